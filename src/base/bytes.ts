@@ -1,0 +1,61 @@
+/** Small operations on byte arrays. None of them keeps a reference to its arguments. */
+import { timingSafeEqual } from 'node:crypto';
+
+/** Compares in time that depends only on the lengths. Different lengths are unequal. */
+export function equalBytes(left: Uint8Array, right: Uint8Array): boolean {
+  return left.byteLength === right.byteLength && timingSafeEqual(left, right);
+}
+
+const ZERO_PAGE = new Uint8Array(64 * 1024);
+
+/** True when every byte is zero; true for the empty array. */
+export function isAllZero(bytes: Uint8Array): boolean {
+  for (let offset = 0; offset < bytes.byteLength; offset += ZERO_PAGE.byteLength) {
+    const chunk = bytes.subarray(offset, offset + ZERO_PAGE.byteLength);
+    if (Buffer.compare(chunk, ZERO_PAGE.subarray(0, chunk.byteLength)) !== 0) return false;
+  }
+  return true;
+}
+
+/** A view of the same memory, so that its offset starts at zero. The caller keeps ownership. */
+export function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Writes a safe integer below 2^53 as a little-endian u64. */
+export function setU64(view: DataView, offset: number, value: number): void {
+  view.setUint32(offset, value % 0x1_0000_0000, true);
+  view.setUint32(offset + 4, Math.floor(value / 0x1_0000_0000), true);
+}
+
+/** Reads a little-endian u64; undefined when it is 2^53 or more. */
+export function getU64(view: DataView, offset: number): number | undefined {
+  const value = view.getUint32(offset + 4, true) * 0x1_0000_0000 + view.getUint32(offset, true);
+  return Number.isSafeInteger(value) ? value : undefined;
+}
+
+/** Lower-case hexadecimal. */
+export function toHex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex');
+}
+
+/** The bytes of a hexadecimal string. The caller owns them. */
+export function fromHex(hex: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(Buffer.from(hex, 'hex'));
+}
+
+/** The UTF-8 bytes of a string. The caller owns them. */
+export function utf8(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(text);
+}
+
+/** The parts joined in a new array that the caller owns. */
+export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const joined = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
+  let offset = 0;
+  for (const part of parts) {
+    joined.set(part, offset);
+    offset += part.byteLength;
+  }
+  return joined;
+}

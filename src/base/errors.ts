@@ -1,0 +1,54 @@
+/**
+ * The one error class. Codes are chosen by what the caller would do next; `docs/ERRORS.md` lists them with
+ * causes and remedies. Codes are stable between majors, messages are not. Cancellation is not in the list: an
+ * aborted call rejects with its signal's `reason`, as the platform's own calls do.
+ */
+
+/** Every code with what it asks of the caller. The order is part of the worker protocol: append only. */
+export const ERROR_CODES = {
+  EINVAL: 'an argument is wrong: fix the call',
+  EFORMAT: 'the bytes are not what they should be: restore them from another copy',
+  ETRUNCATED: 'the bytes end too early: restore them, or finish the transfer',
+  EAUTH: 'damaged, moved, forged or replayed bytes: restore them from another copy',
+  EUNSUPPORTED: 'made by a newer netseal, or needs a part this machine lacks: upgrade',
+  EKEY: 'no key fits: give the right passphrase, key file or key',
+  EROLLBACK: 'older than what was seen before: do not trust this copy',
+  EWORKER: 'a worker thread died: the call may be repeated',
+  ECLOSED: 'used after close: open it again',
+  EEXIST: 'something is there already: choose another name or ask to replace it',
+  EIO: 'the operating system failed a read or write: see the cause',
+  EBUG: 'netseal broke a rule of its own: please report it',
+} as const;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+export class NetsealError extends Error {
+  /** What to do about it; see {@link ERROR_CODES}. */
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = 'NetsealError';
+    this.code = code;
+  }
+}
+
+/** True for a NetsealError of any copy of this library (matched by code, not by class). */
+export function isNetsealError(error: unknown): error is NetsealError {
+  return (
+    error instanceof Error &&
+    error.name === 'NetsealError' &&
+    'code' in error &&
+    String(error.code) in ERROR_CODES
+  );
+}
+
+/** Throws EINVAL with `message` unless `condition` holds. */
+export function requireArgument(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new NetsealError('EINVAL', message);
+}
+
+/** The message of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

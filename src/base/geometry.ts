@@ -1,0 +1,55 @@
+/** Arithmetic between bytes and units. Pure; every size is in bytes, every range half-open. */
+import { requireArgument } from './errors.ts';
+
+export const KIB = 1024;
+export const MIB: number = 1024 * KIB;
+export const GIB: number = 1024 * MIB;
+
+/** Smallest and largest unit: what is compressed and encrypted as one. */
+export const UNIT_BYTES_MIN: number = 4 * KIB;
+export const UNIT_BYTES_MAX: number = 16 * MIB;
+export const UNIT_BYTES_DEFAULT: number = 256 * KIB;
+
+/** The granule that a sealed payload is padded to; 1 means no padding. */
+export const BLOCK_BYTES_MIN = 1;
+export const BLOCK_BYTES_MAX: number = 64 * KIB;
+export const BLOCK_BYTES_DEFAULT: number = 4 * KIB;
+
+export function isPowerOfTwo(value: number): boolean {
+  return Number.isSafeInteger(value) && value > 0 && Number.isInteger(Math.log2(value));
+}
+
+/** Rounds up to a multiple of `granule`, a power of two. Exact up to 2^53. */
+export function roundUp(value: number, granule: number): number {
+  const rest = value % granule;
+  return rest === 0 ? value : value - rest + granule;
+}
+
+/** log2 of a valid unit size. EINVAL unless a power of two from 4 KiB to 16 MiB. */
+export function unitSizeToLog2(unitSizeBytes: number): number {
+  requireArgument(
+    isPowerOfTwo(unitSizeBytes) && unitSizeBytes >= UNIT_BYTES_MIN && unitSizeBytes <= UNIT_BYTES_MAX,
+    `unit size must be a power of two from 4 KiB to 16 MiB, not ${unitSizeBytes} bytes`,
+  );
+  return Math.log2(unitSizeBytes);
+}
+
+/**
+ * Checks a block size against the unit size that it serves: a power of two from 1 byte to 64 KiB, and no larger
+ * than the unit. Otherwise EINVAL.
+ */
+export function checkBlockSize(blockSizeBytes: number, unitSizeBytes: number): void {
+  requireArgument(
+    isPowerOfTwo(blockSizeBytes) && blockSizeBytes <= BLOCK_BYTES_MAX,
+    `block size must be a power of two from 1 byte to 64 KiB, not ${blockSizeBytes} bytes`,
+  );
+  requireArgument(
+    blockSizeBytes <= unitSizeBytes,
+    `block size ${blockSizeBytes} must not exceed the unit size ${unitSizeBytes}`,
+  );
+}
+
+/** How many units a file of `sizeBytes` has. */
+export function sizeToUnitCount(sizeBytes: number, unitSizeBytes: number): number {
+  return Math.ceil(sizeBytes / unitSizeBytes);
+}

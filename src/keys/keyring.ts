@@ -1,0 +1,85 @@
+/** The unlocked keys of one volume: its id and the key of every epoch. */
+import { NetsealError, requireArgument } from '../base/errors.ts';
+import { randomBytes, systemRandom } from '../base/random.ts';
+import { ID_BYTES, KEY_BYTES } from './tree.ts';
+
+/** Epochs count from 1; a volume header holds at most this many. */
+export const EPOCHS_MAX = 256;
+
+/**
+ * Holds copies of the key bytes and zeroes them in {@link Keyring.destroy}. New records are sealed under the newest
+ * epoch; older epochs only open.
+ */
+export class Keyring {
+  /** 16 bytes; do not change them. */
+  readonly volumeId: Uint8Array<ArrayBuffer>;
+  readonly #epochKeys: ReadonlyMap<number, Uint8Array<ArrayBuffer>>;
+  readonly newestEpoch: number;
+  #destroyed = false;
+
+  /**
+   * @param volumeId 16 bytes, copied.
+   * @param epochKeys epoch number (1 to 2^32 - 1) to 32-byte key, copied; at least one, at most {@link EPOCHS_MAX}.
+   */
+  constructor(volumeId: Uint8Array, epochKeys: ReadonlyMap<number, Uint8Array>) {
+    requireArgument(
+      volumeId.byteLength === ID_BYTES,
+      `volume id must be 16 bytes, not ${volumeId.byteLength}`,
+    );
+    requireArgument(
+      epochKeys.size >= 1 && epochKeys.size <= EPOCHS_MAX,
+      `a keyring holds 1 to ${EPOCHS_MAX} epochs, not ${epochKeys.size}`,
+    );
+    const copies = new Map<number, Uint8Array<ArrayBuffer>>();
+    for (const [epoch, key] of epochKeys) {
+      requireArgument(
+        Number.isInteger(epoch) && epoch >= 1 && epoch <= 0xffff_ffff,
+        `epoch must be an integer from 1 to 2^32 - 1, not ${epoch}`,
+      );
+      requireArgument(key.byteLength === KEY_BYTES, `epoch key must be 32 bytes, not ${key.byteLength}`);
+      copies.set(epoch, new Uint8Array(key));
+    }
+    this.volumeId = new Uint8Array(volumeId);
+    this.#epochKeys = copies;
+    this.newestEpoch = Math.max(...copies.keys());
+  }
+
+  /** A fresh volume: random id, random key, epoch 1. */
+  static create(): Keyring {
+    const key = randomBytes(KEY_BYTES, systemRandom);
+    const keyring = new Keyring(randomBytes(ID_BYTES, systemRandom), new Map([[1, key]]));
+    key.fill(0);
+    return keyring;
+  }
+
+  /** The epochs held, ascending. */
+  get epochs(): number[] {
+    return [...this.#epochKeys.keys()].sort((left, right) => left - right);
+  }
+
+  /**
+   * The 32-byte key of an epoch, still owned by the keyring: copy what must outlive it. EKEY when the volume has no
+   * such epoch, ECLOSED after destroy.
+   */
+  epochKey(epoch: number): Uint8Array<ArrayBuffer> {
+    if (this.#destroyed) throw new NetsealError('ECLOSED', 'the keyring was destroyed');
+    const key = this.#epochKeys.get(epoch);
+    if (key === undefined) {
+      throw new NetsealError(
+        'EKEY',
+        `no key for epoch ${epoch}; this keyring holds ${this.epochs.join(', ')}`,
+      );
+    }
+    return key;
+  }
+
+  /** Zeroes every key. The keyring is of no further use; calling it again does nothing. */
+  destroy(): void {
+    this.#destroyed = true;
+    for (const key of this.#epochKeys.values()) key.fill(0);
+  }
+
+  [Symbol.dispose](): void {
+    this.destroy();
+  }
+}
