@@ -59,3 +59,16 @@ export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array<ArrayBu
   }
   return joined;
 }
+
+/**
+ * Gives the memory under `bytes` back at once, instead of at some later garbage collection: a worker that makes
+ * several short-lived buffers a unit would otherwise hold tens of MiB of garbage. The caller must own the whole
+ * underlying buffer; it is empty afterwards. Does nothing for small buffers, Node's buffer pool and shared memory.
+ */
+export function discard(bytes: Uint8Array): void {
+  const { buffer } = bytes;
+  if (buffer instanceof ArrayBuffer && buffer.byteLength > DISCARD_BYTES_MIN && !buffer.detached) buffer.transfer(0);
+}
+
+// Smaller ones may be slices of the pool that all small Buffers share.
+const DISCARD_BYTES_MIN = Math.max(16 * 1024, Buffer.poolSize);

@@ -1,0 +1,116 @@
+/** Opening: one sealed record in, one plain unit out. Check, decrypt, verify, decompress, in that order. */
+import { discard, equalBytes, isAllZero, viewOf } from '../base/bytes.ts';
+import { NetsealError, requireArgument } from '../base/errors.ts';
+import type { Providers } from './providers.ts';
+import {
+  ASSOCIATED_BYTES,
+  decodeInnerHeader,
+  encodeAssociated,
+  HEADER_BYTES,
+  INNER_HEADER_BYTES,
+  NONCE_BYTES,
+  RECORD_KINDS,
+  RECORD_OVERHEAD_BYTES,
+  type RecordHeader,
+  type RecordPlace,
+  recordTag,
+} from './record-format.ts';
+import type { RecordKey } from './record-key.ts';
+
+/** What an opened record says about itself; authentic. */
+export interface OpenedRecord {
+  /** How many bytes were written to the start of the caller's buffer. */
+  readonly plainBytes: number;
+  readonly flags: number;
+}
+
+/** Opens records, one at a time. Belongs to one thread. */
+export class Opener {
+  readonly #providers: Providers;
+  readonly #associated = new Uint8Array(ASSOCIATED_BYTES);
+  readonly #associatedView: DataView = viewOf(this.#associated);
+
+  constructor(providers: Providers) {
+    this.#providers = providers;
+  }
+
+  /**
+   * Opens `record` into the start of `out`.
+   *
+   * @param header what `decodeHeader(record)` said; decides the key.
+   * @param key the key of the place, suite and epoch in question.
+   * @param record exactly one record; only read. May be shared memory that nobody writes meanwhile.
+   * @param out as long as the longest plain content that this place may have (the unit size, for units). Nothing is
+   *   written to it before the tag has been verified and the content decoded; may be shared memory.
+   * @param expectedTag 16 bytes, when the caller knows from an extent map which version of the unit this must be.
+   *
+   * Throws EAUTH (damaged, moved, replayed, or not the expected version), EFORMAT, ETRUNCATED or EUNSUPPORTED;
+   * then `out` is unchanged.
+   */
+  open(
+    header: RecordHeader,
+    key: RecordKey,
+    place: RecordPlace,
+    record: Uint8Array,
+    out: Uint8Array,
+    expectedTag?: Uint8Array,
+  ): OpenedRecord {
+    checkHeader(header, key, record, out);
+    if (expectedTag !== undefined) checkTag(record, expectedTag);
+    encodeAssociated(this.#associatedView, record, key.volumeId, key.objectId, place);
+    const nonce = record.subarray(HEADER_BYTES, HEADER_BYTES + NONCE_BYTES);
+    const plaintext = key.cipher.open(nonce, this.#associated, record.subarray(HEADER_BYTES + NONCE_BYTES));
+    if (plaintext === undefined) {
+      throw new NetsealError(
+        'EAUTH',
+        `${key.kind} ${place.index}: authentication failed; damaged, moved or forged, or sealed under another key`,
+      );
+    }
+    try {
+      return { plainBytes: this.#decode(plaintext, out), flags: header.flags };
+    } finally {
+      discard(plaintext);
+    }
+  }
+
+  #decode(plaintext: Uint8Array, out: Uint8Array): number {
+    const { codec, plainBytes, payloadBytes } = decodeInnerHeader(plaintext, out.byteLength);
+    const payload = plaintext.subarray(INNER_HEADER_BYTES, INNER_HEADER_BYTES + payloadBytes);
+    if (!isAllZero(plaintext.subarray(INNER_HEADER_BYTES + payloadBytes))) {
+      throw new NetsealError('EFORMAT', 'padding is not zero');
+    }
+    if (codec === 'stored') {
+      out.set(payload, 0);
+    } else {
+      const plain = this.#providers.codec(codec).decompress(payload, plainBytes);
+      out.set(plain, 0);
+      discard(plain);
+    }
+    return plainBytes;
+  }
+}
+
+function checkHeader(header: RecordHeader, key: RecordKey, record: Uint8Array, out: Uint8Array): void {
+  if (header.kind !== RECORD_KINDS[key.kind]) {
+    throw new NetsealError('EAUTH', `record of kind ${header.kind} where ${key.kind} belongs`);
+  }
+  if (header.epoch !== key.epoch || header.suite !== key.suite) {
+    throw new NetsealError('EBUG', `key of epoch ${key.epoch}, ${key.suite} for a record of ${header.epoch}`);
+  }
+  requireArgument(
+    record.byteLength === header.sealedLengthBytes,
+    `${record.byteLength} bytes given for a record of ${header.sealedLengthBytes}`,
+  );
+  if (header.sealedLengthBytes > out.byteLength + RECORD_OVERHEAD_BYTES) {
+    throw new NetsealError(
+      'EFORMAT',
+      `record of ${header.sealedLengthBytes} bytes is too long for a unit of ${out.byteLength}`,
+    );
+  }
+}
+
+function checkTag(record: Uint8Array, expectedTag: Uint8Array): void {
+  if (!equalBytes(recordTag(record), expectedTag)) {
+    throw new NetsealError('EAUTH', 'record is not the expected version: its tag differs');
+  }
+}

@@ -1,0 +1,109 @@
+/** Which library does the work: chosen by what the machine has, overridable, and reported. */
+import { NetsealError } from '../base/errors.ts';
+import type { CodecProvider, CodecProviderName } from './codec.ts';
+import { nativeDeflate, portableDeflate } from './deflate.ts';
+import type { CodecName, SuiteName } from './record-format.ts';
+import type { CipherProvider, CipherProviderName } from './suite.ts';
+import { xaesNoble, xaesNode } from './xaes-256-gcm.ts';
+import { xchachaNoble, xchachaNode } from './xchacha20-poly1305.ts';
+import { nativeZstd } from './zstd.ts';
+import { portableZstd } from './zstd-portable.ts';
+
+export type ProviderChoice = 'auto' | 'native' | 'portable';
+
+/** `native` is `node:zlib` and `node:crypto`; `portable` is `zstd-codec`, `fflate` and `@noble/ciphers`. */
+export interface ProviderSettings {
+  /** Default `auto`: native where it is there. */
+  readonly codecs?: ProviderChoice;
+  /** Default `auto`: native where it is there. */
+  readonly ciphers?: ProviderChoice;
+}
+
+/** The providers that a thread works with. */
+export interface Providers {
+  codec(name: Exclude<CodecName, 'stored'>): CodecProvider;
+  suite(name: SuiteName): CipherProvider;
+  readonly report: ProviderReport;
+}
+
+/** Who does what, for people and for `--json`. */
+export interface ProviderReport {
+  readonly codecs: Readonly<Record<Exclude<CodecName, 'stored'>, CodecProviderName>>;
+  readonly ciphers: Readonly<Record<SuiteName, CipherProviderName>>;
+}
+
+const NODE_SUITES: Record<SuiteName, CipherProvider> = {
+  'xaes-256-gcm': xaesNode,
+  'xchacha20-poly1305': xchachaNode,
+};
+const NOBLE_SUITES: Record<SuiteName, CipherProvider> = {
+  'xaes-256-gcm': xaesNoble,
+  'xchacha20-poly1305': xchachaNoble,
+};
+
+/** Builds of Node against a restricted OpenSSL (FIPS) lack ChaCha20, and some lack GCM. */
+function worksHere(provider: CipherProvider): boolean {
+  try {
+    const cipher = provider.bind(new Uint8Array(32));
+    cipher.seal(new Uint8Array(24), new Uint8Array(0), new Uint8Array(1), new Uint8Array(17));
+    cipher.destroy();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function chooseSuite(name: SuiteName, choice: ProviderChoice): CipherProvider {
+  const node = NODE_SUITES[name];
+  if (choice === 'portable') return NOBLE_SUITES[name];
+  if (worksHere(node)) return node;
+  if (choice === 'native') {
+    throw new NetsealError('EUNSUPPORTED', `this Node's OpenSSL has no ${name}; use the portable provider`);
+  }
+  return NOBLE_SUITES[name];
+}
+
+async function chooseZstd(choice: ProviderChoice): Promise<CodecProvider> {
+  const native = choice === 'portable' ? undefined : nativeZstd();
+  if (native !== undefined) return native;
+  if (choice === 'native') {
+    throw new NetsealError(
+      'EUNSUPPORTED',
+      `Node ${process.version} has no native zstd; use the portable provider`,
+    );
+  }
+  return portableZstd();
+}
+
+/**
+ * Chooses and prepares providers for this thread. EUNSUPPORTED when `native` is asked for and missing, EINVAL for any
+ * other word.
+ */
+export async function chooseProviders(settings: ProviderSettings = {}): Promise<Providers> {
+  const codecChoice = checkChoice(settings.codecs ?? 'auto');
+  const cipherChoice = checkChoice(settings.ciphers ?? 'auto');
+  const codecs = {
+    zstd: await chooseZstd(codecChoice),
+    deflate: codecChoice === 'portable' ? portableDeflate : nativeDeflate,
+  };
+  const suites = {
+    'xaes-256-gcm': chooseSuite('xaes-256-gcm', cipherChoice),
+    'xchacha20-poly1305': chooseSuite('xchacha20-poly1305', cipherChoice),
+  };
+  return {
+    codec: name => codecs[name],
+    suite: name => suites[name],
+    report: {
+      codecs: { zstd: codecs.zstd.provider, deflate: codecs.deflate.provider },
+      ciphers: {
+        'xaes-256-gcm': suites['xaes-256-gcm'].provider,
+        'xchacha20-poly1305': suites['xchacha20-poly1305'].provider,
+      },
+    },
+  };
+}
+
+function checkChoice(choice: string): ProviderChoice {
+  if (choice === 'auto' || choice === 'native' || choice === 'portable') return choice;
+  throw new NetsealError('EINVAL', `provider must be auto, native or portable, not "${choice}"`);
+}

@@ -1,0 +1,237 @@
+/**
+ * The sealed record, byte for byte: `docs/FORMAT.md`, "Sealed record", is the specification, and the tables here are
+ * its tables. Pure arithmetic and field access; nothing here encrypts. All integers are little-endian.
+ */
+import { setU64, viewOf } from '../base/bytes.ts';
+import { NetsealError } from '../base/errors.ts';
+import { BLOCK_BYTES_MAX, roundUp, UNIT_BYTES_MAX } from '../base/geometry.ts';
+import { ID_BYTES } from '../keys/tree.ts';
+
+/** "nSrc" */
+export const RECORD_MAGIC = 0x6372536e;
+export const RECORD_VERSION = 1;
+
+/** What a record is. The number is on the wire: append only, never reuse. */
+export const RECORD_KINDS = {
+  unit: 1,
+  streamUnit: 2,
+  mapPage: 3,
+  directoryLeaf: 4,
+  inode: 5,
+  segmentFooter: 6,
+  journalRecord: 7,
+  cacheIndex: 8,
+} as const;
+export type RecordKind = keyof typeof RECORD_KINDS;
+
+/** Cipher suites; the number is on the wire. */
+export const SUITE_IDS = { 'xaes-256-gcm': 1, 'xchacha20-poly1305': 2 } as const;
+export type SuiteName = keyof typeof SUITE_IDS;
+
+/** Codecs; the number is on the wire, inside the ciphertext. */
+export const CODEC_IDS = { stored: 0, zstd: 1, deflate: 2 } as const;
+export type CodecName = keyof typeof CODEC_IDS;
+
+/** Header flag: no record follows this one in its stream. Only stream units carry it. */
+export const FLAG_LAST = 0x01;
+
+export const HEADER_BYTES = 16;
+export const NONCE_BYTES = 24;
+export const TAG_BYTES = 16;
+export const INNER_HEADER_BYTES = 16;
+export const ASSOCIATED_BYTES = 64;
+/** What sealing adds to a payload, before padding: 72 bytes. */
+export const RECORD_OVERHEAD_BYTES: number = HEADER_BYTES + NONCE_BYTES + INNER_HEADER_BYTES + TAG_BYTES;
+/** No record is longer than this. */
+export const RECORD_BYTES_MAX: number = UNIT_BYTES_MAX + RECORD_OVERHEAD_BYTES;
+
+/** The sealed length of a payload of `payloadBytes`, padded to `blockSizeBytes`. */
+export function payloadToSealedBytes(payloadBytes: number, blockSizeBytes: number): number {
+  return RECORD_OVERHEAD_BYTES + roundUp(payloadBytes, blockSizeBytes);
+}
+
+/** The authentication tag of a whole sealed record: its last 16 bytes, not copied. */
+export function recordTag(record: Uint8Array): Uint8Array {
+  return record.subarray(record.byteLength - TAG_BYTES);
+}
+
+/**
+ * The clear header.
+ *
+ *   offset  size  field
+ *        0     4  magic "nSrc"
+ *        4     1  version, 1
+ *        5     1  kind
+ *        6     1  suite
+ *        7     1  flags; unknown bits zero
+ *        8     4  epoch, from 1
+ *       12     4  sealedLength: the whole record, header to tag
+ *       16    24  nonce              (not part of the header proper)
+ *       40     n  ciphertext         (inner header, payload, zero padding)
+ *     40+n    16  tag
+ */
+export interface RecordHeader {
+  readonly kind: number;
+  readonly suite: SuiteName;
+  readonly flags: number;
+  readonly epoch: number;
+  readonly sealedLengthBytes: number;
+}
+
+/** Writes a header into the first 16 bytes of `out`. */
+export function encodeHeader(out: DataView, kind: RecordKind, header: Omit<RecordHeader, 'kind'>): void {
+  out.setUint32(0, RECORD_MAGIC, true);
+  out.setUint8(4, RECORD_VERSION);
+  out.setUint8(5, RECORD_KINDS[kind]);
+  out.setUint8(6, SUITE_IDS[header.suite]);
+  out.setUint8(7, header.flags);
+  out.setUint32(8, header.epoch, true);
+  out.setUint32(12, header.sealedLengthBytes, true);
+}
+
+/**
+ * Reads the header at the start of `record`, which may go on past the record's end.
+ *
+ * Throws EFORMAT (no record, or an impossible length), EUNSUPPORTED (newer version, unknown suite or flag) or
+ * ETRUNCATED (fewer bytes than the header, or than the header says). Nothing read here is authentic yet.
+ */
+export function decodeHeader(record: Uint8Array): RecordHeader {
+  if (record.byteLength < HEADER_BYTES) {
+    throw new NetsealError('ETRUNCATED', `sealed record: ${record.byteLength} bytes, less than its header`);
+  }
+  const view = viewOf(record);
+  if (view.getUint32(0, true) !== RECORD_MAGIC) {
+    throw new NetsealError('EFORMAT', 'not a sealed record: wrong magic');
+  }
+  const version = view.getUint8(4);
+  if (version !== RECORD_VERSION) {
+    throw new NetsealError(
+      'EUNSUPPORTED',
+      `sealed record of version ${version}; this netseal knows ${RECORD_VERSION}`,
+    );
+  }
+  const kind = view.getUint8(5);
+  const flags = view.getUint8(7);
+  const knownFlags = kind === RECORD_KINDS.streamUnit ? FLAG_LAST : 0;
+  if ((flags & ~knownFlags) !== 0) {
+    throw new NetsealError('EUNSUPPORTED', `sealed record with unknown flags 0x${flags.toString(16)}`);
+  }
+  const sealedLengthBytes = view.getUint32(12, true);
+  if (sealedLengthBytes < RECORD_OVERHEAD_BYTES || sealedLengthBytes > RECORD_BYTES_MAX) {
+    throw new NetsealError('EFORMAT', `sealed record of impossible length ${sealedLengthBytes}`);
+  }
+  if (sealedLengthBytes > record.byteLength) {
+    throw new NetsealError('ETRUNCATED', `sealed record: ${record.byteLength} of ${sealedLengthBytes} bytes`);
+  }
+  return {
+    kind,
+    suite: suiteOfId(view.getUint8(6)),
+    flags,
+    epoch: view.getUint32(8, true),
+    sealedLengthBytes,
+  };
+}
+
+const SUITE_NAMES = new Map<number, SuiteName>(
+  (Object.keys(SUITE_IDS) as SuiteName[]).map(name => [SUITE_IDS[name], name]),
+);
+
+function suiteOfId(id: number): SuiteName {
+  const name = SUITE_NAMES.get(id);
+  if (name === undefined) throw new NetsealError('EUNSUPPORTED', `sealed record with unknown suite ${id}`);
+  return name;
+}
+
+/** Where a record belongs. It opens only with the same place. */
+export interface RecordPlace {
+  /** Unit index, page number, ...: a safe integer from 0. */
+  readonly index: number;
+  /** log2 of the unit size for units, 0 for other kinds. */
+  readonly unitSizeLog2: number;
+}
+
+/**
+ * Writes the associated data into `out` (64 bytes), taking the header from the first 16 bytes of `record`.
+ *
+ *   offset  size  field
+ *        0    16  header
+ *       16    16  volume id
+ *       32    16  object id
+ *       48     8  index
+ *       56     1  log2 unit size
+ *       57     7  zero
+ */
+export function encodeAssociated(
+  out: DataView,
+  record: Uint8Array,
+  volumeId: Uint8Array,
+  objectId: Uint8Array,
+  place: RecordPlace,
+): void {
+  const bytes = new Uint8Array(out.buffer, out.byteOffset, ASSOCIATED_BYTES);
+  bytes.set(record.subarray(0, HEADER_BYTES), 0);
+  bytes.set(volumeId, HEADER_BYTES);
+  bytes.set(objectId, HEADER_BYTES + ID_BYTES);
+  setU64(out, 48, place.index);
+  bytes.fill(0, 56);
+  out.setUint8(56, place.unitSizeLog2);
+}
+
+/**
+ * The inner header, first 16 bytes of the plaintext; the payload and zero padding follow.
+ *
+ *   offset  size  field
+ *        0     1  codec
+ *        1     3  zero
+ *        4     4  plainLength
+ *        8     4  payloadLength
+ *       12     4  zero
+ */
+export interface InnerHeader {
+  readonly codec: CodecName;
+  readonly plainBytes: number;
+  readonly payloadBytes: number;
+}
+
+/** Writes an inner header into the first 16 bytes of `out`. */
+export function encodeInnerHeader(out: DataView, inner: InnerHeader): void {
+  out.setUint32(0, CODEC_IDS[inner.codec], true);
+  out.setUint32(4, inner.plainBytes, true);
+  out.setUint32(8, inner.payloadBytes, true);
+  out.setUint32(12, 0, true);
+}
+
+const CODEC_NAMES = new Map<number, CodecName>(
+  (Object.keys(CODEC_IDS) as CodecName[]).map(name => [CODEC_IDS[name], name]),
+);
+
+/**
+ * Reads the inner header of an authenticated plaintext and checks its lengths against the plaintext and against
+ * `plainBytesMax`. Whoever fails here was sealed so by a holder of the key: EUNSUPPORTED (unknown codec) or EFORMAT.
+ */
+export function decodeInnerHeader(plaintext: Uint8Array, plainBytesMax: number): InnerHeader {
+  const view = viewOf(plaintext);
+  const codecId = view.getUint8(0);
+  const codec = CODEC_NAMES.get(codecId);
+  if (codec === undefined)
+    throw new NetsealError('EUNSUPPORTED', `sealed record with unknown codec ${codecId}`);
+  const plainBytes = view.getUint32(4, true);
+  const payloadBytes = view.getUint32(8, true);
+  const paddedBytes = plaintext.byteLength - INNER_HEADER_BYTES;
+  if ((view.getUint32(0, true) | view.getUint32(12, true)) >>> 0 !== codecId) {
+    throw new NetsealError('EFORMAT', 'inner header: reserved bytes are not zero');
+  }
+  if (plainBytes > plainBytesMax) {
+    throw new NetsealError('EFORMAT', `inner header: plain length ${plainBytes} exceeds ${plainBytesMax}`);
+  }
+  if (payloadBytes > paddedBytes || paddedBytes - payloadBytes >= BLOCK_BYTES_MAX) {
+    throw new NetsealError('EFORMAT', `inner header: payload of ${payloadBytes} in ${paddedBytes} bytes`);
+  }
+  if (codec === 'stored' ? payloadBytes !== plainBytes : payloadBytes >= plainBytes) {
+    throw new NetsealError(
+      'EFORMAT',
+      `inner header: ${codec} payload of ${payloadBytes} for ${plainBytes} bytes`,
+    );
+  }
+  return { codec, plainBytes, payloadBytes };
+}

@@ -1,0 +1,57 @@
+/** The key of one object's records of one kind and suite, with the ciphers bound to it. */
+import { deriveRecordKey } from '../keys/tree.ts';
+import { RECORD_KINDS, type RecordKind, SUITE_IDS, type SuiteName } from './record-format.ts';
+import type { BoundCipher, CipherProvider } from './suite.ts';
+
+/** Says which key a record is sealed under; see `docs/FORMAT.md`, "Key derivation". */
+export interface RecordKeyName {
+  /** 16 bytes. */
+  readonly volumeId: Uint8Array;
+  /** 16 bytes. */
+  readonly objectId: Uint8Array;
+  readonly kind: RecordKind;
+  readonly suite: SuiteName;
+  /** From 1. */
+  readonly epoch: number;
+}
+
+/** Belongs to one thread. Zero it with {@link RecordKey.destroy} when done. */
+export class RecordKey implements RecordKeyName {
+  readonly volumeId: Uint8Array;
+  readonly objectId: Uint8Array;
+  readonly kind: RecordKind;
+  readonly suite: SuiteName;
+  readonly epoch: number;
+  /** 32 bytes, not secret: what an inode stores to commit to its file's key. */
+  readonly commitment: Uint8Array;
+  readonly cipher: BoundCipher;
+
+  /**
+   * Derives the key and binds it.
+   *
+   * @param name ids are copied.
+   * @param epochKey 32 bytes, not kept.
+   * @param provider must be one for `name.suite`.
+   */
+  constructor(name: RecordKeyName, epochKey: Uint8Array, provider: CipherProvider) {
+    this.volumeId = new Uint8Array(name.volumeId);
+    this.objectId = new Uint8Array(name.objectId);
+    this.kind = name.kind;
+    this.suite = name.suite;
+    this.epoch = name.epoch;
+    const derived = deriveRecordKey(
+      epochKey,
+      name.volumeId,
+      RECORD_KINDS[name.kind],
+      SUITE_IDS[name.suite],
+      name.objectId,
+    );
+    this.commitment = derived.commitment;
+    this.cipher = provider.bind(derived.key);
+    derived.key.fill(0);
+  }
+
+  destroy(): void {
+    this.cipher.destroy();
+  }
+}

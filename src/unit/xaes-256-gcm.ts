@@ -1,0 +1,140 @@
+/**
+ * XAES-256-GCM (C2SP, https://c2sp.org/XAES-256-GCM): a 24-byte nonce over AES-256-GCM. The first 12 nonce bytes and
+ * the key give a subkey, two blocks of AES-CMAC; the last 12 are the GCM nonce. The subkey of the last nonce front is
+ * kept, so that a run of records sealed together derives it once.
+ */
+import { createCipheriv, createSecretKey, type KeyObject } from 'node:crypto';
+import { ecb, gcm } from '@noble/ciphers/aes.js';
+import { openWithNoble } from './noble-aead.ts';
+import { openWithNode, sealWithNode } from './node-aead.ts';
+import type { BoundCipher, CipherProvider } from './suite.ts';
+
+const FRONT_BYTES = 12;
+const BLOCK_BYTES = 16;
+
+/** Encrypts whole blocks by bare AES-256. */
+type BlockEncrypt = (blocks: Uint8Array) => Uint8Array;
+
+/** K1 of CMAC: the encrypted zero block doubled in GF(2^128). */
+function deriveK1(encrypt: BlockEncrypt): Uint8Array {
+  const zeroBlock = encrypt(new Uint8Array(BLOCK_BYTES));
+  const k1 = new Uint8Array(BLOCK_BYTES);
+  let carry = 0;
+  for (let at = BLOCK_BYTES - 1; at >= 0; at -= 1) {
+    const byte = zeroBlock[at] ?? 0;
+    k1[at] = (byte << 1) | carry;
+    carry = byte >> 7;
+  }
+  // Without a branch on the secret top bit.
+  k1[BLOCK_BYTES - 1] = (k1[BLOCK_BYTES - 1] ?? 0) ^ (0x87 & -carry);
+  return k1;
+}
+
+/** The two blocks M1 xor K1 and M2 xor K1, whose encryption is the subkey. */
+function subkeyInput(k1: Uint8Array, nonce: Uint8Array): Uint8Array {
+  const blocks = new Uint8Array(2 * BLOCK_BYTES);
+  for (let block = 0; block < 2; block += 1) {
+    const at = block * BLOCK_BYTES;
+    blocks.set([0, block + 1, 0x58, 0], at);
+    blocks.set(nonce.subarray(0, FRONT_BYTES), at + 4);
+    for (let index = 0; index < BLOCK_BYTES; index += 1) {
+      blocks[at + index] = (blocks[at + index] ?? 0) ^ (k1[index] ?? 0);
+    }
+  }
+  return blocks;
+}
+
+/** Remembers the subkey of the nonce front seen last. */
+class SubkeyCache<Subkey> {
+  readonly #k1: Uint8Array;
+  readonly #encrypt: BlockEncrypt;
+  readonly #import: (subkey: Uint8Array) => Subkey;
+  readonly #front = Buffer.alloc(FRONT_BYTES);
+  #subkey: Subkey | undefined;
+
+  constructor(encrypt: BlockEncrypt, importSubkey: (subkey: Uint8Array) => Subkey) {
+    this.#k1 = deriveK1(encrypt);
+    this.#encrypt = encrypt;
+    this.#import = importSubkey;
+  }
+
+  get(nonce: Uint8Array): Subkey {
+    const front = nonce.subarray(0, FRONT_BYTES);
+    if (this.#subkey === undefined || this.#front.compare(front) !== 0) {
+      this.#subkey = this.#import(this.#encrypt(subkeyInput(this.#k1, nonce)));
+      this.#front.set(front);
+    }
+    return this.#subkey;
+  }
+
+  destroy(): void {
+    this.#subkey = undefined;
+    this.#k1.fill(0);
+  }
+}
+
+export const xaesNode: CipherProvider = {
+  suite: 'xaes-256-gcm',
+  provider: 'node',
+  bind(key): BoundCipher {
+    // One cipher object encrypts any number of blocks: ECB keeps no state between them.
+    const blockCipher = createCipheriv('aes-256-ecb', key, null).setAutoPadding(false);
+    const subkeys = new SubkeyCache<KeyObject>(
+      blocks => blockCipher.update(blocks),
+      subkey => {
+        const imported = createSecretKey(subkey);
+        subkey.fill(0);
+        return imported;
+      },
+    );
+    return {
+      seal(nonce, associated, plaintext, out) {
+        sealWithNode(
+          'aes-256-gcm',
+          subkeys.get(nonce),
+          nonce.subarray(FRONT_BYTES),
+          associated,
+          plaintext,
+          out,
+        );
+      },
+      open(nonce, associated, sealed) {
+        return openWithNode(
+          'aes-256-gcm',
+          subkeys.get(nonce),
+          nonce.subarray(FRONT_BYTES),
+          associated,
+          sealed,
+        );
+      },
+      destroy() {
+        subkeys.destroy();
+      },
+    };
+  },
+};
+
+export const xaesNoble: CipherProvider = {
+  suite: 'xaes-256-gcm',
+  provider: 'noble',
+  bind(key): BoundCipher {
+    const ownKey = new Uint8Array(key);
+    const subkeys = new SubkeyCache<Uint8Array>(
+      blocks => ecb(ownKey, { disablePadding: true }).encrypt(blocks),
+      subkey => subkey,
+    );
+    return {
+      seal(nonce, associated, plaintext, out) {
+        out.set(gcm(subkeys.get(nonce), nonce.slice(FRONT_BYTES), associated).encrypt(plaintext), 0);
+      },
+      open(nonce, associated, sealed) {
+        const cipher = gcm(subkeys.get(nonce), nonce.slice(FRONT_BYTES), associated);
+        return openWithNoble(() => cipher.decrypt(sealed));
+      },
+      destroy() {
+        subkeys.destroy();
+        ownKey.fill(0);
+      },
+    };
+  },
+};

@@ -1,0 +1,91 @@
+/**
+ * XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03): HChaCha20 of the key and the first 16 nonce bytes gives a subkey for
+ * ChaCha20-Poly1305 (RFC 8439) under four zero bytes and the last 8 nonce bytes.
+ */
+import { createCipheriv, createSecretKey, type KeyObject } from 'node:crypto';
+import { xchacha20poly1305 } from '@noble/ciphers/chacha.js';
+import { viewOf } from '../base/bytes.ts';
+import { openWithNoble } from './noble-aead.ts';
+import { openWithNode, sealWithNode } from './node-aead.ts';
+import type { BoundCipher, CipherProvider } from './suite.ts';
+
+const FRONT_BYTES = 16;
+// "expand 32-byte k", the first row of the ChaCha state.
+const SIGMA = [0x61707865, 0x3320646e, 0x79622d32, 0x6b206574];
+
+/**
+ * HChaCha20 by means of `node:crypto`, which has only the ChaCha20 block function: that is the same 20 rounds with the
+ * input state added at the end. Subtracting the known input rows (the constants, and the row that holds the nonce)
+ * leaves HChaCha20's output.
+ */
+function hchacha20(key: Uint8Array, nonce: Uint8Array): Uint8Array {
+  const front = nonce.subarray(0, FRONT_BYTES);
+  const block = createCipheriv('chacha20', key, front).update(new Uint8Array(64));
+  const blockView = viewOf(block);
+  const frontView = viewOf(front);
+  const subkey = new Uint8Array(32);
+  const subkeyView = viewOf(subkey);
+  for (const [word, constant] of SIGMA.entries()) {
+    subkeyView.setUint32(4 * word, blockView.getUint32(4 * word, true) - constant, true);
+    const last = blockView.getUint32(48 + 4 * word, true) - frontView.getUint32(4 * word, true);
+    subkeyView.setUint32(16 + 4 * word, last, true);
+  }
+  block.fill(0);
+  return subkey;
+}
+
+export const xchachaNode: CipherProvider = {
+  suite: 'xchacha20-poly1305',
+  provider: 'node',
+  bind(key): BoundCipher {
+    const ownKey = new Uint8Array(key);
+    const lastFront = Buffer.alloc(FRONT_BYTES);
+    let lastSubkey: KeyObject | undefined;
+    const subkeyFor = (nonce: Uint8Array): KeyObject => {
+      const front = nonce.subarray(0, FRONT_BYTES);
+      if (lastSubkey === undefined || lastFront.compare(front) !== 0) {
+        const subkey = hchacha20(ownKey, nonce);
+        lastSubkey = createSecretKey(subkey);
+        lastFront.set(front);
+        subkey.fill(0);
+      }
+      return lastSubkey;
+    };
+    const shortNonce = (nonce: Uint8Array): Uint8Array => {
+      const short = new Uint8Array(12);
+      short.set(nonce.subarray(FRONT_BYTES), 4);
+      return short;
+    };
+    return {
+      seal(nonce, associated, plaintext, out) {
+        sealWithNode('chacha20-poly1305', subkeyFor(nonce), shortNonce(nonce), associated, plaintext, out);
+      },
+      open(nonce, associated, sealed) {
+        return openWithNode('chacha20-poly1305', subkeyFor(nonce), shortNonce(nonce), associated, sealed);
+      },
+      destroy() {
+        ownKey.fill(0);
+        lastSubkey = undefined;
+      },
+    };
+  },
+};
+
+export const xchachaNoble: CipherProvider = {
+  suite: 'xchacha20-poly1305',
+  provider: 'noble',
+  bind(key): BoundCipher {
+    const ownKey = new Uint8Array(key);
+    return {
+      seal(nonce, associated, plaintext, out) {
+        out.set(xchacha20poly1305(ownKey, nonce, associated).encrypt(plaintext), 0);
+      },
+      open(nonce, associated, sealed) {
+        return openWithNoble(() => xchacha20poly1305(ownKey, nonce, associated).decrypt(sealed));
+      },
+      destroy() {
+        ownKey.fill(0);
+      },
+    };
+  },
+};

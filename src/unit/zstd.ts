@@ -1,0 +1,40 @@
+/** The zstd codec (RFC 8878) as `node:zlib` provides it; zstd-portable.ts has the other provider. */
+import * as zlib from 'node:zlib';
+import { NetsealError } from '../base/errors.ts';
+import type { CodecProvider } from './codec.ts';
+import { checkZstdFrame, ZSTD_WINDOW_LOG_MIN } from './zstd-frame.ts';
+
+/**
+ * Native zstd. Node's zstd first shipped in 22.15, so every supported Node has it; builds against a shared zlib may
+ * still lack it, hence undefined.
+ */
+export function nativeZstd(): CodecProvider | undefined {
+  if (typeof zlib.zstdCompressSync !== 'function') return undefined;
+  const { ZSTD_c_compressionLevel, ZSTD_d_windowLogMax } = zlib.constants;
+  return {
+    codec: 'zstd',
+    provider: 'native',
+    compress(plain, level) {
+      // One chunk above the worst case: with Node's default of 16 KiB the output is built from many and joined.
+      const chunkSize = plain.byteLength + (plain.byteLength >>> 8) + 512;
+      return zlib.zstdCompressSync(plain, { chunkSize, params: { [ZSTD_c_compressionLevel]: level } });
+    },
+    decompress(payload, plainBytes) {
+      checkZstdFrame(payload, plainBytes);
+      const windowLog = Math.max(ZSTD_WINDOW_LOG_MIN, Math.ceil(Math.log2(plainBytes)));
+      const message = `zstd payload does not decompress to ${plainBytes} bytes`;
+      let plain: Uint8Array;
+      try {
+        plain = zlib.zstdDecompressSync(payload, {
+          chunkSize: plainBytes + 64,
+          maxOutputLength: plainBytes,
+          params: { [ZSTD_d_windowLogMax]: windowLog },
+        });
+      } catch (cause) {
+        throw new NetsealError('EFORMAT', message, { cause });
+      }
+      if (plain.byteLength !== plainBytes) throw new NetsealError('EFORMAT', message);
+      return plain;
+    },
+  };
+}
