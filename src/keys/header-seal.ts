@@ -1,0 +1,135 @@
+/**
+ * The cryptography of a whole header, apart from its slots: what is derived from the newest epoch's key.
+ *
+ *   commitment   = HKDF-SHA256(epoch key, volume id, "netseal/1/epoch" 0x00 epoch:u32), second half
+ *   older epochs : wrapped under purpose "older-epoch", context volume id ‖ epoch:u32, for every number of its own
+ *   private part : wrapped under purpose "header-private", context volume id ‖ newest epoch:u32
+ *   MAC          = HMAC-SHA256(HKDF-SHA256(newest epoch key, volume id, "netseal/1/header-mac" 0x00 epoch:u32), first half)
+ */
+import { createHmac } from 'node:crypto';
+import { equalBytes } from '../base/bytes.ts';
+import { NetsealError } from '../base/errors.ts';
+import type { RandomFill } from '../base/random.ts';
+import {
+  decodeHeader,
+  encodeHeader,
+  type HeaderFields,
+  MAC_BYTES,
+  type OlderEpoch,
+} from './header-format.ts';
+import { Keyring } from './keyring.ts';
+import { decodePrivatePart, encodePrivatePart, type PrivatePart } from './private-part.ts';
+import { u32Bytes } from './slot.ts';
+import { deriveCommittedKey } from './tree.ts';
+import { unwrap, type WrapPurpose, wrap } from './wrap.ts';
+
+const NO_BYTES = new Uint8Array(0);
+
+/** The commitment to an epoch's key; 32 bytes, not secret. */
+export function epochCommitment(
+  epochKey: Uint8Array,
+  volumeId: Uint8Array,
+  epoch: number,
+): Uint8Array<ArrayBuffer> {
+  const { key, commitment } = deriveCommittedKey(epochKey, volumeId, 'epoch', u32Bytes(epoch));
+  key.fill(0);
+  return commitment;
+}
+
+function macOf(bytes: Uint8Array, epochKey: Uint8Array, volumeId: Uint8Array, epoch: number): Uint8Array {
+  const { key } = deriveCommittedKey(epochKey, volumeId, 'header-mac', u32Bytes(epoch));
+  const mac = createHmac('sha256', key)
+    .update(bytes.subarray(0, bytes.byteLength - MAC_BYTES))
+    .digest();
+  key.fill(0);
+  return mac;
+}
+
+function olderEpochPurpose(volumeId: Uint8Array, epoch: number): WrapPurpose {
+  return { purpose: 'older-epoch', context: [volumeId, u32Bytes(epoch)], associatedData: NO_BYTES };
+}
+
+function privatePurpose(volumeId: Uint8Array, newestEpoch: number): WrapPurpose {
+  return { purpose: 'header-private', context: [volumeId, u32Bytes(newestEpoch)], associatedData: NO_BYTES };
+}
+
+/** Wraps every epoch of a keyring but `newestEpoch`, ascending, under that one's key. */
+export function wrapOlderEpochs(
+  keyring: Keyring,
+  newestEpoch: number,
+  newestKey: Uint8Array,
+  random: RandomFill,
+): OlderEpoch[] {
+  return keyring.epochs
+    .filter(epoch => epoch !== newestEpoch)
+    .map(epoch => {
+      const key = keyring.epochKey(epoch);
+      const { salt, sealed } = wrap(newestKey, olderEpochPurpose(keyring.volumeId, epoch), key, random);
+      return { epoch, commitment: epochCommitment(key, keyring.volumeId, epoch), salt, sealed };
+    });
+}
+
+export interface SealedHeader {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly fields: HeaderFields;
+}
+
+/** A whole header with its private part sealed afresh and its MAC. Everything returned is the caller's. */
+export function sealHeader(
+  content: Omit<HeaderFields, 'epochCommitment' | 'privatePart'>,
+  privatePart: PrivatePart,
+  newestKey: Uint8Array,
+  random: RandomFill,
+): SealedHeader {
+  const { volumeId, epoch } = content;
+  const plain = encodePrivatePart(privatePart);
+  const sealedPart = wrap(newestKey, privatePurpose(volumeId, epoch), plain, random);
+  plain.fill(0);
+  const commitment = epochCommitment(newestKey, volumeId, epoch);
+  const bytes = encodeHeader({ ...content, epochCommitment: commitment, privatePart: sealedPart });
+  bytes.set(macOf(bytes, newestKey, volumeId, epoch), bytes.byteLength - MAC_BYTES);
+  // What is handed out is what the decoder makes of it: nothing that could not be read back is ever written.
+  return { bytes, fields: decodeHeader(bytes) };
+}
+
+/** Throws EAUTH unless `newestKey` is the key that the header commits to, and made its MAC. */
+export function verifyHeader(bytes: Uint8Array, fields: HeaderFields, newestKey: Uint8Array): void {
+  const { volumeId, epoch } = fields;
+  if (!equalBytes(epochCommitment(newestKey, volumeId, epoch), fields.epochCommitment)) {
+    throw new NetsealError('EAUTH', 'volume header: the slot holds another key than the header commits to');
+  }
+  if (!equalBytes(macOf(bytes, newestKey, volumeId, epoch), bytes.subarray(bytes.byteLength - MAC_BYTES))) {
+    throw new NetsealError('EAUTH', 'volume header: its MAC does not verify; it was damaged or changed');
+  }
+}
+
+/** Every epoch's key, in a keyring of its own. For verified headers; EAUTH if an older key is not what it should be. */
+export function openKeyring(fields: HeaderFields, newestKey: Uint8Array): Keyring {
+  const { volumeId } = fields;
+  const older: [number, Uint8Array][] = [];
+  try {
+    for (const { epoch, commitment, salt, sealed } of fields.olderEpochs) {
+      const key = unwrap(newestKey, olderEpochPurpose(volumeId, epoch), { salt, sealed });
+      older.push([epoch, key]);
+      if (!equalBytes(epochCommitment(key, volumeId, epoch), commitment)) {
+        throw new NetsealError(
+          'EAUTH',
+          `volume header: the key of epoch ${epoch} is not the one committed to`,
+        );
+      }
+    }
+    return new Keyring(volumeId, new Map([...older, [fields.epoch, newestKey]]));
+  } finally {
+    for (const [, key] of older) key.fill(0);
+  }
+}
+
+/** Labels and settings of a verified header. */
+export function openPrivatePart(fields: HeaderFields, newestKey: Uint8Array): PrivatePart {
+  const plain = unwrap(newestKey, privatePurpose(fields.volumeId, fields.epoch), fields.privatePart);
+  try {
+    return decodePrivatePart(plain, fields.slots.length);
+  } finally {
+    plain.fill(0);
+  }
+}

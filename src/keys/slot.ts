@@ -1,0 +1,80 @@
+/**
+ * Making and opening one key slot. A slot wraps the newest epoch's key:
+ *
+ *   wrapping key ‖ commitment = HKDF-SHA256(slot secret, wrap salt, "netseal/1/slot" 0x00 volume id ‖ slot id ‖ type:u16)
+ *   wrapped key               = AES-256-GCM(wrapping key, associated data = volume id ‖ epoch:u32 ‖ envelope ‖ parameters)
+ *
+ * The epoch is in the associated data so that nobody who knew an older epoch's key can present an older slot as one of
+ * a newer epoch.
+ */
+import { concatBytes, viewOf } from '../base/bytes.ts';
+import type { RandomFill } from '../base/random.ts';
+import type { Argon2Provider } from './argon2.ts';
+import { type Secret, secretToSlotSecret } from './secret.ts';
+import { encodeSlot, type KnownSlot, SLOT_TYPES, type SlotParameters, slotIdentity } from './slot-format.ts';
+import { unwrapIfCommitted, type WrapPurpose, wrap } from './wrap.ts';
+
+/** What a slot is bound to. */
+export interface SlotBinding {
+  readonly volumeId: Uint8Array;
+  /** The epoch whose key it wraps. */
+  readonly epoch: number;
+}
+
+export function u32Bytes(value: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(4);
+  viewOf(bytes).setUint32(0, value, true);
+  return bytes;
+}
+
+function purposeOf(
+  id: Uint8Array,
+  parameters: SlotParameters,
+  { volumeId, epoch }: SlotBinding,
+): WrapPurpose {
+  return {
+    purpose: 'slot',
+    context: [volumeId, id, Uint8Array.of(SLOT_TYPES[parameters.type], 0)],
+    associatedData: concatBytes(volumeId, u32Bytes(epoch), slotIdentity(id, parameters)),
+  };
+}
+
+/** Wraps `epochKey` under a key that is derived from `slotSecret` and a fresh salt. */
+export function makeSlot(
+  id: Uint8Array<ArrayBuffer>,
+  parameters: SlotParameters,
+  binding: SlotBinding,
+  slotSecret: Uint8Array,
+  epochKey: Uint8Array,
+  random: RandomFill,
+): KnownSlot {
+  return encodeSlot(id, parameters, wrap(slotSecret, purposeOf(id, parameters, binding), epochKey, random));
+}
+
+export interface OpenedSlot {
+  /** The epoch key; the caller owns both and zeroes them. */
+  readonly epochKey: Uint8Array<ArrayBuffer>;
+  readonly slotSecret: Uint8Array<ArrayBuffer>;
+}
+
+/**
+ * Tries one secret on one slot. Undefined when it is of another type, its callback declines, or the slot's commitment is
+ * another key's; EAUTH when the commitment matches and the slot is still not what was written for this volume and epoch.
+ */
+export async function openSlot(
+  slot: KnownSlot,
+  secret: Secret,
+  binding: SlotBinding,
+  argon2: Argon2Provider,
+): Promise<OpenedSlot | undefined> {
+  const place = { id: slot.id, volumeId: binding.volumeId };
+  const slotSecret = await secretToSlotSecret(secret, slot, place, argon2);
+  if (slotSecret === undefined) return undefined;
+  let epochKey: Uint8Array<ArrayBuffer> | undefined;
+  try {
+    epochKey = unwrapIfCommitted(slotSecret, purposeOf(slot.id, slot, binding), slot.wrapped);
+  } finally {
+    if (epochKey === undefined) slotSecret.fill(0);
+  }
+  return epochKey === undefined ? undefined : { epochKey, slotSecret };
+}

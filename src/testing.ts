@@ -1,0 +1,51 @@
+/**
+ * For tests only (`netseal/testing`): volumes whose keys, ids and salts come from a seed, so that a test replays to the
+ * byte. Every header made here is marked, the mark is authenticated and never goes away, and the normal
+ * functions refuse it: one seed used twice seals two messages under one key. Weak Argon2 costs are allowed here, too.
+ */
+import { createHash } from 'node:crypto';
+import { utf8, viewOf } from './base/bytes.ts';
+import type { RandomFill } from './base/random.ts';
+import type { Secret } from './keys/secret.ts';
+import { type CreateOptions, headerContext, type UnlockOptions, unlockHeader } from './keys/unlock.ts';
+import { createHeader, type VolumeHeader } from './keys/volume-header.ts';
+
+/** A stream of bytes that depends only on the seed: SHA-256 of the seed's hash and a counter, 32 bytes at a time. */
+export function seededRandom(seed: string): RandomFill {
+  const block = new Uint8Array(36);
+  block.set(createHash('sha256').update(utf8(seed)).digest());
+  const view = viewOf(block);
+  let counter = 0;
+  let rest = new Uint8Array(0);
+  return target => {
+    for (let offset = 0; offset < target.byteLength; ) {
+      if (rest.byteLength === 0) {
+        view.setUint32(32, counter++, true);
+        rest = new Uint8Array(createHash('sha256').update(block).digest());
+      }
+      const taken = rest.subarray(0, target.byteLength - offset);
+      target.set(taken, offset);
+      rest = rest.subarray(taken.byteLength);
+      offset += taken.byteLength;
+    }
+  };
+}
+
+/** As `createVolumeHeader`, with the given randomness, and marked. */
+export async function createTestVolumeHeader(
+  random: RandomFill,
+  options: CreateOptions,
+): Promise<VolumeHeader> {
+  const { slots, settings = new Uint8Array(0) } = options;
+  return createHeader(slots, settings, headerContext(options, { fill: random, isTest: true }));
+}
+
+/** As `unlockVolumeHeader`, for marked and unmarked headers; what is made from the result is marked. */
+export async function unlockTestVolumeHeader(
+  random: RandomFill,
+  bytes: Uint8Array,
+  secrets: Secret | readonly Secret[],
+  options: UnlockOptions = {},
+): Promise<VolumeHeader> {
+  return unlockHeader(bytes, secrets, options.slotId, headerContext(options, { fill: random, isTest: true }));
+}
