@@ -1,0 +1,159 @@
+/**
+ * Works through one job: the same code in a worker and, with zero workers, on the calling thread. Everything it touches
+ * is shared memory that holds still, its own scratch, and keys from the key table.
+ */
+import { isAllZero } from '../base/bytes.ts';
+import { type ErrorCode, NetsealError } from '../base/errors.ts';
+import { NonceSource } from '../unit/nonces.ts';
+import { Opener } from '../unit/open.ts';
+import { chooseProviders, type ProviderReport, type ProviderSettings } from '../unit/providers.ts';
+import { decodeHeader, recordTag } from '../unit/record-format.ts';
+import { Sealer } from '../unit/seal.ts';
+import {
+  Job,
+  type JobUnit,
+  OPERATION_SEAL,
+  OUTCOME_DONE,
+  OUTCOME_FAILED,
+  OUTCOME_HOLE,
+  UNIT_EXPECT_TAG,
+  UNIT_HOLES,
+} from './job.ts';
+import { KeyReader } from './key-table.ts';
+
+/** The shared memory that a worker maps when it starts. */
+export interface SharedMemory {
+  readonly jobs: SharedArrayBuffer;
+  readonly keys: SharedArrayBuffer;
+  /** Input and output of sealing. */
+  readonly sealing: { readonly plain: SharedArrayBuffer; readonly sealed: SharedArrayBuffer };
+  /** Output and input of opening. */
+  readonly opening: { readonly plain: SharedArrayBuffer; readonly sealed: SharedArrayBuffer };
+}
+
+/** What the pool hands every worker at its start. */
+export interface WorkerStart {
+  readonly memory: SharedMemory;
+  readonly providers: ProviderSettings;
+}
+
+/** A unit that failed. Errors cross threads as data: cloning an error drops its code. */
+export interface UnitFailure {
+  /** Position in the job. */
+  readonly at: number;
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+/** A worker's answer to a job. Outcomes are in the job's own fields. */
+export interface JobReply {
+  readonly failures: readonly UnitFailure[];
+}
+
+export class BatchRunner {
+  readonly #memory: SharedMemory;
+  readonly #sealer: Sealer;
+  readonly #opener: Opener;
+  readonly #keys: KeyReader;
+  readonly providerReport: ProviderReport;
+
+  /** Chooses providers for this thread and maps the memory. */
+  static async start({ memory, providers }: WorkerStart): Promise<BatchRunner> {
+    return new BatchRunner(memory, await chooseProviders(providers));
+  }
+
+  private constructor(memory: SharedMemory, providers: Awaited<ReturnType<typeof chooseProviders>>) {
+    this.#memory = memory;
+    this.#sealer = new Sealer(providers, new NonceSource());
+    this.#opener = new Opener(providers);
+    this.#keys = new KeyReader(memory.keys, providers);
+    this.providerReport = providers.report;
+  }
+
+  /** Does the job at `jobOffset` of the job slab. A unit that fails does not stop the others. */
+  run(jobOffset: number): JobReply {
+    const job = new Job(this.#memory.jobs, jobOffset);
+    this.#keys.refresh();
+    return { failures: job.operation === OPERATION_SEAL ? this.#sealAll(job) : this.#openAll(job) };
+  }
+
+  /** Zeroes keys and scratch memory. */
+  close(): void {
+    this.#keys.clear();
+    this.#sealer.wipe();
+  }
+
+  /** Seals units one after another into the job's output room, without gaps. */
+  #sealAll(job: Job): UnitFailure[] {
+    const setting = job.sealSetting;
+    const { plain, sealed } = this.#memory.sealing;
+    const room = new Uint8Array(sealed, job.outputOffset, job.outputBytes);
+    let usedBytes = 0;
+    this.#sealer.startRun();
+    const failures = eachUnit(job, unit => {
+      const input = new Uint8Array(plain, unit.inputOffset, unit.inputBytes);
+      if ((unit.requestFlags & UNIT_HOLES) !== 0 && isAllZero(input)) return OUTCOME_HOLE;
+      const key = this.#keys.get({
+        handleId: job.keyHandleId,
+        epoch: setting.epoch,
+        kind: unit.kind,
+        suite: setting.suite,
+        objectId: unit.objectId,
+      });
+      const place = { index: unit.index, unitSizeLog2: unit.unitSizeLog2 };
+      const target = room.subarray(usedBytes);
+      const sealedBytes = this.#sealer.seal(key, place, setting, input, target, unit.recordFlags);
+      unit.setOutput(job.outputOffset + usedBytes, sealedBytes);
+      unit.tag.set(recordTag(target.subarray(0, sealedBytes)));
+      usedBytes += sealedBytes;
+      return OUTCOME_DONE;
+    });
+    job.outputBytes = usedBytes;
+    return failures;
+  }
+
+  #openAll(job: Job): UnitFailure[] {
+    const { plain, sealed } = this.#memory.opening;
+    return eachUnit(job, unit => {
+      const record = new Uint8Array(sealed, unit.inputOffset, unit.inputBytes);
+      const header = decodeHeader(record);
+      const key = this.#keys.get({
+        handleId: job.keyHandleId,
+        epoch: header.epoch,
+        kind: unit.kind,
+        suite: header.suite,
+        objectId: unit.objectId,
+      });
+      const place = { index: unit.index, unitSizeLog2: unit.unitSizeLog2 };
+      const target = new Uint8Array(plain, unit.outputOffset, unit.outputBytes);
+      const expectedTag = (unit.requestFlags & UNIT_EXPECT_TAG) === 0 ? undefined : unit.tag;
+      const opened = this.#opener.open(header, key, place, record, target, expectedTag);
+      unit.setOutput(unit.outputOffset, opened.plainBytes);
+      unit.recordFlags = opened.flags;
+      return OUTCOME_DONE;
+    });
+  }
+}
+
+/** Runs `work` for each unit until the job is cancelled, and writes down what came of each. */
+function eachUnit(job: Job, work: (unit: JobUnit) => number): UnitFailure[] {
+  const failures: UnitFailure[] = [];
+  const { unitCount } = job;
+  for (let at = 0; at < unitCount && !job.isCancelled; at += 1) {
+    const unit = job.unit(at);
+    try {
+      unit.outcome = work(unit);
+    } catch (error) {
+      unit.outcome = OUTCOME_FAILED;
+      failures.push({ at, ...describeError(error) });
+    }
+  }
+  return failures;
+}
+
+/** An error as data that may cross threads. */
+export function describeError(error: unknown): { code: ErrorCode; message: string } {
+  if (error instanceof NetsealError) return { code: error.code, message: error.message };
+  // Everything expected is a NetsealError: this is a fault of ours, or of a library.
+  return { code: 'EBUG', message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+}

@@ -1,0 +1,405 @@
+/**
+ * The pipeline: plain bytes in bounce buffers to sealed records and back, in worker threads, within a memory budget.
+ *
+ *   sealing   reservePlain → caller copies bytes in → seal → run of records in shared memory → release both
+ *   opening   reserveSealed → caller reads records in → open → run of plain bytes in shared memory → release both
+ *
+ * Each direction has slabs of its own, plain and sealed apart, so that reads cannot starve a flush. Memory is taken in
+ * the order input, output, job. A caller that keeps an output must not wait for an input of the same direction unless
+ * something else is going to release that output.
+ */
+import { NetsealError, requireArgument } from '../base/errors.ts';
+import type { Keyring } from '../keys/keyring.ts';
+import type { ProviderReport } from '../unit/providers.ts';
+import { FLAG_LAST } from '../unit/record-format.ts';
+import type { JobReply, SharedMemory } from './batch.ts';
+import {
+  Job,
+  type JobUnit,
+  jobBytes,
+  OPERATION_OPEN,
+  OPERATION_SEAL,
+  OUTCOME_HOLE,
+  UNIT_EXPECT_TAG,
+  UNIT_HOLES,
+} from './job.ts';
+import { type KeyHandle, KeyTable } from './key-table.ts';
+import { InlineRunner, type JobRunner, WorkerPool } from './pool.ts';
+import {
+  checkOpen,
+  checkSeal,
+  type OpenedUnit,
+  type OpenRequest,
+  REQUEST_UNITS_MAX,
+  Run,
+  type SealedUnit,
+  type SealRequest,
+} from './requests.ts';
+import { checkSettings, type PipelineSettings } from './settings.ts';
+import { type Lease, Slab } from './slab.ts';
+import { type JobSpan, splitIntoJobs } from './split.ts';
+
+export interface CallOptions {
+  /**
+   * Rejects the call with the signal's reason. Units that a worker has begun are finished, their memory stays counted
+   * until then, and their results are dropped.
+   */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How much of a slab is in use. */
+export interface SlabUse {
+  readonly name: string;
+  readonly budgetBytes: number;
+  readonly usedBytes: number;
+  readonly waiterCount: number;
+}
+
+const JOB_SLAB_BYTES = 2 * jobBytes(REQUEST_UNITS_MAX);
+
+/** Starts the workers and waits for them. EINVAL, EUNSUPPORTED (a provider is missing) or EWORKER. */
+export async function openPipeline(settings: PipelineSettings = {}): Promise<Pipeline> {
+  return await Pipeline.open(settings);
+}
+
+export class Pipeline {
+  readonly workerCount: number;
+  readonly #keys: KeyTable;
+  readonly #jobs: Slab;
+  readonly #sealing: { readonly plain: Slab; readonly sealed: Slab };
+  readonly #opening: { readonly plain: Slab; readonly sealed: Slab };
+  readonly #runner: JobRunner;
+  #closing: Promise<void> | undefined;
+
+  /** @param workerEntry another worker entry point; tests only. */
+  static async open(settings: PipelineSettings, workerEntry?: URL): Promise<Pipeline> {
+    const { workers, slabBytes, providers } = checkSettings(settings);
+    const keys = new KeyTable();
+    const jobs = new Slab('jobs', JOB_SLAB_BYTES);
+    const sealing = { plain: new Slab('plain to seal', slabBytes), sealed: new Slab('sealed', slabBytes) };
+    const opening = { plain: new Slab('opened', slabBytes), sealed: new Slab('sealed to open', slabBytes) };
+    const memory: SharedMemory = {
+      jobs: jobs.memory,
+      keys: keys.memory,
+      sealing: { plain: sealing.plain.memory, sealed: sealing.sealed.memory },
+      opening: { plain: opening.plain.memory, sealed: opening.sealed.memory },
+    };
+    const start = { memory, providers };
+    const runner =
+      workers === 0 ? await InlineRunner.start(start) : await WorkerPool.start(workers, start, workerEntry);
+    return new Pipeline(workers, keys, jobs, sealing, opening, runner);
+  }
+
+  private constructor(
+    workerCount: number,
+    keys: KeyTable,
+    jobs: Slab,
+    sealing: { plain: Slab; sealed: Slab },
+    opening: { plain: Slab; sealed: Slab },
+    runner: JobRunner,
+  ) {
+    this.workerCount = workerCount;
+    this.#keys = keys;
+    this.#jobs = jobs;
+    this.#sealing = sealing;
+    this.#opening = opening;
+    this.#runner = runner;
+  }
+
+  /** Which libraries do the work. */
+  get providers(): ProviderReport {
+    return this.#runner.providers;
+  }
+
+  /** Use of each slab now. */
+  get memory(): SlabUse[] {
+    return this.#slabs.map(({ name, budgetBytes, usedBytes, waiterCount }) => ({
+      name,
+      budgetBytes,
+      usedBytes,
+      waiterCount,
+    }));
+  }
+
+  /** Makes a volume's keys known to all workers. EINVAL when there are too many, ECLOSED after close. */
+  addKeyring(keyring: Keyring): KeyHandle {
+    this.#requireOpen();
+    return this.#keys.add(keyring);
+  }
+
+  /** Zeroes the pipeline's copies of a volume's keys. Units in flight under them may fail with EKEY. */
+  removeKeyring(keys: KeyHandle): void {
+    this.#keys.remove(keys);
+  }
+
+  /**
+   * Memory to copy plain bytes into. Waits for room. EINVAL when it can never fit, ECLOSED, or the signal's reason.
+   * The caller owns the lease until it releases it.
+   */
+  reservePlain(lengthBytes: number, options: CallOptions = {}): Promise<Lease> {
+    return this.#sealing.plain.reserve(lengthBytes, options.signal);
+  }
+
+  /** Memory to read sealed records into; as {@link reservePlain}. */
+  reserveSealed(lengthBytes: number, options: CallOptions = {}): Promise<Lease> {
+    return this.#opening.sealed.reserve(lengthBytes, options.signal);
+  }
+
+  /**
+   * Seals units. Waits for room for the records.
+   *
+   * The caller keeps its lease and releases it when it likes: the memory stays untouched until the workers are done
+   * with it. The run's records are in the order of the units; release the run when they have been written.
+   *
+   * Rejects with EINVAL before anything happens, or EKEY, EWORKER, ECLOSED, EBUG, the signal's reason; then there is
+   * nothing to release but the caller's lease.
+   */
+  async seal(request: SealRequest, options: CallOptions = {}): Promise<Run<SealedUnit>> {
+    this.#requireOpen();
+    requireArgument(request.from.isOf(this.#sealing.plain), 'seal needs a live lease from reservePlain');
+    const { suite, codec, blockSizeBytes, holes, roomBytes } = checkSeal(request);
+    const setting = { suite, codec, blockSizeBytes, epoch: request.keys.newestEpoch };
+    return await this.#perform({
+      operation: OPERATION_SEAL,
+      keys: request.keys,
+      from: request.from,
+      outputSlab: this.#sealing.sealed,
+      inputBytes: request.units.map(unit => unit.lengthBytes),
+      roomBytes,
+      signal: options.signal,
+      fillJob: job => {
+        job.sealSetting = setting;
+      },
+      fillUnit: (fields, at) => {
+        const unit = unitAt(request.units, at);
+        fields.setRequest(
+          unit,
+          request.from.offsetBytes,
+          holes ? UNIT_HOLES : 0,
+          unit.isLast === true ? FLAG_LAST : 0,
+        );
+      },
+      collect: collectSealed,
+    });
+  }
+
+  /**
+   * Opens records. Waits for room for the plain bytes. A unit that fails (EAUTH, EFORMAT, ETRUNCATED, EUNSUPPORTED,
+   * EKEY) is reported in its place of the run; the others are opened all the same.
+   *
+   * Leases and rejections as for {@link seal}.
+   */
+  async open(request: OpenRequest, options: CallOptions = {}): Promise<Run<OpenedUnit>> {
+    this.#requireOpen();
+    requireArgument(request.from.isOf(this.#opening.sealed), 'open needs a live lease from reserveSealed');
+    return await this.#perform({
+      operation: OPERATION_OPEN,
+      keys: request.keys,
+      from: request.from,
+      outputSlab: this.#opening.plain,
+      inputBytes: request.units.map(unit => unit.lengthBytes),
+      roomBytes: checkOpen(request),
+      signal: options.signal,
+      fillJob: () => undefined,
+      fillUnit: (fields, at) => {
+        const unit = unitAt(request.units, at);
+        const { expectedTag } = unit;
+        fields.setRequest(unit, request.from.offsetBytes, expectedTag === undefined ? 0 : UNIT_EXPECT_TAG, 0);
+        if (expectedTag !== undefined) fields.tag.set(expectedTag);
+      },
+      collect: collectOpened,
+    });
+  }
+
+  /**
+   * Waits for the units that workers have begun; everything else, waiting or called later, fails with ECLOSED. Zeroes
+   * the keys and ends the threads. Runs and leases that callers hold stay readable.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    for (const slab of this.#slabs) slab.close();
+    await this.#runner.close();
+    this.#keys.destroy();
+  }
+
+  /** Takes the memory that a request needs, runs it, and gives back what its result does not keep. */
+  async #perform<Result>(work: Work<Result>): Promise<Result> {
+    const { from, outputSlab, signal } = work;
+    from.hold();
+    try {
+      const output = await outputSlab.reserve(sum(work.roomBytes), signal);
+      try {
+        const spans = splitIntoJobs(work.inputBytes, this.workerCount);
+        const jobMemory = await this.#jobs.reserve(sum(spans.map(spanBytes)), signal);
+        try {
+          return await this.#runJobs(work, spans, jobMemory, output);
+        } finally {
+          jobMemory.release();
+        }
+      } catch (error) {
+        output.release();
+        throw error;
+      }
+    } finally {
+      from.unhold();
+    }
+  }
+
+  async #runJobs<Result>(
+    work: Work<Result>,
+    spans: readonly JobSpan[],
+    jobMemory: Lease,
+    output: Lease,
+  ): Promise<Result> {
+    const jobs = this.#layOut(work, spans, jobMemory, output);
+    const leases = [work.from, output, jobMemory];
+    for (const lease of leases) lease.hold();
+    const ended = Promise.allSettled(jobs.map(job => this.#runner.run(job.offsetBytes))).then(results => {
+      // Only now is it certain that no worker touches the memory any more.
+      for (const lease of leases) lease.unhold();
+      return results;
+    });
+    const results = await abortable(ended, work.signal, () => {
+      for (const job of jobs) job.cancel();
+    });
+    return work.collect(unitResults(jobs, results), output);
+  }
+
+  /** Writes the jobs down. Each gets the part of the output that its units may need. */
+  #layOut(work: Work<unknown>, spans: readonly JobSpan[], jobMemory: Lease, output: Lease): Job[] {
+    let jobOffset = jobMemory.offsetBytes;
+    let roomOffset = output.offsetBytes;
+    return spans.map(span => {
+      const job = new Job(this.#jobs.memory, jobOffset);
+      const rooms = work.roomBytes.slice(span.from, span.to);
+      job.start(work.operation, rooms.length, work.keys.id, roomOffset, sum(rooms));
+      work.fillJob(job);
+      for (const [at, roomBytes] of rooms.entries()) {
+        const unit = job.unit(at);
+        unit.setOutput(roomOffset, roomBytes);
+        work.fillUnit(unit, span.from + at);
+        roomOffset += roomBytes;
+      }
+      jobOffset += spanBytes(span);
+      return job;
+    });
+  }
+
+  get #slabs(): Slab[] {
+    const { plain, sealed } = this.#sealing;
+    return [plain, sealed, this.#opening.sealed, this.#opening.plain, this.#jobs];
+  }
+
+  #requireOpen(): void {
+    if (this.#closing !== undefined) throw new NetsealError('ECLOSED', 'the pipeline is closed');
+  }
+}
+
+/** A request as both directions see it. Arrays have one entry a unit. */
+interface Work<Result> {
+  readonly operation: number;
+  readonly keys: KeyHandle;
+  readonly from: Lease;
+  readonly outputSlab: Slab;
+  readonly inputBytes: readonly number[];
+  readonly roomBytes: readonly number[];
+  readonly signal: AbortSignal | undefined;
+  fillJob(job: Job): void;
+  fillUnit(fields: JobUnit, at: number): void;
+  /** Makes the result while the job's fields are still there. Throws when the request as a whole failed. */
+  collect(units: readonly UnitResult[], output: Lease): Result;
+}
+
+/** What came of one unit: its fields, and why it failed if it did. */
+interface UnitResult {
+  readonly fields: JobUnit;
+  readonly error: NetsealError | undefined;
+}
+
+function unitResults(jobs: readonly Job[], replies: readonly PromiseSettledResult<JobReply>[]): UnitResult[] {
+  return jobs.flatMap((job, at) => {
+    const reply = replies[at];
+    if (reply?.status !== 'fulfilled') throw reply?.reason;
+    const errors = new Map(
+      reply.value.failures.map(({ at: unit, code, message }) => [unit, new NetsealError(code, message)]),
+    );
+    return Array.from({ length: job.unitCount }, (_, unit) => ({
+      fields: job.unit(unit),
+      error: errors.get(unit),
+    }));
+  });
+}
+
+function collectSealed(units: readonly UnitResult[], output: Lease): Run<SealedUnit> {
+  const sealed = units.map(({ fields, error }) => {
+    if (error !== undefined) throw error;
+    const isHole = fields.outcome === OUTCOME_HOLE;
+    return {
+      bytes: viewOfLease(output, fields.outputOffset, isHole ? 0 : fields.outputBytes),
+      tag: fields.tag.slice(),
+      isHole,
+    };
+  });
+  const used = sealed.map(({ bytes }) => ({ offset: bytes.byteOffset, length: bytes.byteLength }));
+  output.keepOnly(used);
+  return new Run(sealed, output);
+}
+
+function collectOpened(units: readonly UnitResult[], output: Lease): Run<OpenedUnit> {
+  const opened = units.map(({ fields, error }): OpenedUnit => {
+    if (error !== undefined) return { error };
+    return {
+      bytes: viewOfLease(output, fields.outputOffset, fields.outputBytes),
+      isLast: (fields.recordFlags & FLAG_LAST) !== 0,
+    };
+  });
+  return new Run(opened, output);
+}
+
+function viewOfLease(lease: Lease, slabOffset: number, lengthBytes: number): Uint8Array {
+  const from = slabOffset - lease.offsetBytes;
+  return lease.bytes.subarray(from, from + lengthBytes);
+}
+
+function unitAt<Unit>(units: readonly Unit[], at: number): Unit {
+  const unit = units[at];
+  if (unit === undefined) throw new NetsealError('EBUG', `request has no unit ${at}`);
+  return unit;
+}
+
+function spanBytes(span: JobSpan): number {
+  return jobBytes(span.to - span.from);
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+/** `work`, or the signal's reason as soon as it aborts; then `onAbort` is called, and `work` goes on unobserved. */
+function abortable<Result>(
+  work: Promise<Result>,
+  signal: AbortSignal | undefined,
+  onAbort: () => void,
+): Promise<Result> {
+  if (signal === undefined) return work;
+  return new Promise((resolve, reject) => {
+    const abort = (): void => {
+      onAbort();
+      reject(signal.reason);
+    };
+    if (signal.aborted) {
+      abort();
+      return;
+    }
+    signal.addEventListener('abort', abort, { once: true });
+    work.finally(() => signal.removeEventListener('abort', abort)).then(resolve, reject);
+  });
+}

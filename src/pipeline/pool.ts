@@ -1,0 +1,233 @@
+/**
+ * Runs jobs on worker threads (by piscina), or on this thread when there are none.
+ *
+ * Invariants
+ *   1. `run` settles only after the worker has answered or its thread has exited: nobody writes to a job's memory
+ *      afterwards, so its slots may be used again.
+ *   2. A worker that dies fails the jobs that it had with EWORKER and is replaced.
+ *   3. When no worker is left and none can be started, every job fails; none waits for ever.
+ *   4. piscina itself never holds more jobs than the workers can take at once; the rest wait here, in order.
+ */
+import type { Worker } from 'node:worker_threads';
+import { FixedQueue, Piscina } from 'piscina';
+import { messageOf, NetsealError } from '../base/errors.ts';
+import type { ProviderReport } from '../unit/providers.ts';
+import { BatchRunner, type JobReply, type WorkerStart } from './batch.ts';
+import type { WorkerReply, WorkerRequest } from './protocol.ts';
+
+/** Something that does jobs. */
+export interface JobRunner {
+  readonly providers: ProviderReport;
+  /** Does the job at this offset of the job slab. Rejects with EWORKER, ECLOSED or EBUG. */
+  run(jobOffset: number): Promise<JobReply>;
+  /** Fails what has not started with ECLOSED, waits for what has, ends the threads. */
+  close(): Promise<void>;
+}
+
+/** One job running and one waiting in each worker, so that none idles while the main thread is busy. */
+const JOBS_PER_WORKER = 2;
+
+/** The entry point beside these sources or, in the package, beside their build. */
+function workerUrl(): URL {
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  return new URL(`../../workers/unit.${extension}`, import.meta.url);
+}
+
+interface QueuedJob {
+  readonly jobOffset: number;
+  readonly resolve: (reply: JobReply) => void;
+  readonly reject: (error: NetsealError) => void;
+}
+
+export class WorkerPool implements JobRunner {
+  readonly #piscina: Piscina;
+  /** Every thread that has not exited yet, with its exit. */
+  readonly #exits = new Map<Worker, Promise<void>>();
+  readonly #queue: QueuedJob[] = [];
+  readonly #capacity: number;
+  readonly #idleWaiters: (() => void)[] = [];
+  #running = 0;
+  #closed = false;
+  #broken: NetsealError | undefined;
+  /** How to fail each request that a worker has not answered yet. */
+  readonly #unanswered = new Set<(error: unknown) => void>();
+  #providers: ProviderReport | undefined;
+
+  /**
+   * Starts `workerCount` threads and waits until they are ready. Rejects with what a worker's start failed with
+   * (EUNSUPPORTED for a missing provider), or EWORKER.
+   *
+   * @param entry another entry point with the same protocol; tests only.
+   */
+  static async start(workerCount: number, start: WorkerStart, entry: URL = workerUrl()): Promise<WorkerPool> {
+    const pool = new WorkerPool(workerCount, start, entry);
+    try {
+      const replies = Array.from({ length: workerCount }, () => pool.#ask({ type: 'hello' }));
+      for (const reply of await Promise.all(replies)) {
+        if (reply.type === 'ready') pool.#providers = reply.providers;
+        if (reply.type === 'failed') throw new NetsealError(reply.code, reply.message);
+      }
+      return pool;
+    } catch (error) {
+      await pool.close();
+      throw error;
+    }
+  }
+
+  private constructor(workerCount: number, start: WorkerStart, entry: URL) {
+    this.#capacity = workerCount * JOBS_PER_WORKER;
+    this.#piscina = new Piscina({
+      filename: entry.href,
+      minThreads: workerCount,
+      maxThreads: workerCount,
+      concurrentTasksPerWorker: JOBS_PER_WORKER,
+      // Its own: piscina's default queue is one object for all pools.
+      taskQueue: new FixedQueue(),
+      recordTiming: false,
+      workerData: start,
+    });
+    this.#trackThreads();
+    this.#piscina.on('workerCreate', () => this.#trackThreads());
+    this.#piscina.on('workerDestroy', () => queueMicrotask(() => this.#checkBroken()));
+    this.#piscina.on('error', error => this.#checkBroken(error));
+  }
+
+  get providers(): ProviderReport {
+    if (this.#providers === undefined) throw new NetsealError('EBUG', 'worker pool used before it was ready');
+    return this.#providers;
+  }
+
+  /** The live threads; tests end them to see what happens. */
+  get threads(): readonly Worker[] {
+    return this.#piscina.threads;
+  }
+
+  run(jobOffset: number): Promise<JobReply> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) {
+        reject(new NetsealError('ECLOSED', 'the pipeline is closed'));
+        return;
+      }
+      this.#queue.push({ jobOffset, resolve, reject });
+      this.#startQueued();
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const job of this.#queue.splice(0)) {
+      job.reject(new NetsealError('ECLOSED', 'the pipeline was closed before this job started'));
+    }
+    if (this.#running > 0) await new Promise<void>(resolve => this.#idleWaiters.push(resolve));
+    await this.#piscina.destroy();
+    await Promise.all(this.#exits.values());
+  }
+
+  #startQueued(): void {
+    while (this.#running < this.#capacity) {
+      const job = this.#queue.shift();
+      if (job === undefined) return;
+      this.#running += 1;
+      this.#runJob(job.jobOffset)
+        .finally(() => this.#jobEnded())
+        .then(job.resolve, job.reject);
+    }
+  }
+
+  #jobEnded(): void {
+    this.#running -= 1;
+    this.#startQueued();
+    if (this.#running === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();
+  }
+
+  async #runJob(jobOffset: number): Promise<JobReply> {
+    const reply = await this.#ask({ type: 'job', jobOffset });
+    if (reply.type === 'done') return reply.reply;
+    if (reply.type === 'failed') throw new NetsealError(reply.code, reply.message);
+    throw new NetsealError('EBUG', `worker answered "${reply.type}" to a job`);
+  }
+
+  /** Sends a request to some worker. Rejects with EWORKER after the worker's thread has exited. */
+  async #ask(request: WorkerRequest): Promise<WorkerReply> {
+    if (this.#broken !== undefined) throw this.#broken;
+    try {
+      return await this.#answerOrBroken(request);
+    } catch (cause) {
+      await this.#departedThreads();
+      if (cause === this.#broken) throw cause;
+      throw new NetsealError('EWORKER', `a worker thread died: ${messageOf(cause)}`, { cause });
+    }
+  }
+
+  #answerOrBroken(request: WorkerRequest): Promise<WorkerReply> {
+    return new Promise((resolve, reject) => {
+      this.#unanswered.add(reject);
+      this.#piscina
+        .run(request)
+        .finally(() => this.#unanswered.delete(reject))
+        .then(resolve, reject);
+    });
+  }
+
+  #trackThreads(): void {
+    for (const thread of this.#piscina.threads) {
+      if (this.#exits.has(thread)) continue;
+      const exit = new Promise<void>(resolve => {
+        thread.once('exit', () => {
+          this.#exits.delete(thread);
+          resolve();
+        });
+      });
+      this.#exits.set(thread, exit);
+    }
+  }
+
+  /** Waits for the threads that left the pool. piscina reports a death before the thread has ended. */
+  async #departedThreads(): Promise<void> {
+    const live = new Set(this.#piscina.threads);
+    await Promise.all([...this.#exits].filter(([thread]) => !live.has(thread)).map(([, exit]) => exit));
+  }
+
+  #checkBroken(cause?: unknown): void {
+    if (this.#closed || this.#broken !== undefined || this.#piscina.threads.length > 0) return;
+    const why = cause === undefined ? 'all of them ended' : messageOf(cause);
+    this.#broken = new NetsealError('EWORKER', `no worker thread can be started: ${why}`, { cause });
+    for (const fail of this.#unanswered) fail(this.#broken);
+  }
+}
+
+/** No threads: jobs run here, one a turn of the event loop. */
+export class InlineRunner implements JobRunner {
+  readonly #runner: BatchRunner;
+  #last: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  static async start(start: WorkerStart): Promise<InlineRunner> {
+    return new InlineRunner(await BatchRunner.start(start));
+  }
+
+  private constructor(runner: BatchRunner) {
+    this.#runner = runner;
+  }
+
+  get providers(): ProviderReport {
+    return this.#runner.providerReport;
+  }
+
+  run(jobOffset: number): Promise<JobReply> {
+    const turn = this.#last.then(async () => {
+      // Lets I/O and timers in between jobs.
+      await new Promise<void>(resolve => setImmediate(resolve));
+      if (this.#closed) throw new NetsealError('ECLOSED', 'the pipeline was closed before this job started');
+      return this.#runner.run(jobOffset);
+    });
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#last;
+    this.#runner.close();
+  }
+}

@@ -1,0 +1,269 @@
+/**
+ * A slab: one block of shared memory with a hard budget, lent out in leases. Who asks for more than is free waits, in
+ * order of asking; nothing grows.
+ *
+ * Invariants
+ *   1. Free ranges and live leases partition the slab: no byte is in two of them.
+ *   2. A lease's bytes return to the free list only when its owner has released it and nobody else holds it.
+ *   3. Waiters are served strictly in order: a later, smaller request never overtakes an earlier, larger one, so no
+ *      request starves.
+ *   4. When all leases end, the slab is one free range again, so every request up to its size is served in the end.
+ *      Whoever waits for a lease while it keeps another of the same slab gives that guarantee up.
+ *
+ * Lease:  lent ──hold()──▶ lent, held ──unhold()──▶ lent ──release()──▶ free
+ *                            └─release()─▶ quarantined (counted, not reusable) ──last unhold()──▶ free
+ */
+import { NetsealError, requireArgument } from '../base/errors.ts';
+import { roundUp } from '../base/geometry.ts';
+
+/** Leases start and end on multiples of this, so that views of them are aligned for any codec. */
+const GRANULE_BYTES = 64;
+
+interface Waiter {
+  readonly lengthBytes: number;
+  readonly grant: (offsetBytes: number) => void;
+  readonly fail: (error: unknown) => void;
+}
+
+export class Slab {
+  /** What the slab is for, in messages and statistics. */
+  readonly name: string;
+  readonly memory: SharedArrayBuffer;
+  /** Free ranges by ascending offset, never adjacent. */
+  readonly #free: { offset: number; length: number }[];
+  readonly #waiters: Waiter[] = [];
+  #freeBytes: number;
+  #closed = false;
+
+  /** @param budgetBytes rounded up to 64; below 4 GiB, as offsets travel as u32. */
+  constructor(name: string, budgetBytes: number) {
+    requireArgument(
+      Number.isSafeInteger(budgetBytes) && budgetBytes > 0 && budgetBytes < 2 ** 32 - GRANULE_BYTES,
+      `${name}: a budget must be from 1 byte to 4 GiB, not ${budgetBytes}`,
+    );
+    this.name = name;
+    this.memory = new SharedArrayBuffer(roundUp(budgetBytes, GRANULE_BYTES));
+    this.#free = [{ offset: 0, length: this.memory.byteLength }];
+    this.#freeBytes = this.memory.byteLength;
+  }
+
+  get budgetBytes(): number {
+    return this.memory.byteLength;
+  }
+
+  /** Bytes lent or quarantined now. */
+  get usedBytes(): number {
+    return this.budgetBytes - this.#freeBytes;
+  }
+
+  /** Callers that wait now. */
+  get waiterCount(): number {
+    return this.#waiters.length;
+  }
+
+  /**
+   * A lease of `lengthBytes`, once there is room. Rejects with EINVAL at once when the slab could never hold it, with
+   * ECLOSED when the slab is or gets closed, with the signal's reason when aborted while waiting.
+   */
+  async reserve(lengthBytes: number, signal?: AbortSignal): Promise<Lease> {
+    signal?.throwIfAborted();
+    if (this.#closed) throw this.#closedError();
+    requireArgument(
+      Number.isSafeInteger(lengthBytes) && lengthBytes > 0 && lengthBytes <= this.budgetBytes,
+      `${this.name}: cannot reserve ${lengthBytes} bytes of a budget of ${this.budgetBytes}`,
+    );
+    const granuleBytes = roundUp(lengthBytes, GRANULE_BYTES);
+    const offset = this.#waiters.length === 0 ? this.#take(granuleBytes) : undefined;
+    return new Lease(this, offset ?? (await this.#wait(granuleBytes, signal)), lengthBytes);
+  }
+
+  /** Rejects all waiters, now and later, with ECLOSED. Live leases stay valid until released. */
+  close(): void {
+    this.#closed = true;
+    for (const waiter of this.#waiters.splice(0)) waiter.fail(this.#closedError());
+  }
+
+  /** For {@link Lease} only: takes a range of whole granules back and serves who waits. */
+  giveBack(offset: number, length: number): void {
+    let at = this.#free.findIndex(range => range.offset > offset);
+    if (at === -1) at = this.#free.length;
+    const before = this.#free[at - 1];
+    const after = this.#free[at];
+    const joinsBefore = before !== undefined && before.offset + before.length === offset;
+    const joinsAfter = after !== undefined && offset + length === after.offset;
+    if (joinsBefore && joinsAfter) {
+      before.length += length + after.length;
+      this.#free.splice(at, 1);
+    } else if (joinsBefore) {
+      before.length += length;
+    } else if (joinsAfter) {
+      after.offset = offset;
+      after.length += length;
+    } else {
+      this.#free.splice(at, 0, { offset, length });
+    }
+    this.#freeBytes += length;
+    this.#serveWaiters();
+  }
+
+  #wait(lengthBytes: number, signal: AbortSignal | undefined): Promise<number> {
+    return new Promise<number>((resolve, reject) => {
+      const onAbort = (): void => {
+        this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+        reject(signal?.reason);
+        // The one that left may have been all that held up the next.
+        this.#serveWaiters();
+      };
+      const waiter: Waiter = {
+        lengthBytes,
+        grant: offset => {
+          signal?.removeEventListener('abort', onAbort);
+          resolve(offset);
+        },
+        fail: error => {
+          signal?.removeEventListener('abort', onAbort);
+          reject(error);
+        },
+      };
+      this.#waiters.push(waiter);
+      signal?.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+
+  #serveWaiters(): void {
+    for (let first = this.#waiters[0]; first !== undefined; first = this.#waiters[0]) {
+      const offset = this.#take(first.lengthBytes);
+      if (offset === undefined) return;
+      this.#waiters.shift();
+      first.grant(offset);
+    }
+  }
+
+  /** First fit. */
+  #take(lengthBytes: number): number | undefined {
+    const at = this.#free.findIndex(range => range.length >= lengthBytes);
+    const range = this.#free[at];
+    if (range === undefined) return undefined;
+    const { offset } = range;
+    range.offset += lengthBytes;
+    range.length -= lengthBytes;
+    if (range.length === 0) this.#free.splice(at, 1);
+    this.#freeBytes -= lengthBytes;
+    return offset;
+  }
+
+  #closedError(): NetsealError {
+    return new NetsealError('ECLOSED', `${this.name}: the pipeline is closed`);
+  }
+}
+
+/** A range of bytes of a slab. */
+interface Range {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/**
+ * Some bytes of a slab, owned by whoever reserved them until `release()`. After that the owner must not touch them.
+ */
+export class Lease {
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  readonly #slab: Slab;
+  /** What is still lent, by ascending offset; the whole lease unless {@link keepOnly} gave some back. */
+  #ranges: readonly Range[];
+  #holds = 0;
+  #released = false;
+
+  /** Made by {@link Slab.reserve} only. */
+  constructor(slab: Slab, offsetBytes: number, lengthBytes: number) {
+    this.#slab = slab;
+    this.offsetBytes = offsetBytes;
+    this.lengthBytes = lengthBytes;
+    this.#ranges = [{ offset: offsetBytes, length: roundUp(lengthBytes, GRANULE_BYTES) }];
+  }
+
+  /** The lent memory, shared with the workers. ECLOSED after release. */
+  get bytes(): Uint8Array<SharedArrayBuffer> {
+    this.#requireLent();
+    return new Uint8Array(this.#slab.memory, this.offsetBytes, this.lengthBytes);
+  }
+
+  /** True when the lease is of this slab and not yet released. */
+  isOf(slab: Slab): boolean {
+    return this.#slab === slab && !this.#released;
+  }
+
+  /** Says that a worker or an I/O operation uses the memory: it will not be lent again before {@link unhold}. */
+  hold(): void {
+    this.#requireLent();
+    this.#holds += 1;
+  }
+
+  /** Ends one {@link hold}, when the operation has truly ended. */
+  unhold(): void {
+    if (this.#holds === 0) throw new NetsealError('EBUG', 'a lease was unheld once too often');
+    this.#holds -= 1;
+    this.#freeIfDone();
+  }
+
+  /**
+   * Gives back all but the granules that `used` touches, while nobody holds the lease. The bytes outside are no longer
+   * the owner's.
+   *
+   * @param used ranges of this lease in slab offsets, ascending, not overlapping.
+   */
+  keepOnly(used: readonly Range[]): void {
+    this.#requireLent();
+    if (this.#holds > 0) throw new NetsealError('EBUG', 'a held lease was trimmed');
+    const kept: { offset: number; length: number }[] = [];
+    for (const { offset, length } of used) {
+      if (length === 0) continue;
+      const from = offset - (offset % GRANULE_BYTES);
+      const to = roundUp(offset + length, GRANULE_BYTES);
+      const last = kept.at(-1);
+      if (last !== undefined && from <= last.offset + last.length) last.length = to - last.offset;
+      else kept.push({ offset: from, length: to - from });
+    }
+    const before = this.#ranges;
+    this.#ranges = kept;
+    for (const range of without(before, kept)) this.#slab.giveBack(range.offset, range.length);
+  }
+
+  /** Gives the memory back, or leaves it in quarantine while somebody holds it. Calling it again does nothing. */
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#freeIfDone();
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+  }
+
+  #requireLent(): void {
+    if (this.#released) throw new NetsealError('ECLOSED', 'the lease was released');
+  }
+
+  #freeIfDone(): void {
+    if (!this.#released || this.#holds > 0) return;
+    const ranges = this.#ranges;
+    this.#ranges = [];
+    for (const { offset, length } of ranges) this.#slab.giveBack(offset, length);
+  }
+}
+
+/** The parts of `ranges` that `kept` (each inside one of them, ascending) does not cover. */
+function without(ranges: readonly Range[], kept: readonly Range[]): Range[] {
+  const gaps: Range[] = [];
+  for (const { offset, length } of ranges) {
+    let at = offset;
+    for (const inside of kept) {
+      if (inside.offset < offset || inside.offset >= offset + length) continue;
+      if (inside.offset > at) gaps.push({ offset: at, length: inside.offset - at });
+      at = inside.offset + inside.length;
+    }
+    if (at < offset + length) gaps.push({ offset: at, length: offset + length - at });
+  }
+  return gaps;
+}
