@@ -1,8 +1,10 @@
 /**
- * The header of a zstd frame (RFC 8878, section 3.1.1), read before any decoder sees the payload, so that what a
- * decoder may allocate is known and bounded. Pure.
+ * The outline of a zstd frame (RFC 8878, section 3.1.1), read before any decoder sees the payload, so that what a
+ * decoder may allocate is known and bounded, and so that all decoders agree about what follows a frame: some take
+ * further frames for content, others ignore any bytes there. Pure.
  *
  *   magic u32 0xFD2FB528 ‖ descriptor u8 ‖ [window descriptor u8] ‖ [dictionary id 0-4] ‖ [content size 0-8]
+ *   ‖ blocks, each: header u24 (last:1, type:2, size:21) ‖ content ‖ [checksum u32]
  */
 import { viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
@@ -12,14 +14,17 @@ export const ZSTD_WINDOW_LOG_MIN = 10;
 const MAGIC = 0xfd2fb528;
 const DICTIONARY_ID_BYTES = [0, 1, 2, 4];
 const CONTENT_SIZE_BYTES = [0, 2, 4, 8];
+const BLOCK_HEADER_BYTES = 3;
+const BLOCK_TYPE = { repeated: 1, reserved: 3 };
+const CHECKSUM_BYTES = 4;
 
 function malformed(what: string): NetsealError {
   return new NetsealError('EFORMAT', `zstd payload: ${what}`);
 }
 
 /**
- * Requires one ordinary frame that says that its content has `plainBytes` bytes, in a window no larger than the
- * content (or 1 KiB), without a dictionary. netseal's writers always say so; EFORMAT otherwise.
+ * Requires one ordinary frame and nothing after it, that says that its content has `plainBytes` bytes, in a window no
+ * larger than the content (or 1 KiB), without a dictionary. netseal's writers always say so; EFORMAT otherwise.
  */
 export function checkZstdFrame(payload: Uint8Array, plainBytes: number): void {
   const view = viewOf(payload);
@@ -39,6 +44,24 @@ export function checkZstdFrame(payload: Uint8Array, plainBytes: number): void {
     const windowMax = 2 ** Math.max(ZSTD_WINDOW_LOG_MIN, Math.ceil(Math.log2(plainBytes)));
     if (window > windowMax) throw malformed(`window of ${window} bytes for ${plainBytes} of content`);
   }
+  const blocksEnd = findBlocksEnd(view, sizeAt + contentBytes);
+  const end = blocksEnd + ((descriptor & 0x04) !== 0 ? CHECKSUM_BYTES : 0);
+  if (end !== payload.byteLength) throw malformed(`frame of ${end} bytes in ${payload.byteLength}`);
+}
+
+/** The offset behind the last block. */
+function findBlocksEnd(view: DataView, firstBlock: number): number {
+  let at = firstBlock;
+  let last = false;
+  while (!last) {
+    if (at + BLOCK_HEADER_BYTES > view.byteLength) throw malformed('blocks cut short');
+    const header = view.getUint16(at, true) | (view.getUint8(at + 2) << 16);
+    const type = (header >> 1) & 3;
+    if (type === BLOCK_TYPE.reserved) throw malformed('reserved block type');
+    last = (header & 1) !== 0;
+    at += BLOCK_HEADER_BYTES + (type === BLOCK_TYPE.repeated ? 1 : header >> 3);
+  }
+  return at;
 }
 
 function windowBytes(windowDescriptor: number): number {
