@@ -1,5 +1,6 @@
 /** Small operations on byte arrays. None of them keeps a reference to its arguments. */
 import { timingSafeEqual } from 'node:crypto';
+import { isMarkedAsUntransferable } from 'node:worker_threads';
 
 /** Compares in time that depends only on the lengths. Different lengths are unequal. */
 export function equalBytes(left: Uint8Array, right: Uint8Array): boolean {
@@ -67,8 +68,9 @@ export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array<ArrayBu
  */
 export function discard(bytes: Uint8Array): void {
   const { buffer } = bytes;
-  if (buffer instanceof ArrayBuffer && buffer.byteLength > DISCARD_BYTES_MIN && !buffer.detached) buffer.transfer(0);
+  if (!(buffer instanceof ArrayBuffer) || buffer.byteLength < DISCARD_BYTES_MIN || buffer.detached) return;
+  // Node marks its pool so. Its size does not tell: a program may set Buffer.poolSize at any time.
+  if (!isMarkedAsUntransferable(buffer)) buffer.transfer(0);
 }
 
-// Smaller ones may be slices of the pool that all small Buffers share.
-const DISCARD_BYTES_MIN = Math.max(16 * 1024, Buffer.poolSize);
+const DISCARD_BYTES_MIN = 16 * 1024;
