@@ -3,8 +3,8 @@
  * its tables. Pure arithmetic and field access; nothing here encrypts. All integers are little-endian.
  */
 import { setU64, viewOf } from '../base/bytes.ts';
-import { NetsealError } from '../base/errors.ts';
-import { BLOCK_BYTES_MAX, roundUp, UNIT_BYTES_MAX } from '../base/geometry.ts';
+import { NetsealError, requireArgument } from '../base/errors.ts';
+import { BLOCK_BYTES_MAX, roundUp, UNIT_BYTES_MAX, unitSizeToLog2 } from '../base/geometry.ts';
 import { ID_BYTES } from '../keys/tree.ts';
 
 /** "nSrc" */
@@ -78,8 +78,12 @@ export interface RecordHeader {
   readonly sealedLengthBytes: number;
 }
 
-/** Writes a header into the first 16 bytes of `out`. */
+/** Writes a header into the first 16 bytes of `out`. EINVAL for flags that {@link decodeHeader} would refuse. */
 export function encodeHeader(out: DataView, kind: RecordKind, header: Omit<RecordHeader, 'kind'>): void {
+  requireArgument(
+    areFlagsKnown(RECORD_KINDS[kind], header.flags),
+    `${kind} cannot have flags 0x${header.flags.toString(16)}`,
+  );
   out.setUint32(0, RECORD_MAGIC, true);
   out.setUint8(4, RECORD_VERSION);
   out.setUint8(5, RECORD_KINDS[kind]);
@@ -92,10 +96,23 @@ export function encodeHeader(out: DataView, kind: RecordKind, header: Omit<Recor
 /**
  * Reads the header at the start of `record`, which may go on past the record's end.
  *
- * Throws EFORMAT (no record, or an impossible length), EUNSUPPORTED (newer version, unknown suite or flag) or
- * ETRUNCATED (fewer bytes than the header, or than the header says). Nothing read here is authentic yet.
+ * Throws what {@link peekHeader} throws, and ETRUNCATED when there are fewer bytes than the header says.
  */
 export function decodeHeader(record: Uint8Array): RecordHeader {
+  const header = peekHeader(record);
+  if (header.sealedLengthBytes > record.byteLength) {
+    throw new NetsealError('ETRUNCATED', `sealed record: ${record.byteLength} of ${header.sealedLengthBytes} bytes`);
+  }
+  return header;
+}
+
+/**
+ * Reads a header of which only the 16 bytes need to be there: how long the record is going to be.
+ *
+ * Throws EFORMAT (no record, or an impossible length), EUNSUPPORTED (newer version, unknown suite or flag) or
+ * ETRUNCATED (fewer than 16 bytes). Nothing read here is authentic yet.
+ */
+export function peekHeader(record: Uint8Array): RecordHeader {
   if (record.byteLength < HEADER_BYTES) {
     throw new NetsealError('ETRUNCATED', `sealed record: ${record.byteLength} bytes, less than its header`);
   }
@@ -112,16 +129,12 @@ export function decodeHeader(record: Uint8Array): RecordHeader {
   }
   const kind = view.getUint8(5);
   const flags = view.getUint8(7);
-  const knownFlags = kind === RECORD_KINDS.streamUnit ? FLAG_LAST : 0;
-  if ((flags & ~knownFlags) !== 0) {
+  if (!areFlagsKnown(kind, flags)) {
     throw new NetsealError('EUNSUPPORTED', `sealed record with unknown flags 0x${flags.toString(16)}`);
   }
   const sealedLengthBytes = view.getUint32(12, true);
   if (sealedLengthBytes < RECORD_OVERHEAD_BYTES || sealedLengthBytes > RECORD_BYTES_MAX) {
     throw new NetsealError('EFORMAT', `sealed record of impossible length ${sealedLengthBytes}`);
-  }
-  if (sealedLengthBytes > record.byteLength) {
-    throw new NetsealError('ETRUNCATED', `sealed record: ${record.byteLength} of ${sealedLengthBytes} bytes`);
   }
   return {
     kind,
@@ -132,13 +145,19 @@ export function decodeHeader(record: Uint8Array): RecordHeader {
   };
 }
 
+function areFlagsKnown(kind: number, flags: number): boolean {
+  const known = kind === RECORD_KINDS.streamUnit ? FLAG_LAST : 0;
+  return (flags & ~known) === 0;
+}
+
 const SUITE_NAMES = new Map<number, SuiteName>(
   (Object.keys(SUITE_IDS) as SuiteName[]).map(name => [SUITE_IDS[name], name]),
 );
 
-function suiteOfId(id: number): SuiteName {
+/** The suite of a number from the wire. EUNSUPPORTED when there is none. */
+export function suiteOfId(id: number): SuiteName {
   const name = SUITE_NAMES.get(id);
-  if (name === undefined) throw new NetsealError('EUNSUPPORTED', `sealed record with unknown suite ${id}`);
+  if (name === undefined) throw new NetsealError('EUNSUPPORTED', `unknown cipher suite ${id}`);
   return name;
 }
 
@@ -148,6 +167,15 @@ export interface RecordPlace {
   readonly index: number;
   /** log2 of the unit size for units, 0 for other kinds. */
   readonly unitSizeLog2: number;
+}
+
+/** EINVAL unless the associated data can hold the place exactly. */
+export function checkPlace(place: RecordPlace): void {
+  requireArgument(
+    Number.isSafeInteger(place.index) && place.index >= 0,
+    `index must be an integer from 0 to 2^53 - 1, not ${place.index}`,
+  );
+  if (place.unitSizeLog2 !== 0) unitSizeToLog2(2 ** place.unitSizeLog2);
 }
 
 /**

@@ -1,13 +1,14 @@
 /** Sealing: one plain unit in, one sealed record out. Compress, pad, encrypt, in that order. */
 import { discard, viewOf } from '../base/bytes.ts';
 import { requireArgument } from '../base/errors.ts';
-import { roundUp, UNIT_BYTES_MAX } from '../base/geometry.ts';
+import { checkBlockSize, roundUp, UNIT_BYTES_MAX } from '../base/geometry.ts';
 import type { CodecSetting } from './codec.ts';
 import type { NonceSource } from './nonces.ts';
 import type { Providers } from './providers.ts';
 import {
   ASSOCIATED_BYTES,
   type CodecName,
+  checkPlace,
   encodeAssociated,
   encodeHeader,
   encodeInnerHeader,
@@ -52,11 +53,11 @@ export class Sealer {
   /**
    * Seals `plain` into the start of `out` and returns the sealed length.
    *
-   * @param plain 0 bytes to 16 MiB; only read. May be shared memory that nobody writes meanwhile.
+   * @param plain 0 bytes to the unit size of `place`, or 16 MiB where that is 0; only read. May be shared memory that nobody writes meanwhile.
    * @param out at least `sealedBytesMax(plain.byteLength, blockSizeBytes)` long, not overlapping `plain`; may be
    *   shared memory. Its last 16 written bytes are the authentication tag.
    * @param flags {@link FLAG_LAST} or 0.
-   * Throws EINVAL when a size is out of range; then `out` is unchanged.
+   * Throws EINVAL when a size, the place or a flag is out of range; then `out` is unchanged.
    */
   seal(
     key: RecordKey,
@@ -67,7 +68,14 @@ export class Sealer {
     flags = 0,
   ): number {
     const { blockSizeBytes } = setting;
-    requireArgument(plain.byteLength <= UNIT_BYTES_MAX, `cannot seal ${plain.byteLength} bytes as one unit`);
+    checkPlace(place);
+    const unitBytesMax = place.unitSizeLog2 === 0 ? UNIT_BYTES_MAX : 2 ** place.unitSizeLog2;
+    requireArgument(
+      plain.byteLength <= unitBytesMax,
+      `cannot seal ${plain.byteLength} bytes where at most ${unitBytesMax} belong`,
+    );
+    // A reader refuses what is longer than a unit of whole blocks, and padding of a whole block of 64 KiB.
+    checkBlockSize(blockSizeBytes, unitBytesMax);
     requireArgument(
       out.byteLength >= sealedBytesMax(plain.byteLength, blockSizeBytes),
       `sealing ${plain.byteLength} bytes needs more room than ${out.byteLength}`,
