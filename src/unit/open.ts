@@ -1,6 +1,6 @@
 /** Opening: one sealed record in, one plain unit out. Check, decrypt, verify, decompress, in that order. */
 import { discard, equalBytes, isAllZero, viewOf } from '../base/bytes.ts';
-import { NetsealError, requireArgument } from '../base/errors.ts';
+import { NetsealError } from '../base/errors.ts';
 import type { Providers } from './providers.ts';
 import {
   ASSOCIATED_BYTES,
@@ -97,10 +97,12 @@ function checkHeader(header: RecordHeader, key: RecordKey, record: Uint8Array, o
   if (header.epoch !== key.epoch || header.suite !== key.suite) {
     throw new NetsealError('EBUG', `key of epoch ${key.epoch}, ${key.suite} for a record of ${header.epoch}`);
   }
-  requireArgument(
-    record.byteLength === header.sealedLengthBytes,
-    `${record.byteLength} bytes given for a record of ${header.sealedLengthBytes}`,
-  );
+  if (record.byteLength !== header.sealedLengthBytes) {
+    throw new NetsealError(
+      'EFORMAT',
+      `${record.byteLength} bytes where a record says that it has ${header.sealedLengthBytes}`,
+    );
+  }
   if (header.sealedLengthBytes > out.byteLength + RECORD_OVERHEAD_BYTES) {
     throw new NetsealError(
       'EFORMAT',
