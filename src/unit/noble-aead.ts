@@ -5,7 +5,7 @@ export function openWithNoble(decrypt: () => Uint8Array): Uint8Array | undefined
   try {
     return decrypt();
   } catch (error) {
-    if (error instanceof Error && error.message.includes('tag')) return undefined;
+    if (error instanceof Error && error.message.endsWith('invalid tag')) return undefined;
     throw error;
   }
 }

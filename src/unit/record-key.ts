@@ -1,4 +1,5 @@
 /** The key of one object's records of one kind and suite, with the ciphers bound to it. */
+import { NetsealError, requireArgument } from '../base/errors.ts';
 import { deriveRecordKey } from '../keys/tree.ts';
 import { RECORD_KINDS, type RecordKind, SUITE_IDS, type SuiteName } from './record-format.ts';
 import type { BoundCipher, CipherProvider } from './suite.ts';
@@ -24,16 +25,21 @@ export class RecordKey implements RecordKeyName {
   readonly epoch: number;
   /** 32 bytes, not secret: what an inode stores to commit to its file's key. */
   readonly commitment: Uint8Array;
-  readonly cipher: BoundCipher;
+  readonly #cipher: BoundCipher;
+  #destroyed = false;
 
   /**
    * Derives the key and binds it.
    *
-   * @param name ids are copied.
+   * @param name ids are copied; the epoch is an integer from 1 to 2^32 - 1, otherwise EINVAL.
    * @param epochKey 32 bytes, not kept.
    * @param provider must be one for `name.suite`.
    */
   constructor(name: RecordKeyName, epochKey: Uint8Array, provider: CipherProvider) {
+    requireArgument(
+      Number.isInteger(name.epoch) && name.epoch >= 1 && name.epoch <= 0xffff_ffff,
+      `epoch must be an integer from 1 to 2^32 - 1, not ${name.epoch}`,
+    );
     this.volumeId = new Uint8Array(name.volumeId);
     this.objectId = new Uint8Array(name.objectId);
     this.kind = name.kind;
@@ -47,11 +53,19 @@ export class RecordKey implements RecordKeyName {
       name.objectId,
     );
     this.commitment = derived.commitment;
-    this.cipher = provider.bind(derived.key);
+    this.#cipher = provider.bind(derived.key);
     derived.key.fill(0);
   }
 
+  /** ECLOSED after destroy: a zeroed key must never seal anything. */
+  get cipher(): BoundCipher {
+    if (this.#destroyed) throw new NetsealError('ECLOSED', `the key of ${this.kind} records was destroyed`);
+    return this.#cipher;
+  }
+
+  /** Zeroes the key. Calling it again does nothing. */
   destroy(): void {
-    this.cipher.destroy();
+    this.#destroyed = true;
+    this.#cipher.destroy();
   }
 }

@@ -61,14 +61,21 @@ class SubkeyCache<Subkey> {
   get(nonce: Uint8Array): Subkey {
     const front = nonce.subarray(0, FRONT_BYTES);
     if (this.#subkey === undefined || this.#front.compare(front) !== 0) {
+      this.#forget();
       this.#subkey = this.#import(this.#encrypt(subkeyInput(this.#k1, nonce)));
       this.#front.set(front);
     }
     return this.#subkey;
   }
 
-  destroy(): void {
+  /** A subkey in plain memory is zeroed; one inside OpenSSL is when its last reference goes. */
+  #forget(): void {
+    if (this.#subkey instanceof Uint8Array) this.#subkey.fill(0);
     this.#subkey = undefined;
+  }
+
+  destroy(): void {
+    this.#forget();
     this.#k1.fill(0);
   }
 }
