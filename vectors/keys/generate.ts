@@ -5,8 +5,9 @@
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { toHex, utf8 } from '../../src/base/bytes.ts';
+import type { NewSlot } from '../../src/keys/new-slot.ts';
 import type { NewSecret } from '../../src/keys/secret.ts';
-import type { NewSlot, VolumeHeader } from '../../src/keys/volume-header.ts';
+import type { VolumeHeader } from '../../src/keys/volume-header.ts';
 import { createTestVolumeHeader, seededRandom } from '../../src/testing.ts';
 
 export interface KeyVector {
