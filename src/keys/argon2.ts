@@ -44,7 +44,7 @@ export const ARGON2_PASSES_MAX = 16;
 export const ARGON2_LANES_MAX = 16;
 /**
  * What all slots of a header may ask for together, as memory in KiB times passes: 4 GiB once over. Room for 16 slots at the
- * default cost (3 GiB), and about 4 s of two cores (native) or 25 s of one (portable) for each passphrase tried.
+ * default cost (3 GiB), and 2 to 6 s (native) or 20 s (portable) for each passphrase tried.
  */
 export const ARGON2_WORK_KIB_MAX: number = 4 * 1024 * 1024;
 /** What a new slot has to cost at least: OWASP's floor of 19 MiB and two passes, or as much work in one pass. */

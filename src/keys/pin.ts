@@ -48,7 +48,8 @@ export function checkPin(pin: HeaderPin, header: VolumeHeader): void {
   if (now.generation === pin.generation && now.headerHash !== pin.headerHash) {
     throw rollback(`generation ${now.generation} is not the one that was seen before`);
   }
-  // Generations may have been skipped, but an epoch's key never changes: another one is another history.
+  // Generations may have been skipped, but an epoch's key never changes. Unlocking unwrapped every epoch's key and held it
+  // against its commitment, so whoever wrote this header knew the key that was seen before: a stranger's does not pass.
   const commitment = header.epochCommitments.get(pin.epoch);
   if (commitment !== pin.epochCommitment) {
     throw rollback(`the key of epoch ${pin.epoch} is not the one that was seen before`);

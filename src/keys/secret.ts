@@ -10,6 +10,8 @@ import type { Argon2Cost, Argon2Parameters, Argon2Provider } from './argon2.ts';
 import type { SlotParameters } from './slot-format.ts';
 import { KEY_BYTES } from './tree.ts';
 
+/** As many as a header can have slots. */
+export const SECRETS_MAX = 16;
 export const PASSPHRASE_BYTES_MAX = 4096;
 export const KEY_FILE_BYTES_MIN = 32;
 export const KEY_FILE_BYTES_MAX: number = MIB;
@@ -32,7 +34,10 @@ export interface RawKeySecret {
   readonly key: Uint8Array;
 }
 
-/** What a callback slot says of itself. Unauthenticated: check `provider` and treat `blob` as hostile. */
+/**
+ * What a callback slot says of itself, unauthenticated. Check `provider`, and treat `blob` as hostile: if the service decrypts
+ * what anyone may encrypt, anyone can make a slot that it opens. Bind blobs to `volumeId` (an "encryption context").
+ */
 export interface CallbackRequest {
   readonly provider: string;
   /** The callback's to keep. */
@@ -97,6 +102,17 @@ export function checkSecret(secret: Secret): void {
 function checkKey(key: Uint8Array, what: string): void {
   requireArgument(key.byteLength === KEY_BYTES, `${what} must be 32 bytes, not ${key.byteLength}`);
   requireArgument(!isAllZero(key), `${what} must not be all zeros: was it used after being wiped?`);
+}
+
+/** One or several secrets as a checked list. EINVAL. */
+export function listSecrets(secrets: Secret | readonly Secret[]): readonly Secret[] {
+  const list: readonly Secret[] = 'type' in secrets ? [secrets] : [...secrets];
+  requireArgument(
+    list.length >= 1 && list.length <= SECRETS_MAX,
+    `give 1 to ${SECRETS_MAX} secrets, not ${list.length}`,
+  );
+  for (const secret of list) checkSecret(secret);
+  return list;
 }
 
 /** A passphrase in NFC, so that composed and decomposed accents are one; nothing is trimmed or folded. */

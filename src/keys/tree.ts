@@ -3,7 +3,7 @@
  * is for. `docs/FORMAT.md`, "Key derivation", is the specification. Pure: bytes in, bytes out.
  *
  *   epoch key ── "record" kind suite object id ──▶ record key (32) ‖ commitment (32)
- *             └─ other purposes of the volume header, see header.ts
+ *             └─ the purposes of the volume header: see slot.ts and header-seal.ts
  */
 import { hkdfSync } from 'node:crypto';
 import { concatBytes, utf8 } from '../base/bytes.ts';

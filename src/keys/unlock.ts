@@ -4,18 +4,11 @@ import { NetsealError } from '../base/errors.ts';
 import { type Argon2Provider, type Argon2ProviderName, selectArgon2 } from './argon2.ts';
 import { decodeHeader, FLAG_TEST_RANDOMNESS, HEADER_BYTES_MAX, type HeaderFields } from './header-format.ts';
 import { openKeyring, openPrivatePart, verifyHeader } from './header-seal.ts';
-import type { Secret } from './secret.ts';
+import { type HeaderContext, type HeaderEntropy, type NewSlot, SYSTEM_ENTROPY } from './new-slot.ts';
+import { listSecrets, type Secret } from './secret.ts';
 import { openSlot } from './slot.ts';
 import type { KnownSlot } from './slot-format.ts';
-import {
-  createHeader,
-  type HeaderContext,
-  type HeaderEntropy,
-  listSecrets,
-  type NewSlot,
-  SYSTEM_ENTROPY,
-  VolumeHeader,
-} from './volume-header.ts';
+import { createHeader, VolumeHeader } from './volume-header.ts';
 
 export interface HeaderOptions {
   /** Which Argon2: by default native where this Node has it, else portable. */

@@ -7,57 +7,26 @@
  *                               └──────────────rekey──────────────────────────▶ VolumeHeader (new keyring)
  */
 import { toHex } from '../base/bytes.ts';
-import { NetsealError, requireArgument } from '../base/errors.ts';
-import { type RandomFill, randomBytes, systemRandom } from '../base/random.ts';
-import {
-  ARGON2_COST_DEFAULT,
-  ARGON2_SALT_BYTES,
-  ARGON2_WORK_KIB_MAX,
-  type Argon2Provider,
-  argon2CostFault,
-  argon2CostWeakness,
-  argon2WorkKiB,
-} from './argon2.ts';
+import { requireArgument } from '../base/errors.ts';
+import { randomBytes } from '../base/random.ts';
 import { FLAG_TEST_RANDOMNESS, type HeaderFields, SLOTS_MAX } from './header-format.ts';
 import { openKeyring, type SealedHeader, sealHeader, wrapOlderEpochs } from './header-seal.ts';
 import { describeSlot, type SlotDescription } from './inspect.ts';
 import { EPOCHS_MAX, Keyring } from './keyring.ts';
-import { checkLabel, checkSettings, type PrivatePart, type SlotRecord } from './private-part.ts';
-import { checkSecret, type NewSecret, type Secret, secretToSlotSecret } from './secret.ts';
-import { makeSlot, openSlot, type SlotBinding } from './slot.ts';
-import {
-  BLOB_BYTES_MAX,
-  isProviderName,
-  type KnownSlot,
-  type Slot,
-  type SlotParameters,
-} from './slot-format.ts';
+import { buildSlot, checkNewSlots, type HeaderContext, type NewSlot } from './new-slot.ts';
+import { checkSettings, type PrivatePart, type SlotRecord } from './private-part.ts';
+import { rewrapSlots } from './rekey.ts';
+import { listSecrets, type Secret } from './secret.ts';
+import type { KnownSlot, Slot } from './slot-format.ts';
 import { ID_BYTES, KEY_BYTES } from './tree.ts';
-
-/** Where a header's random bytes come from, fixed when it is created or unlocked. Not for applications. */
-export interface HeaderEntropy {
-  readonly fill: RandomFill;
-  /** Marks every header made with it. */
-  readonly isTest: boolean;
-}
-
-export const SYSTEM_ENTROPY: HeaderEntropy = { fill: systemRandom, isTest: false };
-
-/** What a header's operations work with. */
-export interface HeaderContext {
-  readonly entropy: HeaderEntropy;
-  readonly argon2: Argon2Provider;
-  readonly nowMs: () => number;
-}
-
-export interface NewSlot {
-  /** 1 to 64 bytes of UTF-8, for people; sealed within the header. */
-  readonly label: string;
-  readonly secret: NewSecret;
-}
 
 /** A slot as a member of the volume sees it. */
 export type SlotInfo = SlotDescription & SlotRecord;
+
+export interface RekeyOptions {
+  /** Keep no slots but these (hexadecimal). */
+  readonly slotIds?: readonly string[];
+}
 
 /** An authenticated, unlocked header. Made by `createVolumeHeader` and `unlockVolumeHeader` only. */
 export class VolumeHeader {
@@ -135,13 +104,15 @@ export class VolumeHeader {
 
   /**
    * The next header, without one slot. This is not revocation: whoever knows its secret and has a copy of an older header
-   * can still read everything, until {@link rekey} and re-sealing. EINVAL for the last slot or an unknown id.
+   * can still read everything, until {@link rekey} and re-sealing. EINVAL for an unknown
+   * id, or when no slot of a type known here would be left.
    */
   removeSlot(slotId: string): VolumeHeader {
     const { slots } = this.#fields;
     const index = slots.findIndex(slot => toHex(slot.id) === slotId);
     requireArgument(index >= 0, `the header has no slot ${slotId}`);
-    requireArgument(slots.length > 1, 'the last slot cannot be removed: nothing would open the volume');
+    const isOpenable = slots.some((slot, other) => other !== index && slot.type !== 'unknown');
+    requireArgument(isOpenable, 'the last slot cannot be removed: nothing would open the volume');
     return this.#next(
       slots.toSpliced(index, 1),
       this.#records.toSpliced(index, 1),
@@ -159,9 +130,12 @@ export class VolumeHeader {
   /**
    * The next header, with a new epoch: a fresh random key, under which new records are sealed. Keeps only the slots that
    * the given secrets open; older epochs' keys are wrapped under the new one. The new header has a keyring of its own.
-   * EKEY, and nothing changed, when a secret opens no slot; EINVAL without secrets or after 256 epochs.
+   *
+   * One callback, or one passphrase in two slots, may open more than was meant: to shut out one holder among several,
+   * name the slots to keep in `slotIds`. EKEY, and nothing changed, when a secret opens no slot, or a named slot is opened
+   * by no secret; EINVAL without secrets, for an unknown id, or after 256 epochs.
    */
-  async rekey(secrets: Secret | readonly Secret[]): Promise<VolumeHeader> {
+  async rekey(secrets: Secret | readonly Secret[], { slotIds }: RekeyOptions = {}): Promise<VolumeHeader> {
     const fields = this.#fields;
     const epoch = fields.epoch + 1;
     const epochCount = fields.olderEpochs.length + 1;
@@ -171,11 +145,7 @@ export class VolumeHeader {
     );
     const newKey = randomBytes(KEY_BYTES, this.#context.entropy.fill);
     try {
-      const kept = await this.#rewrapSlots(
-        listSecrets(secrets),
-        { volumeId: fields.volumeId, epoch },
-        newKey,
-      );
+      const kept = await rewrapSlots(fields, listSecrets(secrets), slotIds, epoch, newKey, this.#context);
       const { fill } = this.#context.entropy;
       const privatePart = {
         records: this.#records.filter((_, index) => kept[index] !== undefined),
@@ -222,37 +192,6 @@ export class VolumeHeader {
     );
     return new VolumeHeader(sealed, privatePart, this.keyring, openedSlotIds, this.#context);
   }
-
-  /** For each slot, the slot that replaces it, or undefined where no secret opens it. EKEY when a secret opens none. */
-  async #rewrapSlots(
-    secrets: readonly Secret[],
-    binding: SlotBinding,
-    newKey: Uint8Array,
-  ): Promise<(KnownSlot | undefined)[]> {
-    const { slots, volumeId, epoch } = this.#fields;
-    const { argon2, entropy } = this.#context;
-    const kept: (KnownSlot | undefined)[] = slots.map(() => undefined);
-    for (const [order, secret] of secrets.entries()) {
-      let openedCount = 0;
-      for (const [index, slot] of slots.entries()) {
-        if (slot.type === 'unknown') continue;
-        const opened = await openSlot(slot, secret, { volumeId, epoch }, argon2);
-        if (opened === undefined) continue;
-        openedCount += 1;
-        kept[index] = makeSlot(slot.id, slot, binding, opened.slotSecret, newKey, entropy.fill);
-        opened.epochKey.fill(0);
-        opened.slotSecret.fill(0);
-      }
-      if (openedCount === 0) {
-        const place = `secret ${order + 1} of ${secrets.length} (${secret.type})`;
-        throw new NetsealError(
-          'EKEY',
-          `${place} opens no slot, so nothing was changed: correct it or leave it out`,
-        );
-      }
-    }
-    return kept;
-  }
 }
 
 /** A fresh volume: random id, random key of epoch 1, generation 1. */
@@ -290,80 +229,5 @@ export async function createHeader(
     );
   } finally {
     epochKey.fill(0);
-  }
-}
-
-/** One or several secrets as a checked list. EINVAL. */
-export function listSecrets(secrets: Secret | readonly Secret[]): readonly Secret[] {
-  const list: readonly Secret[] = 'type' in secrets ? [secrets] : [...secrets];
-  requireArgument(
-    list.length >= 1 && list.length <= SLOTS_MAX,
-    `give 1 to ${SLOTS_MAX} secrets, not ${list.length}`,
-  );
-  for (const secret of list) checkSecret(secret);
-  return list;
-}
-
-/** Everything that can be wrong with new slots, before any work is done for them. */
-function checkNewSlots(
-  newSlots: readonly NewSlot[],
-  slots: readonly Slot[],
-  { entropy }: HeaderContext,
-): void {
-  let workKiB = 0;
-  for (const slot of slots) if (slot.type === 'passphrase') workKiB += argon2WorkKiB(slot.argon2);
-  for (const { label, secret } of newSlots) {
-    checkLabel(label);
-    checkSecret(secret);
-    if (secret.type === 'passphrase') {
-      const cost = secret.cost ?? ARGON2_COST_DEFAULT;
-      const fault = argon2CostFault(cost) ?? (entropy.isTest ? undefined : argon2CostWeakness(cost));
-      requireArgument(fault === undefined, fault ?? '');
-      workKiB += argon2WorkKiB(cost);
-    }
-    if (secret.type === 'callback') {
-      requireArgument(
-        isProviderName(secret.provider),
-        'a provider name must be 1 to 64 printable ASCII characters',
-      );
-      const { byteLength } = secret.blob;
-      requireArgument(byteLength <= BLOB_BYTES_MAX, `a blob must be at most 1 KiB, not ${byteLength} bytes`);
-    }
-  }
-  requireArgument(
-    workKiB <= ARGON2_WORK_KIB_MAX,
-    `the passphrase slots together may ask for ${ARGON2_WORK_KIB_MAX} KiB times passes of Argon2, not ${workKiB}`,
-  );
-}
-
-/** A slot of a random id for a checked secret. */
-async function buildSlot(
-  { secret }: NewSlot,
-  { volumeId, epoch }: SlotBinding,
-  epochKey: Uint8Array,
-  { entropy, argon2 }: HeaderContext,
-): Promise<KnownSlot> {
-  const id = randomBytes(ID_BYTES, entropy.fill);
-  const parameters = newParameters(secret, entropy.fill);
-  const slotSecret = await secretToSlotSecret(secret, parameters, { id, volumeId }, argon2);
-  requireArgument(slotSecret !== undefined, 'the key callback declined its own provider and blob');
-  const slot = makeSlot(id, parameters, { volumeId, epoch }, slotSecret, epochKey, entropy.fill);
-  slotSecret.fill(0);
-  return slot;
-}
-
-function newParameters(secret: NewSecret, random: RandomFill): SlotParameters {
-  switch (secret.type) {
-    case 'passphrase': {
-      const { memoryKiB, passes, lanes } = secret.cost ?? ARGON2_COST_DEFAULT;
-      return {
-        type: 'passphrase',
-        argon2: { memoryKiB, passes, lanes, salt: randomBytes(ARGON2_SALT_BYTES, random) },
-      };
-    }
-    case 'callback':
-      return { type: 'callback', provider: secret.provider, blob: new Uint8Array(secret.blob) };
-    default:
-      return { type: secret.type };
   }
 }

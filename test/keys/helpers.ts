@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { expect } from 'vitest';
 import { isNetsealError } from '../../src/base/errors.ts';
 import type { Argon2Cost, Argon2Parameters, Argon2Provider } from '../../src/keys/argon2.ts';
+import type { NewSlot } from '../../src/keys/new-slot.ts';
 import type {
   CallbackSecret,
   KeyFileSecret,
@@ -9,7 +10,6 @@ import type {
   PassphraseSecret,
   RawKeySecret,
 } from '../../src/keys/secret.ts';
-import type { NewSlot } from '../../src/keys/volume-header.ts';
 
 /** Stands in for Argon2 where its cost is not what a test is about; counts its runs and remembers what it saw. */
 export class QuickArgon2 implements Argon2Provider {

@@ -16,7 +16,7 @@ import { decodeSlot, type Slot } from '../../src/keys/slot-format.ts';
 import { deriveCommittedKey } from '../../src/keys/tree.ts';
 import { createVolumeHeader, unlockVolumeHeader } from '../../src/keys/unlock.ts';
 import type { VolumeHeader } from '../../src/keys/volume-header.ts';
-import { codeOf, everySecret, QuickArgon2, rawSecret, slotOf } from './helpers.ts';
+import { codeOf, everySecret, QuickArgon2, rawKey, rawSecret, slotOf } from './helpers.ts';
 
 const argon2 = new QuickArgon2();
 const secrets = everySecret();
@@ -274,6 +274,25 @@ describe('slots of other headers', () => {
   });
 });
 
+test("a stranger's header does not pass a pin, even where a callback would open it", async () => {
+  // The callback stands for a service that decrypts what anyone may encrypt: it cannot tell whose blob it is given.
+  const callback = {
+    type: 'callback',
+    provider: 'kms',
+    callback: ({ blob }: { blob: Uint8Array }) => blob,
+  } as const;
+  const mine = await createVolumeHeader({ slots: [slotOf({ ...callback, blob: rawKey(1) })] });
+  const stranger = await createVolumeHeader({ slots: [slotOf({ ...callback, blob: rawKey(2) })] });
+  const opened = await unlockVolumeHeader(stranger.bytes, callback);
+  expect(await codeOf(() => checkPin(pinOf(mine), opened))).toBe('EROLLBACK');
+  // Claiming the volume's id and the pinned epoch's public commitment needs that epoch's key.
+  const { epochCommitment: commitment } = decodeHeader(mine.bytes);
+  const two = await stranger.rekey(callback);
+  const older = { ...decodeHeader(two.bytes).olderEpochs[0]!, commitment };
+  const claimed = forge({ ...decodeHeader(two.bytes), olderEpochs: [older] }, two.keyring.epochKey(2));
+  expect(await codeOf(() => unlockVolumeHeader(claimed, callback))).toBe('EAUTH');
+});
+
 describe('slot types of a newer netseal', () => {
   async function withUnknown(): Promise<{ header: VolumeHeader; slot: Slot }> {
     const one = await createVolumeHeader({
@@ -291,6 +310,7 @@ describe('slot types of a newer netseal', () => {
     const added = await header.addSlot(slotOf(secrets.keyFile));
     const edited = added.withSettings(Uint8Array.of(1)).removeSlot(header.slots[0]?.id ?? '');
     expect(toHex(decodeHeader(edited.bytes).slots[0]?.bytes ?? new Uint8Array(0))).toBe(toHex(slot.bytes));
+    expect(await codeOf(() => edited.removeSlot(edited.slots[1]?.id ?? ''))).toBe('EINVAL');
     const rekeyed = await edited.rekey(secrets.keyFile);
     expect(rekeyed.slots.map(({ type }) => type)).toEqual(['key-file']);
   });

@@ -312,6 +312,29 @@ describe('operations', () => {
     }
   });
 
+  test('rekey can shut out one of several slots that one callback or passphrase opens', async () => {
+    const callback = {
+      type: 'callback',
+      provider: 'kms',
+      callback: ({ blob }: { blob: Uint8Array }) => blob,
+    } as const;
+    const one = await createVolumeHeader({
+      slots: [
+        slotOf({ ...callback, blob: rawKey(1) }, 'stays'),
+        slotOf({ ...callback, blob: rawKey(2) }, 'goes'),
+        slotOf(rawSecret(3), 'goes, too'),
+      ],
+    });
+    expect((await one.rekey(callback)).slots.length).toBe(2);
+    const [stays, , other] = one.slots.map(slot => slot.id);
+    const two = await one.rekey(callback, { slotIds: [stays ?? ''] });
+    expect(two.slots.map(slot => slot.label)).toEqual(['stays']);
+    expect(await codeOf(() => one.rekey(callback, { slotIds: [stays ?? '', other ?? ''] }))).toBe('EKEY');
+    expect(await codeOf(() => one.rekey(rawSecret(3), { slotIds: [stays ?? ''] }))).toBe('EKEY');
+    expect(await codeOf(() => one.rekey(callback, { slotIds: ['00'] }))).toBe('EINVAL');
+    expect(await codeOf(() => one.rekey(callback, { slotIds: [] }))).toBe('EKEY');
+  });
+
   test('rekey refuses a secret that opens no slot, and changes nothing', async () => {
     const one = await createVolumeHeader({ slots: everySlot, argon2 });
     expect(await codeOf(() => one.rekey([secrets.rawKey, rawSecret(77)]))).toBe('EKEY');

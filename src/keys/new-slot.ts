@@ -1,0 +1,109 @@
+/** Making slots from new secrets, and what the operations of a header work with. */
+import { requireArgument } from '../base/errors.ts';
+import { type RandomFill, randomBytes, systemRandom } from '../base/random.ts';
+import {
+  ARGON2_COST_DEFAULT,
+  ARGON2_SALT_BYTES,
+  ARGON2_WORK_KIB_MAX,
+  type Argon2Provider,
+  argon2CostFault,
+  argon2CostWeakness,
+  argon2WorkKiB,
+} from './argon2.ts';
+import { checkLabel } from './private-part.ts';
+import { checkSecret, type NewSecret, secretToSlotSecret } from './secret.ts';
+import { makeSlot, type SlotBinding } from './slot.ts';
+import {
+  BLOB_BYTES_MAX,
+  isProviderName,
+  type KnownSlot,
+  type Slot,
+  type SlotParameters,
+} from './slot-format.ts';
+import { ID_BYTES } from './tree.ts';
+
+/** Where a header's random bytes come from, fixed when it is created or unlocked. Not for applications. */
+export interface HeaderEntropy {
+  readonly fill: RandomFill;
+  /** Marks every header made with it. */
+  readonly isTest: boolean;
+}
+
+export const SYSTEM_ENTROPY: HeaderEntropy = { fill: systemRandom, isTest: false };
+
+/** What a header's operations work with. */
+export interface HeaderContext {
+  readonly entropy: HeaderEntropy;
+  readonly argon2: Argon2Provider;
+  readonly nowMs: () => number;
+}
+
+export interface NewSlot {
+  /** 1 to 64 bytes of UTF-8, for people; sealed within the header. */
+  readonly label: string;
+  readonly secret: NewSecret;
+}
+
+/** Everything that can be wrong with new slots, before any work is done for them. */
+export function checkNewSlots(
+  newSlots: readonly NewSlot[],
+  slots: readonly Slot[],
+  { entropy }: HeaderContext,
+): void {
+  let workKiB = 0;
+  for (const slot of slots) if (slot.type === 'passphrase') workKiB += argon2WorkKiB(slot.argon2);
+  for (const { label, secret } of newSlots) {
+    checkLabel(label);
+    checkSecret(secret);
+    if (secret.type === 'passphrase') {
+      const cost = secret.cost ?? ARGON2_COST_DEFAULT;
+      const fault = argon2CostFault(cost) ?? (entropy.isTest ? undefined : argon2CostWeakness(cost));
+      requireArgument(fault === undefined, fault ?? '');
+      workKiB += argon2WorkKiB(cost);
+    }
+    if (secret.type === 'callback') {
+      requireArgument(
+        isProviderName(secret.provider),
+        'a provider name must be 1 to 64 printable ASCII characters',
+      );
+      const { byteLength } = secret.blob;
+      requireArgument(byteLength <= BLOB_BYTES_MAX, `a blob must be at most 1 KiB, not ${byteLength} bytes`);
+    }
+  }
+  requireArgument(
+    workKiB <= ARGON2_WORK_KIB_MAX,
+    `the passphrase slots together may ask for ${ARGON2_WORK_KIB_MAX} KiB times passes of Argon2, not ${workKiB}`,
+  );
+}
+
+/** A slot of a random id for a checked secret. */
+export async function buildSlot(
+  { secret }: NewSlot,
+  { volumeId, epoch }: SlotBinding,
+  epochKey: Uint8Array,
+  { entropy, argon2 }: HeaderContext,
+): Promise<KnownSlot> {
+  const id = randomBytes(ID_BYTES, entropy.fill);
+  const parameters = newParameters(secret, entropy.fill);
+  const slotSecret = await secretToSlotSecret(secret, parameters, { id, volumeId }, argon2);
+  requireArgument(slotSecret !== undefined, 'the key callback declined its own provider and blob');
+  const slot = makeSlot(id, parameters, { volumeId, epoch }, slotSecret, epochKey, entropy.fill);
+  slotSecret.fill(0);
+  return slot;
+}
+
+function newParameters(secret: NewSecret, random: RandomFill): SlotParameters {
+  switch (secret.type) {
+    case 'passphrase': {
+      const { memoryKiB, passes, lanes } = secret.cost ?? ARGON2_COST_DEFAULT;
+      return {
+        type: 'passphrase',
+        argon2: { memoryKiB, passes, lanes, salt: randomBytes(ARGON2_SALT_BYTES, random) },
+      };
+    }
+    case 'callback':
+      return { type: 'callback', provider: secret.provider, blob: new Uint8Array(secret.blob) };
+    default:
+      return { type: secret.type };
+  }
+}
