@@ -16,9 +16,9 @@
  */
 import { NetsealError } from '../base/errors.ts';
 import type { Keyring } from '../keys/keyring.ts';
-import { ID_BYTES, KEY_BYTES } from '../keys/tree.ts';
+import { deriveRecordKey, ID_BYTES, KEY_BYTES } from '../keys/tree.ts';
 import type { Providers } from '../unit/providers.ts';
-import type { RecordKind, SuiteName } from '../unit/record-format.ts';
+import { RECORD_KINDS, type RecordKind, SUITE_IDS, type SuiteName } from '../unit/record-format.ts';
 import { RecordKey } from '../unit/record-key.ts';
 
 const ENTRY_BYTES = 64;
@@ -29,6 +29,8 @@ export interface KeyHandle {
   /** From 1; never used again after {@link KeyTable.remove}. */
   readonly id: number;
   readonly newestEpoch: number;
+  /** 16 bytes. */
+  readonly volumeId: Uint8Array;
 }
 
 function entryWord(entry: number): number {
@@ -64,7 +66,21 @@ export class KeyTable {
       this.#bytes.set(keyring.epochKey(epoch), word * 4 + 32);
       Atomics.store(this.#words, word, id);
     }
-    return { id, newestEpoch };
+    return { id, newestEpoch, volumeId: new Uint8Array(volumeId) };
+  }
+
+  /** What commits to the key of an object's records; 32 bytes. EKEY when the handle has no such epoch. */
+  commitment(query: KeyQuery): Uint8Array {
+    const at = findEntry(this.#words, query.handleId, query.epoch) * 4;
+    const derived = deriveRecordKey(
+      this.#bytes.slice(at + 32, at + 32 + KEY_BYTES),
+      this.#bytes.slice(at + 16, at + 16 + ID_BYTES),
+      RECORD_KINDS[query.kind],
+      SUITE_IDS[query.suite],
+      query.objectId,
+    );
+    derived.key.fill(0);
+    return derived.commitment;
   }
 
   /** Zeroes the entries of a handle. Units in flight under it fail with EKEY. Unknown handles are ignored. */
@@ -142,7 +158,7 @@ export class KeyReader {
   }
 
   #derive(query: KeyQuery): RecordKey {
-    const word = this.#find(query.handleId, query.epoch);
+    const word = findEntry(this.#words, query.handleId, query.epoch);
     const at = word * 4;
     const volumeId = this.#bytes.slice(at + 16, at + 16 + ID_BYTES);
     const epochKey = this.#bytes.slice(at + 32, at + 32 + KEY_BYTES);
@@ -155,15 +171,6 @@ export class KeyReader {
     }
   }
 
-  #find(handleId: number, epoch: number): number {
-    for (let entry = 0; entry < ENTRY_COUNT; entry += 1) {
-      const word = entryWord(entry);
-      if (Atomics.load(this.#words, word) === handleId && (this.#words[word + 1] ?? 0) >>> 0 === epoch)
-        return word;
-    }
-    throw noSuchKey(epoch);
-  }
-
   #dropOldest(): void {
     const [oldest] = this.#cache;
     if (oldest === undefined) return;
@@ -171,6 +178,15 @@ export class KeyReader {
     key.destroy();
     this.#cache.delete(name);
   }
+}
+
+/** The word at which the entry of a handle's epoch starts. EKEY when there is none. */
+function findEntry(words: Int32Array, handleId: number, epoch: number): number {
+  for (let entry = 0; entry < ENTRY_COUNT; entry += 1) {
+    const word = entryWord(entry);
+    if (Atomics.load(words, word) === handleId && (words[word + 1] ?? 0) >>> 0 === epoch) return word;
+  }
+  throw noSuchKey(epoch);
 }
 
 function noSuchKey(epoch: number): NetsealError {

@@ -11,7 +11,7 @@
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import type { Keyring } from '../keys/keyring.ts';
 import type { ProviderReport } from '../unit/providers.ts';
-import { FLAG_LAST } from '../unit/record-format.ts';
+import { FLAG_LAST, type RecordKind, type SuiteName } from '../unit/record-format.ts';
 import type { JobReply, SharedMemory } from './batch.ts';
 import {
   Job,
@@ -125,6 +125,21 @@ export class Pipeline {
   addKeyring(keyring: Keyring): KeyHandle {
     this.#requireOpen();
     return this.#keys.add(keyring);
+  }
+
+  /**
+   * 32 bytes that commit to the key of an object's records: whoever stores them beside the object can tell a wrong key
+   * from damage. EKEY when the volume has no such epoch.
+   */
+  keyCommitment(
+    keys: KeyHandle,
+    epoch: number,
+    kind: RecordKind,
+    suite: SuiteName,
+    objectId: Uint8Array,
+  ): Uint8Array {
+    this.#requireOpen();
+    return this.#keys.commitment({ handleId: keys.id, epoch, kind, suite, objectId });
   }
 
   /** Zeroes the pipeline's copies of a volume's keys. Units in flight under them may fail with EKEY. */
