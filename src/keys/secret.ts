@@ -36,7 +36,7 @@ export interface RawKeySecret {
 
 /**
  * What a callback slot says of itself, unauthenticated. Check `provider`, and treat `blob` as hostile: if the service decrypts
- * what anyone may encrypt, anyone can make a slot that it opens. Bind blobs to `volumeId` (an "encryption context").
+ * what anyone may encrypt, anyone can make a slot that it opens. `docs/SECURITY.md`, "What a slot protects", says what helps.
  */
 export interface CallbackRequest {
   readonly provider: string;
