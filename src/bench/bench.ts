@@ -1,0 +1,123 @@
+/** The whole bench: settings in, a report to print out. What a command line or a script calls. */
+import { chooseProviders } from '../unit/providers.ts';
+import { makeCorpus } from './corpus.ts';
+import { type Summary, summarise } from './cost.ts';
+import { type Engine, InlineEngine } from './engine.ts';
+import { checkLink, type Link } from './link.ts';
+import { describeMachine, type Machine } from './machine.ts';
+import { type SweepResult, sweep } from './measure.ts';
+import { openPipelineEngine } from './pipeline-engine.ts';
+import { batchBytesMax } from './plan.ts';
+import { type Recommendation, recommend, type Workload } from './recommend.ts';
+import { type SettingResult, workingBytes } from './results.ts';
+import { readSamples, type Sample, type SampleSet } from './samples.ts';
+import { type BenchGrid, expandGrid } from './settings.ts';
+
+export interface BenchSettings {
+  /** Files and folders; the built-in corpus when empty. */
+  readonly paths: readonly string[];
+  readonly grid: BenchGrid;
+  /** Worker threads; 0 works on the calling thread. */
+  readonly workers: number;
+  readonly link: Link;
+  readonly workload: Workload;
+  /** No sample of the user's files is larger than this. */
+  readonly sampleBytes: number;
+  /** About how long to time one setting on one sample. */
+  readonly timeMs: number;
+  /** Of each kind of the built-in corpus. Default 4 MiB. */
+  readonly corpusKindBytes?: number;
+}
+
+export interface BenchParts {
+  readonly signal?: AbortSignal | undefined;
+  onProgress?(done: number, total: number): void;
+}
+
+/** A setting with everything known of it. */
+export interface ReportedSetting extends SettingResult {
+  /** All samples together, over the link. */
+  readonly summary: Summary;
+  /** See {@link workingBytes}. */
+  readonly workingBytes: number;
+}
+
+export interface BenchReport {
+  readonly createdAt: Date;
+  readonly machine: Machine;
+  readonly settings: BenchSettings;
+  readonly samples: readonly Omit<Sample, 'pieces'>[];
+  readonly results: readonly ReportedSetting[];
+  readonly recommendation: Recommendation;
+  readonly notes: readonly string[];
+  readonly isComplete: boolean;
+  readonly rssStartBytes: number;
+  readonly rssPeakBytes: number;
+}
+
+/**
+ * Collects samples, measures, and recommends. EINVAL before anything is measured when a setting or path is wrong;
+ * EUNSUPPORTED when a provider is missing; EBUG when a round trip fails. When aborted it returns what was finished
+ * (`isComplete` false), or rejects with the signal's reason if that is nothing.
+ */
+export async function runBench(settings: BenchSettings, parts: BenchParts = {}): Promise<BenchReport> {
+  const { signal } = parts;
+  checkLink(settings.link);
+  const grid = expandGrid(settings.grid);
+  const sampleSet = await collectSamples(settings, signal);
+  const batchBytes = batchBytesMax(grid.settings, settings.workers);
+  const swept = await sweep(
+    { samples: sampleSet.samples, settings: grid.settings, timeMs: settings.timeMs },
+    {
+      signal,
+      onProgress: (done, total) => parts.onProgress?.(done, total),
+      openInline,
+      openEngine: providers => openPipelineEngine({ workers: settings.workers, providers, batchBytes }),
+    },
+  );
+  return reportOf(settings, swept, sampleSet, [...grid.notes, ...sampleSet.notes]);
+}
+
+async function openInline(choice: 'auto' | 'native' | 'portable'): Promise<Engine> {
+  return new InlineEngine(await chooseProviders({ codecs: choice, ciphers: choice }));
+}
+
+function collectSamples(settings: BenchSettings, signal?: AbortSignal): Promise<SampleSet> {
+  const chunkBytes = Math.max(...settings.grid.unitSizesBytes);
+  if (settings.paths.length > 0) {
+    return readSamples(settings.paths, { capBytes: settings.sampleBytes, chunkBytes }, signal);
+  }
+  const { corpusKindBytes } = settings;
+  return makeCorpus(
+    corpusKindBytes === undefined ? { chunkBytes } : { chunkBytes, kindBytes: corpusKindBytes },
+    signal,
+  );
+}
+
+function reportOf(
+  settings: BenchSettings,
+  swept: SweepResult,
+  sampleSet: SampleSet,
+  notes: readonly string[],
+): BenchReport {
+  const results = swept.results.map(result => ({
+    ...result,
+    summary: summarise(settings.link, result.samples, result.setting.unitSizeBytes),
+    workingBytes: workingBytes(result.setting, swept.lanes),
+  }));
+  const early = swept.isComplete
+    ? []
+    : ['stopped early: fewer runs, and settings that were not finished are missing'];
+  return {
+    createdAt: new Date(),
+    machine: describeMachine(),
+    settings,
+    samples: sampleSet.samples.map(({ pieces: _pieces, ...sample }) => sample),
+    results,
+    recommendation: recommend(results, settings.workload),
+    notes: [...notes, ...early],
+    isComplete: swept.isComplete,
+    rssStartBytes: swept.rssStartBytes,
+    rssPeakBytes: swept.rssPeakBytes,
+  };
+}

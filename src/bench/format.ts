@@ -1,0 +1,64 @@
+/** Numbers as people read them: sizes, rates, times. The parsers that read them back are in `src/cli/sizes.ts`. */
+
+const BINARY = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
+
+/** At most three significant digits, no trailing zeros, thousands separated: 1,234 / 12.3 / 0.05. */
+export function formatNumber(value: number): string {
+  if (value === 0) return '0';
+  if (Math.abs(value) >= 100) return Math.round(value).toLocaleString('en-US');
+  return String(Number(value.toPrecision(3)));
+}
+
+/** Bytes in binary units: `256 KiB`, `1.25 MiB`, `71 B`. Exact for whole multiples of a unit. */
+export function formatSize(bytes: number): string {
+  let value = bytes;
+  let step = 0;
+  while (value >= 1024 && step < BINARY.length - 1) {
+    value /= 1024;
+    step += 1;
+  }
+  const text = Number.isInteger(value) ? String(value) : formatNumber(value);
+  return `${text} ${BINARY[step]}`;
+}
+
+/** Throughput in decimal megabytes: `412 MB/s`. */
+export function formatThroughput(bytesPerSecond: number): string {
+  return `${formatNumber(bytesPerSecond / 1e6)} MB/s`;
+}
+
+const BIT_RATES: readonly (readonly [number, string])[] = [
+  [1e9, 'Gbit/s'],
+  [1e6, 'Mbit/s'],
+  [1e3, 'kbit/s'],
+  [1, 'bit/s'],
+];
+
+/** The rate of a link in bits: `1 Gbit/s`, `2.5 Mbit/s`. */
+export function formatBitRate(bytesPerSecond: number): string {
+  const bits = bytesPerSecond * 8;
+  const [factor, unit] = BIT_RATES.find(([least]) => bits >= least) ?? [1, 'bit/s'];
+  return `${Number((bits / factor).toPrecision(12))} ${unit}`;
+}
+
+/** A time: `850 µs`, `22.1 ms`, `3.5 s`, `2 min`. */
+export function formatDuration(ms: number): string {
+  if (ms === 0) return '0 ms';
+  if (ms < 1) return `${formatNumber(ms * 1000)} µs`;
+  if (ms < 1000) return `${formatNumber(ms)} ms`;
+  if (ms < 120_000) return `${formatNumber(ms / 1000)} s`;
+  return `${formatNumber(ms / 60_000)} min`;
+}
+
+/** A change from `base` to `value` in words: `31% more`, `4% less`, `the same`, `2.4 times as much`. */
+export function formatChange(value: number, base: number): string {
+  if (base === 0) return value === 0 ? 'the same' : `${formatNumber(value)} more`;
+  const percent = Math.round((value / base - 1) * 100);
+  if (percent === 0) return 'the same';
+  if (percent >= 100) return `${formatNumber(value / base)} times as much`;
+  return percent > 0 ? `${percent}% more` : `${-percent}% less`;
+}
+
+/** `1 file`, `3 files`. */
+export function formatCount(count: number, noun: string): string {
+  return `${count.toLocaleString('en-US')} ${noun}${count === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,35 @@
+/** The line between this machine and the server, as far as the cost model knows it. */
+import { requireArgument } from '../base/errors.ts';
+import { formatBitRate, formatDuration } from './format.ts';
+
+export interface Link {
+  /** Bandwidth, the same in both directions. */
+  readonly bytesPerSecond: number;
+  /** From sending a request to the first byte of its answer. */
+  readonly roundTripMs: number;
+}
+
+/** An office or home line to a data centre in the same region. */
+export const LINK_DEFAULT: Link = { bytesPerSecond: 125_000_000, roundTripMs: 20 };
+
+/** EINVAL unless the bandwidth is positive and the round trip is not negative. */
+export function checkLink(link: Link): void {
+  requireArgument(
+    Number.isFinite(link.bytesPerSecond) && link.bytesPerSecond > 0,
+    `link: bandwidth must be more than 0, not ${link.bytesPerSecond} bytes per second`,
+  );
+  requireArgument(
+    Number.isFinite(link.roundTripMs) && link.roundTripMs >= 0,
+    `link: round trip must be 0 ms or more, not ${link.roundTripMs}`,
+  );
+}
+
+/** How long `bytes` take at full bandwidth, without any round trip. */
+export function transferMs(link: Link, bytes: number): number {
+  return (bytes / link.bytesPerSecond) * 1000;
+}
+
+/** `1 Gbit/s, 20 ms`: what the parser reads. */
+export function formatLink(link: Link): string {
+  return `${formatBitRate(link.bytesPerSecond)}, ${formatDuration(link.roundTripMs)}`;
+}

@@ -1,0 +1,346 @@
+/**
+ * The sweep: every setting on every sample.
+ *
+ *   1. check   every unit of every sample is sealed, opened and compared; only then is anything timed
+ *   2. time    rounds over all settings, so that a machine that gets busy or warm disturbs all of them alike
+ *
+ * Stopping it early costs accuracy, not results: settings that were checked have been timed at least once.
+ */
+import { equalBytes, isAllZero } from '../base/bytes.ts';
+import { NetsealError, requireArgument } from '../base/errors.ts';
+import { formatCodec } from '../unit/codec.ts';
+import type { ProviderChoice } from '../unit/providers.ts';
+import type { Engine } from './engine.ts';
+import { formatSize } from './format.ts';
+import { type Batch, batchOf, cutIntoBatches, cutIntoUnits, type PlainUnit, unitsForRun } from './plan.ts';
+import { median, type SampleResult, type SettingResult } from './results.ts';
+import type { Sample } from './samples.ts';
+import { spreadIndices } from './sampling.ts';
+import type { BenchSetting } from './settings.ts';
+
+/** Timed rounds after the check. Odd, so that the median is a run. */
+export const ROUNDS = 5;
+/** Units timed alone in each round, at most; the clock may end it sooner. */
+const SINGLE_UNITS_MAX = 8;
+const SINGLE_UNITS_MIN = 2;
+
+export interface SweepSettings {
+  readonly samples: readonly Sample[];
+  readonly settings: readonly BenchSetting[];
+  /** About how long to time one setting on one sample, over all rounds. */
+  readonly timeMs: number;
+}
+
+export interface SweepParts {
+  /** The engine whose throughput is measured. Called once for each choice; disposed at the end. */
+  openEngine(providers: ProviderChoice): Promise<Engine>;
+  /** The engine that times one unit alone, on the calling thread. */
+  openInline(providers: ProviderChoice): Promise<Engine>;
+  readonly signal?: AbortSignal | undefined;
+  /** Called after each step with how many of all steps are done. */
+  onProgress?(done: number, total: number): void;
+}
+
+export interface SweepResult {
+  /** In the order of the settings; after an early stop only those that were finished at least once. */
+  readonly results: readonly SettingResult[];
+  /** False when it was stopped early. */
+  readonly isComplete: boolean;
+  /** Resident memory of this process before anything was started, and the most seen while it measured. */
+  readonly rssStartBytes: number;
+  readonly rssPeakBytes: number;
+  /** How many units the pipeline works on at a time. */
+  readonly lanes: number;
+}
+
+/**
+ * Runs the sweep. Throws what engines throw, EBUG when a round trip does not give the same bytes back, and the signal's
+ * reason when it was aborted before any setting was finished.
+ */
+export async function sweep(sweepSettings: SweepSettings, parts: SweepParts): Promise<SweepResult> {
+  requireArgument(
+    sweepSettings.samples.length > 0 && sweepSettings.settings.length > 0,
+    'nothing to measure',
+  );
+  const rssStartBytes = process.memoryUsage.rss();
+  const engines = new Engines(parts);
+  const run = new Run(sweepSettings, parts, engines, rssStartBytes);
+  try {
+    await run.checkAll();
+    await run.timeAll();
+  } catch (error) {
+    if (parts.signal?.aborted !== true || run.finished.length === 0) throw error;
+  } finally {
+    await engines.close();
+  }
+  return {
+    results: run.finished,
+    isComplete: run.isComplete,
+    rssStartBytes,
+    rssPeakBytes: run.rssPeakBytes,
+    lanes: engines.lanes,
+  };
+}
+
+interface EnginePair {
+  readonly pipeline: Engine;
+  readonly inline: Engine;
+}
+
+/** Opens engines on first use and closes them together. */
+class Engines {
+  readonly #parts: SweepParts;
+  readonly #open: Engine[] = [];
+  readonly #pairs = new Map<ProviderChoice, EnginePair>();
+  lanes = 1;
+
+  constructor(parts: SweepParts) {
+    this.#parts = parts;
+  }
+
+  async of(providers: ProviderChoice): Promise<EnginePair> {
+    let pair = this.#pairs.get(providers);
+    if (pair === undefined) {
+      const inline = await this.#parts.openInline(providers);
+      this.#open.push(inline);
+      const pipeline = await this.#parts.openEngine(providers);
+      this.#open.push(pipeline);
+      pair = { inline, pipeline };
+      this.#pairs.set(providers, pair);
+      this.lanes = pipeline.lanes;
+    }
+    return pair;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#open.map(engine => engine.close()));
+  }
+}
+
+/** One setting on one sample, while it is being measured. */
+interface Cell {
+  readonly setting: BenchSetting;
+  readonly sample: Sample;
+  readonly engines: EnginePair;
+  readonly units: readonly PlainUnit[];
+  readonly dense: readonly PlainUnit[];
+  readonly sealRuns: number[];
+  readonly openRuns: number[];
+  readonly sealUnitMs: number[];
+  readonly openUnitMs: number[];
+  storedBytes: number;
+  /** Sum of plain length x record length: divided by the plain bytes, the record under a random byte. */
+  weightedRecordBytes: number;
+}
+
+class Run {
+  readonly #input: SweepSettings;
+  readonly #parts: SweepParts;
+  readonly #engines: Engines;
+  readonly #total: number;
+  readonly #rows: Cell[][] = [];
+  #done = 0;
+  rssPeakBytes: number;
+  isComplete = false;
+
+  constructor(input: SweepSettings, parts: SweepParts, engines: Engines, rssStartBytes: number) {
+    this.#input = input;
+    this.#parts = parts;
+    this.#engines = engines;
+    this.#total = input.settings.length * input.samples.length * (1 + ROUNDS);
+    this.rssPeakBytes = rssStartBytes;
+  }
+
+  /** Results of the settings that were finished on every sample. */
+  get finished(): SettingResult[] {
+    const rows = this.#rows.filter(row => row.length === this.#input.samples.length);
+    return rows.flatMap(row => {
+      const [first] = row;
+      if (first === undefined) return [];
+      const { setting, engines } = first;
+      return { setting, providers: engines.pipeline.providers, samples: row.map(resultOf) };
+    });
+  }
+
+  async checkAll(): Promise<void> {
+    for (const setting of this.#input.settings) {
+      const row: Cell[] = [];
+      this.#rows.push(row);
+      for (const sample of this.#input.samples) {
+        const cell = await this.#startCell(setting, sample);
+        await this.#check(cell);
+        await this.#timeSingles(cell);
+        row.push(cell);
+        this.#step();
+      }
+    }
+  }
+
+  async timeAll(): Promise<void> {
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const cell of this.#rows.flat()) {
+        await this.#timeRun(cell);
+        await this.#timeSingles(cell);
+        this.#step();
+      }
+    }
+    this.isComplete = true;
+  }
+
+  async #startCell(setting: BenchSetting, sample: Sample): Promise<Cell> {
+    const units = cutIntoUnits(sample.pieces, setting.unitSizeBytes);
+    return {
+      setting,
+      sample,
+      engines: await this.#engines.of(setting.providers),
+      units,
+      dense: units.filter(({ plain }) => !isAllZero(plain)),
+      sealRuns: [],
+      openRuns: [],
+      sealUnitMs: [],
+      openUnitMs: [],
+      storedBytes: 0,
+      weightedRecordBytes: 0,
+    };
+  }
+
+  /** Seals and opens the whole sample and compares every byte. Its times count as a first, rough run. */
+  async #check(cell: Cell): Promise<void> {
+    const { setting, units } = cell;
+    const timer = new Timer();
+    for (const batch of cutIntoBatches(units, setting, cell.engines.pipeline.lanes)) {
+      await this.#roundTrip(cell, batch, timer, (records, opened) => {
+        for (const [at, unit] of batch.units.entries()) {
+          checkUnit(cell, unit, opened[at]);
+          const recordBytes = records[at]?.byteLength ?? 0;
+          cell.storedBytes += recordBytes;
+          cell.weightedRecordBytes += recordBytes * unit.plain.byteLength;
+        }
+      });
+    }
+    timer.addTo(cell);
+  }
+
+  async #timeRun(cell: Cell): Promise<void> {
+    const { lanes } = cell.engines.pipeline;
+    // Half of a round's time for each direction; the last run says how much fits into it.
+    const runMs = this.#input.timeMs / ROUNDS / 2;
+    const slowest = Math.min(cell.sealRuns.at(-1) ?? 0, cell.openRuns.at(-1) ?? 0);
+    const targetBytes = (Math.min(slowest, RATE_MAX) * runMs) / 1000;
+    const timer = new Timer();
+    for (const batch of cutIntoBatches(unitsForRun(cell.units, targetBytes, lanes), cell.setting, lanes)) {
+      await this.#roundTrip(cell, batch, timer);
+    }
+    timer.addTo(cell);
+  }
+
+  async #roundTrip(cell: Cell, batch: Batch, timer: Timer, inspect: Inspect = ignore): Promise<void> {
+    const { signal } = this.#parts;
+    signal?.throwIfAborted();
+    const engine = cell.engines.pipeline;
+    const sealed = await engine.seal(cell.setting, batch, signal);
+    try {
+      const opened = await engine.open(cell.setting, batch, sealed.records, signal);
+      try {
+        this.rssPeakBytes = Math.max(this.rssPeakBytes, process.memoryUsage.rss());
+        timer.add(batch, sealed.elapsedMs, opened.elapsedMs);
+        inspect(sealed.records, opened.units);
+      } finally {
+        opened.release();
+      }
+    } finally {
+      sealed.release();
+    }
+  }
+
+  /** Times units one at a time, other ones in each round. */
+  async #timeSingles(cell: Cell): Promise<void> {
+    const { setting, dense, engines } = cell;
+    const deadlineMs = performance.now() + this.#input.timeMs / ROUNDS / 4;
+    const start = cell.sealUnitMs.length;
+    const picks = spreadIndices(dense.length, SINGLE_UNITS_MAX);
+    for (const [nth, pick] of picks.entries()) {
+      if (nth >= SINGLE_UNITS_MIN && performance.now() > deadlineMs) break;
+      const unit = dense[(pick + start) % dense.length];
+      if (unit === undefined) break;
+      this.#parts.signal?.throwIfAborted();
+      const batch = batchOf([unit]);
+      const sealed = await engines.inline.seal(setting, batch);
+      const opened = await engines.inline.open(setting, batch, sealed.records);
+      cell.sealUnitMs.push(sealed.elapsedMs);
+      cell.openUnitMs.push(opened.elapsedMs);
+      opened.release();
+      sealed.release();
+    }
+  }
+
+  #step(): void {
+    this.#done += 1;
+    this.#parts.onProgress?.(this.#done, this.#total);
+  }
+}
+
+/** Holes pass at any speed; more than this says nothing. */
+const RATE_MAX = 20e9;
+
+type Inspect = (
+  records: readonly (Uint8Array | undefined)[],
+  opened: readonly (Uint8Array | undefined)[],
+) => void;
+
+function ignore(): void {
+  // Timed runs were checked before.
+}
+
+/** Adds up what the batches of one run took. */
+class Timer {
+  #plainBytes = 0;
+  #sealMs = 0;
+  #openMs = 0;
+
+  add(batch: Batch, sealMs: number, openMs: number): void {
+    this.#plainBytes += batch.plainBytes;
+    this.#sealMs += sealMs;
+    this.#openMs += openMs;
+  }
+
+  addTo(cell: Cell): void {
+    cell.sealRuns.push((this.#plainBytes / this.#sealMs) * 1000);
+    cell.openRuns.push((this.#plainBytes / this.#openMs) * 1000);
+  }
+}
+
+function checkUnit({ setting, sample }: Cell, unit: PlainUnit, opened: Uint8Array | undefined): void {
+  const isSame = opened === undefined ? isAllZero(unit.plain) : equalBytes(opened, unit.plain);
+  if (isSame) return;
+  throw new NetsealError(
+    'EBUG',
+    `round trip of unit ${unit.index} of ${sample.name} (${formatSize(setting.unitSizeBytes)} units, ` +
+      `${formatCodec(setting.codec)}, ${setting.suite}, ${setting.providers}) gave other bytes back; no results`,
+  );
+}
+
+function resultOf(cell: Cell): SampleResult {
+  const { sample, units, dense } = cell;
+  // The run of the check includes cold code and caches: it counts only while there is no other.
+  const sealRuns = cell.sealRuns.length > 1 ? cell.sealRuns.slice(1) : cell.sealRuns;
+  const openRuns = cell.openRuns.length > 1 ? cell.openRuns.slice(1) : cell.openRuns;
+  const plainBytes = batchOf(units).plainBytes;
+  const denseBytes = batchOf(dense).plainBytes;
+  return {
+    sample: sample.name,
+    weight: sample.sizeBytes / sample.sampledBytes,
+    sealRuns,
+    openRuns,
+    sealBytesPerSecond: median(sealRuns),
+    openBytesPerSecond: median(openRuns),
+    sealUnitMs: median(cell.sealUnitMs),
+    openUnitMs: median(cell.openUnitMs),
+    plainBytes,
+    storedBytes: cell.storedBytes,
+    unitCount: units.length,
+    holeCount: units.length - dense.length,
+    holeBytes: plainBytes - denseBytes,
+    recordBytes: denseBytes === 0 ? 0 : cell.weightedRecordBytes / denseBytes,
+  };
+}

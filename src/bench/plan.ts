@@ -1,0 +1,92 @@
+/** Which units of a sample go through the engine together. Pure. */
+import { MIB } from '../base/geometry.ts';
+import { sealedBytesMax } from '../unit/seal.ts';
+import type { Piece } from './samples.ts';
+import { spreadIndices } from './sampling.ts';
+import type { BenchSetting } from './settings.ts';
+
+/** One unit of a sample: the whole of it, or what there is at the end of a file. */
+export interface PlainUnit {
+  /** Unit index in its file. */
+  readonly index: number;
+  /** A view of the sample; do not change it. */
+  readonly plain: Uint8Array;
+}
+
+/** Units that are sealed in one call. */
+export interface Batch {
+  readonly units: readonly PlainUnit[];
+  readonly plainBytes: number;
+}
+
+/** A batch takes this much room sealed, or two units a lane if that is more. */
+const BATCH_BYTES: number = 8 * MIB;
+const BATCH_UNITS_MAX = 2048;
+const UNITS_PER_LANE_MIN = 2;
+/** Room that memory management may add to each unit. */
+const SLACK_BYTES = 64;
+
+/** The units that `pieces` consist of. */
+export function cutIntoUnits(pieces: readonly Piece[], unitSizeBytes: number): PlainUnit[] {
+  const units: PlainUnit[] = [];
+  for (const { offsetBytes, bytes } of pieces) {
+    const firstIndex = offsetBytes / unitSizeBytes;
+    for (let start = 0; start < bytes.byteLength; start += unitSizeBytes) {
+      const plain = bytes.subarray(start, start + unitSizeBytes);
+      units.push({ index: firstIndex + start / unitSizeBytes, plain });
+    }
+  }
+  return units;
+}
+
+/** The memory that the largest batch of these settings needs: as much for its plain bytes as for its records. */
+export function batchBytesMax(settings: readonly BenchSetting[], lanes: number): number {
+  return Math.max(...settings.map(setting => roomOfBatch(setting, lanes)));
+}
+
+function roomOfBatch(setting: BenchSetting, lanes: number): number {
+  return Math.max(
+    BATCH_BYTES,
+    UNITS_PER_LANE_MIN * Math.max(1, lanes) * roomOfUnit(setting.unitSizeBytes, setting),
+  );
+}
+
+function roomOfUnit(plainBytes: number, setting: BenchSetting): number {
+  return sealedBytesMax(plainBytes, setting.blockSizeBytes) + SLACK_BYTES;
+}
+
+/** Splits units, in order, into batches that fit in {@link batchBytesMax} of this setting. */
+export function cutIntoBatches(units: readonly PlainUnit[], setting: BenchSetting, lanes: number): Batch[] {
+  const maxBytes = roomOfBatch(setting, lanes);
+  const batches: Batch[] = [];
+  let current: PlainUnit[] = [];
+  let roomBytes = 0;
+  const finish = (): void => {
+    if (current.length > 0) batches.push(batchOf(current));
+    current = [];
+    roomBytes = 0;
+  };
+  for (const unit of units) {
+    const unitRoomBytes = roomOfUnit(unit.plain.byteLength, setting);
+    if (roomBytes + unitRoomBytes > maxBytes || current.length === BATCH_UNITS_MAX) finish();
+    current.push(unit);
+    roomBytes += unitRoomBytes;
+  }
+  finish();
+  return batches;
+}
+
+/** These units as one batch. */
+export function batchOf(units: readonly PlainUnit[]): Batch {
+  return { units, plainBytes: units.reduce((sum, unit) => sum + unit.plain.byteLength, 0) };
+}
+
+/**
+ * The units of one timed run: spread evenly over the sample, or the whole sample several times, about `targetBytes`
+ * together, and at least enough to give every lane two.
+ */
+export function unitsForRun(units: readonly PlainUnit[], targetBytes: number, lanes: number): PlainUnit[] {
+  const unitBytes = Math.max(1, batchOf(units).plainBytes / Math.max(1, units.length));
+  const count = Math.max(UNITS_PER_LANE_MIN * Math.max(1, lanes), Math.round(targetBytes / unitBytes));
+  return spreadIndices(units.length, count).flatMap(index => units[index] ?? []);
+}

@@ -1,0 +1,254 @@
+/** Which setting to use, and why. Pure: measured summaries in, a reasoned choice out. */
+import { requireArgument } from '../base/errors.ts';
+import type { Summary } from './cost.ts';
+import { formatChange, formatDuration, formatNumber, formatSize, formatThroughput } from './format.ts';
+import {
+  type BenchSetting,
+  SETTING_DEFAULT,
+  settingId,
+  settingLabel,
+  type Varying,
+  varyingOf,
+} from './settings.ts';
+
+export const WORKLOADS = ['sequential', 'random', 'mixed'] as const;
+export type Workload = (typeof WORKLOADS)[number];
+
+/** What a setting is judged by; less is better for each. */
+export interface Criteria {
+  readonly sequentialRead: number;
+  readonly sequentialWrite: number;
+  readonly randomRead: number;
+  readonly overwrite: number;
+  readonly stored: number;
+}
+export type Criterion = keyof Criteria;
+
+/** How much each criterion counts; the weights of a workload add up to 1. */
+export const WORKLOAD_WEIGHTS: Readonly<Record<Workload, Criteria>> = {
+  sequential: { sequentialRead: 0.4, sequentialWrite: 0.4, randomRead: 0, overwrite: 0, stored: 0.2 },
+  random: { sequentialRead: 0, sequentialWrite: 0, randomRead: 0.4, overwrite: 0.4, stored: 0.2 },
+  mixed: { sequentialRead: 0.2, sequentialWrite: 0.2, randomRead: 0.2, overwrite: 0.2, stored: 0.2 },
+};
+
+/** Settings whose scores are within this of the best count as equally good; the simplest of them is recommended. */
+export const TOLERANCE = 0.05;
+
+/** A setting with its score: 1 would be the best of the sweep in everything; 1.1 is a tenth worse than that. */
+export interface Scored {
+  readonly setting: BenchSetting;
+  readonly summary: Summary;
+  readonly criteria: Criteria;
+  readonly score: number;
+}
+
+/** Why an alternative is worth showing. */
+export type AlternativeRole = 'default' | 'runner-up' | 'smaller units' | 'larger units';
+
+export interface Alternative extends Scored {
+  readonly role: AlternativeRole;
+  /** Compared with the recommendation, for people: `64 KiB units, zstd:1 (smaller units): random read ...`. */
+  readonly text: string;
+}
+
+export interface Recommendation {
+  readonly workload: Workload;
+  readonly weights: Criteria;
+  readonly tolerance: number;
+  readonly winner: Scored;
+  /** All settings, best first. */
+  readonly ranking: readonly Scored[];
+  readonly alternatives: readonly Alternative[];
+  /** Sentences that say why, in order of weight. */
+  readonly reasons: readonly string[];
+}
+
+const CRITERIA: readonly Criterion[] = [
+  'sequentialRead',
+  'sequentialWrite',
+  'randomRead',
+  'overwrite',
+  'stored',
+];
+
+/**
+ * Scores every setting by the weighted geometric mean of its criteria, each divided by the best value of any setting,
+ * and recommends the simplest among those within {@link TOLERANCE} of the best score. EINVAL when there are none.
+ */
+export function recommend(
+  summaries: readonly { readonly setting: BenchSetting; readonly summary: Summary }[],
+  workload: Workload,
+): Recommendation {
+  requireArgument(summaries.length > 0, 'no measured setting to choose from');
+  const weights = WORKLOAD_WEIGHTS[workload];
+  const ranking = score(summaries, weights);
+  const bestScore = ranking[0]?.score ?? 1;
+  const near = ranking.filter(scored => scored.score <= bestScore * (1 + TOLERANCE));
+  const [winner] = near.toSorted((left, right) => compareSimplicity(left.setting, right.setting));
+  requireArgument(winner !== undefined, 'no measured setting to choose from');
+  const varying = varyingOf(ranking.map(({ setting }) => setting));
+  const alternatives = alternativesOf(winner, ranking, varying);
+  const reasons = reasonsFor(winner, ranking, near, workload, varying);
+  return { workload, weights, tolerance: TOLERANCE, winner, ranking, alternatives, reasons };
+}
+
+function criteriaOf({ costs, storedBytes }: Summary): Criteria {
+  return {
+    sequentialRead: costs.sequentialReadMsPerMiB,
+    sequentialWrite: costs.sequentialWriteMsPerMiB,
+    randomRead: costs.read.ms,
+    overwrite: costs.overwrite.ms,
+    stored: storedBytes,
+  };
+}
+
+function score(
+  summaries: readonly { readonly setting: BenchSetting; readonly summary: Summary }[],
+  weights: Criteria,
+): Scored[] {
+  const measured = summaries.map(({ setting, summary }) => ({
+    setting,
+    summary,
+    criteria: criteriaOf(summary),
+  }));
+  const scored = measured.map(entry => {
+    const exponent = CRITERIA.reduce((sum, criterion) => {
+      const best = Math.min(...measured.map(({ criteria }) => criteria[criterion]));
+      // All holes cost nothing: then there is nothing to choose by this criterion.
+      if (best <= 0) return sum;
+      return sum + weights[criterion] * Math.log(entry.criteria[criterion] / best);
+    }, 0);
+    return { ...entry, score: Math.exp(exponent) };
+  });
+  return scored.sort(
+    (left, right) => left.score - right.score || compareSimplicity(left.setting, right.setting),
+  );
+}
+
+/** Simpler first: the default, then less codec, then the default suite, then smaller units, then smaller blocks. */
+function compareSimplicity(left: BenchSetting, right: BenchSetting): number {
+  const keys = [left, right].map(setting => [
+    isDefault(setting) ? 0 : 1,
+    setting.codec.codec === 'stored' ? 0 : 1,
+    setting.codec.level,
+    setting.codec.codec === SETTING_DEFAULT.codec.codec ? 0 : 1,
+    setting.suite === SETTING_DEFAULT.suite ? 0 : 1,
+    setting.providers === SETTING_DEFAULT.providers ? 0 : 1,
+    setting.unitSizeBytes,
+    setting.blockSizeBytes,
+  ]);
+  const [leftKeys = [], rightKeys = []] = keys;
+  for (const [at, leftKey] of leftKeys.entries()) {
+    const difference = leftKey - (rightKeys[at] ?? leftKey);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
+
+/** The provider is this machine's affair, not a property of what is stored. */
+function isDefault(setting: BenchSetting): boolean {
+  return settingId({ ...setting, providers: 'auto' }) === settingId(SETTING_DEFAULT);
+}
+
+function alternativesOf(winner: Scored, ranking: readonly Scored[], varying: Varying): Alternative[] {
+  const likeWinner = ranking
+    .filter(
+      ({ setting }) =>
+        settingId({ ...setting, unitSizeBytes: winner.setting.unitSizeBytes }) === settingId(winner.setting),
+    )
+    .toSorted((left, right) => left.setting.unitSizeBytes - right.setting.unitSizeBytes);
+  const at = likeWinner.indexOf(winner);
+  const candidates: readonly (readonly [AlternativeRole, Scored | undefined])[] = [
+    ['default', ranking.find(({ setting }) => isDefault(setting))],
+    ['runner-up', ranking.find(scored => scored !== winner)],
+    ['smaller units', likeWinner[at - 1]],
+    ['larger units', likeWinner[at + 1]],
+  ];
+  const shown = new Set<Scored>([winner]);
+  return candidates.flatMap(([role, scored]) => {
+    if (scored === undefined || shown.has(scored)) return [];
+    shown.add(scored);
+    const label = settingLabel(scored.setting, varying);
+    return { ...scored, role, text: `${label} (${role}): ${compareWith(winner, scored)}` };
+  });
+}
+
+/** What would change with `other`, in words. */
+function compareWith(winner: Scored, other: Scored): string {
+  const { costs } = winner.summary;
+  const otherCosts = other.summary.costs;
+  return [
+    `random read ${formatDuration(otherCosts.read.ms)} (${formatDuration(costs.read.ms)} here)`,
+    `overwrite ${formatDuration(otherCosts.overwrite.ms)} (${formatDuration(costs.overwrite.ms)})`,
+    `sequential read ${otherThroughput(otherCosts.sequentialReadMsPerMiB, costs.sequentialReadMsPerMiB)}`,
+    `write ${otherThroughput(otherCosts.sequentialWriteMsPerMiB, costs.sequentialWriteMsPerMiB)}`,
+    `stores ${formatChange(other.summary.storedBytes, winner.summary.storedBytes)}`,
+    `score ${formatScore(other.score)}`,
+  ].join(', ');
+}
+
+function otherThroughput(otherMs: number, ms: number): string {
+  return `${formatMsPerMiB(otherMs)} (${formatMsPerMiB(ms)})`;
+}
+
+/** A model's time for one MiB as a throughput. */
+export function formatMsPerMiB(msPerMiB: number): string {
+  return msPerMiB === 0 ? 'at once' : formatThroughput((1024 * 1024 * 1000) / msPerMiB);
+}
+
+/** Two decimals: 1.00 is the best. */
+export function formatScore(value: number): string {
+  return value.toFixed(2);
+}
+
+function reasonsFor(
+  winner: Scored,
+  ranking: readonly Scored[],
+  near: readonly Scored[],
+  workload: Workload,
+  varying: Varying,
+): string[] {
+  const { costs, ratio, storedBytes } = winner.summary;
+  const reasons = [
+    `${winner.setting.codec.codec === 'stored' ? 'Without compression it' : 'It'} stores ${formatSize(Math.round(storedBytes))}, ratio ${formatRatio(ratio)}.`,
+  ];
+  if (workload !== 'random') {
+    reasons.push(
+      `Long runs over this link: reads at ${formatMsPerMiB(costs.sequentialReadMsPerMiB)}, ` +
+        `writes at ${formatMsPerMiB(costs.sequentialWriteMsPerMiB)}.`,
+    );
+  }
+  if (workload !== 'sequential') {
+    reasons.push(
+      `A cold random 4 KiB read costs ${formatDuration(costs.read.ms)} and fetches ${formatNumber(costs.read.amplification)} ` +
+        `times its size; a 4 KiB overwrite costs ${formatDuration(costs.overwrite.ms)} and moves ` +
+        `${formatNumber(costs.overwrite.amplification)} times its size.`,
+    );
+  }
+  const [best] = ranking;
+  if (best !== undefined && best !== winner) {
+    reasons.push(
+      `The best score has ${settingLabel(best.setting, varying)} (${formatScore(best.score)}); this one (${formatScore(winner.score)}) ` +
+        `is within ${TOLERANCE * 100}% of it and ${isDefault(winner.setting) ? 'is the default' : 'is simpler or smaller'}.`,
+    );
+  } else if (near.length > 1) {
+    reasons.push(
+      `Of ${near.length} settings within ${TOLERANCE * 100}% of the best score it is the simplest.`,
+    );
+  } else {
+    reasons.push(
+      `No other setting is within ${TOLERANCE * 100}% of its score, ${formatScore(winner.score)}.`,
+    );
+  }
+  if (!ranking.some(({ setting }) => isDefault(setting))) {
+    reasons.push(
+      'The default setting (256 KiB units, 4 KiB blocks, zstd:1, xaes-256-gcm) was not in this sweep.',
+    );
+  }
+  return reasons;
+}
+
+/** `2.31`, or what to say when nothing is stored. */
+export function formatRatio(ratio: number): string {
+  return ratio === Infinity ? 'all holes' : ratio.toFixed(2);
+}

@@ -1,0 +1,56 @@
+/** Which parts of which files to measure when there is more than the cap allows. Pure arithmetic. */
+
+/** A file that could be measured. */
+export interface Candidate {
+  readonly path: string;
+  readonly sizeBytes: number;
+}
+
+/** A stretch of a file. It starts at a multiple of the chunk size, so that units cut from it are real units. */
+export interface Chunk {
+  readonly path: string;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+}
+
+/** The chunks of all files, in order. The last chunk of a file is as short as the file makes it. */
+export function cutIntoChunks(files: readonly Candidate[], chunkBytes: number): Chunk[] {
+  const chunks: Chunk[] = [];
+  for (const { path, sizeBytes } of files) {
+    for (let offsetBytes = 0; offsetBytes < sizeBytes; offsetBytes += chunkBytes) {
+      chunks.push({ path, offsetBytes, lengthBytes: Math.min(chunkBytes, sizeBytes - offsetBytes) });
+    }
+  }
+  return chunks;
+}
+
+/**
+ * Chooses chunks spread evenly over all of them, about `capBytes` together and never more, except that one chunk is
+ * always chosen. Large and small chunks are equally likely per byte: what a chunk takes beyond its share is kept
+ * from those that follow. The same input gives the same choice.
+ */
+export function sampleEvenly(chunks: readonly Chunk[], capBytes: number): Chunk[] {
+  const totalBytes = chunks.reduce((sum, chunk) => sum + chunk.lengthBytes, 0);
+  if (totalBytes <= capBytes) return [...chunks];
+  const share = capBytes / totalBytes;
+  const chosen: Chunk[] = [];
+  let chosenBytes = 0;
+  let creditBytes = 0;
+  for (const chunk of chunks) {
+    creditBytes += chunk.lengthBytes * share;
+    const fits = chosenBytes + chunk.lengthBytes <= capBytes;
+    if (!fits || creditBytes < chunk.lengthBytes / 2) continue;
+    chosen.push(chunk);
+    chosenBytes += chunk.lengthBytes;
+    creditBytes -= chunk.lengthBytes;
+  }
+  const middle = chunks[Math.floor(chunks.length / 2)];
+  return chosen.length === 0 && middle !== undefined ? [middle] : chosen;
+}
+
+/** `count` indices below `length`, spread evenly; beyond `length` they start over. */
+export function spreadIndices(length: number, count: number): number[] {
+  if (length === 0) return [];
+  if (count >= length) return Array.from({ length: count }, (_, index) => index % length);
+  return Array.from({ length: count }, (_, index) => Math.floor((index * length) / count));
+}

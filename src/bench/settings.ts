@@ -1,0 +1,156 @@
+/** The grid: every combination of the settings under comparison. */
+import { requireArgument } from '../base/errors.ts';
+import {
+  BLOCK_BYTES_DEFAULT,
+  BLOCK_BYTES_MAX,
+  checkBlockSize,
+  KIB,
+  MIB,
+  UNIT_BYTES_DEFAULT,
+  unitSizeToLog2,
+} from '../base/geometry.ts';
+import { CODEC_DEFAULT, type CodecSetting, checkCodec, formatCodec } from '../unit/codec.ts';
+import type { ProviderChoice } from '../unit/providers.ts';
+import type { SuiteName } from '../unit/record-format.ts';
+import { formatSize } from './format.ts';
+
+export interface BenchSetting {
+  readonly unitSizeBytes: number;
+  readonly blockSizeBytes: number;
+  readonly codec: CodecSetting;
+  readonly suite: SuiteName;
+  /** Which libraries do the work, codecs and ciphers alike. */
+  readonly providers: ProviderChoice;
+}
+
+/** The values of each setting to combine; none may be empty. */
+export interface BenchGrid {
+  readonly unitSizesBytes: readonly number[];
+  readonly blockSizesBytes: readonly number[];
+  readonly codecs: readonly CodecSetting[];
+  readonly suites: readonly SuiteName[];
+  readonly providers: readonly ProviderChoice[];
+}
+
+export const GRID_DEFAULT: BenchGrid = {
+  unitSizesBytes: [4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB],
+  blockSizesBytes: [BLOCK_BYTES_DEFAULT],
+  codecs: [
+    { codec: 'stored', level: 0 },
+    { codec: 'zstd', level: 1 },
+    { codec: 'zstd', level: 3 },
+    { codec: 'deflate', level: 1 },
+  ],
+  suites: ['xaes-256-gcm'],
+  providers: ['auto'],
+};
+
+/** What netseal uses when nobody says otherwise. */
+export const SETTING_DEFAULT: BenchSetting = {
+  unitSizeBytes: UNIT_BYTES_DEFAULT,
+  blockSizeBytes: BLOCK_BYTES_DEFAULT,
+  codec: CODEC_DEFAULT,
+  suite: 'xaes-256-gcm',
+  providers: 'auto',
+};
+
+/** More than this is a mistake rather than a sweep. */
+export const SETTINGS_MAX = 1000;
+
+export interface ExpandedGrid {
+  /** Ascending by unit size, then in the order given. */
+  readonly settings: readonly BenchSetting[];
+  /** What was left out, and why; for people. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * All combinations without repetition. A block larger than the unit it would pad makes no sense and is left out with
+ * a note. EINVAL when a value is impossible, when nothing is left, or beyond {@link SETTINGS_MAX} settings.
+ */
+export function expandGrid(grid: BenchGrid): ExpandedGrid {
+  const unitSizes = [...new Set(grid.unitSizesBytes)].sort((left, right) => left - right);
+  const blockSizes = [...new Set(grid.blockSizesBytes)].sort((left, right) => left - right);
+  for (const unitSizeBytes of unitSizes) unitSizeToLog2(unitSizeBytes);
+  for (const blockSizeBytes of blockSizes) checkBlockSize(blockSizeBytes, BLOCK_BYTES_MAX);
+  for (const codec of grid.codecs) checkCodec(codec);
+
+  const settings = new Map<string, BenchSetting>();
+  const notes: string[] = [];
+  for (const [unitSizeBytes, blockSizeBytes] of pairs(unitSizes, blockSizes)) {
+    if (blockSizeBytes > unitSizeBytes) {
+      notes.push(
+        `skipped ${formatSize(unitSizeBytes)} units with ${formatSize(blockSizeBytes)} blocks: a block must fit in a unit`,
+      );
+      continue;
+    }
+    for (const [suite, providers] of pairs(grid.suites, grid.providers)) {
+      for (const codec of grid.codecs) {
+        const setting = { unitSizeBytes, blockSizeBytes, codec, suite, providers };
+        settings.set(settingId(setting), setting);
+      }
+    }
+  }
+  requireArgument(
+    settings.size > 0,
+    `nothing to measure: ${notes.join('; ') || 'an empty list of settings'}`,
+  );
+  requireArgument(
+    settings.size <= SETTINGS_MAX,
+    `${settings.size} settings are too many for one sweep; the limit is ${SETTINGS_MAX}`,
+  );
+  const list = [...settings.values()];
+  return { settings: list, notes: [...notes, ...rawNotes(list)] };
+}
+
+/** Says where a codec cannot do anything, so that nobody wonders about its ratio. */
+function rawNotes(settings: readonly BenchSetting[]): string[] {
+  const raw = settings.filter(({ unitSizeBytes, blockSizeBytes }) => unitSizeBytes === blockSizeBytes);
+  const sizes = new Set(
+    raw.filter(({ codec }) => codec.codec !== 'stored').map(({ unitSizeBytes }) => unitSizeBytes),
+  );
+  return [...sizes].map(
+    size =>
+      `${formatSize(size)} units with blocks of the same size are always stored as they are: compression cannot save a block`,
+  );
+}
+
+function* pairs<Left, Right>(lefts: readonly Left[], rights: readonly Right[]): Generator<[Left, Right]> {
+  for (const left of lefts) for (const right of rights) yield [left, right];
+}
+
+/** A short unique name: `262144/4096/zstd:1/xaes-256-gcm/auto`. */
+export function settingId(setting: BenchSetting): string {
+  const { unitSizeBytes, blockSizeBytes, codec, suite, providers } = setting;
+  return [unitSizeBytes, blockSizeBytes, formatCodec(codec), suite, providers].join('/');
+}
+
+/** Which settings take more than one value: only those need saying in a label. */
+export interface Varying {
+  readonly blocks: boolean;
+  readonly suites: boolean;
+  readonly providers: boolean;
+}
+
+export function varyingOf(settings: readonly BenchSetting[]): Varying {
+  const several = (values: readonly unknown[]): boolean => new Set(values).size > 1;
+  return {
+    blocks: several(settings.map(setting => setting.blockSizeBytes)),
+    suites: several(settings.map(setting => setting.suite)),
+    providers: several(settings.map(setting => setting.providers)),
+  };
+}
+
+/** Everything but the unit size: `zstd:1`, or `zstd:1, 4 KiB blocks, xchacha20-poly1305, portable`. */
+export function seriesLabel(setting: BenchSetting, varying: Varying): string {
+  const parts = [formatCodec(setting.codec)];
+  if (varying.blocks) parts.push(`${formatSize(setting.blockSizeBytes)} blocks`);
+  if (varying.suites) parts.push(setting.suite);
+  if (varying.providers) parts.push(setting.providers);
+  return parts.join(', ');
+}
+
+/** The whole setting for a sentence: `256 KiB units, zstd:1`. */
+export function settingLabel(setting: BenchSetting, varying: Varying): string {
+  return `${formatSize(setting.unitSizeBytes)} units, ${seriesLabel(setting, varying)}`;
+}
