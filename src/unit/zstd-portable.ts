@@ -1,8 +1,9 @@
 /**
  * Portable zstd by `zstd-codec`. Its WebAssembly build has a fixed heap of 16 MiB, too small for large units and high
  * levels, and a heap that overflows kills the instance. So there are two: the WebAssembly one for what surely fits,
- * and the slower asm.js build, whose heap can be chosen, for the rest (made on first use). Both are one instance a
- * thread. The package's own entry point can choose neither build nor heap, hence the bindings below it.
+ * and the slower JavaScript build, whose heap can be chosen, for the rest. Both are one instance a thread, and both are
+ * made at the start, for neither can be made without waiting: together about 60 ms and 12 MiB. The package's own entry
+ * point can choose neither build nor heap, hence the bindings below it.
  */
 import { createRequire } from 'node:module';
 import { NetsealError } from '../base/errors.ts';
@@ -77,9 +78,8 @@ class Heap {
   }
 }
 
-async function smallHeap(): Promise<Heap> {
-  const instantiate: Instantiate = require('zstd-codec/lib/zstd-codec-binding-wasm.js');
-  const binding: Partial<Binding> = {};
+async function makeHeap(instantiate: Instantiate, settings: Partial<Binding>): Promise<Heap> {
+  const binding = { ...settings };
   await new Promise<void>(resolve => {
     binding.onRuntimeInitialized = resolve;
     instantiate(binding);
@@ -87,23 +87,13 @@ async function smallHeap(): Promise<Heap> {
   return new Heap(binding as Binding);
 }
 
-function largeHeap(): Heap {
-  const instantiate: Instantiate = require('zstd-codec/lib/zstd-codec-binding.js');
-  const binding: Partial<Binding> = { TOTAL_MEMORY: LARGE_HEAP_BYTES };
-  // asm.js needs no asynchronous compilation: it is ready on return.
-  instantiate(binding);
-  return new Heap(binding as Binding);
-}
-
-/** Portable zstd for this thread. Resolves when its WebAssembly module is compiled. */
+/** Portable zstd for this thread. Resolves when both builds are ready. */
 export async function portableZstd(): Promise<CodecProvider> {
-  const small = await smallHeap();
-  let large: Heap | undefined;
-  const heapFor = (fitsSmall: boolean): Heap => {
-    if (fitsSmall) return small;
-    large ??= largeHeap();
-    return large;
-  };
+  const [small, large] = await Promise.all([
+    makeHeap(require('zstd-codec/lib/zstd-codec-binding-wasm.js'), {}),
+    makeHeap(require('zstd-codec/lib/zstd-codec-binding.js'), { TOTAL_MEMORY: LARGE_HEAP_BYTES }),
+  ]);
+  const heapFor = (fitsSmall: boolean): Heap => (fitsSmall ? small : large);
   return {
     codec: 'zstd',
     provider: 'portable',
