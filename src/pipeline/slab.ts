@@ -194,9 +194,12 @@ export class Lease {
     return this.#slab === slab && !this.#released;
   }
 
-  /** Says that a worker or an I/O operation uses the memory: it will not be lent again before {@link unhold}. */
+  /**
+   * Says that a worker or an I/O operation uses the memory: it will not be lent again before {@link unhold}. Whoever
+   * holds it may hold it once more after its owner has released it. ECLOSED when it is back in the slab.
+   */
   hold(): void {
-    this.#requireLent();
+    if (this.#holds === 0) this.#requireLent();
     this.#holds += 1;
   }
 

@@ -1,0 +1,197 @@
+/** What the pipeline's tests share: contents, requests as one call, and a look at what is still lent. */
+import fc from 'fast-check';
+import { expect } from 'vitest';
+import { type ErrorCode, isNetsealError } from '../../src/base/errors.ts';
+import type { KeyHandle } from '../../src/pipeline/key-table.ts';
+import type { CallOptions, Pipeline } from '../../src/pipeline/pipeline.ts';
+import type { OpenRequest, SealRequest } from '../../src/pipeline/requests.ts';
+import type { RecordKind } from '../../src/unit/record-format.ts';
+
+const SEED = process.env.NETSEAL_SEED;
+const LIMIT_MS = Number(process.env.NETSEAL_PROPERTY_MS ?? 300);
+const RUNS_MIN = 5;
+
+/** As `checkProperty` of test/support, for properties that wait: a failure prints its seed, `NETSEAL_SEED` replays it. */
+export async function checkAsyncProperty<Value>(
+  values: fc.Arbitrary<Value>,
+  check: (value: Value) => Promise<void>,
+  weight = 1,
+): Promise<void> {
+  const seed = SEED === undefined ? {} : { seed: Number(SEED) };
+  const property = fc.asyncProperty(values, check);
+  await fc.assert(property, { ...seed, numRuns: RUNS_MIN });
+  await fc.assert(property, {
+    ...seed,
+    numRuns: 1_000_000,
+    interruptAfterTimeLimit: LIMIT_MS * weight,
+    skipAllAfterTimeLimit: 0x7fff_ffff,
+  });
+}
+
+/** The seed of a test's own random choices, printed when the test fails. */
+export function chooseSeed(): number {
+  return SEED === undefined ? (Math.random() * 2 ** 31) | 0 : Number(SEED);
+}
+
+/** Numbers from 0 to 1, the same for the same seed (mulberry32). */
+export function seededNumbers(seed: number): () => number {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Bytes that only `seed` decides: the first half compressible, the second not. Never all zero. */
+export function mixedBytes(lengthBytes: number, seed: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(lengthBytes);
+  let state = Math.imul(seed + 1, 0x9e3779b1) | 1;
+  for (let at = 0; at < lengthBytes; at += 1) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    bytes[at] = at < lengthBytes / 2 ? 97 + (seed % 26) : state;
+  }
+  return bytes;
+}
+
+export const OBJECT_ID: Uint8Array = Uint8Array.from({ length: 16 }, (_, at) => at + 1);
+
+/** A unit to seal, by its content. */
+export interface PlainUnit {
+  readonly bytes: Uint8Array;
+  readonly index?: number;
+  readonly objectId?: Uint8Array;
+  readonly kind?: RecordKind;
+  readonly unitSizeBytes?: number;
+  readonly isLast?: boolean;
+}
+
+/** A record with what is needed to open it. */
+export interface SealedCopy extends Required<Omit<PlainUnit, 'bytes'>> {
+  readonly record: Uint8Array;
+  readonly tag: Uint8Array;
+  readonly isHole: boolean;
+  readonly plainBytes: number;
+}
+
+type SealOptions = Omit<SealRequest, 'keys' | 'from' | 'units'> & CallOptions;
+
+/** Seals some units in one request, copies the records out and gives all memory back. */
+export async function sealAll(
+  pipeline: Pipeline,
+  keys: KeyHandle,
+  plains: readonly PlainUnit[],
+  { signal, ...setting }: SealOptions = {},
+): Promise<SealedCopy[]> {
+  const totalBytes = plains.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+  const from = await pipeline.reservePlain(Math.max(1, totalBytes), { signal });
+  try {
+    let offsetBytes = 0;
+    const units = plains.map((plain, at) => {
+      from.bytes.set(plain.bytes, offsetBytes);
+      const unit = {
+        objectId: plain.objectId ?? OBJECT_ID,
+        kind: plain.kind ?? 'unit',
+        index: plain.index ?? at,
+        unitSizeBytes: plain.unitSizeBytes ?? 64 * 1024,
+        isLast: plain.isLast ?? false,
+        offsetBytes,
+        lengthBytes: plain.bytes.byteLength,
+      } as const;
+      offsetBytes += plain.bytes.byteLength;
+      return unit;
+    });
+    const run = await pipeline.seal({ keys, from, units, ...setting }, { signal });
+    try {
+      return run.units.map(({ bytes, tag, isHole }, at) => {
+        const { offsetBytes: _, lengthBytes, ...place } = units[at]!;
+        return { ...place, record: bytes.slice(), tag, isHole, plainBytes: lengthBytes };
+      });
+    } finally {
+      run.release();
+    }
+  } finally {
+    from.release();
+  }
+}
+
+/** What came of opening one record. */
+export type OpenedCopy =
+  | { readonly bytes: Uint8Array; readonly isLast: boolean }
+  | { readonly code: ErrorCode };
+
+/** Opens some records in one request, copies the plain bytes out and gives all memory back. */
+export async function openAll(
+  pipeline: Pipeline,
+  keys: KeyHandle,
+  records: readonly (SealedCopy & { readonly expectedTag?: Uint8Array })[],
+  { signal }: CallOptions = {},
+): Promise<OpenedCopy[]> {
+  const totalBytes = records.reduce((sum, { record }) => sum + record.byteLength, 0);
+  const from = await pipeline.reserveSealed(totalBytes, { signal });
+  try {
+    let offsetBytes = 0;
+    const units: OpenRequest['units'] = records.map(copy => {
+      from.bytes.set(copy.record, offsetBytes);
+      const { objectId, kind, index, unitSizeBytes, expectedTag, record, plainBytes } = copy;
+      const unit = {
+        ...{ objectId, kind, index, unitSizeBytes, offsetBytes, lengthBytes: record.byteLength },
+        ...(expectedTag === undefined ? {} : { expectedTag }),
+        ...(unitSizeBytes === 0 ? { plainBytesMax: Math.max(1, plainBytes) } : {}),
+      };
+      offsetBytes += record.byteLength;
+      return unit;
+    });
+    const run = await pipeline.open({ keys, from, units }, { signal });
+    try {
+      return run.units.map(unit =>
+        unit.error === undefined
+          ? { bytes: unit.bytes.slice(), isLast: unit.isLast }
+          : { code: unit.error.code },
+      );
+    } finally {
+      run.release();
+    }
+  } finally {
+    from.release();
+  }
+}
+
+/** The plain bytes of units that must all have opened. */
+export function plainOf(opened: readonly OpenedCopy[]): Uint8Array[] {
+  return opened.map(unit => ('code' in unit ? expect.fail(`a unit failed with ${unit.code}`) : unit.bytes));
+}
+
+/** The code of the NetsealError that `promise` rejects with; fails when it resolves or rejects with anything else. */
+export async function rejectionCode(promise: Promise<unknown>): Promise<ErrorCode> {
+  try {
+    await promise;
+  } catch (error) {
+    if (isNetsealError(error)) return error.code;
+    throw error;
+  }
+  return expect.fail('nothing was rejected');
+}
+
+/** Fails unless every byte of every slab is free and nobody waits. */
+export function expectIdle(pipeline: Pipeline): void {
+  const use = pipeline.memory.map(({ name, usedBytes, waiterCount }) => ({ name, usedBytes, waiterCount }));
+  expect(use).toEqual(use.map(({ name }) => ({ name, usedBytes: 0, waiterCount: 0 })));
+}
+
+/** One round of the event loop: every promise that could settle has settled. */
+export function nextTurn(): Promise<void> {
+  return new Promise(resolve => setImmediate(resolve));
+}
+
+/** Waits for something that nothing announces; fails after `limitMs`. */
+export async function until(condition: () => boolean, limitMs = 10_000): Promise<void> {
+  const deadline = performance.now() + limitMs;
+  while (!condition()) {
+    if (performance.now() > deadline) expect.fail(`not within ${limitMs} ms: ${condition}`);
+    await nextTurn();
+  }
+}
