@@ -21,6 +21,8 @@ export interface Batch {
 
 /** A batch takes this much room sealed, or two units a lane if that is more. */
 const BATCH_BYTES: number = 8 * MIB;
+/** However many lanes there are. */
+const BATCH_BYTES_MAX: number = 512 * MIB;
 const BATCH_UNITS_MAX = 2048;
 const UNITS_PER_LANE_MIN = 2;
 /** Room that memory management may add to each unit. */
@@ -45,10 +47,8 @@ export function batchBytesMax(settings: readonly BenchSetting[], lanes: number):
 }
 
 function roomOfBatch(setting: BenchSetting, lanes: number): number {
-  return Math.max(
-    BATCH_BYTES,
-    UNITS_PER_LANE_MIN * Math.max(1, lanes) * roomOfUnit(setting.unitSizeBytes, setting),
-  );
+  const forLanes = UNITS_PER_LANE_MIN * Math.max(1, lanes) * roomOfUnit(setting.unitSizeBytes, setting);
+  return Math.max(BATCH_BYTES, Math.min(BATCH_BYTES_MAX, forLanes));
 }
 
 function roomOfUnit(plainBytes: number, setting: BenchSetting): number {

@@ -173,22 +173,24 @@ function alternativesOf(winner: Scored, ranking: readonly Scored[], varying: Var
   });
 }
 
-/** What would change with `other`, in words. */
+/** What would change with `other`, in words: `random read 20.3 ms instead of 21.1 ms, ..., stores 6% more`. */
 function compareWith(winner: Scored, other: Scored): string {
-  const { costs } = winner.summary;
-  const otherCosts = other.summary.costs;
-  return [
-    `random read ${formatDuration(otherCosts.read.ms)} (${formatDuration(costs.read.ms)} here)`,
-    `overwrite ${formatDuration(otherCosts.overwrite.ms)} (${formatDuration(costs.overwrite.ms)})`,
-    `sequential read ${otherThroughput(otherCosts.sequentialReadMsPerMiB, costs.sequentialReadMsPerMiB)}`,
-    `write ${otherThroughput(otherCosts.sequentialWriteMsPerMiB, costs.sequentialWriteMsPerMiB)}`,
-    `stores ${formatChange(other.summary.storedBytes, winner.summary.storedBytes)}`,
-    `score ${formatScore(other.score)}`,
-  ].join(', ');
+  const [ours, theirs] = [winner.summary, other.summary].map(textsOf);
+  const changes = Object.entries(theirs ?? {}).flatMap(([what, value]) => {
+    const own = ours?.[what];
+    return value === own ? [] : `${what} ${value} instead of ${own}`;
+  });
+  const stored = `stores ${formatChange(other.summary.storedBytes, winner.summary.storedBytes)}`;
+  return [...changes, stored, `score ${formatScore(other.score)}`].join(', ');
 }
 
-function otherThroughput(otherMs: number, ms: number): string {
-  return `${formatMsPerMiB(otherMs)} (${formatMsPerMiB(ms)})`;
+function textsOf({ costs }: Summary): Readonly<Record<string, string>> {
+  return {
+    'random read': formatDuration(costs.read.ms),
+    overwrite: formatDuration(costs.overwrite.ms),
+    'sequential read': formatMsPerMiB(costs.sequentialReadMsPerMiB),
+    'sequential write': formatMsPerMiB(costs.sequentialWriteMsPerMiB),
+  };
 }
 
 /** A model's time for one MiB as a throughput. */

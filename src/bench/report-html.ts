@@ -1,0 +1,256 @@
+/**
+ * The report as one HTML page that needs nothing else: style, script, Chart.js and data are inside it. File names and
+ * everything else that was not written here are escaped, and a content security policy lets only our own scripts run.
+ */
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import type { BenchReport, ReportedSetting } from './bench.ts';
+import { formatCount, formatDuration, formatNumber, formatSize } from './format.ts';
+import { formatLink } from './link.ts';
+import { PAGE_SCRIPT } from './page-script.ts';
+import { PAGE_STYLE } from './page-style.ts';
+import { formatMsPerMiB, formatRatio, formatScore, type Scored } from './recommend.ts';
+import { reportToJson } from './report-json.ts';
+import { type BenchSetting, seriesLabel, settingLabel, type Varying, varyingOf } from './settings.ts';
+
+/** The page as text. Rejects with the system's error when Chart.js is not installed. */
+export async function reportToHtml(report: BenchReport): Promise<string> {
+  const chartScript = await readChartScript();
+  const data = JSON.stringify(reportToJson(report)).replaceAll('<', '\\u003c');
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="${contentPolicy([chartScript, PAGE_SCRIPT], PAGE_STYLE)}">
+<meta name="referrer" content="no-referrer">
+<link rel="icon" href="data:,">
+<title>netseal bench: ${escapeHtml(longLabel(report.recommendation.winner.setting))}</title>
+<style>${PAGE_STYLE}</style>
+</head>
+<body>
+<main>
+${header(report)}
+${hero(report)}
+${alternatives(report)}
+${charts(report)}
+${resultTable(report)}
+${facts(report)}
+</main>
+<script type="application/json" id="data">${data}</script>
+<script>${chartScript}</script>
+<script>${PAGE_SCRIPT}</script>
+</body>
+</html>
+`;
+}
+
+/** Safe in text and in quoted attributes. Control characters, which no page shows, become question marks. */
+export function escapeHtml(text: string): string {
+  const entities: Readonly<Record<string, string>> = {
+    '&': '&amp;',
+    '<': '&lt;',
+    '>': '&gt;',
+    '"': '&quot;',
+    "'": '&#39;',
+  };
+  return text.replace(/\p{Cc}/gu, '?').replace(/[&<>"']/g, character => entities[character] ?? '');
+}
+
+/** The browser build lies beside the one that `chart.js` resolves to. It must not end its script element early. */
+async function readChartScript(): Promise<string> {
+  const main = createRequire(import.meta.url).resolve('chart.js');
+  const script = await readFile(join(dirname(main), 'chart.umd.min.js'), 'utf8');
+  return script.replace(/\n\/\/# sourceMappingURL=.*\s*$/, '\n').replaceAll('</script', '<\\/script');
+}
+
+function contentPolicy(scripts: readonly string[], style: string): string {
+  const hash = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+  return `default-src 'none'; img-src data:; style-src ${hash(style)}; script-src ${scripts.map(hash).join(' ')}`;
+}
+
+function header({ machine, createdAt, isComplete }: BenchReport): string {
+  const line = `${machine.cpu}, ${machine.cores} cores, Node ${machine.node}, ${createdAt.toISOString().slice(0, 10)}`;
+  const early = isComplete ? '' : ' (stopped early)';
+  return `<header><h1>netseal bench${early}</h1><p class="soft">${escapeHtml(line)}</p></header>`;
+}
+
+function hero({ recommendation, settings }: BenchReport): string {
+  const { winner, workload, reasons } = recommendation;
+  const { costs, ratio } = winner.summary;
+  const tiles = [
+    [formatRatio(ratio), 'compression ratio'],
+    [formatDuration(costs.read.ms), 'cold random 4 KiB read'],
+    [formatDuration(costs.overwrite.ms), '4 KiB overwrite, committed'],
+    [formatMsPerMiB(costs.sequentialReadMsPerMiB), 'sequential read'],
+    [formatMsPerMiB(costs.sequentialWriteMsPerMiB), 'sequential write'],
+  ];
+  return `<section class="card hero">
+<p class="soft">Recommended for a ${workload} workload over ${escapeHtml(formatLink(settings.link))} round trip</p>
+<p class="choice">${escapeHtml(shortLabel(winner.setting))}</p>
+<p class="soft">${escapeHtml(longLabel(winner.setting))}</p>
+<div class="tiles">${tiles.map(([value, what]) => `<div class="tile"><b>${escapeHtml(value ?? '')}</b><span>${what}</span></div>`).join('')}</div>
+<ul>${reasons.map(reason => `<li>${escapeHtml(reason)}</li>`).join('')}</ul>
+</section>`;
+}
+
+function alternatives(report: BenchReport): string {
+  const { winner, alternatives: others } = report.recommendation;
+  const varying = varyingOf(report.results.map(({ setting }) => setting));
+  const row = (role: string, { setting, summary, score }: Scored, mark: string): string => {
+    const { costs, storedBytes } = summary;
+    const stored = Math.round((storedBytes / winner.summary.storedBytes) * 100);
+    const cells = [
+      formatDuration(costs.read.ms),
+      formatDuration(costs.overwrite.ms),
+      formatMsPerMiB(costs.sequentialReadMsPerMiB),
+      formatMsPerMiB(costs.sequentialWriteMsPerMiB),
+      Number.isFinite(stored) ? `${stored}%` : '-',
+      formatScore(score),
+    ];
+    return `<tr${mark}><td>${escapeHtml(role)}</td><td>${escapeHtml(settingLabel(setting, varying))}</td>${cellsOf(cells)}</tr>`;
+  };
+  const heads = ['', 'setting', 'random read', 'overwrite', 'seq. read', 'seq. write', 'stored', 'score'];
+  return `<h2>Against the alternatives</h2>
+<div class="card scroll"><table><thead><tr>${heads.map(head => `<th>${head}</th>`).join('')}</tr></thead><tbody>
+${row('recommended', winner, ' class="winner"')}
+${others.map(other => row(other.role, other, '')).join('\n')}
+</tbody></table></div>
+<p class="soft">Score: how much worse than the best of the sweep in everything, as a weighted geometric mean; 1.00 would be best in everything.
+Of the settings within ${report.recommendation.tolerance * 100}% of the best score the simplest is recommended.</p>`;
+}
+
+const CHARTS: readonly (readonly [id: string, title: string, explanation: string])[] = [
+  ['seal', 'Sealing', 'MB/s of plain bytes through the pipeline, logarithmic; more is better'],
+  ['open', 'Opening', 'MB/s of plain bytes through the pipeline, logarithmic; more is better'],
+  ['ratio', 'Ratio', 'plain bytes for each stored byte; more is better'],
+  ['stored', 'Stored', 'records with overhead and padding, % of plain; less is better'],
+  ['read', 'Random read', 'a cold 4 KiB over the link; less is better'],
+  ['overwrite', 'Overwrite', '4 KiB written and committed over the link; less is better'],
+];
+
+function charts({ samples }: BenchReport): string {
+  const options = samples.map(
+    ({ name }) => `<option value="${escapeHtml(name)}">${escapeHtml(name)}</option>`,
+  );
+  const card = ([id, title, explanation]: readonly [string, string, string], wide = ''): string =>
+    `<div class="card chart${wide}"><h3>${title}</h3><p class="soft">${explanation}</p>` +
+    `<div class="plot"><canvas id="${id}" role="img" aria-label="${title}: ${explanation}"></canvas></div></div>`;
+  const scatter = [
+    'scatter',
+    'What space costs in latency',
+    'each line is a codec from small units (left) to large; lower left is better; the read is logarithmic',
+  ] as const;
+  return `<div class="toolbar"><h2>By unit size</h2><label class="soft" for="sample">Data
+<select id="sample"><option value="">all together</option>${options.join('')}</select></label></div>
+<ul class="legend" id="legend"></ul>
+<div class="charts">${card(scatter, ' wide')}${CHARTS.map(chart => card(chart)).join('')}</div>`;
+}
+
+function resultTable(report: BenchReport): string {
+  const varying = varyingOf(report.results.map(({ setting }) => setting));
+  const { winner } = report.recommendation;
+  const heads = [
+    '',
+    'seal',
+    'open',
+    'ratio',
+    'stored',
+    'random read',
+    'moved',
+    'overwrite',
+    'moved',
+    'memory',
+  ];
+  const groups = Map.groupBy(report.results, ({ setting }) => setting.unitSizeBytes);
+  const bodies = [...groups].map(([unitSizeBytes, results]) => {
+    const title = `<tr class="group"><th colspan="${heads.length}">${formatSize(unitSizeBytes)} units</th></tr>`;
+    return (
+      title + results.map(result => resultRow(result, varying, result.setting === winner.setting)).join('\n')
+    );
+  });
+  return `<h2>All settings</h2>
+<div class="card scroll"><table><thead><tr>${heads.map(head => `<th>${head}</th>`).join('')}</tr></thead>
+<tbody>${bodies.join('\n')}</tbody></table></div>
+<p class="soft">Seal, open: MB/s. Moved: bytes over the link, as a multiple of the 4 KiB asked for. Memory: computed, the buffers
+that the workers need at the least.</p>`;
+}
+
+function resultRow(
+  { setting, summary, workingBytes }: ReportedSetting,
+  varying: Varying,
+  isWinner: boolean,
+): string {
+  const { read, overwrite } = summary.costs;
+  const megabytes = (rate: number): string => (Number.isFinite(rate) ? formatNumber(rate / 1e6) : '-');
+  const cells = [
+    megabytes(summary.sealBytesPerSecond),
+    megabytes(summary.openBytesPerSecond),
+    formatRatio(summary.ratio),
+    formatSize(Math.round(summary.storedBytes)),
+    formatDuration(read.ms),
+    `×${formatNumber(read.amplification)}`,
+    formatDuration(overwrite.ms),
+    `×${formatNumber(overwrite.amplification)}`,
+    formatSize(workingBytes),
+  ];
+  const label = escapeHtml(seriesLabel(setting, varying));
+  return `<tr${isWinner ? ' class="winner"' : ''}><td>${label}</td>${cellsOf(cells)}</tr>`;
+}
+
+function cellsOf(cells: readonly string[]): string {
+  return cells.map(cell => `<td>${escapeHtml(cell)}</td>`).join('');
+}
+
+function facts(report: BenchReport): string {
+  const { machine, settings, samples, notes } = report;
+  const rows = samples.map(
+    ({ name, description }) =>
+      `<tr><td class="name">${escapeHtml(name)}</td><td>${escapeHtml(description)}</td></tr>`,
+  );
+  const list: readonly (readonly [string, string])[] = [
+    [
+      'Machine',
+      `${machine.cpu}, ${formatCount(machine.cores, 'core')}, ${formatSize(machine.memoryBytes)}, ${machine.platform}`,
+    ],
+    ['Software', `Node ${machine.node}, OpenSSL ${machine.openssl}, zstd ${machine.zstd || 'none'}`],
+    ['Libraries', librariesOf(report)],
+    ['Workers', settings.workers === 0 ? 'none, on the calling thread' : String(settings.workers)],
+    [
+      'Memory',
+      `${formatSize(report.rssPeakBytes)} resident at the peak of the whole run, ${formatSize(report.rssStartBytes)} before`,
+    ],
+    [
+      'Method',
+      `every round trip compared byte for byte, then medians of interleaved runs, about ${formatDuration(settings.timeMs)} for each setting and kind of data`,
+    ],
+    ...notes.map(note => ['Note', note] as const),
+  ];
+  return `<h2>What was measured</h2>
+<div class="card scroll"><table><tbody>${rows.join('\n')}</tbody></table></div>
+<h2>Where and how</h2>
+<div class="card"><dl>${list.map(([term, value]) => `<dt>${term}</dt><dd>${escapeHtml(value)}</dd>`).join('')}</dl></div>`;
+}
+
+/** `auto: zstd native, deflate native, xaes-256-gcm node, ...` */
+function librariesOf(report: BenchReport): string {
+  const choices = new Map(report.results.map(({ setting, providers }) => [setting.providers, providers]));
+  return [...choices]
+    .map(([choice, { codecs, ciphers }]) => {
+      const parts = [...Object.entries(codecs), ...Object.entries(ciphers)].map(
+        ([name, provider]) => `${name} ${provider}`,
+      );
+      return `${choice}: ${parts.join(', ')}`;
+    })
+    .join('; ');
+}
+
+function shortLabel(setting: BenchSetting): string {
+  return settingLabel(setting, { blocks: false, suites: false, providers: false });
+}
+
+function longLabel(setting: BenchSetting): string {
+  return settingLabel(setting, { blocks: true, suites: true, providers: setting.providers !== 'auto' });
+}

@@ -1,0 +1,192 @@
+/** The report for a terminal, at most 100 columns wide. Returns text; printing is the caller's. */
+import Table from 'cli-table3';
+import type { BenchReport, ReportedSetting } from './bench.ts';
+import { costsOf } from './cost.ts';
+import { formatNumber, formatSize } from './format.ts';
+import { formatLink } from './link.ts';
+import { formatRatio, formatScore } from './recommend.ts';
+import { ratioOf } from './results.ts';
+import { type BenchSetting, seriesLabel, settingLabel, varyingOf } from './settings.ts';
+
+export interface TextSettings {
+  /** Colours and bold; off for files, pipes and `NO_COLOR`. */
+  readonly color: boolean;
+  /** Also what was measured on each sample, for every setting. */
+  readonly details: boolean;
+}
+
+const WIDTH = 100;
+
+/** The whole report, ending with a newline. */
+export function reportToText(report: BenchReport, settings: TextSettings): string {
+  const style = styleOf(settings.color);
+  const { winner } = report.recommendation;
+  const recommended = report.results.find(({ setting }) => setting === winner.setting);
+  const parts = [
+    heading(report),
+    resultTable(report, style),
+    recommended === undefined ? '' : sampleTable(report, recommended, style, ', as recommended'),
+    recommendationText(report, style),
+    report.notes.map(note => wrap(`note: ${note}`, '      ')).join('\n'),
+    settings.details ? report.results.map(result => sampleTable(report, result, style, '')).join('\n\n') : '',
+  ];
+  return `${parts.filter(part => part !== '').join('\n\n')}\n`;
+}
+
+interface Style {
+  readonly bold: (text: string) => string;
+  readonly dim: (text: string) => string;
+  readonly good: (text: string) => string;
+  readonly color: boolean;
+}
+
+function styleOf(color: boolean): Style {
+  const wrapIn =
+    (start: number, end: number) =>
+    (text: string): string =>
+      color ? `\u001b[${start}m${text}\u001b[${end}m` : text;
+  return { bold: wrapIn(1, 22), dim: wrapIn(2, 22), good: wrapIn(32, 39), color };
+}
+
+function heading(report: BenchReport): string {
+  const { machine, settings } = report;
+  const workers = settings.workers === 0 ? 'no workers' : `${settings.workers} workers`;
+  const sampled = report.samples.reduce((sum, sample) => sum + sample.sampledBytes, 0);
+  return [
+    `${machine.cpu}, ${machine.cores} cores, ${machine.platform}, Node ${machine.node}; ${workers}`,
+    `link ${formatLink(settings.link)} round trip; ${formatSize(sampled)} of ${report.samples.length} kinds of data; every round trip checked`,
+  ]
+    .map(line => wrap(line, ''))
+    .join('\n');
+}
+
+function newTable(style: Style, head: readonly string[]): Table.Table {
+  const lines = { top: '', 'top-mid': '', 'top-left': '', 'top-right': '', bottom: '', 'bottom-mid': '' };
+  const sides = { 'bottom-left': '', 'bottom-right': '', left: '', 'left-mid': '', mid: '', 'mid-mid': '' };
+  return new Table({
+    head: [...head],
+    colAligns: head.map((_, at) => (at === 0 ? 'left' : 'right')),
+    chars: { ...lines, ...sides, right: '', 'right-mid': '', middle: '' },
+    style: {
+      head: style.color ? ['bold'] : [],
+      border: [],
+      'padding-left': 0,
+      'padding-right': 2,
+      compact: true,
+    },
+  });
+}
+
+const COLUMNS = ['seal MB/s', 'open MB/s', 'ratio', 'stored', 'read ms', '', 'write ms', '', 'memory'];
+
+function resultTable(report: BenchReport, style: Style): string {
+  const varying = varyingOf(report.results.map(({ setting }) => setting));
+  const table = newTable(style, ['setting', ...COLUMNS]);
+  const { winner } = report.recommendation;
+  let unitSizeBytes = 0;
+  for (const result of report.results) {
+    const { setting, summary } = result;
+    if (setting.unitSizeBytes !== unitSizeBytes) {
+      unitSizeBytes = setting.unitSizeBytes;
+      table.push([
+        { content: style.bold(`${formatSize(unitSizeBytes)} units`), colSpan: 1 + COLUMNS.length },
+      ]);
+    }
+    const isWinner = setting === winner.setting;
+    const row = [
+      `${isWinner ? '→' : ' '} ${seriesLabel(setting, varying)}`,
+      megabytes(summary.sealBytesPerSecond),
+      megabytes(summary.openBytesPerSecond),
+      formatRatio(summary.ratio),
+      formatSize(Math.round(summary.storedBytes)),
+      ...accessCells(summary.costs),
+      formatSize(result.workingBytes),
+    ];
+    table.push(isWinner ? row.map(style.good) : row);
+  }
+  const legend = [
+    'read, write: a cold random 4 KiB read, a 4 KiB overwrite with its commit, over the link; ×: bytes moved / 4096.',
+    'memory: computed, the buffers that the workers need at the least. ' +
+      `Measured: ${formatSize(report.rssPeakBytes)} resident at the peak, ${formatSize(report.rssStartBytes)} before.`,
+  ];
+  return `${trimmed(table)}\n${legend.map(line => style.dim(wrap(line, ''))).join('\n')}`;
+}
+
+function accessCells(costs: ReportedSetting['summary']['costs']): string[] {
+  const { read, overwrite } = costs;
+  return [read, overwrite].flatMap(({ ms, amplification }) => [
+    ms.toFixed(1),
+    `×${formatNumber(amplification)}`,
+  ]);
+}
+
+function sampleTable(report: BenchReport, result: ReportedSetting, style: Style, why: string): string {
+  const varying = varyingOf(report.results.map(({ setting }) => setting));
+  const table = newTable(style, ['data', ...COLUMNS.slice(0, -1), 'holes']);
+  for (const sample of result.samples) {
+    table.push([
+      `  ${shorten(sample.sample)}`,
+      megabytes(sample.sealBytesPerSecond),
+      megabytes(sample.openBytesPerSecond),
+      formatRatio(ratioOf(sample)),
+      formatSize(Math.round(sample.storedBytes * sample.weight)),
+      ...accessCells(costsOf(report.settings.link, sample, result.setting.unitSizeBytes)),
+      `${Math.round((sample.holeCount / sample.unitCount) * 100)}%`,
+    ]);
+  }
+  return `${style.bold(`${settingLabel(result.setting, varying)}${why}, by kind of data`)}\n${trimmed(table)}`;
+}
+
+const NAME_WIDTH = 26;
+
+/** The end of a path says more than its start. */
+function shorten(name: string): string {
+  const printable = name.replace(/\p{Cc}/gu, '?');
+  return printable.length <= NAME_WIDTH ? printable : `…${printable.slice(1 - NAME_WIDTH)}`;
+}
+
+function recommendationText(report: BenchReport, style: Style): string {
+  const { recommendation } = report;
+  const { winner, alternatives, reasons, workload } = recommendation;
+  const title = `For a ${workload} workload: ${longLabel(winner.setting)} (score ${formatScore(winner.score)})`;
+  return [
+    style.bold(style.good(title)),
+    ...reasons.map(reason => wrap(`  - ${reason}`, '    ')),
+    'Instead:',
+    ...alternatives.map(({ text }) => wrap(`  - ${text}`, '    ')),
+  ].join('\n');
+}
+
+/** Nothing left out, as this is what somebody will configure. */
+function longLabel(setting: BenchSetting): string {
+  return settingLabel(setting, { blocks: true, suites: true, providers: setting.providers !== 'auto' });
+}
+
+function megabytes(bytesPerSecond: number): string {
+  return Number.isFinite(bytesPerSecond) ? formatNumber(bytesPerSecond / 1e6) : '-';
+}
+
+function trimmed(table: Table.Table): string {
+  return table
+    .toString()
+    .split('\n')
+    .map(line => line.trimEnd())
+    .filter(line => line !== '')
+    .join('\n');
+}
+
+/** Breaks at spaces to stay within 100 columns; further lines start with `indent`. */
+export function wrap(text: string, indent: string): string {
+  const lines: string[] = [];
+  let line = /^ */.exec(text)?.[0] ?? '';
+  for (const word of text.trimStart().split(' ')) {
+    const isStart = line.trim() === '';
+    if (!isStart && line.length + 1 + word.length > WIDTH) {
+      lines.push(line);
+      line = `${indent}${word}`;
+    } else {
+      line += isStart ? word : ` ${word}`;
+    }
+  }
+  return [...lines, line].join('\n');
+}

@@ -1,0 +1,68 @@
+/** A progress bar with rate and remaining time, for people only: nothing is written unless the stream is a terminal. */
+import cliProgress from 'cli-progress';
+import { formatCount, formatDuration, formatThroughput } from './sizes.ts';
+
+export interface ProgressSettings {
+  /** What is going on, in a word or two. */
+  readonly label: string;
+  /** What is counted: `bytes`, or a noun such as `file`. */
+  readonly noun: string;
+  /** Default standard error, so that standard output stays clean. */
+  readonly stream?: NodeJS.WriteStream;
+}
+
+export interface Progress {
+  /** Says how much is done of how much. Cheap: draws at most ten times a second. */
+  update(done: number, total: number): void;
+  /** Removes the bar. Call it before writing anything else to the terminal; calling it again does nothing. */
+  stop(): void;
+}
+
+const BAR_WIDTH = 24;
+/** Before this a rate would be a guess. */
+const RATE_AFTER_MS = 500;
+
+export function startProgress(settings: ProgressSettings): Progress {
+  const stream = settings.stream ?? process.stderr;
+  if (!stream.isTTY) return { update: () => undefined, stop: () => undefined };
+  const startedMs = performance.now();
+  const bar = new cliProgress.SingleBar({
+    stream,
+    clearOnComplete: true,
+    hideCursor: true,
+    barsize: BAR_WIDTH,
+    // A program that is being piped to may print meanwhile; it is not ours to wrap its lines.
+    linewrap: null,
+    format: (options, params) => {
+      const filled = Math.round(params.progress * (options.barsize ?? BAR_WIDTH));
+      const drawn = `${'█'.repeat(filled)}${'░'.repeat(BAR_WIDTH - filled)}`;
+      const percent = `${Math.floor(params.progress * 100)}%`.padStart(4);
+      const elapsedMs = performance.now() - startedMs;
+      return `${settings.label} ${drawn} ${percent}  ${describePace(settings.noun, params.value, params.total, elapsedMs)}`;
+    },
+  });
+  let isStarted = false;
+  return {
+    update: (done, total) => {
+      if (!isStarted) bar.start(total, done);
+      isStarted = true;
+      bar.setTotal(total);
+      bar.update(done);
+    },
+    stop: () => {
+      if (isStarted) bar.stop();
+      isStarted = false;
+    },
+  };
+}
+
+/** `12 of 40 files, 3/s, 9 s left`, `120 MB/s, 2 min left`. */
+export function describePace(noun: string, done: number, total: number, elapsedMs: number): string {
+  const isBytes = noun === 'bytes';
+  const counted = isBytes ? [] : [`${done.toLocaleString('en-US')} of ${formatCount(total, noun)}`];
+  if (elapsedMs < RATE_AFTER_MS || done === 0) return counted.join('');
+  const perSecond = (done / elapsedMs) * 1000;
+  const rate = isBytes ? formatThroughput(perSecond) : `${perSecond.toFixed(perSecond < 10 ? 1 : 0)}/s`;
+  const leftMs = Math.max(0, total - done) * (elapsedMs / done);
+  return [...counted, rate, `${formatDuration(Math.ceil(leftMs / 1000) * 1000)} left`].join(', ');
+}
