@@ -39,7 +39,7 @@ export function isNetsealError(error: unknown): error is NetsealError {
     error instanceof Error &&
     error.name === 'NetsealError' &&
     'code' in error &&
-    String(error.code) in ERROR_CODES
+    Object.hasOwn(ERROR_CODES, String(error.code))
   );
 }
 

@@ -16,7 +16,8 @@ export const BLOCK_BYTES_MAX: number = 64 * KIB;
 export const BLOCK_BYTES_DEFAULT: number = 4 * KIB;
 
 export function isPowerOfTwo(value: number): boolean {
-  return Number.isSafeInteger(value) && value > 0 && Number.isInteger(Math.log2(value));
+  // log2 alone is rounded: it calls 2^49 - 1 a power of two.
+  return Number.isSafeInteger(value) && value > 0 && 2 ** Math.round(Math.log2(value)) === value;
 }
 
 /** Rounds up to a multiple of `granule`, a power of two. Exact up to 2^53. */
