@@ -21,7 +21,7 @@ export function propertyTimeoutMs(properties = 1): number {
 export function checkProperty<Value>(
   values: fc.Arbitrary<Value>,
   check: (value: Value) => void,
-  { weight = 1, examples = [] }: { weight?: number; examples?: readonly Value[] } = {},
+  { weight = 1, examples = [] }: { weight?: number; examples?: readonly NoInfer<Value>[] } = {},
 ): void {
   const seed = SEED === undefined ? {} : { seed: Number(SEED) };
   // Whatever an assertion returns is not a verdict.

@@ -1,0 +1,117 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { toHex, viewOf } from '../../src/base/bytes.ts';
+import type { RandomFill } from '../../src/base/random.ts';
+import { NonceSource } from '../../src/unit/nonces.ts';
+import { checkProperty } from '../support/property.ts';
+
+const RUN_LENGTH_MAX = 1024;
+
+/** Randomness that is counted: draw number n is made of the bytes n. */
+function countedRandom(): { random: RandomFill; draws: () => number } {
+  let draws = 0;
+  const random: RandomFill = target => {
+    expect(target.byteLength).toBe(24);
+    draws += 1;
+    target.fill(draws);
+  };
+  return { random, draws: () => draws };
+}
+
+function take(source: NonceSource, count: number): string[] {
+  return Array.from({ length: count }, () => {
+    const nonce = new Uint8Array(24);
+    source.next(nonce);
+    return toHex(nonce);
+  });
+}
+
+test('a run shares its first 20 bytes and counts in the last 4', () => {
+  const { random, draws } = countedRandom();
+  expect(take(new NonceSource(random), 3)).toEqual([
+    `${'01'.repeat(20)}01010101`,
+    `${'01'.repeat(20)}02010101`,
+    `${'01'.repeat(20)}03010101`,
+  ]);
+  expect(draws()).toBe(1);
+});
+
+test('a run ends after 1024 nonces', () => {
+  const { random, draws } = countedRandom();
+  const source = new NonceSource(random);
+  take(source, RUN_LENGTH_MAX);
+  expect(draws()).toBe(1);
+  expect(take(source, 1)).toEqual(['02'.repeat(24)]);
+  take(source, RUN_LENGTH_MAX - 1);
+  expect(draws()).toBe(2);
+  take(source, 1);
+  expect(draws()).toBe(3);
+});
+
+test('startRun draws afresh', () => {
+  const { random, draws } = countedRandom();
+  const source = new NonceSource(random);
+  take(source, 5);
+  source.startRun();
+  source.startRun();
+  expect(draws()).toBe(1);
+  expect(take(source, 1)).toEqual(['02'.repeat(24)]);
+});
+
+test('the counter wraps without touching the rest', () => {
+  const source = new NonceSource(target => target.fill(0xff));
+  expect(take(source, 3)).toEqual([
+    'ff'.repeat(24),
+    `${'ff'.repeat(20)}00000000`,
+    `${'ff'.repeat(20)}01000000`,
+  ]);
+});
+
+test('writes 24 bytes and keeps no hold on where it wrote them', () => {
+  const { random } = countedRandom();
+  const source = new NonceSource(random);
+  const out = new Uint8Array(30).fill(9);
+  source.next(out);
+  expect(toHex(out)).toBe('01'.repeat(24) + '09'.repeat(6));
+  out.fill(0);
+  expect(take(source, 1)).toEqual([`${'01'.repeat(20)}02010101`]);
+});
+
+describe('nonces never repeat', () => {
+  test('however runs are started, with a random source as bad as can be allowed', () => {
+    const steps = fc.array(fc.oneof(fc.constant('start' as const), fc.integer({ min: 1, max: 1500 })), {
+      maxLength: 12,
+    });
+    checkProperty(steps, steps => {
+      // Fresh runs differ in one byte of the front only; their counters all start at the same value.
+      let run = 0;
+      const source = new NonceSource(target => {
+        target.fill(0xff);
+        viewOf(target).setUint16(0, run++, true);
+      });
+      const seen = new Set<string>();
+      let taken = 0;
+      for (const step of steps) {
+        if (step === 'start') source.startRun();
+        else {
+          for (const nonce of take(source, step)) seen.add(nonce);
+          taken += step;
+        }
+      }
+      expect(seen.size).toBe(taken);
+    });
+  });
+
+  test('from the system', () => {
+    const source = new NonceSource();
+    const nonces = [...take(source, 5000), ...take(new NonceSource(), 5000)];
+    expect(new Set(nonces).size).toBe(10_000);
+    // 5000 nonces are 5 runs: 10 fronts in all.
+    expect(new Set(nonces.map(nonce => nonce.slice(0, 40))).size).toBe(10);
+  });
+
+  test('canary: a source that forgets to count would be found out', () => {
+    const stuck = { next: (out: Uint8Array) => out.fill(1) };
+    expect(new Set(take(stuck as unknown as NonceSource, 2)).size).toBe(1);
+  });
+});
