@@ -33,6 +33,9 @@ export interface KeyHandle {
   readonly volumeId: Uint8Array;
 }
 
+/** One count for all tables of the process, so that a handle of one pipeline never names another's keys. */
+let lastHandleId = 0;
+
 function entryWord(entry: number): number {
   return ((entry + 1) * ENTRY_BYTES) / 4;
 }
@@ -42,7 +45,6 @@ export class KeyTable {
   readonly memory: SharedArrayBuffer = new SharedArrayBuffer((ENTRY_COUNT + 1) * ENTRY_BYTES);
   readonly #words = new Int32Array(this.memory);
   readonly #bytes = new Uint8Array(this.memory);
-  #lastId = 0;
 
   /** Copies every epoch of `keyring` into the table. EINVAL when the table is full; then nothing is added. */
   add(keyring: Keyring): KeyHandle {
@@ -57,8 +59,8 @@ export class KeyTable {
         `a pipeline holds at most ${ENTRY_COUNT} epoch keys; remove a keyring first`,
       );
     }
-    this.#lastId += 1;
-    const id = this.#lastId;
+    lastHandleId += 1;
+    const id = lastHandleId;
     for (const [at, epoch] of epochs.entries()) {
       const word = entryWord(free[at] ?? 0);
       this.#words[word + 1] = epoch;
@@ -72,15 +74,20 @@ export class KeyTable {
   /** What commits to the key of an object's records; 32 bytes. EKEY when the handle has no such epoch. */
   commitment(query: KeyQuery): Uint8Array {
     const at = findEntry(this.#words, query.handleId, query.epoch) * 4;
-    const derived = deriveRecordKey(
-      this.#bytes.slice(at + 32, at + 32 + KEY_BYTES),
-      this.#bytes.slice(at + 16, at + 16 + ID_BYTES),
-      RECORD_KINDS[query.kind],
-      SUITE_IDS[query.suite],
-      query.objectId,
-    );
-    derived.key.fill(0);
-    return derived.commitment;
+    const epochKey = this.#bytes.slice(at + 32, at + 32 + KEY_BYTES);
+    try {
+      const derived = deriveRecordKey(
+        epochKey,
+        this.#bytes.slice(at + 16, at + 16 + ID_BYTES),
+        RECORD_KINDS[query.kind],
+        SUITE_IDS[query.suite],
+        query.objectId,
+      );
+      derived.key.fill(0);
+      return derived.commitment;
+    } finally {
+      epochKey.fill(0);
+    }
   }
 
   /** Zeroes the entries of a handle. Units in flight under it fail with EKEY. Unknown handles are ignored. */
@@ -182,7 +189,8 @@ export class KeyReader {
 
 /** The word at which the entry of a handle's epoch starts. EKEY when there is none. */
 function findEntry(words: Int32Array, handleId: number, epoch: number): number {
-  for (let entry = 0; entry < ENTRY_COUNT; entry += 1) {
+  // 0 marks a free entry: its key is all zero.
+  for (let entry = 0; entry < ENTRY_COUNT && handleId !== 0; entry += 1) {
     const word = entryWord(entry);
     if (Atomics.load(words, word) === handleId && (words[word + 1] ?? 0) >>> 0 === epoch) return word;
   }
