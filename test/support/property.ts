@@ -1,11 +1,11 @@
 /**
  * Properties within a time limit. A failure prints its seed and path; `NETSEAL_SEED` replays it. Each property
- * searches for `NETSEAL_PROPERTY_MS` milliseconds (default 300: a few seconds for all tests; give CI more).
+ * searches for `NETSEAL_PROPERTY_MS` milliseconds (default 200: a few seconds for all tests; give CI more).
  */
 import fc from 'fast-check';
 
 const SEED = process.env.NETSEAL_SEED;
-const LIMIT_MS = Number(process.env.NETSEAL_PROPERTY_MS ?? 300);
+const LIMIT_MS = Number(process.env.NETSEAL_PROPERTY_MS ?? 200);
 /** However slow the machine, a property is tried at least this often. */
 const RUNS_MIN = 5;
 
