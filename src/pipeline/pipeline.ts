@@ -172,27 +172,24 @@ export class Pipeline {
   async seal(request: SealRequest, options: CallOptions = {}): Promise<Run<SealedUnit>> {
     this.#requireOpen();
     requireArgument(request.from.isOf(this.#sealing.plain), 'seal needs a live lease from reservePlain');
-    const { suite, codec, blockSizeBytes, holes, roomBytes } = checkSeal(request);
-    const setting = { suite, codec, blockSizeBytes, epoch: request.keys.newestEpoch };
+    const { suite, codec, blockSizeBytes, holes, units, roomBytes } = checkSeal(request);
+    const { keys, from } = request;
+    const setting = { suite, codec, blockSizeBytes, epoch: keys.newestEpoch };
     return await this.#perform({
       operation: OPERATION_SEAL,
-      keys: request.keys,
-      from: request.from,
+      keyHandleId: keys.id,
+      from,
       outputSlab: this.#sealing.sealed,
-      inputBytes: request.units.map(unit => unit.lengthBytes),
+      inputBytes: units.map(unit => unit.lengthBytes),
       roomBytes,
       signal: options.signal,
       fillJob: job => {
         job.sealSetting = setting;
       },
       fillUnit: (fields, at) => {
-        const unit = unitAt(request.units, at);
-        fields.setRequest(
-          unit,
-          request.from.offsetBytes,
-          holes ? UNIT_HOLES : 0,
-          unit.isLast === true ? FLAG_LAST : 0,
-        );
+        const unit = unitAt(units, at);
+        const recordFlags = unit.isLast === true ? FLAG_LAST : 0;
+        fields.setRequest(unit, from.offsetBytes, holes ? UNIT_HOLES : 0, recordFlags);
       },
       collect: collectSealed,
     });
@@ -207,19 +204,21 @@ export class Pipeline {
   async open(request: OpenRequest, options: CallOptions = {}): Promise<Run<OpenedUnit>> {
     this.#requireOpen();
     requireArgument(request.from.isOf(this.#opening.sealed), 'open needs a live lease from reserveSealed');
+    const { units, roomBytes } = checkOpen(request);
+    const { keys, from } = request;
     return await this.#perform({
       operation: OPERATION_OPEN,
-      keys: request.keys,
-      from: request.from,
+      keyHandleId: keys.id,
+      from,
       outputSlab: this.#opening.plain,
-      inputBytes: request.units.map(unit => unit.lengthBytes),
-      roomBytes: checkOpen(request),
+      inputBytes: units.map(unit => unit.lengthBytes),
+      roomBytes,
       signal: options.signal,
       fillJob: () => undefined,
       fillUnit: (fields, at) => {
-        const unit = unitAt(request.units, at);
+        const unit = unitAt(units, at);
         const { expectedTag } = unit;
-        fields.setRequest(unit, request.from.offsetBytes, expectedTag === undefined ? 0 : UNIT_EXPECT_TAG, 0);
+        fields.setRequest(unit, from.offsetBytes, expectedTag === undefined ? 0 : UNIT_EXPECT_TAG, 0);
         if (expectedTag !== undefined) fields.tag.set(expectedTag);
       },
       collect: collectOpened,
@@ -295,7 +294,7 @@ export class Pipeline {
     return spans.map(span => {
       const job = new Job(this.#jobs.memory, jobOffset);
       const rooms = work.roomBytes.slice(span.from, span.to);
-      job.start(work.operation, rooms.length, work.keys.id, roomOffset, sum(rooms));
+      job.start(work.operation, rooms.length, work.keyHandleId, roomOffset, sum(rooms));
       work.fillJob(job);
       for (const [at, roomBytes] of rooms.entries()) {
         const unit = job.unit(at);
@@ -321,7 +320,7 @@ export class Pipeline {
 /** A request as both directions see it. Arrays have one entry a unit. */
 interface Work<Result> {
   readonly operation: number;
-  readonly keys: KeyHandle;
+  readonly keyHandleId: number;
   readonly from: Lease;
   readonly outputSlab: Slab;
   readonly inputBytes: readonly number[];

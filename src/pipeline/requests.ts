@@ -3,7 +3,15 @@ import { type NetsealError, requireArgument } from '../base/errors.ts';
 import { BLOCK_BYTES_DEFAULT, checkBlockSize, UNIT_BYTES_MAX, unitSizeToLog2 } from '../base/geometry.ts';
 import { ID_BYTES } from '../keys/tree.ts';
 import { CODEC_DEFAULT, type CodecSetting, checkCodec } from '../unit/codec.ts';
-import { RECORD_OVERHEAD_BYTES, type SuiteName, TAG_BYTES } from '../unit/record-format.ts';
+import {
+  CODEC_IDS,
+  RECORD_KINDS,
+  RECORD_OVERHEAD_BYTES,
+  SUITE_DEFAULT,
+  SUITE_IDS,
+  type SuiteName,
+  TAG_BYTES,
+} from '../unit/record-format.ts';
 import { sealedBytesMax } from '../unit/seal.ts';
 import type { UnitAt } from './job.ts';
 import type { KeyHandle } from './key-table.ts';
@@ -26,7 +34,10 @@ export interface SealRequest {
   readonly codec?: CodecSetting;
   /** What stored payloads are padded to; at most the unit size. Default 4 KiB. */
   readonly blockSizeBytes?: number;
-  /** True: an all-zero unit becomes a hole, for which nothing is sealed. Default false. */
+  /**
+   * True: an all-zero unit becomes a hole, for which nothing is sealed; the caller's extent map must say so. Units
+   * only: a stream or an inode has nowhere to say it. Default false.
+   */
   readonly holes?: boolean;
 }
 
@@ -102,17 +113,32 @@ export interface CheckedSeal {
   readonly codec: CodecSetting;
   readonly blockSizeBytes: number;
   readonly holes: boolean;
+  readonly units: readonly UnitToSeal[];
   /** The room that each unit may need. */
   readonly roomBytes: readonly number[];
 }
 
-/** EINVAL unless everything in the request is in range. */
+/** An open request with every value checked. */
+export interface CheckedOpen {
+  readonly units: readonly UnitToOpen[];
+  /** The room that each unit may need. */
+  readonly roomBytes: readonly number[];
+}
+
+/**
+ * EINVAL unless everything in the request is in range. The result is a copy: the request waits, and what its caller
+ * does to its own arrays meanwhile must not matter.
+ */
 export function checkSeal(request: SealRequest): CheckedSeal {
-  const { suite = 'xaes-256-gcm', codec = CODEC_DEFAULT, holes = false } = request;
-  const { blockSizeBytes = BLOCK_BYTES_DEFAULT } = request;
+  const { suite = SUITE_DEFAULT, holes = false, blockSizeBytes = BLOCK_BYTES_DEFAULT } = request;
+  const codec = { ...(request.codec ?? CODEC_DEFAULT) };
+  requireArgument(Object.hasOwn(SUITE_IDS, suite), `unknown suite "${suite}"`);
+  requireArgument(Object.hasOwn(CODEC_IDS, codec.codec), `unknown codec "${codec.codec}"`);
   checkCodec(codec);
+  checkHandle(request.keys);
   checkCount(request.units.length);
-  const roomBytes = request.units.map(unit => {
+  const units = copyUnits(request.units);
+  const roomBytes = units.map(unit => {
     checkUnit(unit, request.from);
     const longestBytes = unit.unitSizeBytes === 0 ? UNIT_BYTES_MAX : unit.unitSizeBytes;
     checkBlockSize(blockSizeBytes, longestBytes);
@@ -124,15 +150,23 @@ export function checkSeal(request: SealRequest): CheckedSeal {
       unit.isLast !== true || unit.kind === 'streamUnit',
       `unit ${unit.index}: only stream units can be marked last, not kind ${unit.kind}`,
     );
+    requireArgument(
+      !holes || unit.kind === 'unit',
+      `unit ${unit.index}: only units can be holes, not kind ${unit.kind}`,
+    );
     return sealedBytesMax(unit.lengthBytes, blockSizeBytes);
   });
-  return { suite, codec, blockSizeBytes, holes, roomBytes };
+  return { suite, codec, blockSizeBytes, holes, units, roomBytes };
 }
 
-/** The room that each unit may need. EINVAL unless everything in the request is in range. */
-export function checkOpen(request: OpenRequest): number[] {
+/** As {@link checkSeal}. */
+export function checkOpen(request: OpenRequest): CheckedOpen {
+  checkHandle(request.keys);
   checkCount(request.units.length);
-  return request.units.map(unit => {
+  const units = copyUnits(request.units).map(unit =>
+    unit.expectedTag === undefined ? unit : { ...unit, expectedTag: unit.expectedTag.slice() },
+  );
+  const roomBytes = units.map(unit => {
     checkUnit(unit, request.from);
     const { plainBytesMax = unit.unitSizeBytes, expectedTag } = unit;
     requireArgument(
@@ -149,6 +183,27 @@ export function checkOpen(request: OpenRequest): number[] {
     );
     return plainBytesMax;
   });
+  return { units, roomBytes };
+}
+
+/** Units of one object share one copy of its id. */
+function copyUnits<Unit extends UnitAt>(units: readonly Unit[]): Unit[] {
+  let lastId: Uint8Array | undefined;
+  let copiedId = new Uint8Array(0);
+  return units.map(unit => {
+    if (unit.objectId !== lastId) {
+      lastId = unit.objectId;
+      copiedId = new Uint8Array(lastId);
+    }
+    return { ...unit, objectId: copiedId };
+  });
+}
+
+function checkHandle({ id }: KeyHandle): void {
+  requireArgument(
+    Number.isInteger(id) && id > 0,
+    `keys must be a handle from addKeyring, not one of id ${id}`,
+  );
 }
 
 function checkCount(unitCount: number): void {
@@ -160,6 +215,7 @@ function checkCount(unitCount: number): void {
 
 function checkUnit(unit: UnitAt, lease: Lease): void {
   const { objectId, kind, index, unitSizeBytes, offsetBytes, lengthBytes } = unit;
+  requireArgument(Object.hasOwn(RECORD_KINDS, kind), `unit ${index}: unknown kind "${kind}"`);
   requireArgument(objectId.byteLength === ID_BYTES, `object id must be 16 bytes, not ${objectId.byteLength}`);
   requireArgument(
     Number.isSafeInteger(index) && index >= 0,

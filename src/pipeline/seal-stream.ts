@@ -11,7 +11,7 @@ import {
 import { randomBytes } from '../base/random.ts';
 import { ID_BYTES } from '../keys/tree.ts';
 import { CODEC_DEFAULT, type CodecSetting, checkCodec } from '../unit/codec.ts';
-import type { SuiteName } from '../unit/record-format.ts';
+import { SUITE_DEFAULT, type SuiteName } from '../unit/record-format.ts';
 import type { KeyHandle } from './key-table.ts';
 import { OrderedOutput } from './ordered-output.ts';
 import type { Pipeline } from './pipeline.ts';
@@ -69,7 +69,7 @@ class StreamSealer {
     unitSizeToLog2(unitSizeBytes);
     checkBlockSize(blockSizeBytes, unitSizeBytes);
     checkCodec(codec);
-    const suite = options.suite ?? 'xaes-256-gcm';
+    const suite = options.suite ?? SUITE_DEFAULT;
     this.#options = { ...options, unitSizeBytes, blockSizeBytes, codec, suite };
     this.#batchBytes = Math.max(BATCH_BYTES, unitSizeBytes);
     this.#batch = new Uint8Array(this.#batchBytes);

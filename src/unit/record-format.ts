@@ -27,6 +27,16 @@ export type RecordKind = keyof typeof RECORD_KINDS;
 /** Cipher suites; the number is on the wire. */
 export const SUITE_IDS = { 'xaes-256-gcm': 1, 'xchacha20-poly1305': 2 } as const;
 export type SuiteName = keyof typeof SUITE_IDS;
+export const SUITE_DEFAULT: SuiteName = 'xaes-256-gcm';
+
+/** Reads a suite's name. EINVAL for anything else. */
+export function parseSuite(text: string): SuiteName {
+  requireArgument(
+    Object.hasOwn(SUITE_IDS, text),
+    `unknown cipher "${text}": use ${Object.keys(SUITE_IDS).join(' or ')}`,
+  );
+  return text as SuiteName;
+}
 
 /** Codecs; the number is on the wire, inside the ciphertext. */
 export const CODEC_IDS = { stored: 0, zstd: 1, deflate: 2 } as const;
@@ -101,7 +111,10 @@ export function encodeHeader(out: DataView, kind: RecordKind, header: Omit<Recor
 export function decodeHeader(record: Uint8Array): RecordHeader {
   const header = peekHeader(record);
   if (header.sealedLengthBytes > record.byteLength) {
-    throw new NetsealError('ETRUNCATED', `sealed record: ${record.byteLength} of ${header.sealedLengthBytes} bytes`);
+    throw new NetsealError(
+      'ETRUNCATED',
+      `sealed record: ${record.byteLength} of ${header.sealedLengthBytes} bytes`,
+    );
   }
   return header;
 }

@@ -1,0 +1,51 @@
+/** Times contenders against each other: interleaved, in one run, as medians, so that a noisy machine hits all alike. */
+
+/** A contender does its work once and resolves; `bytes` is how much it worked on. */
+export interface Contender {
+  readonly name: string;
+  run(): Promise<void>;
+}
+
+export interface ContestResult {
+  /** Median seconds of each contender, by name. */
+  readonly seconds: ReadonlyMap<string, number>;
+  /** How many times as fast `left` was as `right`: the median over rounds of their ratio within a round. */
+  ratio(left: string, right: string): number;
+}
+
+/** Runs every contender once to warm up, then `rounds` times in turn, reversing the order every other round. */
+export async function contest(contenders: readonly Contender[], rounds: number): Promise<ContestResult> {
+  for (const contender of contenders) await contender.run();
+  const times = new Map(contenders.map(({ name }) => [name, [] as number[]]));
+  for (let round = 0; round < rounds; round += 1) {
+    const order = round % 2 === 0 ? contenders : contenders.toReversed();
+    for (const contender of order) {
+      const startedMs = performance.now();
+      await contender.run();
+      times.get(contender.name)?.push((performance.now() - startedMs) / 1000);
+    }
+  }
+  const timesOf = (name: string): number[] => {
+    const found = times.get(name);
+    if (found === undefined) throw new Error(`no contender ${name}`);
+    return found;
+  };
+  return {
+    seconds: new Map([...times].map(([name, list]) => [name, median(list)])),
+    ratio: (left, right) => {
+      const rights = timesOf(right);
+      return median(timesOf(left).map((seconds, round) => rights[round]! / seconds));
+    },
+  };
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((left, right) => left - right);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/** Megabytes a second. */
+export function megabytesPerSecond(bytes: number, seconds: number): number {
+  return bytes / 1e6 / seconds;
+}

@@ -1,0 +1,74 @@
+/**
+ * Measures every target and says how it stands: `npm run targets [-- ID...] [--json] [--record]`. It reports; it is not
+ * part of the tests. `--record` also adds a row a target to RESULTS.md.
+ */
+import { appendFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { parseArgs } from 'node:util';
+import { isMet, type Measurement, type Target } from './target.ts';
+import { open256k, seal4kBatch, seal256k } from './targets/seal.ts';
+import { streamRss } from './targets/stream-rss.ts';
+
+export const TARGETS: readonly Target[] = [seal256k, open256k, seal4kBatch, streamRss];
+
+const RESULTS = new URL('RESULTS.md', import.meta.url);
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { json: { type: 'boolean' }, record: { type: 'boolean' } },
+  });
+  const unknown = positionals.filter(id => !TARGETS.some(target => target.id === id));
+  if (unknown.length > 0) {
+    console.error(
+      `no target ${unknown.join(', ')}; there are: ${TARGETS.map(target => target.id).join(', ')}`,
+    );
+    process.exitCode = 2;
+    return;
+  }
+  const chosen = TARGETS.filter(({ id }) => positionals.length === 0 || positionals.includes(id));
+  for (const target of chosen) {
+    for (const measurement of await target.measure('real')) {
+      console.log(
+        values.json === true ? JSON.stringify(toJson(target, measurement)) : toLine(target, measurement),
+      );
+      if (values.record === true) appendFileSync(RESULTS, toRow(target, measurement));
+    }
+  }
+}
+
+function verdict(measurement: Measurement): string {
+  return isMet(measurement) ? 'ok' : 'short';
+}
+
+function figure(value: number, unit: Measurement['unit']): string {
+  return unit === 'x' ? value.toFixed(2) : `${value.toFixed(0)} ${unit}`;
+}
+
+function toLine(target: Target, measurement: Measurement): string {
+  const { what, measured, bound, sense, unit, detail } = measurement;
+  const name = `${target.id} ${what}`.padEnd(28);
+  const value = figure(measured, unit).padStart(8);
+  return `${name} ${value}   ${sense} ${figure(bound, unit).padEnd(8)} ${verdict(measurement).padEnd(5)}  ${detail}`;
+}
+
+function toJson(target: Target, measurement: Measurement): object {
+  return { id: target.id, about: target.about, ...measurement, verdict: verdict(measurement) };
+}
+
+function toRow(target: Target, measurement: Measurement): string {
+  const { what, measured, bound, sense, unit, detail } = measurement;
+  const cells = [
+    new Date().toISOString().slice(0, 10),
+    target.id,
+    what,
+    figure(measured, unit),
+    `${sense} ${figure(bound, unit)}`,
+    verdict(measurement),
+    detail,
+    `${cpus()[0]?.model.trim()} × ${cpus().length}, Node ${process.version}`,
+  ];
+  return `| ${cells.join(' | ')} |\n`;
+}
+
+if (import.meta.main) await main();

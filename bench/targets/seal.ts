@@ -1,0 +1,137 @@
+/** Sealing and opening against two bare threads that do the same compression and encryption. */
+import { BareThreads } from '../bare-threads.ts';
+import { contest, megabytesPerSecond } from '../contest.ts';
+import { executableCode } from '../data.ts';
+import { type Feed, PipelineSide } from '../lanes.ts';
+import type { Measurement, Target, TargetSize } from '../target.ts';
+
+const MIB = 1024 * 1024;
+
+const LARGE: Feed = { unitBytes: 256 * 1024, blockBytes: 4096, unitsPerRequest: 4, lanes: 6 };
+// Blocks of one byte, so that both sides compress: in blocks of 4 KiB a unit of 4 KiB is stored as it is.
+const SMALL_BATCH: Feed = { unitBytes: 4096, blockBytes: 1, unitsPerRequest: 64, lanes: 6 };
+const SMALL_SINGLE: Feed = { ...SMALL_BATCH, unitsPerRequest: 1 };
+
+interface Sides {
+  readonly ours: PipelineSide;
+  readonly bare: BareThreads;
+  readonly records: readonly Uint8Array[];
+  readonly dataBytes: number;
+}
+
+/** Starts both sides on the same executable code and checks both round trips. */
+async function withSides<Result>(
+  feed: Feed,
+  dataBytes: number,
+  measure: (sides: Sides) => Promise<Result>,
+): Promise<Result> {
+  const data = executableCode(dataBytes);
+  const ours = await PipelineSide.start(data);
+  try {
+    const bare = await BareThreads.start(data, feed.unitBytes);
+    try {
+      return await measure({ ours, bare, dataBytes, records: await ours.roundTrip(feed) });
+    } finally {
+      await bare.stop();
+    }
+  } finally {
+    await ours.stop();
+  }
+}
+
+function scale(size: TargetSize, realBytes: number): { dataBytes: number; rounds: number } {
+  return size === 'real' ? { dataBytes: realBytes, rounds: 11 } : { dataBytes: MIB, rounds: 1 };
+}
+
+function rates(dataBytes: number, seconds: ReadonlyMap<string, number>): string {
+  return [...seconds]
+    .map(([name, value]) => `${name} ${megabytesPerSecond(dataBytes, value).toFixed(0)} MB/s`)
+    .join(', ');
+}
+
+export const seal256k: Target = {
+  id: 'seal-256k',
+  about: 'sealing 256 KiB units of executable code, zstd:1, two workers, against two bare threads',
+  measure: size => {
+    const { dataBytes, rounds } = scale(size, 96 * MIB);
+    return withSides(LARGE, dataBytes, async ({ ours, bare }): Promise<Measurement[]> => {
+      const result = await contest(
+        [
+          { name: 'netseal', run: () => ours.seal(LARGE) },
+          { name: 'bare threads', run: () => bare.run('seal') },
+        ],
+        rounds,
+      );
+      const measured = result.ratio('netseal', 'bare threads');
+      return [
+        {
+          what: 'of the floor',
+          measured,
+          bound: 0.9,
+          sense: '>=',
+          unit: 'x',
+          detail: rates(dataBytes, result.seconds),
+        },
+      ];
+    });
+  },
+};
+
+export const open256k: Target = {
+  id: 'open-256k',
+  about: 'opening 256 KiB units of executable code, two workers, against two bare threads',
+  measure: size => {
+    const { dataBytes, rounds } = scale(size, 96 * MIB);
+    return withSides(LARGE, dataBytes, async ({ ours, bare, records }): Promise<Measurement[]> => {
+      const result = await contest(
+        [
+          { name: 'netseal', run: () => ours.open(LARGE, records) },
+          { name: 'bare threads', run: () => bare.run('open') },
+        ],
+        rounds,
+      );
+      const measured = result.ratio('netseal', 'bare threads');
+      return [
+        {
+          what: 'of the floor',
+          measured,
+          bound: 0.85,
+          sense: '>=',
+          unit: 'x',
+          detail: rates(dataBytes, result.seconds),
+        },
+      ];
+    });
+  },
+};
+
+export const seal4kBatch: Target = {
+  id: 'seal-4k-batch',
+  about: 'sealing 4 KiB units, zstd:1, 64 a request, against one a request and against two bare threads',
+  measure: size => {
+    const { dataBytes, rounds } = scale(size, 24 * MIB);
+    return withSides(SMALL_BATCH, dataBytes, async ({ ours, bare }): Promise<Measurement[]> => {
+      const result = await contest(
+        [
+          { name: 'batched', run: () => ours.seal(SMALL_BATCH) },
+          { name: 'one a task', run: () => ours.seal(SMALL_SINGLE) },
+          { name: 'bare threads', run: () => bare.run('seal') },
+        ],
+        rounds,
+      );
+      const detail = rates(dataBytes, result.seconds);
+      const measured = result.ratio('batched', 'bare threads');
+      return [
+        { what: 'of the floor', measured, bound: 0.6, sense: '>=', unit: 'x', detail },
+        {
+          what: 'of one a task',
+          measured: result.ratio('batched', 'one a task'),
+          bound: 4,
+          sense: '>=',
+          unit: 'x',
+          detail,
+        },
+      ];
+    });
+  },
+};

@@ -1,0 +1,33 @@
+#!/usr/bin/env node
+/**
+ * Starts the command line. In a checkout it runs the TypeScript sources, so there is nothing to build; in the package it
+ * runs their build. A Node that is too old hands over to the one that the checkout brings, if there is one. Plain
+ * JavaScript, and old syntax only: it must start under any Node to say which Node it needs.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const NEEDED = [22, 18];
+const TOO_OLD_EXIT_CODE = 5;
+
+const own = process.versions.node.split('.').map(Number);
+const newEnough = own[0] > NEEDED[0] || (own[0] === NEEDED[0] && own[1] >= NEEDED[1]);
+const brought = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url));
+
+if (newEnough) {
+  const source = new URL('../src/cli/main.ts', import.meta.url);
+  const build = new URL('../dist/src/cli/main.js', import.meta.url);
+  const { main } = await import(existsSync(source) ? source.href : build.href);
+  await main(process.argv.slice(2));
+} else if (existsSync(brought)) {
+  const child = spawnSync(brought, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
+    stdio: 'inherit',
+  });
+  process.exitCode = child.status ?? 1;
+} else {
+  process.stderr.write(
+    `netseal: needs Node ${NEEDED.join('.')} or later, and this is ${process.version}: install a newer Node\n`,
+  );
+  process.exitCode = TOO_OLD_EXIT_CODE;
+}

@@ -1,0 +1,125 @@
+/**
+ * Where the command line's secrets come from: a key file, a passphrase file, `NETSEAL_PASSPHRASE`, or a prompt. Never the
+ * arguments: other users of the machine can read those.
+ */
+import { openSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { ReadStream } from 'node:tty';
+import type { Command } from 'commander';
+import { read } from 'read';
+import { equalBytes, utf8 } from '../base/bytes.ts';
+import { NetsealError, requireArgument } from '../base/errors.ts';
+import type { NewSlot } from '../keys/new-slot.ts';
+import {
+  KEY_FILE_BYTES_MAX,
+  type KeyFileSecret,
+  PASSPHRASE_BYTES_MAX,
+  type PassphraseSecret,
+} from '../keys/secret.ts';
+
+export interface SecretOptions {
+  readonly keyFile?: string;
+  readonly passphraseFile?: string;
+}
+
+/** Adds the options that say where the secret is. */
+export function withSecretOptions(command: Command): Command {
+  return command
+    .option('--key-file <file>', 'use the bytes of this file as the secret (at least 32)')
+    .option('--passphrase-file <file>', 'read the passphrase from the first line of this file');
+}
+
+/** The secret to unlock with. EINVAL when two sources are named, one is empty or too long, or there is no terminal. */
+export async function readSecret(options: SecretOptions): Promise<KeyFileSecret | PassphraseSecret> {
+  return (await readStoredSecret(options)) ?? { type: 'passphrase', passphrase: await promptPassphrase() };
+}
+
+/** As {@link readSecret}, for a new slot: a passphrase is asked for twice, as a typing error would lock the data away. */
+export async function readNewSlot(options: SecretOptions): Promise<NewSlot> {
+  const stored = await readStoredSecret(options);
+  const secret = stored ?? { type: 'passphrase', passphrase: await promptNewPassphrase() };
+  return { label: secret.type, secret };
+}
+
+/** The secret that the options or the environment name, if they name one. */
+async function readStoredSecret({
+  keyFile,
+  passphraseFile,
+}: SecretOptions): Promise<KeyFileSecret | PassphraseSecret | undefined> {
+  requireArgument(
+    keyFile === undefined || passphraseFile === undefined,
+    'give either --key-file or --passphrase-file, not both',
+  );
+  if (keyFile !== undefined) {
+    return { type: 'key-file', contents: await readAtMost(keyFile, KEY_FILE_BYTES_MAX) };
+  }
+  if (passphraseFile !== undefined) {
+    const bytes = await readAtMost(passphraseFile, PASSPHRASE_BYTES_MAX);
+    const [line = ''] = Buffer.from(bytes).toString('utf8').split(/\r?\n/);
+    requireArgument(line !== '', `${passphraseFile}: its first line is empty`);
+    return { type: 'passphrase', passphrase: line };
+  }
+  const fromEnvironment = process.env.NETSEAL_PASSPHRASE;
+  if (fromEnvironment === undefined) return undefined;
+  // Not for the processes that we start.
+  delete process.env.NETSEAL_PASSPHRASE;
+  requireArgument(fromEnvironment !== '', 'NETSEAL_PASSPHRASE is set but empty');
+  return { type: 'passphrase', passphrase: fromEnvironment };
+}
+
+/** EINVAL when the file is longer than `maxBytes`. */
+async function readAtMost(path: string, maxBytes: number): Promise<Uint8Array> {
+  const file = await open(path);
+  try {
+    const buffer = new Uint8Array(maxBytes + 1);
+    let filledBytes = 0;
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, filledBytes, buffer.byteLength - filledBytes, null);
+      if (bytesRead === 0) break;
+      filledBytes += bytesRead;
+    }
+    requireArgument(filledBytes <= maxBytes, `${path}: longer than ${maxBytes} bytes`);
+    return buffer.subarray(0, filledBytes);
+  } finally {
+    await file.close();
+  }
+}
+
+async function promptPassphrase(): Promise<string> {
+  const passphrase = await ask('Passphrase: ');
+  requireArgument(passphrase !== '', 'the passphrase is empty');
+  return passphrase;
+}
+
+async function promptNewPassphrase(): Promise<string> {
+  const passphrase = await promptPassphrase();
+  const again = await ask('The same again: ');
+  requireArgument(equalBytes(utf8(passphrase), utf8(again)), 'the two passphrases differ');
+  return passphrase;
+}
+
+/** The terminal itself, as standard input and output may carry data. */
+function openTerminal(): ReadStream {
+  try {
+    return new ReadStream(openSync('/dev/tty', 'r'));
+  } catch (cause) {
+    throw new NetsealError(
+      'EINVAL',
+      'no passphrase: there is no terminal to ask on; use --passphrase-file, --key-file or NETSEAL_PASSPHRASE',
+      { cause },
+    );
+  }
+}
+
+/** Asks without echo. Ctrl-C or Ctrl-D counts as an interruption. */
+async function ask(prompt: string): Promise<string> {
+  const terminal = openTerminal();
+  try {
+    return await read({ prompt, silent: true, input: terminal, output: process.stderr, terminal: true });
+  } catch {
+    throw new DOMException('interrupted at the passphrase prompt', 'AbortError');
+  } finally {
+    terminal.destroy();
+    process.stderr.write('\n');
+  }
+}
