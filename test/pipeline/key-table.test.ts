@@ -33,7 +33,7 @@ function expected(keyring: Keyring, epoch: number, objectId: Uint8Array = OBJECT
 }
 
 function contains(memory: SharedArrayBuffer, bytes: Uint8Array): boolean {
-  return Buffer.from(memory).includes(bytes);
+  return Buffer.from(memory).includes(Buffer.from(bytes));
 }
 
 /** Providers whose ciphers say how many of them are alive. */

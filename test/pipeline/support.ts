@@ -140,7 +140,8 @@ export async function openAll(
       const unit = {
         ...{ objectId, kind, index, unitSizeBytes, offsetBytes, lengthBytes: record.byteLength },
         ...(expectedTag === undefined ? {} : { expectedTag }),
-        ...(unitSizeBytes === 0 ? { plainBytesMax: Math.max(1, plainBytes) } : {}),
+        // Padding counts, too.
+        ...(unitSizeBytes === 0 ? { plainBytesMax: Math.max(plainBytes, record.byteLength) } : {}),
       };
       offsetBytes += record.byteLength;
       return unit;
