@@ -1,12 +1,10 @@
-/** The deflate codec (RFC 1951, no wrapper): native in `node:zlib`, portable by `fflate`. */
+/** The deflate codec (RFC 1951, no wrapper) as `node:zlib` provides it; deflate-portable.ts has the other provider. */
 import * as zlib from 'node:zlib';
-import { deflateSync, inflateSync } from 'fflate';
 import { NetsealError } from '../base/errors.ts';
 import type { CodecProvider } from './codec.ts';
 
-type DeflateLevel = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9;
-
-function malformed(plainBytes: number, cause?: unknown): NetsealError {
+/** What a payload that is not what it says fails with. */
+export function malformedDeflate(plainBytes: number, cause?: unknown): NetsealError {
   const message = `deflate payload does not decompress to ${plainBytes} bytes`;
   return new NetsealError('EFORMAT', message, cause === undefined ? {} : { cause });
 }
@@ -23,28 +21,9 @@ export const nativeDeflate: CodecProvider = {
     try {
       plain = zlib.inflateRawSync(payload, { chunkSize: plainBytes + 64, maxOutputLength: plainBytes });
     } catch (cause) {
-      throw malformed(plainBytes, cause);
+      throw malformedDeflate(plainBytes, cause);
     }
-    if (plain.byteLength !== plainBytes) throw malformed(plainBytes);
-    return plain;
-  },
-};
-
-export const portableDeflate: CodecProvider = {
-  codec: 'deflate',
-  provider: 'portable',
-  compress(plain, level) {
-    return deflateSync(plain, { level: level as DeflateLevel });
-  },
-  decompress(payload, plainBytes) {
-    let plain: Uint8Array;
-    try {
-      // One byte of room more than allowed: with a buffer given, fflate fills it and stops.
-      plain = inflateSync(payload, { out: new Uint8Array(plainBytes + 1) });
-    } catch (cause) {
-      throw malformed(plainBytes, cause);
-    }
-    if (plain.byteLength !== plainBytes) throw malformed(plainBytes);
+    if (plain.byteLength !== plainBytes) throw malformedDeflate(plainBytes);
     return plain;
   },
 };

@@ -1,13 +1,15 @@
-/** Which library does the work: chosen by what the machine has, overridable, and reported. */
+/**
+ * Which library does the work: chosen by what the machine has, overridable, and reported. Portable libraries are loaded
+ * only where they are used: together they cost every thread some 15 MiB.
+ */
 import { NetsealError } from '../base/errors.ts';
 import type { CodecProvider, CodecProviderName } from './codec.ts';
-import { nativeDeflate, portableDeflate } from './deflate.ts';
+import { nativeDeflate } from './deflate.ts';
 import type { CodecName, SuiteName } from './record-format.ts';
 import type { CipherProvider, CipherProviderName } from './suite.ts';
-import { xaesNoble, xaesNode } from './xaes-256-gcm.ts';
-import { xchachaNoble, xchachaNode } from './xchacha20-poly1305.ts';
+import { xaesNode } from './xaes-256-gcm.ts';
+import { xchachaNode } from './xchacha20-poly1305.ts';
 import { nativeZstd } from './zstd.ts';
-import { portableZstd } from './zstd-portable.ts';
 
 export type ProviderChoice = 'auto' | 'native' | 'portable';
 
@@ -36,10 +38,11 @@ const NODE_SUITES: Record<SuiteName, CipherProvider> = {
   'xaes-256-gcm': xaesNode,
   'xchacha20-poly1305': xchachaNode,
 };
-const NOBLE_SUITES: Record<SuiteName, CipherProvider> = {
-  'xaes-256-gcm': xaesNoble,
-  'xchacha20-poly1305': xchachaNoble,
-};
+
+async function nobleSuite(name: SuiteName): Promise<CipherProvider> {
+  const { xaesNoble, xchachaNoble } = await import('./ciphers-noble.ts');
+  return name === 'xaes-256-gcm' ? xaesNoble : xchachaNoble;
+}
 
 /** Builds of Node against a restricted OpenSSL (FIPS) lack ChaCha20, and some lack GCM. */
 function worksHere(provider: CipherProvider): boolean {
@@ -53,14 +56,19 @@ function worksHere(provider: CipherProvider): boolean {
   }
 }
 
-function chooseSuite(name: SuiteName, choice: ProviderChoice): CipherProvider {
+async function chooseSuite(name: SuiteName, choice: ProviderChoice): Promise<CipherProvider> {
+  if (choice === 'portable') return nobleSuite(name);
   const node = NODE_SUITES[name];
-  if (choice === 'portable') return NOBLE_SUITES[name];
   if (worksHere(node)) return node;
   if (choice === 'native') {
     throw new NetsealError('EUNSUPPORTED', `this Node's OpenSSL has no ${name}; use the portable provider`);
   }
-  return NOBLE_SUITES[name];
+  return nobleSuite(name);
+}
+
+async function chooseDeflate(choice: ProviderChoice): Promise<CodecProvider> {
+  if (choice !== 'portable') return nativeDeflate;
+  return (await import('./deflate-portable.ts')).portableDeflate;
 }
 
 async function chooseZstd(choice: ProviderChoice): Promise<CodecProvider> {
@@ -72,7 +80,7 @@ async function chooseZstd(choice: ProviderChoice): Promise<CodecProvider> {
       `Node ${process.version} has no native zstd; use the portable provider`,
     );
   }
-  return portableZstd();
+  return (await import('./zstd-portable.ts')).portableZstd();
 }
 
 /**
@@ -84,11 +92,11 @@ export async function chooseProviders(settings: ProviderSettings = {}): Promise<
   const cipherChoice = checkChoice(settings.ciphers ?? 'auto');
   const codecs = {
     zstd: await chooseZstd(codecChoice),
-    deflate: codecChoice === 'portable' ? portableDeflate : nativeDeflate,
+    deflate: await chooseDeflate(codecChoice),
   };
   const suites = {
-    'xaes-256-gcm': chooseSuite('xaes-256-gcm', cipherChoice),
-    'xchacha20-poly1305': chooseSuite('xchacha20-poly1305', cipherChoice),
+    'xaes-256-gcm': await chooseSuite('xaes-256-gcm', cipherChoice),
+    'xchacha20-poly1305': await chooseSuite('xchacha20-poly1305', cipherChoice),
   };
   return {
     codec: name => codecs[name],

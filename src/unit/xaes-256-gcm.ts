@@ -4,16 +4,15 @@
  * kept, so that a run of records sealed together derives it once.
  */
 import { createCipheriv, createSecretKey, type KeyObject } from 'node:crypto';
-import { ecb, gcm } from '@noble/ciphers/aes.js';
-import { openWithNoble } from './noble-aead.ts';
 import { openWithNode, sealWithNode } from './node-aead.ts';
 import type { BoundCipher, CipherProvider } from './suite.ts';
 
-const FRONT_BYTES = 12;
+/** The part of the nonce that the subkey depends on. */
+export const XAES_FRONT_BYTES = 12;
 const BLOCK_BYTES = 16;
 
 /** Encrypts whole blocks by bare AES-256. */
-type BlockEncrypt = (blocks: Uint8Array) => Uint8Array;
+export type BlockEncrypt = (blocks: Uint8Array) => Uint8Array;
 
 /** K1 of CMAC: the encrypted zero block doubled in GF(2^128). */
 function deriveK1(encrypt: BlockEncrypt): Uint8Array {
@@ -36,7 +35,7 @@ function subkeyInput(k1: Uint8Array, nonce: Uint8Array): Uint8Array {
   for (let block = 0; block < 2; block += 1) {
     const at = block * BLOCK_BYTES;
     blocks.set([0, block + 1, 0x58, 0], at);
-    blocks.set(nonce.subarray(0, FRONT_BYTES), at + 4);
+    blocks.set(nonce.subarray(0, XAES_FRONT_BYTES), at + 4);
     for (let index = 0; index < BLOCK_BYTES; index += 1) {
       blocks[at + index] = (blocks[at + index] ?? 0) ^ (k1[index] ?? 0);
     }
@@ -45,11 +44,11 @@ function subkeyInput(k1: Uint8Array, nonce: Uint8Array): Uint8Array {
 }
 
 /** Remembers the subkey of the nonce front seen last. */
-class SubkeyCache<Subkey> {
+export class SubkeyCache<Subkey> {
   readonly #k1: Uint8Array;
   readonly #encrypt: BlockEncrypt;
   readonly #import: (subkey: Uint8Array) => Subkey;
-  readonly #front = Buffer.alloc(FRONT_BYTES);
+  readonly #front = Buffer.alloc(XAES_FRONT_BYTES);
   #subkey: Subkey | undefined;
 
   constructor(encrypt: BlockEncrypt, importSubkey: (subkey: Uint8Array) => Subkey) {
@@ -59,7 +58,7 @@ class SubkeyCache<Subkey> {
   }
 
   get(nonce: Uint8Array): Subkey {
-    const front = nonce.subarray(0, FRONT_BYTES);
+    const front = nonce.subarray(0, XAES_FRONT_BYTES);
     if (this.#subkey === undefined || this.#front.compare(front) !== 0) {
       this.#forget();
       this.#subkey = this.#import(this.#encrypt(subkeyInput(this.#k1, nonce)));
@@ -99,7 +98,7 @@ export const xaesNode: CipherProvider = {
         sealWithNode(
           'aes-256-gcm',
           subkeys.get(nonce),
-          nonce.subarray(FRONT_BYTES),
+          nonce.subarray(XAES_FRONT_BYTES),
           associated,
           plaintext,
           out,
@@ -109,38 +108,13 @@ export const xaesNode: CipherProvider = {
         return openWithNode(
           'aes-256-gcm',
           subkeys.get(nonce),
-          nonce.subarray(FRONT_BYTES),
+          nonce.subarray(XAES_FRONT_BYTES),
           associated,
           sealed,
         );
       },
       destroy() {
         subkeys.destroy();
-      },
-    };
-  },
-};
-
-export const xaesNoble: CipherProvider = {
-  suite: 'xaes-256-gcm',
-  provider: 'noble',
-  bind(key): BoundCipher {
-    const ownKey = new Uint8Array(key);
-    const subkeys = new SubkeyCache<Uint8Array>(
-      blocks => ecb(ownKey, { disablePadding: true }).encrypt(blocks),
-      subkey => subkey,
-    );
-    return {
-      seal(nonce, associated, plaintext, out) {
-        out.set(gcm(subkeys.get(nonce), nonce.slice(FRONT_BYTES), associated).encrypt(plaintext), 0);
-      },
-      open(nonce, associated, sealed) {
-        const cipher = gcm(subkeys.get(nonce), nonce.slice(FRONT_BYTES), associated);
-        return openWithNoble(() => cipher.decrypt(sealed));
-      },
-      destroy() {
-        subkeys.destroy();
-        ownKey.fill(0);
       },
     };
   },

@@ -3,9 +3,7 @@
  * ChaCha20-Poly1305 (RFC 8439) under four zero bytes and the last 8 nonce bytes.
  */
 import { createCipheriv, createSecretKey, type KeyObject } from 'node:crypto';
-import { xchacha20poly1305 } from '@noble/ciphers/chacha.js';
 import { viewOf } from '../base/bytes.ts';
-import { openWithNoble } from './noble-aead.ts';
 import { openWithNode, sealWithNode } from './node-aead.ts';
 import type { BoundCipher, CipherProvider } from './suite.ts';
 
@@ -66,25 +64,6 @@ export const xchachaNode: CipherProvider = {
       destroy() {
         ownKey.fill(0);
         lastSubkey = undefined;
-      },
-    };
-  },
-};
-
-export const xchachaNoble: CipherProvider = {
-  suite: 'xchacha20-poly1305',
-  provider: 'noble',
-  bind(key): BoundCipher {
-    const ownKey = new Uint8Array(key);
-    return {
-      seal(nonce, associated, plaintext, out) {
-        out.set(xchacha20poly1305(ownKey, nonce, associated).encrypt(plaintext), 0);
-      },
-      open(nonce, associated, sealed) {
-        return openWithNoble(() => xchacha20poly1305(ownKey, nonce, associated).decrypt(sealed));
-      },
-      destroy() {
-        ownKey.fill(0);
       },
     };
   },
