@@ -27,6 +27,8 @@ export interface BenchSettings {
   readonly timeMs: number;
   /** Of each kind of the built-in corpus. Default 4 MiB. */
   readonly corpusKindBytes?: number;
+  /** The least that a timed run processes; see `measure.ts`. */
+  readonly runBytesMin?: number;
 }
 
 export interface BenchParts {
@@ -67,7 +69,12 @@ export async function runBench(settings: BenchSettings, parts: BenchParts = {}):
   const sampleSet = await collectSamples(settings, signal);
   const batchBytes = batchBytesMax(grid.settings, settings.workers);
   const swept = await sweep(
-    { samples: sampleSet.samples, settings: grid.settings, timeMs: settings.timeMs },
+    {
+      samples: sampleSet.samples,
+      settings: grid.settings,
+      timeMs: settings.timeMs,
+      runBytesMin: settings.runBytesMin,
+    },
     {
       signal,
       onProgress: (done, total) => parts.onProgress?.(done, total),

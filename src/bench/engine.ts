@@ -1,6 +1,6 @@
 /** What seals and opens while the bench holds the stopwatch: the pipeline, or `src/unit` on the calling thread. */
 import { isAllZero } from '../base/bytes.ts';
-import { unitSizeToLog2 } from '../base/geometry.ts';
+import { roundUp, unitSizeToLog2 } from '../base/geometry.ts';
 import { randomBytes } from '../base/random.ts';
 import { Keyring } from '../keys/keyring.ts';
 import { ID_BYTES } from '../keys/tree.ts';
@@ -85,7 +85,7 @@ export class InlineEngine implements Engine {
   ): Promise<OpenedBatch> {
     const key = this.#keyOf(setting.suite);
     const unitSizeLog2 = unitSizeToLog2(setting.unitSizeBytes);
-    const rooms = batch.units.map(({ plain }) => new Uint8Array(plain.byteLength));
+    const rooms = batch.units.map(({ plain }) => new Uint8Array(openingRoom(plain.byteLength, setting)));
     const started = performance.now();
     const units = records.map((record, at) => {
       const unit: PlainUnit | undefined = batch.units[at];
@@ -120,6 +120,11 @@ export class InlineEngine implements Engine {
     }
     return key;
   }
+}
+
+/** A record may be as long as the room for its content and the overhead: so the room has the padding, too. */
+export function openingRoom(plainBytes: number, setting: BenchSetting): number {
+  return roundUp(plainBytes, setting.blockSizeBytes);
 }
 
 function nothing(): void {

@@ -8,6 +8,7 @@
  */
 import { equalBytes, isAllZero } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
+import { MIB } from '../base/geometry.ts';
 import { formatCodec } from '../unit/codec.ts';
 import type { ProviderChoice } from '../unit/providers.ts';
 import type { Engine } from './engine.ts';
@@ -29,6 +30,8 @@ export interface SweepSettings {
   readonly settings: readonly BenchSetting[];
   /** About how long to time one setting on one sample, over all rounds. */
   readonly timeMs: number;
+  /** The least that a timed run processes. Default 1 MiB: less would time the dispatching rather than the work. */
+  readonly runBytesMin?: number | undefined;
 }
 
 export interface SweepParts {
@@ -225,10 +228,11 @@ class Run {
 
   async #timeRun(cell: Cell): Promise<void> {
     const { lanes } = cell.engines.pipeline;
-    // Half of a round's time for each direction; the last run says how much fits into it.
+    // Half of a round's time for each direction; the best runs so far say how much fits into it. Not the last one: a
+    // slow run would make the next one short, and a short run is slow.
     const runMs = this.#input.timeMs / ROUNDS / 2;
-    const slowest = Math.min(cell.sealRuns.at(-1) ?? 0, cell.openRuns.at(-1) ?? 0);
-    const targetBytes = (Math.min(slowest, RATE_MAX) * runMs) / 1000;
+    const slower = Math.min(Math.max(...cell.sealRuns), Math.max(...cell.openRuns), RATE_MAX);
+    const targetBytes = Math.max(this.#input.runBytesMin ?? RUN_BYTES_MIN, (slower * runMs) / 1000);
     const timer = new Timer();
     for (const batch of cutIntoBatches(unitsForRun(cell.units, targetBytes, lanes), cell.setting, lanes)) {
       await this.#roundTrip(cell, batch, timer);
@@ -282,6 +286,7 @@ class Run {
   }
 }
 
+const RUN_BYTES_MIN: number = MIB;
 /** Holes pass at any speed; more than this says nothing. */
 const RATE_MAX = 20e9;
 

@@ -150,13 +150,14 @@ export const PAGE_SCRIPT: string = `
             ctx.arc(x, y, 13, 0, 2 * Math.PI);
             ctx.stroke();
           }
-          if (!isWinnerSeries) return;
+          // A phone has no room for more than one label.
+          if (!isWinnerSeries || (narrow() && !isWinner)) return;
           const text = sizeText(point.result.unitSizeBytes) + (isWinner ? ', recommended' : '');
           const width = ctx.measureText(text).width;
           const left = x + width + 22 > chart.chartArea.right ? x - width - 18 : x + 12;
           ctx.fillStyle = isWinner ? color('--ink') : color('--soft');
           ctx.font = (isWinner ? '600 ' : '') + '12px system-ui, sans-serif';
-          const at = { x: isWinner ? left + 5 : left, y: isWinner ? y - 12 : y - 7 };
+          const at = { x: isWinner ? left + 5 : left, y: isWinner ? y - 14 : y - 11 };
           ctx.strokeStyle = color('--card');
           ctx.lineWidth = 4;
           ctx.strokeText(text, at.x, at.y);

@@ -23,12 +23,13 @@ header { margin-bottom: 20px; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 20px; }
 .hero { border-top: 4px solid var(--accent); }
 .hero .choice { font-size: clamp(1.5rem, 5vw, 2.3rem); line-height: 1.15; font-weight: 700; margin: 2px 0 4px; letter-spacing: -.02em; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 18px 0; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(160px, 1fr)); gap: 12px; margin: 18px 0; }
 .tile { background: var(--good); border-radius: 10px; padding: 12px 14px; }
 .tile b { display: block; font-size: 1.35rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--soft); font-size: .84rem; }
 ul { margin: 0; padding-left: 1.15em; }
 li { margin: 4px 0; }
+.scroll + .soft { margin-top: 8px; }
 .toolbar { display: flex; flex-wrap: wrap; gap: 10px 18px; align-items: center; margin: 40px 0 14px; }
 .toolbar h2 { margin: 0; flex: 1 1 auto; }
 select { font: inherit; padding: 6px 10px; border-radius: 8px; border: 1px solid var(--line); background: var(--card); color: var(--ink); max-width: 100%; }
@@ -42,7 +43,7 @@ select { font: inherit; padding: 6px 10px; border-radius: 8px; border: 1px solid
 .scroll { overflow-x: auto; padding: 6px 0; }
 table { border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 6px 14px; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child, .named th:nth-child(2), .named td:nth-child(2) { text-align: left; }
 thead th { color: var(--soft); font-weight: 500; border-bottom: 1px solid var(--line); vertical-align: bottom; }
 tr.group th { text-align: left; padding-top: 16px; font-weight: 600; }
 tr.winner td { background: var(--good); font-weight: 600; }

@@ -6,7 +6,7 @@ import type { KeyHandle } from '../pipeline/key-table.ts';
 import { openPipeline, type Pipeline } from '../pipeline/pipeline.ts';
 import type { UnitToOpen } from '../pipeline/requests.ts';
 import type { ProviderChoice, ProviderReport } from '../unit/providers.ts';
-import type { Engine, OpenedBatch, SealedBatch } from './engine.ts';
+import { type Engine, type OpenedBatch, openingRoom, type SealedBatch } from './engine.ts';
 import type { Batch, PlainUnit } from './plan.ts';
 import type { BenchSetting } from './settings.ts';
 
@@ -71,7 +71,9 @@ class PipelineEngine implements Engine {
   ): Promise<OpenedBatch> {
     const present = batch.units.flatMap(({ index, plain }, at) => {
       const record = records[at];
-      return record === undefined ? [] : { index, plain: record, plainBytesMax: plain.byteLength, at };
+      return record === undefined
+        ? []
+        : { index, plain: record, plainBytesMax: openingRoom(plain.byteLength, setting), at };
     });
     const opened: (Uint8Array | undefined)[] = batch.units.map(() => undefined);
     if (present.length === 0) return { elapsedMs: 0, units: opened, release: () => undefined };

@@ -252,5 +252,5 @@ function reasonsFor(
 
 /** `2.31`, or what to say when nothing is stored. */
 export function formatRatio(ratio: number): string {
-  return ratio === Infinity ? 'all holes' : ratio.toFixed(2);
+  return ratio === Infinity ? 'holes' : ratio.toFixed(2);
 }

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { formatCodec } from '../unit/codec.ts';
 import type { BenchReport, ReportedSetting } from './bench.ts';
 import { formatCount, formatDuration, formatNumber, formatSize } from './format.ts';
 import { formatLink } from './link.ts';
@@ -13,7 +14,7 @@ import { PAGE_SCRIPT } from './page-script.ts';
 import { PAGE_STYLE } from './page-style.ts';
 import { formatMsPerMiB, formatRatio, formatScore, type Scored } from './recommend.ts';
 import { reportToJson } from './report-json.ts';
-import { type BenchSetting, seriesLabel, settingLabel, type Varying, varyingOf } from './settings.ts';
+import { type BenchSetting, groupLabel, settingLabel, varyingOf } from './settings.ts';
 
 /** The page as text. Rejects with the system's error when Chart.js is not installed. */
 export async function reportToHtml(report: BenchReport): Promise<string> {
@@ -79,9 +80,10 @@ function header({ machine, createdAt, isComplete }: BenchReport): string {
 
 function hero({ recommendation, settings }: BenchReport): string {
   const { winner, workload, reasons } = recommendation;
-  const { costs, ratio } = winner.summary;
+  const { costs, ratio, plainBytes, storedBytes } = winner.summary;
   const tiles = [
-    [formatRatio(ratio), 'compression ratio'],
+    [formatRatio(ratio), 'plain bytes for each stored byte'],
+    [formatSize(Math.round(storedBytes)), `stored for ${formatSize(Math.round(plainBytes))}`],
     [formatDuration(costs.read.ms), 'cold random 4 KiB read'],
     [formatDuration(costs.overwrite.ms), '4 KiB overwrite, committed'],
     [formatMsPerMiB(costs.sequentialReadMsPerMiB), 'sequential read'],
@@ -91,7 +93,7 @@ function hero({ recommendation, settings }: BenchReport): string {
 <p class="soft">Recommended for a ${workload} workload over ${escapeHtml(formatLink(settings.link))} round trip</p>
 <p class="choice">${escapeHtml(shortLabel(winner.setting))}</p>
 <p class="soft">${escapeHtml(longLabel(winner.setting))}</p>
-<div class="tiles">${tiles.map(([value, what]) => `<div class="tile"><b>${escapeHtml(value ?? '')}</b><span>${what}</span></div>`).join('')}</div>
+<div class="tiles">${tiles.map(([value, what]) => `<div class="tile"><b>${escapeHtml(value ?? '')}</b><span>${escapeHtml(what ?? '')}</span></div>`).join('')}</div>
 <ul>${reasons.map(reason => `<li>${escapeHtml(reason)}</li>`).join('')}</ul>
 </section>`;
 }
@@ -114,7 +116,7 @@ function alternatives(report: BenchReport): string {
   };
   const heads = ['', 'setting', 'random read', 'overwrite', 'seq. read', 'seq. write', 'stored', 'score'];
   return `<h2>Against the alternatives</h2>
-<div class="card scroll"><table><thead><tr>${heads.map(head => `<th>${head}</th>`).join('')}</tr></thead><tbody>
+<div class="card scroll"><table class="named"><thead><tr>${heads.map(head => `<th>${head}</th>`).join('')}</tr></thead><tbody>
 ${row('recommended', winner, ' class="winner"')}
 ${others.map(other => row(other.role, other, '')).join('\n')}
 </tbody></table></div>
@@ -164,12 +166,10 @@ function resultTable(report: BenchReport): string {
     'moved',
     'memory',
   ];
-  const groups = Map.groupBy(report.results, ({ setting }) => setting.unitSizeBytes);
-  const bodies = [...groups].map(([unitSizeBytes, results]) => {
-    const title = `<tr class="group"><th colspan="${heads.length}">${formatSize(unitSizeBytes)} units</th></tr>`;
-    return (
-      title + results.map(result => resultRow(result, varying, result.setting === winner.setting)).join('\n')
-    );
+  const groups = Map.groupBy(report.results, ({ setting }) => groupLabel(setting, varying));
+  const bodies = [...groups].map(([label, results]) => {
+    const title = `<tr class="group"><th colspan="${heads.length}">${escapeHtml(label)}</th></tr>`;
+    return title + results.map(result => resultRow(result, result.setting === winner.setting)).join('\n');
   });
   return `<h2>All settings</h2>
 <div class="card scroll"><table><thead><tr>${heads.map(head => `<th>${head}</th>`).join('')}</tr></thead>
@@ -178,11 +178,7 @@ function resultTable(report: BenchReport): string {
 that the workers need at the least.</p>`;
 }
 
-function resultRow(
-  { setting, summary, workingBytes }: ReportedSetting,
-  varying: Varying,
-  isWinner: boolean,
-): string {
+function resultRow({ setting, summary, workingBytes }: ReportedSetting, isWinner: boolean): string {
   const { read, overwrite } = summary.costs;
   const megabytes = (rate: number): string => (Number.isFinite(rate) ? formatNumber(rate / 1e6) : '-');
   const cells = [
@@ -196,7 +192,7 @@ function resultRow(
     `×${formatNumber(overwrite.amplification)}`,
     formatSize(workingBytes),
   ];
-  const label = escapeHtml(seriesLabel(setting, varying));
+  const label = escapeHtml(formatCodec(setting.codec));
   return `<tr${isWinner ? ' class="winner"' : ''}><td>${label}</td>${cellsOf(cells)}</tr>`;
 }
 

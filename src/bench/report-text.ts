@@ -1,12 +1,13 @@
 /** The report for a terminal, at most 100 columns wide. Returns text; printing is the caller's. */
 import Table from 'cli-table3';
+import { formatCodec } from '../unit/codec.ts';
 import type { BenchReport, ReportedSetting } from './bench.ts';
 import { costsOf } from './cost.ts';
 import { formatNumber, formatSize } from './format.ts';
 import { formatLink } from './link.ts';
 import { formatRatio, formatScore } from './recommend.ts';
 import { ratioOf } from './results.ts';
-import { type BenchSetting, seriesLabel, settingLabel, varyingOf } from './settings.ts';
+import { type BenchSetting, groupLabel, settingLabel, varyingOf } from './settings.ts';
 
 export interface TextSettings {
   /** Colours and bold; off for files, pipes and `NO_COLOR`. */
@@ -77,24 +78,21 @@ function newTable(style: Style, head: readonly string[]): Table.Table {
   });
 }
 
-const COLUMNS = ['seal MB/s', 'open MB/s', 'ratio', 'stored', 'read ms', '', 'write ms', '', 'memory'];
+const COLUMNS = ['seal', 'open', 'ratio', 'stored', 'read ms', '', 'write ms', '', 'memory'];
 
 function resultTable(report: BenchReport, style: Style): string {
   const varying = varyingOf(report.results.map(({ setting }) => setting));
   const table = newTable(style, ['setting', ...COLUMNS]);
   const { winner } = report.recommendation;
-  let unitSizeBytes = 0;
+  let group = '';
   for (const result of report.results) {
     const { setting, summary } = result;
-    if (setting.unitSizeBytes !== unitSizeBytes) {
-      unitSizeBytes = setting.unitSizeBytes;
-      table.push([
-        { content: style.bold(`${formatSize(unitSizeBytes)} units`), colSpan: 1 + COLUMNS.length },
-      ]);
-    }
+    const label = groupLabel(setting, varying);
+    if (label !== group) table.push([{ content: style.bold(label), colSpan: 1 + COLUMNS.length }]);
+    group = label;
     const isWinner = setting === winner.setting;
     const row = [
-      `${isWinner ? '→' : ' '} ${seriesLabel(setting, varying)}`,
+      `${isWinner ? '→' : ' '} ${formatCodec(setting.codec)}`,
       megabytes(summary.sealBytesPerSecond),
       megabytes(summary.openBytesPerSecond),
       formatRatio(summary.ratio),
@@ -105,6 +103,7 @@ function resultTable(report: BenchReport, style: Style): string {
     table.push(isWinner ? row.map(style.good) : row);
   }
   const legend = [
+    'seal, open: MB/s of plain bytes through the pipeline. stored: with overhead and padding.',
     'read, write: a cold random 4 KiB read, a 4 KiB overwrite with its commit, over the link; ×: bytes moved / 4096.',
     'memory: computed, the buffers that the workers need at the least. ' +
       `Measured: ${formatSize(report.rssPeakBytes)} resident at the peak, ${formatSize(report.rssStartBytes)} before.`,
@@ -134,10 +133,11 @@ function sampleTable(report: BenchReport, result: ReportedSetting, style: Style,
       `${Math.round((sample.holeCount / sample.unitCount) * 100)}%`,
     ]);
   }
-  return `${style.bold(`${settingLabel(result.setting, varying)}${why}, by kind of data`)}\n${trimmed(table)}`;
+  const title = wrap(`${settingLabel(result.setting, varying)}${why}, by kind of data`, '');
+  return `${style.bold(title)}\n${trimmed(table)}`;
 }
 
-const NAME_WIDTH = 26;
+const NAME_WIDTH = 22;
 
 /** The end of a path says more than its start. */
 function shorten(name: string): string {
@@ -148,7 +148,10 @@ function shorten(name: string): string {
 function recommendationText(report: BenchReport, style: Style): string {
   const { recommendation } = report;
   const { winner, alternatives, reasons, workload } = recommendation;
-  const title = `For a ${workload} workload: ${longLabel(winner.setting)} (score ${formatScore(winner.score)})`;
+  const title = wrap(
+    `For a ${workload} workload: ${longLabel(winner.setting)} (score ${formatScore(winner.score)})`,
+    '',
+  );
   return [
     style.bold(style.good(title)),
     ...reasons.map(reason => wrap(`  - ${reason}`, '    ')),

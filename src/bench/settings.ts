@@ -143,11 +143,21 @@ export function varyingOf(settings: readonly BenchSetting[]): Varying {
 
 /** Everything but the unit size: `zstd:1`, or `zstd:1, 4 KiB blocks, xchacha20-poly1305, portable`. */
 export function seriesLabel(setting: BenchSetting, varying: Varying): string {
+  return seriesParts(setting, varying).join(', ');
+}
+
+function seriesParts(setting: BenchSetting, varying: Varying): string[] {
   const parts = [formatCodec(setting.codec)];
   if (varying.blocks) parts.push(`${formatSize(setting.blockSizeBytes)} blocks`);
   if (varying.suites) parts.push(setting.suite);
   if (varying.providers) parts.push(setting.providers);
-  return parts.join(', ');
+  return parts;
+}
+
+/** Everything but the codec, for a table with a row a codec: `256 KiB units`, `256 KiB units, 1 B blocks, portable`. */
+export function groupLabel(setting: BenchSetting, varying: Varying): string {
+  const [, ...others] = seriesParts(setting, varying);
+  return [`${formatSize(setting.unitSizeBytes)} units`, ...others].join(', ');
 }
 
 /** The whole setting for a sentence: `256 KiB units, zstd:1`. */

@@ -63,6 +63,6 @@ export function describePace(noun: string, done: number, total: number, elapsedM
   if (elapsedMs < RATE_AFTER_MS || done === 0) return counted.join('');
   const perSecond = (done / elapsedMs) * 1000;
   const rate = isBytes ? formatThroughput(perSecond) : `${perSecond.toFixed(perSecond < 10 ? 1 : 0)}/s`;
-  const leftMs = Math.max(0, total - done) * (elapsedMs / done);
+  const leftMs = (Math.max(0, total - done) / done) * elapsedMs;
   return [...counted, rate, `${formatDuration(Math.ceil(leftMs / 1000) * 1000)} left`].join(', ');
 }

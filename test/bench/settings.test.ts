@@ -1,0 +1,71 @@
+import { describe, expect, test } from 'vitest';
+import {
+  expandGrid,
+  GRID_DEFAULT,
+  seriesLabel,
+  settingId,
+  settingLabel,
+  varyingOf,
+} from '../../src/bench/settings.ts';
+import { setting } from './fixtures.ts';
+
+const KIB = 1024;
+const invalid = expect.objectContaining({ code: 'EINVAL' });
+
+describe('the grid', () => {
+  test('combines everything once, ascending by unit size', () => {
+    const { settings } = expandGrid({ ...GRID_DEFAULT, unitSizesBytes: [64 * KIB, 4 * KIB, 64 * KIB] });
+    expect(settings).toHaveLength(8);
+    expect(new Set(settings.map(settingId)).size).toBe(8);
+    expect(settings.map(({ unitSizeBytes }) => unitSizeBytes / KIB)).toEqual([4, 4, 4, 4, 64, 64, 64, 64]);
+  });
+
+  test('leaves out blocks that are larger than units, and says so', () => {
+    const { settings, notes } = expandGrid({
+      ...GRID_DEFAULT,
+      unitSizesBytes: [4 * KIB, 64 * KIB],
+      blockSizesBytes: [1, 64 * KIB],
+      codecs: [{ codec: 'stored', level: 0 }],
+    });
+    expect(settings.map(({ unitSizeBytes, blockSizeBytes }) => [unitSizeBytes, blockSizeBytes])).toEqual([
+      [4 * KIB, 1],
+      [64 * KIB, 1],
+      [64 * KIB, 64 * KIB],
+    ]);
+    expect(notes).toEqual(['skipped 4 KiB units with 64 KiB blocks: a block must fit in a unit']);
+  });
+
+  test('says where compression cannot do anything', () => {
+    expect(expandGrid({ ...GRID_DEFAULT, unitSizesBytes: [4 * KIB] }).notes.join()).toContain(
+      'stored as they are',
+    );
+  });
+
+  test.each([
+    ['a unit that is no power of two', { unitSizesBytes: [5000] }],
+    ['a unit below 4 KiB', { unitSizesBytes: [2048] }],
+    ['a unit above 16 MiB', { unitSizesBytes: [32 * KIB * KIB] }],
+    ['a block above 64 KiB', { blockSizesBytes: [128 * KIB] }],
+    ['a block of 3 bytes', { blockSizesBytes: [3] }],
+    ['a level that is not there', { codecs: [{ codec: 'zstd' as const, level: 20 }] }],
+    ['nothing', { codecs: [] }],
+    ['nothing after skipping', { unitSizesBytes: [4 * KIB], blockSizesBytes: [64 * KIB] }],
+  ])('refuses %s', (_, changes) => {
+    expect(() => expandGrid({ ...GRID_DEFAULT, ...changes })).toThrow(invalid);
+  });
+
+  test('refuses more than a thousand settings', () => {
+    const codecs = Array.from({ length: 19 }, (_, at) => ({ codec: 'zstd' as const, level: at + 1 }));
+    const blockSizesBytes = Array.from({ length: 17 }, (_, at) => 2 ** at);
+    expect(() => expandGrid({ ...GRID_DEFAULT, codecs, blockSizesBytes })).toThrow(invalid);
+  });
+});
+
+test('labels say only what varies', () => {
+  const one = setting();
+  const other = setting({ suite: 'xchacha20-poly1305', blockSizeBytes: 1 });
+  expect(seriesLabel(one, varyingOf([one]))).toBe('zstd:1');
+  expect(settingLabel(other, varyingOf([one, other]))).toBe(
+    '256 KiB units, zstd:1, 1 B blocks, xchacha20-poly1305',
+  );
+});
