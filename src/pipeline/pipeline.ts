@@ -19,6 +19,7 @@ import {
   jobBytes,
   OPERATION_OPEN,
   OPERATION_SEAL,
+  OUTCOME_DONE,
   OUTCOME_HOLE,
   UNIT_EXPECT_TAG,
   UNIT_HOLES,
@@ -345,10 +346,15 @@ function unitResults(jobs: readonly Job[], replies: readonly PromiseSettledResul
     const errors = new Map(
       reply.value.failures.map(({ at: unit, code, message }) => [unit, new NetsealError(code, message)]),
     );
-    return Array.from({ length: job.unitCount }, (_, unit) => ({
-      fields: job.unit(unit),
-      error: errors.get(unit),
-    }));
+    return Array.from({ length: job.unitCount }, (_, unit) => {
+      const fields = job.unit(unit);
+      const error = errors.get(unit);
+      // Its output is what was in that memory before.
+      if (error === undefined && fields.outcome !== OUTCOME_DONE && fields.outcome !== OUTCOME_HOLE) {
+        throw new NetsealError('EBUG', `a worker answered without having worked on unit ${unit} of a job`);
+      }
+      return { fields, error };
+    });
   });
 }
 

@@ -5,14 +5,15 @@
  *   1. `run` settles only after the worker has answered or its thread has exited: nobody writes to a job's memory
  *      afterwards, so its slots may be used again.
  *   2. A worker that dies fails the jobs that it had with EWORKER and is replaced.
- *   3. When no worker is left and none can be started, every job fails; none waits for ever.
+ *   3. When no worker is left and none can be started, every job fails with EWORKER; none waits for ever. The next one
+ *      tries to start a worker again.
  *   4. piscina itself never holds more jobs than the workers can take at once; the rest wait here, in order.
  */
 import type { Worker } from 'node:worker_threads';
 import { FixedQueue, Piscina } from 'piscina';
 import { messageOf, NetsealError } from '../base/errors.ts';
 import type { ProviderReport } from '../unit/providers.ts';
-import { BatchRunner, type JobReply, type WorkerStart } from './batch.ts';
+import { BatchRunner, describeError, type JobReply, type WorkerStart } from './batch.ts';
 import type { WorkerReply, WorkerRequest } from './protocol.ts';
 
 /** Something that does jobs. */
@@ -41,6 +42,8 @@ interface QueuedJob {
 
 export class WorkerPool implements JobRunner {
   readonly #piscina: Piscina;
+  /** Of our own: piscina's default queue is one object for all pools. */
+  readonly #piscinaQueue = new FixedQueue();
   /** Every thread that has not exited yet, with its exit. */
   readonly #exits = new Map<Worker, Promise<void>>();
   readonly #queue: QueuedJob[] = [];
@@ -48,7 +51,6 @@ export class WorkerPool implements JobRunner {
   readonly #idleWaiters: (() => void)[] = [];
   #running = 0;
   #closed = false;
-  #broken: NetsealError | undefined;
   /** How to fail each request that a worker has not answered yet. */
   readonly #unanswered = new Set<(error: unknown) => void>();
   #providers: ProviderReport | undefined;
@@ -81,15 +83,15 @@ export class WorkerPool implements JobRunner {
       minThreads: workerCount,
       maxThreads: workerCount,
       concurrentTasksPerWorker: JOBS_PER_WORKER,
-      // Its own: piscina's default queue is one object for all pools.
-      taskQueue: new FixedQueue(),
+      taskQueue: this.#piscinaQueue,
       recordTiming: false,
       workerData: start,
     });
     this.#trackThreads();
     this.#piscina.on('workerCreate', () => this.#trackThreads());
-    this.#piscina.on('workerDestroy', () => queueMicrotask(() => this.#checkBroken()));
-    this.#piscina.on('error', error => this.#checkBroken(error));
+    // A microtask later, piscina has dropped the thread that died and started the one in its place.
+    this.#piscina.on('workerDestroy', () => queueMicrotask(() => this.#threadDied()));
+    this.#piscina.on('error', error => this.#threadDied(error));
   }
 
   get providers(): ProviderReport {
@@ -119,8 +121,11 @@ export class WorkerPool implements JobRunner {
       job.reject(new NetsealError('ECLOSED', 'the pipeline was closed before this job started'));
     }
     if (this.#running > 0) await new Promise<void>(resolve => this.#idleWaiters.push(resolve));
-    await this.#piscina.destroy();
-    await Promise.all(this.#exits.values());
+    // Again, as piscina replaces a thread that died just before when that one's exit comes later than the end of this.
+    do {
+      await this.#piscina.destroy();
+      await Promise.all(this.#exits.values());
+    } while (this.#piscina.threads.length > 0);
   }
 
   #startQueued(): void {
@@ -149,23 +154,25 @@ export class WorkerPool implements JobRunner {
 
   /** Sends a request to some worker. Rejects with EWORKER after the worker's thread has exited. */
   async #ask(request: WorkerRequest): Promise<WorkerReply> {
-    if (this.#broken !== undefined) throw this.#broken;
     try {
-      return await this.#answerOrBroken(request);
+      return await this.#answerOf(request);
     } catch (cause) {
       await this.#departedThreads();
-      if (cause === this.#broken) throw cause;
+      if (cause instanceof NetsealError) throw cause;
       throw new NetsealError('EWORKER', `a worker thread died: ${messageOf(cause)}`, { cause });
     }
   }
 
-  #answerOrBroken(request: WorkerRequest): Promise<WorkerReply> {
+  /** Rejects with what piscina rejects with, or {@link #failAll} was told. */
+  #answerOf(request: WorkerRequest): Promise<WorkerReply> {
     return new Promise((resolve, reject) => {
       this.#unanswered.add(reject);
       this.#piscina
         .run(request)
         .finally(() => this.#unanswered.delete(reject))
         .then(resolve, reject);
+      // It may have started one.
+      this.#trackThreads();
     });
   }
 
@@ -188,11 +195,20 @@ export class WorkerPool implements JobRunner {
     await Promise.all([...this.#exits].filter(([thread]) => !live.has(thread)).map(([, exit]) => exit));
   }
 
-  #checkBroken(cause?: unknown): void {
-    if (this.#closed || this.#broken !== undefined || this.#piscina.threads.length > 0) return;
+  #threadDied(cause?: unknown): void {
+    this.#trackThreads();
+    if (this.#piscina.threads.length > 0) return;
     const why = cause === undefined ? 'all of them ended' : messageOf(cause);
-    this.#broken = new NetsealError('EWORKER', `no worker thread can be started: ${why}`, { cause });
-    for (const fail of this.#unanswered) fail(this.#broken);
+    this.#failAll(new NetsealError('EWORKER', `no worker thread can be started: ${why}`, { cause }));
+  }
+
+  /** Fails everything that waits for a worker, while there is none. */
+  #failAll(error: NetsealError): void {
+    // Or a worker started later would write to memory that is somebody else's by then.
+    while (this.#piscinaQueue.shift() !== null);
+    for (const fail of this.#unanswered) fail(error);
+    this.#unanswered.clear();
+    for (const job of this.#queue.splice(0)) job.reject(error);
   }
 }
 
@@ -219,7 +235,13 @@ export class InlineRunner implements JobRunner {
       // Lets I/O and timers in between jobs.
       await new Promise<void>(resolve => setImmediate(resolve));
       if (this.#closed) throw new NetsealError('ECLOSED', 'the pipeline was closed before this job started');
-      return this.#runner.run(jobOffset);
+      try {
+        return this.#runner.run(jobOffset);
+      } catch (cause) {
+        // As a worker would report it.
+        const { code, message } = describeError(cause);
+        throw new NetsealError(code, message, { cause });
+      }
     });
     this.#last = turn.catch(() => undefined);
     return turn;
