@@ -41,6 +41,8 @@ interface RecordBatch {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly lengths: readonly number[];
   readonly firstIndex: number;
+  /** Says that the bytes are no longer needed. */
+  readonly copied: () => void;
 }
 
 class StreamOpener {
@@ -52,6 +54,8 @@ class StreamOpener {
   /** Input not yet sent on: the head until it is whole, then records. */
   #pending: Uint8Array<ArrayBuffer> = new Uint8Array(STREAM_HEAD_BYTES);
   #filledBytes = 0;
+  /** Buffers that have been sent on, to be used again. */
+  readonly #spares: Uint8Array<ArrayBuffer>[] = [];
   /** Lengths of the whole records at the start of what is pending. */
   #lengths: number[] = [];
   #wholeBytes = 0;
@@ -133,7 +137,7 @@ class StreamOpener {
     const bytes = this.#pending;
     const lengths = this.#lengths;
     const wholeBytes = this.#wholeBytes;
-    this.#resetPending(bytes.slice(wholeBytes, this.#filledBytes));
+    this.#resetPending(bytes.subarray(wholeBytes, this.#filledBytes));
     this.#wholeBytes = 0;
     this.#lengths = [];
     const perBatch = Math.max(1, Math.floor(BATCH_BYTES / head.unitSizeBytes));
@@ -141,18 +145,26 @@ class StreamOpener {
     for (let from = 0; from < lengths.length; from += perBatch) {
       const part = lengths.slice(from, from + perBatch);
       const partBytes = part.reduce((total, length) => total + length, 0);
-      const batch = { bytes: bytes.subarray(at, at + partBytes), lengths: part, firstIndex: this.#nextIndex };
+      const isLastPart = from + perBatch >= lengths.length;
+      const batch = {
+        bytes: bytes.subarray(at, at + partBytes),
+        lengths: part,
+        firstIndex: this.#nextIndex,
+        // Batches take their memory in order, so the last part is the last to be copied.
+        copied: isLastPart ? () => this.#spares.push(bytes) : () => undefined,
+      };
       at += partBytes;
       this.#nextIndex += part.length;
-      await this.#output.push(this.#open(head, batch), units => this.#deliver(units, batch.firstIndex, head));
+      await this.#output.push(this.#open(head, batch), opened => this.#deliver(opened));
     }
   }
 
-  /** Opens a batch and copies the plain bytes out of the shared memory. */
-  async #open(head: StreamHead, batch: RecordBatch): Promise<OpenedUnit[]> {
+  /** Opens a batch and copies the plain bytes, up to the first fault, out of the shared memory. */
+  async #open(head: StreamHead, batch: RecordBatch): Promise<OpenedBatch> {
     const lease = await this.#pipeline.reserveSealed(batch.bytes.byteLength);
     try {
       lease.bytes.set(batch.bytes);
+      batch.copied();
       let offsetBytes = 0;
       const units = batch.lengths.map((lengthBytes, at) => {
         const unit = {
@@ -168,9 +180,7 @@ class StreamOpener {
       });
       const run = await this.#pipeline.open({ keys: this.#keys, from: lease, units });
       try {
-        return run.units.map(unit =>
-          unit.error === undefined ? { ...unit, bytes: unit.bytes.slice() } : unit,
-        );
+        return joinOpened(run.units, batch.firstIndex, head.unitSizeBytes);
       } finally {
         run.release();
       }
@@ -180,39 +190,51 @@ class StreamOpener {
   }
 
   /** Gives out a batch in its turn: what opened up to the first fault, then the fault. */
-  #deliver(units: readonly OpenedUnit[], firstIndex: number, head: StreamHead): void {
-    const good: Uint8Array[] = [];
-    let fault: NetsealError | undefined;
-    for (const [at, unit] of units.entries()) {
-      fault = this.#faultOf(unit, firstIndex + at, head);
-      if (fault !== undefined || unit.error !== undefined) break;
-      this.#sawLast = unit.isLast;
-      good.push(unit.bytes);
-    }
-    const plain = concatBytes(...good);
+  #deliver({ plain, endsStream, fault }: OpenedBatch): void {
+    if (this.#sawLast) throw afterEnd();
     if (plain.byteLength > 0) this.#controller?.enqueue(plain);
     if (fault !== undefined) throw fault;
-  }
-
-  #faultOf(unit: OpenedUnit, index: number, head: StreamHead): NetsealError | undefined {
-    if (this.#sawLast) return afterEnd();
-    if (unit.error !== undefined) return unit.error;
-    const { byteLength } = unit.bytes;
-    const isShort = byteLength < head.unitSizeBytes;
-    if (isShort && !unit.isLast) return new NetsealError('EFORMAT', `unit ${index}: short, but not the last`);
-    if (byteLength === 0 && index > 0) return new NetsealError('EFORMAT', `unit ${index}: empty`);
-    return undefined;
+    this.#sawLast = endsStream;
   }
 
   /** Starts a new buffer that holds `rest` and has room for a batch and the longest record. */
   #resetPending(rest: Uint8Array): void {
     const unitSizeBytes = this.#head?.unitSizeBytes ?? 0;
-    this.#pending = new Uint8Array(
-      Math.max(BATCH_BYTES, unitSizeBytes) + unitSizeBytes + RECORD_OVERHEAD_BYTES,
-    );
+    const roomBytes = Math.max(BATCH_BYTES, unitSizeBytes) + unitSizeBytes + RECORD_OVERHEAD_BYTES;
+    this.#pending = this.#spares.pop() ?? new Uint8Array(roomBytes);
     this.#pending.set(rest);
     this.#filledBytes = rest.byteLength;
   }
+}
+
+/** A batch that has been opened. */
+interface OpenedBatch {
+  /** The plain bytes of the units before the first fault, in private memory. */
+  readonly plain: Uint8Array<ArrayBuffer>;
+  readonly endsStream: boolean;
+  readonly fault: NetsealError | undefined;
+}
+
+function joinOpened(units: readonly OpenedUnit[], firstIndex: number, unitSizeBytes: number): OpenedBatch {
+  const good: Uint8Array[] = [];
+  let endsStream = false;
+  let fault: NetsealError | undefined;
+  for (const [at, unit] of units.entries()) {
+    fault = endsStream ? afterEnd() : faultOf(unit, firstIndex + at, unitSizeBytes);
+    if (fault !== undefined || unit.error !== undefined) break;
+    endsStream = unit.isLast;
+    good.push(unit.bytes);
+  }
+  return { plain: concatBytes(...good), endsStream, fault };
+}
+
+function faultOf(unit: OpenedUnit, index: number, unitSizeBytes: number): NetsealError | undefined {
+  if (unit.error !== undefined) return unit.error;
+  const { byteLength } = unit.bytes;
+  if (byteLength < unitSizeBytes && !unit.isLast) {
+    return new NetsealError('EFORMAT', `unit ${index}: short, but not the last`);
+  }
+  return byteLength === 0 && index > 0 ? new NetsealError('EFORMAT', `unit ${index}: empty`) : undefined;
 }
 
 function afterEnd(): NetsealError {

@@ -28,6 +28,9 @@ export interface JobRunner {
 /** One job running and one waiting in each worker, so that none idles while the main thread is busy. */
 const JOBS_PER_WORKER = 2;
 
+/** A worker's short-lived objects are small and die at once: more room for them would only be filled before it is swept. */
+const WORKER_YOUNG_MIB = 4;
+
 /** The entry point beside these sources or, in the package, beside their build. */
 function workerUrl(): URL {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
@@ -85,6 +88,7 @@ export class WorkerPool implements JobRunner {
       concurrentTasksPerWorker: JOBS_PER_WORKER,
       taskQueue: this.#piscinaQueue,
       recordTiming: false,
+      resourceLimits: { maxYoungGenerationSizeMb: WORKER_YOUNG_MIB },
       workerData: start,
     });
     this.#trackThreads();
