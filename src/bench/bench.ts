@@ -3,6 +3,7 @@ import { chooseProviders } from '../unit/providers.ts';
 import { makeCorpus } from './corpus.ts';
 import { type Summary, summarise } from './cost.ts';
 import { type Engine, InlineEngine } from './engine.ts';
+import { formatCount } from './format.ts';
 import { checkLink, type Link } from './link.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { type SweepResult, sweep } from './measure.ts';
@@ -82,7 +83,7 @@ export async function runBench(settings: BenchSettings, parts: BenchParts = {}):
       openEngine: providers => openPipelineEngine({ workers: settings.workers, providers, batchBytes }),
     },
   );
-  return reportOf(settings, swept, sampleSet, [...grid.notes, ...sampleSet.notes]);
+  return reportOf(settings, swept, sampleSet, grid.settings.length, [...grid.notes, ...sampleSet.notes]);
 }
 
 async function openInline(choice: 'auto' | 'native' | 'portable'): Promise<Engine> {
@@ -105,6 +106,7 @@ function reportOf(
   settings: BenchSettings,
   swept: SweepResult,
   sampleSet: SampleSet,
+  settingCount: number,
   notes: readonly string[],
 ): BenchReport {
   const results = swept.results.map(result => ({
@@ -112,9 +114,7 @@ function reportOf(
     summary: summarise(settings.link, result.samples, result.setting.unitSizeBytes),
     workingBytes: workingBytes(result.setting, swept.lanes),
   }));
-  const early = swept.isComplete
-    ? []
-    : ['stopped early: fewer runs, and settings that were not finished are missing'];
+  const early = `stopped early: ${results.length} of ${formatCount(settingCount, 'setting')} measured, with fewer runs`;
   return {
     createdAt: new Date(),
     machine: describeMachine(),
@@ -122,7 +122,7 @@ function reportOf(
     samples: sampleSet.samples.map(({ pieces: _pieces, ...sample }) => sample),
     results,
     recommendation: recommend(results, settings.workload),
-    notes: [...notes, ...early],
+    notes: swept.isComplete ? notes : [...notes, early],
     isComplete: swept.isComplete,
     rssStartBytes: swept.rssStartBytes,
     rssPeakBytes: swept.rssPeakBytes,

@@ -7,6 +7,7 @@ import { messageOf, NetsealError } from '../base/errors.ts';
 import { KIB, MIB } from '../base/geometry.ts';
 import { formatSize } from './format.ts';
 import { readSamples, type Sample, type SampleSet } from './samples.ts';
+import { Shuffler } from './shuffler.ts';
 
 /** The least that each kind has. */
 export const KIND_BYTES_DEFAULT: number = 4 * MIB;
@@ -16,35 +17,6 @@ export interface CorpusSettings {
   readonly chunkBytes: number;
   /** Default {@link KIND_BYTES_DEFAULT}. */
   readonly kindBytes?: number;
-}
-
-/** A few bytes of state, good enough for shuffling words (xorshift32). Never for keys. */
-export class Shuffler {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed >>> 0 || 1;
-  }
-
-  /** An integer from 0, below `limit`. */
-  below(limit: number): number {
-    let state = this.#state;
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    this.#state = state >>> 0;
-    return this.#state % limit;
-  }
-
-  /** Low numbers far more often than high ones, as words are used. */
-  skewedBelow(limit: number): number {
-    const fraction = this.below(1 << 24) / (1 << 24);
-    return Math.floor(limit * fraction ** 3);
-  }
-
-  pick<Item>(items: readonly [Item, ...Item[]]): Item {
-    return items[this.below(items.length)] ?? items[0];
-  }
 }
 
 const SYLLABLES = [

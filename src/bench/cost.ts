@@ -107,11 +107,11 @@ export function summarise(link: Link, samples: readonly SampleResult[], unitSize
 
   const perByte = (value: (costs: Costs) => number): number =>
     sum(sample => value(costs.get(sample) ?? NO_COSTS) * sample.plainBytes) / plainBytes;
-  const perDenseByte = (value: (costs: Costs) => number): number =>
-    denseBytes === 0
-      ? 0
-      : sum(sample => value(costs.get(sample) ?? NO_COSTS) * (sample.plainBytes - sample.holeBytes)) /
-        denseBytes;
+  // Where there is nothing but holes, that is where accesses fall.
+  const accessedBytes = (sample: SampleResult): number =>
+    denseBytes === 0 ? sample.plainBytes : sample.plainBytes - sample.holeBytes;
+  const perAccess = (value: (costs: Costs) => number): number =>
+    sum(sample => value(costs.get(sample) ?? NO_COSTS) * accessedBytes(sample)) / (denseBytes || plainBytes);
 
   return {
     sealBytesPerSecond: plainBytes / sum(sample => sample.plainBytes / sample.sealBytesPerSecond),
@@ -123,12 +123,12 @@ export function summarise(link: Link, samples: readonly SampleResult[], unitSize
     holeCount: Math.round(sum(sample => sample.holeCount)),
     costs: {
       read: access(
-        perDenseByte(cost => cost.read.ms),
-        perDenseByte(cost => cost.read.transferredBytes),
+        perAccess(cost => cost.read.ms),
+        perAccess(cost => cost.read.transferredBytes),
       ),
       overwrite: access(
-        perDenseByte(cost => cost.overwrite.ms),
-        perDenseByte(cost => cost.overwrite.transferredBytes),
+        perAccess(cost => cost.overwrite.ms),
+        perAccess(cost => cost.overwrite.transferredBytes),
       ),
       sequentialReadMsPerMiB: perByte(cost => cost.sequentialReadMsPerMiB),
       sequentialWriteMsPerMiB: perByte(cost => cost.sequentialWriteMsPerMiB),

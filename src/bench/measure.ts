@@ -18,6 +18,7 @@ import { median, type SampleResult, type SettingResult } from './results.ts';
 import type { Sample } from './samples.ts';
 import { spreadIndices } from './sampling.ts';
 import type { BenchSetting } from './settings.ts';
+import { Shuffler } from './shuffler.ts';
 
 /** Timed rounds after the check. Odd, so that the median is a run. */
 export const ROUNDS = 5;
@@ -180,10 +181,10 @@ class Run {
   }
 
   async timeAll(): Promise<void> {
+    const shuffler = new Shuffler(ROUNDS);
     for (let round = 0; round < ROUNDS; round++) {
-      // Each round starts elsewhere, so that no setting always runs after the same neighbour.
-      const start = Math.floor((round * this.#rows.length) / ROUNDS);
-      for (const cell of [...this.#rows.slice(start), ...this.#rows.slice(0, start)].flat()) {
+      // Another order each time: large units leave caches and collectors busy, and not always for the same neighbour.
+      for (const cell of shuffler.shuffle(this.#rows.flat())) {
         await this.#timeRun(cell);
         await this.#timeSingles(cell);
         this.#step();

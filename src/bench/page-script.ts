@@ -99,7 +99,7 @@ export const PAGE_SCRIPT: string = `
         backgroundColor: seriesColor(name),
         borderDash: seriesDash(name),
         borderWidth: 2,
-        tension: 0.25,
+        cubicInterpolationMode: 'monotone',
         spanGaps: true,
         pointRadius: isWinner.map(winner => winner ? 7 : 3),
         pointHoverRadius: 7,

@@ -212,7 +212,9 @@ function reasonsFor(
 ): string[] {
   const { costs, ratio, storedBytes } = winner.summary;
   const reasons = [
-    `${winner.setting.codec.codec === 'stored' ? 'Without compression it' : 'It'} stores ${formatSize(Math.round(storedBytes))}, ratio ${formatRatio(ratio)}.`,
+    storedBytes === 0
+      ? 'All of it is holes: nothing is stored.'
+      : `It stores ${formatSize(Math.round(storedBytes))}, ratio ${formatRatio(ratio)}.`,
   ];
   if (workload !== 'random') {
     reasons.push(

@@ -155,7 +155,7 @@ function recommendationText(report: BenchReport, style: Style): string {
   return [
     style.bold(style.good(title)),
     ...reasons.map(reason => wrap(`  - ${reason}`, '    ')),
-    'Instead:',
+    ...(alternatives.length === 0 ? [] : ['Instead:']),
     ...alternatives.map(({ text }) => wrap(`  - ${text}`, '    ')),
   ].join('\n');
 }

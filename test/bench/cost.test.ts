@@ -116,8 +116,17 @@ describe('samples together', () => {
     const summary = summarise(LINK, [holes], 65_536);
     expect(summary.ratio).toBe(Number.POSITIVE_INFINITY);
     expect(summary.costs.read.ms).toBe(0);
+    expect(summary.costs.overwrite.ms).toBe(41);
     expect(summary.costs.sequentialReadMsPerMiB).toBe(0);
   });
+});
+
+test('the example worked in docs/BENCH.md', () => {
+  const link = { bytesPerSecond: 125e6, roundTripMs: 20 };
+  const unit = { recordBytes: 107_900, sealUnitMs: 0.7, openUnitMs: 0.25 };
+  expect(readCost(link, unit).ms).toBeCloseTo(21.1, 1);
+  expect(readCost(link, unit).amplification).toBeCloseTo(26.3, 1);
+  expect(overwriteCost(link, unit, 262_144).ms).toBeCloseTo(62.7, 1);
 });
 
 test('medians', () => {
