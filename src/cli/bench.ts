@@ -1,9 +1,9 @@
 /** `netseal bench`: arguments in, report out. The measuring is in `src/bench`. */
-import { access, stat, writeFile } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { Command } from 'commander';
-import { messageOf, NetsealError, requireArgument } from '../base/errors.ts';
+import { NetsealError, requireArgument } from '../base/errors.ts';
 import { KIB } from '../base/geometry.ts';
 import { type BenchReport, type BenchSettings, runBench } from '../bench/bench.ts';
 import { WORKLOADS, type Workload } from '../bench/recommend.ts';
@@ -14,6 +14,9 @@ import { expandGrid } from '../bench/settings.ts';
 import { parseCodec } from '../unit/codec.ts';
 import type { ProviderChoice } from '../unit/providers.ts';
 import { SUITE_IDS, type SuiteName } from '../unit/record-format.ts';
+import { EXIT_INTERRUPTED } from './exit-codes.ts';
+import { withInterrupt } from './interrupt.ts';
+import { openOutput } from './output.ts';
 import { startProgress } from './progress.ts';
 import { parseCount, parseDuration, parseLink, parseList, parseSize } from './sizes.ts';
 
@@ -42,8 +45,6 @@ interface BenchOptions {
   readonly force?: boolean;
 }
 
-/** The exit code of a program that was stopped by Ctrl-C, as shells have it. */
-const EXIT_INTERRUPTED = 130;
 const WORKERS_MAX = 256;
 const SAMPLE_BYTES_MIN: number = 4 * KIB;
 const TIME_MS_MAX = 600_000;
@@ -84,8 +85,7 @@ export function benchCommand(io: BenchIo = process): Command {
 async function bench(paths: readonly string[], options: BenchOptions, io: BenchIo): Promise<void> {
   const settings = readSettings(paths, options);
   await checkHtmlPath(options);
-  const report = await runInterruptibly(settings, io);
-  if (report === undefined) return;
+  const report = await run(settings, io);
   if (options.html !== undefined) await writeHtml(options.html, options.force === true, report, io);
   if (options.json === true) {
     io.stdout.write(`${JSON.stringify(reportToJson(report), null, 2)}\n`);
@@ -141,48 +141,35 @@ async function checkHtmlPath({ html, force }: BenchOptions): Promise<void> {
   if (html === undefined) return;
   const folder = await stat(dirname(html)).catch(() => undefined);
   requireArgument(folder?.isDirectory() === true, `--html: no such folder: ${dirname(html)}`);
-  const exists = await access(html).then(
-    () => true,
-    () => false,
-  );
-  if (exists && force !== true) throw existsError(html);
+  const page = await stat(html).catch(() => undefined);
+  if (page !== undefined && force !== true) {
+    throw new NetsealError(
+      'EEXIST',
+      `${html} is there already: choose another name, or --force to replace it`,
+    );
+  }
 }
 
-function existsError(path: string, cause?: unknown): NetsealError {
-  return new NetsealError('EEXIST', `${path} exists already; choose another name or add --force`, { cause });
-}
-
-/** Undefined when Ctrl-C came before there was anything to report. */
-async function runInterruptibly(settings: BenchSettings, io: BenchIo): Promise<BenchReport | undefined> {
-  const stop = new AbortController();
-  const onInterrupt = (): void => stop.abort();
-  // Once: a second Ctrl-C ends the process as it always does.
-  process.once('SIGINT', onInterrupt);
+/** Rejects with an AbortError when Ctrl-C came before there was anything to report. */
+async function run(settings: BenchSettings, io: BenchIo): Promise<BenchReport> {
   const progress = startProgress({ label: 'measuring', noun: 'measurement', stream: io.stderr });
   try {
-    const onProgress = progress.update;
-    const report = await runBench(settings, { signal: stop.signal, onProgress });
+    const report = await withInterrupt(signal => runBench(settings, { signal, onProgress: progress.update }));
     if (!report.isComplete) process.exitCode = EXIT_INTERRUPTED;
     return report;
-  } catch (error) {
-    if (!stop.signal.aborted || error !== stop.signal.reason) throw error;
-    progress.stop();
-    io.stderr.write('stopped before any setting was measured\n');
-    process.exitCode = EXIT_INTERRUPTED;
-    return undefined;
   } finally {
     progress.stop();
-    process.off('SIGINT', onInterrupt);
   }
 }
 
 async function writeHtml(path: string, force: boolean, report: BenchReport, io: BenchIo): Promise<void> {
-  const page = await reportToHtml(report);
+  const page = Buffer.from(await reportToHtml(report));
+  const output = await openOutput({ output: path, force });
   try {
-    await writeFile(path, page, { flag: force ? 'w' : 'wx' });
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') throw existsError(path, error);
-    throw new NetsealError('EIO', `cannot write ${path}: ${messageOf(error)}`, { cause: error });
+    await output.write(page);
+    await output.commit();
+  } finally {
+    await output.close();
   }
   io.stderr.write(`wrote ${path}\n`);
 }
