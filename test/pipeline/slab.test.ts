@@ -55,6 +55,10 @@ interface Caller {
   real: Lease | { readonly error: unknown } | undefined;
 }
 
+function sorted(granules: Iterable<number> = []): number[] {
+  return [...granules].sort((left, right) => left - right);
+}
+
 /** A slab as plain as it gets: who owns each granule, and a list of who waits. */
 class Model {
   readonly owner: (Caller | undefined)[] = Array.from({ length: GRANULES });
@@ -85,17 +89,18 @@ class Model {
     return undefined;
   }
 
-  free(caller: Caller, granules: Iterable<number>): void {
-    for (const granule of granules) {
+  /** One stretch after another, and after each the next in the queue gets its chance. */
+  free(caller: Caller, granules: readonly number[]): void {
+    for (const [at, granule] of granules.entries()) {
       expect(this.owner[granule]).toBe(caller);
       this.owner[granule] = undefined;
       caller.owned?.delete(granule);
+      if (granules[at + 1] !== granule + 1) this.serve();
     }
-    this.serve();
   }
 
   freeIfDone(caller: Caller): void {
-    if (caller.released && caller.holds === 0) this.free(caller, [...(caller.owned ?? [])]);
+    if (caller.released && caller.holds === 0) this.free(caller, sorted(caller.owned));
   }
 
   get usedBytes(): number {
@@ -182,7 +187,7 @@ class Checker {
 
   /** Keeps some of the granules that are still owned; of each, only a few bytes in the middle are named. */
   keep(caller: Caller, lease: Lease, bits: number): void {
-    const owned = [...(caller.owned ?? [])].sort((left, right) => left - right);
+    const owned = sorted(caller.owned);
     const kept = owned.filter(granule => (bits & (1 << granule)) !== 0);
     lease.keepOnly(kept.map(granule => ({ offset: granule * GRANULE + 20, length: 7 })));
     this.model.free(
