@@ -4,7 +4,7 @@
  */
 
 export class OrderedOutput {
-  /** Batches in flight beyond which the source waits: enough to keep each worker busy while one is handed over. */
+  /** Batches in flight beyond which the source waits: enough for each worker to have work while one is handed over. */
   readonly #limit: number;
   readonly #onFailure: (error: unknown) => void;
   /** Hand-overs not yet done, oldest first. Each resolves when its batch is out, and rejects when one failed. */
@@ -13,7 +13,7 @@ export class OrderedOutput {
 
   /** @param onFailure told at once when a batch fails, as the source may not come back for long. */
   constructor(workerCount: number, onFailure: (error: unknown) => void) {
-    this.#limit = 2 * Math.max(1, workerCount) + 1;
+    this.#limit = Math.max(1, workerCount) + 1;
     this.#onFailure = onFailure;
   }
 

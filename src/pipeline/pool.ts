@@ -29,7 +29,7 @@ export interface JobRunner {
 const JOBS_PER_WORKER = 2;
 
 /** A worker's short-lived objects are small and die at once: more room for them would only be filled before it is swept. */
-const WORKER_YOUNG_MIB = 4;
+const WORKER_YOUNG_MIB = 2;
 
 /** The entry point beside these sources or, in the package, beside their build. */
 function workerUrl(): URL {
