@@ -237,7 +237,7 @@ function reasonsFor(
     );
   } else if (near.length > 1) {
     reasons.push(
-      `Of ${near.length} settings within ${TOLERANCE * 100}% of the best score it is the simplest.`,
+      `Of ${near.length} settings within ${TOLERANCE * 100}% of the best score it is ${isDefault(winner.setting) ? 'the default' : 'the simplest'}.`,
     );
   } else {
     reasons.push(
