@@ -1,6 +1,7 @@
 /** Opening: one sealed record in, one plain unit out. Check, decrypt, verify, decompress, in that order. */
 import { discard, equalBytes, isAllZero, viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
+import { BLOCK_BYTES_MAX, roundUp } from '../base/geometry.ts';
 import type { Providers } from './providers.ts';
 import {
   ASSOCIATED_BYTES,
@@ -55,7 +56,7 @@ export class Opener {
     out: Uint8Array,
     expectedTag?: Uint8Array,
   ): OpenedRecord {
-    checkHeader(header, key, record, out);
+    checkHeader(header, key, place, record, out);
     if (expectedTag !== undefined) checkTag(record, expectedTag);
     encodeAssociated(this.#associatedView, record, key.volumeId, key.objectId, place);
     const nonce = record.subarray(HEADER_BYTES, HEADER_BYTES + NONCE_BYTES);
@@ -90,7 +91,13 @@ export class Opener {
   }
 }
 
-function checkHeader(header: RecordHeader, key: RecordKey, record: Uint8Array, out: Uint8Array): void {
+function checkHeader(
+  header: RecordHeader,
+  key: RecordKey,
+  place: RecordPlace,
+  record: Uint8Array,
+  out: Uint8Array,
+): void {
   if (header.kind !== RECORD_KINDS[key.kind]) {
     throw new NetsealError('EAUTH', `record of kind ${header.kind} where ${key.kind} belongs`);
   }
@@ -103,10 +110,14 @@ function checkHeader(header: RecordHeader, key: RecordKey, record: Uint8Array, o
       `${record.byteLength} bytes where a record says that it has ${header.sealedLengthBytes}`,
     );
   }
-  if (header.sealedLengthBytes > out.byteLength + RECORD_OVERHEAD_BYTES) {
+  // Padding may take a payload past what it opens to, but a unit's never past the unit size.
+  const paddedBytesMax = roundUp(out.byteLength, BLOCK_BYTES_MAX);
+  const payloadBytesMax =
+    place.unitSizeLog2 === 0 ? paddedBytesMax : Math.min(paddedBytesMax, 2 ** place.unitSizeLog2);
+  if (header.sealedLengthBytes > payloadBytesMax + RECORD_OVERHEAD_BYTES) {
     throw new NetsealError(
       'EFORMAT',
-      `record of ${header.sealedLengthBytes} bytes is too long for a unit of ${out.byteLength}`,
+      `record of ${header.sealedLengthBytes} bytes is too long for content of at most ${out.byteLength}`,
     );
   }
 }
