@@ -12,7 +12,7 @@ import { type CodecSetting, parseCodec } from '../../src/unit/codec.ts';
 import { Opener } from '../../src/unit/open.ts';
 import { decodeHeader, RECORD_KINDS, type RecordKind, type SuiteName } from '../../src/unit/record-format.ts';
 import { RecordKey } from '../../src/unit/record-key.ts';
-import { contents } from '../support/property.ts';
+import { contents, propertyTimeoutMs } from '../support/property.ts';
 import { NATIVE } from '../support/providers.ts';
 import {
   checkAsyncProperty,
@@ -114,7 +114,9 @@ describe.each([
     );
   });
 
-  test('gives back what it was given: any sizes, kinds, suites, codecs and objects, and so does a lone opener', async () => {
+  test('gives back what it was given: any sizes, kinds, suites, codecs and objects, and so does a lone opener', {
+    timeout: propertyTimeoutMs(2),
+  }, async () => {
     await checkAsyncProperty(
       cases,
       async ({ units, ...setting }) => {

@@ -208,6 +208,15 @@ describe('a worker that cannot start', () => {
   });
 });
 
+/** Every request must have succeeded, or failed with EWORKER or this reason. */
+async function settleWith(requests: readonly Promise<void>[], reason: unknown, where: string): Promise<void> {
+  for (const result of await Promise.allSettled(requests)) {
+    if (result.status === 'rejected' && result.reason !== reason) {
+      expect(result.reason, where).toMatchObject({ code: 'EWORKER' });
+    }
+  }
+}
+
 test('hundreds of rounds of work, deaths, terminations and cancellations: all settle, nothing is lost or mixed up', async () => {
   const seed = chooseSeed();
   const random = seededNumbers(seed);
@@ -236,15 +245,15 @@ test('hundreds of rounds of work, deaths, terminations and cancellations: all se
       else if (chance < 0.2) setImmediate(() => abort.abort(abort));
       const victims = liveThreads();
       if (random() < 0.04) void victims[Math.floor(random() * victims.length)]?.terminate();
-      for (const result of await Promise.allSettled(requests)) {
-        if (result.status === 'rejected' && result.reason !== abort) {
-          expect(result.reason, `seed ${seed}, round ${round}`).toMatchObject({ code: 'EWORKER' });
-        }
-      }
+      await settleWith(requests, abort, `seed ${seed}, round ${round}`);
       // Cancelled ones may still be with a worker.
       await until(() => pipeline.memory.every(({ usedBytes }) => usedBytes === 0));
     }
     expect(done, `seed ${seed}`).toBeGreaterThan(400);
+    // A thread that died while it started is replaced when there is more to do than the others can take.
+    const four = await Promise.all([1, 2, 3, 4].map(() => send(pipeline, keys, ORDER.waitThenWork)));
     await until(() => liveThreads().length === 2);
+    for (const { go } of four) go();
+    expect(await Promise.all(four.map(finish))).toEqual(['done', 'done', 'done', 'done']);
   });
 }, 60_000);

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Lease, Slab } from '../../src/pipeline/slab.ts';
 import { errorCodeOf } from '../support/errors.ts';
+import { propertyTimeoutMs } from '../support/property.ts';
 import { checkAsyncProperty, nextTurn, rejectionCode } from './support.ts';
 
 const GRANULE = 64;
@@ -220,7 +221,9 @@ class Checker {
 }
 
 describe('slab', () => {
-  test('lends, queues, quarantines and frees exactly as a plain model does, and ends as one free range', async () => {
+  test('lends, queues, quarantines and frees exactly as a plain model does, and ends as one free range', {
+    timeout: propertyTimeoutMs(4),
+  }, async () => {
     await checkAsyncProperty(
       steps,
       async list => {
