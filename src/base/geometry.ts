@@ -3,15 +3,13 @@ import { requireArgument } from './errors.ts';
 
 export const KIB = 1024;
 export const MIB: number = 1024 * KIB;
-export const GIB: number = 1024 * MIB;
 
 /** Smallest and largest unit: what is compressed and encrypted as one. */
 export const UNIT_BYTES_MIN: number = 4 * KIB;
 export const UNIT_BYTES_MAX: number = 16 * MIB;
 export const UNIT_BYTES_DEFAULT: number = 256 * KIB;
 
-/** The granule that a sealed payload is padded to; 1 means no padding. */
-export const BLOCK_BYTES_MIN = 1;
+/** The granule that a sealed payload is padded to: from 1, which means no padding. */
 export const BLOCK_BYTES_MAX: number = 64 * KIB;
 export const BLOCK_BYTES_DEFAULT: number = 4 * KIB;
 

@@ -1,0 +1,20 @@
+/** Every example runs as its first lines say. */
+import { execFileSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+
+const folder = fileURLToPath(new URL('../../examples/', import.meta.url));
+const examples = readdirSync(folder).filter(name => name.endsWith('.mjs'));
+
+test('there are examples', () => {
+  expect(examples.length).toBeGreaterThan(0);
+});
+
+test.each(examples)('%s', name => {
+  const output = execFileSync(process.execPath, ['--conditions=netseal-source', `${folder}${name}`], {
+    encoding: 'utf8',
+  });
+  expect(output).toContain('the same');
+  expect(output).not.toContain('DIFFERENT');
+});

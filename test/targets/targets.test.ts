@@ -1,0 +1,73 @@
+/** Benches must not rot: every target runs at its small size, which checks results and measures nothing. */
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { contest } from '../../bench/contest.ts';
+import { isMet } from '../../bench/target.ts';
+import { TARGETS } from '../../bench/targets.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+function run(script: string, ...args: string[]): { status: number | null; stdout: string; stderr: string } {
+  return spawnSync(process.execPath, [`${root}bench/${script}`, ...args], { encoding: 'utf8', cwd: root });
+}
+
+test('targets have ids of their own', () => {
+  expect(new Set(TARGETS.map(({ id }) => id)).size).toBe(TARGETS.length);
+});
+
+test.each(TARGETS)('$id: right results on little data', async target => {
+  const measurements = await target.measure('small');
+  expect(measurements.length).toBeGreaterThan(0);
+  for (const { measured, bound, what } of measurements) {
+    expect(Number.isFinite(measured) && measured > 0, what).toBe(true);
+    expect(bound).toBeGreaterThan(0);
+  }
+});
+
+describe('npm run targets', () => {
+  test('names the targets that there are when asked for another', () => {
+    const { status, stderr, stdout } = run('targets.ts', 'no-such-target');
+    expect(status).toBe(2);
+    expect(stdout).toBe('');
+    for (const { id } of TARGETS) expect(stderr).toContain(id);
+  });
+});
+
+test('a target is met on the right side of its bound only', () => {
+  const ratio = { what: '', bound: 0.9, sense: '>=', unit: 'x', detail: '' } as const;
+  expect(isMet({ ...ratio, measured: 0.9 })).toBe(true);
+  expect(isMet({ ...ratio, measured: 0.89 })).toBe(false);
+  const size = { ...ratio, bound: 200, sense: '<=', unit: 'MiB' } as const;
+  expect(isMet({ ...size, measured: 200 })).toBe(true);
+  expect(isMet({ ...size, measured: 201 })).toBe(false);
+});
+
+test('contenders take turns, the first of one round last in the next', async () => {
+  const order: string[] = [];
+  const contender = (name: string) => ({
+    name,
+    run: async () => {
+      order.push(name);
+    },
+  });
+  await contest([contender('a'), contender('b')], 2);
+  expect(order.join(' ')).toBe('a b  a b  b a'.replaceAll('  ', ' '));
+});
+
+test('the demo goes through on a small folder, and says what it found', () => {
+  const { status, stdout, stderr } = run('demo.ts', `${root}src/keys`);
+  expect(stderr).toBe('');
+  expect(status).toBe(0);
+  for (const text of [
+    'compared and equal',
+    'in the sealed bytes none',
+    'EAUTH',
+    'ETRUNCATED',
+    'EFORMAT',
+    '1 fails',
+  ]) {
+    expect(stdout).toContain(text);
+  }
+  expect(stdout).toMatch(/For a mixed workload: .* units/);
+});
