@@ -80,21 +80,24 @@ describe('a worker that dies', () => {
     });
   });
 
-  test('keeps its memory until its thread has exited', async () => {
-    await withPipeline('chaos', 1, async (pipeline, keys) => {
-      const looping = await send(pipeline, keys, ORDER.loop, 300_000);
-      const settled = rejectionCode(finish(looping));
-      await looping.begun();
-      const [thread] = liveThreads();
-      let lentAtExit: number | undefined;
-      thread?.once('exit', () => {
-        lentAtExit = pipeline.memory.reduce((sum, { usedBytes }) => sum + usedBytes, 0);
+  test.each(['loop', 'throwLater'] as const)(
+    '(%s) keeps its memory until its thread has exited',
+    async order => {
+      await withPipeline('chaos', 1, async (pipeline, keys) => {
+        const [thread] = liveThreads();
+        let lentAtExit: number | undefined;
+        thread?.once('exit', () => {
+          lentAtExit = pipeline.memory.reduce((sum, { usedBytes }) => sum + usedBytes, 0);
+        });
+        const sent = await send(pipeline, keys, ORDER[order], 300_000);
+        const settled = rejectionCode(finish(sent));
+        await sent.begun();
+        if (order === 'loop') void thread?.terminate();
+        expect(await settled).toBe('EWORKER');
+        expect(lentAtExit).toBeGreaterThanOrEqual(600_000);
       });
-      void thread?.terminate();
-      expect(await settled).toBe('EWORKER');
-      expect(lentAtExit).toBeGreaterThanOrEqual(600_000);
-    });
-  });
+    },
+  );
 
   test('of a request with several jobs fails it as a whole, after all of its jobs have ended', async () => {
     await withPipeline('chaos', 2, async (pipeline, keys) => {
@@ -179,6 +182,28 @@ describe('a worker that cannot start', () => {
         if (result.status === 'rejected') expect(result.reason).toMatchObject({ code: 'EWORKER' });
       }
       expect(await rejectionCode(finish(await send(pipeline, keys, 1)))).toBe('EWORKER');
+    });
+  });
+
+  test("leaves no job behind that a later worker would do, in memory that is somebody else's by then", async () => {
+    process.env[BOOTS_VARIABLE] = '1';
+    await withPipeline('light', 1, async (pipeline, keys) => {
+      const orders = [ORDER.exit, ...Array.from({ length: 4 }, () => ORDER.waitThenScribble)];
+      const all = await Promise.all(
+        orders.map(async order => {
+          const sent = await send(pipeline, keys, order);
+          sent.go();
+          return sent;
+        }),
+      );
+      const codes = await Promise.all(all.map(sent => rejectionCode(finish(sent))));
+      expect(codes).toEqual(orders.map(() => 'EWORKER'));
+      process.env[BOOTS_VARIABLE] = '1000';
+      const { from, run } = await send(pipeline, keys, 1, 100_000);
+      const { units } = await run;
+      expect(units[0]?.bytes.subarray(8).every(byte => byte === 255)).toBe(true);
+      from.release();
+      (await run).release();
     });
   });
 

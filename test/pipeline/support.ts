@@ -151,8 +151,7 @@ export async function openAll(
       const unit = {
         ...{ objectId, kind, index, unitSizeBytes, offsetBytes, lengthBytes: record.byteLength },
         ...(expectedTag === undefined ? {} : { expectedTag }),
-        // Padding counts, too.
-        ...(unitSizeBytes === 0 ? { plainBytesMax: Math.max(plainBytes, record.byteLength) } : {}),
+        ...(unitSizeBytes === 0 ? { plainBytesMax: Math.max(1, plainBytes) } : {}),
       };
       offsetBytes += record.byteLength;
       return unit;
