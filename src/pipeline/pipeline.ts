@@ -4,7 +4,8 @@
  *   sealing   reservePlain → caller copies bytes in → seal → run of records in shared memory → release both
  *   opening   reserveSealed → caller reads records in → open → run of plain bytes in shared memory → release both
  *
- * Each direction has slabs of its own, plain and sealed apart, so that reads cannot starve a flush. Memory is taken in
+ * Each direction has slabs of its own, plain and sealed apart, so that reads cannot starve a flush, and the
+ * workers take jobs of either in turn. Memory is taken in
  * the order input, output, job. A caller that keeps an output must not wait for an input of the same direction unless
  * something else is going to release that output.
  */
@@ -277,11 +278,13 @@ export class Pipeline {
     const jobs = this.#layOut(work, spans, jobMemory, output);
     const leases = [work.from, output, jobMemory];
     for (const lease of leases) lease.hold();
-    const ended = Promise.allSettled(jobs.map(job => this.#runner.run(job.offsetBytes))).then(results => {
-      // Only now is it certain that no worker touches the memory any more.
-      for (const lease of leases) lease.unhold();
-      return results;
-    });
+    const ended = Promise.allSettled(jobs.map(job => this.#runner.run(job.offsetBytes, work.operation))).then(
+      results => {
+        // Only now is it certain that no worker touches the memory any more.
+        for (const lease of leases) lease.unhold();
+        return results;
+      },
+    );
     const results = await abortable(ended, work.signal, () => {
       for (const job of jobs) job.cancel();
     });

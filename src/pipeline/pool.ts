@@ -7,20 +7,25 @@
  *   2. A worker that dies fails the jobs that it had with EWORKER and is replaced.
  *   3. When no worker is left and none can be started, every job fails with EWORKER; none waits for ever. The next one
  *      tries to start a worker again.
- *   4. piscina itself never holds more jobs than the workers can take at once; the rest wait here, in order.
+ *   4. piscina itself never holds more jobs than the workers can take at once; the rest wait here, see job-queue.ts.
  */
 import type { Worker } from 'node:worker_threads';
 import { FixedQueue, Piscina } from 'piscina';
 import { messageOf, NetsealError } from '../base/errors.ts';
 import type { ProviderReport } from '../unit/providers.ts';
 import { BatchRunner, describeError, type JobReply, type WorkerStart } from './batch.ts';
+import { JobQueue } from './job-queue.ts';
 import type { WorkerReply, WorkerRequest } from './protocol.ts';
 
 /** Something that does jobs. */
 export interface JobRunner {
   readonly providers: ProviderReport;
-  /** Does the job at this offset of the job slab. Rejects with EWORKER, ECLOSED or EBUG. */
-  run(jobOffset: number): Promise<JobReply>;
+  /**
+   * Does the job at this offset of the job slab. Rejects with EWORKER, ECLOSED or EBUG.
+   *
+   * @param lane jobs of one lane start in order; lanes take turns.
+   */
+  run(jobOffset: number, lane: number): Promise<JobReply>;
   /** Fails what has not started with ECLOSED, waits for what has, ends the threads. */
   close(): Promise<void>;
 }
@@ -49,7 +54,7 @@ export class WorkerPool implements JobRunner {
   readonly #piscinaQueue = new FixedQueue();
   /** Every thread that has not exited yet, with its exit. */
   readonly #exits = new Map<Worker, Promise<void>>();
-  readonly #queue: QueuedJob[] = [];
+  readonly #queue = new JobQueue<QueuedJob>();
   readonly #capacity: number;
   readonly #idleWaiters: (() => void)[] = [];
   #running = 0;
@@ -108,20 +113,20 @@ export class WorkerPool implements JobRunner {
     return this.#piscina.threads;
   }
 
-  run(jobOffset: number): Promise<JobReply> {
+  run(jobOffset: number, lane: number): Promise<JobReply> {
     return new Promise((resolve, reject) => {
       if (this.#closed) {
         reject(new NetsealError('ECLOSED', 'the pipeline is closed'));
         return;
       }
-      this.#queue.push({ jobOffset, resolve, reject });
+      this.#queue.push(lane, { jobOffset, resolve, reject });
       this.#startQueued();
     });
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    for (const job of this.#queue.splice(0)) {
+    for (const job of this.#queue.clear()) {
       job.reject(new NetsealError('ECLOSED', 'the pipeline was closed before this job started'));
     }
     if (this.#running > 0) await new Promise<void>(resolve => this.#idleWaiters.push(resolve));
@@ -212,14 +217,16 @@ export class WorkerPool implements JobRunner {
     while (this.#piscinaQueue.shift() !== null);
     for (const fail of this.#unanswered) fail(error);
     this.#unanswered.clear();
-    for (const job of this.#queue.splice(0)) job.reject(error);
+    for (const job of this.#queue.clear()) job.reject(error);
   }
 }
 
 /** No threads: jobs run here, one a turn of the event loop. */
 export class InlineRunner implements JobRunner {
   readonly #runner: BatchRunner;
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #queue = new JobQueue<QueuedJob>();
+  /** Runs while there are jobs. */
+  #working: Promise<void> | undefined;
   #closed = false;
 
   static async start(start: WorkerStart): Promise<InlineRunner> {
@@ -234,26 +241,44 @@ export class InlineRunner implements JobRunner {
     return this.#runner.providerReport;
   }
 
-  run(jobOffset: number): Promise<JobReply> {
-    const turn = this.#last.then(async () => {
-      // Lets I/O and timers in between jobs.
-      await new Promise<void>(resolve => setImmediate(resolve));
-      if (this.#closed) throw new NetsealError('ECLOSED', 'the pipeline was closed before this job started');
-      try {
-        return this.#runner.run(jobOffset);
-      } catch (cause) {
-        // As a worker would report it.
-        const { code, message } = describeError(cause);
-        throw new NetsealError(code, message, { cause });
-      }
+  run(jobOffset: number, lane: number): Promise<JobReply> {
+    return new Promise((resolve, reject) => {
+      this.#queue.push(lane, { jobOffset, resolve, reject });
+      this.#working ??= this.#work();
     });
-    this.#last = turn.catch(() => undefined);
-    return turn;
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#last;
+    await this.#working;
     this.#runner.close();
   }
+
+  async #work(): Promise<void> {
+    // Lets I/O and timers in between jobs.
+    await nextTurn();
+    for (let job = this.#queue.shift(); job !== undefined; job = this.#queue.shift()) {
+      this.#runJob(job);
+      await nextTurn();
+    }
+    this.#working = undefined;
+  }
+
+  #runJob({ jobOffset, resolve, reject }: QueuedJob): void {
+    if (this.#closed) {
+      reject(new NetsealError('ECLOSED', 'the pipeline was closed before this job started'));
+      return;
+    }
+    try {
+      resolve(this.#runner.run(jobOffset));
+    } catch (cause) {
+      // As a worker would report it.
+      const { code, message } = describeError(cause);
+      reject(new NetsealError(code, message, { cause }));
+    }
+  }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise(resolve => setImmediate(resolve));
 }

@@ -430,6 +430,38 @@ describe.each([
     expect(await stuckToo).toHaveLength(1);
   });
 
+  test('an open behind a long seal is done long before it', async () => {
+    const [copy] = await sealAll(pipeline, keys, [{ bytes: mixedBytes(3000, 1) }]);
+    const place = {
+      objectId: OBJECT_ID,
+      kind: 'unit',
+      unitSizeBytes: 128 * KIB,
+      lengthBytes: 128 * KIB,
+    } as const;
+    const units = Array.from({ length: 24 }, (_, at) => ({
+      ...place,
+      index: at,
+      offsetBytes: at * 128 * KIB,
+    }));
+    const from = await pipeline.reservePlain(24 * 128 * KIB);
+    from.bytes.set(mixedBytes(from.lengthBytes, 1));
+    const order: string[] = [];
+    const sealing = units.map(unit =>
+      pipeline.seal({ keys, from, units: [unit], codec: parseCodec('stored') }),
+    );
+    const runs = sealing.map(async each => {
+      const run = await each;
+      order.push('long');
+      return run;
+    });
+    const opening = openAll(pipeline, keys, [copy!]).then(() => order.push('short'));
+    await opening;
+    // The workers had four when it came, and then took turns.
+    expect(order.length).toBeLessThan(12);
+    for (const run of await Promise.all(runs)) run.release();
+    from.release();
+  });
+
   test('what can never fit is EINVAL at once, even while others wait', async () => {
     const whole = await pipeline.reservePlain(SLAB_BYTES);
     const waiting = pipeline.reservePlain(1);

@@ -1,10 +1,12 @@
 /** The two ways to run a job, below the pipeline; and errors on their way between threads. */
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { NetsealError } from '../../src/base/errors.ts';
 import { MIB } from '../../src/base/geometry.ts';
 import { Keyring } from '../../src/keys/keyring.ts';
 import { BatchRunner, describeError, type SharedMemory } from '../../src/pipeline/batch.ts';
 import { Job, OPERATION_SEAL, OUTCOME_NONE } from '../../src/pipeline/job.ts';
+import { JobQueue } from '../../src/pipeline/job-queue.ts';
 import { KeyTable } from '../../src/pipeline/key-table.ts';
 import { openPipeline } from '../../src/pipeline/pipeline.ts';
 import { InlineRunner, type JobRunner, WorkerPool } from '../../src/pipeline/pool.ts';
@@ -12,6 +14,7 @@ import { answer } from '../../src/pipeline/protocol.ts';
 import { checkSettings } from '../../src/pipeline/settings.ts';
 import { parseCodec } from '../../src/unit/codec.ts';
 import { errorCodeOf } from '../support/errors.ts';
+import { checkProperty } from '../support/property.ts';
 import { mixedBytes, OBJECT_ID, rejectionCode, type SealedCopy, sealAll } from './support.ts';
 
 const keys = new KeyTable();
@@ -43,33 +46,68 @@ describe.each(['inline', 'a worker'])('a job run by %s', where => {
   });
   afterAll(async () => {
     await runner.close();
-    expect(await rejectionCode(runner.run(0))).toBe('ECLOSED');
+    expect(await rejectionCode(runner.run(0, OPERATION_SEAL))).toBe('ECLOSED');
   });
 
   test('leaves what was cancelled before it began', async () => {
     const job = writeJob();
     job.cancel();
     new Uint8Array(memory.sealing.sealed).fill(7);
-    expect(await runner.run(0)).toEqual({ failures: [] });
+    expect(await runner.run(0, OPERATION_SEAL)).toEqual({ failures: [] });
     expect([0, 1].map(at => job.unit(at).outcome)).toEqual([OUTCOME_NONE, OUTCOME_NONE]);
     expect(new Uint8Array(memory.sealing.sealed).every(byte => byte === 7)).toBe(true);
   });
 
   test('that makes no sense rejects with EBUG, and the next one runs', async () => {
     writeJob(2 ** 31);
-    expect(await rejectionCode(runner.run(0))).toBe('EBUG');
+    expect(await rejectionCode(runner.run(0, OPERATION_SEAL))).toBe('EBUG');
     new Uint8Array(memory.jobs).fill(0xff, 5, 8);
-    expect(await rejectionCode(runner.run(0))).toBe('EBUG');
+    expect(await rejectionCode(runner.run(0, OPERATION_SEAL))).toBe('EBUG');
     writeJob();
-    expect(await runner.run(0)).toEqual({ failures: [] });
+    expect(await runner.run(0, OPERATION_SEAL)).toEqual({ failures: [] });
   });
 
   test('does not stop at a unit that fails', async () => {
     const job = writeJob();
     new Uint8Array(memory.jobs).fill(0, 64 + 24, 64 + 25);
-    const { failures } = await runner.run(0);
+    const { failures } = await runner.run(0, OPERATION_SEAL);
     expect(failures).toEqual([{ at: 0, code: 'EBUG', message: expect.any(String) }]);
     expect(job.unit(1).outcome).not.toBe(OUTCOME_NONE);
+  });
+});
+
+test('a queue of jobs keeps the order of each lane, loses none, and gives lanes their turn', () => {
+  const steps = fc.array(fc.oneof(fc.constant('shift' as const), fc.integer({ min: 1, max: 3 })));
+  checkProperty(steps, list => {
+    const queue = new JobQueue<{ lane: number; number: number }>();
+    const waiting = new Map<number, number[]>();
+    /** How often others went first while a lane had a job. */
+    const passedOver = new Map<number, number>();
+    const take = (): void => {
+      const job = queue.shift();
+      const busy = [...waiting].filter(([, numbers]) => numbers.length > 0).map(([lane]) => lane);
+      if (job === undefined) {
+        expect(busy).toEqual([]);
+        return;
+      }
+      expect(waiting.get(job.lane)?.shift()).toBe(job.number);
+      for (const lane of busy) {
+        passedOver.set(lane, lane === job.lane ? 0 : (passedOver.get(lane) ?? 0) + 1);
+        expect(passedOver.get(lane)).toBeLessThan(3);
+      }
+    };
+    for (const [number, step] of list.entries()) {
+      if (step === 'shift') {
+        take();
+        continue;
+      }
+      queue.push(step, { lane: step, number });
+      waiting.set(step, [...(waiting.get(step) ?? []), number]);
+    }
+    const left = [...waiting.values()].flat().length;
+    if (list.length % 2 === 0) expect(queue.clear()).toHaveLength(left);
+    else for (let at = 0; at < left; at += 1) take();
+    expect(queue.shift()).toBeUndefined();
   });
 });
 
