@@ -205,6 +205,20 @@ describe.each([0, 1, 2])('with %d workers, a call that is given up', workers => 
     },
   );
 
+  testIf(workers > 0, 'while a worker has not begun its units spares it the work', async () => {
+    const probe = await send(pipeline, keys, 1);
+    const { buffer } = (await probe.run).units[0]!.bytes;
+    await finish(probe);
+    const sealedSlab = new Uint8Array(buffer).fill(7);
+    const sent = await send(pipeline, keys, ORDER.waitThenWork, 20_000, abort.signal);
+    await sent.begun();
+    abort.abort(REASON);
+    sent.go();
+    await expect(finish(sent)).rejects.toBe(REASON);
+    await until(() => pipeline.memory.every(({ usedBytes }) => usedBytes === 0));
+    expect(sealedSlab.every(byte => byte === 7)).toBe(true);
+  });
+
   testIf(
     workers === 2,
     'while a worker is about to write late: no other call gets that memory before',

@@ -307,6 +307,21 @@ describe('slab', () => {
     expect(slab.usedBytes).toBe(0);
   });
 
+  test('when the first in the queue gives up, those behind it are served at once', async () => {
+    const slab = new Slab('test', 4096);
+    const lent = await slab.reserve(2048);
+    const abort = new AbortController();
+    const large = slab.reserve(4096, abort.signal);
+    const small = [slab.reserve(1024), slab.reserve(1024), slab.reserve(64)];
+    abort.abort(abort);
+    await expect(large).rejects.toBe(abort);
+    const [first, second] = await Promise.all(small.slice(0, 2));
+    expect(slab.waiterCount).toBe(1);
+    lent.release();
+    for (const lease of [first, second, await small[2]]) lease?.release();
+    expect(slab.usedBytes).toBe(0);
+  });
+
   test('ten thousand waiters are served in order', async () => {
     const slab = new Slab('test', 640);
     const order: number[] = [];
