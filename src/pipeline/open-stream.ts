@@ -4,7 +4,13 @@ import { NetsealError, requireArgument } from '../base/errors.ts';
 import { MIB } from '../base/geometry.ts';
 import { HEADER_BYTES, peekHeader, RECORD_OVERHEAD_BYTES } from '../unit/record-format.ts';
 import type { KeyHandle } from './key-table.ts';
-import { OrderedOutput } from './ordered-output.ts';
+import {
+  type BatchResult,
+  type BatchSource,
+  batchBytesMax,
+  OrderedOutput,
+  type StreamPair,
+} from './ordered-output.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { OpenedUnit } from './requests.ts';
 import { decodeStreamHead, STREAM_HEAD_BYTES, type StreamHead } from './stream-format.ts';
@@ -15,25 +21,23 @@ export interface OpenStreamOptions {
   readonly keys: KeyHandle;
 }
 
-/** Plain bytes that records may open to and still travel to the workers together. */
+/** Plain bytes that records may open to and still travel together, unless the pipeline's memory is smaller. */
 const BATCH_BYTES = MIB;
 
 /**
  * A transform from a sealed stream (chunks of any length, copied before the write resolves) to its plain bytes
  * (chunks that the reader owns). Every byte given out has been authenticated in its place, but only the end of the
- * stream shows that nothing is missing: a reader must not act on the whole before the stream has closed.
+ * stream shows that nothing is missing: a reader must not act on the whole before the stream has closed. Everything
+ * before a fault comes out, however the input is cut. A reader that pauses makes writers wait, however much their few
+ * bytes open to, and closing resolves once the reader has everything.
  *
  * The stream fails with EKEY (another volume's or another key), EAUTH, EFORMAT (no sealed stream, or bytes after its
- * end), ETRUNCATED (it ends before its last unit), EUNSUPPORTED, EINVAL (a chunk that is no `Uint8Array`), EWORKER or
- * ECLOSED.
+ * end), ETRUNCATED (it ends before its last unit), EUNSUPPORTED, EINVAL (a chunk that is no `Uint8Array`, or units
+ * that the pipeline's memory cannot hold), EWORKER or ECLOSED.
  */
-export function openStream(options: OpenStreamOptions): TransformStream<Uint8Array, Uint8Array<ArrayBuffer>> {
-  const opener = new StreamOpener(options);
-  return new TransformStream({
-    start: controller => opener.start(controller),
-    transform: chunk => opener.write(chunk),
-    flush: () => opener.end(),
-  });
+export function openStream(options: OpenStreamOptions): StreamPair {
+  const output = new OrderedOutput(options.pipeline.workerCount);
+  return output.connect(new StreamOpener(options, output));
 }
 
 /** Whole records taken from the input, contiguous, in private memory. */
@@ -45,11 +49,10 @@ interface RecordBatch {
   readonly copied: () => void;
 }
 
-class StreamOpener {
+class StreamOpener implements BatchSource {
   readonly #pipeline: Pipeline;
   readonly #keys: KeyHandle;
   readonly #output: OrderedOutput;
-  #controller: TransformStreamDefaultController<Uint8Array<ArrayBuffer>> | undefined;
   #head: StreamHead | undefined;
   /** Input not yet sent on: the head until it is whole, then records. */
   #pending: Uint8Array<ArrayBuffer> = new Uint8Array(STREAM_HEAD_BYTES);
@@ -60,21 +63,40 @@ class StreamOpener {
   #lengths: number[] = [];
   #wholeBytes = 0;
   #nextIndex = 0;
-  /** Set in order, as batches are delivered. */
+  #unitsPerBatch = 1;
+  /** The batch before the next one. */
+  #lastBatch: Promise<unknown> = Promise.resolve();
+  /** Set in the order of the batches. */
   #sawLast = false;
 
-  constructor({ pipeline, keys }: OpenStreamOptions) {
+  /** Settles when no records are being sent on behalf of {@link onIdle}. */
+  #idleSending: Promise<void> = Promise.resolve();
+  #isWriting = false;
+
+  constructor({ pipeline, keys }: OpenStreamOptions, output: OrderedOutput) {
     this.#pipeline = pipeline;
     this.#keys = keys;
-    this.#output = new OrderedOutput(pipeline.workerCount, error => this.#controller?.error(error));
-  }
-
-  start(controller: TransformStreamDefaultController<Uint8Array<ArrayBuffer>>): void {
-    this.#controller = controller;
+    this.#output = output;
   }
 
   async write(chunk: Uint8Array): Promise<void> {
     requireArgument(chunk instanceof Uint8Array, 'a stream to open takes Uint8Array chunks');
+    await this.#idleSending;
+    this.#isWriting = true;
+    try {
+      await this.#take(chunk);
+    } catch (error) {
+      // What came before it is good, unless a fault in there comes first.
+      if (this.#lengths.length > 0) await this.#sendRecords();
+      await this.#output.drain();
+      throw this.#sawLast ? afterEnd() : error;
+    } finally {
+      this.#isWriting = false;
+    }
+    this.onIdle();
+  }
+
+  async #take(chunk: Uint8Array): Promise<void> {
     let at = 0;
     while (at < chunk.byteLength) {
       const part = chunk.subarray(at, at + this.#pending.byteLength - this.#filledBytes);
@@ -87,10 +109,17 @@ class StreamOpener {
       if (this.#filledBytes === this.#pending.byteLength && this.#head !== undefined)
         await this.#sendRecords();
     }
-    if (this.#output.isIdle && this.#lengths.length > 0) await this.#sendRecords();
+  }
+
+  /** A slow source's whole records need not wait for a full buffer. */
+  onIdle(): void {
+    if (this.#isWriting || !this.#output.isIdle || this.#lengths.length === 0) return;
+    // The stream itself tells of failures.
+    this.#idleSending = this.#sendRecords().catch(() => undefined);
   }
 
   async end(): Promise<void> {
+    await this.#idleSending;
     if (this.#lengths.length > 0) await this.#sendRecords();
     await this.#output.drain();
     if (this.#sawLast && this.#filledBytes === 0) return;
@@ -109,6 +138,13 @@ class StreamOpener {
     if (!equalBytes(head.commitment, commitment)) {
       throw new NetsealError('EKEY', 'the key does not fit this sealed stream');
     }
+    const longestBytes = head.unitSizeBytes + RECORD_OVERHEAD_BYTES;
+    const unitsThatFit = Math.floor(batchBytesMax(this.#pipeline) / longestBytes);
+    requireArgument(
+      unitsThatFit > 0,
+      `this sealed stream's units do not fit: the pipeline's memoryBytes must be at least ${4 * longestBytes}`,
+    );
+    this.#unitsPerBatch = Math.max(1, Math.min(Math.floor(BATCH_BYTES / head.unitSizeBytes), unitsThatFit));
     this.#head = head;
     this.#resetPending(new Uint8Array(0));
   }
@@ -117,7 +153,13 @@ class StreamOpener {
   #findRecords(head: StreamHead): void {
     const longestBytes = head.unitSizeBytes + RECORD_OVERHEAD_BYTES;
     while (this.#filledBytes - this.#wholeBytes >= HEADER_BYTES) {
-      const { sealedLengthBytes } = peekHeader(this.#pending.subarray(this.#wholeBytes, this.#filledBytes));
+      const { sealedLengthBytes, suite, epoch } = peekHeader(
+        this.#pending.subarray(this.#wholeBytes, this.#filledBytes),
+      );
+      if (suite !== head.suite || epoch !== head.epoch) {
+        // The commitment in the head has shown that the key is right: it must be damage.
+        throw new NetsealError('EAUTH', 'sealed stream: a record of another suite or epoch than its head');
+      }
       if (sealedLengthBytes > longestBytes) {
         throw new NetsealError(
           'EFORMAT',
@@ -140,22 +182,28 @@ class StreamOpener {
     this.#resetPending(bytes.subarray(wholeBytes, this.#filledBytes));
     this.#wholeBytes = 0;
     this.#lengths = [];
-    const perBatch = Math.max(1, Math.floor(BATCH_BYTES / head.unitSizeBytes));
+    const perBatch = this.#unitsPerBatch;
+    let uncopiedCount = Math.ceil(lengths.length / perBatch);
+    const copied = (): void => {
+      uncopiedCount -= 1;
+      if (uncopiedCount === 0) this.#spares.push(bytes);
+    };
     let at = 0;
     for (let from = 0; from < lengths.length; from += perBatch) {
       const part = lengths.slice(from, from + perBatch);
       const partBytes = part.reduce((total, length) => total + length, 0);
-      const isLastPart = from + perBatch >= lengths.length;
       const batch = {
         bytes: bytes.subarray(at, at + partBytes),
         lengths: part,
         firstIndex: this.#nextIndex,
-        // Batches take their memory in order, so the last part is the last to be copied.
-        copied: isLastPart ? () => this.#spares.push(bytes) : () => undefined,
+        copied,
       };
       at += partBytes;
       this.#nextIndex += part.length;
-      await this.#output.push(this.#open(head, batch), opened => this.#deliver(opened));
+      const result = this.#resultOf(this.#open(head, batch), this.#lastBatch);
+      this.#lastBatch = result;
+      this.#output.add(result);
+      await this.#output.room();
     }
   }
 
@@ -189,12 +237,13 @@ class StreamOpener {
     }
   }
 
-  /** Gives out a batch in its turn: what opened up to the first fault, then the fault. */
-  #deliver({ plain, endsStream, fault }: OpenedBatch): void {
-    if (this.#sawLast) throw afterEnd();
-    if (plain.byteLength > 0) this.#controller?.enqueue(plain);
-    if (fault !== undefined) throw fault;
+  /** What is to come out: nothing but a fault, if the stream has ended before. */
+  async #resultOf(opened: Promise<OpenedBatch>, previous: Promise<unknown>): Promise<BatchResult> {
+    // Both at once, or the failure of one would count as unhandled while the other is waited for.
+    const [{ plain, endsStream, fault }] = await Promise.all([opened, previous]);
+    if (this.#sawLast) return { bytes: new Uint8Array(0), fault: afterEnd() };
     this.#sawLast = endsStream;
+    return { bytes: plain, fault };
   }
 
   /** Starts a new buffer that holds `rest` and has room for a batch and the longest record. */

@@ -11,9 +11,16 @@ import {
 import { randomBytes } from '../base/random.ts';
 import { ID_BYTES } from '../keys/tree.ts';
 import { CODEC_DEFAULT, type CodecSetting, checkCodec } from '../unit/codec.ts';
-import { SUITE_DEFAULT, type SuiteName } from '../unit/record-format.ts';
+import { parseSuite, SUITE_DEFAULT, type SuiteName } from '../unit/record-format.ts';
+import { sealedBytesMax } from '../unit/seal.ts';
 import type { KeyHandle } from './key-table.ts';
-import { OrderedOutput } from './ordered-output.ts';
+import {
+  type BatchResult,
+  type BatchSource,
+  batchBytesMax,
+  OrderedOutput,
+  type StreamPair,
+} from './ordered-output.ts';
 import type { Pipeline } from './pipeline.ts';
 import { encodeStreamHead } from './stream-format.ts';
 
@@ -31,60 +38,54 @@ export interface SealStreamOptions {
   readonly suite?: SuiteName;
 }
 
-/** Plain bytes that travel to the workers together. */
+/** Plain bytes that travel to the workers together, unless a unit is longer or the pipeline's memory smaller. */
 const BATCH_BYTES = MIB;
 
 /**
  * A transform from plain bytes (`Uint8Array` chunks of any length, copied before the write resolves) to a sealed
- * stream (chunks that the reader owns). Several batches of about 1 MiB are in flight; a reader that pauses makes
- * writers wait. To cancel, abort the writable side, cancel the readable one, or give `pipeTo` a signal.
+ * stream (chunks that the reader owns). A few batches of about 1 MiB are in flight; a reader that pauses makes
+ * writers wait, and closing resolves once the reader has everything. To cancel, abort the writable side, cancel the
+ * readable one, or give `pipeTo` a signal.
  *
- * Throws EINVAL for bad options. The stream fails with EINVAL for a chunk that is no `Uint8Array`, or with EKEY, EWORKER
- * or ECLOSED; what it gave out before does not open as a whole stream.
+ * Throws EINVAL for bad options and for units that the pipeline's memory cannot hold, EKEY or ECLOSED. The stream fails
+ * with EINVAL for a chunk that is no `Uint8Array`, or with EKEY, EWORKER or ECLOSED; what it gave out before does not
+ * open as a whole stream.
  */
-export function sealStream(options: SealStreamOptions): TransformStream<Uint8Array, Uint8Array<ArrayBuffer>> {
-  const sealer = new StreamSealer(options);
-  return new TransformStream({
-    start: controller => sealer.start(controller),
-    transform: chunk => sealer.write(chunk),
-    flush: () => sealer.end(),
-  });
+export function sealStream(options: SealStreamOptions): StreamPair {
+  const output = new OrderedOutput(options.pipeline.workerCount);
+  return output.connect(new StreamSealer(options, output));
 }
 
-class StreamSealer {
+class StreamSealer implements BatchSource {
   readonly #options: Required<SealStreamOptions>;
   readonly #objectId = randomBytes(ID_BYTES);
   readonly #batchBytes: number;
   readonly #output: OrderedOutput;
   readonly #spareBatches: Uint8Array<ArrayBuffer>[] = [];
-  #controller: TransformStreamDefaultController<Uint8Array<ArrayBuffer>> | undefined;
   #batch: Uint8Array<ArrayBuffer>;
   #filledBytes = 0;
   #nextIndex = 0;
 
-  constructor(options: SealStreamOptions) {
+  constructor(options: SealStreamOptions, output: OrderedOutput) {
+    const { pipeline, keys } = options;
     const unitSizeBytes = options.unitSizeBytes ?? UNIT_BYTES_DEFAULT;
     const blockSizeBytes = options.blockSizeBytes ?? BLOCK_BYTES_DEFAULT;
-    const codec = options.codec ?? CODEC_DEFAULT;
+    const codec = { ...(options.codec ?? CODEC_DEFAULT) };
     unitSizeToLog2(unitSizeBytes);
     checkBlockSize(blockSizeBytes, unitSizeBytes);
     checkCodec(codec);
-    const suite = options.suite ?? SUITE_DEFAULT;
-    this.#options = { ...options, unitSizeBytes, blockSizeBytes, codec, suite };
-    this.#batchBytes = Math.max(BATCH_BYTES, unitSizeBytes);
-    this.#batch = new Uint8Array(this.#batchBytes);
-    this.#output = new OrderedOutput(options.pipeline.workerCount, error => this.#controller?.error(error));
-  }
-
-  start(controller: TransformStreamDefaultController<Uint8Array<ArrayBuffer>>): void {
-    const { pipeline, keys, suite, unitSizeBytes } = this.#options;
-    this.#controller = controller;
-    const epoch = keys.newestEpoch;
-    const objectId = this.#objectId;
-    const commitment = pipeline.keyCommitment(keys, epoch, 'streamUnit', suite, objectId);
-    controller.enqueue(
-      encodeStreamHead({ suite, unitSizeBytes, epoch, volumeId: keys.volumeId, objectId, commitment }),
+    const suite = parseSuite(options.suite ?? SUITE_DEFAULT);
+    this.#options = { pipeline, keys, unitSizeBytes, blockSizeBytes, codec, suite };
+    const sealedUnitBytes = sealedBytesMax(unitSizeBytes, blockSizeBytes);
+    const unitsThatFit = Math.floor(batchBytesMax(pipeline) / sealedUnitBytes);
+    requireArgument(
+      unitsThatFit > 0,
+      `a unit of ${unitSizeBytes} bytes does not fit: the pipeline's memoryBytes must be at least ${4 * sealedUnitBytes}`,
     );
+    this.#batchBytes = Math.min(Math.max(BATCH_BYTES, unitSizeBytes), unitsThatFit * unitSizeBytes);
+    this.#batch = new Uint8Array(this.#batchBytes);
+    this.#output = output;
+    output.add(Promise.resolve({ bytes: this.#encodeHead() }));
   }
 
   async write(chunk: Uint8Array): Promise<void> {
@@ -92,25 +93,39 @@ class StreamSealer {
     let at = 0;
     while (at < chunk.byteLength) {
       // Only now is it known that what fills the batch is not the end.
-      if (this.#filledBytes === this.#batchBytes) await this.#sendBatch(this.#batchBytes, false);
+      if (this.#filledBytes === this.#batchBytes) {
+        this.#sendBatch(this.#batchBytes, false);
+        await this.#output.room();
+      }
       const part = chunk.subarray(at, at + this.#batchBytes - this.#filledBytes);
       this.#batch.set(part, this.#filledBytes);
       this.#filledBytes += part.byteLength;
       at += part.byteLength;
     }
-    // A slow source's whole units need not wait for a full batch. The last byte stays: it may be the end.
+    this.onIdle();
+  }
+
+  /** A slow source's whole units need not wait for a full batch. The last byte stays: it may be the end. */
+  onIdle(): void {
     const { unitSizeBytes } = this.#options;
     const wholeBytes = this.#filledBytes - 1 - ((this.#filledBytes - 1) % unitSizeBytes);
-    if (this.#output.isIdle && wholeBytes > 0) await this.#sendBatch(wholeBytes, false);
+    if (this.#output.isIdle && wholeBytes > 0) this.#sendBatch(wholeBytes, false);
   }
 
   async end(): Promise<void> {
-    await this.#sendBatch(this.#filledBytes, true);
-    await this.#output.drain();
+    this.#sendBatch(this.#filledBytes, true);
+  }
+
+  #encodeHead(): Uint8Array<ArrayBuffer> {
+    const { pipeline, keys, suite, unitSizeBytes } = this.#options;
+    const epoch = keys.newestEpoch;
+    const objectId = this.#objectId;
+    const commitment = pipeline.keyCommitment(keys, epoch, 'streamUnit', suite, objectId);
+    return encodeStreamHead({ suite, unitSizeBytes, epoch, volumeId: keys.volumeId, objectId, commitment });
   }
 
   /** Sends the first `lengthBytes` of the batch on, and keeps the rest. */
-  async #sendBatch(lengthBytes: number, isEnd: boolean): Promise<void> {
+  #sendBatch(lengthBytes: number, isEnd: boolean): void {
     const batch = this.#batch;
     const next = this.#spareBatches.pop() ?? new Uint8Array(this.#batchBytes);
     next.set(batch.subarray(lengthBytes, this.#filledBytes));
@@ -118,9 +133,7 @@ class StreamSealer {
     this.#filledBytes -= lengthBytes;
     const firstIndex = this.#nextIndex;
     this.#nextIndex += Math.ceil(lengthBytes / this.#options.unitSizeBytes);
-    await this.#output.push(this.#seal(batch, lengthBytes, firstIndex, isEnd), sealed => {
-      this.#controller?.enqueue(sealed);
-    });
+    this.#output.add(this.#seal(batch, lengthBytes, firstIndex, isEnd));
   }
 
   async #seal(
@@ -128,7 +141,7 @@ class StreamSealer {
     lengthBytes: number,
     firstIndex: number,
     isEnd: boolean,
-  ): Promise<Uint8Array<ArrayBuffer>> {
+  ): Promise<BatchResult> {
     const { pipeline, keys, unitSizeBytes, blockSizeBytes, codec, suite } = this.#options;
     const unitCount = Math.max(1, Math.ceil(lengthBytes / unitSizeBytes));
     const units = Array.from({ length: unitCount }, (_, at) => ({
@@ -147,7 +160,7 @@ class StreamSealer {
       const run = await pipeline.seal({ keys, from: lease, units, suite, codec, blockSizeBytes });
       try {
         // Copied: what leaves the pipeline must not be shared memory.
-        return concatBytes(...run.units.map(unit => unit.bytes));
+        return { bytes: concatBytes(...run.units.map(unit => unit.bytes)) };
       } finally {
         run.release();
       }
