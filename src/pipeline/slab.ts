@@ -35,14 +35,14 @@ export class Slab {
   #freeBytes: number;
   #closed = false;
 
-  /** @param budgetBytes rounded up to 64; below 4 GiB, as offsets travel as u32. */
+  /** @param budgetBytes rounded up to 64; below 4 GiB, as offsets travel as u32. EINVAL when there is not that much. */
   constructor(name: string, budgetBytes: number) {
     requireArgument(
       Number.isSafeInteger(budgetBytes) && budgetBytes > 0 && budgetBytes < 2 ** 32 - GRANULE_BYTES,
       `${name}: a budget must be from 1 byte to 4 GiB, not ${budgetBytes}`,
     );
     this.name = name;
-    this.memory = new SharedArrayBuffer(roundUp(budgetBytes, GRANULE_BYTES));
+    this.memory = allocate(name, roundUp(budgetBytes, GRANULE_BYTES));
     this.#free = [{ offset: 0, length: this.memory.byteLength }];
     this.#freeBytes = this.memory.byteLength;
   }
@@ -154,6 +154,16 @@ export class Slab {
 
   #closedError(): NetsealError {
     return new NetsealError('ECLOSED', `${this.name}: the pipeline is closed`);
+  }
+}
+
+function allocate(name: string, lengthBytes: number): SharedArrayBuffer {
+  try {
+    return new SharedArrayBuffer(lengthBytes);
+  } catch (cause) {
+    throw new NetsealError('EINVAL', `${name}: the system does not give ${lengthBytes} bytes of memory`, {
+      cause,
+    });
   }
 }
 

@@ -112,7 +112,7 @@ describe('a worker that dies', () => {
 
   test('while idle is replaced without anybody noticing', async () => {
     await withPipeline('light', 2, async (pipeline, keys) => {
-      for (let round = 0; round < 5; round += 1) {
+      for (let round = 0; round < 3; round += 1) {
         await Promise.all(liveThreads().map(thread => thread.terminate()));
         const all = Array.from({ length: 6 }, async (_, at) => finish(await send(pipeline, keys, at)));
         for (const result of await Promise.allSettled(all)) {

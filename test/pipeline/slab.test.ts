@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { type Lease, Slab } from '../../src/pipeline/slab.ts';
 import { errorCodeOf } from '../support/errors.ts';
 import { propertyTimeoutMs } from '../support/property.ts';
@@ -260,6 +260,23 @@ describe('slab', () => {
 
   test.each([0, -1, 0.5, Number.NaN, 2 ** 32, 2 ** 53])('a budget of %d is EINVAL', budgetBytes => {
     expect(errorCodeOf(() => new Slab('test', budgetBytes))).toBe('EINVAL');
+  });
+
+  test('a budget that the system does not give is EINVAL', () => {
+    const cause = new RangeError('Array buffer allocation failed');
+    vi.stubGlobal(
+      'SharedArrayBuffer',
+      class {
+        constructor() {
+          throw cause;
+        }
+      },
+    );
+    try {
+      expect(() => new Slab('test', 2 ** 31)).toThrow(expect.objectContaining({ code: 'EINVAL', cause }));
+    } finally {
+      vi.unstubAllGlobals();
+    }
   });
 
   test('the whole budget can be lent, also when it is no multiple of the granule', async () => {
