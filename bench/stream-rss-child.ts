@@ -9,6 +9,7 @@ import { Keyring } from '../src/keys/keyring.ts';
 import { openStream } from '../src/pipeline/open-stream.ts';
 import { openPipeline } from '../src/pipeline/pipeline.ts';
 import { sealStream } from '../src/pipeline/seal-stream.ts';
+import { median } from './contest.ts';
 import type { StreamRssReport } from './targets/stream-rss.ts';
 
 /** What Node's own file streams read at a time. */
@@ -18,7 +19,7 @@ const [mode, bytesText] = process.argv.slice(2);
 const streamBytes = Number(bytesText);
 const hash = createHash('sha256');
 let plainBytes = 0;
-let steadyBytes = 0;
+const samples: number[] = [];
 
 function countPlain(bytes: Uint8Array): void {
   hash.update(bytes);
@@ -46,7 +47,7 @@ const pipeline = await openPipeline();
 // The same for both processes; it protects nothing.
 const keys = pipeline.addKeyring(new Keyring(new Uint8Array(16), new Map([[1, new Uint8Array(32).fill(7)]])));
 const sampling = setInterval(() => {
-  if (plainBytes > streamBytes / 10) steadyBytes = Math.max(steadyBytes, process.memoryUsage.rss());
+  if (plainBytes > streamBytes / 10) samples.push(process.memoryUsage.rss());
 }, SAMPLE_MS);
 const startedMs = performance.now();
 if (mode === 'seal') {
@@ -60,8 +61,14 @@ if (mode === 'seal') {
 }
 const seconds = (performance.now() - startedMs) / 1000;
 clearInterval(sampling);
-steadyBytes = Math.max(steadyBytes, process.memoryUsage.rss());
+samples.push(process.memoryUsage.rss());
 await pipeline.close();
-const report: StreamRssReport = { plainBytes, steadyBytes, seconds, sha256: hash.digest('hex') };
+const report: StreamRssReport = {
+  plainBytes,
+  steadyBytes: median(samples),
+  peakBytes: Math.max(...samples),
+  seconds,
+  sha256: hash.digest('hex'),
+};
 process.send?.(report);
 process.disconnect();

@@ -9,8 +9,9 @@ const MIB = 1024 * 1024;
 /** What a measured process tells its parent. */
 export interface StreamRssReport {
   readonly plainBytes: number;
-  /** Largest resident size after the first tenth of the stream. */
+  /** Median and maximum of the resident size, sampled after the first tenth of the stream. */
   readonly steadyBytes: number;
+  readonly peakBytes: number;
   readonly seconds: number;
   /** Of the plain bytes. */
   readonly sha256: string;
@@ -18,7 +19,8 @@ export interface StreamRssReport {
 
 export const streamRss: Target = {
   id: 'stream-rss',
-  about: 'resident memory of a process that seals a stream, and of one that opens it, with default settings',
+  about:
+    'steady resident memory of a process that seals a stream, and of one that opens it, with default settings',
   measure: async size => {
     const streamBytes = size === 'real' ? 4096 * MIB : 8 * MIB;
     const script = scriptFor(size);
@@ -77,6 +79,6 @@ function toMeasurement(what: string, report: StreamRssReport): Measurement {
     bound: 200,
     sense: '<=',
     unit: 'MiB',
-    detail: `${report.plainBytes / MIB} MiB at ${rate.toFixed(0)} MB/s`,
+    detail: `${report.plainBytes / MIB} MiB at ${rate.toFixed(0)} MB/s; peak ${(report.peakBytes / MIB).toFixed(0)} MiB`,
   };
 }
