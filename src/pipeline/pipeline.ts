@@ -57,6 +57,9 @@ export interface SlabUse {
   readonly waiterCount: number;
 }
 
+/** Longer than any job takes: two units of 16 MiB at the highest level, in portable code. */
+const CLOSE_WAIT_MS = 60_000;
+
 const JOB_SLAB_BYTES = 2 * jobBytes(REQUEST_UNITS_MAX);
 
 /** Starts the workers and waits for them. EINVAL, EUNSUPPORTED (a provider is missing) or EWORKER. */
@@ -230,9 +233,11 @@ export class Pipeline {
   /**
    * Waits for the units that workers have begun; everything else, waiting or called later, fails with ECLOSED. Zeroes
    * the keys and ends the threads. Runs and leases that callers hold stay readable.
+   *
+   * @param waitMs a worker that is still busy after so long is ended, and its units fail with EWORKER. Default 60 s.
    */
-  close(): Promise<void> {
-    this.#closing ??= this.#close();
+  close(waitMs: number = CLOSE_WAIT_MS): Promise<void> {
+    this.#closing ??= this.#close(waitMs);
     return this.#closing;
   }
 
@@ -240,9 +245,9 @@ export class Pipeline {
     return this.close();
   }
 
-  async #close(): Promise<void> {
+  async #close(waitMs: number): Promise<void> {
     for (const slab of this.#slabs) slab.close();
-    await this.#runner.close();
+    await this.#runner.close(waitMs);
     this.#keys.destroy();
   }
 

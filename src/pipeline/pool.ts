@@ -26,8 +26,11 @@ export interface JobRunner {
    * @param lane jobs of one lane start in order; lanes take turns.
    */
   run(jobOffset: number, lane: number): Promise<JobReply>;
-  /** Fails what has not started with ECLOSED, waits for what has, ends the threads. */
-  close(): Promise<void>;
+  /**
+   * Fails what has not started with ECLOSED, waits for what has, ends the threads. Jobs that still run after `waitMs` fail
+   * with EWORKER.
+   */
+  close(waitMs: number): Promise<void>;
 }
 
 /** One job running and one waiting in each worker, so that none idles while the main thread is busy. */
@@ -79,7 +82,7 @@ export class WorkerPool implements JobRunner {
       }
       return pool;
     } catch (error) {
-      await pool.close();
+      await pool.close(0);
       throw error;
     }
   }
@@ -124,17 +127,28 @@ export class WorkerPool implements JobRunner {
     });
   }
 
-  async close(): Promise<void> {
+  async close(waitMs: number): Promise<void> {
     this.#closed = true;
     for (const job of this.#queue.clear()) {
       job.reject(new NetsealError('ECLOSED', 'the pipeline was closed before this job started'));
     }
-    if (this.#running > 0) await new Promise<void>(resolve => this.#idleWaiters.push(resolve));
+    await this.#idle(waitMs);
     // Again, as piscina replaces a thread that died just before when that one's exit comes later than the end of this.
     do {
       await this.#piscina.destroy();
       await Promise.all(this.#exits.values());
     } while (this.#piscina.threads.length > 0);
+  }
+
+  /** Resolves when no job runs, or after `waitMs`. */
+  async #idle(waitMs: number): Promise<void> {
+    if (this.#running === 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>(resolve => {
+      this.#idleWaiters.push(resolve);
+      timer = setTimeout(resolve, waitMs);
+    });
+    clearTimeout(timer);
   }
 
   #startQueued(): void {

@@ -63,6 +63,16 @@ describe('a worker that dies', () => {
     },
   );
 
+  test('close ends a worker that will not end by itself, once it has waited', async () => {
+    const { pipeline, keys } = await openWith('chaos', { workers: 1 });
+    const looping = await send(pipeline, keys, ORDER.loop);
+    await looping.begun();
+    const code = rejectionCode(finish(looping));
+    await pipeline.close(10);
+    expect(await code).toBe('EWORKER');
+    expect(liveThreads()).toEqual([]);
+  });
+
   test('by terminate, out of an endless loop, fails its jobs and nobody else', async () => {
     await withPipeline('chaos', 1, async (pipeline, keys) => {
       const looping = await send(pipeline, keys, ORDER.loop);

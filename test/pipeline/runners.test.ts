@@ -45,7 +45,7 @@ describe.each(['inline', 'a worker'])('a job run by %s', where => {
     runner = where === 'inline' ? await InlineRunner.start(start) : await WorkerPool.start(1, start);
   });
   afterAll(async () => {
-    await runner.close();
+    await runner.close(60_000);
     expect(await rejectionCode(runner.run(0, OPERATION_SEAL))).toBe('ECLOSED');
   });
 
