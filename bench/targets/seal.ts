@@ -7,7 +7,7 @@ import type { Measurement, Target, TargetSize } from '../target.ts';
 
 const MIB = 1024 * 1024;
 
-const LARGE: Feed = { unitBytes: 256 * 1024, blockBytes: 4096, unitsPerRequest: 4, lanes: 4 };
+const LARGE: Feed = { unitBytes: 256 * 1024, blockBytes: 4096, unitsPerRequest: 8, lanes: 4 };
 // Blocks of one byte, so that both sides compress: in blocks of 4 KiB a unit of 4 KiB is stored as it is.
 const SMALL_BATCH: Feed = { unitBytes: 4096, blockBytes: 1, unitsPerRequest: 64, lanes: 6 };
 const SMALL_SINGLE: Feed = { ...SMALL_BATCH, unitsPerRequest: 1 };
