@@ -4,8 +4,9 @@
  * runs their build. A Node that is too old hands over to the one that the checkout brings, if there is one. Plain
  * JavaScript, and old syntax only: it must start under any Node to say which Node it needs.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 const NEEDED = [22, 18];
@@ -21,10 +22,15 @@ if (newEnough) {
   const { main } = await import(existsSync(source) ? source.href : build.href);
   await main(process.argv.slice(2));
 } else if (existsSync(brought)) {
-  const child = spawnSync(brought, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
+  const child = spawn(brought, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
     stdio: 'inherit',
   });
-  process.exitCode = child.status ?? 1;
+  // A terminal sends Ctrl-C to both; what is sent to this process alone is passed on.
+  process.on('SIGINT', () => undefined);
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  child.on('exit', (code, signal) => {
+    process.exitCode = signal === null ? code : 128 + constants.signals[signal];
+  });
 } else {
   process.stderr.write(
     `netseal: needs Node ${NEEDED.join('.')} or later, and this is ${process.version}: install a newer Node\n`,
