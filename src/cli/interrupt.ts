@@ -23,3 +23,18 @@ export async function withInterrupt<Result>(work: (signal: AbortSignal) => Promi
     stopListening();
   }
 }
+
+/** Settles as `work` does, or rejects with the signal's reason as soon as it aborts, whatever `work` waits for. */
+export async function untilAborted<Result>(signal: AbortSignal, work: Promise<Result>): Promise<Result> {
+  // Once it has been left behind, nobody listens to how it fails.
+  work.catch(() => undefined);
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(signal.reason);
+  signal.addEventListener('abort', onAbort);
+  try {
+    signal.throwIfAborted();
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}

@@ -1,5 +1,6 @@
 /** The command line: reads arguments, runs a command, prints one line for an error, sets the exit code. */
 import { readFileSync } from 'node:fs';
+import { getSystemErrorMessage } from 'node:util';
 import { Command, CommanderError } from 'commander';
 import { isNetsealError, messageOf } from '../base/errors.ts';
 import { benchCommand } from './bench.ts';
@@ -8,15 +9,17 @@ import { openCommand, sealCommand } from './stream-commands.ts';
 
 /** Runs one command line (without `node` and the script) and sets `process.exitCode`. Never rejects. */
 export async function main(args: readonly string[]): Promise<void> {
-  // A reader that closes our output early (`netseal ... | head`) is no error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(EXIT_OK);
-    throw error;
+    // A reader that closes our output early (`netseal ... | head`) is no error.
+    process.exit(error.code === 'EPIPE' ? EXIT_OK : report(error));
   });
+  // There is nobody to tell.
+  process.stderr.on('error', () => undefined);
   try {
     await createProgram().parseAsync(args, { from: 'user' });
   } catch (error) {
     process.exitCode = report(error);
+    if (process.exitCode === EXIT_INTERRUPTED) endSoon();
   }
 }
 
@@ -24,14 +27,32 @@ function createProgram(): Command {
   const program = new Command('netseal')
     .description('Compress, encrypt and cache in front of any storage.')
     .version(packageVersion())
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'netseal: ')) })
-    .showHelpAfterError('(see netseal help)')
+    .configureOutput({
+      outputError: (text, write) => write(`netseal: ${oneLine(text)}; see "netseal help"\n`),
+    })
     .addCommand(sealCommand())
     .addCommand(openCommand())
     .addCommand(benchCommand());
   for (const command of [program, ...program.commands]) command.exitOverride();
   for (const command of program.commands) command.copyInheritedSettings(program);
   return program;
+}
+
+/**
+ * Ends the process even while a thread waits for a named pipe that nobody writes to; `process.exit` would wait for it,
+ * too. To a shell, death by SIGINT is exit code 130.
+ */
+function endSoon(): void {
+  setTimeout(() => process.kill(process.pid, 'SIGINT'), 500).unref();
+}
+
+/** Commander's messages may go on, with a suggestion, on a second line. */
+function oneLine(text: string): string {
+  return text
+    .replace(/^error: /, '')
+    .trim()
+    .replace(/\.?\s*\n/g, ' ')
+    .replace(/\.$/, '');
 }
 
 /** Both the sources and their build lie below the package's folder, at different depths. */
@@ -47,8 +68,13 @@ function report(error: unknown): number {
   const code = exitCodeOf(error);
   if (code === EXIT_INTERRUPTED) process.stderr.write('netseal: interrupted\n');
   else if (isNetsealError(error)) process.stderr.write(`netseal: ${error.message} (${error.code})\n`);
-  else if (isSystemError(error)) process.stderr.write(`netseal: ${messageOf(error)}\n`);
+  else if (isSystemError(error)) process.stderr.write(`netseal: ${describeSystemError(error)}\n`);
   else process.stderr.write(`netseal: unexpected: ${messageOf(error)}; please report it\n`);
   if (code === EXIT_BUG && process.env.NETSEAL_DEBUG === '1') console.error(error);
   return code;
+}
+
+function describeSystemError({ code, errno, path, syscall, message }: NodeJS.ErrnoException): string {
+  const text = errno === undefined ? message : getSystemErrorMessage(errno);
+  return `${path ?? `cannot ${syscall}`}: ${text} (${code})`;
 }

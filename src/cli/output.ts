@@ -1,8 +1,11 @@
 /** Where a command writes one stream of bytes: a file that appears whole or not at all, or standard output. */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { access, type FileHandle, link, open, rename, rm } from 'node:fs/promises';
-import { NetsealError } from '../base/errors.ts';
+import type { Stats } from 'node:fs';
+import { type FileHandle, link, lstat, open, realpath, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { getSystemErrorMessage } from 'node:util';
+import { messageOf, NetsealError } from '../base/errors.ts';
 
 export interface Output {
   write(bytes: Uint8Array): Promise<void>;
@@ -13,19 +16,60 @@ export interface Output {
 }
 
 export interface OutputOptions {
-  /** Standard output when left out. */
+  /** Standard output when left out, or `-`. */
   readonly output?: string;
   /** Replace a file that is there. */
   readonly force?: boolean;
 }
 
-/** Opens the output. EEXIST when the file is there and `force` is not set. */
-export async function openOutput({ output, force = false }: OutputOptions): Promise<Output> {
-  if (output === undefined) return STANDARD_OUTPUT;
-  if (!force && (await exists(output))) throw alreadyThere(output);
-  const partial = `${output}.${randomUUID()}.partial`;
-  return new FileOutput(await open(partial, 'wx'), partial, output, force);
+/** Whether the output is standard output: left out, or `-`. */
+export function isStandardOutput(output: string | undefined): output is undefined | '-' {
+  return output === undefined || output === '-';
 }
+
+/** Opens the output. EEXIST when it is there and `force` is not set, or it is no file; EIO when it cannot be created. */
+export async function openOutput({ output, force = false }: OutputOptions): Promise<Output> {
+  if (isStandardOutput(output)) return STANDARD_OUTPUT;
+  const path = await checkTarget(output, force);
+  const partial = `${path}.${randomUUID()}.partial`;
+  try {
+    return new FileOutput(await open(partial, 'wx'), partial, path, force);
+  } catch (cause) {
+    throw cannotCreate(output, cause);
+  }
+}
+
+/** What may be replaced or made: the path, or the file that a link at the path leads to. */
+async function checkTarget(output: string, force: boolean): Promise<string> {
+  const found = (await lookUp(output, stat)) ?? (await lookUp(output, lstat));
+  if (found === undefined) return output;
+  if (found.isDirectory()) throw new NetsealError('EEXIST', `${output} is a folder: name a file`);
+  if (!found.isFile() && !found.isSymbolicLink()) {
+    // Renaming over it would replace the device itself.
+    throw new NetsealError('EEXIST', `${output} is no ordinary file: leave out -o and redirect the output`);
+  }
+  if (!force) throw alreadyThere(output);
+  return found.isFile() ? await realpath(output) : output;
+}
+
+async function lookUp(path: string, look: (path: string) => Promise<Stats>): Promise<Stats | undefined> {
+  try {
+    return await look(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw cannotCreate(path, error);
+  }
+}
+
+function cannotCreate(path: string, cause: unknown): NetsealError {
+  const { code, errno } = cause as NodeJS.ErrnoException;
+  const why = errno === undefined ? messageOf(cause) : getSystemErrorMessage(errno);
+  const text = code === 'ENOENT' ? `there is no folder ${dirname(path)}` : why;
+  return new NetsealError('EIO', `cannot create ${path}: ${text}`, { cause });
+}
+
+/** How file systems say that they have no hard links. */
+const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
 
 class FileOutput implements Output {
   readonly #file: FileHandle;
@@ -51,16 +95,32 @@ class FileOutput implements Output {
     if (this.#force) {
       await rename(this.#partial, this.#path);
     } else {
-      // Unlike rename(), link() never replaces what somebody else has made meanwhile.
-      try {
-        await link(this.#partial, this.#path);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw alreadyThere(this.#path);
-        throw error;
-      }
-      await rm(this.#partial);
+      await this.#nameUnlessThere();
     }
     this.#isCommitted = true;
+  }
+
+  /** Unlike rename() alone, never replaces what somebody else has made meanwhile. */
+  async #nameUnlessThere(): Promise<void> {
+    try {
+      await link(this.#partial, this.#path);
+      await rm(this.#partial);
+    } catch (error) {
+      const { code = '' } = error as NodeJS.ErrnoException;
+      if (code === 'EEXIST') throw alreadyThere(this.#path);
+      if (!NO_LINKS.has(code)) throw error;
+      await this.#claimAndRename();
+    }
+  }
+
+  /** For file systems without hard links (FAT, some network shares): the name is claimed by an empty file first. */
+  async #claimAndRename(): Promise<void> {
+    try {
+      await (await open(this.#path, 'wx')).close();
+    } catch (error) {
+      throw (error as NodeJS.ErrnoException).code === 'EEXIST' ? alreadyThere(this.#path) : error;
+    }
+    await rename(this.#partial, this.#path);
   }
 
   async close(): Promise<void> {
@@ -80,16 +140,6 @@ const STANDARD_OUTPUT: Output = {
     // It is not ours to close.
   },
 };
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await access(path);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw error;
-  }
-}
 
 function alreadyThere(path: string): NetsealError {
   return new NetsealError(

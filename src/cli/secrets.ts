@@ -2,6 +2,7 @@
  * Where the command line's secrets come from: a key file, a passphrase file, `NETSEAL_PASSPHRASE`, or a prompt. Never the
  * arguments: other users of the machine can read those.
  */
+import { isUtf8 } from 'node:buffer';
 import { openSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { ReadStream } from 'node:tty';
@@ -30,14 +31,18 @@ export function withSecretOptions(command: Command): Command {
 }
 
 /** The secret to unlock with. EINVAL when two sources are named, one is empty or too long, or there is no terminal. */
-export async function readSecret(options: SecretOptions): Promise<KeyFileSecret | PassphraseSecret> {
-  return (await readStoredSecret(options)) ?? { type: 'passphrase', passphrase: await promptPassphrase() };
+export async function readSecret(
+  options: SecretOptions,
+  signal?: AbortSignal,
+): Promise<KeyFileSecret | PassphraseSecret> {
+  const stored = await readStoredSecret(options);
+  return stored ?? { type: 'passphrase', passphrase: await promptPassphrase(signal) };
 }
 
 /** As {@link readSecret}, for a new slot: a passphrase is asked for twice, as a typing error would lock the data away. */
-export async function readNewSlot(options: SecretOptions): Promise<NewSlot> {
+export async function readNewSlot(options: SecretOptions, signal?: AbortSignal): Promise<NewSlot> {
   const stored = await readStoredSecret(options);
-  const secret = stored ?? { type: 'passphrase', passphrase: await promptNewPassphrase() };
+  const secret = stored ?? { type: 'passphrase', passphrase: await promptNewPassphrase(signal) };
   return { label: secret.type, secret };
 }
 
@@ -55,6 +60,7 @@ async function readStoredSecret({
   }
   if (passphraseFile !== undefined) {
     const bytes = await readAtMost(passphraseFile, PASSPHRASE_BYTES_MAX);
+    requireArgument(isUtf8(bytes), `${passphraseFile}: not UTF-8; for a secret of any bytes use --key-file`);
     const [line = ''] = Buffer.from(bytes).toString('utf8').split(/\r?\n/);
     requireArgument(line !== '', `${passphraseFile}: its first line is empty`);
     return { type: 'passphrase', passphrase: line };
@@ -85,15 +91,15 @@ async function readAtMost(path: string, maxBytes: number): Promise<Uint8Array> {
   }
 }
 
-async function promptPassphrase(): Promise<string> {
-  const passphrase = await ask('Passphrase: ');
+async function promptPassphrase(signal: AbortSignal | undefined): Promise<string> {
+  const passphrase = await ask('Passphrase: ', signal);
   requireArgument(passphrase !== '', 'the passphrase is empty');
   return passphrase;
 }
 
-async function promptNewPassphrase(): Promise<string> {
-  const passphrase = await promptPassphrase();
-  const again = await ask('The same again: ');
+async function promptNewPassphrase(signal: AbortSignal | undefined): Promise<string> {
+  const passphrase = await promptPassphrase(signal);
+  const again = await ask('The same again: ', signal);
   requireArgument(equalBytes(utf8(passphrase), utf8(again)), 'the two passphrases differ');
   return passphrase;
 }
@@ -111,14 +117,26 @@ function openTerminal(): ReadStream {
   }
 }
 
-/** Asks without echo. Ctrl-C or Ctrl-D counts as an interruption. */
-async function ask(prompt: string): Promise<string> {
+/** Asks without echo. Ctrl-C, Ctrl-D, a hang-up or the signal counts as an interruption. */
+async function ask(prompt: string, signal: AbortSignal | undefined): Promise<string> {
   const terminal = openTerminal();
+  const interrupted = new DOMException('interrupted at the passphrase prompt', 'AbortError');
+  const { promise: stopped, reject: stop } = Promise.withResolvers<never>();
+  const onStop = (): void => stop(interrupted);
+  // read() says nothing when Ctrl-D ends the input, which it can be told by.
+  terminal.on('keypress', () => setImmediate(() => terminal.isPaused() && onStop()));
+  terminal.on('end', onStop);
+  terminal.on('error', onStop);
+  signal?.addEventListener('abort', onStop);
+  if (signal?.aborted === true) onStop();
   try {
-    return await read({ prompt, silent: true, input: terminal, output: process.stderr, terminal: true });
+    const answer = read({ prompt, silent: true, input: terminal, output: process.stderr, terminal: true });
+    return await Promise.race([answer, stopped]);
   } catch {
-    throw new DOMException('interrupted at the passphrase prompt', 'AbortError');
+    throw interrupted;
   } finally {
+    signal?.removeEventListener('abort', onStop);
+    terminal.setRawMode(false);
     terminal.destroy();
     process.stderr.write('\n');
   }

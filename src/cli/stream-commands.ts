@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { Command } from 'commander';
 import { concatBytes } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
@@ -17,8 +18,8 @@ import { openPipeline, type Pipeline } from '../pipeline/pipeline.ts';
 import { sealStream } from '../pipeline/seal-stream.ts';
 import { CODEC_DEFAULT, formatCodec, parseCodec } from '../unit/codec.ts';
 import { parseSuite, SUITE_DEFAULT } from '../unit/record-format.ts';
-import { withInterrupt } from './interrupt.ts';
-import { type Output, openOutput } from './output.ts';
+import { untilAborted, withInterrupt } from './interrupt.ts';
+import { isStandardOutput, type Output, openOutput } from './output.ts';
 import { readNewSlot, readSecret, type SecretOptions, withSecretOptions } from './secrets.ts';
 import { parseSize } from './sizes.ts';
 
@@ -40,7 +41,7 @@ function streamCommand(name: string, description: string): Command {
   const command = new Command(name)
     .description(description)
     .argument('[file]', 'what to read; standard input when it is left out or "-"', '-')
-    .option('-o, --output <file>', 'where to write; standard output when it is left out')
+    .option('-o, --output <file>', 'where to write; standard output when it is left out or "-"')
     .option('-f, --force', 'replace the output file if it is there');
   return withSecretOptions(command);
 }
@@ -50,14 +51,14 @@ export function sealCommand(): Command {
   return streamCommand('seal', 'Compress and encrypt a file or pipe.')
     .option(
       '--unit-size <size>',
-      'what is compressed and encrypted as one',
-      text => parseSize(text),
+      'what is compressed and encrypted as one, 4KiB to 16MiB',
+      text => parseSize(text, '--unit-size'),
       UNIT_BYTES_DEFAULT,
     )
     .option(
       '--block-size <size>',
-      'what stored units are padded to',
-      text => parseSize(text),
+      'what stored units are padded to, 1 to 64KiB',
+      text => parseSize(text, '--block-size'),
       BLOCK_BYTES_DEFAULT,
     )
     .option(
@@ -81,11 +82,11 @@ function seal(path: string, options: SealOptions): Promise<void> {
   unitSizeToLog2(unitSizeBytes);
   checkBlockSize(blockSizeBytes, unitSizeBytes);
   requireArgument(
-    options.output !== undefined || !process.stdout.isTTY,
+    !isStandardOutput(options.output) || !process.stdout.isTTY,
     'sealed bytes would garble the terminal: use -o FILE, or a pipe',
   );
-  return transfer(path, options, async (source, output, pipeline) => {
-    const header = await createVolumeHeader({ slots: [await readNewSlot(options)] });
+  return transfer(path, options, async (source, output, pipeline, signal) => {
+    const header = await createVolumeHeader({ slots: [await readNewSlot(options, signal)] });
     const keys = addKeys(pipeline, header);
     await output.write(header.bytes);
     const stream = sealStream({ pipeline, keys, unitSizeBytes, blockSizeBytes, codec, suite });
@@ -94,9 +95,9 @@ function seal(path: string, options: SealOptions): Promise<void> {
 }
 
 function unseal(path: string, options: StreamOptions): Promise<void> {
-  return transfer(path, options, async (source, _output, pipeline) => {
+  return transfer(path, options, async (source, _output, pipeline, signal) => {
     const { headerBytes, rest } = await takeHeader(source);
-    const header = await unlockVolumeHeader(headerBytes, await readSecret(options));
+    const header = await unlockVolumeHeader(headerBytes, await readSecret(options, signal));
     return ReadableStream.from(rest).pipeThrough(openStream({ pipeline, keys: addKeys(pipeline, header) }));
   });
 }
@@ -109,27 +110,40 @@ function transfer(
     source: AsyncIterable<Uint8Array>,
     output: Output,
     pipeline: Pipeline,
+    signal: AbortSignal,
   ) => Promise<AsyncIterable<Uint8Array>>,
 ): Promise<void> {
   return withInterrupt(async signal => {
     const source = await openSource(path, signal);
-    const output = await openOutput(options);
     try {
-      const pipeline = await openPipeline();
+      const output = await openOutput(options);
       try {
-        for await (const chunk of await start(source.bytes, output, pipeline)) {
-          signal.throwIfAborted();
-          await output.write(chunk);
-        }
+        await untilAborted(signal, copy(source.bytes, output, signal, start));
+        await output.commit();
       } finally {
-        await pipeline.close();
+        await output.close();
       }
-      await output.commit();
     } finally {
       source.close();
-      await output.close();
     }
   });
+}
+
+async function copy(
+  source: AsyncIterable<Uint8Array>,
+  output: Output,
+  signal: AbortSignal,
+  start: Parameters<typeof transfer>[2],
+): Promise<void> {
+  const pipeline = await openPipeline();
+  try {
+    for await (const chunk of await start(source, output, pipeline, signal)) {
+      signal.throwIfAborted();
+      await output.write(chunk);
+    }
+  } finally {
+    await pipeline.close();
+  }
 }
 
 /** The pipeline keeps copies of the keys; the header's own are not needed beyond that. */
@@ -147,8 +161,11 @@ interface Source {
 /** Opens at once, so that a missing file is told before a passphrase is asked for. */
 async function openSource(path: string, signal: AbortSignal): Promise<Source> {
   if (path === '-') return { bytes: process.stdin, close: () => process.stdin.destroy() };
-  const stream = createReadStream(path, { highWaterMark: READ_BYTES, signal });
-  await once(stream, 'open');
+  const stream = createReadStream(path, { highWaterMark: READ_BYTES });
+  await untilAborted(signal, once(stream, 'open'));
+  if ((await stat(path)).isDirectory()) {
+    throw new NetsealError('EIO', `${path} is a folder: name a file, or pipe it in with tar`);
+  }
   return { bytes: stream, close: () => stream.destroy() };
 }
 

@@ -1,0 +1,99 @@
+/** `netseal seal` and `netseal open`, stopped at every moment. */
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { EXIT_INTERRUPTED, EXIT_OK } from '../../src/cli/exit-codes.ts';
+import { chooseSeed, mixedBytes, seededNumbers, until } from '../pipeline/support.ts';
+import { finish, launch, run } from './run.ts';
+
+const PLAIN = Buffer.from(mixedBytes(700_001, 1));
+const KEY = ['--key-file', 'key'];
+let folder = '';
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'netseal-interrupt-'));
+  await writeFile(join(folder, 'plain'), PLAIN);
+  await writeFile(join(folder, 'key'), mixedBytes(32, 9));
+});
+
+afterEach(async () => {
+  await rm(folder, { recursive: true });
+});
+
+function bytesOf(name: string): Buffer {
+  return readFileSync(join(folder, name));
+}
+
+describe('interruption', () => {
+  async function untilPartial(): Promise<void> {
+    await until(() => readdirSync(folder).some(name => name.endsWith('.partial')));
+  }
+
+  test.each(['SIGINT', 'SIGTERM'] as const)('%s while standard input is silent', async signal => {
+    const child = launch(['seal', '-o', 'sealed', ...KEY], { cwd: folder });
+    const finished = finish(child);
+    await untilPartial();
+    child.kill(signal);
+    expect(await finished).toMatchObject({ exitCode: EXIT_INTERRUPTED, stderr: 'netseal: interrupted\n' });
+    expect(readdirSync(folder)).toEqual(['key', 'plain']);
+  });
+
+  test('in the middle of a long seal', async () => {
+    const child = launch(['seal', '/dev/zero', '-o', 'sealed', ...KEY], { cwd: folder });
+    const finished = finish(child);
+    await until(() =>
+      readdirSync(folder).some(name => name.endsWith('.partial') && bytesOf(name).byteLength > 20_000),
+    );
+    child.kill('SIGINT');
+    expect(await finished).toMatchObject({ exitCode: EXIT_INTERRUPTED, stderr: 'netseal: interrupted\n' });
+    expect(readdirSync(folder)).toEqual(['key', 'plain']);
+  });
+
+  test('while a named pipe has no writer', async () => {
+    spawnSync('mkfifo', [join(folder, 'fifo')]);
+    // From then on the signal means an interruption.
+    const watch =
+      'data:text/javascript,process.on("newListener",n=>n==="SIGTERM"%26%26process.stderr.write("ready\\n"))';
+    const child = launch(['seal', 'fifo', '-o', 'sealed', ...KEY], {
+      cwd: folder,
+      nodeArgs: ['--import', watch],
+    });
+    const finished = finish(child);
+    await once(child.stderr, 'data');
+    child.kill('SIGTERM');
+    const { exitCode, signal, stderr } = await finished;
+    // Death by SIGINT is 130 to a shell.
+    expect([exitCode, signal]).toEqual([null, 'SIGINT']);
+    expect(stderr).toBe('ready\nnetseal: interrupted\n');
+    expect(readdirSync(folder)).toEqual(['fifo', 'key', 'plain']);
+  });
+
+  test('kill -9 at any moment: the file is whole or not there', async () => {
+    const seed = chooseSeed();
+    const random = seededNumbers(seed);
+    const sealing = await run(['seal', 'plain', '-o', 'sealed', ...KEY], { cwd: folder });
+    expect(sealing.exitCode).toBe(EXIT_OK);
+    let absentCount = 0;
+    for (let round = 0; round < 20; round += 4) {
+      const names = [0, 1, 2, 3].map(at => `round${round + at}`);
+      await Promise.all(
+        names.map(async name => {
+          const child = launch(['open', 'sealed', '-o', name, ...KEY], { cwd: folder });
+          const finished = finish(child);
+          const timer = setTimeout(() => child.kill('SIGKILL'), random() * 1200);
+          await finished;
+          clearTimeout(timer);
+          const isThere = readdirSync(folder).includes(name);
+          if (isThere) expect(bytesOf(name).equals(PLAIN), `seed ${seed}, ${name}`).toBe(true);
+          absentCount += isThere ? 0 : 1;
+        }),
+      );
+    }
+    // Or the moments were never before the end.
+    expect(absentCount).toBeGreaterThan(0);
+  });
+});

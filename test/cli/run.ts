@@ -1,0 +1,56 @@
+/** Runs `bin/netseal.js` as a user's shell would: a process of its own, in a folder of its own. */
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+export const SCRIPT: string = fileURLToPath(new URL('../../bin/netseal.js', import.meta.url));
+
+export interface RunOptions {
+  readonly cwd: string;
+  readonly env?: NodeJS.ProcessEnv;
+  readonly input?: Uint8Array | string;
+  readonly nodeArgs?: readonly string[];
+  readonly script?: string;
+}
+
+export interface Finished {
+  readonly exitCode: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: Buffer;
+  readonly stderr: string;
+}
+
+export function launch(args: readonly string[], options: RunOptions): ChildProcessWithoutNullStreams {
+  const { NETSEAL_PASSPHRASE: _, ...inherited } = process.env;
+  const { cwd, env = {}, nodeArgs = [], script = SCRIPT } = options;
+  // Sessions of their own have no terminal to ask for a passphrase on.
+  return spawn(process.execPath, [...nodeArgs, script, ...args], {
+    ...{ cwd, env: { ...inherited, ...env }, detached: true },
+  });
+}
+
+export async function finish(child: ChildProcessWithoutNullStreams): Promise<Finished> {
+  const stdout: Buffer[] = [];
+  const stderr: Buffer[] = [];
+  child.stdout.on('data', chunk => stdout.push(chunk));
+  child.stderr.on('data', chunk => stderr.push(chunk));
+  const [exitCode, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+  return { exitCode, signal, stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr).toString() };
+}
+
+export function run(args: readonly string[], options: RunOptions): Promise<Finished> {
+  const child = launch(args, options);
+  // A command that ends before it has read everything is no fault of the test.
+  child.stdin.on('error', () => undefined);
+  child.stdin.end(options.input ?? '');
+  return finish(child);
+}
+
+/** Runs a shell line in which `netseal` is the command. */
+export function shell(line: string, options: RunOptions): Promise<Finished> {
+  const { NETSEAL_PASSPHRASE: _, ...inherited } = process.env;
+  const text = `netseal() { "${process.execPath}" "${SCRIPT}" "$@"; }; ${line}`;
+  return finish(
+    spawn('bash', ['-c', text], { cwd: options.cwd, env: { ...inherited, ...options.env }, detached: true }),
+  );
+}

@@ -1,0 +1,302 @@
+/** `netseal seal` and `netseal open` in processes of their own: what they write, say, leave behind and exit with. */
+import { spawn, spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { lstat, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import {
+  EXIT_DAMAGED,
+  EXIT_EXISTS,
+  EXIT_INTERRUPTED,
+  EXIT_IO,
+  EXIT_KEY,
+  EXIT_OK,
+  EXIT_UNSUPPORTED,
+  EXIT_USAGE,
+} from '../../src/cli/exit-codes.ts';
+import { mixedBytes, until } from '../pipeline/support.ts';
+import { type Finished, finish, launch, run, SCRIPT, shell } from './run.ts';
+
+const PLAIN = Buffer.from(mixedBytes(700_001, 1));
+const KEY = ['--key-file', 'key'];
+const TERMINAL = fileURLToPath(new URL('terminal.py', import.meta.url));
+const PASSPHRASE = 'correct horse battery';
+
+let folder = '';
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'netseal-cli-'));
+  await writeFile(join(folder, 'plain'), PLAIN);
+  await writeFile(join(folder, 'key'), mixedBytes(32, 9));
+});
+
+afterEach(async () => {
+  await rm(folder, { recursive: true });
+});
+
+function netseal(
+  args: readonly string[],
+  options: Partial<Parameters<typeof run>[1]> = {},
+): Promise<Finished> {
+  return run(args, { cwd: folder, ...options });
+}
+
+function bytesOf(name: string): Buffer {
+  return readFileSync(join(folder, name));
+}
+
+async function sealPlain(): Promise<void> {
+  expect(await netseal(['seal', 'plain', '-o', 'sealed', ...KEY])).toMatchObject({ exitCode: EXIT_OK });
+}
+
+/** Fails unless the command failed with this code and one line, and left nothing. */
+async function expectRefused(
+  args: readonly string[],
+  exitCode: number,
+  message: RegExp,
+  options: Partial<Parameters<typeof run>[1]> = {},
+): Promise<void> {
+  const before = readdirSync(folder);
+  const refused = await netseal(args, options);
+  expect([refused.exitCode, refused.stderr.split('\n').length - 1]).toEqual([exitCode, 1]);
+  expect(refused.stderr).toMatch(/^netseal: /);
+  expect(refused.stderr).toMatch(message);
+  expect(readdirSync(folder)).toEqual(before);
+}
+
+describe('round trips', () => {
+  test('by file', async () => {
+    await sealPlain();
+    expect(bytesOf('sealed').includes(PLAIN.subarray(0, 100))).toBe(false);
+    expect(await netseal(['open', 'sealed', '-o', 'opened', ...KEY])).toMatchObject({
+      exitCode: 0,
+      stderr: '',
+    });
+    expect(bytesOf('opened').equals(PLAIN)).toBe(true);
+  });
+
+  test('by pipe, with every option, the passphrase in the environment or a file', async () => {
+    const settings = '--unit-size 64KiB --block-size 1 --codec deflate:1 --cipher xchacha20-poly1305';
+    await writeFile(join(folder, 'passphrase'), `${PASSPHRASE}\r\nnot this\n`);
+    const line = `cat plain | netseal seal ${settings} | NETSEAL_PASSPHRASE= netseal open - -o - --passphrase-file passphrase`;
+    const { stdout, stderr, exitCode } = await shell(line, {
+      cwd: folder,
+      env: { NETSEAL_PASSPHRASE: PASSPHRASE },
+    });
+    expect([stderr, exitCode]).toEqual(['', 0]);
+    expect(stdout.equals(PLAIN)).toBe(true);
+  });
+
+  test('a reader that has seen enough is no error', async () => {
+    await sealPlain();
+    const line = `netseal open sealed --key-file key | head -c 10; echo " \${PIPESTATUS[0]}"`;
+    const { stdout, stderr } = await shell(line, { cwd: folder });
+    expect(stdout.subarray(0, 10).equals(PLAIN.subarray(0, 10))).toBe(true);
+    expect([stdout.subarray(10).toString(), stderr]).toEqual([' 0\n', '']);
+  });
+});
+
+describe('refusals', () => {
+  const refusals: [string[], number, RegExp][] = [
+    [['bogus'], EXIT_USAGE, /unknown command 'bogus'; see "netseal help"/],
+    [['seal', '--bogus'], EXIT_USAGE, /unknown option '--bogus'; see "netseal help"/],
+    [['seal', 'plain', 'key'], EXIT_USAGE, /too many arguments/],
+    [['seal', '--unit-size', '5000', ...KEY], EXIT_USAGE, /power of two from 4 KiB to 16 MiB/],
+    [['seal', '--unit-size', 'big', ...KEY], EXIT_USAGE, /--unit-size: cannot read "big".*256KiB/],
+    [['seal', '--block-size', '3', ...KEY], EXIT_USAGE, /power of two/],
+    [['seal', '--codec', 'lzma', ...KEY], EXIT_USAGE, /stored, zstd:1 to zstd:19/],
+    [['seal', '--cipher', 'rot13', ...KEY], EXIT_USAGE, /xaes-256-gcm or xchacha20-poly1305/],
+    [['seal', 'plain', '-o', 'x', ...KEY, '--passphrase-file', 'key'], EXIT_USAGE, /not both/],
+    [['seal', 'plain', '-o', 'x'], EXIT_USAGE, /--passphrase-file, --key-file or NETSEAL_PASSPHRASE/],
+    [['seal', 'plain', '-o', 'x', '--passphrase-file', 'latin1'], EXIT_USAGE, /not UTF-8/],
+    [['seal', 'plain', '-o', 'x', '--passphrase-file', '/dev/null'], EXIT_USAGE, /first line is empty/],
+    [['seal', 'plain', '-o', 'x', '--key-file', 'latin1'], EXIT_USAGE, /32 bytes/],
+    [['seal', 'missing', '-o', 'x', ...KEY], EXIT_IO, /missing: no such file/],
+    [['seal', 'plain', '-o', 'x', '--key-file', 'missing'], EXIT_IO, /missing: no such file/],
+    [['seal', '.', '-o', 'x', ...KEY], EXIT_IO, /\. is a folder/],
+    [['seal', 'plain', '-o', 'no/x', ...KEY], EXIT_IO, /cannot create no\/x: there is no folder no \(EIO\)/],
+    [['seal', 'plain', '-o', 'plain', ...KEY], EXIT_EXISTS, /--force to replace it/],
+    [['seal', 'plain', '-o', '.', '-f', ...KEY], EXIT_EXISTS, /is a folder: name a file/],
+    [['seal', 'plain', '-o', '/dev/null', '-f', ...KEY], EXIT_EXISTS, /no ordinary file/],
+    [['open', 'plain', '-o', 'x', ...KEY], EXIT_DAMAGED, /\(EFORMAT\)/],
+    [['open', '/dev/null', '-o', 'x', ...KEY], EXIT_DAMAGED, /\(ETRUNCATED\)/],
+  ];
+
+  test('one line each, its exit code, and nothing left', async () => {
+    await writeFile(join(folder, 'latin1'), Buffer.from('motörhead', 'latin1'));
+    for (let at = 0; at < refusals.length; at += 4) {
+      const results = await Promise.all(refusals.slice(at, at + 4).map(([args]) => netseal(args)));
+      for (const [i, { exitCode, stderr }] of results.entries()) {
+        const [args, expectedCode, message] = refusals[at + i]!;
+        expect([args, exitCode]).toEqual([args, expectedCode]);
+        expect(stderr).toMatch(/^netseal: [^\n]*\n$/);
+        expect(stderr).toMatch(message);
+      }
+    }
+    expect(readdirSync(folder)).toEqual(['key', 'latin1', 'plain']);
+    expect(bytesOf('plain').equals(PLAIN)).toBe(true);
+    expect((await lstat('/dev/null')).isCharacterDevice()).toBe(true);
+  });
+
+  test('a device that is full, on standard output', async () => {
+    const line =
+      'netseal seal plain --key-file key > /dev/full; echo $?; netseal --help > /dev/full; echo $?';
+    const { stdout, stderr } = await shell(line, { cwd: folder });
+    expect(stdout.toString()).toBe(`${EXIT_IO}\n${EXIT_IO}\n`);
+    expect(stderr).toBe('netseal: cannot write: no space left on device (ENOSPC)\n'.repeat(2));
+  });
+
+  test('another key: 4; damage anywhere: 3; no output either way', async () => {
+    await sealPlain();
+    await writeFile(join(folder, 'other'), mixedBytes(32, 10));
+    await expectRefused(['open', 'sealed', '-o', 'x', '--key-file', 'other'], EXIT_KEY, /\(EKEY\)/);
+    const sealed = bytesOf('sealed');
+    for (const at of [sealed.byteLength - 1, sealed.byteLength >> 1]) {
+      const damaged = Buffer.from(sealed);
+      damaged[at]! ^= 1;
+      await writeFile(join(folder, 'damaged'), damaged);
+      await expectRefused(['open', 'damaged', '-o', 'x', ...KEY], EXIT_DAMAGED, /\(EAUTH\)/);
+    }
+    await writeFile(join(folder, 'damaged'), sealed.subarray(0, -1));
+    await expectRefused(['open', 'damaged', '-o', 'x', ...KEY], EXIT_DAMAGED, /\(ETRUNCATED\)/);
+  });
+});
+
+describe('--force', () => {
+  test('replaces a file, also the one that is read, and what a link leads to', async () => {
+    await symlink('plain', join(folder, 'link'));
+    const sealed = await netseal(['seal', 'plain', '-f', '-o', 'link', ...KEY]);
+    expect([sealed.exitCode, sealed.stderr]).toEqual([0, '']);
+    expect((await lstat(join(folder, 'link'))).isSymbolicLink()).toBe(true);
+    const { stdout } = await netseal(['open', 'plain', ...KEY]);
+    expect(stdout.equals(PLAIN)).toBe(true);
+    expect((await readdir(folder)).sort()).toEqual(['key', 'link', 'plain']);
+  });
+});
+
+test('help and version', async () => {
+  const cases: [string[], number, 'stdout' | 'stderr', RegExp][] = [
+    [[], EXIT_USAGE, 'stderr', /Commands:\n/],
+    [['--help'], EXIT_OK, 'stdout', /seal .*\n.*open .*\n.*bench /],
+    [['help', 'seal'], EXIT_OK, 'stdout', /--unit-size/],
+    [['open', '--help'], EXIT_OK, 'stdout', /--passphrase-file/],
+    [['--version'], EXIT_OK, 'stdout', /^\d+\.\d+\.\d+\n$/],
+  ];
+  await Promise.all(
+    cases.map(async ([args, exitCode, where, text]) => {
+      const result = await netseal(args);
+      expect([args, result.exitCode]).toEqual([args, exitCode]);
+      expect(String(result[where])).toMatch(text);
+      expect(String(result[where === 'stdout' ? 'stderr' : 'stdout'])).toBe('');
+    }),
+  );
+});
+
+test('no process shows the passphrase', async () => {
+  await writeFile(join(folder, 'passphrase'), PASSPHRASE);
+  const child = launch(['seal', '-o', 'sealed', '--passphrase-file', 'passphrase'], { cwd: folder });
+  const finished = finish(child);
+  // The first bytes come after the secret has been read.
+  await until(() =>
+    readdirSync(folder).some(name => name.endsWith('.partial') && bytesOf(name).byteLength > 0),
+  );
+  const task = `/proc/${child.pid}`;
+  const children = readdirSync(`${task}/task`).flatMap(thread =>
+    readFileSync(`${task}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean),
+  );
+  expect(children).toEqual([]);
+  for (const file of ['cmdline', 'environ']) {
+    expect(readFileSync(`${task}/${file}`).includes(PASSPHRASE)).toBe(false);
+  }
+  child.stdin.end(PLAIN);
+  expect((await finished).exitCode).toBe(0);
+});
+
+test('a full disk: one line, exit code 6, nothing left', async () => {
+  const mount = join(folder, 'disk');
+  mkdirSync(mount);
+  // A mount of its own in a namespace of its own, which goes away with the shell.
+  const line = `mount -t tmpfs -o size=64k none disk && netseal seal plain -o disk/sealed --key-file key; echo $? $(ls disk)`;
+  const { stdout, stderr } = await shell(`${unshared(line)}`, { cwd: folder });
+  expect(stderr).toBe('netseal: cannot write: no space left on device (ENOSPC)\n');
+  expect(stdout.toString()).toBe(`${EXIT_IO}\n`);
+});
+
+function unshared(line: string): string {
+  const script = `netseal() { "${process.execPath}" "${SCRIPT}" "$@"; }; ${line}`;
+  return `unshare --mount --map-root-user bash -c '${script}'`;
+}
+
+describe('on a terminal', () => {
+  async function onTerminal(answers: readonly string[], args: readonly string[]): Promise<Finished> {
+    const command = [process.execPath, SCRIPT, ...args];
+    const { NETSEAL_PASSPHRASE: _, ...env } = process.env;
+    return await finish(
+      spawn('python3', [TERMINAL, JSON.stringify(answers), ...command], { cwd: folder, env }),
+    );
+  }
+
+  test('a passphrase is asked for, twice when sealing, and never shown', async () => {
+    const typed = `${PASSPHRASE}\r`;
+    const sealed = await onTerminal([typed, typed], ['seal', 'plain', '-o', 'sealed']);
+    expect([sealed.exitCode, sealed.stdout.toString().includes('horse')]).toEqual([0, false]);
+    const opened = await onTerminal([typed], ['open', 'sealed', '-o', 'opened']);
+    expect([opened.exitCode, opened.stdout.toString().includes('horse')]).toEqual([0, false]);
+    expect(bytesOf('opened').equals(PLAIN)).toBe(true);
+    const wrong = await onTerminal(['wrong\r'], ['open', 'sealed', '-o', 'x']);
+    expect(wrong.exitCode).toBe(EXIT_KEY);
+  });
+
+  test('two that differ', async () => {
+    const { exitCode, stdout } = await onTerminal(['one\r', 'two\r'], ['seal', 'plain', '-o', 'x']);
+    expect([exitCode, stdout.toString()]).toEqual([
+      EXIT_USAGE,
+      expect.stringContaining('passphrases differ'),
+    ]);
+    expect(readdirSync(folder)).toEqual(['key', 'plain']);
+  });
+
+  test.each([
+    ['Ctrl-C', '\u0003'],
+    ['Ctrl-D', '\u0004'],
+    ['Ctrl-C after some typing', 'horse\u0003'],
+  ])('%s at the prompt', async (_, typed) => {
+    const { exitCode, stdout } = await onTerminal([typed], ['seal', 'plain', '-o', 'x']);
+    expect(exitCode).toBe(EXIT_INTERRUPTED);
+    expect(stdout.toString()).toMatch(/Passphrase: .*netseal: interrupted\r\n$/s);
+    expect(stdout.includes('horse')).toBe(false);
+    expect(readdirSync(folder)).toEqual(['key', 'plain']);
+  });
+
+  test('sealed bytes are not written to it', async () => {
+    const { exitCode, stdout } = await onTerminal([], ['seal', 'plain', ...KEY]);
+    expect([exitCode, stdout.toString()]).toEqual([EXIT_USAGE, expect.stringContaining('use -o FILE')]);
+  });
+});
+
+describe('started by an old Node', () => {
+  // The script decides by this alone; what it starts is not told.
+  const asOld = 'data:text/javascript,Object.defineProperty(process.versions,"node",{value:"20.20.2"})';
+  const nodeArgs = ['--import', asOld];
+
+  test('hands over to the Node of the checkout, with exit code, input and signals', async () => {
+    expect(String((await netseal(['--version'], { nodeArgs })).stdout)).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect((await netseal(['bogus'], { nodeArgs })).exitCode).toBe(EXIT_USAGE);
+    const child = launch(['seal', '-o', 'sealed', ...KEY], { cwd: folder, nodeArgs });
+    const finished = finish(child);
+    await until(() => readdirSync(folder).some(name => name.endsWith('.partial')));
+    child.kill('SIGTERM');
+    expect((await finished).exitCode).toBe(EXIT_INTERRUPTED);
+    expect(readdirSync(folder)).toEqual(['key', 'plain']);
+  });
+
+  test('says which Node it needs when it has none', async () => {
+    mkdirSync(join(folder, 'bin'));
+    writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
+    copyFileSync(SCRIPT, join(folder, 'bin/netseal.js'));
+    const script = join(folder, 'bin/netseal.js');
+    await expectRefused(['--version'], EXIT_UNSUPPORTED, /needs Node 22\.18 or later/, { nodeArgs, script });
+  });
+});
