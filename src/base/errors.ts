@@ -18,6 +18,12 @@ export const ERROR_CODES = {
   EEXIST: 'something is there already: choose another name or ask to replace it',
   EIO: 'the operating system failed a read or write: see the cause',
   EBUG: 'netseal broke a rule of its own: please report it',
+  EMISSING: 'the store has no such object: another client removed it, or it is lost',
+  ECONFLICT: 'another writer was first: read again and rebase',
+  EUNAVAILABLE: 'the store could not be asked, nothing happened: try again later',
+  EUNCERTAIN: 'the answer was lost: look whether the change is there',
+  EDENIED: 'the store does not allow it: check permissions and credentials',
+  EFULL: 'the store has no room: make some, nothing was changed',
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

@@ -34,6 +34,12 @@ const EXIT_OF_CODE: Record<ErrorCode, number> = {
   EWORKER: EXIT_FAILED,
   ECLOSED: EXIT_FAILED,
   EBUG: EXIT_BUG,
+  EMISSING: EXIT_DAMAGED,
+  ECONFLICT: EXIT_FAILED,
+  EUNAVAILABLE: EXIT_IO,
+  EUNCERTAIN: EXIT_IO,
+  EDENIED: EXIT_IO,
+  EFULL: EXIT_IO,
 };
 
 /** Whether the operating system reported it: `ENOENT`, `EACCES`, ... */

@@ -1,0 +1,218 @@
+/**
+ * The folders of a directory store, held open: paths start from a descriptor, so that nobody who swaps a folder for a
+ * symbolic link leads the store out of its own, and each folder syncs once for all who wait.
+ */
+import { closeSync, constants, existsSync, fstatSync, fsync, mkdir, open } from 'node:fs';
+import { promisify } from 'node:util';
+import { systemCodeOf } from './system-errors.ts';
+
+const openAsync = promisify(open);
+const mkdirAsync = promisify(mkdir);
+const fsyncAsync = promisify(fsync);
+
+const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
+const FOLDERS_MAX = 64;
+
+/** An open folder. */
+export class Folder {
+  readonly fd: number;
+  /** Where its entries are found: through the descriptor, or where there is no such path, by its name. */
+  readonly path: string;
+  #running: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
+  /** That its own name is on the disk, once somebody asked. */
+  durable: Promise<void> | undefined;
+
+  constructor(fd: number, name: string) {
+    this.fd = fd;
+    const throughFd = `/proc/self/fd/${fd}`;
+    this.path = existsSync(throughFd) ? throughFd : name;
+  }
+
+  static async open(path: string): Promise<Folder> {
+    return new Folder(await openAsync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), path);
+  }
+
+  /** Resolves when all names that are in it now are on the disk. Callers that come while it syncs share the next one. */
+  sync(): Promise<void> {
+    if (this.#running === undefined) {
+      this.#running = fsyncAsync(this.fd).finally(() => {
+        this.#running = undefined;
+      });
+      return this.#running;
+    }
+    this.#next ??= this.#running
+      .catch(() => undefined)
+      .then(() => {
+        this.#next = undefined;
+        return this.sync();
+      });
+    return this.#next;
+  }
+
+  /** Whether somebody removed it while it was open. */
+  isRemoved(): boolean {
+    return fstatSync(this.fd).nlink === 0;
+  }
+
+  close(): void {
+    closeSync(this.fd);
+  }
+}
+
+interface Entry {
+  readonly names: readonly string[];
+  readonly folder: Promise<Folder>;
+  /** Whether it is made if it is missing. */
+  readonly create: boolean;
+  users: number;
+  isDropped: boolean;
+}
+
+/** How a folder is wanted. */
+export interface FolderUse {
+  /** Make what is missing. */
+  readonly create: boolean;
+  /** Have its name on the disk first. */
+  readonly durable: boolean;
+}
+
+export class FolderCache {
+  readonly #root: Folder;
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(root: Folder) {
+    this.#root = root;
+  }
+
+  /** Runs `action` with the folder of these names; it stays open that long. Once more if it was removed meanwhile. */
+  async use<Result>(
+    names: readonly string[],
+    how: FolderUse,
+    action: (folder: Folder) => Promise<Result>,
+  ): Promise<Result> {
+    if (names.length === 0) return action(this.#root);
+    for (let attempt = 0; ; attempt += 1) {
+      const entry = this.#hold(names, how);
+      try {
+        const folder = await settledFolder(entry);
+        if (folder === undefined) {
+          // A reader found nothing; a writer makes it.
+          if (how.create && !entry.create) continue;
+          return await action(await entry.folder);
+        }
+        if (how.durable) await this.#makeDurable(names, folder);
+        try {
+          return await action(folder);
+        } catch (error) {
+          const isStale = systemCodeOf(error) === 'ENOENT' && folder.isRemoved();
+          if (!isStale || attempt > 0) throw error;
+          this.#drop(entry);
+        }
+      } finally {
+        this.#letGo(entry);
+      }
+    }
+  }
+
+  close(): void {
+    for (const entry of [...this.#entries.values()]) this.#drop(entry);
+  }
+
+  /** Each folder's name is synced at most once: the one who made it may have died before it did. */
+  #makeDurable(names: readonly string[], folder: Folder): Promise<void> {
+    folder.durable ??= this.use(names.slice(0, -1), { create: false, durable: true }, parent =>
+      parent.sync(),
+    ).catch(error => {
+      folder.durable = undefined;
+      throw error;
+    });
+    return folder.durable;
+  }
+
+  #hold(names: readonly string[], how: FolderUse): Entry {
+    const id = names.join('/');
+    const present = this.#entries.get(id);
+    if (present !== undefined) {
+      // Last used comes last.
+      this.#entries.delete(id);
+      this.#entries.set(id, present);
+      present.users += 1;
+      return present;
+    }
+    const entry: Entry = {
+      names,
+      folder: this.#open(names, how),
+      create: how.create,
+      users: 1,
+      isDropped: false,
+    };
+    this.#entries.set(id, entry);
+    entry.folder.catch(() => this.#drop(entry));
+    this.#closeIdle();
+    return entry;
+  }
+
+  #open(names: readonly string[], how: FolderUse): Promise<Folder> {
+    // Without durability: whoever needs it asks for each folder on the way.
+    return this.use(names.slice(0, -1), { create: how.create, durable: false }, async parent => {
+      const path = `${parent.path}/${names.at(-1)}`;
+      try {
+        return await Folder.open(path);
+      } catch (error) {
+        if (!how.create || systemCodeOf(error) !== 'ENOENT') throw error;
+      }
+      await makeFolder(path);
+      return Folder.open(path);
+    });
+  }
+
+  #letGo(entry: Entry): void {
+    entry.users -= 1;
+    if (entry.users === 0 && entry.isDropped) closeEntry(entry);
+    else this.#closeIdle();
+  }
+
+  #closeIdle(): void {
+    if (this.#entries.size <= FOLDERS_MAX) return;
+    for (const entry of this.#entries.values()) {
+      if (entry.users > 0) continue;
+      this.#drop(entry);
+      if (this.#entries.size <= FOLDERS_MAX) return;
+    }
+  }
+
+  /** Takes it out of the cache; it is closed when nobody uses it. */
+  #drop(entry: Entry): void {
+    if (entry.isDropped) return;
+    entry.isDropped = true;
+    this.#entries.delete(entry.names.join('/'));
+    if (entry.users === 0) closeEntry(entry);
+  }
+}
+
+/** Undefined when the folder is missing. */
+async function settledFolder(entry: Entry): Promise<Folder | undefined> {
+  try {
+    return await entry.folder;
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function closeEntry(entry: Entry): void {
+  entry.folder.then(
+    folder => folder.close(),
+    () => undefined,
+  );
+}
+
+/** Makes a folder unless there is one. */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdirAsync(path);
+  } catch (error) {
+    if (systemCodeOf(error) !== 'EEXIST') throw error;
+  }
+}

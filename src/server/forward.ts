@@ -1,0 +1,115 @@
+/** What wrappers share: a store whose every call passes through one function on its way to another store. */
+import type {
+  CallOptions,
+  GetOptions,
+  GetResult,
+  ListOptions,
+  ListPage,
+  ObjectStat,
+  ObjectStore,
+  PutOptions,
+  StoreCapabilities,
+  Version,
+} from './store.ts';
+import { coveredBytes, rangeOf, totalBytes } from './store.ts';
+
+export type StoreOperation = 'get' | 'put' | 'stat' | 'delete' | 'list' | 'now';
+
+/** One call on its way. */
+export interface StoreCall<Result> {
+  readonly operation: StoreOperation;
+  /** The key, or the prefix of a list. */
+  readonly key: string;
+  readonly signal: AbortSignal | undefined;
+  /** Object bytes that it carries. */
+  readonly sentBytes: number;
+  /** Object bytes that its answer carries. */
+  receivedBytes(result: Result): number;
+  /** Sends it on. May be used more than once. */
+  send(): Promise<Result>;
+  /** Why an answer cannot be all of one; undefined when it can. */
+  problemOf(result: Result): string | undefined;
+  /** What a put puts. */
+  readonly put: { readonly parts: readonly Uint8Array[]; readonly options: PutOptions } | undefined;
+}
+
+export type Around = <Result>(call: StoreCall<Result>) => Promise<Result>;
+
+const NOTHING = { sentBytes: 0, put: undefined, receivedBytes: () => 0, problemOf: () => undefined };
+
+/** `inner` with `around` about every call. `close` closes both, `beforeClose` first. */
+export class ForwardingStore implements ObjectStore {
+  readonly name: string;
+  readonly capabilities: StoreCapabilities;
+  readonly #inner: ObjectStore;
+  readonly #around: Around;
+  readonly #beforeClose: () => Promise<void>;
+
+  constructor(inner: ObjectStore, around: Around, beforeClose: () => Promise<void> = async () => undefined) {
+    this.name = inner.name;
+    this.capabilities = inner.capabilities;
+    this.#inner = inner;
+    this.#around = around;
+    this.#beforeClose = beforeClose;
+  }
+
+  get(key: string, options: GetOptions = {}): Promise<GetResult> {
+    return this.#around({
+      ...NOTHING,
+      operation: 'get',
+      key,
+      signal: options.signal,
+      receivedBytes: result => result.bytes.byteLength,
+      problemOf: result => shortAnswer(options, result),
+      send: () => this.#inner.get(key, options),
+    });
+  }
+
+  put(key: string, parts: readonly Uint8Array[], options: PutOptions = {}): Promise<{ version: Version }> {
+    return this.#around({
+      ...NOTHING,
+      operation: 'put',
+      key,
+      signal: options.signal,
+      sentBytes: totalBytes(parts),
+      put: { parts, options },
+      send: () => this.#inner.put(key, parts, options),
+    });
+  }
+
+  stat(key: string, options: CallOptions = {}): Promise<ObjectStat> {
+    const send = (): Promise<ObjectStat> => this.#inner.stat(key, options);
+    return this.#around({ ...NOTHING, operation: 'stat', key, signal: options.signal, send });
+  }
+
+  delete(key: string, options: CallOptions = {}): Promise<void> {
+    const send = (): Promise<void> => this.#inner.delete(key, options);
+    return this.#around({ ...NOTHING, operation: 'delete', key, signal: options.signal, send });
+  }
+
+  list(options: ListOptions): Promise<ListPage> {
+    const send = (): Promise<ListPage> => this.#inner.list(options);
+    const { prefix: key = '', signal } = options;
+    return this.#around({ ...NOTHING, operation: 'list', key, signal, send });
+  }
+
+  now(options: CallOptions = {}): Promise<number> {
+    const send = (): Promise<number> => this.#inner.now(options);
+    return this.#around({ ...NOTHING, operation: 'now', key: '', signal: options.signal, send });
+  }
+
+  async close(): Promise<void> {
+    await this.#beforeClose();
+    await this.#inner.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** An answer to a get that broke off without the client noticing. */
+function shortAnswer(options: GetOptions, { bytes, sizeBytes }: GetResult): string | undefined {
+  const expected = coveredBytes(rangeOf(options), sizeBytes);
+  return bytes.byteLength === expected ? undefined : `${bytes.byteLength} bytes came of ${expected}`;
+}

@@ -1,0 +1,179 @@
+/**
+ * Repeats what did not happen, after a pause that grows and is left to chance (full jitter).
+ *
+ *   call                          EUNAVAILABLE    EUNCERTAIN (the answer was lost)
+ *   get, stat, list, now          repeat          repeat
+ *   delete, put without condition repeat          repeat: twice is as once
+ *   put with a condition          repeat          `bytesAreUnique`: repeat; a conflict then means either that the first one
+ *                                                 won, or that another did: look whose bytes are there. Else: pass it on
+ *
+ * A conditional put is thus never carried out twice: both attempts have the same condition, and the first to arrive makes
+ * it false for the other. Once an answer was lost, giving up says EUNCERTAIN, whatever the last attempt said.
+ */
+import { equalBytes } from '../base/bytes.ts';
+import { isNetsealError, messageOf, NetsealError } from '../base/errors.ts';
+import { ForwardingStore, type StoreCall } from './forward.ts';
+import { type Chance, type Scheduler, systemScheduler } from './scheduler.ts';
+import { closedError, type ObjectStore, totalBytes } from './store.ts';
+
+export interface RetrySettings {
+  /** The first one included. Default: 6. */
+  readonly attemptsMax?: number;
+  /** The first pause is from 0 to this; each further one to twice as much. Default: 100. */
+  readonly pauseMs?: number;
+  /** Default: 10,000. */
+  readonly pauseMsMax?: number;
+  /**
+   * All calls together may repeat so many requests in a row; each call that succeeds earns a tenth of one. Keeps a
+   * server that fails from being asked many times as much as one that works. Default: 50.
+   */
+  readonly budget?: number;
+}
+
+export interface RetryComponents {
+  readonly scheduler?: Scheduler;
+  readonly chance?: Chance;
+}
+
+const EARNED_BY_SUCCESS = 0.1;
+
+export function retryStore(
+  inner: ObjectStore,
+  settings: RetrySettings = {},
+  components: RetryComponents = {},
+): ObjectStore {
+  const retrier = new Retrier(inner, settings, components);
+  return new ForwardingStore(
+    inner,
+    call => retrier.run(call),
+    async () => retrier.close(),
+  );
+}
+
+class Retrier {
+  readonly #inner: ObjectStore;
+  readonly #settings: Required<RetrySettings>;
+  readonly #scheduler: Scheduler;
+  readonly #chance: Chance;
+  readonly #closing = new AbortController();
+  #budget: number;
+
+  constructor(inner: ObjectStore, settings: RetrySettings, components: RetryComponents) {
+    this.#inner = inner;
+    this.#settings = { attemptsMax: 6, pauseMs: 100, pauseMsMax: 10_000, budget: 50, ...settings };
+    this.#scheduler = components.scheduler ?? systemScheduler;
+    this.#chance = components.chance ?? Math.random;
+    this.#budget = this.#settings.budget;
+  }
+
+  /** Ends all pauses: their calls fail with what they failed with. */
+  close(): void {
+    this.#closing.abort(closedError(this.#inner.name));
+  }
+
+  async run<Result>(call: StoreCall<Result>): Promise<Result> {
+    let lostAnswer: unknown;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const result = await this.#attempt(call);
+        this.#budget = Math.min(this.#settings.budget, this.#budget + EARNED_BY_SUCCESS);
+        return result;
+      } catch (error) {
+        const code = isNetsealError(error) ? error.code : undefined;
+        if (code === 'EUNCERTAIN') lostAnswer = error;
+        if (code === 'ECONFLICT' && lostAnswer !== undefined) return await this.#settle(call, lostAnswer);
+        if (mayRepeat(call, code) && (await this.#pause(attempt, call.signal))) continue;
+        // A change that was aborted may have happened: the caller knows.
+        if (lostAnswer === undefined || call.signal?.aborted === true) throw error;
+        throw this.#uncertainError(call, lostAnswer, error);
+      }
+    }
+  }
+
+  async #attempt<Result>(call: StoreCall<Result>): Promise<Result> {
+    const result = await call.send();
+    const problem = call.problemOf(result);
+    if (problem === undefined) return result;
+    throw new NetsealError(
+      'EUNAVAILABLE',
+      `${this.#inner.name}: the answer broke off: ${problem}: ${call.key}`,
+    );
+  }
+
+  /** False when it is time to give up. Rejects when aborted. */
+  async #pause(attempt: number, signal: AbortSignal | undefined): Promise<boolean> {
+    const { attemptsMax, pauseMs, pauseMsMax } = this.#settings;
+    if (attempt >= attemptsMax || this.#budget < 1 || this.#closing.signal.aborted) return false;
+    this.#budget -= 1;
+    const delayMs = this.#chance() * Math.min(pauseMsMax, pauseMs * 2 ** (attempt - 1));
+    const ending = this.#closing.signal;
+    try {
+      await this.#scheduler.sleep(delayMs, signal === undefined ? ending : AbortSignal.any([signal, ending]));
+      return true;
+    } catch (error) {
+      if (signal?.aborted === true) throw signal.reason;
+      if (ending.aborted) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * A conditional put whose answer was lost met a conflict when it was repeated. If its bytes are there, it was its own
+   * first attempt. If not, somebody else was first, or has replaced them since: only the caller can tell.
+   */
+  async #settle<Result>(call: StoreCall<Result>, lostAnswer: unknown): Promise<Result> {
+    const { put } = call;
+    if (put === undefined) throw new NetsealError('EBUG', `a ${call.operation} met a conflict`);
+    const wantedBytes = totalBytes(put.parts);
+    const into = new Uint8Array(wantedBytes);
+    let version: string;
+    try {
+      // Through run: what is missing here was removed since, what cannot be asked for now is asked for again.
+      const found = await this.run({
+        operation: 'get',
+        key: call.key,
+        signal: call.signal,
+        sentBytes: 0,
+        receivedBytes: () => 0,
+        problemOf: ({ bytes, sizeBytes }) =>
+          bytes.byteLength === Math.min(wantedBytes, sizeBytes) ? undefined : 'too few bytes',
+        put: undefined,
+        send: () => this.#inner.get(call.key, { into, signal: call.signal }),
+      });
+      if (found.sizeBytes !== wantedBytes || !sameBytes(put.parts, found.bytes)) {
+        throw new NetsealError('ECONFLICT', 'other bytes are there');
+      }
+      version = found.version;
+    } catch (error) {
+      if (call.signal?.aborted === true) throw error;
+      throw this.#uncertainError(call, lostAnswer, error);
+    }
+    // Only puts have conditions that conflict after a lost answer, and this is what a put gives.
+    return { version } as Result;
+  }
+
+  #uncertainError<Result>(call: StoreCall<Result>, lostAnswer: unknown, last: unknown): NetsealError {
+    const { operation, key } = call;
+    return new NetsealError(
+      'EUNCERTAIN',
+      `${this.#inner.name}: a ${operation} may or may not have happened (at last: ${messageOf(last)}): ${key}`,
+      { cause: lostAnswer },
+    );
+  }
+}
+
+function mayRepeat<Result>(call: StoreCall<Result>, code: string | undefined): boolean {
+  if (code === 'EUNAVAILABLE') return true;
+  if (code !== 'EUNCERTAIN') return false;
+  const options = call.put?.options;
+  return options?.condition === undefined || options.bytesAreUnique === true;
+}
+
+function sameBytes(parts: readonly Uint8Array[], bytes: Uint8Array): boolean {
+  let offset = 0;
+  return parts.every(part => {
+    const from = offset;
+    offset += part.byteLength;
+    return equalBytes(part, bytes.subarray(from, offset));
+  });
+}

@@ -1,0 +1,34 @@
+/** The wrappers in the one order that makes sense. */
+import { type FaultComponents, type FaultPlan, faultyStore } from './faults.ts';
+import { type LimitSettings, limitStore } from './limit.ts';
+import type { StoreMeter } from './meter.ts';
+import { type RetryComponents, type RetrySettings, retryStore } from './retry.ts';
+import type { ObjectStore } from './store.ts';
+
+export interface WrapSettings {
+  readonly retry?: RetrySettings;
+  readonly limit?: LimitSettings;
+}
+
+export interface WrapComponents extends RetryComponents, FaultComponents {
+  readonly meter?: StoreMeter;
+  /** Faults on purpose; tests only. */
+  readonly faults?: FaultPlan;
+}
+
+/**
+ * `store` behind retries (outermost: a call that pauses holds no place), a limit, a meter (which sees each request that is
+ * really sent, with its faults) and faults, as far as each is asked for. Closing it closes `store`.
+ */
+export function wrapStore(
+  store: ObjectStore,
+  settings: WrapSettings,
+  components: WrapComponents = {},
+): ObjectStore {
+  let wrapped = store;
+  if (components.faults !== undefined) wrapped = faultyStore(wrapped, components.faults, components);
+  if (components.meter !== undefined) wrapped = components.meter.wrap(wrapped);
+  if (settings.limit !== undefined) wrapped = limitStore(wrapped, settings.limit);
+  if (settings.retry !== undefined) wrapped = retryStore(wrapped, settings.retry, components);
+  return wrapped;
+}
