@@ -98,6 +98,13 @@ class FileOutput implements Output {
       await this.#nameUnlessThere();
     }
     this.#isCommitted = true;
+    // Or a power cut might take the name back.
+    const folder = await open(dirname(this.#path));
+    try {
+      await folder.sync();
+    } finally {
+      await folder.close();
+    }
   }
 
   /** Unlike rename() alone, never replaces what somebody else has made meanwhile. */

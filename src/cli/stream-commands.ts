@@ -5,7 +5,7 @@
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { concatBytes } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { BLOCK_BYTES_DEFAULT, checkBlockSize, UNIT_BYTES_DEFAULT, unitSizeToLog2 } from '../base/geometry.ts';
@@ -21,7 +21,7 @@ import { parseSuite, SUITE_DEFAULT } from '../unit/record-format.ts';
 import { untilAborted, withInterrupt } from './interrupt.ts';
 import { isStandardOutput, type Output, openOutput } from './output.ts';
 import { readNewSlot, readSecret, type SecretOptions, withSecretOptions } from './secrets.ts';
-import { parseSize } from './sizes.ts';
+import { formatSize, parseSize } from './sizes.ts';
 
 interface StreamOptions extends SecretOptions {
   readonly output?: string;
@@ -49,17 +49,15 @@ function streamCommand(name: string, description: string): Command {
 /** `netseal seal [FILE] [-o OUT]` */
 export function sealCommand(): Command {
   return streamCommand('seal', 'Compress and encrypt a file or pipe.')
-    .option(
-      '--unit-size <size>',
-      'what is compressed and encrypted as one, 4KiB to 16MiB',
-      text => parseSize(text, '--unit-size'),
-      UNIT_BYTES_DEFAULT,
+    .addOption(
+      new Option('--unit-size <size>', 'what is compressed and encrypted as one, 4KiB to 16MiB')
+        .argParser(text => parseSize(text, '--unit-size'))
+        .default(UNIT_BYTES_DEFAULT, formatSize(UNIT_BYTES_DEFAULT)),
     )
-    .option(
-      '--block-size <size>',
-      'what stored units are padded to, 1 to 64KiB',
-      text => parseSize(text, '--block-size'),
-      BLOCK_BYTES_DEFAULT,
+    .addOption(
+      new Option('--block-size <size>', 'what stored units are padded to, 1 to 64KiB')
+        .argParser(text => parseSize(text, '--block-size'))
+        .default(BLOCK_BYTES_DEFAULT, formatSize(BLOCK_BYTES_DEFAULT)),
     )
     .option(
       '--codec <codec>',

@@ -108,7 +108,8 @@ function encodeOlderEpoch({ epoch, commitment, salt, sealed }: OlderEpoch): Uint
  */
 export function volumeHeaderLength(prefix: Uint8Array): number | undefined {
   for (const [index, byte] of MAGIC.entries()) {
-    if (index < prefix.byteLength && prefix[index] !== byte) throw malformed('it does not start with "nShd"');
+    if (index < prefix.byteLength && prefix[index] !== byte)
+      throw malformed('not made by netseal: it does not start with "nShd"');
   }
   const version = prefix[4];
   if (version !== undefined && version !== HEADER_VERSION) {

@@ -121,7 +121,6 @@ function noSlotOpens(
   const present = [...new Set(slots.map(slot => slot.type))].join(', ');
   return new NetsealError(
     'EKEY',
-    `no slot opens: tried ${counts.join(', ')} of ${slots.length} slots (types here: ${present}). ` +
-      'Check the passphrase, key file or key, or give that of another slot; a damaged slot looks the same',
+    `no slot opens: tried ${counts.join(', ')} of ${slots.length} slots (here: ${present}); check the secret, or use another's`,
   );
 }

@@ -4,13 +4,7 @@ import { NetsealError, requireArgument } from '../base/errors.ts';
 import { MIB } from '../base/geometry.ts';
 import { HEADER_BYTES, peekHeader, RECORD_OVERHEAD_BYTES } from '../unit/record-format.ts';
 import type { KeyHandle } from './key-table.ts';
-import {
-  type BatchResult,
-  type BatchSource,
-  batchBytesMax,
-  OrderedOutput,
-  type StreamPair,
-} from './ordered-output.ts';
+import { type BatchResult, type BatchSource, OrderedOutput, type StreamPair } from './ordered-output.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { OpenedUnit } from './requests.ts';
 import { decodeStreamHead, STREAM_HEAD_BYTES, type StreamHead } from './stream-format.ts';
@@ -139,7 +133,7 @@ class StreamOpener implements BatchSource {
       throw new NetsealError('EKEY', 'the key does not fit this sealed stream');
     }
     const longestBytes = head.unitSizeBytes + RECORD_OVERHEAD_BYTES;
-    const unitsThatFit = Math.floor(batchBytesMax(this.#pipeline) / longestBytes);
+    const unitsThatFit = Math.floor(this.#pipeline.slabBytes / longestBytes);
     requireArgument(
       unitsThatFit > 0,
       `this sealed stream's units do not fit: the pipeline's memoryBytes must be at least ${4 * longestBytes}`,

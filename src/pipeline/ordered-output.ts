@@ -8,8 +8,6 @@
  *   3. A batch goes out as soon as it and all before it are done, whether or not more input comes.
  *   4. A reader that cancels and a writer that aborts end both sides at once; results still in work are dropped.
  */
-import type { Pipeline } from './pipeline.ts';
-
 /** What `pipeThrough` takes. */
 export interface StreamPair {
   readonly writable: WritableStream<Uint8Array>;
@@ -164,10 +162,4 @@ export class OrderedOutput {
     this.#change.resolve();
     this.#change = Promise.withResolvers();
   }
-}
-
-/** The memory that one batch may take, plain or sealed. */
-export function batchBytesMax({ memory }: Pipeline): number {
-  const slabs = memory.filter(({ name }) => name !== 'jobs');
-  return Math.min(...slabs.map(({ budgetBytes }) => budgetBytes));
 }

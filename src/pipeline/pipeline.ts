@@ -69,6 +69,8 @@ export async function openPipeline(settings: PipelineSettings = {}): Promise<Pip
 
 export class Pipeline {
   readonly workerCount: number;
+  /** What each of the four slabs holds: no request's input or output can be larger. */
+  readonly slabBytes: number;
   readonly #keys: KeyTable;
   readonly #jobs: Slab;
   readonly #sealing: { readonly plain: Slab; readonly sealed: Slab };
@@ -104,6 +106,7 @@ export class Pipeline {
     runner: JobRunner,
   ) {
     this.workerCount = workerCount;
+    this.slabBytes = sealing.plain.budgetBytes;
     this.#keys = keys;
     this.#jobs = jobs;
     this.#sealing = sealing;

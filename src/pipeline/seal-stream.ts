@@ -14,13 +14,7 @@ import { CODEC_DEFAULT, type CodecSetting, checkCodec } from '../unit/codec.ts';
 import { parseSuite, SUITE_DEFAULT, type SuiteName } from '../unit/record-format.ts';
 import { sealedBytesMax } from '../unit/seal.ts';
 import type { KeyHandle } from './key-table.ts';
-import {
-  type BatchResult,
-  type BatchSource,
-  batchBytesMax,
-  OrderedOutput,
-  type StreamPair,
-} from './ordered-output.ts';
+import { type BatchResult, type BatchSource, OrderedOutput, type StreamPair } from './ordered-output.ts';
 import type { Pipeline } from './pipeline.ts';
 import { encodeStreamHead } from './stream-format.ts';
 
@@ -77,7 +71,7 @@ class StreamSealer implements BatchSource {
     const suite = parseSuite(options.suite ?? SUITE_DEFAULT);
     this.#options = { pipeline, keys, unitSizeBytes, blockSizeBytes, codec, suite };
     const sealedUnitBytes = sealedBytesMax(unitSizeBytes, blockSizeBytes);
-    const unitsThatFit = Math.floor(batchBytesMax(pipeline) / sealedUnitBytes);
+    const unitsThatFit = Math.floor(pipeline.slabBytes / sealedUnitBytes);
     requireArgument(
       unitsThatFit > 0,
       `a unit of ${unitSizeBytes} bytes does not fit: the pipeline's memoryBytes must be at least ${4 * sealedUnitBytes}`,
