@@ -1,10 +1,12 @@
 /**
  * The processes that `stream-rss` measures. `seal BYTES` seals that much executable code to standard output; `open` opens
- * what comes on standard input. Both report to their parent.
+ * what comes on standard input. Both report on standard error.
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { open } from 'node:fs/promises';
+import { read } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import { Keyring } from '../src/keys/keyring.ts';
 import { openStream } from '../src/pipeline/open-stream.ts';
 import { openPipeline } from '../src/pipeline/pipeline.ts';
@@ -26,21 +28,31 @@ function countPlain(bytes: Uint8Array): void {
   plainBytes += bytes.byteLength;
 }
 
-/** The Node binary over and over. */
-async function* source(): AsyncGenerator<Uint8Array> {
-  const file = await open(process.execPath);
-  try {
-    const { size } = await file.stat();
-    while (plainBytes < streamBytes) {
-      const chunk = new Uint8Array(Math.min(CHUNK_BYTES, streamBytes - plainBytes));
-      const { bytesRead } = await file.read(chunk, 0, chunk.byteLength, plainBytes % size);
-      const part = chunk.subarray(0, bytesRead);
-      countPlain(part);
-      yield part;
-    }
-  } finally {
-    await file.close();
+type Source = (buffer: Uint8Array) => Promise<number>;
+
+/** Writes what `source` gives until it gives nothing, from one buffer: a stream has copied what it got when a write resolves. */
+async function feed(writable: WritableStream<Uint8Array>, source: Source): Promise<void> {
+  const writer = writable.getWriter();
+  const buffer = new Uint8Array(CHUNK_BYTES);
+  for (let bytesRead = await source(buffer); bytesRead > 0; bytesRead = await source(buffer)) {
+    await writer.write(buffer.subarray(0, bytesRead));
   }
+  await writer.close();
+}
+
+/** The Node binary over and over. */
+async function readCode(file: FileHandle, buffer: Uint8Array): Promise<number> {
+  const { size } = await file.stat();
+  const lengthBytes = Math.min(buffer.byteLength, streamBytes - plainBytes);
+  if (lengthBytes === 0) return 0;
+  const { bytesRead } = await file.read(buffer, 0, lengthBytes, plainBytes % size);
+  countPlain(buffer.subarray(0, bytesRead));
+  return bytesRead;
+}
+
+/** Standard input, a pipe. */
+async function readInput(buffer: Uint8Array): Promise<number> {
+  return (await promisify(read)(0, buffer, 0, buffer.byteLength, null)).bytesRead;
 }
 
 const pipeline = await openPipeline();
@@ -50,25 +62,27 @@ const sampling = setInterval(() => {
   if (plainBytes > streamBytes / 10) samples.push(process.memoryUsage.rss());
 }, SAMPLE_MS);
 const startedMs = performance.now();
-if (mode === 'seal') {
-  for await (const chunk of ReadableStream.from(source()).pipeThrough(sealStream({ pipeline, keys }))) {
-    if (!process.stdout.write(chunk)) await once(process.stdout, 'drain');
-  }
-} else {
-  for await (const chunk of ReadableStream.from(process.stdin).pipeThrough(openStream({ pipeline, keys }))) {
-    countPlain(chunk);
-  }
+const file = mode === 'seal' ? await open(process.execPath) : undefined;
+const stream = mode === 'seal' ? sealStream({ pipeline, keys }) : openStream({ pipeline, keys });
+const fed = feed(stream.writable, buffer =>
+  file === undefined ? readInput(buffer) : readCode(file, buffer),
+);
+for await (const chunk of stream.readable) {
+  if (mode === 'open') countPlain(chunk);
+  else if (!process.stdout.write(chunk)) await once(process.stdout, 'drain');
 }
+await fed;
+await file?.close();
 const seconds = (performance.now() - startedMs) / 1000;
 clearInterval(sampling);
 samples.push(process.memoryUsage.rss());
 await pipeline.close();
 const report: StreamRssReport = {
+  mode: mode === 'seal' ? 'sealing' : 'opening',
   plainBytes,
   steadyBytes: median(samples),
   peakBytes: Math.max(...samples),
   seconds,
   sha256: hash.digest('hex'),
 };
-process.send?.(report);
-process.disconnect();
+console.error(JSON.stringify(report));

@@ -1,13 +1,14 @@
 /** Memory of a process that seals a long stream, and of one that opens it. */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Measurement, Target, TargetSize } from '../target.ts';
 
 const MIB = 1024 * 1024;
 
-/** What a measured process tells its parent. */
+/** What a measured process prints. */
 export interface StreamRssReport {
+  readonly mode: 'sealing' | 'opening';
   readonly plainBytes: number;
   /** Median and maximum of the resident size, sampled after the first tenth of the stream. */
   readonly steadyBytes: number;
@@ -23,22 +24,12 @@ export const streamRss: Target = {
     'steady resident memory of a process that seals a stream, and of one that opens it, with default settings',
   measure: async size => {
     const streamBytes = size === 'real' ? 4096 * MIB : 8 * MIB;
-    const script = scriptFor(size);
-    const sealing = start(script, ['seal', String(streamBytes)], ['ignore', 'pipe', 'inherit', 'ipc']);
-    const opening = start(
-      script,
-      ['open', String(streamBytes)],
-      [sealing.stdout, 'ignore', 'inherit', 'ipc'],
-    );
-    const [sealed, opened] = await Promise.all([reportOf(sealing), reportOf(opening)]);
-    if (
-      sealed.plainBytes !== streamBytes ||
-      opened.plainBytes !== streamBytes ||
-      sealed.sha256 !== opened.sha256
-    ) {
+    const { sealing, opening } = await run(scriptFor(size), streamBytes);
+    const lengths = [sealing.plainBytes, opening.plainBytes];
+    if (lengths.some(bytes => bytes !== streamBytes) || sealing.sha256 !== opening.sha256) {
       throw new Error('the stream does not round-trip');
     }
-    return [toMeasurement('sealing', sealed), toMeasurement('opening', opened)];
+    return [toMeasurement(sealing), toMeasurement(opening)];
   },
 };
 
@@ -49,32 +40,40 @@ export const streamRss: Target = {
 function scriptFor(size: TargetSize): string {
   if (size === 'small') return fileURLToPath(new URL('../stream-rss-child.ts', import.meta.url));
   const root = fileURLToPath(new URL('../..', import.meta.url));
-  execFileSync(process.execPath, [`${root}/node_modules/typescript/bin/tsc`, '-p', 'tsconfig.bench.json'], {
-    cwd: root,
+  const compiler = `${root}node_modules/typescript/bin/tsc`;
+  execFileSync(process.execPath, [compiler, '-p', 'tsconfig.bench.json'], { cwd: root, stdio: 'inherit' });
+  return `${root}dist/bench/stream-rss-child.js`;
+}
+
+/** Both processes, joined by a pipe, and what they report. */
+async function run(
+  script: string,
+  streamBytes: number,
+): Promise<Record<StreamRssReport['mode'], StreamRssReport>> {
+  const line = '"$0" "$1" seal "$2" | "$0" "$1" open "$2"';
+  const args = ['-c', line, process.execPath, script, String(streamBytes)];
+  const shell = spawn('sh', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  let text = '';
+  shell.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
   });
-  const script = `${root}/dist/bench/stream-rss-child.js`;
-  if (!existsSync(script)) throw new Error(`the build did not make ${script}`);
-  return script;
+  const [code] = await once(shell, 'close');
+  const reports = text
+    .split('\n')
+    .filter(row => row.startsWith('{'))
+    .map(row => JSON.parse(row) as StreamRssReport);
+  const sealing = reports.find(({ mode }) => mode === 'sealing');
+  const opening = reports.find(({ mode }) => mode === 'opening');
+  if (code !== 0 || sealing === undefined || opening === undefined) {
+    throw new Error(`the measured processes ended with ${code}: ${text}`);
+  }
+  return { sealing, opening };
 }
 
-function start(script: string, args: readonly string[], stdio: readonly unknown[]): ChildProcess {
-  return spawn(process.execPath, [script, ...args], { stdio: stdio as ['ignore', 'pipe', 'inherit', 'ipc'] });
-}
-
-function reportOf(child: ChildProcess): Promise<StreamRssReport> {
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('message', message => resolve(message as StreamRssReport));
-    child.once('exit', code =>
-      reject(new Error(`the measured process ended with ${code} before it reported`)),
-    );
-  });
-}
-
-function toMeasurement(what: string, report: StreamRssReport): Measurement {
+function toMeasurement(report: StreamRssReport): Measurement {
   const rate = report.plainBytes / 1e6 / report.seconds;
   return {
-    what,
+    what: report.mode,
     measured: report.steadyBytes / MIB,
     bound: 200,
     sense: '<=',
