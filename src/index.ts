@@ -44,6 +44,7 @@ export {
 export type { RekeyOptions, SlotInfo, VolumeHeader } from './keys/volume-header.ts';
 
 // Pipeline
+export type { UnitAt } from './pipeline/job.ts';
 export type { KeyHandle } from './pipeline/key-table.ts';
 export { type OpenStreamOptions, openStream } from './pipeline/open-stream.ts';
 export type { StreamPair } from './pipeline/ordered-output.ts';

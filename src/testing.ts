@@ -10,6 +10,8 @@ import type { Secret } from './keys/secret.ts';
 import { type CreateOptions, headerContext, type UnlockOptions, unlockHeader } from './keys/unlock.ts';
 import { createHeader, type VolumeHeader } from './keys/volume-header.ts';
 
+export type { RandomFill };
+
 /** A stream of bytes that depends only on the seed: SHA-256 of the seed's hash and a counter, 32 bytes at a time. */
 export function seededRandom(seed: string): RandomFill {
   const block = new Uint8Array(36);

@@ -53,7 +53,10 @@ export class VolumeHeader {
   readonly #fields: HeaderFields;
   readonly #context: HeaderContext;
 
-  /** @param keyring the header's now. */
+  /**
+   * @internal
+   * @param keyring the header's now.
+   */
   constructor(
     { bytes, fields }: SealedHeader,
     privatePart: PrivatePart,

@@ -78,7 +78,10 @@ export class Pipeline {
   readonly #runner: JobRunner;
   #closing: Promise<void> | undefined;
 
-  /** @param workerEntry another worker entry point; tests only. */
+  /**
+   * @internal `openPipeline` is the way in.
+   * @param workerEntry another worker entry point; tests only.
+   */
   static async open(settings: PipelineSettings, workerEntry?: URL): Promise<Pipeline> {
     const { workers, slabBytes, providers } = checkSettings(settings);
     const keys = new KeyTable();

@@ -80,6 +80,7 @@ export class Run<Unit> {
   readonly units: readonly Unit[];
   readonly #lease: Lease | undefined;
 
+  /** @internal Made by `seal` and `open` only. */
   constructor(units: readonly Unit[], lease: Lease | undefined) {
     this.units = units;
     this.#lease = lease;

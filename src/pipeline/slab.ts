@@ -185,7 +185,7 @@ export class Lease {
   #holds = 0;
   #released = false;
 
-  /** Made by {@link Slab.reserve} only. */
+  /** @internal Made by {@link Slab.reserve} only. */
   constructor(slab: Slab, offsetBytes: number, lengthBytes: number) {
     this.#slab = slab;
     this.offsetBytes = offsetBytes;
@@ -199,7 +199,7 @@ export class Lease {
     return new Uint8Array(this.#slab.memory, this.offsetBytes, this.lengthBytes);
   }
 
-  /** True when the lease is of this slab and not yet released. */
+  /** @internal True when the lease is of this slab and not yet released. */
   isOf(slab: Slab): boolean {
     return this.#slab === slab && !this.#released;
   }
@@ -224,6 +224,7 @@ export class Lease {
    * Gives back all but the granules that `used` touches, while nobody holds the lease. The bytes outside are no longer
    * the owner's.
    *
+   * @internal The caller's own leases stay whole.
    * @param used ranges of this lease in slab offsets, ascending, not overlapping.
    */
   keepOnly(used: readonly Range[]): void {
