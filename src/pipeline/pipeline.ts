@@ -12,7 +12,7 @@
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import type { Keyring } from '../keys/keyring.ts';
 import type { ProviderReport } from '../unit/providers.ts';
-import { FLAG_LAST, type RecordKind, type SuiteName } from '../unit/record-format.ts';
+import { checkKind, FLAG_LAST, parseSuite, type RecordKind, type SuiteName } from '../unit/record-format.ts';
 import type { JobReply, SharedMemory } from './batch.ts';
 import {
   Job,
@@ -140,7 +140,8 @@ export class Pipeline {
 
   /**
    * 32 bytes that commit to the key of an object's records: whoever stores them beside the object can tell a wrong key
-   * from damage. EKEY when the volume has no such epoch.
+   * from damage. EKEY when the volume has no such epoch, EINVAL for an unknown kind or suite or an id that is not 16
+   * bytes, ECLOSED after close.
    */
   keyCommitment(
     keys: KeyHandle,
@@ -150,10 +151,15 @@ export class Pipeline {
     objectId: Uint8Array,
   ): Uint8Array {
     this.#requireOpen();
+    checkKind(kind);
+    parseSuite(suite);
     return this.#keys.commitment({ handleId: keys.id, epoch, kind, suite, objectId });
   }
 
-  /** Zeroes the pipeline's copies of a volume's keys. Units in flight under them may fail with EKEY. */
+  /**
+   * Zeroes the pipeline's copies of a volume's keys. Units in flight under them may fail with EKEY. A worker drops what it
+   * derived from them when its next job begins, or at close. Unknown handles are ignored.
+   */
   removeKeyring(keys: KeyHandle): void {
     this.#keys.remove(keys);
   }

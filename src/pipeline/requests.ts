@@ -5,10 +5,10 @@ import { ID_BYTES } from '../keys/tree.ts';
 import { CODEC_DEFAULT, type CodecSetting, checkCodec } from '../unit/codec.ts';
 import {
   CODEC_IDS,
-  RECORD_KINDS,
+  checkKind,
+  parseSuite,
   RECORD_OVERHEAD_BYTES,
   SUITE_DEFAULT,
-  SUITE_IDS,
   type SuiteName,
   TAG_BYTES,
 } from '../unit/record-format.ts';
@@ -51,7 +51,7 @@ export interface SealedUnit {
 }
 
 export interface UnitToOpen extends UnitAt {
-  /** The longest plain content that this place may have. Default: the unit size. Needed for other kinds. */
+  /** The longest plain content that this place may have: at most, and by default, the unit size. Needed for other kinds. */
   readonly plainBytesMax?: number;
   /** 16 bytes: the version that it must be. */
   readonly expectedTag?: Uint8Array;
@@ -133,7 +133,7 @@ export interface CheckedOpen {
 export function checkSeal(request: SealRequest): CheckedSeal {
   const { suite = SUITE_DEFAULT, holes = false, blockSizeBytes = BLOCK_BYTES_DEFAULT } = request;
   const codec = { ...(request.codec ?? CODEC_DEFAULT) };
-  requireArgument(Object.hasOwn(SUITE_IDS, suite), `unknown suite "${suite}"`);
+  parseSuite(suite);
   requireArgument(Object.hasOwn(CODEC_IDS, codec.codec), `unknown codec "${codec.codec}"`);
   checkCodec(codec);
   checkHandle(request.keys);
@@ -141,7 +141,7 @@ export function checkSeal(request: SealRequest): CheckedSeal {
   const units = copyUnits(request.units);
   const roomBytes = units.map(unit => {
     checkUnit(unit, request.from);
-    const longestBytes = unit.unitSizeBytes === 0 ? UNIT_BYTES_MAX : unit.unitSizeBytes;
+    const longestBytes = longestPlainBytes(unit);
     checkBlockSize(blockSizeBytes, longestBytes);
     requireArgument(
       unit.lengthBytes <= longestBytes,
@@ -170,9 +170,10 @@ export function checkOpen(request: OpenRequest): CheckedOpen {
   const roomBytes = units.map(unit => {
     checkUnit(unit, request.from);
     const { plainBytesMax = unit.unitSizeBytes, expectedTag } = unit;
+    const longestBytes = longestPlainBytes(unit);
     requireArgument(
-      Number.isInteger(plainBytesMax) && plainBytesMax > 0 && plainBytesMax <= UNIT_BYTES_MAX,
-      `unit ${unit.index}: the longest plain content must be 1 byte to 16 MiB, not ${plainBytesMax}`,
+      Number.isInteger(plainBytesMax) && plainBytesMax > 0 && plainBytesMax <= longestBytes,
+      `unit ${unit.index}: the longest plain content must be 1 to ${longestBytes} bytes, not ${plainBytesMax}`,
     );
     requireArgument(
       unit.lengthBytes >= RECORD_OVERHEAD_BYTES,
@@ -200,6 +201,11 @@ function copyUnits<Unit extends UnitAt>(units: readonly Unit[]): Unit[] {
   });
 }
 
+/** What the format allows at this place: the unit size, or 16 MiB where there is none. */
+function longestPlainBytes({ unitSizeBytes }: UnitAt): number {
+  return unitSizeBytes === 0 ? UNIT_BYTES_MAX : unitSizeBytes;
+}
+
 function checkHandle({ id }: KeyHandle): void {
   requireArgument(
     Number.isInteger(id) && id > 0,
@@ -216,7 +222,7 @@ function checkCount(unitCount: number): void {
 
 function checkUnit(unit: UnitAt, lease: Lease): void {
   const { objectId, kind, index, unitSizeBytes, offsetBytes, lengthBytes } = unit;
-  requireArgument(Object.hasOwn(RECORD_KINDS, kind), `unit ${index}: unknown kind "${kind}"`);
+  checkKind(kind);
   requireArgument(objectId.byteLength === ID_BYTES, `object id must be 16 bytes, not ${objectId.byteLength}`);
   requireArgument(
     Number.isSafeInteger(index) && index >= 0,

@@ -24,6 +24,11 @@ export const RECORD_KINDS = {
 } as const;
 export type RecordKind = keyof typeof RECORD_KINDS;
 
+/** EINVAL unless `kind` is one of {@link RECORD_KINDS}. */
+export function checkKind(kind: string): asserts kind is RecordKind {
+  requireArgument(Object.hasOwn(RECORD_KINDS, kind), `unknown kind of record "${kind}"`);
+}
+
 /** Cipher suites; the number is on the wire. */
 export const SUITE_IDS = { 'xaes-256-gcm': 1, 'xchacha20-poly1305': 2 } as const;
 export type SuiteName = keyof typeof SUITE_IDS;

@@ -525,7 +525,8 @@ describe.each([
       'no longest plain content for an inode': { kind: 'inode', unitSizeBytes: 0 },
       'longest plain content 0': { plainBytesMax: 0 },
       'longest plain content fractional': { plainBytesMax: 0.5 },
-      'longest plain content over 16 MiB': { plainBytesMax: 16 * MIB + 1 },
+      'longest plain content over the unit size': { plainBytesMax: 4097 },
+      'longest plain content over 16 MiB': { kind: 'inode', unitSizeBytes: 0, plainBytesMax: 16 * MIB + 1 },
     };
     const badSettings: Record<string, object> = {
       'unknown suite': { suite: 'rot13' },
@@ -579,6 +580,17 @@ describe.each([
         from.release();
       },
     );
+
+    test.each([
+      ['an unknown kind', 'page', 'xaes-256-gcm', OBJECT_ID],
+      ['a kind of every object', 'constructor', 'xaes-256-gcm', OBJECT_ID],
+      ['an unknown suite', 'unit', 'rot13', OBJECT_ID],
+      ['an id too short', 'unit', 'xaes-256-gcm', OBJECT_ID.subarray(1)],
+    ])('keyCommitment: %s', (_, kind, suite, objectId) => {
+      expect(() => pipeline.keyCommitment(keys, 1, kind as RecordKind, suite as SuiteName, objectId)).toThrow(
+        expect.objectContaining({ code: 'EINVAL' }),
+      );
+    });
 
     test('a lease of the other direction, or released, or of an output', async () => {
       const plain = await pipeline.reservePlain(8192);
