@@ -45,6 +45,11 @@ function workerUrl(): URL {
   return new URL(`../../workers/unit.${extension}`, import.meta.url);
 }
 
+/** Nothing of the environment but piscina's own switches: it may hold a passphrase, and no worker needs one. */
+function workerEnvironment(): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => name.startsWith('PISCINA_')));
+}
+
 interface QueuedJob {
   readonly jobOffset: number;
   readonly resolve: (reply: JobReply) => void;
@@ -98,6 +103,7 @@ export class WorkerPool implements JobRunner {
       recordTiming: false,
       resourceLimits: { maxYoungGenerationSizeMb: WORKER_YOUNG_MIB },
       workerData: start,
+      env: workerEnvironment(),
     });
     this.#trackThreads();
     this.#piscina.on('workerCreate', () => this.#trackThreads());

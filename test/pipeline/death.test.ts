@@ -1,9 +1,10 @@
 /** Workers that die, in every way we know, at every moment. */
+import { setEnvironmentData } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { messageOf } from '../../src/base/errors.ts';
 import type { KeyHandle } from '../../src/pipeline/key-table.ts';
 import type { Pipeline } from '../../src/pipeline/pipeline.ts';
-import { BOOTS_VARIABLE, ORDER } from './fixtures/orders.ts';
+import { BOOTS_ALLOWED, ORDER } from './fixtures/orders.ts';
 import {
   chooseSeed,
   expectIdle,
@@ -26,7 +27,7 @@ beforeEach(() => {
 });
 afterEach(async () => {
   process.off('unhandledRejection', note);
-  delete process.env[BOOTS_VARIABLE];
+  setEnvironmentData(BOOTS_ALLOWED, undefined);
   expect(unhandled).toEqual([]);
   expect(liveThreads()).toEqual([]);
 });
@@ -182,7 +183,7 @@ describe('a worker that cannot start', () => {
   });
 
   test('any more after others died fails every request with EWORKER, and none hangs', async () => {
-    process.env[BOOTS_VARIABLE] = '2';
+    setEnvironmentData(BOOTS_ALLOWED, 2);
     await withPipeline('light', 2, async (pipeline, keys) => {
       const all = Array.from({ length: 40 }, async (_, at) =>
         finish(await send(pipeline, keys, at % 4 === 0 ? ORDER.exit : at)),
@@ -196,7 +197,7 @@ describe('a worker that cannot start', () => {
   });
 
   test("leaves no job behind that a later worker would do, in memory that is somebody else's by then", async () => {
-    process.env[BOOTS_VARIABLE] = '1';
+    setEnvironmentData(BOOTS_ALLOWED, 1);
     await withPipeline('light', 1, async (pipeline, keys) => {
       const orders = [ORDER.exit, ...Array.from({ length: 4 }, () => ORDER.waitThenScribble)];
       const all = await Promise.all(
@@ -208,7 +209,7 @@ describe('a worker that cannot start', () => {
       );
       const codes = await Promise.all(all.map(sent => rejectionCode(finish(sent))));
       expect(codes).toEqual(orders.map(() => 'EWORKER'));
-      process.env[BOOTS_VARIABLE] = '1000';
+      setEnvironmentData(BOOTS_ALLOWED, 1000);
       const { from, run } = await send(pipeline, keys, 1, 100_000);
       const { units } = await run;
       expect(units[0]?.bytes.subarray(8).every(byte => byte === 255)).toBe(true);
@@ -218,7 +219,7 @@ describe('a worker that cannot start', () => {
   });
 
   test('in place of one that died, while the pipeline is being closed, does not hold up the closing', async () => {
-    process.env[BOOTS_VARIABLE] = '1';
+    setEnvironmentData(BOOTS_ALLOWED, 1);
     const { pipeline, keys } = await openWith('light', { workers: 1 });
     const all = await Promise.all(
       Array.from({ length: 12 }, (_, at) => send(pipeline, keys, at === 0 ? ORDER.exit : at)),
@@ -231,11 +232,11 @@ describe('a worker that cannot start', () => {
   });
 
   test('once, may start the next time: one bad moment does not end the pipeline', async () => {
-    process.env[BOOTS_VARIABLE] = '1';
+    setEnvironmentData(BOOTS_ALLOWED, 1);
     await withPipeline('light', 1, async (pipeline, keys) => {
       expect(await rejectionCode(finish(await send(pipeline, keys, ORDER.exit)))).toBe('EWORKER');
       await rejectionCode(finish(await send(pipeline, keys, 1)));
-      process.env[BOOTS_VARIABLE] = '1000';
+      setEnvironmentData(BOOTS_ALLOWED, 1000);
       expect(await finish(await send(pipeline, keys, 1))).toBe('done');
       expect(await rejectionCode(finish(await send(pipeline, keys, ORDER.exit)))).toBe('EWORKER');
       expect(await finish(await send(pipeline, keys, 1))).toBe('done');

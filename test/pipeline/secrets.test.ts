@@ -9,6 +9,7 @@ import { finish, openWith, send } from './workers.ts';
 
 afterEach(() => {
   vi.unstubAllGlobals();
+  vi.unstubAllEnvs();
 });
 
 /** Every block of shared memory that is made from now on. */
@@ -42,6 +43,15 @@ describe('keys', () => {
       providers: {},
     });
     expect(request).toEqual({ type: 'job', jobOffset: 0 });
+  });
+
+  test('and other secrets of the environment do not reach a worker', async () => {
+    vi.stubEnv('NETSEAL_PASSPHRASE', 'not for workers');
+    const { pipeline, keys } = await openWith('tell', { workers: 1 });
+    const error = await finish(await send(pipeline, keys, 1)).catch(thrown => thrown);
+    await pipeline.close();
+    const { env } = JSON.parse(messageOf(error));
+    expect(Object.keys(env).filter(name => !name.startsWith('PISCINA_'))).toEqual([]);
   });
 
   test.each([0, 2])(
