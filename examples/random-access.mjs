@@ -2,7 +2,8 @@
  * Units by hand: seal a large value in units of 64 KiB, keep each unit's tag, and later read one unit out of the middle
  * without touching the others. The tag says which version of the unit it must be, so that an old one is refused.
  *
- *   node random-access.mjs
+ *   node random-access.mjs                                     where netseal is installed
+ *   npx node --conditions=netseal-source random-access.mjs     in its own checkout
  */
 import { randomBytes } from 'node:crypto';
 import { Keyring, openPipeline } from 'netseal';

@@ -2,7 +2,8 @@
  * The pipeline alone, in front of a storage client of your own: anything that stores and returns streams of bytes. Here
  * that client is a folder; put your S3, WebDAV or SFTP calls in its place.
  *
- *   node stream-to-storage.mjs [FILE]
+ *   node stream-to-storage.mjs [FILE]                                     where netseal is installed
+ *   npx node --conditions=netseal-source stream-to-storage.mjs [FILE]     in its own checkout
  */
 import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
