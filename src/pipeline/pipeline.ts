@@ -266,7 +266,7 @@ export class Pipeline {
   /** Takes the memory that a request needs, runs it, and gives back what its result does not keep. */
   async #perform<Result>(work: Work<Result>): Promise<Result> {
     const { from, outputSlab, signal } = work;
-    from.hold();
+    const unholdInput = from.hold();
     try {
       const output = await outputSlab.reserve(sum(work.roomBytes), signal);
       try {
@@ -282,7 +282,7 @@ export class Pipeline {
         throw error;
       }
     } finally {
-      from.unhold();
+      unholdInput();
     }
   }
 
@@ -293,12 +293,11 @@ export class Pipeline {
     output: Lease,
   ): Promise<Result> {
     const jobs = this.#layOut(work, spans, jobMemory, output);
-    const leases = [work.from, output, jobMemory];
-    for (const lease of leases) lease.hold();
+    const unholdAll = [work.from, output, jobMemory].map(lease => lease.hold());
     const ended = Promise.allSettled(jobs.map(job => this.#runner.run(job.offsetBytes, work.operation))).then(
       results => {
         // Only now is it certain that no worker touches the memory any more.
-        for (const lease of leases) lease.unhold();
+        for (const unhold of unholdAll) unhold();
         return results;
       },
     );

@@ -78,26 +78,26 @@ export type OpenedUnit =
 /** Results of a request, in the order of its units, with the memory they lie in. */
 export class Run<Unit> {
   readonly units: readonly Unit[];
-  readonly #lease: Lease | undefined;
+  readonly #lease: Lease;
 
   /** @internal Made by `seal` and `open` only. */
-  constructor(units: readonly Unit[], lease: Lease | undefined) {
+  constructor(units: readonly Unit[], lease: Lease) {
     this.units = units;
     this.#lease = lease;
   }
 
-  /** Says that an operation still reads the memory: it stays as it is until {@link unhold}, even when released. */
-  hold(): void {
-    this.#lease?.hold();
-  }
-
-  unhold(): void {
-    this.#lease?.unhold();
+  /**
+   * Says that an operation still reads the memory: it stays as it is until the hold ends, even when the run is released.
+   *
+   * @returns what ends this hold. Calling it again does nothing.
+   */
+  hold(): () => void {
+    return this.#lease.hold();
   }
 
   /** Gives the memory back; the units' bytes must not be used any more. Calling it again does nothing. */
   release(): void {
-    this.#lease?.release();
+    this.#lease.release();
   }
 
   [Symbol.dispose](): void {

@@ -10,8 +10,8 @@
  *   4. When all leases end, the slab is one free range again, so every request up to its size is served in the end.
  *      Whoever waits for a lease while it keeps another of the same slab gives that guarantee up.
  *
- * Lease:  lent ──hold()──▶ lent, held ──unhold()──▶ lent ──release()──▶ free
- *                            └─release()─▶ quarantined (counted, not reusable) ──last unhold()──▶ free
+ * Lease:  lent ──hold()──▶ lent, held ──last hold ends──▶ lent ──release()──▶ free
+ *                            └─release()─▶ quarantined (counted, not reusable) ──last hold ends──▶ free
  */
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { roundUp } from '../base/geometry.ts';
@@ -205,19 +205,21 @@ export class Lease {
   }
 
   /**
-   * Says that a worker or an I/O operation uses the memory: it will not be lent again before {@link unhold}. Whoever
+   * Says that a worker or an I/O operation uses the memory: it will not be lent again before every hold has ended. Whoever
    * holds it may hold it once more after its owner has released it. ECLOSED when it is back in the slab.
+   *
+   * @returns what ends this hold and no other, for when the operation has truly ended. Calling it again does nothing.
    */
-  hold(): void {
+  hold(): () => void {
     if (this.#holds === 0) this.#requireLent();
     this.#holds += 1;
-  }
-
-  /** Ends one {@link hold}, when the operation has truly ended. */
-  unhold(): void {
-    if (this.#holds === 0) throw new NetsealError('EBUG', 'a lease was unheld once too often');
-    this.#holds -= 1;
-    this.#freeIfDone();
+    let hasEnded = false;
+    return () => {
+      if (hasEnded) return;
+      hasEnded = true;
+      this.#holds -= 1;
+      this.#freeIfDone();
+    };
   }
 
   /**

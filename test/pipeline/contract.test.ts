@@ -326,11 +326,11 @@ describe.each([
     };
     const run = await pipeline.open({ keys, from, units: [unit] });
     from.release();
-    run.hold();
+    const unhold = run.hold();
     run.release();
     expect(pipeline.memory.find(({ name }) => name === 'opened')?.usedBytes).toBeGreaterThan(0);
     expect(run.units[0]).toMatchObject({ bytes: mixedBytes(100, 1) });
-    run.unhold();
+    unhold();
   });
 
   test('the lease may be released at once, and units, ids, tags and settings changed: the call has its own', async () => {

@@ -51,6 +51,7 @@ interface Caller {
   /** Which granules it owns; undefined while it waits. */
   owned: Set<number> | undefined;
   holds: number;
+  readonly unholds: (() => void)[];
   released: boolean;
   outcome: 'waiting' | 'lent' | 'aborted' | 'closed';
   real: Lease | { readonly error: unknown } | undefined;
@@ -129,6 +130,7 @@ class Checker {
       abort: new AbortController(),
       owned: undefined,
       holds: 0,
+      unholds: [],
       released: false,
       outcome: 'waiting',
       real: undefined,
@@ -169,10 +171,13 @@ class Checker {
     if (caller === undefined) return;
     const lease = caller.real as Lease;
     if (what === 'hold') {
-      lease.hold();
+      caller.unholds.push(lease.hold());
       caller.holds += 1;
     } else if (what === 'unhold' && caller.holds > 0) {
-      lease.unhold();
+      const unhold = caller.unholds.pop();
+      unhold?.();
+      // Once more does nothing.
+      unhold?.();
       caller.holds -= 1;
       this.model.freeIfDone(caller);
     } else if (what === 'release') {
@@ -295,10 +300,22 @@ describe('slab', () => {
     expect(lease.isOf(slab)).toBe(false);
   });
 
-  test('unhold without hold, and trimming what is held, are faults of ours', async () => {
+  test("ending one's own hold twice does not end another's", async () => {
     const slab = new Slab('test', 4096);
     const lease = await slab.reserve(100);
-    expect(errorCodeOf(() => lease.unhold())).toBe('EBUG');
+    const unholdMine = lease.hold();
+    const unholdTheirs = lease.hold();
+    lease.release();
+    unholdMine();
+    unholdMine();
+    expect(slab.usedBytes).toBe(128);
+    unholdTheirs();
+    expect(slab.usedBytes).toBe(0);
+  });
+
+  test('trimming what is held is a fault of ours', async () => {
+    const slab = new Slab('test', 4096);
+    const lease = await slab.reserve(100);
     lease.hold();
     expect(errorCodeOf(() => lease.keepOnly([]))).toBe('EBUG');
     expect(slab.usedBytes).toBe(128);
@@ -307,12 +324,12 @@ describe('slab', () => {
   test('a lease that is released while held may be held once more by who holds it, and is freed once', async () => {
     const slab = new Slab('test', 4096);
     const lease = await slab.reserve(100);
-    lease.hold();
+    const unholdFirst = lease.hold();
     lease.release();
-    lease.hold();
-    lease.unhold();
+    const unholdSecond = lease.hold();
+    unholdFirst();
     expect(slab.usedBytes).toBe(128);
-    lease.unhold();
+    unholdSecond();
     expect(slab.usedBytes).toBe(0);
     expect(errorCodeOf(() => lease.hold())).toBe('ECLOSED');
   });
