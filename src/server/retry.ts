@@ -11,7 +11,7 @@
  * it false for the other. Once an answer was lost, giving up says EUNCERTAIN, whatever the last attempt said.
  */
 import { equalBytes } from '../base/bytes.ts';
-import { isNetsealError, messageOf, NetsealError } from '../base/errors.ts';
+import { type ErrorCode, isNetsealError, messageOf, NetsealError } from '../base/errors.ts';
 import { ForwardingStore, type StoreCall } from './forward.ts';
 import { type Chance, type Scheduler, systemScheduler } from './scheduler.ts';
 import { closedError, type ObjectStore, totalBytes } from './store.ts';
@@ -35,7 +35,8 @@ export interface RetryComponents {
   readonly chance?: Chance;
 }
 
-const EARNED_BY_SUCCESS = 0.1;
+/** In tenths of a request: sums of 0.1 are not exact. */
+const BUDGET_UNITS = 10;
 
 export function retryStore(
   inner: ObjectStore,
@@ -56,6 +57,7 @@ class Retrier {
   readonly #scheduler: Scheduler;
   readonly #chance: Chance;
   readonly #closing = new AbortController();
+  /** In tenths of a request. */
   #budget: number;
 
   constructor(inner: ObjectStore, settings: RetrySettings, components: RetryComponents) {
@@ -63,7 +65,7 @@ class Retrier {
     this.#settings = { attemptsMax: 6, pauseMs: 100, pauseMsMax: 10_000, budget: 50, ...settings };
     this.#scheduler = components.scheduler ?? systemScheduler;
     this.#chance = components.chance ?? Math.random;
-    this.#budget = this.#settings.budget;
+    this.#budget = this.#settings.budget * BUDGET_UNITS;
   }
 
   /** Ends all pauses: their calls fail with what they failed with. */
@@ -76,10 +78,10 @@ class Retrier {
     for (let attempt = 1; ; attempt += 1) {
       try {
         const result = await this.#attempt(call);
-        this.#budget = Math.min(this.#settings.budget, this.#budget + EARNED_BY_SUCCESS);
+        this.#budget = Math.min(this.#settings.budget * BUDGET_UNITS, this.#budget + 1);
         return result;
       } catch (error) {
-        const code = isNetsealError(error) ? error.code : undefined;
+        const code = codeOf(error);
         if (code === 'EUNCERTAIN') lostAnswer = error;
         if (code === 'ECONFLICT' && lostAnswer !== undefined) return await this.#settle(call, lostAnswer);
         if (mayRepeat(call, code) && (await this.#pause(attempt, call.signal))) continue;
@@ -103,8 +105,8 @@ class Retrier {
   /** False when it is time to give up. Rejects when aborted. */
   async #pause(attempt: number, signal: AbortSignal | undefined): Promise<boolean> {
     const { attemptsMax, pauseMs, pauseMsMax } = this.#settings;
-    if (attempt >= attemptsMax || this.#budget < 1 || this.#closing.signal.aborted) return false;
-    this.#budget -= 1;
+    if (attempt >= attemptsMax || this.#budget < BUDGET_UNITS || this.#closing.signal.aborted) return false;
+    this.#budget -= BUDGET_UNITS;
     const delayMs = this.#chance() * Math.min(pauseMsMax, pauseMs * 2 ** (attempt - 1));
     const ending = this.#closing.signal;
     try {
@@ -162,7 +164,11 @@ class Retrier {
   }
 }
 
-function mayRepeat<Result>(call: StoreCall<Result>, code: string | undefined): boolean {
+function codeOf(error: unknown): ErrorCode | undefined {
+  return isNetsealError(error) ? error.code : undefined;
+}
+
+function mayRepeat<Result>(call: StoreCall<Result>, code: ErrorCode | undefined): boolean {
   if (code === 'EUNAVAILABLE') return true;
   if (code !== 'EUNCERTAIN') return false;
   const options = call.put?.options;

@@ -1,0 +1,565 @@
+/** What every store must do. A store's own test file is a factory; see `docs/STORES.md`. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import fc from 'fast-check';
+import { afterEach, describe, expect, test } from 'vitest';
+import type { ErrorCode } from '../../src/base/errors.ts';
+import { isNetsealError } from '../../src/base/errors.ts';
+import {
+  compareKeys,
+  KEY_BYTES_MAX,
+  type ListEntry,
+  type ObjectStore,
+  type PutCondition,
+  type StoreCapabilities,
+} from '../../src/server/store.ts';
+
+export interface StoreUnderTest {
+  readonly store: ObjectStore;
+  /** Another client of the same objects, where there can be one. */
+  readonly other?: ObjectStore;
+  /** Takes away what the factory made, after both were closed. */
+  readonly remove?: () => Promise<void>;
+}
+
+/** The code of the NetsealError that `promise` rejects with. */
+export async function rejectionOf(promise: Promise<unknown>): Promise<ErrorCode> {
+  try {
+    await promise;
+  } catch (error) {
+    if (isNetsealError(error)) return error.code;
+    throw error;
+  }
+  return expect.fail('it resolved');
+}
+
+export const text = (value: string): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer.from(value));
+export const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString();
+
+/** Every key with its entry, in pages of `limit`. */
+export async function listAll(store: ObjectStore, limit = 1000, prefix?: string): Promise<ListEntry[]> {
+  const all: ListEntry[] = [];
+  let after: string | undefined;
+  do {
+    const page = await store.list({ limit, after, prefix });
+    expect(page.entries.length).toBeLessThanOrEqual(limit);
+    all.push(...page.entries);
+    after = page.next;
+  } while (after !== undefined);
+  return all;
+}
+
+export const HOSTILE_KEYS: readonly string[] = [
+  'a',
+  'a/b',
+  'a/b/c',
+  'a+',
+  'a++/b',
+  'a%2fb',
+  'A',
+  'a ',
+  ' a',
+  '...',
+  '.a',
+  'a/.b',
+  'a.',
+  '~',
+  'a\nb',
+  'a\rb',
+  '\t',
+  '\u0001',
+  '\u007f',
+  '\\..\\x',
+  'C:\\x',
+  'con',
+  '-rf',
+  '*?"<>|',
+  'lock',
+  'partial',
+  'partial/1',
+  'objects',
+  '\u00e9',
+  'e\u0301',
+  '\ufeffbom',
+  '\uffff',
+  '\u{1f600}',
+  'x'.repeat(128),
+  'x'.repeat(129),
+  `${'x'.repeat(128)}..`,
+  `${'x'.repeat(127)}A..`,
+  'y'.repeat(KEY_BYTES_MAX),
+  'Z'.repeat(KEY_BYTES_MAX),
+  `${'A/'.repeat(60)}A`,
+  '\u00e9'.repeat(KEY_BYTES_MAX / 2),
+];
+
+const INVALID_KEYS: readonly string[] = [
+  '',
+  '/',
+  '/a',
+  'a/',
+  'a//b',
+  '.',
+  '..',
+  '../a',
+  'a/../b',
+  'a/.',
+  './a',
+  'a\0',
+  '\ud800',
+  'y'.repeat(KEY_BYTES_MAX + 1),
+  '\u00e9'.repeat(KEY_BYTES_MAX / 2 + 1),
+];
+
+interface ModelObject {
+  readonly bytes: Uint8Array;
+  readonly version: string;
+}
+
+export function describeStore(
+  name: string,
+  make: () => Promise<StoreUnderTest>,
+  declared: Partial<StoreCapabilities> = {},
+): void {
+  describe(`${name}, held to the contract of stores`, () => {
+    const made: StoreUnderTest[] = [];
+    const open = async (): Promise<StoreUnderTest> => {
+      const one = await make();
+      made.push(one);
+      return one;
+    };
+    afterEach(async () => {
+      for (const { store, other, remove } of made.splice(0)) {
+        await store.close();
+        await other?.close();
+        await remove?.();
+      }
+    });
+
+    test('declares what it can do', async () => {
+      const { store } = await open();
+      expect(store.capabilities).toMatchObject(declared);
+      expect(store.name).not.toBe('');
+    });
+
+    test('gives back what was put, gathered from its parts, with version and size', async () => {
+      const { store } = await open();
+      const { version } = await store.put('s/x', [text('one '), text(''), text('two')]);
+      const found = await store.get('s/x');
+      expect(textOf(found.bytes)).toBe('one two');
+      expect(found).toMatchObject({ version, sizeBytes: 7 });
+      expect(await store.stat('s/x')).toMatchObject({ version, sizeBytes: 7 });
+    });
+
+    test('keeps empty objects', async () => {
+      const { store } = await open();
+      await store.put('empty', []);
+      expect(await store.get('empty')).toMatchObject({ sizeBytes: 0, bytes: new Uint8Array(0) });
+      const ranged = await store.get('empty', { range: { offsetBytes: 5, lengthBytes: 5 } });
+      expect(ranged.bytes.byteLength).toBe(0);
+    });
+
+    test('keeps objects of many parts and many bytes', async () => {
+      const { store } = await open();
+      const parts = Array.from({ length: 1500 }, (_, at) => new Uint8Array(3000).fill(at));
+      await store.put('big', parts);
+      const { bytes } = await store.get('big');
+      expect(Buffer.compare(bytes, Buffer.concat(parts))).toBe(0);
+    });
+
+    test('a range gives what it covers, also where the object ends', async () => {
+      const { store } = await open();
+      await store.put('r', [text('0123456789')]);
+      const read = async (offsetBytes: number, lengthBytes: number): Promise<string> => {
+        const { bytes, sizeBytes } = await store.get('r', { range: { offsetBytes, lengthBytes } });
+        expect(sizeBytes).toBe(10);
+        return textOf(bytes);
+      };
+      expect(await read(0, 3)).toBe('012');
+      expect(await read(4, 3)).toBe('456');
+      expect(await read(8, 100)).toBe('89');
+      expect(await read(10, 1)).toBe('');
+      expect(await read(99, 1)).toBe('');
+      expect(await read(3, 0)).toBe('');
+    });
+
+    test('reads into the memory that it is given, shared or not, and touches no more of it', async () => {
+      const { store } = await open();
+      await store.put('r', [text('0123456789')]);
+      for (const buffer of [new ArrayBuffer(16), new SharedArrayBuffer(16)]) {
+        const memory = new Uint8Array(buffer).fill(0x2e);
+        const into = memory.subarray(2, 8);
+        const { bytes } = await store.get('r', { range: { offsetBytes: 1, lengthBytes: 4 }, into });
+        expect([bytes.buffer, bytes.byteOffset, bytes.byteLength]).toEqual([buffer, 2, 4]);
+        expect(textOf(memory)).toBe('..1234..........');
+      }
+    });
+
+    test('reads the beginning of an object that is larger than the memory given, and says its size', async () => {
+      const { store } = await open();
+      await store.put('r', [text('0123456789')]);
+      const found = await store.get('r', { into: new Uint8Array(4) });
+      expect([textOf(found.bytes), found.sizeBytes]).toEqual(['0123', 10]);
+    });
+
+    test('takes parts from shared memory', async () => {
+      const { store } = await open();
+      const shared = new Uint8Array(new SharedArrayBuffer(100)).fill(7);
+      await store.put('sh', [shared.subarray(10, 20), text('x'), shared.subarray(0, 5)]);
+      const { bytes } = await store.get('sh');
+      expect([...bytes]).toEqual([...Array(10).fill(7), 0x78, ...Array(5).fill(7)]);
+    });
+
+    test('ranges and buffers that make no sense are refused', async () => {
+      const { store } = await open();
+      await store.put('r', [text('0')]);
+      for (const range of [
+        { offsetBytes: -1, lengthBytes: 1 },
+        { offsetBytes: 0, lengthBytes: -1 },
+        { offsetBytes: 0.5, lengthBytes: 1 },
+        { offsetBytes: 0, lengthBytes: Number.NaN },
+      ]) {
+        expect(await rejectionOf(store.get('r', { range }))).toBe('EINVAL');
+      }
+      const range = { offsetBytes: 0, lengthBytes: 5 };
+      expect(await rejectionOf(store.get('r', { range, into: new Uint8Array(4) }))).toBe('EINVAL');
+      expect(await rejectionOf(store.list({ limit: 0 }))).toBe('EINVAL');
+    });
+
+    test('what is not there is missing; deleting it is well', async () => {
+      const { store } = await open();
+      expect(await rejectionOf(store.get('no'))).toBe('EMISSING');
+      expect(await rejectionOf(store.stat('no/such'))).toBe('EMISSING');
+      await store.delete('no');
+      await store.delete('no/such');
+      await store.put('yes', [text('1')]);
+      await store.delete('yes');
+      await store.delete('yes');
+      expect(await rejectionOf(store.get('yes'))).toBe('EMISSING');
+      expect(await listAll(store)).toEqual([]);
+    });
+
+    test('equal bytes put again, or after a delete, have another version', async () => {
+      const { store } = await open();
+      const versions = new Set<string>();
+      for (let round = 0; round < 20; round += 1) {
+        versions.add((await store.put('v', [text('same')])).version);
+        if (round % 3 === 0) await store.delete('v');
+      }
+      expect(versions.size).toBe(20);
+    });
+
+    test('a get can insist on a version', async () => {
+      const { store } = await open();
+      const first = await store.put('v', [text('1')]);
+      expect(textOf((await store.get('v', { ifMatch: first.version })).bytes)).toBe('1');
+      await store.put('v', [text('2')]);
+      expect(await rejectionOf(store.get('v', { ifMatch: first.version }))).toBe('ECONFLICT');
+      expect(await rejectionOf(store.get('gone', { ifMatch: first.version }))).toBe('EMISSING');
+    });
+
+    test('keys are refused that no store can hold safely, by every operation', async () => {
+      const { store } = await open();
+      for (const key of INVALID_KEYS) {
+        expect(await rejectionOf(store.get(key))).toBe('EINVAL');
+        expect(await rejectionOf(store.put(key, [text('x')]))).toBe('EINVAL');
+        expect(await rejectionOf(store.stat(key))).toBe('EINVAL');
+        expect(await rejectionOf(store.delete(key))).toBe('EINVAL');
+      }
+      expect(await listAll(store)).toEqual([]);
+    });
+
+    test('every valid key is its own object, however hostile, and lists come in order of bytes', async () => {
+      const { store } = await open();
+      await Promise.all(HOSTILE_KEYS.map(key => store.put(key, [text(`of ${key}`)])));
+      for (const key of HOSTILE_KEYS) {
+        expect(textOf((await store.get(key)).bytes)).toBe(`of ${key}`);
+      }
+      const sorted = [...HOSTILE_KEYS].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+      expect((await listAll(store)).map(entry => entry.key)).toEqual(sorted);
+      expect((await listAll(store, 3)).map(entry => entry.key)).toEqual(sorted);
+      for (const prefix of ['a', 'a/', 'a/b', 'x', 'A/A/', '\u00e9', 'none', '/', '../', 'a//']) {
+        const keys = (await listAll(store, 4, prefix)).map(entry => entry.key);
+        expect(keys).toEqual(sorted.filter(key => key.startsWith(prefix)));
+      }
+      for (const key of HOSTILE_KEYS) await store.delete(key);
+      expect(await listAll(store)).toEqual([]);
+    });
+
+    test('lists tell sizes and times by the clock that now() reads', async () => {
+      const { store } = await open();
+      const before = await store.now();
+      await store.put('t', [text('12345')]);
+      const after = await store.now();
+      const [entry] = await listAll(store);
+      const { version, modifiedAtMs } = await store.stat('t');
+      expect(entry).toMatchObject({ key: 't', sizeBytes: 5, modifiedAtMs });
+      if (store.capabilities.listHasVersions) expect(entry?.version).toBe(version);
+      expect(modifiedAtMs).toBeGreaterThanOrEqual(before - 1000);
+      expect(modifiedAtMs).toBeLessThanOrEqual(after + 1000);
+    });
+
+    test('keys that stay are in a list exactly once, whatever comes and goes between its pages', async () => {
+      const { store } = await open();
+      const stays = Array.from({ length: 30 }, (_, at) => `k/${String(at * 2).padStart(3, '0')}`);
+      const comesAndGoes = stays.map(key => `${key}-x`);
+      for (const key of [...stays, ...comesAndGoes.slice(0, 15)]) await store.put(key, [text('1')]);
+      const seen: string[] = [];
+      let after: string | undefined;
+      do {
+        const page = await store.list({ prefix: 'k/', limit: 7, after });
+        seen.push(...page.entries.map(entry => entry.key));
+        after = page.next;
+        await store.delete(comesAndGoes[seen.length % 30] ?? '');
+        await store.put(comesAndGoes[(seen.length * 7) % 30] ?? '', [text('2')]);
+        await store.put(stays[seen.length % 30] ?? '', [text('3')]);
+      } while (after !== undefined);
+      expect(seen.filter(key => !key.endsWith('-x'))).toEqual(stays);
+      expect(new Set(seen).size).toBe(seen.length);
+    });
+
+    test('an aborted call rejects with the reason', async () => {
+      const { store } = await open();
+      await store.put('x', [text('old')]);
+      const reason = new Error('enough');
+      const aborted = AbortSignal.abort(reason);
+      await expect(store.get('x', { signal: aborted })).rejects.toBe(reason);
+      await expect(store.put('x', [text('new')], { signal: aborted })).rejects.toBe(reason);
+      await expect(store.stat('x', { signal: aborted })).rejects.toBe(reason);
+      await expect(store.delete('x', { signal: aborted })).rejects.toBe(reason);
+      await expect(store.list({ limit: 1, signal: aborted })).rejects.toBe(reason);
+      await expect(store.now({ signal: aborted })).rejects.toBe(reason);
+      expect(textOf((await store.get('x')).bytes)).toBe('old');
+    });
+
+    test('an abort at any moment leaves the old or the new object, and memory that nobody writes to', async () => {
+      const { store } = await open();
+      const old = new Uint8Array(300_000).fill(1);
+      const fresh = new Uint8Array(300_000).fill(2);
+      for (let round = 0; round < 40; round += 1) {
+        await store.put('x', [old]);
+        const stop = new AbortController();
+        const put = store.put('x', [fresh], { signal: stop.signal }).then(
+          () => 'done',
+          error => error,
+        );
+        const into = new Uint8Array(300_000);
+        const get = store.get('x', { into, signal: stop.signal }).then(
+          () => 'done',
+          error => error,
+        );
+        for (let turn = 0; turn < round; turn += 1) await new Promise(setImmediate);
+        const reason = new Error(`round ${round}`);
+        stop.abort(reason);
+        const ends = await Promise.all([put, get]);
+        for (const end of ends) if (end !== 'done') expect(end).toBe(reason);
+        const after = Buffer.from(into);
+        const { bytes } = await store.get('x');
+        expect([old, fresh].some(whole => Buffer.compare(bytes, whole) === 0)).toBe(true);
+        if (ends[0] === 'done') expect(bytes[0]).toBe(2);
+        expect(Buffer.compare(after, into)).toBe(0);
+      }
+    });
+
+    test('after close every call fails with ECLOSED; closing again is well', async () => {
+      const { store } = await open();
+      const running = store.put('x', [text('1')]);
+      await Promise.all([store.close(), running]);
+      await store.close();
+      expect(await rejectionOf(store.get('x'))).toBe('ECLOSED');
+      expect(await rejectionOf(store.put('x', []))).toBe('ECLOSED');
+      expect(await rejectionOf(store.list({ limit: 1 }))).toBe('ECLOSED');
+      expect(await rejectionOf(store.delete('x'))).toBe('ECLOSED');
+    });
+
+    test('readers beside writers see whole objects of one version', async () => {
+      const { store, other = store } = await open();
+      const put = (value: number): Promise<{ version: string }> =>
+        store.put('x', [new Uint8Array(70_000).fill(value), new Uint8Array(70_000).fill(value)]);
+      await put(0);
+      let running = true;
+      const writing = (async () => {
+        for (let value = 1; value <= 40; value += 1) await put(value);
+        running = false;
+      })();
+      while (running) {
+        const { bytes, sizeBytes } = await other.get('x');
+        expect([bytes.byteLength, sizeBytes]).toEqual([140_000, 140_000]);
+        expect(bytes.every(byte => byte === bytes[0])).toBe(true);
+      }
+      await writing;
+    });
+
+    test('does what a plain map does, whatever the order of operations', async () => {
+      const keys = ['a', 'a/b', 'A', 'b/c/d', 'a+', 'é'];
+      const operation = fc.record({
+        kind: fc.constantFrom('put', 'create', 'swap', 'get', 'stat', 'delete', 'list'),
+        key: fc.constantFrom(...keys),
+        size: fc.integer({ min: 0, max: 5000 }),
+        offset: fc.integer({ min: 0, max: 5000 }),
+        useOld: fc.boolean(),
+      });
+      const property = fc.asyncProperty(fc.array(operation, { maxLength: 30 }), async operations => {
+        const tested = await make();
+        try {
+          await compareToMap(tested.store, operations, declared);
+        } finally {
+          await tested.store.close();
+          await tested.other?.close();
+          await tested.remove?.();
+        }
+      });
+      const seed = process.env.NETSEAL_SEED === undefined ? {} : { seed: Number(process.env.NETSEAL_SEED) };
+      const limit = Number(process.env.NETSEAL_PROPERTY_MS ?? 200);
+      await fc.assert(property, { ...seed, numRuns: 5 });
+      await fc.assert(property, { ...seed, numRuns: 100_000, interruptAfterTimeLimit: limit });
+    });
+
+    if (declared.createIfAbsent === 'none') {
+      test('conditions are refused, and nothing is put', async () => {
+        const { store } = await open();
+        const condition = { ifAbsent: true } as const;
+        expect(await rejectionOf(store.put('x', [], { condition }))).toBe('EUNSUPPORTED');
+        expect(await rejectionOf(store.put('x', [], { condition: { ifMatch: '1' } }))).toBe('EUNSUPPORTED');
+        expect(await rejectionOf(store.get('x'))).toBe('EMISSING');
+      });
+      return;
+    }
+
+    test('of many that create one key exactly one succeeds, and its bytes stay', async () => {
+      const { store, other = store } = await open();
+      for (let round = 0; round < 5; round += 1) {
+        const key = `race/${round}`;
+        const ends = await Promise.all(
+          Array.from({ length: 16 }, (_, at) =>
+            (at % 2 === 0 ? store : other)
+              .put(key, [text(`writer ${at}`)], { condition: { ifAbsent: true } })
+              .then(
+                ({ version }) => ({ at, version }),
+                error => error.code,
+              ),
+          ),
+        );
+        const winners = ends.filter(end => typeof end === 'object');
+        expect(winners).toHaveLength(1);
+        expect(ends.filter(end => end === 'ECONFLICT')).toHaveLength(15);
+        const found = await store.get(key);
+        expect([textOf(found.bytes), found.version]).toEqual([`writer ${winners[0].at}`, winners[0].version]);
+      }
+    });
+
+    test('compare-and-swap loses no update', async () => {
+      const { store, other = store } = await open();
+      await store.put('counter', [text('0')]);
+      const increment = async (client: ObjectStore): Promise<void> => {
+        for (;;) {
+          const { bytes, version } = await client.get('counter');
+          const next = text(String(Number(textOf(bytes)) + 1));
+          try {
+            await client.put('counter', [next], { condition: { ifMatch: version } });
+            return;
+          } catch (error) {
+            if (!isNetsealError(error) || error.code !== 'ECONFLICT') throw error;
+            await sleep(Math.random() * 3);
+          }
+        }
+      };
+      await Promise.all(
+        Array.from({ length: 8 }, async (_, at) => {
+          for (let round = 0; round < 5; round += 1) await increment(at % 2 === 0 ? store : other);
+        }),
+      );
+      expect(textOf((await store.get('counter')).bytes)).toBe('40');
+    });
+
+    test('a swap of what is gone, or came back, is a conflict and changes nothing', async () => {
+      const { store } = await open();
+      const { version } = await store.put('x', [text('1')]);
+      await store.delete('x');
+      const condition = { ifMatch: version };
+      expect(await rejectionOf(store.put('x', [text('2')], { condition }))).toBe('ECONFLICT');
+      expect(await rejectionOf(store.get('x'))).toBe('EMISSING');
+      await store.put('x', [text('1')]);
+      expect(await rejectionOf(store.put('x', [text('2')], { condition }))).toBe('ECONFLICT');
+      expect(textOf((await store.get('x')).bytes)).toBe('1');
+    });
+  });
+}
+
+interface ModelOperation {
+  readonly kind: string;
+  readonly key: string;
+  readonly size: number;
+  readonly offset: number;
+  readonly useOld: boolean;
+}
+
+async function compareGet(
+  store: ObjectStore,
+  key: string,
+  offsetBytes: number,
+  lengthBytes: number,
+  present: ModelObject | undefined,
+): Promise<void> {
+  const get = store.get(key, { range: { offsetBytes, lengthBytes } });
+  if (present === undefined) {
+    expect(await rejectionOf(get)).toBe('EMISSING');
+    return;
+  }
+  const found = await get;
+  const expected = present.bytes.subarray(offsetBytes, offsetBytes + lengthBytes);
+  expect(Buffer.compare(found.bytes, expected)).toBe(0);
+  expect([found.version, found.sizeBytes]).toEqual([present.version, present.bytes.byteLength]);
+}
+
+async function compareList(store: ObjectStore, model: ReadonlyMap<string, ModelObject>): Promise<void> {
+  const expected = [...model].map(([name, object]) => [name, object.bytes.byteLength] as const);
+  expected.sort(([left], [right]) => compareKeys(left, right));
+  expect((await listAll(store, 2)).map(entry => [entry.key, entry.sizeBytes])).toEqual(expected);
+}
+
+function conditionOf(
+  kind: string,
+  present: ModelObject | undefined,
+  oldVersion: string,
+): PutCondition | undefined {
+  if (kind === 'create') return { ifAbsent: true };
+  return kind === 'swap' ? { ifMatch: present?.version ?? oldVersion } : undefined;
+}
+
+async function compareToMap(
+  store: ObjectStore,
+  operations: readonly ModelOperation[],
+  declared: Partial<StoreCapabilities>,
+): Promise<void> {
+  const model = new Map<string, ModelObject>();
+  let count = 0;
+  let oldVersion = 'never';
+  for (const { kind, key, size, offset, useOld } of operations) {
+    count += 1;
+    const present = model.get(key);
+    const bytes = new Uint8Array(size).fill(count);
+    const parts = [bytes.subarray(0, offset), bytes.subarray(offset)];
+    const keep = async (put: Promise<{ version: string }>): Promise<void> => {
+      oldVersion = present?.version ?? oldVersion;
+      model.set(key, { bytes, version: (await put).version });
+    };
+    const canCompare = declared.createIfAbsent !== 'none';
+    if (kind === 'put') await keep(store.put(key, parts));
+    const condition = canCompare ? conditionOf(kind, useOld ? undefined : present, oldVersion) : undefined;
+    if (condition !== undefined) {
+      const holds = 'ifAbsent' in condition ? present === undefined : present?.version === condition.ifMatch;
+      const put = store.put(key, parts, { condition });
+      if (holds) await keep(put);
+      else expect(await rejectionOf(put)).toBe('ECONFLICT');
+    }
+    if (kind === 'get') await compareGet(store, key, offset, size, present);
+    if (kind === 'stat' && present !== undefined) {
+      expect(await store.stat(key)).toMatchObject({ version: present.version });
+    }
+    if (kind === 'delete') {
+      await store.delete(key);
+      model.delete(key);
+    }
+    if (kind === 'list') await compareList(store, model);
+  }
+}
