@@ -13,26 +13,36 @@ export const TARGETS: readonly Target[] = [seal256k, open256k, seal4kBatch, stre
 
 const RESULTS = new URL('RESULTS.md', import.meta.url);
 
-async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: { json: { type: 'boolean' }, record: { type: 'boolean' } },
-  });
-  const unknown = positionals.filter(id => !TARGETS.some(target => target.id === id));
-  if (unknown.length > 0) {
+/** What the command line asks for; undefined, and said on standard error, when it is wrong. */
+function readArguments(): { ids: readonly string[]; json: boolean; record: boolean } | undefined {
+  try {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: { json: { type: 'boolean' }, record: { type: 'boolean' } },
+    });
+    const unknown = positionals.filter(id => !TARGETS.some(target => target.id === id));
+    if (unknown.length > 0) throw new Error(`no target ${unknown.join(', ')}`);
+    return { ids: positionals, json: values.json === true, record: values.record === true };
+  } catch (error) {
+    const ids = TARGETS.map(({ id }) => id).join(', ');
     console.error(
-      `no target ${unknown.join(', ')}; there are: ${TARGETS.map(target => target.id).join(', ')}`,
+      `${(error as Error).message}; usage: npm run targets [-- ID... --json --record], with ID of ${ids}`,
     );
+    return undefined;
+  }
+}
+
+async function main(): Promise<void> {
+  const asked = readArguments();
+  if (asked === undefined) {
     process.exitCode = 2;
     return;
   }
-  const chosen = TARGETS.filter(({ id }) => positionals.length === 0 || positionals.includes(id));
+  const chosen = TARGETS.filter(({ id }) => asked.ids.length === 0 || asked.ids.includes(id));
   for (const target of chosen) {
     for (const measurement of await target.measure('real')) {
-      console.log(
-        values.json === true ? JSON.stringify(toJson(target, measurement)) : toLine(target, measurement),
-      );
-      if (values.record === true) appendFileSync(RESULTS, toRow(target, measurement));
+      console.log(asked.json ? JSON.stringify(toJson(target, measurement)) : toLine(target, measurement));
+      if (asked.record) appendFileSync(RESULTS, toRow(target, measurement));
     }
   }
 }

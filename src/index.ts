@@ -45,7 +45,7 @@ export type { RekeyOptions, SlotInfo, VolumeHeader } from './keys/volume-header.
 
 // Pipeline
 export type { UnitAt } from './pipeline/job.ts';
-export type { KeyHandle } from './pipeline/key-table.ts';
+export type { KeyHandle, RecordQuery } from './pipeline/key-table.ts';
 export { type OpenStreamOptions, openStream } from './pipeline/open-stream.ts';
 export type { StreamPair } from './pipeline/ordered-output.ts';
 export { type CallOptions, openPipeline, type Pipeline, type SlabUse } from './pipeline/pipeline.ts';

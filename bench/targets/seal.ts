@@ -1,5 +1,5 @@
 /** Sealing and opening against two bare threads that do the same compression and encryption. */
-import { BareThreads } from '../bare-threads.ts';
+import { BareThreads, type BareWork } from '../bare-threads.ts';
 import { contest, megabytesPerSecond } from '../contest.ts';
 import { executableCode } from '../data.ts';
 import { type Feed, PipelineSide } from '../lanes.ts';
@@ -52,61 +52,50 @@ function rates(dataBytes: number, seconds: ReadonlyMap<string, number>): string 
     .join(', ');
 }
 
-export const seal256k: Target = {
-  id: 'seal-256k',
-  about: 'sealing 256 KiB units of executable code, zstd:1, two workers, against two bare threads',
-  measure: size => {
-    const { dataBytes, rounds } = scale(size, 96 * MIB);
-    return withSides(LARGE, dataBytes, async ({ ours, bare }): Promise<Measurement[]> => {
-      const result = await contest(
-        [
-          { name: 'netseal', run: () => ours.seal(LARGE) },
-          { name: 'bare threads', run: () => bare.run('seal') },
-        ],
-        rounds,
-      );
-      const measured = result.ratio('netseal', 'bare threads');
-      return [
-        {
-          what: 'of the floor',
-          measured,
-          bound: 0.9,
-          sense: '>=',
-          unit: 'x',
-          detail: rates(dataBytes, result.seconds),
-        },
-      ];
-    });
-  },
-};
+/** A target of 256 KiB units: ours against the floor, in one direction. */
+function against(
+  id: string,
+  about: string,
+  work: BareWork,
+  bound: number,
+  ourWork: (sides: Sides) => Promise<void>,
+): Target {
+  return {
+    id,
+    about,
+    measure: size => {
+      const { dataBytes, rounds } = scale(size, 96 * MIB);
+      return withSides(LARGE, dataBytes, async (sides): Promise<Measurement[]> => {
+        const result = await contest(
+          [
+            { name: 'netseal', run: () => ourWork(sides) },
+            { name: 'bare threads', run: () => sides.bare.run(work) },
+          ],
+          rounds,
+        );
+        const measured = result.ratio('netseal', 'bare threads');
+        const detail = rates(dataBytes, result.seconds);
+        return [{ what: 'of the floor', measured, bound, sense: '>=', unit: 'x', detail }];
+      });
+    },
+  };
+}
 
-export const open256k: Target = {
-  id: 'open-256k',
-  about: 'opening 256 KiB units of executable code, two workers, against two bare threads',
-  measure: size => {
-    const { dataBytes, rounds } = scale(size, 96 * MIB);
-    return withSides(LARGE, dataBytes, async ({ ours, bare, records }): Promise<Measurement[]> => {
-      const result = await contest(
-        [
-          { name: 'netseal', run: () => ours.open(LARGE, records) },
-          { name: 'bare threads', run: () => bare.run('open') },
-        ],
-        rounds,
-      );
-      const measured = result.ratio('netseal', 'bare threads');
-      return [
-        {
-          what: 'of the floor',
-          measured,
-          bound: 0.85,
-          sense: '>=',
-          unit: 'x',
-          detail: rates(dataBytes, result.seconds),
-        },
-      ];
-    });
-  },
-};
+export const seal256k: Target = against(
+  'seal-256k',
+  'sealing 256 KiB units of executable code, zstd:1, two workers, against two bare threads',
+  'seal',
+  0.9,
+  ({ ours }) => ours.seal(LARGE),
+);
+
+export const open256k: Target = against(
+  'open-256k',
+  'opening 256 KiB units of executable code, two workers, against two bare threads',
+  'open',
+  0.85,
+  ({ ours, records }) => ours.open(LARGE, records),
+);
 
 export const seal4kBatch: Target = {
   id: 'seal-4k-batch',

@@ -11,6 +11,7 @@ import { reportToHtml } from '../bench/report-html.ts';
 import { reportToJson } from '../bench/report-json.ts';
 import { reportToText } from '../bench/report-text.ts';
 import { expandGrid } from '../bench/settings.ts';
+import { WORKERS_MAX } from '../pipeline/settings.ts';
 import { parseCodec } from '../unit/codec.ts';
 import type { ProviderChoice } from '../unit/providers.ts';
 import { SUITE_IDS, type SuiteName } from '../unit/record-format.ts';
@@ -45,7 +46,6 @@ interface BenchOptions {
   readonly force?: boolean;
 }
 
-const WORKERS_MAX = 256;
 const SAMPLE_BYTES_MIN: number = 4 * KIB;
 const TIME_MS_MAX = 600_000;
 

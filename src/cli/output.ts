@@ -111,13 +111,14 @@ class FileOutput implements Output {
   async #nameUnlessThere(): Promise<void> {
     try {
       await link(this.#partial, this.#path);
-      await rm(this.#partial);
     } catch (error) {
       const { code = '' } = error as NodeJS.ErrnoException;
       if (code === 'EEXIST') throw alreadyThere(this.#path);
       if (!NO_LINKS.has(code)) throw error;
       await this.#claimAndRename();
+      return;
     }
+    await rm(this.#partial);
   }
 
   /** For file systems without hard links (FAT, some network shares): the name is claimed by an empty file first. */

@@ -3,7 +3,7 @@
  * is shared memory that holds still, its own scratch, and keys from the key table.
  */
 import { isAllZero } from '../base/bytes.ts';
-import { type ErrorCode, NetsealError } from '../base/errors.ts';
+import { type ErrorCode, messageOf, NetsealError } from '../base/errors.ts';
 import { NonceSource } from '../unit/nonces.ts';
 import { Opener } from '../unit/open.ts';
 import { chooseProviders, type ProviderReport, type ProviderSettings } from '../unit/providers.ts';
@@ -38,11 +38,9 @@ export interface WorkerStart {
 }
 
 /** A unit that failed. Errors cross threads as data: cloning an error drops its code. */
-export interface UnitFailure {
+export interface UnitFailure extends ErrorData {
   /** Position in the job. */
   readonly at: number;
-  readonly code: ErrorCode;
-  readonly message: string;
 }
 
 /** A worker's answer to a job. Outcomes are in the job's own fields. */
@@ -152,8 +150,26 @@ function eachUnit(job: Job, work: (unit: JobUnit) => number): UnitFailure[] {
 }
 
 /** An error as data that may cross threads. */
-export function describeError(error: unknown): { code: ErrorCode; message: string } {
+export interface ErrorData {
+  readonly code: ErrorCode;
+  /** One line. */
+  readonly message: string;
+  /** Where it came from, if nobody expected it. */
+  readonly stack?: string;
+}
+
+export function describeError(error: unknown): ErrorData {
   if (error instanceof NetsealError) return { code: error.code, message: error.message };
   // Everything expected is a NetsealError: this is a fault of ours, or of a library.
-  return { code: 'EBUG', message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+  const [message = ''] = messageOf(error).split('\n');
+  const stack = error instanceof Error ? error.stack : undefined;
+  return { code: 'EBUG', message: `unexpected: ${message}`, ...(stack === undefined ? {} : { stack }) };
+}
+
+/** The inverse of {@link describeError}, on the thread where it arrives. */
+export function restoreError({ code, message, stack }: ErrorData): NetsealError {
+  if (stack === undefined) return new NetsealError(code, message);
+  const cause = new Error(message);
+  cause.stack = stack;
+  return new NetsealError(code, message, { cause });
 }

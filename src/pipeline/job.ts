@@ -33,13 +33,16 @@
  */
 import { getU64, setU64 } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
+import { ID_BYTES } from '../keys/tree.ts';
 import type { CodecSetting } from '../unit/codec.ts';
 import {
   CODEC_IDS,
-  type CodecName,
+  CODEC_NAMES,
+  KIND_NAMES,
   RECORD_KINDS,
   type RecordKind,
   SUITE_IDS,
+  SUITE_NAMES,
   type SuiteName,
   TAG_BYTES,
 } from '../unit/record-format.ts';
@@ -67,14 +70,6 @@ export const OUTCOME_FAILED = 3;
 /** The room that a job of `unitCount` units needs. */
 export function jobBytes(unitCount: number): number {
   return HEADER_BYTES + unitCount * UNIT_BYTES;
-}
-
-const KIND_NAMES = invert(RECORD_KINDS);
-const SUITE_NAMES = invert(SUITE_IDS);
-const CODEC_NAMES = invert(CODEC_IDS);
-
-function invert<Name extends string>(ids: Readonly<Record<Name, number>>): ReadonlyMap<number, Name> {
-  return new Map((Object.keys(ids) as Name[]).map(name => [ids[name], name]));
 }
 
 function nameOf<Name>(names: ReadonlyMap<number, Name>, id: number): Name {
@@ -161,7 +156,7 @@ export class Job {
     return {
       suite: nameOf(SUITE_NAMES, this.#view.getUint8(5)),
       codec: {
-        codec: nameOf<CodecName>(CODEC_NAMES, this.#view.getUint8(6)),
+        codec: nameOf(CODEC_NAMES, this.#view.getUint8(6)),
         level: this.#view.getUint8(7),
       },
       epoch: this.#view.getUint32(16, true),
@@ -233,7 +228,7 @@ export class JobUnit {
   }
 
   get kind(): RecordKind {
-    return nameOf<RecordKind>(KIND_NAMES, this.#view.getUint8(24));
+    return nameOf(KIND_NAMES, this.#view.getUint8(24));
   }
 
   get unitSizeLog2(): number {
@@ -254,7 +249,7 @@ export class JobUnit {
 
   /** 16 bytes of shared memory. */
   get objectId(): Uint8Array {
-    return new Uint8Array(this.#memory, this.#offsetBytes + 32, 16);
+    return new Uint8Array(this.#memory, this.#offsetBytes + 32, ID_BYTES);
   }
 
   /** 16 bytes of shared memory. */

@@ -28,6 +28,7 @@ const ENTRY_COUNT = 1024;
 export interface KeyHandle {
   /** From 1; never used again after {@link KeyTable.remove}. */
   readonly id: number;
+  /** As the keyring was when it was added: after a rekey, add the new one. */
   readonly newestEpoch: number;
   /** 16 bytes. */
   readonly volumeId: Uint8Array;
@@ -108,14 +109,19 @@ export class KeyTable {
   }
 }
 
-/** Which key a unit is under, apart from the handle. */
-export interface KeyQuery {
-  readonly handleId: number;
+/** Which of a volume's keys a record is under. */
+export interface RecordQuery {
+  /** From 1. */
   readonly epoch: number;
   readonly kind: RecordKind;
   readonly suite: SuiteName;
   /** 16 bytes. */
   readonly objectId: Uint8Array;
+}
+
+/** The same, of a volume that the table knows. */
+export interface KeyQuery extends RecordQuery {
+  readonly handleId: number;
 }
 
 /** Derived keys kept by one thread; a file's key costs some 50 µs to derive. */

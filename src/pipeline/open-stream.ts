@@ -128,7 +128,12 @@ class StreamOpener implements BatchSource {
       throw new NetsealError('EKEY', 'sealed stream of another volume: its keys are not these');
     }
     const { epoch, suite, objectId } = head;
-    const commitment = this.#pipeline.keyCommitment(this.#keys, epoch, 'streamUnit', suite, objectId);
+    const commitment = this.#pipeline.keyCommitment(this.#keys, {
+      epoch,
+      kind: 'streamUnit',
+      suite,
+      objectId,
+    });
     if (!equalBytes(head.commitment, commitment)) {
       throw new NetsealError('EKEY', 'the key does not fit this sealed stream');
     }

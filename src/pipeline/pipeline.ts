@@ -12,8 +12,8 @@
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import type { Keyring } from '../keys/keyring.ts';
 import type { ProviderReport } from '../unit/providers.ts';
-import { checkKind, FLAG_LAST, parseSuite, type RecordKind, type SuiteName } from '../unit/record-format.ts';
-import type { JobReply, SharedMemory } from './batch.ts';
+import { checkKind, FLAG_LAST, parseSuite } from '../unit/record-format.ts';
+import { type JobReply, restoreError, type SharedMemory } from './batch.ts';
 import {
   Job,
   type JobUnit,
@@ -25,7 +25,7 @@ import {
   UNIT_EXPECT_TAG,
   UNIT_HOLES,
 } from './job.ts';
-import { type KeyHandle, KeyTable } from './key-table.ts';
+import { type KeyHandle, KeyTable, type RecordQuery } from './key-table.ts';
 import { InlineRunner, type JobRunner, WorkerPool } from './pool.ts';
 import {
   checkOpen,
@@ -143,17 +143,11 @@ export class Pipeline {
    * from damage. EKEY when the volume has no such epoch, EINVAL for an unknown kind or suite or an id that is not 16
    * bytes, ECLOSED after close.
    */
-  keyCommitment(
-    keys: KeyHandle,
-    epoch: number,
-    kind: RecordKind,
-    suite: SuiteName,
-    objectId: Uint8Array,
-  ): Uint8Array {
+  keyCommitment(keys: KeyHandle, record: RecordQuery): Uint8Array {
     this.#requireOpen();
-    checkKind(kind);
-    parseSuite(suite);
-    return this.#keys.commitment({ handleId: keys.id, epoch, kind, suite, objectId });
+    checkKind(record.kind);
+    parseSuite(record.suite);
+    return this.#keys.commitment({ ...record, handleId: keys.id });
   }
 
   /**
@@ -259,8 +253,11 @@ export class Pipeline {
 
   async #close(waitMs: number): Promise<void> {
     for (const slab of this.#slabs) slab.close();
-    await this.#runner.close(waitMs);
-    this.#keys.destroy();
+    try {
+      await this.#runner.close(waitMs);
+    } finally {
+      this.#keys.destroy();
+    }
   }
 
   /** Takes the memory that a request needs, runs it, and gives back what its result does not keep. */
@@ -362,9 +359,7 @@ function unitResults(jobs: readonly Job[], replies: readonly PromiseSettledResul
   return jobs.flatMap((job, at) => {
     const reply = replies[at];
     if (reply?.status !== 'fulfilled') throw reply?.reason;
-    const errors = new Map(
-      reply.value.failures.map(({ at: unit, code, message }) => [unit, new NetsealError(code, message)]),
-    );
+    const errors = new Map(reply.value.failures.map(failure => [failure.at, restoreError(failure)]));
     return Array.from({ length: job.unitCount }, (_, unit) => {
       const fields = job.unit(unit);
       const error = errors.get(unit);

@@ -13,7 +13,7 @@ import type { Worker } from 'node:worker_threads';
 import { FixedQueue, Piscina } from 'piscina';
 import { messageOf, NetsealError } from '../base/errors.ts';
 import type { ProviderReport } from '../unit/providers.ts';
-import { BatchRunner, describeError, type JobReply, type WorkerStart } from './batch.ts';
+import { BatchRunner, describeError, type JobReply, restoreError, type WorkerStart } from './batch.ts';
 import { JobQueue } from './job-queue.ts';
 import type { WorkerReply, WorkerRequest } from './protocol.ts';
 
@@ -83,7 +83,7 @@ export class WorkerPool implements JobRunner {
       const replies = Array.from({ length: workerCount }, () => pool.#ask({ type: 'hello' }));
       for (const reply of await Promise.all(replies)) {
         if (reply.type === 'ready') pool.#providers = reply.providers;
-        if (reply.type === 'failed') throw new NetsealError(reply.code, reply.message);
+        if (reply.type === 'failed') throw restoreError(reply);
       }
       return pool;
     } catch (error) {
@@ -177,7 +177,7 @@ export class WorkerPool implements JobRunner {
   async #runJob(jobOffset: number): Promise<JobReply> {
     const reply = await this.#ask({ type: 'job', jobOffset });
     if (reply.type === 'done') return reply.reply;
-    if (reply.type === 'failed') throw new NetsealError(reply.code, reply.message);
+    if (reply.type === 'failed') throw restoreError(reply);
     throw new NetsealError('EBUG', `worker answered "${reply.type}" to a job`);
   }
 
@@ -293,8 +293,7 @@ export class InlineRunner implements JobRunner {
       resolve(this.#runner.run(jobOffset));
     } catch (cause) {
       // As a worker would report it.
-      const { code, message } = describeError(cause);
-      reject(new NetsealError(code, message, { cause }));
+      reject(restoreError(describeError(cause)));
     }
   }
 }

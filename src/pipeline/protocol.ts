@@ -2,9 +2,8 @@
  * What the main thread and a worker say to each other. Everything large or secret lies in shared memory that the worker
  * maps when it starts; a message is a few words.
  */
-import type { ErrorCode } from '../base/errors.ts';
 import type { ProviderReport } from '../unit/providers.ts';
-import { type BatchRunner, describeError, type JobReply } from './batch.ts';
+import { type BatchRunner, describeError, type ErrorData, type JobReply } from './batch.ts';
 
 export type WorkerRequest =
   /** Answered when the worker has its providers. */
@@ -16,7 +15,7 @@ export type WorkerReply =
   | { readonly type: 'ready'; readonly providers: ProviderReport }
   | { readonly type: 'done'; readonly reply: JobReply }
   /** The worker could not start, or the job as a whole failed. Errors travel as data: cloning one drops its code. */
-  | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string };
+  | ({ readonly type: 'failed' } & ErrorData);
 
 /** A worker's answer to one request. Never rejects. */
 export async function answer(starting: Promise<BatchRunner>, request: WorkerRequest): Promise<WorkerReply> {

@@ -114,7 +114,7 @@ class StreamSealer implements BatchSource {
     const { pipeline, keys, suite, unitSizeBytes } = this.#options;
     const epoch = keys.newestEpoch;
     const objectId = this.#objectId;
-    const commitment = pipeline.keyCommitment(keys, epoch, 'streamUnit', suite, objectId);
+    const commitment = pipeline.keyCommitment(keys, { epoch, kind: 'streamUnit', suite, objectId });
     return encodeStreamHead({ suite, unitSizeBytes, epoch, volumeId: keys.volumeId, objectId, commitment });
   }
 

@@ -18,7 +18,7 @@ export interface PipelineSettings {
   readonly providers?: ProviderSettings;
 }
 
-const WORKERS_MAX = 256;
+export const WORKERS_MAX = 256;
 const MEMORY_BYTES_DEFAULT = 128 * MIB;
 const SLAB_COUNT = 4;
 /** Below this not even one unit of the default size would pass. */

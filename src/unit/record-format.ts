@@ -50,6 +50,14 @@ export type CodecName = keyof typeof CODEC_IDS;
 /** Header flag: no record follows this one in its stream. Only stream units carry it. */
 export const FLAG_LAST = 0x01;
 
+export const KIND_NAMES: ReadonlyMap<number, RecordKind> = namesById(RECORD_KINDS);
+export const SUITE_NAMES: ReadonlyMap<number, SuiteName> = namesById(SUITE_IDS);
+export const CODEC_NAMES: ReadonlyMap<number, CodecName> = namesById(CODEC_IDS);
+
+function namesById<Name extends string>(ids: Readonly<Record<Name, number>>): ReadonlyMap<number, Name> {
+  return new Map((Object.keys(ids) as Name[]).map(name => [ids[name], name]));
+}
+
 export const HEADER_BYTES = 16;
 export const NONCE_BYTES = 24;
 export const TAG_BYTES = 16;
@@ -168,10 +176,6 @@ function areFlagsKnown(kind: number, flags: number): boolean {
   return (flags & ~known) === 0;
 }
 
-const SUITE_NAMES = new Map<number, SuiteName>(
-  (Object.keys(SUITE_IDS) as SuiteName[]).map(name => [SUITE_IDS[name], name]),
-);
-
 /** The suite of a number from the wire. EUNSUPPORTED when there is none. */
 export function suiteOfId(id: number): SuiteName {
   const name = SUITE_NAMES.get(id);
@@ -246,10 +250,6 @@ export function encodeInnerHeader(out: DataView, inner: InnerHeader): void {
   out.setUint32(8, inner.payloadBytes, true);
   out.setUint32(12, 0, true);
 }
-
-const CODEC_NAMES = new Map<number, CodecName>(
-  (Object.keys(CODEC_IDS) as CodecName[]).map(name => [CODEC_IDS[name], name]),
-);
 
 /**
  * Reads the inner header of an authenticated plaintext and checks its lengths against the plaintext and against

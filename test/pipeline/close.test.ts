@@ -50,9 +50,9 @@ describe.each([0, 1, 2])('closing a pipeline of %d workers', workers => {
     } as const;
     expect(await rejectionCode(pipeline.seal({ keys, from: plain, units: [unit] }))).toBe('ECLOSED');
     expect(await rejectionCode(pipeline.open({ keys, from: sealed, units: [unit] }))).toBe('ECLOSED');
-    expect(() => pipeline.keyCommitment(keys, 1, 'unit', 'xaes-256-gcm', OBJECT_ID)).toThrow(
-      expect.objectContaining({ code: 'ECLOSED' }),
-    );
+    expect(() =>
+      pipeline.keyCommitment(keys, { epoch: 1, kind: 'unit', suite: 'xaes-256-gcm', objectId: OBJECT_ID }),
+    ).toThrow(expect.objectContaining({ code: 'ECLOSED' }));
     pipeline.removeKeyring(keys);
     // Leases that callers hold stay readable, and go back as ever.
     expect(plain.bytes).toHaveLength(1000);

@@ -587,9 +587,14 @@ describe.each([
       ['an unknown suite', 'unit', 'rot13', OBJECT_ID],
       ['an id too short', 'unit', 'xaes-256-gcm', OBJECT_ID.subarray(1)],
     ])('keyCommitment: %s', (_, kind, suite, objectId) => {
-      expect(() => pipeline.keyCommitment(keys, 1, kind as RecordKind, suite as SuiteName, objectId)).toThrow(
-        expect.objectContaining({ code: 'EINVAL' }),
-      );
+      expect(() =>
+        pipeline.keyCommitment(keys, {
+          epoch: 1,
+          kind: kind as RecordKind,
+          suite: suite as SuiteName,
+          objectId,
+        }),
+      ).toThrow(expect.objectContaining({ code: 'EINVAL' }));
     });
 
     test('a lease of the other direction, or released, or of an output', async () => {

@@ -155,9 +155,10 @@ test('an error becomes data and keeps its code; anything unexpected is EBUG with
   expect(describeError(new NetsealError('EKEY', 'no key'))).toEqual({ code: 'EKEY', message: 'no key' });
   expect(describeError(new TypeError('oops'))).toEqual({
     code: 'EBUG',
-    message: expect.stringContaining('runners.test'),
+    message: 'unexpected: oops',
+    stack: expect.stringContaining('runners.test'),
   });
-  expect(describeError('oops')).toEqual({ code: 'EBUG', message: 'oops' });
+  expect(describeError('oops\nand more')).toEqual({ code: 'EBUG', message: 'unexpected: oops' });
   const starting = Promise.reject(new NetsealError('EUNSUPPORTED', 'no zstd'));
   expect(await answer(starting, { type: 'hello' })).toEqual({
     type: 'failed',
