@@ -511,6 +511,11 @@ async function compareGet(
   expect([found.version, found.sizeBytes]).toEqual([present.version, present.bytes.byteLength]);
 }
 
+async function compareStat(store: ObjectStore, key: string, present: ModelObject | undefined): Promise<void> {
+  if (present === undefined) expect(await rejectionOf(store.stat(key))).toBe('EMISSING');
+  else expect(await store.stat(key)).toMatchObject({ version: present.version });
+}
+
 async function compareList(store: ObjectStore, model: ReadonlyMap<string, ModelObject>): Promise<void> {
   const expected = [...model].map(([name, object]) => [name, object.bytes.byteLength] as const);
   expected.sort(([left], [right]) => compareKeys(left, right));
@@ -524,6 +529,10 @@ function conditionOf(
 ): PutCondition | undefined {
   if (kind === 'create') return { ifAbsent: true };
   return kind === 'swap' ? { ifMatch: present?.version ?? oldVersion } : undefined;
+}
+
+function holdsFor(condition: PutCondition, present: ModelObject | undefined): boolean {
+  return 'ifAbsent' in condition ? present === undefined : present?.version === condition.ifMatch;
 }
 
 async function compareToMap(
@@ -547,19 +556,17 @@ async function compareToMap(
     if (kind === 'put') await keep(store.put(key, parts));
     const condition = canCompare ? conditionOf(kind, useOld ? undefined : present, oldVersion) : undefined;
     if (condition !== undefined) {
-      const holds = 'ifAbsent' in condition ? present === undefined : present?.version === condition.ifMatch;
+      const holds = holdsFor(condition, present);
       const put = store.put(key, parts, { condition });
       if (holds) await keep(put);
       else expect(await rejectionOf(put)).toBe('ECONFLICT');
-    }
-    if (kind === 'get') await compareGet(store, key, offset, size, present);
-    if (kind === 'stat' && present !== undefined) {
-      expect(await store.stat(key)).toMatchObject({ version: present.version });
     }
     if (kind === 'delete') {
       await store.delete(key);
       model.delete(key);
     }
+    if (kind === 'get') await compareGet(store, key, offset, size, present);
+    if (kind === 'stat') await compareStat(store, key, present);
     if (kind === 'list') await compareList(store, model);
   }
 }

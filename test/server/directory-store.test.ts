@@ -266,12 +266,12 @@ describe.skipIf(process.getuid?.() !== 0)('a disk that does not take more', () =
   function mounted(size: string, flags = ''): string {
     const path = join(parent, 'disk');
     mkdirSync(path);
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}${flags}`, 'tmpfs', path]);
+    execFileSync('/bin/mount', ['-t', 'tmpfs', '-o', `size=${size}${flags}`, 'tmpfs', path]);
     return path;
   }
   afterEach(async () => {
     for (const store of opened.splice(0)) await store.close();
-    execFileSync('umount', [join(parent, 'disk')]);
+    execFileSync('/bin/umount', [join(parent, 'disk')]);
   });
 
   test('full: the put fails as a whole, the old object stays, nothing is left behind', async () => {
@@ -291,7 +291,7 @@ describe.skipIf(process.getuid?.() !== 0)('a disk that does not take more', () =
     const writer = await open('none', disk);
     await writer.put('x', [text('1')]);
     await writer.close();
-    execFileSync('mount', ['-o', 'remount,ro', disk]);
+    execFileSync('/bin/mount', ['-o', 'remount,ro', disk]);
     const reader = await DirectoryStore.open(disk);
     opened.push(reader);
     expect(textOf((await reader.get('x')).bytes)).toBe('1');
