@@ -158,7 +158,10 @@ interface Source {
 
 /** Opens at once, so that a missing file is told before a passphrase is asked for. */
 async function openSource(path: string, signal: AbortSignal): Promise<Source> {
-  if (path === '-') return { bytes: process.stdin, close: () => process.stdin.destroy() };
+  if (path === '-') {
+    if (process.stdin.isTTY) process.stderr.write('netseal: reading what you type; end it with Ctrl-D\n');
+    return { bytes: process.stdin, close: () => process.stdin.destroy() };
+  }
   const stream = createReadStream(path, { highWaterMark: READ_BYTES });
   await untilAborted(signal, once(stream, 'open'));
   if ((await stat(path)).isDirectory()) {
