@@ -34,7 +34,7 @@ export const streamRss: Target = {
 };
 
 /**
- * What users run is the build: Node's type stripping alone takes some 30 MiB a thread. The small size, which measures
+ * What users run is the build: running the sources takes some 35 MiB more, and 10 for each worker. The small size, which measures
  * nothing, takes the sources.
  */
 function scriptFor(size: TargetSize): string {
