@@ -1,0 +1,195 @@
+/**
+ * Reads and writes small structures: bytes, little-endian integers, variable-length integers. Pure.
+ *
+ * A varint is base 128, the lowest seven bits first, the top bit set on all bytes but the last; up to 2^53 - 1, in the
+ * fewest bytes that hold it.
+ */
+import { NetsealError, requireArgument } from './errors.ts';
+
+const START_BYTES = 256;
+/** 2^53 - 1 takes eight. */
+const VARINT_BYTES_MAX = 8;
+
+/** Grows as needed. */
+export class ByteWriter {
+  #bytes: Uint8Array<ArrayBuffer>;
+  #view: DataView;
+  #length = 0;
+
+  constructor(startBytes: number = START_BYTES) {
+    this.#bytes = new Uint8Array(startBytes);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+
+  get lengthBytes(): number {
+    return this.#length;
+  }
+
+  /** What was written: a view, valid until the next write. */
+  get written(): Uint8Array<ArrayBuffer> {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  u8(value: number): void {
+    this.#grow(1);
+    this.#bytes[this.#length] = value;
+    this.#length += 1;
+  }
+
+  u32(value: number): void {
+    this.#grow(4);
+    this.#view.setUint32(this.#length, value, true);
+    this.#length += 4;
+  }
+
+  i64(value: bigint): void {
+    this.#grow(8);
+    this.#view.setBigInt64(this.#length, value, true);
+    this.#length += 8;
+  }
+
+  /** EINVAL unless a safe integer from 0. */
+  varint(value: number): void {
+    requireArgument(Number.isSafeInteger(value) && value >= 0, `not a length or count: ${value}`);
+    this.#grow(VARINT_BYTES_MAX);
+    let rest = value;
+    while (rest >= 0x80) {
+      this.#bytes[this.#length] = (rest % 0x80) | 0x80;
+      this.#length += 1;
+      rest = Math.floor(rest / 0x80);
+    }
+    this.#bytes[this.#length] = rest;
+    this.#length += 1;
+  }
+
+  /** The bytes alone: the reader must know how many. */
+  raw(bytes: Uint8Array): void {
+    this.#grow(bytes.byteLength);
+    this.#bytes.set(bytes, this.#length);
+    this.#length += bytes.byteLength;
+  }
+
+  /** A varint for the length, then the bytes. */
+  sized(bytes: Uint8Array): void {
+    this.varint(bytes.byteLength);
+    this.raw(bytes);
+  }
+
+  /** A byte string (one character a byte), sized. */
+  sizedLatin1(text: string): void {
+    this.varint(text.length);
+    this.#grow(text.length);
+    for (let at = 0; at < text.length; at += 1) this.#bytes[this.#length + at] = text.charCodeAt(at);
+    this.#length += text.length;
+  }
+
+  /** Hexadecimal as the bytes that it stands for; the reader must know how many. */
+  rawHex(hex: string): void {
+    this.raw(Buffer.from(hex, 'hex'));
+  }
+
+  #grow(moreBytes: number): void {
+    const needed = this.#length + moreBytes;
+    if (needed <= this.#bytes.byteLength) return;
+    const larger = new Uint8Array(Math.max(needed, 2 * this.#bytes.byteLength));
+    larger.set(this.written);
+    this.#bytes = larger;
+    this.#view = new DataView(larger.buffer);
+  }
+}
+
+/** EFORMAT, naming `what`, for anything that is not as it should be. */
+export class ByteReader {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #what: string;
+  #offset = 0;
+
+  /** @param bytes not copied; must hold still. @param what for messages, such as `inode`. */
+  constructor(bytes: Uint8Array, what: string) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#what = what;
+  }
+
+  get offsetBytes(): number {
+    return this.#offset;
+  }
+
+  get restBytes(): number {
+    return this.#bytes.byteLength - this.#offset;
+  }
+
+  u8(): number {
+    return this.#view.getUint8(this.#take(1));
+  }
+
+  u32(): number {
+    return this.#view.getUint32(this.#take(4), true);
+  }
+
+  i64(): bigint {
+    return this.#view.getBigInt64(this.#take(8), true);
+  }
+
+  /** @param max larger values are EFORMAT: check before allocating. */
+  varint(max: number = Number.MAX_SAFE_INTEGER): number {
+    let value = 0;
+    let scale = 1;
+    for (let count = 1; ; count += 1) {
+      const byte = this.u8();
+      value += (byte & 0x7f) * scale;
+      if (byte < 0x80) {
+        if (byte === 0 && count > 1) throw this.error('a number is longer than it needs to be');
+        break;
+      }
+      if (count === VARINT_BYTES_MAX) throw this.error('a number is too large');
+      scale *= 0x80;
+    }
+    if (value > max) throw this.error(`${value} where at most ${max} is allowed`);
+    return value;
+  }
+
+  /** A copy. */
+  raw(lengthBytes: number): Uint8Array<ArrayBuffer> {
+    const offset = this.#take(lengthBytes);
+    return new Uint8Array(this.#bytes.subarray(offset, offset + lengthBytes));
+  }
+
+  /** A copy of what {@link ByteWriter.sized} wrote. */
+  sized(maxBytes: number): Uint8Array<ArrayBuffer> {
+    return this.raw(this.varint(maxBytes));
+  }
+
+  sizedLatin1(maxBytes: number): string {
+    const lengthBytes = this.varint(maxBytes);
+    const offset = this.#take(lengthBytes);
+    return this.#buffer.latin1Slice(offset, offset + lengthBytes);
+  }
+
+  hex(lengthBytes: number): string {
+    const offset = this.#take(lengthBytes);
+    return this.#buffer.hexSlice(offset, offset + lengthBytes);
+  }
+
+  /** EFORMAT unless everything was read. */
+  end(): void {
+    if (this.restBytes !== 0) throw this.error(`${this.restBytes} bytes too many`);
+  }
+
+  error(problem: string): NetsealError {
+    return new NetsealError('EFORMAT', `${this.#what}: ${problem} (at byte ${this.#offset})`);
+  }
+
+  get #buffer(): Buffer {
+    const { buffer, byteOffset, byteLength } = this.#bytes;
+    return Buffer.from(buffer, byteOffset, byteLength);
+  }
+
+  #take(lengthBytes: number): number {
+    const offset = this.#offset;
+    if (lengthBytes > this.restBytes) throw this.error(`${lengthBytes} bytes wanted, ${this.restBytes} left`);
+    this.#offset += lengthBytes;
+    return offset;
+  }
+}
