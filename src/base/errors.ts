@@ -24,6 +24,11 @@ export const ERROR_CODES = {
   EUNCERTAIN: 'the answer was lost: look whether the change is there',
   EDENIED: 'the store does not allow it: check permissions and credentials',
   EFULL: 'the store has no room: make some, nothing was changed',
+  ENOENT: 'no such file or folder: check the path',
+  ENOTDIR: 'a folder is needed here: check the path',
+  EISDIR: 'this is a folder: name a file, or ask for the whole tree',
+  ENOTEMPTY: 'the folder is not empty: empty it first, or remove the tree',
+  EFORK: 'two histories of one object: do not trust this store before you know why',
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

@@ -16,6 +16,8 @@ export const EXIT_UNSUPPORTED = 5;
 export const EXIT_IO = 6;
 /** Something is there already. */
 export const EXIT_EXISTS = 7;
+/** No such file or folder in a volume, or one of the other kind; or no volume. */
+export const EXIT_NOT_FOUND = 8;
 /** netseal's own fault. */
 export const EXIT_BUG = 70;
 /** Interrupted (128 + SIGINT). */
@@ -40,6 +42,11 @@ const EXIT_OF_CODE: Record<ErrorCode, number> = {
   EUNCERTAIN: EXIT_IO,
   EDENIED: EXIT_IO,
   EFULL: EXIT_IO,
+  ENOENT: EXIT_NOT_FOUND,
+  ENOTDIR: EXIT_NOT_FOUND,
+  EISDIR: EXIT_NOT_FOUND,
+  ENOTEMPTY: EXIT_FAILED,
+  EFORK: EXIT_DAMAGED,
 };
 
 /** Whether the operating system reported it: `ENOENT`, `EACCES`, ... */

@@ -18,7 +18,7 @@ test('told by code and name, so that two copies of the library can meet', () => 
     new Error('x'),
     Object.assign(new Error('x'), { code: 'EAUTH' }),
     Object.assign(new Error('x'), { name: 'NetsealError' }),
-    Object.assign(new Error('x'), { name: 'NetsealError', code: 'ENOENT' }),
+    Object.assign(new Error('x'), { name: 'NetsealError', code: 'ENOSPC' }),
     { name: 'NetsealError', code: 'EAUTH' },
     null,
     undefined,
