@@ -1,0 +1,209 @@
+/**
+ * The volume header as an object of the store, under the key `volume`. It is made once, and then replaced by
+ * compare-and-swap only, so that no client undoes what another has done.
+ */
+import { equalBytes } from '../base/bytes.ts';
+import { type ErrorCode, isNetsealError, NetsealError } from '../base/errors.ts';
+import { HEADER_BYTES_MAX, volumeHeaderLength } from '../keys/header-format.ts';
+import { inspectVolumeHeader } from '../keys/inspect.ts';
+import { checkPin, pinOf } from '../keys/pin.ts';
+import type { Secret } from '../keys/secret.ts';
+import { type UnlockOptions, unlockVolumeHeader } from '../keys/unlock.ts';
+import type { VolumeHeader } from '../keys/volume-header.ts';
+import { HEADER_KEY } from '../server/sealed/ids.ts';
+import type { ObjectStore, PutCondition, Version } from '../server/store.ts';
+import type { ClientState } from './client-state.ts';
+
+/** A header as it lies in the store, still locked. */
+export interface HeaderObject {
+  readonly bytes: Uint8Array;
+  readonly version: Version;
+}
+
+/** Secrets, or how to get them: that is asked once, after the header was found. */
+export type SecretSource = Secret | readonly Secret[] | (() => Promise<Secret | readonly Secret[]>);
+
+export interface HeaderObjectOptions extends UnlockOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+const CHANGE_TRIES = 8;
+
+/** Stores the first header. EEXIST when the store holds a volume; EUNCERTAIN when nobody can tell whether it is there. */
+export async function createHeaderObject(
+  store: ObjectStore,
+  header: VolumeHeader,
+  { signal }: HeaderObjectOptions = {},
+): Promise<void> {
+  try {
+    await putHeader(store, header, { ifAbsent: true }, signal);
+  } catch (error) {
+    if (hasCode(error, 'ECONFLICT')) throw volumeExists(store, error);
+    if (!hasCode(error, 'EUNCERTAIN')) throw error;
+    const found = await findHeaderObject(store, signal);
+    // Not there yet: it may still come.
+    if (found === undefined) throw error;
+    if (!equalBytes(found.bytes, header.bytes)) throw volumeExists(store, error);
+  }
+}
+
+/** ENOENT when the store holds no volume; EFORMAT or ETRUNCATED when what it holds is no whole header. */
+export async function readHeaderObject(
+  store: ObjectStore,
+  { signal }: HeaderObjectOptions = {},
+): Promise<HeaderObject> {
+  const found = await findHeaderObject(store, signal);
+  if (found !== undefined) return found;
+  throw new NetsealError('ENOENT', `no volume in ${store.name}; make one with "netseal init"`);
+}
+
+/**
+ * Reads and unlocks the header. With a state, also checks it against the pin there (EROLLBACK), attaches the state to the
+ * volume and saves the new pin. Other errors as of {@link readHeaderObject} and `unlockVolumeHeader`. The caller destroys
+ * the keyring.
+ */
+export async function unlockHeaderObject(
+  store: ObjectStore,
+  secrets: SecretSource,
+  state?: ClientState,
+  options: HeaderObjectOptions = {},
+): Promise<VolumeHeader> {
+  const found = await readHeaderObject(store, options);
+  return unlockFound(found, await resolveSecrets(secrets), state, options);
+}
+
+/**
+ * Replaces the header by what `change` makes of it; returns that, whose keyring the caller destroys. When another client
+ * was first, reads and unlocks again and calls `change` with that header: ECONFLICT after 8 tries. EUNCERTAIN when the
+ * answer was lost and it cannot be told whether the change is there. What `change` throws comes through; when it returns what it was
+ * given, nothing is written.
+ */
+export async function changeHeaderObject(
+  store: ObjectStore,
+  secrets: SecretSource,
+  state: ClientState | undefined,
+  change: (header: VolumeHeader) => Promise<VolumeHeader> | VolumeHeader,
+  options: HeaderObjectOptions = {},
+): Promise<VolumeHeader> {
+  let found = await readHeaderObject(store, options);
+  const resolved = await resolveSecrets(secrets);
+  for (let attempt = 1; ; attempt += 1) {
+    const header = await unlockFound(found, resolved, state, options);
+    let next: VolumeHeader | undefined;
+    try {
+      next = await change(header);
+      if (next === header) return header;
+      const other = await swapHeader(store, found, next, options.signal);
+      if (other === undefined) {
+        await state?.savePin(pinOf(next));
+        if (next.keyring !== header.keyring) header.keyring.destroy();
+        return next;
+      }
+      found = other;
+    } catch (error) {
+      header.keyring.destroy();
+      next?.keyring.destroy();
+      throw error;
+    }
+    header.keyring.destroy();
+    next.keyring.destroy();
+    if (attempt === CHANGE_TRIES) {
+      throw new NetsealError(
+        'ECONFLICT',
+        `${store.name}: others changed the volume header ${attempt} times meanwhile; try again`,
+      );
+    }
+  }
+}
+
+/** Puts `next` in the place of `base`. Returns what is there instead when another was first. */
+async function swapHeader(
+  store: ObjectStore,
+  base: HeaderObject,
+  next: VolumeHeader,
+  signal: AbortSignal | undefined,
+): Promise<HeaderObject | undefined> {
+  let lostAnswer: unknown;
+  for (let attempt = 1; attempt <= CHANGE_TRIES; attempt += 1) {
+    try {
+      await putHeader(store, next, { ifMatch: base.version }, signal);
+      return undefined;
+    } catch (error) {
+      if (hasCode(error, 'EUNCERTAIN')) lostAnswer = error;
+      else if (!hasCode(error, 'ECONFLICT')) throw lostAnswer ?? error;
+    }
+    const found = await readHeaderObject(store, { signal });
+    if (equalBytes(found.bytes, next.bytes)) return undefined;
+    // Put again under the same condition, it is carried out once at most.
+    if (found.version === base.version) continue;
+    // A later one may stand on ours, or on another's.
+    if (lostAnswer !== undefined && inspectVolumeHeader(found.bytes).generation > next.generation)
+      throw lostAnswer;
+    return found;
+  }
+  throw lostAnswer ?? new NetsealError('EUNAVAILABLE', `${store.name}: refuses to replace what it shows`);
+}
+
+async function putHeader(
+  store: ObjectStore,
+  header: VolumeHeader,
+  condition: PutCondition,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  // Its private part is sealed under a random salt.
+  await store.put(HEADER_KEY, [header.bytes], { condition, signal, bytesAreUnique: true });
+}
+
+async function findHeaderObject(
+  store: ObjectStore,
+  signal: AbortSignal | undefined,
+): Promise<HeaderObject | undefined> {
+  const range = { offsetBytes: 0, lengthBytes: HEADER_BYTES_MAX };
+  try {
+    const { bytes, sizeBytes, version } = await store.get(HEADER_KEY, { range, signal });
+    const lengthBytes = volumeHeaderLength(bytes);
+    if (lengthBytes === undefined || sizeBytes < lengthBytes) {
+      throw new NetsealError('ETRUNCATED', `volume header: it ends after ${sizeBytes} bytes: ${store.name}`);
+    }
+    if (sizeBytes > lengthBytes) {
+      throw new NetsealError('EFORMAT', `volume header: bytes follow its end: ${store.name}`);
+    }
+    return { bytes, version };
+  } catch (error) {
+    if (hasCode(error, 'EMISSING')) return undefined;
+    throw error;
+  }
+}
+
+async function unlockFound(
+  { bytes }: HeaderObject,
+  secrets: Secret | readonly Secret[],
+  state: ClientState | undefined,
+  options: HeaderObjectOptions,
+): Promise<VolumeHeader> {
+  const header = await unlockVolumeHeader(bytes, secrets, options);
+  if (state === undefined) return header;
+  try {
+    const known = state.pin();
+    if (known !== undefined) checkPin(known, header);
+    await state.attach(header);
+    const pin = pinOf(header);
+    if (known?.headerHash !== pin.headerHash) await state.savePin(pin);
+    return header;
+  } catch (error) {
+    header.keyring.destroy();
+    throw error;
+  }
+}
+
+async function resolveSecrets(secrets: SecretSource): Promise<Secret | readonly Secret[]> {
+  return typeof secrets === 'function' ? secrets() : secrets;
+}
+
+function volumeExists(store: ObjectStore, cause: unknown): NetsealError {
+  return new NetsealError('EEXIST', `there is a volume already: ${store.name}`, { cause });
+}
+
+function hasCode(error: unknown, code: ErrorCode): boolean {
+  return isNetsealError(error) && error.code === code;
+}

@@ -1,0 +1,179 @@
+/**
+ * Marks: for each inode object the highest version that this client has seen, with the hash of its sealed record. They
+ * tell a server that shows an older inode (EROLLBACK), or another one of the same version (EFORK).
+ *
+ * Invariants
+ *   1. A mark's version never gets lower, and one version has one hash: once it had two, every hash of it is refused.
+ *   2. Only authenticated records are checked, and only what passed is noted. What the store has not acknowledged is not.
+ *   3. At most `marksMax` marks: beyond that the one is forgotten whose object was noted longest ago. Losing marks weakens
+ *      protection, and never refuses what is right.
+ *   4. A record of the log is believed only with its MAC, which binds it to the volume.
+ *
+ * The log is records one after another, little-endian, only appended to; the highest version of an id counts:
+ *
+ *   0   16  id
+ *   16   8  version
+ *   24  32  SHA-256; zeros: this version has been seen with two hashes
+ *   56  16  HMAC-SHA256 over volume id ‖ the 56 bytes before, its first half
+ */
+import { createHmac } from 'node:crypto';
+import { equalBytes, fromHex, getU64, setU64, toHex, viewOf } from '../base/bytes.ts';
+import { NetsealError, requireArgument } from '../base/errors.ts';
+import { checkId, type Id } from '../server/sealed/ids.ts';
+
+export interface Mark {
+  readonly version: number;
+  /** SHA-256 in lower-case hexadecimal. */
+  readonly hash: string;
+}
+
+export const MARKS_MAX = 1_000_000;
+export const MARK_BYTES = 72;
+
+const VERSION_OFFSET = 16;
+const HASH_OFFSET = 24;
+const MAC_OFFSET = 56;
+const HASH_PATTERN = /^[0-9a-f]{64}$/;
+/** No record has this hash. */
+const TWO_HISTORIES: string = '0'.repeat(64);
+
+export class Marks {
+  /** The one noted longest ago comes first. */
+  readonly #marks = new Map<Id, Mark>();
+  readonly #marksMax: number;
+  #unsaved = new Set<Id>();
+  #damagedCount = 0;
+
+  /** @param marksMax at least 1. */
+  constructor(marksMax: number = MARKS_MAX) {
+    this.#marksMax = marksMax;
+  }
+
+  get size(): number {
+    return this.#marks.size;
+  }
+
+  /** Records of the log that were not believed. */
+  get damagedCount(): number {
+    return this.#damagedCount;
+  }
+
+  get(id: Id): Mark | undefined {
+    return this.#marks.get(id);
+  }
+
+  entries(): IterableIterator<[Id, Mark]> {
+    return this.#marks.entries();
+  }
+
+  /**
+   * EROLLBACK when `version` is lower than the mark, EFORK when it is equal and the hash is another.
+   *
+   * @param hash SHA-256 of the sealed record, lower-case hexadecimal.
+   */
+  check(id: Id, version: number, hash: string): void {
+    const mark = this.#marks.get(id);
+    if (mark === undefined || version > mark.version) return;
+    if (version < mark.version) {
+      throw new NetsealError(
+        'EROLLBACK',
+        `inode ${id}: version ${version} is older than ${mark.version}, which was seen before`,
+      );
+    }
+    if (hash !== mark.hash) {
+      throw new NetsealError(
+        'EFORK',
+        `inode ${id}: version ${version} is another than the version ${mark.version} that was seen before`,
+      );
+    }
+  }
+
+  /** Checks, then remembers. EINVAL when it could not be stored. */
+  note(id: Id, version: number, hash: string): void {
+    checkId(id);
+    requireArgument(
+      Number.isSafeInteger(version) && version >= 0 && HASH_PATTERN.test(hash),
+      `not a mark: version ${version} with hash ${JSON.stringify(hash).slice(0, 80)}`,
+    );
+    this.check(id, version, hash);
+    const isNew = this.#marks.get(id)?.version !== version;
+    this.#set(id, { version, hash });
+    if (isNew) this.#unsaved.add(id);
+  }
+
+  /** Takes over what was noted elsewhere. Never throws: the higher version wins, and two hashes of one are remembered. */
+  merge(id: Id, { version, hash }: Mark): void {
+    const mark = this.#marks.get(id);
+    if (mark !== undefined && version < mark.version) return;
+    const isFork = mark?.version === version && mark.hash !== hash;
+    this.#set(id, { version, hash: isFork ? TWO_HISTORIES : hash });
+    if (isFork && mark.hash !== TWO_HISTORIES) this.#unsaved.add(id);
+  }
+
+  countDamaged(): void {
+    this.#damagedCount += 1;
+  }
+
+  /** What was noted since the last call; give it back to {@link returnUnsaved} if it could not be saved. */
+  takeUnsaved(): ReadonlySet<Id> {
+    const unsaved = this.#unsaved;
+    this.#unsaved = new Set();
+    return unsaved;
+  }
+
+  returnUnsaved(ids: Iterable<Id>): void {
+    for (const id of ids) this.#unsaved.add(id);
+  }
+
+  #set(id: Id, mark: Mark): void {
+    this.#marks.delete(id);
+    this.#marks.set(id, mark);
+    if (this.#marks.size <= this.#marksMax) return;
+    const [oldest] = this.#marks.keys();
+    if (oldest !== undefined) this.#marks.delete(oldest);
+  }
+}
+
+/** Encodes and decodes the log's records. */
+export class MarkCoder {
+  readonly #key: Uint8Array;
+  readonly #volumeId: Uint8Array;
+
+  /** Keeps references. @param key 32 bytes. @param volumeId 16 bytes. */
+  constructor(key: Uint8Array, volumeId: Uint8Array) {
+    this.#key = key;
+    this.#volumeId = volumeId;
+  }
+
+  /** The records of these marks; the caller owns them. */
+  encode(marks: readonly (readonly [Id, Mark])[]): Uint8Array<ArrayBuffer> {
+    const bytes = new Uint8Array(marks.length * MARK_BYTES);
+    for (const [index, [id, { version, hash }]] of marks.entries()) {
+      const record = bytes.subarray(index * MARK_BYTES, (index + 1) * MARK_BYTES);
+      record.set(fromHex(id), 0);
+      setU64(viewOf(record), VERSION_OFFSET, version);
+      record.set(fromHex(hash), HASH_OFFSET);
+      record.set(this.#mac(record), MAC_OFFSET);
+    }
+    return bytes;
+  }
+
+  /** Merges whole records into `marks`; an incomplete one at the end is ignored. Those without a right MAC are counted. */
+  decodeInto(marks: Marks, bytes: Uint8Array): void {
+    for (let end = MARK_BYTES; end <= bytes.byteLength; end += MARK_BYTES) {
+      const record = bytes.subarray(end - MARK_BYTES, end);
+      const version = getU64(viewOf(record), VERSION_OFFSET);
+      if (version === undefined || !equalBytes(this.#mac(record), record.subarray(MAC_OFFSET))) {
+        marks.countDamaged();
+        continue;
+      }
+      const hash = toHex(record.subarray(HASH_OFFSET, MAC_OFFSET));
+      marks.merge(toHex(record.subarray(0, VERSION_OFFSET)), { version, hash });
+    }
+  }
+
+  #mac(record: Uint8Array): Uint8Array {
+    const mac = createHmac('sha256', this.#key).update(this.#volumeId).update(record.subarray(0, MAC_OFFSET));
+    return mac.digest().subarray(0, MARK_BYTES - MAC_OFFSET);
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * What a volume fixes when it is made. It lies in the volume header's sealed `settings`, as JSON in UTF-8:
+ *
+ *   {"layout":1,"rootId":"<32 hex>","unitSizeBytes":262144,"blockSizeBytes":4096,"codec":"zstd:1","suite":"xaes-256-gcm"}
+ *
+ * Sizes, codec and suite are what new files get; every record says its own. Unknown fields of layout 1 are ignored.
+ */
+import { isUtf8 } from 'node:buffer';
+import { utf8 } from '../base/bytes.ts';
+import { messageOf, NetsealError } from '../base/errors.ts';
+import { BLOCK_BYTES_DEFAULT, checkBlockSize, UNIT_BYTES_DEFAULT, unitSizeToLog2 } from '../base/geometry.ts';
+import { checkId, type Id, randomId } from '../server/sealed/ids.ts';
+import { CODEC_DEFAULT, type CodecSetting, checkCodec, formatCodec, parseCodec } from '../unit/codec.ts';
+import { parseSuite, SUITE_DEFAULT, type SuiteName } from '../unit/record-format.ts';
+
+export interface VolumeSettings {
+  /** The root directory's inode. */
+  readonly rootId: Id;
+  readonly unitSizeBytes: number;
+  readonly blockSizeBytes: number;
+  readonly codec: CodecSetting;
+  readonly suite: SuiteName;
+}
+
+const LAYOUT = 1;
+
+/** Fills in what is left out: a random root, 256 KiB, 4 KiB, zstd:1, xaes-256-gcm. EINVAL when a value will not do. */
+export function checkVolumeSettings(partial: Partial<VolumeSettings> = {}): VolumeSettings {
+  const settings = {
+    rootId: partial.rootId ?? randomId(),
+    unitSizeBytes: partial.unitSizeBytes ?? UNIT_BYTES_DEFAULT,
+    blockSizeBytes: partial.blockSizeBytes ?? BLOCK_BYTES_DEFAULT,
+    codec: parseCodec(formatCodec(partial.codec ?? CODEC_DEFAULT)),
+    suite: parseSuite(partial.suite ?? SUITE_DEFAULT),
+  };
+  checkId(settings.rootId);
+  unitSizeToLog2(settings.unitSizeBytes);
+  checkBlockSize(settings.blockSizeBytes, settings.unitSizeBytes);
+  checkCodec(settings.codec);
+  return settings;
+}
+
+/** For `createVolumeHeader` and `withSettings`; some 150 bytes. EINVAL when a value will not do. */
+export function encodeSettings(settings: VolumeSettings): Uint8Array<ArrayBuffer> {
+  const { codec, ...rest } = checkVolumeSettings(settings);
+  return utf8(JSON.stringify({ layout: LAYOUT, ...rest, codec: formatCodec(codec) }));
+}
+
+/** EFORMAT when this is no volume's settings, EUNSUPPORTED when they are of a newer layout. */
+export function decodeSettings(bytes: Uint8Array): VolumeSettings {
+  const fields = parseFields(bytes);
+  const { layout, rootId, unitSizeBytes, blockSizeBytes, codec, suite } = fields;
+  if (typeof layout !== 'number' || !Number.isSafeInteger(layout) || layout < 1) throw malformed('no layout');
+  if (layout > LAYOUT) {
+    throw new NetsealError(
+      'EUNSUPPORTED',
+      `volume settings: layout ${layout}, and this netseal knows layout ${LAYOUT}`,
+    );
+  }
+  if (typeof rootId !== 'string') throw malformed('no rootId');
+  if (typeof unitSizeBytes !== 'number') throw malformed('no unitSizeBytes');
+  if (typeof blockSizeBytes !== 'number') throw malformed('no blockSizeBytes');
+  if (typeof codec !== 'string') throw malformed('no codec');
+  if (typeof suite !== 'string') throw malformed('no suite');
+  try {
+    return checkVolumeSettings({
+      ...{ rootId, unitSizeBytes, blockSizeBytes },
+      codec: parseCodec(codec),
+      suite: parseSuite(suite),
+    });
+  } catch (cause) {
+    throw malformed(messageOf(cause), cause);
+  }
+}
+
+function parseFields(bytes: Uint8Array): Record<string, unknown> {
+  if (bytes.byteLength === 0) throw malformed('there are none: this header is not of a volume of files');
+  if (!isUtf8(bytes)) throw malformed('not UTF-8');
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder().decode(bytes));
+  } catch (cause) {
+    throw malformed('not JSON', cause);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw malformed('no JSON object');
+  return { ...value };
+}
+
+function malformed(what: string, cause?: unknown): NetsealError {
+  return new NetsealError('EFORMAT', `volume settings: ${what}`, { cause });
+}
