@@ -4,21 +4,29 @@
  * A varint is base 128, the lowest seven bits first, the top bit set on all bytes but the last; up to 2^53 - 1, in the
  * fewest bytes that hold it.
  */
+import { viewOf } from './bytes.ts';
 import { NetsealError, requireArgument } from './errors.ts';
 
 const START_BYTES = 256;
 /** 2^53 - 1 takes eight. */
 const VARINT_BYTES_MAX = 8;
 
+/** How many bytes {@link ByteWriter.varint} writes. */
+export function varintBytes(value: number): number {
+  let count = 1;
+  for (let rest = value; rest >= 0x80; rest /= 0x80) count += 1;
+  return count;
+}
+
 /** Grows as needed. */
 export class ByteWriter {
-  #bytes: Uint8Array<ArrayBuffer>;
+  #bytes: Buffer<ArrayBuffer>;
   #view: DataView;
   #length = 0;
 
   constructor(startBytes: number = START_BYTES) {
-    this.#bytes = new Uint8Array(startBytes);
-    this.#view = new DataView(this.#bytes.buffer);
+    this.#bytes = allocate(startBytes);
+    this.#view = viewOf(this.#bytes);
   }
 
   get lengthBytes(): number {
@@ -27,7 +35,7 @@ export class ByteWriter {
 
   /** What was written: a view, valid until the next write. */
   get written(): Uint8Array<ArrayBuffer> {
-    return this.#bytes.subarray(0, this.#length);
+    return new Uint8Array(this.#bytes.buffer, 0, this.#length);
   }
 
   u8(value: number): void {
@@ -50,7 +58,10 @@ export class ByteWriter {
 
   /** EINVAL unless a safe integer from 0. */
   varint(value: number): void {
-    requireArgument(Number.isSafeInteger(value) && value >= 0, `not a length or count: ${value}`);
+    // Not requireArgument: it would build the message each time.
+    if (!Number.isSafeInteger(value) || value < 0) {
+      throw new NetsealError('EINVAL', `not a length or count: ${value}`);
+    }
     this.#grow(VARINT_BYTES_MAX);
     let rest = value;
     while (rest >= 0x80) {
@@ -75,40 +86,59 @@ export class ByteWriter {
     this.raw(bytes);
   }
 
-  /** A byte string (one character a byte), sized. */
-  sizedLatin1(text: string): void {
-    this.varint(text.length);
-    this.#grow(text.length);
-    for (let at = 0; at < text.length; at += 1) this.#bytes[this.#length + at] = text.charCodeAt(at);
-    this.#length += text.length;
+  /** A byte string (one character a byte) alone, from the character `start` on. EINVAL for a character above 255. */
+  rawLatin1(text: string, start: number = 0): void {
+    this.#grow(text.length - start);
+    for (let at = start; at < text.length; at += 1) {
+      const code = text.charCodeAt(at);
+      if (code > 0xff) throw new NetsealError('EINVAL', 'a byte string has a character above 255');
+      this.#bytes[this.#length + at - start] = code;
+    }
+    this.#length += text.length - start;
   }
 
-  /** Hexadecimal as the bytes that it stands for; the reader must know how many. */
-  rawHex(hex: string): void {
-    this.raw(Buffer.from(hex, 'hex'));
+  /** A byte string, sized. */
+  sizedLatin1(text: string): void {
+    this.varint(text.length);
+    this.rawLatin1(text);
+  }
+
+  /** Hexadecimal as the `lengthBytes` bytes that it stands for. EINVAL when it does not. */
+  rawHex(hex: string, lengthBytes: number): void {
+    this.#grow(lengthBytes);
+    const isWhole =
+      hex.length === 2 * lengthBytes &&
+      this.#bytes.write(hex, this.#length, lengthBytes, 'hex') === lengthBytes;
+    requireArgument(isWhole, 'not hexadecimal of the right length');
+    this.#length += lengthBytes;
   }
 
   #grow(moreBytes: number): void {
     const needed = this.#length + moreBytes;
     if (needed <= this.#bytes.byteLength) return;
-    const larger = new Uint8Array(Math.max(needed, 2 * this.#bytes.byteLength));
+    const larger = allocate(Math.max(needed, 2 * this.#bytes.byteLength));
     larger.set(this.written);
     this.#bytes = larger;
-    this.#view = new DataView(larger.buffer);
+    this.#view = viewOf(larger);
   }
+}
+
+/** A Buffer for its hexadecimal; never from Node's pool, so that no other buffer shares the memory. */
+function allocate(lengthBytes: number): Buffer<ArrayBuffer> {
+  return Buffer.from(new ArrayBuffer(lengthBytes));
 }
 
 /** EFORMAT, naming `what`, for anything that is not as it should be. */
 export class ByteReader {
-  readonly #bytes: Uint8Array;
+  readonly #bytes: Buffer;
   readonly #view: DataView;
   readonly #what: string;
   #offset = 0;
 
   /** @param bytes not copied; must hold still. @param what for messages, such as `inode`. */
   constructor(bytes: Uint8Array, what: string) {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#view = viewOf(bytes);
     this.#what = what;
   }
 
@@ -153,6 +183,7 @@ export class ByteReader {
   /** A copy. */
   raw(lengthBytes: number): Uint8Array<ArrayBuffer> {
     const offset = this.#take(lengthBytes);
+    // Not slice, which for a Buffer is a view.
     return new Uint8Array(this.#bytes.subarray(offset, offset + lengthBytes));
   }
 
@@ -161,15 +192,18 @@ export class ByteReader {
     return this.raw(this.varint(maxBytes));
   }
 
-  sizedLatin1(maxBytes: number): string {
-    const lengthBytes = this.varint(maxBytes);
+  latin1(lengthBytes: number): string {
     const offset = this.#take(lengthBytes);
-    return this.#buffer.latin1Slice(offset, offset + lengthBytes);
+    return this.#bytes.toString('latin1', offset, offset + lengthBytes);
+  }
+
+  sizedLatin1(maxBytes: number): string {
+    return this.latin1(this.varint(maxBytes));
   }
 
   hex(lengthBytes: number): string {
     const offset = this.#take(lengthBytes);
-    return this.#buffer.hexSlice(offset, offset + lengthBytes);
+    return this.#bytes.toString('hex', offset, offset + lengthBytes);
   }
 
   /** EFORMAT unless everything was read. */
@@ -179,11 +213,6 @@ export class ByteReader {
 
   error(problem: string): NetsealError {
     return new NetsealError('EFORMAT', `${this.#what}: ${problem} (at byte ${this.#offset})`);
-  }
-
-  get #buffer(): Buffer {
-    const { buffer, byteOffset, byteLength } = this.#bytes;
-    return Buffer.from(buffer, byteOffset, byteLength);
   }
 
   #take(lengthBytes: number): number {

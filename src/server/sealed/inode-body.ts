@@ -1,0 +1,251 @@
+/**
+ * The bytes of a file's or symlink's inode, and of the part that directories share with them: what a directory's leaf
+ * embeds. `docs/LAYOUT.md`, "Inodes", is the specification. Pure.
+ *
+ *   1       bits 0-1 type: 0 file, 1 symlink, 2 directory; bits 2-3 ctime, bits 4-5 birth: see below;
+ *           bit 6 extended attributes follow; bit 7 a link count follows (file, symlink) or: removed (directory)
+ *   16      id
+ *   varint  version, data version, mode, uid, gid
+ *   8       mtime, signed: nanoseconds since 1970
+ *   -       ctime:  0 nothing, same as mtime;  1 varint, later by so much;    2 eight bytes, signed
+ *   -       birth:  0 nothing, same as ctime;  1 varint, earlier by so much;  2 eight bytes, signed
+ *   -       extended attributes, if so: varint count, then of each, ascending: sized key, sized value
+ *   -- file, symlink --
+ *   varint  link count, if it is not 1
+ *   -- file --
+ *   varint  size
+ *   1       bits 0-4 log2 of the unit size; bits 5-7 depth of the map
+ *   varint  stored bytes
+ *   -       slots of the map's root
+ *   -- symlink --
+ *   -       sized target
+ */
+import { type ByteReader, type ByteWriter, varintBytes } from '../../base/coder.ts';
+import { NetsealError, requireArgument } from '../../base/errors.ts';
+import { sizeToUnitCount, UNIT_BYTES_MAX, UNIT_BYTES_MIN, unitSizeToLog2 } from '../../base/geometry.ts';
+import { ID_BYTES } from '../../keys/tree.ts';
+import type { ExtendedAttribute, FileInode, Inode, InodeType, SymlinkInode } from './inode.ts';
+import {
+  decodeMapSlotsFrom,
+  encodeMapSlotsInto,
+  MAP_DEPTH_MAX,
+  mapSlotsBytes,
+  ROOT_SLOTS,
+  unitsPerSlot,
+} from './map-format.ts';
+import type { SegmentList, SegmentTable } from './pointer.ts';
+
+export const NAME_BYTES_MAX = 255;
+export const XATTR_VALUE_BYTES_MAX: number = 64 * 1024;
+export const TARGET_BYTES_MAX = 4095;
+const MODE_MAX = 0o7777;
+const OWNER_MAX = 0xffff_ffff;
+const LINK_COUNT_MAX = 0xffff_ffff;
+
+const TYPES: readonly InodeType[] = ['file', 'symlink', 'directory'];
+const HAS_XATTRS = 0x40;
+const IS_MARKED = 0x80;
+
+/** How a time is written. */
+const TIME_SAME = 0;
+const TIME_NEAR = 1;
+const TIME_WHOLE = 2;
+const NEAR_NS_MAX = BigInt(Number.MAX_SAFE_INTEGER);
+
+/** What every inode begins with. */
+export interface InodeHead {
+  readonly type: InodeType;
+  /** Bit 7. */
+  readonly isMarked: boolean;
+  readonly base: Omit<SymlinkInode, 'type' | 'linkCount' | 'target'>;
+}
+
+/** EINVAL for values that {@link decodeHead} would refuse. */
+export function encodeHead(out: ByteWriter, inode: Inode, isMarked: boolean): void {
+  const { mode, uid, gid, mtimeNs, ctimeNs, birthNs, xattrs } = inode;
+  if (!(mode <= MODE_MAX && uid <= OWNER_MAX && gid <= OWNER_MAX)) {
+    throw new NetsealError('EINVAL', `impossible mode or owner: 0o${mode.toString(8)}, ${uid}, ${gid}`);
+  }
+  const ctimeForm = timeForm(ctimeNs - mtimeNs);
+  const birthForm = timeForm(ctimeNs - birthNs);
+  const flags = (xattrs.length > 0 ? HAS_XATTRS : 0) | (isMarked ? IS_MARKED : 0);
+  out.u8(TYPES.indexOf(inode.type) | (ctimeForm << 2) | (birthForm << 4) | flags);
+  out.rawHex(inode.id, ID_BYTES);
+  out.varint(inode.version);
+  out.varint(inode.dataVersion);
+  out.varint(mode);
+  out.varint(uid);
+  out.varint(gid);
+  encodeTime(out, TIME_WHOLE, mtimeNs, 0n);
+  encodeTime(out, ctimeForm, ctimeNs, ctimeNs - mtimeNs);
+  encodeTime(out, birthForm, birthNs, ctimeNs - birthNs);
+  if (xattrs.length > 0) encodeXattrs(out, xattrs);
+}
+
+export function decodeHead(input: ByteReader): InodeHead {
+  const word = input.u8();
+  const type = TYPES[word & 0b11];
+  const ctimeForm = (word >> 2) & 0b11;
+  const birthForm = (word >> 4) & 0b11;
+  if (type === undefined || ctimeForm > TIME_WHOLE || birthForm > TIME_WHOLE) {
+    throw input.error(`an impossible inode, 0x${word.toString(16)}`);
+  }
+  const id = input.hex(ID_BYTES);
+  const version = input.varint();
+  const dataVersion = input.varint();
+  const mode = input.varint(MODE_MAX);
+  const uid = input.varint(OWNER_MAX);
+  const gid = input.varint(OWNER_MAX);
+  const mtimeNs = input.i64();
+  const ctimeNs = decodeTime(input, ctimeForm, mtimeNs, 1n);
+  const birthNs = decodeTime(input, birthForm, ctimeNs, -1n);
+  const xattrs = (word & HAS_XATTRS) === 0 ? [] : decodeXattrs(input);
+  return {
+    type,
+    isMarked: (word & IS_MARKED) !== 0,
+    base: { id, version, dataVersion, mode, uid, gid, mtimeNs, ctimeNs, birthNs, xattrs },
+  };
+}
+
+/** `laterNs`: by how much the later of two times follows the earlier; negative when it does not. */
+function timeForm(laterNs: bigint): number {
+  if (laterNs === 0n) return TIME_SAME;
+  return laterNs > 0n && laterNs <= NEAR_NS_MAX ? TIME_NEAR : TIME_WHOLE;
+}
+
+function encodeTime(out: ByteWriter, form: number, timeNs: bigint, laterNs: bigint): void {
+  if (form === TIME_NEAR) out.varint(Number(laterNs));
+  if (form !== TIME_WHOLE) return;
+  requireArgument(BigInt.asIntN(64, timeNs) === timeNs, 'a time does not fit 64 bits');
+  out.i64(timeNs);
+}
+
+/** `direction`: 1n when the time follows `otherNs`, -1n when it comes before. */
+function decodeTime(input: ByteReader, form: number, otherNs: bigint, direction: bigint): bigint {
+  if (form === TIME_SAME) return otherNs;
+  if (form === TIME_WHOLE) {
+    const timeNs = input.i64();
+    if (timeForm((timeNs - otherNs) * direction) !== form)
+      throw input.error('a time is longer than it needs to be');
+    return timeNs;
+  }
+  const distance = input.varint();
+  const timeNs = otherNs + BigInt(distance) * direction;
+  if (distance === 0 || BigInt.asIntN(64, timeNs) !== timeNs) throw input.error('an impossible time');
+  return timeNs;
+}
+
+function encodeXattrs(out: ByteWriter, xattrs: readonly ExtendedAttribute[]): void {
+  out.varint(xattrs.length);
+  let previous = '';
+  for (const { key, value } of xattrs) {
+    requireArgument(key > previous, 'extended attributes must be ascending by key, none empty');
+    requireArgument(
+      key.length <= NAME_BYTES_MAX && value.byteLength <= XATTR_VALUE_BYTES_MAX,
+      `an extended attribute is too long: a key of ${key.length}, a value of ${value.byteLength} bytes`,
+    );
+    out.sizedLatin1(key);
+    out.sized(value);
+    previous = key;
+  }
+}
+
+function decodeXattrs(input: ByteReader): readonly ExtendedAttribute[] {
+  // An attribute takes three bytes at least.
+  const count = input.varint(Math.floor(input.restBytes / 3));
+  if (count === 0) throw input.error('extended attributes announced, and none there');
+  const xattrs = [];
+  let previous = '';
+  for (let at = 0; at < count; at += 1) {
+    const key = input.sizedLatin1(NAME_BYTES_MAX);
+    if (key <= previous) throw input.error('extended attributes out of order');
+    xattrs.push({ key, value: input.sized(XATTR_VALUE_BYTES_MAX) });
+    previous = key;
+  }
+  return xattrs;
+}
+
+/** EINVAL for values that {@link decodeFileOrSymlink} would refuse. */
+export function encodeFileOrSymlink(
+  out: ByteWriter,
+  inode: FileInode | SymlinkInode,
+  table: SegmentTable,
+): void {
+  const { linkCount } = inode;
+  encodeHead(out, inode, linkCount !== 1);
+  requireArgument(linkCount <= LINK_COUNT_MAX, 'more links than can be');
+  if (linkCount !== 1) out.varint(linkCount);
+  if (inode.type === 'symlink') {
+    requireArgument(
+      inode.target.byteLength > 0 && inode.target.byteLength <= TARGET_BYTES_MAX,
+      `a symlink's target has 1 to ${TARGET_BYTES_MAX} bytes, not ${inode.target.byteLength}`,
+    );
+    out.sized(inode.target);
+    return;
+  }
+  const { sizeBytes, unitSizeBytes, map } = inode;
+  const problem = mapProblem(inode);
+  requireArgument(problem === undefined, `file inode: ${problem}`);
+  out.varint(sizeBytes);
+  out.u8(unitSizeToLog2(unitSizeBytes) | (map.depth << 5));
+  out.varint(inode.storedBytes);
+  encodeMapSlotsInto(out, map.slots, table);
+}
+
+/** What follows the head of a file or symlink; `head.type` must not be a directory's. */
+export function decodeFileOrSymlink(
+  input: ByteReader,
+  head: InodeHead,
+  segments: SegmentList,
+): FileInode | SymlinkInode {
+  const linkCount = head.isMarked ? input.varint(LINK_COUNT_MAX) : 1;
+  if (head.isMarked && linkCount === 1) throw input.error('a link count is there that need not be');
+  if (head.type === 'symlink') {
+    const target = input.sized(TARGET_BYTES_MAX);
+    if (target.byteLength === 0) throw input.error('a symlink without a target');
+    return { ...head.base, type: 'symlink', linkCount, target };
+  }
+  const sizeBytes = input.varint();
+  const word = input.u8();
+  const unitSizeBytes = 2 ** (word & 0x1f);
+  const depth = word >> 5;
+  if (unitSizeBytes < UNIT_BYTES_MIN || unitSizeBytes > UNIT_BYTES_MAX) {
+    throw input.error(`units of ${unitSizeBytes} bytes`);
+  }
+  const storedBytes = input.varint();
+  const map = { depth, slots: decodeMapSlotsFrom(input, segments, ROOT_SLOTS) };
+  const problem = mapProblem({ sizeBytes, unitSizeBytes, map });
+  if (problem !== undefined) throw input.error(problem);
+  return { ...head.base, type: 'file', linkCount, sizeBytes, unitSizeBytes, storedBytes, map };
+}
+
+/** What is wrong with a map's root. Nothing may lie past the end: it would show when the file grows. */
+function mapProblem({
+  sizeBytes,
+  unitSizeBytes,
+  map,
+}: Pick<FileInode, 'sizeBytes' | 'unitSizeBytes' | 'map'>): string | undefined {
+  if (map.depth > MAP_DEPTH_MAX) return `a map of depth ${map.depth}`;
+  const last = map.slots.at(-1);
+  if (last === undefined) return undefined;
+  if (last.slot >= ROOT_SLOTS) return `a map root with a slot ${last.slot}`;
+  if (last.slot * unitsPerSlot(map.depth) >= sizeToUnitCount(sizeBytes, unitSizeBytes)) {
+    return `map slot ${last.slot} lies past the end of the file`;
+  }
+  return undefined;
+}
+
+/** At most what an embedded inode adds to a leaf. */
+export function fileOrSymlinkBytes(inode: FileInode | SymlinkInode): number {
+  const { ctimeNs } = inode;
+  let bytes = 1 + ID_BYTES + varintBytes(inode.version) + varintBytes(inode.dataVersion);
+  bytes += varintBytes(inode.mode) + varintBytes(inode.uid) + varintBytes(inode.gid) + 8;
+  bytes += (ctimeNs === inode.mtimeNs ? 0 : 8) + (ctimeNs === inode.birthNs ? 0 : 8);
+  // Three for a count or a value's length, two for a key's length.
+  if (inode.xattrs.length > 0) bytes += 3;
+  for (const { key, value } of inode.xattrs) bytes += 2 + key.length + 3 + value.byteLength;
+  if (inode.linkCount !== 1) bytes += varintBytes(inode.linkCount);
+  if (inode.type === 'symlink') return bytes + 2 + inode.target.byteLength;
+  bytes += varintBytes(inode.sizeBytes) + 1 + varintBytes(inode.storedBytes);
+  return bytes + mapSlotsBytes(inode.map.slots);
+}

@@ -1,0 +1,142 @@
+/**
+ * Inodes of all types, and the plaintext of an inode object. `docs/LAYOUT.md`, "Inodes", is the specification; the head
+ * and the rest of files and symlinks are in `inode-body.ts`. Pure.
+ *
+ *   -- a directory, after its head --
+ *   16      parent
+ *   varint  number of entries in the whole tree
+ *   varint  next index
+ *   varint  number of arrivals
+ *   -       each: token 16, source 16, 1: 1 for accepted, else 0
+ *   -       the tree's root: a name node
+ *
+ *   -- an inode object, in a frame --
+ *   1       bit 0 there is a predecessor; others 0
+ *   32      its SHA-256, if so
+ *   1       number of writers, 0 to 16
+ *   -       each: varint version (from the second on: by how much less than the previous one's), nonce 16
+ *   -       the inode
+ */
+import type { ByteReader, ByteWriter } from '../../base/coder.ts';
+import { requireArgument } from '../../base/errors.ts';
+import { ID_BYTES } from '../../keys/tree.ts';
+import type { Id } from './ids.ts';
+import type { Arrival, DirectoryInode, Inode, InodeRecord, Writer } from './inode.ts';
+import {
+  decodeFileOrSymlink,
+  decodeHead,
+  encodeFileOrSymlink,
+  encodeHead,
+  type InodeHead,
+} from './inode-body.ts';
+import { decodeNameNodeFrom, encodeNameNodeInto } from './name-node-format.ts';
+import { decodeFramed, encodeFramed } from './node-frame.ts';
+import type { SegmentList, SegmentTable } from './pointer.ts';
+
+export const WRITERS_MAX = 16;
+const HASH_BYTES = 32;
+const HAS_PREDECESSOR = 0x01;
+const ARRIVAL_BYTES: number = 2 * ID_BYTES + 1;
+
+/** EINVAL for an inode that {@link decodeInode} would refuse. */
+export function encodeInode(out: ByteWriter, inode: Inode, table: SegmentTable): void {
+  if (inode.type !== 'directory') {
+    encodeFileOrSymlink(out, inode, table);
+    return;
+  }
+  encodeHead(out, inode, inode.isDead);
+  out.rawHex(inode.parent, ID_BYTES);
+  out.varint(inode.entryCount);
+  out.varint(inode.nextIndex);
+  out.varint(inode.arrivals.length);
+  for (const { token, source, isAccepted } of inode.arrivals) {
+    out.rawHex(token, ID_BYTES);
+    out.rawHex(source, ID_BYTES);
+    out.u8(isAccepted ? 1 : 0);
+  }
+  encodeNameNodeInto(out, inode.tree, table);
+}
+
+/** Throws EFORMAT. */
+export function decodeInode(input: ByteReader, segments: SegmentList): Inode {
+  const head = decodeHead(input);
+  if (head.type !== 'directory') return decodeFileOrSymlink(input, head, segments);
+  return decodeDirectory(input, head, segments);
+}
+
+function decodeDirectory(input: ByteReader, head: InodeHead, segments: SegmentList): DirectoryInode {
+  const parent = input.hex(ID_BYTES);
+  const entryCount = input.varint();
+  const nextIndex = input.varint();
+  const arrivalCount = input.varint(Math.floor(input.restBytes / ARRIVAL_BYTES));
+  const arrivals = Array.from({ length: arrivalCount }, () => decodeArrival(input));
+  const tree = decodeNameNodeFrom(input, segments);
+  return {
+    ...head.base,
+    type: 'directory',
+    parent,
+    entryCount,
+    isDead: head.isMarked,
+    arrivals,
+    nextIndex,
+    tree,
+  };
+}
+
+function decodeArrival(input: ByteReader): Arrival {
+  const token = input.hex(ID_BYTES);
+  const source = input.hex(ID_BYTES);
+  const answer = input.u8();
+  if (answer > 1) throw input.error(`an arrival with answer ${answer}`);
+  return { token, source, isAccepted: answer === 1 };
+}
+
+/** The plaintext of an inode object. EINVAL for a record that {@link decodeInodeRecord} would refuse. */
+export function encodeInodeRecord({ inode, writers, predecessor }: InodeRecord): Uint8Array<ArrayBuffer> {
+  return encodeFramed((out, table) => {
+    out.u8(predecessor === undefined ? 0 : HAS_PREDECESSOR);
+    if (predecessor !== undefined) out.rawHex(predecessor, HASH_BYTES);
+    encodeWriters(out, writers);
+    encodeInode(out, inode, table);
+  });
+}
+
+/** @param id whose inode it must be. Throws EFORMAT or EUNSUPPORTED. */
+export function decodeInodeRecord(bytes: Uint8Array, id: Id): InodeRecord {
+  return decodeFramed(bytes, `inode ${id}`, (input, segments) => {
+    const flags = input.u8();
+    if (flags > HAS_PREDECESSOR) throw input.error(`unknown flags 0x${flags.toString(16)}`);
+    const predecessor = flags === HAS_PREDECESSOR ? input.hex(HASH_BYTES) : undefined;
+    const writers = decodeWriters(input);
+    const inode = decodeInode(input, segments);
+    if (inode.id !== id) throw input.error(`it says that it is inode ${inode.id}`);
+    return { inode, writers, predecessor };
+  });
+}
+
+function encodeWriters(out: ByteWriter, writers: readonly Writer[]): void {
+  requireArgument(writers.length <= WRITERS_MAX, `an inode keeps ${WRITERS_MAX} writers at most`);
+  out.u8(writers.length);
+  let previous: number | undefined;
+  for (const { version, nonce } of writers) {
+    requireArgument(previous === undefined || version < previous, 'writers must be newest first');
+    out.varint(previous === undefined ? version : previous - version);
+    out.rawHex(nonce, ID_BYTES);
+    previous = version;
+  }
+}
+
+function decodeWriters(input: ByteReader): readonly Writer[] {
+  const count = input.u8();
+  if (count > WRITERS_MAX) throw input.error(`${count} writers`);
+  const writers: Writer[] = [];
+  let previous: number | undefined;
+  for (let at = 0; at < count; at += 1) {
+    const number = input.varint(previous);
+    if (number === 0 && previous !== undefined) throw input.error('two writers of one version');
+    const version = previous === undefined ? number : previous - number;
+    writers.push({ version, nonce: input.hex(ID_BYTES) });
+    previous = version;
+  }
+  return writers;
+}

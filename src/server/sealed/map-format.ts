@@ -1,0 +1,104 @@
+/**
+ * Extent maps: which sealed record holds a unit. The root lies in the inode (256 slots), pages are records of their own
+ * (1,024 slots). `docs/LAYOUT.md`, "Extent maps", is the specification. Pure.
+ *
+ *   varint  number of slots that are there
+ *   -- each, ascending --
+ *   varint  slots between this one and the previous (for the first: before it)
+ *   -       pointer
+ */
+import { type ByteReader, type ByteWriter, varintBytes } from '../../base/coder.ts';
+import { NetsealError, requireArgument } from '../../base/errors.ts';
+import type { MapSlots } from './inode.ts';
+import { decodeFramed, encodeFramed } from './node-frame.ts';
+import {
+  decodePointer,
+  encodePointer,
+  POINTER_BYTES_MIN,
+  pointerBytes,
+  type SegmentList,
+  type SegmentTable,
+} from './pointer.ts';
+
+/** Slots of a map page, and of the root. */
+export const PAGE_SLOTS = 1024;
+export const ROOT_SLOTS = 256;
+/** A root of this depth covers the most units that a file can have: 2^53 - 1 bytes in units of 4 KiB. */
+export const MAP_DEPTH_MAX = 4;
+const UNIT_COUNT_MAX: number = 2 ** 41;
+
+const SLOT_BYTES_MIN = 1 + POINTER_BYTES_MIN;
+/** What a level adds to a page's index: more than a level can have pages. */
+const LEVEL_STRIDE: number = 2 ** 44;
+
+/** How many units one slot of a root of `depth` covers: 1 for depth 0. */
+export function unitsPerSlot(depth: number): number {
+  return PAGE_SLOTS ** depth;
+}
+
+/** The least depth whose root covers `unitCount` units. EINVAL for more than 2^41. */
+export function depthFor(unitCount: number): number {
+  requireArgument(unitCount >= 0 && unitCount <= UNIT_COUNT_MAX, `a file cannot have ${unitCount} units`);
+  let depth = 0;
+  while (ROOT_SLOTS * unitsPerSlot(depth) < unitCount) depth += 1;
+  return depth;
+}
+
+/** The index that a map page is sealed under. Level 0: its slots are units. EINVAL for a page that cannot be. */
+export function pageIndex(level: number, page: number): number {
+  requireArgument(
+    Number.isInteger(level) && level >= 0 && level < MAP_DEPTH_MAX,
+    `map pages have levels 0 to ${MAP_DEPTH_MAX - 1}, not ${level}`,
+  );
+  requireArgument(
+    Number.isInteger(page) && page >= 0 && page < UNIT_COUNT_MAX / unitsPerSlot(level + 1),
+    `no map page ${page} at level ${level}`,
+  );
+  return level * LEVEL_STRIDE + page;
+}
+
+/** EINVAL unless strictly ascending. */
+export function encodeMapSlotsInto(out: ByteWriter, slots: MapSlots, table: SegmentTable): void {
+  out.varint(slots.length);
+  let next = 0;
+  for (const { slot, pointer } of slots) {
+    if (slot < next) throw new NetsealError('EINVAL', `map slot ${slot} does not come after ${next - 1}`);
+    out.varint(slot - next);
+    encodePointer(out, pointer, table);
+    next = slot + 1;
+  }
+}
+
+/** EFORMAT for a slot from `slotCount` on. */
+export function decodeMapSlotsFrom(input: ByteReader, segments: SegmentList, slotCount: number): MapSlots {
+  const count = input.varint(Math.min(slotCount, Math.floor(input.restBytes / SLOT_BYTES_MIN)));
+  const slots = [];
+  let next = 0;
+  for (let at = 0; at < count; at += 1) {
+    const slot = next + input.varint(slotCount);
+    if (slot >= slotCount) throw input.error(`no map slot ${slot} among ${slotCount}`);
+    slots.push({ slot, pointer: decodePointer(input, segments) });
+    next = slot + 1;
+  }
+  return slots;
+}
+
+/** At most what `slots` add to a node. */
+export function mapSlotsBytes(slots: MapSlots): number {
+  let bytes = varintBytes(slots.length);
+  for (const { pointer } of slots) bytes += 2 + pointerBytes(pointer);
+  return bytes;
+}
+
+/** A map page's plaintext. EINVAL unless strictly ascending and below {@link PAGE_SLOTS}. */
+export function encodeMapPage(slots: MapSlots): Uint8Array<ArrayBuffer> {
+  requireArgument((slots.at(-1)?.slot ?? 0) < PAGE_SLOTS, 'a map page has 1,024 slots');
+  return encodeFramed((out, table) => encodeMapSlotsInto(out, slots, table));
+}
+
+/** Throws EFORMAT or EUNSUPPORTED. */
+export function decodeMapPage(bytes: Uint8Array): MapSlots {
+  return decodeFramed(bytes, 'map page', (input, segments) =>
+    decodeMapSlotsFrom(input, segments, PAGE_SLOTS),
+  );
+}

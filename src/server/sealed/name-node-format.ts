@@ -1,0 +1,188 @@
+/**
+ * A node of a directory's tree: in the directory's inode (the root) or as the plaintext of a record.
+ * `docs/LAYOUT.md`, "Name nodes", is the specification. Pure.
+ *
+ *   1       level: 0 for a leaf
+ *   varint  number of entries (leaf) or children
+ *   -- each, strictly ascending by name --
+ *   varint  how many bytes the name shares with the previous one: as many as it can
+ *   sized   the rest of the name
+ *   -- in a leaf --
+ *   1       bits 0-1: 0 embedded, 1 file, 2 symlink, 3 directory as an object; bit 2 a departure follows; others 0
+ *   -       the inode (embedded), or 16 bytes: its id
+ *   -       departure: token 16, directory 16, sized name
+ *   -- in an inner node --
+ *   varint  index
+ *   -       pointer
+ *
+ * Names are 1 to 255 bytes of any value: whether one is fit for a file system is the reader's business.
+ */
+import { type ByteReader, type ByteWriter, varintBytes } from '../../base/coder.ts';
+import { NetsealError, requireArgument } from '../../base/errors.ts';
+import { ID_BYTES } from '../../keys/tree.ts';
+import type { Departure, DirectoryEntry, EntryNode, InodeType, Name, NameChild, NameNode } from './inode.ts';
+import {
+  decodeFileOrSymlink,
+  decodeHead,
+  encodeFileOrSymlink,
+  fileOrSymlinkBytes,
+  NAME_BYTES_MAX,
+} from './inode-body.ts';
+import { decodeFramed, encodeFramed, FRAME_BYTES_MAX } from './node-frame.ts';
+import {
+  decodePointer,
+  encodePointer,
+  POINTER_BYTES_MIN,
+  pointerBytes,
+  type SegmentList,
+  type SegmentTable,
+} from './pointer.ts';
+
+export const NAME_LEVEL_MAX = 15;
+
+/** Shared length, rest's length, rest, kind, id. */
+const ENTRY_BYTES_MIN: number = 4 + ID_BYTES;
+/** Shared length, rest's length, rest, index, pointer. */
+const CHILD_BYTES_MIN: number = 4 + POINTER_BYTES_MIN;
+
+const EMBEDDED = 0;
+/** By number; 0 is for embedded ones. */
+const OBJECT_TYPES: readonly (InodeType | undefined)[] = [undefined, 'file', 'symlink', 'directory'];
+const IS_LEAVING = 0x04;
+
+/** EINVAL for a node that {@link decodeNameNodeFrom} would refuse. */
+export function encodeNameNodeInto(out: ByteWriter, node: NameNode, table: SegmentTable): void {
+  let previous: Name = '';
+  if (node.kind === 'leaf') {
+    out.u8(0);
+    out.varint(node.entries.length);
+    for (const entry of node.entries) {
+      encodeName(out, entry.name, previous);
+      encodeEntry(out, entry, table);
+      previous = entry.name;
+    }
+    return;
+  }
+  requireArgument(node.level >= 1 && node.level <= NAME_LEVEL_MAX, `an inner node of level ${node.level}`);
+  requireArgument(node.children.length > 0, 'an inner node without children');
+  out.u8(node.level);
+  out.varint(node.children.length);
+  for (const { firstName, index, pointer } of node.children) {
+    encodeName(out, firstName, previous);
+    out.varint(index);
+    encodePointer(out, pointer, table);
+    previous = firstName;
+  }
+}
+
+export function decodeNameNodeFrom(input: ByteReader, segments: SegmentList): NameNode {
+  const level = input.u8();
+  if (level > NAME_LEVEL_MAX) throw input.error(`a node of level ${level}`);
+  const bytesMin = level === 0 ? ENTRY_BYTES_MIN : CHILD_BYTES_MIN;
+  const count = input.varint(Math.floor(input.restBytes / bytesMin));
+  let previous: Name = '';
+  if (level === 0) {
+    const entries: DirectoryEntry[] = [];
+    for (let at = 0; at < count; at += 1) {
+      previous = decodeName(input, previous);
+      entries.push(decodeEntry(input, previous, segments));
+    }
+    return { kind: 'leaf', entries };
+  }
+  if (count === 0) throw input.error('an inner node without children');
+  const children: NameChild[] = [];
+  for (let at = 0; at < count; at += 1) {
+    previous = decodeName(input, previous);
+    children.push({ firstName: previous, index: input.varint(), pointer: decodePointer(input, segments) });
+  }
+  return { kind: 'inner', level, children };
+}
+
+/** A whole record's plaintext. EINVAL for a node that {@link decodeNameNode} would refuse. */
+export function encodeNameNode(node: NameNode): Uint8Array<ArrayBuffer> {
+  return encodeFramed((out, table) => encodeNameNodeInto(out, node, table), 4096);
+}
+
+/** Throws EFORMAT or EUNSUPPORTED. */
+export function decodeNameNode(bytes: Uint8Array): NameNode {
+  return decodeFramed(bytes, 'directory node', decodeNameNodeFrom);
+}
+
+function encodeName(out: ByteWriter, name: Name, previous: Name): void {
+  if (name <= previous || name.length > NAME_BYTES_MAX) {
+    throw new NetsealError('EINVAL', 'names must be ascending, of 1 to 255 bytes');
+  }
+  let shared = 0;
+  // Stops within the previous name: it comes before this one, so it is not longer than what they share.
+  while (shared < previous.length && name.charCodeAt(shared) === previous.charCodeAt(shared)) shared += 1;
+  out.varint(shared);
+  out.varint(name.length - shared);
+  out.rawLatin1(name, shared);
+}
+
+function decodeName(input: ByteReader, previous: Name): Name {
+  const shared = input.varint(previous.length);
+  const rest = input.sizedLatin1(NAME_BYTES_MAX - shared);
+  // The first byte that differs tells both that the name comes later and that no more is shared.
+  if (rest === '' || (shared < previous.length && rest.charCodeAt(0) <= previous.charCodeAt(shared))) {
+    throw input.error('names out of order, or one is empty');
+  }
+  return previous.slice(0, shared) + rest;
+}
+
+function encodeEntry(out: ByteWriter, { node, departure }: DirectoryEntry, table: SegmentTable): void {
+  const kind = node.kind === 'embedded' ? EMBEDDED : OBJECT_TYPES.indexOf(node.type);
+  out.u8(kind | (departure === undefined ? 0 : IS_LEAVING));
+  if (node.kind === 'embedded') encodeFileOrSymlink(out, node.inode, table);
+  else out.rawHex(node.id, ID_BYTES);
+  if (departure === undefined) return;
+  const { name } = departure;
+  requireArgument(name.length > 0 && name.length <= NAME_BYTES_MAX, 'names have 1 to 255 bytes');
+  out.rawHex(departure.token, ID_BYTES);
+  out.rawHex(departure.directory, ID_BYTES);
+  out.sizedLatin1(name);
+}
+
+function decodeEntry(input: ByteReader, name: Name, segments: SegmentList): DirectoryEntry {
+  const word = input.u8();
+  if (word >= 2 * IS_LEAVING) throw input.error(`an entry of unknown kind ${word}`);
+  const node = decodeEntryNode(input, OBJECT_TYPES[word & 0b11], segments);
+  return (word & IS_LEAVING) === 0 ? { name, node } : { name, node, departure: decodeDeparture(input) };
+}
+
+function decodeEntryNode(input: ByteReader, type: InodeType | undefined, segments: SegmentList): EntryNode {
+  if (type !== undefined) return { kind: 'object', id: input.hex(ID_BYTES), type };
+  const head = decodeHead(input);
+  if (head.type === 'directory') throw input.error('an embedded directory');
+  return { kind: 'embedded', inode: decodeFileOrSymlink(input, head, segments) };
+}
+
+function decodeDeparture(input: ByteReader): Departure {
+  const token = input.hex(ID_BYTES);
+  const directory = input.hex(ID_BYTES);
+  const name = input.sizedLatin1(NAME_BYTES_MAX);
+  if (name === '') throw input.error('a departure without a name');
+  return { token, directory, name };
+}
+
+/**
+ * At most what an entry adds to a leaf, counting its segments as if no other entry named them. A node takes no more than
+ * the sum and {@link NODE_BYTES_MAX}.
+ */
+export function entryBytes({ name, node, departure }: DirectoryEntry): number {
+  const nodeBytes = node.kind === 'embedded' ? fileOrSymlinkBytes(node.inode) : ID_BYTES;
+  const departureBytes = departure === undefined ? 0 : 2 * ID_BYTES + 2 + departure.name.length;
+  return nameBytes(name) + 1 + nodeBytes + departureBytes;
+}
+
+/** At most what a child adds to an inner node; see {@link entryBytes}. */
+export function childBytes({ firstName, index, pointer }: NameChild): number {
+  return nameBytes(firstName) + varintBytes(index) + pointerBytes(pointer);
+}
+
+/** What a node's record takes besides its entries or children, at most. */
+export const NODE_BYTES_MAX: number = FRAME_BYTES_MAX;
+
+function nameBytes(name: Name): number {
+  return 4 + name.length;
+}

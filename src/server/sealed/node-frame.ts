@@ -1,0 +1,61 @@
+/**
+ * What all nodes with pointers have around them: inodes, name nodes and map pages as the plaintext of a record. Pure.
+ *
+ *   1       layout version, 1
+ *   varint  number of segments
+ *   16 n    their ids, in the order of their first use below
+ *   -       the node
+ */
+import { ByteReader, ByteWriter } from '../../base/coder.ts';
+import { NetsealError } from '../../base/errors.ts';
+import { SegmentList, SegmentTable } from './pointer.ts';
+
+export const LAYOUT_VERSION = 1;
+
+/** Version, number of segments, and a name node's level and count, at most. */
+export const FRAME_BYTES_MAX = 16;
+
+/** The caller owns the bytes. */
+export function encodeFramed(
+  write: (out: ByteWriter, table: SegmentTable) => void,
+  startBytes?: number,
+): Uint8Array<ArrayBuffer> {
+  const table = new SegmentTable();
+  const body = new ByteWriter(startBytes);
+  write(body, table);
+  const out = new ByteWriter(body.lengthBytes + 512);
+  out.u8(LAYOUT_VERSION);
+  table.encode(out);
+  out.raw(body.written);
+  return out.written;
+}
+
+/**
+ * Reads all of `bytes`. EUNSUPPORTED for a newer layout version; EFORMAT for bytes that {@link encodeFramed} would not
+ * have written: each value has one encoding.
+ */
+export function decodeFramed<Node>(
+  bytes: Uint8Array,
+  what: string,
+  read: (input: ByteReader, segments: SegmentList) => Node,
+): Node {
+  const input = new ByteReader(bytes, what);
+  readVersion(input, what);
+  const segments = SegmentList.decode(input);
+  const node = read(input, segments);
+  if (!segments.isUsedUp) throw input.error('a segment is listed that nothing lies in');
+  input.end();
+  return node;
+}
+
+/** Reads the version byte. EUNSUPPORTED for a newer one, EFORMAT for 0. */
+export function readVersion(input: ByteReader, what: string): void {
+  const version = input.u8();
+  if (version === 0) throw input.error('version 0');
+  if (version > LAYOUT_VERSION) {
+    throw new NetsealError(
+      'EUNSUPPORTED',
+      `${what} of version ${version}; this netseal knows ${LAYOUT_VERSION}`,
+    );
+  }
+}
