@@ -101,17 +101,23 @@ export class Marks {
     if (isNew) this.#unsaved.add(id);
   }
 
-  /** Takes over what was noted elsewhere. Never throws: the higher version wins, and two hashes of one are remembered. */
+  /** Takes over what the log holds. Never throws: the higher version wins, and two hashes of one are remembered. */
   merge(id: Id, { version, hash }: Mark): void {
     const mark = this.#marks.get(id);
     if (mark !== undefined && version < mark.version) return;
     const isFork = mark?.version === version && mark.hash !== hash;
     this.#set(id, { version, hash: isFork ? TWO_HISTORIES : hash });
-    if (isFork && mark.hash !== TWO_HISTORIES) this.#unsaved.add(id);
+    if (isFork && hash !== TWO_HISTORIES) this.#unsaved.add(id);
+    else this.#unsaved.delete(id);
   }
 
   countDamaged(): void {
     this.#damagedCount += 1;
+  }
+
+  /** How many marks {@link takeUnsaved} would return. */
+  get unsavedCount(): number {
+    return this.#unsaved.size;
   }
 
   /** What was noted since the last call; give it back to {@link returnUnsaved} if it could not be saved. */
