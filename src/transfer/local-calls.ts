@@ -1,0 +1,286 @@
+/**
+ * Calls on the entries of an open folder. Each starts from the folder's descriptor and follows no symbolic link at the
+ * entry's name, so whoever swaps a folder for a link leads nothing elsewhere. With koffi by the calls that are made for it;
+ * without, by paths through `/proc/self/fd`; where neither is there (macOS without koffi), by the folder's path.
+ *
+ * All throw the system's errors; see `local-errors.ts`.
+ */
+import * as fs from 'node:fs';
+import { NetsealError } from '../base/errors.ts';
+import type { Name } from '../server/sealed/inode.ts';
+import { bytesOfName, isComponent, joinPath, showName } from './local-names.ts';
+import { NUMBERS, native, systemError } from './local-native.ts';
+
+export type LocalType = 'file' | 'folder' | 'symlink' | 'other';
+
+/** What the file system says about a file. Times are nanoseconds since 1970. */
+export interface LocalStat {
+  readonly type: LocalType;
+  /** Permission bits, 0 to 0o7777. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly sizeBytes: number;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+  /** With `inode`, the same for all names of one file. */
+  readonly device: number;
+  readonly inode: bigint;
+  readonly linkCount: number;
+}
+
+const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, S_IFMT, S_IFREG, S_IFDIR, S_IFLNK } = fs.constants;
+const FOLDER_FLAGS = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+
+/** An open folder. */
+export class FolderHandle {
+  readonly fd: number;
+  /** As the user knows it; for messages. */
+  readonly path: Name;
+  /** Where its entries are found without the calls from an open folder. */
+  readonly through: Name;
+  #isOpen = true;
+
+  constructor(fd: number, path: Name) {
+    this.fd = fd;
+    this.path = path;
+    this.through = process.platform === 'linux' ? `/proc/self/fd/${fd}` : path;
+  }
+
+  /** Opens a path of the user; a symbolic link at its end is followed. */
+  static open(path: Name): FolderHandle {
+    return new FolderHandle(fs.openSync(bytesOfName(path), O_RDONLY | O_DIRECTORY), path);
+  }
+
+  /** Opens a folder in this one. ENOTDIR or ELOOP when it is something else, a link too. */
+  child(name: Name): FolderHandle {
+    return new FolderHandle(openAt(this, name, FOLDER_FLAGS), joinPath(this.path, name));
+  }
+
+  close(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    fs.closeSync(this.fd);
+  }
+}
+
+// A name and its zero byte, for the one call that runs. Two, as some calls take two.
+// Some file systems have names of more than 255 bytes; reading may meet them.
+const CALL_NAME_MAX_BYTES = 1024;
+const FIRST = Buffer.alloc(CALL_NAME_MAX_BYTES + 1);
+const SECOND = Buffer.alloc(CALL_NAME_MAX_BYTES + 1);
+
+/** The guard of all calls below: whatever comes from elsewhere, a call takes one component. */
+function requireComponent(name: Name): void {
+  if (!isComponent(name, CALL_NAME_MAX_BYTES))
+    throw new NetsealError('EINVAL', `not a file name: '${showName(name)}'`);
+}
+
+function terminated(name: Name, buffer: Buffer): Buffer {
+  requireComponent(name);
+  buffer[buffer.write(name, 'latin1')] = 0;
+  return buffer;
+}
+
+function pathAt(folder: FolderHandle, name: Name): Buffer {
+  requireComponent(name);
+  return bytesOfName(`${folder.through}/${name}`);
+}
+
+function check(result: number, syscall: string): number {
+  if (result < 0) throw systemError(syscall);
+  return result;
+}
+
+/** Opens an entry; the caller closes it. `flags` should have O_NOFOLLOW or O_EXCL. */
+export function openAt(folder: FolderHandle, name: Name, flags: number, mode = 0): number {
+  const calls = native().folders;
+  if (calls === undefined) return fs.openSync(pathAt(folder, name), flags, mode);
+  const path = terminated(name, FIRST);
+  return check(calls.openat(folder.fd, path, flags | NUMBERS.O_CLOEXEC, 'int', mode), 'openat');
+}
+
+export function makeFolderAt(folder: FolderHandle, name: Name, mode: number): void {
+  const calls = native().folders;
+  if (calls === undefined) fs.mkdirSync(pathAt(folder, name), mode);
+  else check(calls.mkdirat(folder.fd, terminated(name, FIRST), mode), 'mkdirat');
+}
+
+export function symlinkAt(target: Uint8Array, folder: FolderHandle, name: Name): void {
+  const calls = native().folders;
+  if (calls === undefined) {
+    fs.symlinkSync(Buffer.from(target), pathAt(folder, name));
+    return;
+  }
+  const targetPath = Buffer.alloc(target.byteLength + 1);
+  targetPath.set(target);
+  check(calls.symlinkat(targetPath, folder.fd, terminated(name, FIRST)), 'symlinkat');
+}
+
+/** A second name for a file; for a symbolic link itself, not for what it leads to. */
+export function linkAt(from: FolderHandle, fromName: Name, to: FolderHandle, toName: Name): void {
+  const calls = native().folders;
+  if (calls === undefined) fs.linkSync(pathAt(from, fromName), pathAt(to, toName));
+  else
+    check(calls.linkat(from.fd, terminated(fromName, FIRST), to.fd, terminated(toName, SECOND), 0), 'linkat');
+}
+
+/** Replaces what has the name, unless it is a folder: EISDIR. */
+export function renameAt(folder: FolderHandle, fromName: Name, toName: Name): void {
+  const calls = native().folders;
+  if (calls === undefined) fs.renameSync(pathAt(folder, fromName), pathAt(folder, toName));
+  else
+    check(
+      calls.renameat(folder.fd, terminated(fromName, FIRST), folder.fd, terminated(toName, SECOND)),
+      'renameat',
+    );
+}
+
+/** Removes what is not a folder. */
+export function unlinkAt(folder: FolderHandle, name: Name): void {
+  const calls = native().folders;
+  if (calls === undefined) fs.unlinkSync(pathAt(folder, name));
+  else check(calls.unlinkat(folder.fd, terminated(name, FIRST), 0), 'unlinkat');
+}
+
+/** The owner of the entry itself, also of a symbolic link. */
+export function changeOwnerAt(folder: FolderHandle, name: Name, uid: number, gid: number): void {
+  const calls = native().folders;
+  if (calls === undefined) fs.lchownSync(pathAt(folder, name), uid, gid);
+  else
+    check(
+      calls.fchownat(folder.fd, terminated(name, FIRST), uid, gid, NUMBERS.AT_SYMLINK_NOFOLLOW),
+      'fchownat',
+    );
+}
+
+export function readLinkAt(folder: FolderHandle, name: Name): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(fs.readlinkSync(pathAt(folder, name), { encoding: 'buffer' }));
+}
+
+/** The names in a folder, in no order. */
+export function namesIn(folder: FolderHandle): Name[] {
+  return fs.readdirSync(bytesOfName(folder.through), { encoding: 'latin1' });
+}
+
+// Two timespec: access and change. Seconds, then nanoseconds.
+const TIMES = new BigInt64Array(4);
+const SECOND_NS = 1_000_000_000n;
+
+/** Fills TIMES; both times get the same. */
+function timesOf(timeNs: bigint): BigInt64Array {
+  const nanoseconds = ((timeNs % SECOND_NS) + SECOND_NS) % SECOND_NS;
+  TIMES[0] = TIMES[2] = (timeNs - nanoseconds) / SECOND_NS;
+  TIMES[1] = TIMES[3] = nanoseconds;
+  return TIMES;
+}
+
+/** Access and change time of what is open. */
+export function setTimes(fd: number, timeNs: bigint): void {
+  const calls = native().times;
+  if (calls !== undefined) check(calls.futimens(fd, timesOf(timeNs)), 'futimens');
+  else fs.futimesSync(fd, Number(timeNs) / 1e9, Number(timeNs) / 1e9);
+}
+
+/** Access and change time of the entry itself, also of a symbolic link. */
+export function setTimesAt(folder: FolderHandle, name: Name, timeNs: bigint): void {
+  const calls = native().times;
+  if (calls === undefined) {
+    fs.lutimesSync(pathAt(folder, name), Number(timeNs) / 1e9, Number(timeNs) / 1e9);
+    return;
+  }
+  const path = terminated(name, FIRST);
+  check(calls.utimensat(folder.fd, path, timesOf(timeNs), NUMBERS.AT_SYMLINK_NOFOLLOW), 'utimensat');
+}
+
+const STATX_BASIC_STATS = 0x7ff;
+const AT_EMPTY_PATH = 0x1000;
+// struct statx.
+const STATUS = new ArrayBuffer(256);
+const STATUS_U16 = new Uint16Array(STATUS);
+const STATUS_U32 = new Uint32Array(STATUS);
+const STATUS_I64 = new BigInt64Array(STATUS);
+
+/** What the entry itself is: links are not followed. */
+export function statAt(folder: FolderHandle, name: Name): LocalStat {
+  const calls = native().status;
+  if (calls === undefined) return fromStats(fs.lstatSync(pathAt(folder, name), { bigint: true }));
+  const path = terminated(name, FIRST);
+  check(calls.statx(folder.fd, path, NUMBERS.AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STATUS), 'statx');
+  return fromStatx();
+}
+
+/** Like {@link statAt}; undefined when there is no such entry. */
+export function lookAt(folder: FolderHandle, name: Name): LocalStat | undefined {
+  try {
+    return statAt(folder, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** What an open file is. */
+export function statOf(fd: number): LocalStat {
+  const calls = native().status;
+  if (calls === undefined) return fromStats(fs.fstatSync(fd, { bigint: true }));
+  FIRST[0] = 0;
+  check(calls.statx(fd, FIRST, AT_EMPTY_PATH, STATX_BASIC_STATS, STATUS), 'statx');
+  return fromStatx();
+}
+
+/** What a path of the user is. */
+export function statPath(path: Name, followsLink: boolean): LocalStat {
+  const look = followsLink ? fs.statSync : fs.lstatSync;
+  return fromStats(look(bytesOfName(path), { bigint: true }));
+}
+
+function fromStatx(): LocalStat {
+  const mode = STATUS_U16[14] ?? 0;
+  return {
+    type: typeOf(mode),
+    mode: mode & 0o7777,
+    uid: STATUS_U32[5] ?? 0,
+    gid: STATUS_U32[6] ?? 0,
+    sizeBytes: Number(STATUS_I64[5]),
+    mtimeNs: statxTime(14),
+    ctimeNs: statxTime(12),
+    device: deviceNumber(STATUS_U32[34] ?? 0, STATUS_U32[35] ?? 0),
+    inode: BigInt.asUintN(64, STATUS_I64[4] ?? 0n),
+    linkCount: STATUS_U32[4] ?? 0,
+  };
+}
+
+/** The i64 seconds at this index, and the u32 nanoseconds behind them. */
+function statxTime(index: number): bigint {
+  return (STATUS_I64[index] ?? 0n) * SECOND_NS + BigInt(STATUS_U32[2 * index + 2] ?? 0);
+}
+
+/** As Linux's `makedev` joins them, so that it is the same number as in Node's own stat. */
+function deviceNumber(major: number, minor: number): number {
+  const low = ((major & 0xfff) << 8) | (minor & 0xff);
+  return (low >>> 0) + (minor - (minor & 0xff)) * 0x1000 + (major - (major & 0xfff)) * 0x1_0000_0000;
+}
+
+function fromStats(stats: fs.BigIntStats): LocalStat {
+  const mode = Number(stats.mode);
+  return {
+    type: typeOf(mode),
+    mode: mode & 0o7777,
+    uid: Number(stats.uid),
+    gid: Number(stats.gid),
+    sizeBytes: Number(stats.size),
+    mtimeNs: stats.mtimeNs,
+    ctimeNs: stats.ctimeNs,
+    device: Number(stats.dev),
+    inode: stats.ino,
+    linkCount: Number(stats.nlink),
+  };
+}
+
+function typeOf(mode: number): LocalType {
+  const type = mode & S_IFMT;
+  if (type === S_IFREG) return 'file';
+  if (type === S_IFDIR) return 'folder';
+  return type === S_IFLNK ? 'symlink' : 'other';
+}

@@ -1,0 +1,38 @@
+/** Errors of the local file system as ours, with the path that they are about. */
+import { getSystemErrorMessage } from 'node:util';
+import { type ErrorCode, messageOf, NetsealError } from '../base/errors.ts';
+import type { Name } from '../server/sealed/inode.ts';
+import { systemCodeOf } from '../server/system-errors.ts';
+import { showName } from './local-names.ts';
+
+const CODE_OF_SYSTEM_CODE: Readonly<Record<string, ErrorCode>> = {
+  ENOENT: 'ENOENT',
+  ENOTDIR: 'ENOTDIR',
+  EISDIR: 'EISDIR',
+  EEXIST: 'EEXIST',
+  ENOSPC: 'EFULL',
+  EDQUOT: 'EFULL',
+  EACCES: 'EDENIED',
+  EPERM: 'EDENIED',
+  EROFS: 'EDENIED',
+  ENAMETOOLONG: 'EINVAL',
+  EILSEQ: 'EINVAL',
+  EFBIG: 'EINVAL',
+  // A symbolic link where none is followed.
+  ELOOP: 'ENOTDIR',
+};
+
+/**
+ * The error of a call on the local path: the system's as ours (missing: ENOENT; not allowed: EDENIED; no room: EFULL; the
+ * wrong kind of thing: ENOTDIR, EISDIR; the rest: EIO), anything else as it is.
+ *
+ * @param action completes `cannot ...`: `read`, `write`.
+ */
+export function localError(action: string, path: Name, error: unknown): unknown {
+  const systemCode = systemCodeOf(error);
+  if (systemCode === undefined) return error;
+  const { errno } = error as NodeJS.ErrnoException;
+  const why = errno === undefined ? messageOf(error) : getSystemErrorMessage(errno);
+  const code = CODE_OF_SYSTEM_CODE[systemCode] ?? 'EIO';
+  return new NetsealError(code, `cannot ${action} ${showName(path)}: ${why}`, { cause: error });
+}

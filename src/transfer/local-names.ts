@@ -1,0 +1,119 @@
+/** Names on the local side: how messages show them, and which ones may be written. */
+import { randomBytes } from 'node:crypto';
+import { NetsealError } from '../base/errors.ts';
+import type { Name } from '../server/sealed/inode.ts';
+
+export const NAME_MAX_BYTES = 255;
+
+/** The bytes of a name or a path. The caller owns them. */
+export function bytesOfName(name: Name): Buffer<ArrayBuffer> {
+  return Buffer.from(name, 'latin1');
+}
+
+/** A name or a path from its bytes, or from text as UTF-8. */
+export function nameOf(bytes: string | Uint8Array): Name {
+  const buffer =
+    typeof bytes === 'string'
+      ? Buffer.from(bytes)
+      : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return buffer.toString('latin1');
+}
+
+const PLAIN_ASCII = /^[ -[\]-~]*$/;
+/** Controls, unassigned and private characters, and blanks that are not the ordinary one. */
+const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}\\]|[^\S ]/u;
+
+/**
+ * A name or path for messages: its UTF-8 text, with `\xNN` for each byte of what is no text or cannot be printed, and `\\`
+ * for a backslash. Different names look different.
+ */
+export function showName(name: Name): string {
+  if (PLAIN_ASCII.test(name)) return name;
+  const bytes = bytesOfName(name);
+  let shown = '';
+  for (let at = 0; at < bytes.length; ) {
+    const length = sequenceLength(bytes, at);
+    const part = bytes.subarray(at, at + Math.max(1, length));
+    const text = length === 0 ? '' : part.toString('utf8');
+    if (text === '\\') shown += '\\\\';
+    else if (text === '' || UNPRINTABLE.test(text)) shown += escapeBytes(part);
+    else shown += text;
+    at += part.length;
+  }
+  return shown;
+}
+
+const DECODER = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** The text of a name; undefined when it is not UTF-8. */
+export function textOfName(name: Name): string | undefined {
+  try {
+    return DECODER.decode(bytesOfName(name));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Bytes of the UTF-8 sequence here; 0 when there is none. */
+function sequenceLength(bytes: Buffer, at: number): number {
+  const lead = bytes[at] ?? 0;
+  if (lead < 0x80) return 1;
+  const length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+  try {
+    DECODER.decode(bytes.subarray(at, at + length));
+    return length;
+  } catch {
+    return 0;
+  }
+}
+
+function escapeBytes(bytes: Uint8Array): string {
+  return [...bytes].map(byte => `\\x${byte.toString(16).padStart(2, '0')}`).join('');
+}
+
+/** `folder/name`, for messages and for paths. */
+export function joinPath(folder: Name, name: Name): Name {
+  return folder.endsWith('/') ? folder + name : `${folder}/${name}`;
+}
+
+// The letter is for `probeFolding`, in both of its forms.
+const PARTIAL = /^\.netseal-[0-9a-f]{24}(-\xc3\xa9|-e\xcc\x81)?\.partial$/;
+const RUN = randomBytes(8).toString('hex');
+let partialCount = 0;
+
+/** A name for what is not finished: `.netseal-<24 hexadecimal digits>.partial`, new each time. */
+export function partialName(): Name {
+  partialCount += 1;
+  return `.netseal-${RUN}${partialCount.toString(16).padStart(8, '0')}.partial`;
+}
+
+/** Whether `name` is one that this program gives to unfinished files, in this run or in another. */
+export function isPartialName(name: Name): boolean {
+  return name.startsWith('.netseal-') && PARTIAL.test(name);
+}
+
+/** Whether this very run made it. */
+export function isOwnPartialName(name: Name): boolean {
+  return name.startsWith(`.netseal-${RUN}`) && PARTIAL.test(name);
+}
+
+// Characters beyond bytes would lose their high half, and could become a slash.
+const NOT_IN_COMPONENT = /[\0/\u0100-\uffff]/;
+
+/**
+ * Whether `name` is one component of a path: not empty, `.` or `..`, without `/` and zero bytes, `maxBytes` at most. Whoever
+ * writes files asks {@link checkTargetName}.
+ */
+export function isComponent(name: Name, maxBytes: number = NAME_MAX_BYTES): boolean {
+  return (
+    name !== '' && name !== '.' && name !== '..' && name.length <= maxBytes && !NOT_IN_COMPONENT.test(name)
+  );
+}
+
+/** Throws EINVAL unless a file of this name can be written: one component, and no name of an unfinished file of ours. */
+export function checkTargetName(name: Name): void {
+  if (!isComponent(name))
+    throw new NetsealError('EINVAL', `a file here cannot have this name: '${showName(name)}'`);
+  if (isPartialName(name))
+    throw new NetsealError('EINVAL', `the name is kept for unfinished files: '${showName(name)}'`);
+}

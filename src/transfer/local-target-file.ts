@@ -1,0 +1,141 @@
+/** A file that `get` writes: under a temporary name until it is whole. */
+import * as fs from 'node:fs';
+import { promisify } from 'node:util';
+import type { Attributes, Name } from '../server/sealed/inode.ts';
+import { type FolderHandle, openAt, renameAt, unlinkAt } from './local-calls.ts';
+import { localError } from './local-errors.ts';
+import { joinPath, partialName } from './local-names.ts';
+import { type RestoreOptions, restoreAttributes } from './local-restore.ts';
+
+const writeAsync = promisify(fs.write);
+const fsyncAsync = promisify(fs.fsync);
+const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants;
+const CREATE_FLAGS = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
+/** Between two writes of this size an abort is noticed. */
+const WRITE_MAX_BYTES = 4 * 1024 * 1024;
+
+export interface FinishOptions extends RestoreOptions {
+  readonly attributes: Attributes;
+  /** What was not written up to here is a hole. */
+  readonly sizeBytes: number;
+}
+
+/** One descriptor until `finish`, `finishDurably` or `discard`: call one of them in any case. */
+export class TargetFile {
+  readonly #folder: FolderHandle;
+  readonly #name: Name;
+  readonly #partial: Name;
+  readonly #fd: number;
+  /** Where the file ends now. */
+  #endBytes = 0;
+  #isOpen = true;
+
+  constructor(folder: FolderHandle, name: Name) {
+    this.#folder = folder;
+    this.#name = name;
+    this.#partial = partialName();
+    this.#fd = this.#writing(() => openAt(folder, this.#partial, CREATE_FLAGS, 0o600));
+  }
+
+  /** Where it will be. */
+  get path(): Name {
+    return joinPath(this.#folder.path, this.#name);
+  }
+
+  /** For small contents. EFULL when there is no room. */
+  writeSync(bytes: Uint8Array, offsetBytes: number): void {
+    this.#writing(() => {
+      for (let done = 0; done < bytes.byteLength; )
+        done += fs.writeSync(this.#fd, bytes, done, bytes.byteLength - done, offsetBytes + done);
+    });
+    this.#endBytes = Math.max(this.#endBytes, offsetBytes + bytes.byteLength);
+  }
+
+  /**
+   * Like {@link writeSync}, in the background. Several may run at once. `bytes` may be a view of shared memory; it is read
+   * until this settles, also after an abort.
+   */
+  async write(bytes: Uint8Array, offsetBytes: number, signal?: AbortSignal): Promise<void> {
+    try {
+      for (let done = 0; done < bytes.byteLength; ) {
+        signal?.throwIfAborted();
+        const lengthBytes = Math.min(bytes.byteLength - done, WRITE_MAX_BYTES);
+        done += (await writeAsync(this.#fd, bytes, done, lengthBytes, offsetBytes + done)).bytesWritten;
+      }
+    } catch (error) {
+      throw localError('write', this.path, error);
+    }
+    this.#endBytes = Math.max(this.#endBytes, offsetBytes + bytes.byteLength);
+  }
+
+  /**
+   * Sets size and attributes, then gives the file its name: it replaces a file or a link, never a folder (EISDIR). Returns
+   * the keys of extended attributes that were lost, see `restoreAttributes`. After a failure nothing of the file is left,
+   * and what had the name is still there.
+   */
+  finish(options: FinishOptions): readonly Name[] {
+    return this.#orDiscard(() => {
+      const lost = this.#restore(options);
+      this.#rename();
+      return lost;
+    });
+  }
+
+  /** Like {@link finish}, with the contents on the disk before the name. For the name see `TargetFolder.sync`. */
+  async finishDurably(options: FinishOptions): Promise<readonly Name[]> {
+    const lost = this.#orDiscard(() => this.#restore(options));
+    try {
+      await fsyncAsync(this.#fd);
+    } catch (error) {
+      this.discard();
+      throw localError('write', this.path, error);
+    }
+    return this.#orDiscard(() => {
+      this.#rename();
+      return lost;
+    });
+  }
+
+  /** Removes what was written. Does nothing after `finish`. */
+  discard(): void {
+    if (!this.#isOpen) return;
+    this.#close();
+    try {
+      unlinkAt(this.#folder, this.#partial);
+    } catch {
+      // Somebody else removed it, or `removeLeftovers` will.
+    }
+  }
+
+  #restore({ attributes, sizeBytes, ...options }: FinishOptions): readonly Name[] {
+    if (sizeBytes !== this.#endBytes) fs.ftruncateSync(this.#fd, sizeBytes);
+    return restoreAttributes(this.#fd, attributes, options);
+  }
+
+  #rename(): void {
+    renameAt(this.#folder, this.#partial, this.#name);
+    this.#close();
+  }
+
+  #orDiscard<Result>(action: () => Result): Result {
+    try {
+      return this.#writing(action);
+    } catch (error) {
+      this.discard();
+      throw error;
+    }
+  }
+
+  #writing<Result>(action: () => Result): Result {
+    try {
+      return action();
+    } catch (error) {
+      throw localError('write', this.path, error);
+    }
+  }
+
+  #close(): void {
+    this.#isOpen = false;
+    fs.closeSync(this.#fd);
+  }
+}

@@ -1,0 +1,240 @@
+/**
+ * The local side of `get`: folders that are filled, each through its own descriptor, so that no name, symbolic link or race
+ * leads out of the folder that the user named.
+ *
+ * Files and links get a temporary name first and replace what has their name only when they are whole.
+ */
+import * as fs from 'node:fs';
+import { promisify } from 'node:util';
+import { NetsealError } from '../base/errors.ts';
+import type { Attributes, Name } from '../server/sealed/inode.ts';
+import { systemCodeOf } from '../server/system-errors.ts';
+import {
+  changeOwnerAt,
+  FolderHandle,
+  type LocalStat,
+  linkAt,
+  lookAt,
+  makeFolderAt,
+  namesIn,
+  renameAt,
+  setTimesAt,
+  statOf,
+  symlinkAt,
+  unlinkAt,
+} from './local-calls.ts';
+import { localError } from './local-errors.ts';
+import {
+  bytesOfName,
+  checkTargetName,
+  isOwnPartialName,
+  isPartialName,
+  joinPath,
+  nameOf,
+  partialName,
+  showName,
+} from './local-names.ts';
+import { type RestoreOptions, restoreAttributes } from './local-restore.ts';
+import { TargetFile } from './local-target-file.ts';
+
+const fsyncAsync = promisify(fs.fsync);
+const OWNER_ALL = 0o700;
+
+/** An open folder that is filled. One descriptor; close it. */
+export class TargetFolder {
+  readonly #handle: FolderHandle;
+  /** The mode to give back unless `finish` sets another. */
+  #modeToRestore: number | undefined;
+
+  private constructor(handle: FolderHandle, modeToRestore?: number) {
+    this.#handle = handle;
+    this.#modeToRestore = modeToRestore;
+  }
+
+  /** Opens the folder that the user named; a symbolic link at the path's end is followed. ENOENT, ENOTDIR, EDENIED. */
+  static open(path: string | Uint8Array): TargetFolder {
+    const name = nameOf(path);
+    return new TargetFolder(writing(name, () => FolderHandle.open(name)));
+  }
+
+  /** Makes the folder that the user named, unless it is there, and opens it. ENOENT when its own folder is missing. */
+  static create(path: string | Uint8Array): TargetFolder {
+    const name = nameOf(path);
+    writing(name, () => {
+      try {
+        fs.mkdirSync(bytesOfName(name), 0o777);
+      } catch (error) {
+        if (systemCodeOf(error) !== 'EEXIST') throw error;
+      }
+    });
+    return TargetFolder.open(path);
+  }
+
+  /** As the user named it, with the names below. */
+  get path(): Name {
+    return this.#handle.path;
+  }
+
+  get stat(): LocalStat {
+    return writing(this.path, () => statOf(this.#handle.fd));
+  }
+
+  /** What has this name; links are not followed. Undefined when nothing has. */
+  existing(name: Name): LocalStat | undefined {
+    return this.#writing(name, () => lookAt(this.#handle, name));
+  }
+
+  /**
+   * The folder of this name; made if nothing has it, open to its owner only until `finishFolder`. ENOTDIR when something else
+   * has the name, a symbolic link to a folder too. The caller closes it.
+   */
+  child(name: Name): TargetFolder {
+    checkTargetName(name);
+    return this.#writing(name, () => {
+      try {
+        makeFolderAt(this.#handle, name, OWNER_ALL);
+      } catch (error) {
+        if (systemCodeOf(error) !== 'EEXIST') throw error;
+      }
+      return TargetFolder.#fillable(this.#handle.child(name));
+    });
+  }
+
+  /** The folder of this name if there is one: ENOENT otherwise, ENOTDIR for something else. The caller closes it. */
+  existingChild(name: Name): TargetFolder {
+    checkTargetName(name);
+    return this.#writing(name, () => TargetFolder.#fillable(this.#handle.child(name)));
+  }
+
+  /** Begins a file. What has the name stays until `TargetFile.finish`. EISDIR when a folder has it. */
+  createFile(name: Name): TargetFile {
+    checkTargetName(name);
+    return new TargetFile(this.#handle, name);
+  }
+
+  /** Makes a symbolic link; it replaces a file or a link, never a folder (EISDIR). */
+  symlink(
+    name: Name,
+    target: Uint8Array,
+    attributes: Attributes,
+    { owner = false }: RestoreOptions = {},
+  ): void {
+    if (target.byteLength === 0 || target.includes(0))
+      throw new NetsealError(
+        'EINVAL',
+        `no symbolic link can lead there: ${showName(joinPath(this.path, name))}`,
+      );
+    this.#replace(name, partial => {
+      symlinkAt(target, this.#handle, partial);
+      if (owner) changeOwnerAt(this.#handle, partial, attributes.uid, attributes.gid);
+      setTimesAt(this.#handle, partial, attributes.mtimeNs);
+    });
+  }
+
+  /** Makes a hard link to a file that is there; it replaces a file or a link, never a folder (EISDIR). */
+  link(name: Name, fromFolder: TargetFolder, fromName: Name): void {
+    checkTargetName(fromName);
+    this.#replace(name, partial => linkAt(fromFolder.#handle, fromName, this.#handle, partial));
+  }
+
+  /** Removes a file or a link of this name. EISDIR for a folder. */
+  remove(name: Name): void {
+    checkTargetName(name);
+    this.#writing(name, () => unlinkAt(this.#handle, name));
+  }
+
+  /**
+   * The folder's own mode, owner and times: when everything is in it. Returns the keys of extended attributes that were
+   * lost, see `restoreAttributes`.
+   */
+  finishFolder(attributes: Attributes, options: RestoreOptions = {}): readonly Name[] {
+    return writing(this.path, () => {
+      const lost = restoreAttributes(this.#handle.fd, attributes, options);
+      this.#modeToRestore = undefined;
+      return lost;
+    });
+  }
+
+  /**
+   * Removes unfinished files of earlier runs from this folder, never those of this run; returns how many. Another run that
+   * writes here at the same time fails.
+   */
+  removeLeftovers(): number {
+    return writing(this.path, () => {
+      let count = 0;
+      for (const name of namesIn(this.#handle)) {
+        if (!isPartialName(name) || isOwnPartialName(name)) continue;
+        const found = lookAt(this.#handle, name);
+        if (found?.type !== 'file' && found?.type !== 'symlink') continue;
+        unlinkAt(this.#handle, name);
+        count += 1;
+      }
+      return count;
+    });
+  }
+
+  /** Resolves when the names in this folder are on the disk. */
+  async sync(): Promise<void> {
+    try {
+      await fsyncAsync(this.#handle.fd);
+    } catch (error) {
+      throw localError('write', this.path, error);
+    }
+  }
+
+  close(): void {
+    if (this.#modeToRestore !== undefined) {
+      fs.fchmodSync(this.#handle.fd, this.#modeToRestore);
+      this.#modeToRestore = undefined;
+    }
+    this.#handle.close();
+  }
+
+  /** Sees to it that the owner can make files here; a mode that forbids it comes back at the end. */
+  static #fillable(handle: FolderHandle): TargetFolder {
+    try {
+      const { mode, uid } = statOf(handle.fd);
+      if ((mode & OWNER_ALL) === OWNER_ALL || uid !== process.geteuid?.()) return new TargetFolder(handle);
+      fs.fchmodSync(handle.fd, mode | OWNER_ALL);
+      return new TargetFolder(handle, mode);
+    } catch (error) {
+      handle.close();
+      throw error;
+    }
+  }
+
+  /** Has `make` make something with a temporary name, and gives it its own. */
+  #replace(name: Name, make: (partial: Name) => void): void {
+    checkTargetName(name);
+    const partial = partialName();
+    this.#writing(name, () => {
+      try {
+        make(partial);
+        renameAt(this.#handle, partial, name);
+      } finally {
+        // Still there after a failure, and when both names are links to one file: renaming does nothing then.
+        removeIfThere(this.#handle, partial);
+      }
+    });
+  }
+
+  #writing<Result>(name: Name, action: () => Result): Result {
+    return writing(joinPath(this.path, name), action);
+  }
+}
+
+function removeIfThere(handle: FolderHandle, name: Name): void {
+  try {
+    unlinkAt(handle, name);
+  } catch {
+    // The usual case; otherwise `removeLeftovers` will.
+  }
+}
+
+function writing<Result>(path: Name, action: () => Result): Result {
+  try {
+    return action();
+  } catch (error) {
+    throw localError('write', path, error);
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * Extended attributes of local files. Copied are the user's own (`user.*`), access control lists and capabilities. Not
+ * copied is what belongs to this machine: security labels, what other file systems keep in `trusted.*`.
+ */
+import type { ExtendedAttribute, Name } from '../server/sealed/inode.ts';
+import type { FolderHandle } from './local-calls.ts';
+import { hasFailedWith, native, systemError } from './local-native.ts';
+
+const OF_OWNERS: ReadonlySet<Name> = new Set([
+  'security.capability',
+  'system.posix_acl_access',
+  'system.posix_acl_default',
+]);
+export const ACCESS_LIST_KEY: Name = 'system.posix_acl_access';
+
+/** Whether an attribute gives rights, so that it makes sense only together with the owner. */
+export function givesRights(key: Name): boolean {
+  return OF_OWNERS.has(key);
+}
+
+/** Whether attributes of this key are copied at all. */
+export function isCopiedKey(key: Name): boolean {
+  return key.startsWith('user.') || givesRights(key);
+}
+
+const NONE: readonly ExtendedAttribute[] = [];
+// The kernel's own limit, of a list and of a value.
+const ATTRIBUTE_MAX_BYTES = 64 * 1024;
+const BUFFER = Buffer.alloc(ATTRIBUTE_MAX_BYTES);
+
+/** Ascending by key. None where the file system has none, or this machine lacks the calls. */
+export function readAttributes(fd: number): readonly ExtendedAttribute[] {
+  const calls = native().attributes;
+  if (calls === undefined) return NONE;
+  const listSize = calls.flistxattr(fd, BUFFER, ATTRIBUTE_MAX_BYTES);
+  return listSize === 0
+    ? NONE
+    : attributesOf(listSize, key => calls.fgetxattr(fd, key, BUFFER, ATTRIBUTE_MAX_BYTES));
+}
+
+/** Those of an entry itself, also of a symbolic link. */
+export function readAttributesAt(folder: FolderHandle, name: Name): readonly ExtendedAttribute[] {
+  const calls = native().attributes;
+  if (calls === undefined) return NONE;
+  // No call starts from an open folder (`listxattrat` is too new); the descriptor's path serves.
+  const path = cString(`${folder.through}/${name}`);
+  const listSize = calls.llistxattr(path, BUFFER, ATTRIBUTE_MAX_BYTES);
+  return listSize === 0
+    ? NONE
+    : attributesOf(listSize, key => calls.lgetxattr(path, key, BUFFER, ATTRIBUTE_MAX_BYTES));
+}
+
+function attributesOf(listSize: number, read: (key: Buffer) => number): readonly ExtendedAttribute[] {
+  if (listSize < 0) {
+    if (hasFailedWith('EOPNOTSUPP') || hasFailedWith('ENODATA')) return NONE;
+    throw systemError('listxattr');
+  }
+  const keys = BUFFER.toString('latin1', 0, listSize).split('\0').filter(isCopiedKey).sort();
+  const attributes: ExtendedAttribute[] = [];
+  for (const key of keys) {
+    const size = read(cString(key));
+    if (size >= 0) attributes.push({ key, value: new Uint8Array(BUFFER.subarray(0, size)) });
+    // Removed meanwhile, or listed but not for us.
+    else if (!hasFailedWith('ENODATA') && !hasFailedWith('EOPNOTSUPP')) throw systemError('getxattr');
+  }
+  return attributes;
+}
+
+/** How file systems say that they cannot keep an attribute; ENOSPC is about the room in the inode. */
+const REFUSALS = ['EOPNOTSUPP', 'EPERM', 'EACCES', 'ENOSPC', 'E2BIG', 'ERANGE', 'EINVAL', 'ENODATA'] as const;
+
+/** Sets one attribute; false when this machine or this file system cannot keep it. */
+export function writeAttribute(fd: number, { key, value }: ExtendedAttribute): boolean {
+  const calls = native().attributes;
+  if (calls === undefined || key.includes('\0')) return false;
+  if (calls.fsetxattr(fd, cString(key), value, value.byteLength, 0) === 0) return true;
+  if (REFUSALS.some(hasFailedWith)) return false;
+  throw systemError('fsetxattr');
+}
+
+const TAG_OWNING_GROUP = 0x04;
+const TAG_MASK = 0x10;
+
+/**
+ * The permission bits of a file that loses its access control list. While it has one, the group's bits in the mode are the
+ * limit of all who are listed, and the group itself may have less.
+ */
+export function modeWithoutAccessList(mode: number, list: Uint8Array): number {
+  const view = new DataView(list.buffer, list.byteOffset, list.byteLength);
+  let group = mode >> 3;
+  // A version, then 8 bytes an entry: u16 tag, u16 permissions, u32 id; little-endian.
+  for (let at = 4; at + 8 <= list.byteLength; at += 8) {
+    const tag = view.getUint16(at, true);
+    if (tag === TAG_OWNING_GROUP || tag === TAG_MASK) group &= view.getUint16(at + 2, true);
+  }
+  return (mode & ~0o070) | ((group & 0o7) << 3);
+}
+
+function cString(text: Name): Buffer {
+  return Buffer.from(`${text}\0`, 'latin1');
+}
