@@ -83,8 +83,10 @@ class StateFolder implements ClientState {
       if (this.#attached !== undefined) return checkSameVolume(this.#attached.volumeId, header);
       const folder = `${this.#path}/${volumeId}`;
       await mkdir(folder, { recursive: true, mode: 0o700 });
-      const log = await MarkLog.open(folder, this.marks, deriveMarksKey(header), fromHex(volumeId));
-      this.#attached = { volumeId, log };
+      const key = deriveMarksKey(header);
+      const coder = new MarkCoder(key, fromHex(volumeId));
+      key.fill(0);
+      this.#attached = { volumeId, log: await MarkLog.open(folder, this.marks, coder) };
     });
   }
 
@@ -150,7 +152,6 @@ class StateFolder implements ClientState {
 class MarkLog {
   readonly #folder: string;
   readonly #marks: Marks;
-  readonly #key: Uint8Array;
   readonly #coder: MarkCoder;
   /** Held open, so that the inode's number tells whether the log was replaced. */
   #file: FileHandle;
@@ -159,9 +160,9 @@ class MarkLog {
   /** Records known to be damaged that no longer lie in the log. */
   #clearedCount = 0;
 
-  /** Opens or makes the log and takes over its marks. Keeps the key, and zeroes it at the end. */
-  static async open(folder: string, marks: Marks, key: Uint8Array, volumeId: Uint8Array): Promise<MarkLog> {
-    const log = new MarkLog(folder, marks, key, volumeId, await openLog(`${folder}/marks`));
+  /** Opens or makes the log and takes over its marks. */
+  static async open(folder: string, marks: Marks, coder: MarkCoder): Promise<MarkLog> {
+    const log = new MarkLog(folder, marks, coder, await openLog(`${folder}/marks`));
     try {
       await log.#read();
       return log;
@@ -171,11 +172,10 @@ class MarkLog {
     }
   }
 
-  private constructor(folder: string, marks: Marks, key: Uint8Array, volumeId: Uint8Array, file: FileHandle) {
+  private constructor(folder: string, marks: Marks, coder: MarkCoder, file: FileHandle) {
     this.#folder = folder;
     this.#marks = marks;
-    this.#key = key;
-    this.#coder = new MarkCoder(key, volumeId);
+    this.#coder = coder;
     this.#file = file;
   }
 
@@ -200,7 +200,6 @@ class MarkLog {
   }
 
   async close(): Promise<void> {
-    this.#key.fill(0);
     await this.#file.close();
   }
 
