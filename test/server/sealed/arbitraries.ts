@@ -1,0 +1,235 @@
+/** Values of every type in the sealed layout, for properties. */
+import fc from 'fast-check';
+import type { Id } from '../../../src/server/sealed/ids.ts';
+import type {
+  Arrival,
+  Departure,
+  DirectoryEntry,
+  DirectoryInode,
+  EntryNode,
+  ExtendedAttribute,
+  FileInode,
+  Inode,
+  InodeRecord,
+  MapSlots,
+  Name,
+  NameChild,
+  NameNode,
+  SymlinkInode,
+  Writer,
+} from '../../../src/server/sealed/inode.ts';
+import {
+  MAP_DEPTH_MAX,
+  PAGE_SLOTS,
+  ROOT_SLOTS,
+  unitsPerSlot,
+} from '../../../src/server/sealed/map-format.ts';
+import { type Origin, type Pointer, SEGMENT_BYTES_MAX } from '../../../src/server/sealed/pointer.ts';
+import type { SegmentEntry } from '../../../src/server/sealed/segment-format.ts';
+import { RECORD_BYTES_MAX, RECORD_OVERHEAD_BYTES, TAG_BYTES } from '../../../src/unit/record-format.ts';
+
+function hex(lengthBytes: number): fc.Arbitrary<string> {
+  return fc
+    .uint8Array({ minLength: lengthBytes, maxLength: lengthBytes })
+    .map(bytes => Buffer.from(bytes).toString('hex'));
+}
+
+export const ids: fc.Arbitrary<Id> = hex(16);
+/** Few, so that nodes name some twice. */
+export const segmentIds: fc.Arbitrary<Id> = fc.oneof(
+  { weight: 4, arbitrary: fc.integer({ min: 0, max: 3 }).map(digit => String(digit).repeat(32)) },
+  { weight: 1, arbitrary: ids },
+);
+
+/** 0 to `max`, often small, and the edges of varints. */
+export function counts(max: number = Number.MAX_SAFE_INTEGER): fc.Arbitrary<number> {
+  return fc.oneof(
+    fc.integer({ min: 0, max: Math.min(max, 300) }),
+    fc.integer({ min: 0, max }),
+    fc
+      .tuple(fc.integer({ min: 0, max: 7 }), fc.integer({ min: -1, max: 0 }))
+      .map(([sevens, off]) => Math.min(max, Math.max(0, 2 ** (7 * sevens) + off))),
+  );
+}
+
+/** A byte string of any bytes. */
+export function byteStrings(minBytes: number, maxBytes: number): fc.Arbitrary<Name> {
+  const few = fc.constantFrom('a', 'b', '\0', '/', '.', '\xff', '\n');
+  const any = fc.integer({ min: 0, max: 255 }).map(code => String.fromCharCode(code));
+  const parts = { minLength: minBytes, maxLength: maxBytes };
+  return fc.oneof(fc.string({ unit: few, ...parts }), fc.string({ unit: any, ...parts }));
+}
+
+export const names: fc.Arbitrary<Name> = fc.oneof(
+  { weight: 9, arbitrary: byteStrings(1, 12) },
+  { weight: 1, arbitrary: byteStrings(1, 255) },
+);
+
+const tags = fc.uint8Array({ minLength: TAG_BYTES, maxLength: TAG_BYTES });
+const origins: fc.Arbitrary<Origin> = fc.record({ objectId: ids, index: counts() });
+const recordLengths = counts(RECORD_BYTES_MAX - RECORD_OVERHEAD_BYTES).map(
+  more => more + RECORD_OVERHEAD_BYTES,
+);
+
+export const pointers: fc.Arbitrary<Pointer> = fc
+  .tuple(segmentIds, counts(SEGMENT_BYTES_MAX), recordLengths, tags, fc.option(origins, { freq: 4 }))
+  .map(([segment, offset, lengthBytes, tag, origin]) => {
+    const offsetBytes = Math.min(offset, SEGMENT_BYTES_MAX - lengthBytes);
+    const pointer = { segment, offsetBytes, lengthBytes, tag };
+    return origin === null ? pointer : { ...pointer, origin };
+  });
+
+/** Slots below `slotCount`, ascending. */
+export function mapSlots(slotCount: number, maxLength = 8): fc.Arbitrary<MapSlots> {
+  const slot = fc.record({ slot: counts(slotCount - 1), pointer: pointers });
+  return fc
+    .uniqueArray(slot, { selector: ({ slot }) => slot, maxLength })
+    .map(slots => slots.sort((left, right) => left.slot - right.slot));
+}
+
+export const mapPages: fc.Arbitrary<MapSlots> = mapSlots(PAGE_SLOTS, 20);
+
+const timesNs = fc.oneof(
+  fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+  fc.bigInt({ min: 1_700_000_000_000_000_000n, max: 1_700_000_000_000_000_400n }),
+  fc.constantFrom(-(2n ** 63n), 2n ** 63n - 1n, 0n, 2n ** 53n - 1n, 2n ** 53n, 1n - 2n ** 53n, -(2n ** 53n)),
+);
+
+const xattrs: fc.Arbitrary<readonly ExtendedAttribute[]> = fc
+  .uniqueArray(fc.record({ key: names, value: fc.uint8Array({ maxLength: 300 }) }), {
+    selector: ({ key }) => key,
+    maxLength: 3,
+  })
+  .map(pairs => pairs.sort((left, right) => (left.key < right.key ? -1 : 1)));
+
+const base = {
+  id: ids,
+  version: counts(),
+  dataVersion: counts(),
+  mode: fc.integer({ min: 0, max: 0o7777 }),
+  uid: counts(0xffff_ffff),
+  gid: counts(0xffff_ffff),
+  mtimeNs: timesNs,
+  ctimeNs: timesNs,
+  birthNs: timesNs,
+  xattrs: fc.oneof(fc.constant([]), xattrs),
+};
+const linkCounts = fc.oneof(fc.constant(1), counts(0xffff_ffff));
+
+export const fileInodes: fc.Arbitrary<FileInode> = fc
+  .record({
+    ...base,
+    linkCount: linkCounts,
+    sizeBytes: counts(),
+    unitSizeLog2: fc.integer({ min: 12, max: 24 }),
+    storedBytes: counts(),
+    depth: fc.integer({ min: 0, max: MAP_DEPTH_MAX }),
+    slots: mapSlots(ROOT_SLOTS),
+  })
+  .map(({ unitSizeLog2, depth, slots, ...rest }) => {
+    const unitSizeBytes = 2 ** unitSizeLog2;
+    const unitCount = Math.ceil(rest.sizeBytes / unitSizeBytes);
+    const inFile = slots.filter(({ slot }) => slot * unitsPerSlot(depth) < unitCount);
+    return { type: 'file', ...rest, unitSizeBytes, map: { depth, slots: inFile } };
+  });
+
+export const symlinkInodes: fc.Arbitrary<SymlinkInode> = fc.record({
+  type: fc.constant('symlink' as const),
+  ...base,
+  linkCount: linkCounts,
+  target: fc.oneof(
+    fc.uint8Array({ minLength: 1, maxLength: 40 }),
+    fc.uint8Array({ minLength: 4000, maxLength: 4095, size: 'max' }),
+  ),
+});
+
+const departures: fc.Arbitrary<Departure> = fc.record({ token: ids, directory: ids, name: names });
+
+const entryNodes: fc.Arbitrary<EntryNode> = fc.oneof(
+  fc.record({ kind: fc.constant('embedded' as const), inode: fc.oneof(fileInodes, symlinkInodes) }),
+  fc.record({
+    kind: fc.constant('object' as const),
+    id: ids,
+    type: fc.constantFrom('file' as const, 'symlink' as const, 'directory' as const),
+  }),
+);
+
+export const directoryEntries: fc.Arbitrary<DirectoryEntry> = fc
+  .tuple(names, entryNodes, fc.option(departures, { freq: 4 }))
+  .map(([name, node, departure]) => (departure === null ? { name, node } : { name, node, departure }));
+
+export const nameChildren: fc.Arbitrary<NameChild> = fc.record({
+  firstName: names,
+  index: counts(),
+  pointer: pointers,
+});
+
+export const leaves: fc.Arbitrary<NameNode> = fc
+  .uniqueArray(directoryEntries, { selector: ({ name }) => name, maxLength: 12 })
+  .map(entries => ({
+    kind: 'leaf',
+    entries: entries.sort((left, right) => (left.name < right.name ? -1 : 1)),
+  }));
+
+export const innerNodes: fc.Arbitrary<NameNode> = fc
+  .tuple(
+    fc.integer({ min: 1, max: 15 }),
+    fc.uniqueArray(nameChildren, { selector: ({ firstName }) => firstName, minLength: 1, maxLength: 20 }),
+  )
+  .map(([level, children]) => ({
+    kind: 'inner',
+    level,
+    children: children.sort((left, right) => (left.firstName < right.firstName ? -1 : 1)),
+  }));
+
+export const nameNodes: fc.Arbitrary<NameNode> = fc.oneof(leaves, innerNodes);
+
+const arrivals: fc.Arbitrary<Arrival> = fc.record({ token: ids, source: ids, isAccepted: fc.boolean() });
+
+export const directoryInodes: fc.Arbitrary<DirectoryInode> = fc.record({
+  type: fc.constant('directory' as const),
+  ...base,
+  parent: ids,
+  entryCount: counts(),
+  isDead: fc.boolean(),
+  arrivals: fc.array(arrivals, { maxLength: 3 }),
+  nextIndex: counts(),
+  tree: nameNodes,
+});
+
+export const inodes: fc.Arbitrary<Inode> = fc.oneof(fileInodes, symlinkInodes, directoryInodes);
+
+const writers: fc.Arbitrary<readonly Writer[]> = fc
+  .uniqueArray(fc.record({ version: counts(), nonce: ids }), {
+    selector: ({ version }) => version,
+    maxLength: 16,
+  })
+  .map(list => list.sort((left, right) => right.version - left.version));
+
+export const inodeRecords: fc.Arbitrary<InodeRecord> = fc.record({
+  inode: inodes,
+  writers,
+  predecessor: fc.option(hex(32), { nil: undefined }),
+});
+
+/** What lies in a segment, without gaps from 0. */
+export const segmentEntries: fc.Arbitrary<readonly SegmentEntry[]> = fc
+  .array(
+    fc.record({
+      kind: fc.constantFrom('unit' as const, 'mapPage' as const, 'directoryLeaf' as const, 'inode' as const),
+      objectId: segmentIds,
+      index: fc.oneof(fc.integer({ min: 0, max: 3 }), counts()),
+      log2: fc.integer({ min: 12, max: 24 }),
+      lengthBytes: recordLengths,
+      tag: tags,
+    }),
+    { maxLength: 20 },
+  )
+  .map(parts => {
+    let offsetBytes = 0;
+    return parts.map(({ log2, ...rest }) => {
+      const entry = { ...rest, unitSizeLog2: rest.kind === 'unit' ? log2 : 0, offsetBytes };
+      offsetBytes += rest.lengthBytes;
+      return entry;
+    });
+  });

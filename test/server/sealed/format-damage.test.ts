@@ -1,0 +1,169 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { NameNode } from '../../../src/server/sealed/inode.ts';
+import { decodeInodeRecord, encodeInodeRecord } from '../../../src/server/sealed/inode-format.ts';
+import { decodeMapPage, encodeMapPage } from '../../../src/server/sealed/map-format.ts';
+import { decodeNameNode, encodeNameNode } from '../../../src/server/sealed/name-node-format.ts';
+import {
+  decodeFooter,
+  decodeTrailer,
+  encodeFooter,
+  encodeTrailer,
+  type SegmentEntry,
+} from '../../../src/server/sealed/segment-format.ts';
+import { checkProperty, propertyTimeoutMs } from '../../support/property.ts';
+import { inodeRecords, mapPages, nameNodes, segmentEntries } from './arbitraries.ts';
+import {
+  checkDamage,
+  DIRECTORY,
+  exampleId,
+  examplePointer,
+  isAccepted,
+  LARGE_FILE,
+  ODD_DIRECTORY,
+  recordsBytes,
+  SEGMENT_ENTRIES,
+} from './format-examples.ts';
+
+type Recode = (bytes: Uint8Array) => Uint8Array;
+
+const recodeNode: Recode = bytes => encodeNameNode(decodeNameNode(bytes));
+const recodePage: Recode = bytes => encodeMapPage(decodeMapPage(bytes));
+
+function recodeInode(id: string): Recode {
+  return bytes => encodeInodeRecord(decodeInodeRecord(bytes, id));
+}
+
+function recodeFooter(entries: readonly SegmentEntry[]): Recode {
+  return bytes => encodeFooter(decodeFooter(bytes, recordsBytes(entries)));
+}
+
+const INNER: NameNode = {
+  kind: 'inner',
+  level: 1,
+  children: [
+    { firstName: 'a', index: 3, pointer: examplePointer(5000, 4168) },
+    { firstName: 'abc', index: 300, pointer: { ...examplePointer(100, 4168), segment: exampleId('7') } },
+    { firstName: 'abd', index: 0, pointer: examplePointer(400, 4168) },
+  ],
+};
+
+/** Bytes with some of them changed, moved or repeated. */
+function damaged(whole: fc.Arbitrary<Uint8Array>): fc.Arbitrary<Uint8Array> {
+  const edits = fc.array(fc.tuple(fc.nat(), fc.nat({ max: 255 }), fc.constantFrom('set', 'cut', 'put')), {
+    minLength: 1,
+    maxLength: 3,
+  });
+  return fc.tuple(whole, edits).map(([bytes, changes]) => {
+    const list = [...bytes];
+    for (const [where, value, how] of changes) {
+      const at = where % (list.length + 1);
+      list.splice(at, how === 'put' ? 0 : 1, ...(how === 'cut' ? [] : [value]));
+    }
+    return Uint8Array.from(list);
+  });
+}
+
+describe('a byte that is wrong, missing or too many', () => {
+  const writers = [9, 8, 3].map(version => ({ version, nonce: exampleId(String(version)) }));
+  const predecessor = 'ab'.repeat(32);
+
+  it('in an inode is refused, or is another inode in its one encoding', () => {
+    for (const inode of [LARGE_FILE, DIRECTORY, ODD_DIRECTORY]) {
+      const bytes = encodeInodeRecord({ inode, writers, predecessor });
+      expect(checkDamage(bytes, recodeInode(inode.id))).toBeGreaterThan(0);
+    }
+  });
+
+  it('in a name node is refused, or is another node in its one encoding', () => {
+    for (const node of [INNER, ODD_DIRECTORY.tree]) {
+      expect(checkDamage(encodeNameNode(node), recodeNode)).toBeGreaterThan(0);
+    }
+  });
+
+  it('in a map page is refused, or is another page in its one encoding', () => {
+    expect(checkDamage(encodeMapPage(LARGE_FILE.map.slots), recodePage)).toBeGreaterThan(0);
+  });
+
+  it('in a footer is refused, or is another footer in its one encoding', () => {
+    expect(checkDamage(encodeFooter(SEGMENT_ENTRIES), recodeFooter(SEGMENT_ENTRIES))).toBeGreaterThan(0);
+  });
+
+  it('in a trailer is refused, or says another length', () => {
+    const trailer = encodeTrailer(4168);
+    const segmentBytes = 1_000_000;
+    const recode: Recode = bytes => {
+      // A decoder that is given more takes the end.
+      if (bytes.byteLength > 16) return recode(bytes.slice(-16));
+      return encodeTrailer(decodeTrailer(bytes, segmentBytes).footerBytes);
+    };
+    let accepted = 0;
+    for (let at = 0; at < 16; at += 1) {
+      expect(isAccepted(trailer.slice(0, at), recode)).toBe(false);
+      for (let change = 1; change < 256; change += 1) {
+        const changed = trailer.slice();
+        changed[at]! ^= change;
+        const isSo = isAccepted(changed, recode);
+        if (isSo) expect(at >= 8 && at < 12).toBe(true);
+        if (isSo) accepted += 1;
+      }
+    }
+    expect(accepted).toBeGreaterThan(0);
+  });
+});
+
+describe('several wrong bytes', () => {
+  it('are refused, or are the one encoding of something', { timeout: propertyTimeoutMs(8) }, () => {
+    checkProperty(
+      inodeRecords.chain(record =>
+        fc.tuple(damaged(fc.constant(encodeInodeRecord(record))), fc.constant(record.inode.id)),
+      ),
+      ([bytes, id]) => void isAccepted(bytes, recodeInode(id)),
+      { weight: 2 },
+    );
+    checkProperty(
+      damaged(nameNodes.map(node => encodeNameNode(node))),
+      bytes => void isAccepted(bytes, recodeNode),
+      { weight: 2 },
+    );
+    checkProperty(
+      damaged(mapPages.map(page => encodeMapPage(page))),
+      bytes => void isAccepted(bytes, recodePage),
+    );
+    checkProperty(
+      segmentEntries.chain(entries =>
+        fc.tuple(damaged(fc.constant(encodeFooter(entries))), fc.constant(entries)),
+      ),
+      ([bytes, entries]) => void isAccepted(bytes, recodeFooter(entries)),
+    );
+  });
+});
+
+describe('a count that the bytes cannot hold', () => {
+  // 2^50 as a varint.
+  const huge = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02];
+  const zeros = new Array<number>(200).fill(0);
+
+  it('is refused before anything is allocated', () => {
+    const plain: readonly (readonly [Recode, readonly number[]])[] = [
+      [recodeNode, [1, ...huge, ...zeros]],
+      [recodeNode, [1, 0, 0, ...huge, ...zeros]],
+      [recodeNode, [1, 0, 1, ...huge, ...zeros]],
+      [recodePage, [1, ...huge, ...zeros]],
+      [recodePage, [1, 0, ...huge, ...zeros]],
+      [recodeFooter([]), [1, ...huge, ...zeros]],
+      [recodeInode(exampleId('0')), [1, ...huge, ...zeros]],
+      // A directory with 2^50 arrivals, and one with as many extended attributes.
+      [
+        recodeInode(exampleId('0')),
+        [1, 0, 0, 0, 2, ...zeros.slice(0, 16 + 5 + 8 + 16 + 2), ...huge, ...zeros],
+      ],
+      [recodeInode(exampleId('0')), [1, 0, 0, 0, 0x40, ...zeros.slice(0, 16 + 5 + 8), ...huge, ...zeros]],
+    ];
+    const beforeBytes = process.memoryUsage().rss;
+    for (const [recode, bytes] of plain) {
+      expect(() => recode(Uint8Array.from(bytes))).toThrow(/1125899906842624 where at most \d+ is allowed/);
+    }
+    expect(process.memoryUsage().rss - beforeBytes).toBeLessThan(64 * 1024 * 1024);
+  });
+});

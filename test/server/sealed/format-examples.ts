@@ -1,0 +1,219 @@
+/** Worked examples of `docs/LAYOUT.md`, and what every decoder must withstand. */
+import { expect } from 'vitest';
+import { isNetsealError } from '../../../src/base/errors.ts';
+import type {
+  DirectoryEntry,
+  DirectoryInode,
+  FileInode,
+  SymlinkInode,
+} from '../../../src/server/sealed/inode.ts';
+import type { Pointer } from '../../../src/server/sealed/pointer.ts';
+import type { SegmentEntry } from '../../../src/server/sealed/segment-format.ts';
+
+/** `digit` everywhere: an id that is easy to find among bytes. */
+export function exampleId(digit: string): string {
+  return digit.repeat(32);
+}
+
+const SEGMENT: string = exampleId('5');
+const TIME_NS = 1_763_673_600_000_000_000n;
+const DAY_NS = 86_400_000_000_000n;
+const BASE = {
+  version: 1,
+  dataVersion: 1,
+  mode: 0o644,
+  uid: 1000,
+  gid: 1000,
+  mtimeNs: TIME_NS,
+  ctimeNs: TIME_NS,
+  birthNs: TIME_NS,
+  xattrs: [],
+};
+
+export function examplePointer(offsetBytes: number, lengthBytes: number): Pointer {
+  return { segment: SEGMENT, offsetBytes, lengthBytes, tag: new Uint8Array(16).fill(offsetBytes % 251) };
+}
+
+export const EMPTY_FILE: FileInode = {
+  ...BASE,
+  type: 'file',
+  id: exampleId('1'),
+  linkCount: 1,
+  sizeBytes: 0,
+  unitSizeBytes: 256 * 1024,
+  storedBytes: 0,
+  map: { depth: 0, slots: [] },
+};
+
+/** 4 KiB in one unit that did not compress. As `put` leaves it: modified years before it came here. */
+export const SMALL_FILE: FileInode = {
+  ...EMPTY_FILE,
+  id: exampleId('2'),
+  mtimeNs: TIME_NS - 1000n * DAY_NS,
+  sizeBytes: 4096,
+  storedBytes: 4168,
+  map: { depth: 0, slots: [{ slot: 0, pointer: examplePointer(0, 4168) }] },
+};
+
+/** 1 GiB: 4,096 units in 4 map pages, each page behind the 1,024 units that it names. */
+export const LARGE_FILE: FileInode = {
+  ...EMPTY_FILE,
+  id: exampleId('3'),
+  sizeBytes: 2 ** 30,
+  storedBytes: 500_000_000,
+  map: {
+    depth: 1,
+    slots: [0, 1, 2, 3].map(slot => ({
+      slot,
+      pointer: examplePointer(125_000_000 + slot * 125_024_648, 24_648),
+    })),
+  },
+};
+
+export const SYMLINK: SymlinkInode = {
+  ...BASE,
+  type: 'symlink',
+  id: exampleId('4'),
+  mode: 0o777,
+  linkCount: 1,
+  target: new Uint8Array(Buffer.from('../target')),
+};
+
+/** A 4 KiB file, number `at` of those that lie one behind the other in a segment. */
+function smallFileEntry(name: string, at: number): DirectoryEntry {
+  const inode: FileInode = {
+    ...SMALL_FILE,
+    id: at.toString(16).padStart(32, '0'),
+    map: { depth: 0, slots: [{ slot: 0, pointer: examplePointer(at * 4168, 4168) }] },
+  };
+  return { name, node: { kind: 'embedded', inode } };
+}
+
+/** As many as wanted. */
+export function smallFileEntries(count: number): DirectoryEntry[] {
+  return Array.from({ length: count }, (_, at) => {
+    return smallFileEntry(`file-${String(at).padStart(5, '0')}.txt`, at);
+  });
+}
+
+/** Three 4 KiB files. */
+export const DIRECTORY: DirectoryInode = {
+  ...BASE,
+  type: 'directory',
+  id: exampleId('d'),
+  mode: 0o755,
+  parent: exampleId('e'),
+  entryCount: 3,
+  isDead: false,
+  arrivals: [],
+  nextIndex: 0,
+  tree: {
+    kind: 'leaf',
+    entries: [smallFileEntry('a.txt', 0), smallFileEntry('b.txt', 1), smallFileEntry('c.txt', 2)],
+  },
+};
+
+/** Something of everything: xattrs, links, times of every form, objects, a move on its way out and one in. */
+export const ODD_DIRECTORY: DirectoryInode = {
+  ...DIRECTORY,
+  ctimeNs: TIME_NS + 300n,
+  birthNs: TIME_NS - 400n * DAY_NS,
+  xattrs: [
+    { key: 'user.a', value: new Uint8Array([1, 2]) },
+    { key: 'user.b', value: new Uint8Array(0) },
+  ],
+  isDead: true,
+  arrivals: [{ token: exampleId('a'), source: exampleId('b'), isAccepted: true }],
+  nextIndex: 300,
+  tree: {
+    kind: 'leaf',
+    entries: [
+      { name: 'dir', node: { kind: 'object', id: exampleId('6'), type: 'directory' } },
+      {
+        name: 'dirt',
+        node: { kind: 'object', id: exampleId('7'), type: 'file' },
+        departure: { token: exampleId('8'), directory: exampleId('9'), name: '\xff/' },
+      },
+      { name: 'far', node: { kind: 'embedded', inode: { ...SMALL_FILE, linkCount: 2, version: 129 } } },
+      {
+        name: 'fat',
+        node: {
+          kind: 'embedded',
+          inode: {
+            ...SMALL_FILE,
+            map: {
+              depth: 0,
+              slots: [
+                {
+                  slot: 0,
+                  pointer: {
+                    ...examplePointer(99, 5000),
+                    segment: exampleId('f'),
+                    origin: { objectId: exampleId('0'), index: 7 },
+                  },
+                },
+              ],
+            },
+          },
+        },
+      },
+      { name: 'link', node: { kind: 'embedded', inode: SYMLINK } },
+    ],
+  },
+};
+
+export const SEGMENT_ENTRIES: readonly SegmentEntry[] = [
+  { kind: 'unit' as const, objectId: exampleId('1'), index: 0, unitSizeLog2: 18, lengthBytes: 70_000 },
+  { kind: 'unit' as const, objectId: exampleId('1'), index: 1, unitSizeLog2: 18, lengthBytes: 72 },
+  { kind: 'unit' as const, objectId: exampleId('1'), index: 300, unitSizeLog2: 18, lengthBytes: 4168 },
+  { kind: 'mapPage' as const, objectId: exampleId('1'), index: 0, unitSizeLog2: 0, lengthBytes: 4168 },
+  { kind: 'directoryLeaf' as const, objectId: exampleId('d'), index: 5, unitSizeLog2: 0, lengthBytes: 9000 },
+].map((entry, at, all) => ({
+  ...entry,
+  offsetBytes: all.slice(0, at).reduce((sum, { lengthBytes }) => sum + lengthBytes, 0),
+  tag: new Uint8Array(16).fill(at),
+}));
+
+/** The length of what an example's records take. */
+export function recordsBytes(entries: readonly SegmentEntry[]): number {
+  return entries.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0);
+}
+
+/** False when `bytes` are refused with EFORMAT or EUNSUPPORTED; otherwise they must be the value's one encoding. */
+export function isAccepted(bytes: Uint8Array, recode: (bytes: Uint8Array) => Uint8Array): boolean {
+  try {
+    const again = recode(bytes);
+    expect(Buffer.from(again).equals(bytes), `two encodings: ${Buffer.from(bytes).toString('hex')}`).toBe(
+      true,
+    );
+    return true;
+  } catch (error) {
+    if (isNetsealError(error) && (error.code === 'EFORMAT' || error.code === 'EUNSUPPORTED')) return false;
+    throw error;
+  }
+}
+
+/**
+ * Checks that every truncation, and one byte too many, is refused; and that every change, removal and insertion of a
+ * byte is refused or gives bytes that are the one encoding of what they say.
+ *
+ * @returns how many of the changes were refused.
+ */
+export function checkDamage(bytes: Uint8Array, recode: (bytes: Uint8Array) => Uint8Array): number {
+  expect(isAccepted(bytes, recode)).toBe(true);
+  for (let length = 0; length < bytes.byteLength; length += 1) {
+    expect(isAccepted(bytes.slice(0, length), recode), `cut at ${length}`).toBe(false);
+  }
+  expect(isAccepted(Buffer.concat([bytes, new Uint8Array(1)]), recode)).toBe(false);
+  let refused = 0;
+  for (let at = 0; at < bytes.byteLength; at += 1) {
+    for (let change = 1; change < 256; change += 1) {
+      const changed = bytes.slice();
+      changed[at]! ^= change;
+      if (!isAccepted(changed, recode)) refused += 1;
+    }
+    isAccepted(Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + 1)]), recode);
+    isAccepted(Buffer.concat([bytes.subarray(0, at), new Uint8Array(1), bytes.subarray(at)]), recode);
+  }
+  return refused;
+}

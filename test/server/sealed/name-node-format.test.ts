@@ -1,0 +1,117 @@
+import { describe, expect, it } from 'vitest';
+import type { DirectoryEntry, Name, NameNode } from '../../../src/server/sealed/inode.ts';
+import {
+  childBytes,
+  decodeNameNode,
+  encodeNameNode,
+  entryBytes,
+  NODE_BYTES_MAX,
+} from '../../../src/server/sealed/name-node-format.ts';
+import { errorCodeOf } from '../../support/errors.ts';
+import { checkProperty, propertyTimeoutMs } from '../../support/property.ts';
+import { innerNodes, leaves } from './arbitraries.ts';
+import { DIRECTORY, exampleId, examplePointer, ODD_DIRECTORY, smallFileEntries } from './format-examples.ts';
+
+function objectLeaf(...names: Name[]): NameNode {
+  const id = exampleId('1');
+  return { kind: 'leaf', entries: names.map(name => ({ name, node: { kind: 'object', id, type: 'file' } })) };
+}
+
+function estimate(node: NameNode): number {
+  const parts = node.kind === 'leaf' ? node.entries.map(entryBytes) : node.children.map(childBytes);
+  return parts.reduce((sum, bytes) => sum + bytes, NODE_BYTES_MAX);
+}
+
+describe('name nodes', () => {
+  it('come back as they went, and are never larger than estimated', { timeout: propertyTimeoutMs(4) }, () => {
+    const check = (node: NameNode) => {
+      const bytes = encodeNameNode(node);
+      expect(decodeNameNode(bytes)).toEqual(node);
+      expect(bytes.byteLength).toBeLessThanOrEqual(estimate(node));
+    };
+    checkProperty(leaves, check, { weight: 2, examples: [DIRECTORY.tree, ODD_DIRECTORY.tree] });
+    checkProperty(innerNodes, check, { weight: 2 });
+  });
+
+  it('take the bytes that docs/LAYOUT.md says', () => {
+    expect(encodeNameNode({ kind: 'leaf', entries: [] }).byteLength).toBe(4);
+    expect(encodeNameNode(objectLeaf('a.txt')).byteLength).toBe(4 + 2 + 5 + 1 + 16);
+    expect(encodeNameNode(objectLeaf('a.txt', 'a.txt~')).byteLength).toBe(28 + 2 + 1 + 1 + 16);
+    // Frame and counts 21; each entry 71 with its name's two lengths; names without what they share 2,051.
+    expect(encodeNameNode({ kind: 'leaf', entries: smallFileEntries(400) }).byteLength).toBe(30_472);
+  });
+
+  it('keep names of any bytes', () => {
+    const node = objectLeaf('\0', '.', '..', '../x', '/', 'a\nb', '\xc3\x28', '\xff'.repeat(255));
+    expect(decodeNameNode(encodeNameNode(node))).toEqual(node);
+  });
+
+  it('with impossible names are not written', () => {
+    for (const names of [[''], ['b', 'a'], ['a', 'a'], ['ab', 'a'], ['x'.repeat(256)], ['\u0100']]) {
+      expect(errorCodeOf(() => encodeNameNode(objectLeaf(...names)))).toBe('EINVAL');
+    }
+    const leaving: DirectoryEntry = {
+      name: 'a',
+      node: { kind: 'object', id: exampleId('1'), type: 'file' },
+      departure: { token: exampleId('2'), directory: exampleId('3'), name: '' },
+    };
+    expect(errorCodeOf(() => encodeNameNode({ kind: 'leaf', entries: [leaving] }))).toBe('EINVAL');
+  });
+
+  it('with impossible names are not read', () => {
+    const entry = (shared: number, rest: string) => [
+      shared,
+      rest.length,
+      ...Buffer.from(rest),
+      1,
+      ...new Array<number>(16).fill(0x11),
+    ];
+    const decode = (...entries: number[][]) =>
+      decodeNameNode(Uint8Array.from([1, 0, 0, entries.length, ...entries.flat()]));
+    expect(decode(entry(0, 'ab'), entry(1, 'c'))).toEqual(objectLeaf('ab', 'ac'));
+    const impossible: readonly number[][][] = [
+      [entry(0, '')],
+      [entry(1, 'a')],
+      [entry(0, 'ab'), entry(2, '')],
+      [entry(0, 'ab'), entry(3, 'c')],
+      [entry(0, 'ab'), entry(1, 'b')],
+      [entry(0, 'ab'), entry(1, 'a')],
+      [entry(0, 'ab'), entry(0, 'ac')],
+      [entry(0, 'b'), entry(0, 'a')],
+    ];
+    for (const entries of impossible) expect(errorCodeOf(() => decode(...entries))).toBe('EFORMAT');
+  });
+
+  it('cannot be inner without children, or too high', () => {
+    const child = { firstName: 'a', index: 0, pointer: examplePointer(0, 72) };
+    for (const level of [0, 16]) {
+      expect(errorCodeOf(() => encodeNameNode({ kind: 'inner', level, children: [child] }))).toBe('EINVAL');
+    }
+    expect(errorCodeOf(() => encodeNameNode({ kind: 'inner', level: 1, children: [] }))).toBe('EINVAL');
+    expect(errorCodeOf(() => decodeNameNode(Uint8Array.from([1, 0, 1, 0])))).toBe('EFORMAT');
+  });
+
+  it('never embed a directory', () => {
+    const bytes = encodeNameNode({ kind: 'leaf', entries: [smallFileEntries(1)[0]!] });
+    const headAt = bytes.findIndex((byte, at) => at > 20 && byte === 0x08);
+    expect(decodeNameNode(bytes).kind).toBe('leaf');
+    bytes[headAt]! |= 2;
+    expect(() => decodeNameNode(bytes)).toThrow('an embedded directory');
+  });
+
+  it('are coded quickly', () => {
+    const node: NameNode = { kind: 'leaf', entries: smallFileEntries(400) };
+    const bytes = encodeNameNode(node);
+    const microseconds = (action: () => unknown) => {
+      for (let warm = 0; warm < 50; warm += 1) action();
+      const startMs = performance.now();
+      for (let run = 0; run < 100; run += 1) action();
+      return (((performance.now() - startMs) * 1000) / 100 / 400).toFixed(2);
+    };
+    console.log(
+      `a leaf of 400 files: ${microseconds(() => encodeNameNode(node))} µs an entry to encode,` +
+        ` ${microseconds(() => decodeNameNode(bytes))} to decode`,
+    );
+    expect(decodeNameNode(bytes)).toEqual(node);
+  });
+});
