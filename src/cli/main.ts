@@ -5,6 +5,8 @@ import { Command, CommanderError } from 'commander';
 import { isNetsealError, messageOf } from '../base/errors.ts';
 import { benchCommand } from './bench.ts';
 import { EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, exitCodeOf, isSystemError } from './exit-codes.ts';
+import { initCommand } from './init.ts';
+import { keyCommand } from './key.ts';
 import { openCommand, sealCommand } from './stream-commands.ts';
 
 /** Runs one command line (without `node` and the script) and sets `process.exitCode`. Never rejects. */
@@ -15,6 +17,7 @@ export async function main(args: readonly string[]): Promise<void> {
   });
   // There is nobody to tell.
   process.stderr.on('error', () => undefined);
+  silenceSqliteWarning();
   try {
     await createProgram().parseAsync(args, { from: 'user' });
   } catch (error) {
@@ -32,10 +35,30 @@ function createProgram(): Command {
     })
     .addCommand(sealCommand())
     .addCommand(openCommand())
+    .addCommand(initCommand())
+    .addCommand(keyCommand())
     .addCommand(benchCommand());
-  for (const command of [program, ...program.commands]) command.exitOverride();
-  for (const command of program.commands) command.copyInheritedSettings(program);
+  program.exitOverride();
+  passSettingsOn(program);
   return program;
+}
+
+/** Commands that were made elsewhere, and those below them, report as the program does. */
+function passSettingsOn(parent: Command): void {
+  for (const command of parent.commands) {
+    command.copyInheritedSettings(parent);
+    passSettingsOn(command);
+  }
+}
+
+/** Node 22 says that its SQLite is experimental when a lock is first taken. That is nothing for users to act on. */
+function silenceSqliteWarning(): void {
+  const emitWarning = process.emitWarning.bind(process) as (...args: unknown[]) => void;
+  process.emitWarning = (warning: string | Error, ...rest: unknown[]): void => {
+    const [type] = rest;
+    if (type === 'ExperimentalWarning' && /^SQLite /.test(String(warning))) return;
+    emitWarning(warning, ...rest);
+  };
 }
 
 /**

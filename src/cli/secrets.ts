@@ -11,6 +11,7 @@ import { read } from 'read';
 import { equalBytes, utf8 } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import type { NewSlot } from '../keys/new-slot.ts';
+import { checkLabel } from '../keys/private-part.ts';
 import {
   KEY_FILE_BYTES_MAX,
   type KeyFileSecret,
@@ -36,14 +37,57 @@ export async function readSecret(
   signal?: AbortSignal,
 ): Promise<KeyFileSecret | PassphraseSecret> {
   const stored = await readStoredSecret(options);
-  return stored ?? { type: 'passphrase', passphrase: await promptPassphrase(signal) };
+  return stored ?? { type: 'passphrase', passphrase: await promptPassphrase('Passphrase: ', signal) };
 }
 
-/** As {@link readSecret}, for a new slot: a passphrase is asked for twice, as a typing error would lock the data away. */
-export async function readNewSlot(options: SecretOptions, signal?: AbortSignal): Promise<NewSlot> {
+/**
+ * As {@link readSecret}, for the first slot: a passphrase is asked for twice, as a typing error would lock the data away.
+ *
+ * @param label what people will know the slot by; its type by default.
+ */
+export async function readNewSlot(
+  options: SecretOptions,
+  signal?: AbortSignal,
+  label?: string,
+): Promise<NewSlot> {
+  if (label !== undefined) checkLabel(label);
   const stored = await readStoredSecret(options);
-  const secret = stored ?? { type: 'passphrase', passphrase: await promptNewPassphrase(signal) };
-  return { label: secret.type, secret };
+  const secret = stored ?? {
+    type: 'passphrase',
+    passphrase: await promptNewPassphrase('Passphrase: ', signal),
+  };
+  return { label: label ?? secret.type, secret };
+}
+
+/** Where a further slot's secret is. */
+export interface AddedSlotOptions {
+  readonly newKeyFile?: string;
+  readonly newPassphraseFile?: string;
+  readonly label?: string;
+}
+
+/** Adds the options that say where a further slot's secret is. */
+export function withAddedSlotOptions(command: Command): Command {
+  return command
+    .option('--new-key-file <file>', "use the bytes of this file as the new slot's secret (at least 32)")
+    .option('--new-passphrase-file <file>', 'read the new passphrase from the first line of this file')
+    .option('--label <text>', "what to know the new slot by (default: its secret's type)");
+}
+
+/** The secret of a further slot; a prompt when no file is named, as the environment's opens the volume. EINVAL. */
+export async function readAddedSlot(options: AddedSlotOptions, signal?: AbortSignal): Promise<NewSlot> {
+  const { newKeyFile, newPassphraseFile, label } = options;
+  if (label !== undefined) checkLabel(label);
+  const stored = await readSecretFile(newKeyFile, newPassphraseFile, 'new-');
+  const secret = stored ?? {
+    type: 'passphrase',
+    passphrase: await promptNewPassphrase(
+      'New passphrase: ',
+      signal,
+      '--new-passphrase-file or --new-key-file',
+    ),
+  };
+  return { label: label ?? secret.type, secret };
 }
 
 /** The secret that the options or the environment name, if they name one. */
@@ -51,26 +95,37 @@ async function readStoredSecret({
   keyFile,
   passphraseFile,
 }: SecretOptions): Promise<KeyFileSecret | PassphraseSecret | undefined> {
-  requireArgument(
-    keyFile === undefined || passphraseFile === undefined,
-    'give either --key-file or --passphrase-file, not both',
-  );
-  if (keyFile !== undefined) {
-    return { type: 'key-file', contents: await readAtMost(keyFile, KEY_FILE_BYTES_MAX) };
-  }
-  if (passphraseFile !== undefined) {
-    const bytes = await readAtMost(passphraseFile, PASSPHRASE_BYTES_MAX);
-    requireArgument(isUtf8(bytes), `${passphraseFile}: not UTF-8; for a secret of any bytes use --key-file`);
-    const [line = ''] = Buffer.from(bytes).toString('utf8').split(/\r?\n/);
-    requireArgument(line !== '', `${passphraseFile}: its first line is empty`);
-    return { type: 'passphrase', passphrase: line };
-  }
+  const fromFile = await readSecretFile(keyFile, passphraseFile, '');
   const fromEnvironment = process.env.NETSEAL_PASSPHRASE;
-  if (fromEnvironment === undefined) return undefined;
+  if (fromFile !== undefined || fromEnvironment === undefined) return fromFile;
   // Not for the processes that we start.
   delete process.env.NETSEAL_PASSPHRASE;
   requireArgument(fromEnvironment !== '', 'NETSEAL_PASSPHRASE is set but empty');
   return { type: 'passphrase', passphrase: fromEnvironment };
+}
+
+/** @param prefix of the options' names. */
+async function readSecretFile(
+  keyFile: string | undefined,
+  passphraseFile: string | undefined,
+  prefix: string,
+): Promise<KeyFileSecret | PassphraseSecret | undefined> {
+  requireArgument(
+    keyFile === undefined || passphraseFile === undefined,
+    `give either --${prefix}key-file or --${prefix}passphrase-file, not both`,
+  );
+  if (keyFile !== undefined) {
+    return { type: 'key-file', contents: await readAtMost(keyFile, KEY_FILE_BYTES_MAX) };
+  }
+  if (passphraseFile === undefined) return undefined;
+  const bytes = await readAtMost(passphraseFile, PASSPHRASE_BYTES_MAX);
+  requireArgument(
+    isUtf8(bytes),
+    `${passphraseFile}: not UTF-8; for a secret of any bytes use --${prefix}key-file`,
+  );
+  const [line = ''] = Buffer.from(bytes).toString('utf8').split(/\r?\n/);
+  requireArgument(line !== '', `${passphraseFile}: its first line is empty`);
+  return { type: 'passphrase', passphrase: line };
 }
 
 /** EINVAL when the file is longer than `maxBytes`. */
@@ -91,35 +146,41 @@ async function readAtMost(path: string, maxBytes: number): Promise<Uint8Array> {
   }
 }
 
-async function promptPassphrase(signal: AbortSignal | undefined): Promise<string> {
-  const passphrase = await ask('Passphrase: ', signal);
+async function promptPassphrase(
+  prompt: string,
+  signal: AbortSignal | undefined,
+  otherWays = '--passphrase-file, --key-file or NETSEAL_PASSPHRASE',
+): Promise<string> {
+  const passphrase = await ask(prompt, signal, otherWays);
   requireArgument(passphrase !== '', 'the passphrase is empty');
   return passphrase;
 }
 
-async function promptNewPassphrase(signal: AbortSignal | undefined): Promise<string> {
-  const passphrase = await promptPassphrase(signal);
+async function promptNewPassphrase(
+  prompt: string,
+  signal: AbortSignal | undefined,
+  otherWays?: string,
+): Promise<string> {
+  const passphrase = await promptPassphrase(prompt, signal, otherWays);
   const again = await ask('The same again: ', signal);
   requireArgument(equalBytes(utf8(passphrase), utf8(again)), 'the two passphrases differ');
   return passphrase;
 }
 
 /** The terminal itself, as standard input and output may carry data. */
-function openTerminal(): ReadStream {
+function openTerminal(otherWays: string): ReadStream {
   try {
     return new ReadStream(openSync('/dev/tty', 'r'));
   } catch (cause) {
-    throw new NetsealError(
-      'EINVAL',
-      'no passphrase: there is no terminal to ask on; use --passphrase-file, --key-file or NETSEAL_PASSPHRASE',
-      { cause },
-    );
+    throw new NetsealError('EINVAL', `no passphrase: there is no terminal to ask on; use ${otherWays}`, {
+      cause,
+    });
   }
 }
 
 /** Asks without echo. Ctrl-C, Ctrl-D, a hang-up or the signal counts as an interruption. */
-async function ask(prompt: string, signal: AbortSignal | undefined): Promise<string> {
-  const terminal = openTerminal();
+async function ask(prompt: string, signal: AbortSignal | undefined, otherWays = ''): Promise<string> {
+  const terminal = openTerminal(otherWays);
   const interrupted = new DOMException('interrupted at the passphrase prompt', 'AbortError');
   const { promise: stopped, reject: stop } = Promise.withResolvers<never>();
   const onStop = (): void => stop(interrupted);

@@ -5,10 +5,9 @@
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { concatBytes } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
-import { BLOCK_BYTES_DEFAULT, checkBlockSize, UNIT_BYTES_DEFAULT, unitSizeToLog2 } from '../base/geometry.ts';
 import { volumeHeaderLength } from '../keys/header-format.ts';
 import { createVolumeHeader, unlockVolumeHeader } from '../keys/unlock.ts';
 import type { VolumeHeader } from '../keys/volume-header.ts';
@@ -16,24 +15,17 @@ import type { KeyHandle } from '../pipeline/key-table.ts';
 import { openStream } from '../pipeline/open-stream.ts';
 import { openPipeline, type Pipeline } from '../pipeline/pipeline.ts';
 import { sealStream } from '../pipeline/seal-stream.ts';
-import { CODEC_DEFAULT, formatCodec, parseCodec } from '../unit/codec.ts';
-import { parseSuite, SUITE_DEFAULT } from '../unit/record-format.ts';
 import { untilAborted, withInterrupt } from './interrupt.ts';
 import { isStandardOutput, type Output, openOutput } from './output.ts';
 import { readNewSlot, readSecret, type SecretOptions, withSecretOptions } from './secrets.ts';
-import { formatSize, parseSize } from './sizes.ts';
+import { readUnitOptions, type UnitOptions, withUnitOptions } from './unit-options.ts';
 
 interface StreamOptions extends SecretOptions {
   readonly output?: string;
   readonly force?: boolean;
 }
 
-interface SealOptions extends StreamOptions {
-  readonly unitSize: number;
-  readonly blockSize: number;
-  readonly codec: string;
-  readonly cipher: string;
-}
+interface SealOptions extends StreamOptions, UnitOptions {}
 
 const READ_BYTES = 1024 * 1024;
 
@@ -48,24 +40,7 @@ function streamCommand(name: string, description: string): Command {
 
 /** `netseal seal [FILE] [-o OUT]` */
 export function sealCommand(): Command {
-  return streamCommand('seal', 'Compress and encrypt a file or pipe.')
-    .addOption(
-      new Option('--unit-size <size>', 'what is compressed and encrypted as one, 4KiB to 16MiB')
-        .argParser(text => parseSize(text, '--unit-size'))
-        .default(UNIT_BYTES_DEFAULT, formatSize(UNIT_BYTES_DEFAULT)),
-    )
-    .addOption(
-      new Option('--block-size <size>', 'what stored units are padded to, 1 to 64KiB')
-        .argParser(text => parseSize(text, '--block-size'))
-        .default(BLOCK_BYTES_DEFAULT, formatSize(BLOCK_BYTES_DEFAULT)),
-    )
-    .option(
-      '--codec <codec>',
-      'stored, zstd:1 to zstd:19, deflate:1 to deflate:9',
-      formatCodec(CODEC_DEFAULT),
-    )
-    .option('--cipher <suite>', 'xaes-256-gcm or xchacha20-poly1305', SUITE_DEFAULT)
-    .action(seal);
+  return withUnitOptions(streamCommand('seal', 'Compress and encrypt a file or pipe.')).action(seal);
 }
 
 /** `netseal open [FILE] [-o OUT]` */
@@ -74,11 +49,7 @@ export function openCommand(): Command {
 }
 
 function seal(path: string, options: SealOptions): Promise<void> {
-  const { unitSize: unitSizeBytes, blockSize: blockSizeBytes } = options;
-  const codec = parseCodec(options.codec);
-  const suite = parseSuite(options.cipher);
-  unitSizeToLog2(unitSizeBytes);
-  checkBlockSize(blockSizeBytes, unitSizeBytes);
+  const settings = readUnitOptions(options);
   requireArgument(
     !isStandardOutput(options.output) || !process.stdout.isTTY,
     'sealed bytes would garble the terminal: use -o FILE, or a pipe',
@@ -87,7 +58,7 @@ function seal(path: string, options: SealOptions): Promise<void> {
     const header = await createVolumeHeader({ slots: [await readNewSlot(options, signal)] });
     const keys = addKeys(pipeline, header);
     await output.write(header.bytes);
-    const stream = sealStream({ pipeline, keys, unitSizeBytes, blockSizeBytes, codec, suite });
+    const stream = sealStream({ pipeline, keys, ...settings });
     return ReadableStream.from(source).pipeThrough(stream);
   });
 }

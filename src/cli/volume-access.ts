@@ -1,0 +1,115 @@
+/** What all commands for volumes share: their options, and opening and closing what lies behind them. */
+import { homedir } from 'node:os';
+import { isAbsolute } from 'node:path';
+import { type Command, Option } from 'commander';
+import type { Secret } from '../keys/secret.ts';
+import type { VolumeHeader } from '../keys/volume-header.ts';
+import { WORKERS_MAX } from '../pipeline/settings.ts';
+import type { ObjectStore } from '../server/store.ts';
+import type { ClientState } from '../volume/client-state.ts';
+import { unlockHeaderObject } from '../volume/header-object.ts';
+import { openStateFolder } from '../volume/state-folder.ts';
+import { canonicalStoreName, type Location, openStoreAt } from './location.ts';
+import { readSecret, type SecretOptions, withSecretOptions } from './secrets.ts';
+import { parseCount } from './sizes.ts';
+
+export interface StoreOptions extends SecretOptions {
+  readonly state?: string;
+  readonly json?: boolean;
+}
+
+export interface VolumeOptions extends StoreOptions {
+  /** Threads; undefined for as many as the machine runs at once. */
+  readonly workers?: number;
+}
+
+/** A store with what this client remembers of it. */
+export interface StoreAccess {
+  readonly store: ObjectStore;
+  readonly state: ClientState;
+  /** Reads the secret that the options name, or asks for it. Call it once. */
+  readonly secrets: () => Promise<Secret>;
+}
+
+export interface UnlockedHeader {
+  readonly store: ObjectStore;
+  /** Its keyring is destroyed afterwards. */
+  readonly header: VolumeHeader;
+  readonly state: ClientState;
+}
+
+/** Adds the options of {@link StoreOptions}. */
+export function withStoreOptions(command: Command): Command {
+  return withSecretOptions(command)
+    .option(
+      '--state <folder>',
+      'where to remember what was seen of the store (default: NETSEAL_STATE, $XDG_STATE_HOME/netseal or ~/.local/state/netseal)',
+    )
+    .option('--json', 'print the result as JSON');
+}
+
+/** Adds the options of {@link VolumeOptions}. */
+export function withVolumeOptions(command: Command): Command {
+  return withStoreOptions(command).addOption(
+    new Option('--workers <count>', 'threads that seal and open (default: one a processor)').argParser(text =>
+      parseCount(text, '--workers', 0, WORKERS_MAX),
+    ),
+  );
+}
+
+/** Opens the store and its state for `work`; afterwards saves and closes them, whatever happens. */
+export async function withStore<Result>(
+  { storeText }: Location,
+  options: StoreOptions & { readonly create?: boolean },
+  signal: AbortSignal,
+  work: (access: StoreAccess) => Promise<Result>,
+): Promise<Result> {
+  const store = await openStoreAt(storeText, { create: options.create ?? false });
+  try {
+    const state = await openStateFolder(stateFolder(options), await canonicalStoreName(storeText));
+    try {
+      return await work({ store, state, secrets: () => readSecret(options, signal) });
+    } finally {
+      await state.close();
+    }
+  } finally {
+    await store.close();
+  }
+}
+
+/** Opens the store, unlocks its header and holds it against what was seen before; closes everything afterwards. */
+export function withUnlockedHeader<Result>(
+  location: Location,
+  options: StoreOptions,
+  signal: AbortSignal,
+  work: (unlocked: UnlockedHeader) => Promise<Result>,
+): Promise<Result> {
+  return withStore(location, options, signal, async ({ store, state, secrets }) => {
+    const header = await unlockHeaderObject(store, secrets, state, { signal });
+    try {
+      signal.throwIfAborted();
+      warnOfDamage(state);
+      return await work({ store, header, state });
+    } finally {
+      header.keyring.destroy();
+    }
+  });
+}
+
+/** What was forgotten by accident is no reason to stop, and the user should know. */
+function warnOfDamage({ marks: { damagedCount } }: ClientState): void {
+  if (damagedCount === 0) return;
+  process.stderr.write(
+    `netseal: ${damagedCount} of the marks in the state folder were damaged and are dropped\n`,
+  );
+}
+
+/** The folder for the state of all stores. */
+function stateFolder({ state }: StoreOptions): string {
+  const { NETSEAL_STATE: fromEnvironment, XDG_STATE_HOME: xdg } = process.env;
+  if (state !== undefined) return state;
+  if (fromEnvironment !== undefined && fromEnvironment !== '') return fromEnvironment;
+  // Relative ones are to be ignored, says the specification.
+  const base = xdg !== undefined && isAbsolute(xdg) ? xdg : `${homedir()}/.local/state`;
+  return `${base}/netseal`;
+}
