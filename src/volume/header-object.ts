@@ -40,7 +40,7 @@ export async function createHeaderObject(
   } catch (error) {
     if (hasCode(error, 'ECONFLICT')) throw volumeExists(store, error);
     if (!hasCode(error, 'EUNCERTAIN')) throw error;
-    const found = await findHeaderObject(store, signal);
+    const found = await look(store, error, signal);
     // Not there yet: it may still come.
     if (found === undefined) throw error;
     if (!equalBytes(found.bytes, header.bytes)) throw volumeExists(store, error);
@@ -53,8 +53,8 @@ export async function readHeaderObject(
   { signal }: HeaderObjectOptions = {},
 ): Promise<HeaderObject> {
   const found = await findHeaderObject(store, signal);
-  if (found !== undefined) return found;
-  throw new NetsealError('ENOENT', `no volume in ${store.name}; make one with "netseal init"`);
+  if (found === undefined) throw noVolume(store);
+  return found;
 }
 
 /**
@@ -125,23 +125,55 @@ async function swapHeader(
 ): Promise<HeaderObject | undefined> {
   let lostAnswer: unknown;
   for (let attempt = 1; attempt <= CHANGE_TRIES; attempt += 1) {
-    try {
-      await putHeader(store, next, { ifMatch: base.version }, signal);
-      return undefined;
-    } catch (error) {
-      if (hasCode(error, 'EUNCERTAIN')) lostAnswer = error;
-      else if (!hasCode(error, 'ECONFLICT')) throw lostAnswer ?? error;
-    }
-    const found = await readHeaderObject(store, { signal });
+    const failure = await tryPut(store, base, next, lostAnswer, signal);
+    if (failure === undefined) return undefined;
+    if (hasCode(failure, 'EUNCERTAIN')) lostAnswer = failure;
+    const found = await look(store, lostAnswer, signal);
+    if (found === undefined) throw lostAnswer ?? noVolume(store);
     if (equalBytes(found.bytes, next.bytes)) return undefined;
     // Put again under the same condition, it is carried out once at most.
     if (found.version === base.version) continue;
     // A later one may stand on ours, or on another's.
-    if (lostAnswer !== undefined && inspectVolumeHeader(found.bytes).generation > next.generation)
-      throw lostAnswer;
+    const isLater = inspectVolumeHeader(found.bytes).generation > next.generation;
+    if (lostAnswer !== undefined && isLater) throw lostAnswer;
     return found;
   }
   throw lostAnswer ?? new NetsealError('EUNAVAILABLE', `${store.name}: refuses to replace what it shows`);
+}
+
+/** Undefined when it is done; ECONFLICT or EUNCERTAIN when one has to look. */
+async function tryPut(
+  store: ObjectStore,
+  base: HeaderObject,
+  next: VolumeHeader,
+  lostAnswer: unknown,
+  signal: AbortSignal | undefined,
+): Promise<unknown> {
+  try {
+    await putHeader(store, next, { ifMatch: base.version }, signal);
+    return undefined;
+  } catch (error) {
+    if (hasCode(error, 'ECONFLICT') || hasCode(error, 'EUNCERTAIN')) return error;
+    throw unlessLost(error, lostAnswer, signal);
+  }
+}
+
+/** Once an answer was lost, no later failure says what became of the change. An abort is still an abort. */
+function unlessLost(error: unknown, lostAnswer: unknown, signal: AbortSignal | undefined): unknown {
+  return signal?.aborted === true ? error : (lostAnswer ?? error);
+}
+
+/** What is there now. */
+async function look(
+  store: ObjectStore,
+  lostAnswer: unknown,
+  signal: AbortSignal | undefined,
+): Promise<HeaderObject | undefined> {
+  try {
+    return await findHeaderObject(store, signal);
+  } catch (error) {
+    throw unlessLost(error, lostAnswer, signal);
+  }
 }
 
 async function putHeader(
@@ -198,6 +230,10 @@ async function unlockFound(
 
 async function resolveSecrets(secrets: SecretSource): Promise<Secret | readonly Secret[]> {
   return typeof secrets === 'function' ? secrets() : secrets;
+}
+
+function noVolume(store: ObjectStore): NetsealError {
+  return new NetsealError('ENOENT', `no volume in ${store.name}; make one with "netseal init"`);
 }
 
 function volumeExists(store: ObjectStore, cause: unknown): NetsealError {
