@@ -9,7 +9,7 @@ import * as fs from 'node:fs';
 import { NetsealError } from '../base/errors.ts';
 import type { Name } from '../server/sealed/inode.ts';
 import { bytesOfName, isComponent, joinPath, showName } from './local-names.ts';
-import { NUMBERS, native, systemError } from './local-native.ts';
+import { HAS_DESCRIPTOR_PATHS, NUMBERS, native, systemError } from './local-native.ts';
 
 export type LocalType = 'file' | 'folder' | 'symlink' | 'other';
 
@@ -44,7 +44,7 @@ export class FolderHandle {
   constructor(fd: number, path: Name) {
     this.fd = fd;
     this.path = path;
-    this.through = process.platform === 'linux' ? `/proc/self/fd/${fd}` : path;
+    this.through = HAS_DESCRIPTOR_PATHS ? `/proc/self/fd/${fd}` : path;
   }
 
   /** Opens a path of the user; a symbolic link at its end is followed. */
@@ -175,18 +175,23 @@ function timesOf(timeNs: bigint): BigInt64Array {
   return TIMES;
 }
 
+/** Node takes negative numbers for now, but not dates. */
+function nodeTime(timeNs: bigint): number | Date {
+  return timeNs < 0n ? new Date(Number(timeNs) / 1e6) : Number(timeNs) / 1e9;
+}
+
 /** Access and change time of what is open. */
 export function setTimes(fd: number, timeNs: bigint): void {
   const calls = native().times;
   if (calls !== undefined) check(calls.futimens(fd, timesOf(timeNs)), 'futimens');
-  else fs.futimesSync(fd, Number(timeNs) / 1e9, Number(timeNs) / 1e9);
+  else fs.futimesSync(fd, nodeTime(timeNs), nodeTime(timeNs));
 }
 
 /** Access and change time of the entry itself, also of a symbolic link. */
 export function setTimesAt(folder: FolderHandle, name: Name, timeNs: bigint): void {
   const calls = native().times;
   if (calls === undefined) {
-    fs.lutimesSync(pathAt(folder, name), Number(timeNs) / 1e9, Number(timeNs) / 1e9);
+    fs.lutimesSync(pathAt(folder, name), nodeTime(timeNs), nodeTime(timeNs));
     return;
   }
   const path = terminated(name, FIRST);

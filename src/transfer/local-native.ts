@@ -5,6 +5,7 @@
  *
  * A call takes about 0.3 µs more than the kernel needs, less than Node's own calls of the same kind.
  */
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { constants as systemConstants } from 'node:os';
 import { getSystemErrorMessage, getSystemErrorName } from 'node:util';
@@ -97,6 +98,9 @@ const PLATFORMS: Partial<Record<NodeJS.Platform, PlatformNumbers>> = { linux: LI
 /** The numbers that these calls take here; Node has the others. */
 export const NUMBERS: PlatformNumbers = PLATFORMS[process.platform] ?? LINUX;
 
+/** Whether `/proc/self/fd/N/name` is a path from an open folder. */
+export const HAS_DESCRIPTOR_PATHS: boolean = process.platform === 'linux' && existsSync('/proc/self/fd');
+
 const NOTHING: Native = {
   folders: undefined,
   times: undefined,
@@ -170,8 +174,7 @@ export function nativeReport(): NativeReport {
   if (attributes === undefined) missing.push('extended attributes');
   if (holes === undefined) missing.push('holes of files (read as zeros)');
   if (times === undefined) missing.push('times to the nanosecond (microseconds instead)');
-  // Linux has paths through a descriptor.
-  if (folders === undefined && process.platform !== 'linux')
+  if (folders === undefined && !HAS_DESCRIPTOR_PATHS)
     missing.push('protection against folders that are swapped for links meanwhile');
   return { missing };
 }

@@ -158,6 +158,8 @@ export class LocalFile {
   /** As it was when it was opened. */
   readonly stat: LocalStat;
   #isOpen = true;
+  /** Background reads: the descriptor must not become another file's before they end. */
+  #runningCount = 0;
 
   private constructor(fd: number, path: Name, stat: LocalStat) {
     this.#fd = fd;
@@ -179,6 +181,7 @@ export class LocalFile {
 
   /** Fills `into` from there on, unless the file ends: the number of bytes read. For small files. */
   readSync(into: Uint8Array, offsetBytes: number): number {
+    this.#requireOpen();
     let done = 0;
     while (done < into.byteLength) {
       const count = reading(this.path, () =>
@@ -195,19 +198,25 @@ export class LocalFile {
    * after an abort.
    */
   async read(into: Uint8Array, offsetBytes: number, signal?: AbortSignal): Promise<number> {
-    let done = 0;
-    while (done < into.byteLength) {
-      signal?.throwIfAborted();
-      const lengthBytes = Math.min(into.byteLength - done, READ_MAX_BYTES);
-      const { bytesRead } = await readAsync(this.#fd, into, done, lengthBytes, offsetBytes + done).catch(
-        error => {
-          throw localError('read', this.path, error);
-        },
-      );
-      if (bytesRead === 0) break;
-      done += bytesRead;
+    this.#requireOpen();
+    this.#runningCount += 1;
+    try {
+      let done = 0;
+      while (done < into.byteLength) {
+        signal?.throwIfAborted();
+        const lengthBytes = Math.min(into.byteLength - done, READ_MAX_BYTES);
+        const { bytesRead } = await readAsync(this.#fd, into, done, lengthBytes, offsetBytes + done);
+        if (bytesRead === 0) break;
+        this.#requireOpen();
+        done += bytesRead;
+      }
+      return done;
+    } catch (error) {
+      throw localError('read', this.path, error);
+    } finally {
+      this.#runningCount -= 1;
+      if (this.#runningCount === 0 && !this.#isOpen) fs.closeSync(this.#fd);
     }
-    return done;
   }
 
   /**
@@ -243,10 +252,15 @@ export class LocalFile {
     return now.sizeBytes !== sizeBytes || now.mtimeNs !== mtimeNs || now.ctimeNs !== ctimeNs;
   }
 
+  /** Background reads fail. */
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    fs.closeSync(this.#fd);
+    if (this.#runningCount === 0) fs.closeSync(this.#fd);
+  }
+
+  #requireOpen(): void {
+    if (!this.#isOpen) throw new NetsealError('ECLOSED', `already closed: ${showName(this.path)}`);
   }
 }
 

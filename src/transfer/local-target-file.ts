@@ -1,10 +1,11 @@
 /** A file that `get` writes: under a temporary name until it is whole. */
 import * as fs from 'node:fs';
 import { promisify } from 'node:util';
+import { NetsealError } from '../base/errors.ts';
 import type { Attributes, Name } from '../server/sealed/inode.ts';
 import { type FolderHandle, openAt, renameAt, unlinkAt } from './local-calls.ts';
 import { localError } from './local-errors.ts';
-import { joinPath, partialName } from './local-names.ts';
+import { joinPath, partialName, showName } from './local-names.ts';
 import { type RestoreOptions, restoreAttributes } from './local-restore.ts';
 
 const writeAsync = promisify(fs.write);
@@ -29,6 +30,8 @@ export class TargetFile {
   /** Where the file ends now. */
   #endBytes = 0;
   #isOpen = true;
+  /** Background writes: the descriptor must not become another file's before they end. */
+  #runningCount = 0;
 
   constructor(folder: FolderHandle, name: Name) {
     this.#folder = folder;
@@ -44,6 +47,7 @@ export class TargetFile {
 
   /** For small contents. EFULL when there is no room. */
   writeSync(bytes: Uint8Array, offsetBytes: number): void {
+    this.#requireOpen();
     this.#writing(() => {
       for (let done = 0; done < bytes.byteLength; )
         done += fs.writeSync(this.#fd, bytes, done, bytes.byteLength - done, offsetBytes + done);
@@ -56,14 +60,19 @@ export class TargetFile {
    * until this settles, also after an abort.
    */
   async write(bytes: Uint8Array, offsetBytes: number, signal?: AbortSignal): Promise<void> {
+    this.#requireOpen();
+    this.#runningCount += 1;
     try {
       for (let done = 0; done < bytes.byteLength; ) {
         signal?.throwIfAborted();
         const lengthBytes = Math.min(bytes.byteLength - done, WRITE_MAX_BYTES);
         done += (await writeAsync(this.#fd, bytes, done, lengthBytes, offsetBytes + done)).bytesWritten;
+        this.#requireOpen();
       }
     } catch (error) {
       throw localError('write', this.path, error);
+    } finally {
+      this.#leaveBackground();
     }
     this.#endBytes = Math.max(this.#endBytes, offsetBytes + bytes.byteLength);
   }
@@ -84,11 +93,14 @@ export class TargetFile {
   /** Like {@link finish}, with the contents on the disk before the name. For the name see `TargetFolder.sync`. */
   async finishDurably(options: FinishOptions): Promise<readonly Name[]> {
     const lost = this.#orDiscard(() => this.#restore(options));
+    this.#runningCount += 1;
     try {
       await fsyncAsync(this.#fd);
     } catch (error) {
       this.discard();
       throw localError('write', this.path, error);
+    } finally {
+      this.#leaveBackground();
     }
     return this.#orDiscard(() => {
       this.#rename();
@@ -96,7 +108,7 @@ export class TargetFile {
     });
   }
 
-  /** Removes what was written. Does nothing after `finish`. */
+  /** Removes what was written, also while a background write runs, which fails then. Does nothing after `finish`. */
   discard(): void {
     if (!this.#isOpen) return;
     this.#close();
@@ -108,11 +120,15 @@ export class TargetFile {
   }
 
   #restore({ attributes, sizeBytes, ...options }: FinishOptions): readonly Name[] {
+    this.#requireOpen();
+    if (this.#runningCount > 0)
+      throw new NetsealError('EBUG', `finished while it is written: ${showName(this.path)}`);
     if (sizeBytes !== this.#endBytes) fs.ftruncateSync(this.#fd, sizeBytes);
     return restoreAttributes(this.#fd, attributes, options);
   }
 
   #rename(): void {
+    this.#requireOpen();
     renameAt(this.#folder, this.#partial, this.#name);
     this.#close();
   }
@@ -134,8 +150,17 @@ export class TargetFile {
     }
   }
 
+  #requireOpen(): void {
+    if (!this.#isOpen) throw new NetsealError('ECLOSED', `already finished: ${showName(this.path)}`);
+  }
+
+  #leaveBackground(): void {
+    this.#runningCount -= 1;
+    if (this.#runningCount === 0 && !this.#isOpen) fs.closeSync(this.#fd);
+  }
+
   #close(): void {
     this.#isOpen = false;
-    fs.closeSync(this.#fd);
+    if (this.#runningCount === 0) fs.closeSync(this.#fd);
   }
 }

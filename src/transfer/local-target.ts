@@ -24,6 +24,7 @@ import {
   unlinkAt,
 } from './local-calls.ts';
 import { localError } from './local-errors.ts';
+import { type FoldingRules, probeFolding } from './local-folding.ts';
 import {
   bytesOfName,
   checkTargetName,
@@ -79,6 +80,16 @@ export class TargetFolder {
     return writing(this.path, () => statOf(this.#handle.fd));
   }
 
+  /** Ascending. */
+  names(): Name[] {
+    return writing(this.path, () => namesIn(this.#handle)).sort();
+  }
+
+  /** Which names are one here; see `collisions`. Writes a file and removes it: ask once. EDENIED, EFULL. */
+  probeFolding(): FoldingRules {
+    return writing(this.path, () => probeFolding(this.#handle));
+  }
+
   /** What has this name; links are not followed. Undefined when nothing has. */
   existing(name: Name): LocalStat | undefined {
     return this.#writing(name, () => lookAt(this.#handle, name));
@@ -106,7 +117,7 @@ export class TargetFolder {
     return this.#writing(name, () => TargetFolder.#fillable(this.#handle.child(name)));
   }
 
-  /** Begins a file. What has the name stays until `TargetFile.finish`. EISDIR when a folder has it. */
+  /** Begins a file. What has the name stays until `TargetFile.finish`; a folder stays then too: see `existing`. */
   createFile(name: Name): TargetFile {
     checkTargetName(name);
     return new TargetFile(this.#handle, name);
