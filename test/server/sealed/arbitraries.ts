@@ -190,6 +190,7 @@ export const directoryInodes: fc.Arbitrary<DirectoryInode> = fc.record({
   type: fc.constant('directory' as const),
   ...base,
   parent: ids,
+  formerParent: fc.option(fc.record({ directory: ids, token: ids }), { nil: undefined }),
   entryCount: counts(),
   isDead: fc.boolean(),
   arrivals: fc.array(arrivals, { maxLength: 3 }),

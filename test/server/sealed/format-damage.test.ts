@@ -23,6 +23,7 @@ import {
   ODD_DIRECTORY,
   recordsBytes,
   SEGMENT_ENTRIES,
+  SYMLINK,
 } from './format-examples.ts';
 
 type Recode = (bytes: Uint8Array) => Uint8Array;
@@ -139,6 +140,56 @@ describe('several wrong bytes', () => {
   });
 });
 
+describe('what takes more than one wrong byte', () => {
+  const hexBytes = (hex: string) => [...Buffer.from(hex, 'hex')];
+
+  it('in a map page: a segment listed twice, a record before the segment', () => {
+    const pointer = examplePointer(0, 4168);
+    const page = encodeMapPage([
+      { slot: 0, pointer },
+      { slot: 1, pointer: { ...pointer, segment: exampleId('6') } },
+    ]);
+    page.copyWithin(2 + 16, 2, 2 + 16);
+    expect(() => decodeMapPage(page)).toThrow('listed twice');
+    const pageAt = (distance: number) => [
+      ...[1, 1, ...hexBytes(exampleId('5'))],
+      ...[1, 0, 0, distance, 72, ...hexBytes(exampleId('0'))],
+    ];
+    expect(decodeMapPage(Uint8Array.from(pageAt(2)))[0]?.pointer.offsetBytes).toBe(1);
+    expect(() => decodeMapPage(Uint8Array.from(pageAt(1)))).toThrow('impossible record of 72 bytes at -1');
+  });
+
+  it('in an inode: no extended attributes where some are announced, no target', () => {
+    const bytes = encodeInodeRecord({ inode: SYMLINK, writers: [], predecessor: undefined });
+    const targetAt = bytes.byteLength - SYMLINK.target.byteLength - 1;
+    expect(decodeInodeRecord(bytes, SYMLINK.id).inode).toEqual(SYMLINK);
+    const noTarget = bytes.slice(0, targetAt + 1);
+    noTarget[targetAt] = 0;
+    expect(() => decodeInodeRecord(noTarget, SYMLINK.id)).toThrow('without a target');
+    const announced = Buffer.concat([
+      bytes.subarray(0, targetAt),
+      new Uint8Array(1),
+      bytes.subarray(targetAt),
+    ]);
+    // The inode's head: behind version, table, flags and writers, which are a byte each here.
+    announced[4]! |= 0x40;
+    expect(() => decodeInodeRecord(announced, SYMLINK.id)).toThrow('announced, and none there');
+  });
+
+  it('in a footer: an object id that is there for nothing', () => {
+    const entries = SEGMENT_ENTRIES.slice(0, 2);
+    const bytes = encodeFooter(entries);
+    const secondAt = bytes.byteLength - 19;
+    expect(bytes[secondAt]).toBe(1);
+    const repeated = Buffer.concat([
+      bytes.subarray(0, secondAt),
+      Uint8Array.from([0x31, ...hexBytes(exampleId('1')), 1]),
+      bytes.subarray(secondAt + 1),
+    ]);
+    expect(() => decodeFooter(repeated, recordsBytes(entries))).toThrow('there for nothing');
+  });
+});
+
 describe('a count that the bytes cannot hold', () => {
   // 2^50 as a varint.
   const huge = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02];
@@ -156,7 +207,7 @@ describe('a count that the bytes cannot hold', () => {
       // A directory with 2^50 arrivals, and one with as many extended attributes.
       [
         recodeInode(exampleId('0')),
-        [1, 0, 0, 0, 2, ...zeros.slice(0, 16 + 5 + 8 + 16 + 2), ...huge, ...zeros],
+        [1, 0, 0, 0, 2, ...zeros.slice(0, 16 + 5 + 8 + 16 + 3), ...huge, ...zeros],
       ],
       [recodeInode(exampleId('0')), [1, 0, 0, 0, 0x40, ...zeros.slice(0, 16 + 5 + 8), ...huge, ...zeros]],
     ];

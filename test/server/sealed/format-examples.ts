@@ -123,6 +123,7 @@ export const ODD_DIRECTORY: DirectoryInode = {
     { key: 'user.b', value: new Uint8Array(0) },
   ],
   isDead: true,
+  formerParent: { directory: exampleId('c'), token: exampleId('0') },
   arrivals: [{ token: exampleId('a'), source: exampleId('b'), isAccepted: true }],
   nextIndex: 300,
   tree: {

@@ -58,9 +58,9 @@ describe('inodes', () => {
     expect(bodyBytes(SMALL_FILE)).toBe(68);
     expect(bodyBytes(LARGE_FILE)).toBe(145);
     expect(bodyBytes(SYMLINK)).toBe(43);
-    expect(bodyBytes({ ...DIRECTORY, tree: { kind: 'leaf', entries: [] } })).toBe(54);
-    expect(bodyBytes(DIRECTORY)).toBe(282);
-    expect(encodeInodeRecord(record(DIRECTORY)).byteLength).toBe(302);
+    expect(bodyBytes({ ...DIRECTORY, tree: { kind: 'leaf', entries: [] } })).toBe(55);
+    expect(bodyBytes(DIRECTORY)).toBe(283);
+    expect(encodeInodeRecord(record(DIRECTORY)).byteLength).toBe(303);
   });
 
   it('of another id are refused', () => {
