@@ -57,6 +57,16 @@ export class FolderHandle {
     return new FolderHandle(openAt(this, name, FOLDER_FLAGS), joinPath(this.path, name));
   }
 
+  /** The same folder with a descriptor of its own. */
+  reopen(): FolderHandle {
+    const calls = native().folders;
+    const fd =
+      calls === undefined
+        ? fs.openSync(bytesOfName(this.through), O_RDONLY | O_DIRECTORY)
+        : check(calls.openat(this.fd, DOT, FOLDER_FLAGS | NUMBERS.O_CLOEXEC, 'int', 0), 'openat');
+    return new FolderHandle(fd, this.path);
+  }
+
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
@@ -69,6 +79,8 @@ export class FolderHandle {
 const CALL_NAME_MAX_BYTES = 1024;
 const FIRST = Buffer.alloc(CALL_NAME_MAX_BYTES + 1);
 const SECOND = Buffer.alloc(CALL_NAME_MAX_BYTES + 1);
+
+const DOT = Buffer.from('.\0');
 
 /** The guard of all calls below: whatever comes from elsewhere, a call takes one component. */
 function requireComponent(name: Name): void {

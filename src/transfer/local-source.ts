@@ -3,6 +3,7 @@ import * as fs from 'node:fs';
 import { promisify } from 'node:util';
 import { NetsealError } from '../base/errors.ts';
 import type { Attributes, ExtendedAttribute, Name } from '../server/sealed/inode.ts';
+import { systemCodeOf } from '../server/system-errors.ts';
 import {
   FolderHandle,
   type LocalStat,
@@ -124,8 +125,19 @@ export class LocalFolder {
 
   /** EINVAL when it is something else by now. The caller closes it. */
   openFile(name: Name): LocalFile {
-    const fd = this.#reading(name, () => openAt(this.#handle, name, FILE_FLAGS));
-    return LocalFile.from(fd, joinPath(this.path, name));
+    const path = joinPath(this.path, name);
+    return LocalFile.from(
+      reading(path, () => {
+        try {
+          return openAt(this.#handle, name, FILE_FLAGS);
+        } catch (error) {
+          // A symbolic link, a socket.
+          if (['ELOOP', 'ENXIO'].includes(systemCodeOf(error) ?? '')) throw notOrdinary(path, error);
+          throw error;
+        }
+      }),
+      path,
+    );
   }
 
   /** The bytes that a symbolic link leads to. */
@@ -171,7 +183,7 @@ export class LocalFile {
   static from(fd: number, path: Name): LocalFile {
     try {
       const stat = reading(path, () => statOf(fd));
-      if (stat.type !== 'file') throw new NetsealError('EINVAL', `no ordinary file: ${showName(path)}`);
+      if (stat.type !== 'file') throw notOrdinary(path);
       return new LocalFile(fd, path, stat);
     } catch (error) {
       fs.closeSync(fd);
@@ -262,6 +274,10 @@ export class LocalFile {
   #requireOpen(): void {
     if (!this.#isOpen) throw new NetsealError('ECLOSED', `already closed: ${showName(this.path)}`);
   }
+}
+
+function notOrdinary(path: Name, cause?: unknown): NetsealError {
+  return new NetsealError('EINVAL', `no ordinary file: ${showName(path)}`, { cause });
 }
 
 function reading<Result>(path: Name, action: () => Result): Result {

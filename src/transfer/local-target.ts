@@ -117,6 +117,20 @@ export class TargetFolder {
     return this.#writing(name, () => TargetFolder.#fillable(this.#handle.child(name)));
   }
 
+  /** The folder that these names lead to from this one, for `link`. As {@link existingChild}; the caller closes it. */
+  descend(names: readonly Name[]): TargetFolder {
+    let folder = this.#writing('.', () => new TargetFolder(this.#handle.reopen()));
+    for (const name of names) {
+      const above = folder;
+      try {
+        folder = above.existingChild(name);
+      } finally {
+        above.close();
+      }
+    }
+    return folder;
+  }
+
   /** Begins a file. What has the name stays until `TargetFile.finish`; a folder stays then too: see `existing`. */
   createFile(name: Name): TargetFile {
     checkTargetName(name);

@@ -1,6 +1,8 @@
 /** Reading local files, with koffi and without. */
 import { execFileSync, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import * as fs from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { errorCodeOf } from '../support/errors.ts';
@@ -123,7 +125,7 @@ describe.each(MODES)('reading $how', ({ hasKoffi }) => {
     fs.symlinkSync('folder', join(root, 'toFolder'));
     fs.symlinkSync(pathOf('odd\n\xff'), pathOf('toOdd'));
     const folder = local.LocalFolder.open(root);
-    expect(errorCodeOf(() => folder.openFile('toFile'))).toBe('ENOTDIR');
+    expect(errorCodeOf(() => folder.openFile('toFile'))).toBe('EINVAL');
     expect(errorCodeOf(() => folder.folder('toFolder'))).toBe('ENOTDIR');
     expect(Buffer.from(folder.readLink('toOdd')).toString('latin1')).toBe(`${root}/odd\n\xff`);
     folder.close();
@@ -134,17 +136,21 @@ describe.each(MODES)('reading $how', ({ hasKoffi }) => {
     local.openLocalFile(join(root, 'toFile')).close();
   });
 
-  it('opens ordinary files only, and never waits', () => {
+  it('opens ordinary files only, and never waits', async () => {
+    const server = createServer().listen(join(root, 'socket'));
+    await once(server, 'listening');
     execFileSync('mkfifo', [join(root, 'fifo')]);
     fs.mkdirSync(join(root, 'folder'));
     const folder = local.LocalFolder.open(root);
     const before = descriptorCount();
     expect(errorCodeOf(() => folder.openFile('fifo'))).toBe('EINVAL');
     expect(errorCodeOf(() => folder.openFile('folder'))).toBe('EINVAL');
+    expect(errorCodeOf(() => folder.openFile('socket'))).toBe('EINVAL');
     expect(errorCodeOf(() => folder.openFile('none'))).toBe('ENOENT');
     expect(errorCodeOf(() => folder.folder('fifo'))).toBe('ENOTDIR');
     expect(descriptorCount()).toBe(before);
     folder.close();
+    server.close();
     expect(errorCodeOf(() => local.LocalFolder.open(join(root, 'none')))).toBe('ENOENT');
     expect(errorCodeOf(() => local.LocalFolder.open(join(root, 'fifo')))).toBe('ENOTDIR');
     expect(errorCodeOf(() => local.statLocal(join(root, 'none')))).toBe('ENOENT');

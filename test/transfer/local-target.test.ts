@@ -295,7 +295,23 @@ describe.each(MODES)('writing $how', ({ hasKoffi }) => {
       expect(inner.existing('d')?.type).toBe('symlink');
       inner.close();
       expect(folder.existing('a')?.linkCount).toBe(2);
+      const before = descriptorCount();
+      const below = folder.child('x');
+      below.child('y').close();
+      below.close();
+      const deep = folder.descend(['x', 'y']);
+      const same = folder.descend([]);
+      deep.link('e', same, 'a');
+      deep.close();
+      same.close();
+      for (const names of [['x', 'none'], ['none']])
+        expect(errorCodeOf(() => folder.descend(names))).toBe('ENOENT');
+      for (const names of [['x', '..'], ['..']])
+        expect(errorCodeOf(() => folder.descend(names))).toBe('EINVAL');
+      expect(errorCodeOf(() => folder.descend(['swapped']))).toBe('ENOTDIR');
+      expect(descriptorCount()).toBe(before);
     });
+    expect(fs.statSync(join(root, 'x/y/e')).ino).toBe(fs.statSync(join(root, 'a')).ino);
     expect(fs.statSync(join(root, 'inner/b')).ino).toBe(fs.statSync(join(root, 'a')).ino);
   });
 
@@ -316,6 +332,8 @@ describe.each(MODES)('writing $how', ({ hasKoffi }) => {
       });
     });
     expect(fs.readdirSync(join(root, 'made'))).toEqual(['file', 'more']);
+    // So that whoever is not root can remove it.
+    fs.chmodSync(join(root, 'made'), 0o700);
   });
 
   it('goes into real folders only', () => {
