@@ -4,14 +4,7 @@ import { randomBytes } from '../../src/base/random.ts';
 import { MARK_BYTES, type Mark, MarkCoder, Marks } from '../../src/volume/marks.ts';
 import { errorCodeOf } from '../support/errors.ts';
 import { checkProperty, propertyTimeoutMs } from '../support/property.ts';
-
-function id(number: number): string {
-  return number.toString(16).padStart(32, '0');
-}
-
-function hash(number: number): string {
-  return number.toString(16).padStart(64, 'a');
-}
+import { hashOf as hash, idOf as id } from './mark-values.ts';
 
 function coder(fill = 1, volume = 2): MarkCoder {
   return new MarkCoder(new Uint8Array(32).fill(fill), new Uint8Array(16).fill(volume));
