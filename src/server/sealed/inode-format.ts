@@ -4,6 +4,8 @@
  *
  *   -- a directory, after its head --
  *   16      parent
+ *   1       1 when a former parent follows, else 0
+ *   16, 16  former parent and the token of the move, if so
  *   varint  number of entries in the whole tree
  *   varint  next index
  *   varint  number of arrivals
@@ -46,6 +48,11 @@ export function encodeInode(out: ByteWriter, inode: Inode, table: SegmentTable):
   }
   encodeHead(out, inode, inode.isDead);
   out.rawHex(inode.parent, ID_BYTES);
+  out.u8(inode.formerParent === undefined ? 0 : 1);
+  if (inode.formerParent !== undefined) {
+    out.rawHex(inode.formerParent.directory, ID_BYTES);
+    out.rawHex(inode.formerParent.token, ID_BYTES);
+  }
   out.varint(inode.entryCount);
   out.varint(inode.nextIndex);
   out.varint(inode.arrivals.length);
@@ -66,6 +73,10 @@ export function decodeInode(input: ByteReader, segments: SegmentList): Inode {
 
 function decodeDirectory(input: ByteReader, head: InodeHead, segments: SegmentList): DirectoryInode {
   const parent = input.hex(ID_BYTES);
+  const hasFormer = input.u8();
+  if (hasFormer > 1) throw input.error(`flags ${hasFormer} before a former parent`);
+  const former =
+    hasFormer === 1 ? { formerParent: { directory: input.hex(ID_BYTES), token: input.hex(ID_BYTES) } } : {};
   const entryCount = input.varint();
   const nextIndex = input.varint();
   const arrivalCount = input.varint(Math.floor(input.restBytes / ARRIVAL_BYTES));
@@ -75,6 +86,7 @@ function decodeDirectory(input: ByteReader, head: InodeHead, segments: SegmentLi
     ...head.base,
     type: 'directory',
     parent,
+    ...former,
     entryCount,
     isDead: head.isMarked,
     arrivals,

@@ -104,6 +104,8 @@ export interface NameChild {
 export interface DirectoryInode extends InodeBase {
   readonly type: 'directory';
   readonly parent: Id;
+  /** Where it may still be found while it is on its way to `parent`, and which move that is. */
+  readonly formerParent?: { readonly directory: Id; readonly token: Id } | undefined;
   readonly entryCount: number;
   /** Removed: nothing may be put into it any more. */
   readonly isDead: boolean;

@@ -1,0 +1,44 @@
+/** Reads control records (leaves, map pages) out of segments. One that cannot be read is reported in its place. */
+import { NetsealError } from '../../base/errors.ts';
+import { MIB } from '../../base/geometry.ts';
+import type { ControlAt } from './control.ts';
+import { fetchAll, planFetches } from './fetch.ts';
+import type { Pointer } from './pointer.ts';
+import type { Sealing } from './sealing.ts';
+
+export interface ControlToRead {
+  readonly at: ControlAt;
+  readonly pointer: Pointer;
+}
+
+/** No leaf or map page holds more. */
+export const NODE_BYTES_MAX: number = MIB;
+
+/**
+ * Fetches and opens records.
+ *
+ * @returns in the order asked for: plain bytes of the caller's own, or EMISSING, ETRUNCATED, what the store throws, or
+ *   what {@link ControlSealer.open} throws. Rejects with the signal's reason.
+ */
+export async function readControl(
+  { store, control }: Sealing,
+  requests: readonly ControlToRead[],
+  signal?: AbortSignal,
+): Promise<(Uint8Array | NetsealError)[]> {
+  const plan = planFetches(requests.map(({ pointer }) => pointer));
+  const sealed = new Uint8Array(plan.totalBytes);
+  const errors = await fetchAll(store, plan, sealed, signal);
+  return requests.map(({ at, pointer }, order) => {
+    const error = errors.get(order);
+    if (error !== undefined) return error;
+    const offset = plan.offsets[order] ?? 0;
+    const record = sealed.subarray(offset, offset + pointer.lengthBytes);
+    const { objectId, index } = pointer.origin ?? at;
+    try {
+      return control.open({ kind: at.kind, objectId, index }, record, NODE_BYTES_MAX, pointer.tag);
+    } catch (failure) {
+      if (failure instanceof NetsealError) return failure;
+      throw failure;
+    }
+  });
+}

@@ -1,0 +1,58 @@
+/** An inode as an object of the store: read, and replaced by compare-and-swap. That put is the commit. */
+import { createHash } from 'node:crypto';
+import { NetsealError } from '../../base/errors.ts';
+import { UNIT_BYTES_MAX } from '../../base/geometry.ts';
+import { RECORD_BYTES_MAX } from '../../unit/record-format.ts';
+import type { PutCondition, Version } from '../store.ts';
+import { type Id, inodeKey } from './ids.ts';
+import type { InodeRecord } from './inode.ts';
+import { decodeInodeRecord, encodeInodeRecord } from './inode-format.ts';
+import type { Sealing } from './sealing.ts';
+
+/** An inode's record with what tells it from other versions of the same inode. */
+export interface StoredInode {
+  readonly record: InodeRecord;
+  /** The store's name for this content. */
+  readonly version: Version;
+  /** SHA-256 of the sealed record, hexadecimal. */
+  readonly hash: string;
+}
+
+/** Reads and opens an inode. EMISSING, EFORMAT, ETRUNCATED, EAUTH, EKEY, EUNSUPPORTED, what the store throws. */
+export async function readInodeObject(
+  { store, control }: Pick<Sealing, 'store' | 'control'>,
+  id: Id,
+  signal?: AbortSignal,
+): Promise<StoredInode> {
+  const range = { offsetBytes: 0, lengthBytes: RECORD_BYTES_MAX };
+  const { bytes, version, sizeBytes } = await store.get(inodeKey(id), { range, signal });
+  if (sizeBytes > RECORD_BYTES_MAX) {
+    throw new NetsealError('EFORMAT', `inode ${id}: an object of ${sizeBytes} bytes is no inode`);
+  }
+  try {
+    const plain = control.open({ kind: 'inode', objectId: id, index: 0 }, bytes, UNIT_BYTES_MAX);
+    return { record: decodeInodeRecord(plain, id), version, hash: hashOf(bytes) };
+  } catch (cause) {
+    if (!(cause instanceof NetsealError)) throw cause;
+    throw new NetsealError(cause.code, `inode ${id}: ${cause.message}`, { cause });
+  }
+}
+
+/**
+ * Seals and puts an inode. ECONFLICT when the condition does not hold; EUNCERTAIN when the answer was lost: the record's
+ * nonce tells whether it is there. What else the store throws.
+ */
+export async function putInodeObject(
+  { store, control }: Pick<Sealing, 'store' | 'control'>,
+  record: InodeRecord,
+  condition: PutCondition,
+): Promise<StoredInode> {
+  const { id } = record.inode;
+  const { bytes } = control.seal({ kind: 'inode', objectId: id, index: 0 }, encodeInodeRecord(record));
+  const { version } = await store.put(inodeKey(id), [bytes], { condition, bytesAreUnique: true });
+  return { record, version, hash: hashOf(bytes) };
+}
+
+function hashOf(sealed: Uint8Array): string {
+  return createHash('sha256').update(sealed).digest('hex');
+}

@@ -1,0 +1,322 @@
+/**
+ * A directory's names as a copy-on-write B+ tree: the root lies in the inode, all other nodes are records in segments. An
+ * update writes new nodes along the paths that it touches, level by level, and leaves the old ones as they are.
+ *
+ * Invariants
+ *   1. Names ascend within a node, and from one node to the next; a child's `firstName` is no higher than any name below it.
+ *   2. No stored node is empty, or (but for a single huge entry) larger than NODE_BYTES. All leaves are equally deep.
+ *   3. Each node that is stored gets the directory's next index, which its record is bound to; none is used twice.
+ */
+import { NetsealError } from '../../base/errors.ts';
+import { KIB } from '../../base/geometry.ts';
+import { readControl } from './control-reader.ts';
+import type { Id } from './ids.ts';
+import type { DirectoryEntry, Name, NameChild, NameNode } from './inode.ts';
+import { childBytes, decodeNameNode, encodeNameNode, entryBytes } from './name-node-format.ts';
+import type { NodeCache } from './node-cache.ts';
+import type { Sealing } from './sealing.ts';
+import type { SegmentWriter } from './segment-writer.ts';
+
+/** Nodes in segments, encoded and before compression. */
+const NODE_BYTES: number = 64 * KIB;
+/** The root in the inode: small, as each commit writes it anew. */
+const ROOT_BYTES: number = 32 * KIB;
+/** Nodes that a scan reads at once. */
+const SCAN_NODES = 64;
+
+export const EMPTY_NAMES: NameNode = { kind: 'leaf', entries: [] };
+
+/** Ascending by name; undefined removes. */
+export type NameChanges = readonly (readonly [Name, DirectoryEntry | undefined])[];
+
+export interface NameUpdate {
+  readonly root: NameNode;
+  readonly nextIndex: number;
+  /** Segments of the nodes that were placed: durable before the root may be committed. */
+  readonly segments: ReadonlySet<Id>;
+}
+
+export class NameTree {
+  readonly #sealing: Sealing;
+  readonly #directory: Id;
+  readonly #cache: NodeCache<NameNode>;
+
+  constructor(sealing: Sealing, directory: Id, cache: NodeCache<NameNode>) {
+    this.#sealing = sealing;
+    this.#directory = directory;
+    this.#cache = cache;
+  }
+
+  /** The entry of a name. Throws what reading a node throws. */
+  async find(root: NameNode, name: Name): Promise<DirectoryEntry | undefined> {
+    let node = root;
+    while (node.kind === 'inner') {
+      const child = node.children[childOf(node.children, name)];
+      if (child === undefined) return undefined;
+      node = one(await this.load([child]));
+    }
+    const found = node.entries[lowerBound(node.entries, entry => entry.name < name)];
+    return found?.name === name ? found : undefined;
+  }
+
+  /** Leaves in order, several read at once. Throws what reading a node throws. */
+  async *leaves(root: NameNode): AsyncGenerator<readonly DirectoryEntry[]> {
+    if (root.kind === 'leaf') {
+      yield root.entries;
+      return;
+    }
+    for (let at = 0; at < root.children.length; at += SCAN_NODES) {
+      const nodes = await this.load(root.children.slice(at, at + SCAN_NODES));
+      for (const node of nodes) {
+        if (node instanceof NetsealError) throw node;
+        yield* this.leaves(node);
+      }
+    }
+  }
+
+  /** Children's nodes, or why they cannot be had, in order. */
+  async load(children: readonly NameChild[], signal?: AbortSignal): Promise<(NameNode | NetsealError)[]> {
+    const cached = children.map(({ pointer }) => this.#cache.get(pointer));
+    const missing = children.filter((_, at) => cached[at] === undefined);
+    const requests = missing.map(({ pointer, index }) => ({ pointer, at: this.#at(index) }));
+    const read = missing.length === 0 ? [] : await readControl(this.#sealing, requests, signal);
+    let next = 0;
+    return children.map(({ pointer }, at) => {
+      const known = cached[at];
+      if (known !== undefined) return known;
+      const plain = read[next++] ?? new NetsealError('EBUG', 'a node was not read');
+      if (plain instanceof NetsealError) return plain;
+      try {
+        const node = decodeNameNode(plain);
+        this.#cache.set(pointer, node);
+        return node;
+      } catch (error) {
+        if (error instanceof NetsealError) return error;
+        throw error;
+      }
+    });
+  }
+
+  /** Applies changes. Places new nodes by `segments`; the tree under `root` stays readable as it was. */
+  async update(
+    root: NameNode,
+    changes: NameChanges,
+    nextIndex: number,
+    segments: SegmentWriter,
+  ): Promise<NameUpdate> {
+    const placer = new Placer(this.#sealing, this.#directory, this.#cache, segments, nextIndex);
+    let nodes = await this.#rewrite(root, changes, placer);
+    for (;;) {
+      const [only] = nodes;
+      if (only === undefined) return placer.result(EMPTY_NAMES);
+      if (nodes.length === 1 && nodeBytes(only) <= ROOT_BYTES)
+        return placer.result(await this.#collapse(only));
+      const level = only.kind === 'leaf' ? 1 : only.level + 1;
+      nodes = splitChildren(await placer.place(nodes), level);
+    }
+  }
+
+  /** While the root has a single child that fits in its place, the child is the root. */
+  async #collapse(root: NameNode): Promise<NameNode> {
+    if (root.kind === 'leaf' || root.children.length !== 1) return root;
+    const child = one(await this.load(root.children));
+    return nodeBytes(child) <= ROOT_BYTES ? await this.#collapse(child) : root;
+  }
+
+  /** What a node becomes: nodes of its level, none empty, not yet placed. */
+  async #rewrite(node: NameNode, changes: NameChanges, placer: Placer): Promise<NameNode[]> {
+    if (node.kind === 'leaf') return splitEntries(mergeEntries(node.entries, changes));
+    const groups = groupByChild(node.children, changes);
+    const touched = node.children.filter((_, at) => (groups[at]?.length ?? 0) > 0);
+    const loaded = await this.load(touched);
+    const rewritten = new Map<NameChild, NameNode[]>();
+    for (const [at, child] of touched.entries()) {
+      const group = groups[node.children.indexOf(child)] ?? [];
+      rewritten.set(child, await this.#rewrite(one(loaded.slice(at, at + 1)), group, placer));
+    }
+    const runs = joinNeighbours(node.children, rewritten);
+    const placed = await placer.place(runs.flatMap(run => (run.kind === 'new' ? run.nodes : [])));
+    let next = 0;
+    const children = runs.flatMap(run => {
+      if (run.kind === 'kept') return [run.child];
+      next += run.nodes.length;
+      return placed.slice(next - run.nodes.length, next);
+    });
+    return splitChildren(children, node.level);
+  }
+
+  #at(index: number): { kind: 'directoryLeaf'; objectId: Id; index: number } {
+    return { kind: 'directoryLeaf', objectId: this.#directory, index };
+  }
+}
+
+/** Seals and places the nodes of one update. */
+class Placer {
+  readonly #sealing: Sealing;
+  readonly #directory: Id;
+  readonly #cache: NodeCache<NameNode>;
+  readonly #segments: SegmentWriter;
+  readonly #used = new Set<Id>();
+  #nextIndex: number;
+
+  constructor(
+    sealing: Sealing,
+    directory: Id,
+    cache: NodeCache<NameNode>,
+    segments: SegmentWriter,
+    nextIndex: number,
+  ) {
+    this.#sealing = sealing;
+    this.#directory = directory;
+    this.#cache = cache;
+    this.#segments = segments;
+    this.#nextIndex = nextIndex;
+  }
+
+  async place(nodes: readonly NameNode[]): Promise<NameChild[]> {
+    const records = nodes.map(node => {
+      const at = { kind: 'directoryLeaf', objectId: this.#directory, index: this.#nextIndex } as const;
+      this.#nextIndex += 1;
+      return { ...at, unitSizeLog2: 0, ...this.#sealing.control.seal(at, encodeNameNode(node)) };
+    });
+    const pointers = await this.#segments.place(records);
+    return nodes.map((node, at) => {
+      const pointer = pointers[at];
+      const record = records[at];
+      if (pointer === undefined || record === undefined)
+        throw new NetsealError('EBUG', 'a node was not placed');
+      this.#used.add(pointer.segment);
+      this.#cache.set(pointer, node);
+      return { firstName: firstName(node), index: record.index, pointer };
+    });
+  }
+
+  result(root: NameNode): NameUpdate {
+    return { root, nextIndex: this.#nextIndex, segments: this.#used };
+  }
+}
+
+/** Old entries with changes applied. */
+function mergeEntries(entries: readonly DirectoryEntry[], changes: NameChanges): DirectoryEntry[] {
+  const merged: DirectoryEntry[] = [];
+  let at = 0;
+  for (const [name, entry] of changes) {
+    for (let old = entries[at]; old !== undefined && old.name < name; old = entries[at]) {
+      merged.push(old);
+      at += 1;
+    }
+    if (entries[at]?.name === name) at += 1;
+    if (entry !== undefined) merged.push(entry);
+  }
+  return [...merged, ...entries.slice(at)];
+}
+
+/** Which child each change belongs to. */
+function groupByChild(children: readonly NameChild[], changes: NameChanges): NameChanges[] {
+  const groups: [Name, DirectoryEntry | undefined][][] = children.map(() => []);
+  let at = 0;
+  for (const change of changes) {
+    for (
+      let next = children[at + 1];
+      next !== undefined && next.firstName <= change[0];
+      next = children[at + 1]
+    ) {
+      at += 1;
+    }
+    groups[at]?.push([change[0], change[1]]);
+  }
+  return groups;
+}
+
+type Run = { readonly kind: 'kept'; readonly child: NameChild } | { readonly kind: 'new'; nodes: NameNode[] };
+
+/** Children in order; leaves that were rewritten beside one another are joined where they have become small. */
+function joinNeighbours(
+  children: readonly NameChild[],
+  rewritten: ReadonlyMap<NameChild, readonly NameNode[]>,
+): Run[] {
+  const runs: Run[] = [];
+  for (const child of children) {
+    const nodes = rewritten.get(child);
+    const last = runs.at(-1);
+    if (nodes === undefined) runs.push({ kind: 'kept', child });
+    else if (last?.kind === 'new') last.nodes = joinLeaves([...last.nodes, ...nodes]);
+    else runs.push({ kind: 'new', nodes: [...nodes] });
+  }
+  return runs;
+}
+
+function joinLeaves(nodes: readonly NameNode[]): NameNode[] {
+  const joined: NameNode[] = [];
+  for (const node of nodes) {
+    const last = joined.at(-1);
+    const fits =
+      last?.kind === 'leaf' && node.kind === 'leaf' && nodeBytes(last) + nodeBytes(node) <= NODE_BYTES / 2;
+    if (fits) joined[joined.length - 1] = { kind: 'leaf', entries: [...last.entries, ...node.entries] };
+    else joined.push(node);
+  }
+  return joined;
+}
+
+function splitEntries(entries: readonly DirectoryEntry[]): NameNode[] {
+  return splitBySize(entries, entryBytes).map(part => ({ kind: 'leaf', entries: part }));
+}
+
+function splitChildren(children: readonly NameChild[], level: number): NameNode[] {
+  return splitBySize(children, childBytes).map(part => ({ kind: 'inner', level, children: part }));
+}
+
+/** Cuts into parts of about equal size, none larger than NODE_BYTES unless a single item is. */
+function splitBySize<Item>(items: readonly Item[], bytesOf: (item: Item) => number): Item[][] {
+  const sizes = items.map(bytesOf);
+  const totalBytes = sizes.reduce((sum, size) => sum + size, 0);
+  const partBytes = totalBytes / Math.ceil(totalBytes / NODE_BYTES);
+  const parts: Item[][] = [];
+  let filledBytes = Number.POSITIVE_INFINITY;
+  for (const [at, item] of items.entries()) {
+    const size = sizes[at] ?? 0;
+    // The last of equal parts may be a little over by rounding; that must not make one more.
+    if (filledBytes + size > NODE_BYTES || filledBytes >= partBytes) {
+      parts.push([]);
+      filledBytes = 0;
+    }
+    parts.at(-1)?.push(item);
+    filledBytes += size;
+  }
+  return parts;
+}
+
+function nodeBytes(node: NameNode): number {
+  return node.kind === 'leaf'
+    ? node.entries.reduce((sum, entry) => sum + entryBytes(entry), 0)
+    : node.children.reduce((sum, child) => sum + childBytes(child), 0);
+}
+
+function firstName(node: NameNode): Name {
+  return (node.kind === 'leaf' ? node.entries[0]?.name : node.children[0]?.firstName) ?? '';
+}
+
+/** The child under which a name belongs. */
+function childOf(children: readonly NameChild[], name: Name): number {
+  return Math.max(0, lowerBound(children, child => child.firstName <= name) - 1);
+}
+
+/** How many items at the front satisfy `isBefore`, which holds for a prefix of them. */
+function lowerBound<Item>(items: readonly Item[], isBefore: (item: Item) => boolean): number {
+  let low = 0;
+  let high = items.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const item = items[middle];
+    if (item !== undefined && isBefore(item)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function one(loaded: readonly (NameNode | NetsealError)[]): NameNode {
+  const [node] = loaded;
+  if (node === undefined) throw new NetsealError('EBUG', 'a node was not loaded');
+  if (node instanceof NetsealError) throw node;
+  return node;
+}

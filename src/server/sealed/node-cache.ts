@@ -1,0 +1,41 @@
+/** Nodes of trees that were read or written lately, by where they lie. What lies in a segment never changes. */
+import type { Pointer } from './pointer.ts';
+
+/** Sealed bytes of what is kept; decoded, it takes several times as much. */
+const CACHE_BYTES_DEFAULT = 8 * 1024 * 1024;
+
+export class NodeCache<Node> {
+  readonly #nodes = new Map<string, { readonly node: Node; readonly bytes: number }>();
+  readonly #maxBytes: number;
+  #bytes = 0;
+
+  constructor(maxBytes: number = CACHE_BYTES_DEFAULT) {
+    this.#maxBytes = maxBytes;
+  }
+
+  get(pointer: Pointer): Node | undefined {
+    const key = keyOf(pointer);
+    const found = this.#nodes.get(key);
+    if (found === undefined) return undefined;
+    this.#nodes.delete(key);
+    this.#nodes.set(key, found);
+    return found.node;
+  }
+
+  set(pointer: Pointer, node: Node): void {
+    const key = keyOf(pointer);
+    if (this.#nodes.has(key)) return;
+    this.#nodes.set(key, { node, bytes: pointer.lengthBytes });
+    this.#bytes += pointer.lengthBytes;
+    for (const [oldKey, old] of this.#nodes) {
+      if (this.#bytes <= this.#maxBytes) break;
+      this.#nodes.delete(oldKey);
+      this.#bytes -= old.bytes;
+    }
+  }
+}
+
+/** With the tag: what is cached for one pointer must not pass for another that claims the same place. */
+function keyOf({ segment, offsetBytes, tag }: Pointer): string {
+  return `${segment} ${offsetBytes} ${Buffer.from(tag.buffer, tag.byteOffset, tag.byteLength).toString('latin1')}`;
+}

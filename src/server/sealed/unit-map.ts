@@ -1,0 +1,330 @@
+/**
+ * A file's extent map: for each unit, where its sealed record lies. A radix tree of fan-out 1,024, whose root (up to 256
+ * slots) lies in the inode and whose other nodes are pages in segments. A slot that is not there is a hole. Updates
+ * write new pages along the paths that they touch and leave the old ones as they are.
+ *
+ *   height 0   slots are units
+ *   height h   slot s is the page of height h - 1 that covers 1,024^h units from (node's first slot + s) * 1,024^h
+ *
+ * The root's height is its depth. It grows when the file does, and never shrinks: an old root says what is in its pages.
+ */
+import { NetsealError } from '../../base/errors.ts';
+import { readControl } from './control-reader.ts';
+import type { Id } from './ids.ts';
+import type { MapRoot, MapSlots } from './inode.ts';
+import {
+  decodeMapPage,
+  depthFor,
+  encodeMapPage,
+  PAGE_SLOTS,
+  pageIndex,
+  ROOT_SLOTS,
+  unitsPerSlot,
+} from './map-format.ts';
+import type { NodeCache } from './node-cache.ts';
+import type { Pointer } from './pointer.ts';
+import type { Sealing } from './sealing.ts';
+import type { SegmentWriter } from './segment-writer.ts';
+
+export const EMPTY_MAP: MapRoot = { depth: 0, slots: [] };
+
+/** A pointer; undefined for a hole; or why nobody knows. */
+export type Mapped = Pointer | NetsealError | undefined;
+
+export interface MappedUnit {
+  readonly index: number;
+  readonly pointer: Pointer;
+}
+
+/** A page that cannot be read, and the units that it covers. */
+export interface LostUnits {
+  readonly from: number;
+  readonly to: number;
+  readonly error: NetsealError;
+}
+
+export interface MapUpdate {
+  readonly root: MapRoot;
+  /** What the units that are mapped take in segments: how much more than before. */
+  readonly addedBytes: number;
+  /** Segments of the pages that were placed: durable before the root may be committed. */
+  readonly segments: ReadonlySet<Id>;
+}
+
+/** A page that is to be read. */
+interface PageRef {
+  readonly height: number;
+  readonly page: number;
+  readonly pointer: Pointer;
+}
+
+export class UnitMap {
+  readonly #sealing: Sealing;
+  readonly #file: Id;
+  readonly #cache: NodeCache<MapSlots>;
+
+  constructor(sealing: Sealing, file: Id, cache: NodeCache<MapSlots>) {
+    this.#sealing = sealing;
+    this.#file = file;
+    this.#cache = cache;
+  }
+
+  /** What the units of [from, to) map to, in order. */
+  async lookup(root: MapRoot, from: number, to: number, signal?: AbortSignal): Promise<Mapped[]> {
+    const mapped: Mapped[] = new Array<Mapped>(to - from).fill(undefined);
+    for await (const part of this.walk(root, from, to, signal)) {
+      if ('error' in part)
+        mapped.fill(part.error, Math.max(part.from, from) - from, Math.min(part.to, to) - from);
+      else for (const { index, pointer } of part.units) mapped[index - from] = pointer;
+    }
+    return mapped;
+  }
+
+  /** The units of [from, to) that are there, ascending, page by page; and what cannot be known. */
+  async *walk(
+    root: MapRoot,
+    from: number,
+    to: number,
+    signal?: AbortSignal,
+  ): AsyncGenerator<{ readonly units: readonly MappedUnit[] } | LostUnits> {
+    yield* this.#walkNode(root.depth, 0, root.slots, from, to, signal);
+  }
+
+  async *#walkNode(
+    height: number,
+    page: number,
+    slots: MapSlots,
+    from: number,
+    to: number,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<{ readonly units: readonly MappedUnit[] } | LostUnits> {
+    const span = unitsPerSlot(height);
+    const base = page * PAGE_SLOTS;
+    const within = slots.filter(({ slot }) => (base + slot + 1) * span > from && (base + slot) * span < to);
+    if (height === 0) {
+      if (within.length > 0)
+        yield { units: within.map(({ slot, pointer }) => ({ index: base + slot, pointer })) };
+      return;
+    }
+    const children = within.map(({ slot, pointer }) => ({ height: height - 1, page: base + slot, pointer }));
+    for (let at = 0; at < children.length; at += LOAD_PAGES) {
+      const chunk = children.slice(at, at + LOAD_PAGES);
+      const loaded = await this.pages(chunk, signal);
+      for (const [order, child] of chunk.entries()) {
+        const content = loaded[order] ?? [];
+        if (content instanceof NetsealError) {
+          yield { from: child.page * span, to: (child.page + 1) * span, error: content };
+        } else {
+          yield* this.#walkNode(child.height, child.page, content, from, to, signal);
+        }
+      }
+    }
+  }
+
+  /** Pages' slots, or why they cannot be had, in order. */
+  async pages(refs: readonly PageRef[], signal?: AbortSignal): Promise<(MapSlots | NetsealError)[]> {
+    const missing = refs.filter(({ pointer }) => this.#cache.get(pointer) === undefined);
+    const requests = missing.map(({ pointer, height, page }) => ({ pointer, at: this.#at(height, page) }));
+    const read = missing.length === 0 ? [] : await readControl(this.#sealing, requests, signal);
+    const fresh = new Map(missing.map((ref, at) => [ref, this.#decode(ref, read[at])]));
+    return refs.map(
+      ref =>
+        fresh.get(ref) ?? this.#cache.get(ref.pointer) ?? new NetsealError('EBUG', 'a map page was not read'),
+    );
+  }
+
+  #decode({ pointer }: PageRef, plain: Uint8Array | NetsealError | undefined): MapSlots | NetsealError {
+    if (plain === undefined) return new NetsealError('EBUG', 'a map page was not read');
+    if (plain instanceof NetsealError) return plain;
+    try {
+      const slots = decodeMapPage(plain);
+      this.#cache.set(pointer, slots);
+      return slots;
+    } catch (error) {
+      if (error instanceof NetsealError) return error;
+      throw error;
+    }
+  }
+
+  /**
+   * Points units elsewhere; undefined makes a hole. Throws what reading a page that is touched throws.
+   *
+   * @param unitCount what the map must be able to hold: more than the highest index of `changes`.
+   */
+  async update(
+    root: MapRoot,
+    changes: ReadonlyMap<number, Pointer | undefined>,
+    unitCount: number,
+    segments: SegmentWriter,
+  ): Promise<MapUpdate> {
+    const depth = Math.max(root.depth, depthFor(unitCount));
+    const used = new Set<Id>();
+    const ordered = [...changes].sort(([left], [right]) => left - right);
+    const rewriter = new Rewriter(this, this.#sealing, this.#file, this.#cache, segments, used);
+    const grown = depth > root.depth && root.slots.length > 0 ? root : undefined;
+    const existing = depth > root.depth ? [] : root.slots;
+    const slots = await rewriter.rewrite(depth, 0, existing, ordered, grown);
+    return { root: { depth, slots }, segments: used, addedBytes: rewriter.addedBytes };
+  }
+
+  /** Drops the units from `unitCount` on. Rewrites at most one page a level; reads those that it drops. */
+  async truncate(root: MapRoot, unitCount: number, segments: SegmentWriter): Promise<MapUpdate> {
+    const used = new Set<Id>();
+    let droppedBytes = 0;
+    for await (const part of this.walk(root, unitCount, capacityUnits(root.depth))) {
+      if ('error' in part) throw part.error;
+      droppedBytes += part.units.reduce((sum, { pointer }) => sum + pointer.lengthBytes, 0);
+    }
+    const rewriter = new Rewriter(this, this.#sealing, this.#file, this.#cache, segments, used);
+    const slots = await rewriter.truncate(root.depth, 0, root.slots, unitCount);
+    return { root: { depth: root.depth, slots }, segments: used, addedBytes: -droppedBytes };
+  }
+
+  #at(height: number, page: number): { kind: 'mapPage'; objectId: Id; index: number } {
+    return { kind: 'mapPage', objectId: this.#file, index: pageIndex(height, page) };
+  }
+}
+
+/** Pages that a walk reads at once. */
+const LOAD_PAGES = 64;
+
+/** Writes the new pages of one update. */
+class Rewriter {
+  readonly #map: UnitMap;
+  readonly #sealing: Sealing;
+  readonly #file: Id;
+  readonly #cache: NodeCache<MapSlots>;
+  readonly #segments: SegmentWriter;
+  readonly #used: Set<Id>;
+  addedBytes = 0;
+
+  constructor(
+    map: UnitMap,
+    sealing: Sealing,
+    file: Id,
+    cache: NodeCache<MapSlots>,
+    segments: SegmentWriter,
+    used: Set<Id>,
+  ) {
+    this.#map = map;
+    this.#sealing = sealing;
+    this.#file = file;
+    this.#cache = cache;
+    this.#segments = segments;
+    this.#used = used;
+  }
+
+  /**
+   * The slots of a node with changes applied; its new children are placed.
+   *
+   * @param grown an old root that is to become page 0 of its height, below this node.
+   */
+  async rewrite(
+    height: number,
+    page: number,
+    slots: MapSlots,
+    changes: readonly (readonly [number, Pointer | undefined])[],
+    grown?: MapRoot,
+  ): Promise<MapSlots> {
+    if (height === 0) {
+      const merged = mergeSlots(
+        slots,
+        changes.map(([index, pointer]) => [index - page * PAGE_SLOTS, pointer]),
+      );
+      this.addedBytes += recordBytes(merged) - recordBytes(slots);
+      return merged;
+    }
+    const span = unitsPerSlot(height);
+    const base = page * PAGE_SLOTS;
+    const groups = new Map<number, (readonly [number, Pointer | undefined])[]>();
+    if (grown !== undefined) groups.set(0, []);
+    for (const change of changes) {
+      const slot = Math.floor(change[0] / span) - base;
+      const group = groups.get(slot);
+      if (group === undefined) groups.set(slot, [change]);
+      else group.push(change);
+    }
+    const contents = await this.#contents(height, base, slots, [...groups.keys()]);
+    const rewritten: (readonly [number, MapSlots])[] = [];
+    for (const [slot, group] of groups) {
+      const isOldRoot = grown !== undefined && slot === 0;
+      const becomesIt = isOldRoot && grown.depth === height - 1;
+      const content = becomesIt ? grown.slots : (contents.get(slot) ?? []);
+      const below = isOldRoot && !becomesIt ? grown : undefined;
+      rewritten.push([slot, await this.rewrite(height - 1, base + slot, content, group, below)]);
+    }
+    return mergeSlots(slots, await this.#place(height - 1, base, rewritten));
+  }
+
+  async truncate(height: number, page: number, slots: MapSlots, unitCount: number): Promise<MapSlots> {
+    const span = unitsPerSlot(height);
+    const base = page * PAGE_SLOTS;
+    const kept = slots.filter(({ slot }) => (base + slot) * span < unitCount);
+    const last = kept.at(-1);
+    if (height === 0 || last === undefined || (base + last.slot + 1) * span <= unitCount) return kept;
+    const content = (await this.#contents(height, base, kept, [last.slot])).get(last.slot) ?? [];
+    const rest = await this.truncate(height - 1, base + last.slot, content, unitCount);
+    return mergeSlots(kept, await this.#place(height - 1, base, [[last.slot, rest]]));
+  }
+
+  /** What is in the pages below some slots of a node. */
+  async #contents(
+    height: number,
+    base: number,
+    slots: MapSlots,
+    wanted: readonly number[],
+  ): Promise<Map<number, MapSlots>> {
+    const asked = new Set(wanted);
+    const there = slots.filter(({ slot }) => asked.has(slot));
+    const refs = there.map(({ slot, pointer }) => ({ height: height - 1, page: base + slot, pointer }));
+    const pages = await this.#map.pages(refs);
+    return new Map(
+      there.map(({ slot }, at) => {
+        const content = pages[at] ?? [];
+        if (content instanceof NetsealError) throw content;
+        return [slot, content];
+      }),
+    );
+  }
+
+  /** Seals and places pages; an empty one becomes a hole. */
+  async #place(
+    height: number,
+    base: number,
+    pages: readonly (readonly [number, MapSlots])[],
+  ): Promise<[number, Pointer | undefined][]> {
+    const full = pages.filter(([, content]) => content.length > 0);
+    const records = full.map(([slot, content]) => {
+      const index = pageIndex(height, base + slot);
+      const at = { kind: 'mapPage', objectId: this.#file, index } as const;
+      return { ...at, unitSizeLog2: 0, ...this.#sealing.control.seal(at, encodeMapPage(content)) };
+    });
+    const pointers = await this.#segments.place(records);
+    for (const [at, pointer] of pointers.entries()) {
+      this.#used.add(pointer.segment);
+      const content = full[at]?.[1];
+      if (content !== undefined) this.#cache.set(pointer, content);
+    }
+    const bySlot = new Map(full.map(([slot], at) => [slot, pointers[at]]));
+    return pages.map(([slot]) => [slot, bySlot.get(slot)]);
+  }
+}
+
+/** Slots with changes applied; undefined removes. */
+function mergeSlots(slots: MapSlots, changes: readonly (readonly [number, Pointer | undefined])[]): MapSlots {
+  const merged = new Map(slots.map(({ slot, pointer }) => [slot, pointer]));
+  for (const [slot, pointer] of changes) {
+    if (pointer === undefined) merged.delete(slot);
+    else merged.set(slot, pointer);
+  }
+  return [...merged].sort(([left], [right]) => left - right).map(([slot, pointer]) => ({ slot, pointer }));
+}
+
+function recordBytes(slots: MapSlots): number {
+  return slots.reduce((sum, { pointer }) => sum + pointer.lengthBytes, 0);
+}
+
+/** The units that a root of this depth can hold. */
+function capacityUnits(depth: number): number {
+  return ROOT_SLOTS * unitsPerSlot(depth);
+}

@@ -1,0 +1,400 @@
+/**
+ * An inode that is an object of its own, as a session works on it: reads are shared, changes are committed in groups.
+ *
+ * A change is a function of the inode as it is. If another client was first, it runs again on what that one left: a
+ * rebase. So it must do nothing but look at the draft and change it.
+ *
+ *   queued ──▶ applied to a draft ──▶ leaves and segments durable ──▶ put, if the store still has what we started from
+ *     ▲                                                                  │ ECONFLICT, EUNCERTAIN
+ *     └──────────────────── read again, see what became of it ◀──────────┘
+ *
+ * Invariants
+ *   1. One commit at a time. A change resolves when a commit that holds it was acknowledged, or was found in the store.
+ *   2. A change that is refused (rejects) was judged on what the store held after it was submitted.
+ *   3. After a lost answer: our nonce is there = won; our version is there under another nonce, or not yet = lost, again;
+ *      no longer covered by the 16 writers that are kept = nobody knows, EUNCERTAIN.
+ *   4. What was acknowledged and is gone later is reported as EFORK.
+ *   5. A mark is noted for each version read or acknowledged.
+ */
+import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
+import { NetsealError } from '../base/errors.ts';
+import { type Id, randomId } from '../server/sealed/ids.ts';
+import type { Inode, InodeRecord, Writer } from '../server/sealed/inode.ts';
+import { putInodeObject, readInodeObject, type StoredInode } from '../server/sealed/inode-object.ts';
+import { NameTree } from '../server/sealed/name-tree.ts';
+import { Draft } from './draft.ts';
+import { makeDurable, type Session } from './session.ts';
+
+export type Change<Result> = (draft: Draft) => Promise<Result> | Result;
+
+export interface ApplyOptions {
+  /**
+   * Called before each attempt to commit, after the inode was read. Rejecting refuses the change. For changes that depend
+   * on another object: what it sees there was so after the state that the commit replaces was read.
+   */
+  readonly validate?: (() => Promise<void>) | undefined;
+}
+
+interface Pending {
+  readonly change: Change<unknown>;
+  readonly validate: (() => Promise<void>) | undefined;
+  readonly resolve: (result: never) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** What came of a change in one attempt. */
+type Outcome = { readonly result: unknown } | { readonly error: unknown };
+
+/** The attempts to commit one group. */
+interface CommitRun {
+  readonly group: readonly Pending[];
+  /** What each attempt would have come to, by its nonce. */
+  readonly attempts: Map<Id, readonly Outcome[]>;
+  /** Changes that did not pass their validation. */
+  readonly refused: Map<Pending, { readonly error: unknown }>;
+  /** Of the attempts whose answer was lost. */
+  oldestLostVersion: number | undefined;
+  mustRead: boolean;
+}
+
+/** Read from the store, or being made: then there is no version yet. */
+interface Base {
+  readonly stored: StoredInode | undefined;
+  readonly inode: Inode;
+  readonly readAtMs: number;
+}
+
+const WRITERS_MAX = 16;
+/** Changes in one commit. */
+const GROUP_MAX = 20_000;
+/** More lost swaps in a row than this, and something is wrong. */
+const ATTEMPTS_MAX = 64;
+const PAUSE_MS_MAX = 100;
+
+export class LiveInode {
+  readonly id: Id;
+  readonly #session: Session;
+  #base: Base | undefined;
+  #reading: Promise<Base> | undefined;
+  /** The read after the one that is running. */
+  #nextReading: Promise<Base> | undefined;
+  #queue: Pending[] = [];
+  #committing: Promise<void> | undefined;
+  /** The last commit of ours that was acknowledged. */
+  #acknowledged: Writer | undefined;
+
+  constructor(session: Session, id: Id) {
+    this.#session = session;
+    this.id = id;
+  }
+
+  /** One that the store does not have yet: the first change, or {@link create}, puts it there. */
+  static unborn(session: Session, inode: Inode): LiveInode {
+    const live = new LiveInode(session, inode.id);
+    live.#base = { stored: undefined, inode, readAtMs: Number.POSITIVE_INFINITY };
+    return live;
+  }
+
+  /** Nothing is going on. */
+  get isIdle(): boolean {
+    return this.#committing === undefined && this.#reading === undefined;
+  }
+
+  /** In the store, as far as this session knows. */
+  get isBorn(): boolean {
+    return this.#base?.stored !== undefined || this.#base === undefined;
+  }
+
+  /**
+   * The inode, at most `maxAgeMs` old (default: the session's freshness; 0: asked for after this call). EMISSING, EROLLBACK, EFORK, and what reading
+   * it throws.
+   */
+  async read(maxAgeMs: number = this.#session.freshMs): Promise<Inode> {
+    const base = this.#base;
+    const isFresh = base !== undefined && this.#session.nowMs() - base.readAtMs <= maxAgeMs;
+    if (isFresh && (maxAgeMs > 0 || base.stored === undefined)) return base.inode;
+    return (await this.#load()).inode;
+  }
+
+  /**
+   * Applies a change with the next commit; changes that wait for the same commit share it.
+   *
+   * @returns what the change returned, once it is committed. Rejects with what it threw, nothing changed; EUNCERTAIN
+   *   when nobody can tell any more; what the store throws.
+   */
+  apply<Result>(change: Change<Result>, { validate }: ApplyOptions = {}): Promise<Result> {
+    const { promise, resolve, reject } = Promise.withResolvers<Result>();
+    this.#queue.push({ change, validate, resolve: resolve as (result: unknown) => void, reject });
+    this.#committing ??= this.#drain();
+    return promise;
+  }
+
+  /** Resolves when nothing waits for a commit any more, whatever became of it. */
+  async settled(): Promise<void> {
+    while (this.#committing !== undefined) await this.#committing;
+  }
+
+  /** Puts an unborn inode into the store as it is. */
+  async create(): Promise<void> {
+    if (!this.isBorn) await this.apply(draft => draft.update({}));
+  }
+
+  async #drain(): Promise<void> {
+    try {
+      while (this.#queue.length > 0) {
+        // Whoever acts in the same turn shares the commit.
+        await nextTurn();
+        await this.#commitGroup(this.#queue.splice(0, GROUP_MAX));
+      }
+    } finally {
+      this.#committing = undefined;
+    }
+  }
+
+  async #commitGroup(group: Pending[]): Promise<void> {
+    try {
+      await this.#commit(group);
+    } catch (error) {
+      for (const { reject } of group) reject(error);
+    }
+  }
+
+  async #commit(group: readonly Pending[]): Promise<void> {
+    const run: CommitRun = {
+      group,
+      attempts: new Map(),
+      refused: new Map(),
+      oldestLostVersion: undefined,
+      mustRead: this.#base === undefined,
+    };
+    for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
+      const became = await this.#attempt(run);
+      if (became === 'settled') return;
+      if (became === 'lost') await pause(Math.random() * Math.min(PAUSE_MS_MAX, 2 ** attempt));
+    }
+    throw new NetsealError('ECONFLICT', `inode ${this.id}: lost ${ATTEMPTS_MAX} swaps in a row: try again`);
+  }
+
+  async #attempt(run: CommitRun): Promise<'settled' | 'again' | 'lost'> {
+    const { group } = run;
+    const base = await this.#baseOf(run);
+    const writers = base.stored?.record.writers ?? [];
+    const won = writers.find(({ nonce }) => run.attempts.has(nonce));
+    if (won !== undefined) {
+      this.#acknowledged = won;
+      settle(group, run.attempts.get(won.nonce) ?? []);
+      return 'settled';
+    }
+    if (run.oldestLostVersion !== undefined && !covers(writers, run.oldestLostVersion))
+      throw uncertain(this.id);
+
+    const draft = new Draft(this.#session, base.inode);
+    const outcomes = await applyAll(run, draft);
+    if (!run.mustRead && base.stored !== undefined && outcomes.some(outcome => 'error' in outcome)) {
+      // A refusal must not come of what was read long ago.
+      run.mustRead = true;
+      return 'again';
+    }
+    if (!draft.isChanged && base.stored !== undefined) {
+      settle(group, outcomes);
+      return 'settled';
+    }
+    const nonce = randomId();
+    const record = await this.#encode(base, draft, nonce);
+    if (await refuseInvalid(run, outcomes)) return 'again';
+    run.attempts.set(nonce, outcomes);
+    return await this.#swap(run, base, record, outcomes);
+  }
+
+  async #swap(
+    run: CommitRun,
+    { stored }: Base,
+    record: InodeRecord,
+    outcomes: readonly Outcome[],
+  ): Promise<'settled' | 'lost'> {
+    try {
+      const condition = stored === undefined ? IF_ABSENT : { ifMatch: stored.version };
+      this.#acknowledge(await putInodeObject(this.#session.sealing, record, condition));
+    } catch (error) {
+      const code = error instanceof NetsealError ? error.code : undefined;
+      if (code === 'EUNCERTAIN') {
+        const { version } = record.inode;
+        run.oldestLostVersion = Math.min(run.oldestLostVersion ?? version, version);
+      } else if (code !== 'ECONFLICT') {
+        throw run.oldestLostVersion === undefined ? error : uncertain(this.id, error);
+      }
+      run.mustRead = true;
+      return 'lost';
+    }
+    settle(run.group, outcomes);
+    return 'settled';
+  }
+
+  /** What an attempt starts from. Once an answer was lost, failing to read leaves everything open. */
+  async #baseOf({ mustRead, oldestLostVersion }: CommitRun): Promise<Base> {
+    if (!mustRead && this.#base !== undefined) return this.#base;
+    try {
+      return await this.#load();
+    } catch (error) {
+      throw oldestLostVersion === undefined ? error : uncertain(this.id, error);
+    }
+  }
+
+  /** The next record, with everything that it refers to in the store. */
+  async #encode(base: Base, draft: Draft, nonce: Id): Promise<InodeRecord> {
+    const { dataSegments, nodeSegments, sealing, names } = this.#session;
+    let { inode } = draft;
+    const needed = new Set(draft.segments);
+    if (inode.type === 'directory' && draft.changes.length > 0) {
+      // With the units that it waits for anyway: one upload instead of two.
+      const isUrgent = [...needed].some(segment => dataSegments.isOpen(segment));
+      const tree = new NameTree(sealing, inode.id, names);
+      const writer = isUrgent ? dataSegments : nodeSegments;
+      const { root, nextIndex, segments } = await tree.update(
+        inode.tree,
+        draft.changes,
+        inode.nextIndex,
+        writer,
+      );
+      inode = { ...inode, tree: root, nextIndex };
+      for (const segment of segments) needed.add(segment);
+    }
+    await makeDurable(this.#session, needed);
+    const version = Math.max(base.inode.version, inode.version) + 1;
+    const writers = [{ version, nonce }, ...(base.stored?.record.writers ?? [])].slice(0, WRITERS_MAX);
+    return { inode: { ...inode, version }, writers, predecessor: base.stored?.hash };
+  }
+
+  #acknowledge(stored: StoredInode): void {
+    const { record, hash } = stored;
+    const { inode } = record;
+    this.#session.marks.note(this.id, inode.version, hash);
+    this.#acknowledged = record.writers[0];
+    this.#base = { stored, inode, readAtMs: this.#session.nowMs() };
+  }
+
+  /** Reads from the store. Never shares a read that was already under way: what it sees may be older than the call. */
+  #load(): Promise<Base> {
+    if (this.#reading === undefined) return this.#startReading();
+    this.#nextReading ??= this.#reading
+      .catch(() => undefined)
+      .then(() => {
+        this.#nextReading = undefined;
+        return this.#startReading();
+      });
+    return this.#nextReading;
+  }
+
+  #startReading(): Promise<Base> {
+    const reading = this.#readStore().finally(() => {
+      if (this.#reading === reading) this.#reading = undefined;
+    });
+    this.#reading = reading;
+    return reading;
+  }
+
+  async #readStore(): Promise<Base> {
+    const { marks, sealing, nowMs } = this.#session;
+    for (;;) {
+      const markBefore = marks.get(this.id);
+      const readAtMs = nowMs();
+      const base = this.#base;
+      const stored = await readInodeObject(sealing, this.id).catch(error => {
+        // Nothing there: our first put has not arrived.
+        const isUnborn = base !== undefined && base.stored === undefined;
+        if (isUnborn && error instanceof NetsealError && error.code === 'EMISSING') return undefined;
+        throw error;
+      });
+      if (stored === undefined && base !== undefined) return base;
+      if (stored === undefined)
+        throw new NetsealError('EBUG', `inode ${this.id} was neither read nor missing`);
+      const { version } = stored.record.inode;
+      const mark = marks.get(this.id);
+      // The answer may be older than what this session has committed or read meanwhile; the store is not.
+      if (mark !== undefined && mark !== markBefore && version < mark.version) continue;
+      marks.check(this.id, version, stored.hash);
+      this.#checkHistory(stored.record, mark);
+      marks.note(this.id, version, stored.hash);
+      this.#base = { stored, inode: stored.record.inode, readAtMs };
+      return this.#base;
+    }
+  }
+
+  /** EFORK when a version does not follow from what was seen before. */
+  #checkHistory(record: InodeRecord, mark: { version: number; hash: string } | undefined): void {
+    const { version } = record.inode;
+    if (mark !== undefined && version === mark.version + 1 && record.predecessor !== mark.hash) {
+      throw new NetsealError(
+        'EFORK',
+        `inode ${this.id}: version ${version} does not follow from the one seen before`,
+      );
+    }
+    const ours = this.#acknowledged;
+    if (ours === undefined || version < ours.version || !covers(record.writers, ours.version)) return;
+    if (record.writers.some(({ nonce }) => nonce === ours.nonce)) return;
+    throw new NetsealError(
+      'EFORK',
+      `inode ${this.id}: version ${ours.version}, which was acknowledged, is gone`,
+    );
+  }
+}
+
+const IF_ABSENT = { ifAbsent: true } as const;
+
+/** Whether the writers that are kept say who made a version, or that nobody has made it yet. */
+function covers(writers: readonly Writer[], version: number): boolean {
+  const oldest = writers.at(-1);
+  return oldest === undefined || writers.length < WRITERS_MAX || oldest.version <= version;
+}
+
+function settle(group: readonly Pending[], outcomes: readonly Outcome[]): void {
+  for (const [at, { resolve, reject }] of group.entries()) {
+    const outcome = outcomes[at];
+    if (outcome === undefined) reject(new NetsealError('EBUG', 'a change was not carried out'));
+    else if ('error' in outcome) reject(outcome.error);
+    else resolve(outcome.result as never);
+  }
+}
+
+async function applyAll({ group, refused }: CommitRun, draft: Draft): Promise<Outcome[]> {
+  const outcomes: Outcome[] = [];
+  for (const pending of group) {
+    const refusal = refused.get(pending);
+    if (refusal !== undefined) {
+      outcomes.push(refusal);
+      continue;
+    }
+    try {
+      outcomes.push({ result: await draft.run(pending.change) });
+    } catch (error) {
+      outcomes.push({ error });
+    }
+  }
+  return outcomes;
+}
+
+/** Validates what would be committed. True when some of it is refused after all, so that the rest must be applied anew. */
+async function refuseInvalid({ group, refused }: CommitRun, outcomes: readonly Outcome[]): Promise<boolean> {
+  let isAnyRefused = false;
+  for (const [at, pending] of group.entries()) {
+    const outcome = outcomes[at];
+    if (pending.validate === undefined || outcome === undefined || 'error' in outcome) continue;
+    try {
+      await pending.validate();
+    } catch (error) {
+      refused.set(pending, { error });
+      isAnyRefused = true;
+    }
+  }
+  return isAnyRefused;
+}
+
+function uncertain(id: Id, cause?: unknown): NetsealError {
+  return new NetsealError(
+    'EUNCERTAIN',
+    `inode ${id}: the answer was lost, and nobody can tell whether it was changed`,
+    {
+      cause,
+    },
+  );
+}

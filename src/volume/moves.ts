@@ -1,0 +1,242 @@
+/**
+ * Moves between directories. Two objects cannot be swapped at once, so a move takes steps, any of which may be the last that
+ * its client lives to see:
+ *
+ *   1. mark      source: the entry gets a departure (token, where to). It is still there for everybody.
+ *   (2. parent   a directory that moves names its new parent, and the old one as former; then no cycle may be seen)
+ *   3. arrive    destination: the entry is put there with the token. This is the commit.
+ *   4. clear     (a directory forgets its former parent;) source: the entry with that departure is removed.
+ *   5. forget    destination: the token is dropped.
+ *
+ * Anybody who needs a name that is departing settles it: if the destination has the token, they go on with 4; if not, they
+ * refuse the move there (a token that is not accepted), and then take the departure back.
+ *
+ * Invariants
+ *   1. A token is accepted or refused once: both are swaps of the destination, and each looks for the other.
+ *   2. Nobody arrives without a mark: a swap of the destination holds only if, after the state that it replaces was read,
+ *      the departure was still in the source. Tokens are forgotten only after the source was cleared.
+ *   3. Hence a name is in the source, or in the destination, at any time in exactly one of them as {@link Moves.isHere} says.
+ *   4. No cycle: each directory is at its parent or its former parent. Whoever moves a directory first says where to, then
+ *      looks at all ways up from there. Of moves that together would close a cycle the last to say sees it.
+ */
+import { NetsealError } from '../base/errors.ts';
+import { type Id, randomId } from '../server/sealed/ids.ts';
+import type { Departure, DirectoryEntry, Name } from '../server/sealed/inode.ts';
+import type { Directory } from './directory.ts';
+import { DepartingError, type Draft } from './draft.ts';
+import { type Inodes, typeOfEntry } from './inodes.ts';
+import type { Change } from './live-inode.ts';
+
+export interface MoveTarget {
+  readonly directory: Directory;
+  readonly name: Name;
+}
+
+/** Puts the entry where the name belongs, or throws why not. */
+export type Arrive = (draft: Draft, entry: DirectoryEntry) => Promise<void>;
+
+const ATTEMPTS_MAX = 16;
+
+export class Moves {
+  readonly #inodes: Inodes;
+
+  constructor(inodes: Inodes) {
+    this.#inodes = inodes;
+  }
+
+  /** Whether an entry of a directory is really there: it is not once its move was accepted elsewhere. */
+  async isHere(entry: DirectoryEntry): Promise<boolean> {
+    const { departure } = entry;
+    return departure === undefined || (await this.#answer(departure)) !== 'accepted';
+  }
+
+  /**
+   * Ends a move that somebody began: afterwards the entry has no departure, or is gone. Their move fails with ECONFLICT if
+   * it had not been committed.
+   *
+   * @returns whether it had been committed.
+   */
+  async settle(source: Directory, entry: DirectoryEntry): Promise<boolean> {
+    const { departure } = entry;
+    if (departure === undefined) return false;
+    const isAccepted =
+      (await this.#answer(departure)) === 'accepted' || !(await this.#refuse(source, departure));
+    if (isAccepted) await this.#finish(source, entry, departure);
+    else await this.#takeBack(source, entry, departure);
+    await this.#forget(departure);
+    return isAccepted;
+  }
+
+  /** Applies a change that uses `findSettled`: ends moves that are in its way. */
+  async applySettled<Result>(directory: Directory, change: Change<Result>): Promise<Result> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await directory.apply(change);
+      } catch (error) {
+        if (!(error instanceof DepartingError) || attempt === ATTEMPTS_MAX) throw error;
+        await this.settle(directory, error.entry);
+      }
+    }
+  }
+
+  /** Carries a move out. Throws what `arrive` throws, ECONFLICT, EINVAL (into itself); then the entry is where it was. */
+  async move(source: Directory, name: Name, target: MoveTarget, arrive: Arrive): Promise<void> {
+    const departure = { token: randomId(), directory: target.directory.id, name: target.name };
+    const entry = await source.apply(async draft => {
+      const found = await draft.find(name);
+      if (found === undefined) throw new NetsealError('ENOENT', 'nothing there to move');
+      if (found.departure !== undefined && found.departure.token !== departure.token) throw inMotion();
+      draft.replace({ ...found, departure }, { keepTimes: true });
+      return found;
+    });
+    const marked = { ...entry, departure };
+    try {
+      if (typeOfEntry(entry) === 'directory') await this.#setParent(source, marked, target.directory);
+      await this.#arrive(source, marked, departure, arrive);
+    } catch (error) {
+      // What became of it is for the store to say: an answer may have been lost.
+      if (!(await this.settle(source, marked))) throw error;
+      return;
+    }
+    await this.#finish(source, marked, departure);
+    await this.#forget(departure);
+  }
+
+  async #finish(source: Directory, entry: DirectoryEntry, departure: Departure): Promise<void> {
+    await this.#forgetFormerParent(entry, departure);
+    await this.#clear(source, entry.name, departure);
+  }
+
+  async #arrive(
+    source: Directory,
+    entry: DirectoryEntry,
+    departure: Departure,
+    arrive: Arrive,
+  ): Promise<void> {
+    const { token } = departure;
+    const validate = async (): Promise<void> => {
+      const now = await source.find(entry.name, 0);
+      if (now?.departure?.token !== token) throw inMotion();
+    };
+    await this.#inodes.directory(departure.directory).apply(
+      async draft => {
+        const known = draft.directory.arrivals.find(arrival => arrival.token === token);
+        if (known?.isAccepted === true) return;
+        if (known !== undefined) throw inMotion();
+        const { departure: _, ...arriving } = entry;
+        await arrive(draft, { ...arriving, name: departure.name });
+        const arrival = { token, source: source.id, isAccepted: true };
+        draft.update({ arrivals: [...draft.directory.arrivals, arrival] });
+      },
+      { validate },
+    );
+  }
+
+  async #answer({ directory, token }: Departure): Promise<'accepted' | 'refused' | 'open' | 'dead'> {
+    const inode = await this.#inodes
+      .get(directory)
+      .read(0)
+      .catch(error => {
+        if (error instanceof NetsealError && error.code === 'EMISSING') return undefined;
+        throw error;
+      });
+    if (inode?.type !== 'directory' || inode.isDead) return 'dead';
+    const arrival = inode.arrivals.find(known => known.token === token);
+    if (arrival === undefined) return 'open';
+    return arrival.isAccepted ? 'accepted' : 'refused';
+  }
+
+  /** Sees to it that the move cannot be accepted any more; false when it was. */
+  async #refuse(source: Directory, departure: Departure): Promise<boolean> {
+    const { token } = departure;
+    if ((await this.#answer(departure)) === 'dead') return true;
+    return await this.#inodes.directory(departure.directory).apply(draft => {
+      const { inode } = draft;
+      // Into a dead one nobody arrives either.
+      if (inode.type !== 'directory' || inode.isDead) return true;
+      const known = inode.arrivals.find(arrival => arrival.token === token);
+      if (known === undefined) {
+        draft.update({ arrivals: [...inode.arrivals, { token, source: source.id, isAccepted: false }] });
+      }
+      return known?.isAccepted !== true;
+    });
+  }
+
+  async #takeBack(source: Directory, entry: DirectoryEntry, { token }: Departure): Promise<void> {
+    const { node } = entry;
+    if (node.kind === 'object' && node.type === 'directory') {
+      await this.#inodes.get(node.id).apply(draft => {
+        const { inode } = draft;
+        if (inode.type !== 'directory' || inode.isDead) return;
+        // Only what this move has set.
+        if (inode.formerParent?.token === token) draft.update({ parent: source.id, formerParent: undefined });
+      });
+    }
+    await source.apply(async draft => {
+      if (draft.inode.type !== 'directory' || draft.inode.isDead) return;
+      const found = await draft.find(entry.name);
+      if (found?.departure?.token !== token) return;
+      const { departure: _, ...kept } = found;
+      draft.replace(kept, { keepTimes: true });
+    });
+  }
+
+  async #clear(source: Directory, name: Name, { token }: Departure): Promise<void> {
+    await source.apply(async draft => {
+      if (draft.inode.type !== 'directory' || draft.inode.isDead) return;
+      if ((await draft.find(name))?.departure?.token === token) draft.remove(name);
+    });
+  }
+
+  async #forget({ directory, token }: Departure): Promise<void> {
+    if ((await this.#answer({ directory, token, name: '' })) === 'dead') return;
+    await this.#inodes.directory(directory).apply(draft => {
+      const { inode } = draft;
+      if (inode.type !== 'directory' || inode.isDead) return;
+      const arrivals = inode.arrivals.filter(arrival => arrival.token !== token);
+      if (arrivals.length < inode.arrivals.length) draft.update({ arrivals });
+    });
+  }
+
+  /** Says where a directory is going, and makes sure that it does not end up below itself. */
+  async #setParent(source: Directory, { node, departure }: DirectoryEntry, target: Directory): Promise<void> {
+    if (node.kind === 'embedded' || departure === undefined) return;
+    const { token } = departure;
+    await this.#inodes.get(node.id).apply(draft => {
+      const { formerParent } = draft.directory;
+      if (formerParent !== undefined && formerParent.token !== token) throw inMotion();
+      draft.update({ parent: target.id, formerParent: { directory: source.id, token } });
+    });
+    if (await this.#isAbove(node.id, target.id)) {
+      throw new NetsealError('EINVAL', 'a folder cannot be moved into itself');
+    }
+  }
+
+  async #forgetFormerParent({ node }: DirectoryEntry, { token }: Departure): Promise<void> {
+    if (node.kind === 'embedded' || node.type !== 'directory') return;
+    await this.#inodes.get(node.id).apply(draft => {
+      const { inode } = draft;
+      if (inode.type === 'directory' && inode.formerParent?.token === token)
+        draft.update({ formerParent: undefined });
+    });
+  }
+
+  /** Whether `upper` is on any way up from `lower`, as the store says now. */
+  async #isAbove(upper: Id, lower: Id): Promise<boolean> {
+    const seen = new Set<Id>();
+    const queue = [lower];
+    for (let id = queue.pop(); id !== undefined; id = queue.pop()) {
+      if (id === upper) return true;
+      if (seen.has(id)) continue;
+      seen.add(id);
+      const inode = await this.#inodes.directory(id).read(0);
+      // The root is its own parent.
+      queue.push(inode.parent, ...(inode.formerParent === undefined ? [] : [inode.formerParent.directory]));
+    }
+    return false;
+  }
+}
+
+function inMotion(): NetsealError {
+  return new NetsealError('ECONFLICT', 'another client is moving it: try again');
+}

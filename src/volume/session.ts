@@ -1,0 +1,54 @@
+/** One mounted client of a volume: what all of its parts share. */
+import type { Id } from '../server/sealed/ids.ts';
+import type { MapSlots, NameNode } from '../server/sealed/inode.ts';
+import type { NodeCache } from '../server/sealed/node-cache.ts';
+import type { Sealing } from '../server/sealed/sealing.ts';
+import type { SegmentWriter } from '../server/sealed/segment-writer.ts';
+import type { UnitWriter } from '../server/sealed/unit-writer.ts';
+import type { Marks } from './marks.ts';
+import type { ReadBudget } from './read-budget.ts';
+import type { VolumeSettings } from './volume-settings.ts';
+
+export interface Session {
+  readonly id: Id;
+  readonly settings: VolumeSettings;
+  readonly sealing: Sealing;
+  readonly marks: Marks;
+  /** Units, and what a commit needs that waits for them. */
+  readonly dataSegments: SegmentWriter;
+  /** Leaves and map pages of commits whose units are durable already. */
+  readonly nodeSegments: SegmentWriter;
+  readonly units: UnitWriter;
+  readonly names: NodeCache<NameNode>;
+  readonly maps: NodeCache<MapSlots>;
+  readonly readBudget: ReadBudget;
+  readonly nowMs: () => number;
+  /** For so long what was read of an inode is served without asking again. */
+  readonly freshMs: number;
+  /** How long gc leaves alone what nothing refers to. */
+  readonly graceMs: number;
+}
+
+/**
+ * Waits until segments are in the store, and uploads those again that a gc might soon take for garbage. Segments that
+ * were not made in this session count as durable. Rejects with what an upload failed with.
+ */
+export async function makeDurable(session: Session, segments: Iterable<Id>): Promise<void> {
+  const ids = [...segments];
+  for (const writer of [session.dataSegments, session.nodeSegments]) {
+    for (const id of ids) writer.closeIfOpen(id);
+  }
+  await Promise.all(
+    [session.dataSegments, session.nodeSegments].flatMap(writer =>
+      ids.map(async id => {
+        await writer.durable(id);
+        if ((writer.ageMs(id) ?? 0) > session.graceMs / 2) await writer.refresh(id);
+      }),
+    ),
+  );
+}
+
+/** The time as inodes keep it. */
+export function nowNs({ nowMs }: Pick<Session, 'nowMs'>): bigint {
+  return BigInt(Math.trunc(nowMs())) * 1_000_000n;
+}

@@ -1,0 +1,354 @@
+/** A volume as a program uses it: paths in, files and folders out. */
+import { NetsealError, requireArgument } from '../base/errors.ts';
+import type { VolumeHeader } from '../keys/volume-header.ts';
+import type { Pipeline } from '../pipeline/pipeline.ts';
+import { ControlSealer } from '../server/sealed/control.ts';
+import { randomId } from '../server/sealed/ids.ts';
+import type {
+  Attributes,
+  DirectoryEntry,
+  DirectoryInode,
+  FileInode,
+  Inode,
+  Name,
+} from '../server/sealed/inode.ts';
+import { putInodeObject } from '../server/sealed/inode-object.ts';
+import { EMPTY_NAMES } from '../server/sealed/name-tree.ts';
+import { NodeCache } from '../server/sealed/node-cache.ts';
+import type { Sealing } from '../server/sealed/sealing.ts';
+import { type SegmentSettings, SegmentWriter } from '../server/sealed/segment-writer.ts';
+import { UnitWriter } from '../server/sealed/unit-writer.ts';
+import type { ObjectStore } from '../server/store.ts';
+import type { ProviderSettings } from '../unit/providers.ts';
+import type { ClientState } from './client-state.ts';
+import type { Directory } from './directory.ts';
+import { changePlaced, type FilePlace } from './file-place.ts';
+import { FileReader } from './file-reader.ts';
+import { FileWriter } from './file-writer.ts';
+import { Inodes } from './inodes.ts';
+import { Moves } from './moves.ts';
+import { nameBytes, parsePath } from './names.ts';
+import { Namespace } from './namespace.ts';
+import { ReadBudget } from './read-budget.ts';
+import type { Session } from './session.ts';
+import { decodeSettings, type VolumeSettings } from './volume-settings.ts';
+
+export interface OpenVolumeOptions extends SegmentSettings {
+  readonly store: ObjectStore;
+  readonly pipeline: Pipeline;
+  /** Unlocked; its keyring must outlive the volume, which does not destroy it. */
+  readonly header: VolumeHeader;
+  /** Attached to the same header. */
+  readonly state: ClientState;
+  /** For so long what was read of an inode is served without asking again. Default 1000; 0 for never. */
+  readonly freshMs?: number;
+  /** How long gc leaves alone what nothing refers to. Default 24 h; the same for all clients of a volume. */
+  readonly graceMs?: number;
+  readonly providers?: ProviderSettings;
+}
+
+export const GRACE_MS_DEFAULT: number = 24 * 60 * 60 * 1000;
+const FRESH_MS_DEFAULT = 1000;
+/** As on Linux. */
+const SYMLINKS_MAX = 40;
+
+/** Where a path leads. */
+export interface Found {
+  readonly inode: Inode;
+  /** The folder that the last name is in, and the entry there; undefined for the root. */
+  readonly parent: Directory | undefined;
+  readonly entry: DirectoryEntry | undefined;
+}
+
+/** The last name of a path, which may lead nowhere yet. */
+export interface Place {
+  readonly directory: Directory;
+  readonly name: Name;
+}
+
+export interface NewFileOptions {
+  /** The name leads to it only from the first commit on. */
+  readonly isNew?: boolean | undefined;
+  readonly replace?: boolean | undefined;
+}
+
+export interface ResolveOptions {
+  /** Whether a symlink at the end of the path is followed. Those on the way always are. Default false. */
+  readonly follow?: boolean | undefined;
+}
+
+/**
+ * Puts the root directory of a new volume into the store. Do it before the header is stored: then there is either a whole
+ * volume or none. EEXIST when there is one.
+ */
+export async function createRoot(
+  store: ObjectStore,
+  header: VolumeHeader,
+  attributes: Attributes,
+  nowMs: () => number = Date.now,
+): Promise<void> {
+  const { rootId, suite, codec } = decodeSettings(header.settings);
+  const control = await ControlSealer.create(header.keyring, { suite, codec });
+  try {
+    const time = BigInt(Math.trunc(nowMs())) * 1_000_000n;
+    const inode: DirectoryInode = {
+      ...attributes,
+      id: rootId,
+      type: 'directory',
+      version: 1,
+      dataVersion: 0,
+      ctimeNs: time,
+      birthNs: time,
+      parent: rootId,
+      entryCount: 0,
+      isDead: false,
+      arrivals: [],
+      nextIndex: 0,
+      tree: EMPTY_NAMES,
+    };
+    const record = { inode, writers: [{ version: 1, nonce: randomId() }], predecessor: undefined };
+    await putInodeObject({ store, control }, record, { ifAbsent: true });
+  } catch (cause) {
+    if (!(cause instanceof NetsealError) || cause.code !== 'ECONFLICT') throw cause;
+    throw new NetsealError('EEXIST', 'the store has this root already', { cause });
+  } finally {
+    control.destroy();
+  }
+}
+
+export class Volume {
+  readonly settings: VolumeSettings;
+  readonly session: Session;
+  readonly inodes: Inodes;
+  readonly moves: Moves;
+  readonly names: Namespace;
+  readonly #control: ControlSealer;
+  readonly #state: ClientState;
+  #isClosed = false;
+
+  /**
+   * Starts a session. Nothing is read yet. EUNSUPPORTED when the store has no atomic conditions: several clients could
+   * undo each other's work there.
+   */
+  static async open(options: OpenVolumeOptions): Promise<Volume> {
+    const { store, header } = options;
+    const { createIfAbsent, replaceIfMatch, atomicPut } = store.capabilities;
+    if (createIfAbsent !== 'atomic' || replaceIfMatch !== 'atomic' || !atomicPut) {
+      throw new NetsealError(
+        'EUNSUPPORTED',
+        `${store.name} has no atomic conditions: no volume can live there`,
+      );
+    }
+    const settings = decodeSettings(header.settings);
+    const { suite, codec } = settings;
+    const control = await ControlSealer.create(header.keyring, {
+      suite,
+      codec,
+      providers: options.providers,
+    });
+    return new Volume(options, settings, control);
+  }
+
+  private constructor(options: OpenVolumeOptions, settings: VolumeSettings, control: ControlSealer) {
+    const { store, pipeline, header, state, nowMs = Date.now } = options;
+    const { suite, codec, blockSizeBytes } = settings;
+    const keys = pipeline.addKeyring(header.keyring);
+    const sealing: Sealing = { store, pipeline, keys, control, suite, codec, blockSizeBytes };
+    const dataSegments = new SegmentWriter(sealing, options);
+    this.settings = settings;
+    this.#control = control;
+    this.#state = state;
+    this.session = {
+      id: randomId(),
+      settings,
+      sealing,
+      marks: state.marks,
+      dataSegments,
+      nodeSegments: new SegmentWriter(sealing, options),
+      units: new UnitWriter(sealing, dataSegments),
+      names: new NodeCache(),
+      maps: new NodeCache(),
+      readBudget: new ReadBudget(pipeline.slabBytes / 2),
+      nowMs,
+      freshMs: options.freshMs ?? FRESH_MS_DEFAULT,
+      graceMs: options.graceMs ?? GRACE_MS_DEFAULT,
+    };
+    this.inodes = new Inodes(this.session);
+    this.moves = new Moves(this.inodes);
+    this.names = new Namespace(this.session, this.inodes, this.moves);
+  }
+
+  get root(): Directory {
+    return this.inodes.directory(this.settings.rootId);
+  }
+
+  /** Where a path leads. ENOENT, ENOTDIR, EINVAL (too many symlinks), and what reading throws. */
+  async find(path: string | Uint8Array, { follow = false }: ResolveOptions = {}): Promise<Found> {
+    return await this.#walk(parsePath(path), follow, { left: SYMLINKS_MAX });
+  }
+
+  /** The folder that the last name of a path belongs into, and that name. EINVAL for the root. */
+  async place(path: string | Uint8Array): Promise<Place> {
+    const names = parsePath(path);
+    const name = names.pop();
+    requireArgument(name !== undefined, 'this is the root of the volume: name something in it');
+    const { inode } = await this.#walk(names, true, { left: SYMLINKS_MAX });
+    return { directory: this.#directoryOf(inode), name };
+  }
+
+  /** A folder. ENOTDIR. */
+  async directory(path: string | Uint8Array): Promise<Directory> {
+    const { inode } = await this.find(path, { follow: true });
+    return this.#directoryOf(inode);
+  }
+
+  /** Reads a file as it is now. EISDIR; EINVAL for a symlink (`follow` leads to its target). */
+  async openFile(path: string | Uint8Array, options: ResolveOptions = {}): Promise<FileReader> {
+    const found = await this.find(path, { follow: true, ...options });
+    return this.reader(requireFile(found.inode), found);
+  }
+
+  reader(inode: FileInode, { parent, entry }: Pick<Found, 'parent' | 'entry'>): FileReader {
+    return new FileReader(this.session, inode, async () => {
+      if (parent === undefined || entry === undefined) return inode;
+      const now = await parent.find(entry.name, 0);
+      if (now === undefined) return inode;
+      const current =
+        now.node.kind === 'embedded' ? now.node.inode : await this.inodes.get(now.node.id).read(0);
+      return current.type === 'file' && current.id === inode.id ? current : inode;
+    });
+  }
+
+  /**
+   * Opens a new file for writing. It appears with its first commit, whole, in one step; then EEXIST if a file is there and
+   * `replace` is not set, EISDIR if a folder is.
+   */
+  async createFile(
+    path: string | Uint8Array,
+    attributes: Attributes,
+    options: { readonly replace?: boolean; readonly unitSizeBytes?: number } = {},
+  ): Promise<FileWriter> {
+    const place = await this.place(path);
+    const inode = this.names.newFile(attributes, options.unitSizeBytes);
+    return this.writer(inode, { ...place, id: inode.id }, { isNew: true, replace: options.replace });
+  }
+
+  /** Opens a file that is there for writing. EISDIR. */
+  async openWriter(path: string | Uint8Array): Promise<FileWriter> {
+    const { inode, parent, entry } = await this.find(path, { follow: true });
+    const file = requireFile(inode);
+    if (parent === undefined || entry === undefined) throw new NetsealError('EISDIR', 'this is a folder');
+    return this.writer(file, { directory: parent, name: entry.name, id: file.id });
+  }
+
+  /** Writes to a file, wherever its inode lives. */
+  writer(inode: FileInode, place: FilePlace, options: NewFileOptions = {}): FileWriter {
+    let commitCount = 0;
+    return new FileWriter(
+      this.session,
+      inode,
+      options.isNew === true,
+      async (change, content, baseDataVersion) => {
+        commitCount += 1;
+        if (commitCount === 1 && options.isNew === true) {
+          const created = { ...inode, ...change, dataVersion: 1 };
+          const { replace } = options;
+          await this.names.insert(place.directory, place.name, created, {
+            replace,
+            segments: content.segments,
+          });
+          return created;
+        }
+        const committed = await changePlaced<FileInode>(
+          this.inodes,
+          this.moves,
+          place,
+          current => {
+            if (current.dataVersion !== baseDataVersion) {
+              throw new NetsealError(
+                'ECONFLICT',
+                'another client changed the content of the file: read it again',
+              );
+            }
+            return { patch: { ...change, dataVersion: baseDataVersion + 1 }, segments: content.segments };
+          },
+          // A file that is synced again and again should not have its directory written each time.
+          { promote: commitCount > 2 },
+        );
+        return committed;
+      },
+    );
+  }
+
+  /** Everything written so far is in the store, all marks are saved. Rejects with the first upload that failed. */
+  async sync(): Promise<void> {
+    await this.session.units.placed();
+    await this.session.dataSegments.flush();
+    await this.session.nodeSegments.flush();
+    await this.inodes.settled();
+    await this.#state.flush();
+  }
+
+  /** Syncs, and ends the session. Calling it again does nothing. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    try {
+      await this.sync();
+    } finally {
+      this.session.sealing.pipeline.removeKeyring(this.session.sealing.keys);
+      this.#control.destroy();
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #directoryOf(inode: Inode): Directory {
+    if (inode.type !== 'directory') throw new NetsealError('ENOTDIR', 'this is no folder');
+    return this.inodes.directory(inode.id);
+  }
+
+  async #walk(names: readonly Name[], follow: boolean, budget: { left: number }): Promise<Found> {
+    let found: Found = { inode: await this.root.read(), parent: undefined, entry: undefined };
+    for (const [at, name] of names.entries()) {
+      const parent = this.#directoryOf(found.inode);
+      const entry = await this.names.find(parent, name);
+      if (entry === undefined) {
+        throw new NetsealError('ENOENT', `no such file or folder: /${shown(names.slice(0, at + 1))}`);
+      }
+      const inode = await this.inodes.inodeOf(entry);
+      const isLast = at === names.length - 1;
+      if (inode.type === 'symlink' && (!isLast || follow)) {
+        budget.left -= 1;
+        requireArgument(budget.left > 0, `too many symbolic links on the way to /${shown(names)}`);
+        const target = linkTarget(names.slice(0, at), inode.target);
+        return await this.#walk([...target, ...names.slice(at + 1)], follow, budget);
+      }
+      found = { inode, parent, entry };
+    }
+    return found;
+  }
+}
+
+/** The names that a symlink leads to. Above the root is the root. */
+function linkTarget(from: readonly Name[], target: Uint8Array): Name[] {
+  const text = Buffer.from(target).toString('latin1');
+  const names = text.startsWith('/') ? [] : [...from];
+  for (const part of text.split('/')) {
+    if (part === '..') names.pop();
+    else if (part !== '' && part !== '.') names.push(part);
+  }
+  return names;
+}
+
+function requireFile(inode: Inode): FileInode {
+  if (inode.type === 'directory') throw new NetsealError('EISDIR', 'this is a folder: name a file');
+  requireArgument(inode.type === 'file', 'this is a symbolic link, not a file');
+  return inode;
+}
+
+function shown(names: readonly Name[]): string {
+  return names.map(name => nameBytes(name).toString('utf8')).join('/');
+}
