@@ -191,7 +191,7 @@ describe('--force', () => {
 test('help and version', async () => {
   const cases: [string[], number, 'stdout' | 'stderr', RegExp][] = [
     [[], EXIT_USAGE, 'stderr', /Commands:\n/],
-    [['--help'], EXIT_OK, 'stdout', /\n  seal [^]*\n  open [^]*\n  init [^]*\n  key [^]*\n  bench /],
+    [['--help'], EXIT_OK, 'stdout', /\n {2}seal .*\n {2}open .*\n {2}init .*\n {2}key .*\n {2}bench /s],
     [['help', 'seal'], EXIT_OK, 'stdout', /--unit-size/],
     [['open', '--help'], EXIT_OK, 'stdout', /--passphrase-file/],
     [['--version'], EXIT_OK, 'stdout', /^\d+\.\d+\.\d+\n$/],
