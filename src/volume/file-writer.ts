@@ -230,7 +230,8 @@ export class FileWriter {
       },
     );
     this.#sealing.add(sealing);
-    sealing.finally(() => this.#sealing.delete(sealing));
+    // It never rejects: failures are kept in #failure.
+    void sealing.then(() => this.#sealing.delete(sealing));
   }
 
   /** Waits for what is being sealed. Throws what failed. */

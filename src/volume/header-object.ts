@@ -6,7 +6,7 @@ import { equalBytes } from '../base/bytes.ts';
 import { type ErrorCode, isNetsealError, NetsealError } from '../base/errors.ts';
 import { HEADER_BYTES_MAX, volumeHeaderLength } from '../keys/header-format.ts';
 import { inspectVolumeHeader } from '../keys/inspect.ts';
-import { checkPin, pinOf } from '../keys/pin.ts';
+import { checkPin, type HeaderPin, pinOf } from '../keys/pin.ts';
 import type { Secret } from '../keys/secret.ts';
 import { type UnlockOptions, unlockVolumeHeader } from '../keys/unlock.ts';
 import type { VolumeHeader } from '../keys/volume-header.ts';
@@ -68,8 +68,9 @@ export async function unlockHeaderObject(
   state?: ClientState,
   options: HeaderObjectOptions = {},
 ): Promise<VolumeHeader> {
+  const known = state?.pin();
   const found = await readHeaderObject(store, options);
-  return unlockFound(found, await resolveSecrets(secrets), state, options);
+  return unlockFound(found, await resolveSecrets(secrets), state, known, options);
 }
 
 /**
@@ -85,14 +86,16 @@ export async function changeHeaderObject(
   change: (header: VolumeHeader) => Promise<VolumeHeader> | VolumeHeader,
   options: HeaderObjectOptions = {},
 ): Promise<VolumeHeader> {
+  let known = state?.pin();
   let found = await readHeaderObject(store, options);
   const resolved = await resolveSecrets(secrets);
   for (let attempt = 1; ; attempt += 1) {
-    const header = await unlockFound(found, resolved, state, options);
+    const header = await unlockFound(found, resolved, state, known, options);
     let next: VolumeHeader | undefined;
     try {
       next = await change(header);
       if (next === header) return header;
+      known = state?.pin();
       const other = await swapHeader(store, found, next, options.signal);
       if (other === undefined) {
         await state?.savePin(pinOf(next));
@@ -207,16 +210,17 @@ async function findHeaderObject(
   }
 }
 
+/** @param known the pin from before the header was read: a newer one may be of a header that has come since. */
 async function unlockFound(
   { bytes }: HeaderObject,
   secrets: Secret | readonly Secret[],
   state: ClientState | undefined,
+  known: HeaderPin | undefined,
   options: HeaderObjectOptions,
 ): Promise<VolumeHeader> {
   const header = await unlockVolumeHeader(bytes, secrets, options);
   if (state === undefined) return header;
   try {
-    const known = state.pin();
     if (known !== undefined) checkPin(known, header);
     await state.attach(header);
     const pin = pinOf(header);
