@@ -186,6 +186,18 @@ describe('changing', () => {
     for (const { keyring } of headers) expect(keyring.epochKey(1).byteLength).toBe(32);
   });
 
+  it('takes nothing that came meanwhile for a rollback', async () => {
+    const { store } = await storeWithHeader();
+    const state = memoryState();
+    await unlockHeaderObject(store, SECRET, state);
+    // This one has read the header, and is still at the first secret's slot when the others are done.
+    const slow = changeHeaderObject(store, () => others.then(() => SECRET), state, adding(9));
+    const others = Promise.all([2, 3].map(fill => changeHeaderObject(store, SECRET, state, adding(fill))));
+    expect((await slow).generation).toBe(4);
+    expect(state.pin()).toMatchObject({ generation: 4 });
+    expect((await labels(store)).sort()).toEqual(['raw-key', 'slot 2', 'slot 3', 'slot 9']);
+  });
+
   it('gives up after eight times, and asks for the secret once', async () => {
     const { store } = await storeWithHeader();
     let changes = 0;
