@@ -7,7 +7,9 @@ import type { VolumeHeader } from '../keys/volume-header.ts';
 import type { ObjectStore } from '../server/store.ts';
 import { formatCodec } from '../unit/codec.ts';
 import { createHeaderObject, readHeaderObject } from '../volume/header-object.ts';
+import { createRoot } from '../volume/volume.ts';
 import { checkVolumeSettings, encodeSettings, type VolumeSettings } from '../volume/volume-settings.ts';
+import { newAttributes } from './attributes.ts';
 import { withInterrupt } from './interrupt.ts';
 import { parseLocation } from './location.ts';
 import { readNewSlot } from './secrets.ts';
@@ -18,6 +20,8 @@ import { type StoreAccess, type VolumeOptions, withStore, withVolumeOptions } fr
 interface InitOptions extends VolumeOptions, UnitOptions {
   readonly label?: string;
 }
+
+const ROOT_MODE = 0o755;
 
 /** `netseal init STORE` */
 export function initCommand(): Command {
@@ -40,7 +44,7 @@ function init(text: string, options: InitOptions): Promise<void> {
       const slot = await readNewSlot(options, signal, options.label);
       const header = await createVolumeHeader({ slots: [slot], settings: encodeSettings(settings) });
       try {
-        await makeVolume(access, header, settings, signal);
+        await makeVolume(access, header, signal);
         process.stdout.write(describe(location.storeText, header, settings, options.json === true));
         process.stderr.write(
           'netseal: keep the secret safe: without it nobody can read anything in this volume, netseal neither\n',
@@ -68,11 +72,10 @@ async function requireNoVolume(store: ObjectStore, signal: AbortSignal): Promise
 async function makeVolume(
   { store, state }: StoreAccess,
   header: VolumeHeader,
-  _settings: VolumeSettings,
   signal: AbortSignal,
 ): Promise<void> {
   signal.throwIfAborted();
-  // Here comes createRoot() of src/volume/create.ts: the root directory's inode, settings.rootId.
+  await createRoot(store, header, newAttributes(ROOT_MODE));
   await createHeaderObject(store, header, { signal });
   await state.savePin(pinOf(header));
 }

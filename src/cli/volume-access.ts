@@ -4,11 +4,13 @@ import { isAbsolute } from 'node:path';
 import { type Command, Option } from 'commander';
 import type { Secret } from '../keys/secret.ts';
 import type { VolumeHeader } from '../keys/volume-header.ts';
+import { openPipeline, type Pipeline } from '../pipeline/pipeline.ts';
 import { WORKERS_MAX } from '../pipeline/settings.ts';
 import type { ObjectStore } from '../server/store.ts';
 import type { ClientState } from '../volume/client-state.ts';
 import { unlockHeaderObject } from '../volume/header-object.ts';
 import { openStateFolder } from '../volume/state-folder.ts';
+import { Volume } from '../volume/volume.ts';
 import { canonicalStoreName, type Location, openStoreAt } from './location.ts';
 import { readSecret, type SecretOptions, withSecretOptions } from './secrets.ts';
 import { parseCount } from './sizes.ts';
@@ -36,6 +38,11 @@ export interface UnlockedHeader {
   /** Its keyring is destroyed afterwards. */
   readonly header: VolumeHeader;
   readonly state: ClientState;
+}
+
+export interface VolumeAccess extends UnlockedHeader {
+  readonly volume: Volume;
+  readonly pipeline: Pipeline;
 }
 
 /** Adds the options of {@link StoreOptions}. */
@@ -94,6 +101,44 @@ export function withUnlockedHeader<Result>(
       header.keyring.destroy();
     }
   });
+}
+
+/**
+ * Opens a volume for `work`, and afterwards syncs and closes it, its pipeline and its store in this order, whatever happens.
+ * What fails while closing is reported unless `work` failed before. When the signal aborts, it is for `work` to end: nothing
+ * is closed under it.
+ */
+export async function withVolume<Result>(
+  location: Location,
+  options: VolumeOptions,
+  signal: AbortSignal,
+  work: (access: VolumeAccess) => Promise<Result>,
+): Promise<Result> {
+  const { workers } = options;
+  // The threads start while the header is read and unlocked.
+  const starting = openPipeline(workers === undefined ? {} : { workers });
+  starting.catch(() => undefined);
+  return await closing(
+    withUnlockedHeader(location, options, signal, async unlocked => {
+      const pipeline = await starting;
+      const { store, header, state } = unlocked;
+      const volume = await Volume.open({ store, pipeline, header, state });
+      return await closing(work({ ...unlocked, volume, pipeline }), () => volume.close());
+    }),
+    async () => {
+      const pipeline = await starting.catch(() => undefined);
+      await pipeline?.close();
+    },
+  );
+}
+
+/** `work`, then `close`; the first of the two that fails is what it fails with. */
+async function closing<Result>(work: Promise<Result>, close: () => Promise<void>): Promise<Result> {
+  const [outcome] = await Promise.allSettled([work]);
+  const [closed] = await Promise.allSettled([close()]);
+  if (outcome.status === 'rejected') throw outcome.reason;
+  if (closed.status === 'rejected') throw closed.reason;
+  return outcome.value;
 }
 
 /** What was forgotten by accident is no reason to stop, and the user should know. */
