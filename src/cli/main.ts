@@ -3,11 +3,8 @@ import { readFileSync } from 'node:fs';
 import { getSystemErrorMessage } from 'node:util';
 import { Command, CommanderError } from 'commander';
 import { isNetsealError, messageOf } from '../base/errors.ts';
-import { benchCommand } from './bench.ts';
+import { listCommands, loadCommand } from './commands.ts';
 import { EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, exitCodeOf, isSystemError } from './exit-codes.ts';
-import { initCommand } from './init.ts';
-import { keyCommand } from './key.ts';
-import { openCommand, sealCommand } from './stream-commands.ts';
 
 /** Runs one command line (without `node` and the script) and sets `process.exitCode`. Never rejects. */
 export async function main(args: readonly string[]): Promise<void> {
@@ -19,25 +16,27 @@ export async function main(args: readonly string[]): Promise<void> {
   process.stderr.on('error', () => undefined);
   silenceSqliteWarning();
   try {
-    await createProgram().parseAsync(args, { from: 'user' });
+    const program = await createProgram(args);
+    await program.parseAsync(args, { from: 'user' });
   } catch (error) {
     process.exitCode = report(error);
     if (process.exitCode === EXIT_INTERRUPTED) endSoon();
   }
 }
 
-function createProgram(): Command {
+/** The program for this command line: all commands by name, and of those that it names all there is. */
+async function createProgram(args: readonly string[]): Promise<Command> {
   const program = new Command('netseal')
     .description('Compress, encrypt and cache in front of any storage.')
     .version(packageVersion())
     .configureOutput({
       outputError: (text, write) => write(`netseal: ${oneLine(text)}; see "netseal help"\n`),
-    })
-    .addCommand(sealCommand())
-    .addCommand(openCommand())
-    .addCommand(initCommand())
-    .addCommand(keyCommand())
-    .addCommand(benchCommand());
+    });
+  const named = args[0] === 'help' ? args[1] : args[0];
+  for (const [name, summary] of listCommands()) {
+    const command = name === named ? await loadCommand(name) : undefined;
+    program.addCommand(command ?? new Command(name).summary(summary));
+  }
   program.exitOverride();
   passSettingsOn(program);
   return program;

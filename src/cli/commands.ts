@@ -1,0 +1,44 @@
+/** The commands there are. What one needs is loaded when it runs: the others, and the list of all, should not wait for it. */
+import type { Command } from 'commander';
+
+interface CommandEntry {
+  /** Its line in the list of all commands. */
+  readonly summary: string;
+  readonly load: () => Promise<Command>;
+}
+
+/** In the order of the list. */
+const COMMANDS: Readonly<Record<string, CommandEntry>> = {
+  seal: {
+    summary: 'compress and encrypt a file or pipe',
+    load: async () => (await import('./stream-commands.ts')).sealCommand(),
+  },
+  open: {
+    summary: 'decrypt and decompress what "netseal seal" wrote',
+    load: async () => (await import('./stream-commands.ts')).openCommand(),
+  },
+  init: {
+    summary: 'make an empty volume in a store',
+    load: async () => (await import('./init.ts')).initCommand(),
+  },
+  key: {
+    summary: 'list, add and remove what opens a volume',
+    load: async () => (await import('./key.ts')).keyCommand(),
+  },
+  bench: {
+    summary: 'measure on your data, and recommend a setting',
+    load: async () => (await import('./bench.ts')).benchCommand(),
+  },
+};
+
+/** Names with summaries. */
+export function listCommands(): [name: string, summary: string][] {
+  return Object.entries(COMMANDS).map(([name, { summary }]) => [name, summary]);
+}
+
+/** Undefined when there is no such command. */
+export async function loadCommand(name: string): Promise<Command | undefined> {
+  if (!Object.hasOwn(COMMANDS, name)) return undefined;
+  const entry = COMMANDS[name];
+  return (await entry?.load())?.summary(entry?.summary ?? '');
+}
