@@ -82,8 +82,20 @@ export class FileReader {
     return Math.max(0, endBytes - offsetBytes);
   }
 
-  /** [from, to) in order and without gaps, reading ahead. Rejects with the signal's reason, ECLOSED, EWORKER, ECONFLICT. */
-  async *pieces(fromBytes: number, toBytes: number, { signal }: ReadOptions = {}): AsyncGenerator<Piece> {
+  /** [from, to) in order and without gaps, reading ahead. Rejects as {@link groups} does. */
+  async *pieces(fromBytes: number, toBytes: number, options: ReadOptions = {}): AsyncGenerator<Piece> {
+    for await (const pieces of this.groups(fromBytes, toBytes, options)) yield* pieces;
+  }
+
+  /**
+   * {@link pieces} a few at a time, all valid until the next ones are asked for. Rejects with the signal's reason, ECLOSED,
+   * EWORKER; ECONFLICT when the file was changed and its old content is gone.
+   */
+  async *groups(
+    fromBytes: number,
+    toBytes: number,
+    { signal }: ReadOptions = {},
+  ): AsyncGenerator<readonly Piece[]> {
     const endBytes = Math.min(toBytes, this.sizeBytes);
     if (fromBytes >= endBytes) return;
     const groups = this.#groups(fromBytes, endBytes);
@@ -113,7 +125,7 @@ export class FileReader {
         if (first === undefined) break;
         const { pieces, release } = await first.reading;
         try {
-          for (const piece of pieces) yield* clip(piece, fromBytes, endBytes);
+          yield pieces.flatMap(piece => clip(piece, fromBytes, endBytes));
         } finally {
           ahead.shift();
           release();
@@ -210,10 +222,10 @@ function isHole({ bytes, error }: Piece): boolean {
 }
 
 /** The part of a piece within [from, to). */
-function* clip(piece: Piece, fromBytes: number, toBytes: number): Generator<Piece> {
+function clip(piece: Piece, fromBytes: number, toBytes: number): Piece[] {
   const start = Math.max(piece.offsetBytes, fromBytes);
   const end = Math.min(piece.offsetBytes + piece.lengthBytes, toBytes);
-  if (start >= end) return;
+  if (start >= end) return [];
   const bytes = piece.bytes?.subarray(start - piece.offsetBytes, end - piece.offsetBytes);
-  yield { ...piece, offsetBytes: start, lengthBytes: end - start, bytes };
+  return [{ ...piece, offsetBytes: start, lengthBytes: end - start, bytes }];
 }

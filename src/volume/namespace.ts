@@ -28,6 +28,14 @@ export interface PutOptions extends ChangeOptions {
   readonly segments?: Iterable<Id> | undefined;
 }
 
+/** A name for a new file or symlink. */
+export interface NewName {
+  readonly name: Name;
+  readonly inode: FileInode | SymlinkInode;
+  /** What must be durable before. */
+  readonly segments: Iterable<Id>;
+}
+
 export class Namespace {
   readonly #session: Session;
   readonly #inodes: Inodes;
@@ -127,6 +135,47 @@ export class Namespace {
     if (replaced !== undefined) await this.#dropLink(replaced);
   }
 
+  /**
+   * Gives names to many new files and symlinks, in one change: for whoever copies trees. Each is judged by itself.
+   *
+   * @returns for each in order what it failed with, as {@link insert} throws; undefined for those that are there. Rejects
+   *   when nothing of it was done.
+   */
+  async insertMany(
+    directory: Directory,
+    items: readonly NewName[],
+    options: ChangeOptions & { readonly replace?: boolean | undefined } = {},
+  ): Promise<(NetsealError | undefined)[]> {
+    const placed = await Promise.all(
+      items.map(async ({ name, inode, segments }) => {
+        checkName(name);
+        return { name, node: await placeInode(this.#inodes, inode, segments) };
+      }),
+    );
+    const needed = new Set(items.flatMap(({ segments }) => [...segments]));
+    const { failures, replaced } = await this.#moves.applySettled(directory, async draft => {
+      const outcome: { failures: (NetsealError | undefined)[]; replaced: DirectoryEntry[] } = {
+        failures: [],
+        replaced: [],
+      };
+      draft.needs(needed);
+      for (const { name, node } of placed) {
+        const found = await this.#findLive(draft, name);
+        const failure =
+          found?.isLive === true ? whyNotReplaceable(found.entry, options.replace === true) : undefined;
+        const isThere = found?.isLive === true && idOfEntry(found.entry) === idOfNode(node);
+        outcome.failures.push(isThere ? undefined : failure);
+        if (isThere || failure !== undefined) continue;
+        if (found?.isLive === true) outcome.replaced.push(found.entry);
+        if (found === undefined) draft.insert({ name, node }, options);
+        else draft.replace({ name, node }, options);
+      }
+      return outcome;
+    });
+    for (const entry of replaced) await this.#dropLink(entry);
+    return failures;
+  }
+
   /** Puts a directory made by {@link newDirectory} into the store, if it is not there, and gives it a name. EEXIST. */
   async insertDirectory(
     parent: Directory,
@@ -165,18 +214,21 @@ export class Namespace {
     });
   }
 
-  /** Gives a file another name. EEXIST; EINVAL for a directory. */
+  /** Gives a file another name. EEXIST, unless a file is to be replaced; EINVAL for a directory. */
   async link(
     source: { readonly directory: Directory; readonly name: Name },
     directory: Directory,
     name: Name,
+    options: PutOptions = {},
   ): Promise<void> {
     checkName(name);
     const entry = await this.find(source.directory, source.name);
     if (entry === undefined) throw noEntry();
     requireArgument(typeOfEntry(entry) !== 'directory', 'a folder cannot have a second name');
-    if ((await this.find(directory, name)) !== undefined) throw alreadyThere();
+    const there = await this.find(directory, name);
+    if (there !== undefined) requireReplaceable(there, options.replace === true);
     const id = idOfEntry(entry);
+    if (there !== undefined && idOfEntry(there) === id) return;
     const place = { directory: source.directory, name: source.name, id };
     // First the count, then the name: a crash in between leaves a count that is too high, which does no harm.
     const inode = await changePlaced<FileInode | SymlinkInode>(
@@ -187,7 +239,7 @@ export class Namespace {
       { promote: true },
     );
     try {
-      await this.insertNode(directory, name, { kind: 'object', id, type: inode.type });
+      await this.insertNode(directory, name, { kind: 'object', id, type: inode.type }, options);
     } catch (error) {
       await this.#changeLinkCount(id, -1);
       throw error;
@@ -346,8 +398,13 @@ function idOfNode(node: EntryNode): Id {
 }
 
 function requireReplaceable(entry: DirectoryEntry, replace: boolean): void {
-  if (typeOfEntry(entry) === 'directory') throw new NetsealError('EISDIR', 'a folder is there already');
-  if (!replace) throw alreadyThere();
+  const failure = whyNotReplaceable(entry, replace);
+  if (failure !== undefined) throw failure;
+}
+
+function whyNotReplaceable(entry: DirectoryEntry, replace: boolean): NetsealError | undefined {
+  if (typeOfEntry(entry) === 'directory') return new NetsealError('EISDIR', 'a folder is there already');
+  return replace ? undefined : alreadyThere();
 }
 
 function noEntry(): NetsealError {

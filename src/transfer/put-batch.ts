@@ -1,0 +1,182 @@
+/**
+ * Small files on their way into a volume: many to a batch of plain memory, whose units are sealed and placed together; and
+ * their names, many to a commit, once the segment that their units are in is in the store.
+ *
+ * Names wait for full segments: nobody hurries them. `PutBatches.flush` ends that.
+ */
+import { MIB } from '../base/geometry.ts';
+import type { FileInode, Name, SymlinkInode } from '../server/sealed/inode.ts';
+import type { Pointer } from '../server/sealed/pointer.ts';
+import type { UnitBatch } from '../server/sealed/unit-writer.ts';
+import type { NewName } from '../volume/namespace.ts';
+import type { Volume } from '../volume/volume.ts';
+import type { LocalFile } from './local-source.ts';
+import type { PutFolder } from './put-folder.ts';
+import { onVolume, type Tally } from './tally.ts';
+
+/** Plain memory of one batch. */
+const BATCH_BYTES: number = 2 * MIB;
+/** Names in one batch, with or without content: what a batch of empty files is cut by. */
+const BATCH_NAMES = 2048;
+
+interface Item {
+  readonly folder: PutFolder;
+  readonly name: Name;
+  readonly path: Name;
+  readonly inode: FileInode | SymlinkInode;
+  /** Which unit of the batch; undefined where there is no content. */
+  readonly unit: number | undefined;
+}
+
+export class PutBatches {
+  readonly #volume: Volume;
+  readonly #tally: Tally;
+  readonly #running = new Set<Promise<void>>();
+  readonly #signal: AbortSignal | undefined;
+  readonly #folders: PutFolder[] = [];
+  readonly #atEnd: (() => Promise<void>)[] = [];
+  #batch: UnitBatch | undefined;
+  #usedBytes = 0;
+  #unitCount = 0;
+  #items: Item[] = [];
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(volume: Volume, tally: Tally, signal: AbortSignal | undefined) {
+    this.#volume = volume;
+    this.#tally = tally;
+    this.#signal = signal;
+  }
+
+  /** Adds a file or symlink without content to read. */
+  addBare(folder: PutFolder, name: Name, path: Name, inode: FileInode | SymlinkInode): void {
+    this.throwIfFailed();
+    this.#items.push({ folder, name, path, inode, unit: undefined });
+    if (this.#items.length >= BATCH_NAMES) this.#submit();
+  }
+
+  /** Reads a file that fits in one unit, and in a batch. `inode` is what becomes of it but for its content. */
+  async addFile(folder: PutFolder, name: Name, path: Name, file: LocalFile, inode: FileInode): Promise<void> {
+    this.throwIfFailed();
+    const { sizeBytes } = file.stat;
+    if (this.#usedBytes + sizeBytes > BATCH_BYTES || this.#items.length >= BATCH_NAMES) this.#submit();
+    this.#batch ??= await this.#volume.session.units.reserve(BATCH_BYTES, this.#signal);
+    const offsetBytes = this.#usedBytes;
+    const readBytes = file.readSync(this.#batch.bytes.subarray(offsetBytes, offsetBytes + sizeBytes), 0);
+    const read = { ...inode, sizeBytes: readBytes };
+    if (readBytes === 0) {
+      this.#items.push({ folder, name, path, inode: read, unit: undefined });
+      return;
+    }
+    this.#batch.add(inode.id, 0, inode.unitSizeBytes, offsetBytes, readBytes);
+    this.#items.push({ folder, name, path, inode: read, unit: this.#unitCount });
+    this.#unitCount += 1;
+    this.#usedBytes += readBytes;
+  }
+
+  /** Has {@link flush} wait for other work that needs segments; what it rejects with ends the whole copy. */
+  track(work: Promise<void>): void {
+    const running = work.catch(error => {
+      this.#failure ??= { error };
+    });
+    this.#running.add(running);
+    void running.then(() => this.#running.delete(running));
+  }
+
+  /** Has a new folder linked once everything that was added before is committed, whether it got names of its own or not. */
+  trackFolder(folder: PutFolder): void {
+    this.#folders.push(folder);
+  }
+
+  /** Runs when everything else is committed: for what commits would undo. */
+  atEnd(work: () => Promise<void>): void {
+    this.#atEnd.push(work);
+  }
+
+  /** Hands over what was added, and waits until all of it is committed, or has failed. */
+  async flush(): Promise<void> {
+    this.#submit();
+    await this.#volume.session.units.placed();
+    // The names of what was placed begin to wait for their segments in the next turns; a flush must come after that.
+    for (;;) {
+      const running = [...this.#running];
+      if (running.length === 0) break;
+      await onVolume(this.#volume.session.dataSegments.flush());
+      await Promise.race(running);
+    }
+    this.throwIfFailed();
+  }
+
+  /** After the last {@link flush}: links folders that got no names, and runs what was left for the end. */
+  async end(): Promise<void> {
+    await Promise.all(this.#folders.splice(0).map(folder => folder.link()));
+    await Promise.all(this.#atEnd.splice(0).map(work => work()));
+  }
+
+  /** Gives back what is not on its way, and waits for what is. */
+  async drop(): Promise<void> {
+    this.#batch?.drop();
+    this.#batch = undefined;
+    await Promise.all([...this.#running]);
+  }
+
+  #submit(): void {
+    const batch = this.#batch;
+    const items = this.#items;
+    this.#batch = undefined;
+    this.#items = [];
+    this.#usedBytes = 0;
+    this.#unitCount = 0;
+    if (items.length === 0) {
+      batch?.drop();
+      return;
+    }
+    const hasUnits = items.some(({ unit }) => unit !== undefined);
+    if (!hasUnits) batch?.drop();
+    this.track(this.#commit(hasUnits ? batch : undefined, items));
+  }
+
+  async #commit(batch: UnitBatch | undefined, items: readonly Item[]): Promise<void> {
+    const pointers = batch === undefined ? [] : await batch.submit();
+    const { dataSegments } = this.#volume.session;
+    const segments = new Set(pointers.flatMap(pointer => (pointer === undefined ? [] : [pointer.segment])));
+    await onVolume(Promise.all([...segments].map(segment => dataSegments.durable(segment))));
+    const byFolder = new Map<PutFolder, Item[]>();
+    for (const item of items) {
+      const known = byFolder.get(item.folder);
+      if (known === undefined) byFolder.set(item.folder, [item]);
+      else known.push(item);
+    }
+    await Promise.all([...byFolder].map(([folder, group]) => this.#commitGroup(folder, group, pointers)));
+  }
+
+  async #commitGroup(
+    folder: PutFolder,
+    group: readonly Item[],
+    pointers: readonly (Pointer | undefined)[],
+  ): Promise<void> {
+    const names = group.map(item => withContent(item, pointers));
+    const failures = await folder.insertMany(names);
+    for (const [at, { path, inode }] of group.entries()) {
+      const failure = failures[at];
+      if (failure !== undefined) this.#tally.fail(path, failure);
+      else if (inode.type === 'symlink') this.#tally.counts.symlinks += 1;
+      else {
+        this.#tally.counts.files += 1;
+        this.#tally.counts.bytes += inode.sizeBytes;
+      }
+    }
+  }
+
+  /** What went wrong in the background and ends the whole copy. */
+  throwIfFailed(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+}
+
+function withContent({ name, inode, unit }: Item, pointers: readonly (Pointer | undefined)[]): NewName {
+  const pointer = unit === undefined ? undefined : pointers[unit];
+  if (pointer === undefined || inode.type !== 'file') return { name, inode, segments: [] };
+  const map = { depth: 0, slots: [{ slot: 0, pointer }] };
+  const file = { ...inode, dataVersion: 1, storedBytes: pointer.lengthBytes, map };
+  return { name, inode: file, segments: [pointer.segment] };
+}
