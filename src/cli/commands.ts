@@ -21,6 +21,46 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'make an empty volume in a store',
     load: async () => (await import('./init.ts')).initCommand(),
   },
+  ls: {
+    summary: 'list folders and files of a volume',
+    load: async () => (await import('./ls.ts')).lsCommand(),
+  },
+  stat: {
+    summary: 'tell everything about files and folders',
+    load: async () => (await import('./stat.ts')).statCommand(),
+  },
+  cat: {
+    summary: 'write files, or parts of them, to standard output',
+    load: async () => (await import('./cat.ts')).catCommand(),
+  },
+  mkdir: {
+    summary: 'make folders',
+    load: async () => (await import('./mkdir.ts')).mkdirCommand(),
+  },
+  mv: {
+    summary: 'rename and move',
+    load: async () => (await import('./mv.ts')).mvCommand(),
+  },
+  ln: {
+    summary: 'make hard and symbolic links',
+    load: async () => (await import('./ln.ts')).lnCommand(),
+  },
+  rm: {
+    summary: 'remove files and folders',
+    load: async () => (await import('./rm.ts')).rmCommand(),
+  },
+  du: {
+    summary: 'add up sizes by folder',
+    load: async () => (await import('./du.ts')).duCommand(),
+  },
+  put: {
+    summary: 'copy files and folders into a volume',
+    load: async () => (await import('./copy.ts')).putCommand(),
+  },
+  get: {
+    summary: 'copy files and folders out of a volume',
+    load: async () => (await import('./copy.ts')).getCommand(),
+  },
   key: {
     summary: 'list, add and remove what opens a volume',
     load: async () => (await import('./key.ts')).keyCommand(),

@@ -73,7 +73,7 @@ export class GetFiles {
   }
 
   /** Runs `work`, which must not throw, once everything that was added before is written: closes a folder, for instance. */
-  async then(work: () => void): Promise<void> {
+  async whenWritten(work: () => void): Promise<void> {
     this.#after.push(work);
     this.#afterCount += 1;
     if (this.#afterCount >= AFTER_MAX) await this.flush();

@@ -197,7 +197,7 @@ class Getter {
       await this.#getEntries({ root: target.root, folders, folder }, path, inode);
     } finally {
       // Files of this folder may still have to be written, and would change its times.
-      await this.#files.then(() => this.#finishFolder(folder, path, inode));
+      await this.#files.whenWritten(() => this.#finishFolder(folder, path, inode));
     }
   }
 

@@ -1,0 +1,91 @@
+/** How much there is to copy: for progress bars. What cannot be looked at counts for nothing; copying it will say why. */
+import type { DirectoryEntry, Inode } from '../server/sealed/inode.ts';
+import type { Volume } from '../volume/volume.ts';
+import { LocalFolder, statLocal } from './local-source.ts';
+
+export interface Amount {
+  readonly bytes: number;
+  readonly files: number;
+}
+
+/** Of local paths, with all that is below folders. */
+export async function measureLocal(paths: readonly string[], signal?: AbortSignal): Promise<Amount> {
+  const total = { bytes: 0, files: 0 };
+  for (const path of paths) {
+    const stat = attempt(() => statLocal(path, { followsLink: true }));
+    if (stat?.type === 'folder') {
+      const folder = attempt(() => LocalFolder.open(path));
+      if (folder !== undefined) await measureFolder(folder, total, signal);
+    } else if (stat !== undefined) {
+      total.bytes += stat.sizeBytes;
+      total.files += 1;
+    }
+  }
+  return total;
+}
+
+async function measureFolder(
+  folder: LocalFolder,
+  total: { bytes: number; files: number },
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  try {
+    // Others get a turn.
+    await new Promise(setImmediate);
+    signal?.throwIfAborted();
+    for (const entry of attempt(() => folder.entries()) ?? []) {
+      if (entry.type === 'folder') {
+        const child = attempt(() => folder.folder(entry.name));
+        if (child !== undefined) await measureFolder(child, total, signal);
+      } else if (entry.type !== 'other') {
+        total.bytes += entry.type === 'file' ? entry.sizeBytes : 0;
+        total.files += 1;
+      }
+    }
+  } finally {
+    folder.close();
+  }
+}
+
+function attempt<Result>(look: () => Result): Result | undefined {
+  try {
+    return look();
+  } catch {
+    return undefined;
+  }
+}
+
+/** Of what an inode of the volume leads to. */
+export async function measureVolume(volume: Volume, inode: Inode, signal?: AbortSignal): Promise<Amount> {
+  const total = { bytes: 0, files: 0 };
+  await measureInode(volume, inode, total, signal);
+  return total;
+}
+
+async function measureInode(
+  volume: Volume,
+  inode: Inode,
+  total: { bytes: number; files: number },
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  signal?.throwIfAborted();
+  if (inode.type !== 'directory') {
+    total.files += 1;
+    total.bytes += inode.type === 'file' ? inode.sizeBytes : 0;
+    return;
+  }
+  for await (const entries of volume.names.entries(volume.inodes.directory(inode.id))) {
+    for (const entry of entries) {
+      const child = await inodeOf(volume, entry);
+      if (child !== undefined) await measureInode(volume, child, total, signal);
+    }
+  }
+}
+
+async function inodeOf(volume: Volume, entry: DirectoryEntry): Promise<Inode | undefined> {
+  try {
+    return await volume.inodes.inodeOf(entry);
+  } catch {
+    return undefined;
+  }
+}
