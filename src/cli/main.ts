@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 import { isNetsealError, messageOf } from '../base/errors.ts';
 import { listCommands, loadCommand } from './commands.ts';
 import { EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, exitCodeOf, isSystemError } from './exit-codes.ts';
+import { printable } from './printable.ts';
 
 /** Runs one command line (without `node` and the script) and sets `process.exitCode`. Never rejects. */
 export async function main(args: readonly string[]): Promise<void> {
@@ -89,9 +90,10 @@ function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === EXIT_OK ? EXIT_OK : EXIT_USAGE;
   const code = exitCodeOf(error);
   if (code === EXIT_INTERRUPTED) process.stderr.write('netseal: interrupted\n');
-  else if (isNetsealError(error)) process.stderr.write(`netseal: ${error.message} (${error.code})\n`);
-  else if (isSystemError(error)) process.stderr.write(`netseal: ${describeSystemError(error)}\n`);
-  else process.stderr.write(`netseal: unexpected: ${messageOf(error)}; please report it\n`);
+  else if (isNetsealError(error))
+    process.stderr.write(`netseal: ${printable(error.message)} (${error.code})\n`);
+  else if (isSystemError(error)) process.stderr.write(`netseal: ${printable(describeSystemError(error))}\n`);
+  else process.stderr.write(`netseal: unexpected: ${printable(messageOf(error))}; please report it\n`);
   if (code === EXIT_BUG && process.env.NETSEAL_DEBUG === '1') console.error(error);
   return code;
 }

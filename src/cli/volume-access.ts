@@ -46,18 +46,24 @@ export interface VolumeAccess extends UnlockedHeader {
 }
 
 /** Adds the options of {@link StoreOptions}. */
-export function withStoreOptions(command: Command): Command {
-  return withSecretOptions(command)
-    .option(
-      '--state <folder>',
-      'where to remember what was seen of the store (default: NETSEAL_STATE, $XDG_STATE_HOME/netseal or ~/.local/state/netseal)',
-    )
-    .option('--json', 'print the result as JSON');
+export function withStoreOptions(
+  command: Command,
+  { json = true }: { readonly json?: boolean } = {},
+): Command {
+  withSecretOptions(command).option(
+    '--state <folder>',
+    'where to remember what was seen of the store (default: NETSEAL_STATE, $XDG_STATE_HOME/netseal or ~/.local/state/netseal)',
+  );
+  return json ? command.option('--json', 'print the result as JSON') : command;
 }
 
-/** Adds the options of {@link VolumeOptions}. */
-export function withVolumeOptions(command: Command): Command {
-  return withStoreOptions(command).addOption(
+/**
+ * Adds the options of {@link VolumeOptions}.
+ *
+ * @param settings.json false for a command that has nothing to print as JSON.
+ */
+export function withVolumeOptions(command: Command, settings: { readonly json?: boolean } = {}): Command {
+  return withStoreOptions(command, settings).addOption(
     new Option('--workers <count>', 'threads that seal and open (default: one a processor)').argParser(text =>
       parseCount(text, '--workers', 0, WORKERS_MAX),
     ),
