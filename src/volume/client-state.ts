@@ -1,5 +1,5 @@
 /**
- * What a client remembers of a volume outside the server's reach: the header's pin and the marks of its inodes. Without
+ * What a client remembers of a volume outside the server's reach: the header's pin, the marks of its inodes, who it is. Without
  * it a server could show an older volume, or two clients two different ones, and nobody would know.
  */
 import { fromHex } from '../base/bytes.ts';
@@ -7,11 +7,14 @@ import { NetsealError } from '../base/errors.ts';
 import type { HeaderPin } from '../keys/pin.ts';
 import { deriveCommittedKey } from '../keys/tree.ts';
 import type { VolumeHeader } from '../keys/volume-header.ts';
+import { HeadMemory } from './head-memory.ts';
 import { Marks } from './marks.ts';
 
 export interface ClientState {
   /** What was remembered before is there only after {@link attach}. */
   readonly marks: Marks;
+  /** This client's id in the volume, and what it knows of others. Only after {@link attach}. */
+  readonly heads: HeadMemory;
   /** Of the header that was seen last; undefined on the first visit. */
   pin(): HeaderPin | undefined;
   /**
@@ -43,6 +46,7 @@ export function memoryState(): ClientState {
 
 class MemoryState implements ClientState {
   readonly marks: Marks = new Marks();
+  readonly heads: HeadMemory = HeadMemory.fresh();
   #pin: HeaderPin | undefined;
   #volumeId: string | undefined;
 
@@ -65,6 +69,7 @@ class MemoryState implements ClientState {
 
   async flush(): Promise<void> {
     this.marks.takeUnsaved();
+    this.heads.takeChanged();
   }
 
   async close(): Promise<void> {}

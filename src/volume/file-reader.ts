@@ -45,6 +45,7 @@ export class FileReader {
   readonly #session: Session;
   readonly #revalidate: (() => Promise<FileInode>) | undefined;
   readonly #map: UnitMap;
+  readonly #openedAtMs: number;
   #inode: FileInode;
 
   /** @param revalidate reads the inode again; without it a lost segment is an error at once. */
@@ -53,6 +54,7 @@ export class FileReader {
     this.#inode = inode;
     this.#revalidate = revalidate;
     this.#map = new UnitMap(session.sealing, inode.id, session.maps);
+    this.#openedAtMs = session.nowMs();
   }
 
   get inode(): FileInode {
@@ -100,7 +102,8 @@ export class FileReader {
     if (fromBytes >= endBytes) return;
     const groups = this.#groups(fromBytes, endBytes);
     const ahead: { readonly bytes: number; readonly reading: Promise<ReadGroup> }[] = [];
-    const { readBudget } = this.#session;
+    const { readBudget, openFiles } = this.#session;
+    const close = openFiles.open(this.#openedAtMs);
     let next = groups.next();
     const start = (bytes: number, group: Group): void => {
       const reading = this.#readGroup(group, signal);
@@ -133,6 +136,7 @@ export class FileReader {
         }
       }
     } finally {
+      close();
       for (const { bytes, reading } of ahead) {
         await reading.then(
           ({ release }) => release(),

@@ -48,6 +48,8 @@ interface OpenUnit {
 export class FileWriter {
   readonly #session: Session;
   readonly #commitContent: CommitContent;
+  /** Ends what its head says of this file. */
+  readonly #release: () => void;
   readonly #open = new Map<number, OpenUnit>();
   readonly #sealing = new Set<Promise<void>>();
   #base: FileInode;
@@ -68,6 +70,8 @@ export class FileWriter {
     this.#sizeBytes = base.sizeBytes;
     this.#positionBytes = 0;
     this.#isChanged = isNew;
+    // Until the first commit, nobody has what a new file is made of.
+    this.#release = isNew ? () => undefined : session.openFiles.open(session.nowMs());
   }
 
   /** With what was written and not yet committed. */
@@ -104,13 +108,18 @@ export class FileWriter {
   /** Commits, and ends. Calling it again does nothing. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
-    await this.commit();
-    this.#isClosed = true;
+    try {
+      await this.commit();
+      this.#isClosed = true;
+    } finally {
+      this.#release();
+    }
   }
 
   /** Ends without committing what is not committed. */
   async abort(): Promise<void> {
     this.#isClosed = true;
+    this.#release();
     await this.#queue;
     await Promise.allSettled([...this.#sealing]);
     this.#open.clear();

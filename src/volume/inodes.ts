@@ -2,6 +2,7 @@
 import type { Id } from '../server/sealed/ids.ts';
 import type { DirectoryEntry, DirectoryInode, Inode } from '../server/sealed/inode.ts';
 import { Directory } from './directory.ts';
+import type { Learned } from './heads.ts';
 import { LiveInode } from './live-inode.ts';
 import type { Session } from './session.ts';
 
@@ -43,6 +44,16 @@ export class Inodes {
   /** What an entry leads to. */
   async inodeOf({ node }: DirectoryEntry): Promise<Inode> {
     return node.kind === 'embedded' ? node.inode : await this.get(node.id).read();
+  }
+
+  /** Those of which this session has read less than others knew to exist. */
+  behind(learned: ReadonlyMap<Id, Learned>): { live: LiveInode; readAtMs: number; known: Learned }[] {
+    return [...learned].flatMap(([id, known]) => {
+      const live = this.#live.get(id);
+      const seen = live?.seen;
+      if (live === undefined || seen === undefined || seen.version >= known.version) return [];
+      return [{ live, readAtMs: seen.readAtMs, known }];
+    });
   }
 
   /** Resolves when no commit is under way. */

@@ -105,6 +105,14 @@ export class LiveInode {
     return this.#base?.stored !== undefined || this.#base === undefined;
   }
 
+  /** What was read or committed last. */
+  get seen(): { readonly version: number; readonly readAtMs: number } | undefined {
+    const { stored, inode, readAtMs } = this.#base ?? {};
+    return stored === undefined || inode === undefined || readAtMs === undefined
+      ? undefined
+      : { version: inode.version, readAtMs };
+  }
+
   /**
    * The inode, at most `maxAgeMs` old (default: the session's freshness; 0: asked for after this call). EMISSING, EROLLBACK, EFORK, and what reading
    * it throws.
@@ -182,6 +190,7 @@ export class LiveInode {
     const won = writers.find(({ nonce }) => run.attempts.has(nonce));
     if (won !== undefined) {
       this.#acknowledged = won;
+      await this.#session.history.afterCommit();
       settle(group, run.attempts.get(won.nonce) ?? []);
       return 'settled';
     }
@@ -199,6 +208,7 @@ export class LiveInode {
       settle(group, outcomes);
       return 'settled';
     }
+    this.#session.history.beforeCommit();
     const nonce = randomId();
     const record = await this.#encode(base, draft, nonce);
     if (await refuseInvalid(run, outcomes)) return 'again';
@@ -226,6 +236,7 @@ export class LiveInode {
       run.mustRead = true;
       return 'lost';
     }
+    await this.#session.history.afterCommit();
     settle(run.group, outcomes);
     return 'settled';
   }

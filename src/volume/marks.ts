@@ -1,6 +1,6 @@
 /**
- * Marks: for each inode object the highest version that this client has seen, with the hash of its sealed record. They
- * tell a server that shows an older inode (EROLLBACK), or another one of the same version (EFORK).
+ * Marks: for each inode object, and each client's head, the highest version that this client has seen or heard of, with the
+ * hash of its sealed record. They tell a server that shows an older one (EROLLBACK), or another one of the same version (EFORK).
  *
  * Invariants
  *   1. A mark's version never gets lower, and one version has one hash: once it had two, every hash of it is refused.
@@ -35,7 +35,7 @@ const HASH_OFFSET = 24;
 const MAC_OFFSET = 56;
 const HASH_PATTERN = /^[0-9a-f]{64}$/;
 /** No record has this hash. */
-const TWO_HISTORIES: string = '0'.repeat(64);
+export const TWO_HISTORIES: string = '0'.repeat(64);
 
 export class Marks {
   /** The one noted longest ago comes first. */
@@ -109,6 +109,34 @@ export class Marks {
     this.#set(id, { version, hash: isFork ? TWO_HISTORIES : hash });
     if (isFork && hash !== TWO_HISTORIES) this.#unsaved.add(id);
     else this.#unsaved.delete(id);
+  }
+
+  /**
+   * Takes over what another client says to have seen. Never throws.
+   *
+   * @returns `newer` when we did not know that this version exists; `fork` when it is one that has been seen with two hashes,
+   *   here, there, or by the two of us.
+   */
+  learn(id: Id, { version, hash }: Mark): 'known' | 'newer' | 'fork' {
+    const mark = this.#marks.get(id);
+    if (mark !== undefined && version < mark.version) return 'known';
+    const isKnown = mark?.version === version;
+    const isFork = hash === TWO_HISTORIES || (isKnown && mark.hash !== hash);
+    if (isKnown && (!isFork || mark.hash === TWO_HISTORIES)) return isFork ? 'fork' : 'known';
+    this.#set(id, { version, hash: isFork ? TWO_HISTORIES : hash });
+    this.#unsaved.add(id);
+    return isFork ? 'fork' : 'newer';
+  }
+
+  /** The `count` marks noted last, newest first, without those of `except`. */
+  latest(count: number, except: ReadonlySet<Id>): [Id, Mark][] {
+    const latest: [Id, Mark][] = [];
+    let skip = this.#marks.size - count - except.size;
+    for (const entry of this.#marks) {
+      if (skip > 0) skip -= 1;
+      else if (!except.has(entry[0])) latest.push(entry);
+    }
+    return latest.reverse().slice(0, count);
   }
 
   countDamaged(): void {

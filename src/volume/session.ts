@@ -5,7 +5,10 @@ import type { NodeCache } from '../server/sealed/node-cache.ts';
 import type { Sealing } from '../server/sealed/sealing.ts';
 import type { SegmentWriter } from '../server/sealed/segment-writer.ts';
 import type { UnitWriter } from '../server/sealed/unit-writer.ts';
+import type { ClientState } from './client-state.ts';
+import type { HistoryCheck } from './history.ts';
 import type { Marks } from './marks.ts';
+import type { OpenFiles } from './open-files.ts';
 import type { ReadBudget } from './read-budget.ts';
 import type { VolumeSettings } from './volume-settings.ts';
 
@@ -13,7 +16,11 @@ export interface Session {
   readonly id: Id;
   readonly settings: VolumeSettings;
   readonly sealing: Sealing;
+  readonly state: ClientState;
+  /** The state's. */
   readonly marks: Marks;
+  readonly history: HistoryCheck;
+  readonly openFiles: OpenFiles;
   /** Units, and what a commit needs that waits for them. */
   readonly dataSegments: SegmentWriter;
   /** Leaves and map pages of commits whose units are durable already. */

@@ -4,6 +4,7 @@
  *   <hash>/pin.json              the pin of the header that was seen last
  *   <hash>/lock                  held while something here is written
  *   <hash>/<volume id>/marks     the log of marks (marks.ts)
+ *   <hash>/<volume id>/heads.json this client's id, and which heads of other clients it has read (head-memory.ts)
  *   <hash>/<volume id>/journals/ for journals of uploads
  *
  * Invariants
@@ -25,6 +26,7 @@ import type { VolumeHeader } from '../keys/volume-header.ts';
 import { createLockFile, FileLock } from '../server/file-lock.ts';
 import { systemCodeOf } from '../server/system-errors.ts';
 import { type ClientState, checkSameVolume, deriveMarksKey, newerPin } from './client-state.ts';
+import { HeadMemory } from './head-memory.ts';
 import { MARK_BYTES, MarkCoder, Marks } from './marks.ts';
 
 const LOCK_WAIT_MS_MAX = 60_000;
@@ -51,7 +53,7 @@ class StateFolder implements ClientState {
   readonly #storeName: string;
   #pin: HeaderPin | undefined;
   #lock: FileLock | undefined;
-  #attached: { readonly volumeId: string; readonly log: MarkLog } | undefined;
+  #attached: { readonly volumeId: string; readonly log: MarkLog; readonly heads: HeadMemory } | undefined;
   /** Settles when the last writer of this process is done; never rejects. */
   #idle: Promise<unknown> = Promise.resolve();
   #closed: Promise<void> | undefined;
@@ -60,6 +62,11 @@ class StateFolder implements ClientState {
     this.#path = path;
     this.#storeName = storeName;
     this.#pin = pin;
+  }
+
+  get heads(): HeadMemory {
+    if (this.#attached !== undefined) return this.#attached.heads;
+    throw new NetsealError('EBUG', 'heads were asked for before the volume was unlocked');
   }
 
   pin(): HeaderPin | undefined {
@@ -86,7 +93,8 @@ class StateFolder implements ClientState {
       const key = deriveMarksKey(header);
       const coder = new MarkCoder(key, fromHex(volumeId));
       key.fill(0);
-      this.#attached = { volumeId, log: await MarkLog.open(folder, this.marks, coder) };
+      const heads = (await readHeads(folder)) ?? HeadMemory.fresh();
+      this.#attached = { volumeId, heads, log: await MarkLog.open(folder, this.marks, coder) };
     });
   }
 
@@ -101,8 +109,13 @@ class StateFolder implements ClientState {
   }
 
   async flush(): Promise<void> {
-    if (this.marks.unsavedCount === 0 && this.marks.damagedCount === 0) return;
-    await this.#exclusive(async () => this.#attached?.log.append());
+    const areMarksSaved = this.marks.unsavedCount === 0 && this.marks.damagedCount === 0;
+    const attached = this.#attached;
+    if (attached === undefined || (areMarksSaved && !attached.heads.isChanged)) return;
+    await this.#exclusive(async () => {
+      if (!areMarksSaved) await attached.log.append();
+      await this.#saveHeads(attached);
+    });
   }
 
   close(): Promise<void> {
@@ -117,6 +130,20 @@ class StateFolder implements ClientState {
       await this.#idle;
       await this.#attached?.log.close();
       this.#lock?.close();
+    }
+  }
+
+  /** Under the lock. */
+  async #saveHeads({ volumeId, heads }: { volumeId: string; heads: HeadMemory }): Promise<void> {
+    if (!heads.takeChanged()) return;
+    const folder = `${this.#path}/${volumeId}`;
+    try {
+      const others = await readHeads(folder);
+      if (others !== undefined) heads.absorb(others);
+      await replaceFile(folder, 'heads.json', file => file.writeFile(heads.encode()));
+    } catch (error) {
+      heads.returnChanged();
+      throw error;
     }
   }
 
@@ -286,6 +313,16 @@ async function writeFully(file: FileHandle, bytes: Uint8Array): Promise<void> {
   for (let done = 0; done < bytes.byteLength; ) {
     const { bytesWritten } = await file.write(bytes, done);
     done += bytesWritten;
+  }
+}
+
+/** Undefined when there are none, or they are damaged: then this client takes a new name, and reads all heads again. */
+async function readHeads(folder: string): Promise<HeadMemory | undefined> {
+  try {
+    return HeadMemory.decode(await readFile(`${folder}/heads.json`, 'utf8'));
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return undefined;
+    throw error;
   }
 }
 

@@ -25,15 +25,17 @@ import type { Directory } from './directory.ts';
 import { changePlaced, type FilePlace } from './file-place.ts';
 import { FileReader } from './file-reader.ts';
 import { FileWriter } from './file-writer.ts';
+import { History, type HistoryOptions } from './history.ts';
 import { Inodes } from './inodes.ts';
 import { Moves } from './moves.ts';
 import { nameBytes, parsePath } from './names.ts';
 import { Namespace } from './namespace.ts';
+import { OpenFiles } from './open-files.ts';
 import { ReadBudget } from './read-budget.ts';
 import type { Session } from './session.ts';
 import { decodeSettings, type VolumeSettings } from './volume-settings.ts';
 
-export interface OpenVolumeOptions extends SegmentSettings {
+export interface OpenVolumeOptions extends SegmentSettings, HistoryOptions {
   readonly store: ObjectStore;
   readonly pipeline: Pipeline;
   /** Unlocked; its keyring must outlive the volume, which does not destroy it. */
@@ -124,10 +126,11 @@ export class Volume {
   readonly names: Namespace;
   readonly #control: ControlSealer;
   readonly #state: ClientState;
+  readonly #history: History;
   #isClosed = false;
 
   /**
-   * Starts a session. Nothing is read yet. EUNSUPPORTED when the store has no atomic conditions: several clients could
+   * Starts a session. Nothing is read yet, but for other clients' heads if that is due. EUNSUPPORTED when the store has no atomic conditions: several clients could
    * undo each other's work there.
    */
   static async open(options: OpenVolumeOptions): Promise<Volume> {
@@ -158,11 +161,15 @@ export class Volume {
     this.settings = settings;
     this.#control = control;
     this.#state = state;
+    this.#history = new History(options);
     this.session = {
       id: randomId(),
       settings,
       sealing,
+      state,
       marks: state.marks,
+      history: this.#history,
+      openFiles: new OpenFiles(),
       dataSegments,
       nodeSegments: new SegmentWriter(sealing, options),
       units: new UnitWriter(sealing, dataSegments),
@@ -176,6 +183,7 @@ export class Volume {
     this.inodes = new Inodes(this.session);
     this.moves = new Moves(this.inodes);
     this.names = new Namespace(this.session, this.inodes, this.moves);
+    this.#history.start(this.session, this.inodes);
   }
 
   get root(): Directory {
@@ -289,12 +297,18 @@ export class Volume {
     await this.#state.flush();
   }
 
-  /** Syncs, and ends the session. Calling it again does nothing. */
+  /**
+   * Syncs, tells the other clients, and ends the session. EFORK or EROLLBACK when it turned out that the store shows different
+   * or old histories; `onProblem` hears of what else was wrong with heads. Calling it again does nothing.
+   */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     try {
-      await this.sync();
+      const [synced] = await Promise.allSettled([this.sync()]);
+      const [told] = await Promise.allSettled([this.#history.close()]);
+      await this.#state.flush();
+      for (const ended of [synced, told]) if (ended.status === 'rejected') throw ended.reason;
     } finally {
       this.session.sealing.pipeline.removeKeyring(this.session.sealing.keys);
       this.#control.destroy();

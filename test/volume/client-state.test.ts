@@ -235,7 +235,7 @@ describe('the log', () => {
       await state.flush();
       expect(await logRecords()).toBeLessThanOrEqual(600);
     }
-    expect((await readdir(await pathOf(header.volumeId))).sort()).toEqual(['marks']);
+    expect((await readdir(await pathOf(header.volumeId))).sort()).toEqual(['heads.json', 'marks']);
     const again = await openState();
     expect([again.marks.size, again.marks.get(idOf(299))?.version]).toEqual([300, 20]);
   });

@@ -1,0 +1,107 @@
+/**
+ * The plaintext of a client's head. `docs/LAYOUT.md`, "Heads", is the specification. Pure.
+ *
+ *   1       layout version, 1
+ *   varint  version: 1 more than that of the head it replaces
+ *   varint  when it was written: ms since 1970 by the store's clock, as all times here
+ *   varint  sessions with open files, 0 to 64
+ *   -       each, ascending by id: id 16, varint last seen, varint its oldest open file
+ *   varint  marks, 0 to 4,096
+ *   -       each, newest first: id 16, varint version, SHA-256 32
+ */
+import { ByteReader, ByteWriter } from '../../base/coder.ts';
+import { requireArgument } from '../../base/errors.ts';
+import { KIB } from '../../base/geometry.ts';
+import { ID_BYTES } from '../../keys/tree.ts';
+import type { Id } from './ids.ts';
+import { LAYOUT_VERSION, readVersion } from './node-frame.ts';
+
+/** An inode object that a client has read or written. */
+export interface HeadMark {
+  readonly id: Id;
+  readonly version: number;
+  /** SHA-256 of the sealed record, lower-case hexadecimal; zeros: it was seen with two hashes. */
+  readonly hash: string;
+}
+
+/** A session that has files open. */
+export interface OpenSession {
+  readonly id: Id;
+  /** When it last said so. */
+  readonly seenAtMs: number;
+  /** Since when its oldest file is open. */
+  readonly oldestOpenMs: number;
+}
+
+export interface Head {
+  readonly version: number;
+  readonly writtenAtMs: number;
+  readonly sessions: readonly OpenSession[];
+  readonly marks: readonly HeadMark[];
+}
+
+export const HEAD_SESSIONS_MAX = 64;
+export const HEAD_MARKS_MAX = 4096;
+/** No head's plaintext is longer. */
+export const HEAD_BYTES_MAX: number = 256 * KIB;
+
+const HASH_BYTES = 32;
+const SESSION_BYTES_MIN: number = ID_BYTES + 2;
+const MARK_BYTES_MIN: number = ID_BYTES + 1 + HASH_BYTES;
+
+/** The caller owns the bytes. EINVAL for a head that {@link decodeClientHead} would refuse. */
+export function encodeClientHead({ version, writtenAtMs, sessions, marks }: Head): Uint8Array<ArrayBuffer> {
+  requireArgument(
+    sessions.length <= HEAD_SESSIONS_MAX && marks.length <= HEAD_MARKS_MAX,
+    `a head of ${sessions.length} sessions and ${marks.length} marks`,
+  );
+  const out = new ByteWriter();
+  out.u8(LAYOUT_VERSION);
+  out.varint(version);
+  out.varint(writtenAtMs);
+  out.varint(sessions.length);
+  const ordered = [...sessions].sort((left, right) => (left.id < right.id ? -1 : 1));
+  for (const [at, { id, seenAtMs, oldestOpenMs }] of ordered.entries()) {
+    requireArgument(id !== ordered[at - 1]?.id, `a head with two entries for session ${id}`);
+    out.rawHex(id, ID_BYTES);
+    out.varint(seenAtMs);
+    out.varint(oldestOpenMs);
+  }
+  requireArgument(
+    new Set(marks.map(({ id }) => id)).size === marks.length,
+    'a head with two marks of one id',
+  );
+  out.varint(marks.length);
+  for (const mark of marks) {
+    out.rawHex(mark.id, ID_BYTES);
+    out.varint(mark.version);
+    out.rawHex(mark.hash, HASH_BYTES);
+  }
+  return out.written;
+}
+
+/** Throws EFORMAT or EUNSUPPORTED. */
+export function decodeClientHead(bytes: Uint8Array): Head {
+  const what = 'head of a client';
+  const input = new ByteReader(bytes, what);
+  readVersion(input, what);
+  const version = input.varint();
+  const writtenAtMs = input.varint();
+  const sessionsMax = Math.min(HEAD_SESSIONS_MAX, Math.floor(input.restBytes / SESSION_BYTES_MIN));
+  const sessions: OpenSession[] = [];
+  for (let left = input.varint(sessionsMax); left > 0; left -= 1) {
+    const id = input.hex(ID_BYTES);
+    const previous = sessions.at(-1);
+    if (previous !== undefined && id <= previous.id) throw input.error('sessions out of order');
+    sessions.push({ id, seenAtMs: input.varint(), oldestOpenMs: input.varint() });
+  }
+  const marksMax = Math.min(HEAD_MARKS_MAX, Math.floor(input.restBytes / MARK_BYTES_MIN));
+  const marks = new Map<Id, HeadMark>();
+  for (let left = input.varint(marksMax); left > 0; left -= 1) {
+    const id = input.hex(ID_BYTES);
+    if (marks.has(id)) throw input.error(`two marks of ${id}`);
+    marks.set(id, { id, version: input.varint(), hash: input.hex(HASH_BYTES) });
+  }
+  input.end();
+  return { version, writtenAtMs, sessions, marks: [...marks.values()] };
+}

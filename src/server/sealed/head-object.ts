@@ -1,0 +1,60 @@
+/** A client's head as an object of the store: read, and replaced by compare-and-swap. */
+import { createHash } from 'node:crypto';
+import { NetsealError } from '../../base/errors.ts';
+import { RECORD_OVERHEAD_BYTES } from '../../unit/record-format.ts';
+import type { PutCondition, Version } from '../store.ts';
+import { CONTROL_BLOCK_BYTES } from './control.ts';
+import { decodeClientHead, encodeClientHead, HEAD_BYTES_MAX, type Head } from './head-format.ts';
+import { HEAD_PREFIX, type Id } from './ids.ts';
+import type { Sealing } from './sealing.ts';
+
+export interface HeadObject {
+  /** The store's name for this content. */
+  readonly version: Version;
+  /** SHA-256 of the sealed record, hexadecimal. */
+  readonly hash: string;
+  /** Or why it cannot be read: EAUTH, EFORMAT, ETRUNCATED, EKEY, EUNSUPPORTED. */
+  readonly head: Head | NetsealError;
+}
+
+const OBJECT_BYTES_MAX: number = HEAD_BYTES_MAX + CONTROL_BLOCK_BYTES + RECORD_OVERHEAD_BYTES;
+
+/** EMISSING, and what else the store throws. */
+export async function readHeadObject(
+  { store, control }: Pick<Sealing, 'store' | 'control'>,
+  client: Id,
+  signal?: AbortSignal,
+): Promise<HeadObject> {
+  const range = { offsetBytes: 0, lengthBytes: OBJECT_BYTES_MAX };
+  const { bytes, version } = await store.get(HEAD_PREFIX + client, { range, signal });
+  const hash = hashOf(bytes);
+  try {
+    const at = { kind: 'head', objectId: client, index: 0 } as const;
+    return { version, hash, head: decodeClientHead(control.open(at, bytes, HEAD_BYTES_MAX)) };
+  } catch (cause) {
+    if (!(cause instanceof NetsealError)) throw cause;
+    const message = `head of client ${client}: ${cause.message}`;
+    return { version, hash, head: new NetsealError(cause.code, message, { cause }) };
+  }
+}
+
+/**
+ * Seals and puts a head. ECONFLICT when the condition does not hold, EUNCERTAIN when the answer was lost, what else the
+ * store throws.
+ *
+ * @returns SHA-256 of the sealed record.
+ */
+export async function putHeadObject(
+  { store, control }: Pick<Sealing, 'store' | 'control'>,
+  client: Id,
+  head: Head,
+  condition: PutCondition,
+): Promise<string> {
+  const { bytes } = control.seal({ kind: 'head', objectId: client, index: 0 }, encodeClientHead(head));
+  await store.put(HEAD_PREFIX + client, [bytes], { condition, bytesAreUnique: true });
+  return hashOf(bytes);
+}
+
+function hashOf(sealed: Uint8Array): string {
+  return createHash('sha256').update(sealed).digest('hex');
+}
