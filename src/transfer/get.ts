@@ -334,7 +334,10 @@ class Getter {
     const failures: Piece[] = [];
     try {
       for await (const pieces of reader.groups(0, reader.sizeBytes, { signal: this.#signal })) {
-        await Promise.all(pieces.map(piece => this.#writePiece(file, piece, failures)));
+        failures.push(...pieces.filter(({ error }) => error !== undefined));
+        for (const { parts, offsetBytes } of runsOf(pieces)) {
+          await file.writeParts(parts, offsetBytes, this.#signal);
+        }
         for (const { lengthBytes } of pieces) this.#tally.progress(lengthBytes, 0);
       }
       if (failures.length > 0) throw damage(failures);
@@ -344,11 +347,6 @@ class Getter {
       file.discard();
       throw error;
     }
-  }
-
-  async #writePiece(file: TargetFile, piece: Piece, failures: Piece[]): Promise<void> {
-    if (piece.error !== undefined) failures.push(piece);
-    else if (piece.bytes !== undefined) await file.write(piece.bytes, piece.offsetBytes, this.#signal);
   }
 
   #finish(file: TargetFile, path: Name, inode: FileInode): void {
@@ -369,6 +367,19 @@ function isUnchanged({ sizeBytes, mtimeNs }: LocalStat, inode: FileInode): boole
   // Without the native calls times are kept to the microsecond.
   const difference = mtimeNs - inode.mtimeNs;
   return sizeBytes === inode.sizeBytes && difference < 1000n && difference > -1000n;
+}
+
+/** Data that follows one another without a gap. */
+function runsOf(pieces: readonly Piece[]): { readonly offsetBytes: number; readonly parts: Uint8Array[] }[] {
+  const runs: { readonly offsetBytes: number; readonly parts: Uint8Array[] }[] = [];
+  let endBytes = -1;
+  for (const { bytes, offsetBytes } of pieces) {
+    if (bytes === undefined) continue;
+    if (offsetBytes === endBytes) runs.at(-1)?.parts.push(bytes);
+    else runs.push({ offsetBytes, parts: [bytes] });
+    endBytes = offsetBytes + bytes.byteLength;
+  }
+  return runs;
 }
 
 /** One error for all that is lost of a file. */

@@ -9,11 +9,15 @@ import { joinPath, partialName, showName } from './local-names.ts';
 import { type RestoreOptions, restoreAttributes } from './local-restore.ts';
 
 const writeAsync = promisify(fs.write);
+const writevAsync = promisify(fs.writev);
 const fsyncAsync = promisify(fs.fsync);
 const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants;
 const CREATE_FLAGS = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
 /** Between two writes of this size an abort is noticed. */
 const WRITE_MAX_BYTES = 4 * 1024 * 1024;
+
+/** What one call of the system takes. */
+const PARTS_MAX = 1024;
 
 export interface FinishOptions extends RestoreOptions {
   readonly attributes: Attributes;
@@ -75,6 +79,29 @@ export class TargetFile {
       this.#leaveBackground();
     }
     this.#endBytes = Math.max(this.#endBytes, offsetBytes + bytes.byteLength);
+  }
+
+  /**
+   * Like {@link write} for parts that follow one another. One call where several would only wait for the file's lock, and spin.
+   */
+  async writeParts(parts: readonly Uint8Array[], offsetBytes: number, signal?: AbortSignal): Promise<void> {
+    this.#requireOpen();
+    this.#runningCount += 1;
+    let endBytes = offsetBytes;
+    try {
+      for (let rest = parts.filter(part => part.byteLength > 0); rest.length > 0; ) {
+        signal?.throwIfAborted();
+        const { bytesWritten } = await writevAsync(this.#fd, rest.slice(0, PARTS_MAX), endBytes);
+        endBytes += bytesWritten;
+        rest = afterBytes(rest, bytesWritten);
+        this.#requireOpen();
+      }
+    } catch (error) {
+      throw localError('write', this.path, error);
+    } finally {
+      this.#leaveBackground();
+    }
+    this.#endBytes = Math.max(this.#endBytes, endBytes);
   }
 
   /**
@@ -163,4 +190,14 @@ export class TargetFile {
     this.#isOpen = false;
     if (this.#runningCount === 0) fs.closeSync(this.#fd);
   }
+}
+
+/** What is left of parts whose first bytes were written. */
+function afterBytes(parts: readonly Uint8Array[], writtenBytes: number): Uint8Array[] {
+  let skippedBytes = writtenBytes;
+  return parts.flatMap(part => {
+    const rest = part.subarray(Math.min(skippedBytes, part.byteLength));
+    skippedBytes -= part.byteLength - rest.byteLength;
+    return rest.byteLength === 0 ? [] : [rest];
+  });
 }

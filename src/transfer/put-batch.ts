@@ -15,7 +15,9 @@ import type { PutFolder } from './put-folder.ts';
 import { onVolume, type Tally } from './tally.ts';
 
 /** Plain memory of one batch. */
-const BATCH_BYTES: number = 2 * MIB;
+const BATCH_BYTES: number = MIB;
+/** Batches that are being sealed. Not more: memory that is touched first costs as much as sealing into it. */
+const SEALING_MAX = 4;
 /** Names in one batch, with or without content: what a batch of empty files is cut by. */
 const BATCH_NAMES = 2048;
 
@@ -32,6 +34,7 @@ export class PutBatches {
   readonly #volume: Volume;
   readonly #tally: Tally;
   readonly #running = new Set<Promise<void>>();
+  readonly #sealing = new Set<Promise<void>>();
   readonly #signal: AbortSignal | undefined;
   readonly #folders: PutFolder[] = [];
   readonly #atEnd: (() => Promise<void>)[] = [];
@@ -59,6 +62,7 @@ export class PutBatches {
     this.throwIfFailed();
     const { sizeBytes } = file.stat;
     if (this.#usedBytes + sizeBytes > BATCH_BYTES || this.#items.length >= BATCH_NAMES) this.#submit();
+    while (this.#batch === undefined && this.#sealing.size >= SEALING_MAX) await Promise.race(this.#sealing);
     this.#batch ??= await this.#volume.session.units.reserve(BATCH_BYTES, this.#signal);
     const offsetBytes = this.#usedBytes;
     const readBytes = file.readSync(this.#batch.bytes.subarray(offsetBytes, offsetBytes + sizeBytes), 0);
@@ -136,7 +140,7 @@ export class PutBatches {
   }
 
   async #commit(batch: UnitBatch | undefined, items: readonly Item[]): Promise<void> {
-    const pointers = batch === undefined ? [] : await batch.submit();
+    const pointers = batch === undefined ? [] : await this.#seal(batch);
     const { dataSegments } = this.#volume.session;
     const segments = new Set(pointers.flatMap(pointer => (pointer === undefined ? [] : [pointer.segment])));
     await onVolume(Promise.all([...segments].map(segment => dataSegments.durable(segment))));
@@ -147,6 +151,20 @@ export class PutBatches {
       else known.push(item);
     }
     await Promise.all([...byFolder].map(([folder, group]) => this.#commitGroup(folder, group, pointers)));
+  }
+
+  async #seal(batch: UnitBatch): Promise<(Pointer | undefined)[]> {
+    const sealing = batch.submit();
+    const ended = sealing.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#sealing.add(ended);
+    try {
+      return await sealing;
+    } finally {
+      this.#sealing.delete(ended);
+    }
   }
 
   async #commitGroup(

@@ -10,10 +10,10 @@ import type { LocalFile } from './local-source.ts';
 import { PutJournal } from './put-journal.ts';
 import { onVolume } from './tally.ts';
 
-/** Read and sealed as one, at least a unit. */
-const READ_BYTES: number = 4 * MIB;
-/** Reads whose units are being sealed. */
-const READS_MAX = 6;
+/** Read and sealed as one, at least a unit. Not more: memory that is touched first costs as much as sealing into it. */
+const READ_BYTES: number = 2 * MIB;
+/** Reads whose units are being sealed: enough to keep all threads at work. */
+const READS_MAX = 4;
 /** Smaller files are sent again after an interruption. */
 const JOURNAL_BYTES_MIN: number = 64 * MIB;
 

@@ -26,9 +26,9 @@ export interface ReadOptions {
 }
 
 /** Plain bytes that are read as one; at least a unit. */
-const GROUP_BYTES: number = 4 * MIB;
+const GROUP_BYTES: number = 2 * MIB;
 /** Groups on their way at once. */
-const AHEAD_MAX = 4;
+const AHEAD_MAX = 6;
 
 /** Units next to one another that are read together. */
 interface Group {

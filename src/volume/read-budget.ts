@@ -3,7 +3,7 @@
  * them; if readers could fill it with what they have read ahead, the unit that one of them waits for would find no room.
  *
  * Invariant: what is granted fits into the memory. What a reader needs next is granted in order of asking; what it reads
- * ahead only while half of the budget stays free.
+ * ahead only while a quarter of the budget stays free.
  */
 export class ReadBudget {
   readonly #totalBytes: number;
@@ -42,7 +42,7 @@ export class ReadBudget {
 
   /** For reading ahead: true if there is plenty of room now. */
   tryAcquire(bytes: number): boolean {
-    if (this.#waiters.length > 0 || this.#usedBytes + bytes > this.#totalBytes / 2) return false;
+    if (this.#waiters.length > 0 || this.#usedBytes + bytes > 0.75 * this.#totalBytes) return false;
     this.#usedBytes += bytes;
     return true;
   }

@@ -175,7 +175,7 @@ export class Volume {
       units: new UnitWriter(sealing, dataSegments),
       names: new NodeCache(),
       maps: new NodeCache(),
-      readBudget: new ReadBudget(pipeline.slabBytes / 2),
+      readBudget: new ReadBudget(0.75 * pipeline.slabBytes),
       nowMs,
       freshMs: options.freshMs ?? FRESH_MS_DEFAULT,
       graceMs: options.graceMs ?? GRACE_MS_DEFAULT,

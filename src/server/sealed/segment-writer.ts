@@ -19,7 +19,7 @@ import type { Sealing } from './sealing.ts';
 import { encodeFooter, encodeTrailer, type SegmentEntry } from './segment-format.ts';
 
 export interface SegmentSettings {
-  /** A segment is closed when it would grow beyond this; a larger record gets one of its own. Default 16 MiB. */
+  /** A segment is closed when it would grow beyond this; a larger record gets one of its own. Default 8 MiB. */
   readonly segmentBytes?: number;
   /** Segments on their way at once. Default 2. */
   readonly uploadsMax?: number;
@@ -38,7 +38,8 @@ export interface RecordToPlace {
   readonly tag: Uint8Array;
 }
 
-export const SEGMENT_BYTES_DEFAULT: number = 16 * MIB;
+/** Large enough for few requests; not larger, as so much memory is used anew for each of those on their way. */
+export const SEGMENT_BYTES_DEFAULT: number = 8 * MIB;
 const UPLOADS_MAX_DEFAULT = 2;
 /** Segments are kept in pieces, so that a small one takes little memory. */
 const CHUNK_BYTES: number = MIB;
