@@ -1,10 +1,13 @@
 /** `netseal cat`: files, or parts of them, to standard output. Only the units that are asked for are fetched. */
 import { Command, Option } from 'commander';
 import type { NetsealError } from '../base/errors.ts';
-import type { Piece } from '../volume/file-reader.ts';
-import type { Volume } from '../volume/volume.ts';
+import { MIB } from '../base/geometry.ts';
+import { openPipeline, type Pipeline } from '../pipeline/pipeline.ts';
+import type { FileReader, Piece } from '../volume/file-reader.ts';
+import { Volume } from '../volume/volume.ts';
 import { withInterrupt } from './interrupt.ts';
 import { parseSize } from './sizes.ts';
+import type { VolumeAccess } from './volume-access.ts';
 import {
   at,
   failAt,
@@ -22,8 +25,8 @@ interface CatOptions extends PathOptions {
   readonly length?: number;
 }
 
-/** Below this, starting threads takes longer than working without them. */
-const THREADS_FROM_BYTES: number = 8 * 1024 * 1024;
+/** Below this, threads would have nothing left to do when they have started. */
+const THREADS_FROM_BYTES: number = 64 * MIB;
 const ZEROS = new Uint8Array(256 * 1024);
 
 /** `netseal cat STORE:/path...` */
@@ -47,23 +50,63 @@ export function catCommand(): Command {
 function cat(texts: readonly string[], options: CatOptions): Promise<void> {
   const paths = texts.map(text => parseVolumePath(text, options));
   const { offset = 0, length = Number.POSITIVE_INFINITY } = options;
-  const threads = length * paths.length < THREADS_FROM_BYTES ? { workers: 0 } : {};
   return withInterrupt(signal =>
-    withVolumePaths(paths, { ...threads, ...options }, signal, async ({ volume }) => {
-      // What follows a gap would be taken for what belongs there: the first failure ends it.
-      for (const path of paths) await at(path, copyOut(volume, path, offset, offset + length, signal));
+    withVolumePaths(paths, { workers: 0, ...options }, signal, async access => {
+      const threads = new Threads(access, options.workers);
+      try {
+        // What follows a gap would be taken for what belongs there: the first failure ends it.
+        for (const path of paths) await at(path, copyOut(threads, path, offset, offset + length, signal));
+      } finally {
+        await threads.close();
+      }
     }),
   );
 }
 
+/** The volume once more, with threads, when there is enough to do for them. */
+class Threads {
+  readonly #access: VolumeAccess;
+  readonly #workers: number | undefined;
+  #pipeline: Pipeline | undefined;
+  #volume: Volume | undefined;
+
+  /** @param workers what the user asked for: the volume that is open has them already. */
+  constructor(access: VolumeAccess, workers: number | undefined) {
+    this.#access = access;
+    this.#workers = workers;
+  }
+
+  async open(path: VolumePath, fromBytes: number, toBytes: number): Promise<FileReader> {
+    const { volume } = this.#access;
+    const reader = await volume.openFile(pathBytes(path));
+    const bytes = Math.min(toBytes, reader.sizeBytes) - fromBytes;
+    if (bytes < THREADS_FROM_BYTES || this.#workers !== undefined) return reader;
+    return await (await this.#threaded()).openFile(pathBytes(path));
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.#volume?.close();
+    } finally {
+      await this.#pipeline?.close();
+    }
+  }
+
+  async #threaded(): Promise<Volume> {
+    this.#pipeline ??= await openPipeline();
+    this.#volume ??= await Volume.open({ ...this.#access, pipeline: this.#pipeline });
+    return this.#volume;
+  }
+}
+
 async function copyOut(
-  volume: Volume,
+  threads: Threads,
   path: VolumePath,
   fromBytes: number,
   toBytes: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const reader = await volume.openFile(pathBytes(path));
+  const reader = await threads.open(path, fromBytes, toBytes);
   for await (const piece of reader.pieces(fromBytes, toBytes, { signal })) {
     if (piece.error !== undefined) throw lost(path, piece, piece.error);
     const { bytes, lengthBytes } = piece;
