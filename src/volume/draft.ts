@@ -17,6 +17,7 @@ export class Draft {
   /** Changed names; undefined for removed ones. */
   #entries = new Map<Name, DirectoryEntry | undefined>();
   #segments = new Set<Id>();
+  readonly #referred = new Set<Id>();
   #isChanged = false;
 
   constructor(session: Session, base: Inode) {
@@ -44,6 +45,11 @@ export class Draft {
   /** What must be durable before this may be committed. */
   get segments(): ReadonlySet<Id> {
     return this.#segments;
+  }
+
+  /** Inode objects that entries lead to which were put or changed. */
+  get referred(): ReadonlySet<Id> {
+    return this.#referred;
   }
 
   /** Names that were changed, ascending. */
@@ -116,6 +122,7 @@ export class Draft {
   #setEntry(name: Name, entry: DirectoryEntry | undefined, added: number, options: ChangeOptions): void {
     const { entryCount, dataVersion } = this.directory;
     this.#entries.set(name, entry);
+    if (entry?.node.kind === 'object') this.#referred.add(entry.node.id);
     const time = nowNs(this.#session);
     const times = options.keepTimes === true ? {} : { mtimeNs: time, ctimeNs: time };
     this.#inode = {

@@ -23,6 +23,7 @@ import type { Inode, InodeRecord, Writer } from '../server/sealed/inode.ts';
 import { putInodeObject, readInodeObject, type StoredInode } from '../server/sealed/inode-object.ts';
 import { NameTree } from '../server/sealed/name-tree.ts';
 import { Draft } from './draft.ts';
+import { keepYoung, Reliance, requireStillKept } from './keep-young.ts';
 import { makeDurable, type Session } from './session.ts';
 
 export type Change<Result> = (draft: Draft) => Promise<Result> | Result;
@@ -55,6 +56,8 @@ interface CommitRun {
   /** Of the attempts whose answer was lost. */
   oldestLostVersion: number | undefined;
   mustRead: boolean;
+  /** What the attempts refer to: gone if a gc took it for garbage. */
+  readonly reliance: Reliance;
 }
 
 /** Read from the store, or being made: then there is no version yet. */
@@ -174,6 +177,7 @@ export class LiveInode {
       refused: new Map(),
       oldestLostVersion: undefined,
       mustRead: this.#base === undefined,
+      reliance: new Reliance(),
     };
     for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
       const became = await this.#attempt(run);
@@ -191,6 +195,7 @@ export class LiveInode {
     if (won !== undefined) {
       this.#acknowledged = won;
       await this.#session.history.afterCommit();
+      await this.#checkKept(run);
       settle(group, run.attempts.get(won.nonce) ?? []);
       return 'settled';
     }
@@ -210,7 +215,7 @@ export class LiveInode {
     }
     this.#session.history.beforeCommit();
     const nonce = randomId();
-    const record = await this.#encode(base, draft, nonce);
+    const record = await this.#encode(run, base, draft, nonce);
     if (await refuseInvalid(run, outcomes)) return 'again';
     run.attempts.set(nonce, outcomes);
     return await this.#swap(run, base, record, outcomes);
@@ -237,6 +242,7 @@ export class LiveInode {
       return 'lost';
     }
     await this.#session.history.afterCommit();
+    await this.#checkKept(run);
     settle(run.group, outcomes);
     return 'settled';
   }
@@ -252,7 +258,7 @@ export class LiveInode {
   }
 
   /** The next record, with everything that it refers to in the store. */
-  async #encode(base: Base, draft: Draft, nonce: Id): Promise<InodeRecord> {
+  async #encode({ reliance }: CommitRun, base: Base, draft: Draft, nonce: Id): Promise<InodeRecord> {
     const { dataSegments, nodeSegments, sealing, names } = this.#session;
     let { inode } = draft;
     const needed = new Set(draft.segments);
@@ -271,9 +277,16 @@ export class LiveInode {
       for (const segment of segments) needed.add(segment);
     }
     await makeDurable(this.#session, needed);
+    await keepYoung(this.#session, { segments: needed, inodes: draft.referred }, reliance);
     const version = Math.max(base.inode.version, inode.version) + 1;
     const writers = [{ version, nonce }, ...(base.stored?.record.writers ?? [])].slice(0, WRITERS_MAX);
     return { inode: { ...inode, version }, writers, predecessor: base.stored?.hash };
+  }
+
+  /** The commit is there: so must be what it refers to. */
+  async #checkKept({ reliance }: CommitRun): Promise<void> {
+    this.#session.writes.note(this.id, reliance.checkedAtMs ?? this.#session.nowMs());
+    await requireStillKept(this.#session, reliance);
   }
 
   #acknowledge(stored: StoredInode): void {

@@ -7,6 +7,7 @@ import type { SegmentWriter } from '../server/sealed/segment-writer.ts';
 import type { UnitWriter } from '../server/sealed/unit-writer.ts';
 import type { ClientState } from './client-state.ts';
 import type { HistoryCheck } from './history.ts';
+import type { WriteTimes } from './keep-young.ts';
 import type { Marks } from './marks.ts';
 import type { OpenFiles } from './open-files.ts';
 import type { ReadBudget } from './read-budget.ts';
@@ -29,6 +30,8 @@ export interface Session {
   readonly names: NodeCache<NameNode>;
   readonly maps: NodeCache<MapSlots>;
   readonly readBudget: ReadBudget;
+  /** What this session has written, and when. */
+  readonly writes: WriteTimes;
   readonly nowMs: () => number;
   /** For so long what was read of an inode is served without asking again. */
   readonly freshMs: number;
@@ -36,22 +39,14 @@ export interface Session {
   readonly graceMs: number;
 }
 
-/**
- * Waits until segments are in the store, and uploads those again that a gc might soon take for garbage. Segments that
- * were not made in this session count as durable. Rejects with what an upload failed with.
- */
+/** Waits until segments of this session are in the store. Rejects with what an upload failed with. */
 export async function makeDurable(session: Session, segments: Iterable<Id>): Promise<void> {
   const ids = [...segments];
   for (const writer of [session.dataSegments, session.nodeSegments]) {
     for (const id of ids) writer.closeIfOpen(id);
   }
   await Promise.all(
-    [session.dataSegments, session.nodeSegments].flatMap(writer =>
-      ids.map(async id => {
-        await writer.durable(id);
-        if ((writer.ageMs(id) ?? 0) > session.graceMs / 2) await writer.refresh(id);
-      }),
-    ),
+    [session.dataSegments, session.nodeSegments].flatMap(writer => ids.map(id => writer.durable(id))),
   );
 }
 

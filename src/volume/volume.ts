@@ -27,6 +27,7 @@ import { FileReader } from './file-reader.ts';
 import { FileWriter } from './file-writer.ts';
 import { History, type HistoryOptions } from './history.ts';
 import { Inodes } from './inodes.ts';
+import { WriteTimes } from './keep-young.ts';
 import { Moves } from './moves.ts';
 import { nameBytes, parsePath } from './names.ts';
 import { Namespace } from './namespace.ts';
@@ -176,6 +177,7 @@ export class Volume {
       names: new NodeCache(),
       maps: new NodeCache(),
       readBudget: new ReadBudget(0.75 * pipeline.slabBytes),
+      writes: new WriteTimes(),
       nowMs,
       freshMs: options.freshMs ?? FRESH_MS_DEFAULT,
       graceMs: options.graceMs ?? GRACE_MS_DEFAULT,

@@ -1,0 +1,118 @@
+/**
+ * How a writer keeps what it is about to commit out of the hands of a gc. A gc deletes nothing that is younger than the
+ * grace, so what a commit refers to must be younger than that when the commit becomes visible:
+ *
+ *   just before    whatever was written more than half the grace ago is written anew, which makes it young; afterwards no
+ *                  gc may have ordered it to be deleted
+ *   just after     if that was more than a quarter of the grace ago, everything must still be there, and not be ordered
+ */
+import { NetsealError } from '../base/errors.ts';
+import { type Id, inodeKey, segmentKey } from '../server/sealed/ids.ts';
+import { type Referred, requireKept, takenError } from './gc-orders.ts';
+import type { Session } from './session.ts';
+
+/** When this session wrote objects last, by its own clock; those written longest ago are forgotten. */
+export class WriteTimes {
+  readonly #times = new Map<Id, number>();
+
+  note(id: Id, atMs: number): void {
+    this.#times.delete(id);
+    this.#times.set(id, atMs);
+    for (const oldest of this.#times.keys()) {
+      if (this.#times.size <= TIMES_MAX) break;
+      this.#times.delete(oldest);
+    }
+  }
+
+  /** Undefined for what this session has not written. */
+  get(id: Id): number | undefined {
+    return this.#times.get(id);
+  }
+}
+
+const TIMES_MAX = 65_536;
+const REWRITES_MAX = 8;
+
+/** What the attempts of one commit rely on. */
+export class Reliance implements Referred {
+  readonly segments: Set<Id> = new Set<Id>();
+  readonly inodes: Set<Id> = new Set<Id>();
+  #checkedAtMs: number | undefined;
+
+  /** Since when nobody has looked; the session's clock. */
+  get checkedAtMs(): number | undefined {
+    return this.#checkedAtMs;
+  }
+
+  add(checkedAtMs: number, { segments, inodes }: Referred): void {
+    this.#checkedAtMs ??= checkedAtMs;
+    for (const id of segments) this.segments.add(id);
+    for (const id of inodes) this.inodes.add(id);
+  }
+}
+
+/** Before a commit, once its segments are in the store. EIO when a gc was quicker; then nothing may be committed. */
+export async function keepYoung(session: Session, referred: Referred, reliance: Reliance): Promise<void> {
+  const checkedAtMs = session.nowMs();
+  const isOld = (atMs: number | undefined): boolean =>
+    atMs !== undefined && checkedAtMs - atMs > session.graceMs / 2;
+  const segments: Id[] = [];
+  for (const id of referred.segments) if (isOld(await segmentTime(session, id))) segments.push(id);
+  const inodes = [...referred.inodes].filter(id => isOld(session.writes.get(id)));
+  for (const id of segments) await rewriteSegment(session, id);
+  for (const id of inodes) await rewriteInode(session, id);
+  await requireKept(session.sealing, { segments, inodes });
+  reliance.add(checkedAtMs, referred);
+}
+
+/** After a commit. EIO when it took so long that a gc may have taken what it refers to. */
+export async function requireStillKept(session: Session, reliance: Reliance): Promise<void> {
+  const { checkedAtMs } = reliance;
+  if (checkedAtMs === undefined || session.nowMs() - checkedAtMs <= session.graceMs / 4) return;
+  await requireKept(session.sealing, reliance);
+}
+
+/** When a segment was written, by the session's clock. */
+async function segmentTime(session: Session, id: Id): Promise<number> {
+  const { dataSegments, nodeSegments, writes, nowMs } = session;
+  const ageMs = dataSegments.ageMs(id) ?? nodeSegments.ageMs(id);
+  const known = ageMs === undefined ? writes.get(id) : nowMs() - ageMs;
+  if (known !== undefined) return known;
+  // Of an earlier session, or of a version of a file that is not the current one any more.
+  const { store } = session.sealing;
+  const serverNowMs = await store.now();
+  const { modifiedAtMs } = await store.stat(segmentKey(id)).catch(throwTaken);
+  const atMs = nowMs() - Math.max(0, serverNowMs - modifiedAtMs);
+  writes.note(id, atMs);
+  return atMs;
+}
+
+async function rewriteSegment(session: Session, id: Id): Promise<void> {
+  const { dataSegments, nodeSegments, writes, nowMs } = session;
+  const atMs = nowMs();
+  const writer = dataSegments.ageMs(id) === undefined ? nodeSegments : dataSegments;
+  await writer.refresh(id).catch(throwTaken);
+  writes.note(id, atMs);
+}
+
+/** The same bytes once more: a new version of the object, and the same version of the inode. */
+async function rewriteInode(session: Session, id: Id): Promise<void> {
+  const { store } = session.sealing;
+  for (let attempt = 1; ; attempt += 1) {
+    const atMs = session.nowMs();
+    const { bytes, version } = await store.get(inodeKey(id)).catch(throwTaken);
+    try {
+      await store.put(inodeKey(id), [bytes], { condition: { ifMatch: version } });
+      session.writes.note(id, atMs);
+      return;
+    } catch (error) {
+      const code = error instanceof NetsealError ? error.code : undefined;
+      if ((code !== 'ECONFLICT' && code !== 'EUNCERTAIN') || attempt === REWRITES_MAX) throw error;
+    }
+  }
+}
+
+function throwTaken(error: unknown): never {
+  if (error instanceof NetsealError && error.code === 'EMISSING') throw takenError(error.message, error);
+  throw error;
+}
