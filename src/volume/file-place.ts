@@ -92,7 +92,7 @@ async function tryChange<Kind extends FileInode | SymlinkInode>(
     return { inode, segments, isOutgrown: false };
   });
   if (changed === undefined) return await changeObject(inodes, id, change);
-  return changed.isOutgrown ? await outgrow(inodes, moves, place, change, changed) : changed.inode;
+  return changed.isOutgrown ? await outgrow(inodes, moves, place, changed) : changed.inode;
 }
 
 async function changeObject<Kind extends FileInode | SymlinkInode>(
@@ -111,35 +111,39 @@ async function changeObject<Kind extends FileInode | SymlinkInode>(
 /**
  * Puts an inode into the store as an object, then has its entry say so: the second step is the commit.
  *
- * Others may be doing the same, and somebody may have died between the steps. An object made from an older version of the
- * entry is dead: its maker's second step fails, so it is written over. One made from the very version that is there is
- * finished for its maker, and then changed as any object.
+ * Others may be doing the same, and somebody may have died between the steps. The entry's version tells: an object made
+ * from an older one is dead, as its maker's second step fails, and is written over. One that is newer than the entry was
+ * made from it, and may be committed any moment: the entry gets a higher version, after which that one is dead, too.
  */
 async function outgrow<Kind extends FileInode | SymlinkInode>(
   inodes: Inodes,
   moves: Moves,
-  place: FilePlace,
-  change: (inode: Kind) => InodeChange<Kind>,
+  { directory, name, id }: FilePlace,
   { inode, segments }: Outgrown<Kind>,
 ): Promise<Kind> {
-  const { directory, name, id } = place;
   // Versions count on from the embedded one's: whoever saw that takes this for newer.
   const version = inode.version - 1;
   const object = await findOrMake(inodes, { ...inode, version });
-  const isOurs = await object.apply(draft => {
-    if (draft.inode.version > version) return false;
+  const made = await object.apply(draft => {
+    if (draft.inode.version > version) return undefined;
     draft.needs(segments);
     draft.update({ ...inode, version });
-    return true;
+    return { ...inode, version: version + 1 };
   });
-  await moves.applySettled(directory, async draft => {
+  const isFenced = await moves.applySettled(directory, async draft => {
     const entry = await draft.findSettled(name);
     if (entry === undefined || idOfEntry(entry) !== id) throw moved();
-    if (entry.node.kind === 'object') return;
+    if (entry.node.kind === 'object') return made === undefined;
     if (entry.node.inode.version !== version) throw new ChangedError();
-    draft.replace({ name, node: { kind: 'object', id, type: inode.type } }, { keepTimes: true });
+    const node: EntryNode =
+      made === undefined
+        ? { kind: 'embedded', inode: { ...entry.node.inode, version: version + 1 } }
+        : { kind: 'object', id, type: inode.type };
+    draft.replace({ name, node }, { keepTimes: true });
+    return made === undefined;
   });
-  return isOurs ? inode : await changeObject(inodes, id, change);
+  if (isFenced || made === undefined) throw new ChangedError();
+  return made;
 }
 
 async function findOrMake(inodes: Inodes, inode: FileInode | SymlinkInode): Promise<LiveInode> {

@@ -22,6 +22,7 @@ import { type Id, randomId } from '../server/sealed/ids.ts';
 import type { Inode, InodeRecord, Writer } from '../server/sealed/inode.ts';
 import { putInodeObject, readInodeObject, type StoredInode } from '../server/sealed/inode-object.ts';
 import { NameTree } from '../server/sealed/name-tree.ts';
+import type { Version } from '../server/store.ts';
 import { Draft } from './draft.ts';
 import { keepYoung, Reliance, requireStillKept } from './keep-young.ts';
 import { makeDurable, type Session } from './session.ts';
@@ -53,11 +54,18 @@ interface CommitRun {
   readonly attempts: Map<Id, readonly Outcome[]>;
   /** Changes that did not pass their validation. */
   readonly refused: Map<Pending, { readonly error: unknown }>;
-  /** Of the attempts whose answer was lost. */
-  oldestLostVersion: number | undefined;
+  /** Attempts whose answer was lost, and which may have happened or happen yet. */
+  lost: LostAttempts | undefined;
   mustRead: boolean;
   /** What the attempts refer to: gone if a gc took it for garbage. */
   readonly reliance: Reliance;
+}
+
+/** All were to replace the same state: once another is there, none of them can happen any more. */
+interface LostAttempts {
+  readonly oldestVersion: number;
+  /** The store's version of that state; undefined: nothing. */
+  readonly replacing: Version | undefined;
 }
 
 /** Read from the store, or being made: then there is no version yet. */
@@ -175,21 +183,26 @@ export class LiveInode {
       group,
       attempts: new Map(),
       refused: new Map(),
-      oldestLostVersion: undefined,
+      lost: undefined,
       mustRead: this.#base === undefined,
       reliance: new Reliance(),
     };
-    for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
-      const became = await this.#attempt(run);
-      if (became === 'settled') return;
-      if (became === 'lost') await pause(Math.random() * Math.min(PAUSE_MS_MAX, 2 ** attempt));
+    try {
+      for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
+        const became = await this.#attempt(run);
+        if (became === 'settled') return;
+        if (became === 'lost') await pause(Math.random() * Math.min(PAUSE_MS_MAX, 2 ** attempt));
+      }
+      throw new NetsealError('ECONFLICT', `inode ${this.id}: lost ${ATTEMPTS_MAX} swaps in a row: try again`);
+    } catch (error) {
+      // Whatever went wrong last: an earlier attempt may have happened.
+      throw run.lost === undefined ? error : uncertain(this.id, error);
     }
-    throw new NetsealError('ECONFLICT', `inode ${this.id}: lost ${ATTEMPTS_MAX} swaps in a row: try again`);
   }
 
   async #attempt(run: CommitRun): Promise<'settled' | 'again' | 'lost'> {
     const { group } = run;
-    const base = await this.#baseOf(run);
+    const base = run.mustRead || this.#base === undefined ? await this.#load() : this.#base;
     const writers = base.stored?.record.writers ?? [];
     const won = writers.find(({ nonce }) => run.attempts.has(nonce));
     if (won !== undefined) {
@@ -199,8 +212,8 @@ export class LiveInode {
       settle(group, run.attempts.get(won.nonce) ?? []);
       return 'settled';
     }
-    if (run.oldestLostVersion !== undefined && !covers(writers, run.oldestLostVersion))
-      throw uncertain(this.id);
+    if (run.lost !== undefined && !covers(writers, run.lost.oldestVersion)) throw uncertain(this.id);
+    if (run.lost !== undefined && base.stored?.version !== run.lost.replacing) run.lost = undefined;
 
     const draft = new Draft(this.#session, base.inode);
     const outcomes = await applyAll(run, draft);
@@ -209,7 +222,8 @@ export class LiveInode {
       run.mustRead = true;
       return 'again';
     }
-    if (!draft.isChanged && base.stored !== undefined) {
+    // A lost attempt may arrive yet: refusals are true only once something else has taken its place.
+    if (!draft.isChanged && base.stored !== undefined && run.lost === undefined) {
       settle(group, outcomes);
       return 'settled';
     }
@@ -233,10 +247,9 @@ export class LiveInode {
     } catch (error) {
       const code = error instanceof NetsealError ? error.code : undefined;
       if (code === 'EUNCERTAIN') {
-        const { version } = record.inode;
-        run.oldestLostVersion = Math.min(run.oldestLostVersion ?? version, version);
+        run.lost ??= { oldestVersion: record.inode.version, replacing: stored?.version };
       } else if (code !== 'ECONFLICT') {
-        throw run.oldestLostVersion === undefined ? error : uncertain(this.id, error);
+        throw error;
       }
       run.mustRead = true;
       return 'lost';
@@ -245,16 +258,6 @@ export class LiveInode {
     await this.#checkKept(run);
     settle(run.group, outcomes);
     return 'settled';
-  }
-
-  /** What an attempt starts from. Once an answer was lost, failing to read leaves everything open. */
-  async #baseOf({ mustRead, oldestLostVersion }: CommitRun): Promise<Base> {
-    if (!mustRead && this.#base !== undefined) return this.#base;
-    try {
-      return await this.#load();
-    } catch (error) {
-      throw oldestLostVersion === undefined ? error : uncertain(this.id, error);
-    }
   }
 
   /** The next record, with everything that it refers to in the store. */
@@ -292,8 +295,10 @@ export class LiveInode {
   #acknowledge(stored: StoredInode): void {
     const { record, hash } = stored;
     const { inode } = record;
-    this.#session.marks.note(this.id, inode.version, hash);
     this.#acknowledged = record.writers[0];
+    // Others may have gone on from there, and a read may have been quicker than our answer.
+    if ((this.#session.marks.get(this.id)?.version ?? 0) > inode.version) return;
+    this.#session.marks.note(this.id, inode.version, hash);
     this.#base = { stored, inode, readAtMs: this.#session.nowMs() };
   }
 

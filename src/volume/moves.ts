@@ -24,8 +24,8 @@ import { type Id, randomId } from '../server/sealed/ids.ts';
 import type { Departure, DirectoryEntry, Name } from '../server/sealed/inode.ts';
 import type { Directory } from './directory.ts';
 import { DepartingError, type Draft } from './draft.ts';
-import { type Inodes, typeOfEntry } from './inodes.ts';
-import type { Change } from './live-inode.ts';
+import { type Inodes, idOfEntry, typeOfEntry } from './inodes.ts';
+import type { ApplyOptions, Change } from './live-inode.ts';
 
 export interface MoveTarget {
   readonly directory: Directory;
@@ -57,21 +57,24 @@ export class Moves {
    * @returns whether it had been committed.
    */
   async settle(source: Directory, entry: DirectoryEntry): Promise<boolean> {
-    const { departure } = entry;
+    const { departure, node } = entry;
     if (departure === undefined) return false;
-    const isAccepted =
-      (await this.#answer(departure)) === 'accepted' || !(await this.#refuse(source, departure));
-    if (isAccepted) await this.#finish(source, entry, departure);
-    else await this.#takeBack(source, entry, departure);
-    await this.#forget(departure);
+    const isAccepted = await this.#decide(source, departure);
+    // What its mover has set is to be seen.
+    if (node.kind === 'object' && node.type === 'directory') await this.#inodes.get(node.id).read(0);
+    await this.#tidy(source, entry, departure, isAccepted);
     return isAccepted;
   }
 
   /** Applies a change that uses `findSettled`: ends moves that are in its way. */
-  async applySettled<Result>(directory: Directory, change: Change<Result>): Promise<Result> {
+  async applySettled<Result>(
+    directory: Directory,
+    change: Change<Result>,
+    options?: ApplyOptions,
+  ): Promise<Result> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await directory.apply(change);
+        return await directory.apply(change, options);
       } catch (error) {
         if (!(error instanceof DepartingError) || attempt === ATTEMPTS_MAX) throw error;
         await this.settle(directory, error.entry);
@@ -79,32 +82,63 @@ export class Moves {
     }
   }
 
-  /** Carries a move out. Throws what `arrive` throws, ECONFLICT, EINVAL (into itself); then the entry is where it was. */
-  async move(source: Directory, name: Name, target: MoveTarget, arrive: Arrive): Promise<void> {
+  /**
+   * Carries a move of the entry that was found under `name` out. Throws what `arrive` throws, ENOENT (something else is there
+   * now), ECONFLICT, EINVAL (into itself); then it is where it was. EUNCERTAIN: in one of the two places.
+   */
+  async move(
+    source: Directory,
+    { name, node }: DirectoryEntry,
+    target: MoveTarget,
+    arrive: Arrive,
+  ): Promise<void> {
     const departure = { token: randomId(), directory: target.directory.id, name: target.name };
+    const id = idOfEntry({ name, node });
     const entry = await source.apply(async draft => {
       const found = await draft.find(name);
-      if (found === undefined) throw new NetsealError('ENOENT', 'nothing there to move');
+      if (found === undefined || idOfEntry(found) !== id) {
+        throw new NetsealError('ENOENT', 'nothing there to move');
+      }
       if (found.departure !== undefined && found.departure.token !== departure.token) throw inMotion();
       draft.replace({ ...found, departure }, { keepTimes: true });
       return found;
     });
     const marked = { ...entry, departure };
+    let isAccepted: boolean | undefined = true;
     try {
       if (typeOfEntry(entry) === 'directory') await this.#setParent(source, marked, target.directory);
       await this.#arrive(source, marked, departure, arrive);
     } catch (error) {
       // What became of it is for the store to say: an answer may have been lost.
-      if (!(await this.settle(source, marked))) throw error;
-      return;
+      isAccepted = await this.#decide(source, departure).catch(() => undefined);
+      if (isAccepted !== true) {
+        if (isAccepted === false) await bestEffort(this.#tidy(source, marked, departure, false));
+        throw error;
+      }
     }
-    await this.#finish(source, marked, departure);
-    await this.#forget(departure);
+    // It has moved; whoever needs one of the names finishes what is left to do.
+    await bestEffort(this.#tidy(source, marked, departure, true));
   }
 
-  async #finish(source: Directory, entry: DirectoryEntry, departure: Departure): Promise<void> {
-    await this.#forgetFormerParent(entry, departure);
-    await this.#clear(source, entry.name, departure);
+  /** Sees to it that a move was accepted or never will be; true when it was. */
+  async #decide(source: Directory, departure: Departure): Promise<boolean> {
+    return (await this.#answer(departure)) === 'accepted' || !(await this.#refuse(source, departure));
+  }
+
+  /** Once that is decided. */
+  async #tidy(
+    source: Directory,
+    entry: DirectoryEntry,
+    departure: Departure,
+    isAccepted: boolean,
+  ): Promise<void> {
+    if (isAccepted) {
+      await this.#forgetFormerParent(entry, departure);
+      await this.#clear(source, entry.name, departure);
+    } else {
+      await this.#takeBack(source, entry, departure);
+    }
+    await this.#forget(departure);
   }
 
   async #arrive(
@@ -114,11 +148,9 @@ export class Moves {
     arrive: Arrive,
   ): Promise<void> {
     const { token } = departure;
-    const validate = async (): Promise<void> => {
-      const now = await source.find(entry.name, 0);
-      if (now?.departure?.token !== token) throw inMotion();
-    };
-    await this.#inodes.directory(departure.directory).apply(
+    const validate = (): Promise<void> => this.#requireMark(source, entry);
+    await this.applySettled(
+      this.#inodes.directory(departure.directory),
       async draft => {
         const known = draft.directory.arrivals.find(arrival => arrival.token === token);
         if (known?.isAccepted === true) return;
@@ -132,6 +164,15 @@ export class Moves {
     );
   }
 
+  /** ECONFLICT when the entry has another departure by now, or none. */
+  async #requireMark(
+    source: Directory,
+    { name, departure }: Pick<DirectoryEntry, 'name' | 'departure'>,
+  ): Promise<void> {
+    const now = await source.find(name, 0);
+    if (now?.departure === undefined || now.departure.token !== departure?.token) throw inMotion();
+  }
+
   async #answer({ directory, token }: Departure): Promise<'accepted' | 'refused' | 'open' | 'dead'> {
     const inode = await this.#inodes
       .get(directory)
@@ -140,9 +181,10 @@ export class Moves {
         if (error instanceof NetsealError && error.code === 'EMISSING') return undefined;
         throw error;
       });
-    if (inode?.type !== 'directory' || inode.isDead) return 'dead';
+    if (inode?.type !== 'directory') return 'dead';
     const arrival = inode.arrivals.find(known => known.token === token);
-    if (arrival === undefined) return 'open';
+    // What has arrived may have been removed since, and the folder after it.
+    if (arrival === undefined) return inode.isDead ? 'dead' : 'open';
     return arrival.isAccepted ? 'accepted' : 'refused';
   }
 
@@ -152,10 +194,10 @@ export class Moves {
     if ((await this.#answer(departure)) === 'dead') return true;
     return await this.#inodes.directory(departure.directory).apply(draft => {
       const { inode } = draft;
-      // Into a dead one nobody arrives either.
-      if (inode.type !== 'directory' || inode.isDead) return true;
+      if (inode.type !== 'directory') return true;
       const known = inode.arrivals.find(arrival => arrival.token === token);
-      if (known === undefined) {
+      // Into a dead one nobody arrives any more.
+      if (known === undefined && !inode.isDead) {
         draft.update({ arrivals: [...inode.arrivals, { token, source: source.id, isAccepted: false }] });
       }
       return known?.isAccepted !== true;
@@ -199,17 +241,23 @@ export class Moves {
   }
 
   /** Says where a directory is going, and makes sure that it does not end up below itself. */
-  async #setParent(source: Directory, { node, departure }: DirectoryEntry, target: Directory): Promise<void> {
+  async #setParent(
+    source: Directory,
+    { name, node, departure }: DirectoryEntry,
+    target: Directory,
+  ): Promise<void> {
     if (node.kind === 'embedded' || departure === undefined) return;
     const { token } = departure;
-    await this.#inodes.get(node.id).apply(draft => {
-      const { formerParent } = draft.directory;
-      if (formerParent !== undefined && formerParent.token !== token) throw inMotion();
-      draft.update({ parent: target.id, formerParent: { directory: source.id, token } });
-    });
-    if (await this.#isAbove(node.id, target.id)) {
-      throw new NetsealError('EINVAL', 'a folder cannot be moved into itself');
-    }
+    const validate = (): Promise<void> => this.#requireMark(source, { name, departure });
+    await this.#inodes.get(node.id).apply(
+      draft => {
+        // Another move's former parent is a dead client's: only who has marked the entry gets here.
+        draft.update({ parent: target.id, formerParent: { directory: source.id, token } });
+        return draft.directory;
+      },
+      { validate },
+    );
+    await this.requireOutside(node.id, target.id);
   }
 
   async #forgetFormerParent({ node }: DirectoryEntry, { token }: Departure): Promise<void> {
@@ -219,6 +267,13 @@ export class Moves {
       if (inode.type === 'directory' && inode.formerParent?.token === token)
         draft.update({ formerParent: undefined });
     });
+  }
+
+  /** EINVAL when a directory would be moved below itself. */
+  async requireOutside(moved: Id, target: Id): Promise<void> {
+    if (await this.#isAbove(moved, target)) {
+      throw new NetsealError('EINVAL', 'a folder cannot be moved into itself');
+    }
   }
 
   /** Whether `upper` is on any way up from `lower`, as the store says now. */
@@ -234,6 +289,15 @@ export class Moves {
       queue.push(inode.parent, ...(inode.formerParent === undefined ? [] : [inode.formerParent.directory]));
     }
     return false;
+  }
+}
+
+/** For what others finish if it fails. */
+export async function bestEffort(work: Promise<unknown>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (!(error instanceof NetsealError)) throw error;
   }
 }
 

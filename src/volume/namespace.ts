@@ -17,9 +17,12 @@ import type { Directory } from './directory.ts';
 import type { ChangeOptions, Draft } from './draft.ts';
 import { changePlaced, placeInode } from './file-place.ts';
 import { type Inodes, idOfEntry, typeOfEntry } from './inodes.ts';
-import type { Moves } from './moves.ts';
+import { bestEffort, type Moves } from './moves.ts';
 import { checkName, SYMLINK_BYTES_MAX } from './names.ts';
 import { nowNs, type Session } from './session.ts';
+
+/** How often a directory that should be removed is cleared of leftovers. */
+const SWEEPS_MAX = 4;
 
 export interface PutOptions extends ChangeOptions {
   /** A file or symlink of that name goes; otherwise EEXIST. */
@@ -112,11 +115,22 @@ export class Namespace {
     await this.insertNode(directory, name, node, options);
   }
 
+  /** Gives a name to what has none yet, or has this one already. */
   async insertNode(
     directory: Directory,
     name: Name,
     node: EntryNode,
     options: PutOptions = {},
+  ): Promise<void> {
+    await this.#insertNode(directory, name, node, options, true);
+  }
+
+  async #insertNode(
+    directory: Directory,
+    name: Name,
+    node: EntryNode,
+    options: PutOptions,
+    isNew: boolean,
   ): Promise<void> {
     checkName(name);
     const segments = [...(options.segments ?? [])];
@@ -124,7 +138,8 @@ export class Namespace {
       const found = await this.#findLive(draft, name);
       if (found?.isLive === true) {
         // An answer was lost, and this is what it would have said.
-        if (idOfEntry(found.entry) === idOfNode(node)) return undefined;
+        if (isNew && idOfEntry(found.entry) === idOfNode(node)) return undefined;
+        if (typeOfNode(node) === 'directory') throw alreadyThere();
         requireReplaceable(found.entry, options.replace === true);
       }
       draft.needs(segments);
@@ -202,16 +217,19 @@ export class Namespace {
 
   /** Removes an empty directory. ENOENT, ENOTDIR, ENOTEMPTY. */
   async rmdir(directory: Directory, name: Name): Promise<void> {
-    const entry = await this.find(directory, name);
+    const entry = await directory.find(name, 0);
     if (entry === undefined) throw noEntry();
-    if (entry.departure !== undefined) await this.#moves.settle(directory, entry);
+    if (entry.departure !== undefined && (await this.#moves.settle(directory, entry))) throw noEntry();
     if (typeOfEntry(entry) !== 'directory') throw new NetsealError('ENOTDIR', 'this is no folder');
-    const id = idOfEntry(entry);
-    await this.#kill(id);
-    await this.#moves.applySettled(directory, async draft => {
-      const found = await draft.findSettled(name);
-      if (found !== undefined && idOfEntry(found) === id) draft.remove(name);
-    });
+    try {
+      await this.#kill(idOfEntry(entry));
+    } catch (error) {
+      // Whoever removed it may not have lived to take the name away.
+      if (codeOf(error) === 'ENOENT') await bestEffort(this.#dropDead(directory, entry));
+      throw error;
+    }
+    // It is gone, whatever becomes of its name: nobody finds it any more.
+    await bestEffort(this.#dropDead(directory, entry));
   }
 
   /** Gives a file another name. EEXIST, unless a file is to be replaced; EINVAL for a directory. */
@@ -239,9 +257,10 @@ export class Namespace {
       { promote: true },
     );
     try {
-      await this.insertNode(directory, name, { kind: 'object', id, type: inode.type }, options);
+      await this.#insertNode(directory, name, { kind: 'object', id, type: inode.type }, options, false);
     } catch (error) {
-      await this.#changeLinkCount(id, -1);
+      // Better too high than too low.
+      if (codeOf(error) !== 'EUNCERTAIN') await bestEffort(this.#changeLinkCount(id, -1));
       throw error;
     }
   }
@@ -259,11 +278,18 @@ export class Namespace {
     const entry = await this.find(source.directory, source.name);
     if (entry === undefined) throw noEntry();
     if (entry.departure !== undefined) await this.#moves.settle(source.directory, entry);
-    if (source.directory.id === target.directory.id && source.name === target.name) return;
-    await this.#clearTarget(entry, target, replace);
+    const there = await this.find(target.directory, target.name);
+    // Two names of one file: POSIX leaves both.
+    if (there !== undefined && idOfEntry(there) === idOfEntry(entry)) {
+      // Unless another client has just made the one of the other.
+      if ((await this.find(source.directory, source.name)) === undefined) throw noEntry();
+      return;
+    }
+    if (there !== undefined) await this.#clearTarget(entry, there, target.directory, replace);
     const isDirectory = typeOfEntry(entry) === 'directory';
     let replaced: DirectoryEntry | undefined;
     const arrive = async (draft: Draft, arriving: DirectoryEntry): Promise<void> => {
+      replaced = undefined;
       const found = await this.#findLive(draft, target.name);
       if (found?.isLive === true) {
         if (idOfEntry(found.entry) === idOfEntry(arriving)) return;
@@ -279,13 +305,12 @@ export class Namespace {
         const found = await draft.findSettled(source.name);
         if (found === undefined || idOfEntry(found) !== idOfEntry(entry)) throw noEntry();
         const there = await this.#findLive(draft, target.name);
-        // Two names of one file: POSIX leaves both.
         if (there?.isLive === true && idOfEntry(there.entry) === idOfEntry(found)) return;
         await arrive(draft, { ...found, name: target.name });
         draft.remove(source.name);
       });
     } else {
-      await this.#moves.move(source.directory, source.name, target, arrive);
+      await this.#moves.move(source.directory, entry, target, arrive);
     }
     if (replaced !== undefined) await this.#dropLink(replaced);
   }
@@ -314,26 +339,62 @@ export class Namespace {
   /** Makes way for a rename: what may be replaced only after a look into it. */
   async #clearTarget(
     entry: DirectoryEntry,
-    { directory, name }: { readonly directory: Directory; readonly name: Name },
+    there: DirectoryEntry,
+    directory: Directory,
     replace: boolean,
   ): Promise<void> {
-    const there = await this.find(directory, name);
-    if (there === undefined || idOfEntry(there) === idOfEntry(entry)) return;
     if (!replace) throw alreadyThere();
     const isDirectory = typeOfEntry(entry) === 'directory';
     const isThereDirectory = typeOfEntry(there) === 'directory';
     if (isDirectory && !isThereDirectory) throw new NetsealError('ENOTDIR', 'a folder cannot replace a file');
     if (!isDirectory && isThereDirectory) throw new NetsealError('EISDIR', 'a file cannot replace a folder');
-    // It is empty, so that nothing is lost if the rename then fails.
-    if (isThereDirectory) await this.#kill(idOfEntry(there));
+    if (!isThereDirectory) return;
+    await this.#moves.requireOutside(idOfEntry(entry), directory.id);
+    try {
+      // It is empty, so that nothing is lost if the rename then fails.
+      await this.#kill(idOfEntry(there));
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error;
+    }
   }
 
   /** Marks a directory as removed. ENOTEMPTY; ENOENT when it was removed already. */
   async #kill(id: Id): Promise<void> {
-    await this.#inodes.directory(id).apply(draft => {
-      const { entryCount } = draft.directory;
-      if (entryCount > 0) throw new NetsealError('ENOTEMPTY', `the folder holds ${entryCount} entries`);
-      draft.update({ isDead: true });
+    const directory = this.#inodes.directory(id);
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await directory.apply(draft => {
+          const { entryCount } = draft.directory;
+          if (entryCount > 0) throw new NetsealError('ENOTEMPTY', `the folder holds ${entryCount} entries`);
+          draft.update({ isDead: true });
+        });
+        return;
+      } catch (error) {
+        if (codeOf(error) !== 'ENOTEMPTY' || attempt === SWEEPS_MAX) throw error;
+        if (!(await this.#sweep(directory))) throw error;
+      }
+    }
+  }
+
+  /** Takes away what only seems to be in a directory: removals and moves that were not finished. False if anything is there. */
+  async #sweep(directory: Directory): Promise<boolean> {
+    for await (const entries of directory.entries()) {
+      for (const entry of entries) {
+        if (await this.#isLive(entry)) return false;
+        if (entry.departure !== undefined) await this.#moves.settle(directory, entry);
+        await this.#dropDead(directory, entry);
+      }
+    }
+    return true;
+  }
+
+  /** Removes the name of a removed directory, if it still leads to that one. */
+  async #dropDead(directory: Directory, entry: DirectoryEntry): Promise<void> {
+    if (typeOfEntry(entry) !== 'directory') return;
+    await this.#moves.applySettled(directory, async draft => {
+      const found = await draft.findSettled(entry.name);
+      if (found === undefined || idOfEntry(found) !== idOfEntry(entry)) return;
+      if (!(await this.#isLive(found))) draft.remove(entry.name);
     });
   }
 
@@ -357,7 +418,10 @@ export class Namespace {
 
   /** A name is gone. gc finds out by itself that nothing leads to a file; only several names need a count. */
   async #dropLink({ node }: DirectoryEntry): Promise<void> {
-    if (node.kind === 'object' && node.type !== 'directory') await this.#changeLinkCount(node.id, -1);
+    // Not worth an error: what it belongs to has happened, and a count that is too high does no harm.
+    if (node.kind === 'object' && node.type !== 'directory') {
+      await bestEffort(this.#changeLinkCount(node.id, -1));
+    }
   }
 
   async #changeLinkCount(id: Id, difference: number): Promise<void> {
@@ -391,6 +455,14 @@ export class Namespace {
       birthNs: time,
     };
   }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof NetsealError ? error.code : undefined;
+}
+
+function typeOfNode(node: EntryNode): Inode['type'] {
+  return node.kind === 'embedded' ? node.inode.type : node.type;
 }
 
 function idOfNode(node: EntryNode): Id {
