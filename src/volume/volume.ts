@@ -3,7 +3,7 @@ import { NetsealError, requireArgument } from '../base/errors.ts';
 import type { VolumeHeader } from '../keys/volume-header.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { ControlSealer } from '../server/sealed/control.ts';
-import { randomId } from '../server/sealed/ids.ts';
+import { type Id, randomId } from '../server/sealed/ids.ts';
 import type {
   Attributes,
   DirectoryEntry,
@@ -21,6 +21,7 @@ import { UnitWriter } from '../server/sealed/unit-writer.ts';
 import type { ObjectStore } from '../server/store.ts';
 import type { ProviderSettings } from '../unit/providers.ts';
 import type { ClientState } from './client-state.ts';
+import { CompactedError, isSameMap, segmentsLeft } from './compacted.ts';
 import type { Directory } from './directory.ts';
 import { changePlaced, type FilePlace } from './file-place.ts';
 import { FileReader } from './file-reader.ts';
@@ -54,6 +55,8 @@ export const GRACE_MS_DEFAULT: number = 24 * 60 * 60 * 1000;
 const FRESH_MS_DEFAULT = 1000;
 /** As on Linux. */
 const SYMLINKS_MAX = 40;
+/** How often a file may be compacted while one commit of it is under way. */
+const COMPACTED_MAX = 8;
 
 /** Where a path leads. */
 export interface Found {
@@ -254,6 +257,7 @@ export class Volume {
   /** Writes to a file, wherever its inode lives. */
   writer(inode: FileInode, place: FilePlace, options: NewFileOptions = {}): FileWriter {
     let commitCount = 0;
+    let base = inode;
     return new FileWriter(
       this.session,
       inode,
@@ -267,25 +271,40 @@ export class Volume {
             replace,
             segments: content.segments,
           });
+          base = created;
           return created;
         }
-        const committed = await changePlaced<FileInode>(
-          this.inodes,
-          this.moves,
-          place,
-          current => {
-            if (current.dataVersion !== baseDataVersion) {
-              throw new NetsealError(
-                'ECONFLICT',
-                'another client changed the content of the file: read it again',
-              );
-            }
-            return { patch: { ...change, dataVersion: baseDataVersion + 1 }, segments: content.segments };
-          },
-          // A file that is synced again and again should not have its directory written each time.
-          { promote: commitCount > 2 },
-        );
-        return committed;
+        let compacted: FileInode | undefined;
+        let left: ReadonlySet<Id> = new Set<Id>();
+        const tryCommit = (): Promise<FileInode> =>
+          changePlaced<FileInode>(
+            this.inodes,
+            this.moves,
+            place,
+            current => {
+              if (current.dataVersion !== baseDataVersion) {
+                throw new NetsealError(
+                  'ECONFLICT',
+                  'another client changed the content of the file: read it again',
+                );
+              }
+              if (!isSameMap(current.map, (compacted ?? base).map)) throw new CompactedError(current);
+              const segments = [...content.segments, ...left];
+              return { patch: { ...change, dataVersion: baseDataVersion + 1 }, segments };
+            },
+            // A file that is synced again and again should not have its directory written each time.
+            { promote: commitCount > 2 },
+          );
+        for (let attempt = 1; ; attempt += 1) {
+          try {
+            base = await tryCommit();
+            return base;
+          } catch (error) {
+            if (!(error instanceof CompactedError) || attempt === COMPACTED_MAX) throw error;
+            compacted = error.current;
+            left = await segmentsLeft(this.session, inode.id, change.map, compacted.map);
+          }
+        }
       },
     );
   }
