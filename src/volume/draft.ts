@@ -80,6 +80,12 @@ export class Draft {
     this.#setEntry(name, undefined, -1, options);
   }
 
+  /** Has the nodes on the way to a name, which need not be there, written anew: for compaction. */
+  async rewrite(name: Name): Promise<void> {
+    this.#entries.set(name, await this.find(name));
+    this.#isChanged = true;
+  }
+
   update(patch: InodePatch): void {
     this.#inode = { ...this.#inode, ...patch } as Inode;
     this.#isChanged = true;
