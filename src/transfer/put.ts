@@ -346,12 +346,13 @@ class Putter {
       const { unitSizeBytes } = this.#volume.settings;
       const created = this.#volume.names.newFile(attributesOf(file.stat, file.xattrs()));
       if (file.stat.sizeBytes <= Math.min(unitSizeBytes, SMALL_BYTES_MAX)) {
+        // If it changes now, its time is another than the one that is kept: a repetition copies it again.
         await this.#batches.addFile(target, name, path, file, created);
         this.#tally.progress(file.stat.sizeBytes, 1);
       } else {
         await this.#putLarge(target, name, path, file, created);
+        if (file.changedSinceOpen()) this.#tally.note(path, 'it was changed while it was read: put it again');
       }
-      if (file.changedSinceOpen()) this.#tally.note(path, 'it was changed while it was read: put it again');
     } finally {
       file.close();
     }

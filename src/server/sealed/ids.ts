@@ -1,15 +1,24 @@
 /** Ids of objects and segments, and the store's keys for them. */
 import { fromHex, toHex } from '../../base/bytes.ts';
 import { requireArgument } from '../../base/errors.ts';
-import { randomBytes } from '../../base/random.ts';
+import { systemRandom } from '../../base/random.ts';
 import { ID_BYTES } from '../../keys/tree.ts';
 
 /** 128 random bits, never used again, as 32 lower-case hexadecimal digits. */
 export type Id = string;
 
 export function randomId(): Id {
-  return toHex(randomBytes(ID_BYTES));
+  if (poolOffset === pool.byteLength) {
+    systemRandom(pool);
+    poolOffset = 0;
+  }
+  poolOffset += ID_BYTES;
+  return toHex(pool.subarray(poolOffset - ID_BYTES, poolOffset));
 }
+
+/** Random bytes for ids, which are no secret: one call of the system for many. Each is used once. */
+const pool = new Uint8Array(256 * ID_BYTES);
+let poolOffset: number = pool.byteLength;
 
 /** 16 bytes that the caller owns. */
 export function idBytes(id: Id): Uint8Array<ArrayBuffer> {
