@@ -2,6 +2,7 @@
 import { homedir } from 'node:os';
 import { isAbsolute } from 'node:path';
 import { type Command, Option } from 'commander';
+import type { NetsealError } from '../base/errors.ts';
 import type { Secret } from '../keys/secret.ts';
 import type { VolumeHeader } from '../keys/volume-header.ts';
 import { openPipeline, type Pipeline } from '../pipeline/pipeline.ts';
@@ -12,6 +13,7 @@ import { unlockHeaderObject } from '../volume/header-object.ts';
 import { openStateFolder } from '../volume/state-folder.ts';
 import { Volume } from '../volume/volume.ts';
 import { canonicalStoreName, type Location, openStoreAt } from './location.ts';
+import { printable } from './printable.ts';
 import { readSecret, type SecretOptions, withSecretOptions } from './secrets.ts';
 import { parseCount } from './sizes.ts';
 
@@ -128,7 +130,7 @@ export async function withVolume<Result>(
     withUnlockedHeader(location, options, signal, async unlocked => {
       const pipeline = await starting;
       const { store, header, state } = unlocked;
-      const volume = await Volume.open({ store, pipeline, header, state });
+      const volume = await Volume.open({ store, pipeline, header, state, onProblem: warnOfHeads });
       return await closing(work({ ...unlocked, volume, pipeline }), () => volume.close());
     }),
     async () => {
@@ -145,6 +147,13 @@ async function closing<Result>(work: Promise<Result>, close: () => Promise<void>
   if (outcome.status === 'rejected') throw outcome.reason;
   if (closed.status === 'rejected') throw closed.reason;
   return outcome.value;
+}
+
+/** Clients could not compare what they have seen: that hides nothing by itself, but could help to. */
+function warnOfHeads({ code, message }: NetsealError): void {
+  process.stderr.write(
+    `netseal: could not compare with all other clients: ${printable(message)} (${code})\n`,
+  );
 }
 
 /** What was forgotten by accident is no reason to stop, and the user should know. */
