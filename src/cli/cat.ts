@@ -78,10 +78,11 @@ class Threads {
 
   async open(path: VolumePath, fromBytes: number, toBytes: number): Promise<FileReader> {
     const { volume } = this.#access;
-    const reader = await volume.openFile(pathBytes(path));
-    const bytes = Math.min(toBytes, reader.sizeBytes) - fromBytes;
-    if (bytes < THREADS_FROM_BYTES || this.#workers !== undefined) return reader;
-    return await (await this.#threaded()).openFile(pathBytes(path));
+    const { inode } = await volume.find(pathBytes(path), { follow: true });
+    const sizeBytes = inode.type === 'file' ? inode.sizeBytes : 0;
+    const isLarge = Math.min(toBytes, sizeBytes) - fromBytes >= THREADS_FROM_BYTES;
+    const reading = isLarge && this.#workers === undefined ? await this.#threaded() : volume;
+    return await reading.openFile(pathBytes(path));
   }
 
   async close(): Promise<void> {
