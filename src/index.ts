@@ -1,4 +1,7 @@
-/** netseal's public surface: errors, keys, the unit, the pipeline and its streams. Everything else is internal. */
+/**
+ * netseal's public surface: errors, keys, units, the pipeline and its streams, stores, volumes. Everything else is
+ * internal.
+ */
 
 // Errors
 export { ERROR_CODES, type ErrorCode, isNetsealError, NetsealError } from './base/errors.ts';
@@ -61,7 +64,30 @@ export type {
 export { type SealStreamOptions, sealStream } from './pipeline/seal-stream.ts';
 export type { PipelineSettings } from './pipeline/settings.ts';
 export type { Lease } from './pipeline/slab.ts';
-
+// Stores
+export { DirectoryStore } from './server/directory-store.ts';
+export { MemoryStore } from './server/memory-store.ts';
+export { StoreMeter } from './server/meter.ts';
+// Volumes
+export type { Attributes, ExtendedAttribute, Inode } from './server/sealed/inode.ts';
+export type {
+  ByteRange,
+  GetOptions,
+  GetResult,
+  ListEntry,
+  ListOptions,
+  ListPage,
+  ObjectStat,
+  ObjectStore,
+  PutCondition,
+  PutOptions,
+  StoreCapabilities,
+  Version,
+} from './server/store.ts';
+export { type WrapSettings, wrapStore } from './server/wrap.ts';
+export { get } from './transfer/get.ts';
+export { put } from './transfer/put.ts';
+export { Tally } from './transfer/tally.ts';
 // Units
 export {
   CODEC_DEFAULT,
@@ -80,3 +106,11 @@ export {
 } from './unit/record-format.ts';
 export { sealedBytesMax } from './unit/seal.ts';
 export type { CipherProviderName } from './unit/suite.ts';
+export { type ClientState, memoryState } from './volume/client-state.ts';
+export type { Directory } from './volume/directory.ts';
+export type { FileReader, Piece } from './volume/file-reader.ts';
+export type { FileWriter } from './volume/file-writer.ts';
+export { type CreateVolumeOptions, createVolume, type OpenOptions, openVolume } from './volume/open.ts';
+export { openStateFolder } from './volume/state-folder.ts';
+export type { Found, Place, Volume } from './volume/volume.ts';
+export type { VolumeSettings } from './volume/volume-settings.ts';

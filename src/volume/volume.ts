@@ -49,6 +49,8 @@ export interface OpenVolumeOptions extends SegmentSettings, HistoryOptions {
   /** How long gc leaves alone what nothing refers to. Default 24 h; the same for all clients of a volume. */
   readonly graceMs?: number;
   readonly providers?: ProviderSettings;
+  /** Called once, when the volume has been closed: for whoever opened pipeline and header for it alone. */
+  readonly onClosed?: () => Promise<void>;
 }
 
 export const GRACE_MS_DEFAULT: number = 24 * 60 * 60 * 1000;
@@ -131,11 +133,12 @@ export class Volume {
   readonly #control: ControlSealer;
   readonly #state: ClientState;
   readonly #history: History;
+  readonly #onClosed: (() => Promise<void>) | undefined;
   #isClosed = false;
 
   /**
-   * Starts a session. Nothing is read yet, but for other clients' heads if that is due. EUNSUPPORTED when the store has no atomic conditions: several clients could
-   * undo each other's work there.
+   * Starts a session. Nothing is read yet, but for other clients' heads if that is due. EUNSUPPORTED when the store has no
+   * atomic conditions: several clients could undo each other's work there.
    */
   static async open(options: OpenVolumeOptions): Promise<Volume> {
     const { store, header } = options;
@@ -165,6 +168,7 @@ export class Volume {
     this.settings = settings;
     this.#control = control;
     this.#state = state;
+    this.#onClosed = options.onClosed;
     this.#history = new History(options);
     this.session = {
       id: randomId(),
@@ -333,6 +337,7 @@ export class Volume {
     } finally {
       this.session.sealing.pipeline.removeKeyring(this.session.sealing.keys);
       this.#control.destroy();
+      await this.#onClosed?.();
     }
   }
 

@@ -1,0 +1,87 @@
+/** Making and opening a volume in one call: what a program starts with. */
+
+import type { NewSlot } from '../keys/new-slot.ts';
+import { pinOf } from '../keys/pin.ts';
+import { createVolumeHeader, type HeaderOptions } from '../keys/unlock.ts';
+import { openPipeline, type Pipeline } from '../pipeline/pipeline.ts';
+import type { Attributes } from '../server/sealed/inode.ts';
+import type { ObjectStore } from '../server/store.ts';
+import { type ClientState, memoryState } from './client-state.ts';
+import { createHeaderObject, type SecretSource, unlockHeaderObject } from './header-object.ts';
+import { createRoot, type OpenVolumeOptions, Volume } from './volume.ts';
+import { checkVolumeSettings, encodeSettings, type VolumeSettings } from './volume-settings.ts';
+
+export interface CreateVolumeOptions extends HeaderOptions {
+  readonly store: ObjectStore;
+  /** 1 to 16 ways into the volume. */
+  readonly slots: readonly NewSlot[];
+  /** Default: units of 256 KiB, blocks of 4 KiB, zstd:1, xaes-256-gcm. */
+  readonly settings?: Partial<Omit<VolumeSettings, 'rootId'>>;
+  /** Of the root folder. Default: mode 0o755, this process's user and group, now. */
+  readonly attributes?: Partial<Attributes>;
+  /** Remembers the new volume, so that nobody can put another one in its place. */
+  readonly state?: ClientState;
+}
+
+/**
+ * Makes an empty volume. A crash leaves a whole volume or none. EEXIST when the store holds one; EINVAL when a slot or a setting
+ * will not do; what the store throws.
+ */
+export async function createVolume(options: CreateVolumeOptions): Promise<void> {
+  const { store, slots, state, attributes, settings, ...headerOptions } = options;
+  const encoded = encodeSettings(checkVolumeSettings(settings));
+  const header = await createVolumeHeader({ ...headerOptions, slots, settings: encoded });
+  try {
+    await createRoot(store, header, { ...defaultAttributes(), ...attributes });
+    await createHeaderObject(store, header);
+    await state?.savePin(pinOf(header));
+  } finally {
+    header.keyring.destroy();
+  }
+}
+
+function defaultAttributes(): Attributes {
+  return {
+    mode: 0o755,
+    uid: process.getuid?.() ?? 0,
+    gid: process.getgid?.() ?? 0,
+    mtimeNs: BigInt(Date.now()) * 1_000_000n,
+    xattrs: [],
+  };
+}
+
+export interface OpenOptions extends Omit<OpenVolumeOptions, 'header' | 'pipeline' | 'state'> {
+  /** What opens a slot; a function is asked once, after the header was found. */
+  readonly secrets: SecretSource;
+  /** Default: one of its own, closed with the volume. */
+  readonly pipeline?: Pipeline;
+  /**
+   * What this client remembers from one session to the next; it stays the caller's. Default: nothing, so that a server could show an
+   * older volume unnoticed.
+   */
+  readonly state?: ClientState;
+}
+
+/**
+ * Opens the volume in a store. Closing it (`close`, or `await using`) syncs, ends its threads and zeroes its keys; the store stays
+ * the caller's.
+ *
+ * ENOENT when there is none; EKEY when no secret opens it; EROLLBACK when it is older than what was seen before; EUNSUPPORTED,
+ * EFORMAT, EAUTH, and what the store throws.
+ */
+export async function openVolume(options: OpenOptions): Promise<Volume> {
+  const { secrets, state = memoryState(), pipeline: given, ...rest } = options;
+  const header = await unlockHeaderObject(rest.store, secrets, state);
+  let pipeline = given;
+  const release = async (): Promise<void> => {
+    header.keyring.destroy();
+    if (given === undefined) await pipeline?.close();
+  };
+  try {
+    pipeline ??= await openPipeline();
+    return await Volume.open({ ...rest, header, state, pipeline, onClosed: release });
+  } catch (error) {
+    await release();
+    throw error;
+  }
+}
