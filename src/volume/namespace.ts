@@ -304,6 +304,7 @@ export class Namespace {
       await this.#moves.applySettled(source.directory, async draft => {
         const found = await draft.findSettled(source.name);
         if (found === undefined || idOfEntry(found) !== idOfEntry(entry)) throw noEntry();
+        if (!(await this.#isLive(found))) throw noEntry();
         const there = await this.#findLive(draft, target.name);
         if (there?.isLive === true && idOfEntry(there.entry) === idOfEntry(found)) return;
         await arrive(draft, { ...found, name: target.name });

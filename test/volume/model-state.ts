@@ -173,17 +173,68 @@ function outcomes(state: State, { operation, code }: Done, isAlone: boolean): St
   return [state, without(withEntry(state, operation.to, undefined), there)];
 }
 
+/** A folder's node and name gone, wherever it is; undefined unless it is there and empty. */
+function withoutFolder(state: State, id: string): State | undefined {
+  if (folderOf(state, id)?.size !== 0) return undefined;
+  for (const [folder, node] of state) {
+    if (node.type !== 'folder') continue;
+    for (const [name, child] of node.entries) {
+      if (child === id) return without(withEntry(state, { folder, name }, undefined), id);
+    }
+  }
+  return undefined;
+}
+
+/**
+ * What only calls at the same time can come to. A folder is removed in a step of its own, by whatever name it has by then:
+ * so a rename may move an empty folder that another call is removing.
+ */
+function racingOutcomes(state: State, { operation, code }: Done, past: readonly State[]): State[] {
+  const idsAt = (at: At): string[] =>
+    [...new Set(past.map(one => idAt(one, at)))].filter(id => id !== undefined);
+  if (code !== 'ok') return [];
+  if (operation.kind === 'rmdir') {
+    return idsAt(operation.at)
+      .map(id => withoutFolder(state, id))
+      .filter(one => one !== undefined);
+  }
+  const isOfRemoved =
+    operation.kind === 'rename' &&
+    idAt(state, operation.from) === undefined &&
+    idsAt(operation.from).some(id => !state.has(id));
+  return isOfRemoved ? [state] : [];
+}
+
+/** What becomes of it when a rename has removed the empty folder in its way, and nothing else yet. */
+function clearings({ operation }: Done, past: readonly State[]): State[] {
+  const state = past.at(-1);
+  if (operation.kind !== 'rename' || state === undefined) return [];
+  return [...new Set(past.map(one => idAt(one, operation.to)))]
+    .map(id => (id === undefined ? undefined : withoutFolder(state, id)))
+    .filter(one => one !== undefined);
+}
+
+function except<Item>(items: readonly Item[], one: Item): Item[] {
+  return items.filter(item => item !== one);
+}
+
 /** All states that these calls, which ran at the same time, may leave. */
 export function statesAfter(before: readonly State[], done: readonly Done[]): State[] {
   const after: State[] = [];
-  const explore = (state: State, left: readonly Done[]): void => {
+  const isAlone = done.length === 1;
+  const explore = (past: readonly State[], left: readonly Done[], clearing: readonly Done[]): void => {
+    const state = past.at(-1) ?? new Map();
     if (left.length === 0) after.push(state);
-    for (const [at, next] of left.entries()) {
-      const rest = [...left.slice(0, at), ...left.slice(at + 1)];
-      for (const reached of outcomes(state, next, done.length === 1)) explore(reached, rest);
+    for (const next of left) {
+      const reached = [...outcomes(state, next, isAlone), ...racingOutcomes(state, next, past)];
+      for (const one of reached) explore([...past, one], except(left, next), except(clearing, next));
+    }
+    for (const next of clearing) {
+      for (const cleared of clearings(next, past)) explore([...past, cleared], left, except(clearing, next));
     }
   };
-  for (const state of before) explore(state, done);
+  const renames = isAlone ? [] : done.filter(({ operation }) => operation.kind === 'rename');
+  for (const state of before) explore([state], done, renames);
   return after;
 }
 
