@@ -36,12 +36,12 @@ export class PutBatches {
   readonly #running = new Set<Promise<void>>();
   readonly #sealing = new Set<Promise<void>>();
   readonly #signal: AbortSignal | undefined;
-  readonly #folders: PutFolder[] = [];
   readonly #atEnd: (() => Promise<void>)[] = [];
   #batch: UnitBatch | undefined;
   #usedBytes = 0;
   #unitCount = 0;
   #items: Item[] = [];
+  #folders: PutFolder[] = [];
   #failure: { readonly error: unknown } | undefined;
 
   constructor(volume: Volume, tally: Tally, signal: AbortSignal | undefined) {
@@ -87,8 +87,9 @@ export class PutBatches {
   }
 
   /** Has a new folder linked once everything that was added before is committed, whether it got names of its own or not. */
-  trackFolder(folder: PutFolder): void {
+  addFolder(folder: PutFolder): void {
     this.#folders.push(folder);
+    if (this.#items.length + this.#folders.length >= BATCH_NAMES) this.#submit();
   }
 
   /** Runs when everything else is committed: for what commits would undo. */
@@ -110,9 +111,8 @@ export class PutBatches {
     this.throwIfFailed();
   }
 
-  /** After the last {@link flush}: links folders that got no names, and runs what was left for the end. */
+  /** After the last {@link flush}: runs what was left for the end. */
   async end(): Promise<void> {
-    await Promise.all(this.#folders.splice(0).map(folder => folder.link()));
     await Promise.all(this.#atEnd.splice(0).map(work => work()));
   }
 
@@ -126,20 +126,26 @@ export class PutBatches {
   #submit(): void {
     const batch = this.#batch;
     const items = this.#items;
+    const folders = this.#folders;
     this.#batch = undefined;
     this.#items = [];
+    this.#folders = [];
     this.#usedBytes = 0;
     this.#unitCount = 0;
-    if (items.length === 0) {
+    if (items.length === 0 && folders.length === 0) {
       batch?.drop();
       return;
     }
     const hasUnits = items.some(({ unit }) => unit !== undefined);
     if (!hasUnits) batch?.drop();
-    this.track(this.#commit(hasUnits ? batch : undefined, items));
+    this.track(this.#commit(hasUnits ? batch : undefined, items, folders));
   }
 
-  async #commit(batch: UnitBatch | undefined, items: readonly Item[]): Promise<void> {
+  async #commit(
+    batch: UnitBatch | undefined,
+    items: readonly Item[],
+    folders: readonly PutFolder[],
+  ): Promise<void> {
     const pointers = batch === undefined ? [] : await this.#seal(batch);
     const { dataSegments } = this.#volume.session;
     const segments = new Set(pointers.flatMap(pointer => (pointer === undefined ? [] : [pointer.segment])));
@@ -151,6 +157,7 @@ export class PutBatches {
       else known.push(item);
     }
     await Promise.all([...byFolder].map(([folder, group]) => this.#commitGroup(folder, group, pointers)));
+    await Promise.all(folders.map(folder => folder.link()));
   }
 
   async #seal(batch: UnitBatch): Promise<(Pointer | undefined)[]> {

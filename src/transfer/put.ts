@@ -216,7 +216,7 @@ class Putter {
       await this.#putEntries(local, target, path, new EntryCursor(entries));
       if (target.isNew) {
         this.#tally.counts.folders += 1;
-        this.#batches.trackFolder(target);
+        this.#batches.addFolder(target);
       } else {
         await this.#updateFolder(target, attributes);
       }
