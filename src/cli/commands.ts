@@ -61,6 +61,14 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'copy files and folders out of a volume',
     load: async () => (await import('./copy.ts')).getCommand(),
   },
+  verify: {
+    summary: 'look for damage in a volume',
+    load: async () => (await import('./verify.ts')).verifyCommand(),
+  },
+  gc: {
+    summary: 'delete what nothing in a volume refers to any more',
+    load: async () => (await import('./gc.ts')).gcCommand(),
+  },
   key: {
     summary: 'list, add and remove what opens a volume',
     load: async () => (await import('./key.ts')).keyCommand(),
