@@ -127,7 +127,7 @@ export class History implements HistoryCheck {
     const merged = await mergeHeads(session);
     for (const problem of merged.problems) this.#report(problem);
     this.#verdict ??= merged.forks[0]?.error;
-    await recheck(inodes, merged);
+    await recheck(inodes, merged, session.nowMs());
   }
 
   async #write(session: Session): Promise<void> {
@@ -162,9 +162,15 @@ export class History implements HistoryCheck {
 class HistoryError extends NetsealError {}
 
 /** Looks again at what this session read before it heard that there was something newer. */
-async function recheck(inodes: Inodes, { learned, serverAheadMs }: MergedHeads): Promise<void> {
+async function recheck(
+  inodes: Inodes,
+  { learned, serverAheadMs }: MergedHeads,
+  nowMs: number,
+): Promise<void> {
   for (const { live, readAtMs, known } of inodes.behind(learned)) {
-    if (readAtMs + serverAheadMs > known.existedAtMs + CLOCK_SKEW_MS_MAX) throw oldError(live.id, known);
+    // A clock that was set back tells nothing.
+    const isKnownLate = readAtMs <= nowMs && readAtMs + serverAheadMs > known.existedAtMs + CLOCK_SKEW_MS_MAX;
+    if (isKnownLate) throw oldError(live.id, known);
     try {
       await live.read(0);
     } catch (error) {
