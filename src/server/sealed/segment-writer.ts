@@ -21,7 +21,7 @@ import { encodeFooter, encodeTrailer, type SegmentEntry } from './segment-format
 export interface SegmentSettings {
   /** A segment is closed when it would grow beyond this; a larger record gets one of its own. Default 8 MiB. */
   readonly segmentBytes?: number;
-  /** Segments on their way at once. Default 2. */
+  /** Segments on their way at once. Default 3. */
   readonly uploadsMax?: number;
   /** The time in ms since 1970; the system's by default. */
   readonly nowMs?: () => number;
@@ -40,7 +40,7 @@ export interface RecordToPlace {
 
 /** Large enough for few requests; not larger, as so much memory is used anew for each of those on their way. */
 export const SEGMENT_BYTES_DEFAULT: number = 8 * MIB;
-const UPLOADS_MAX_DEFAULT = 2;
+const UPLOADS_MAX_DEFAULT = 3;
 /** Segments are kept in pieces, so that a small one takes little memory. */
 const CHUNK_BYTES: number = MIB;
 /** Footers grow with the number of records. */
@@ -60,6 +60,12 @@ interface ClosedSegment {
   uploadedAtMs: number;
 }
 
+interface Upload {
+  readonly durable: Promise<void>;
+  /** Never rejects. */
+  readonly settled: Promise<void>;
+}
+
 export class SegmentWriter {
   readonly #sealing: Sealing;
   readonly #segmentBytes: number;
@@ -67,7 +73,7 @@ export class SegmentWriter {
   readonly #nowMs: () => number;
   readonly #freeChunks: Uint8Array[] = [];
   readonly #closed = new Map<Id, ClosedSegment>();
-  readonly #uploading = new Set<Promise<void>>();
+  readonly #uploading = new Set<Upload>();
   readonly #closeWaiters = new Map<Id, PromiseWithResolvers<void>>();
   #open: OpenSegment | undefined;
   /** Ends when all calls of {@link place} so far have. */
@@ -97,7 +103,8 @@ export class SegmentWriter {
       for (const record of records) {
         if (this.#mustClose(record)) this.#close();
         while (this.#open === undefined && this.#uploading.size >= this.#uploadsMax) {
-          await Promise.race(this.#uploading);
+          // Not what it failed with: only who needs the segment is to hear of that.
+          await Promise.race([...this.#uploading].map(({ settled }) => settled));
         }
         pointers.push(this.#append(record));
       }
@@ -121,7 +128,7 @@ export class SegmentWriter {
     // Whoever was placing before us is part of what is to be flushed.
     await this.#turn;
     this.#close();
-    const results = await Promise.allSettled([...this.#uploading]);
+    const results = await Promise.allSettled([...this.#uploading].map(({ durable }) => durable));
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
@@ -195,15 +202,15 @@ export class SegmentWriter {
     this.#open = undefined;
     const durable = this.#upload(segment);
     this.#closed.set(segment.id, { durable, uploadedAtMs: this.#nowMs() });
-    this.#uploading.add(durable);
     const done = (): void => {
-      this.#uploading.delete(durable);
+      this.#uploading.delete(upload);
       // Given back only now: the store may read them until it has settled.
       const room = (this.#uploadsMax + 1) * Math.ceil(this.#segmentBytes / CHUNK_BYTES);
       for (const chunk of segment.chunks) if (this.#freeChunks.length < room) this.#freeChunks.push(chunk);
     };
     // Whoever needs the segment hears of its failure from `durable`.
-    durable.then(done, done);
+    const upload = { durable, settled: durable.then(done, done) };
+    this.#uploading.add(upload);
     this.#closeWaiters.get(segment.id)?.resolve();
     this.#closeWaiters.delete(segment.id);
   }
