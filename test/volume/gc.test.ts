@@ -1,0 +1,396 @@
+/** gc: what is deleted when, beside clients that pause at bad moments. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { NetsealError } from '../../src/base/errors.ts';
+import { seededChance } from '../../src/server/scheduler.ts';
+import { decodeGcNote, encodeGcNote } from '../../src/server/sealed/gc-format.ts';
+import { randomId } from '../../src/server/sealed/ids.ts';
+import { collectGarbage } from '../../src/volume/gc.ts';
+import { superfluousMarks } from '../../src/volume/gc-marks.ts';
+import { deepCheck, GRACE_MS, HOUR_MS, TimedVolume } from './gc-support.ts';
+import {
+  aroundStore,
+  bytesOf,
+  codeOf,
+  FILE,
+  FOLDER,
+  makeFolder,
+  quiet,
+  readFile,
+  SEED,
+  SteppedStore,
+  writeFile,
+} from './support.ts';
+
+let timed: TimedVolume;
+
+beforeEach(async () => {
+  timed = await TimedVolume.create();
+});
+
+afterEach(async () => {
+  await timed.test.close();
+});
+
+describe('gc', () => {
+  it('deletes nothing in its first run, and what was unreferenced for a grace in a later one', async () => {
+    const { volume } = await timed.client();
+    await writeFile(volume, '/gone', bytesOf(1, 50_000));
+    await writeFile(volume, '/stays', bytesOf(2, 50_000));
+    await volume.names.unlink(volume.root, 'gone');
+    timed.wait(10 * GRACE_MS);
+
+    const first = await timed.collect();
+    expect(first.deleted.objects).toBe(0);
+    expect(first.waiting.objects).toBe(1);
+    expect(first.waiting.firstDueMs).toBe(timed.clock.ms + GRACE_MS);
+    timed.wait(GRACE_MS - 1);
+    expect((await timed.collect()).deleted.objects).toBe(0);
+    timed.wait(1);
+    const dry = await timed.collect({ dryRun: true });
+    expect([dry.deletable.objects, dry.deleted.objects]).toEqual([1, 0]);
+    expect(await timed.keys('s/')).toHaveLength(2);
+    expect((await timed.collect()).deleted.objects).toBe(1);
+    expect(await timed.keys('s/')).toHaveLength(1);
+    expect(await timed.keys('gc/')).toEqual([]);
+    expect(await readFile(volume, '/stays')).toEqual(bytesOf(2, 50_000));
+  });
+
+  it('takes inodes, name nodes and map pages that nothing leads to', async () => {
+    const { volume } = await timed.client();
+    const folder = await makeFolder(volume, '/folder');
+    for (let at = 0; at < 40; at += 1) await makeFolder(volume, `/folder/${at}`);
+    await writeFile(volume, '/large', bytesOf(3, 4096 * 300));
+    for (let at = 0; at < 40; at += 1) await volume.names.rmdir(folder, `${at}`);
+    await volume.names.rmdir(volume.root, 'folder');
+    await volume.names.unlink(volume.root, 'large');
+    await timed.collectAll();
+    expect(await timed.keys('i/')).toEqual([`i/${volume.settings.rootId}`]);
+    expect(await timed.keys('s/')).toEqual([]);
+  });
+
+  it('leaves alone what was written anew meanwhile', async () => {
+    const { volume } = await timed.client();
+    await writeFile(volume, '/gone', bytesOf(1, 5000));
+    await volume.names.unlink(volume.root, 'gone');
+    await timed.collect();
+    timed.wait(GRACE_MS);
+    const [key = ''] = await timed.keys('s/');
+    const { bytes } = await timed.store.get(key);
+    await timed.store.put(key, [bytes]);
+    expect((await timed.collect()).deleted.objects).toBe(0);
+    timed.wait(GRACE_MS);
+    expect((await timed.collect()).deleted.objects).toBe(1);
+  });
+
+  it('does not count marks from before something was in use again', async () => {
+    const { volume } = await timed.client();
+    await writeFile(volume, '/file', bytesOf(1, 5000));
+    const entry = await volume.root.find('file');
+    await volume.names.unlink(volume.root, 'file');
+    await timed.collect();
+    timed.wait(GRACE_MS);
+    if (entry === undefined) throw new Error('not found');
+    await volume.names.insertNode(volume.root, 'file', entry.node);
+    await timed.collect();
+    await volume.names.unlink(volume.root, 'file');
+    expect((await timed.collect()).deleted.objects).toBe(0);
+    timed.wait(GRACE_MS);
+    expect((await timed.collect()).deleted.objects).toBe(1);
+  });
+
+  it('keeps what open files may still read, and marks before their opening count', async () => {
+    const { volume } = await timed.client();
+    await writeFile(volume, '/gone', bytesOf(1, 5000));
+    await volume.names.unlink(volume.root, 'gone');
+    await timed.collect();
+    timed.wait(GRACE_MS);
+    const held = await timed.collect({ protectedSinceMs: timed.clock.ms - 2 * GRACE_MS });
+    expect([held.held.objects, held.deleted.objects]).toEqual([1, 0]);
+    const later = await timed.collect({ protectedSinceMs: timed.clock.ms });
+    expect([later.held.objects, later.deleted.objects]).toEqual([0, 1]);
+  });
+
+  it('deletes nothing when anything cannot be read, and says what', async () => {
+    const { volume } = await timed.client();
+    const folder = await makeFolder(volume, '/folder');
+    await writeFile(volume, '/gone', bytesOf(1, 5000));
+    await volume.names.unlink(volume.root, 'gone');
+    await timed.collect();
+    timed.wait(GRACE_MS);
+    await timed.store.delete(`i/${folder.id}`);
+    const report = await timed.collect();
+    expect(report.lost.map(({ key, place, error }) => [key, place.path, error.code])).toEqual([
+      [`i/${folder.id}`, '/folder', 'EMISSING'],
+    ]);
+    expect(report.deleted.objects).toBe(0);
+    expect(await timed.keys('s/')).toHaveLength(1);
+  });
+
+  it('deletes nothing when a segment is missing', async () => {
+    const { volume } = await timed.client();
+    await writeFile(volume, '/lost', bytesOf(1, 5000));
+    const [key = ''] = await timed.keys('s/');
+    await writeFile(volume, '/gone', bytesOf(2, 5000));
+    await volume.names.unlink(volume.root, 'gone');
+    await timed.collect();
+    timed.wait(GRACE_MS);
+    await timed.store.delete(key);
+    const report = await timed.collect();
+    expect(report.missingSegments).toEqual([key.slice(2)]);
+    expect([report.deleted.objects, report.deletable.objects]).toEqual([0, 0]);
+  });
+
+  it('gives up on a volume that changes all the time', async () => {
+    const { volume } = await timed.client();
+    await makeFolder(volume, '/a');
+    const other = await timed.client();
+    let count = 0;
+    const restless = aroundStore(timed.store, async call => {
+      if (call.operation === 'list' && call.key.startsWith('i/')) {
+        count += 1;
+        await writeFile(volume, `/a/${count}`, bytesOf(count, 10));
+      }
+      return await call.send();
+    });
+    const { volume: collecting } = await timed.client({ around: () => restless });
+    expect(await codeOf(collectGarbage(collecting))).toBe('ECONFLICT');
+    expect(count).toBeGreaterThan(3);
+    await other.volume.close();
+  });
+
+  it('misses no file that is moved between folders while it walks', async () => {
+    const { volume } = await timed.client();
+    const names = ['a', 'b', 'c'];
+    for (const name of names) await makeFolder(volume, `/${name}`);
+    await writeFile(volume, '/a/file', bytesOf(1, 5000));
+    await makeFolder(volume, '/a/folder');
+    await writeFile(volume, '/a/folder/below', bytesOf(2, 5000));
+    timed.wait(GRACE_MS);
+    const chance = seededChance(SEED);
+    let where = 'a';
+    let moves = 0;
+    let isMoving = false;
+    const moving = aroundStore(timed.store, async call => {
+      if (call.operation === 'get' && !isMoving && moves < 30 && chance() < 0.5) {
+        moves += 1;
+        isMoving = true;
+        const to = names[Math.floor(chance() * 3)] ?? 'a';
+        for (const name of ['file', 'folder']) {
+          if (to === where) continue;
+          await volume.names.rename(
+            await volume.place(`/${where}/${name}`),
+            await volume.place(`/${to}/${name}`),
+          );
+        }
+        where = to;
+        isMoving = false;
+      }
+      return await call.send();
+    });
+    const { volume: collecting } = await timed.client({ around: () => moving });
+    for (let run = 0; run < 4; run += 1) {
+      moves = 0;
+      const report = await collectGarbage(collecting);
+      expect(report.lost, `seed ${SEED}`).toEqual([]);
+      timed.wait(GRACE_MS + 1);
+    }
+    expect(await readFile(volume, `/${where}/file`), `seed ${SEED}`).toEqual(bytesOf(1, 5000));
+    expect(await readFile(volume, `/${where}/folder/below`), `seed ${SEED}`).toEqual(bytesOf(2, 5000));
+  });
+});
+
+describe('a writer that pauses', () => {
+  /** Lets a commit's requests through one by one, with gc runs and time between them. */
+  async function pausedCommit(
+    plan: (step: number) => Promise<void>,
+    commit: (volume: Awaited<ReturnType<TimedVolume['client']>>['volume']) => Promise<unknown>,
+    prepare: (volume: Awaited<ReturnType<TimedVolume['client']>>['volume']) => Promise<void> = async () =>
+      undefined,
+  ): Promise<{ error: unknown; steps: number }> {
+    const stepped = new SteppedStore(timed.store);
+    const { volume } = await timed.client({ around: () => stepped.store });
+    await prepare(volume);
+    stepped.hold();
+    let error: unknown;
+    let isDone = false;
+    const work = commit(volume)
+      .catch(failure => {
+        error = failure;
+      })
+      .finally(() => {
+        isDone = true;
+      });
+    let steps = 0;
+    for (; !isDone; steps += 1) {
+      await quiet();
+      await plan(steps);
+      if (!stepped.step()) await quiet();
+    }
+    await work;
+    stepped.open();
+    return { error, steps };
+  }
+
+  const CONTENT = bytesOf(7, 20_000);
+
+  /** Lets requests through up to and with the first such one. */
+  async function letThrough(
+    { waiting }: SteppedStore,
+    isIt: (request: SteppedStore['waiting'][number]) => boolean,
+  ): Promise<void> {
+    for (let isDone = false; !isDone; ) {
+      await quiet();
+      const request = waiting.shift();
+      isDone = request !== undefined && isIt(request);
+      request?.go();
+    }
+    await quiet();
+  }
+
+  it('for longer than the grace, with one gc before, commits its data intact', async () => {
+    for (let at = 0; at < 6; at += 1) {
+      const path = `/file${at}`;
+      const { error } = await pausedCommit(
+        async step => {
+          if (step !== at) return;
+          await timed.collect();
+          timed.wait(2 * GRACE_MS);
+        },
+        volume => writeFile(volume, path, CONTENT),
+      );
+      expect(error, `paused at ${at}`).toBeUndefined();
+      const { volume } = await timed.client();
+      expect(await readFile(volume, path)).toEqual(CONTENT);
+    }
+  });
+
+  it('at any point, with gc runs at any other, commits its data intact or fails and has committed nothing', async () => {
+    const chance = seededChance(SEED);
+    let failed = 0;
+    let succeeded = 0;
+    for (let round = 0; round < 60; round += 1) {
+      const path = `/round${round}`;
+      const pauses = new Set(Array.from({ length: 3 }, () => Math.floor(chance() * 8)));
+      const { error } = await pausedCommit(
+        async step => {
+          if (!pauses.has(step)) return;
+          for (let run = Math.floor(chance() * 3); run >= 0; run -= 1) {
+            timed.wait(Math.floor(chance() * 1.5 * GRACE_MS));
+            await timed.collect();
+          }
+        },
+        volume => writeFile(volume, path, CONTENT),
+      );
+      const { volume } = await timed.client();
+      const hint = `seed ${SEED}, round ${round}`;
+      if (error === undefined) {
+        succeeded += 1;
+        expect(await readFile(volume, path), hint).toEqual(CONTENT);
+      } else {
+        failed += 1;
+        expect(error, hint).toBeInstanceOf(NetsealError);
+        expect(['EIO', 'EMISSING'], hint).toContain((error as NetsealError).code);
+        // A commit whose loss was reported may be there, with the loss.
+        await volume.names.unlink(volume.root, path.slice(1)).catch(() => undefined);
+      }
+      expect((await deepCheck(volume)).damages, hint).toEqual([]);
+      await volume.close();
+    }
+    expect(succeeded, `seed ${SEED}`).toBeGreaterThan(0);
+    expect(failed, `seed ${SEED}`).toBeGreaterThan(0);
+  }, 60_000);
+
+  it('races a gc that deletes what it wrote, request by request: its data is there, or it hears that not', async () => {
+    const chance = seededChance(SEED);
+    let failed = 0;
+    let succeeded = 0;
+    for (let round = 0; round < 80; round += 1) {
+      const path = `/race${round}`;
+      const hint = `seed ${SEED}, round ${round}`;
+      const writing = new SteppedStore(timed.store);
+      const collecting = new SteppedStore(timed.store);
+      const { volume: writer } = await timed.client({ around: () => writing.store });
+      const { volume: collector } = await timed.client({ around: () => collecting.store });
+      writing.hold();
+      let error: unknown;
+      const running = new Set(['commit', 'gc']);
+      const committed = writeFile(writer, path, CONTENT)
+        .catch(failure => {
+          error = failure;
+        })
+        .finally(() => running.delete('commit'));
+      await letThrough(writing, ({ operation, key }) => operation === 'put' && key.startsWith('s/'));
+      await timed.collect();
+      timed.wait(GRACE_MS + HOUR_MS);
+      collecting.hold();
+      const collected = collectGarbage(collector, { compact: false }).finally(() => running.delete('gc'));
+      // One of them is often ahead for a while.
+      let lead = chance();
+      while (running.size > 0) {
+        await quiet(4);
+        if (chance() < 0.1) lead = chance();
+        (chance() < lead ? writing : collecting).step();
+      }
+      await Promise.all([committed, collected]);
+      writing.open();
+      collecting.open();
+      const { volume } = await timed.client();
+      if (error === undefined) {
+        succeeded += 1;
+        expect(await readFile(volume, path), hint).toEqual(CONTENT);
+      } else {
+        failed += 1;
+        expect((error as NetsealError).code, hint).toBe('EIO');
+        await volume.names.unlink(volume.root, path.slice(1)).catch(() => undefined);
+      }
+      expect((await deepCheck(volume)).damages, hint).toEqual([]);
+    }
+    expect(succeeded, `seed ${SEED}`).toBeGreaterThan(0);
+    expect(failed, `seed ${SEED}`).toBeGreaterThan(0);
+  }, 60_000);
+
+  it('before it names a folder that it made long ago finds the folder still there', async () => {
+    const { error } = await pausedCommit(
+      async () => undefined,
+      async volume => {
+        const folder = volume.names.newDirectory(FOLDER, volume.root.id);
+        await folder.live.create();
+        timed.wait(0.9 * GRACE_MS);
+        await volume.names.insertDirectory(volume.root, 'folder', folder);
+      },
+    );
+    expect(error).toBeUndefined();
+    const { volume } = await timed.client();
+    const id = (await volume.directory('/folder')).id;
+    const { modifiedAtMs } = await timed.store.stat(`i/${id}`);
+    expect(modifiedAtMs).toBe(timed.clock.ms);
+  });
+});
+
+describe('marks', () => {
+  it('come back as they went, in as many records as it takes', () => {
+    const segments = new Map(Array.from({ length: 7 }, (_, at) => [randomId(), at * 1000] as const));
+    const inodes = new Map(Array.from({ length: 5 }, (_, at) => [randomId(), at] as const));
+    for (const most of [1, 2, 3, 7, 8, 12, 100]) {
+      const records = encodeGcNote({ timeMs: 5, segments, inodes }, most);
+      expect(records).toHaveLength(Math.ceil(12 / most));
+      const notes = records.map(record => decodeGcNote(record));
+      expect(notes.map(({ hasMore }) => hasMore)).toEqual(records.map((_, at) => at < records.length - 1));
+      expect(new Map(notes.flatMap(({ note }) => [...note.segments]))).toEqual(segments);
+      expect(new Map(notes.flatMap(({ note }) => [...note.inodes]))).toEqual(inodes);
+    }
+    expect(encodeGcNote({ timeMs: 5, segments: new Map(), inodes: new Map() })).toHaveLength(1);
+  });
+
+  it('are thinned, but for the one that counts and the next that will', () => {
+    const mark = (timeMs: number) => ({ key: `${timeMs}`, timeMs, segments: new Map(), inodes: new Map() });
+    const marks = Array.from({ length: 30 }, (_, at) => mark(3000 - 100 * at));
+    const dropped = new Set(superfluousMarks(marks, 1000, 8).map(({ timeMs }) => timeMs));
+    const kept = marks.map(({ timeMs }) => timeMs).filter(timeMs => !dropped.has(timeMs));
+    expect(kept).toHaveLength(9);
+    expect(kept).toContain(1000);
+    expect(kept).toContain(1100);
+    expect(kept).toContain(3000);
+    expect(Math.min(...kept)).toBe(1000);
+  });
+});
