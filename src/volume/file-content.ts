@@ -60,9 +60,14 @@ export class FileContent {
     if (pointer !== undefined) this.#segments.add(pointer.segment);
   }
 
+  /** Whether {@link foldIfLarge} has something to do. */
+  get isLarge(): boolean {
+    return this.#changes.size >= CHANGES_MAX;
+  }
+
   /** Moves changes into map pages when there are many. Nobody may call another method meanwhile. */
   async foldIfLarge(): Promise<void> {
-    if (this.#changes.size >= CHANGES_MAX) await this.#fold();
+    if (this.isLarge) await this.#fold();
   }
 
   /** Drops what lies beyond; the caller takes care of the unit that the new end lies in. */

@@ -150,7 +150,9 @@ export class FileReader {
   *#groups(fromBytes: number, toBytes: number): Generator<Group, undefined> {
     const { unitSizeBytes } = this.#inode;
     const last = sizeToUnitCount(toBytes, unitSizeBytes);
-    const unitCount = Math.max(1, Math.floor(GROUP_BYTES / unitSizeBytes));
+    // Sealed and with the gaps between them, small units may take three times as much.
+    const groupBytes = Math.min(GROUP_BYTES, this.#session.sealing.pipeline.slabBytes / 4);
+    const unitCount = Math.max(1, Math.floor(groupBytes / unitSizeBytes));
     for (let from = Math.floor(fromBytes / unitSizeBytes); from < last; from += unitCount) {
       yield { from, to: Math.min(last, from + unitCount) };
     }

@@ -52,6 +52,8 @@ export class FileWriter {
   readonly #release: () => void;
   readonly #open = new Map<number, OpenUnit>();
   readonly #sealing = new Set<Promise<void>>();
+  /** The last unit as it was handed over: appending to it after a commit needs no reading. */
+  #tail: { readonly index: number; readonly unit: OpenUnit } | undefined;
   #base: FileInode;
   #content: FileContent;
   #sizeBytes: number;
@@ -147,7 +149,10 @@ export class FileWriter {
       const index = Math.floor((offsetBytes + done) / unitSizeBytes);
       const within = offsetBytes + done - index * unitSizeBytes;
       const part = bytes.subarray(done, done + unitSizeBytes - within);
-      const unit = await this.#openUnit(index, within, part.byteLength);
+      const unit = await this.#openUnit(index, within, part.byteLength).catch(error => {
+        if (done > 0) this.#failure ??= error;
+        throw error;
+      });
       unit.bytes.set(part, within);
       unit.filledBytes = Math.max(unit.filledBytes, within + part.byteLength);
       done += part.byteLength;
@@ -160,7 +165,7 @@ export class FileWriter {
 
   /** A unit's memory with its present content, unless all of that is about to be overwritten. */
   async #openUnit(index: number, within: number, lengthBytes: number): Promise<OpenUnit> {
-    const known = this.#open.get(index);
+    const known = this.#open.get(index) ?? this.#takeTail(index);
     if (known !== undefined) return known;
     const { unitSizeBytes } = this.#base;
     const unit: OpenUnit = { bytes: new Uint8Array(unitSizeBytes), filledBytes: 0 };
@@ -168,6 +173,14 @@ export class FileWriter {
     if (validBytes > 0 && (within > 0 || lengthBytes < validBytes)) {
       unit.filledBytes = await this.#readUnit(index, validBytes, unit.bytes);
     }
+    this.#open.set(index, unit);
+    return unit;
+  }
+
+  #takeTail(index: number): OpenUnit | undefined {
+    if (this.#tail?.index !== index) return undefined;
+    const { unit } = this.#tail;
+    this.#tail = undefined;
     this.#open.set(index, unit);
     return unit;
   }
@@ -204,8 +217,12 @@ export class FileWriter {
     const kept = keepIndex === undefined ? undefined : this.#open.get(keepIndex);
     const ready = [...this.#open].filter(([, unit]) => unit !== kept || unit.filledBytes === unitSizeBytes);
     ready.sort(([left], [right]) => left - right);
-    const perBatch = Math.max(1, Math.floor(BATCH_BYTES / unitSizeBytes));
+    // Sealed, small units may take twice as much.
+    const batchBytes = Math.min(BATCH_BYTES, this.#session.sealing.pipeline.slabBytes / 4);
+    const perBatch = Math.max(1, Math.floor(batchBytes / unitSizeBytes));
     for (let at = 0; at < ready.length; at += perBatch) await this.#sealBatch(ready.slice(at, at + perBatch));
+    // What was placed is kept in map pages, however long the file.
+    if (this.#content.isLarge) await this.#drain();
   }
 
   async #sealBatch(units: readonly (readonly [number, OpenUnit])[]): Promise<void> {
@@ -221,9 +238,12 @@ export class FileWriter {
     }
     const batch = await this.#session.units.reserve(totalBytes);
     let offsetBytes = 0;
-    for (const [index, { bytes, filledBytes }] of units) {
+    for (const [index, unit] of units) {
+      const { bytes, filledBytes } = unit;
       this.#open.delete(index);
       if (filledBytes === 0) continue;
+      const isLast = (index + 1) * unitSizeBytes > this.#sizeBytes;
+      if (isLast) this.#tail = { index, unit };
       batch.bytes.set(bytes.subarray(0, filledBytes), offsetBytes);
       batch.add(id, index, unitSizeBytes, offsetBytes, filledBytes);
       offsetBytes += filledBytes;
@@ -266,8 +286,12 @@ export class FileWriter {
         unit.filledBytes = Math.min(unit.filledBytes, lastBytes);
       }
       for (const index of [...this.#open.keys()]) if (index >= unitCount) this.#open.delete(index);
+      this.#tail = undefined;
       await this.#drain();
-      await this.#content.truncate(sizeBytes);
+      await this.#content.truncate(sizeBytes).catch(error => {
+        this.#failure ??= error;
+        throw error;
+      });
     }
     this.#sizeBytes = sizeBytes;
     this.#isChanged = true;

@@ -198,10 +198,12 @@ function racingOutcomes(state: State, { operation, code }: Done, past: readonly 
       .map(id => withoutFolder(state, id))
       .filter(one => one !== undefined);
   }
+  if (operation.kind !== 'rename') return [];
+  // Another name of the file was put there after this one had been looked up: then one of the two is left.
+  const isSame = idAt(state, operation.from) === idAt(state, operation.to);
+  if (isSame && idAt(state, operation.to) !== undefined) return [withEntry(state, operation.from, undefined)];
   const isOfRemoved =
-    operation.kind === 'rename' &&
-    idAt(state, operation.from) === undefined &&
-    idsAt(operation.from).some(id => !state.has(id));
+    idAt(state, operation.from) === undefined && idsAt(operation.from).some(id => !state.has(id));
   return isOfRemoved ? [state] : [];
 }
 

@@ -17,8 +17,8 @@ interface Fetch {
   endBytes: number;
   /** Where its bytes go in the caller's memory. */
   targetOffset: number;
-  /** Which of the pointers it serves. */
-  readonly members: number[];
+  /** Which of the pointers it serves, and where their records end in the segment. */
+  readonly members: { readonly at: number; readonly endBytes: number }[];
 }
 
 export interface FetchPlan {
@@ -40,9 +40,9 @@ export function planFetches(pointers: readonly Pointer[]): FetchPlan {
     const last = fetches.at(-1);
     if (last !== undefined && last.segment === segment && joins(last, offsetBytes, endBytes)) {
       last.endBytes = Math.max(last.endBytes, endBytes);
-      last.members.push(at);
+      last.members.push({ at, endBytes });
     } else {
-      fetches.push({ segment, offsetBytes, endBytes, targetOffset: 0, members: [at] });
+      fetches.push({ segment, offsetBytes, endBytes, targetOffset: 0, members: [{ at, endBytes }] });
     }
   }
   const offsets: number[] = [];
@@ -50,7 +50,7 @@ export function planFetches(pointers: readonly Pointer[]): FetchPlan {
   for (const fetch of fetches) {
     fetch.targetOffset = totalBytes;
     totalBytes += fetch.endBytes - fetch.offsetBytes;
-    for (const at of fetch.members) {
+    for (const { at } of fetch.members) {
       offsets[at] = fetch.targetOffset + (pointers[at]?.offsetBytes ?? 0) - fetch.offsetBytes;
     }
   }
@@ -79,8 +79,12 @@ export async function fetchAll(
   const errors = new Map<number, NetsealError>();
   const results = await Promise.allSettled(
     plan.fetches.map(async fetch => {
-      const error = await fetchOne(store, fetch, into, signal);
-      if (error !== undefined) for (const member of fetch.members) errors.set(member, error);
+      const failed = await fetchOne(store, fetch, into, signal);
+      if (failed === undefined) return;
+      // What lies before the end of a segment that was cut short is as good as ever.
+      for (const { at, endBytes } of fetch.members) {
+        if (endBytes > failed.validTo) errors.set(at, failed.error);
+      }
     }),
   );
   // Only now is the memory the caller's again.
@@ -93,19 +97,21 @@ async function fetchOne(
   { segment, offsetBytes, endBytes, targetOffset }: Fetch,
   target: Uint8Array,
   signal: AbortSignal | undefined,
-): Promise<NetsealError | undefined> {
+): Promise<{ readonly error: NetsealError; readonly validTo: number } | undefined> {
   const lengthBytes = endBytes - offsetBytes;
   const into = target.subarray(targetOffset, targetOffset + lengthBytes);
   try {
     const got = await store.get(segmentKey(segment), { range: { offsetBytes, lengthBytes }, into, signal });
     if (got.bytes.byteLength === lengthBytes) return undefined;
-    return new NetsealError(
+    const error = new NetsealError(
       'ETRUNCATED',
       `segment ${segment} ends at byte ${got.sizeBytes}; bytes ${offsetBytes} to ${endBytes} are needed`,
     );
+    return { error, validTo: offsetBytes + got.bytes.byteLength };
   } catch (cause) {
     signal?.throwIfAborted();
     if (!(cause instanceof NetsealError)) throw cause;
-    return new NetsealError(cause.code, `segment ${segment}: ${messageOf(cause)}`, { cause });
+    const error = new NetsealError(cause.code, `segment ${segment}: ${messageOf(cause)}`, { cause });
+    return { error, validTo: 0 };
   }
 }
