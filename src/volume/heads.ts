@@ -98,8 +98,7 @@ export async function mergeHeads(session: Session, signal?: AbortSignal): Promis
  * clock) or later. Undefined when no session says that it has files open. Throws when a head that may count cannot be read.
  */
 export async function protectedSinceMs(session: Session, signal?: AbortSignal): Promise<number | undefined> {
-  const { sealing, state } = session;
-  const { store } = sealing;
+  const { store } = session.sealing;
   const [listed, serverNowMs] = await Promise.all([listHeads(store, signal), store.now({ signal })]);
   // A server's clock that runs ahead must not make sessions look dead.
   const earliestNowMs = Math.min(serverNowMs, session.nowMs());
@@ -111,10 +110,8 @@ export async function protectedSinceMs(session: Session, signal?: AbortSignal): 
     const head = await readHead(session, client, signal);
     if (head === undefined) return;
     if (head instanceof NetsealError) throw head;
-    for (const { id, seenAtMs, oldestOpenMs } of head.sessions) {
-      const isOurs = client === state.heads.clientId && id === session.id;
-      if (!isOurs && head.writtenAtMs - seenAtMs <= SESSION_SILENT_MS_MAX) times.push(oldestOpenMs);
-    }
+    // Whoever wrote it left out those that it had not heard of for long. Of ourselves we know better.
+    for (const { id, oldestOpenMs } of head.sessions) if (id !== session.id) times.push(oldestOpenMs);
   });
   return times.length === 0 ? undefined : Math.min(...times);
 }
@@ -248,7 +245,9 @@ class Merging {
     const there = new Set(listed.map(({ client }) => client));
     for (const [client, { modifiedAtMs }] of memory.heads) {
       if (there.has(client)) continue;
-      if (nowMs - modifiedAtMs > HEAD_AGE_MS_MAX) memory.forget(client);
+      // It was another's until this process heard that it has that id, too.
+      if (client === memory.clientId) memory.forget(client);
+      else if (nowMs - modifiedAtMs > HEAD_AGE_MS_MAX) memory.forget(client);
       else this.problems.push(goneError(client));
     }
   }

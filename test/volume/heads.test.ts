@@ -29,6 +29,7 @@ import {
   bytesOf,
   type Client,
   type ClientOptions,
+  FILE,
   makeFolder,
   TestVolume,
   writeFile,
@@ -119,6 +120,22 @@ describe('forks', () => {
       expect((await snapshot(forked, 'i/')).size).toBe(before);
       expect((await errorOf(again.volume.close()))?.code).toBe('EFORK');
     }
+  });
+
+  it('are waited for when comparing takes longer than the commit', async () => {
+    const one = await client();
+    await makeFolder(one.volume, '/folder');
+    const other = joinStores(HEAD_PREFIX, store, await copyOf(store));
+    const slowly = aroundStore(other, async call => {
+      if (call.operation === 'list') await new Promise(resolve => setTimeout(resolve, 50));
+      return await call.send();
+    });
+    await writeFile(one.volume, '/folder/a', SOME);
+    await one.volume.close();
+    const two = await client({ around: () => slowly });
+    const folder = await two.volume.directory('/folder');
+    const file = two.volume.names.newFile(FILE);
+    expect((await errorOf(two.volume.names.insert(folder, 'b', file)))?.code).toBe('EFORK');
   });
 
   it('are told on by whoever knows of them', async () => {
@@ -372,12 +389,14 @@ describe('a head', () => {
   it('is shared by processes of one client that run at once', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'netseal-heads-'));
     try {
+      const problems: NetsealError[] = [];
       const open = async (): Promise<Client> =>
-        await client({ state: await openStateFolder(folder, 'store'), around: slow });
-      // The first run makes the id.
-      const first = await open();
-      await writeFile(first.volume, '/first', SOME);
-      await first.volume.close();
+        await client({
+          state: await openStateFolder(folder, 'store'),
+          around: slow,
+          onProblem: problem => problems.push(problem),
+        });
+      // All are the first: they find out that they are one client.
       const runs = await Promise.all(Array.from({ length: 4 }, open));
       const folders = await Promise.all(
         runs.map(async ({ volume }, number) => {
@@ -388,12 +407,16 @@ describe('a head', () => {
       );
       await Promise.all(runs.map(({ volume }) => volume.close()));
       expect((await snapshot(store, HEAD_PREFIX)).size).toBe(1);
-      const head = await headOf(first);
+      const again = await open();
+      await writeFile(again.volume, '/again', SOME);
+      await again.volume.close();
+      expect(problems).toEqual([]);
+      const head = await headOf(again);
       expect(head.version).toBe(5);
       for (const id of folders) {
         expect(head.marks.find(mark => mark.id === id)?.version).toBeGreaterThanOrEqual(2);
       }
-      await Promise.all([first, ...runs].map(({ state }) => state.close()));
+      await Promise.all([again, ...runs].map(({ state }) => state.close()));
     } finally {
       await rm(folder, { recursive: true });
     }
