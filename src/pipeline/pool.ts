@@ -9,6 +9,7 @@
  *      tries to start a worker again.
  *   4. piscina itself never holds more jobs than the workers can take at once; the rest wait here, see job-queue.ts.
  */
+import { getCompileCacheDir } from 'node:module';
 import type { Worker } from 'node:worker_threads';
 import { FixedQueue, Piscina } from 'piscina';
 import { messageOf, NetsealError } from '../base/errors.ts';
@@ -45,9 +46,14 @@ function workerUrl(): URL {
   return new URL(`../../workers/unit.${extension}`, import.meta.url);
 }
 
-/** Nothing of the environment but piscina's own switches: it may hold a passphrase, and no worker needs one. */
+/**
+ * Nothing of the environment but piscina's own switches: it may hold a passphrase, and no worker needs one. Where this process
+ * keeps compiled code, workers do too: it halves their start in a checkout.
+ */
 function workerEnvironment(): Record<string, string | undefined> {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => name.startsWith('PISCINA_')));
+  const switches = Object.entries(process.env).filter(([name]) => name.startsWith('PISCINA_'));
+  const cache = getCompileCacheDir?.();
+  return { ...Object.fromEntries(switches), ...(cache === undefined ? {} : { NODE_COMPILE_CACHE: cache }) };
 }
 
 interface QueuedJob {
