@@ -64,7 +64,7 @@ export const HEAD_AGE_MS_MAX: number = 90 * 24 * HOUR_MS;
 /** What a file was opened by may be older than the file's opening, and the store's clock is asked from afar. */
 const CLOCK_MARGIN_MS = 60_000;
 const PAGE_ENTRIES = 1000;
-const READS_MAX = 16;
+const READS_MAX = 64;
 /** More heads than this are not read: the newest are. */
 const HEADS_MAX = 16_384;
 
