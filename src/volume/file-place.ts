@@ -130,19 +130,18 @@ async function outgrow<Kind extends FileInode | SymlinkInode>(
     draft.update({ ...inode, version });
     return { ...inode, version: version + 1 };
   });
-  const isFenced = await moves.applySettled(directory, async draft => {
+  await moves.applySettled(directory, async draft => {
     const entry = await draft.findSettled(name);
     if (entry === undefined || idOfEntry(entry) !== id) throw moved();
-    if (entry.node.kind === 'object') return made === undefined;
-    if (entry.node.inode.version !== version) throw new ChangedError();
+    // Somebody else's object, who has written over ours.
+    if (entry.node.kind === 'object' || entry.node.inode.version !== version) throw new ChangedError();
     const node: EntryNode =
       made === undefined
         ? { kind: 'embedded', inode: { ...entry.node.inode, version: version + 1 } }
         : { kind: 'object', id, type: inode.type };
     draft.replace({ name, node }, { keepTimes: true });
-    return made === undefined;
   });
-  if (isFenced || made === undefined) throw new ChangedError();
+  if (made === undefined) throw new ChangedError();
   return made;
 }
 

@@ -1,0 +1,422 @@
+/** Commits: lost answers, groups, how many requests wait for one another, and inodes that become objects. */
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Fault, FaultKind, FaultPlan } from '../../src/server/faults.ts';
+import { inodeKey } from '../../src/server/sealed/ids.ts';
+import type { Volume } from '../../src/volume/volume.ts';
+import {
+  aroundStore,
+  bytesOf,
+  type Client,
+  codeOf,
+  DyingStore,
+  FILE,
+  jitteryStore,
+  namesIn,
+  quiet,
+  readFile,
+  SEED,
+  TestVolume,
+  writeFile,
+} from './support.ts';
+
+let test: TestVolume;
+
+afterEach(() => test.close());
+
+/** Faults of the puts of inodes, in order; then none. */
+function onCommits(...faults: readonly (Fault | undefined)[]): FaultPlan {
+  let next = 0;
+  return ({ operation, key }) => {
+    if (operation !== 'put' || !key.startsWith('i/')) return undefined;
+    next += 1;
+    return faults[next - 1];
+  };
+}
+
+async function createNames(volume: Volume, names: readonly string[]): Promise<string[]> {
+  return await Promise.all(
+    names.map(name => codeOf(volume.names.insert(volume.root, name, volume.names.newFile(FILE)))),
+  );
+}
+
+describe('a commit whose answer was lost', () => {
+  const kinds: readonly FaultKind[] = ['lost', 'dropped', 'late', 'vague', 'refused'];
+  for (const first of kinds) {
+    for (const second of [undefined, ...kinds]) {
+      it(`is found or repeated: ${first}, then ${second ?? 'well'}`, async () => {
+        test = await TestVolume.create();
+        const faults = onCommits(
+          { kind: first, delayMs: 2 },
+          second === undefined ? undefined : { kind: second, delayMs: 5 },
+        );
+        const { volume } = await test.client({ faults });
+        await volume.root.read();
+        const [code] = await createNames(volume, ['a']);
+        await new Promise(resolve => setTimeout(resolve, 15));
+        const names = await namesIn((await test.client()).volume, '/');
+        expect(['ok', 'EUNAVAILABLE', 'EUNCERTAIN']).toContain(code);
+        if (code === 'ok') expect(names).toEqual(['a']);
+        if (code === 'EUNAVAILABLE') expect(names).toEqual([]);
+        if (first !== 'refused' && second === undefined) expect(code).toBe('ok');
+        // It goes on as if nothing had been.
+        await createNames(volume, ['b']);
+        expect(await createNames(volume, ['b', 'c'])).toContainEqual('ok');
+        await volume.names.unlink(volume.root, 'c');
+        const { root } = (await test.client()).volume;
+        expect((await root.read()).entryCount).toBe(names.length + 1);
+        expect(await namesIn((await test.client()).volume, '/')).toEqual([...names, 'b']);
+      });
+    }
+  }
+
+  it('is a refusal only once the lost attempt cannot arrive any more', async () => {
+    test = await TestVolume.create();
+    const { volume } = await test.client({ faults: onCommits({ kind: 'late', delayMs: 10 }) });
+    await volume.root.read();
+    let attempts = 0;
+    // As a change that depends on another object: at the second look it may not be done any more.
+    const work = volume.root.apply(
+      draft => {
+        draft.update({ mode: 0o700 });
+      },
+      {
+        validate: async () => {
+          attempts += 1;
+          if (attempts > 1) throw new Error('not any more');
+        },
+      },
+    );
+    await expect(work).rejects.toThrow('not any more');
+    await new Promise(resolve => setTimeout(resolve, 25));
+    const { root } = (await test.client()).volume;
+    expect((await root.read()).mode).toBe(0o755);
+  });
+
+  it('is uncertain when reading afterwards fails', async () => {
+    test = await TestVolume.create();
+    let isLost = false;
+    const { volume } = await test.client({
+      faults: ({ operation, key }) => {
+        if (operation === 'put' && key.startsWith('i/')) {
+          isLost = true;
+          return { kind: 'lost' };
+        }
+        return isLost ? { kind: 'refused' } : undefined;
+      },
+    });
+    await volume.root.read();
+    expect(await createNames(volume, ['a'])).toEqual(['EUNCERTAIN']);
+    expect(await namesIn((await test.client()).volume, '/')).toEqual(['a']);
+  });
+
+  it('is uncertain when what it needs for another attempt cannot be stored', async () => {
+    test = await TestVolume.create();
+    let isLost = false;
+    const { volume } = await test.client({
+      faults: ({ operation, key }) => {
+        if (operation !== 'put') return undefined;
+        if (key.startsWith('s/')) return isLost ? { kind: 'refused' } : undefined;
+        isLost = true;
+        return { kind: 'late', delayMs: 10 };
+      },
+    });
+    // So many that there are nodes to place.
+    const names = Array.from({ length: 1200 }, (_, at) => `file-${at}`);
+    expect(new Set(await createNames(volume, names))).toEqual(new Set(['EUNCERTAIN']));
+    await new Promise(resolve => setTimeout(resolve, 25));
+    expect((await namesIn((await test.client()).volume, '/')).length).toBe(1200);
+  });
+
+  it('is uncertain when so many others came after it that nobody knows', async () => {
+    test = await TestVolume.create();
+    const other = await test.client();
+    let isLost = false;
+    const { volume } = await test.client({
+      faults: onCommits({ kind: 'lost' }),
+      around: inner =>
+        aroundStore(inner, async call => {
+          if (call.operation !== 'put' || isLost) return await call.send();
+          isLost = true;
+          try {
+            return await call.send();
+          } finally {
+            for (let count = 0; count < 16; count += 1) {
+              await other.volume.names.setDirectoryAttributes(other.volume.root.id, { mode: 0o700 + count });
+            }
+          }
+        }),
+    });
+    await volume.root.read();
+    expect(await createNames(volume, ['a'])).toEqual(['EUNCERTAIN']);
+    expect(await namesIn(other.volume, '/')).toEqual(['a']);
+    expect(await createNames(volume, ['b'])).toEqual(['ok']);
+  });
+
+  it('is known when fifteen others came after it', async () => {
+    test = await TestVolume.create();
+    const other = await test.client();
+    let isLost = false;
+    const { volume } = await test.client({
+      faults: onCommits({ kind: 'lost' }),
+      around: inner =>
+        aroundStore(inner, async call => {
+          if (call.operation !== 'put' || isLost) return await call.send();
+          isLost = true;
+          try {
+            return await call.send();
+          } finally {
+            for (let count = 0; count < 15; count += 1) {
+              await other.volume.names.setDirectoryAttributes(other.volume.root.id, { mode: 0o700 + count });
+            }
+          }
+        }),
+    });
+    await volume.root.read();
+    expect(await createNames(volume, ['a'])).toEqual(['ok']);
+  });
+});
+
+describe('a commit that is overtaken', () => {
+  it('is acknowledged though a reader saw the next version before its answer came', async () => {
+    test = await TestVolume.create();
+    const other = await test.client();
+    let mine: Volume | undefined;
+    const { volume } = await test.client({
+      around: inner =>
+        aroundStore(inner, async call => {
+          const result = await call.send();
+          if (call.operation === 'put' && call.key.startsWith('i/') && mine !== undefined) {
+            await createNames(other.volume, ['theirs']);
+            await mine.root.read(0);
+            mine = undefined;
+          }
+          return result;
+        }),
+    });
+    await volume.root.read();
+    mine = volume;
+    expect(await createNames(volume, ['ours'])).toEqual(['ok']);
+    expect(await namesIn(volume, '/')).toEqual(['ours', 'theirs']);
+    expect(await createNames(volume, ['more'])).toEqual(['ok']);
+  });
+
+  it('keeps what others did: many clients, one folder', async () => {
+    test = await TestVolume.create();
+    const clients = await Promise.all(
+      Array.from({ length: 5 }, (_, at) =>
+        test.client({ around: store => jitteryStore(store, SEED + at, 3) }),
+      ),
+    );
+    const codes = await Promise.all(
+      clients.flatMap(({ volume }, client) =>
+        Array.from({ length: 40 }, async (_, at) => {
+          await quiet(at % 7);
+          return await createNames(volume, [`${client}-${at}`]);
+        }),
+      ),
+    );
+    expect(new Set(codes.flat())).toEqual(new Set(['ok']));
+    const { volume } = await test.client();
+    expect((await namesIn(volume, '/')).length).toBe(200);
+    expect((await volume.root.read()).entryCount).toBe(200);
+  });
+});
+
+describe('how many requests', () => {
+  async function tripsOf({ meter }: Client, work: () => Promise<unknown>): Promise<number> {
+    meter.resetRoundTrips();
+    await work();
+    return meter.roundTripCount;
+  }
+
+  /** The folder was read, and the session has committed before. */
+  async function warmClient(faults?: FaultPlan): Promise<Client> {
+    test = await TestVolume.create({ unitSizeBytes: 64 * 1024 });
+    const client = await test.client({ freshMs: 60_000, faults });
+    await writeFile(client.volume, '/first', Buffer.from('x'));
+    return client;
+  }
+
+  it('create, write and commit wait for two', async () => {
+    const client = await warmClient();
+    const trips = await tripsOf(client, async () => {
+      const writer = await client.volume.createFile('/a', FILE);
+      await writer.write(bytesOf(1, 4096));
+      await writer.commit();
+    });
+    expect(trips).toBe(2);
+  });
+
+  it('appending 4 KiB and committing waits for two, again and again', async () => {
+    const client = await warmClient();
+    const writer = await client.volume.createFile('/log', FILE);
+    const trips: number[] = [];
+    for (let append = 0; append < 40; append += 1) {
+      trips.push(
+        await tripsOf(client, async () => {
+          await writer.write(bytesOf(append, 4096));
+          await writer.commit();
+        }),
+      );
+    }
+    // But for the one that makes the inode an object of its own.
+    expect(trips.filter(count => count > 2).length, trips.join()).toBeLessThanOrEqual(1);
+    const expected = Buffer.concat(Array.from({ length: 40 }, (_, at) => bytesOf(at, 4096)));
+    expect((await readFile((await test.client()).volume, '/log')).equals(expected)).toBe(true);
+  });
+
+  it('appending to a file that ends with a unit waits for two as well', async () => {
+    const client = await warmClient();
+    await writeFile(client.volume, '/log', bytesOf(1, 64 * 1024));
+    const trips = await tripsOf(client, async () => {
+      const writer = await client.volume.openWriter('/log');
+      await writer.write(bytesOf(2, 4096), 64 * 1024);
+      await writer.commit();
+    });
+    expect(trips).toBe(2);
+  });
+
+  it('a hundred files at once are a few puts, as soon as a put takes some time', async () => {
+    const client = await warmClient(() => ({ kind: 'slow', delayMs: 20 }));
+    const before = client.meter.snapshot().put.requestCount;
+    await Promise.all(
+      Array.from({ length: 100 }, (_, at) => writeFile(client.volume, `/f${at}`, bytesOf(at, 4096))),
+    );
+    expect(client.meter.snapshot().put.requestCount - before).toBeLessThanOrEqual(10);
+    expect((await namesIn(client.volume, '/')).length).toBe(101);
+  });
+
+  it('ten thousand names at once are a few puts', async () => {
+    const client = await warmClient();
+    const before = client.meter.requestCount;
+    await createNames(
+      client.volume,
+      Array.from({ length: 10_000 }, (_, at) => `n${at}`),
+    );
+    expect(client.meter.requestCount - before).toBeLessThan(8);
+  });
+});
+
+describe('a file whose inode becomes an object', () => {
+  async function change(volume: Volume, path: string, uid: number): Promise<string> {
+    // Larger than what is embedded.
+    const xattrs = [{ key: `user.${uid}`, value: Buffer.alloc(1500, uid) }];
+    const work = async (): Promise<void> => {
+      const { parent, entry } = await volume.find(path);
+      if (parent === undefined || entry === undefined) throw new Error('no file');
+      await volume.names.setAttributes(parent, entry, { uid, xattrs });
+    };
+    return await codeOf(work());
+  }
+
+  it('is changed by two clients at once, whatever the order', async () => {
+    for (let round = 0; round < 40; round += 1) {
+      test = await TestVolume.create();
+      const [first, second, third] = await Promise.all(
+        [0, 1, 2].map(at => test.client({ around: store => jitteryStore(store, SEED + 31 * round + at) })),
+      );
+      if (first === undefined || second === undefined || third === undefined) throw new Error('no clients');
+      await writeFile(first.volume, '/f', Buffer.from('content'));
+      const small = async (): Promise<string> => {
+        const { parent, entry } = await third.volume.find('/f');
+        if (parent === undefined || entry === undefined) return 'ENOENT';
+        return await codeOf(third.volume.names.setAttributes(parent, entry, { gid: 9 }));
+      };
+      const codes = await Promise.all([
+        change(first.volume, '/f', 1),
+        change(second.volume, '/f', 2),
+        small(),
+      ]);
+      expect(codes).toEqual(['ok', 'ok', 'ok']);
+      const { volume } = await test.client();
+      const { inode, entry } = await volume.find('/f');
+      expect(entry?.node.kind).toBe('object');
+      expect([1, 2]).toContain(inode.uid);
+      expect(inode.gid).toBe(9);
+      expect(inode.xattrs.length).toBe(1);
+      expect((await readFile(volume, '/f')).toString()).toBe('content');
+      await test.close();
+    }
+  });
+
+  it('is what it was or what it should be when its client stops after any request, and changes go on', async () => {
+    let isDone = false;
+    for (let requests = 0; !isDone; requests += 1) {
+      test = await TestVolume.create();
+      const dying = new DyingStore(test.store);
+      const maker = await test.client({ around: () => dying.store });
+      const other = await test.client();
+      await writeFile(other.volume, '/f', Buffer.from('content'));
+      dying.dieAfter(requests);
+      await change(maker.volume, '/f', 1);
+      isDone = !dying.isDead;
+      const before = (await other.volume.find('/f')).inode;
+      expect([0, 1]).toContain(before.uid);
+      if (requests % 2 === 0) {
+        const { parent, entry } = await other.volume.find('/f');
+        if (parent === undefined || entry === undefined) throw new Error('lost');
+        await other.volume.names.setAttributes(parent, entry, { gid: 7 });
+      }
+      expect(await change(other.volume, '/f', 2)).toBe('ok');
+      const { inode } = await (await test.client()).volume.find('/f');
+      expect(inode).toMatchObject({ uid: 2, gid: requests % 2 === 0 ? 7 : 0 });
+      await test.close();
+    }
+  });
+
+  it('does not get later what its client was told had failed', async () => {
+    for (const path of ['/f', '/moved']) {
+      test = await TestVolume.create();
+      let isRefusing = false;
+      const rootKey = (volume: Volume): string => inodeKey(volume.settings.rootId);
+      let root = '';
+      const failing = await test.client({
+        faults: ({ operation, key }) =>
+          isRefusing && operation === 'put' && key === root ? { kind: 'refused' } : undefined,
+      });
+      root = rootKey(failing.volume);
+      const other = await test.client();
+      await writeFile(other.volume, '/f', Buffer.from('content'));
+      isRefusing = true;
+      expect(await change(failing.volume, '/f', 1)).toBe('EUNAVAILABLE');
+      if (path !== '/f') {
+        await other.volume.names.rename(await other.volume.place('/f'), await other.volume.place(path));
+      }
+      await other.volume.names.link(await other.volume.place(path), other.volume.root, 'g');
+      const { inode } = await other.volume.find('/g');
+      expect(inode).toMatchObject({ uid: 0, xattrs: [], linkCount: 2 });
+      await test.close();
+    }
+  });
+
+  it('loses no commit of two that write to it at once', async () => {
+    for (let round = 0; round < 15; round += 1) {
+      test = await TestVolume.create();
+      const clients = await Promise.all(
+        [0, 1].map(at => test.client({ around: store => jitteryStore(store, SEED + 17 * round + at) })),
+      );
+      await writeFile((await test.client()).volume, '/f', Buffer.from('-'));
+      const written: string[][] = await Promise.all(
+        clients.map(async ({ volume }, client) => {
+          const done: string[] = [];
+          for (let attempt = 0; attempt < 12; attempt += 1) {
+            const writer = await volume.openWriter('/f');
+            // Several commits: the third makes it an object.
+            for (let part = 0; part < 4; part += 1) {
+              const text = `<${client}.${attempt}.${part}>`;
+              await writer.write(Buffer.from(text), writer.sizeBytes);
+              if ((await codeOf(writer.commit())) !== 'ok') break;
+              done.push(text);
+            }
+          }
+          return done;
+        }),
+      );
+      const text = (await readFile((await test.client()).volume, '/f')).toString();
+      const all = written.flat();
+      for (const part of all) expect(text, `seed ${SEED}, round ${round}`).toContain(part);
+      expect(text.length).toBe(1 + all.join('').length);
+      await test.close();
+    }
+  });
+});
