@@ -4,7 +4,7 @@
  *
  * Invariants
  *   1. Names ascend within a node, and from one node to the next; a child's `firstName` is no higher than any name below it.
- *   2. No stored node is empty, or (but for a single huge entry) larger than NODE_BYTES. All leaves are equally deep.
+ *   2. No stored node is empty, or (but for a single huge entry) larger than `nodeBytes`. All leaves are equally deep.
  *   3. Each node that is stored gets the directory's next index, which its record is bound to; none is used twice.
  */
 import { NetsealError } from '../../base/errors.ts';
@@ -17,10 +17,15 @@ import type { NodeCache } from './node-cache.ts';
 import type { Sealing } from './sealing.ts';
 import type { SegmentWriter } from './segment-writer.ts';
 
-/** Nodes in segments, encoded and before compression. */
-const NODE_BYTES: number = 64 * KIB;
-/** The root in the inode: small, as each commit writes it anew. */
-const ROOT_BYTES: number = 32 * KIB;
+/** Each several times what a child of the longest name takes, some 300 bytes. */
+export interface NodeSizes {
+  /** Nodes in segments, encoded and before compression. Default 64 KiB. */
+  readonly nodeBytes: number;
+  /** The root in the inode: small, as each commit writes it anew. Default 32 KiB. */
+  readonly rootBytes: number;
+}
+
+const SIZES_DEFAULT: NodeSizes = { nodeBytes: 64 * KIB, rootBytes: 32 * KIB };
 /** Nodes that a scan reads at once. */
 const SCAN_NODES = 64;
 
@@ -40,11 +45,13 @@ export class NameTree {
   readonly #sealing: Sealing;
   readonly #directory: Id;
   readonly #cache: NodeCache<NameNode>;
+  readonly #sizes: NodeSizes;
 
-  constructor(sealing: Sealing, directory: Id, cache: NodeCache<NameNode>) {
+  constructor(sealing: Sealing, directory: Id, cache: NodeCache<NameNode>, sizes: NodeSizes = SIZES_DEFAULT) {
     this.#sealing = sealing;
     this.#directory = directory;
     this.#cache = cache;
+    this.#sizes = sizes;
   }
 
   /** The entry of a name. Throws what reading a node throws. */
@@ -109,10 +116,10 @@ export class NameTree {
     for (;;) {
       const [only] = nodes;
       if (only === undefined) return placer.result(EMPTY_NAMES);
-      if (nodes.length === 1 && nodeBytes(only) <= ROOT_BYTES)
+      if (nodes.length === 1 && nodeBytes(only) <= this.#sizes.rootBytes)
         return placer.result(await this.#collapse(only));
       const level = only.kind === 'leaf' ? 1 : only.level + 1;
-      nodes = splitChildren(await placer.place(nodes), level);
+      nodes = splitChildren(await placer.place(nodes), level, this.#sizes);
     }
   }
 
@@ -120,12 +127,12 @@ export class NameTree {
   async #collapse(root: NameNode): Promise<NameNode> {
     if (root.kind === 'leaf' || root.children.length !== 1) return root;
     const child = one(await this.load(root.children));
-    return nodeBytes(child) <= ROOT_BYTES ? await this.#collapse(child) : root;
+    return nodeBytes(child) <= this.#sizes.rootBytes ? await this.#collapse(child) : root;
   }
 
   /** What a node becomes: nodes of its level, none empty, not yet placed. */
   async #rewrite(node: NameNode, changes: NameChanges, placer: Placer): Promise<NameNode[]> {
-    if (node.kind === 'leaf') return splitEntries(mergeEntries(node.entries, changes));
+    if (node.kind === 'leaf') return splitEntries(mergeEntries(node.entries, changes), this.#sizes);
     const groups = groupByChild(node.children, changes);
     const touched = node.children.filter((_, at) => (groups[at]?.length ?? 0) > 0);
     const loaded = await this.load(touched);
@@ -134,7 +141,7 @@ export class NameTree {
       const group = groups[node.children.indexOf(child)] ?? [];
       rewritten.set(child, await this.#rewrite(one(loaded.slice(at, at + 1)), group, placer));
     }
-    const runs = joinNeighbours(node.children, rewritten);
+    const runs = joinNeighbours(node.children, rewritten, this.#sizes);
     const placed = await placer.place(runs.flatMap(run => (run.kind === 'new' ? run.nodes : [])));
     let next = 0;
     const children = runs.flatMap(run => {
@@ -142,7 +149,7 @@ export class NameTree {
       next += run.nodes.length;
       return placed.slice(next - run.nodes.length, next);
     });
-    return splitChildren(children, node.level);
+    return splitChildren(children, node.level, this.#sizes);
   }
 
   #at(index: number): { kind: 'directoryLeaf'; objectId: Id; index: number } {
@@ -234,49 +241,55 @@ type Run = { readonly kind: 'kept'; readonly child: NameChild } | { readonly kin
 function joinNeighbours(
   children: readonly NameChild[],
   rewritten: ReadonlyMap<NameChild, readonly NameNode[]>,
+  sizes: NodeSizes,
 ): Run[] {
   const runs: Run[] = [];
   for (const child of children) {
     const nodes = rewritten.get(child);
     const last = runs.at(-1);
     if (nodes === undefined) runs.push({ kind: 'kept', child });
-    else if (last?.kind === 'new') last.nodes = joinLeaves([...last.nodes, ...nodes]);
+    else if (last?.kind === 'new') appendNodes(last.nodes, nodes, sizes);
     else runs.push({ kind: 'new', nodes: [...nodes] });
   }
   return runs;
 }
 
-function joinLeaves(nodes: readonly NameNode[]): NameNode[] {
-  const joined: NameNode[] = [];
+/** The last of `joined` takes up what follows where both are small leaves. */
+function appendNodes(joined: NameNode[], nodes: readonly NameNode[], sizes: NodeSizes): void {
   for (const node of nodes) {
     const last = joined.at(-1);
     const fits =
-      last?.kind === 'leaf' && node.kind === 'leaf' && nodeBytes(last) + nodeBytes(node) <= NODE_BYTES / 2;
+      last?.kind === 'leaf' &&
+      node.kind === 'leaf' &&
+      nodeBytes(last) + nodeBytes(node) <= sizes.nodeBytes / 2;
     if (fits) joined[joined.length - 1] = { kind: 'leaf', entries: [...last.entries, ...node.entries] };
     else joined.push(node);
   }
-  return joined;
 }
 
-function splitEntries(entries: readonly DirectoryEntry[]): NameNode[] {
-  return splitBySize(entries, entryBytes).map(part => ({ kind: 'leaf', entries: part }));
+function splitEntries(entries: readonly DirectoryEntry[], sizes: NodeSizes): NameNode[] {
+  return splitBySize(entries, entryBytes, sizes).map(part => ({ kind: 'leaf', entries: part }));
 }
 
-function splitChildren(children: readonly NameChild[], level: number): NameNode[] {
-  return splitBySize(children, childBytes).map(part => ({ kind: 'inner', level, children: part }));
+function splitChildren(children: readonly NameChild[], level: number, sizes: NodeSizes): NameNode[] {
+  return splitBySize(children, childBytes, sizes).map(part => ({ kind: 'inner', level, children: part }));
 }
 
-/** Cuts into parts of about equal size, none larger than NODE_BYTES unless a single item is. */
-function splitBySize<Item>(items: readonly Item[], bytesOf: (item: Item) => number): Item[][] {
+/** Cuts into parts of about equal size, none larger than `nodeBytes` unless a single item is. */
+function splitBySize<Item>(
+  items: readonly Item[],
+  bytesOf: (item: Item) => number,
+  { nodeBytes: nodeBytesMax }: NodeSizes,
+): Item[][] {
   const sizes = items.map(bytesOf);
   const totalBytes = sizes.reduce((sum, size) => sum + size, 0);
-  const partBytes = totalBytes / Math.ceil(totalBytes / NODE_BYTES);
+  const partBytes = totalBytes / Math.ceil(totalBytes / nodeBytesMax);
   const parts: Item[][] = [];
   let filledBytes = Number.POSITIVE_INFINITY;
   for (const [at, item] of items.entries()) {
     const size = sizes[at] ?? 0;
     // The last of equal parts may be a little over by rounding; that must not make one more.
-    if (filledBytes + size > NODE_BYTES || filledBytes >= partBytes) {
+    if (filledBytes + size > nodeBytesMax || filledBytes >= partBytes) {
       parts.push([]);
       filledBytes = 0;
     }
