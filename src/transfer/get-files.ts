@@ -2,18 +2,22 @@
  * Small files on their way out of a volume: neighbours are fetched and opened together, a few groups ahead, and written while
  * the next ones arrive. What lies together in segments was put together, so it is mostly wanted together.
  */
-import { NetsealError } from '../base/errors.ts';
-import { MIB } from '../base/geometry.ts';
+import { KIB, MIB } from '../base/geometry.ts';
 import type { FileInode, Name } from '../server/sealed/inode.ts';
 import { type ReadUnits, readUnits } from '../server/sealed/unit-reader.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { TargetFolder } from './local-target.ts';
-import type { Tally } from './tally.ts';
+import { lostError } from './lost.ts';
+import { StoreFailure, type Tally, throwIfUnreachable } from './tally.ts';
 
 /** Plain memory of a group. */
 const GROUP_BYTES: number = 2 * MIB;
 const GROUP_FILES = 1024;
-/** Folders that may wait for their files. */
+/** What it may take sealed, with gaps; where blocks are large, small files are not. A quarter of the memory at most. */
+const GROUP_SEALED_BYTES: number = 12 * MIB;
+/** What may be fetched along with a record, see `planFetches`. */
+const GAP_BYTES_MAX: number = 64 * KIB;
+/** Folders and links that may wait for their files. */
 const AFTER_MAX = 128;
 /** Groups on their way. */
 const GROUPS_MAX = 3;
@@ -24,7 +28,11 @@ export interface SmallFile {
   readonly name: Name;
   readonly path: Name;
   readonly inode: FileInode;
+  readonly onWritten?: (() => void) | undefined;
 }
+
+/** Must not throw. `isComplete` is false when not all that was added before could be written: the copy has ended. */
+export type AfterWork = (isComplete: boolean) => void;
 
 /** Has one unit or none, and fits in a group. */
 export function isSmall({ sizeBytes, unitSizeBytes, map }: FileInode): boolean {
@@ -34,7 +42,7 @@ export function isSmall({ sizeBytes, unitSizeBytes, map }: FileInode): boolean {
 interface Group {
   readonly files: readonly SmallFile[];
   /** What waits for them. */
-  readonly after: readonly (() => void)[];
+  readonly after: readonly AfterWork[];
   readonly bytes: number;
   readonly reading: Promise<ReadUnits>;
 }
@@ -46,11 +54,12 @@ export class GetFiles {
   readonly #groups: Group[] = [];
   readonly #finish: (file: SmallFile, bytes: Uint8Array | undefined) => void;
   #files: SmallFile[] = [];
-  #after: (() => void)[] = [];
+  #after: AfterWork[] = [];
   #afterCount = 0;
   #filledBytes = 0;
+  #sealedBytes = 0;
 
-  /** @param finish writes one file; `bytes` may be shorter than it, the rest is zeros. */
+  /** @param finish writes one file, given what its unit opened to; `bytes` may be shorter than it, the rest is zeros. */
   constructor(
     volume: Volume,
     tally: Tally,
@@ -63,27 +72,45 @@ export class GetFiles {
     this.#finish = finish;
   }
 
-  /** Must be {@link isSmall}. Its folder must stay open until {@link flush} has ended. */
+  /** Must be {@link isSmall}. Its folder must stay open until {@link flush} has ended. Throws only what ends the copy. */
   async add(file: SmallFile): Promise<void> {
-    if (this.#filledBytes + file.inode.sizeBytes > GROUP_BYTES || this.#files.length >= GROUP_FILES) {
-      await this.#start();
-    }
+    const { sizeBytes } = file.inode;
+    const sealedBytes = sealedBytesOf(file);
+    const sealedBytesMax = Math.min(GROUP_SEALED_BYTES, this.#volume.session.sealing.pipeline.slabBytes / 2);
+    const isFull =
+      this.#filledBytes + sizeBytes > GROUP_BYTES ||
+      this.#sealedBytes + sealedBytes > sealedBytesMax ||
+      this.#files.length >= GROUP_FILES;
+    if (isFull) await this.#start();
     this.#files.push(file);
-    this.#filledBytes += file.inode.sizeBytes;
+    this.#filledBytes += sizeBytes;
+    this.#sealedBytes += sealedBytes;
   }
 
-  /** Runs `work`, which must not throw, once everything that was added before is written: closes a folder, for instance. */
-  async whenWritten(work: () => void): Promise<void> {
+  /** Runs `work` once everything that was added before is written, or has failed: closes a folder, for instance. */
+  async whenWritten(work: AfterWork): Promise<void> {
     this.#after.push(work);
     this.#afterCount += 1;
     if (this.#afterCount >= AFTER_MAX) await this.flush();
   }
 
-  /** Waits until everything is written. */
+  /** Waits until everything is written. Throws only what ends the copy. */
   async flush(): Promise<void> {
     await this.#start();
     while (this.#groups.length > 0) await this.#write();
-    this.#run(this.#after.splice(0));
+    this.#run(this.#after.splice(0), true);
+  }
+
+  /** Sees to it that somebody else can have so much of the read budget: what is held here is given back by nobody else. */
+  async makeRoom(bytes: number): Promise<void> {
+    const { readBudget } = this.#volume.session;
+    while (this.#groups.length > 0) {
+      if (readBudget.tryAcquire(bytes)) {
+        readBudget.release(bytes);
+        return;
+      }
+      await this.#write();
+    }
   }
 
   /** Gives back all memory, whatever happened. */
@@ -94,34 +121,37 @@ export class GetFiles {
         () => undefined,
       );
       this.#volume.session.readBudget.release(bytes);
-      this.#run(after);
+      this.#run(after, false);
     }
     this.#files = [];
     this.#filledBytes = 0;
-    this.#run(this.#after.splice(0));
+    this.#sealedBytes = 0;
+    this.#run(this.#after.splice(0), false);
   }
 
-  #run(work: readonly (() => void)[]): void {
+  #run(work: readonly AfterWork[], isComplete: boolean): void {
     this.#afterCount -= work.length;
-    for (const each of work) each();
+    for (const each of work) each(isComplete);
   }
 
   async #start(): Promise<void> {
-    const files = this.#files;
+    if (this.#files.length === 0) return;
+    const { readBudget, sealing } = this.#volume.session;
+    while (this.#groups.length >= GROUPS_MAX) await this.#write();
     const bytes = this.#filledBytes;
-    if (files.length === 0) return;
+    // Whoever waits for room must not sit on it.
+    let isGranted = false;
+    while (this.#groups.length > 0 && !isGranted) {
+      isGranted = readBudget.tryAcquire(bytes);
+      if (!isGranted) await this.#write();
+    }
+    if (!isGranted) await readBudget.acquire(bytes, this.#signal);
+    const files = this.#files;
     const after = this.#after;
     this.#files = [];
     this.#after = [];
     this.#filledBytes = 0;
-    const { readBudget, sealing } = this.#volume.session;
-    while (this.#groups.length >= GROUPS_MAX) await this.#write();
-    // Whoever waits for room must not sit on it.
-    while (this.#groups.length > 0 && !readBudget.tryAcquire(bytes)) {
-      await this.#write();
-      if (this.#groups.length === 0) break;
-    }
-    if (this.#groups.length === 0) await readBudget.acquire(bytes, this.#signal);
+    this.#sealedBytes = 0;
     const reading = readUnits(sealing, files.flatMap(unitOf), this.#signal);
     // It is awaited in its turn.
     reading.catch(() => undefined);
@@ -131,27 +161,42 @@ export class GetFiles {
   async #write(): Promise<void> {
     const group = this.#groups[0];
     if (group === undefined) return;
-    const { units, release } = await group.reading;
+    const { units, release } = await group.reading.catch(error => {
+      // Interrupted, or netseal itself: single units would be reported in their place.
+      throw new StoreFailure(error);
+    });
+    let isComplete = false;
     try {
       let next = 0;
       for (const file of group.files) {
         const unit = unitOf(file).length === 0 ? undefined : units[next++];
+        if (unit?.error !== undefined) throwIfUnreachable(unit.error);
         try {
-          if (unit?.error !== undefined) throw unit.error;
+          if (unit?.error !== undefined) throw lostError([{ ...whole(file), error: unit.error }]);
           this.#finish(file, unit?.bytes);
+          file.onWritten?.();
         } catch (error) {
-          if (!(error instanceof NetsealError)) throw error;
           this.#tally.fail(file.path, error);
         }
         this.#tally.progress(file.inode.sizeBytes, 1);
       }
+      isComplete = true;
     } finally {
       this.#groups.shift();
       release();
       this.#volume.session.readBudget.release(group.bytes);
-      this.#run(group.after);
+      this.#run(group.after, isComplete);
     }
   }
+}
+
+function whole({ inode }: SmallFile): { readonly offsetBytes: number; readonly lengthBytes: number } {
+  return { offsetBytes: 0, lengthBytes: inode.sizeBytes };
+}
+
+function sealedBytesOf({ inode }: SmallFile): number {
+  const lengthBytes = inode.map.slots[0]?.pointer.lengthBytes ?? 0;
+  return lengthBytes + Math.min(GAP_BYTES_MAX, 2 * lengthBytes);
 }
 
 function unitOf({ inode }: SmallFile): {

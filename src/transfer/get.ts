@@ -4,18 +4,30 @@
  * written is noted, and the rest goes on. Nothing is ever written outside the target: see local-target.ts.
  */
 import { NetsealError, requireArgument } from '../base/errors.ts';
-import type { DirectoryEntry, FileInode, Inode, Name } from '../server/sealed/inode.ts';
+import { MIB } from '../base/geometry.ts';
+import type { Id } from '../server/sealed/ids.ts';
+import type {
+  DirectoryEntry,
+  DirectoryInode,
+  FileInode,
+  Inode,
+  Name,
+  SymlinkInode,
+} from '../server/sealed/inode.ts';
 import type { FileReader, Piece } from '../volume/file-reader.ts';
 import { parsePath, toBytesName } from '../volume/names.ts';
 import type { Found, Volume } from '../volume/volume.ts';
 import { GetFiles, isSmall, type SmallFile } from './get-files.ts';
-import type { LocalStat } from './local-calls.ts';
-import { collisions, type FoldingRules } from './local-folding.ts';
+import { hasLocks, type LocalStat } from './local-calls.ts';
+import { type FoldingRules, isFolding, NameClashes } from './local-folding.ts';
 import { checkTargetName, joinPath, showName } from './local-names.ts';
+import type { RestoreOptions } from './local-restore.ts';
 import { statLocal } from './local-source.ts';
 import { TargetFolder } from './local-target.ts';
 import type { TargetFile } from './local-target-file.ts';
-import { onVolume, StoreFailure, type Tally } from './tally.ts';
+import { lostError } from './lost.ts';
+import { eachOnVolume, onVolume, StoreFailure, type Tally, throwIfUnreachable } from './tally.ts';
+import { dataParts } from './zeros.ts';
 
 export interface GetOptions {
   /** Folders with all that is in them; otherwise they are refused. */
@@ -48,10 +60,14 @@ export async function get(
   }
 }
 
+/** In place of a name: the folder that was opened, not one in it. */
+const ITSELF: Name = '.';
+
 /** One source with the local folder and name that it goes to. */
 interface GetJob {
   readonly found: Found;
   readonly path: Name;
+  /** The same for all sources. */
   readonly folder: Name;
   readonly name: Name;
 }
@@ -76,11 +92,10 @@ async function plan(
     if (isFolder && !recursive) {
       throw new NetsealError('EISDIR', `${showName(path)} is a folder: add -r to copy all of it`);
     }
-    const goesInto = there?.type === 'folder' && (isInto || !isFolder);
-    if (goesInto) {
-      const name = parsePath(source).at(-1);
-      requireArgument(name !== undefined, 'the root has no name of its own: say under which name to get it');
-      jobs.push({ found, path, folder: local, name });
+    if (there?.type === 'folder') {
+      // The root has no name of its own: what is in it goes into the folder itself.
+      const ownName = parsePath(source).at(-1) ?? ITSELF;
+      jobs.push({ found, path, folder: local, name: isInto || !isFolder ? ownName : ITSELF });
     } else {
       const { folder, name } = splitLocal(local);
       jobs.push({ found, path, folder, name });
@@ -109,15 +124,18 @@ function splitLocal(path: Name): { folder: Name; name: Name } {
   const at = trimmed.lastIndexOf('/');
   const name = trimmed.slice(at + 1);
   if (name === '' || name === '.' || name === '..')
-    return { folder: trimmed === '' ? '/' : trimmed, name: '.' };
+    return { folder: trimmed === '' ? '/' : trimmed, name: ITSELF };
   return { folder: at === -1 ? '.' : at === 0 ? '/' : trimmed.slice(0, at), name };
 }
 
-/** Where further names of a file that has several can be linked from. */
-interface Written {
+/** A file with several names, where it was first met. */
+interface FirstName {
   readonly root: TargetFolder;
   readonly folders: readonly Name[];
   readonly name: Name;
+  readonly path: Name;
+  /** It is there, as it should be: others can be linked to it. */
+  isWritten: boolean;
 }
 
 /** A local folder that is being filled. */
@@ -126,38 +144,59 @@ interface Target {
   /** From the root. */
   readonly folders: readonly Name[];
   readonly folder: TargetFolder;
+  readonly device: number;
+  readonly rules: FoldingRules;
+  /** It was there before. */
+  readonly isOld: boolean;
 }
+
+/** An unfinished file that nobody has locked and that did not change for so long is nobody's any more. */
+const LEFTOVER_AGE_MS = 5_000;
+/** The same where nobody can see locks. */
+const LEFTOVER_AGE_UNSEEN_MS: number = 24 * 60 * 60 * 1000;
 
 class Getter {
   readonly #volume: Volume;
   readonly #tally: Tally;
   readonly #options: GetOptions;
+  readonly #restore: RestoreOptions;
   readonly #files: GetFiles;
-  readonly #written = new Map<string, Written>();
+  readonly #firstNames = new Map<Id, FirstName>();
+  /** Folders of the source that is being copied. */
+  readonly #entered = new Set<Id>();
   readonly #signal: AbortSignal | undefined;
-  #folding: FoldingRules | undefined;
 
   constructor(volume: Volume, tally: Tally, options: GetOptions) {
     this.#volume = volume;
     this.#tally = tally;
     this.#options = options;
+    this.#restore = { owner: options.owner ?? false };
     this.#signal = options.signal;
-    this.#folding = options.folding;
     this.#files = new GetFiles(volume, tally, options.signal, (file, bytes) => this.#writeSmall(file, bytes));
   }
 
   async run(jobs: readonly GetJob[]): Promise<void> {
-    for (const { found, path, folder, name } of jobs) {
-      const root = TargetFolder.open(Buffer.from(folder, 'latin1'));
-      try {
-        this.#folding ??= root.probeFolding();
-        const target = { root, folders: [], folder: root };
-        await this.#attempt(path, () => this.#getInode(target, name, path, found.inode, found));
-        await this.#files.flush();
-      } finally {
-        await this.#files.drop();
-        root.close();
+    const [first] = jobs;
+    if (first === undefined) return;
+    const path = Buffer.from(first.folder, 'latin1');
+    const root = first.name === ITSELF ? TargetFolder.openToFill(path) : TargetFolder.open(path);
+    try {
+      const rules = this.#options.folding ?? root.probeFolding();
+      this.#removeLeftovers(root);
+      const target = { root, folders: [], folder: root, device: root.stat.device, rules, isOld: true };
+      const clashes = new NameClashes(rules);
+      for (const { found, path, name } of jobs) {
+        this.#entered.clear();
+        await this.#attempt(path, async () => {
+          const clash = clashes.add(name);
+          if (clash !== undefined) throw clashError(clash);
+          await this.#getInode(target, name, path, found.inode, found);
+        });
       }
+      await this.#files.flush();
+    } finally {
+      await this.#files.drop();
+      root.close();
     }
   }
 
@@ -179,58 +218,81 @@ class Getter {
     place: Pick<Found, 'parent' | 'entry'>,
   ): Promise<void> {
     if (inode.type === 'directory') await this.#getFolder(target, name, path, inode);
-    else if (inode.type === 'symlink') this.#getSymlink(target, name, path, inode);
+    else if (inode.type === 'symlink') this.#getSymlink(target.folder, name, path, inode);
     else await this.#getFile(target, name, path, inode, place);
   }
 
-  async #getFolder(
-    target: Target,
-    name: Name,
-    path: Name,
-    inode: Extract<Inode, { type: 'directory' }>,
-  ): Promise<void> {
-    const isHere = name === '.';
-    const folder = isHere ? target.folder.descend([]) : target.folder.child(name);
-    const folders = isHere ? target.folders : [...target.folders, name];
+  async #getFolder(target: Target, name: Name, path: Name, inode: DirectoryInode): Promise<void> {
+    if (this.#entered.has(inode.id)) {
+      const message = 'this folder was met before: it was moved meanwhile, or the volume is damaged';
+      throw new NetsealError('EFORMAT', message);
+    }
+    this.#entered.add(inode.id);
+    const inner = name === ITSELF ? target : this.#enter(target, name);
     try {
       this.#tally.counts.folders += 1;
-      await this.#getEntries({ root: target.root, folders, folder }, path, inode);
+      await this.#getEntries(inner, path, inode);
     } finally {
       // Files of this folder may still have to be written, and would change its times.
-      await this.#files.whenWritten(() => this.#finishFolder(folder, path, inode));
+      await this.#files.whenWritten(() => this.#finishFolder(inner, path, inode, inner !== target));
     }
   }
 
-  #finishFolder(folder: TargetFolder, path: Name, inode: Inode): void {
+  #enter(target: Target, name: Name): Target {
+    const isOld = target.folder.existing(name) !== undefined;
+    const folder = target.folder.child(name);
     try {
-      this.#noteLost(path, folder.finishFolder(inode, { owner: this.#options.owner ?? false }));
+      const { device } = folder.stat;
+      const isSameSystem = device === target.device || this.#options.folding !== undefined;
+      const rules = isSameSystem ? target.rules : folder.probeFolding();
+      if (isOld) this.#removeLeftovers(folder);
+      return { root: target.root, folders: [...target.folders, name], folder, device, rules, isOld };
+    } catch (error) {
+      folder.close();
+      throw error;
+    }
+  }
+
+  /** What an interrupted run has left in a folder. */
+  #removeLeftovers(folder: TargetFolder): void {
+    try {
+      folder.removeLeftovers(hasLocks() ? LEFTOVER_AGE_MS : LEFTOVER_AGE_UNSEEN_MS);
+    } catch {
+      // Writing into the folder will tell what is wrong with it.
+    }
+  }
+
+  #finishFolder({ folder }: Target, path: Name, inode: Inode, closes: boolean): void {
+    this.#noting(path, () => {
+      try {
+        this.#noteLost(path, folder.finishFolder(inode, this.#restore));
+      } finally {
+        if (closes) folder.close();
+      }
+    });
+  }
+
+  /** For work that nobody waits for, and that must not throw. */
+  #noting(path: Name, work: () => void): void {
+    try {
+      work();
     } catch (error) {
       this.#tally.failures.push({ path, error: error instanceof NetsealError ? error : unexpected(error) });
-    } finally {
-      folder.close();
     }
   }
 
   async #getEntries(target: Target, path: Name, inode: Inode): Promise<void> {
     const directory = this.#volume.inodes.directory(inode.id);
-    const { folding } = this.#options;
-    const rules = folding ?? this.#folding;
-    const isFolding = rules !== undefined && (rules.foldsCase || rules.foldsForms || rules.dropsDots);
-    const seen: Name[] = isFolding ? target.folder.names() : [];
+    const { folder, isOld, rules } = target;
+    const clashes = new NameClashes(rules, isOld && isFolding(rules) ? folder.names() : []);
     const folders: DirectoryEntry[] = [];
-    for await (const entries of this.#volume.names.entries(directory)) {
+    for await (const entries of eachOnVolume(this.#volume.names.entries(directory))) {
       this.#signal?.throwIfAborted();
-      const names = entries.map(entry => entry.name);
-      const clashes = isFolding
-        ? collisions([...seen, ...names.filter(name => !seen.includes(name))], rules)
-        : NO_CLASHES;
-      if (isFolding) seen.push(...names);
       for (const entry of entries) {
         const entryPath = joinPath(path, entry.name);
-        const clash = clashes.get(entry.name);
+        const clash = clashes.add(entry.name);
         if (clash !== undefined) {
-          const message = `not written: "${showName(clash)}" has the same name to this file system`;
-          this.#tally.fail(entryPath, new NetsealError('EEXIST', message));
+          this.#tally.fail(entryPath, clashError(clash));
         } else if (entry.node.kind === 'object' && entry.node.type === 'directory') {
           // Afterwards: the files of one folder lie together in the store.
           folders.push(entry);
@@ -240,6 +302,7 @@ class Getter {
       }
     }
     for (const entry of folders) {
+      this.#signal?.throwIfAborted();
       const entryPath = joinPath(path, entry.name);
       await this.#attempt(entryPath, () => this.#getEntry(target, entry, entryPath, directory));
     }
@@ -259,13 +322,22 @@ class Getter {
     await this.#getInode(target, entry.name, path, inode, { parent, entry });
   }
 
-  #getSymlink(target: Target, name: Name, path: Name, inode: Extract<Inode, { type: 'symlink' }>): void {
+  #getSymlink(folder: TargetFolder, name: Name, path: Name, inode: SymlinkInode): void {
     this.#tally.progress(0, 1);
-    const existing = target.folder.existing(name);
+    const existing = folder.existing(name);
     if (existing?.type === 'folder') throw folderInTheWay();
+    const isSame =
+      existing?.type === 'symlink' &&
+      isSameTime(existing, inode) &&
+      Buffer.compare(folder.readLink(name), inode.target) === 0;
+    if (isSame && this.#hasOwner(existing, inode)) {
+      this.#tally.counts.unchanged += 1;
+      return;
+    }
+    folder.symlink(name, inode.target, inode, this.#restore);
     this.#noteLost(
       path,
-      target.folder.symlink(name, inode.target, inode, { owner: this.#options.owner ?? false }) ?? [],
+      inode.xattrs.map(({ key }) => key),
     );
     this.#tally.counts.symlinks += 1;
   }
@@ -277,42 +349,71 @@ class Getter {
     inode: FileInode,
     place: Pick<Found, 'parent' | 'entry'>,
   ): Promise<void> {
-    const { folder } = target;
+    const { root, folder, folders } = target;
+    let onWritten: (() => void) | undefined;
+    if (inode.linkCount > 1) {
+      const known = this.#firstNames.get(inode.id);
+      if (known !== undefined) {
+        await this.#files.whenWritten(isComplete => {
+          if (isComplete) this.#noting(path, () => this.#linkTo(known, folder, name, inode));
+        });
+        return;
+      }
+      const first: FirstName = { root, folders, name, path, isWritten: false };
+      this.#firstNames.set(inode.id, first);
+      onWritten = () => {
+        first.isWritten = true;
+      };
+    }
     const existing = folder.existing(name);
     if (existing?.type === 'folder') throw folderInTheWay();
-    if (inode.linkCount > 1 && (await this.#linkToWritten(target, name, inode, existing))) return;
-    if (existing?.type === 'file' && isUnchanged(existing, inode)) {
+    if (existing !== undefined && this.#isKept(folder, name, path, existing, inode)) {
       this.#tally.counts.unchanged += 1;
       this.#tally.progress(inode.sizeBytes, 1);
+      onWritten?.();
     } else if (isSmall(inode)) {
-      await this.#files.add({ folder, name, path, inode });
-      // A later name may be linked to it, so it must be there.
-      if (inode.linkCount > 1) await this.#files.flush();
+      await this.#files.add({ folder, name, path, inode, onWritten });
     } else {
+      await this.#files.makeRoom(Math.max(inode.unitSizeBytes, READ_BYTES));
       await this.#getLarge(folder, name, path, this.#volume.reader(inode, place));
+      onWritten?.();
     }
-    if (inode.linkCount > 1)
-      this.#written.set(inode.id, { root: target.root, folders: target.folders, name });
   }
 
-  /** Another name of a file that was written before. */
-  async #linkToWritten(
-    target: Target,
-    name: Name,
-    inode: FileInode,
-    existing: LocalStat | undefined,
-  ): Promise<boolean> {
-    const written = this.#written.get(inode.id);
-    if (written === undefined || written.root !== target.root) return false;
-    const from = written.root.descend(written.folders);
+  /** Whether what is there is the file already; its attributes are put right. */
+  #isKept(folder: TargetFolder, name: Name, path: Name, existing: LocalStat, inode: FileInode): boolean {
+    const isSame =
+      existing.type === 'file' && existing.sizeBytes === inode.sizeBytes && isSameTime(existing, inode);
+    if (!isSame) return false;
+    const mode = this.#options.owner === true ? inode.mode : inode.mode & 0o1777;
+    const hasAttributes = existing.mode === mode && this.#hasOwner(existing, inode);
+    // Whatever was changed in the volume after it was written here shows in the time of that change.
+    if (hasAttributes && (inode.ctimeNs <= existing.ctimeNs || existing.linkCount > 1)) return true;
+    const lost = folder.restore(name, existing, inode, this.#restore);
+    if (lost !== false) this.#noteLost(path, lost);
+    return lost !== false;
+  }
+
+  #hasOwner({ uid, gid }: LocalStat, inode: Inode): boolean {
+    return this.#options.owner !== true || (uid === inode.uid && gid === inode.gid);
+  }
+
+  /** Another name of a file, once the first one is there. */
+  #linkTo(first: FirstName, folder: TargetFolder, name: Name, { sizeBytes }: FileInode): void {
+    if (!first.isWritten) {
+      const why = this.#tally.failures.find(({ path }) => path === first.path)?.error;
+      const message = `not written, as another name of it was not, ${showName(first.path)}`;
+      throw new NetsealError(why?.code ?? 'EIO', message, { cause: why });
+    }
+    const existing = folder.existing(name);
+    if (existing?.type === 'folder') throw folderInTheWay();
+    const from = first.root.descend(first.folders);
     try {
-      const original = from.existing(written.name);
-      if (original === undefined) return false;
-      const isLinked = existing?.inode === original.inode && existing.device === original.device;
-      if (!isLinked) target.folder.link(name, from, written.name);
+      const original = from.existing(first.name);
+      const isLinked = existing?.inode === original?.inode && existing?.device === original?.device;
+      if (!isLinked) folder.link(name, from, first.name);
       this.#tally.counts[isLinked ? 'unchanged' : 'links'] += 1;
-      this.#tally.progress(inode.sizeBytes, 1);
-      return true;
+      this.#tally.progress(sizeBytes, 1);
     } finally {
       from.close();
     }
@@ -321,7 +422,7 @@ class Getter {
   #writeSmall({ folder, name, path, inode }: SmallFile, bytes: Uint8Array | undefined): void {
     const file = folder.createFile(name);
     try {
-      if (bytes !== undefined && bytes.byteLength > 0) file.writeSync(bytes, 0);
+      for (const part of dataParts(bytes ?? NO_BYTES, 0)) file.writeSync(part.bytes, part.offsetBytes);
       this.#finish(file, path, inode);
     } catch (error) {
       file.discard();
@@ -330,18 +431,23 @@ class Getter {
   }
 
   async #getLarge(folder: TargetFolder, name: Name, path: Name, reader: FileReader): Promise<void> {
-    const file = folder.createFile(name);
+    const file = folder.createFile(name, { isLong: true });
     const failures: Piece[] = [];
     try {
       for await (const pieces of reader.groups(0, reader.sizeBytes, { signal: this.#signal })) {
-        failures.push(...pieces.filter(({ error }) => error !== undefined));
-        for (const { parts, offsetBytes } of runsOf(pieces)) {
+        for (const piece of pieces) {
+          if (piece.error === undefined) continue;
+          throwIfUnreachable(piece.error);
+          failures.push(piece);
+        }
+        // What is lost is looked for to the end, but nothing of the file will be kept.
+        for (const { parts, offsetBytes } of failures.length > 0 ? [] : runsOf(pieces)) {
           await file.writeParts(parts, offsetBytes, this.#signal);
         }
         for (const { lengthBytes } of pieces) this.#tally.progress(lengthBytes, 0);
       }
-      if (failures.length > 0) throw damage(failures);
       this.#tally.progress(0, 1);
+      if (failures.length > 0) throw lostError(failures);
       this.#finish(file, path, reader.inode);
     } catch (error) {
       file.discard();
@@ -351,7 +457,7 @@ class Getter {
 
   #finish(file: TargetFile, path: Name, inode: FileInode): void {
     const { sizeBytes } = inode;
-    this.#noteLost(path, file.finish({ attributes: inode, sizeBytes, owner: this.#options.owner ?? false }));
+    this.#noteLost(path, file.finish({ attributes: inode, sizeBytes, ...this.#restore }));
     this.#tally.counts.files += 1;
     this.#tally.counts.bytes += sizeBytes;
   }
@@ -361,42 +467,35 @@ class Getter {
   }
 }
 
-const NO_CLASHES: ReadonlyMap<Name, Name> = new Map();
+const NO_BYTES = new Uint8Array();
+/** What a reader asks for at once, at least. */
+const READ_BYTES: number = 2 * MIB;
 
-function isUnchanged({ sizeBytes, mtimeNs }: LocalStat, inode: FileInode): boolean {
+function isSameTime({ mtimeNs }: LocalStat, inode: Inode): boolean {
   // Without the native calls times are kept to the microsecond.
   const difference = mtimeNs - inode.mtimeNs;
-  return sizeBytes === inode.sizeBytes && difference < 1000n && difference > -1000n;
+  return difference < 1000n && difference > -1000n;
 }
 
 /** Data that follows one another without a gap. */
 function runsOf(pieces: readonly Piece[]): { readonly offsetBytes: number; readonly parts: Uint8Array[] }[] {
   const runs: { readonly offsetBytes: number; readonly parts: Uint8Array[] }[] = [];
   let endBytes = -1;
-  for (const { bytes, offsetBytes } of pieces) {
-    if (bytes === undefined) continue;
-    if (offsetBytes === endBytes) runs.at(-1)?.parts.push(bytes);
-    else runs.push({ offsetBytes, parts: [bytes] });
-    endBytes = offsetBytes + bytes.byteLength;
+  for (const piece of pieces) {
+    if (piece.bytes === undefined) continue;
+    for (const { bytes, offsetBytes } of dataParts(piece.bytes, piece.offsetBytes)) {
+      if (offsetBytes === endBytes) runs.at(-1)?.parts.push(bytes);
+      else runs.push({ offsetBytes, parts: [bytes] });
+      endBytes = offsetBytes + bytes.byteLength;
+    }
   }
   return runs;
 }
 
-/** One error for all that is lost of a file. */
-function damage(pieces: readonly Piece[]): NetsealError {
-  const ordered = [...pieces].sort((left, right) => left.offsetBytes - right.offsetBytes);
-  const [first] = ordered;
-  const ranges = ordered
-    .slice(0, 8)
-    .map(({ offsetBytes, lengthBytes }) => `${offsetBytes} to ${offsetBytes + lengthBytes}`);
-  const more = ordered.length > ranges.length ? `, and ${ordered.length - ranges.length} more` : '';
-  const why = first?.error;
+function clashError(clash: Name): NetsealError {
   return new NetsealError(
-    why?.code ?? 'EAUTH',
-    `bytes ${ranges.join(', ')}${more} are lost: ${why?.message}`,
-    {
-      cause: why,
-    },
+    'EEXIST',
+    `not written: "${showName(clash)}" has the same name to this file system`,
   );
 }
 

@@ -210,6 +210,19 @@ export function setTimesAt(folder: FolderHandle, name: Name, timeNs: bigint): vo
   check(calls.utimensat(folder.fd, path, timesOf(timeNs), NUMBERS.AT_SYMLINK_NOFOLLOW), 'utimensat');
 }
 
+// The same on Linux and macOS.
+const LOCK_EX_NB = 2 | 4;
+
+/** Whether {@link tryLock} can tell. */
+export function hasLocks(): boolean {
+  return native().locks !== undefined;
+}
+
+/** Takes the lock of an open file until it is closed; false when somebody else has it, or nobody can tell. */
+export function tryLock(fd: number): boolean {
+  return native().locks?.flock(fd, LOCK_EX_NB) === 0;
+}
+
 const STATX_BASIC_STATS = 0x7ff;
 const AT_EMPTY_PATH = 0x1000;
 // struct statx.

@@ -43,15 +43,38 @@ export function probeFolding(folder: FolderHandle): FoldingRules {
  */
 export function collisions(names: Iterable<Name>, rules: FoldingRules): Map<Name, Name> {
   const found = new Map<Name, Name>();
-  if (!rules.foldsCase && !rules.foldsForms && !rules.dropsDots) return found;
-  const firstOfKey = new Map<string, Name>();
+  const clashes = new NameClashes(rules);
   for (const name of names) {
-    const key = foldedKey(name, rules);
-    const first = firstOfKey.get(key);
-    if (first === undefined) firstOfKey.set(key, name);
-    else if (first !== name) found.set(name, first);
+    const first = clashes.add(name);
+    if (first !== undefined) found.set(name, first);
   }
   return found;
+}
+
+/** {@link collisions} of names that come one after the other. */
+export class NameClashes {
+  readonly #rules: FoldingRules;
+  readonly #firstOfKey = new Map<string, Name>();
+
+  /** @param existing what a folder has already. */
+  constructor(rules: FoldingRules, existing: Iterable<Name> = []) {
+    this.#rules = rules;
+    for (const name of existing) this.add(name);
+  }
+
+  /** The earlier name that this one would replace, if there is one. */
+  add(name: Name): Name | undefined {
+    if (!isFolding(this.#rules)) return undefined;
+    const key = foldedKey(name, this.#rules);
+    const first = this.#firstOfKey.get(key);
+    if (first === undefined) this.#firstOfKey.set(key, name);
+    return first === name ? undefined : first;
+  }
+}
+
+/** Whether any two names are one. */
+export function isFolding({ foldsCase, foldsForms, dropsDots }: FoldingRules): boolean {
+  return foldsCase || foldsForms || dropsDots;
 }
 
 /** The same for names that may be one. */

@@ -35,6 +35,10 @@ interface HoleCalls {
   lseek(fd: number, offset: number, whence: number): number;
 }
 
+interface LockCalls {
+  flock(fd: number, operation: number): number;
+}
+
 interface AttributeCalls {
   flistxattr(fd: number, list: Uint8Array, sizeBytes: number): number;
   fgetxattr(fd: number, key: Uint8Array, value: Uint8Array, sizeBytes: number): number;
@@ -49,6 +53,7 @@ export interface Native {
   readonly times: TimeCalls | undefined;
   readonly status: StatusCalls | undefined;
   readonly holes: HoleCalls | undefined;
+  readonly locks: LockCalls | undefined;
   readonly attributes: AttributeCalls | undefined;
 }
 
@@ -63,6 +68,7 @@ const SIGNATURES = {
   utimensat: 'int utimensat(int folder, const void *name, const void *times, int flags)',
   futimens: 'int futimens(int fd, const void *times)',
   statx: 'int statx(int folder, const void *name, int flags, uint32_t mask, void *into)',
+  flock: 'int flock(int fd, int operation)',
   lseek: 'int64_t lseek(int fd, int64_t offset, int whence)',
   flistxattr: 'intptr_t flistxattr(int fd, void *list, size_t size)',
   fgetxattr: 'intptr_t fgetxattr(int fd, const void *key, void *value, size_t size)',
@@ -106,6 +112,7 @@ const NOTHING: Native = {
   times: undefined,
   status: undefined,
   holes: undefined,
+  locks: undefined,
   attributes: undefined,
 };
 
@@ -155,6 +162,7 @@ function bindAll(present: Koffi): Native {
     times: group<TimeCalls>('utimensat', 'futimens'),
     status: isLinux ? group<StatusCalls>('statx') : undefined,
     holes: group<HoleCalls>('lseek'),
+    locks: group<LockCalls>('flock'),
     // macOS has calls of these names with other arguments.
     attributes: isLinux
       ? group<AttributeCalls>('flistxattr', 'fgetxattr', 'fsetxattr', 'llistxattr', 'lgetxattr')

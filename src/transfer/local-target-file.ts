@@ -3,7 +3,7 @@ import * as fs from 'node:fs';
 import { promisify } from 'node:util';
 import { NetsealError } from '../base/errors.ts';
 import type { Attributes, Name } from '../server/sealed/inode.ts';
-import { type FolderHandle, openAt, renameAt, unlinkAt } from './local-calls.ts';
+import { type FolderHandle, openAt, renameAt, tryLock, unlinkAt } from './local-calls.ts';
 import { localError } from './local-errors.ts';
 import { joinPath, partialName, showName } from './local-names.ts';
 import { type RestoreOptions, restoreAttributes } from './local-restore.ts';
@@ -37,11 +37,13 @@ export class TargetFile {
   /** Background writes: the descriptor must not become another file's before they end. */
   #runningCount = 0;
 
-  constructor(folder: FolderHandle, name: Name) {
+  /** @param isLong it takes more than one turn: locked, so that nobody takes it for a leftover. */
+  constructor(folder: FolderHandle, name: Name, isLong = false) {
     this.#folder = folder;
     this.#name = name;
     this.#partial = partialName();
     this.#fd = this.#writing(() => openAt(folder, this.#partial, CREATE_FLAGS, 0o600));
+    if (isLong) tryLock(this.#fd);
   }
 
   /** Where it will be. */

@@ -12,15 +12,19 @@ import { systemCodeOf } from '../server/system-errors.ts';
 import {
   changeOwnerAt,
   FolderHandle,
+  hasLocks,
   type LocalStat,
   linkAt,
   lookAt,
   makeFolderAt,
   namesIn,
+  openAt,
+  readLinkAt,
   renameAt,
   setTimesAt,
   statOf,
   symlinkAt,
+  tryLock,
   unlinkAt,
 } from './local-calls.ts';
 import { localError } from './local-errors.ts';
@@ -40,6 +44,8 @@ import { TargetFile } from './local-target-file.ts';
 
 const fsyncAsync = promisify(fs.fsync);
 const OWNER_ALL = 0o700;
+const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = fs.constants;
+const LOOK_FLAGS = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
 
 /** An open folder that is filled. One descriptor; close it. */
 export class TargetFolder {
@@ -56,6 +62,12 @@ export class TargetFolder {
   static open(path: string | Uint8Array): TargetFolder {
     const name = nameOf(path);
     return new TargetFolder(writing(name, () => FolderHandle.open(name)));
+  }
+
+  /** As {@link open}, for a folder that gets a mode of its own at the end: as {@link child} opens those that are there. */
+  static openToFill(path: string | Uint8Array): TargetFolder {
+    const name = nameOf(path);
+    return writing(name, () => TargetFolder.#fillable(FolderHandle.open(name)));
   }
 
   /** Makes the folder that the user named, unless it is there, and opens it. ENOENT when its own folder is missing. */
@@ -132,9 +144,41 @@ export class TargetFolder {
   }
 
   /** Begins a file. What has the name stays until `TargetFile.finish`; a folder stays then too: see `existing`. */
-  createFile(name: Name): TargetFile {
+  createFile(name: Name, { isLong = false }: { readonly isLong?: boolean } = {}): TargetFile {
     checkTargetName(name);
-    return new TargetFile(this.#handle, name);
+    return new TargetFile(this.#handle, name, isLong);
+  }
+
+  /**
+   * Gives a file that is there other attributes, in place. False when it is not the one that `existing` describes, has other
+   * names (which may be anywhere), or may not be opened: then it has to be written anew.
+   */
+  restore(
+    name: Name,
+    existing: LocalStat,
+    attributes: Attributes,
+    options: RestoreOptions,
+  ): readonly Name[] | false {
+    return this.#writing(name, () => {
+      let fd: number;
+      try {
+        fd = openAt(this.#handle, name, LOOK_FLAGS);
+      } catch {
+        return false;
+      }
+      try {
+        const { device, inode, type, linkCount } = statOf(fd);
+        const isIt = device === existing.device && inode === existing.inode && type === 'file';
+        return isIt && linkCount === 1 && restoreAttributes(fd, attributes, options);
+      } finally {
+        fs.closeSync(fd);
+      }
+    });
+  }
+
+  /** Where a symbolic link leads. */
+  readLink(name: Name): Uint8Array<ArrayBuffer> {
+    return this.#writing(name, () => readLinkAt(this.#handle, name));
   }
 
   /** Makes a symbolic link; it replaces a file or a link, never a folder (EISDIR). */
@@ -181,16 +225,18 @@ export class TargetFolder {
   }
 
   /**
-   * Removes unfinished files of earlier runs from this folder, never those of this run; returns how many. Another run that
-   * writes here at the same time fails.
+   * Removes unfinished files of earlier runs from this folder, never those of this run; returns how many. Those that
+   * another run is writing are locked, if this machine has locks, or were changed within the last `minAgeMs`.
    */
-  removeLeftovers(): number {
+  removeLeftovers(minAgeMs = 0): number {
     return writing(this.path, () => {
       let count = 0;
+      const notAfterNs = BigInt(Date.now() - minAgeMs) * 1_000_000n;
       for (const name of namesIn(this.#handle)) {
         if (!isPartialName(name) || isOwnPartialName(name)) continue;
         const found = lookAt(this.#handle, name);
         if (found?.type !== 'file' && found?.type !== 'symlink') continue;
+        if (minAgeMs > 0 && (found.ctimeNs > notAfterNs || this.#isLocked(name, found))) continue;
         unlinkAt(this.#handle, name);
         count += 1;
       }
@@ -226,6 +272,19 @@ export class TargetFolder {
       handle.close();
       throw error;
     }
+  }
+
+  #isLocked(name: Name, { type }: LocalStat): boolean {
+    if (type !== 'file' || !hasLocks()) return false;
+    let fd: number;
+    try {
+      fd = openAt(this.#handle, name, LOOK_FLAGS);
+    } catch {
+      return true;
+    }
+    const isFree = tryLock(fd);
+    fs.closeSync(fd);
+    return !isFree;
   }
 
   /** Has `make` make something with a temporary name, and gives it its own. */

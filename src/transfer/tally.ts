@@ -52,7 +52,7 @@ export class Tally {
   }
 }
 
-/** What the caller should see of the store's own failures: going on would only repeat them. */
+/** What ends a copy: going on would only repeat it. Callers get its cause. */
 export class StoreFailure extends Error {
   override readonly cause: unknown;
 
@@ -62,13 +62,22 @@ export class StoreFailure extends Error {
   }
 }
 
-/** Whether going on makes no sense: interrupted, the store fails, or netseal itself does. */
-function isFatal(error: unknown): boolean {
-  if (!isNetsealError(error)) return true;
-  return error.code === 'ECLOSED' || error.code === 'EBUG' || error.code === 'EWORKER';
+/** No room on the local side is none for what follows, either. */
+const FATAL_CODES: ReadonlySet<string> = new Set(['ECLOSED', 'EBUG', 'EWORKER', 'EFULL']);
+
+/** Whether going on makes no sense: interrupted, the store or netseal itself fails, or there is no room. */
+export function isFatal(error: unknown): boolean {
+  return !isNetsealError(error) || FATAL_CODES.has(error.code);
 }
 
-const STORE_CODES = new Set(['EUNAVAILABLE', 'EDENIED', 'EFULL', 'EIO', 'EROLLBACK', 'EFORK']);
+const STORE_CODES: ReadonlySet<string> = new Set([
+  'EUNAVAILABLE',
+  'EDENIED',
+  'EFULL',
+  'EIO',
+  'EROLLBACK',
+  'EFORK',
+]);
 
 /** Runs work on the volume: what the store fails with is {@link StoreFailure}, so that it is not taken for the file's. */
 export async function onVolume<Result>(work: Promise<Result>): Promise<Result> {
@@ -77,6 +86,26 @@ export async function onVolume<Result>(work: Promise<Result>): Promise<Result> {
   } catch (error) {
     throw isNetsealError(error) && STORE_CODES.has(error.code) ? new StoreFailure(error) : error;
   }
+}
+
+/** A generator that reads from the volume, as {@link onVolume}. */
+export async function* eachOnVolume<Item>(items: AsyncGenerator<Item>): AsyncGenerator<Item> {
+  try {
+    for (let next = await onVolume(items.next()); next.done !== true; next = await onVolume(items.next())) {
+      yield next.value;
+    }
+  } finally {
+    await items.return(undefined);
+  }
+}
+
+/**
+ * Throws {@link StoreFailure} when a unit cannot be read because the store cannot be asked at all. EIO is about one object:
+ * where a disk is damaged, the rest may be readable.
+ */
+export function throwIfUnreachable(error: NetsealError): void {
+  if (error.code === 'EUNAVAILABLE' || error.code === 'EDENIED' || isFatal(error))
+    throw new StoreFailure(error);
 }
 
 function asNetsealError(error: unknown): NetsealError {
