@@ -4,6 +4,8 @@
 export interface Contender {
   readonly name: string;
   run(): Promise<void>;
+  /** Before each run, outside the time. */
+  prepare?(): Promise<void>;
 }
 
 export interface ContestResult {
@@ -15,11 +17,15 @@ export interface ContestResult {
 
 /** Runs every contender once to warm up, then `rounds` times in turn, reversing the order every other round. */
 export async function contest(contenders: readonly Contender[], rounds: number): Promise<ContestResult> {
-  for (const contender of contenders) await contender.run();
+  for (const contender of contenders) {
+    await contender.prepare?.();
+    await contender.run();
+  }
   const times = new Map(contenders.map(({ name }) => [name, [] as number[]]));
   for (let round = 0; round < rounds; round += 1) {
     const order = round % 2 === 0 ? contenders : contenders.toReversed();
     for (const contender of order) {
+      await contender.prepare?.();
       const startedMs = performance.now();
       await contender.run();
       times.get(contender.name)?.push((performance.now() - startedMs) / 1000);

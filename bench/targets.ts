@@ -6,10 +6,25 @@ import { appendFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { isMet, type Measurement, type Target } from './target.ts';
+import { get1g, put1g, putRss } from './targets/put-get.ts';
 import { open256k, seal4kBatch, seal256k } from './targets/seal.ts';
+import { put10k, readdir100k } from './targets/small-files.ts';
 import { streamRss } from './targets/stream-rss.ts';
+import { catTrips, fsyncTrips } from './targets/trips.ts';
 
-export const TARGETS: readonly Target[] = [seal256k, open256k, seal4kBatch, streamRss];
+export const TARGETS: readonly Target[] = [
+  seal256k,
+  open256k,
+  seal4kBatch,
+  streamRss,
+  put1g,
+  get1g,
+  putRss,
+  put10k,
+  readdir100k,
+  fsyncTrips,
+  catTrips,
+];
 
 const RESULTS = new URL('RESULTS.md', import.meta.url);
 

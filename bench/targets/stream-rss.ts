@@ -1,8 +1,8 @@
 /** Memory of a process that seals a long stream, and of one that opens it. */
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
-import type { Measurement, Target, TargetSize } from '../target.ts';
+import { scriptFor } from '../command.ts';
+import type { Measurement, Target } from '../target.ts';
 
 const MIB = 1024 * 1024;
 
@@ -24,7 +24,7 @@ export const streamRss: Target = {
     'steady resident memory of a process that seals a stream, and of one that opens it, with default settings',
   measure: async size => {
     const streamBytes = size === 'real' ? 4096 * MIB : 8 * MIB;
-    const { sealing, opening } = await run(scriptFor(size), streamBytes);
+    const { sealing, opening } = await run(scriptFor('stream-rss-child', size), streamBytes);
     const lengths = [sealing.plainBytes, opening.plainBytes];
     if (lengths.some(bytes => bytes !== streamBytes) || sealing.sha256 !== opening.sha256) {
       throw new Error('the stream does not round-trip');
@@ -32,18 +32,6 @@ export const streamRss: Target = {
     return [toMeasurement(sealing), toMeasurement(opening)];
   },
 };
-
-/**
- * What users run is the build: running the sources takes some 35 MiB more, and 10 for each worker. The small size, which measures
- * nothing, takes the sources.
- */
-function scriptFor(size: TargetSize): string {
-  if (size === 'small') return fileURLToPath(new URL('../stream-rss-child.ts', import.meta.url));
-  const root = fileURLToPath(new URL('../..', import.meta.url));
-  const compiler = `${root}node_modules/typescript/bin/tsc`;
-  execFileSync(process.execPath, [compiler, '-p', 'tsconfig.bench.json'], { cwd: root, stdio: 'inherit' });
-  return `${root}dist/bench/stream-rss-child.js`;
-}
 
 /** Both processes, joined by a pipe, and what they report. */
 async function run(

@@ -1,0 +1,204 @@
+/** Copying one large file in and out against sealing and opening alone, and the memory that it takes. */
+import { rm, stat } from 'node:fs/promises';
+import { runCommand } from '../command.ts';
+import { type ContestResult, contest, megabytesPerSecond } from '../contest.ts';
+import { executableCode } from '../data.ts';
+import { requireSameFile, writeLargeFile } from '../files.ts';
+import { type Feed, PipelineSide } from '../lanes.ts';
+import { inEachPlace, type PlaceName } from '../places.ts';
+import type { Measurement, Target, TargetSize } from '../target.ts';
+import { type OpenVolume, VolumeSide } from '../volume-side.ts';
+
+const MIB = 1024 * 1024;
+const GIB: number = 1024 * MIB;
+const FEED: Feed = { unitBytes: 256 * 1024, blockBytes: 4096, unitsPerRequest: 8, lanes: 4 };
+
+interface Scale {
+  /** What the file repeats, and what is sealed and opened alone, as often. */
+  readonly dataBytes: number;
+  readonly repeats: number;
+  readonly rounds: number;
+}
+
+function scaleOf(size: TargetSize): Scale {
+  return size === 'real'
+    ? { dataBytes: 64 * MIB, repeats: 16, rounds: 5 }
+    : { dataBytes: MIB, repeats: 2, rounds: 1 };
+}
+
+interface Sides {
+  readonly alone: PipelineSide;
+  readonly records: readonly Uint8Array[];
+  readonly side: VolumeSide;
+  readonly source: string;
+  readonly folder: string;
+  readonly scale: Scale;
+}
+
+/** Both sides on the same data, in each place. What is sealed alone has been opened and compared before. */
+async function withSides(
+  size: TargetSize,
+  measure: (sides: Sides, place: PlaceName) => Promise<Measurement>,
+): Promise<Measurement[]> {
+  const scale = scaleOf(size);
+  const fileBytes = scale.dataBytes * scale.repeats;
+  const data = executableCode(scale.dataBytes);
+  const alone = await PipelineSide.start(data);
+  try {
+    const records = await alone.roundTrip(FEED);
+    return await inEachPlace(4 * fileBytes, async (folder, place) => {
+      const source = `${folder}/source`;
+      await writeLargeFile(source, data, fileBytes);
+      const side = await VolumeSide.create(`${folder}/volume`);
+      try {
+        return [await measure({ alone, records, side, source, folder, scale }, place)];
+      } finally {
+        await side.stop();
+      }
+    });
+  } finally {
+    await alone.stop();
+  }
+}
+
+async function repeat(count: number, work: () => Promise<void>): Promise<void> {
+  for (let round = 0; round < count; round += 1) await work();
+}
+
+function rates(fileBytes: number, { seconds }: ContestResult, sealedBytes: number): string {
+  const each = [...seconds].map(
+    ([name, value]) => `${name} ${megabytesPerSecond(fileBytes, value).toFixed(0)} MB/s`,
+  );
+  return `${(fileBytes / MIB).toFixed(0)} MiB, sealed ${(sealedBytes / MIB).toFixed(0)}; ${each.join(', ')}`;
+}
+
+function sentBytes({ requests }: OpenVolume): number {
+  return requests.reduce((sum, request) => sum + request.sentBytes, 0);
+}
+
+export const put1g: Target = {
+  id: 'put-1g',
+  about: 'put of a file of executable code into a volume in a directory store, against sealing alone',
+  measure: size =>
+    withSides(size, async ({ alone, side, source, folder, scale }, place) => {
+      const { repeats, rounds, dataBytes } = scale;
+      const fileBytes = dataBytes * repeats;
+      const emptyVolume = async (): Promise<void> => {
+        await rm(side.store, { recursive: true });
+        await rm(`${side.state}-client`, { recursive: true, force: true });
+        await rm(`${side.state}-cli`, { recursive: true, force: true });
+        await side.renew();
+      };
+      const first = await side.open();
+      await first.put(source, '/file');
+      const sealedBytes = sentBytes(first);
+      await first.get('/file', `${folder}/back`);
+      await first.close();
+      await requireSameFile(source, `${folder}/back`);
+      await rm(`${folder}/back`);
+      let open: OpenVolume | undefined;
+      const result = await contest(
+        [
+          { name: 'sealing alone', run: () => repeat(repeats, () => alone.seal(FEED)) },
+          {
+            name: 'put',
+            prepare: async () => {
+              await open?.close();
+              await emptyVolume();
+              open = await side.open();
+            },
+            run: async () => open?.put(source, '/file'),
+          },
+          {
+            name: 'the whole command',
+            prepare: async () => {
+              await open?.close();
+              open = undefined;
+              await emptyVolume();
+            },
+            run: async () => {
+              await runCommand(size, ['put', source, `${side.store}:/file`, ...side.cliArguments]);
+            },
+          },
+        ],
+        rounds,
+      );
+      await open?.close();
+      const detail = rates(fileBytes, result, sealedBytes);
+      const measured = result.ratio('put', 'sealing alone');
+      return { what: `on ${place}, of sealing`, measured, bound: 0.75, sense: '>=', unit: 'x', detail };
+    }),
+};
+
+export const get1g: Target = {
+  id: 'get-1g',
+  about: 'get of a file of executable code from a volume in a directory store, against opening alone',
+  measure: size =>
+    withSides(size, async ({ alone, records, side, source, folder, scale }, place) => {
+      const { repeats, rounds, dataBytes } = scale;
+      const fileBytes = dataBytes * repeats;
+      const target = `${folder}/target`;
+      const writer = await side.open();
+      await writer.put(source, '/file');
+      const sealedBytes = sentBytes(writer);
+      await writer.close();
+      const reader = await side.open();
+      const removeTarget = (): Promise<void> => rm(target, { force: true });
+      await reader.get('/file', target);
+      await requireSameFile(source, target);
+      const result = await contest(
+        [
+          { name: 'opening alone', run: () => repeat(repeats, () => alone.open(FEED, records)) },
+          { name: 'get', prepare: removeTarget, run: () => reader.get('/file', target) },
+          {
+            name: 'the whole command',
+            prepare: removeTarget,
+            run: async () => {
+              await runCommand(size, ['get', `${side.store}:/file`, target, ...side.cliArguments]);
+            },
+          },
+        ],
+        rounds,
+      );
+      await reader.close();
+      await requireSameFile(source, target);
+      const detail = rates(fileBytes, result, sealedBytes);
+      const measured = result.ratio('get', 'opening alone');
+      return { what: `on ${place}, of opening`, measured, bound: 0.6, sense: '>=', unit: 'x', detail };
+    }),
+};
+
+export const putRss: Target = {
+  id: 'put-rss',
+  about: 'peak resident memory of the commands put and get with a file of 4 GiB',
+  measure: size => {
+    const fileBytes = size === 'real' ? 4 * GIB : 4 * MIB;
+    const data = executableCode(size === 'real' ? 64 * MIB : MIB);
+    return inEachPlace(3 * fileBytes, async (folder, place) => {
+      const [source, target] = [`${folder}/source`, `${folder}/target`];
+      await writeLargeFile(source, data, fileBytes);
+      const side = await VolumeSide.create(`${folder}/volume`);
+      await side.stop();
+      const path = `${side.store}:/file`;
+      const results = [
+        { name: 'put', ...(await runCommand(size, ['put', source, path, ...side.cliArguments])) },
+        { name: 'get', ...(await runCommand(size, ['get', path, target, ...side.cliArguments])) },
+      ];
+      await requireSameFile(source, target);
+      const { size: gotBytes } = await stat(target);
+      return results.map(({ name, peakBytes, seconds }): Measurement => {
+        if (peakBytes === undefined) throw new Error('this system does not tell the peak of a process');
+        const rate = megabytesPerSecond(gotBytes, seconds).toFixed(0);
+        const detail = `${gotBytes / MIB} MiB at ${rate} MB/s, the start of the command included`;
+        return {
+          what: `${name} on ${place}`,
+          measured: peakBytes / MIB,
+          bound: 300,
+          sense: '<=',
+          unit: 'MiB',
+          detail,
+        };
+      });
+    });
+  },
+};
