@@ -85,20 +85,38 @@ export class DamageLog {
     else finding.isWhole = true;
   }
 
-  /** @param pathsOf all paths of a file with several names; undefined if it has one. */
+  /**
+   * Ordered by key, and by path.
+   *
+   * @param pathsOf all paths of a file with several names; undefined if it has one.
+   */
   damages(pathsOf: (id: Id) => readonly string[] | undefined): Damage[] {
-    return [...this.#findings.values()].map(({ key, what, error, items }) => ({
+    const all = [...this.#findings.values()].map(({ key, what, error, items }) => ({
       key,
       what,
       error,
-      affected: [...items.values()].map(({ item, bytes, names, isWhole }) => ({
-        paths: pathsOf(item.id) ?? [item.path],
-        type: item.type,
-        ...(isWhole || bytes.length === 0 ? {} : { bytes: joinSpans(bytes) }),
-        ...(isWhole || names.length === 0 ? {} : { names }),
-      })),
+      affected: [...items.values()]
+        .map(finding => affectedBy(finding, pathsOf(finding.item.id)))
+        .sort((left, right) => compare(left.paths[0], right.paths[0])),
     }));
+    return all.sort((left, right) => compare(left.key, right.key));
   }
+}
+
+function affectedBy(
+  { item, bytes, names, isWhole }: Finding,
+  paths: readonly string[] = [item.path],
+): Affected {
+  return {
+    paths: [...paths].sort(compare),
+    type: item.type,
+    ...(isWhole || bytes.length === 0 ? {} : { bytes: joinSpans(bytes) }),
+    ...(isWhole || names.length === 0 ? {} : { names }),
+  };
+}
+
+function compare(left: string = '', right: string = ''): number {
+  return left === right ? 0 : left < right ? -1 : 1;
 }
 
 /** Findings of one file mostly come in order: they are joined at once, so that a lost file takes little memory. */

@@ -5,7 +5,18 @@ import type { FileInode, Name } from '../../src/server/sealed/inode.ts';
 import { collectGarbage } from '../../src/volume/gc.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { deepCheck, GRACE_MS, HOUR_MS, TimedVolume } from './gc-support.ts';
-import { bytesOf, FILE, makeFolder, readFile, SEARCH_MS, SEED, treeOf, writeFile } from './support.ts';
+import {
+  aroundStore,
+  bytesOf,
+  codeOf,
+  FILE,
+  makeFolder,
+  readFile,
+  SEARCH_MS,
+  SEED,
+  treeOf,
+  writeFile,
+} from './support.ts';
 
 const UNIT_BYTES = 4096;
 
@@ -170,6 +181,51 @@ describe('compaction', () => {
       expect(await readFile(volume, '/large'), `${waitMs}`).toEqual(content);
       expect((await deepCheck(volume)).damages, `${waitMs}`).toEqual([]);
     }
+  });
+
+  it('and gc may take what a writer still points into: then its commit fails, and the file is as it was', async () => {
+    const { volume } = await timed.client();
+    const unitCount = 600;
+    const content = bytesOf(5, unitCount * UNIT_BYTES);
+    await writeFile(volume, '/large', content);
+    const changed = Array.from({ length: unitCount }, (_, at) => at).filter(at => at % 10 < 8);
+    await overwrite(volume, '/large', changed, 9000);
+    for (const unit of changed) content.set(bytesOf(9000 + unit, UNIT_BYTES), unit * UNIT_BYTES);
+    timed.wait(GRACE_MS);
+    const writer = await volume.openWriter('/large');
+    await writer.write(bytesOf(3, UNIT_BYTES), 2 * UNIT_BYTES);
+    // Silent for so long that its head does not count.
+    await timed.collectAll();
+    expect(await codeOf(writer.close())).toBe('EIO');
+    expect(await readFile(volume, '/large')).toEqual(content);
+    expect((await deepCheck(volume)).damages).toEqual([]);
+  });
+
+  it('replaces only what is still what it has copied', async () => {
+    const { volume } = await timed.client();
+    const names = await fill(volume, '/folder', 20, 50);
+    const folder = await volume.directory('/folder');
+    for (const name of names.slice(3)) await volume.names.unlink(folder, name);
+    timed.wait(GRACE_MS);
+    let isFirst = true;
+    const interrupted = aroundStore(timed.store, async call => {
+      if (isFirst && call.operation === 'put' && call.key.startsWith('s/')) {
+        isFirst = false;
+        await overwrite(volume, `/folder/${names[0]}`, [0], 700);
+        await volume.names.unlink(folder, names[1] ?? '');
+      }
+      return await call.send();
+    });
+    const { volume: collecting } = await timed.client({ around: () => interrupted });
+    const { compaction } = await collectGarbage(collecting);
+    expect([compaction?.segments, isFirst]).toEqual([1, false]);
+    expect(await readFile(volume, `/folder/${names[0]}`)).toEqual(bytesOf(700, UNIT_BYTES));
+    expect(await readFile(volume, `/folder/${names[2]}`)).toEqual(bytesOf(52, UNIT_BYTES));
+    expect(await codeOf(volume.find(`/folder/${names[1]}`))).toBe('ENOENT');
+    // What it copied in vain makes its own segment one to compact.
+    await timed.collectAll();
+    await timed.collectAll();
+    expect(await deepCheck(volume)).toEqual({ damages: [], unreferenced: 0 });
   });
 
   it('is noticed by a reader only after the old segment is gone, and then it reads on', async () => {
