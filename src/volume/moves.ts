@@ -21,7 +21,7 @@
  */
 import { NetsealError } from '../base/errors.ts';
 import { type Id, randomId } from '../server/sealed/ids.ts';
-import type { Departure, DirectoryEntry, Name } from '../server/sealed/inode.ts';
+import type { Arrival, Departure, DirectoryEntry, Name } from '../server/sealed/inode.ts';
 import type { Directory } from './directory.ts';
 import { DepartingError, type Draft } from './draft.ts';
 import { type Inodes, idOfEntry, typeOfEntry } from './inodes.ts';
@@ -64,6 +64,21 @@ export class Moves {
     if (node.kind === 'object' && node.type === 'directory') await this.#inodes.get(node.id).read(0);
     await this.#tidy(source, entry, departure, isAccepted);
     return isAccepted;
+  }
+
+  /** Ends a move that a directory has accepted, if its client has not. */
+  async finishArrival({ source: id, token }: Arrival): Promise<void> {
+    const source = this.#inodes.directory(id);
+    try {
+      for await (const entries of source.entries()) {
+        const entry = entries.find(({ departure }) => departure?.token === token);
+        if (entry?.departure !== undefined) await this.#tidy(source, entry, entry.departure, true);
+      }
+    } catch (error) {
+      // Without the source there is nothing that could come back.
+      const isGone = error instanceof NetsealError && (error.code === 'EMISSING' || error.code === 'ENOENT');
+      if (!isGone) throw error;
+    }
   }
 
   /** Applies a change that uses `findSettled`: ends moves that are in its way. */

@@ -2,6 +2,7 @@
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { type Id, randomId } from '../server/sealed/ids.ts';
 import type {
+  Arrival,
   Attributes,
   DirectoryEntry,
   DirectoryInode,
@@ -362,17 +363,27 @@ export class Namespace {
   /** Marks a directory as removed. ENOTEMPTY; ENOENT when it was removed already. */
   async #kill(id: Id): Promise<void> {
     const directory = this.#inodes.directory(id);
+    const finished = new Set<Id>();
     for (let attempt = 1; ; attempt += 1) {
       try {
         await directory.apply(draft => {
-          const { entryCount } = draft.directory;
+          const { entryCount, arrivals } = draft.directory;
           if (entryCount > 0) throw new NetsealError('ENOTEMPTY', `the folder holds ${entryCount} entries`);
+          const arrived = arrivals.filter(({ isAccepted, token }) => isAccepted && !finished.has(token));
+          if (arrived.length > 0) throw new ArrivedError(arrived);
           draft.update({ isDead: true });
         });
         return;
       } catch (error) {
-        if (codeOf(error) !== 'ENOTEMPTY' || attempt === SWEEPS_MAX) throw error;
-        if (!(await this.#sweep(directory))) throw error;
+        if (attempt === SWEEPS_MAX) throw error;
+        if (error instanceof ArrivedError) {
+          for (const arrival of error.arrivals) {
+            await this.#moves.finishArrival(arrival);
+            finished.add(arrival.token);
+          }
+        } else if (codeOf(error) !== 'ENOTEMPTY' || !(await this.#sweep(directory))) {
+          throw error;
+        }
       }
     }
   }
@@ -455,6 +466,19 @@ export class Namespace {
       ctimeNs: time,
       birthNs: time,
     };
+  }
+}
+
+/**
+ * What a directory has accepted is to be cleared from where it came before the directory goes: afterwards nobody could tell
+ * any more that it had arrived.
+ */
+class ArrivedError extends NetsealError {
+  readonly arrivals: readonly Arrival[];
+
+  constructor(arrivals: readonly Arrival[]) {
+    super('ECONFLICT', 'another client is moving something into the folder: try again');
+    this.arrivals = arrivals;
   }
 }
 

@@ -1,6 +1,7 @@
 /** Moves between directories whose client stops after any request, or meets others in any order. */
 import { afterEach, describe, expect, it } from 'vitest';
 import { MemoryStore } from '../../src/server/memory-store.ts';
+import { inodeKey } from '../../src/server/sealed/ids.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import {
   type Client,
@@ -150,8 +151,12 @@ describe('a move whose client stops after any of its requests', () => {
       await codeOf(rename(mover.volume, '/s/a', '/d/b'));
       if ((await namesIn(volume, '/d')).length === 0) continue;
       await volume.names.unlink(await volume.directory('/d'), 'b');
+      const { id } = await volume.directory('/d');
       await volume.names.rmdir(volume.root, 'd');
       expect(await namesIn(volume, '/s'), `after ${requests}`).toEqual([]);
+      // As gc does in the end.
+      await test.store.delete(inodeKey(id));
+      expect(await namesIn((await test.client()).volume, '/s'), `after ${requests}`).toEqual([]);
       await volume.names.rmdir(volume.root, 's');
       await test.close();
     }
