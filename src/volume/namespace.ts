@@ -2,7 +2,6 @@
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { type Id, randomId } from '../server/sealed/ids.ts';
 import type {
-  Arrival,
   Attributes,
   DirectoryEntry,
   DirectoryInode,
@@ -20,10 +19,8 @@ import { changePlaced, placeInode } from './file-place.ts';
 import { type Inodes, idOfEntry, typeOfEntry } from './inodes.ts';
 import { bestEffort, type Moves } from './moves.ts';
 import { checkName, SYMLINK_BYTES_MAX } from './names.ts';
+import { codeOf, noEntry, Removals } from './removals.ts';
 import { nowNs, type Session } from './session.ts';
-
-/** How often a directory that should be removed is cleared of leftovers. */
-const SWEEPS_MAX = 4;
 
 export interface PutOptions extends ChangeOptions {
   /** A file or symlink of that name goes; otherwise EEXIST. */
@@ -44,17 +41,19 @@ export class Namespace {
   readonly #session: Session;
   readonly #inodes: Inodes;
   readonly #moves: Moves;
+  readonly #removals: Removals;
 
   constructor(session: Session, inodes: Inodes, moves: Moves) {
     this.#session = session;
     this.#inodes = inodes;
     this.#moves = moves;
+    this.#removals = new Removals(inodes, moves);
   }
 
   /** The entry that a name leads to now; undefined when there is none. */
   async find(directory: Directory, name: Name): Promise<DirectoryEntry | undefined> {
     const entry = await directory.find(name);
-    return entry !== undefined && (await this.#isLive(entry)) ? entry : undefined;
+    return entry !== undefined && (await this.#removals.isLive(entry)) ? entry : undefined;
   }
 
   /** What is there of a directory, ascending, many at a time. */
@@ -163,10 +162,7 @@ export class Namespace {
     options: ChangeOptions & { readonly replace?: boolean | undefined } = {},
   ): Promise<(NetsealError | undefined)[]> {
     const placed = await Promise.all(
-      items.map(async ({ name, inode, segments }) => {
-        checkName(name);
-        return { name, node: await placeInode(this.#inodes, inode, segments) };
-      }),
+      items.map(async item => ({ name: item.name, node: await this.#tryPlace(item) })),
     );
     const needed = new Set(items.flatMap(({ segments }) => [...segments]));
     const { failures, replaced } = await this.#moves.applySettled(directory, async draft => {
@@ -175,21 +171,42 @@ export class Namespace {
         replaced: [],
       };
       draft.needs(needed);
-      for (const { name, node } of placed) {
-        const found = await this.#findLive(draft, name);
-        const failure =
-          found?.isLive === true ? whyNotReplaceable(found.entry, options.replace === true) : undefined;
-        const isThere = found?.isLive === true && idOfEntry(found.entry) === idOfNode(node);
-        outcome.failures.push(isThere ? undefined : failure);
-        if (isThere || failure !== undefined) continue;
-        if (found?.isLive === true) outcome.replaced.push(found.entry);
-        if (found === undefined) draft.insert({ name, node }, options);
-        else draft.replace({ name, node }, options);
-      }
+      for (const item of placed)
+        outcome.failures.push(await this.#insertOne(draft, item, options, outcome.replaced));
       return outcome;
     });
     for (const entry of replaced) await this.#dropLink(entry);
     return failures;
+  }
+
+  /** What cannot be written down, at all or in so many bytes, is no fault of the others. */
+  async #tryPlace({ name, inode, segments }: NewName): Promise<EntryNode | NetsealError> {
+    try {
+      checkName(name);
+      return await placeInode(this.#inodes, inode, segments);
+    } catch (error) {
+      if (error instanceof NetsealError && error.code === 'EINVAL') return error;
+      throw error;
+    }
+  }
+
+  /** What it failed with, if it did; adds to `replaced`. */
+  async #insertOne(
+    draft: Draft,
+    { name, node }: { readonly name: Name; readonly node: EntryNode | NetsealError },
+    options: ChangeOptions & { readonly replace?: boolean | undefined },
+    replaced: DirectoryEntry[],
+  ): Promise<NetsealError | undefined> {
+    if (node instanceof NetsealError) return node;
+    const found = await this.#findLive(draft, name);
+    const there = found?.isLive === true ? found.entry : undefined;
+    if (there !== undefined && idOfEntry(there) === idOfNode(node)) return undefined;
+    const failure = there === undefined ? undefined : whyNotReplaceable(there, options.replace === true);
+    if (failure !== undefined) return failure;
+    if (there !== undefined) replaced.push(there);
+    if (found === undefined) draft.insert({ name, node }, options);
+    else draft.replace({ name, node }, options);
+    return undefined;
   }
 
   /** Puts a directory made by {@link newDirectory} into the store, if it is not there, and gives it a name. EEXIST. */
@@ -217,20 +234,8 @@ export class Namespace {
   }
 
   /** Removes an empty directory. ENOENT, ENOTDIR, ENOTEMPTY. */
-  async rmdir(directory: Directory, name: Name): Promise<void> {
-    const entry = await directory.find(name, 0);
-    if (entry === undefined) throw noEntry();
-    if (entry.departure !== undefined && (await this.#moves.settle(directory, entry))) throw noEntry();
-    if (typeOfEntry(entry) !== 'directory') throw new NetsealError('ENOTDIR', 'this is no folder');
-    try {
-      await this.#kill(idOfEntry(entry));
-    } catch (error) {
-      // Whoever removed it may not have lived to take the name away.
-      if (codeOf(error) === 'ENOENT') await bestEffort(this.#dropDead(directory, entry));
-      throw error;
-    }
-    // It is gone, whatever becomes of its name: nobody finds it any more.
-    await bestEffort(this.#dropDead(directory, entry));
+  rmdir(directory: Directory, name: Name): Promise<void> {
+    return this.#removals.rmdir(directory, name);
   }
 
   /** Gives a file another name. EEXIST, unless a file is to be replaced; EINVAL for a directory. */
@@ -305,7 +310,7 @@ export class Namespace {
       await this.#moves.applySettled(source.directory, async draft => {
         const found = await draft.findSettled(source.name);
         if (found === undefined || idOfEntry(found) !== idOfEntry(entry)) throw noEntry();
-        if (!(await this.#isLive(found))) throw noEntry();
+        if (!(await this.#removals.isLive(found))) throw noEntry();
         const there = await this.#findLive(draft, target.name);
         if (there?.isLive === true && idOfEntry(there.entry) === idOfEntry(found)) return;
         await arrive(draft, { ...found, name: target.name });
@@ -354,60 +359,10 @@ export class Namespace {
     await this.#moves.requireOutside(idOfEntry(entry), directory.id);
     try {
       // It is empty, so that nothing is lost if the rename then fails.
-      await this.#kill(idOfEntry(there));
+      await this.#removals.kill(idOfEntry(there));
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error;
     }
-  }
-
-  /** Marks a directory as removed. ENOTEMPTY; ENOENT when it was removed already. */
-  async #kill(id: Id): Promise<void> {
-    const directory = this.#inodes.directory(id);
-    const finished = new Set<Id>();
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        await directory.apply(draft => {
-          const { entryCount, arrivals } = draft.directory;
-          if (entryCount > 0) throw new NetsealError('ENOTEMPTY', `the folder holds ${entryCount} entries`);
-          const arrived = arrivals.filter(({ isAccepted, token }) => isAccepted && !finished.has(token));
-          if (arrived.length > 0) throw new ArrivedError(arrived);
-          draft.update({ isDead: true });
-        });
-        return;
-      } catch (error) {
-        if (attempt === SWEEPS_MAX) throw error;
-        if (error instanceof ArrivedError) {
-          for (const arrival of error.arrivals) {
-            await this.#moves.finishArrival(arrival);
-            finished.add(arrival.token);
-          }
-        } else if (codeOf(error) !== 'ENOTEMPTY' || !(await this.#sweep(directory))) {
-          throw error;
-        }
-      }
-    }
-  }
-
-  /** Takes away what only seems to be in a directory: removals and moves that were not finished. False if anything is there. */
-  async #sweep(directory: Directory): Promise<boolean> {
-    for await (const entries of directory.entries()) {
-      for (const entry of entries) {
-        if (await this.#isLive(entry)) return false;
-        if (entry.departure !== undefined) await this.#moves.settle(directory, entry);
-        await this.#dropDead(directory, entry);
-      }
-    }
-    return true;
-  }
-
-  /** Removes the name of a removed directory, if it still leads to that one. */
-  async #dropDead(directory: Directory, entry: DirectoryEntry): Promise<void> {
-    if (typeOfEntry(entry) !== 'directory') return;
-    await this.#moves.applySettled(directory, async draft => {
-      const found = await draft.findSettled(entry.name);
-      if (found === undefined || idOfEntry(found) !== idOfEntry(entry)) return;
-      if (!(await this.#isLive(found))) draft.remove(entry.name);
-    });
   }
 
   /** An entry, and whether it counts: what leads to a removed directory does not. */
@@ -416,16 +371,7 @@ export class Namespace {
     name: Name,
   ): Promise<{ readonly entry: DirectoryEntry; readonly isLive: boolean } | undefined> {
     const entry = await draft.findSettled(name);
-    return entry === undefined ? undefined : { entry, isLive: await this.#isLive(entry) };
-  }
-
-  /** False for a directory whose removal was not finished, and for what has moved away. */
-  async #isLive(entry: DirectoryEntry): Promise<boolean> {
-    if (!(await this.#moves.isHere(entry))) return false;
-    if (entry.node.kind === 'embedded' || entry.node.type !== 'directory') return true;
-    const live = this.#inodes.get(entry.node.id);
-    const inode = await live.read();
-    return inode.type !== 'directory' || !inode.isDead;
+    return entry === undefined ? undefined : { entry, isLive: await this.#removals.isLive(entry) };
   }
 
   /** A name is gone. gc finds out by itself that nothing leads to a file; only several names need a count. */
@@ -469,23 +415,6 @@ export class Namespace {
   }
 }
 
-/**
- * What a directory has accepted is to be cleared from where it came before the directory goes: afterwards nobody could tell
- * any more that it had arrived.
- */
-class ArrivedError extends NetsealError {
-  readonly arrivals: readonly Arrival[];
-
-  constructor(arrivals: readonly Arrival[]) {
-    super('ECONFLICT', 'another client is moving something into the folder: try again');
-    this.arrivals = arrivals;
-  }
-}
-
-function codeOf(error: unknown): string | undefined {
-  return error instanceof NetsealError ? error.code : undefined;
-}
-
 function typeOfNode(node: EntryNode): Inode['type'] {
   return node.kind === 'embedded' ? node.inode.type : node.type;
 }
@@ -502,10 +431,6 @@ function requireReplaceable(entry: DirectoryEntry, replace: boolean): void {
 function whyNotReplaceable(entry: DirectoryEntry, replace: boolean): NetsealError | undefined {
   if (typeOfEntry(entry) === 'directory') return new NetsealError('EISDIR', 'a folder is there already');
   return replace ? undefined : alreadyThere();
-}
-
-function noEntry(): NetsealError {
-  return new NetsealError('ENOENT', 'no such file or folder');
 }
 
 function alreadyThere(): NetsealError {
