@@ -3,7 +3,7 @@
  * size, modification time) is skipped, so that a repetition goes on where an interruption ended. What is damaged or cannot be
  * written is noted, and the rest goes on. Nothing is ever written outside the target: see local-target.ts.
  */
-import { NetsealError, requireArgument } from '../base/errors.ts';
+import { NetsealError } from '../base/errors.ts';
 import { MIB } from '../base/geometry.ts';
 import type { Id } from '../server/sealed/ids.ts';
 import type {
@@ -15,14 +15,13 @@ import type {
   SymlinkInode,
 } from '../server/sealed/inode.ts';
 import type { FileReader, Piece } from '../volume/file-reader.ts';
-import { parsePath, toBytesName } from '../volume/names.ts';
 import type { Found, Volume } from '../volume/volume.ts';
 import { GetFiles, isSmall, type SmallFile } from './get-files.ts';
+import { type GetJob, ITSELF, planGet } from './get-plan.ts';
 import { hasLocks, type LocalStat } from './local-calls.ts';
 import { type FoldingRules, isFolding, NameClashes } from './local-folding.ts';
 import { checkTargetName, joinPath, showName } from './local-names.ts';
 import type { RestoreOptions } from './local-restore.ts';
-import { statLocal } from './local-source.ts';
 import { TargetFolder } from './local-target.ts';
 import type { TargetFile } from './local-target-file.ts';
 import { lostError } from './lost.ts';
@@ -51,81 +50,13 @@ export async function get(
   tally: Tally,
   options: GetOptions = {},
 ): Promise<void> {
-  const jobs = await plan(volume, sources, target, options);
+  const jobs = await planGet(volume, sources, target, options);
   const getter = new Getter(volume, tally, options);
   try {
     await getter.run(jobs);
   } catch (error) {
     throw error instanceof StoreFailure ? error.cause : error;
   }
-}
-
-/** In place of a name: the folder that was opened, not one in it. */
-const ITSELF: Name = '.';
-
-/** One source with the local folder and name that it goes to. */
-interface GetJob {
-  readonly found: Found;
-  readonly path: Name;
-  /** The same for all sources. */
-  readonly folder: Name;
-  readonly name: Name;
-}
-
-async function plan(
-  volume: Volume,
-  sources: readonly (string | Uint8Array)[],
-  target: string | Uint8Array,
-  { recursive = false }: GetOptions,
-): Promise<GetJob[]> {
-  const local = toBytesName(target);
-  const there = localStat(target);
-  const isInto = sources.length > 1 || local.endsWith('/');
-  if (isInto && there?.type !== 'folder') {
-    throw new NetsealError(there === undefined ? 'ENOENT' : 'ENOTDIR', `${showName(local)} is no folder`);
-  }
-  const jobs: GetJob[] = [];
-  for (const source of sources) {
-    const path = toBytesName(source);
-    const found = await volume.find(source, { follow: !recursive });
-    const isFolder = found.inode.type === 'directory';
-    if (isFolder && !recursive) {
-      throw new NetsealError('EISDIR', `${showName(path)} is a folder: add -r to copy all of it`);
-    }
-    if (there?.type === 'folder') {
-      // The root has no name of its own: what is in it goes into the folder itself.
-      const ownName = parsePath(source).at(-1) ?? ITSELF;
-      jobs.push({ found, path, folder: local, name: isInto || !isFolder ? ownName : ITSELF });
-    } else {
-      const { folder, name } = splitLocal(local);
-      jobs.push({ found, path, folder, name });
-    }
-  }
-  requireArgument(
-    new Set(jobs.map(({ folder, name }) => `${folder}\0${name}`)).size === jobs.length,
-    'two of the sources have the same name: copy them one by one',
-  );
-  return jobs;
-}
-
-function localStat(path: string | Uint8Array): LocalStat | undefined {
-  try {
-    return statLocal(path, { followsLink: true });
-  } catch (error) {
-    if (error instanceof NetsealError && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
-      return undefined;
-    throw error;
-  }
-}
-
-/** The local folder that a path is in, and its name there. */
-function splitLocal(path: Name): { folder: Name; name: Name } {
-  const trimmed = path.replace(/\/+$/, '');
-  const at = trimmed.lastIndexOf('/');
-  const name = trimmed.slice(at + 1);
-  if (name === '' || name === '.' || name === '..')
-    return { folder: trimmed === '' ? '/' : trimmed, name: ITSELF };
-  return { folder: at === -1 ? '.' : at === 0 ? '/' : trimmed.slice(0, at), name };
 }
 
 /** A file with several names, where it was first met. */

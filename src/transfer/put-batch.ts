@@ -4,6 +4,7 @@
  *
  * Names wait for full segments: nobody hurries them. `PutBatches.flush` ends that.
  */
+import type { NetsealError } from '../base/errors.ts';
 import { MIB } from '../base/geometry.ts';
 import type { FileInode, Name, SymlinkInode } from '../server/sealed/inode.ts';
 import type { Pointer } from '../server/sealed/pointer.ts';
@@ -12,12 +13,14 @@ import type { NewName } from '../volume/namespace.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { LocalFile } from './local-source.ts';
 import type { PutFolder } from './put-folder.ts';
-import { onVolume, type Tally } from './tally.ts';
+import { isFatal, onVolume, StoreFailure, type Tally } from './tally.ts';
 
 /** Plain memory of one batch. */
 const BATCH_BYTES: number = MIB;
 /** Batches that are being sealed. Not more: memory that is touched first costs as much as sealing into it. */
 const SEALING_MAX = 4;
+/** Commits of attributes on their way. */
+const UPDATES_MAX = 1024;
 /** Names in one batch, with or without content: what a batch of empty files is cut by. */
 const BATCH_NAMES = 2048;
 
@@ -36,6 +39,7 @@ export class PutBatches {
   readonly #running = new Set<Promise<void>>();
   readonly #sealing = new Set<Promise<void>>();
   readonly #signal: AbortSignal | undefined;
+  readonly #updating = new Set<Promise<void>>();
   readonly #atEnd: (() => Promise<void>)[] = [];
   #batch: UnitBatch | undefined;
   #usedBytes = 0;
@@ -77,13 +81,26 @@ export class PutBatches {
     this.#usedBytes += readBytes;
   }
 
+  /**
+   * Commits a change of something that is there, together with others. What it fails with is a failure of `path`. Waits
+   * while there are many.
+   */
+  async update(path: Name, commit: () => Promise<unknown>): Promise<void> {
+    this.throwIfFailed();
+    while (this.#updating.size >= UPDATES_MAX) await Promise.race(this.#updating);
+    const ended = this.track(this.#attempt([path], commit));
+    this.#updating.add(ended);
+    void ended.then(() => this.#updating.delete(ended));
+  }
+
   /** Has {@link flush} wait for other work that needs segments; what it rejects with ends the whole copy. */
-  track(work: Promise<void>): void {
+  track(work: Promise<void>): Promise<void> {
     const running = work.catch(error => {
       this.#failure ??= { error };
     });
     this.#running.add(running);
     void running.then(() => this.#running.delete(running));
+    return running;
   }
 
   /** Has a new folder linked once everything that was added before is committed, whether it got names of its own or not. */
@@ -92,9 +109,9 @@ export class PutBatches {
     if (this.#items.length + this.#folders.length >= BATCH_NAMES) this.#submit();
   }
 
-  /** Runs when everything else is committed: for what commits would undo. */
-  atEnd(work: () => Promise<void>): void {
-    this.#atEnd.push(work);
+  /** Runs when everything else is committed: for what commits would undo. What it fails with is a failure of `path`. */
+  atEnd(path: Name, work: () => Promise<unknown>): void {
+    this.#atEnd.push(() => this.#attempt([path], work));
   }
 
   /** Hands over what was added, and waits until all of it is committed, or has failed. */
@@ -116,11 +133,21 @@ export class PutBatches {
     await Promise.all(this.#atEnd.splice(0).map(work => work()));
   }
 
-  /** Gives back what is not on its way, and waits for what is. */
+  /**
+   * Gives back what is not on its way, and waits for what is. After an interruption or a failure: what was sealed is
+   * committed if it can be, and nobody is left waiting for a segment that is never closed.
+   */
   async drop(): Promise<void> {
     this.#batch?.drop();
     this.#batch = undefined;
-    await Promise.all([...this.#running]);
+    this.#items = [];
+    this.#folders = [];
+    while (this.#running.size > 0) {
+      await this.#volume.session.units.placed();
+      // Whoever needs one of these segments hears of it.
+      await this.#volume.session.dataSegments.flush().catch(() => undefined);
+      if (this.#running.size > 0) await Promise.race(this.#running);
+    }
   }
 
   #submit(): void {
@@ -138,7 +165,7 @@ export class PutBatches {
     }
     const hasUnits = items.some(({ unit }) => unit !== undefined);
     if (!hasUnits) batch?.drop();
-    this.track(this.#commit(hasUnits ? batch : undefined, items, folders));
+    void this.track(this.#commit(hasUnits ? batch : undefined, items, folders));
   }
 
   async #commit(
@@ -146,7 +173,7 @@ export class PutBatches {
     items: readonly Item[],
     folders: readonly PutFolder[],
   ): Promise<void> {
-    const pointers = batch === undefined ? [] : await this.#seal(batch);
+    const pointers = batch === undefined ? [] : await onVolume(this.#seal(batch));
     const { dataSegments } = this.#volume.session;
     const segments = new Set(pointers.flatMap(pointer => (pointer === undefined ? [] : [pointer.segment])));
     await onVolume(Promise.all([...segments].map(segment => dataSegments.durable(segment))));
@@ -157,7 +184,17 @@ export class PutBatches {
       else known.push(item);
     }
     await Promise.all([...byFolder].map(([folder, group]) => this.#commitGroup(folder, group, pointers)));
-    await Promise.all(folders.map(folder => folder.link()));
+    await Promise.all(folders.map(folder => this.#attempt([folder.path], () => folder.link())));
+  }
+
+  /** Runs a commit that others do not depend on: what it fails with is a failure of these paths, unless it ends everything. */
+  async #attempt(paths: readonly Name[], commit: () => Promise<unknown>): Promise<void> {
+    try {
+      await onVolume(commit());
+    } catch (error) {
+      if (isFatal(error)) throw error;
+      for (const path of paths) this.#tally.fail(path, error);
+    }
   }
 
   async #seal(batch: UnitBatch): Promise<(Pointer | undefined)[]> {
@@ -180,7 +217,13 @@ export class PutBatches {
     pointers: readonly (Pointer | undefined)[],
   ): Promise<void> {
     const names = group.map(item => withContent(item, pointers));
-    const failures = await folder.insertMany(names);
+    await this.#attempt(
+      group.map(({ path }) => path),
+      async () => this.#count(group, await folder.insertMany(names)),
+    );
+  }
+
+  #count(group: readonly Item[], failures: readonly (NetsealError | undefined)[]): void {
     for (const [at, { path, inode }] of group.entries()) {
       const failure = failures[at];
       if (failure !== undefined) this.#tally.fail(path, failure);
@@ -194,7 +237,8 @@ export class PutBatches {
 
   /** What went wrong in the background and ends the whole copy. */
   throwIfFailed(): void {
-    if (this.#failure !== undefined) throw this.#failure.error;
+    // Whoever is told is another file: it must not be taken for that one's.
+    if (this.#failure !== undefined) throw new StoreFailure(this.#failure.error);
   }
 }
 

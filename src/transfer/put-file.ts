@@ -7,15 +7,15 @@ import type { ClientState } from '../volume/client-state.ts';
 import { FileContent } from '../volume/file-content.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { LocalFile } from './local-source.ts';
-import { PutJournal } from './put-journal.ts';
-import { onVolume } from './tally.ts';
+import { type JournalItem, PutJournal } from './put-journal.ts';
+import { onVolume, StoreFailure } from './tally.ts';
 
 /** Read and sealed as one, at least a unit. Not more: memory that is touched first costs as much as sealing into it. */
 const READ_BYTES: number = 2 * MIB;
 /** Reads whose units are being sealed: enough to keep all threads at work. */
 const READS_MAX = 4;
 /** Smaller files are sent again after an interruption. */
-const JOURNAL_BYTES_MIN: number = 64 * MIB;
+export const JOURNAL_BYTES_MIN: number = 64 * MIB;
 
 export interface PutFileOptions {
   readonly signal?: AbortSignal | undefined;
@@ -40,7 +40,7 @@ export interface PutContent {
 export async function putContent(
   volume: Volume,
   file: LocalFile,
-  target: { readonly directory: Id; readonly name: Name },
+  target: { readonly directory: Id; readonly name: Name; readonly existingId: Id | undefined },
   inode: FileInode,
   options: PutFileOptions,
 ): Promise<PutContent> {
@@ -50,12 +50,12 @@ export async function putContent(
   const opened =
     options.state === undefined || stat.sizeBytes < JOURNAL_BYTES_MIN
       ? undefined
-      : await PutJournal.open(session, options.state, { ...target, unitSizeBytes }, stat, inode.id);
+      : await onVolume(PutJournal.open(session, options.state, { ...target, unitSizeBytes }, stat, inode.id));
   const id = opened?.resumed?.id ?? inode.id;
   const upload = new Upload(volume, { ...inode, id }, opened?.journal);
   try {
-    upload.resume(opened?.resumed?.pointers ?? []);
-    options.onBytes(upload.nextUnit * unitSizeBytes);
+    for (const items of opened?.resumed?.items() ?? []) await onVolume(upload.resume(items));
+    options.onBytes(Math.min(stat.sizeBytes, upload.nextUnit * unitSizeBytes));
     const sizeBytes = await readAll(file, upload, unitSizeBytes, options);
     return { ...(await upload.finish(sizeBytes)), journal: opened?.journal };
   } catch (error) {
@@ -100,13 +100,20 @@ async function readAll(
   return sizeBytes;
 }
 
+/** Units that are being sealed, or a hole. */
+type Step =
+  | { readonly from: number; readonly pointers: Promise<(Pointer | undefined)[]> }
+  | { readonly from: number; readonly holeCount: number };
+
 class Upload {
   readonly #volume: Volume;
   readonly #inode: FileInode;
   readonly #content: FileContent;
   readonly #journal: PutJournal | undefined;
   /** In the order of the file. */
-  readonly #sealing: { readonly from: number; readonly pointers: Promise<(Pointer | undefined)[]> }[] = [];
+  readonly #sealing: Step[] = [];
+  readonly #watched = new Set<Id>();
+  #failure: { readonly error: unknown } | undefined;
   /** Ends when the journal holds all that is durable so far. */
   #journalled: Promise<void> = Promise.resolve();
   #isAbandoned = false;
@@ -119,15 +126,16 @@ class Upload {
     this.#content = new FileContent(volume.session, inode);
   }
 
-  resume(pointers: readonly (Pointer | undefined)[]): void {
-    for (const [at, pointer] of pointers.entries()) this.#content.set(at, pointer);
-    this.nextUnit = pointers.length;
+  async resume(items: readonly JournalItem[]): Promise<void> {
+    for (const item of items) {
+      if (typeof item !== 'number') this.#content.set(this.nextUnit, item);
+      this.nextUnit += typeof item === 'number' ? item : 1;
+    }
+    await this.#content.foldIfLarge();
   }
 
   addHoles(unitCount: number): void {
-    // A journal counts on units without gaps.
-    const pointers = this.#journal === undefined ? [] : new Array<undefined>(unitCount).fill(undefined);
-    this.#sealing.push({ from: this.nextUnit, pointers: Promise.resolve(pointers) });
+    this.#sealing.push({ from: this.nextUnit, holeCount: unitCount });
     this.nextUnit += unitCount;
   }
 
@@ -136,6 +144,8 @@ class Upload {
     lengthBytes: number,
     fill: (into: Uint8Array) => Promise<number>,
   ): Promise<number> {
+    // Of segments that others wait for only at the end: nothing more needs to be read.
+    if (this.#failure !== undefined) throw new StoreFailure(this.#failure.error);
     const { id, unitSizeBytes } = this.#inode;
     const batch = await this.#volume.session.units.reserve(lengthBytes);
     let readBytes: number;
@@ -166,9 +176,13 @@ class Upload {
     while (this.#sealing.length > readsMax) {
       const first = this.#sealing.shift();
       if (first === undefined) return;
+      if ('holeCount' in first) {
+        this.#note([first.holeCount]);
+        continue;
+      }
       const pointers = await first.pointers;
       for (const [at, pointer] of pointers.entries()) this.#content.set(first.from + at, pointer);
-      this.#note(pointers);
+      this.#note(pointers.map(pointer => pointer ?? 1));
       await this.#content.foldIfLarge();
     }
   }
@@ -181,15 +195,22 @@ class Upload {
 
   async abandon(): Promise<void> {
     this.#isAbandoned = true;
-    await Promise.allSettled(this.#sealing.map(({ pointers }) => pointers));
+    await Promise.allSettled(this.#sealing.map(step => ('pointers' in step ? step.pointers : undefined)));
   }
 
   /** Has the journal remember units once their segments are in the store. */
-  #note(pointers: readonly (Pointer | undefined)[]): void {
+  #note(items: readonly JournalItem[]): void {
+    const { dataSegments } = this.#volume.session;
+    const segments = new Set(items.flatMap(item => (typeof item === 'number' ? [] : [item.segment])));
+    for (const segment of segments) {
+      if (this.#watched.has(segment)) continue;
+      this.#watched.add(segment);
+      dataSegments.durable(segment).catch(error => {
+        this.#failure ??= { error };
+      });
+    }
     const journal = this.#journal;
     if (journal === undefined) return;
-    const segments = new Set(pointers.flatMap(pointer => (pointer === undefined ? [] : [pointer.segment])));
-    const { dataSegments } = this.#volume.session;
     const before = this.#journalled;
     this.#journalled = (async () => {
       await before;
@@ -199,7 +220,7 @@ class Upload {
         // The put fails with that, too. A gap must not be jumped: nothing more is noted.
         this.#isAbandoned = true;
       }
-      if (!this.#isAbandoned) journal.append(pointers);
+      if (!this.#isAbandoned) journal.append(items);
     })();
   }
 }

@@ -11,6 +11,8 @@ import { onVolume } from './tally.ts';
 
 export class PutFolder {
   readonly directory: Directory;
+  /** The local one, for messages. */
+  readonly path: Name;
   /** It is being copied itself, so its times are its original's. */
   readonly keepTimes: boolean;
   readonly #volume: Volume;
@@ -21,10 +23,12 @@ export class PutFolder {
   constructor(
     volume: Volume,
     directory: Directory,
+    path: Name,
     place: { readonly parent: PutFolder; readonly name: Name } | undefined,
     keepTimes: boolean,
   ) {
     this.keepTimes = keepTimes;
+    this.path = path;
     this.#volume = volume;
     this.directory = directory;
     this.#place = place;

@@ -9,7 +9,8 @@
  * nothing refers to are garbage one day: a journal that is older than a gc's patience could promise what is gone.
  */
 import { createHash } from 'node:crypto';
-import { type FileHandle, open, readFile, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { fromHex, toHex } from '../base/bytes.ts';
 import { ByteReader, ByteWriter } from '../base/coder.ts';
 import { NetsealError } from '../base/errors.ts';
@@ -25,18 +26,33 @@ import {
   SegmentList,
   SegmentTable,
 } from '../server/sealed/pointer.ts';
+import { systemCodeOf } from '../server/system-errors.ts';
 import { peekHeader } from '../unit/record-format.ts';
 import type { ClientState } from '../volume/client-state.ts';
 import type { Session } from '../volume/session.ts';
 import type { LocalStat } from './local-calls.ts';
 
 const RECORD_BYTES_MAX: number = MIB;
+const PREFIX = 'put-';
+
+/** The next unit of a file, or so many units of a hole. */
+export type JournalItem = Pointer | number;
 
 /** What an interrupted put had done. */
 export interface Resumed {
   readonly id: Id;
-  /** From the first unit on; undefined for holes. */
-  readonly pointers: readonly (Pointer | undefined)[];
+  /** From the first unit on, a record's worth at a time. */
+  items(): Generator<readonly JournalItem[]>;
+}
+
+/** What a journal is of. */
+export interface JournalTarget {
+  readonly directory: Id;
+  readonly name: Name;
+  /** Of the file to be; a journal of other units is another one. */
+  readonly unitSizeBytes: number;
+  /** Of the file that has the name now. */
+  readonly existingId: Id | undefined;
 }
 
 export class PutJournal {
@@ -48,47 +64,62 @@ export class PutJournal {
   /** Ends when what was appended so far is written. */
   #turn: Promise<void> = Promise.resolve();
 
-  private constructor(control: ControlSealer, path: string, id: Id, nextIndex: number) {
+  private constructor(control: ControlSealer, path: string, id: Id, nextIndex: number, file: FileHandle) {
     this.#control = control;
     this.#path = path;
     this.#id = id;
     this.#nextIndex = nextIndex;
+    this.#file = file;
   }
 
   /**
-   * The journal of putting this very file there; undefined where there is no place for one.
-   *
-   * @param unitSizeBytes of the file to be; a journal of other units is another one.
+   * The journal of putting this very file there; undefined where there is no place for one. Rejects when the store cannot be
+   * asked for what a journal holds.
    */
   static async open(
     { sealing, nowMs, graceMs }: Session,
     state: ClientState,
-    target: { readonly directory: Id; readonly name: Name; readonly unitSizeBytes: number },
+    target: JournalTarget,
     source: LocalStat,
     newId: Id,
   ): Promise<{ readonly journal: PutJournal; readonly resumed: Resumed | undefined } | undefined> {
-    const path = state.journalPath(journalName(target, source));
+    const path = journalPath(state, target, source);
     if (path === undefined) return undefined;
-    const patienceMs = graceMs / 2;
     const { control, store } = sealing;
-    const found = await readJournal(control, path, nowMs() - patienceMs);
-    if (found !== undefined && (await areThere(store, found.pointers))) {
-      const journal = new PutJournal(control, path, found.id, found.recordCount);
-      journal.#file = await open(path, 'r+');
-      await journal.#file.truncate(found.lengthBytes);
-      return { journal, resumed: found };
+    await removeOld(path, nowMs() - graceMs);
+    const found = await readJournal(control, path, nowMs() - graceMs / 2);
+    // What has the name may be what the journal's put became, and have been changed since.
+    const isUsable =
+      found !== undefined && found.id !== target.existingId && (await areThere(store, found.segments));
+    try {
+      if (isUsable) {
+        const file = await open(path, 'r+');
+        await file.truncate(found.lengthBytes);
+        return { journal: new PutJournal(control, path, found.id, found.recordCount, file), resumed: found };
+      }
+      // Not written over: its age is that of its first segments.
+      await rm(path, { force: true });
+      const file = await open(path, 'wx', 0o600);
+      await file.write(fromHex(newId));
+      return { journal: new PutJournal(control, path, newId, 0, file), resumed: undefined };
+    } catch (error) {
+      if (systemCodeOf(error) === undefined) throw error;
+      // Then an interruption costs more.
+      return undefined;
     }
-    const journal = new PutJournal(control, path, newId, 0);
-    journal.#file = await open(path, 'w', 0o600);
-    await journal.#file.write(fromHex(newId));
-    return { journal, resumed: undefined };
+  }
+
+  /** Removes the journal of a put that was committed, should it have been interrupted just then. */
+  static async forget(state: ClientState, target: JournalTarget, source: LocalStat): Promise<void> {
+    const path = journalPath(state, target, source);
+    if (path !== undefined) await rm(path, { force: true }).catch(() => undefined);
   }
 
   /** Notes the next units; all must be in the store. Failing to is no failure of the put: then there is less to resume. */
-  append(pointers: readonly (Pointer | undefined)[]): void {
+  append(items: readonly JournalItem[]): void {
     this.#turn = this.#turn.then(async () => {
       const at = { kind: 'journalRecord', objectId: this.#id, index: this.#nextIndex } as const;
-      const { bytes } = this.#control.seal(at, encodePointers(pointers));
+      const { bytes } = this.#control.seal(at, encodeItems(items));
       this.#nextIndex += 1;
       const size = (await this.#file?.stat())?.size ?? 0;
       await this.#file?.write(bytes, 0, bytes.byteLength, size);
@@ -99,7 +130,8 @@ export class PutJournal {
   /** The put is committed: there is nothing to resume. */
   async remove(): Promise<void> {
     await this.close();
-    await rm(this.#path, { force: true });
+    // One that stays is removed the next time.
+    await rm(this.#path, { force: true }).catch(() => undefined);
   }
 
   /** Leaves the journal for the next time. */
@@ -111,25 +143,41 @@ export class PutJournal {
   async #giveUp(): Promise<void> {
     const file = this.#file;
     this.#file = undefined;
-    await file?.close();
+    await file?.close().catch(() => undefined);
+  }
+}
+
+function journalPath(state: ClientState, target: JournalTarget, source: LocalStat): string | undefined {
+  try {
+    return state.journalPath(journalName(target, source));
+  } catch (error) {
+    if (systemCodeOf(error) === undefined) throw error;
+    return undefined;
+  }
+}
+
+/** Journals that nobody can resume any more. */
+async function removeOld(path: string, beforeMs: number): Promise<void> {
+  const folder = dirname(path);
+  for (const name of await readdir(folder).catch(() => [])) {
+    if (!name.startsWith(PREFIX)) continue;
+    const { mtimeMs } = await stat(`${folder}/${name}`).catch(() => ({ mtimeMs: Number.POSITIVE_INFINITY }));
+    if (mtimeMs < beforeMs) await rm(`${folder}/${name}`, { force: true }).catch(() => undefined);
   }
 }
 
 function journalName(
-  {
-    directory,
-    name,
-    unitSizeBytes,
-  }: { readonly directory: Id; readonly name: Name; readonly unitSizeBytes: number },
+  { directory, name, unitSizeBytes }: JournalTarget,
   { device, inode, sizeBytes, mtimeNs, ctimeNs }: LocalStat,
 ): string {
   const what = [directory, name.length, name, unitSizeBytes, device, inode, sizeBytes, mtimeNs, ctimeNs].join(
     '/',
   );
-  return `put-${createHash('sha256').update(what, 'latin1').digest('hex').slice(0, 32)}`;
+  return `${PREFIX}${createHash('sha256').update(what, 'latin1').digest('hex').slice(0, 32)}`;
 }
 
 interface FoundJournal extends Resumed {
+  readonly segments: ReadonlySet<Id>;
   readonly recordCount: number;
   readonly lengthBytes: number;
 }
@@ -142,52 +190,78 @@ async function readJournal(
   const bytes = await readFile(path).catch(() => undefined);
   if (bytes === undefined || bytes.byteLength <= ID_BYTES) return undefined;
   // Begun so long ago, its first segments may have been collected.
-  if ((await stat(path)).birthtimeMs < notBeforeMs) return undefined;
+  const { birthtimeMs } = await stat(path).catch(() => ({ birthtimeMs: 0 }));
+  if (birthtimeMs < notBeforeMs) return undefined;
   const id = toHex(bytes.subarray(0, ID_BYTES));
-  const pointers: (Pointer | undefined)[] = [];
+  const segments = new Set<Id>();
   let recordCount = 0;
-  let offsetBytes = ID_BYTES;
-  try {
-    while (offsetBytes < bytes.byteLength) {
-      const { sealedLengthBytes } = peekHeader(bytes.subarray(offsetBytes));
-      const record = bytes.subarray(offsetBytes, offsetBytes + sealedLengthBytes);
-      const at = { kind: 'journalRecord', objectId: id, index: recordCount } as const;
-      for (const pointer of decodePointers(control.open(at, record, RECORD_BYTES_MAX)))
-        pointers.push(pointer);
-      recordCount += 1;
-      offsetBytes += sealedLengthBytes;
-    }
-  } catch (error) {
-    // What comes after a torn record is lost with it.
-    if (!(error instanceof NetsealError)) throw error;
+  let lengthBytes = ID_BYTES;
+  for (const { items, endBytes } of readRecords(control, id, bytes)) {
+    for (const item of items) if (typeof item !== 'number') segments.add(item.segment);
+    recordCount += 1;
+    lengthBytes = endBytes;
   }
-  return pointers.length === 0 ? undefined : { id, pointers, recordCount, lengthBytes: offsetBytes };
+  if (recordCount === 0) return undefined;
+  return {
+    id,
+    segments,
+    recordCount,
+    lengthBytes,
+    // Opened once more: all items of a large file would take more memory than the file's bytes do on their way.
+    *items() {
+      for (const { items } of readRecords(control, id, bytes.subarray(0, lengthBytes))) yield items;
+    },
+  };
 }
 
-async function areThere(
-  store: Session['sealing']['store'],
-  pointers: readonly (Pointer | undefined)[],
-): Promise<boolean> {
-  const segments = new Set(pointers.flatMap(pointer => (pointer === undefined ? [] : [pointer.segment])));
+/** Ends where a record is torn: what comes after it is lost with it. */
+function* readRecords(
+  control: ControlSealer,
+  id: Id,
+  bytes: Uint8Array,
+): Generator<{ readonly items: readonly JournalItem[]; readonly endBytes: number }> {
+  let offsetBytes = ID_BYTES;
+  for (let index = 0; offsetBytes < bytes.byteLength; index += 1) {
+    let items: readonly JournalItem[];
+    try {
+      const { sealedLengthBytes } = peekHeader(bytes.subarray(offsetBytes));
+      const record = bytes.subarray(offsetBytes, offsetBytes + sealedLengthBytes);
+      items = decodeItems(
+        control.open({ kind: 'journalRecord', objectId: id, index }, record, RECORD_BYTES_MAX),
+      );
+      offsetBytes += sealedLengthBytes;
+    } catch (error) {
+      if (!(error instanceof NetsealError)) throw error;
+      return;
+    }
+    yield { items, endBytes: offsetBytes };
+  }
+}
+
+async function areThere(store: Session['sealing']['store'], segments: ReadonlySet<Id>): Promise<boolean> {
   const found = await Promise.all(
     [...segments].map(segment =>
       store.stat(segmentKey(segment)).then(
         () => true,
-        () => false,
+        error => {
+          if (error instanceof NetsealError && error.code === 'EMISSING') return false;
+          throw error;
+        },
       ),
     ),
   );
   return found.every(isThere => isThere);
 }
 
-/** A segment table, the number of units, then for each: 0 for a hole, or 1 and its pointer. */
-function encodePointers(pointers: readonly (Pointer | undefined)[]): Uint8Array {
+/** A segment table, the number of items, then for each: 0 and the number of units of a hole, or 1 and a unit's pointer. */
+function encodeItems(items: readonly JournalItem[]): Uint8Array {
   const table = new SegmentTable();
   const body = new ByteWriter();
-  body.varint(pointers.length);
-  for (const pointer of pointers) {
-    body.u8(pointer === undefined ? 0 : 1);
-    if (pointer !== undefined) encodePointer(body, pointer, table);
+  body.varint(items.length);
+  for (const item of items) {
+    body.u8(typeof item === 'number' ? 0 : 1);
+    if (typeof item === 'number') body.varint(item);
+    else encodePointer(body, item, table);
   }
   const out = new ByteWriter();
   table.encode(out);
@@ -195,13 +269,13 @@ function encodePointers(pointers: readonly (Pointer | undefined)[]): Uint8Array 
   return out.written;
 }
 
-function decodePointers(bytes: Uint8Array): (Pointer | undefined)[] {
+function decodeItems(bytes: Uint8Array): JournalItem[] {
   const input = new ByteReader(bytes, 'journal');
   const segments = SegmentList.decode(input);
   const count = input.varint(input.restBytes);
-  const pointers = Array.from({ length: count }, () =>
-    input.u8() === 0 ? undefined : decodePointer(input, segments),
+  const items = Array.from({ length: count }, () =>
+    input.u8() === 0 ? input.varint() : decodePointer(input, segments),
   );
   input.end();
-  return pointers;
+  return items;
 }

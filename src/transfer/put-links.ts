@@ -1,9 +1,10 @@
 /** Files with several names on their way into a volume: one file there, too, with as many of the names as are copied. */
 import type { Id } from '../server/sealed/ids.ts';
-import type { FileInode, Name } from '../server/sealed/inode.ts';
+import type { Name } from '../server/sealed/inode.ts';
 import { placeInode } from '../volume/file-place.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { LocalStat } from './local-calls.ts';
+import type { PutContent } from './put-file.ts';
 import type { PutFolder } from './put-folder.ts';
 import { onVolume, type Tally } from './tally.ts';
 
@@ -16,7 +17,7 @@ interface LinkName {
 interface LinkGroup {
   readonly names: LinkName[];
   /** What was sent of it; undefined while all names are unchanged. */
-  content: { readonly inode: FileInode; readonly segments: ReadonlySet<Id> } | undefined;
+  content: PutContent | undefined;
   /** Files in the volume that are what a name led to already. */
   readonly unchanged: { readonly at: LinkName; readonly id: Id }[];
 }
@@ -39,43 +40,67 @@ export class PutLinks {
     return unchangedId === undefined && group.content === undefined && group.unchanged.length === 0;
   }
 
-  setContent(stat: LocalStat, inode: FileInode, segments: ReadonlySet<Id>): void {
-    this.#groupOf(stat).content = { inode, segments };
+  setContent(stat: LocalStat, content: PutContent): void {
+    this.#groupOf(stat).content = content;
   }
 
-  /** Gives all files their names. */
-  async finish(): Promise<void> {
+  /** The work that gives a file its names, once all that it has were added; undefined before. Fails as {@link finish} does. */
+  takeComplete(stat: LocalStat): (() => Promise<void>) | undefined {
+    const group = this.#groupOf(stat);
+    if (group.names.length < stat.linkCount) return undefined;
+    this.#groups.delete(keyOf(stat));
+    return () => this.#finish(group);
+  }
+
+  /** Gives all files their names, whose other names lie elsewhere. Rejects with what ends the copy. */
+  async finish(signal: AbortSignal | undefined): Promise<void> {
     for (const group of this.#groups.values()) {
-      try {
-        await (group.content === undefined
-          ? this.#linkToUnchanged(group)
-          : this.#insert(group, group.content));
-      } catch (error) {
-        for (const { path } of group.names) this.#tally.fail(path, error);
-      }
+      signal?.throwIfAborted();
+      await this.#finish(group);
     }
   }
 
-  async #insert(
-    { names }: LinkGroup,
-    { inode, segments }: { readonly inode: FileInode; readonly segments: ReadonlySet<Id> },
-  ): Promise<void> {
-    const linked = { ...inode, linkCount: names.length };
-    const node = await onVolume(placeInode(this.#volume.inodes, linked, segments));
-    await Promise.all(
-      names.map(async ({ folder, name, path }) => {
-        const options = { replace: true, keepTimes: folder.keepTimes, segments };
-        try {
-          await onVolume(this.#volume.names.insertNode(folder.directory, name, node, options));
-          await folder.link();
-        } catch (error) {
-          this.#tally.fail(path, error);
-        }
-      }),
-    );
-    this.#tally.counts.files += 1;
-    this.#tally.counts.links += names.length - 1;
-    this.#tally.counts.bytes += inode.sizeBytes;
+  /** After a failure: journals stay for the next time. */
+  async drop(): Promise<void> {
+    for (const { content } of this.#groups.values()) await content?.journal?.close();
+  }
+
+  async #finish(group: LinkGroup): Promise<void> {
+    try {
+      await (group.content === undefined ? this.#linkToUnchanged(group) : this.#insert(group, group.content));
+    } catch (error) {
+      for (const { path } of group.names) this.#tally.fail(path, error);
+    }
+  }
+
+  async #insert({ names }: LinkGroup, { inode, segments, journal }: PutContent): Promise<void> {
+    try {
+      const { dataSegments } = this.#volume.session;
+      // No hurry: the next files fill the segment that its end is in.
+      await onVolume(Promise.all([...segments].map(segment => dataSegments.durable(segment))));
+      const linked = { ...inode, linkCount: names.length };
+      const node = await onVolume(placeInode(this.#volume.inodes, linked, segments));
+      let linkedCount = 0;
+      await Promise.all(
+        names.map(async ({ folder, name, path }) => {
+          const options = { replace: true, keepTimes: folder.keepTimes, segments };
+          try {
+            await onVolume(this.#volume.names.insertNode(folder.directory, name, node, options));
+            await folder.link();
+            linkedCount += 1;
+          } catch (error) {
+            this.#tally.fail(path, error);
+          }
+        }),
+      );
+      await journal?.remove();
+      if (linkedCount === 0) return;
+      this.#tally.counts.files += 1;
+      this.#tally.counts.links += linkedCount - 1;
+      this.#tally.counts.bytes += inode.sizeBytes;
+    } finally {
+      await journal?.close();
+    }
   }
 
   /** Names that do not lead to the file that the others lead to are put right. */
@@ -94,8 +119,8 @@ export class PutLinks {
     }
   }
 
-  #groupOf({ device, inode }: LocalStat): LinkGroup {
-    const key = `${device} ${inode}`;
+  #groupOf(stat: LocalStat): LinkGroup {
+    const key = keyOf(stat);
     let group = this.#groups.get(key);
     if (group === undefined) {
       group = { names: [], content: undefined, unchanged: [] };
@@ -103,4 +128,8 @@ export class PutLinks {
     }
     return group;
   }
+}
+
+function keyOf({ device, inode }: LocalStat): string {
+  return `${device} ${inode}`;
 }

@@ -7,14 +7,14 @@
  *        ├─▶ files with several names (put-links.ts) ──▶ at the end
  *        └─▶ folders: with their first names (put-folder.ts), or when they are done
  */
-import { NetsealError, requireArgument } from '../base/errors.ts';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { NetsealError } from '../base/errors.ts';
 import type { Id } from '../server/sealed/ids.ts';
-import type { Attributes, DirectoryEntry, Inode, Name } from '../server/sealed/inode.ts';
+import type { Attributes, DirectoryEntry, FileInode, Inode, Name } from '../server/sealed/inode.ts';
 import type { ClientState } from '../volume/client-state.ts';
-import type { Directory } from '../volume/directory.ts';
-import { checkName, toBytesName } from '../volume/names.ts';
+import { idOfEntry } from '../volume/inodes.ts';
+import { checkName } from '../volume/names.ts';
 import type { Volume } from '../volume/volume.ts';
-import type { LocalStat } from './local-calls.ts';
 import { joinPath } from './local-names.ts';
 import {
   attributesOf,
@@ -23,12 +23,13 @@ import {
   LocalFolder,
   openLocalFile,
   readLocalLink,
-  statLocal,
 } from './local-source.ts';
 import { PutBatches } from './put-batch.ts';
-import { putContent } from './put-file.ts';
+import { JOURNAL_BYTES_MIN, type PutContent, putContent } from './put-file.ts';
 import { EntryCursor, PutFolder } from './put-folder.ts';
+import { PutJournal } from './put-journal.ts';
 import { PutLinks } from './put-links.ts';
+import { type PutJob, planPut } from './put-plan.ts';
 import { onVolume, StoreFailure, type Tally } from './tally.ts';
 
 export interface PutOptions {
@@ -56,78 +57,13 @@ export async function put(
   tally: Tally,
   options: PutOptions = {},
 ): Promise<void> {
-  const jobs = await plan(volume, sources, target, options);
+  const jobs = await planPut(volume, sources, target, options);
   const putter = new Putter(volume, tally, options);
   try {
     await putter.run(jobs);
   } catch (error) {
     throw error instanceof StoreFailure ? error.cause : error;
   }
-}
-
-/** One source with its place. */
-interface PutJob {
-  readonly path: Name;
-  readonly stat: LocalStat;
-  readonly directory: Directory;
-  readonly name: Name;
-  readonly existing: DirectoryEntry | undefined;
-}
-
-/** Looks at everything that was named before anything is changed. */
-async function plan(
-  volume: Volume,
-  sources: readonly (string | Uint8Array)[],
-  target: string | Uint8Array,
-  { recursive = false }: PutOptions,
-): Promise<PutJob[]> {
-  const targetText = toBytesName(target);
-  const looked = sources.map(source => {
-    const path = toBytesName(source);
-    const stat = statLocal(source, { followsLink: !recursive });
-    if (stat.type === 'folder' && !recursive) {
-      throw new NetsealError(
-        'EISDIR',
-        `${Buffer.from(path, 'latin1')} is a folder: add -r to copy all of it`,
-      );
-    }
-    return { path, stat };
-  });
-  const isInto = sources.length > 1 || targetText.endsWith('/');
-  const there = isInto ? await volume.directory(target) : await folderAt(volume, target);
-  const jobs: PutJob[] = [];
-  for (const { path, stat } of looked) {
-    const goesInto = there !== undefined && (isInto || stat.type !== 'folder');
-    if (goesInto) {
-      const name = lastName(path);
-      jobs.push({ path, stat, directory: there, name, existing: await volume.names.find(there, name) });
-      continue;
-    }
-    const { directory, name } = await volume.place(target);
-    jobs.push({ path, stat, directory, name, existing: await volume.names.find(directory, name) });
-  }
-  const names = new Set(jobs.map(({ directory, name }) => `${directory.id}/${name}`));
-  requireArgument(names.size === jobs.length, 'two of the sources have the same name: copy them one by one');
-  return jobs;
-}
-
-async function folderAt(volume: Volume, path: string | Uint8Array): Promise<Directory | undefined> {
-  try {
-    return await volume.directory(path);
-  } catch (error) {
-    if (error instanceof NetsealError && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
-      return undefined;
-    throw error;
-  }
-}
-
-function lastName(path: Name): Name {
-  const name = path.split('/').findLast(part => part !== '') ?? '';
-  requireArgument(
-    name !== '' && name !== '.' && name !== '..',
-    `${Buffer.from(path, 'latin1')} has no name of its own: say under which name to put it`,
-  );
-  return name;
 }
 
 /** Names of a folder that are looked at before others get a turn. */
@@ -152,42 +88,37 @@ class Putter {
 
   async run(jobs: readonly PutJob[]): Promise<void> {
     try {
-      for (const job of jobs) {
-        const parent = new PutFolder(this.#volume, job.directory, undefined, false);
-        await this.#putTop(parent, job);
-      }
+      for (const job of jobs) await this.#putTop(job);
       await this.#batches.flush();
-      await this.#links.finish();
+      await this.#links.finish(this.#signal);
       await this.#batches.end();
     } catch (error) {
       await this.#batches.drop();
+      await this.#links.drop();
       throw error;
     }
   }
 
-  async #putTop(parent: PutFolder, { path, stat, name, existing }: PutJob): Promise<void> {
-    checkName(name);
-    const entry = { ...stat, name };
-    if (stat.type === 'folder') {
-      await this.#attempt(path, async () => {
-        await this.#putFolder(
-          parent,
-          name,
-          path,
-          () => LocalFolder.open(Buffer.from(path, 'latin1')),
-          existing,
-        );
-      });
-      return;
-    }
-    await this.#attempt(path, () =>
-      this.#putEntry(parent, entry, path, existing, {
-        openFile: () => openLocalFile(Buffer.from(path, 'latin1')),
-        readLink: () => readLocalLink(Buffer.from(path, 'latin1')),
-        openFolder: () => LocalFolder.open(Buffer.from(path, 'latin1')),
+  async #putTop({ path, stat, directory, name, existing }: PutJob): Promise<void> {
+    const bytes = Buffer.from(path, 'latin1');
+    const openFolder = (): LocalFolder => LocalFolder.open(bytes);
+    await this.#attempt(path, async () => {
+      if (stat.type === 'other') {
+        throw new NetsealError('EINVAL', 'neither a file, nor a folder, nor a symbolic link');
+      }
+      if (name === undefined) {
+        const target = new PutFolder(this.#volume, directory, path, undefined, true);
+        await this.#fillFolder(path, openFolder, () => target);
+        return;
+      }
+      const parent = new PutFolder(this.#volume, directory, path, undefined, false);
+      await this.#putEntry(parent, { ...stat, name }, path, existing, {
+        openFile: () => openLocalFile(bytes),
+        readLink: () => readLocalLink(bytes),
+        openFolder,
         linkXattrs: () => [],
-      }),
-    );
+      });
+    });
   }
 
   /** Runs a part of the work; a failure of its own does not end the rest. */
@@ -201,17 +132,15 @@ class Putter {
     }
   }
 
-  async #putFolder(
-    parent: PutFolder,
-    name: Name,
+  async #fillFolder(
     path: Name,
     open: () => LocalFolder,
-    existing: DirectoryEntry | undefined,
+    targetFor: (attributes: Attributes) => Promise<PutFolder> | PutFolder,
   ): Promise<void> {
     const local = open();
     try {
       const attributes = attributesOf(local.stat, local.ownXattrs());
-      const target = await this.#targetFolder(parent, name, attributes, existing);
+      const target = await targetFor(attributes);
       const entries = target.isNew ? undefined : this.#volume.names.entries(target.directory);
       await this.#putEntries(local, target, path, new EntryCursor(entries));
       if (target.isNew) {
@@ -228,6 +157,7 @@ class Putter {
   async #targetFolder(
     parent: PutFolder,
     name: Name,
+    path: Name,
     attributes: Attributes,
     existing: DirectoryEntry | undefined,
   ): Promise<PutFolder> {
@@ -236,18 +166,16 @@ class Putter {
       if (inode.type !== 'directory') {
         throw new NetsealError('ENOTDIR', 'a folder cannot replace a file: remove it first');
       }
-      return new PutFolder(this.#volume, this.#volume.inodes.directory(inode.id), undefined, true);
+      return new PutFolder(this.#volume, this.#volume.inodes.directory(inode.id), path, undefined, true);
     }
     const directory = this.#volume.names.newDirectory(attributes, parent.directory.id);
-    return new PutFolder(this.#volume, directory, { parent, name }, true);
+    return new PutFolder(this.#volume, directory, path, { parent, name }, true);
   }
 
-  async #updateFolder({ directory }: PutFolder, attributes: Attributes): Promise<void> {
-    const inode = await directory.read();
+  async #updateFolder({ directory, path }: PutFolder, attributes: Attributes): Promise<void> {
+    const inode = await onVolume(directory.read());
     if (isSameAttributes(inode, attributes) && inode.mtimeNs === attributes.mtimeNs) return;
-    this.#batches.atEnd(async () => {
-      await onVolume(this.#volume.names.setDirectoryAttributes(directory.id, attributes));
-    });
+    this.#batches.atEnd(path, () => this.#volume.names.setDirectoryAttributes(directory.id, attributes));
   }
 
   async #putEntries(local: LocalFolder, target: PutFolder, path: Name, cursor: EntryCursor): Promise<void> {
@@ -255,8 +183,9 @@ class Putter {
     for (const entry of local.entries()) {
       done += 1;
       if (done % NAMES_PER_TURN === 0) {
+        // Where nothing has changed, nothing else would let others have a turn, signals included.
+        await nextTurn();
         this.#signal?.throwIfAborted();
-        await Promise.resolve();
       }
       if (cursor.needsMore(entry.name)) await onVolume(cursor.advance(entry.name));
       const existing = cursor.find(entry.name);
@@ -281,7 +210,9 @@ class Putter {
   ): Promise<void> {
     checkName(entry.name);
     if (entry.type === 'folder') {
-      await this.#putFolder(target, entry.name, path, local.openFolder, existing);
+      await this.#fillFolder(path, local.openFolder, attributes =>
+        this.#targetFolder(target, entry.name, path, attributes, existing),
+      );
       return;
     }
     const inode = existing === undefined ? undefined : await onVolume(this.#volume.inodes.inodeOf(existing));
@@ -331,14 +262,23 @@ class Putter {
         { folder: target, name, path },
         isSame ? inode.id : undefined,
       );
-      if (needsContent) await this.#putLinked(target, entry, local);
-      this.#tally.progress(entry.sizeBytes, 1);
+      if (needsContent) await this.#putLinked(target, entry, path, existing, local);
+      else this.#tally.progress(entry.sizeBytes, 0);
+      this.#tally.progress(0, 1);
+      if (isSame && existing !== undefined) {
+        await this.#updateAttributes(target, existing, entry, path, inode, local);
+      }
+      const finish = this.#links.takeComplete(entry);
+      if (finish !== undefined) void this.#batches.track(finish());
       return;
     }
     if (isSame && inode.linkCount === 1) {
       this.#tally.counts.unchanged += 1;
       this.#tally.progress(entry.sizeBytes, 1);
-      if (existing !== undefined) await this.#updateAttributes(target, existing, entry, inode, local);
+      if (existing !== undefined) {
+        await this.#forgetJournal(target, entry, inode.id);
+        await this.#updateAttributes(target, existing, entry, path, inode, local);
+      }
       return;
     }
     const file = local.openFile();
@@ -350,8 +290,8 @@ class Putter {
         await this.#batches.addFile(target, name, path, file, created);
         this.#tally.progress(file.stat.sizeBytes, 1);
       } else {
-        await this.#putLarge(target, name, path, file, created);
-        if (file.changedSinceOpen()) this.#tally.note(path, 'it was changed while it was read: put it again');
+        await this.#putLarge(target, name, path, file, created, existing);
+        if (file.changedSinceOpen()) this.#tally.note(path, CHANGED);
       }
     } finally {
       file.close();
@@ -363,56 +303,71 @@ class Putter {
     name: Name,
     path: Name,
     file: LocalFile,
-    created: ReturnType<Volume['names']['newFile']>,
+    created: FileInode,
+    existing: DirectoryEntry | undefined,
   ): Promise<void> {
-    const { inode, segments, journal } = await this.#content(target.directory.id, name, file, created);
+    const { inode, segments, journal } = await this.#content(target, name, file, created, existing);
     this.#tally.progress(0, 1);
-    const { dataSegments } = this.#volume.session;
-    this.#batches.track(
-      (async () => {
+    const commit = async (): Promise<void> => {
+      const { dataSegments } = this.#volume.session;
+      try {
         // No hurry: the next files fill the segment that its end is in.
         await onVolume(Promise.all([...segments].map(segment => dataSegments.durable(segment))));
         const [failure] = await target.insertMany([{ name, inode, segments }]);
+        if (failure !== undefined) throw failure;
         await journal?.remove();
-        if (failure !== undefined) {
-          this.#tally.fail(path, failure);
-          return;
-        }
         this.#tally.counts.files += 1;
         this.#tally.counts.bytes += inode.sizeBytes;
-      })(),
-    );
+      } catch (error) {
+        this.#tally.fail(path, error);
+      } finally {
+        // Removed, or left for the next time.
+        await journal?.close();
+      }
+    };
+    void this.#batches.track(commit());
   }
 
-  /** The content of a file with several names; the names come at the end. */
-  async #putLinked(target: PutFolder, entry: LocalEntry, local: LocalAccess): Promise<void> {
+  /** The content of a file with several names; the names come when all of them are known. */
+  async #putLinked(
+    target: PutFolder,
+    entry: LocalEntry,
+    path: Name,
+    existing: DirectoryEntry | undefined,
+    local: LocalAccess,
+  ): Promise<void> {
     const file = local.openFile();
     try {
       const created = this.#volume.names.newFile(attributesOf(file.stat, file.xattrs()));
-      const { inode, segments, journal } = await this.#content(
-        target.directory.id,
-        entry.name,
-        file,
-        created,
-      );
-      await journal?.remove();
-      this.#links.setContent(entry, inode, segments);
+      this.#links.setContent(entry, await this.#content(target, entry.name, file, created, existing));
+      if (file.changedSinceOpen()) this.#tally.note(path, CHANGED);
     } finally {
       file.close();
     }
   }
 
   #content(
-    directory: Id,
+    { directory }: PutFolder,
     name: Name,
     file: LocalFile,
-    created: ReturnType<Volume['names']['newFile']>,
-  ): ReturnType<typeof putContent> {
-    return putContent(this.#volume, file, { directory, name }, created, {
+    created: FileInode,
+    existing: DirectoryEntry | undefined,
+  ): Promise<PutContent> {
+    const existingId = existing === undefined ? undefined : idOfEntry(existing);
+    return putContent(this.#volume, file, { directory: directory.id, name, existingId }, created, {
       signal: this.#signal,
       state: this.#options.state,
       onBytes: bytes => this.#tally.progress(bytes, 0),
     });
+  }
+
+  /** Of a put that was interrupted between its commit and its end. */
+  async #forgetJournal({ directory }: PutFolder, entry: LocalEntry, existingId: Id): Promise<void> {
+    const { state } = this.#options;
+    if (state === undefined || entry.sizeBytes < JOURNAL_BYTES_MIN) return;
+    const { unitSizeBytes } = this.#volume.settings;
+    const target = { directory: directory.id, name: entry.name, unitSizeBytes, existingId };
+    await PutJournal.forget(state, target, entry);
   }
 
   /** Content is the same; mode, owner or attributes may have changed since. */
@@ -420,21 +375,29 @@ class Putter {
     target: PutFolder,
     existing: DirectoryEntry,
     entry: LocalEntry,
+    path: Name,
     inode: Inode,
     local: LocalAccess,
   ): Promise<void> {
+    const isSameHere = entry.mode === inode.mode && entry.uid === inode.uid && entry.gid === inode.gid;
     // Nobody has touched it since it was copied.
-    if (entry.ctimeNs <= inode.ctimeNs && entry.mode === inode.mode) return;
+    if (isSameHere && entry.ctimeNs < inode.ctimeNs - CLOCK_STEP_NS) return;
     const file = local.openFile();
     try {
       const attributes = attributesOf(file.stat, file.xattrs());
       if (isSameAttributes(inode, attributes)) return;
-      await onVolume(this.#volume.names.setAttributes(target.directory, existing, attributes));
+      await this.#batches.update(path, () =>
+        this.#volume.names.setAttributes(target.directory, existing, attributes),
+      );
     } finally {
       file.close();
     }
   }
 }
+
+const CHANGED = 'it was changed while it was read: put it again';
+/** File systems stamp with a clock that is behind by up to a tick. */
+const CLOCK_STEP_NS = 50_000_000n;
 
 /** Larger files are not read at once, whatever the unit size. */
 const SMALL_BYTES_MAX: number = 1024 * 1024;

@@ -56,7 +56,8 @@ export class Tally {
 export class StoreFailure extends Error {
   override readonly cause: unknown;
 
-  constructor(cause: unknown) {
+  constructor(reason: unknown) {
+    const cause = reason instanceof StoreFailure ? reason.cause : reason;
     super(messageOf(cause), { cause });
     this.cause = cause;
   }

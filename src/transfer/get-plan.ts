@@ -1,0 +1,76 @@
+/** What goes where in a `get`, before anything is written. */
+import { NetsealError, requireArgument } from '../base/errors.ts';
+import type { Name } from '../server/sealed/inode.ts';
+import { parsePath, toBytesName } from '../volume/names.ts';
+import type { Found, Volume } from '../volume/volume.ts';
+import type { LocalStat } from './local-calls.ts';
+import { showName } from './local-names.ts';
+import { statLocal } from './local-source.ts';
+
+/** In place of a name: the folder that was opened, not one in it. */
+export const ITSELF: Name = '.';
+
+/** One source with the local folder and name that it goes to. */
+export interface GetJob {
+  readonly found: Found;
+  readonly path: Name;
+  /** The same for all sources. */
+  readonly folder: Name;
+  readonly name: Name;
+}
+
+export async function planGet(
+  volume: Volume,
+  sources: readonly (string | Uint8Array)[],
+  target: string | Uint8Array,
+  { recursive = false }: { readonly recursive?: boolean | undefined },
+): Promise<GetJob[]> {
+  const local = toBytesName(target);
+  const there = localStat(target);
+  const isInto = sources.length > 1 || local.endsWith('/');
+  if (isInto && there?.type !== 'folder') {
+    throw new NetsealError(there === undefined ? 'ENOENT' : 'ENOTDIR', `${showName(local)} is no folder`);
+  }
+  const jobs: GetJob[] = [];
+  for (const source of sources) {
+    const path = toBytesName(source);
+    const found = await volume.find(source, { follow: !recursive });
+    const isFolder = found.inode.type === 'directory';
+    if (isFolder && !recursive) {
+      throw new NetsealError('EISDIR', `${showName(path)} is a folder: add -r to copy all of it`);
+    }
+    if (there?.type === 'folder') {
+      // The root has no name of its own: what is in it goes into the folder itself.
+      const ownName = parsePath(source).at(-1) ?? ITSELF;
+      jobs.push({ found, path, folder: local, name: isInto || !isFolder ? ownName : ITSELF });
+    } else {
+      const { folder, name } = splitLocal(local);
+      jobs.push({ found, path, folder, name });
+    }
+  }
+  requireArgument(
+    new Set(jobs.map(({ folder, name }) => `${folder}\0${name}`)).size === jobs.length,
+    'two of the sources have the same name: copy them one by one',
+  );
+  return jobs;
+}
+
+function localStat(path: string | Uint8Array): LocalStat | undefined {
+  try {
+    return statLocal(path, { followsLink: true });
+  } catch (error) {
+    if (error instanceof NetsealError && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
+      return undefined;
+    throw error;
+  }
+}
+
+/** The local folder that a path is in, and its name there. */
+function splitLocal(path: Name): { folder: Name; name: Name } {
+  const trimmed = path.replace(/\/+$/, '');
+  const at = trimmed.lastIndexOf('/');
+  const name = trimmed.slice(at + 1);
+  if (name === '' || name === '.' || name === '..')
+    return { folder: trimmed === '' ? '/' : trimmed, name: ITSELF };
+  return { folder: at === -1 ? '.' : at === 0 ? '/' : trimmed.slice(0, at), name };
+}

@@ -1,0 +1,70 @@
+/** What goes where in a `put`, before anything is changed. */
+import { NetsealError, requireArgument } from '../base/errors.ts';
+import type { DirectoryEntry, Name } from '../server/sealed/inode.ts';
+import type { Directory } from '../volume/directory.ts';
+import { toBytesName } from '../volume/names.ts';
+import type { Volume } from '../volume/volume.ts';
+import type { LocalStat } from './local-calls.ts';
+import { showName } from './local-names.ts';
+import { statLocal } from './local-source.ts';
+
+/** One source with its place. */
+export interface PutJob {
+  readonly path: Name;
+  readonly stat: LocalStat;
+  readonly directory: Directory;
+  /** Undefined for the folder itself. */
+  readonly name: Name | undefined;
+  readonly existing: DirectoryEntry | undefined;
+}
+
+/** Looks at everything that was named before anything is changed. */
+export async function planPut(
+  volume: Volume,
+  sources: readonly (string | Uint8Array)[],
+  target: string | Uint8Array,
+  { recursive = false }: { readonly recursive?: boolean | undefined },
+): Promise<PutJob[]> {
+  const targetText = toBytesName(target);
+  const looked = sources.map(source => {
+    const path = toBytesName(source);
+    const stat = statLocal(source, { followsLink: !recursive });
+    if (stat.type === 'folder' && !recursive) {
+      throw new NetsealError('EISDIR', `${showName(path)} is a folder: add -r to copy all of it`);
+    }
+    return { path, stat };
+  });
+  const isInto = sources.length > 1 || targetText.endsWith('/');
+  const there = isInto ? await volume.directory(target) : await folderAt(volume, target);
+  const jobs: PutJob[] = [];
+  for (const { path, stat } of looked) {
+    const goesInto = there !== undefined && (isInto || stat.type !== 'folder');
+    if (goesInto) {
+      const name = lastName(path);
+      const existing = name === undefined ? undefined : await volume.names.find(there, name);
+      jobs.push({ path, stat, directory: there, name, existing });
+      continue;
+    }
+    const { directory, name } = await volume.place(target);
+    jobs.push({ path, stat, directory, name, existing: await volume.names.find(directory, name) });
+  }
+  const names = new Set(jobs.map(({ directory, name = '' }) => `${directory.id}/${name}`));
+  requireArgument(names.size === jobs.length, 'two of the sources have the same name: copy them one by one');
+  return jobs;
+}
+
+async function folderAt(volume: Volume, path: string | Uint8Array): Promise<Directory | undefined> {
+  try {
+    return await volume.directory(path);
+  } catch (error) {
+    if (error instanceof NetsealError && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
+      return undefined;
+    throw error;
+  }
+}
+
+/** Undefined for `.`, `..` and `/`: what is in such a folder goes into the target itself. */
+function lastName(path: Name): Name | undefined {
+  const name = path.split('/').findLast(part => part !== '');
+  return name === '.' || name === '..' ? undefined : name;
+}
