@@ -15,9 +15,11 @@
  *   1. A token is accepted or refused once: both are swaps of the destination, and each looks for the other.
  *   2. Nobody arrives without a mark: a swap of the destination holds only if, after the state that it replaces was read,
  *      the departure was still in the source. Tokens are forgotten only after the source was cleared.
+ *      A destination is removed only after that, too (`Removals`).
  *   3. Hence a name is in the source, or in the destination, at any time in exactly one of them as {@link Moves.isHere} says.
  *   4. No cycle: each directory is at its parent or its former parent. Whoever moves a directory first says where to, then
  *      looks at all ways up from there. Of moves that together would close a cycle the last to say sees it.
+ *      Only who has marked the entry says so; what another move has left there is then a dead client's.
  */
 import { NetsealError } from '../base/errors.ts';
 import { type Id, randomId } from '../server/sealed/ids.ts';

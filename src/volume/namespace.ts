@@ -56,7 +56,10 @@ export class Namespace {
     return entry !== undefined && (await this.#removals.isLive(entry)) ? entry : undefined;
   }
 
-  /** What is there of a directory, ascending, many at a time. */
+  /**
+   * What is there of a directory, ascending, many at a time. A directory in it whose removal was not finished may be among
+   * that: {@link find} does not find it, and reading it is ENOENT.
+   */
   async *entries(directory: Directory): AsyncGenerator<readonly DirectoryEntry[]> {
     for await (const entries of directory.entries()) {
       const departing = new Set<DirectoryEntry>();
