@@ -1,232 +1,197 @@
 /**
- * `npm run demo [-- FOLDER]`: seals a real tree through the pipeline, opens it, compares every byte, looks for plaintext
- * in what was stored, damages some of it, and has the bench recommend a setting. Ends with an error if anything is not
- * as it should be.
+ * `npm run demo [-- FOLDER]`: keeps a real tree in a volume, with commands that a person could type, looks at what the store
+ * holds, damages it, and gets back what is left. Ends with an error if anything is not as it should be.
  */
-import { mkdtemp, open, rm } from 'node:fs/promises';
-import { availableParallelism, tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { styleText } from 'node:util';
-import { runBench } from '../src/bench/bench.ts';
-import { formatSize, formatThroughput } from '../src/bench/format.ts';
-import { LINK_DEFAULT } from '../src/bench/link.ts';
-import { reportToText } from '../src/bench/report-text.ts';
-import { GRID_DEFAULT } from '../src/bench/settings.ts';
-import { Keyring } from '../src/keys/keyring.ts';
-import { openPipeline } from '../src/pipeline/pipeline.ts';
-import { type SealedEntry, SealedTree, UNIT_BYTES } from './sealed-tree.ts';
-import { listFiles } from './tree.ts';
+import { stripVTControlCharacters, styleText } from 'node:util';
 
-/** Long enough that random bytes will not hold it by chance. */
-const SNIPPET_BYTES = 24;
-const SNIPPET_COUNT = 2000;
+const ROOT: string = fileURLToPath(new URL('..', import.meta.url));
+const EXIT_DAMAGED = 3;
+/** Longer lines and outputs are cut where they are shown. */
+const WIDTH_MAX = 110;
 
-const root = process.argv[2] ?? fileURLToPath(new URL('..', import.meta.url));
-const folder = await mkdtemp(join(tmpdir(), 'netseal-demo-'));
-const pipeline = await openPipeline();
+const given = process.argv[2];
+const folder = mkdtempSync(join(tmpdir(), 'netseal-demo-'));
+const environment = {
+  ...process.env,
+  D: folder,
+  NETSEAL_STATE: `${folder}/state`,
+  NETSEAL_PASSPHRASE: 'correct horse battery staple',
+};
+/** What `npx` would start, without its own second of starting. */
+const PRELUDE = `npx() { shift; "${process.execPath}" "${ROOT}bin/netseal.js" "$@"; }`;
+
 try {
-  const tree = await sealTree();
-  try {
-    await openAndCompare(tree);
-    await lookForPlaintext(tree);
-    await damage(tree);
-  } finally {
-    await tree.close();
-  }
+  makeTree();
+  copyIn();
+  look();
+  clean();
+  bringBack();
+  damage();
 } finally {
-  await pipeline.close();
-  await rm(folder, { recursive: true });
+  rmSync(folder, { recursive: true, force: true });
 }
-await recommend();
+console.log(`\nEverything was as it should be. ${folder} is removed again.`);
 
 function heading(text: string): void {
-  console.log(`\n${styleText('bold', text, { stream: process.stdout })}`);
+  console.log(`\n${styleText('bold', `# ${text}`, { stream: process.stdout })}`);
 }
 
 function check(condition: boolean, what: string): asserts condition {
   if (!condition) throw new Error(`demo: ${what}`);
 }
 
-async function timed<Result>(work: () => Promise<Result>): Promise<{ result: Result; seconds: number }> {
-  const startedMs = performance.now();
-  const result = await work();
-  return { result, seconds: (performance.now() - startedMs) / 1000 };
+/** Shows a command and what it prints, and returns that. Throws when its exit code is another one. */
+function type(line: string, { exitCode = 0 }: { readonly exitCode?: number } = {}): string {
+  console.log(`${styleText('cyan', '$', { stream: process.stdout })} ${line}`);
+  const output = run(line, exitCode);
+  const lines = output === '' ? [] : output.replace(/\n$/, '').split('\n');
+  for (const text of lines) {
+    console.log(text.length > WIDTH_MAX ? `${text.slice(0, WIDTH_MAX - 1)}…` : text);
+  }
+  if (exitCode !== 0) console.log(`(exit code ${exitCode})`);
+  return output;
 }
 
-async function sealTree(): Promise<SealedTree> {
-  heading(`Sealing ${root}`);
-  const files = await listFiles(root);
-  check(files.length > 0, `${root} holds no files`);
-  const keys = pipeline.addKeyring(Keyring.create());
-  const { result: tree, seconds } = await timed(() =>
-    SealedTree.seal(files, join(folder, 'sealed'), pipeline, keys),
-  );
-  const { plainBytes, sealedBytes, entries } = tree;
+/** What a command prints, without showing it. */
+function run(line: string, exitCode = 0): string {
+  const script = `${PRELUDE}\nexec 2>&1\n${line}`;
+  const { status, stdout, error } = spawnSync('bash', ['-c', script], {
+    cwd: ROOT,
+    env: environment,
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  if (error !== undefined) throw error;
+  check(status === exitCode, `"${line}" ended with ${status}, not ${exitCode}:\n${stdout}`);
+  return stripVTControlCharacters(stdout);
+}
+
+/** The tree to keep: FOLDER, or this checkout and the Node that it brings, as something large. */
+function makeTree(): void {
+  const tree = `${folder}/tree`;
+  heading(`A tree to keep: ${given ?? 'this checkout, and the Node that runs it'}`);
   console.log(
-    `  ${files.length} files, ${formatSize(plainBytes)} in ${entries.length} units of up to ${formatSize(UNIT_BYTES)}`,
+    `$ export D=${folder} NETSEAL_STATE=$D/state NETSEAL_PASSPHRASE='correct horse battery staple'`,
   );
-  console.log(
-    `  sealed to ${formatSize(sealedBytes)} in ${seconds.toFixed(1)} s, ${formatThroughput(plainBytes / seconds)}, ` +
-      `reading and writing files included; ${pipeline.workerCount} workers`,
-  );
-  return tree;
+  if (given === undefined) {
+    mkdirSync(tree);
+    for (const name of readdirSync(ROOT)) {
+      if (['node_modules', '.git', 'dist'].includes(name)) continue;
+      cpSync(`${ROOT}${name}`, `${tree}/${name}`, { recursive: true, preserveTimestamps: true });
+    }
+    cpSync(process.execPath, `${tree}/bin/node`);
+  } else {
+    cpSync(given, tree, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true });
+  }
+  const [count] = type('find $D/tree -type f | wc -l; du -sh $D/tree | cut -f1').split('\n');
+  check(Number(count) > 0, 'the tree holds no files');
+  run('cd $D/tree && find . -type f -print0 | sort -z | xargs -0 sha256sum > $D/hashes');
 }
 
-async function openAndCompare(tree: SealedTree): Promise<void> {
-  heading('Opening all of it and comparing every byte');
-  let compared = 0;
-  const { seconds } = await timed(() =>
-    tree.openAll(async (entry, plain) => {
-      const original = await readOriginal(tree, entry);
-      check(Buffer.compare(original, plain) === 0, `${tree.files[entry.file]} unit ${entry.index} differs`);
-      compared += plain.byteLength;
-    }),
-  );
-  check(compared === tree.plainBytes, `compared ${compared} of ${tree.plainBytes} bytes`);
-  console.log(`  ${formatSize(compared)} compared and equal, ${formatThroughput(compared / seconds)}`);
-}
-
-async function readOriginal(tree: SealedTree, entry: SealedEntry): Promise<Buffer> {
-  const handle = await open(tree.files[entry.file]!);
-  try {
-    const bytes = Buffer.alloc(entry.plainBytes);
-    await handle.read(bytes, 0, bytes.byteLength, entry.index * UNIT_BYTES);
-    return bytes;
-  } finally {
-    await handle.close();
+function copyIn(): void {
+  heading('A volume in a folder, and the tree in it');
+  type('npx netseal init $D/store');
+  type('npx netseal put -r $D/tree $D/store:/tree');
+  const listed = type('npx netseal ls -l $D/store:/tree | head -n 12').split('\n').slice(0, -1);
+  check(listed.length > 0 && !listed.some(line => line.includes('(E')), 'ls lists nothing');
+  type('npx netseal du -sh $D/store:/tree');
+  if (existsSync(`${folder}/tree/README.md`)) {
+    const text = type('npx netseal cat $D/store:/tree/README.md --length 120');
+    check(text === run('head -c 120 $D/tree/README.md'), 'cat writes something else');
   }
 }
 
-/** Searches what was stored for pieces of files and for file names; and, to show that this finds things, the originals. */
-async function lookForPlaintext(tree: SealedTree): Promise<void> {
-  heading('Looking for plaintext in the sealed bytes');
-  const step = Math.max(1, Math.floor(tree.entries.length / SNIPPET_COUNT));
-  const chosen = tree.entries.filter((entry, at) => at % step === 0 && entry.plainBytes >= SNIPPET_BYTES);
-  const snippets: Buffer[] = [];
-  for (const entry of chosen) {
-    const original = await readOriginal(tree, entry);
-    const at = (original.byteLength - SNIPPET_BYTES) >> 1;
-    const snippet = original.subarray(at, at + SNIPPET_BYTES);
-    // A piece that repeats one byte says nothing.
-    if (new Set(snippet).size >= 8) snippets.push(Buffer.from(snippet));
-  }
-  const names = [...new Set(tree.files.map(path => basename(path)))].filter(name => name.length >= 12);
-  const inOriginals = await findAny(
-    snippets,
-    chosen.map(entry => () => readOriginal(tree, entry)),
+/** File names, and pieces of files: none of them is in the store. The same search finds all of them in the tree. */
+function look(): void {
+  heading('What the store holds: no name, no text');
+  type('find $D/store -type f | head -n 5; du -sh $D/store | cut -f1');
+  type('find $D/tree -type f | sed "s|.*/||" | awk "length >= 10" | sort -u > $D/names');
+  type('LC_ALL=C grep -rhoaE "[[:print:]]{24,60}" $D/tree | sort -u | shuf -n 5000 > $D/pieces');
+  check(run('cat $D/names $D/pieces').length > 0, 'the tree holds nothing to look for');
+  const count = (line: string): number => Number(type(line).trim());
+  check(
+    count('LC_ALL=C grep -rlaF -f $D/pieces $D/tree | wc -l') > 0,
+    'the search finds no piece in the tree',
   );
   check(
-    inOriginals === snippets.length,
-    `the search finds only ${inOriginals} of ${snippets.length} in the originals`,
+    count('find $D/tree | grep -cF -f $D/names') > 0 || run('cat $D/names') === '',
+    'the search finds no name in the tree',
   );
-  const inSealed = await findAny([...snippets, ...names.map(name => Buffer.from(name))], sealedChunks(tree));
-  check(inSealed === 0, `${inSealed} pieces of plaintext are in the sealed bytes`);
-  console.log(
-    `  ${snippets.length} pieces of files and ${names.length} names looked for: in the originals all pieces are found, ` +
-      'in the sealed bytes none',
+  const inStore = count('LC_ALL=C grep -rlaF -f $D/pieces -f $D/names $D/store | wc -l');
+  check(inStore === 0, `${inStore} objects hold plaintext`);
+  const named = Number(run('find $D/store | sed 1d | grep -cF -f $D/names || true').trim());
+  check(named === 0, 'names of files are names of objects');
+}
+
+/** The first folder with files in it; undefined in a flat tree. */
+function someFolder(): string | undefined {
+  return readdirSync(`${folder}/tree`, { withFileTypes: true })
+    .filter(entry => entry.isDirectory() && /^\w+$/.test(entry.name))
+    .map(({ name }) => name)
+    .find(name => readdirSync(`${folder}/tree/${name}`).length > 0);
+}
+
+function clean(): void {
+  heading('Nothing is wrong, and what is removed is garbage after a while');
+  check(type('npx netseal verify --deep $D/store').includes('no damage found'), 'verify finds damage');
+  const name = someFolder();
+  if (name !== undefined) {
+    type(`npx netseal mv $D/store:/tree/${name} $D/store:/old`);
+    type('npx netseal rm -r $D/store:/old');
+  }
+  type('npx netseal gc --dry-run $D/store');
+  const again = type('npx netseal put -r $D/tree $D/store:/tree');
+  check(again.includes('unchanged') && !again.includes('failed'), 'put sends everything again');
+}
+
+function bringBack(): void {
+  heading('All of it back, the same');
+  type('npx netseal get -r $D/store:/tree $D/back');
+  type('(cd $D/back && sha256sum --quiet --check $D/hashes) && echo same content');
+  const facts = "find . -printf '%p %y %m %T@ %l\\n' | sort";
+  const difference = run(`diff <(cd $D/tree && ${facts}) <(cd $D/back && ${facts})`);
+  check(difference === '', `modes, times or links differ:\n${difference}`);
+}
+
+interface Affected {
+  readonly paths: readonly { readonly path?: string }[];
+}
+
+function damage(): void {
+  heading('Damage: a few bytes of the largest object, and a folder that is gone');
+  type('ls -S $D/store/objects/s+/* | head -n 1 > $D/victim');
+  const at = Math.floor(Number(run('stat -c %s $(cat $D/victim)')) / 2);
+  type(`printf 'some damage' | dd of=$(cat $D/victim) bs=1 seek=${at} conv=notrunc status=none`);
+  const name = someFolder();
+  if (name !== undefined) {
+    type(`npx netseal stat $D/store:/tree/${name} | grep '^inode'`);
+    const id = /object i\/([0-9a-f]+)/.exec(run(`npx netseal stat $D/store:/tree/${name}`))?.[1];
+    check(id !== undefined, 'stat does not tell the object');
+    type(`rm $D/store/objects/i+/${id}`);
+  }
+  type('npx netseal verify --deep $D/store', { exitCode: EXIT_DAMAGED });
+  const report = JSON.parse(run('npx netseal verify --deep --json $D/store 2>/dev/null', EXIT_DAMAGED)) as {
+    readonly damages: readonly { readonly affected: readonly Affected[] }[];
+  };
+  const named = report.damages
+    .flatMap(({ affected }) => affected)
+    .flatMap(({ paths }) => paths.map(({ path }) => path?.replace(/^\/tree\//, '')));
+  check(named.length === (name === undefined ? 1 : 2), `verify names ${named.join(', ')}`);
+
+  heading('What is damaged is named; everything else arrives');
+  rmSync(`${folder}/back`, { recursive: true });
+  type('npx netseal get -r $D/store:/tree $D/back', { exitCode: EXIT_DAMAGED });
+  const lost = type('diff -rq --no-dereference $D/tree $D/back', { exitCode: 1 })
+    .split('\n')
+    .slice(0, -1)
+    .map(line => line.replace(/^Only in (.*): (.*)$/, '$1/$2').replace(`${folder}/tree/`, ''));
+  check(
+    lost.sort().join() === named.sort().join(),
+    `${lost.join(', ')} did not arrive, ${named.join(', ')} are damaged`,
   );
-}
-
-/** How many of the needles occur in the chunks. All needles at once, by a table of their first four bytes. */
-async function findAny(
-  needles: readonly Buffer[],
-  chunks: readonly (() => Promise<Buffer>)[],
-): Promise<number> {
-  const byStart = new Map<number, Buffer[]>();
-  for (const needle of needles) {
-    const start = needle.readUInt32LE(0);
-    byStart.set(start, [...(byStart.get(start) ?? []), needle]);
-  }
-  const found = new Set<Buffer>();
-  for (const read of chunks) {
-    const chunk = await read();
-    for (let at = 0; at + 4 <= chunk.byteLength; at += 1) {
-      for (const needle of byStart.get(chunk.readUInt32LE(at)) ?? []) {
-        if (chunk.subarray(at, at + needle.byteLength).equals(needle)) found.add(needle);
-      }
-    }
-  }
-  return found.size;
-}
-
-/** The sealed file in overlapping chunks, so that nothing hides on a border. */
-function sealedChunks(tree: SealedTree): (() => Promise<Buffer>)[] {
-  const chunkBytes = 4 * 1024 * 1024;
-  const count = Math.ceil(tree.sealedBytes / chunkBytes);
-  return Array.from({ length: count }, (_, at) => async () => {
-    const handle = await open(tree.path);
-    try {
-      const chunk = Buffer.alloc(Math.min(chunkBytes + 256, tree.sealedBytes - at * chunkBytes));
-      await handle.read(chunk, 0, chunk.byteLength, at * chunkBytes);
-      return chunk;
-    } finally {
-      await handle.close();
-    }
-  });
-}
-
-async function damage(tree: SealedTree): Promise<void> {
-  heading('Damaging it');
-  const large = tree.entries.filter(entry => entry.plainBytes > 1000);
-  check(large.length >= 2, 'too little data to damage');
-  const [victim, other] = [large[0]!, large.find(entry => entry.file !== large[0]!.file) ?? large[1]!];
-  const stranger = pipeline.addKeyring(Keyring.create());
-  const cases = [
-    { what: 'one bit flipped', damage: (record: Uint8Array) => flip(record, record.byteLength >> 1) },
-    { what: 'the tag changed', damage: (record: Uint8Array) => flip(record, record.byteLength - 1) },
-    { what: 'the length changed', damage: (record: Uint8Array) => flip(record, 12) },
-    { what: 'the magic overwritten', damage: (record: Uint8Array) => record.fill(0, 0, 4) },
-    { what: 'a version of the future', damage: (record: Uint8Array) => record.fill(9, 4, 5) },
-    { what: 'put in the place of another file', as: other },
-    { what: 'put in another place of its file', as: { ...victim, index: victim.index + 1 } },
-    { what: 'opened with the keys of another volume', keys: stranger },
-  ];
-  for (const { what, ...options } of cases) {
-    await tree.openUnits(
-      [victim],
-      (_entry, opened) => {
-        check(opened.error !== undefined, `${what}: opened all the same`);
-        console.log(`  ${what.padEnd(40)} ${opened.error.code}: ${opened.error.message}`);
-      },
-      options,
-    );
-  }
-  const neighbours = tree.entries.slice(0, 64);
-  let opened = 0;
-  let failed = 0;
-  let isFirst = true;
-  await tree.openUnits(
-    neighbours,
-    (_entry, unit) => {
-      if (unit.error === undefined) opened += 1;
-      else failed += 1;
-    },
-    {
-      damage: record => {
-        if (isFirst) flip(record, record.byteLength - 20);
-        isFirst = false;
-      },
-    },
-  );
-  check(failed === 1, `${failed} units failed where one was damaged`);
-  console.log(`  one of ${neighbours.length} units in a request damaged: ${opened} open, ${failed} fails`);
-}
-
-function flip(record: Uint8Array, at: number): void {
-  record[at]! ^= 1;
-}
-
-async function recommend(): Promise<void> {
-  heading('What the bench recommends for this tree');
-  const report = await runBench({
-    paths: [root],
-    grid: { ...GRID_DEFAULT, codecs: GRID_DEFAULT.codecs.filter(({ codec }) => codec !== 'deflate') },
-    workers: availableParallelism(),
-    link: LINK_DEFAULT,
-    workload: 'mixed',
-    sampleBytes: 4 * 1024 * 1024,
-    timeMs: 20,
-  });
-  console.log(reportToText(report, { color: process.stdout.isTTY === true, details: false }));
 }

@@ -42,7 +42,9 @@ export function storeError(
   const systemCode = systemCodeOf(error);
   if (systemCode === undefined) return sqliteError(store, error);
   const code = systemCode === 'ENOENT' ? codeOfMissing : (CODE_OF_SYSTEM_CODE[systemCode] ?? 'EIO');
-  return new NetsealError(code, `${store}: ${messageOf(error)}: ${key}`, { cause: error });
+  // The system's own text names a descriptor of this process.
+  const text = code === 'EMISSING' ? 'no such object' : messageOf(error);
+  return new NetsealError(code, `${store}: ${text}: ${key}`, { cause: error });
 }
 
 function sqliteError(store: string, error: unknown): unknown {
