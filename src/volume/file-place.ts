@@ -70,6 +70,20 @@ export async function changePlaced<Kind extends FileInode | SymlinkInode>(
   }
 }
 
+/**
+ * Makes an embedded inode an object of its own, if nobody changes it meanwhile: its content stays as it is. Best effort: what
+ * the store fails with comes up again when there is something to commit.
+ */
+export async function promotePlaced(inodes: Inodes, moves: Moves, place: FilePlace): Promise<void> {
+  try {
+    const entry = await place.directory.find(place.name);
+    if (entry === undefined || entry.node.kind === 'object' || idOfEntry(entry) !== place.id) return;
+    await tryChange<FileInode | SymlinkInode>(inodes, moves, place, () => ({ patch: {} }), { promote: true });
+  } catch (error) {
+    if (!(error instanceof NetsealError)) throw error;
+  }
+}
+
 async function tryChange<Kind extends FileInode | SymlinkInode>(
   inodes: Inodes,
   moves: Moves,

@@ -23,7 +23,7 @@ import type { ProviderSettings } from '../unit/providers.ts';
 import type { ClientState } from './client-state.ts';
 import { CompactedError, isSameMap, segmentsLeft } from './compacted.ts';
 import type { Directory } from './directory.ts';
-import { changePlaced, type FilePlace } from './file-place.ts';
+import { changePlaced, type FilePlace, isEmbeddable, promotePlaced } from './file-place.ts';
 import { FileReader } from './file-reader.ts';
 import { FileWriter } from './file-writer.ts';
 import { History, type HistoryOptions } from './history.ts';
@@ -57,6 +57,8 @@ export const GRACE_MS_DEFAULT: number = 24 * 60 * 60 * 1000;
 const FRESH_MS_DEFAULT = 1000;
 /** As on Linux. */
 const SYMLINKS_MAX = 40;
+/** From so many commits by one writer on, a file becomes an object of its own. */
+const PROMOTED_AFTER = 3;
 /** How often a file may be compacted while one commit of it is under way. */
 const COMPACTED_MAX = 8;
 
@@ -134,6 +136,7 @@ export class Volume {
   readonly #state: ClientState;
   readonly #history: History;
   readonly #onClosed: (() => Promise<void>) | undefined;
+  readonly #background = new Set<Promise<void>>();
   #isClosed = false;
 
   /**
@@ -262,6 +265,17 @@ export class Volume {
   writer(inode: FileInode, place: FilePlace, options: NewFileOptions = {}): FileWriter {
     let commitCount = 0;
     let base = inode;
+    let isPromoting = false;
+    // A file that is synced again and again should not have its directory written each time. Nobody waits for that.
+    const promoteLater = (): void => {
+      if (isPromoting || commitCount < PROMOTED_AFTER) return;
+      isPromoting = true;
+      this.#inBackground(
+        promotePlaced(this.inodes, this.moves, place).finally(() => {
+          isPromoting = false;
+        }),
+      );
+    };
     return new FileWriter(
       this.session,
       inode,
@@ -281,27 +295,21 @@ export class Volume {
         let compacted: FileInode | undefined;
         let left: ReadonlySet<Id> = new Set<Id>();
         const tryCommit = (): Promise<FileInode> =>
-          changePlaced<FileInode>(
-            this.inodes,
-            this.moves,
-            place,
-            current => {
-              if (current.dataVersion !== baseDataVersion) {
-                throw new NetsealError(
-                  'ECONFLICT',
-                  'another client changed the content of the file: read it again',
-                );
-              }
-              if (!isSameMap(current.map, (compacted ?? base).map)) throw new CompactedError(current);
-              const segments = [...content.segments, ...left];
-              return { patch: { ...change, dataVersion: baseDataVersion + 1 }, segments };
-            },
-            // A file that is synced again and again should not have its directory written each time.
-            { promote: commitCount > 2 },
-          );
+          changePlaced<FileInode>(this.inodes, this.moves, place, current => {
+            if (current.dataVersion !== baseDataVersion) {
+              throw new NetsealError(
+                'ECONFLICT',
+                'another client changed the content of the file: read it again',
+              );
+            }
+            if (!isSameMap(current.map, (compacted ?? base).map)) throw new CompactedError(current);
+            const segments = [...content.segments, ...left];
+            return { patch: { ...change, dataVersion: baseDataVersion + 1 }, segments };
+          });
         for (let attempt = 1; ; attempt += 1) {
           try {
             base = await tryCommit();
+            if (isEmbeddable(base)) promoteLater();
             return base;
           } catch (error) {
             if (!(error instanceof CompactedError) || attempt === COMPACTED_MAX) throw error;
@@ -318,8 +326,17 @@ export class Volume {
     await this.session.units.placed();
     await this.session.dataSegments.flush();
     await this.session.nodeSegments.flush();
+    await Promise.all([...this.#background]);
     await this.inodes.settled();
     await this.#state.flush();
+  }
+
+  /** What nobody waits for but {@link sync}. */
+  #inBackground(work: Promise<void>): void {
+    const ended = work.finally(() => this.#background.delete(ended));
+    // It is `sync` that hears of it.
+    ended.catch(() => undefined);
+    this.#background.add(ended);
   }
 
   /**
