@@ -19,6 +19,7 @@ export class Draft {
   #segments = new Set<Id>();
   readonly #referred = new Set<Id>();
   #isChanged = false;
+  #lastSegments: ReadonlySet<Id> = new Set();
 
   constructor(session: Session, base: Inode) {
     this.#session = session;
@@ -40,6 +41,11 @@ export class Draft {
 
   get isChanged(): boolean {
     return this.#isChanged;
+  }
+
+  /** What the change that was applied last asked to be durable. */
+  get lastSegments(): ReadonlySet<Id> {
+    return this.#lastSegments;
   }
 
   /** What must be durable before this may be committed. */
@@ -114,6 +120,7 @@ export class Draft {
       const result = await change(this);
       for (const [name, entry] of this.#entries.entries()) entries.set(name, entry);
       for (const segment of this.#segments) segments.add(segment);
+      this.#lastSegments = this.#segments;
       return result;
     } catch (error) {
       this.#inode = before.inode;

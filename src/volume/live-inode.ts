@@ -15,6 +15,7 @@
  *      no longer covered by the 16 writers that are kept = nobody knows, EUNCERTAIN.
  *   4. What was acknowledged and is gone later is reported as EFORK.
  *   5. A mark is noted for each version read or acknowledged.
+ *   6. A change fails with what its own segments fail with, not with another's of its group.
  */
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
 import { NetsealError } from '../base/errors.ts';
@@ -45,7 +46,7 @@ interface Pending {
 }
 
 /** What came of a change in one attempt. */
-type Outcome = { readonly result: unknown } | { readonly error: unknown };
+type Outcome = { readonly result: unknown; readonly segments: ReadonlySet<Id> } | { readonly error: unknown };
 
 /** The attempts to commit one group. */
 interface CommitRun {
@@ -229,7 +230,13 @@ export class LiveInode {
     }
     this.#session.history.beforeCommit();
     const nonce = randomId();
-    const record = await this.#encode(run, base, draft, nonce);
+    let record: InodeRecord;
+    try {
+      record = await this.#encode(run, base, draft, nonce);
+    } catch (error) {
+      if (await refuseUnstored(this.#session, run, outcomes)) return 'again';
+      throw error;
+    }
     if (await refuseInvalid(run, outcomes)) return 'again';
     run.attempts.set(nonce, outcomes);
     return await this.#swap(run, base, record, outcomes);
@@ -394,7 +401,8 @@ async function applyAll({ group, refused }: CommitRun, draft: Draft): Promise<Ou
       continue;
     }
     try {
-      outcomes.push({ result: await draft.run(pending.change) });
+      const result = await draft.run(pending.change);
+      outcomes.push({ result, segments: draft.lastSegments });
     } catch (error) {
       outcomes.push({ error });
     }
@@ -410,6 +418,26 @@ async function refuseInvalid({ group, refused }: CommitRun, outcomes: readonly O
     if (pending.validate === undefined || outcome === undefined || 'error' in outcome) continue;
     try {
       await pending.validate();
+    } catch (error) {
+      refused.set(pending, { error });
+      isAnyRefused = true;
+    }
+  }
+  return isAnyRefused;
+}
+
+/** Refuses the changes whose own segments could not be stored: others in the group have nothing to do with that. */
+async function refuseUnstored(
+  session: Session,
+  { group, refused }: CommitRun,
+  outcomes: readonly Outcome[],
+): Promise<boolean> {
+  let isAnyRefused = false;
+  for (const [at, pending] of group.entries()) {
+    const outcome = outcomes[at];
+    if (outcome === undefined || 'error' in outcome || outcome.segments.size === 0) continue;
+    try {
+      await makeDurable(session, outcome.segments);
     } catch (error) {
       refused.set(pending, { error });
       isAnyRefused = true;

@@ -222,6 +222,35 @@ describe('a commit that is overtaken', () => {
   });
 });
 
+describe('a segment that cannot be stored', () => {
+  it('fails the files that lie in it, and nobody who commits at the same time', async () => {
+    test = await TestVolume.create();
+    let uploads = 0;
+    const client = await test.client({
+      segmentBytes: 20_000,
+      faults: ({ operation, key }) => {
+        if (operation !== 'put') return undefined;
+        if (!key.startsWith('s/')) return { kind: 'slow', delayMs: 10 };
+        uploads += 1;
+        return uploads % 4 === 2 ? { kind: 'refused' } : { kind: 'slow', delayMs: 5 };
+      },
+    });
+    const codes = await Promise.all(
+      Array.from({ length: 40 }, (_, at) => codeOf(writeFile(client.volume, `/f${at}`, bytesOf(at, 3000)))),
+    );
+    const { volume } = await test.client();
+    const names = await namesIn(volume, '/');
+    for (const [at, code] of codes.entries()) {
+      expect(code === 'ok').toBe(names.includes(`f${at}`));
+      if (code === 'ok') expect((await readFile(volume, `/f${at}`)).equals(bytesOf(at, 3000))).toBe(true);
+      else expect(code).toBe('EUNAVAILABLE');
+    }
+    // Six files lie in a segment, and a quarter of the segments is lost.
+    expect(codes.filter(code => code !== 'ok').length).toBeGreaterThan(0);
+    expect(codes.filter(code => code === 'ok').length).toBeGreaterThan(20);
+  });
+});
+
 describe('how many requests', () => {
   async function tripsOf({ meter }: Client, work: () => Promise<unknown>): Promise<number> {
     meter.resetRoundTrips();
