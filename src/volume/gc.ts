@@ -103,7 +103,7 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
   const { dryRun = false, graceMs = volume.session.graceMs, signal, onProgress } = options;
   const { store } = volume.session.sealing;
   const { sealing } = volume.session;
-  const startedAtMs = Math.trunc(await store.now({ signal }));
+  const startedAtMs = await earlierNowMs(volume, signal);
   const { forks } = await mergeHeads(volume.session, signal);
   // What two clients see differently nobody can tell garbage from.
   if (forks[0] !== undefined) throw forks[0].error;
@@ -126,7 +126,7 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
   const held = ripe.filter(({ sinceMs = 0 }) => sinceMs >= openSinceMs);
   const waiting = garbage.filter(({ sinceMs }) => sinceMs === undefined || sinceMs > countsFromMs);
 
-  const markTimeMs = Math.trunc(await store.now({ signal }));
+  const markTimeMs = await laterNowMs(volume, signal);
   const due = waiting.map(({ sinceMs = markTimeMs }) => sinceMs + graceMs);
   const report: GcReport = {
     ...NOTHING_DONE,
@@ -172,6 +172,18 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
     deletable: amountOf(cut.lost.length > 0 ? spared : []),
     compaction,
   };
+}
+
+/** By whichever clock is behind, the server's or ours: one that jumps ahead must not let a grace pass. */
+async function earlierNowMs({ session }: Volume, signal: AbortSignal | undefined): Promise<number> {
+  const serverMs = await session.sealing.store.now({ signal });
+  return Math.trunc(Math.min(serverMs, session.nowMs()));
+}
+
+/** By whichever clock is ahead: what a mark is dated by. */
+async function laterNowMs({ session }: Volume, signal: AbortSignal | undefined): Promise<number> {
+  const serverMs = await session.sealing.store.now({ signal });
+  return Math.trunc(Math.max(serverMs, session.nowMs()));
 }
 
 const NOTHING: Amount = { objects: 0, bytes: 0 };
