@@ -28,7 +28,7 @@ async function withSides(
   size: TargetSize,
   measure: (sides: Sides, place: PlaceName) => Promise<readonly Measurement[]>,
 ): Promise<Measurement[]> {
-  const [count, rounds] = size === 'real' ? [10_000, 7] : [50, 1];
+  const [count, rounds] = size === 'real' ? [10_000, 5] : [50, 1];
   const data = executableCode(size === 'real' ? 48 * MIB : MIB);
   return await inEachPlace(count * 64 * 1024, async (folder, place) => {
     const source = `${folder}/source`;
