@@ -3,7 +3,7 @@ import { sizeToUnitCount } from '../base/geometry.ts';
 import type { Id } from '../server/sealed/ids.ts';
 import type { FileInode, MapRoot } from '../server/sealed/inode.ts';
 import type { Pointer } from '../server/sealed/pointer.ts';
-import { UnitMap } from '../server/sealed/unit-map.ts';
+import { EMPTY_MAP, UnitMap } from '../server/sealed/unit-map.ts';
 import type { Session } from './session.ts';
 
 /** What an inode says of its content. */
@@ -72,6 +72,14 @@ export class FileContent {
 
   /** Drops what lies beyond; the caller takes care of the unit that the new end lies in. */
   async truncate(sizeBytes: number): Promise<void> {
+    if (sizeBytes === 0) {
+      // Also where the map cannot be read any more.
+      this.#changes.clear();
+      this.#root = EMPTY_MAP;
+      this.#storedBytes = 0;
+      this.#unitCount = 0;
+      return;
+    }
     await this.#fold();
     const unitCount = sizeToUnitCount(sizeBytes, this.#unitSizeBytes);
     if (unitCount < this.#unitCount) {
