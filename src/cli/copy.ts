@@ -65,14 +65,16 @@ async function runPut(paths: readonly string[], options: CopyOptions): Promise<v
       const bar = new CopyProgress('putting');
       const tally = new Tally(bar.report);
       const startedMs = performance.now();
+      let isDone = false;
       try {
         if (bar.isShown) bar.total = await measureLocal(sources, signal);
         const { recursive } = options;
         await put(volume, sources, pathBytes(target), tally, { recursive, state, signal });
         await volume.sync();
+        isDone = true;
       } finally {
         bar.stop();
-        report(tally, 'put', options, performance.now() - startedMs);
+        report(tally, { did: 'put', isDone, elapsedMs: performance.now() - startedMs }, options);
       }
     }),
   );
@@ -87,6 +89,7 @@ async function runGet(paths: readonly string[], options: CopyOptions): Promise<v
       const bar = new CopyProgress('getting');
       const tally = new Tally(bar.report);
       const startedMs = performance.now();
+      let isDone = false;
       try {
         if (bar.isShown) {
           for (const source of sources) {
@@ -96,9 +99,10 @@ async function runGet(paths: readonly string[], options: CopyOptions): Promise<v
         }
         const { recursive, owner } = options;
         await get(volume, sources.map(pathBytes), local, tally, { recursive, owner, signal });
+        isDone = true;
       } finally {
         bar.stop();
-        report(tally, 'got', options, performance.now() - startedMs);
+        report(tally, { did: 'got', isDone, elapsedMs: performance.now() - startedMs }, options);
       }
     }),
   );
@@ -128,7 +132,11 @@ class CopyProgress {
 }
 
 /** Says what was done, also when it ended early; sets the exit code when something was not. */
-function report(tally: Tally, did: string, options: CopyOptions, elapsedMs: number): void {
+function report(
+  tally: Tally,
+  { did, isDone, elapsedMs }: { readonly did: string; readonly isDone: boolean; readonly elapsedMs: number },
+  options: CopyOptions,
+): void {
   const { counts, failures, notes } = tally;
   if (options.json === true) {
     const document = {
@@ -139,18 +147,31 @@ function report(tally: Tally, did: string, options: CopyOptions, elapsedMs: numb
     };
     process.stdout.write(`${toJson(document, 2)}\n`);
   } else {
+    // A command line that could not be carried out at all: its error says everything.
+    if (!isDone && isNothing(tally)) return;
     process.stderr.write(`${summary(tally, did, elapsedMs)}\n`);
-    for (const { path, error } of notes)
-      process.stderr.write(`netseal: note: ${showName(path)}: ${printable(error.message)}\n`);
-    for (const { path, error } of failures) {
-      process.stderr.write(`netseal: ${showName(path)}: ${printable(error.message)} (${error.code})\n`);
-    }
-    for (const what of nativeReport().missing) process.stderr.write(`netseal: note: ${what}\n`);
+    tell(notes, ({ path, error }) => `note: ${showName(path)}: ${printable(error.message)}`);
+    tell(failures, ({ path, error }) => `${showName(path)}: ${printable(error.message)} (${error.code})`);
+    for (const what of nativeReport().missing)
+      process.stderr.write(`netseal: note: this machine lacks ${what}\n`);
   }
   const codes = failures.map(({ error }) => exitCodeOf(error));
   // Damage is what one must hear of.
   const code = codes.includes(EXIT_DAMAGED) ? EXIT_DAMAGED : codes[0];
   if (code !== undefined) process.exitCode = code;
+}
+
+/** No more lines than somebody reads; `--json` has all. */
+const TOLD_MAX = 100;
+
+function tell(troubles: readonly Trouble[], line: (trouble: Trouble) => string): void {
+  for (const trouble of troubles.slice(0, TOLD_MAX)) process.stderr.write(`netseal: ${line(trouble)}\n`);
+  const more = troubles.length - TOLD_MAX;
+  if (more > 0) process.stderr.write(`netseal: and ${more.toLocaleString('en-US')} more like these\n`);
+}
+
+function isNothing({ counts, failures, notes }: Tally): boolean {
+  return failures.length === 0 && notes.length === 0 && Object.values(counts).every(count => count === 0);
 }
 
 function summary({ counts, failures }: Tally, did: string, elapsedMs: number): string {

@@ -1,5 +1,6 @@
 /** How much there is to copy: for progress bars. What cannot be looked at counts for nothing; copying it will say why. */
-import type { DirectoryEntry, Inode } from '../server/sealed/inode.ts';
+import type { Id } from '../server/sealed/ids.ts';
+import type { Inode } from '../server/sealed/inode.ts';
 import type { Volume } from '../volume/volume.ts';
 import { LocalFolder, statLocal } from './local-source.ts';
 
@@ -55,37 +56,28 @@ function attempt<Result>(look: () => Result): Result | undefined {
   }
 }
 
-/** Of what an inode of the volume leads to. */
+/** Of what an inode of the volume leads to. Rejects with the signal's reason. */
 export async function measureVolume(volume: Volume, inode: Inode, signal?: AbortSignal): Promise<Amount> {
   const total = { bytes: 0, files: 0 };
-  await measureInode(volume, inode, total, signal);
-  return total;
-}
-
-async function measureInode(
-  volume: Volume,
-  inode: Inode,
-  total: { bytes: number; files: number },
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  signal?.throwIfAborted();
-  if (inode.type !== 'directory') {
-    total.files += 1;
-    total.bytes += inode.type === 'file' ? inode.sizeBytes : 0;
-    return;
-  }
-  for await (const entries of volume.names.entries(volume.inodes.directory(inode.id))) {
-    for (const entry of entries) {
-      const child = await inodeOf(volume, entry);
-      if (child !== undefined) await measureInode(volume, child, total, signal);
+  const entered = new Set<Id>();
+  const measureInode = async (inode: Inode): Promise<void> => {
+    signal?.throwIfAborted();
+    if (inode.type !== 'directory') {
+      total.files += 1;
+      total.bytes += inode.type === 'file' ? inode.sizeBytes : 0;
+      return;
     }
-  }
-}
-
-async function inodeOf(volume: Volume, entry: DirectoryEntry): Promise<Inode | undefined> {
-  try {
-    return await volume.inodes.inodeOf(entry);
-  } catch {
-    return undefined;
-  }
+    // In a damaged volume a folder could lie within itself.
+    if (entered.has(inode.id)) return;
+    entered.add(inode.id);
+    try {
+      for await (const entries of volume.names.entries(volume.inodes.directory(inode.id))) {
+        for (const entry of entries) await measureInode(await volume.inodes.inodeOf(entry));
+      }
+    } catch {
+      signal?.throwIfAborted();
+    }
+  };
+  await measureInode(inode);
+  return total;
 }
