@@ -103,7 +103,3 @@ export function superfluousMarks(
 function gapAt(marks: readonly StoredMark[], at: number): number {
   return (marks[at - 1]?.timeMs ?? 0) - (marks[at + 1]?.timeMs ?? 0);
 }
-
-export function countOf({ segments, inodes }: { segments: Candidates; inodes: Candidates }): number {
-  return segments.size + inodes.size;
-}
