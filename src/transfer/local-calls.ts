@@ -9,7 +9,14 @@ import * as fs from 'node:fs';
 import { NetsealError } from '../base/errors.ts';
 import type { Name } from '../server/sealed/inode.ts';
 import { bytesOfName, isComponent, joinPath, showName } from './local-names.ts';
-import { HAS_DESCRIPTOR_PATHS, NUMBERS, native, systemError } from './local-native.ts';
+import {
+  HAS_DESCRIPTOR_PATHS,
+  hasFailedWith,
+  type Native,
+  NUMBERS,
+  native,
+  systemError,
+} from './local-native.ts';
 
 export type LocalType = 'file' | 'folder' | 'symlink' | 'other';
 
@@ -235,19 +242,27 @@ const STATUS_I64 = new BigInt64Array(STATUS);
 export function statAt(folder: FolderHandle, name: Name): LocalStat {
   const calls = native().status;
   if (calls === undefined) return fromStats(fs.lstatSync(pathAt(folder, name), { bigint: true }));
-  const path = terminated(name, FIRST);
-  check(calls.statx(folder.fd, path, NUMBERS.AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STATUS), 'statx');
+  check(askStatus(calls, folder, name), 'statx');
   return fromStatx();
 }
 
-/** Like {@link statAt}; undefined when there is no such entry. */
+/** Like {@link statAt}; undefined when there is no such entry, which costs no error: every new file is asked for. */
 export function lookAt(folder: FolderHandle, name: Name): LocalStat | undefined {
-  try {
-    return statAt(folder, name);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
+  const calls = native().status;
+  if (calls === undefined) {
+    const stats = fs.lstatSync(pathAt(folder, name), { bigint: true, throwIfNoEntry: false });
+    return stats === undefined ? undefined : fromStats(stats);
   }
+  const result = askStatus(calls, folder, name);
+  if (result < 0 && hasFailedWith('ENOENT')) return undefined;
+  check(result, 'statx');
+  return fromStatx();
+}
+
+/** Fills STATUS; negative when it cannot. */
+function askStatus(calls: NonNullable<Native['status']>, folder: FolderHandle, name: Name): number {
+  const path = terminated(name, FIRST);
+  return calls.statx(folder.fd, path, NUMBERS.AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STATUS);
 }
 
 /** What an open file is. */

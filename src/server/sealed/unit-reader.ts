@@ -38,8 +38,10 @@ export async function readUnits(
   try {
     const errors = await fetchAll(sealing.store, plan, lease.bytes, signal);
     const fetched = [...requests.entries()].filter(([at]) => !errors.has(at));
-    const results = requests.map((_, at): OpenedUnit => ({ error: errors.get(at) ?? notRead(at) }));
-    if (fetched.length === 0) return { units: results, release: () => undefined };
+    if (fetched.length === 0) {
+      const units = requests.map((_, at) => ({ error: errors.get(at) ?? notRead(at) }));
+      return { units, release: () => undefined };
+    }
     const units = fetched.map(([at, { pointer, objectId, index, unitSizeBytes, plainBytesMax }]) => ({
       kind: 'unit' as const,
       objectId: idBytes(pointer.origin?.objectId ?? objectId),
@@ -51,7 +53,11 @@ export async function readUnits(
       expectedTag: pointer.tag,
     }));
     const run = await sealing.pipeline.open({ keys: sealing.keys, from: lease, units }, { signal });
-    for (const [order, [at]] of fetched.entries()) results[at] = run.units[order] ?? { error: notRead(at) };
+    let order = 0;
+    const results = requests.map((_, at): OpenedUnit => {
+      const error = errors.get(at);
+      return error === undefined ? (run.units[order++] ?? { error: notRead(at) }) : { error };
+    });
     return { units: results, release: () => run.release() };
   } finally {
     lease.release();
