@@ -1,7 +1,7 @@
 /** Marks: what earlier runs of a gc found unreferenced, and since when without a break. */
 import { isNetsealError } from '../base/errors.ts';
 
-import type { Candidates, GcNote } from '../server/sealed/gc-format.ts';
+import type { GcNote } from '../server/sealed/gc-format.ts';
 import { listGcNotes, putGcNote, readGcNote } from '../server/sealed/gc-notes.ts';
 import { type Id, MARK_PREFIX, randomId } from '../server/sealed/ids.ts';
 import type { Sealing } from '../server/sealed/sealing.ts';
