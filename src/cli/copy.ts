@@ -1,11 +1,8 @@
 /** `netseal put` and `netseal get`. */
 import { Command } from 'commander';
 import { requireArgument } from '../base/errors.ts';
-import { get } from '../transfer/get.ts';
 import { showName } from '../transfer/local-names.ts';
-import { nativeReport } from '../transfer/local-native.ts';
-import { type Amount, measureLocal, measureVolume } from '../transfer/measure.ts';
-import { put } from '../transfer/put.ts';
+import type { Amount } from '../transfer/measure.ts';
 import { Tally, type Trouble } from '../transfer/tally.ts';
 import { nameFields, toJson } from './display.ts';
 import { EXIT_DAMAGED, exitCodeOf } from './exit-codes.ts';
@@ -60,8 +57,9 @@ async function runPut(paths: readonly string[], options: CopyOptions): Promise<v
   const last = paths.at(-1) ?? '';
   requireArgument(sources.length > 0, 'name local files or folders, then where to put them, as STORE:/path');
   const target = parseVolumePath(last, options);
-  await withInterrupt(signal =>
-    withVolumePaths([target], options, signal, async ({ volume, state }) => {
+  await withInterrupt(async signal => {
+    const copying = withVolumePaths([target], options, signal, async ({ volume, state }) => {
+      const { put, measureLocal, nativeReport } = await loading;
       const bar = new CopyProgress('putting');
       const tally = new Tally(bar.report);
       const startedMs = performance.now();
@@ -74,18 +72,22 @@ async function runPut(paths: readonly string[], options: CopyOptions): Promise<v
         isDone = true;
       } finally {
         bar.stop();
-        report(tally, { did: 'put', isDone, elapsedMs: performance.now() - startedMs }, options);
+        const elapsedMs = performance.now() - startedMs;
+        report(tally, { did: 'put', isDone, elapsedMs, missing: nativeReport().missing }, options);
       }
-    }),
-  );
+    });
+    const loading = loadCopying();
+    await copying;
+  });
 }
 
 async function runGet(paths: readonly string[], options: CopyOptions): Promise<void> {
   const local = paths.at(-1) ?? '';
   requireArgument(paths.length > 1, 'name paths as STORE:/path, then where to put them');
   const sources = paths.slice(0, -1).map(text => parseVolumePath(text, options));
-  await withInterrupt(signal =>
-    withVolumePaths(sources, options, signal, async ({ volume }) => {
+  await withInterrupt(async signal => {
+    const copying = withVolumePaths(sources, options, signal, async ({ volume }) => {
+      const { get, measureVolume, nativeReport } = await loading;
       const bar = new CopyProgress('getting');
       const tally = new Tally(bar.report);
       const startedMs = performance.now();
@@ -102,10 +104,21 @@ async function runGet(paths: readonly string[], options: CopyOptions): Promise<v
         isDone = true;
       } finally {
         bar.stop();
-        report(tally, { did: 'got', isDone, elapsedMs: performance.now() - startedMs }, options);
+        const elapsedMs = performance.now() - startedMs;
+        report(tally, { did: 'got', isDone, elapsedMs, missing: nativeReport().missing }, options);
       }
-    }),
-  );
+    });
+    const loading = loadCopying();
+    await copying;
+  });
+}
+
+/** Loaded while the volume is being opened, after what starts its threads. */
+function loadCopying(): Promise<typeof import('./modules-copy.ts')> {
+  const loading = import('./modules-copy.ts');
+  // Whoever needs it hears of it.
+  loading.catch(() => undefined);
+  return loading;
 }
 
 /** Bytes while there are some, else files. */
@@ -131,12 +144,16 @@ class CopyProgress {
   }
 }
 
+interface Ended {
+  readonly did: string;
+  readonly isDone: boolean;
+  readonly elapsedMs: number;
+  /** What this machine lacks. */
+  readonly missing: readonly string[];
+}
+
 /** Says what was done, also when it ended early; sets the exit code when something was not. */
-function report(
-  tally: Tally,
-  { did, isDone, elapsedMs }: { readonly did: string; readonly isDone: boolean; readonly elapsedMs: number },
-  options: CopyOptions,
-): void {
+function report(tally: Tally, { did, isDone, elapsedMs, missing }: Ended, options: CopyOptions): void {
   const { counts, failures, notes } = tally;
   if (options.json === true) {
     const document = {
@@ -152,8 +169,7 @@ function report(
     process.stderr.write(`${summary(tally, did, elapsedMs)}\n`);
     tell(notes, ({ path, error }) => `note: ${showName(path)}: ${printable(error.message)}`);
     tell(failures, ({ path, error }) => `${showName(path)}: ${printable(error.message)} (${error.code})`);
-    for (const what of nativeReport().missing)
-      process.stderr.write(`netseal: note: this machine lacks ${what}\n`);
+    for (const what of missing) process.stderr.write(`netseal: note: this machine lacks ${what}\n`);
   }
   const codes = failures.map(({ error }) => exitCodeOf(error));
   // Damage is what one must hear of.

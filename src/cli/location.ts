@@ -9,10 +9,8 @@ import { lstat, readdir, realpath, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isNetsealError, NetsealError, requireArgument } from '../base/errors.ts';
-import { DirectoryStore } from '../server/directory-store.ts';
 import type { ObjectStore } from '../server/store.ts';
 import { systemCodeOf } from '../server/system-errors.ts';
-import { wrapStore } from '../server/wrap.ts';
 
 export interface Location {
   readonly storeText: string;
@@ -52,6 +50,7 @@ export async function openStoreAt(storeText: string, options: OpenStoreOptions =
   const path = storePath(storeText);
   const { create = false } = options;
   if (create) await checkFree(path, storeText);
+  const { DirectoryStore, wrapStore } = await import('./modules-store.ts');
   try {
     const store = await DirectoryStore.open(path, { create });
     return wrapStore(store, { retry: {}, limit: { concurrency: REQUESTS_AT_ONCE } });

@@ -1,17 +1,18 @@
-/** What all commands for volumes share: their options, and opening and closing what lies behind them. */
+/**
+ * What all commands for volumes share: their options, and opening and closing what lies behind them. Modules are loaded when
+ * they are needed: threads start while the rest is loaded.
+ */
 import { homedir } from 'node:os';
 import { isAbsolute } from 'node:path';
 import { type Command, Option } from 'commander';
 import type { NetsealError } from '../base/errors.ts';
 import type { Secret } from '../keys/secret.ts';
 import type { VolumeHeader } from '../keys/volume-header.ts';
-import { openPipeline, type Pipeline } from '../pipeline/pipeline.ts';
+import type { Pipeline } from '../pipeline/pipeline.ts';
 import { WORKERS_MAX } from '../pipeline/settings.ts';
 import type { ObjectStore } from '../server/store.ts';
 import type { ClientState } from '../volume/client-state.ts';
-import { unlockHeaderObject } from '../volume/header-object.ts';
-import { openStateFolder } from '../volume/state-folder.ts';
-import { Volume } from '../volume/volume.ts';
+import type { Volume } from '../volume/volume.ts';
 import { canonicalStoreName, type Location, openStoreAt } from './location.ts';
 import { printable } from './printable.ts';
 import { readSecret, type SecretOptions, withSecretOptions } from './secrets.ts';
@@ -81,6 +82,7 @@ export async function withStore<Result>(
 ): Promise<Result> {
   const store = await openStoreAt(storeText, { create: options.create ?? false });
   try {
+    const { openStateFolder } = await import('./modules-store.ts');
     const state = await openStateFolder(stateFolder(options), await canonicalStoreName(storeText));
     try {
       return await work({ store, state, secrets: () => readSecret(options, signal) });
@@ -100,6 +102,7 @@ export function withUnlockedHeader<Result>(
   work: (unlocked: UnlockedHeader) => Promise<Result>,
 ): Promise<Result> {
   return withStore(location, options, signal, async ({ store, state, secrets }) => {
+    const { unlockHeaderObject } = await import('./modules-store.ts');
     const header = await unlockHeaderObject(store, secrets, state, { signal });
     try {
       signal.throwIfAborted();
@@ -124,12 +127,15 @@ export async function withVolume<Result>(
 ): Promise<Result> {
   const { workers } = options;
   // The threads start while the header is read and unlocked.
-  const starting = openPipeline(workers === undefined ? {} : { workers });
+  const starting = startPipeline(workers);
   starting.catch(() => undefined);
+  const loading = import('./modules-volume.ts');
+  loading.catch(() => undefined);
   return await closing(
     withUnlockedHeader(location, options, signal, async unlocked => {
       const pipeline = await starting;
       const { store, header, state } = unlocked;
+      const { Volume } = await loading;
       const volume = await Volume.open({ store, pipeline, header, state, onProblem: warnOfHeads });
       return await closing(work({ ...unlocked, volume, pipeline }), () => volume.close());
     }),
@@ -138,6 +144,11 @@ export async function withVolume<Result>(
       await pipeline?.close();
     },
   );
+}
+
+async function startPipeline(workers: number | undefined): Promise<Pipeline> {
+  const { openPipeline } = await import('./modules-pipeline.ts');
+  return await openPipeline(workers === undefined ? {} : { workers });
 }
 
 /** `work`, then `close`; the first of the two that fails is what it fails with. */
