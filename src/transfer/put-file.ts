@@ -40,7 +40,7 @@ export interface PutContent {
 export async function putContent(
   volume: Volume,
   file: LocalFile,
-  target: { readonly directory: Id; readonly name: Name; readonly existingId: Id | undefined },
+  target: { readonly directory: Id; readonly name: Name },
   inode: FileInode,
   options: PutFileOptions,
 ): Promise<PutContent> {
@@ -54,7 +54,10 @@ export async function putContent(
   const id = opened?.resumed?.id ?? inode.id;
   const upload = new Upload(volume, { ...inode, id }, opened?.journal);
   try {
-    for (const items of opened?.resumed?.items() ?? []) await onVolume(upload.resume(items));
+    for (const items of opened?.resumed?.items() ?? []) {
+      await onVolume(upload.resume(items));
+      if (opened?.resumed?.isCopy === true) opened.journal.append(items);
+    }
     options.onBytes(Math.min(stat.sizeBytes, upload.nextUnit * unitSizeBytes));
     const sizeBytes = await readAll(file, upload, unitSizeBytes, options);
     return { ...(await upload.finish(sizeBytes)), journal: opened?.journal };

@@ -5,7 +5,8 @@
  *   0   16  id of the file's inode
  *   16   -  sealed records (kind journalRecord, object id = that id, index = their order), one after another
  *
- * A record holds the next units of the file, all of them in segments that are in the store. A torn end is ignored. Segments that
+ * A record holds the next units of the file, all of them in segments that are in the store; one without units says that the
+ * put is about to be committed. A torn end is ignored. Segments that
  * nothing refers to are garbage one day: a journal that is older than a gc's patience could promise what is gone.
  */
 import { createHash } from 'node:crypto';
@@ -40,7 +41,10 @@ export type JournalItem = Pointer | number;
 
 /** What an interrupted put had done. */
 export interface Resumed {
+  /** Under which the file goes on. */
   readonly id: Id;
+  /** Whether its items are those of another journal, to be appended to this one. */
+  readonly isCopy: boolean;
   /** From the first unit on, a record's worth at a time. */
   items(): Generator<readonly JournalItem[]>;
 }
@@ -51,8 +55,6 @@ export interface JournalTarget {
   readonly name: Name;
   /** Of the file to be; a journal of other units is another one. */
   readonly unitSizeBytes: number;
-  /** Of the file that has the name now. */
-  readonly existingId: Id | undefined;
 }
 
 export class PutJournal {
@@ -88,11 +90,9 @@ export class PutJournal {
     const { control, store } = sealing;
     await removeOld(path, nowMs() - graceMs);
     const found = await readJournal(control, path, nowMs() - graceMs / 2);
-    // What has the name may be what the journal's put became, and have been changed since.
-    const isUsable =
-      found !== undefined && found.id !== target.existingId && (await areThere(store, found.segments));
+    const isUsable = found !== undefined && (await areThere(store, found.segments));
     try {
-      if (isUsable) {
+      if (isUsable && !found.isSpent) {
         const file = await open(path, 'r+');
         await file.truncate(found.lengthBytes);
         return { journal: new PutJournal(control, path, found.id, found.recordCount, file), resumed: found };
@@ -101,7 +101,9 @@ export class PutJournal {
       await rm(path, { force: true });
       const file = await open(path, 'wx', 0o600);
       await file.write(fromHex(newId));
-      return { journal: new PutJournal(control, path, newId, 0, file), resumed: undefined };
+      const journal = new PutJournal(control, path, newId, 0, file);
+      const resumed = isUsable ? { id: newId, isCopy: true, items: () => withOrigins(found) } : undefined;
+      return { journal, resumed };
     } catch (error) {
       if (systemCodeOf(error) === undefined) throw error;
       // Then an interruption costs more.
@@ -125,6 +127,16 @@ export class PutJournal {
       await this.#file?.write(bytes, 0, bytes.byteLength, size);
     });
     this.#turn = this.#turn.catch(() => this.#giveUp());
+  }
+
+  /**
+   * Call it before the put is committed: from then on its id may be that of a file, perhaps moved or changed since. What is
+   * resumed afterwards gets another id.
+   */
+  async beforeCommit(): Promise<void> {
+    this.append([]);
+    await this.#turn;
+    if (this.#file === undefined) await rm(this.#path, { force: true });
   }
 
   /** The put is committed: there is nothing to resume. */
@@ -177,6 +189,8 @@ function journalName(
 }
 
 interface FoundJournal extends Resumed {
+  /** Its put may have been committed. */
+  readonly isSpent: boolean;
   readonly segments: ReadonlySet<Id>;
   readonly recordCount: number;
   readonly lengthBytes: number;
@@ -196,14 +210,18 @@ async function readJournal(
   const segments = new Set<Id>();
   let recordCount = 0;
   let lengthBytes = ID_BYTES;
+  let isSpent = false;
   for (const { items, endBytes } of readRecords(control, id, bytes)) {
     for (const item of items) if (typeof item !== 'number') segments.add(item.segment);
+    if (items.length === 0) isSpent = true;
     recordCount += 1;
     lengthBytes = endBytes;
   }
   if (recordCount === 0) return undefined;
   return {
     id,
+    isCopy: false,
+    isSpent,
     segments,
     recordCount,
     lengthBytes,
@@ -212,6 +230,20 @@ async function readJournal(
       for (const { items } of readRecords(control, id, bytes.subarray(0, lengthBytes))) yield items;
     },
   };
+}
+
+/** The units as a file of another id has them. */
+function* withOrigins({ id, items }: Resumed): Generator<readonly JournalItem[]> {
+  let index = 0;
+  for (const batch of items()) {
+    yield batch.map(item => {
+      const at = index;
+      index += typeof item === 'number' ? item : 1;
+      return typeof item === 'number'
+        ? item
+        : { ...item, origin: item.origin ?? { objectId: id, index: at } };
+    });
+  }
 }
 
 /** Ends where a record is torn: what comes after it is lost with it. */

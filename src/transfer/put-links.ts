@@ -78,6 +78,7 @@ export class PutLinks {
       const { dataSegments } = this.#volume.session;
       // No hurry: the next files fill the segment that its end is in.
       await onVolume(Promise.all([...segments].map(segment => dataSegments.durable(segment))));
+      await journal?.beforeCommit();
       const linked = { ...inode, linkCount: names.length };
       const node = await onVolume(placeInode(this.#volume.inodes, linked, segments));
       let linkedCount = 0;

@@ -9,10 +9,8 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { NetsealError } from '../base/errors.ts';
-import type { Id } from '../server/sealed/ids.ts';
 import type { Attributes, DirectoryEntry, FileInode, Inode, Name } from '../server/sealed/inode.ts';
 import type { ClientState } from '../volume/client-state.ts';
-import { idOfEntry } from '../volume/inodes.ts';
 import { checkName } from '../volume/names.ts';
 import type { Volume } from '../volume/volume.ts';
 import { joinPath } from './local-names.ts';
@@ -262,7 +260,7 @@ class Putter {
         { folder: target, name, path },
         isSame ? inode.id : undefined,
       );
-      if (needsContent) await this.#putLinked(target, entry, path, existing, local);
+      if (needsContent) await this.#putLinked(target, entry, path, local);
       else this.#tally.progress(entry.sizeBytes, 0);
       this.#tally.progress(0, 1);
       if (isSame && existing !== undefined) {
@@ -276,7 +274,7 @@ class Putter {
       this.#tally.counts.unchanged += 1;
       this.#tally.progress(entry.sizeBytes, 1);
       if (existing !== undefined) {
-        await this.#forgetJournal(target, entry, inode.id);
+        await this.#forgetJournal(target, entry);
         await this.#updateAttributes(target, existing, entry, path, inode, local);
       }
       return;
@@ -290,7 +288,7 @@ class Putter {
         await this.#batches.addFile(target, name, path, file, created);
         this.#tally.progress(file.stat.sizeBytes, 1);
       } else {
-        await this.#putLarge(target, name, path, file, created, existing);
+        await this.#putLarge(target, name, path, file, created);
         if (file.changedSinceOpen()) this.#tally.note(path, CHANGED);
       }
     } finally {
@@ -304,15 +302,15 @@ class Putter {
     path: Name,
     file: LocalFile,
     created: FileInode,
-    existing: DirectoryEntry | undefined,
   ): Promise<void> {
-    const { inode, segments, journal } = await this.#content(target, name, file, created, existing);
+    const { inode, segments, journal } = await this.#content(target, name, file, created);
     this.#tally.progress(0, 1);
     const commit = async (): Promise<void> => {
       const { dataSegments } = this.#volume.session;
       try {
         // No hurry: the next files fill the segment that its end is in.
         await onVolume(Promise.all([...segments].map(segment => dataSegments.durable(segment))));
+        await journal?.beforeCommit();
         const [failure] = await target.insertMany([{ name, inode, segments }]);
         if (failure !== undefined) throw failure;
         await journal?.remove();
@@ -329,32 +327,19 @@ class Putter {
   }
 
   /** The content of a file with several names; the names come when all of them are known. */
-  async #putLinked(
-    target: PutFolder,
-    entry: LocalEntry,
-    path: Name,
-    existing: DirectoryEntry | undefined,
-    local: LocalAccess,
-  ): Promise<void> {
+  async #putLinked(target: PutFolder, entry: LocalEntry, path: Name, local: LocalAccess): Promise<void> {
     const file = local.openFile();
     try {
       const created = this.#volume.names.newFile(attributesOf(file.stat, file.xattrs()));
-      this.#links.setContent(entry, await this.#content(target, entry.name, file, created, existing));
+      this.#links.setContent(entry, await this.#content(target, entry.name, file, created));
       if (file.changedSinceOpen()) this.#tally.note(path, CHANGED);
     } finally {
       file.close();
     }
   }
 
-  #content(
-    { directory }: PutFolder,
-    name: Name,
-    file: LocalFile,
-    created: FileInode,
-    existing: DirectoryEntry | undefined,
-  ): Promise<PutContent> {
-    const existingId = existing === undefined ? undefined : idOfEntry(existing);
-    return putContent(this.#volume, file, { directory: directory.id, name, existingId }, created, {
+  #content({ directory }: PutFolder, name: Name, file: LocalFile, created: FileInode): Promise<PutContent> {
+    return putContent(this.#volume, file, { directory: directory.id, name }, created, {
       signal: this.#signal,
       state: this.#options.state,
       onBytes: bytes => this.#tally.progress(bytes, 0),
@@ -362,11 +347,11 @@ class Putter {
   }
 
   /** Of a put that was interrupted between its commit and its end. */
-  async #forgetJournal({ directory }: PutFolder, entry: LocalEntry, existingId: Id): Promise<void> {
+  async #forgetJournal({ directory }: PutFolder, entry: LocalEntry): Promise<void> {
     const { state } = this.#options;
     if (state === undefined || entry.sizeBytes < JOURNAL_BYTES_MIN) return;
     const { unitSizeBytes } = this.#volume.settings;
-    const target = { directory: directory.id, name: entry.name, unitSizeBytes, existingId };
+    const target = { directory: directory.id, name: entry.name, unitSizeBytes };
     await PutJournal.forget(state, target, entry);
   }
 

@@ -6,6 +6,7 @@ import { KIB, MIB } from '../../src/base/geometry.ts';
 import type { ClientState } from '../../src/volume/client-state.ts';
 import { openStateFolder } from '../../src/volume/state-folder.ts';
 import {
+  aroundStore,
   bytesOf,
   type Client,
   type ClientOptions,
@@ -137,21 +138,37 @@ describe('a large file whose put was interrupted', () => {
     expect(journals().map(path => fs.statSync(path).mtimeMs > 10_000)).toEqual([true]);
   });
 
-  it('is not taken for the file that an earlier put made of it, and that was changed since', async () => {
+  it('does not become the file that an earlier put made of it, wherever that is now', async () => {
     makeSparse(at('large'));
-    await interrupted(5);
-    const [path = ''] = journals();
-    const journal = fs.readFileSync(path);
-    const client = await withState();
+    const whole = await sentBy(await volume.client());
+    await removeLarge();
+    // Killed between its commit and its end: the journal is still there.
+    let path = '';
+    let journal = Buffer.alloc(0);
+    let isTaken = false;
+    const client = await withState({
+      around: store =>
+        aroundStore(store, async call => {
+          path = journals()[0] ?? path;
+          if (fs.existsSync(path) && !isTaken) journal = fs.readFileSync(path);
+          return await call.send();
+        }),
+    });
     await sentBy(client);
-    // As if it had been killed before it could remove the journal.
+    isTaken = true;
     fs.writeFileSync(path, journal);
-    const writer = await client.volume.openWriter('/large');
+    const { names, root } = client.volume;
+    await names.rename({ directory: root, name: 'large' }, { directory: root, name: 'moved' });
+    const { inode: moved } = await client.volume.find('/moved');
+    expect(await sentBy(client)).toBeLessThan(whole / 2);
+    const { inode } = await client.volume.find('/large');
+    expect(inode.id).not.toBe(moved.id);
+    await expectRound(client);
+    const writer = await client.volume.openWriter('/moved');
     await writer.write(Buffer.from('changed in the volume'));
     await writer.close();
-    await sentBy(client);
     await expectRound(client);
-    // And one that is of no use is removed when the file turns out to be unchanged.
+    // One that is of no use is removed when the file turns out to be unchanged.
     fs.writeFileSync(path, journal);
     await sentBy(client);
     expect(journals()).toEqual([]);
