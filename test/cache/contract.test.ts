@@ -1,6 +1,17 @@
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { getUnit, idOf, KIB, MIB, newFolder, openTestCache, RAW_SLOT, tagOf, unitOf } from './support.ts';
+import {
+  collect,
+  getUnit,
+  idOf,
+  KIB,
+  MIB,
+  newFolder,
+  openTestCache,
+  RAW_SLOT,
+  tagOf,
+  unitOf,
+} from './support.ts';
 
 const VOLUME = idOf(1);
 const FILE = idOf(100);
@@ -104,7 +115,7 @@ describe('units', () => {
   it('are listed with their places', async () => {
     const cache = await openTestCache(newFolder());
     await cache.volume(VOLUME).put([{ objectId: FILE, index: 7, bytes: unitOf(7) }]);
-    const found = await Array.fromAsync(cache.contents());
+    const found = await collect(cache.contents());
     expect(found).toEqual([
       {
         volumeId: VOLUME,
@@ -222,9 +233,7 @@ describe('pins', () => {
     };
     await fill(0);
     await check();
-    expect(await Array.fromAsync(cache.incomplete())).toEqual([
-      { volumeId: VOLUME, objectId: FILE, from: 4, to: 6 },
-    ]);
+    expect(await collect(cache.incomplete())).toEqual([{ volumeId: VOLUME, objectId: FILE, from: 4, to: 6 }]);
     await cache.close();
     cache = await openTestCache(folder, settings);
     await fill(1000);
@@ -233,7 +242,7 @@ describe('pins', () => {
     expect(cache.volume(VOLUME).unpin(FILE)).toBe(true);
     expect(cache.volume(VOLUME).unpin(FILE)).toBe(false);
     await fill(2000);
-    const queues = (await Array.fromAsync(cache.contents()))
+    const queues = (await collect(cache.contents()))
       .filter(({ objectId }) => Buffer.compare(objectId, FILE) === 0)
       .map(({ volumeId, queue }) => [Buffer.compare(volumeId, VOLUME) === 0, queue].join());
     expect(new Set(queues)).toEqual(new Set(['true,main', 'false,pinned']));

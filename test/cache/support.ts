@@ -114,3 +114,9 @@ export function zipf(count: number, exponent: number, seed: number): () => numbe
     return low;
   };
 }
+
+export async function collect<Value>(values: AsyncIterable<Value>): Promise<Value[]> {
+  const list: Value[] = [];
+  for await (const value of values) list.push(value);
+  return list;
+}
