@@ -12,7 +12,7 @@ import { checkProperty } from '../support/property.ts';
 import { NATIVE } from '../support/providers.ts';
 import { OBJECT_ID } from './support.ts';
 
-const CACHE_SIZE = 512;
+const CACHE_SIZE = 32;
 
 function keyringOf(...epochs: number[]): Keyring {
   return new Keyring(randomBytes(16), new Map(epochs.map(epoch => [epoch, randomBytes(32)])));
