@@ -73,10 +73,9 @@ function gc(text: string, options: GcOptions): Promise<void> {
         },
       }).finally(() => progress?.stop());
       const isDamaged = report.lost.length + report.missingSegments.length > 0;
-      await writeOut(
-        options.json === true ? `${toJson(describe(report), 2)}\n` : tell(report, options),
-        signal,
-      );
+      if (options.json === true) await writeOut(`${toJson(describe(report), 2)}\n`, signal);
+      // What was counted before the damage was met says nothing.
+      else if (!isDamaged) await writeOut(tell(report, options), signal);
       if (!isDamaged) return;
       process.stderr.write(damageText(report));
       process.exitCode = EXIT_DAMAGED;

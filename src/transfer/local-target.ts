@@ -52,6 +52,8 @@ export class TargetFolder {
   readonly #handle: FolderHandle;
   /** The mode to give back unless `finish` sets another. */
   #modeToRestore: number | undefined;
+  /** Made by {@link child}, so that there is only what this run has put into it. */
+  #isMade = false;
 
   private constructor(handle: FolderHandle, modeToRestore?: number) {
     this.#handle = handle;
@@ -102,8 +104,12 @@ export class TargetFolder {
     return writing(this.path, () => probeFolding(this.#handle));
   }
 
-  /** What has this name; links are not followed. Undefined when nothing has. */
+  /**
+   * What had this name before; links are not followed. Undefined when nothing has, and for all names of a folder that
+   * {@link child} made.
+   */
   existing(name: Name): LocalStat | undefined {
+    if (this.#isMade) return undefined;
     return this.#writing(name, () => lookAt(this.#handle, name));
   }
 
@@ -114,12 +120,16 @@ export class TargetFolder {
   child(name: Name): TargetFolder {
     checkTargetName(name);
     return this.#writing(name, () => {
+      let isMade = true;
       try {
         makeFolderAt(this.#handle, name, OWNER_ALL);
       } catch (error) {
         if (systemCodeOf(error) !== 'EEXIST') throw error;
+        isMade = false;
       }
-      return TargetFolder.#fillable(this.#handle.child(name));
+      const folder = TargetFolder.#fillable(this.#handle.child(name));
+      folder.#isMade = isMade;
+      return folder;
     });
   }
 
@@ -229,6 +239,7 @@ export class TargetFolder {
    * another run is writing are locked, if this machine has locks, or were changed within the last `minAgeMs`.
    */
   removeLeftovers(minAgeMs = 0): number {
+    if (this.#isMade) return 0;
     return writing(this.path, () => {
       let count = 0;
       const notAfterNs = BigInt(Date.now() - minAgeMs) * 1_000_000n;
