@@ -2,6 +2,7 @@
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { TAG_BYTES } from '../unit/record-format.ts';
 import type { Core, IncomingUnit } from './core.ts';
+import type { Prefix } from './fingerprints.ts';
 import type { ObjectState, VolumeState } from './objects.ts';
 import type { UnitToRead } from './reads.ts';
 import type { WriteBehind } from './write-behind.ts';
@@ -99,6 +100,12 @@ export class CacheVolume {
     if (this.#core.health.isAway) return false;
     const { prefix } = this.#object(unit.objectId);
     return this.#core.has(prefix, unit.index, unit.expectedTag);
+  }
+
+  /** What another thread finds the object's units by, until they are invalidated. See `ThreadReader`. */
+  prefix(objectId: Uint8Array): Prefix {
+    this.#requireOpen();
+    return this.#object(objectId).prefix;
   }
 
   /**

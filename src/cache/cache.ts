@@ -16,6 +16,7 @@ import { fingerprintOf, newFingerprint } from './fingerprints.ts';
 import type { Pin } from './objects.ts';
 import type { OwnerLock } from './owner-lock.ts';
 import type { CacheStatistics } from './statistics.ts';
+import type { SharedCache } from './thread-reader.ts';
 import { WriteBehind } from './write-behind.ts';
 
 /** Units that are not on the server yet, kept together or not at all. */
@@ -191,6 +192,13 @@ export class Cache {
       dirtyBytes: dirty.unitBytes,
       indexBytes,
     };
+  }
+
+  /** What a thread of this process needs to read hits by itself, until the cache is closed. */
+  get shared(): SharedCache {
+    const { places, regions } = this.#core;
+    const { words, bucketCount } = places.table;
+    return { words, bucketCount, slots: regions.slots };
   }
 
   /** Every clean unit that is there, in no order; for tools. */

@@ -69,7 +69,7 @@ export interface CacheFiles {
   /** The names in the folder are on the disk. */
   syncFolder(folder: string): Promise<void>;
   space(): Promise<DiskSpace>;
-  /** Where SQLite may keep a database of this name; `undefined` for one in memory. */
+  /** Where SQLite may keep a database of this name. */
   databasePath(name: string): string;
 }
 

@@ -19,8 +19,7 @@
  */
 import { requireArgument } from '../base/errors.ts';
 
-export const ENTRY_WORDS = 8;
-export const ENTRY_BYTES: number = ENTRY_WORDS * 4;
+const ENTRY_WORDS = 8;
 export const BUCKET_ENTRIES = 8;
 const BUCKET_WORDS = BUCKET_ENTRIES * ENTRY_WORDS;
 /** At this load an insert practically never finds both buckets full. */

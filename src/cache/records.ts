@@ -3,6 +3,7 @@
  * Names of rows are keyed hashes, values are sealed for their row. What cannot be written now is kept in memory, and written
  * when it can be: a cache goes on without.
  */
+import { closeSync, openSync } from 'node:fs';
 import { toHex } from '../base/bytes.ts';
 import { messageOf, NetsealError } from '../base/errors.ts';
 import { isDamage, type Seals } from './seals.ts';
@@ -128,6 +129,8 @@ export class Records {
   }
 
   #openDatabase(): Database {
+    // SQLite gives what belongs to it the same permissions. Nobody has it open yet, so closing loses no lock.
+    closeSync(openSync(this.#path, 'a', 0o600));
     const database = openDatabase(this.#path);
     try {
       database.exec(

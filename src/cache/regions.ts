@@ -19,7 +19,7 @@ import { randomBytes } from '../base/random.ts';
 import type { CacheFile, CacheFiles } from './files.ts';
 import { RegionList, type RegionQueue } from './region-format.ts';
 
-const SLOT_WORDS = 4;
+export const SLOT_WORDS = 4;
 const SLOT_COUNT = 0x1_0000;
 const OPEN_FILES_MAX = 256;
 
@@ -291,8 +291,17 @@ export class Regions {
   async #closeSome(): Promise<void> {
     for (const region of this.#open) {
       if (this.#open.size <= OPEN_FILES_MAX) return;
-      if (region.isFull && this.readersOf(region) === 0) await this.#closeFile(region);
+      if (region.isFull && this.#takeDescriptor(region)) await this.#closeFile(region);
     }
+  }
+
+  /** Takes the descriptor out of the table, unless somebody reads from it. First out, then a look: readers do it the other way. */
+  #takeDescriptor(region: Region): boolean {
+    const at = (region.id & 0xffff) * SLOT_WORDS + 1;
+    const descriptor = Atomics.exchange(this.slots, at, -1);
+    if (this.readersOf(region) === 0) return true;
+    Atomics.store(this.slots, at, descriptor);
+    return false;
   }
 
   #enter(region: Region): void {

@@ -2,8 +2,6 @@
  * How a cache seals what is its own: regions' heads and footers, the snapshot of the index, the heads of dirty batches, rows of the
  * database. Records of `docs/FORMAT.md` under the cache's keys, with places that no two of them share.
  */
-import { createHmac } from 'node:crypto';
-import { utf8 } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
 import type { Keyring } from '../keys/keyring.ts';
 import { deriveCommittedKey } from '../keys/tree.ts';
@@ -122,11 +120,6 @@ export class Seals {
     for (const key of this.#keys.values()) key.destroy();
     this.#keys.clear();
   }
-}
-
-/** A fixed object id for one thing of which a cache has one, or one at a time. */
-export function fixedId(what: string): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(createHmac('sha256', utf8('netseal/cache')).update(what).digest().subarray(0, 16));
 }
 
 /** True for the errors that damaged, foreign or forged bytes cause. */
