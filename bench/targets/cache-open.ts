@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { viewOf } from '../../src/base/bytes.ts';
-import { openCache } from '../../src/cache/open.ts';
 import type { CacheKey } from '../../src/cache/cache-keys.ts';
+import { openCache } from '../../src/cache/open.ts';
 import type { CacheSettings } from '../../src/cache/settings.ts';
 import { encodeHeader } from '../../src/unit/record-format.ts';
 import { median } from '../contest.ts';
@@ -33,7 +33,12 @@ async function fill(folder: string, count: number): Promise<void> {
     const units = Array.from({ length }, (_, at) => {
       const bytes = memory.subarray(at * UNIT_BYTES, (at + 1) * UNIT_BYTES);
       const view = viewOf(bytes);
-      encodeHeader(view, 'unit', { suite: 'xaes-256-gcm', flags: 0, epoch: 1, sealedLengthBytes: UNIT_BYTES });
+      encodeHeader(view, 'unit', {
+        suite: 'xaes-256-gcm',
+        flags: 0,
+        epoch: 1,
+        sealedLengthBytes: UNIT_BYTES,
+      });
       view.setUint32(UNIT_BYTES - 16, from + at, true);
       return { objectId, index: from + at, bytes };
     });
