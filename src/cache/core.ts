@@ -225,6 +225,7 @@ export class Core {
 
   #invalidateRange(object: ObjectState, from: number, to: number): void {
     this.#stamp += 1;
+    this.objects.invalidations += 1;
     if (this.#storing > 0) this.#ranges.push({ key: object.key, from, to, stamp: this.#stamp });
     for (let index = from; index < to; index += 1) {
       const fingerprint = fingerprintOf(object.prefix, index, this.#fingerprint);

@@ -49,6 +49,8 @@ export interface Pin {
 }
 
 export class Objects {
+  /** Grows whenever anything is invalidated. */
+  invalidations = 0;
   readonly #records: Records;
   readonly #fingerprinter: Fingerprinter;
   readonly #volumes = new Map<string, VolumeState>();
@@ -132,6 +134,7 @@ export class Objects {
 
   /** Nothing that was cached of the object is found any more. */
   invalidateObject(object: ObjectState): void {
+    this.invalidations += 1;
     object.counter += 1;
     const stored = this.#storedObject(object.volume, object.id);
     this.#saveObject(object, stored.coherency, stored.isChanging);
@@ -139,6 +142,7 @@ export class Objects {
   }
 
   invalidateVolume(volume: VolumeState): void {
+    this.invalidations += 1;
     volume.counter += 1;
     volume.age += 1;
     this.#saveVolume(volume);

@@ -32,6 +32,8 @@ interface Plan {
   readonly prefix: Prefix;
   readonly region: Region;
   readonly entry: Entry;
+  /** How many there had been when this was planned. */
+  readonly invalidations: number;
 }
 
 /** Neighbours that are read at once. */
@@ -143,7 +145,7 @@ export class Reads {
     const region = this.#regions.get(entry.regionId);
     if (region === undefined || !this.#regions.pin(region)) return undefined;
     this.#places.countHit(found);
-    return { position, unit, prefix, region, entry };
+    return { position, unit, prefix, region, entry, invalidations: this.#objects.invalidations };
   }
 
   async #readRuns(
@@ -195,9 +197,10 @@ export class Reads {
 
   async #readInPool(run: ReadRun, lengths: number[]): Promise<void> {
     try {
-      const file = await this.#regions.fileOf(run.region);
+      const file = run.region.file ?? (await this.#regions.fileOf(run.region));
       const target = targetOf(run);
-      await readFully(file, target, run.offsetBytes);
+      const count = await file.read(target, run.offsetBytes);
+      if (count < target.byteLength) await readFully(file, target.subarray(count), run.offsetBytes + count);
       this.#take(run, target, lengths);
     } catch (error) {
       this.#onFailure(run.region, error);
@@ -219,7 +222,8 @@ export class Reads {
   }
 
   /** It may have been invalidated while it was read. Being moved to another region is no reason to drop it. */
-  #isStillValid({ unit, prefix, entry }: Plan): boolean {
+  #isStillValid({ unit, prefix, entry, invalidations }: Plan): boolean {
+    if (this.#objects.invalidations === invalidations) return true;
     if (!this.#objects.isCurrent(unit.object, prefix)) return false;
     const now = this.#places.find(fingerprintOf(prefix, unit.index, this.#fingerprint));
     return now !== undefined && now.entry.tagLow === entry.tagLow && now.entry.tagHigh === entry.tagHigh;
