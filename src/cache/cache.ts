@@ -113,7 +113,16 @@ export class Cache {
       if (incoming === undefined) throw new NetsealError('EBUG', 'a unit got lost');
       return incoming;
     });
-    return this.#core.dirty.append(dirtyUnits, new Uint8Array(payload));
+    const { dirty, room } = this.#core;
+    const copy = new Uint8Array(payload);
+    try {
+      return await dirty.append(dirtyUnits, copy);
+    } catch (error) {
+      // What is not on the server yet is worth more than what is.
+      if (!(error instanceof NetsealError && error.code === 'EFULL') || !(await room.giveUpOne()))
+        throw error;
+      return dirty.append(dirtyUnits, copy);
+    }
   }
 
   /**
@@ -245,7 +254,7 @@ export class Cache {
 
   /**
    * Destroys the key, then everything else, and closes. EINVAL while there is dirty data, unless it may go, too. What that does not
-   * protect from is in `docs/SECURITY.md`.
+   * protect from is in `docs/CACHE.md`, "At rest".
    */
   async wipe({ dirtyToo = false }: { readonly dirtyToo?: boolean } = {}): Promise<void> {
     this.#requireOpen();

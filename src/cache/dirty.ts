@@ -11,7 +11,7 @@
 import { crc32 } from 'node:zlib';
 import { NetsealError } from '../base/errors.ts';
 import { roundUp } from '../base/geometry.ts';
-import { HEADER_BYTES, peekHeader, RECORD_KINDS, recordTag } from '../unit/record-format.ts';
+import { recordTag } from '../unit/record-format.ts';
 import {
   type DirtyHead,
   type DirtyUnitPlace,
@@ -19,6 +19,7 @@ import {
   encodeDirtyHead,
   headRoomBytes,
 } from './dirty-format.ts';
+import { isWhole, readHeads } from './dirty-scan.ts';
 import { type CacheFile, type CacheFiles, readFully, writeFully } from './files.ts';
 import { fingerprintOf, newFingerprint } from './fingerprints.ts';
 import { Health } from './health.ts';
@@ -28,7 +29,7 @@ import type { ObjectState, Objects } from './objects.ts';
 import { type Places, tagWords } from './places.ts';
 import { RegionList } from './region-format.ts';
 import { REGION_FOLDERS, type Region, type Regions } from './regions.ts';
-import { isDamage, type Seals } from './seals.ts';
+import type { Seals } from './seals.ts';
 
 export interface DirtyUnit {
   readonly object: ObjectState;
@@ -72,8 +73,6 @@ interface Written {
 
 const GROUP_BYTES_MAX = 16 * 1024 * 1024;
 const ZEROS = new Uint8Array(GRANULE_BYTES);
-/** How a batch's head begins: magic, version, kind. */
-const HEAD_START: Buffer = Buffer.from([0x6e, 0x53, 0x72, 0x63, 1, RECORD_KINDS.journalRecord]);
 
 export class Dirty {
   readonly #parts: DirtyParts;
@@ -200,7 +199,7 @@ export class Dirty {
     const file = await regions.fileOf(region);
     const fileBytes = await file.size();
     region.fileBytes = fileBytes;
-    const { heads, gaps } = await this.#readHeads(region, file, fileBytes);
+    const { heads, gaps } = await readHeads(this.#parts.seals, region.name, file, fileBytes);
     const syncedBytes = Math.max(0, ...heads.map(({ head }) => head.syncedBytes));
     const torn = gaps.find(gap => gap >= syncedBytes) ?? Number.POSITIVE_INFINITY;
     if (gaps.some(gap => gap < syncedBytes)) {
@@ -418,7 +417,7 @@ export class Dirty {
     const file = await files.open(region.path, 'write');
     const list = new RegionList();
     try {
-      const { heads } = await this.#readHeads(region, file, region.endBytes);
+      const { heads } = await readHeads(seals, region.name, file, region.endBytes);
       for (const { offsetBytes, head } of heads) {
         for (const unit of head.units) {
           const object = objects.object(objects.volume(unit.volumeId), unit.objectId);
@@ -435,90 +434,10 @@ export class Dirty {
       await file.close();
     }
   }
-
-  /** The heads of batches, and where something lies between them that is none. */
-  async #readHeads(region: Region, file: CacheFile, fileBytes: number): Promise<Heads> {
-    const found: Heads = { heads: [], gaps: [] };
-    for (let offsetBytes = 0; offsetBytes + HEADER_BYTES <= fileBytes; ) {
-      const head = await this.#readHead(region, file, fileBytes, offsetBytes);
-      if (head !== undefined) {
-        found.heads.push(head);
-        offsetBytes += head.head.lengthBytes;
-        continue;
-      }
-      found.gaps.push(offsetBytes);
-      const next = await this.#nextHead(region, file, fileBytes, offsetBytes);
-      if (next === undefined) break;
-      offsetBytes = next;
-    }
-    return found;
-  }
-
-  async #readHead(
-    region: Region,
-    file: CacheFile,
-    fileBytes: number,
-    offsetBytes: number,
-  ): Promise<FoundHead | undefined> {
-    try {
-      const start = new Uint8Array(HEADER_BYTES);
-      await readFully(file, start, offsetBytes);
-      const header = peekHeader(start);
-      if (header.kind !== RECORD_KINDS.journalRecord) return undefined;
-      if (offsetBytes + header.sealedLengthBytes > fileBytes) return undefined;
-      const sealed = new Uint8Array(header.sealedLengthBytes);
-      await readFully(file, sealed, offsetBytes);
-      const head = decodeDirtyHead(this.#parts.seals, region.name, offsetBytes, sealed);
-      if (offsetBytes + head.lengthBytes > fileBytes) return undefined;
-      return { offsetBytes, headBytes: sealed.byteLength, head };
-    } catch (error) {
-      if (isDamage(error)) return undefined;
-      throw error;
-    }
-  }
-
-  /** Where the next head behind a damaged place begins. Only what was left behind by a crash, or is damaged, is looked through. */
-  async #nextHead(
-    region: Region,
-    file: CacheFile,
-    fileBytes: number,
-    fromBytes: number,
-  ): Promise<number | undefined> {
-    const bytes = Buffer.alloc(fileBytes - fromBytes);
-    await readFully(file, bytes, fromBytes);
-    for (let at = bytes.indexOf(HEAD_START, 1); at >= 0; at = bytes.indexOf(HEAD_START, at + 1)) {
-      if (at % GRANULE_BYTES !== 0) continue;
-      if ((await this.#readHead(region, file, fileBytes, fromBytes + at)) !== undefined)
-        return fromBytes + at;
-    }
-    return undefined;
-  }
-}
-
-interface FoundHead {
-  readonly offsetBytes: number;
-  readonly headBytes: number;
-  readonly head: DirtyHead;
-}
-
-interface Heads {
-  readonly heads: FoundHead[];
-  /** Where what is no batch begins, ascending. */
-  readonly gaps: number[];
 }
 
 function lengthOf({ units, payload }: Waiting): number {
   let bytes = headRoomBytes(units.length, payload.byteLength);
   for (const unit of units) bytes += roundUp(unit.bytes.byteLength, GRANULE_BYTES);
   return bytes;
-}
-
-/** Whether every unit of a batch is there as it was written. */
-async function isWhole(file: CacheFile, offsetBytes: number, { units }: DirtyHead): Promise<boolean> {
-  for (const unit of units) {
-    const bytes = new Uint8Array(unit.lengthBytes);
-    await readFully(file, bytes, offsetBytes + unit.offsetBytes);
-    if (crc32(bytes) !== unit.crc32) return false;
-  }
-  return true;
 }

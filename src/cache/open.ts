@@ -199,23 +199,29 @@ async function loadDirty(core: Core): Promise<void> {
       .all('released')
       .map(({ value }) => (value.byteLength === 8 ? getU64(viewOf(value), 0) : undefined)),
   );
+  const seen = new Set<number>();
+  let isComplete = true;
   for (const fileName of await files.list(REGION_FOLDERS.dirty)) {
     const name = regionNameOf(fileName);
     if (name === undefined) continue;
     const region = regions.adopt(name, 'dirty', 0, regions.newId(), 0);
     if (region === undefined) continue;
     try {
-      const count = await dirty.adopt(region, id => released.has(id));
+      const count = await dirty.adopt(region, id => {
+        seen.add(id);
+        return released.has(id);
+      });
       if (count === 0) await regions.giveUp(region);
     } catch (error) {
       // Not removed: it may be readable the next time.
       health.note(error);
       await regions.giveUp(region, true);
+      isComplete = false;
     }
   }
-  if (dirty.batchCount > 0) return;
-  // Ids are never used again, so nobody will ask for these.
+  // Ids are never used again, so nobody will ask for those whose region is gone.
   for (const id of released) {
-    if (id !== undefined) records.remove('released', fingerprinter.name('batch', batchRow(id)));
+    if (isComplete && id !== undefined && !seen.has(id))
+      records.remove('released', fingerprinter.name('batch', batchRow(id)));
   }
 }
