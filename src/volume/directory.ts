@@ -3,7 +3,8 @@ import { NetsealError } from '../base/errors.ts';
 import type { Id } from '../server/sealed/ids.ts';
 import type { DirectoryEntry, DirectoryInode, Name } from '../server/sealed/inode.ts';
 import { NameTree } from '../server/sealed/name-tree.ts';
-import type { ApplyOptions, Change, LiveInode } from './live-inode.ts';
+import type { ApplyOptions, Change } from './commit-group.ts';
+import type { LiveInode } from './live-inode.ts';
 import type { Session } from './session.ts';
 
 export class Directory {

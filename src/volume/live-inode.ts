@@ -21,53 +21,25 @@ import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promi
 import { NetsealError } from '../base/errors.ts';
 import { type Id, randomId } from '../server/sealed/ids.ts';
 import type { Inode, InodeRecord, Writer } from '../server/sealed/inode.ts';
+import { WRITERS_MAX } from '../server/sealed/inode-format.ts';
 import { putInodeObject, readInodeObject, type StoredInode } from '../server/sealed/inode-object.ts';
 import { NameTree } from '../server/sealed/name-tree.ts';
-import type { Version } from '../server/store.ts';
+import {
+  type ApplyOptions,
+  applyAll,
+  type Change,
+  type CommitRun,
+  covers,
+  type Outcome,
+  type Pending,
+  refuseInvalid,
+  refuseUnstored,
+  settle,
+  uncertain,
+} from './commit-group.ts';
 import { Draft } from './draft.ts';
 import { keepYoung, Reliance, requireStillKept } from './keep-young.ts';
 import { makeDurable, type Session } from './session.ts';
-
-export type Change<Result> = (draft: Draft) => Promise<Result> | Result;
-
-export interface ApplyOptions {
-  /**
-   * Called before each attempt to commit, after the inode was read. Rejecting refuses the change. For changes that depend
-   * on another object: what it sees there was so after the state that the commit replaces was read.
-   */
-  readonly validate?: (() => Promise<void>) | undefined;
-}
-
-interface Pending {
-  readonly change: Change<unknown>;
-  readonly validate: (() => Promise<void>) | undefined;
-  readonly resolve: (result: never) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-/** What came of a change in one attempt. */
-type Outcome = { readonly result: unknown; readonly segments: ReadonlySet<Id> } | { readonly error: unknown };
-
-/** The attempts to commit one group. */
-interface CommitRun {
-  readonly group: readonly Pending[];
-  /** What each attempt would have come to, by its nonce. */
-  readonly attempts: Map<Id, readonly Outcome[]>;
-  /** Changes that did not pass their validation. */
-  readonly refused: Map<Pending, { readonly error: unknown }>;
-  /** Attempts whose answer was lost, and which may have happened or happen yet. */
-  lost: LostAttempts | undefined;
-  mustRead: boolean;
-  /** What the attempts refer to: gone if a gc took it for garbage. */
-  readonly reliance: Reliance;
-}
-
-/** All were to replace the same state: once another is there, none of them can happen any more. */
-interface LostAttempts {
-  readonly oldestVersion: number;
-  /** The store's version of that state; undefined: nothing. */
-  readonly replacing: Version | undefined;
-}
 
 /** Read from the store, or being made: then there is no version yet. */
 interface Base {
@@ -76,7 +48,6 @@ interface Base {
   readonly readAtMs: number;
 }
 
-const WRITERS_MAX = 16;
 /** Changes in one commit. */
 const GROUP_MAX = 20_000;
 /** More lost swaps in a row than this, and something is wrong. */
@@ -126,8 +97,8 @@ export class LiveInode {
   }
 
   /**
-   * The inode, at most `maxAgeMs` old (default: the session's freshness; 0: asked for after this call). EMISSING, EROLLBACK, EFORK, and what reading
-   * it throws.
+   * The inode, at most `maxAgeMs` old (default: the session's freshness; 0: asked for after this call). EMISSING,
+   * EROLLBACK, EFORK, and what reading it throws.
    */
   async read(maxAgeMs: number = this.#session.freshMs): Promise<Inode> {
     const base = this.#base;
@@ -376,82 +347,3 @@ export class LiveInode {
 }
 
 const IF_ABSENT = { ifAbsent: true } as const;
-
-/** Whether the writers that are kept say who made a version, or that nobody has made it yet. */
-function covers(writers: readonly Writer[], version: number): boolean {
-  const oldest = writers.at(-1);
-  return oldest === undefined || writers.length < WRITERS_MAX || oldest.version <= version;
-}
-
-function settle(group: readonly Pending[], outcomes: readonly Outcome[]): void {
-  for (const [at, { resolve, reject }] of group.entries()) {
-    const outcome = outcomes[at];
-    if (outcome === undefined) reject(new NetsealError('EBUG', 'a change was not carried out'));
-    else if ('error' in outcome) reject(outcome.error);
-    else resolve(outcome.result as never);
-  }
-}
-
-async function applyAll({ group, refused }: CommitRun, draft: Draft): Promise<Outcome[]> {
-  const outcomes: Outcome[] = [];
-  for (const pending of group) {
-    const refusal = refused.get(pending);
-    if (refusal !== undefined) {
-      outcomes.push(refusal);
-      continue;
-    }
-    try {
-      const result = await draft.run(pending.change);
-      outcomes.push({ result, segments: draft.lastSegments });
-    } catch (error) {
-      outcomes.push({ error });
-    }
-  }
-  return outcomes;
-}
-
-/** Validates what would be committed. True when some of it is refused after all, so that the rest must be applied anew. */
-async function refuseInvalid({ group, refused }: CommitRun, outcomes: readonly Outcome[]): Promise<boolean> {
-  let isAnyRefused = false;
-  for (const [at, pending] of group.entries()) {
-    const outcome = outcomes[at];
-    if (pending.validate === undefined || outcome === undefined || 'error' in outcome) continue;
-    try {
-      await pending.validate();
-    } catch (error) {
-      refused.set(pending, { error });
-      isAnyRefused = true;
-    }
-  }
-  return isAnyRefused;
-}
-
-/** Refuses the changes whose own segments could not be stored: others in the group have nothing to do with that. */
-async function refuseUnstored(
-  session: Session,
-  { group, refused }: CommitRun,
-  outcomes: readonly Outcome[],
-): Promise<boolean> {
-  let isAnyRefused = false;
-  for (const [at, pending] of group.entries()) {
-    const outcome = outcomes[at];
-    if (outcome === undefined || 'error' in outcome || outcome.segments.size === 0) continue;
-    try {
-      await makeDurable(session, outcome.segments);
-    } catch (error) {
-      refused.set(pending, { error });
-      isAnyRefused = true;
-    }
-  }
-  return isAnyRefused;
-}
-
-function uncertain(id: Id, cause?: unknown): NetsealError {
-  return new NetsealError(
-    'EUNCERTAIN',
-    `inode ${id}: the answer was lost, and nobody can tell whether it was changed`,
-    {
-      cause,
-    },
-  );
-}

@@ -24,10 +24,10 @@
 import { NetsealError } from '../base/errors.ts';
 import { type Id, randomId } from '../server/sealed/ids.ts';
 import type { Arrival, Departure, DirectoryEntry, Name } from '../server/sealed/inode.ts';
+import type { ApplyOptions, Change } from './commit-group.ts';
 import type { Directory } from './directory.ts';
 import { DepartingError, type Draft } from './draft.ts';
 import { type Inodes, idOfEntry, typeOfEntry } from './inodes.ts';
-import type { ApplyOptions, Change } from './live-inode.ts';
 
 export interface MoveTarget {
   readonly directory: Directory;
