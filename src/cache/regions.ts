@@ -13,6 +13,7 @@
  * region up first clears the id, removes the file, and closes the descriptor when there are no readers any more: so nobody
  * ever reads from a descriptor that means another file by then.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fromHex, toHex } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
 import { randomBytes } from '../base/random.ts';
@@ -22,6 +23,7 @@ import { RegionList, type RegionQueue } from './region-format.ts';
 export const SLOT_WORDS = 4;
 const SLOT_COUNT = 0x1_0000;
 const OPEN_FILES_MAX = 256;
+const CLOSE_WAIT_MS = 10_000;
 
 export const REGION_FOLDERS = { clean: 'regions', dirty: 'dirty' } as const;
 
@@ -252,9 +254,16 @@ export class Regions {
     for (const region of [...this.#leaving]) await this.#leave(region);
   }
 
+  /** Closes everything, when nobody reads any more. Whoever still does after ten seconds keeps the descriptor. */
   async closeAll(): Promise<void> {
-    await this.sweep();
-    for (const region of [...this.#regions.values(), ...this.#leaving]) await this.#closeFile(region);
+    const regions = new Set([...this.#regions.values(), ...this.#leaving]);
+    const endMs = performance.now() + CLOSE_WAIT_MS;
+    for (const region of regions) {
+      // Nobody begins to read from now on.
+      Atomics.store(this.slots, (region.id & 0xffff) * SLOT_WORDS, 0);
+      while (this.readersOf(region) > 0 && performance.now() < endMs) await sleep(1);
+      if (this.readersOf(region) === 0) await this.#closeFile(region);
+    }
   }
 
   async #leave(region: Region): Promise<void> {

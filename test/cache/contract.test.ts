@@ -99,6 +99,42 @@ describe('units', () => {
     });
   });
 
+  it('that are being read when the cache is closed are read to the end, and no longer', async () => {
+    const cache = await openTestCache(newFolder(), { readsOnThisThread: false, regionBytes: 512 * KIB });
+    const volume = cache.volume(VOLUME);
+    const units = Array.from({ length: 40 }, (_, index) => ({
+      objectId: FILE,
+      index,
+      bytes: unitOf(index, 90_000),
+    }));
+    await volume.put(units);
+    const requests = units.map(({ objectId, index, bytes }) => ({
+      objectId,
+      index,
+      expectedTag: tagOf(bytes),
+      into: new Uint8Array(bytes.byteLength),
+    }));
+    const reading = volume.get(requests);
+    await Promise.all([cache.close(), cache.close()]);
+    for (const [at, lengthBytes] of (await reading).entries()) {
+      if (lengthBytes !== 0) expect(Buffer.compare(requests[at]!.into, units[at]!.bytes)).toBe(0);
+    }
+    await expect(volume.get(requests)).rejects.toMatchObject({ code: 'ECLOSED' });
+    await expect(volume.put(units)).rejects.toMatchObject({ code: 'ECLOSED' });
+    await expect(cache.appendDirty({ units: [] })).rejects.toMatchObject({ code: 'ECLOSED' });
+  });
+
+  it('are not read when the call is aborted', async () => {
+    const cache = await openTestCache(newFolder());
+    const [unit] = [{ objectId: FILE, index: 0, bytes: unitOf(1) }];
+    await cache.volume(VOLUME).put([unit]);
+    const request = { ...unit, expectedTag: tagOf(unit.bytes), into: new Uint8Array(4168) };
+    const reason = new Error('enough');
+    await expect(cache.volume(VOLUME).get([request], { signal: AbortSignal.abort(reason) })).rejects.toBe(
+      reason,
+    );
+  });
+
   it('cost no more than the budget, however many come', async () => {
     const folder = newFolder();
     const cache = await openTestCache(folder, { budgetBytes: MIB, regionBytes: 32 * KIB });
