@@ -34,11 +34,13 @@ export class CacheKeys {
 
   /**
    * Unlocks the header, or makes one. EKEY, EAUTH, EFORMAT, EUNSUPPORTED as unlocking throws them; EINVAL when there is none and
-   * no slots for one are given; system errors as they come.
+   * no slots for one are given; EEXIST when there is one and the key is to be in memory; system errors as they come.
    */
   static async open(files: CacheFiles, key: CacheKey): Promise<CacheKeys> {
     if (key === 'memory') {
-      await destroyFile(files);
+      if ((await readWhole(files, HEADER_PATH, 1)) !== undefined) {
+        throw new NetsealError('EEXIST', 'there is a cache with a key of its own here: wipe it first');
+      }
       return new CacheKeys(files, undefined, Keyring.create(), true);
     }
     const bytes = await readWhole(files, HEADER_PATH, HEADER_BYTES_MAX + 1);

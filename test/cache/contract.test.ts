@@ -328,6 +328,9 @@ describe('keys', () => {
     const again = await openTestCache(folder, {}, { key: 'memory' });
     expect(again.statistics).toMatchObject({ units: 0, bytes: 0 });
     expect(readdirSync(folder)).not.toContain('header');
+    await again.close();
+    await (await openTestCache(folder)).close();
+    await expect(openTestCache(folder, {}, { key: 'memory' })).rejects.toMatchObject({ code: 'EEXIST' });
   });
 
   it('are destroyed by a wipe, with everything else', async () => {
