@@ -2,8 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { NetsealError } from '../base/errors.ts';
 import type { Name } from '../server/sealed/inode.ts';
-
-export const NAME_MAX_BYTES = 255;
+import { NAME_BYTES_MAX } from '../server/sealed/inode-body.ts';
 
 /** The bytes of a name or a path. The caller owns them. */
 export function bytesOfName(name: Name): Buffer<ArrayBuffer> {
@@ -104,7 +103,7 @@ const NOT_IN_COMPONENT = /[\0/\u0100-\uffff]/;
  * Whether `name` is one component of a path: not empty, `.` or `..`, without `/` and zero bytes, `maxBytes` at most. Whoever
  * writes files asks {@link checkTargetName}.
  */
-export function isComponent(name: Name, maxBytes: number = NAME_MAX_BYTES): boolean {
+export function isComponent(name: Name, maxBytes: number = NAME_BYTES_MAX): boolean {
   return (
     name !== '' && name !== '.' && name !== '..' && name.length <= maxBytes && !NOT_IN_COMPONENT.test(name)
   );

@@ -1,9 +1,7 @@
 /** Names and paths: raw bytes, never normalised. */
 import { requireArgument } from '../base/errors.ts';
 import type { Name } from '../server/sealed/inode.ts';
-
-export const NAME_BYTES_MAX = 255;
-export const SYMLINK_BYTES_MAX = 4095;
+import { NAME_BYTES_MAX } from '../server/sealed/inode-body.ts';
 
 /** Text becomes its UTF-8 bytes; bytes are copied. EINVAL for text that is not Unicode. */
 export function toBytesName(name: string | Uint8Array): Name {

@@ -11,6 +11,7 @@ import type {
   Name,
   SymlinkInode,
 } from '../server/sealed/inode.ts';
+import { TARGET_BYTES_MAX } from '../server/sealed/inode-body.ts';
 import { EMPTY_NAMES } from '../server/sealed/name-tree.ts';
 import { EMPTY_MAP } from '../server/sealed/unit-map.ts';
 import type { Directory } from './directory.ts';
@@ -18,7 +19,7 @@ import type { ChangeOptions, Draft } from './draft.ts';
 import { changePlaced, placeInode } from './file-place.ts';
 import { type Inodes, idOfEntry, typeOfEntry } from './inodes.ts';
 import { bestEffort, type Moves } from './moves.ts';
-import { checkName, SYMLINK_BYTES_MAX } from './names.ts';
+import { checkName } from './names.ts';
 import { codeOf, noEntry, Removals } from './removals.ts';
 import { nowNs, type Session } from './session.ts';
 
@@ -86,8 +87,8 @@ export class Namespace {
   /** An inode for a new symlink. EINVAL for a target that cannot be one. */
   newSymlink(attributes: Attributes, target: Uint8Array): SymlinkInode {
     requireArgument(
-      target.byteLength > 0 && target.byteLength <= SYMLINK_BYTES_MAX && !target.includes(0),
-      `a symbolic link leads to 1 to ${SYMLINK_BYTES_MAX} bytes without NUL, not ${target.byteLength}`,
+      target.byteLength > 0 && target.byteLength <= TARGET_BYTES_MAX && !target.includes(0),
+      `a symbolic link leads to 1 to ${TARGET_BYTES_MAX} bytes without NUL, not ${target.byteLength}`,
     );
     return { ...this.#newInode(attributes), type: 'symlink', linkCount: 1, target: new Uint8Array(target) };
   }
