@@ -6,6 +6,8 @@ import { appendFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { isMet, type Measurement, type Target } from './target.ts';
+import { cacheDirty, cacheEvict, cacheRead, cacheRead4k, cacheWrite } from './targets/cache.ts';
+import { cacheOpen } from './targets/cache-open.ts';
 import { get1g, put1g, putRss } from './targets/put-get.ts';
 import { open256k, seal4kBatch, seal256k } from './targets/seal.ts';
 import { put10k, readdir100k } from './targets/small-files.ts';
@@ -24,6 +26,12 @@ export const TARGETS: readonly Target[] = [
   readdir100k,
   fsyncTrips,
   catTrips,
+  cacheRead,
+  cacheRead4k,
+  cacheWrite,
+  cacheEvict,
+  cacheDirty,
+  cacheOpen,
 ];
 
 const RESULTS = new URL('RESULTS.md', import.meta.url);

@@ -1,0 +1,124 @@
+/**
+ * The key of a cache: a volume header of its own in the cache's folder, or none at all, and a key that only this process ever knows.
+ */
+import { NetsealError, requireArgument } from '../base/errors.ts';
+import { randomBytes } from '../base/random.ts';
+import { HEADER_BYTES_MAX } from '../keys/header-format.ts';
+import { Keyring } from '../keys/keyring.ts';
+import type { NewSlot } from '../keys/new-slot.ts';
+import type { Secret } from '../keys/secret.ts';
+import { createVolumeHeader, type HeaderOptions, unlockVolumeHeader } from '../keys/unlock.ts';
+import type { VolumeHeader } from '../keys/volume-header.ts';
+import { type CacheFiles, readWhole, replaceFile, writeFully } from './files.ts';
+
+export const HEADER_PATH = 'header';
+
+/** How a cache's key is found. */
+export type CacheKey =
+  /** It never leaves this process: what an earlier one has left is removed. */
+  | 'memory'
+  | {
+      /** Any one of them opens the header. */
+      readonly secrets?: Secret | readonly Secret[];
+      /** For a new header, where there is none. */
+      readonly slots?: readonly NewSlot[];
+      readonly options?: HeaderOptions;
+    };
+
+export class CacheKeys {
+  readonly #files: CacheFiles;
+  #header: VolumeHeader | undefined;
+  #keyring: Keyring;
+  /** True when whatever the folder holds was sealed under keys that nobody has. */
+  readonly isNew: boolean;
+
+  /**
+   * Unlocks the header, or makes one. EKEY, EAUTH, EFORMAT, EUNSUPPORTED as unlocking throws them; EINVAL when there is none and
+   * no slots for one are given; EEXIST when there is one and the key is to be in memory; system errors as they come.
+   */
+  static async open(files: CacheFiles, key: CacheKey): Promise<CacheKeys> {
+    if (key === 'memory') {
+      if ((await readWhole(files, HEADER_PATH, 1)) !== undefined) {
+        throw new NetsealError('EEXIST', 'there is a cache with a key of its own here: wipe it first');
+      }
+      return new CacheKeys(files, undefined, Keyring.create(), true);
+    }
+    const bytes = await readWhole(files, HEADER_PATH, HEADER_BYTES_MAX + 1);
+    if (bytes !== undefined) {
+      const secrets = key.secrets ?? key.slots?.map(({ secret }) => secret) ?? [];
+      const header = await unlockVolumeHeader(bytes, secrets, key.options);
+      return new CacheKeys(files, header, header.keyring, false);
+    }
+    requireArgument(key.slots !== undefined, 'there is no cache here yet, and no slots for a new one');
+    const header = await createVolumeHeader({ ...key.options, slots: key.slots });
+    await replaceFile(files, HEADER_PATH, header.bytes);
+    return new CacheKeys(files, header, header.keyring, true);
+  }
+
+  private constructor(files: CacheFiles, header: VolumeHeader | undefined, keyring: Keyring, isNew: boolean) {
+    this.#files = files;
+    this.#header = header;
+    this.#keyring = keyring;
+    this.isNew = isNew;
+  }
+
+  /** Replaced by {@link change}. */
+  get keyring(): Keyring {
+    return this.#keyring;
+  }
+
+  /** Puts the header back when the folder was lost. */
+  async restore(): Promise<void> {
+    const header = this.#header;
+    if (header === undefined) return;
+    if ((await readWhole(this.#files, HEADER_PATH, 1)) === undefined) {
+      await replaceFile(this.#files, HEADER_PATH, header.bytes);
+    }
+  }
+
+  /** A new epoch, with these slots and no others. EINVAL for a key in memory; system errors as they come. */
+  async change(slots: readonly NewSlot[], secrets: readonly Secret[]): Promise<void> {
+    let next = this.#header;
+    requireArgument(next !== undefined, 'the key of this cache is in memory only');
+    const oldIds = new Set(next.slots.map(({ id }) => id));
+    for (const slot of slots) next = await next.addSlot(slot);
+    const slotIds = next.slots.map(({ id }) => id).filter(id => !oldIds.has(id));
+    const rekeyed = await next.rekey(secrets, { slotIds });
+    try {
+      await replaceFile(this.#files, HEADER_PATH, rekeyed.bytes);
+    } catch (error) {
+      rekeyed.keyring.destroy();
+      throw error;
+    }
+    this.#keyring.destroy();
+    this.#header = rekeyed;
+    this.#keyring = rekeyed.keyring;
+  }
+
+  /** Overwrites the header and removes it: nothing in the folder can be opened any more. System errors as they come. */
+  async destroyHeader(): Promise<void> {
+    this.#header = undefined;
+    await destroyFile(this.#files);
+  }
+
+  destroy(): void {
+    this.#keyring.destroy();
+  }
+}
+
+async function destroyFile(files: CacheFiles): Promise<void> {
+  const bytes = await readWhole(files, HEADER_PATH, HEADER_BYTES_MAX + 1);
+  if (bytes === undefined) return;
+  const file = await files.open(HEADER_PATH, 'write');
+  try {
+    await writeFully(file, [randomBytes(bytes.byteLength)], 0);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await files.remove(HEADER_PATH);
+  await files.syncFolder('');
+  if ((await readWhole(files, HEADER_PATH, 1)) !== undefined) {
+    throw new NetsealError('EIO', 'the header of the cache could not be removed');
+  }
+}

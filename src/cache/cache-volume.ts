@@ -1,0 +1,231 @@
+/** One volume's part of a cache: what most callers work with. */
+import { NetsealError, requireArgument } from '../base/errors.ts';
+import { TAG_BYTES } from '../unit/record-format.ts';
+import type { Core, IncomingUnit } from './core.ts';
+import type { Prefix } from './fingerprints.ts';
+import type { ObjectState, VolumeState } from './objects.ts';
+import type { UnitToRead } from './reads.ts';
+import type { WriteBehind } from './write-behind.ts';
+
+/** Which unit of a volume. */
+export interface UnitPlace {
+  /** 16 bytes. Units of one object that follow one another best come with the same array. */
+  readonly objectId: Uint8Array;
+  /** A safe integer from 0. */
+  readonly index: number;
+}
+
+export interface UnitToGet extends UnitPlace {
+  /** 16 bytes, from the extent map: with another tag it is a miss. */
+  readonly expectedTag: Uint8Array;
+  /** Where the record goes, shared memory or not; at least as long as the record. Undefined after a miss. */
+  readonly into: Uint8Array;
+}
+
+export interface UnitToPut extends UnitPlace {
+  /** The sealed record, whole. Its last 16 bytes are its tag. */
+  readonly bytes: Uint8Array;
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface UnitRange {
+  /** First unit. Default 0. */
+  readonly from?: number;
+  /** One behind the last. Default: all there are. */
+  readonly to?: number;
+}
+
+export class CacheVolume {
+  readonly #core: Core;
+  readonly #state: VolumeState;
+  readonly #writeBehind: WriteBehind;
+  readonly #requireOpen: () => void;
+
+  /** @internal `cache.volume` is the way in. */
+  constructor(core: Core, state: VolumeState, writeBehind: WriteBehind, requireOpen: () => void) {
+    this.#core = core;
+    this.#state = state;
+    this.#writeBehind = writeBehind;
+    this.#requireOpen = requireOpen;
+  }
+
+  /** 16 bytes; do not change them. */
+  get id(): Uint8Array {
+    return this.#state.id;
+  }
+
+  /** Bytes of units of this volume that the index finds. */
+  get bytes(): number {
+    return this.#state.liveBytes;
+  }
+
+  /**
+   * Reads units, sealed as they are, into the caller's memory. Resolves with the length of each, 0 for a miss: open it with the
+   * same tag, nothing else says that it is right.
+   *
+   * Never fails for what the cache cannot do. Rejects with EINVAL, ECLOSED, or the signal's reason; by then no read is under way.
+   */
+  async get(units: readonly UnitToGet[], options: CallOptions = {}): Promise<number[]> {
+    this.#requireOpen();
+    const reads = this.#toReads(units);
+    if (this.#core.health.isAway) {
+      this.#core.counters.misses += units.length;
+      return new Array<number>(units.length).fill(0);
+    }
+    return this.#core.reads.read(reads, options.signal);
+  }
+
+  /** @internal For who seals here, and so may do without a tag. */
+  async getAny(
+    units: readonly (UnitPlace & { readonly into: Uint8Array })[],
+    options: CallOptions,
+  ): Promise<number[]> {
+    this.#requireOpen();
+    if (this.#core.health.isAway) return new Array<number>(units.length).fill(0);
+    const reads = this.#objectsOf(units).map(({ unit, object }) => ({
+      object,
+      index: unit.index,
+      expectedTag: undefined,
+      into: unit.into,
+    }));
+    return this.#core.reads.read(reads, options.signal);
+  }
+
+  /** Whether the index has this version of a unit: what a read of it most likely will find. */
+  has(unit: UnitPlace & { readonly expectedTag?: Uint8Array }): boolean {
+    this.#requireOpen();
+    if (this.#core.health.isAway) return false;
+    const { prefix } = this.#object(unit.objectId);
+    return this.#core.has(prefix, unit.index, unit.expectedTag);
+  }
+
+  /** What another thread finds the object's units by, until they are invalidated. See `ThreadReader`. */
+  prefix(objectId: Uint8Array): Prefix {
+    this.#requireOpen();
+    return this.#object(objectId).prefix;
+  }
+
+  /**
+   * Stores clean units. Resolves with how many are stored now, when their bytes are not needed any more; why others were dropped is
+   * counted. EINVAL, ECLOSED.
+   */
+  async put(units: readonly UnitToPut[]): Promise<number> {
+    this.#requireOpen();
+    return this.#core.store(this.incoming(units));
+  }
+
+  /** Takes copies of clean units, to be written when there is time. Returns how many were taken; the rest is dropped. */
+  offer(units: readonly UnitToPut[]): number {
+    this.#requireOpen();
+    return this.#writeBehind.offer(this.incoming(units));
+  }
+
+  /**
+   * From now on no clean unit of the object, or of this range of it, is found; reads under way become misses. Of ranges of more than
+   * 65,536 units the whole object is dropped. It survives the death of the process; ranges do not: tags are what guards them.
+   */
+  invalidate(objectId: Uint8Array, { from = 0, to = Number.POSITIVE_INFINITY }: UnitRange = {}): void {
+    this.#requireOpen();
+    requireArgument(from >= 0 && to >= from, `a range of units from ${from} to ${to} makes no sense`);
+    this.#core.invalidateObject(this.#object(objectId), from, to);
+  }
+
+  /** The same for the whole volume. */
+  invalidateAll(): void {
+    this.#requireOpen();
+    this.#core.invalidateVolume(this.#state);
+  }
+
+  /**
+   * Compares what is remembered of the object's state with what the server says it is: equal, and its units stay; anything else, also
+   * another length, nothing remembered, or a change that was begun and not finished, and they are dropped. Remembers `coherency`, at
+   * most 1 KiB, in any case.
+   */
+  revalidate(objectId: Uint8Array, coherency: Uint8Array): 'kept' | 'dropped' {
+    this.#requireOpen();
+    const object = this.#object(objectId);
+    const known = this.#core.objects.coherency(object);
+    const isSame = known !== undefined && !known.isChanging && Buffer.compare(known.bytes, coherency) === 0;
+    if (isSame) return 'kept';
+    this.#core.invalidateObject(object);
+    this.#core.objects.setCoherency(object, coherency, false);
+    return 'dropped';
+  }
+
+  /**
+   * Remembers an object's state, at most 1 KiB, for {@link revalidate}. Survives the death of the process; a power cut after `flush`.
+   *
+   * @param isChanging its data is about to become another than this says: until this is called again, `revalidate` drops it.
+   */
+  setCoherency(objectId: Uint8Array, coherency: Uint8Array, isChanging = false): void {
+    this.#requireOpen();
+    this.#core.objects.setCoherency(this.#object(objectId), coherency, isChanging);
+  }
+
+  /** What was remembered; a copy. */
+  coherency(objectId: Uint8Array): Uint8Array | undefined {
+    this.#requireOpen();
+    return this.#core.objects.coherency(this.#object(objectId))?.bytes;
+  }
+
+  /** Keeps the units of an object, those that come as well; without an id, of the whole volume. @param unitCount for `incomplete`. */
+  pin(objectId?: Uint8Array, unitCount?: number): void {
+    this.#requireOpen();
+    this.#core.objects.setPin(this.#state, objectId, unitCount);
+  }
+
+  /** False when there was no such pin. Its units then go the way of all others. */
+  unpin(objectId?: Uint8Array): boolean {
+    this.#requireOpen();
+    this.#core.reclaim.loosenPinned();
+    return this.#core.objects.removePin(this.#state, objectId);
+  }
+
+  /** What the volume may take of the cache; more of it is dropped. Infinity for no limit. */
+  setShare(shareBytes: number): void {
+    this.#requireOpen();
+    requireArgument(shareBytes > 0, `a share must be more than ${shareBytes} bytes`);
+    this.#core.objects.setShare(this.#state, shareBytes);
+  }
+
+  /** @internal */
+  incoming(units: readonly UnitToPut[]): IncomingUnit[] {
+    return this.#objectsOf(units).map(({ unit, object }) => ({
+      object,
+      index: unit.index,
+      bytes: unit.bytes,
+    }));
+  }
+
+  #toReads(units: readonly UnitToGet[]): UnitToRead[] {
+    return this.#objectsOf(units).map(({ unit, object }) => {
+      const { index, expectedTag, into } = unit;
+      requireArgument(
+        expectedTag instanceof Uint8Array && expectedTag.byteLength === TAG_BYTES,
+        `unit ${index}: an expected tag of ${TAG_BYTES} bytes is needed`,
+      );
+      return { object, index, expectedTag, into };
+    });
+  }
+
+  #objectsOf<Unit extends UnitPlace>(units: readonly Unit[]): { unit: Unit; object: ObjectState }[] {
+    let lastId: Uint8Array | undefined;
+    let object: ObjectState | undefined;
+    return units.map(unit => {
+      const { index, objectId } = unit;
+      if (!Number.isSafeInteger(index) || index < 0) {
+        throw new NetsealError('EINVAL', `a unit index must be an integer from 0 to 2^53 - 1, not ${index}`);
+      }
+      if (object === undefined || objectId !== lastId) object = this.#object(objectId);
+      lastId = objectId;
+      return { unit, object };
+    });
+  }
+
+  #object(objectId: Uint8Array): ObjectState {
+    return this.#core.objects.object(this.#state, objectId);
+  }
+}

@@ -1,0 +1,340 @@
+/**
+ * The local cache of sealed units: `openCache` in `open.ts` makes one. It keeps units under volume id, object id and unit index, and
+ * hands them out only with the tag that the caller expects. It never opens them. `docs/CACHE.md` describes what it does and what
+ * lies in its folder.
+ */
+
+import { setU64, viewOf } from '../base/bytes.ts';
+import { NetsealError, requireArgument } from '../base/errors.ts';
+import type { NewSecret, Secret } from '../keys/secret.ts';
+import type { CacheKeys } from './cache-keys.ts';
+import { CacheVolume, type UnitToPut } from './cache-volume.ts';
+import { type CachedUnit, type Damage, findDamage, listUnits } from './contents.ts';
+import { type Core, isSealedUnit } from './core.ts';
+import { BATCH_UNITS_MAX, PAYLOAD_BYTES_MAX } from './dirty-format.ts';
+import { fingerprintOf, newFingerprint } from './fingerprints.ts';
+import type { Pin } from './objects.ts';
+import type { OwnerLock } from './owner-lock.ts';
+import type { CacheStatistics } from './statistics.ts';
+import type { SharedCache } from './thread-reader.ts';
+import { WriteBehind } from './write-behind.ts';
+
+/** Units that are not on the server yet, kept together or not at all. */
+export interface DirtyBatch {
+  readonly units: readonly (UnitToPut & { /** 16 bytes. */ readonly volumeId: Uint8Array })[];
+  /** The caller's own, at most 64 KiB; sealed. */
+  readonly payload?: Uint8Array;
+}
+
+/** A batch that was acknowledged and is not released. */
+export interface ListedBatch {
+  readonly id: number;
+  readonly payload: Uint8Array;
+  readonly units: readonly {
+    readonly volumeId: Uint8Array;
+    readonly objectId: Uint8Array;
+    readonly index: number;
+    readonly tag: Uint8Array;
+    readonly lengthBytes: number;
+  }[];
+}
+
+/** Units that a pin asks for and that are not there. */
+export interface MissingRange {
+  readonly volumeId: Uint8Array;
+  readonly objectId: Uint8Array;
+  /** Half-open. Units that are holes are missing, too: the cache does not know of them. */
+  readonly from: number;
+  readonly to: number;
+}
+
+export class Cache {
+  readonly #core: Core;
+  readonly #keys: CacheKeys;
+  readonly #lock: OwnerLock;
+  readonly #writeBehind: WriteBehind;
+  readonly #volumes = new Map<string, CacheVolume>();
+  readonly #timer: NodeJS.Timeout | undefined;
+  #maintaining: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+
+  /** @internal `openCache` is the way in. */
+  constructor(core: Core, keys: CacheKeys, lock: OwnerLock) {
+    this.#core = core;
+    this.#keys = keys;
+    this.#lock = lock;
+    this.#writeBehind = new WriteBehind(core);
+    const { maintenanceMs } = core.settings;
+    if (maintenanceMs > 0) {
+      this.#timer = setInterval(() => void this.maintain(), maintenanceMs);
+      this.#timer.unref();
+    }
+  }
+
+  /** 16 bytes: the id of this cache, and of the volume that plain data is sealed for. */
+  get id(): Uint8Array {
+    return this.#keys.keyring.volumeId;
+  }
+
+  /** The cache's own keys, for sealing plain data; still the cache's. */
+  get keys(): CacheKeys {
+    return this.#keys;
+  }
+
+  /** One volume's part. EINVAL unless the id has 16 bytes, EFULL after 4,096 volumes, ECLOSED. */
+  volume(volumeId: Uint8Array): CacheVolume {
+    this.#requireOpen();
+    const state = this.#core.objects.volume(volumeId);
+    const key = String(state.number);
+    const known = this.#volumes.get(key);
+    if (known !== undefined) return known;
+    const volume = new CacheVolume(this.#core, state, this.#writeBehind, () => this.#requireOpen());
+    this.#volumes.set(key, volume);
+    return volume;
+  }
+
+  /**
+   * Keeps units that are not on the server yet. Resolves with the batch's id when all of them are on the disk; from then on `get`
+   * finds them, and they are there after any crash until they are released. EINVAL, EFULL, EIO, EDENIED, ECLOSED: nothing was kept.
+   */
+  async appendDirty({ units, payload = new Uint8Array(0) }: DirtyBatch): Promise<number> {
+    this.#requireOpen();
+    requireArgument(
+      payload.byteLength <= PAYLOAD_BYTES_MAX,
+      `a payload must be at most 64 KiB, not ${payload.byteLength} bytes`,
+    );
+    requireArgument(
+      units.length <= BATCH_UNITS_MAX,
+      `a batch holds at most ${BATCH_UNITS_MAX} units, not ${units.length}`,
+    );
+    const dirtyUnits = units.map(unit => {
+      requireArgument(isSealedUnit(unit.bytes), `unit ${unit.index}: its bytes are no sealed unit`);
+      const [incoming] = this.volume(unit.volumeId).incoming([unit]);
+      if (incoming === undefined) throw new NetsealError('EBUG', 'a unit got lost');
+      return incoming;
+    });
+    const { dirty, room } = this.#core;
+    const copy = new Uint8Array(payload);
+    try {
+      return await dirty.append(dirtyUnits, copy);
+    } catch (error) {
+      // What is not on the server yet is worth more than what is.
+      if (!(error instanceof NetsealError && error.code === 'EFULL') || !(await room.giveUpOne()))
+        throw error;
+      return dirty.append(dirtyUnits, copy);
+    }
+  }
+
+  /**
+   * The units of these batches are on the server: they are clean from now on. Unknown ids are ignored. A release that a power cut
+   * undoes is listed again: releasing has to be repeatable.
+   */
+  async releaseDirty(ids: Iterable<number>): Promise<void> {
+    this.#requireOpen();
+    const { dirty, records } = this.#core;
+    const known = new Set(dirty.ids());
+    for (const id of ids) if (known.has(id)) records.put('released', this.#batchName(id), batchRow(id));
+    this.#saveNextBatch();
+    await dirty.release(ids);
+  }
+
+  /** Every batch that is not released, oldest first. EIO or EAUTH where one cannot be read. */
+  async *listDirty(): AsyncGenerator<ListedBatch> {
+    this.#requireOpen();
+    for (const id of this.#core.dirty.ids()) {
+      const head = await this.#core.dirty.describe(id);
+      if (head === undefined) continue;
+      yield { id, payload: head.payload, units: head.units };
+    }
+  }
+
+  pins(): Pin[] {
+    return this.#core.objects.pins();
+  }
+
+  /** What of pins with a unit count is not there. */
+  async *incomplete(): AsyncGenerator<MissingRange> {
+    this.#requireOpen();
+    const { objects, places } = this.#core;
+    const fingerprint = newFingerprint();
+    for (const { volumeId, objectId, unitCount } of objects.pins()) {
+      if (objectId === undefined || unitCount === undefined) continue;
+      let from: number | undefined;
+      for (let index = 0; index <= unitCount; index += 1) {
+        const { prefix } = objects.object(objects.volume(volumeId), objectId);
+        const isThere =
+          index === unitCount || places.find(fingerprintOf(prefix, index, fingerprint)) !== undefined;
+        if (!isThere) from ??= index;
+        else if (from !== undefined) {
+          yield { volumeId, objectId, from, to: index };
+          from = undefined;
+        }
+        if (index % 16_384 === 16_383) await new Promise(resolve => setImmediate(resolve));
+      }
+    }
+  }
+
+  /** Nothing clean is found any more, of any volume. */
+  invalidateAll(): void {
+    this.#requireOpen();
+    for (const volume of this.#core.objects.volumes()) this.#core.invalidateVolume(volume);
+  }
+
+  get statistics(): CacheStatistics {
+    const { counters, settings, places, regions, dirty, health, indexBytes } = this.#core;
+    const count = { small: 0, main: 0, pinned: 0, dirty: 0 };
+    for (const region of regions.all()) if (!region.isDead) count[region.queue] += 1;
+    return {
+      ...counters,
+      dropped: { ...counters.dropped },
+      problems: { ...counters.problems },
+      state: this.#closing !== undefined ? 'closed' : health.isUnwell ? 'away' : 'ready',
+      units: places.count,
+      unitsMax: settings.unitsMax,
+      bytes: regions.totalBytes,
+      budgetBytes: settings.budgetBytes,
+      regions: count,
+      queuedUnits: this.#writeBehind.units,
+      queuedBytes: this.#writeBehind.bytes,
+      dirtyBatches: dirty.batchCount,
+      dirtyUnits: dirty.unitCount,
+      dirtyBytes: dirty.unitBytes,
+      indexBytes,
+    };
+  }
+
+  /** What a thread of this process needs to read hits by itself, until the cache is closed. */
+  get shared(): SharedCache {
+    const { places, regions } = this.#core;
+    const { words, bucketCount } = places.table;
+    return { words, bucketCount, slots: regions.slots };
+  }
+
+  /** Every clean unit that is there, in no order; for tools. */
+  contents(): AsyncGenerator<CachedUnit> {
+    this.#requireOpen();
+    return listUnits(this.#core);
+  }
+
+  /** Reads everything, and yields what is damaged. @param repair drop it; dirty batches are only reported. */
+  verify({ repair = false }: { readonly repair?: boolean } = {}): AsyncGenerator<Damage> {
+    this.#requireOpen();
+    return findDamage(this.#core, repair);
+  }
+
+  /** Writes what was offered, takes a snapshot of the index, syncs the database. Never rejects but with ECLOSED. */
+  async flush(): Promise<void> {
+    this.#requireOpen();
+    await this.#writeBehind.idle();
+    await this.#core.snapshot();
+    this.#core.records.flush();
+  }
+
+  /** What is done every `maintenanceMs` anyway. Never rejects. */
+  maintain(): Promise<void> {
+    this.#maintaining ??= this.#core.maintain().finally(() => {
+      this.#maintaining = undefined;
+    });
+    return this.#maintaining;
+  }
+
+  /**
+   * New keys for what the cache seals from now on, and new ways to open it: the old ones open it no more. EINVAL when it has no
+   * header, as its key is in memory only.
+   */
+  async changeKey(slots: readonly { readonly label: string; readonly secret: NewSecret }[]): Promise<void> {
+    this.#requireOpen();
+    await this.#keys.change(
+      slots,
+      slots.map(({ secret }) => secret satisfies Secret),
+    );
+    this.#core.seals.replaceKeyring(this.#keys.keyring);
+    this.#core.records.resealAll();
+  }
+
+  /**
+   * Destroys the key, then everything else, and closes. EINVAL while there is dirty data, unless it may go, too. What that does not
+   * protect from is in `docs/CACHE.md`, "At rest".
+   */
+  async wipe({ dirtyToo = false }: { readonly dirtyToo?: boolean } = {}): Promise<void> {
+    this.#requireOpen();
+    const { dirty, regions, files, lanes } = this.#core;
+    requireArgument(
+      dirtyToo || dirty.batchCount === 0,
+      `${dirty.batchCount} batches of the cache are not on the server yet`,
+    );
+    this.#closing = (async () => {
+      await this.#stop();
+      await this.#keys.destroyHeader();
+      dirty.forget();
+      for (const lane of Object.values(lanes)) if (lane.region !== undefined) lane.abandon(lane.region);
+      for (const region of regions.all()) await regions.giveUp(region);
+      await this.#end();
+      for (const path of [
+        'index',
+        'index.new',
+        'cache.db',
+        'cache.db-wal',
+        'cache.db-journal',
+        'cache.db-shm',
+        'owner',
+      ]) {
+        await files.remove(path).catch(() => undefined);
+      }
+    })();
+    await this.#closing;
+  }
+
+  /** Writes what was offered, ends open regions, takes a snapshot, lets go of the folder. Never rejects. */
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      await this.#stop();
+      for (const lane of Object.values(this.#core.lanes)) await lane.finish();
+      await this.#core.snapshot();
+      await this.#end();
+    })();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#writeBehind.close();
+    await this.#maintaining;
+    await this.#core.dirty.idle();
+    for (const lane of Object.values(this.#core.lanes)) await lane.idle();
+  }
+
+  async #end(): Promise<void> {
+    this.#saveNextBatch();
+    this.#core.records.flush();
+    this.#core.records.close();
+    await this.#core.regions.closeAll();
+    this.#core.seals.destroy();
+    this.#keys.destroy();
+    this.#lock.release();
+  }
+
+  #saveNextBatch(): void {
+    const { records, dirty, fingerprinter } = this.#core;
+    if (dirty.nextId > 1) records.put('setting', fingerprinter.name('next batch'), batchRow(dirty.nextId));
+  }
+
+  #batchName(id: number): Uint8Array {
+    return this.#core.fingerprinter.name('batch', batchRow(id));
+  }
+
+  #requireOpen(): void {
+    if (this.#closing !== undefined) throw new NetsealError('ECLOSED', 'the cache is closed');
+  }
+}
+
+/** A batch id as rows have it. */
+export function batchRow(id: number): Uint8Array {
+  const bytes = new Uint8Array(8);
+  setU64(viewOf(bytes), 0, id);
+  return bytes;
+}

@@ -1,0 +1,410 @@
+/**
+ * A cache's parts, put together, and what several of them are needed for: storing units, invalidating, maintenance. `cache.ts` is
+ * what applications see of it.
+ *
+ * Invariants
+ *   1. A unit is in the index only when all of it was written, and handed out only when length and tag are those asked for.
+ *   2. The index is changed through `places` alone, and only on this thread.
+ *   3. Dirty units are in dirty regions, which nothing but `dirty` gives up; pinned ones are never given up without a copy.
+ *   4. Nothing here fails a caller that reads or stores clean units: what does not work is a miss, or dropped and counted.
+ */
+import { NetsealError } from '../base/errors.ts';
+import {
+  HEADER_BYTES,
+  peekHeader,
+  RECORD_KINDS,
+  RECORD_OVERHEAD_BYTES,
+  recordTag,
+} from '../unit/record-format.ts';
+import { Dirty } from './dirty.ts';
+import { type CacheFiles, ShortFileError } from './files.ts';
+import { type Fingerprinter, fingerprintOf, newFingerprint, type Prefix } from './fingerprints.ts';
+import { Ghosts } from './ghosts.ts';
+import type { Health } from './health.ts';
+import { createTable, ENTRY_DIRTY, ENTRY_PINNED, type Fingerprint } from './index-table.ts';
+import { Lane, type UnitToStore } from './lane.ts';
+import { type ObjectState, Objects, type VolumeState } from './objects.ts';
+import { hasTag, Places, tagWords } from './places.ts';
+import { Reads } from './reads.ts';
+import { Reclaim } from './reclaim.ts';
+import type { Records } from './records.ts';
+import type { RegionQueue } from './region-format.ts';
+import { REGION_FOLDERS, type Region, Regions } from './regions.ts';
+import { Room } from './room.ts';
+import type { Seals } from './seals.ts';
+import type { CheckedSettings } from './settings.ts';
+import { writeSnapshot } from './snapshot.ts';
+import type { CacheEvent, Counters, DropReason, ProblemKind } from './statistics.ts';
+
+/** What a cache is built of. */
+export interface CoreParts {
+  readonly settings: CheckedSettings;
+  readonly files: CacheFiles;
+  readonly seals: Seals;
+  readonly records: Records;
+  readonly fingerprinter: Fingerprinter;
+  readonly health: Health;
+  readonly counters: Counters;
+  readonly nowMs: () => number;
+  readonly onEvent: (event: CacheEvent) => void;
+}
+
+/** A unit as it comes. */
+export interface IncomingUnit {
+  readonly object: ObjectState;
+  readonly index: number;
+  readonly bytes: Uint8Array;
+}
+
+type CleanQueue = Exclude<RegionQueue, 'dirty'>;
+
+/** More units than this are dropped one by one only after a whole object: asking the index for each would take too long. */
+const RANGE_UNITS_MAX = 65_536;
+const PROBE_PATH = `${REGION_FOLDERS.clean}/probe`;
+
+export class Core {
+  readonly settings: CheckedSettings;
+  readonly files: CacheFiles;
+  readonly seals: Seals;
+  readonly records: Records;
+  readonly fingerprinter: Fingerprinter;
+  readonly health: Health;
+  readonly counters: Counters;
+  readonly regions: Regions;
+  readonly objects: Objects;
+  readonly places: Places;
+  readonly reads: Reads;
+  readonly dirty: Dirty;
+  readonly reclaim: Reclaim;
+  readonly room: Room;
+  readonly lanes: Readonly<Record<CleanQueue, Lane>>;
+  readonly #onEvent: (event: CacheEvent) => void;
+  readonly #fingerprint: Fingerprint = newFingerprint();
+  /** Ranges that were invalidated while units were on their way. */
+  #ranges: { readonly key: string; readonly from: number; readonly to: number; readonly stamp: number }[] =
+    [];
+  #stamp = 0;
+  #storing = 0;
+  #filledRegions = 0;
+  #snapshot: Promise<boolean> | undefined;
+  /** What has to be put back when the folder was lost. */
+  restoreFolder: () => Promise<void> = () => Promise.resolve();
+
+  constructor(parts: CoreParts) {
+    const { settings, files, seals, records, fingerprinter, health, counters, nowMs, onEvent } = parts;
+    this.settings = settings;
+    this.files = files;
+    this.seals = seals;
+    this.records = records;
+    this.fingerprinter = fingerprinter;
+    this.health = health;
+    this.counters = counters;
+    this.#onEvent = onEvent;
+    this.regions = new Regions(files);
+    this.objects = new Objects(records, fingerprinter);
+    const table = createTable(settings.unitsMax);
+    const { regions, objects } = this;
+    this.places = new Places(table, new Ghosts(settings.unitsMax), regions, objects, counters);
+    const { places } = this;
+    this.lanes = { small: this.#lane('small'), main: this.#lane('main'), pinned: this.#lane('pinned') };
+    const note = (error: unknown): void => {
+      health.note(error);
+    };
+    const filled = (): void => {
+      this.#filledRegions += 1;
+    };
+    const { regionBytes } = settings;
+    this.dirty = new Dirty({ files, regions, places, objects, seals, regionBytes, note, filled });
+    this.reclaim = new Reclaim({
+      regions,
+      places,
+      objects,
+      seals,
+      main: this.lanes.main,
+      pinned: this.lanes.pinned,
+      counters,
+      smallBytesMax: (settings.budgetBytes * settings.smallPercent) / 100,
+      onEvent,
+      note,
+    });
+    this.room = new Room(settings, files, regions, this.reclaim, nowMs);
+    this.reads = new Reads(places, regions, objects, counters, settings.readsOnThisThread, (region, error) =>
+      this.#readFailed(region, error),
+    );
+  }
+
+  /** Bytes of the index in memory. */
+  get indexBytes(): number {
+    return this.places.table.words.byteLength + this.settings.unitsMax * 4;
+  }
+
+  drop(reason: DropReason, count: number): void {
+    this.counters.dropped[reason] += count;
+  }
+
+  /** Stores clean units. Resolves with how many, when none of the bytes is needed any more. Never rejects. */
+  async store(units: readonly IncomingUnit[]): Promise<number> {
+    if (this.health.isAway) {
+      this.drop('away', units.length);
+      return 0;
+    }
+    this.#storing += 1;
+    try {
+      let storedCount = 0;
+      const sorted = this.#sort(units);
+      for (const queue of ['small', 'main', 'pinned'] as const) {
+        for (const some of portions(sorted[queue], this.settings.regionBytes)) {
+          storedCount += await this.#append(queue, some);
+        }
+      }
+      return storedCount;
+    } finally {
+      this.#storing -= 1;
+      if (this.#storing === 0) this.#ranges = [];
+    }
+  }
+
+  async #append(queue: CleanQueue, units: readonly UnitToStore[]): Promise<number> {
+    if (!(await this.room.ensure())) {
+      this.drop('space', units.length);
+      return 0;
+    }
+    const count = await this.lanes[queue].append(units);
+    if (count < units.length) this.drop(this.health.isAway ? 'failed' : 'space', units.length - count);
+    return count;
+  }
+
+  /** Which queue each unit goes to; without those that cannot be kept, or are there already. */
+  #sort(units: readonly IncomingUnit[]): Record<CleanQueue, UnitToStore[]> {
+    const sorted: Record<CleanQueue, UnitToStore[]> = { small: [], main: [], pinned: [] };
+    for (const { object, index, bytes } of units) {
+      if (!isSealedUnit(bytes)) {
+        this.drop('unsuitable', 1);
+        continue;
+      }
+      const { prefix } = object;
+      const fingerprint = fingerprintOf(prefix, index, this.#fingerprint);
+      const found = this.places.find(fingerprint);
+      if (found !== undefined && hasTag(found.entry, recordTag(bytes))) {
+        this.counters.alreadyThere += 1;
+        continue;
+      }
+      if (found !== undefined && (found.entry.flags & ENTRY_DIRTY) !== 0) {
+        this.drop('dirty', 1);
+        continue;
+      }
+      const { volume } = object;
+      if (!object.pin && volume.liveBytes + bytes.byteLength > volume.shareBytes) {
+        this.drop('share', 1);
+        continue;
+      }
+      const queue = object.pin ? 'pinned' : this.places.ghosts.take(fingerprint) ? 'main' : 'small';
+      sorted[queue].push({ object, prefix, index, bytes, stamp: this.#stamp });
+    }
+    return sorted;
+  }
+
+  /** Nothing of the object, or of so many of its units, is found any more. What is dirty stays. */
+  invalidateObject(object: ObjectState, from = 0, to: number = Number.POSITIVE_INFINITY): void {
+    if (from > 0 || Number.isFinite(to)) {
+      if (to - from <= RANGE_UNITS_MAX) {
+        this.#invalidateRange(object, from, to);
+        return;
+      }
+    }
+    this.objects.invalidateObject(object);
+    this.dirty.reindex(object.volume.id, object.id);
+    if (object.pin) this.reclaim.loosenPinned();
+  }
+
+  invalidateVolume(volume: VolumeState): void {
+    this.objects.invalidateVolume(volume);
+    this.dirty.reindex(volume.id, undefined);
+    this.reclaim.loosenPinned();
+  }
+
+  #invalidateRange(object: ObjectState, from: number, to: number): void {
+    this.#stamp += 1;
+    this.objects.invalidations += 1;
+    if (this.#storing > 0) this.#ranges.push({ key: object.key, from, to, stamp: this.#stamp });
+    for (let index = from; index < to; index += 1) {
+      const fingerprint = fingerprintOf(object.prefix, index, this.#fingerprint);
+      const found = this.places.find(fingerprint);
+      if (found !== undefined && (found.entry.flags & ENTRY_DIRTY) === 0)
+        this.places.remove(fingerprint, found);
+    }
+  }
+
+  has(prefix: Prefix, index: number, expectedTag: Uint8Array | undefined): boolean {
+    const found = this.places.find(fingerprintOf(prefix, index, this.#fingerprint));
+    return found !== undefined && (expectedTag === undefined || hasTag(found.entry, expectedTag));
+  }
+
+  /**
+   * What is to be done now and then: closes what is not read any more, looks at the disk, tries again after a failure, writes what
+   * could not be written, takes a snapshot when one is due. Never rejects.
+   */
+  async maintain(): Promise<void> {
+    await this.regions.sweep();
+    if (this.health.isUnwell) {
+      if (!this.health.isAway) await this.probe();
+      return;
+    }
+    await this.room.maintain();
+    if (this.records.unsavedCount > 0) this.records.flush();
+    if (this.#filledRegions >= this.settings.snapshotRegions) await this.snapshot();
+  }
+
+  /** Finds out whether the folder can be written to again. */
+  async probe(): Promise<boolean> {
+    try {
+      await this.#makeFolders();
+      const file = await this.files.open(PROBE_PATH, 'create');
+      try {
+        if ((await file.write([new Uint8Array(4096)], 0)) !== 4096) throw new Error('short write');
+      } finally {
+        await file.close();
+      }
+      await this.files.remove(PROBE_PATH);
+      this.health.succeed();
+      return true;
+    } catch (error) {
+      this.health.fail(error);
+      return false;
+    }
+  }
+
+  async #makeFolders(): Promise<void> {
+    for (const folder of Object.values(REGION_FOLDERS)) await this.files.makeFolder(folder);
+    await this.restoreFolder();
+  }
+
+  /** Takes a snapshot of the index, one at a time. False when that did not work. Never rejects. */
+  snapshot(): Promise<boolean> {
+    this.#snapshot ??= this.#takeSnapshot().finally(() => {
+      this.#snapshot = undefined;
+    });
+    return this.#snapshot;
+  }
+
+  async #takeSnapshot(): Promise<boolean> {
+    this.#filledRegions = 0;
+    // What fills meanwhile is read from its footer.
+    const covered = this.regions
+      .all()
+      .filter(
+        ({ isFull, isDead, list, queue }) => isFull && !isDead && list === undefined && queue !== 'dirty',
+      );
+    try {
+      await writeSnapshot(this.files, this.seals, this.places.table, covered);
+      this.counters.snapshots += 1;
+      this.#onEvent({ type: 'snapshot', units: this.places.count });
+      return true;
+    } catch (error) {
+      this.health.note(error);
+      return false;
+    }
+  }
+
+  #lane(queue: CleanQueue): Lane {
+    const { regions, seals, settings } = this;
+    return new Lane({
+      regions,
+      seals,
+      regionBytes: settings.regionBytes,
+      openRegion: () => this.#openRegion(queue),
+      stored: (unit, region, offsetBytes) => this.#stored(unit, region, offsetBytes),
+      failed: error => this.#writeFailed(error),
+      filled: () => {
+        this.#filledRegions += 1;
+      },
+    });
+  }
+
+  async #openRegion(queue: CleanQueue): Promise<Region | undefined> {
+    if (this.health.isAway) return undefined;
+    try {
+      if (this.health.isUnwell) await this.#makeFolders();
+      return await this.regions.create(queue);
+    } catch (error) {
+      this.#writeFailed(error);
+      return undefined;
+    }
+  }
+
+  #stored(unit: UnitToStore, region: Region, offsetBytes: number): void {
+    this.health.succeed();
+    const { object, prefix, index, bytes, from } = unit;
+    const fingerprint = fingerprintOf(prefix, index, this.#fingerprint);
+    const flags = region.queue === 'pinned' ? ENTRY_PINNED : 0;
+    const place = { regionId: region.id, offsetBytes, lengthBytes: bytes.byteLength, flags };
+    if (from !== undefined) {
+      this.counters.reinsertedBytes += bytes.byteLength;
+      const found = this.places.find(fingerprint);
+      const { entry } = from;
+      const isWhere =
+        found?.entry.regionId === entry.regionId && found.entry.offsetBytes === entry.offsetBytes;
+      // Otherwise it was replaced or invalidated while it was being moved.
+      const hits = Math.max(0, entry.hits - 1);
+      if (found !== undefined && isWhere)
+        this.places.replace(fingerprint, found, { ...entry, ...place, hits });
+      return;
+    }
+    if (!this.objects.isCurrent(object, prefix) || this.#isInvalidated(unit)) {
+      this.drop('invalidated', 1);
+      return;
+    }
+    const volumeNumber = object.volume.number;
+    if (
+      !this.places.insert(fingerprint, { ...tagWords(recordTag(bytes)), ...place, hits: 0, volumeNumber })
+    ) {
+      this.drop('dirty', 1);
+      return;
+    }
+    this.counters.stored += 1;
+    this.counters.storedBytes += bytes.byteLength;
+  }
+
+  #isInvalidated({ object, index, stamp = 0 }: UnitToStore): boolean {
+    return this.#ranges.some(
+      range => range.stamp > stamp && range.key === object.key && index >= range.from && index < range.to,
+    );
+  }
+
+  #writeFailed(error: unknown): void {
+    if (this.health.fail(error) === 'full') void this.room.giveUpOne().catch(() => undefined);
+  }
+
+  #readFailed(region: Region, error: unknown): void {
+    const kind: ProblemKind = this.health.note(error);
+    // Not there, or not all of it: it will not be better the next time. Dirty data is not given up for that.
+    const isHopeless = kind === 'gone' || error instanceof ShortFileError;
+    if (isHopeless && region.isFull && region.queue !== 'dirty') void this.regions.giveUp(region);
+  }
+}
+
+function* portions(units: readonly UnitToStore[], bytesMax: number): Generator<readonly UnitToStore[]> {
+  let from = 0;
+  let bytes = 0;
+  for (const [at, unit] of units.entries()) {
+    if (at > from && bytes + unit.bytes.byteLength > bytesMax) {
+      yield units.slice(from, at);
+      from = at;
+      bytes = 0;
+    }
+    bytes += unit.bytes.byteLength;
+  }
+  if (from < units.length) yield units.slice(from);
+}
+
+/** Whether these bytes look like one whole sealed unit. */
+export function isSealedUnit(bytes: Uint8Array): boolean {
+  if (bytes.byteLength < RECORD_OVERHEAD_BYTES) return false;
+  try {
+    const header = peekHeader(bytes.subarray(0, HEADER_BYTES));
+    return header.kind === RECORD_KINDS.unit && header.sealedLengthBytes === bytes.byteLength;
+  } catch (error) {
+    if (error instanceof NetsealError) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * How a cache steps aside: after a failure that concerns more than one unit it serves and keeps nothing for a while, and then tries
+ * again by itself. Each kind of problem is reported once until the cache was well again.
+ *
+ *   ready ──fail()──▶ away ──the pause is over──▶ trying ──succeed()──▶ ready
+ *                      ▲                            └──────fail()─────▶ away, for twice as long
+ */
+import { NetsealError } from '../base/errors.ts';
+import { systemCodeOf } from './files.ts';
+import type { CacheEvent, Counters, ProblemKind } from './statistics.ts';
+
+const PAUSE_MS_MIN = 500;
+const PAUSE_MS_MAX = 60_000;
+
+const KIND_OF_CODE: Readonly<Record<string, ProblemKind>> = {
+  ENOSPC: 'full',
+  EDQUOT: 'full',
+  EFBIG: 'full',
+  EFULL: 'full',
+  ENOENT: 'gone',
+  ENOTDIR: 'gone',
+  ESTALE: 'gone',
+  EACCES: 'denied',
+  EPERM: 'denied',
+  EROFS: 'denied',
+  EAUTH: 'damaged',
+  EFORMAT: 'damaged',
+  ETRUNCATED: 'damaged',
+  EUNSUPPORTED: 'damaged',
+  EKEY: 'damaged',
+};
+
+/** What a failure means to a cache. */
+export function problemKindOf(error: unknown): ProblemKind {
+  if (error instanceof Error && 'errcode' in error) return 'database';
+  return KIND_OF_CODE[systemCodeOf(error) ?? ''] ?? 'io';
+}
+
+export class Health {
+  readonly #counters: Counters;
+  readonly #nowMs: () => number;
+  readonly #onProblem: (kind: ProblemKind, error: unknown) => void;
+  readonly #onEvent: (event: CacheEvent) => void;
+  readonly #reported = new Set<ProblemKind>();
+  #pauseMs = PAUSE_MS_MIN;
+  #awaySinceMs: number | undefined;
+
+  constructor(
+    counters: Counters,
+    nowMs: () => number,
+    onProblem: (kind: ProblemKind, error: unknown) => void,
+    onEvent: (event: CacheEvent) => void,
+  ) {
+    this.#counters = counters;
+    this.#nowMs = nowMs;
+    this.#onProblem = onProblem;
+    this.#onEvent = onEvent;
+  }
+
+  /** True while nothing is to be tried. */
+  get isAway(): boolean {
+    const since = this.#awaySinceMs;
+    if (since === undefined) return false;
+    const passedMs = this.#nowMs() - since;
+    // A clock that was set back must not keep us away.
+    return passedMs >= 0 && passedMs < this.#pauseMs;
+  }
+
+  /** True from a failure to the next success. */
+  get isUnwell(): boolean {
+    return this.#awaySinceMs !== undefined;
+  }
+
+  /** Counts and reports a problem that concerns little: the cache goes on. */
+  note(error: unknown): ProblemKind {
+    const kind = problemKindOf(error);
+    this.#counters.problems[kind] += 1;
+    if (!this.#reported.has(kind)) {
+      this.#reported.add(kind);
+      this.#onProblem(kind, error);
+    }
+    return kind;
+  }
+
+  /** Counts and reports a failure, and steps aside. */
+  fail(error: unknown): ProblemKind {
+    const kind = this.note(error);
+    const isFirst = this.#awaySinceMs === undefined;
+    this.#pauseMs = isFirst ? PAUSE_MS_MIN : Math.min(PAUSE_MS_MAX, 2 * this.#pauseMs);
+    this.#awaySinceMs = this.#nowMs();
+    if (isFirst) this.#onEvent({ type: 'away', kind, error });
+    return kind;
+  }
+
+  /** Something worked that would not have worked. */
+  succeed(): void {
+    if (this.#awaySinceMs === undefined) return;
+    this.#awaySinceMs = undefined;
+    this.#reported.clear();
+    this.#onEvent({ type: 'back' });
+  }
+
+  /** The error for callers who have to know. */
+  static errorOf(what: string, cause: unknown): NetsealError {
+    if (cause instanceof NetsealError) return cause;
+    const kind = problemKindOf(cause);
+    const code = kind === 'full' ? 'EFULL' : kind === 'denied' ? 'EDENIED' : 'EIO';
+    return new NetsealError(code, `${what}: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      cause,
+    });
+  }
+}

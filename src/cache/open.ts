@@ -1,0 +1,227 @@
+/**
+ * Opening a cache: lock, key, database, index, dirty regions. Nothing is wiped for having crashed: the snapshot of the index and the
+ * footers of regions that filled since make the index again; clean regions that were open at a crash have no footer, and go.
+ */
+import { rmSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { getU64, toHex, viewOf } from '../base/bytes.ts';
+import { NetsealError, requireArgument } from '../base/errors.ts';
+import { chooseProviders, type ProviderSettings } from '../unit/providers.ts';
+import { batchRow, Cache } from './cache.ts';
+import { type CacheKey, CacheKeys } from './cache-keys.ts';
+import { Core } from './core.ts';
+import { type CacheFiles, systemCodeOf, systemFiles } from './files.ts';
+import { Fingerprinter, fingerprintOf, newFingerprint } from './fingerprints.ts';
+import { Health } from './health.ts';
+import { ENTRY_PINNED } from './index-table.ts';
+import { OwnerLock } from './owner-lock.ts';
+import { tagWords } from './places.ts';
+import { Records } from './records.ts';
+import { type DecodedList, readFooter } from './region-format.ts';
+import { REGION_FOLDERS, type Region, regionNameOf } from './regions.ts';
+import { isDamage, Seals } from './seals.ts';
+import { type CacheSettings, checkCacheSettings } from './settings.ts';
+import { readSnapshot, type SnapshotRegion } from './snapshot.ts';
+import { type CacheEvent, newCounters, type ProblemKind } from './statistics.ts';
+
+/** What a cache works with, beside its settings. */
+export interface CacheComponents {
+  readonly key: CacheKey;
+  /** Milliseconds since 1970; may jump. Default: the system's. */
+  readonly nowMs?: () => number;
+  /** Told once of each kind of problem, until the cache was well again. */
+  readonly onProblem?: (kind: ProblemKind, error: unknown) => void;
+  readonly onEvent?: (event: CacheEvent) => void;
+  /** The files below the cache's folder; tests put faults here. */
+  readonly files?: CacheFiles;
+  readonly providers?: ProviderSettings;
+}
+
+/**
+ * Opens the cache in folder `path`, making it where there is none. Until it is closed no other process can.
+ *
+ * EDENIED, naming the owner, while another process has it. EKEY, EAUTH, EFORMAT as unlocking a header throws them. EINVAL for
+ * settings out of range, EUNSUPPORTED without SQLite. EIO and its like when the folder cannot be used at all.
+ */
+export async function openCache(
+  path: string,
+  settings: CacheSettings,
+  components: CacheComponents,
+): Promise<Cache> {
+  const checked = checkCacheSettings(settings);
+  requireArgument(path !== '', 'a cache needs a folder');
+  const { nowMs = Date.now, onProblem = () => undefined, onEvent = () => undefined } = components;
+  const files = components.files ?? systemFiles(path);
+  let lock: OwnerLock | undefined;
+  let keys: CacheKeys | undefined;
+  let records: Records | undefined;
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    lock = OwnerLock.acquire(path, nowMs());
+    for (const folder of ['', ...Object.values(REGION_FOLDERS)]) await files.makeFolder(folder);
+    keys = await CacheKeys.open(files, components.key);
+    const counters = newCounters();
+    const health = new Health(counters, nowMs, onProblem, onEvent);
+    const seals = new Seals(keys.keyring, await chooseProviders(components.providers));
+    const key = seals.fingerprintKey();
+    const fingerprinter = new Fingerprinter(key);
+    key.fill(0);
+    if (keys.isNew) await removeEverything(files);
+    records = openRecords(files, seals, health, keys.isNew);
+    const core = new Core({
+      settings: checked,
+      files,
+      seals,
+      records,
+      fingerprinter,
+      health,
+      counters,
+      nowMs,
+      onEvent,
+    });
+    const { current } = { current: keys };
+    core.restoreFolder = () => current.restore();
+    await load(core);
+    await loadDirty(core);
+    return new Cache(core, keys, lock);
+  } catch (error) {
+    records?.close();
+    keys?.destroy();
+    lock?.release();
+    if (error instanceof NetsealError || systemCodeOf(error) === undefined) throw error;
+    throw Health.errorOf(`the cache cannot be opened: ${path}`, error);
+  }
+}
+
+function openRecords(files: CacheFiles, seals: Seals, health: Health, isNew: boolean): Records {
+  const path = files.databasePath('cache.db');
+  const removeAll = (): void => {
+    for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(`${path}${suffix}`, { force: true });
+  };
+  if (isNew) removeAll();
+  const note = (error: unknown): void => {
+    health.note(error);
+  };
+  return new Records(path, seals, note, error => {
+    note(error);
+    removeAll();
+  });
+}
+
+/** What was sealed under keys that are gone. */
+async function removeEverything(files: CacheFiles): Promise<void> {
+  for (const folder of Object.values(REGION_FOLDERS)) {
+    for (const name of await files.list(folder)) await files.remove(`${folder}/${name}`);
+  }
+  for (const path of ['index', 'index.new']) await files.remove(path);
+}
+
+/** Makes the index: from the snapshot, and the footers of what it does not know. */
+async function load(core: Core): Promise<void> {
+  const { files, regions, places } = core;
+  const names = new Map<string, Uint8Array<ArrayBuffer>>();
+  for (const fileName of await files.list(REGION_FOLDERS.clean)) {
+    const name = regionNameOf(fileName);
+    if (name === undefined) await files.remove(`${REGION_FOLDERS.clean}/${fileName}`);
+    else names.set(fileName, name);
+  }
+  for (const known of await readKnown(core)) {
+    if (!names.has(toHex(known.name))) continue;
+    const { name, queue, sequence, id, fileBytes } = known;
+    if (regions.adopt(name, queue, sequence, id, fileBytes) !== undefined) names.delete(toHex(name));
+  }
+  // What the snapshot has of regions that are gone must not point into new ones.
+  places.recount();
+  for (const name of names.values()) await loadRegion(core, name);
+  regions.sortQueues();
+}
+
+async function readKnown(core: Core): Promise<readonly SnapshotRegion[]> {
+  const { files, seals, places, health } = core;
+  try {
+    return (await readSnapshot(files, seals, places.table)) ?? [];
+  } catch (error) {
+    places.table.words.fill(0);
+    // There may never have been one.
+    if (systemCodeOf(error) !== 'ENOENT') health.note(error);
+    return [];
+  }
+}
+
+/** A region that filled after the snapshot; without a footer it was open at a crash, and goes. */
+async function loadRegion(core: Core, name: Uint8Array<ArrayBuffer>): Promise<void> {
+  const { files, regions, seals, health } = core;
+  const path = `${REGION_FOLDERS.clean}/${toHex(name)}`;
+  try {
+    const file = await files.open(path, 'read');
+    const { list, fileBytes } = await readFooter(seals, file, name).finally(() => file.close());
+    const { queue, sequence, id } = list.head;
+    const region =
+      regions.adopt(name, queue, sequence, id, fileBytes) ??
+      regions.adopt(name, queue, sequence, regions.newId(), fileBytes);
+    if (region !== undefined) enterAll(core, region, list);
+  } catch (error) {
+    if (isDamage(error) || systemCodeOf(error) === 'EIO') await files.remove(path).catch(() => undefined);
+    else health.note(error);
+  }
+}
+
+function enterAll(core: Core, region: Region, list: DecodedList): void {
+  const { objects, places } = core;
+  const fingerprint = newFingerprint();
+  for (let at = 0; at < list.count; at += 1) {
+    const entry = list.entry(at);
+    const object = objects.object(objects.volume(entry.volumeId), entry.objectId);
+    fingerprintOf(object.prefix, entry.index, fingerprint);
+    const known = places.find(fingerprint);
+    const before = known === undefined ? undefined : core.regions.get(known.entry.regionId);
+    // The later one counts, in whatever order regions are read.
+    if (before !== undefined && before.sequence > region.sequence) continue;
+    places.insert(fingerprint, {
+      ...tagWords(entry.tag),
+      regionId: region.id,
+      offsetBytes: entry.offsetBytes,
+      lengthBytes: entry.lengthBytes,
+      hits: 0,
+      flags: region.queue === 'pinned' ? ENTRY_PINNED : 0,
+      volumeNumber: object.volume.number,
+    });
+  }
+}
+
+/** Finds every acknowledged batch that was not released. */
+async function loadDirty(core: Core): Promise<void> {
+  const { files, regions, dirty, records, fingerprinter, health } = core;
+  const next = records.get('setting', fingerprinter.name('next batch'));
+  if (next?.byteLength === 8) dirty.skipIds(getU64(viewOf(next), 0) ?? 1);
+  const released = new Set(
+    records
+      .all('released')
+      .map(({ value }) => (value.byteLength === 8 ? getU64(viewOf(value), 0) : undefined)),
+  );
+  const seen = new Set<number>();
+  let isComplete = true;
+  for (const fileName of await files.list(REGION_FOLDERS.dirty)) {
+    const name = regionNameOf(fileName);
+    if (name === undefined) continue;
+    const region = regions.adopt(name, 'dirty', 0, regions.newId(), 0);
+    if (region === undefined) continue;
+    try {
+      const count = await dirty.adopt(region, id => {
+        seen.add(id);
+        return released.has(id);
+      });
+      if (count === 0) await regions.giveUp(region);
+    } catch (error) {
+      // Not removed: it may be readable the next time.
+      health.note(error);
+      await regions.giveUp(region, true);
+      isComplete = false;
+    }
+  }
+  // Ids are never used again, so nobody will ask for those whose region is gone.
+  for (const id of released) {
+    if (isComplete && id !== undefined && !seen.has(id))
+      records.remove('released', fingerprinter.name('batch', batchRow(id)));
+  }
+}

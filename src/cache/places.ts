@@ -1,0 +1,173 @@
+/**
+ * Which unit lies where: the index with its accounts. Every change of the index goes through here, so that what regions and
+ * volumes are said to hold is what the index finds.
+ */
+import { viewOf } from '../base/bytes.ts';
+import type { Ghosts } from './ghosts.ts';
+import {
+  clearEntry,
+  countHit,
+  ENTRY_DIRTY,
+  type Entry,
+  entryAt,
+  type Fingerprint,
+  findEntry,
+  type IndexTable,
+  placeFor,
+  usedEntries,
+  writeEntry,
+} from './index-table.ts';
+import type { Objects } from './objects.ts';
+import type { Regions } from './regions.ts';
+import type { Counters } from './statistics.ts';
+
+/** An entry and the word at which it lies; -1 for one outside the table. */
+export interface Found {
+  readonly at: number;
+  readonly entry: Entry;
+}
+
+export class Places {
+  readonly table: IndexTable;
+  readonly ghosts: Ghosts;
+  readonly #regions: Regions;
+  readonly #objects: Objects;
+  readonly #counters: Counters;
+  /** Dirty units for which both buckets were full of what must not be lost. */
+  readonly #overflow = new Map<string, Entry>();
+  #count = 0;
+
+  constructor(table: IndexTable, ghosts: Ghosts, regions: Regions, objects: Objects, counters: Counters) {
+    this.table = table;
+    this.ghosts = ghosts;
+    this.#regions = regions;
+    this.#objects = objects;
+    this.#counters = counters;
+  }
+
+  /** Units that the index finds. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Undefined when there is none. Frees what points into a region that is gone. */
+  find(fingerprint: Fingerprint): Found | undefined {
+    const at = findEntry(this.table, fingerprint);
+    if (at < 0) return this.#findOverflow(fingerprint);
+    const entry = entryAt(this.table, at);
+    if (!this.#regions.isDead(entry.regionId)) return { at, entry };
+    this.#free(at, entry);
+    return undefined;
+  }
+
+  /** False when the index has no place for it, or has a dirty version that this one must not replace. */
+  insert(fingerprint: Fingerprint, entry: Entry): boolean {
+    const isDirty = (entry.flags & ENTRY_DIRTY) !== 0;
+    if (this.#overflow.size > 0 && this.#findOverflow(fingerprint) !== undefined) {
+      if (!isDirty) return false;
+      this.#removeOverflow(fingerprint);
+    }
+    const at = placeFor(this.table, fingerprint, this.#regions.isDead);
+    if (at < 0) {
+      if (isDirty) this.#overflow.set(overflowKey(fingerprint), entry);
+      if (isDirty) this.#account(entry, 1);
+      return isDirty;
+    }
+    if ((this.table.words[at + 4] ?? 0) !== 0) {
+      const old = entryAt(this.table, at);
+      const isOwn =
+        this.table.words[at] === fingerprint.third && this.table.words[at + 1] === fingerprint.fourth;
+      const isAlive = !this.#regions.isDead(old.regionId);
+      if (isOwn && isAlive && (old.flags & ENTRY_DIRTY) !== 0 && !isDirty) return false;
+      if (!isOwn && isAlive) this.#counters.displaced += 1;
+      this.#account(old, -1);
+    }
+    writeEntry(this.table, at, fingerprint, entry);
+    this.#account(entry, 1);
+    return true;
+  }
+
+  /** Changes an entry in place. */
+  replace(fingerprint: Fingerprint, { at, entry: old }: Found, entry: Entry): void {
+    if (at < 0) {
+      this.#removeOverflow(fingerprint);
+      this.insert(fingerprint, entry);
+      return;
+    }
+    this.#account(old, -1);
+    writeEntry(this.table, at, fingerprint, entry);
+    this.#account(entry, 1);
+  }
+
+  remove(fingerprint: Fingerprint, { at, entry }: Found): void {
+    if (at < 0) this.#removeOverflow(fingerprint);
+    else this.#free(at, entry);
+  }
+
+  countHit({ at }: Found): void {
+    if (at >= 0) countHit(this.table, at);
+  }
+
+  /** Counts everything anew, and frees what points nowhere: after a snapshot was read. */
+  recount(): void {
+    for (const region of this.#regions.all()) region.liveBytes = 0;
+    for (const volume of this.#objects.volumes()) volume.liveBytes = 0;
+    this.#count = 0;
+    for (const at of usedEntries(this.table)) {
+      const entry = entryAt(this.table, at);
+      if (this.#regions.isDead(entry.regionId)) clearEntry(this.table, at);
+      else this.#account(entry, 1);
+    }
+  }
+
+  clear(): void {
+    for (const at of usedEntries(this.table)) clearEntry(this.table, at);
+    this.#overflow.clear();
+    this.ghosts.clear();
+    this.recount();
+  }
+
+  #findOverflow(fingerprint: Fingerprint): Found | undefined {
+    if (this.#overflow.size === 0) return undefined;
+    const entry = this.#overflow.get(overflowKey(fingerprint));
+    if (entry === undefined) return undefined;
+    if (!this.#regions.isDead(entry.regionId)) return { at: -1, entry };
+    this.#removeOverflow(fingerprint);
+    return undefined;
+  }
+
+  #removeOverflow(fingerprint: Fingerprint): void {
+    const key = overflowKey(fingerprint);
+    const entry = this.#overflow.get(key);
+    if (entry !== undefined && this.#overflow.delete(key)) this.#account(entry, -1);
+  }
+
+  #free(at: number, entry: Entry): void {
+    clearEntry(this.table, at);
+    this.#account(entry, -1);
+  }
+
+  #account(entry: Entry, sign: 1 | -1): void {
+    this.#count += sign;
+    const bytes = sign * entry.lengthBytes;
+    const region = this.#regions.get(entry.regionId);
+    if (region !== undefined) region.liveBytes += bytes;
+    const volume = this.#objects.volumeOfNumber(entry.volumeNumber);
+    if (volume !== undefined) volume.liveBytes += bytes;
+  }
+}
+
+function overflowKey({ first, second, third, fourth }: Fingerprint): string {
+  return `${first}/${second}/${third}/${fourth}`;
+}
+
+/** The first 8 bytes of a tag as an entry has them. */
+export function tagWords(tag: Uint8Array): { readonly tagLow: number; readonly tagHigh: number } {
+  const view = viewOf(tag);
+  return { tagLow: view.getUint32(0, true), tagHigh: view.getUint32(4, true) };
+}
+
+export function hasTag(entry: Entry, tag: Uint8Array): boolean {
+  const { tagLow, tagHigh } = tagWords(tag);
+  return entry.tagLow === tagLow && entry.tagHigh === tagHigh;
+}

@@ -1,0 +1,89 @@
+/** Settings of a cache: plain values, checked once, at open. */
+import { requireArgument } from '../base/errors.ts';
+import { KIB, MIB } from '../base/geometry.ts';
+
+export interface CacheSettings {
+  /** What all clean units may take on the disk. Default 1 GiB. Dirty ones come on top. */
+  readonly budgetBytes?: number;
+  /** Units that the index has room for, 47 bytes of memory each once it is in use. Default: a unit for 32 KiB of the budget. */
+  readonly unitsMax?: number;
+  /** Length of a region. Default 32 MiB, or a 32nd of the budget where that is less. */
+  readonly regionBytes?: number;
+  /** Of the budget, what units that were not asked for again may take. Default 10. */
+  readonly smallPercent?: number;
+  /**
+   * Percent of the disk that is free for others, 0 ≤ stop < cull < run < 100. Below `cull` of blocks or files, units are given up
+   * until both are at `run`; below `stop` nothing takes new room. Default 7, 5, 1; false to look at the budget alone.
+   */
+  readonly disk?: DiskLimits | false;
+  /** What `offer` keeps until it is written. Default 32 MiB. */
+  readonly queueBytes?: number;
+  /** Time between two looks at the disk, snapshots that are due, and attempts after a failure, in ms. Default 1,000; 0 for never. */
+  readonly maintenanceMs?: number;
+  /** A snapshot is taken when so many regions have filled since the last. Default 64. */
+  readonly snapshotRegions?: number;
+  /** Small reads are done on this thread, as long as they come out of the page cache. Default true. */
+  readonly readsOnThisThread?: boolean;
+}
+
+export interface DiskLimits {
+  readonly runPercent: number;
+  readonly cullPercent: number;
+  readonly stopPercent: number;
+}
+
+export type CheckedSettings = Required<CacheSettings>;
+
+const BUDGET_BYTES_MIN = 256 * KIB;
+const REGION_BYTES_MIN = 8 * KIB;
+const REGION_BYTES_MAX = 64 * MIB;
+const UNITS_MAX = 100_000_000;
+
+/** Fills in defaults. EINVAL when a value is out of range. */
+export function checkCacheSettings(settings: CacheSettings): CheckedSettings {
+  const { budgetBytes = 1024 * MIB } = settings;
+  requireArgument(
+    Number.isSafeInteger(budgetBytes) && budgetBytes >= BUDGET_BYTES_MIN,
+    `the budget of a cache must be at least ${BUDGET_BYTES_MIN} bytes, not ${budgetBytes}`,
+  );
+  const checked: CheckedSettings = {
+    budgetBytes,
+    unitsMax: settings.unitsMax ?? Math.min(UNITS_MAX, Math.max(1024, Math.ceil(budgetBytes / (32 * KIB)))),
+    regionBytes: settings.regionBytes ?? Math.min(32 * MIB, Math.floor(budgetBytes / 32)),
+    smallPercent: settings.smallPercent ?? 10,
+    disk: settings.disk ?? { runPercent: 7, cullPercent: 5, stopPercent: 1 },
+    queueBytes: settings.queueBytes ?? 32 * MIB,
+    maintenanceMs: settings.maintenanceMs ?? 1000,
+    snapshotRegions: settings.snapshotRegions ?? 64,
+    readsOnThisThread: settings.readsOnThisThread ?? true,
+  };
+  checkRange('unitsMax', checked.unitsMax, 1, UNITS_MAX);
+  checkRange(
+    'regionBytes',
+    checked.regionBytes,
+    REGION_BYTES_MIN,
+    Math.min(REGION_BYTES_MAX, budgetBytes / 8),
+  );
+  checkRange('smallPercent', checked.smallPercent, 1, 90);
+  checkRange('queueBytes', checked.queueBytes, 0, 2 ** 31);
+  checkRange('maintenanceMs', checked.maintenanceMs, 0, 2 ** 31 - 1);
+  checkRange('snapshotRegions', checked.snapshotRegions, 1, 1_000_000);
+  checkDisk(checked.disk);
+  return checked;
+}
+
+function checkRange(name: string, value: number, min: number, max: number): void {
+  requireArgument(
+    Number.isFinite(value) && value >= min && value <= max,
+    `${name} must be from ${min} to ${max}, not ${value}`,
+  );
+}
+
+function checkDisk(disk: DiskLimits | false): void {
+  if (disk === false) return;
+  const { stopPercent, cullPercent, runPercent } = disk;
+  requireArgument(
+    stopPercent >= 0 && stopPercent < cullPercent && cullPercent < runPercent && runPercent < 100,
+    `disk limits must be 0 <= stop < cull < run < 100, not ${stopPercent}, ${cullPercent}, ${runPercent}`,
+  );
+}

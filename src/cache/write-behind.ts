@@ -1,0 +1,79 @@
+/**
+ * Semi-dirty intake: units that were just read from a server are kept until they are written, in a queue of bounded length. Who
+ * offers never waits: what does not fit is dropped and counted, and read from the server again some time.
+ */
+import type { Core, IncomingUnit } from './core.ts';
+
+/** Written at once, at most. */
+const BATCH_BYTES = 8 * 1024 * 1024;
+
+export class WriteBehind {
+  readonly #core: Core;
+  readonly #bytesMax: number;
+  #queue: IncomingUnit[] = [];
+  #bytes = 0;
+  #running: Promise<void> | undefined;
+  #isClosed = false;
+
+  constructor(core: Core) {
+    this.#core = core;
+    this.#bytesMax = core.settings.queueBytes;
+  }
+
+  get units(): number {
+    return this.#queue.length;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Takes copies. Returns how many units were taken. */
+  offer(units: readonly IncomingUnit[]): number {
+    if (this.#core.health.isAway) {
+      this.#core.drop('away', units.length);
+      return 0;
+    }
+    let count = 0;
+    for (const { object, index, bytes } of units) {
+      if (this.#isClosed || this.#bytes + bytes.byteLength > this.#bytesMax) continue;
+      const copy = Buffer.allocUnsafeSlow(bytes.byteLength);
+      copy.set(bytes);
+      this.#queue.push({ object, index, bytes: copy });
+      this.#bytes += bytes.byteLength;
+      count += 1;
+    }
+    this.#core.drop('queue', units.length - count);
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+    });
+    return count;
+  }
+
+  /** Resolves when nothing waits. */
+  async idle(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.idle();
+  }
+
+  async #run(): Promise<void> {
+    while (this.#queue.length > 0) {
+      let bytes = 0;
+      let count = 0;
+      for (const unit of this.#queue) {
+        if (count > 0 && bytes + unit.bytes.byteLength > BATCH_BYTES) break;
+        bytes += unit.bytes.byteLength;
+        count += 1;
+      }
+      const batch = this.#queue.slice(0, count);
+      this.#queue = this.#queue.slice(count);
+      await this.#core.store(batch);
+      // Their memory counts until now.
+      this.#bytes -= bytes;
+    }
+  }
+}

@@ -1,0 +1,161 @@
+/** What lies in a cache's folder: nothing readable, nothing that harms when it is damaged, and one owner. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { isNetsealError } from '../../src/base/errors.ts';
+import { seededChance } from '../../src/server/scheduler.ts';
+import { CRASH_SETTINGS } from './fixtures/crash-plan.ts';
+import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unitOf } from './support.ts';
+
+const VOLUME = idOf(1);
+const FILE = idOf(100);
+const SETTINGS = { budgetBytes: MIB, regionBytes: 16 * KIB };
+const COHERENCY = Buffer.from('ETag of a secret file name');
+const PAYLOAD = Buffer.from('journal: rename secret to hidden');
+
+/** A cache in which there is some of everything, closed. */
+async function makeFull(): Promise<string> {
+  const folder = newFolder();
+  const cache = await openTestCache(folder, SETTINGS);
+  const volume = cache.volume(VOLUME);
+  volume.pin(idOf(5), 20);
+  for (let index = 0; index < 60; index += 1) {
+    await volume.put([{ objectId: FILE, index, bytes: unitOf(index) }]);
+    if (index < 10) await volume.put([{ objectId: idOf(5), index, bytes: unitOf(1000 + index) }]);
+  }
+  volume.setCoherency(FILE, COHERENCY);
+  volume.invalidate(idOf(6));
+  for (let at = 0; at < 5; at += 1) {
+    const units = [{ volumeId: VOLUME, objectId: idOf(7), index: at, bytes: unitOf(2000 + at) }];
+    const id = await cache.appendDirty({ units, payload: PAYLOAD });
+    if (at === 0) await cache.releaseDirty([id]);
+  }
+  await cache.close();
+  return folder;
+}
+
+function filesIn(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .map(name => `${folder}/${name}`)
+    .filter(path => statSync(path).isFile());
+}
+
+describe('at rest', () => {
+  it('no id, key, name or plaintext can be found, in content or in names', async () => {
+    const folder = await makeFull();
+    const raw = Buffer.alloc(32, 7);
+    const secrets = [VOLUME, FILE, idOf(5), idOf(6), idOf(7), COHERENCY, PAYLOAD, raw].map(each =>
+      Buffer.from(each),
+    );
+    const needles = secrets.flatMap(secret => [secret, Buffer.from(secret.toString('hex'))]);
+    const files = filesIn(folder);
+    expect(files.length).toBeGreaterThan(20);
+    for (const path of files) {
+      const content = readFileSync(path);
+      for (const needle of needles) {
+        expect(content.includes(needle), path).toBe(false);
+        expect(path.includes(needle.toString('latin1'))).toBe(false);
+      }
+    }
+    // The needles can be found where they are.
+    expect(Buffer.concat([Buffer.from(unitOf(1)), Buffer.from(FILE)]).includes(needles[2]!)).toBe(true);
+  });
+
+  it('files are for their owner alone', async () => {
+    for (const path of filesIn(await makeFull())) {
+      expect(statSync(path).mode & 0o077, path).toBe(0);
+    }
+  });
+});
+
+describe('damage', () => {
+  it('of any file is survived: it opens, or says why not, and serves nothing wrong', async () => {
+    const chance = seededChance(Number(process.env.NETSEAL_SEED ?? 1));
+    const folder = await makeFull();
+    const pristine = new Map(filesIn(folder).map(path => [path, readFileSync(path)]));
+    const refusals = new Set<string>();
+    for (const path of [...pristine.keys()].filter(each => !/\/(lock|owner)$/.test(each))) {
+      for (let round = 0; round < 3; round += 1) {
+        for (const [each, content] of pristine) writeFileSync(each, content);
+        for (const each of filesIn(folder)) if (!pristine.has(each)) writeFileSync(each, '');
+        writeFileSync(path, damaged(pristine.get(path)!, chance));
+        await openDamaged(folder, path, refusals);
+      }
+    }
+    // Only without its header a cache cannot be opened.
+    expect([...refusals]).toEqual(['header']);
+  }, 120_000);
+
+  it('is found by verify, and dropped by repair', async () => {
+    const folder = await makeFull();
+    const paths = readdirSync(`${folder}/regions`).map(name => `${folder}/regions/${name}`);
+    const [first = '', second = ''] = paths;
+    const content = readFileSync(first);
+    content[2000] = (content[2000] ?? 0) ^ 1;
+    writeFileSync(first, content);
+    const torn = readFileSync(second);
+    writeFileSync(second, torn.subarray(0, torn.byteLength - 100));
+    const cache = await openTestCache(folder, SETTINGS);
+    const found = await collect(cache.verify());
+    expect(found.map(({ what }) => what).sort()).toEqual(['region', 'unit']);
+    expect(await collect(cache.verify({ repair: true }))).toHaveLength(2);
+    expect(await collect(cache.verify())).toEqual([]);
+  });
+});
+
+function damaged(content: Buffer, chance: () => number): Buffer {
+  const kind = Math.floor(chance() * 4);
+  if (kind === 0) return content.subarray(0, Math.floor(chance() * content.byteLength));
+  const copy = Buffer.from(content);
+  const at = Math.floor(chance() * copy.byteLength);
+  if (kind === 1) copy[at] = (copy[at] ?? 0) ^ (1 << Math.floor(chance() * 8));
+  else if (kind === 2) copy.fill(0, at, Math.min(copy.byteLength, at + 4096));
+  else
+    for (let each = 0; each < 20; each += 1)
+      copy[Math.floor(chance() * copy.byteLength)] = Math.floor(chance() * 256);
+  return copy;
+}
+
+async function openDamaged(folder: string, path: string, refusals: Set<string>): Promise<void> {
+  let cache: Awaited<ReturnType<typeof openTestCache>>;
+  try {
+    cache = await openTestCache(folder, SETTINGS);
+  } catch (error) {
+    expect(isNetsealError(error), `${path}: ${error}`).toBe(true);
+    refusals.add(path.slice(folder.length + 1));
+    return;
+  }
+  for (let index = 0; index < 60; index += 1) {
+    const bytes = unitOf(index);
+    const into = new Uint8Array(bytes.byteLength);
+    const request = { objectId: FILE, index, expectedTag: tagOf(bytes), into };
+    const [lengthBytes] = await cache.volume(VOLUME).get([request]);
+    // Damage in the middle is for the opener to find.
+    if (lengthBytes !== 0) expect(Buffer.compare(into.subarray(-16), bytes.subarray(-16))).toBe(0);
+  }
+  for await (const batch of cache.listDirty()) expect(Buffer.compare(batch.payload, PAYLOAD)).toBe(0);
+  await collect(cache.verify({ repair: true }));
+  expect(await cache.volume(VOLUME).put([{ objectId: idOf(9), index: 0, bytes: unitOf(5) }])).toBe(1);
+  expect(await getUnit(cache, VOLUME, idOf(9), 0, unitOf(5))).toBe('hit');
+  await cache.close();
+}
+
+describe('one owner', () => {
+  it('a second process, or a second open, is told who has it; death lets go', async () => {
+    const folder = newFolder();
+    const writer = fileURLToPath(new URL('fixtures/crash-writer.ts', import.meta.url));
+    const child = spawn(process.execPath, [writer, folder, '1'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const closed = once(child, 'close');
+    await once(child.stdout, 'data');
+    child.stdout.resume();
+    const refused = openTestCache(folder, CRASH_SETTINGS);
+    await expect(refused).rejects.toMatchObject({ code: 'EDENIED' });
+    await expect(refused).rejects.toThrow(new RegExp(`process ${child.pid} on .+, running since 20`));
+    child.kill('SIGKILL');
+    await closed;
+    await openTestCache(folder, CRASH_SETTINGS);
+    await expect(openTestCache(folder, CRASH_SETTINGS)).rejects.toThrow(`process ${process.pid}`);
+  });
+});

@@ -1,0 +1,122 @@
+/** Sealed units to keep, and caches to keep them in. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { afterEach } from 'vitest';
+import { viewOf } from '../../src/base/bytes.ts';
+import type { Cache } from '../../src/cache/cache.ts';
+import { type CacheComponents, openCache } from '../../src/cache/open.ts';
+import type { CacheSettings } from '../../src/cache/settings.ts';
+import type { NewSlot } from '../../src/keys/new-slot.ts';
+import { seededChance } from '../../src/server/scheduler.ts';
+import { encodeHeader, recordTag } from '../../src/unit/record-format.ts';
+
+const KEY = new Uint8Array(32).fill(7);
+export const RAW_SLOT: NewSlot = { label: 'test', secret: { type: 'raw-key', key: KEY } };
+export const RAW_KEY: CacheComponents['key'] = { slots: [RAW_SLOT] };
+
+export const KIB = 1024;
+export const MIB: number = 1024 * KIB;
+
+/** 16 bytes that depend on the number. */
+export function idOf(number: number): Uint8Array<ArrayBuffer> {
+  const id = new Uint8Array(16).fill(0xa0);
+  viewOf(id).setUint32(0, number, true);
+  viewOf(id).setUint32(8, (number * 2654435761) >>> 0, true);
+  return id;
+}
+
+/** What looks like a sealed unit, of `lengthBytes`, its content by `seed`. A cache opens nothing, so it need not be one. */
+export function unitOf(seed: number, lengthBytes = 4168): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(lengthBytes);
+  let state = (Math.imul(seed, 2654435761) ^ 0x9e3779b9) | 1;
+  for (let at = 0; at < lengthBytes; at += 1) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    bytes[at] = state;
+  }
+  encodeHeader(viewOf(bytes), 'unit', {
+    suite: 'xaes-256-gcm',
+    flags: 0,
+    epoch: 1,
+    sealedLengthBytes: lengthBytes,
+  });
+  return bytes;
+}
+
+export function tagOf(bytes: Uint8Array): Uint8Array {
+  return recordTag(bytes);
+}
+
+const folders: string[] = [];
+const caches: Cache[] = [];
+
+export function newFolder(): string {
+  const folder = mkdtempSync(`${tmpdir()}/netseal-cache-`);
+  folders.push(folder);
+  return folder;
+}
+
+/** A cache that the test's end closes. Its maintenance is the test's own. */
+export async function openTestCache(
+  folder: string,
+  settings: CacheSettings = {},
+  components: Partial<CacheComponents> = {},
+): Promise<Cache> {
+  const cache = await openCache(
+    folder,
+    { budgetBytes: 4 * MIB, regionBytes: 128 * KIB, disk: false, maintenanceMs: 0, ...settings },
+    { key: RAW_KEY, ...components },
+  );
+  caches.push(cache);
+  return cache;
+}
+
+afterEach(async () => {
+  for (const cache of caches.splice(0)) await cache.close();
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+});
+
+/** Whether the cache has exactly these bytes for a place. */
+export async function getUnit(
+  cache: Cache,
+  volumeId: Uint8Array,
+  objectId: Uint8Array,
+  index: number,
+  expected: Uint8Array,
+): Promise<'hit' | 'miss' | 'wrong'> {
+  const into = new Uint8Array(expected.byteLength);
+  const [lengthBytes] = await cache
+    .volume(volumeId)
+    .get([{ objectId, index, expectedTag: tagOf(expected), into }]);
+  if (lengthBytes === 0) return 'miss';
+  return lengthBytes === expected.byteLength && Buffer.compare(into, expected) === 0 ? 'hit' : 'wrong';
+}
+
+/** Zipf-distributed numbers below `count`. */
+export function zipf(count: number, exponent: number, seed: number): () => number {
+  const sums = new Float64Array(count);
+  let sum = 0;
+  for (let at = 0; at < count; at += 1) {
+    sum += 1 / (at + 1) ** exponent;
+    sums[at] = sum;
+  }
+  const chance = seededChance(seed);
+  return () => {
+    const target = chance() * sum;
+    let low = 0;
+    let high = count - 1;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (sums[middle]! < target) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  };
+}
+
+export async function collect<Value>(values: AsyncIterable<Value>): Promise<Value[]> {
+  const list: Value[] = [];
+  for await (const value of values) list.push(value);
+  return list;
+}
