@@ -130,7 +130,8 @@ describe('netseal ls', () => {
 
   it('lets no name act on a terminal', async () => {
     await fill(makeDocs);
-    const line = `script -qec "netseal ls --key-file key vol:/docs; netseal ls -l --json --key-file key vol:/docs" /dev/null`;
+    // script(1) runs its command with $SHELL, and only bash knows an exported function.
+    const line = `SHELL=$BASH script -qec "netseal ls --key-file key vol:/docs; netseal ls -l --json --key-file key vol:/docs" /dev/null`;
     const { stdout, exitCode } = await shell(`export -f netseal; ${line}`, { cwd: folder, env: env() });
     expect(exitCode).toBe(EXIT_OK);
     const text = stdout.toString('latin1').replaceAll('\r\n', '\n');
