@@ -1,6 +1,7 @@
 /** What is in a volume as people and programs read it. Nothing from a volume reaches a terminal as a control character. */
 import type { Inode, InodeType, Name } from '../server/sealed/inode.ts';
-import { bytesOfName, nameOf, showName, textOfName } from '../transfer/local-names.ts';
+import { showName, textOfName } from '../transfer/local-names.ts';
+import { nameBytes, toBytesName } from '../volume/names.ts';
 import { formatSize } from './sizes.ts';
 
 const TYPE_LETTERS: Record<InodeType, string> = { file: '-', directory: 'd', symlink: 'l' };
@@ -62,7 +63,7 @@ export class Lines {
 
   /** A name or path as it is to be written: escaped on a terminal, else its bytes. */
   name(name: Name): Name {
-    return this.#isTerminal ? nameOf(showName(name)) : name;
+    return this.#isTerminal ? toBytesName(showName(name)) : name;
   }
 
   /** @param line bytes, with names of {@link name}. */
@@ -71,7 +72,7 @@ export class Lines {
   }
 
   take(): Buffer {
-    const bytes = bytesOfName(this.#bytes);
+    const bytes = nameBytes(this.#bytes);
     this.#bytes = '';
     return bytes;
   }
@@ -94,7 +95,7 @@ export function toJson(value: unknown, indent = 0): string {
 export function nameFields(key: string, name: Name): Record<string, string> {
   const text = textOfName(name);
   if (text !== undefined) return { [key]: text };
-  const bytes = bytesOfName(name);
+  const bytes = nameBytes(name);
   return { [key]: bytes.toString('utf8'), [`${key}Hex`]: bytes.toString('hex') };
 }
 
@@ -105,7 +106,12 @@ export function describeInode(inode: Inode): Record<string, unknown> {
   if (inode.type === 'directory') return { ...common, entries: inode.entryCount };
   if (inode.type === 'symlink') {
     const { target, linkCount } = inode;
-    return { ...common, size: target.byteLength, links: linkCount, ...nameFields('target', nameOf(target)) };
+    return {
+      ...common,
+      size: target.byteLength,
+      links: linkCount,
+      ...nameFields('target', toBytesName(target)),
+    };
   }
   return { ...common, size: inode.sizeBytes, stored: inode.storedBytes, links: inode.linkCount };
 }

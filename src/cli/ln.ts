@@ -1,7 +1,7 @@
 /** `netseal ln`: hard and symbolic links in a volume. */
 import { Command } from 'commander';
 import { requireArgument } from '../base/errors.ts';
-import { bytesOfName, nameOf } from '../transfer/local-names.ts';
+import { nameBytes, toBytesName } from '../volume/names.ts';
 import type { Volume } from '../volume/volume.ts';
 import { newAttributes } from './attributes.ts';
 import { toJson } from './display.ts';
@@ -44,12 +44,12 @@ function ln(target: string, text: string, options: LnOptions): Promise<void> {
   const paths = source === undefined ? [path] : [source, path];
   return withInterrupt(signal =>
     withVolumePaths(paths, { workers: 0, ...options }, signal, async ({ volume }) => {
-      const content = options.escaped === true ? unescapeName(target) : nameOf(target);
+      const content = options.escaped === true ? unescapeName(target) : toBytesName(target);
       const last = source === undefined ? content : source.path;
       const link = await linkPath(volume, path, last);
       const place = await at(link, volume.place(pathBytes(link)));
       if (source === undefined) {
-        const inode = volume.names.newSymlink(newAttributes(SYMLINK_MODE), bytesOfName(content));
+        const inode = volume.names.newSymlink(newAttributes(SYMLINK_MODE), nameBytes(content));
         await at(link, volume.names.insert(place.directory, place.name, inode));
       } else {
         const from = await at(source, volume.place(pathBytes(source)));

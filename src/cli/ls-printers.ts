@@ -1,6 +1,6 @@
 /** The ways in which `netseal ls` writes what it lists: names, long lines, JSON. */
 import type { Name } from '../server/sealed/inode.ts';
-import { nameOf } from '../transfer/local-names.ts';
+import { toBytesName } from '../volume/names.ts';
 import {
   describeInode,
   formatBytes,
@@ -92,7 +92,7 @@ export class LongPrinter extends NamePrinter {
     const cells = this.#cells(item).map((cell, at) => cell.padStart(this.#widths[at] ?? 0));
     const name = super.line(item);
     const { inode } = item;
-    const target = inode?.type === 'symlink' ? ` -> ${this.lines.name(nameOf(inode.target))}` : '';
+    const target = inode?.type === 'symlink' ? ` -> ${this.lines.name(toBytesName(inode.target))}` : '';
     return `${cells.join('  ')}  ${name}${target}`;
   }
 

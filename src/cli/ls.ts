@@ -1,8 +1,8 @@
 /** `netseal ls`: what is in a volume. */
 import { Command } from 'commander';
 import { isNetsealError } from '../base/errors.ts';
-import { nameOf } from '../transfer/local-names.ts';
 import type { Directory } from '../volume/directory.ts';
+import { toBytesName } from '../volume/names.ts';
 import type { Found, Volume } from '../volume/volume.ts';
 import { Failures } from './failures.ts';
 import { withInterrupt } from './interrupt.ts';
@@ -146,7 +146,7 @@ function makePrinter(options: LsOptions, hasSeveral: boolean): Printer {
 
 /** What a path on the command line leads to, listed by itself. */
 function listedOf({ path }: VolumePath, { inode, entry }: Found): Listed {
-  const name = entry?.name ?? nameOf('/');
+  const name = entry?.name ?? toBytesName('/');
   const node = { kind: 'object', id: inode.id, type: inode.type } as const;
   return { entry: entry ?? { name: path, node }, name, type: inode.type, inode };
 }

@@ -1,8 +1,7 @@
 /** `netseal mkdir`: new folders in a volume. */
 import { Command, Option } from 'commander';
 import { isNetsealError, requireArgument } from '../base/errors.ts';
-import { nameOf } from '../transfer/local-names.ts';
-import { parsePath } from '../volume/names.ts';
+import { parsePath, toBytesName } from '../volume/names.ts';
 import type { Volume } from '../volume/volume.ts';
 import { newAttributes } from './attributes.ts';
 import { toJson } from './display.ts';
@@ -80,7 +79,7 @@ async function makeAll(
   made: string[],
 ): Promise<void> {
   const names = parsePath(pathBytes(path));
-  let current: VolumePath = { ...path, path: nameOf('/') };
+  let current: VolumePath = { ...path, path: toBytesName('/') };
   for (const [index, name] of names.entries()) {
     current = childPath(current, name);
     if (await isFolder(volume, current)) continue;

@@ -2,7 +2,8 @@
 import { Command } from 'commander';
 import { inodeKey } from '../server/sealed/ids.ts';
 import type { Inode, MapRoot } from '../server/sealed/inode.ts';
-import { nameOf, showName, textOfName } from '../transfer/local-names.ts';
+import { showName, textOfName } from '../transfer/local-names.ts';
+import { toBytesName } from '../volume/names.ts';
 import type { Found } from '../volume/volume.ts';
 import { describeInode, formatMode, formatTime, nameFields, octalMode, toJson } from './display.ts';
 import { Failures } from './failures.ts';
@@ -122,7 +123,7 @@ function contentLines(inode: Inode): [string, string][] {
       ['tree', `${level} ${level === 1 ? 'level' : 'levels'} below the inode`],
     ];
   }
-  if (inode.type === 'symlink') return [['target', showName(nameOf(inode.target))]];
+  if (inode.type === 'symlink') return [['target', showName(toBytesName(inode.target))]];
   return [
     ['size', `${inode.sizeBytes} bytes, ${inode.storedBytes} stored`],
     ['links', String(inode.linkCount)],
@@ -136,6 +137,6 @@ function showMap({ depth, slots }: MapRoot): string {
 }
 
 function showValue(value: Uint8Array): string {
-  const name = nameOf(value);
+  const name = toBytesName(value);
   return textOfName(name) === undefined ? `0x${Buffer.from(value).toString('hex')}` : showName(name);
 }

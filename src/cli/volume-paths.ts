@@ -2,7 +2,8 @@
 import type { Command } from 'commander';
 import { ERROR_CODES, isNetsealError, NetsealError, requireArgument } from '../base/errors.ts';
 import type { Name } from '../server/sealed/inode.ts';
-import { bytesOfName, joinPath, nameOf, showName } from '../transfer/local-names.ts';
+import { joinPath, showName } from '../transfer/local-names.ts';
+import { nameBytes, toBytesName } from '../volume/names.ts';
 import type { Volume } from '../volume/volume.ts';
 import { canonicalStoreName, type Location, parseLocation } from './location.ts';
 import { type VolumeAccess, type VolumeOptions, withVolume, withVolumeOptions } from './volume-access.ts';
@@ -29,14 +30,14 @@ export function withPathOptions(command: Command, settings: { readonly json?: bo
 /** Without a path it is the root. EINVAL. */
 export function parseVolumePath(text: string, { escaped = false }: PathOptions): VolumePath {
   const { storeText, path = '/' } = parseLocation(text);
-  return { storeText, path: escaped ? unescapeName(path) : nameOf(path) };
+  return { storeText, path: escaped ? unescapeName(path) : toBytesName(path) };
 }
 
 const ESCAPE = /\\(?:x([0-9a-f]{2})|(\\)|)/gi;
 
 /** The inverse of `showName`. EINVAL for a backslash that begins nothing. */
 export function unescapeName(shown: string): Name {
-  return nameOf(shown).replace(ESCAPE, (_, hex: string | undefined, backslash: string | undefined) => {
+  return toBytesName(shown).replace(ESCAPE, (_, hex: string | undefined, backslash: string | undefined) => {
     requireArgument(
       hex !== undefined || backslash !== undefined,
       `--escaped: write a backslash as \\\\ and a byte as \\xNN: ${shown}`,
@@ -47,7 +48,7 @@ export function unescapeName(shown: string): Name {
 
 /** What `volume.find` and the like take. */
 export function pathBytes({ path }: VolumePath): Uint8Array {
-  return bytesOfName(path);
+  return nameBytes(path);
 }
 
 /** `STORE:/path` for messages. */

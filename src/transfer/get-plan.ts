@@ -1,11 +1,12 @@
 /** What goes where in a `get`, before anything is written. */
-import { NetsealError, requireArgument } from '../base/errors.ts';
+import { NetsealError } from '../base/errors.ts';
 import type { Name } from '../server/sealed/inode.ts';
 import { parsePath, toBytesName } from '../volume/names.ts';
 import type { Found, Volume } from '../volume/volume.ts';
 import type { LocalStat } from './local-calls.ts';
 import { showName } from './local-names.ts';
 import { statLocal } from './local-source.ts';
+import { isNowhere, requireDistinct, requireRecursive } from './plan-rules.ts';
 
 /** In place of a name: the folder that was opened, not one in it. */
 export const ITSELF: Name = '.';
@@ -36,9 +37,7 @@ export async function planGet(
     const path = toBytesName(source);
     const found = await volume.find(source, { follow: !recursive });
     const isFolder = found.inode.type === 'directory';
-    if (isFolder && !recursive) {
-      throw new NetsealError('EISDIR', `${showName(path)} is a folder: add -r to copy all of it`);
-    }
+    requireRecursive(isFolder, recursive, path);
     if (there?.type === 'folder') {
       // The root has no name of its own: what is in it goes into the folder itself.
       const ownName = parsePath(source).at(-1) ?? ITSELF;
@@ -48,10 +47,7 @@ export async function planGet(
       jobs.push({ found, path, folder, name });
     }
   }
-  requireArgument(
-    new Set(jobs.map(({ folder, name }) => `${folder}\0${name}`)).size === jobs.length,
-    'two of the sources have the same name: copy them one by one',
-  );
+  requireDistinct(jobs.map(({ folder, name }) => `${folder}\0${name}`));
   return jobs;
 }
 
@@ -59,8 +55,7 @@ function localStat(path: string | Uint8Array): LocalStat | undefined {
   try {
     return statLocal(path, { followsLink: true });
   } catch (error) {
-    if (error instanceof NetsealError && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
-      return undefined;
+    if (isNowhere(error)) return undefined;
     throw error;
   }
 }

@@ -8,7 +8,8 @@
 import * as fs from 'node:fs';
 import { NetsealError } from '../base/errors.ts';
 import type { Name } from '../server/sealed/inode.ts';
-import { bytesOfName, isComponent, joinPath, showName } from './local-names.ts';
+import { nameBytes } from '../volume/names.ts';
+import { isComponent, joinPath, showName } from './local-names.ts';
 import {
   HAS_DESCRIPTOR_PATHS,
   hasFailedWith,
@@ -56,7 +57,7 @@ export class FolderHandle {
 
   /** Opens a path of the user; a symbolic link at its end is followed. */
   static open(path: Name): FolderHandle {
-    return new FolderHandle(fs.openSync(bytesOfName(path), O_RDONLY | O_DIRECTORY), path);
+    return new FolderHandle(fs.openSync(nameBytes(path), O_RDONLY | O_DIRECTORY), path);
   }
 
   /** Opens a folder in this one. ENOTDIR or ELOOP when it is something else, a link too. */
@@ -69,7 +70,7 @@ export class FolderHandle {
     const calls = native().folders;
     const fd =
       calls === undefined
-        ? fs.openSync(bytesOfName(this.through), O_RDONLY | O_DIRECTORY)
+        ? fs.openSync(nameBytes(this.through), O_RDONLY | O_DIRECTORY)
         : check(calls.openat(this.fd, DOT, FOLDER_FLAGS | NUMBERS.O_CLOEXEC, 'int', 0), 'openat');
     return new FolderHandle(fd, this.path);
   }
@@ -103,7 +104,7 @@ function terminated(name: Name, buffer: Buffer): Buffer {
 
 function pathAt(folder: FolderHandle, name: Name): Buffer {
   requireComponent(name);
-  return bytesOfName(`${folder.through}/${name}`);
+  return nameBytes(`${folder.through}/${name}`);
 }
 
 function check(result: number, syscall: string): number {
@@ -179,7 +180,7 @@ export function readLinkAt(folder: FolderHandle, name: Name): Uint8Array<ArrayBu
 
 /** The names in a folder, in no order. */
 export function namesIn(folder: FolderHandle): Name[] {
-  return fs.readdirSync(bytesOfName(folder.through), { encoding: 'latin1' });
+  return fs.readdirSync(nameBytes(folder.through), { encoding: 'latin1' });
 }
 
 // Two timespec: access and change. Seconds, then nanoseconds.
@@ -277,7 +278,7 @@ export function statOf(fd: number): LocalStat {
 /** What a path of the user is. */
 export function statPath(path: Name, followsLink: boolean): LocalStat {
   const look = followsLink ? fs.statSync : fs.lstatSync;
-  return fromStats(look(bytesOfName(path), { bigint: true }));
+  return fromStats(look(nameBytes(path), { bigint: true }));
 }
 
 function fromStatx(): LocalStat {

@@ -3,20 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { NetsealError } from '../base/errors.ts';
 import type { Name } from '../server/sealed/inode.ts';
 import { NAME_BYTES_MAX } from '../server/sealed/inode-body.ts';
-
-/** The bytes of a name or a path. The caller owns them. */
-export function bytesOfName(name: Name): Buffer<ArrayBuffer> {
-  return Buffer.from(name, 'latin1');
-}
-
-/** A name or a path from its bytes, or from text as UTF-8. */
-export function nameOf(bytes: string | Uint8Array): Name {
-  const buffer =
-    typeof bytes === 'string'
-      ? Buffer.from(bytes)
-      : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return buffer.toString('latin1');
-}
+import { nameBytes } from '../volume/names.ts';
 
 const PLAIN_ASCII = /^[ -[\]-~]*$/;
 /** Controls, unassigned and private characters, and blanks that are not the ordinary one. */
@@ -28,7 +15,7 @@ const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}\\]|[^\S ]/u;
  */
 export function showName(name: Name): string {
   if (PLAIN_ASCII.test(name)) return name;
-  const bytes = bytesOfName(name);
+  const bytes = nameBytes(name);
   let shown = '';
   for (let at = 0; at < bytes.length; ) {
     const length = sequenceLength(bytes, at);
@@ -47,7 +34,7 @@ const DECODER = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /** The text of a name; undefined when it is not UTF-8. */
 export function textOfName(name: Name): string | undefined {
   try {
-    return DECODER.decode(bytesOfName(name));
+    return DECODER.decode(nameBytes(name));
   } catch {
     return undefined;
   }

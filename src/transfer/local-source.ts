@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { NetsealError } from '../base/errors.ts';
 import type { Attributes, ExtendedAttribute, Name } from '../server/sealed/inode.ts';
 import { systemCodeOf } from '../server/system-errors.ts';
+import { nameBytes, toBytesName } from '../volume/names.ts';
 import {
   FolderHandle,
   type LocalStat,
@@ -15,7 +16,7 @@ import {
   statPath,
 } from './local-calls.ts';
 import { localError } from './local-errors.ts';
-import { bytesOfName, joinPath, nameOf, showName } from './local-names.ts';
+import { joinPath, showName } from './local-names.ts';
 import { hasFailedWith, NUMBERS, native, systemError } from './local-native.ts';
 import { readAttributes, readAttributesAt } from './local-xattrs.ts';
 
@@ -47,22 +48,22 @@ export function statLocal(
   path: string | Uint8Array,
   { followsLink = false }: { followsLink?: boolean } = {},
 ): LocalStat {
-  const name = nameOf(path);
+  const name = toBytesName(path);
   return reading(name, () => statPath(name, followsLink));
 }
 
 /** The target of the symbolic link at a path of the command line. */
 export function readLocalLink(path: string | Uint8Array): Uint8Array<ArrayBuffer> {
-  const name = nameOf(path);
-  return reading(name, () => new Uint8Array(fs.readlinkSync(bytesOfName(name), { encoding: 'buffer' })));
+  const name = toBytesName(path);
+  return reading(name, () => new Uint8Array(fs.readlinkSync(nameBytes(name), { encoding: 'buffer' })));
 }
 
 /** Opens a file that the command line named; a symbolic link at its end is followed. EINVAL when it is no ordinary file. */
 export function openLocalFile(path: string | Uint8Array): LocalFile {
-  const name = nameOf(path);
+  const name = toBytesName(path);
   const flags = FILE_FLAGS & ~O_NOFOLLOW;
   return LocalFile.from(
-    reading(name, () => fs.openSync(bytesOfName(name), flags)),
+    reading(name, () => fs.openSync(nameBytes(name), flags)),
     name,
   );
 }
@@ -77,7 +78,7 @@ export class LocalFolder {
 
   /** Opens a folder that the user named; a symbolic link at the path's end is followed. ENOENT, ENOTDIR, EDENIED. */
   static open(path: string | Uint8Array): LocalFolder {
-    const name = nameOf(path);
+    const name = toBytesName(path);
     return new LocalFolder(reading(name, () => FolderHandle.open(name)));
   }
 

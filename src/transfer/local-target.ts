@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { NetsealError } from '../base/errors.ts';
 import type { Attributes, Name } from '../server/sealed/inode.ts';
 import { systemCodeOf } from '../server/system-errors.ts';
+import { nameBytes, toBytesName } from '../volume/names.ts';
 import {
   changeOwnerAt,
   FolderHandle,
@@ -30,12 +31,10 @@ import {
 import { localError } from './local-errors.ts';
 import { type FoldingRules, probeFolding } from './local-folding.ts';
 import {
-  bytesOfName,
   checkTargetName,
   isOwnPartialName,
   isPartialName,
   joinPath,
-  nameOf,
   partialName,
   showName,
 } from './local-names.ts';
@@ -62,22 +61,22 @@ export class TargetFolder {
 
   /** Opens the folder that the user named; a symbolic link at the path's end is followed. ENOENT, ENOTDIR, EDENIED. */
   static open(path: string | Uint8Array): TargetFolder {
-    const name = nameOf(path);
+    const name = toBytesName(path);
     return new TargetFolder(writing(name, () => FolderHandle.open(name)));
   }
 
   /** As {@link open}, for a folder that gets a mode of its own at the end: as {@link child} opens those that are there. */
   static openToFill(path: string | Uint8Array): TargetFolder {
-    const name = nameOf(path);
+    const name = toBytesName(path);
     return writing(name, () => TargetFolder.#fillable(FolderHandle.open(name)));
   }
 
   /** Makes the folder that the user named, unless it is there, and opens it. ENOENT when its own folder is missing. */
   static create(path: string | Uint8Array): TargetFolder {
-    const name = nameOf(path);
+    const name = toBytesName(path);
     writing(name, () => {
       try {
-        fs.mkdirSync(bytesOfName(name), 0o777);
+        fs.mkdirSync(nameBytes(name), 0o777);
       } catch (error) {
         if (systemCodeOf(error) !== 'EEXIST') throw error;
       }

@@ -1,12 +1,11 @@
 /** What goes where in a `put`, before anything is changed. */
-import { NetsealError, requireArgument } from '../base/errors.ts';
 import type { DirectoryEntry, Name } from '../server/sealed/inode.ts';
 import type { Directory } from '../volume/directory.ts';
 import { toBytesName } from '../volume/names.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { LocalStat } from './local-calls.ts';
-import { showName } from './local-names.ts';
 import { statLocal } from './local-source.ts';
+import { isNowhere, requireDistinct, requireRecursive } from './plan-rules.ts';
 
 /** One source with its place. */
 export interface PutJob {
@@ -29,9 +28,7 @@ export async function planPut(
   const looked = sources.map(source => {
     const path = toBytesName(source);
     const stat = statLocal(source, { followsLink: !recursive });
-    if (stat.type === 'folder' && !recursive) {
-      throw new NetsealError('EISDIR', `${showName(path)} is a folder: add -r to copy all of it`);
-    }
+    requireRecursive(stat.type === 'folder', recursive, path);
     return { path, stat };
   });
   const isInto = sources.length > 1 || targetText.endsWith('/');
@@ -48,8 +45,7 @@ export async function planPut(
     const { directory, name } = await volume.place(target);
     jobs.push({ path, stat, directory, name, existing: await volume.names.find(directory, name) });
   }
-  const names = new Set(jobs.map(({ directory, name = '' }) => `${directory.id}/${name}`));
-  requireArgument(names.size === jobs.length, 'two of the sources have the same name: copy them one by one');
+  requireDistinct(jobs.map(({ directory, name = '' }) => `${directory.id}/${name}`));
   return jobs;
 }
 
@@ -57,8 +53,7 @@ async function folderAt(volume: Volume, path: string | Uint8Array): Promise<Dire
   try {
     return await volume.directory(path);
   } catch (error) {
-    if (error instanceof NetsealError && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
-      return undefined;
+    if (isNowhere(error)) return undefined;
     throw error;
   }
 }

@@ -7,7 +7,8 @@ import { Branches, mapConcurrent } from '../../src/cli/concurrent.ts';
 import { formatMinute, formatMode, formatTime, toJson } from '../../src/cli/display.ts';
 import { printable } from '../../src/cli/printable.ts';
 import { errorAt, failAt, parseVolumePath, unescapeName } from '../../src/cli/volume-paths.ts';
-import { nameOf, showName } from '../../src/transfer/local-names.ts';
+import { showName } from '../../src/transfer/local-names.ts';
+import { toBytesName } from '../../src/volume/names.ts';
 import { errorCodeOf } from '../support/errors.ts';
 import { checkProperty } from '../support/property.ts';
 
@@ -25,7 +26,7 @@ const UNSAFE = /[\p{C}\p{Zl}\p{Zp}]/u;
 describe('names on a terminal', () => {
   it('are read back by --escaped', () => {
     checkProperty(bytes, value => {
-      const name = nameOf(value);
+      const name = toBytesName(value);
       expect(unescapeName(showName(name))).toBe(name);
       const path = parseVolumePath(`vol:/x${showName(name)}`, { escaped: true });
       expect(path).toEqual({ storeText: 'vol', path: `/x${name}` });

@@ -3,22 +3,21 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { collisions, type FoldingRules } from '../../src/transfer/local-folding.ts';
 import {
-  bytesOfName,
   checkTargetName,
   isComponent,
   isPartialName,
-  nameOf,
   partialName,
   showName,
 } from '../../src/transfer/local-names.ts';
+import { nameBytes, toBytesName } from '../../src/volume/names.ts';
 import { errorCodeOf } from '../support/errors.ts';
 import { checkProperty, propertyTimeoutMs } from '../support/property.ts';
 
 const bytes = fc.uint8Array({ maxLength: 12 });
 /** Bytes and texts that are close to each other. */
 const names = fc.oneof(
-  bytes.map(nameOf),
-  fc.string({ unit: 'binary', maxLength: 6 }).map(nameOf),
+  bytes.map(toBytesName),
+  fc.string({ unit: 'binary', maxLength: 6 }).map(toBytesName),
   fc.string({ unit: fc.constantFrom('\\', 'x', '0', 'a', '\x0a', '\xc3', '\xa9', '\xff'), maxLength: 6 }),
 );
 
@@ -27,20 +26,22 @@ function unshown(shown: string): string {
   const parts = shown.matchAll(/\\x([0-9a-f]{2})|\\(\\)|([^\\]+)/g);
   return [...parts]
     .map(([, hex, backslash, text]) =>
-      hex !== undefined ? String.fromCharCode(Number.parseInt(hex, 16)) : (backslash ?? nameOf(text!)),
+      hex !== undefined ? String.fromCharCode(Number.parseInt(hex, 16)) : (backslash ?? toBytesName(text!)),
     )
     .join('');
 }
 
 describe('names in messages', () => {
   it('are text where they can be', () => {
-    expect(showName(nameOf('naïve 日本.txt'))).toBe('naïve 日本.txt');
+    expect(showName(toBytesName('naïve 日本.txt'))).toBe('naïve 日本.txt');
     expect(showName('a\nb\tc\x1b[31m')).toBe('a\\x0ab\\x09c\\x1b[31m');
-    expect(showName(nameOf('a\\x0a'))).toBe('a\\\\x0a');
+    expect(showName(toBytesName('a\\x0a'))).toBe('a\\\\x0a');
     expect(showName('caf\xe9.txt')).toBe('caf\\xe9.txt');
     expect(showName('\xc3\xa9\xc3')).toBe('é\\xc3');
     // A name that would be read from right to left, a blank that looks like another, a mark of byte order.
-    expect(showName(nameOf('a\u202eb\u00a0c\ufeff'))).toBe('a\\xe2\\x80\\xaeb\\xc2\\xa0c\\xef\\xbb\\xbf');
+    expect(showName(toBytesName('a\u202eb\u00a0c\ufeff'))).toBe(
+      'a\\xe2\\x80\\xaeb\\xc2\\xa0c\\xef\\xbb\\xbf',
+    );
     // Overlong, a surrogate, beyond Unicode.
     expect(showName('\xc0\xaf \xed\xa0\x80 \xf4\x90\x80\x80')).toBe(
       '\\xc0\\xaf \\xed\\xa0\\x80 \\xf4\\x90\\x80\\x80',
@@ -57,7 +58,7 @@ describe('names in messages', () => {
 
   it('are the bytes that they were', { timeout: propertyTimeoutMs() }, () => {
     checkProperty(bytes, value => {
-      expect([...bytesOfName(nameOf(value))]).toEqual([...value]);
+      expect([...nameBytes(toBytesName(value))]).toEqual([...value]);
     });
   });
 });
@@ -101,9 +102,9 @@ describe('names that may be written', () => {
 describe('names that meet', () => {
   const none: FoldingRules = { foldsCase: false, foldsForms: false, dropsDots: false };
   function found(list: readonly string[], rules: Partial<FoldingRules>): [string, string][] {
-    return [...collisions(list.map(nameOf), { ...none, ...rules })].map(([later, first]) => [
-      bytesOfName(later).toString(),
-      bytesOfName(first).toString(),
+    return [...collisions(list.map(toBytesName), { ...none, ...rules })].map(([later, first]) => [
+      nameBytes(later).toString(),
+      nameBytes(first).toString(),
     ]);
   }
 

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Attributes } from '../../src/server/sealed/inode.ts';
-import { isComponent, isPartialName, nameOf } from '../../src/transfer/local-names.ts';
+import { isComponent, isPartialName } from '../../src/transfer/local-names.ts';
+import { toBytesName } from '../../src/volume/names.ts';
 import { errorCodeOf } from '../support/errors.ts';
 import { checkProperty, propertyTimeoutMs } from '../support/property.ts';
 import {
@@ -78,9 +79,9 @@ describe.each(MODES)('writing $how', ({ hasKoffi }) => {
   it('makes what it reads back', { timeout: propertyTimeoutMs() }, () => {
     const names = fc
       .uint8Array({ minLength: 1, maxLength: 255 })
-      .map(nameOf)
+      .map(toBytesName)
       .filter(name => isComponent(name) && !isPartialName(name));
-    const files = fc.dictionary(names, fc.uint8Array({ maxLength: 5000 }).map(nameOf), { maxKeys: 5 });
+    const files = fc.dictionary(names, fc.uint8Array({ maxLength: 5000 }).map(toBytesName), { maxKeys: 5 });
     checkProperty(files, contents => {
       removeFolder(root);
       withRoot(folder => {
@@ -93,7 +94,7 @@ describe.each(MODES)('writing $how', ({ hasKoffi }) => {
         const file = source.openFile(name);
         file.readSync(into, 0);
         file.close();
-        return [name, nameOf(into)];
+        return [name, toBytesName(into)];
       });
       source.close();
       expect(found).toEqual(Object.entries(contents).sort(([left], [right]) => (left < right ? -1 : 1)));
