@@ -15,7 +15,8 @@ import { BATCH_UNITS_MAX, PAYLOAD_BYTES_MAX } from './dirty-format.ts';
 import { fingerprintOf, newFingerprint } from './fingerprints.ts';
 import type { Pin } from './objects.ts';
 import type { OwnerLock } from './owner-lock.ts';
-import type { CacheStatistics } from './statistics.ts';
+import type { CheckedSettings } from './settings.ts';
+import type { CacheStatistics, Lifetime } from './statistics.ts';
 import type { SharedCache } from './thread-reader.ts';
 import { WriteBehind } from './write-behind.ts';
 
@@ -48,21 +49,29 @@ export interface MissingRange {
   readonly to: number;
 }
 
+/** A row of kind `setting`. */
+export const COUNTERS_ROW = 'counters';
+const COUNTERS_MS = 60_000;
+
 export class Cache {
   readonly #core: Core;
   readonly #keys: CacheKeys;
   readonly #lock: OwnerLock;
+  readonly #lifetime: Lifetime;
   readonly #writeBehind: WriteBehind;
   readonly #volumes = new Map<string, CacheVolume>();
   readonly #timer: NodeJS.Timeout | undefined;
   #maintaining: Promise<void> | undefined;
+  #countersSavedMs: number;
   #closing: Promise<void> | undefined;
 
   /** @internal `openCache` is the way in. */
-  constructor(core: Core, keys: CacheKeys, lock: OwnerLock) {
+  constructor(core: Core, keys: CacheKeys, lock: OwnerLock, lifetime: Lifetime) {
     this.#core = core;
     this.#keys = keys;
     this.#lock = lock;
+    this.#lifetime = lifetime;
+    this.#countersSavedMs = core.nowMs();
     this.#writeBehind = new WriteBehind(core);
     const { maintenanceMs } = core.settings;
     if (maintenanceMs > 0) {
@@ -180,12 +189,18 @@ export class Cache {
     for (const volume of this.#core.objects.volumes()) this.#core.invalidateVolume(volume);
   }
 
+  /** What holds now: what was given, remembered, or follows from the budget. */
+  get settings(): CheckedSettings {
+    return this.#core.settings;
+  }
+
   get statistics(): CacheStatistics {
     const { counters, settings, places, regions, dirty, health, indexBytes } = this.#core;
     const count = { small: 0, main: 0, pinned: 0, dirty: 0 };
     for (const region of regions.all()) if (!region.isDead) count[region.queue] += 1;
     return {
       ...counters,
+      lifetime: this.#lifetime.total(),
       dropped: { ...counters.dropped },
       problems: { ...counters.problems },
       state: this.#closing !== undefined ? 'closed' : health.isUnwell ? 'away' : 'ready',
@@ -227,6 +242,7 @@ export class Cache {
     this.#requireOpen();
     await this.#writeBehind.idle();
     await this.#core.snapshot();
+    this.#saveCounters();
     this.#core.records.flush();
   }
 
@@ -234,6 +250,7 @@ export class Cache {
   maintain(): Promise<void> {
     this.#maintaining ??= this.#core.maintain().finally(() => {
       this.#maintaining = undefined;
+      if (Math.abs(this.#core.nowMs() - this.#countersSavedMs) >= COUNTERS_MS) this.#saveCounters();
     });
     return this.#maintaining;
   }
@@ -310,6 +327,7 @@ export class Cache {
 
   async #end(): Promise<void> {
     this.#saveNextBatch();
+    this.#saveCounters();
     this.#core.records.flush();
     this.#core.records.close();
     await this.#core.regions.closeAll();
@@ -321,6 +339,12 @@ export class Cache {
   #saveNextBatch(): void {
     const { records, dirty, fingerprinter } = this.#core;
     if (dirty.nextId > 1) records.put('setting', fingerprinter.name('next batch'), batchRow(dirty.nextId));
+  }
+
+  #saveCounters(): void {
+    const { records, fingerprinter, nowMs } = this.#core;
+    this.#countersSavedMs = nowMs();
+    records.put('setting', fingerprinter.name(COUNTERS_ROW), this.#lifetime.encode());
   }
 
   #batchName(id: number): Uint8Array {

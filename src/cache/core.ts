@@ -78,6 +78,7 @@ export class Core {
   readonly reclaim: Reclaim;
   readonly room: Room;
   readonly lanes: Readonly<Record<CleanQueue, Lane>>;
+  readonly nowMs: () => number;
   readonly #onEvent: (event: CacheEvent) => void;
   readonly #fingerprint: Fingerprint = newFingerprint();
   /** Ranges that were invalidated while units were on their way. */
@@ -99,6 +100,7 @@ export class Core {
     this.fingerprinter = fingerprinter;
     this.health = health;
     this.counters = counters;
+    this.nowMs = nowMs;
     this.#onEvent = onEvent;
     this.regions = new Regions(files);
     this.objects = new Objects(records, fingerprinter);

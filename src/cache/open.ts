@@ -7,7 +7,7 @@ import { mkdir } from 'node:fs/promises';
 import { getU64, toHex, viewOf } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { chooseProviders, type ProviderSettings } from '../unit/providers.ts';
-import { batchRow, Cache } from './cache.ts';
+import { batchRow, Cache, COUNTERS_ROW } from './cache.ts';
 import { type CacheKey, CacheKeys } from './cache-keys.ts';
 import { Core } from './core.ts';
 import { type CacheFiles, systemCodeOf, systemFiles } from './files.ts';
@@ -20,9 +20,16 @@ import { Records } from './records.ts';
 import { type DecodedList, readFooter } from './region-format.ts';
 import { REGION_FOLDERS, type Region, regionNameOf } from './regions.ts';
 import { isDamage, Seals } from './seals.ts';
-import { type CacheSettings, checkCacheSettings } from './settings.ts';
+import {
+  type CacheSettings,
+  checkCacheSettings,
+  decodeKept,
+  encodeKept,
+  type KeptSettings,
+  keepSettings,
+} from './settings.ts';
 import { readSnapshot, type SnapshotRegion } from './snapshot.ts';
-import { type CacheEvent, newCounters, type ProblemKind } from './statistics.ts';
+import { type CacheEvent, Lifetime, newCounters, type ProblemKind } from './statistics.ts';
 
 /** What a cache works with, beside its settings. */
 export interface CacheComponents {
@@ -38,7 +45,8 @@ export interface CacheComponents {
 }
 
 /**
- * Opens the cache in folder `path`, making it where there is none. Until it is closed no other process can.
+ * Opens the cache in folder `path`, making it where there is none. Until it is closed no other process can. A smaller budget than
+ * before is reached bit by bit; with another `unitsMax` the index is made anew from the regions.
  *
  * EDENIED, naming the owner, while another process has it. EKEY, EAUTH, EFORMAT as unlocking a header throws them. EINVAL for
  * settings out of range, EUNSUPPORTED without SQLite. EIO and its like when the folder cannot be used at all.
@@ -48,7 +56,7 @@ export async function openCache(
   settings: CacheSettings,
   components: CacheComponents,
 ): Promise<Cache> {
-  const checked = checkCacheSettings(settings);
+  checkCacheSettings(settings);
   requireArgument(path !== '', 'a cache needs a folder');
   const { nowMs = Date.now, onProblem = () => undefined, onEvent = () => undefined } = components;
   const files = components.files ?? systemFiles(path);
@@ -68,8 +76,9 @@ export async function openCache(
     key.fill(0);
     if (keys.isNew) await removeEverything(files);
     records = openRecords(files, seals, health, keys.isNew);
+    const kept = keepSettings(readKept(records, fingerprinter), settings);
     const core = new Core({
-      settings: checked,
+      settings: checkCacheSettings({ ...settings, ...kept }),
       files,
       seals,
       records,
@@ -83,7 +92,10 @@ export async function openCache(
     core.restoreFolder = () => current.restore();
     await load(core);
     await loadDirty(core);
-    return new Cache(core, keys, lock);
+    // Rows of a key that nobody will have again are of no use.
+    if (components.key !== 'memory') saveKept(records, fingerprinter, kept);
+    const saved = records.get('setting', fingerprinter.name(COUNTERS_ROW));
+    return new Cache(core, keys, lock, new Lifetime(saved, counters, nowMs()));
   } catch (error) {
     records?.close();
     keys?.destroy();
@@ -91,6 +103,21 @@ export async function openCache(
     if (error instanceof NetsealError || systemCodeOf(error) === undefined) throw error;
     throw Health.errorOf(`the cache cannot be opened: ${path}`, error);
   }
+}
+
+/** Rows of kind `setting`. */
+const SETTINGS_ROW = 'settings';
+
+function readKept(records: Records, fingerprinter: Fingerprinter): KeptSettings {
+  const bytes = records.get('setting', fingerprinter.name(SETTINGS_ROW));
+  return bytes === undefined ? {} : decodeKept(bytes);
+}
+
+function saveKept(records: Records, fingerprinter: Fingerprinter, kept: KeptSettings): void {
+  const name = fingerprinter.name(SETTINGS_ROW);
+  const bytes = encodeKept(kept);
+  if (Buffer.compare(bytes, records.get('setting', name) ?? new Uint8Array(0)) !== 0)
+    records.put('setting', name, bytes);
 }
 
 function openRecords(files: CacheFiles, seals: Seals, health: Health, isNew: boolean): Records {

@@ -11,6 +11,8 @@ import type { CheckedSettings, DiskLimits } from './settings.ts';
 const LOOK_MS = 1000;
 /** Regions given up in one go: who waits for room does not wait for long. */
 const STEPS_MAX = 8;
+/** The same for a budget that is exceeded by far, as it may be after it was made smaller: what comes meanwhile is dropped. */
+const BUDGET_STEPS_MAX = 32;
 
 export class Room {
   readonly #settings: CheckedSettings;
@@ -69,6 +71,7 @@ export class Room {
     let steps = 0;
     while (this.#isOverBudget()) {
       steps += 1;
+      if (steps > BUDGET_STEPS_MAX) return false;
       if (!(await this.#reclaim.step(steps <= 2 * STEPS_MAX))) return false;
     }
     if (!(await this.#cull())) return false;

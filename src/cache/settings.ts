@@ -1,7 +1,14 @@
-/** Settings of a cache: plain values, checked once, at open. */
+/**
+ * Settings of a cache: plain values, checked once, at open. Those that are about the cache itself are remembered in it; those that
+ * are about the process that works with it are not.
+ */
 import { requireArgument } from '../base/errors.ts';
 import { KIB, MIB } from '../base/geometry.ts';
 
+/**
+ * The first five are remembered: left out at a later opening, each is what it was when it was last given, and a default follows from
+ * the budget that holds now. (`regionBytes` gives way where a smaller budget does not allow it.)
+ */
 export interface CacheSettings {
   /** What all clean units may take on the disk. Default 1 GiB. Dirty ones come on top. */
   readonly budgetBytes?: number;
@@ -34,14 +41,58 @@ export interface DiskLimits {
 
 export type CheckedSettings = Required<CacheSettings>;
 
+const KEPT = ['budgetBytes', 'unitsMax', 'regionBytes', 'smallPercent', 'disk'] as const;
+
+/** What was ever given of what a cache remembers. */
+export type KeptSettings = Pick<CacheSettings, (typeof KEPT)[number]>;
+
+const BUDGET_BYTES_DEFAULT = 1024 * MIB;
 const BUDGET_BYTES_MIN = 256 * KIB;
 const REGION_BYTES_MIN = 8 * KIB;
 const REGION_BYTES_MAX = 64 * MIB;
 const UNITS_MAX = 100_000_000;
 
+/** What to remember when `given` comes on top of what was `kept` before. */
+export function keepSettings(kept: KeptSettings, given: CacheSettings): KeptSettings {
+  const { budgetBytes, unitsMax, regionBytes, smallPercent, disk } = given;
+  const news = { budgetBytes, unitsMax, regionBytes, smallPercent, disk };
+  const all = { ...kept, ...withoutUndefined(news) };
+  // What was right for a larger budget must not keep the cache from opening.
+  const fits = all.regionBytes === undefined || all.regionBytes <= regionBytesMax(all.budgetBytes);
+  if (fits || regionBytes !== undefined) return all;
+  const { regionBytes: _, ...rest } = all;
+  return rest;
+}
+
+/** As a row of the cache has it. */
+export function encodeKept(kept: KeptSettings): Uint8Array {
+  return Buffer.from(JSON.stringify(kept));
+}
+
+/** Nothing where the bytes are not what {@link encodeKept} makes, or of what is out of range by now. */
+export function decodeKept(bytes: Uint8Array): KeptSettings {
+  try {
+    const kept = JSON.parse(Buffer.from(bytes).toString('utf8')) as KeptSettings;
+    checkCacheSettings(kept);
+    return kept;
+  } catch {
+    return {};
+  }
+}
+
+function withoutUndefined<Values extends object>(values: Values): Partial<Values> {
+  return Object.fromEntries(
+    Object.entries(values).filter(([, value]) => value !== undefined),
+  ) as Partial<Values>;
+}
+
+function regionBytesMax(budgetBytes: number = BUDGET_BYTES_DEFAULT): number {
+  return Math.min(REGION_BYTES_MAX, budgetBytes / 8);
+}
+
 /** Fills in defaults. EINVAL when a value is out of range. */
 export function checkCacheSettings(settings: CacheSettings): CheckedSettings {
-  const { budgetBytes = 1024 * MIB } = settings;
+  const { budgetBytes = BUDGET_BYTES_DEFAULT } = settings;
   requireArgument(
     Number.isSafeInteger(budgetBytes) && budgetBytes >= BUDGET_BYTES_MIN,
     `the budget of a cache must be at least ${BUDGET_BYTES_MIN} bytes, not ${budgetBytes}`,
@@ -58,12 +109,7 @@ export function checkCacheSettings(settings: CacheSettings): CheckedSettings {
     readsOnThisThread: settings.readsOnThisThread ?? true,
   };
   checkRange('unitsMax', checked.unitsMax, 1, UNITS_MAX);
-  checkRange(
-    'regionBytes',
-    checked.regionBytes,
-    REGION_BYTES_MIN,
-    Math.min(REGION_BYTES_MAX, budgetBytes / 8),
-  );
+  checkRange('regionBytes', checked.regionBytes, REGION_BYTES_MIN, regionBytesMax(budgetBytes));
   checkRange('smallPercent', checked.smallPercent, 1, 90);
   checkRange('queueBytes', checked.queueBytes, 0, 2 ** 31);
   checkRange('maintenanceMs', checked.maintenanceMs, 0, 2 ** 31 - 1);

@@ -1,4 +1,4 @@
-/** What a cache counts. */
+/** What a cache counts: since it was opened, and in its whole life. */
 
 /** Why a unit was not kept. */
 export type DropReason =
@@ -74,8 +74,86 @@ export function newCounters(): Counters {
   };
 }
 
-/** What a cache holds and has done. */
+/** Counters of a cache's whole life, over all openings. */
+export interface LifetimeCounters extends Readonly<Counters> {
+  /** When counting began, in ms since 1970: when the cache was made, or its database was lost. */
+  readonly sinceMs: number;
+}
+
+/**
+ * Adds up what was counted before and what is being counted. What a process counted in its last minute is lost when it is killed.
+ */
+export class Lifetime {
+  readonly #before: Counters;
+  readonly #now: Counters;
+  readonly #sinceMs: number;
+
+  /** @param saved of {@link encode}, by an earlier process; undefined, or what cannot be read, begins at `nowMs`. */
+  constructor(saved: Uint8Array | undefined, now: Counters, nowMs: number) {
+    const before = saved === undefined ? undefined : decodeCounters(saved);
+    this.#before = before?.counters ?? newCounters();
+    this.#sinceMs = before?.sinceMs ?? nowMs;
+    this.#now = now;
+  }
+
+  total(): LifetimeCounters {
+    const { dropped, problems, ...rest } = this.#before;
+    return {
+      ...addUp(rest, this.#now),
+      dropped: addUp(dropped, this.#now.dropped),
+      problems: addUp(problems, this.#now.problems),
+      sinceMs: this.#sinceMs,
+    };
+  }
+
+  encode(): Uint8Array {
+    return Buffer.from(JSON.stringify(this.total()));
+  }
+}
+
+function addUp<Name extends string>(
+  before: Readonly<Record<Name, number>>,
+  now: Readonly<Record<NoInfer<Name>, number>>,
+): Record<Name, number> {
+  const sum: Record<Name, number> = { ...before };
+  for (const name of Object.keys(before) as Name[]) sum[name] += now[name];
+  return sum;
+}
+
+function decodeCounters(
+  bytes: Uint8Array,
+): { readonly counters: Counters; readonly sinceMs: number } | undefined {
+  let saved: Partial<LifetimeCounters>;
+  try {
+    saved = JSON.parse(Buffer.from(bytes).toString('utf8')) as Partial<LifetimeCounters>;
+  } catch {
+    return undefined;
+  }
+  const { dropped, problems, ...rest } = newCounters();
+  const counters = {
+    ...takeNumbers(rest, saved),
+    dropped: takeNumbers(dropped, saved.dropped),
+    problems: takeNumbers(problems, saved.problems),
+  };
+  return { counters, sinceMs: Number(saved.sinceMs ?? 0) };
+}
+
+/** Counters that an older version did not have are 0. */
+function takeNumbers<Name extends string>(
+  zeros: Readonly<Record<Name, number>>,
+  saved: { readonly [Key in NoInfer<Name>]?: unknown } = {},
+): Record<Name, number> {
+  const numbers: Record<Name, number> = { ...zeros };
+  for (const name of Object.keys(zeros) as Name[]) {
+    const value = saved[name];
+    if (typeof value === 'number' && Number.isFinite(value)) numbers[name] = value;
+  }
+  return numbers;
+}
+
+/** What a cache holds and has done. Counters are those since it was opened. */
 export interface CacheStatistics extends Readonly<Counters> {
+  readonly lifetime: LifetimeCounters;
   readonly state: 'ready' | 'away' | 'closed';
   readonly units: number;
   readonly unitsMax: number;
