@@ -9,10 +9,20 @@ import { NetsealError, requireArgument } from '../base/errors.ts';
 import type { NewSecret, Secret } from '../keys/secret.ts';
 import type { CacheKeys } from './cache-keys.ts';
 import { CacheVolume, type UnitToPut } from './cache-volume.ts';
-import { type CachedUnit, type Damage, findDamage, listUnits } from './contents.ts';
+import { type CachedUnit, type Damage, findDamage, listUnits, type VerifyOptions } from './contents.ts';
 import { type Core, isSealedUnit } from './core.ts';
 import { BATCH_UNITS_MAX, PAYLOAD_BYTES_MAX } from './dirty-format.ts';
+import { type Discarded, type DiscardScope, discard } from './discard.ts';
 import { fingerprintOf, newFingerprint } from './fingerprints.ts';
+import {
+  type CachedObject,
+  type CachedVolume,
+  type ListedUnit,
+  type ListSettings,
+  listObjects,
+  listObjectUnits,
+  listVolumes,
+} from './listing.ts';
 import type { Pin } from './objects.ts';
 import type { OwnerLock } from './owner-lock.ts';
 import type { CheckedSettings } from './settings.ts';
@@ -231,10 +241,55 @@ export class Cache {
     return listUnits(this.#core);
   }
 
-  /** Reads everything, and yields what is damaged. @param repair drop it; dirty batches are only reported. */
-  verify({ repair = false }: { readonly repair?: boolean } = {}): AsyncGenerator<Damage> {
+  /** Volumes that the cache knows, whether anything of them is there or not. */
+  volumes(): CacheVolume[] {
     this.#requireOpen();
-    return findDamage(this.#core, repair);
+    return this.#core.objects.volumes().map(({ id }) => this.volume(id));
+  }
+
+  /** Volumes of which units are there, sorted by id; as {@link objects}. */
+  contentsByVolume(): Promise<CachedVolume[]> {
+    this.#requireOpen();
+    return listVolumes(this.#core);
+  }
+
+  /**
+   * Objects of a volume of which units are there, sorted by id. Looks through the lists of all regions, once for each 131,072
+   * objects: however many there are, memory is bounded. System errors as they come.
+   */
+  objects(volumeId: Uint8Array, settings: ListSettings = {}): AsyncGenerator<CachedObject> {
+    this.#requireOpen();
+    return listObjects(this.#core, volumeId, settings);
+  }
+
+  /** Units of an object, sorted by index; as {@link objects}. */
+  units(
+    volumeId: Uint8Array,
+    objectId: Uint8Array,
+    settings: Pick<ListSettings, 'atOnce'> = {},
+  ): AsyncGenerator<ListedUnit> {
+    this.#requireOpen();
+    return listObjectUnits(this.#core, volumeId, objectId, settings);
+  }
+
+  /**
+   * Drops clean data and gives its room back at once: of an object, a volume, or everything. Dirty units stay, pinned ones unless
+   * `pinnedToo` says otherwise. Never rejects but with EINVAL, ECLOSED.
+   */
+  async discard(scope: DiscardScope = {}): Promise<Discarded> {
+    this.#requireOpen();
+    requireArgument(
+      scope.objectId === undefined || scope.volumeId !== undefined,
+      'an object can only be dropped from a volume',
+    );
+    await this.#writeBehind.idle();
+    return discard(this.#core, scope);
+  }
+
+  /** Reads everything, and yields what is damaged. */
+  verify(options: VerifyOptions = {}): AsyncGenerator<Damage> {
+    this.#requireOpen();
+    return findDamage(this.#core, options);
   }
 
   /** Writes what was offered, takes a snapshot of the index, syncs the database. Never rejects but with ECLOSED. */

@@ -1,8 +1,12 @@
 /** Looking at everything that a cache holds: for tools, and for finding damage. Works in bounded steps, beside everything else. */
 import { crc32 } from 'node:zlib';
+import { toHex } from '../base/bytes.ts';
+import { NetsealError } from '../base/errors.ts';
 import type { Core } from './core.ts';
+import { readHeads } from './dirty-scan.ts';
 import { type CacheFile, readFully } from './files.ts';
 import { fingerprintOf, newFingerprint } from './fingerprints.ts';
+import { ENTRY_DIRTY } from './index-table.ts';
 import { type Found, hasTag } from './places.ts';
 import {
   type DecodedList,
@@ -27,19 +31,39 @@ export interface CachedUnit {
 /** Something that is not as it was written. */
 export type Damage =
   | ({ readonly what: 'unit' } & CachedUnit)
-  /** A region whose list cannot be read: its units are not known by name. */
-  | { readonly what: 'region'; readonly queue: RegionQueue; readonly lengthBytes: number }
+  /** A region whose list cannot be read: its units are not known by name. `path` is that of its file in the cache's folder. */
+  | {
+      readonly what: 'region';
+      readonly queue: RegionQueue;
+      readonly lengthBytes: number;
+      readonly path: string;
+    }
   | { readonly what: 'dirty batch'; readonly batchId: number };
+
+/** How far a look at everything has come. */
+export interface VerifyProgress {
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+}
+
+export interface VerifyOptions {
+  /** Drop what is damaged, so that it is fetched again. Dirty batches are never dropped. Default false. */
+  readonly repair?: boolean;
+  /** Told now and then. What it throws ends the verification. */
+  readonly onProgress?: (progress: VerifyProgress) => void;
+}
 
 /** Every clean unit that the index finds, in no order. System errors as they come. */
 export async function* listUnits(core: Core): AsyncGenerator<CachedUnit> {
   for (const region of core.regions.all()) {
-    if (region.queue === 'dirty' || !core.regions.pin(region)) continue;
+    if (!core.regions.pin(region)) continue;
     try {
-      const list = await listOf(core, region);
+      const list = await entriesOf(core, region);
       for (let at = 0; list !== undefined && at < list.count; at += 1) {
         const entry = list.entry(at);
-        if (findIn(core, region, entry) !== undefined) yield toUnit(region, entry);
+        const found = findIn(core, region, entry);
+        const isClean = found !== undefined && (found.entry.flags & ENTRY_DIRTY) === 0;
+        if (isClean) yield toUnit(region, entry);
       }
     } finally {
       core.regions.unpin(region);
@@ -47,8 +71,12 @@ export async function* listUnits(core: Core): AsyncGenerator<CachedUnit> {
   }
 }
 
-/** Undefined when it cannot be read. System errors as they come. */
-async function listOf(core: Core, region: Region): Promise<DecodedList | undefined> {
+/** What a region has in it, found by the index or not. */
+export type RegionEntries = Pick<DecodedList, 'count' | 'entry'>;
+
+/** Undefined when it cannot be read. System errors as they come. Pin the region first. */
+export async function entriesOf(core: Core, region: Region): Promise<RegionEntries | undefined> {
+  if (region.queue === 'dirty') return dirtyEntriesOf(core, region);
   if (region.list !== undefined) return decodeList(region.list.encode(region));
   try {
     return (await readFooter(core.seals, await core.regions.fileOf(region), region.name)).list;
@@ -58,8 +86,31 @@ async function listOf(core: Core, region: Region): Promise<DecodedList | undefin
   }
 }
 
+/** Units of all batches, those that were released as well. */
+async function dirtyEntriesOf(core: Core, region: Region): Promise<RegionEntries> {
+  const file = await core.regions.fileOf(region);
+  const { heads } = await readHeads(core.seals, region.name, file, region.fileBytes);
+  const numbers = new Map<string, number>();
+  const entries = heads.flatMap(({ offsetBytes, head }) =>
+    head.units.map((unit): RegionEntry => {
+      const key = toHex(unit.volumeId) + toHex(unit.objectId);
+      const objectNumber = numbers.get(key) ?? numbers.size;
+      numbers.set(key, objectNumber);
+      return { ...unit, offsetBytes: offsetBytes + unit.offsetBytes, objectNumber };
+    }),
+  );
+  return {
+    count: entries.length,
+    entry: at => {
+      const entry = entries[at];
+      if (entry === undefined) throw new NetsealError('EBUG', `there is no entry ${at}`);
+      return entry;
+    },
+  };
+}
+
 /** The entry of the index for a unit of a region, unless the unit has been replaced or dropped. */
-function findIn(core: Core, region: Region, entry: RegionEntry): Found | undefined {
+export function findIn(core: Core, region: Region, entry: RegionEntry): Found | undefined {
   const object = core.objects.object(core.objects.volume(entry.volumeId), entry.objectId);
   const found = core.places.find(fingerprintOf(object.prefix, entry.index, newFingerprint()));
   const isHere = found?.entry.regionId === region.id && found.entry.offsetBytes === entry.offsetBytes;
@@ -71,37 +122,63 @@ function toUnit(region: Region, { volumeId, objectId, index, tag, lengthBytes }:
   return { ...copies, index, lengthBytes, queue: region.queue };
 }
 
-/**
- * Reads everything and yields what is not as it was written.
- *
- * @param repair drop what is damaged, so that it is fetched again. Dirty batches are never dropped.
- */
-export async function* findDamage(core: Core, repair: boolean): AsyncGenerator<Damage> {
-  for (const region of core.regions.all()) {
-    if (region.queue === 'dirty' || !core.regions.pin(region)) continue;
+/** Reads everything and yields what is not as it was written. */
+export async function* findDamage(
+  core: Core,
+  { repair = false, onProgress = () => undefined }: VerifyOptions,
+): AsyncGenerator<Damage> {
+  const regions = core.regions.all();
+  // Of dirty regions, batches are what there is to read.
+  const bytesOf = ({ queue, fileBytes }: Region): number => (queue === 'dirty' ? 0 : fileBytes);
+  const cleanBytes = regions.reduce((sum, region) => sum + bytesOf(region), 0);
+  const totalBytes = cleanBytes + core.dirty.unitBytes;
+  let doneBytes = 0;
+  for (const region of regions) {
+    onProgress({ doneBytes, totalBytes });
+    const regionBytes = bytesOf(region);
+    if (!core.regions.pin(region)) continue;
     try {
-      yield* checkRegion(core, region, repair);
+      yield* checkRegion(core, region, repair, bytes => {
+        onProgress({ doneBytes: doneBytes + Math.min(bytes, regionBytes), totalBytes });
+      });
     } finally {
       core.regions.unpin(region);
     }
+    doneBytes += regionBytes;
   }
-  for (const id of core.dirty.ids()) {
+  const ids = core.dirty.ids();
+  for (const [at, id] of ids.entries()) {
+    onProgress({ doneBytes: cleanBytes + (core.dirty.unitBytes * at) / ids.length, totalBytes });
     if (!(await core.dirty.check(id))) yield { what: 'dirty batch', batchId: id };
   }
 }
 
-async function* checkRegion(core: Core, region: Region, repair: boolean): AsyncGenerator<Damage> {
-  const { queue, fileBytes } = region;
-  const list = await listOf(core, region).catch(() => undefined);
+const PROGRESS_BYTES = 4 * 1024 * 1024;
+
+async function* checkRegion(
+  core: Core,
+  region: Region,
+  repair: boolean,
+  onProgress: (doneBytes: number) => void,
+): AsyncGenerator<Damage> {
+  const { queue, fileBytes, path } = region;
+  const list = await entriesOf(core, region).catch(() => undefined);
   if (list === undefined) {
     if (repair) await core.regions.giveUp(region);
-    yield { what: 'region', queue, lengthBytes: fileBytes };
+    yield { what: 'region', queue, lengthBytes: fileBytes, path };
     return;
   }
+  let toldBytes = 0;
   for (let at = 0; at < list.count; at += 1) {
     const entry = list.entry(at);
+    if (entry.offsetBytes >= toldBytes + PROGRESS_BYTES) {
+      toldBytes = entry.offsetBytes;
+      onProgress(toldBytes);
+    }
     const found = findIn(core, region, entry);
-    if (found === undefined || (await isSound(core, region, entry, found))) continue;
+    // Batches are checked as a whole.
+    if (found === undefined || (found.entry.flags & ENTRY_DIRTY) !== 0) continue;
+    if (await isSound(core, region, entry, found)) continue;
     const object = core.objects.object(core.objects.volume(entry.volumeId), entry.objectId);
     const fingerprint = fingerprintOf(object.prefix, entry.index, newFingerprint());
     const now = core.places.find(fingerprint);
