@@ -12,6 +12,8 @@ import type { VolumeHeader } from '../keys/volume-header.ts';
 import { type CacheFiles, readWhole, replaceFile, writeFully } from './files.ts';
 
 export const HEADER_PATH = 'header';
+/** Left by a change of keys, or a wipe, that a crash has cut short. Each may open the cache, so neither is left lying about. */
+const LEFTOVER_PATHS = [`${HEADER_PATH}.new`, `${HEADER_PATH}.old`] as const;
 
 /** How a cache's key is found. */
 export type CacheKey =
@@ -29,6 +31,7 @@ export class CacheKeys {
   readonly #files: CacheFiles;
   #header: VolumeHeader | undefined;
   #keyring: Keyring;
+  #changing: Promise<unknown> = Promise.resolve();
   /** True when whatever the folder holds was sealed under keys that nobody has. */
   readonly isNew: boolean;
 
@@ -37,6 +40,7 @@ export class CacheKeys {
    * no slots for one are given; EEXIST when there is one and the key is to be in memory; system errors as they come.
    */
   static async open(files: CacheFiles, key: CacheKey): Promise<CacheKeys> {
+    for (const path of LEFTOVER_PATHS) await destroyFile(files, path);
     if (key === 'memory') {
       if ((await readWhole(files, HEADER_PATH, 1)) !== undefined) {
         throw new NetsealError('EEXIST', 'there is a cache with a key of its own here: wipe it first');
@@ -76,8 +80,26 @@ export class CacheKeys {
     }
   }
 
-  /** A new epoch, with these slots and no others. EINVAL for a key in memory; system errors as they come. */
-  async change(slots: readonly NewSlot[], secrets: readonly Secret[]): Promise<void> {
+  /**
+   * A new epoch, with these slots and no others; one change at a time. EINVAL for a key in memory; system errors as they come.
+   *
+   * @param replaced told the new keys as soon as they hold; the old ones are destroyed after that.
+   */
+  async change(
+    slots: readonly NewSlot[],
+    secrets: readonly Secret[],
+    replaced: (keyring: Keyring) => void,
+  ): Promise<void> {
+    const change = this.#changing.then(() => this.#change(slots, secrets, replaced));
+    this.#changing = change.catch(() => undefined);
+    await change;
+  }
+
+  async #change(
+    slots: readonly NewSlot[],
+    secrets: readonly Secret[],
+    replaced: (keyring: Keyring) => void,
+  ): Promise<void> {
     let next = this.#header;
     requireArgument(next !== undefined, 'the key of this cache is in memory only');
     const oldIds = new Set(next.slots.map(({ id }) => id));
@@ -90,15 +112,30 @@ export class CacheKeys {
       rekeyed.keyring.destroy();
       throw error;
     }
-    this.#keyring.destroy();
+    const old = this.#keyring;
     this.#header = rekeyed;
     this.#keyring = rekeyed.keyring;
+    replaced(rekeyed.keyring);
+    old.destroy();
   }
 
-  /** Overwrites the header and removes it: nothing in the folder can be opened any more. System errors as they come. */
+  /** Resolves when no change is under way. */
+  async idle(): Promise<void> {
+    await this.#changing;
+  }
+
+  /**
+   * Overwrites the header and removes it: nothing in the folder can be opened any more. A crash leaves the header as it was, or
+   * none. System errors as they come.
+   */
   async destroyHeader(): Promise<void> {
     this.#header = undefined;
-    await destroyFile(this.#files);
+    const [aside, old] = LEFTOVER_PATHS;
+    await destroyFile(this.#files, aside);
+    if ((await readWhole(this.#files, HEADER_PATH, 1)) === undefined) return;
+    await this.#files.rename(HEADER_PATH, old);
+    await this.#files.syncFolder('');
+    await destroyFile(this.#files, old);
   }
 
   destroy(): void {
@@ -106,19 +143,17 @@ export class CacheKeys {
   }
 }
 
-async function destroyFile(files: CacheFiles): Promise<void> {
-  const bytes = await readWhole(files, HEADER_PATH, HEADER_BYTES_MAX + 1);
+/** Overwrites a small file and removes it; is content when there is none. */
+async function destroyFile(files: CacheFiles, path: string): Promise<void> {
+  const bytes = await readWhole(files, path, HEADER_BYTES_MAX + 1);
   if (bytes === undefined) return;
-  const file = await files.open(HEADER_PATH, 'write');
+  const file = await files.open(path, 'write');
   try {
     await writeFully(file, [randomBytes(bytes.byteLength)], 0);
     await file.sync();
   } finally {
     await file.close();
   }
-  await files.remove(HEADER_PATH);
+  await files.remove(path);
   await files.syncFolder('');
-  if ((await readWhole(files, HEADER_PATH, 1)) !== undefined) {
-    throw new NetsealError('EIO', 'the header of the cache could not be removed');
-  }
 }

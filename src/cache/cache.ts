@@ -14,6 +14,7 @@ import { type Core, isSealedUnit } from './core.ts';
 import { BATCH_UNITS_MAX, PAYLOAD_BYTES_MAX } from './dirty-format.ts';
 import { type Discarded, type DiscardScope, discard } from './discard.ts';
 import { fingerprintOf, newFingerprint } from './fingerprints.ts';
+import { Health } from './health.ts';
 import {
   type CachedObject,
   type CachedVolume,
@@ -62,6 +63,15 @@ export interface MissingRange {
 /** A row of kind `setting`. */
 export const COUNTERS_ROW = 'counters';
 const COUNTERS_MS = 60_000;
+
+const WIPED_PATHS = [
+  'index',
+  'cache.db',
+  'cache.db-wal',
+  'cache.db-journal',
+  'cache.db-shm',
+  'owner',
+] as const;
 
 export class Cache {
   readonly #core: Core;
@@ -316,12 +326,12 @@ export class Cache {
    */
   async changeKey(slots: readonly { readonly label: string; readonly secret: NewSecret }[]): Promise<void> {
     this.#requireOpen();
-    await this.#keys.change(
-      slots,
-      slots.map(({ secret }) => secret satisfies Secret),
-    );
-    this.#core.seals.replaceKeyring(this.#keys.keyring);
-    this.#core.records.resealAll();
+    const { seals, records } = this.#core;
+    const secrets = slots.map(({ secret }) => secret satisfies Secret);
+    await this.#keys.change(slots, secrets, keyring => {
+      seals.replaceKeyring(keyring);
+    });
+    await records.resealAll();
   }
 
   /**
@@ -330,41 +340,42 @@ export class Cache {
    */
   async wipe({ dirtyToo = false }: { readonly dirtyToo?: boolean } = {}): Promise<void> {
     this.#requireOpen();
+    this.#requireNoDirty(dirtyToo);
+    const wiping = this.#wipe(dirtyToo);
+    this.#closing = wiping.catch(() => undefined);
+    await wiping;
+  }
+
+  async #wipe(dirtyToo: boolean): Promise<void> {
     const { dirty, regions, files, lanes } = this.#core;
-    requireArgument(
-      dirtyToo || dirty.batchCount === 0,
-      `${dirty.batchCount} batches of the cache are not on the server yet`,
-    );
-    this.#closing = (async () => {
-      await this.#stop();
+    await this.#stop();
+    try {
+      // Some may have been on their way.
+      this.#requireNoDirty(dirtyToo);
       await this.#keys.destroyHeader();
-      dirty.forget();
-      for (const lane of Object.values(lanes)) if (lane.region !== undefined) lane.abandon(lane.region);
-      for (const region of regions.all()) await regions.giveUp(region);
-      await this.#end();
-      for (const path of [
-        'index',
-        'index.new',
-        'cache.db',
-        'cache.db-wal',
-        'cache.db-journal',
-        'cache.db-shm',
-        'owner',
-      ]) {
-        await files.remove(path).catch(() => undefined);
-      }
-    })();
-    await this.#closing;
+    } catch (error) {
+      await this.#finish();
+      throw Health.errorOf('the key of the cache could not be destroyed', error);
+    }
+    dirty.forget();
+    for (const lane of Object.values(lanes)) if (lane.region !== undefined) lane.abandon(lane.region);
+    for (const region of regions.all()) await regions.giveUp(region);
+    await this.#end(async () => {
+      for (const path of WIPED_PATHS) await files.remove(path).catch(() => undefined);
+    });
+  }
+
+  #requireNoDirty(dirtyToo: boolean): void {
+    const { batchCount } = this.#core.dirty;
+    requireArgument(
+      dirtyToo || batchCount === 0,
+      `${batchCount} batches of the cache are not on the server yet`,
+    );
   }
 
   /** Writes what was offered, ends open regions, takes a snapshot, lets go of the folder. Never rejects. */
   close(): Promise<void> {
-    this.#closing ??= (async () => {
-      await this.#stop();
-      for (const lane of Object.values(this.#core.lanes)) await lane.finish();
-      await this.#core.snapshot();
-      await this.#end();
-    })();
+    this.#closing ??= this.#stop().then(() => this.#finish());
     return this.#closing;
   }
 
@@ -376,16 +387,25 @@ export class Cache {
     clearInterval(this.#timer);
     await this.#writeBehind.close();
     await this.#maintaining;
+    await this.#keys.idle();
     await this.#core.dirty.idle();
     for (const lane of Object.values(this.#core.lanes)) await lane.idle();
   }
 
-  async #end(): Promise<void> {
+  async #finish(): Promise<void> {
+    for (const lane of Object.values(this.#core.lanes)) await lane.finish();
+    await this.#core.snapshot();
+    await this.#end();
+  }
+
+  /** @param last what is to be done when nothing is open any more, and nobody else may open it yet. */
+  async #end(last: () => Promise<void> = () => Promise.resolve()): Promise<void> {
     this.#saveNextBatch();
     this.#saveCounters();
     this.#core.records.flush();
     this.#core.records.close();
     await this.#core.regions.closeAll();
+    await last();
     this.#core.seals.destroy();
     this.#keys.destroy();
     this.#lock.release();

@@ -175,13 +175,13 @@ export class Dirty {
     return released;
   }
 
-  /** Puts the dirty units of an object back into the index, after its fingerprints have changed. */
-  reindex(volumeId: Uint8Array, objectId: Uint8Array | undefined): void {
+  /** Puts the dirty units of an object, a volume or all back into the index, the later over the earlier. */
+  reindex(volumeId: Uint8Array | undefined, objectId: Uint8Array | undefined): void {
     for (const id of this.ids()) {
       const batch = this.#batches.get(id);
       for (const unit of batch?.units ?? []) {
         const isOf =
-          Buffer.compare(unit.volumeId, volumeId) === 0 &&
+          (volumeId === undefined || Buffer.compare(unit.volumeId, volumeId) === 0) &&
           (objectId === undefined || Buffer.compare(unit.objectId, objectId) === 0);
         if (batch !== undefined && isOf) this.#index(batch, unit);
       }

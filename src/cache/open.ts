@@ -28,7 +28,7 @@ import {
   type KeptSettings,
   keepSettings,
 } from './settings.ts';
-import { readSnapshot, type SnapshotRegion } from './snapshot.ts';
+import { readSnapshot, SNAPSHOT_ASIDE_PATH, type SnapshotRegion } from './snapshot.ts';
 import { type CacheEvent, Lifetime, newCounters, type ProblemKind } from './statistics.ts';
 
 /** What a cache works with, beside its settings. */
@@ -146,6 +146,7 @@ async function removeEverything(files: CacheFiles): Promise<void> {
 /** Makes the index: from the snapshot, and the footers of what it does not know. */
 async function load(core: Core): Promise<void> {
   const { files, regions, places } = core;
+  await files.remove(SNAPSHOT_ASIDE_PATH);
   const names = new Map<string, Uint8Array<ArrayBuffer>>();
   for (const fileName of await files.list(REGION_FOLDERS.clean)) {
     const name = regionNameOf(fileName);
@@ -246,6 +247,8 @@ async function loadDirty(core: Core): Promise<void> {
       isComplete = false;
     }
   }
+  // Regions come in any order.
+  dirty.reindex(undefined, undefined);
   // Ids are never used again, so nobody will ask for those whose region is gone.
   for (const id of released) {
     if (isComplete && id !== undefined && !seen.has(id))

@@ -21,6 +21,8 @@ import type { Region } from './regions.ts';
 import type { Seals } from './seals.ts';
 
 export const SNAPSHOT_PATH = 'index';
+/** Where the next one is written. */
+export const SNAPSHOT_ASIDE_PATH = 'index.new';
 const ID_BYTES = 16;
 const HEAD_BYTES = 16;
 const REGION_BYTES = 40;
@@ -44,16 +46,21 @@ export async function writeSnapshot(
   regions: readonly Region[],
 ): Promise<void> {
   const id = randomBytes(ID_BYTES);
-  const aside = `${SNAPSHOT_PATH}.new`;
-  const file = await files.open(aside, 'create');
   try {
-    await writeRecords(file, seals, id, table, regions);
-    // A snapshot that a power cut has torn costs a look at every region.
-    await file.sync();
-  } finally {
-    await file.close();
+    const file = await files.open(SNAPSHOT_ASIDE_PATH, 'create');
+    try {
+      await writeRecords(file, seals, id, table, regions);
+      // A snapshot that a power cut has torn costs a look at every region.
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await files.rename(SNAPSHOT_ASIDE_PATH, SNAPSHOT_PATH);
+  } catch (error) {
+    // On a disk that is full, half a snapshot takes what others need.
+    await files.remove(SNAPSHOT_ASIDE_PATH).catch(() => undefined);
+    throw error;
   }
-  await files.rename(aside, SNAPSHOT_PATH);
 }
 
 async function writeRecords(
