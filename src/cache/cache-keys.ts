@@ -20,8 +20,8 @@ export type CacheKey =
   /** It never leaves this process: what an earlier one has left is removed. */
   | 'memory'
   | {
-      /** Any one of them opens the header. */
-      readonly secrets?: Secret | readonly Secret[];
+      /** Any one of them opens the header. A function is asked when the cache is known to be there and free. */
+      readonly secrets?: Secret | readonly Secret[] | (() => Promise<Secret>);
       /** For a new header, where there is none. */
       readonly slots?: readonly NewSlot[];
       readonly options?: HeaderOptions;
@@ -49,7 +49,8 @@ export class CacheKeys {
     }
     const bytes = await readWhole(files, HEADER_PATH, HEADER_BYTES_MAX + 1);
     if (bytes !== undefined) {
-      const secrets = key.secrets ?? key.slots?.map(({ secret }) => secret) ?? [];
+      const given = typeof key.secrets === 'function' ? await key.secrets() : key.secrets;
+      const secrets = given ?? key.slots?.map(({ secret }) => secret) ?? [];
       const header = await unlockVolumeHeader(bytes, secrets, key.options);
       return new CacheKeys(files, header, header.keyring, false);
     }

@@ -8,9 +8,9 @@ import { getU64, toHex, viewOf } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { chooseProviders, type ProviderSettings } from '../unit/providers.ts';
 import { batchRow, Cache, COUNTERS_ROW } from './cache.ts';
-import { type CacheKey, CacheKeys } from './cache-keys.ts';
+import { type CacheKey, CacheKeys, HEADER_PATH } from './cache-keys.ts';
 import { Core } from './core.ts';
-import { type CacheFiles, systemCodeOf, systemFiles } from './files.ts';
+import { type CacheFiles, readWhole, systemCodeOf, systemFiles } from './files.ts';
 import { Fingerprinter, fingerprintOf, newFingerprint } from './fingerprints.ts';
 import { Health } from './health.ts';
 import { ENTRY_PINNED } from './index-table.ts';
@@ -48,7 +48,7 @@ export interface CacheComponents {
  * Opens the cache in folder `path`, making it where there is none. Until it is closed no other process can. A smaller budget than
  * before is reached bit by bit; with another `unitsMax` the index is made anew from the regions.
  *
- * EDENIED, naming the owner, while another process has it. EKEY, EAUTH, EFORMAT as unlocking a header throws them. EINVAL for
+ * ENOENT when there is none and no slots for one are given: nothing is made then. EDENIED, naming the owner, while another process has it. EKEY, EAUTH, EFORMAT as unlocking a header throws them. EINVAL for
  * settings out of range, EUNSUPPORTED without SQLite. EIO and its like when the folder cannot be used at all.
  */
 export async function openCache(
@@ -60,6 +60,7 @@ export async function openCache(
   requireArgument(path !== '', 'a cache needs a folder');
   const { nowMs = Date.now, onProblem = () => undefined, onEvent = () => undefined } = components;
   const files = components.files ?? systemFiles(path);
+  if (components.key !== 'memory' && components.key.slots === undefined) await requireCache(files, path);
   let lock: OwnerLock | undefined;
   let keys: CacheKeys | undefined;
   let records: Records | undefined;
@@ -103,6 +104,16 @@ export async function openCache(
     if (error instanceof NetsealError || systemCodeOf(error) === undefined) throw error;
     throw Health.errorOf(`the cache cannot be opened: ${path}`, error);
   }
+}
+
+/** Whoever cannot make a cache is not to leave half of one behind. */
+async function requireCache(files: CacheFiles, path: string): Promise<void> {
+  try {
+    if ((await readWhole(files, HEADER_PATH, 1)) !== undefined) return;
+  } catch (error) {
+    if (systemCodeOf(error) !== 'ENOTDIR') throw Health.errorOf(`the cache cannot be opened: ${path}`, error);
+  }
+  throw new NetsealError('ENOENT', `there is no cache in ${path}`);
 }
 
 /** Rows of kind `setting`. */
