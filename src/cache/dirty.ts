@@ -106,9 +106,15 @@ export class Dirty {
   append(units: readonly DirtyUnit[], payload: Uint8Array): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ units, payload, resolve, reject });
-      this.#running ??= this.#run().finally(() => {
-        this.#running = undefined;
-      });
+      this.#start();
+    });
+  }
+
+  #start(): void {
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+      // Who came after the last look, and before this.
+      if (this.#waiting.length > 0) this.#start();
     });
   }
 
@@ -413,7 +419,7 @@ export class Dirty {
   }
 
   async #makeClean(region: Region): Promise<void> {
-    const { files, regions, seals, objects, note, filled } = this.#parts;
+    const { files, regions, places, seals, objects, note, filled } = this.#parts;
     const file = await files.open(region.path, 'write');
     const list = new RegionList();
     try {
@@ -421,15 +427,16 @@ export class Dirty {
       for (const { offsetBytes, head } of heads) {
         for (const unit of head.units) {
           const object = objects.object(objects.volume(unit.volumeId), unit.objectId);
-          list.add(object.key, { ...unit, offsetBytes: offsetBytes + unit.offsetBytes });
+          const at = offsetBytes + unit.offsetBytes;
+          const found = places.find(fingerprintOf(object.prefix, unit.index, this.#fingerprint));
+          // What was replaced or invalidated since is not to be found again after a crash.
+          if (found?.entry.regionId !== region.id || found.entry.offsetBytes !== at) continue;
+          list.add(object.prefix, { ...unit, offsetBytes: at });
         }
       }
       await regions.rename(region, 'main');
-      const readable = region.file;
       region.list = list;
-      region.file = file;
-      await endRegion({ regions, seals, failed: note, filled }, region);
-      region.file = readable;
+      await endRegion({ regions, seals, failed: note, filled }, region, file);
     } finally {
       await file.close();
     }

@@ -129,10 +129,12 @@ export class Lane {
     return this.#region;
   }
 
-  /** A unit that is longer than a region has one of its own. */
-  #fits(region: Region, endBytes: number, unit: UnitToStore): boolean {
-    if (region.isDead || region.isFull || (region.list?.count ?? 0) >= REGION_UNITS_MAX) return false;
-    return endBytes === 0 || endBytes + unit.bytes.byteLength <= this.#host.regionBytes;
+  /** A unit that is longer than a region has one of its own. @param added units that are not in the list yet. */
+  #fits(region: Region, endBytes: number, unit: UnitToStore, added = 0): boolean {
+    const { list } = region;
+    if (region.isDead || region.isFull || list === undefined || list.count >= REGION_UNITS_MAX) return false;
+    const bytes = roundUp(unit.bytes.byteLength, GRANULE_BYTES) + list.endBytes(added + 1);
+    return endBytes === 0 || endBytes + bytes <= this.#host.regionBytes;
   }
 
   async #writeBatch(region: Region): Promise<void> {
@@ -168,8 +170,8 @@ export class Lane {
     for (const [position, { unit, offsetBytes, from }] of layout.units.entries()) {
       from.next += 1;
       from.storedCount += 1;
-      const { object, index, bytes } = unit;
-      region.list?.add(object.key, {
+      const { object, prefix, index, bytes } = unit;
+      region.list?.add(prefix, {
         volumeId: object.volume.id,
         objectId: object.id,
         index,
@@ -193,7 +195,11 @@ export class Lane {
       for (let at = from.next; at < from.units.length; at += 1) {
         const unit = from.units[at];
         const isEnough = layout.units.length >= limit || layout.endBytes - startBytes >= BATCH_BYTES;
-        if (isEnough || unit === undefined || !this.#fits(region, layout.endBytes, unit)) {
+        if (
+          isEnough ||
+          unit === undefined ||
+          !this.#fits(region, layout.endBytes, unit, layout.units.length)
+        ) {
           return gather.end(layout);
         }
         const { bytes } = unit;

@@ -211,6 +211,8 @@ function enterAll(core: Core, region: Region, list: DecodedList): void {
   for (let at = 0; at < list.count; at += 1) {
     const entry = list.entry(at);
     const object = objects.object(objects.volume(entry.volumeId), entry.objectId);
+    // It was invalidated since.
+    if (!list.hasPrefix(entry.objectNumber, object.prefix)) continue;
     fingerprintOf(object.prefix, entry.index, fingerprint);
     const known = places.find(fingerprint);
     const before = known === undefined ? undefined : core.regions.get(known.entry.regionId);

@@ -14,12 +14,14 @@
  *   20   4  object count O
  *   24   4  entry count E
  *   28   4  zero
- *   32      O objects:  volume id[16], object id[16]
+ *   32      O objects:  volume id[16], object id[16], the prefix that its units were found by[16] (fingerprints.ts): another one
+ *                       than the object has now, and they were invalidated since
  *           E entries:  object u32, offset in granules u32, unit index u64, length u32, CRC-32 u32, tag[16]
  */
 import { getU64, setU64, viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
 import { type CacheFile, readFully } from './files.ts';
+import type { Prefix } from './fingerprints.ts';
 import { GRANULE_BYTES } from './index-table.ts';
 import { Seals } from './seals.ts';
 
@@ -29,10 +31,10 @@ export type RegionQueue = keyof typeof REGION_QUEUES;
 
 export const TRAILER_BYTES = 16;
 const HEAD_BYTES = 32;
-const OBJECT_BYTES = 32;
+const OBJECT_BYTES = 48;
 const ENTRY_BYTES = 40;
 /** A region with more units than this is full: its footer has to fit a record. */
-export const REGION_UNITS_MAX = 200_000;
+export const REGION_UNITS_MAX = 180_000;
 const FOOTER_BYTES_MAX: number = HEAD_BYTES + REGION_UNITS_MAX * (OBJECT_BYTES + ENTRY_BYTES);
 
 export interface RegionHead {
@@ -57,7 +59,7 @@ export interface RegionEntry {
 
 /** The list of a region that is being written. */
 export class RegionList {
-  readonly #objects = new Map<string, number>();
+  readonly #objects = new Map<Prefix, number>();
   #objectBytes = new Uint8Array(OBJECT_BYTES * 16);
   #entryBytes = new Uint8Array(ENTRY_BYTES * 64);
   #entryCount = 0;
@@ -66,9 +68,15 @@ export class RegionList {
     return this.#entryCount;
   }
 
-  /** @param key the same string for the same two ids, and no others. */
-  add(key: string, entry: Omit<RegionEntry, 'objectNumber'>): void {
-    const objectNumber = this.#objectNumber(key, entry.volumeId, entry.objectId);
+  /** What the list takes at the end of the region, when so many units more are in it. */
+  endBytes(unitCount: number): number {
+    const bytes = HEAD_BYTES + this.#objects.size * OBJECT_BYTES + this.#entryCount * ENTRY_BYTES;
+    return Seals.sealedBytes(bytes + unitCount * (OBJECT_BYTES + ENTRY_BYTES)) + TRAILER_BYTES;
+  }
+
+  /** @param prefix the object's, which the unit is found by; the array itself is what tells objects apart. */
+  add(prefix: Prefix, entry: Omit<RegionEntry, 'objectNumber'>): void {
+    const objectNumber = this.#objectNumber(prefix, entry.volumeId, entry.objectId);
     const at = this.#entryCount * ENTRY_BYTES;
     if (at === this.#entryBytes.byteLength) this.#entryBytes = grown(this.#entryBytes);
     const view = viewOf(this.#entryBytes);
@@ -96,15 +104,17 @@ export class RegionList {
     return bytes;
   }
 
-  #objectNumber(key: string, volumeId: Uint8Array, objectId: Uint8Array): number {
-    const known = this.#objects.get(key);
+  #objectNumber(prefix: Prefix, volumeId: Uint8Array, objectId: Uint8Array): number {
+    const known = this.#objects.get(prefix);
     if (known !== undefined) return known;
     const number = this.#objects.size;
     const at = number * OBJECT_BYTES;
     if (at === this.#objectBytes.byteLength) this.#objectBytes = grown(this.#objectBytes);
     this.#objectBytes.set(volumeId, at);
     this.#objectBytes.set(objectId, at + 16);
-    this.#objects.set(key, number);
+    const view = viewOf(this.#objectBytes);
+    for (const [word, value] of prefix.entries()) view.setUint32(at + 32 + 4 * word, value, true);
+    this.#objects.set(prefix, number);
     return number;
   }
 }
@@ -120,6 +130,8 @@ export interface DecodedList {
   readonly head: RegionHead;
   readonly count: number;
   entry(at: number): RegionEntry;
+  /** Whether units of an object of this list were found by this prefix. */
+  hasPrefix(objectNumber: number, prefix: Prefix): boolean;
 }
 
 /** Decodes what {@link RegionList.encode} made. EFORMAT. */
@@ -154,6 +166,10 @@ export function decodeList(bytes: Uint8Array): DecodedList {
         crc32: view.getUint32(at + 20, true),
         tag: bytes.subarray(at + 24, at + 40),
       };
+    },
+    hasPrefix: (objectNumber, prefix) => {
+      const at = HEAD_BYTES + objectNumber * OBJECT_BYTES + 32;
+      return prefix.every((value, word) => view.getUint32(at + 4 * word, true) === value);
     },
   };
 }

@@ -1,3 +1,4 @@
+import { cpSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unitOf } from './support.ts';
 
@@ -85,5 +86,30 @@ describe('puts', () => {
     const request = { objectId: FILE, index: 5 * 60 * 7 - 1, expectedTag: tagOf(last), into };
     expect(cache.statistics.dropped.space).toBe(0);
     expect(await volume.get([request])).toEqual([last.byteLength]);
+  });
+});
+
+describe('invalidation', () => {
+  it('survives the death of the process, also of units that only the end of a region lists', async () => {
+    const folder = newFolder();
+    const settings = { budgetBytes: MIB, regionBytes: 8 * KIB, snapshotRegions: 1000 };
+    const cache = await openTestCache(folder, settings);
+    const volume = cache.volume(VOLUME);
+    const units = Array.from({ length: 20 }, (_, index) => ({ objectId: FILE, index, bytes: unitOf(index) }));
+    await volume.put([...units, { objectId: idOf(5), index: 0, bytes: unitOf(7) }]);
+    volume.invalidate(FILE);
+    await volume.put([
+      { objectId: FILE, index: 3, bytes: unitOf(103) },
+      { objectId: idOf(5), index: 1, bytes: unitOf(8) },
+      { objectId: idOf(5), index: 2, bytes: unitOf(9) },
+    ]);
+    // As the folder is when the process dies now.
+    const copy = newFolder();
+    cpSync(folder, copy, { recursive: true });
+    const again = await openTestCache(copy, settings);
+    for (const { index, bytes } of units)
+      expect(await getUnit(again, VOLUME, FILE, index, bytes)).toBe('miss');
+    expect(await getUnit(again, VOLUME, FILE, 3, unitOf(103))).toBe('hit');
+    expect(await getUnit(again, VOLUME, idOf(5), 0, unitOf(7))).toBe('hit');
   });
 });
