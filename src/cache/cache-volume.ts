@@ -1,6 +1,8 @@
 /** One volume's part of a cache: what most callers work with. */
 import { NetsealError, requireArgument } from '../base/errors.ts';
+import { ID_BYTES } from '../keys/tree.ts';
 import { TAG_BYTES } from '../unit/record-format.ts';
+import type { Cookie, ListedCookie } from './cookies.ts';
 import type { Core, IncomingUnit } from './core.ts';
 import type { Prefix } from './fingerprints.ts';
 import type { ObjectState, VolumeState } from './objects.ts';
@@ -130,7 +132,7 @@ export class CacheVolume {
   invalidate(objectId: Uint8Array, { from = 0, to = Number.POSITIVE_INFINITY }: UnitRange = {}): void {
     this.#requireOpen();
     requireArgument(from >= 0 && to >= from, `a range of units from ${from} to ${to} makes no sense`);
-    this.#core.invalidateObject(this.#object(objectId), from, to);
+    this.#core.invalidateRange(this.#object(objectId), from, to);
   }
 
   /** The same for the whole volume. */
@@ -150,8 +152,7 @@ export class CacheVolume {
     const known = this.#core.objects.coherency(object);
     const isSame = known !== undefined && !known.isChanging && Buffer.compare(known.bytes, coherency) === 0;
     if (isSame) return 'kept';
-    this.#core.invalidateObject(object);
-    this.#core.objects.setCoherency(object, coherency, false);
+    this.#core.invalidateObject(object, { bytes: coherency, isChanging: false });
     return 'dropped';
   }
 
@@ -171,17 +172,69 @@ export class CacheVolume {
     return this.#core.objects.coherency(this.#object(objectId))?.bytes;
   }
 
-  /** Keeps the units of an object, those that come as well; without an id, of the whole volume. @param unitCount for `incomplete`. */
-  pin(objectId?: Uint8Array, unitCount?: number): void {
+  /**
+   * Keeps the units of an object, those that come as well; without an id, of the whole volume.
+   *
+   * @param options `unitCount`, for `incomplete`; by default what the object's cookie says.
+   */
+  pin(objectId?: Uint8Array, { unitCount }: { readonly unitCount?: number | undefined } = {}): void {
     this.#requireOpen();
-    this.#core.objects.setPin(this.#state, objectId, unitCount);
+    this.#core.objects.pins.set(this.#state, this.#checked(objectId), unitCount);
   }
 
-  /** False when there was no such pin. Its units then go the way of all others. */
+  /** False when there was no such pin. Its units then go the way of all others, unless a prefix pins them. */
   unpin(objectId?: Uint8Array): boolean {
     this.#requireOpen();
-    this.#core.reclaim.loosenPinned();
-    return this.#core.objects.removePin(this.#state, objectId);
+    return this.#core.objects.pins.remove(this.#state, this.#checked(objectId));
+  }
+
+  /**
+   * Keeps the units of every object whose cookie begins with `prefix` (at most 4,096 bytes), now or later. It holds for cookies that
+   * are set from now on; resolves when those that are there have been looked at, in bounded steps. EINVAL; ECLOSED when the cache is
+   * closed meanwhile: the rest is done when it is opened again.
+   */
+  pinPrefix(prefix: Uint8Array): Promise<void> {
+    this.#requireOpen();
+    return this.#core.objects.pins.setPrefix(this.#state, prefix);
+  }
+
+  /**
+   * False when that prefix was not pinned. Objects that another prefix or a pin of their own holds stay pinned. Resolves when the
+   * others are not; ECLOSED as for {@link pinPrefix}.
+   */
+  unpinPrefix(prefix: Uint8Array): Promise<boolean> {
+    this.#requireOpen();
+    return this.#core.objects.pins.removePrefix(this.#state, prefix);
+  }
+
+  /**
+   * Says what people call an object. A cookie that it had before goes, and so does that of another object with the same key: of one
+   * name, the object that came last has the pins. Survives the death of the process; sealed on the disk. EINVAL.
+   */
+  setCookie(objectId: Uint8Array, cookie: Cookie): void {
+    this.#requireOpen();
+    this.#core.objects.setCookie(this.#state, objectId, cookie);
+  }
+
+  /** A copy. */
+  cookie(objectId: Uint8Array): Cookie | undefined {
+    this.#requireOpen();
+    return this.#core.objects.cookie(this.#state, objectId);
+  }
+
+  /** False when there was none. */
+  removeCookie(objectId: Uint8Array): boolean {
+    this.#requireOpen();
+    return this.#core.objects.removeCookie(this.#state, objectId);
+  }
+
+  /** All cookies of the volume, in no order, read in bounded steps; those set meanwhile may be among them. */
+  async *cookies(): AsyncGenerator<ListedCookie> {
+    this.#requireOpen();
+    for await (const cookie of this.#core.objects.listCookies(this.#state)) {
+      yield cookie;
+      this.#requireOpen();
+    }
   }
 
   /** What the volume may take of the cache; more of it is dropped. Infinity for no limit. */
@@ -223,6 +276,14 @@ export class CacheVolume {
       lastId = objectId;
       return { unit, object };
     });
+  }
+
+  #checked(objectId: Uint8Array | undefined): Uint8Array | undefined {
+    requireArgument(
+      objectId === undefined || objectId.byteLength === ID_BYTES,
+      `object id must be ${ID_BYTES} bytes, not ${objectId?.byteLength}`,
+    );
+    return objectId;
   }
 
   #object(objectId: Uint8Array): ObjectState {

@@ -4,7 +4,7 @@
  * lies in its folder.
  */
 
-import { setU64, viewOf } from '../base/bytes.ts';
+import { setU64, toHex, viewOf } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import type { NewSecret, Secret } from '../keys/secret.ts';
 import type { CacheKeys } from './cache-keys.ts';
@@ -13,8 +13,8 @@ import { type CachedUnit, type Damage, findDamage, listUnits, type VerifyOptions
 import { type Core, isSealedUnit } from './core.ts';
 import { BATCH_UNITS_MAX, PAYLOAD_BYTES_MAX } from './dirty-format.ts';
 import { type Discarded, type DiscardScope, discard } from './discard.ts';
-import { fingerprintOf, newFingerprint } from './fingerprints.ts';
 import { Health } from './health.ts';
+import { findMissing, type MissingRange } from './incomplete.ts';
 import {
   type CachedObject,
   type CachedVolume,
@@ -29,7 +29,6 @@ import type { OwnerLock } from './owner-lock.ts';
 import type { CheckedSettings } from './settings.ts';
 import type { CacheStatistics, Lifetime } from './statistics.ts';
 import type { SharedCache } from './thread-reader.ts';
-import { UnderWay } from './under-way.ts';
 import { WriteBehind } from './write-behind.ts';
 
 /** Units that are not on the server yet, kept together or not at all. */
@@ -50,15 +49,6 @@ export interface ListedBatch {
     readonly tag: Uint8Array;
     readonly lengthBytes: number;
   }[];
-}
-
-/** Units that a pin asks for and that are not there. */
-export interface MissingRange {
-  readonly volumeId: Uint8Array;
-  readonly objectId: Uint8Array;
-  /** Half-open. Units that are holes are missing, too: the cache does not know of them. */
-  readonly from: number;
-  readonly to: number;
 }
 
 /** A row of kind `setting`. */
@@ -85,8 +75,6 @@ export class Cache {
   #maintaining: Promise<void> | undefined;
   #countersSavedMs: number;
   #closing: Promise<void> | undefined;
-  /** Calls that change the folder, and that closing waits for. */
-  readonly #underWay = new UnderWay();
 
   /** @internal `openCache` is the way in. */
   constructor(core: Core, keys: CacheKeys, lock: OwnerLock, lifetime: Lifetime) {
@@ -96,6 +84,7 @@ export class Cache {
     this.#lifetime = lifetime;
     this.#countersSavedMs = core.nowMs();
     this.#writeBehind = new WriteBehind(core);
+    core.objects.pins.resume();
     const { maintenanceMs } = core.settings;
     if (maintenanceMs > 0) {
       this.#timer = setInterval(() => void this.maintain(), maintenanceMs);
@@ -117,9 +106,10 @@ export class Cache {
   volume(volumeId: Uint8Array): CacheVolume {
     this.#requireOpen();
     const state = this.#core.objects.volume(volumeId);
-    const key = String(state.number);
+    const key = toHex(state.id);
     const known = this.#volumes.get(key);
     if (known !== undefined) return known;
+    state.isInUse = true;
     const volume = new CacheVolume(this.#core, state, this.#writeBehind, () => this.#requireOpen());
     this.#volumes.set(key, volume);
     return volume;
@@ -129,11 +119,7 @@ export class Cache {
    * Keeps units that are not on the server yet. Resolves with the batch's id when all of them are on the disk; from then on `get`
    * finds them, and they are there after any crash until they are released. EINVAL, EFULL, EIO, EDENIED, ECLOSED: nothing was kept.
    */
-  appendDirty(batch: DirtyBatch): Promise<number> {
-    return this.#underWay.add(this.#appendDirty(batch));
-  }
-
-  async #appendDirty({ units, payload = new Uint8Array(0) }: DirtyBatch): Promise<number> {
+  async appendDirty({ units, payload = new Uint8Array(0) }: DirtyBatch): Promise<number> {
     this.#requireOpen();
     requireArgument(
       payload.byteLength <= PAYLOAD_BYTES_MAX,
@@ -165,11 +151,7 @@ export class Cache {
    * The units of these batches are on the server: they are clean from now on. Unknown ids are ignored. A release that a power cut
    * undoes is listed again: releasing has to be repeatable.
    */
-  releaseDirty(ids: Iterable<number>): Promise<void> {
-    return this.#underWay.add(this.#releaseDirty(ids));
-  }
-
-  async #releaseDirty(ids: Iterable<number>): Promise<void> {
+  async releaseDirty(ids: Iterable<number>): Promise<void> {
     this.#requireOpen();
     const { dirty, records } = this.#core;
     const known = new Set(dirty.ids());
@@ -189,29 +171,16 @@ export class Cache {
   }
 
   pins(): Pin[] {
-    return this.#core.objects.pins();
+    return this.#core.objects.pins.list();
   }
 
-  /** What of pins with a unit count is not there. */
-  async *incomplete(): AsyncGenerator<MissingRange> {
+  /**
+   * What is not there of pinned objects of which the pin or the cookie says how many units they have. Looks in bounded steps; of long
+   * ranges it yields parts of 2^20 units.
+   */
+  incomplete(): AsyncGenerator<MissingRange> {
     this.#requireOpen();
-    const { objects, places } = this.#core;
-    const fingerprint = newFingerprint();
-    for (const { volumeId, objectId, unitCount } of objects.pins()) {
-      if (objectId === undefined || unitCount === undefined) continue;
-      let from: number | undefined;
-      for (let index = 0; index <= unitCount; index += 1) {
-        const { prefix } = objects.object(objects.volume(volumeId), objectId);
-        const isThere =
-          index === unitCount || places.find(fingerprintOf(prefix, index, fingerprint)) !== undefined;
-        if (!isThere) from ??= index;
-        else if (from !== undefined) {
-          yield { volumeId, objectId, from, to: index };
-          from = undefined;
-        }
-        if (index % 16_384 === 16_383) await new Promise(resolve => setImmediate(resolve));
-      }
-    }
+    return findMissing(this.#core);
   }
 
   /** Nothing clean is found any more, of any volume. */
@@ -314,11 +283,7 @@ export class Cache {
   }
 
   /** Writes what was offered, takes a snapshot of the index, syncs the database. Never rejects but with ECLOSED. */
-  flush(): Promise<void> {
-    return this.#underWay.add(this.#flush());
-  }
-
-  async #flush(): Promise<void> {
+  async flush(): Promise<void> {
     this.#requireOpen();
     await this.#writeBehind.idle();
     await this.#core.snapshot();
@@ -339,11 +304,7 @@ export class Cache {
    * New keys for what the cache seals from now on, and new ways to open it: the old ones open it no more. EINVAL when it has no
    * header, as its key is in memory only.
    */
-  changeKey(slots: readonly { readonly label: string; readonly secret: NewSecret }[]): Promise<void> {
-    return this.#underWay.add(this.#changeKey(slots));
-  }
-
-  async #changeKey(slots: readonly { readonly label: string; readonly secret: NewSecret }[]): Promise<void> {
+  async changeKey(slots: readonly { readonly label: string; readonly secret: NewSecret }[]): Promise<void> {
     this.#requireOpen();
     const { seals, records } = this.#core;
     const secrets = slots.map(({ secret }) => secret satisfies Secret);
@@ -406,9 +367,10 @@ export class Cache {
     clearInterval(this.#timer);
     await this.#writeBehind.close();
     await this.#maintaining;
-    await this.#underWay.idle();
+    await this.#core.objects.pins.close();
     await this.#keys.idle();
-    await this.#core.settle();
+    await this.#core.dirty.idle();
+    for (const lane of Object.values(this.#core.lanes)) await lane.idle();
   }
 
   async #finish(): Promise<void> {

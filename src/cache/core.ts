@@ -9,7 +9,6 @@
  *   4. Nothing here fails a caller that reads or stores clean units: what does not work is a miss, or dropped and counted.
  */
 import { NetsealError } from '../base/errors.ts';
-import { roundUp } from '../base/geometry.ts';
 import {
   HEADER_BYTES,
   peekHeader,
@@ -22,8 +21,9 @@ import { type CacheFiles, ShortFileError } from './files.ts';
 import { type Fingerprinter, fingerprintOf, newFingerprint, type Prefix } from './fingerprints.ts';
 import { Ghosts } from './ghosts.ts';
 import type { Health } from './health.ts';
-import { createTable, ENTRY_DIRTY, ENTRY_PINNED, type Fingerprint, GRANULE_BYTES } from './index-table.ts';
+import { createTable, ENTRY_DIRTY, ENTRY_PINNED, type Fingerprint } from './index-table.ts';
 import { Lane, type UnitToStore } from './lane.ts';
+import type { Coherency } from './object-rows.ts';
 import { type ObjectState, Objects, type VolumeState } from './objects.ts';
 import { hasTag, Places, tagWords } from './places.ts';
 import { Reads } from './reads.ts';
@@ -32,11 +32,11 @@ import type { Records } from './records.ts';
 import type { RegionQueue } from './region-format.ts';
 import { REGION_FOLDERS, type Region, Regions } from './regions.ts';
 import { Room } from './room.ts';
+import { RowSweep } from './row-sweep.ts';
 import type { Seals } from './seals.ts';
 import type { CheckedSettings } from './settings.ts';
 import { writeSnapshot } from './snapshot.ts';
 import type { CacheEvent, Counters, DropReason, ProblemKind } from './statistics.ts';
-import { UnderWay } from './under-way.ts';
 
 /** What a cache is built of. */
 export interface CoreParts {
@@ -56,14 +56,6 @@ export interface IncomingUnit {
   readonly object: ObjectState;
   readonly index: number;
   readonly bytes: Uint8Array;
-  /** When it came, if that was not now: what was invalidated since is not stored. */
-  readonly since?: Since;
-}
-
-/** A moment, as invalidations see it. */
-export interface Since {
-  readonly prefix: Prefix;
-  readonly stamp: number;
 }
 
 type CleanQueue = Exclude<RegionQueue, 'dirty'>;
@@ -89,16 +81,14 @@ export class Core {
   readonly room: Room;
   readonly lanes: Readonly<Record<CleanQueue, Lane>>;
   readonly nowMs: () => number;
+  readonly #rowSweep: RowSweep;
   readonly #onEvent: (event: CacheEvent) => void;
   readonly #fingerprint: Fingerprint = newFingerprint();
   /** Ranges that were invalidated while units were on their way. */
   #ranges: { readonly key: string; readonly from: number; readonly to: number; readonly stamp: number }[] =
     [];
   #stamp = 0;
-  /** How many units are on their way since each stamp, oldest first. */
-  readonly #onTheWay = new Map<number, number>();
-  readonly #underWay = new UnderWay();
-  #isClosing = false;
+  #storing = 0;
   #filledRegions = 0;
   #snapshot: Promise<boolean> | undefined;
   /** What has to be put back when the folder was lost. */
@@ -116,7 +106,7 @@ export class Core {
     this.nowMs = nowMs;
     this.#onEvent = onEvent;
     this.regions = new Regions(files);
-    this.objects = new Objects(records, fingerprinter);
+    this.objects = new Objects(records, fingerprinter, nowMs);
     const table = createTable(settings.unitsMax);
     const { regions, objects } = this;
     this.places = new Places(table, new Ghosts(settings.unitsMax), regions, objects, counters);
@@ -142,6 +132,10 @@ export class Core {
       onEvent,
       note,
     });
+    this.#rowSweep = new RowSweep(records, objects, this.dirty, settings.rowsMax);
+    this.objects.loosened = () => {
+      this.reclaim.loosenPinned();
+    };
     this.room = new Room(settings, files, regions, this.reclaim, nowMs);
     this.reads = new Reads(places, regions, objects, counters, settings.readsOnThisThread, (region, error) =>
       this.#readFailed(region, error),
@@ -157,55 +151,16 @@ export class Core {
     this.counters.dropped[reason] += count;
   }
 
-  /** Resolves when nothing is stored or given up any more; what has not been stored by then is dropped. For closing. */
-  async settle(): Promise<void> {
-    this.#isClosing = true;
-    await this.#underWay.idle();
-    await this.room.idle();
-    for (const lane of Object.values(this.lanes)) await lane.idle();
-  }
-
-  /** Call it when a unit comes that is stored later, and {@link forget} when it is. */
-  remember({ prefix }: ObjectState): Since {
-    this.#arrive(1);
-    return { prefix, stamp: this.#stamp };
-  }
-
-  forget({ stamp }: Since): void {
-    this.#leave(stamp, 1);
-  }
-
-  #arrive(count: number): void {
-    this.#onTheWay.set(this.#stamp, (this.#onTheWay.get(this.#stamp) ?? 0) + count);
-  }
-
-  #leave(stamp: number, count: number): void {
-    const left = (this.#onTheWay.get(stamp) ?? 0) - count;
-    if (left > 0) {
-      this.#onTheWay.set(stamp, left);
-      return;
-    }
-    this.#onTheWay.delete(stamp);
-    const [oldest = Number.POSITIVE_INFINITY] = this.#onTheWay.keys();
-    const kept = this.#ranges.findIndex(range => range.stamp > oldest);
-    this.#ranges = kept < 0 ? [] : this.#ranges.slice(kept);
-  }
-
   /** Stores clean units. Resolves with how many, when none of the bytes is needed any more. Never rejects. */
-  store(units: readonly IncomingUnit[]): Promise<number> {
-    return this.#underWay.add(this.#store(units));
-  }
-
-  async #store(units: readonly IncomingUnit[]): Promise<number> {
+  async store(units: readonly IncomingUnit[]): Promise<number> {
     if (this.health.isAway) {
       this.drop('away', units.length);
       return 0;
     }
-    const stamp = this.#stamp;
-    this.#arrive(1);
+    this.#storing += 1;
     try {
       let storedCount = 0;
-      const sorted = this.#sort(units.filter(unit => this.#isWanted(unit)));
+      const sorted = this.#sort(units);
       for (const queue of ['small', 'main', 'pinned'] as const) {
         for (const some of portions(sorted[queue], this.settings.regionBytes)) {
           storedCount += await this.#append(queue, some);
@@ -213,39 +168,30 @@ export class Core {
       }
       return storedCount;
     } finally {
-      this.#leave(stamp, 1);
+      this.#storing -= 1;
+      if (this.#storing === 0) this.#ranges = [];
     }
   }
 
   async #append(queue: CleanQueue, units: readonly UnitToStore[]): Promise<number> {
-    const bytes = units.reduce((sum, unit) => sum + paddedBytes(unit), 0);
-    if (this.#isClosing || !(await this.room.enter(bytes))) {
+    if (!(await this.room.ensure())) {
       this.drop('space', units.length);
       return 0;
     }
     const count = await this.lanes[queue].append(units);
-    this.room.leave(bytes);
     if (count < units.length) this.drop(this.health.isAway ? 'failed' : 'space', units.length - count);
     return count;
-  }
-
-  /** False for what was invalidated between coming and now. */
-  #isWanted({ object, index, since }: IncomingUnit): boolean {
-    if (since === undefined || !this.#isInvalidated({ object, index, ...since })) return true;
-    this.drop('invalidated', 1);
-    return false;
   }
 
   /** Which queue each unit goes to; without those that cannot be kept, or are there already. */
   #sort(units: readonly IncomingUnit[]): Record<CleanQueue, UnitToStore[]> {
     const sorted: Record<CleanQueue, UnitToStore[]> = { small: [], main: [], pinned: [] };
-    for (const unit of units) {
-      const { object, index, bytes } = unit;
+    for (const { object, index, bytes } of units) {
       if (!isSealedUnit(bytes)) {
         this.drop('unsuitable', 1);
         continue;
       }
-      const { prefix, stamp } = unit.since ?? { prefix: object.prefix, stamp: this.#stamp };
+      const { prefix } = object;
       const fingerprint = fingerprintOf(prefix, index, this.#fingerprint);
       const found = this.places.find(fingerprint);
       if (found !== undefined && hasTag(found.entry, recordTag(bytes))) {
@@ -262,20 +208,23 @@ export class Core {
         continue;
       }
       const queue = object.pin ? 'pinned' : this.places.ghosts.take(fingerprint) ? 'main' : 'small';
-      sorted[queue].push({ object, prefix, index, bytes, stamp });
+      sorted[queue].push({ object, prefix, index, bytes, stamp: this.#stamp });
     }
     return sorted;
   }
 
-  /** Nothing of the object, or of so many of its units, is found any more. What is dirty stays. */
-  invalidateObject(object: ObjectState, from = 0, to: number = Number.POSITIVE_INFINITY): void {
-    if (from > 0 || Number.isFinite(to)) {
-      if (to - from <= RANGE_UNITS_MAX) {
-        this.#invalidateRange(object, from, to);
-        return;
-      }
+  /** Nothing of so many of the object's units is found any more. What is dirty stays. */
+  invalidateRange(object: ObjectState, from: number, to: number): void {
+    if ((from > 0 || Number.isFinite(to)) && to - from <= RANGE_UNITS_MAX) {
+      this.#invalidateUnits(object, from, to);
+    } else {
+      this.invalidateObject(object);
     }
-    this.objects.invalidateObject(object);
+  }
+
+  /** Nothing clean of the object is found any more. @param coherency what to remember of it instead of what was. */
+  invalidateObject(object: ObjectState, coherency?: Coherency): void {
+    this.objects.invalidateObject(object, coherency);
     this.dirty.reindex(object.volume.id, object.id);
     if (object.pin) this.reclaim.loosenPinned();
   }
@@ -286,10 +235,10 @@ export class Core {
     this.reclaim.loosenPinned();
   }
 
-  #invalidateRange(object: ObjectState, from: number, to: number): void {
+  #invalidateUnits(object: ObjectState, from: number, to: number): void {
     this.#stamp += 1;
     this.objects.invalidations += 1;
-    if (this.#onTheWay.size > 0) this.#ranges.push({ key: object.key, from, to, stamp: this.#stamp });
+    if (this.#storing > 0) this.#ranges.push({ key: object.key, from, to, stamp: this.#stamp });
     for (let index = from; index < to; index += 1) {
       const fingerprint = fingerprintOf(object.prefix, index, this.#fingerprint);
       const found = this.places.find(fingerprint);
@@ -314,6 +263,7 @@ export class Core {
       return;
     }
     await this.room.maintain();
+    await this.#rowSweep.run();
     if (this.records.unsavedCount > 0) this.records.flush();
     if (this.#filledRegions >= this.settings.snapshotRegions) await this.snapshot();
   }
@@ -413,7 +363,7 @@ export class Core {
         this.places.replace(fingerprint, found, { ...entry, ...place, hits });
       return;
     }
-    if (this.#isInvalidated(unit)) {
+    if (!this.objects.isCurrent(object, prefix) || this.#isInvalidated(unit)) {
       this.drop('invalidated', 1);
       return;
     }
@@ -428,24 +378,21 @@ export class Core {
     this.counters.storedBytes += bytes.byteLength;
   }
 
-  #isInvalidated({ object, prefix, index, stamp = 0 }: Omit<UnitToStore, 'bytes'>): boolean {
-    if (!this.objects.isCurrent(object, prefix)) return true;
+  #isInvalidated({ object, index, stamp = 0 }: UnitToStore): boolean {
     return this.#ranges.some(
       range => range.stamp > stamp && range.key === object.key && index >= range.from && index < range.to,
     );
   }
 
   #writeFailed(error: unknown): void {
-    if (this.health.fail(error) !== 'full' || this.#isClosing) return;
-    void this.#underWay.add(this.room.giveUpOne()).catch(() => undefined);
+    if (this.health.fail(error) === 'full') void this.room.giveUpOne().catch(() => undefined);
   }
 
   #readFailed(region: Region, error: unknown): void {
     const kind: ProblemKind = this.health.note(error);
     // Not there, or not all of it: it will not be better the next time. Dirty data is not given up for that.
     const isHopeless = kind === 'gone' || error instanceof ShortFileError;
-    if (isHopeless && region.isFull && region.queue !== 'dirty')
-      void this.#underWay.add(this.regions.giveUp(region));
+    if (isHopeless && region.isFull && region.queue !== 'dirty') void this.regions.giveUp(region);
   }
 }
 
@@ -453,19 +400,14 @@ function* portions(units: readonly UnitToStore[], bytesMax: number): Generator<r
   let from = 0;
   let bytes = 0;
   for (const [at, unit] of units.entries()) {
-    const unitBytes = paddedBytes(unit);
-    if (at > from && bytes + unitBytes > bytesMax) {
+    if (at > from && bytes + unit.bytes.byteLength > bytesMax) {
       yield units.slice(from, at);
       from = at;
       bytes = 0;
     }
-    bytes += unitBytes;
+    bytes += unit.bytes.byteLength;
   }
   if (from < units.length) yield units.slice(from);
-}
-
-function paddedBytes({ bytes }: UnitToStore): number {
-  return roundUp(bytes.byteLength, GRANULE_BYTES);
 }
 
 /** Whether these bytes look like one whole sealed unit. */

@@ -26,6 +26,7 @@ import { Health } from './health.ts';
 import { ENTRY_DIRTY, type Fingerprint, GRANULE_BYTES } from './index-table.ts';
 import { endRegion } from './lane.ts';
 import type { ObjectState, Objects } from './objects.ts';
+import { latin1 } from './pins.ts';
 import { type Places, tagWords } from './places.ts';
 import { RegionList } from './region-format.ts';
 import { REGION_FOLDERS, type Region, type Regions } from './regions.ts';
@@ -85,6 +86,9 @@ export class Dirty {
   #running: Promise<void> | undefined;
   #unitCount = 0;
   #unitBytes = 0;
+  /** Of batches up to this id. Released ones may still be in it. */
+  #objectKeys = new Set<string>();
+  #objectKeysAt = 0;
 
   constructor(parts: DirtyParts) {
     this.#parts = parts;
@@ -106,15 +110,9 @@ export class Dirty {
   append(units: readonly DirtyUnit[], payload: Uint8Array): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ units, payload, resolve, reject });
-      this.#start();
-    });
-  }
-
-  #start(): void {
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-      // Who came after the last look, and before this.
-      if (this.#waiting.length > 0) this.#start();
+      this.#running ??= this.#run().finally(() => {
+        this.#running = undefined;
+      });
     });
   }
 
@@ -179,6 +177,17 @@ export class Dirty {
     }
     for (const region of touched) await this.#settle(region);
     return released;
+  }
+
+  /** Objects that batches have units of, by {@link ObjectState.key}. The set changes with the batches; do not change it. */
+  objectKeys(): ReadonlySet<string> {
+    if (this.#objectKeysAt !== this.#nextId) {
+      this.#objectKeysAt = this.#nextId;
+      this.#objectKeys = new Set();
+      for (const { units } of this.#batches.values())
+        for (const { volumeId, objectId } of units) this.#objectKeys.add(latin1(volumeId) + latin1(objectId));
+    }
+    return this.#objectKeys;
   }
 
   /** Puts the dirty units of an object, a volume or all back into the index, the later over the earlier. */
@@ -357,6 +366,7 @@ export class Dirty {
   #index(batch: Batch, unit: DirtyUnitPlace): void {
     const { objects, places } = this.#parts;
     const object = objects.object(objects.volume(unit.volumeId), unit.objectId);
+    objects.keep(object);
     places.insert(fingerprintOf(object.prefix, unit.index, this.#fingerprint), {
       ...tagWords(unit.tag),
       regionId: batch.region.id,
@@ -427,16 +437,19 @@ export class Dirty {
       for (const { offsetBytes, head } of heads) {
         for (const unit of head.units) {
           const object = objects.object(objects.volume(unit.volumeId), unit.objectId);
-          const at = offsetBytes + unit.offsetBytes;
+          const place = offsetBytes + unit.offsetBytes;
           const found = places.find(fingerprintOf(object.prefix, unit.index, this.#fingerprint));
-          // What was replaced or invalidated since is not to be found again after a crash.
-          if (found?.entry.regionId !== region.id || found.entry.offsetBytes !== at) continue;
-          list.add(object.prefix, { ...unit, offsetBytes: at });
+          // Replaced or invalidated since.
+          if (found?.entry.regionId !== region.id || found.entry.offsetBytes !== place) continue;
+          list.add(object.key, object.prefix, { ...unit, offsetBytes: place });
         }
       }
       await regions.rename(region, 'main');
+      const readable = region.file;
       region.list = list;
-      await endRegion({ regions, seals, failed: note, filled }, region, file);
+      region.file = file;
+      await endRegion({ regions, seals, failed: note, filled }, region);
+      region.file = readable;
     } finally {
       await file.close();
     }

@@ -2,10 +2,10 @@
  * Fingerprints: keyed hashes of places. Nothing that a cache keeps in the clear, or could be made to show by what it does, has
  * an id in it.
  *
- *   prefix      = HMAC-SHA256(key, "object" ‖ volume id ‖ object id ‖ counters of both), its first 16 bytes
+ *   prefix      = HMAC-SHA256(key, "object" ‖ volume id ‖ object id ‖ generations of both), its first 16 bytes
  *   fingerprint = a permutation of (prefix ^ unit index)
  *
- * An invalidation changes a counter, and with it every fingerprint of the object or volume: what was cached is not found any
+ * An invalidation changes a generation, and with it every fingerprint of the object or volume: what was cached is not found any
  * more, at once and at no cost. Units of one object never have the same fingerprint; those of two objects practically never,
  * and then they are each other's misses, as tags differ.
  */
@@ -13,7 +13,7 @@ import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { setU64, viewOf } from '../base/bytes.ts';
 import type { Fingerprint } from './index-table.ts';
 
-/** Of one object at its present counters. */
+/** Of one object in its present generation. */
 export type Prefix = Uint32Array;
 
 export class Fingerprinter {
@@ -26,13 +26,18 @@ export class Fingerprinter {
     this.#key = createSecretKey(key);
   }
 
-  /** The prefix of an object. The counters are below 2^53. */
-  prefix(volumeId: Uint8Array, objectId: Uint8Array, volumeCounter: number, objectCounter: number): Prefix {
+  /** The prefix of an object. The generations are below 2^53. */
+  prefix(
+    volumeId: Uint8Array,
+    objectId: Uint8Array,
+    volumeGeneration: number,
+    objectGeneration: number,
+  ): Prefix {
     this.#input[0] = 1;
     this.#input.set(volumeId, 1);
     this.#input.set(objectId, 17);
-    setU64(this.#view, 33, volumeCounter);
-    setU64(this.#view, 41, objectCounter);
+    setU64(this.#view, 33, volumeGeneration);
+    setU64(this.#view, 41, objectGeneration);
     const digest = createHmac('sha256', this.#key).update(this.#input).digest();
     const words = new Uint32Array(4);
     for (let at = 0; at < 4; at += 1) words[at] = digest.readUInt32LE(4 * at);
@@ -45,6 +50,10 @@ export class Fingerprinter {
     for (const part of parts) hmac.update(part);
     return new Uint8Array(hmac.digest().subarray(0, 16));
   }
+}
+
+export function equalPrefixes(left: Prefix, right: Prefix): boolean {
+  return left === right || left.every((word, at) => word === right[at]);
 }
 
 /** Writes the fingerprint of a unit into `out`, which it returns. Two double rounds of ChaCha's quarter round. */

@@ -1,31 +1,22 @@
 /**
- * Volumes and objects as a cache knows them: their counters, their fingerprints' prefixes, coherency data, pins, shares. Counters
- * only go up: two objects, or one at two times, never share a prefix.
+ * Objects as a cache knows them: what their units are found by, coherency data, cookies, pins. An object's units are found under a
+ * prefix that the generations of object and volume are part of; an invalidation is a new generation, and no generation comes twice:
+ * so what was invalidated is never found again.
  */
-import { concatBytes, getU64, setU64, toHex, viewOf } from '../base/bytes.ts';
-import { NetsealError, requireArgument } from '../base/errors.ts';
+
+import { requireArgument } from '../base/errors.ts';
 import { ID_BYTES } from '../keys/tree.ts';
-import type { Fingerprinter, Prefix } from './fingerprints.ts';
-import { VOLUME_NUMBER_MAX } from './index-table.ts';
-import type { Records } from './records.ts';
+import { type Cookie, Cookies, type ListedCookie } from './cookies.ts';
+import { equalPrefixes, type Fingerprinter, type Prefix } from './fingerprints.ts';
+import { type Coherency, type ObjectRow, ObjectRows } from './object-rows.ts';
+import { latin1, Pins } from './pins.ts';
+import { FIRST_NAME, type Records } from './records.ts';
+import { floorOf, newGeneration, type VolumeAccount, type VolumeState, Volumes } from './volumes.ts';
+
+export type { Pin } from './pins.ts';
+export type { VolumeState } from './volumes.ts';
 
 const OBJECTS_KEPT_MAX = 65_536;
-export const COHERENCY_BYTES_MAX = 1024;
-const NO_ID = new Uint8Array(ID_BYTES);
-
-export interface VolumeState {
-  readonly id: Uint8Array;
-  readonly name: Uint8Array;
-  readonly number: number;
-  counter: number;
-  /** What it may take of the cache; Infinity for no limit. */
-  shareBytes: number;
-  /** What the index finds of it now. */
-  liveBytes: number;
-  pin: boolean;
-  /** Prefixes made before this changed are not valid any more. */
-  age: number;
-}
 
 /** One object, with what a look-up needs. Kept as long as it is in use. */
 export interface ObjectState {
@@ -33,74 +24,74 @@ export interface ObjectState {
   readonly id: Uint8Array;
   /** The two ids as a string. */
   readonly key: string;
-  counter: number;
+  generation: number;
   prefix: Prefix;
   pin: boolean;
+  /** The generation is in a row of the object's own. */
+  hasRow: boolean;
   /** The volume's age when the prefix was made. */
   age: number;
-}
-
-export interface Pin {
-  readonly volumeId: Uint8Array;
-  /** Absent for a whole volume. */
-  readonly objectId: Uint8Array | undefined;
-  /** How many units the object has; undefined when the pin does not say. */
-  readonly unitCount: number | undefined;
 }
 
 export class Objects {
   /** Grows whenever anything is invalidated. */
   invalidations = 0;
+  readonly cookies: Cookies;
+  readonly pins: Pins;
   readonly #records: Records;
   readonly #fingerprinter: Fingerprinter;
-  readonly #volumes = new Map<string, VolumeState>();
-  readonly #byNumber = new Map<number, VolumeState>();
+  readonly #rows: ObjectRows;
+  readonly #volumes: Volumes;
   readonly #objects = new Map<string, ObjectState>();
-  readonly #pins = new Map<string, Pin>();
+  /** Something is pinned no more. */
+  loosened: () => void = () => undefined;
 
-  constructor(records: Records, fingerprinter: Fingerprinter) {
+  constructor(records: Records, fingerprinter: Fingerprinter, nowMs: () => number) {
     this.#records = records;
     this.#fingerprinter = fingerprinter;
-    for (const { name, value } of records.all('volume')) this.#loadVolume(name, value);
-    for (const { value } of records.all('pin')) {
-      const pin = decodePin(value);
-      this.#pins.set(pinKey(pin.volumeId, pin.objectId), pin);
-      if (pin.objectId === undefined) this.volume(pin.volumeId).pin = true;
-    }
+    this.#rows = new ObjectRows(records, fingerprinter, nowMs);
+    this.#volumes = new Volumes(records, fingerprinter, volume => this.#mayForget(volume));
+    this.cookies = new Cookies(records, fingerprinter, nowMs);
+    this.pins = new Pins({
+      records,
+      fingerprinter,
+      volumes: this.#volumes,
+      cookies: this.cookies,
+      changed: (volume, objectId) => {
+        this.#pinChanged(volume, objectId);
+      },
+      loosened: () => {
+        this.loosened();
+      },
+    });
   }
 
-  /** The volume of an id, known from now on. EFULL when there are 4,095 others. */
+  /** The volume of an id, known from now on. EFULL when there are 4,096 others. */
   volume(id: Uint8Array): VolumeState {
-    const key = toHex(id);
-    const known = this.#volumes.get(key);
-    if (known !== undefined) return known;
-    requireArgument(id.byteLength === ID_BYTES, `volume id must be 16 bytes, not ${id.byteLength}`);
-    const volume: VolumeState = {
-      id: new Uint8Array(id),
-      name: this.#fingerprinter.name('volume', id),
-      number: this.#freeNumber(),
-      counter: 0,
-      shareBytes: Number.POSITIVE_INFINITY,
-      liveBytes: 0,
-      pin: false,
-      age: 0,
-    };
-    this.#enter(volume);
-    this.#saveVolume(volume);
-    return volume;
+    return this.#volumes.volume(id);
   }
 
+  /** What counts the bytes under a volume's number, also one that the volume has no more. */
+  account(number: number): VolumeAccount {
+    return this.#volumes.account(number);
+  }
+
+  /** Also for a number that the volume had before. */
   volumeOfNumber(number: number): VolumeState | undefined {
-    return this.#byNumber.get(number);
+    return this.#volumes.ofNumber(number);
+  }
+
+  accounts(): Iterable<VolumeAccount> {
+    return this.#volumes.accounts();
   }
 
   volumes(): VolumeState[] {
-    return [...this.#volumes.values()];
+    return this.#volumes.all();
   }
 
   setShare(volume: VolumeState, shareBytes: number): void {
     volume.shareBytes = shareBytes;
-    this.#saveVolume(volume);
+    this.#volumes.save(volume);
   }
 
   /** An object with a prefix that is valid now. */
@@ -110,14 +101,15 @@ export class Objects {
     const known = this.#objects.get(key);
     if (known !== undefined) return this.#refreshed(known);
     requireArgument(id.byteLength === ID_BYTES, `object id must be 16 bytes, not ${id.byteLength}`);
-    const counter = this.#records.hasAny('object') ? this.#storedObject(volume, id).counter : 0;
+    const { generation, hasRow } = this.#rows.load(volume, id);
     const object: ObjectState = {
       volume,
       id: new Uint8Array(id),
       key,
-      counter,
-      prefix: this.#fingerprinter.prefix(volume.id, id, volume.counter, counter),
-      pin: volume.pin || this.#pins.has(pinKey(volume.id, id)),
+      generation,
+      prefix: this.#fingerprinter.prefix(volume.id, id, volume.generation, generation),
+      pin: this.pins.isPinned(volume, id),
+      hasRow,
       age: volume.age,
     };
     if (this.#objects.size >= OBJECTS_KEPT_MAX) this.#forgetOldest();
@@ -128,77 +120,157 @@ export class Objects {
   /** True while the prefix of `object` is what its units are found by, or would be if it were asked for again. */
   isCurrent({ volume, id }: ObjectState, prefix: Prefix): boolean {
     // Not of what the caller holds: that may have been forgotten here, and made again.
-    const now = this.object(volume, id).prefix;
-    return now === prefix || now.every((word, at) => word === prefix[at]);
+    return equalPrefixes(this.object(volume, id).prefix, prefix);
   }
 
-  /** Nothing that was cached of the object is found any more. */
-  invalidateObject(object: ObjectState): void {
+  /** Nothing that was cached of the object is found any more. @param coherency what is remembered; by default, what was. */
+  invalidateObject(object: ObjectState, coherency?: Coherency): void {
     this.invalidations += 1;
-    object.counter += 1;
-    const stored = this.#storedObject(object.volume, object.id);
-    this.#saveObject(object, stored.coherency, stored.isChanging);
+    object.generation = newGeneration();
+    object.hasRow = true;
+    this.#rows.save(object, coherency ?? this.coherency(object));
     this.#renew(object);
   }
 
   invalidateVolume(volume: VolumeState): void {
     this.invalidations += 1;
-    volume.counter += 1;
-    volume.age += 1;
-    this.#saveVolume(volume);
+    this.#volumes.invalidate(volume);
   }
 
   /** What {@link setCoherency} has kept. */
-  coherency(object: ObjectState): { readonly bytes: Uint8Array; readonly isChanging: boolean } | undefined {
-    const { coherency, isChanging } = this.#storedObject(object.volume, object.id);
-    return coherency === undefined ? undefined : { bytes: coherency, isChanging };
+  coherency({ volume, id }: ObjectState): Coherency | undefined {
+    return this.#rows.load(volume, id).coherency;
   }
 
   /** @param isChanging the cached data is about to become another than this says: after a crash it is not to be believed. */
   setCoherency(object: ObjectState, coherency: Uint8Array, isChanging: boolean): void {
-    requireArgument(
-      coherency.byteLength <= COHERENCY_BYTES_MAX,
-      `coherency data must be at most ${COHERENCY_BYTES_MAX} bytes, not ${coherency.byteLength}`,
-    );
-    this.#saveObject(object, coherency, isChanging);
-  }
-
-  pins(): Pin[] {
-    return [...this.#pins.values()];
+    // A power cut must not bring back the state before, with data that is newer.
+    const isDurable = isChanging && this.coherency(object)?.isChanging !== true;
+    this.#rows.save(object, { bytes: coherency, isChanging }, isDurable);
+    object.hasRow = true;
   }
 
   isPinned(volume: VolumeState, objectId: Uint8Array): boolean {
-    return volume.pin || (this.#pins.size > 0 && this.#pins.has(pinKey(volume.id, objectId)));
+    return this.pins.isPinned(volume, objectId);
   }
 
-  setPin(volume: VolumeState, objectId: Uint8Array | undefined, unitCount: number | undefined): void {
-    const pin: Pin = {
-      volumeId: volume.id,
-      objectId: objectId === undefined ? undefined : new Uint8Array(objectId),
-      unitCount,
-    };
-    this.#pins.set(pinKey(volume.id, objectId), pin);
-    this.#records.put('pin', this.#pinName(volume.id, objectId), encodePin(pin));
-    this.#spreadPins(volume, objectId);
+  cookie(volume: VolumeState, objectId: Uint8Array): Cookie | undefined {
+    const cookie = this.cookies.get(volume, objectId);
+    return cookie === undefined ? undefined : { key: cookie.key, unitCount: cookie.unitCount };
+  }
+
+  setCookie(volume: VolumeState, objectId: Uint8Array, cookie: Cookie): void {
+    requireArgument(
+      objectId.byteLength === ID_BYTES,
+      `object id must be 16 bytes, not ${objectId.byteLength}`,
+    );
+    for (const changed of this.cookies.set(volume, objectId, cookie)) this.pins.judge(volume, changed);
   }
 
   /** False when there was none. */
-  removePin(volume: VolumeState, objectId: Uint8Array | undefined): boolean {
-    if (!this.#pins.delete(pinKey(volume.id, objectId))) return false;
-    this.#records.remove('pin', this.#pinName(volume.id, objectId));
-    this.#spreadPins(volume, objectId);
+  removeCookie(volume: VolumeState, objectId: Uint8Array): boolean {
+    if (!this.cookies.remove(volume, objectId)) return false;
+    this.pins.judge(volume, objectId);
     return true;
   }
 
-  #spreadPins(volume: VolumeState, objectId: Uint8Array | undefined): void {
-    if (objectId === undefined) volume.pin = this.#pins.has(pinKey(volume.id, undefined));
-    for (const object of this.#objects.values()) {
-      if (object.volume === volume) object.pin = this.isPinned(volume, object.id);
+  /** The cookies of a volume, read in bounded steps. */
+  async *listCookies(volume: VolumeState): AsyncGenerator<ListedCookie> {
+    for (let after: Uint8Array | undefined = FIRST_NAME; after !== undefined; ) {
+      const { cookies, next } = this.cookies.page(volume, after);
+      for (const { objectId, key, unitCount } of cookies) yield { objectId, key, unitCount };
+      after = next;
+      await new Promise(resolve => setImmediate(resolve));
     }
   }
 
-  #pinName(volumeId: Uint8Array, objectId: Uint8Array | undefined): Uint8Array {
-    return this.#fingerprinter.name('pin', volumeId, objectId ?? new Uint8Array(0));
+  /** Gives the object a row, so that no sweep takes its units. */
+  keep(object: ObjectState): void {
+    if (object.hasRow) return;
+    this.#rows.save(object, undefined);
+    object.hasRow = true;
+  }
+
+  /**
+   * Removes the older half of the rows of objects in buckets from `from` to `to`, but for those that are pinned, dirty or in use.
+   * Their units, and those of objects there that have no row and are not in use, are not found any more.
+   *
+   * @param mustStay whether an object has dirty units.
+   * @returns how many rows went.
+   */
+  sweepObjects(from: number, to: number, mustStay: (key: string) => boolean): number {
+    const rows = this.#rows.rowsOf(from, to);
+    const free = rows.filter(({ volumeId, objectId }) => {
+      const volume = this.#volumes.known(volumeId);
+      return (
+        volume === undefined || !(this.pins.isPinned(volume, objectId) || mustStay(keyOf(volumeId, objectId)))
+      );
+    });
+    const age = ({ day, volumeId, objectId }: ObjectRow): number =>
+      this.#objects.has(keyOf(volumeId, objectId)) ? 0x1_0000 : day;
+    free.sort((left, right) => age(left) - age(right));
+    const victims = free.slice(0, Math.ceil(free.length / 2));
+    const volumes = new Set(victims.flatMap(({ volumeId }) => this.#volumes.known(volumeId) ?? []));
+    const isKeepingWorthIt = this.#objects.size <= this.#records.countMax('object') / 2;
+    const touched: ObjectState[] = [];
+    for (const object of this.#objects.values()) {
+      if (object.hasRow || !volumes.has(object.volume)) continue;
+      const floor = floorOf(this.#rows.name(object.volume, object.id));
+      if (floor < from || floor >= to) continue;
+      if (isKeepingWorthIt) this.keep(object);
+      else touched.push(object);
+    }
+    let isSaved = true;
+    for (const volume of volumes) isSaved = this.#volumes.raiseFloors(volume, from, to) && isSaved;
+    if (isSaved) {
+      for (const row of victims) {
+        this.#rows.remove(row);
+        const object = this.#objects.get(keyOf(row.volumeId, row.objectId));
+        if (object !== undefined) touched.push(object);
+      }
+    }
+    this.invalidations += 1;
+    for (const object of touched) {
+      const { generation, hasRow } = this.#rows.load(object.volume, object.id);
+      object.generation = generation;
+      object.hasRow = hasRow;
+      this.#renew(object);
+    }
+    return isSaved ? victims.length : 0;
+  }
+
+  /** Removes the older half of the cookies with names between two, but for those of pinned objects. Returns how many went. */
+  sweepCookies(after: Uint8Array, before: Uint8Array): number {
+    const free = this.cookies.rowsOf(after, before).filter(({ volumeId, objectId }) => {
+      const volume = this.#volumes.known(volumeId);
+      return volume === undefined || !this.pins.isPinned(volume, objectId);
+    });
+    free.sort((left, right) => left.day - right.day);
+    const victims = free.slice(0, Math.ceil(free.length / 2));
+    for (const row of victims) this.cookies.removeRow(row);
+    return victims.length;
+  }
+
+  #mayForget(volume: VolumeState): boolean {
+    if (volume.pin || this.pins.hasAnyOf(volume)) return false;
+    for (const [key, object] of this.#objects) if (object.volume === volume) this.#objects.delete(key);
+    return true;
+  }
+
+  #pinChanged(volume: VolumeState, objectId: Uint8Array | undefined): void {
+    if (objectId === undefined) {
+      for (const object of this.#objects.values()) {
+        if (object.volume === volume) object.pin = this.pins.isPinned(volume, object.id);
+      }
+      return;
+    }
+    const isPinned = this.pins.isPinned(volume, objectId);
+    const known = this.#objects.get(keyOf(volume.id, objectId));
+    if (known !== undefined) known.pin = isPinned;
+    if (!isPinned || known?.hasRow === true) return;
+    const { generation, hasRow } = this.#rows.load(volume, objectId);
+    if (!hasRow) this.#rows.save({ volume, id: objectId, generation }, undefined);
+    if (known !== undefined) known.hasRow = true;
   }
 
   #refreshed(object: ObjectState): ObjectState {
@@ -207,8 +279,8 @@ export class Objects {
   }
 
   #renew(object: ObjectState): void {
-    const { volume, id, counter } = object;
-    object.prefix = this.#fingerprinter.prefix(volume.id, id, volume.counter, counter);
+    const { volume, id, generation } = object;
+    object.prefix = this.#fingerprinter.prefix(volume.id, id, volume.generation, generation);
     object.age = volume.age;
   }
 
@@ -216,98 +288,8 @@ export class Objects {
     const [oldest] = this.#objects.keys();
     if (oldest !== undefined) this.#objects.delete(oldest);
   }
-
-  #enter(volume: VolumeState): void {
-    this.#volumes.set(toHex(volume.id), volume);
-    this.#byNumber.set(volume.number, volume);
-  }
-
-  #freeNumber(): number {
-    for (let number = 0; number <= VOLUME_NUMBER_MAX; number += 1)
-      if (!this.#byNumber.has(number)) return number;
-    throw new NetsealError('EFULL', `a cache serves at most ${VOLUME_NUMBER_MAX + 1} volumes`);
-  }
-
-  #loadVolume(name: Uint8Array, value: Uint8Array): void {
-    if (value.byteLength !== 34) return;
-    const view = viewOf(value);
-    const counter = getU64(view, 18) ?? 0;
-    const share = getU64(view, 26) ?? 0;
-    this.#enter({
-      id: value.slice(0, ID_BYTES),
-      name,
-      number: view.getUint16(16, true) & VOLUME_NUMBER_MAX,
-      counter,
-      shareBytes: share === 0 ? Number.POSITIVE_INFINITY : share,
-      liveBytes: 0,
-      pin: false,
-      age: 0,
-    });
-  }
-
-  #saveVolume({ id, name, number, counter, shareBytes }: VolumeState): void {
-    const value = new Uint8Array(34);
-    const view = viewOf(value);
-    value.set(id);
-    view.setUint16(16, number, true);
-    setU64(view, 18, counter);
-    setU64(view, 26, Number.isFinite(shareBytes) ? shareBytes : 0);
-    this.#records.put('volume', name, value);
-  }
-
-  #objectName(volume: VolumeState, id: Uint8Array): Uint8Array {
-    return this.#fingerprinter.name('object', volume.id, id);
-  }
-
-  #storedObject(volume: VolumeState, id: Uint8Array): StoredObject {
-    const value = this.#records.get('object', this.#objectName(volume, id));
-    if (value === undefined || value.byteLength < 10)
-      return { counter: 0, coherency: undefined, isChanging: false };
-    const flags = value[8] ?? 0;
-    return {
-      counter: getU64(viewOf(value), 0) ?? 0,
-      coherency: (flags & 1) === 0 ? undefined : value.slice(10),
-      isChanging: (flags & 2) !== 0,
-    };
-  }
-
-  #saveObject(object: ObjectState, coherency: Uint8Array | undefined, isChanging: boolean): void {
-    const head = new Uint8Array(10);
-    setU64(viewOf(head), 0, object.counter);
-    head[8] = (coherency === undefined ? 0 : 1) | (isChanging ? 2 : 0);
-    const name = this.#objectName(object.volume, object.id);
-    this.#records.put('object', name, concatBytes(head, coherency ?? new Uint8Array(0)));
-  }
 }
 
-interface StoredObject {
-  readonly counter: number;
-  readonly coherency: Uint8Array | undefined;
-  readonly isChanging: boolean;
-}
-
-function latin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
-}
-
-function pinKey(volumeId: Uint8Array, objectId: Uint8Array | undefined): string {
-  return `${toHex(volumeId)}/${objectId === undefined ? '' : toHex(objectId)}`;
-}
-
-function encodePin({ volumeId, objectId, unitCount }: Pin): Uint8Array {
-  const value = new Uint8Array(41);
-  value.set(volumeId);
-  value.set(objectId ?? NO_ID, ID_BYTES);
-  value[32] = (objectId === undefined ? 0 : 1) | (unitCount === undefined ? 0 : 2);
-  setU64(viewOf(value), 33, unitCount ?? 0);
-  return value;
-}
-
-function decodePin(value: Uint8Array): Pin {
-  const flags = value[32] ?? 0;
-  return {
-    volumeId: value.slice(0, ID_BYTES),
-    objectId: (flags & 1) === 0 ? undefined : value.slice(ID_BYTES, 2 * ID_BYTES),
-    unitCount: (flags & 2) === 0 ? undefined : getU64(viewOf(value), 33),
-  };
+function keyOf(volumeId: Uint8Array, objectId: Uint8Array): string {
+  return latin1(volumeId) + latin1(objectId);
 }

@@ -11,7 +11,7 @@ import { batchRow, Cache, COUNTERS_ROW } from './cache.ts';
 import { type CacheKey, CacheKeys, HEADER_PATH } from './cache-keys.ts';
 import { Core } from './core.ts';
 import { type CacheFiles, readWhole, systemCodeOf, systemFiles } from './files.ts';
-import { Fingerprinter, fingerprintOf, newFingerprint } from './fingerprints.ts';
+import { equalPrefixes, Fingerprinter, fingerprintOf, newFingerprint } from './fingerprints.ts';
 import { Health } from './health.ts';
 import { ENTRY_PINNED } from './index-table.ts';
 import { OwnerLock } from './owner-lock.ts';
@@ -211,8 +211,8 @@ function enterAll(core: Core, region: Region, list: DecodedList): void {
   for (let at = 0; at < list.count; at += 1) {
     const entry = list.entry(at);
     const object = objects.object(objects.volume(entry.volumeId), entry.objectId);
-    // It was invalidated since.
-    if (!list.hasPrefix(entry.objectNumber, object.prefix)) continue;
+    // Invalidated since.
+    if (!equalPrefixes(object.prefix, list.prefix(entry.objectNumber))) continue;
     fingerprintOf(object.prefix, entry.index, fingerprint);
     const known = places.find(fingerprint);
     const before = known === undefined ? undefined : core.regions.get(known.entry.regionId);

@@ -111,7 +111,7 @@ export class Places {
   /** Counts everything anew, and frees what points nowhere: after a snapshot was read. */
   recount(): void {
     for (const region of this.#regions.all()) region.liveBytes = 0;
-    for (const volume of this.#objects.volumes()) volume.liveBytes = 0;
+    for (const account of this.#objects.accounts()) account.liveBytes = 0;
     this.#count = 0;
     for (const at of usedEntries(this.table)) {
       const entry = entryAt(this.table, at);
@@ -152,8 +152,7 @@ export class Places {
     const bytes = sign * entry.lengthBytes;
     const region = this.#regions.get(entry.regionId);
     if (region !== undefined) region.liveBytes += bytes;
-    const volume = this.#objects.volumeOfNumber(entry.volumeNumber);
-    if (volume !== undefined) volume.liveBytes += bytes;
+    this.#objects.account(entry.volumeNumber).liveBytes += bytes;
   }
 }
 

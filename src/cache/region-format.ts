@@ -7,15 +7,14 @@
  *
  * The footer's content, little-endian:
  *
- *    0   4  version, 1
+ *    0   4  version, 2
  *    4   4  queue: REGION_QUEUES
  *    8   8  sequence: of two regions the later has the higher
  *   16   4  region id
  *   20   4  object count O
  *   24   4  entry count E
  *   28   4  zero
- *   32      O objects:  volume id[16], object id[16], the prefix that its units were found by[16] (fingerprints.ts): another one
- *                       than the object has now, and they were invalidated since
+ *   32      O objects:  volume id[16], object id[16], prefix[16]: those that were invalidated meanwhile have another
  *           E entries:  object u32, offset in granules u32, unit index u64, length u32, CRC-32 u32, tag[16]
  */
 import { getU64, setU64, viewOf } from '../base/bytes.ts';
@@ -32,6 +31,7 @@ export type RegionQueue = keyof typeof REGION_QUEUES;
 export const TRAILER_BYTES = 16;
 const HEAD_BYTES = 32;
 const OBJECT_BYTES = 48;
+const VERSION = 2;
 const ENTRY_BYTES = 40;
 /** A region with more units than this is full: its footer has to fit a record. */
 export const REGION_UNITS_MAX = 180_000;
@@ -59,7 +59,8 @@ export interface RegionEntry {
 
 /** The list of a region that is being written. */
 export class RegionList {
-  readonly #objects = new Map<Prefix, number>();
+  readonly #objects = new Map<string, { readonly number: number; readonly prefix: Prefix }>();
+  #objectCount = 0;
   #objectBytes = new Uint8Array(OBJECT_BYTES * 16);
   #entryBytes = new Uint8Array(ENTRY_BYTES * 64);
   #entryCount = 0;
@@ -68,15 +69,9 @@ export class RegionList {
     return this.#entryCount;
   }
 
-  /** What the list takes at the end of the region, when so many units more are in it. */
-  endBytes(unitCount: number): number {
-    const bytes = HEAD_BYTES + this.#objects.size * OBJECT_BYTES + this.#entryCount * ENTRY_BYTES;
-    return Seals.sealedBytes(bytes + unitCount * (OBJECT_BYTES + ENTRY_BYTES)) + TRAILER_BYTES;
-  }
-
-  /** @param prefix the object's, which the unit is found by; the array itself is what tells objects apart. */
-  add(prefix: Prefix, entry: Omit<RegionEntry, 'objectNumber'>): void {
-    const objectNumber = this.#objectNumber(prefix, entry.volumeId, entry.objectId);
+  /** @param key the same string for the same two ids, and no others. @param prefix what the unit is found by. */
+  add(key: string, prefix: Prefix, entry: Omit<RegionEntry, 'objectNumber'>): void {
+    const objectNumber = this.#objectNumber(key, prefix, entry.volumeId, entry.objectId);
     const at = this.#entryCount * ENTRY_BYTES;
     if (at === this.#entryBytes.byteLength) this.#entryBytes = grown(this.#entryBytes);
     const view = viewOf(this.#entryBytes);
@@ -90,31 +85,32 @@ export class RegionList {
   }
 
   encode({ queue, sequence, id }: RegionHead): Uint8Array<ArrayBuffer> {
-    const objectsEnd = HEAD_BYTES + this.#objects.size * OBJECT_BYTES;
+    const objectsEnd = HEAD_BYTES + this.#objectCount * OBJECT_BYTES;
     const bytes = new Uint8Array(objectsEnd + this.#entryCount * ENTRY_BYTES);
     const view = viewOf(bytes);
-    view.setUint32(0, 1, true);
+    view.setUint32(0, VERSION, true);
     view.setUint32(4, REGION_QUEUES[queue], true);
     setU64(view, 8, sequence);
     view.setUint32(16, id, true);
-    view.setUint32(20, this.#objects.size, true);
+    view.setUint32(20, this.#objectCount, true);
     view.setUint32(24, this.#entryCount, true);
-    bytes.set(this.#objectBytes.subarray(0, this.#objects.size * OBJECT_BYTES), HEAD_BYTES);
+    bytes.set(this.#objectBytes.subarray(0, this.#objectCount * OBJECT_BYTES), HEAD_BYTES);
     bytes.set(this.#entryBytes.subarray(0, this.#entryCount * ENTRY_BYTES), objectsEnd);
     return bytes;
   }
 
-  #objectNumber(prefix: Prefix, volumeId: Uint8Array, objectId: Uint8Array): number {
-    const known = this.#objects.get(prefix);
-    if (known !== undefined) return known;
-    const number = this.#objects.size;
+  #objectNumber(key: string, prefix: Prefix, volumeId: Uint8Array, objectId: Uint8Array): number {
+    const known = this.#objects.get(key);
+    if (known?.prefix === prefix) return known.number;
+    const number = this.#objectCount;
     const at = number * OBJECT_BYTES;
     if (at === this.#objectBytes.byteLength) this.#objectBytes = grown(this.#objectBytes);
     this.#objectBytes.set(volumeId, at);
     this.#objectBytes.set(objectId, at + 16);
     const view = viewOf(this.#objectBytes);
     for (const [word, value] of prefix.entries()) view.setUint32(at + 32 + 4 * word, value, true);
-    this.#objects.set(prefix, number);
+    this.#objects.set(key, { number, prefix });
+    this.#objectCount += 1;
     return number;
   }
 }
@@ -130,14 +126,14 @@ export interface DecodedList {
   readonly head: RegionHead;
   readonly count: number;
   entry(at: number): RegionEntry;
-  /** Whether units of an object of this list were found by this prefix. */
-  hasPrefix(objectNumber: number, prefix: Prefix): boolean;
+  /** What the units of an object were found by when they were stored. */
+  prefix(objectNumber: number): Prefix;
 }
 
 /** Decodes what {@link RegionList.encode} made. EFORMAT. */
 export function decodeList(bytes: Uint8Array): DecodedList {
   const view = viewOf(bytes);
-  if (bytes.byteLength < HEAD_BYTES || view.getUint32(0, true) !== 1) throw malformed();
+  if (bytes.byteLength < HEAD_BYTES || view.getUint32(0, true) !== VERSION) throw malformed();
   const number = view.getUint32(4, true);
   const queue = (Object.keys(REGION_QUEUES) as RegionQueue[]).find(name => REGION_QUEUES[name] === number);
   const sequence = getU64(view, 8);
@@ -150,6 +146,10 @@ export function decodeList(bytes: Uint8Array): DecodedList {
   return {
     head: { queue, sequence, id },
     count,
+    prefix: number => {
+      const at = HEAD_BYTES + number * OBJECT_BYTES + 32;
+      return Uint32Array.from({ length: 4 }, (_, word) => view.getUint32(at + 4 * word, true));
+    },
     entry: position => {
       const at = entriesAt + position * ENTRY_BYTES;
       const objectNumber = view.getUint32(at, true);
@@ -166,10 +166,6 @@ export function decodeList(bytes: Uint8Array): DecodedList {
         crc32: view.getUint32(at + 20, true),
         tag: bytes.subarray(at + 24, at + 40),
       };
-    },
-    hasPrefix: (objectNumber, prefix) => {
-      const at = HEAD_BYTES + objectNumber * OBJECT_BYTES + 32;
-      return prefix.every((value, word) => view.getUint32(at + 4 * word, true) === value);
     },
   };
 }

@@ -29,6 +29,8 @@ export interface CacheSettings {
   readonly maintenanceMs?: number;
   /** A snapshot is taken when so many regions have filled since the last. Default 64. */
   readonly snapshotRegions?: number;
+  /** Rows of each kind that the database keeps of objects (invalidations, coherency data, cookies). Default 262,144. */
+  readonly rowsMax?: number;
   /** Small reads are done on this thread, as long as they come out of the page cache. Default true. */
   readonly readsOnThisThread?: boolean;
 }
@@ -106,6 +108,7 @@ export function checkCacheSettings(settings: CacheSettings): CheckedSettings {
     queueBytes: settings.queueBytes ?? 32 * MIB,
     maintenanceMs: settings.maintenanceMs ?? 1000,
     snapshotRegions: settings.snapshotRegions ?? 64,
+    rowsMax: settings.rowsMax ?? 262_144,
     readsOnThisThread: settings.readsOnThisThread ?? true,
   };
   checkRange('unitsMax', checked.unitsMax, 1, UNITS_MAX);
@@ -114,6 +117,7 @@ export function checkCacheSettings(settings: CacheSettings): CheckedSettings {
   checkRange('queueBytes', checked.queueBytes, 0, 2 ** 31);
   checkRange('maintenanceMs', checked.maintenanceMs, 0, 2 ** 31 - 1);
   checkRange('snapshotRegions', checked.snapshotRegions, 1, 1_000_000);
+  checkRange('rowsMax', checked.rowsMax, 16, 2 ** 31);
   checkDisk(checked.disk);
   return checked;
 }

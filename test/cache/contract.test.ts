@@ -253,7 +253,7 @@ describe('pins', () => {
     let cache = await openTestCache(folder, settings);
     const pinned = [0, 1, 2, 3].map(index => ({ objectId: FILE, index, bytes: unitOf(index) }));
     await cache.volume(VOLUME).put(pinned.slice(0, 2));
-    cache.volume(VOLUME).pin(FILE, 6);
+    cache.volume(VOLUME).pin(FILE, { unitCount: 6 });
     cache.volume(idOf(2)).pin();
     await cache.volume(VOLUME).put(pinned.slice(2));
     await cache.volume(idOf(2)).put([{ objectId: FILE, index: 0, bytes: unitOf(50) }]);

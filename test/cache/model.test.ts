@@ -127,7 +127,7 @@ class Run {
       }
       case 'pin': {
         const volume = cache.volume(VOLUMES[what.unit.volume]!);
-        if (what.on) volume.pin(OBJECTS[what.unit.object]!, INDEXES);
+        if (what.on) volume.pin(OBJECTS[what.unit.object]!, { unitCount: INDEXES });
         else volume.unpin(OBJECTS[what.unit.object]!);
         return;
       }

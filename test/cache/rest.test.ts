@@ -20,7 +20,7 @@ async function makeFull(): Promise<string> {
   const folder = newFolder();
   const cache = await openTestCache(folder, SETTINGS);
   const volume = cache.volume(VOLUME);
-  volume.pin(idOf(5), 20);
+  volume.pin(idOf(5), { unitCount: 20 });
   for (let index = 0; index < 60; index += 1) {
     await volume.put([{ objectId: FILE, index, bytes: unitOf(index) }]);
     if (index < 10) await volume.put([{ objectId: idOf(5), index, bytes: unitOf(1000 + index) }]);
