@@ -8,13 +8,14 @@ import type { Sealing } from '../server/sealed/sealing.ts';
 
 /** A mark that the store keeps. */
 export interface StoredMark extends GcNote {
-  readonly key: string;
+  /** Several where runs beside one another made marks at the same time. */
+  readonly keys: readonly string[];
 }
 
 /** Younger than the grace, this many are kept. */
 export const YOUNG_MARKS_MAX = 8;
 
-/** Newest first. Marks that cannot be read count for nothing: `unreadable` has their keys. */
+/** Newest first, no two of one time. Marks that cannot be read count for nothing: `unreadable` has their keys. */
 export async function readMarks(
   sealing: Sealing,
   signal?: AbortSignal,
@@ -24,7 +25,7 @@ export async function readMarks(
   for (const id of await listGcNotes(sealing, MARK_PREFIX, signal)) {
     const key = MARK_PREFIX + id;
     try {
-      marks.push({ key, ...(await readGcNote(sealing, key, id, signal)) });
+      marks.push({ keys: [key], ...(await readGcNote(sealing, key, id, signal)) });
     } catch (error) {
       if (!isNetsealError(error) || !UNREADABLE.has(error.code)) throw error;
       // Another gc may have dropped it meanwhile.
@@ -32,7 +33,29 @@ export async function readMarks(
     }
   }
   marks.sort((left, right) => right.timeMs - left.timeMs);
-  return { marks, unreadable };
+  return { marks: joinTies(marks), unreadable };
+}
+
+/** Nobody knows which of two marks of one time came first: what only one of them has, no mark of that time has. */
+function joinTies(marks: readonly StoredMark[]): StoredMark[] {
+  const joined: StoredMark[] = [];
+  for (const mark of marks) {
+    const last = joined.at(-1);
+    if (last?.timeMs !== mark.timeMs) joined.push(mark);
+    else {
+      joined[joined.length - 1] = {
+        keys: [...last.keys, ...mark.keys],
+        timeMs: mark.timeMs,
+        segments: inBoth(last.segments, mark.segments),
+        inodes: inBoth(last.inodes, mark.inodes),
+      };
+    }
+  }
+  return joined;
+}
+
+function inBoth(one: ReadonlyMap<Id, number>, other: ReadonlyMap<Id, number>): Map<Id, number> {
+  return new Map([...one].filter(([id, modifiedAtMs]) => other.get(id) === modifiedAtMs));
 }
 
 const UNREADABLE: ReadonlySet<string> = new Set(['EMISSING', 'EAUTH', 'EFORMAT', 'ETRUNCATED']);
@@ -41,7 +64,7 @@ export async function putMark(sealing: Sealing, note: GcNote, signal?: AbortSign
   const id = randomId();
   const key = MARK_PREFIX + id;
   await putGcNote(sealing, key, id, note, signal);
-  return { key, ...note };
+  return { keys: [key], ...note };
 }
 
 /**

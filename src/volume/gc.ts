@@ -6,7 +6,8 @@
  * Invariants
  *   1. Nothing is deleted that the cut of this run refers to, or when anything could not be read.
  *   2. Nothing is deleted that was not in all marks since one that is older than the grace, written at the same time.
- *   3. The age of a mark is measured on the server's clock, from after its own cut to before the cut of this run.
+ *   3. The age of a mark is measured on the server's clock, from after its own cut to before the cut of this run. A mark is
+ *      later than all that its run has read, however coarse or wrong the clock.
  *   4. Before anything is deleted an order says so, and the volume is looked at again.
  */
 import type { GcNote } from '../server/sealed/gc-format.ts';
@@ -126,7 +127,7 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
   const held = ripe.filter(({ sinceMs = 0 }) => sinceMs >= openSinceMs);
   const waiting = garbage.filter(({ sinceMs }) => sinceMs === undefined || sinceMs > countsFromMs);
 
-  const markTimeMs = await laterNowMs(volume, signal);
+  const markTimeMs = Math.max(await laterNowMs(volume, signal), (marks[0]?.timeMs ?? -1) + 1);
   const due = waiting.map(({ sinceMs = markTimeMs }) => sinceMs + graceMs);
   const report: GcReport = {
     ...NOTHING_DONE,
@@ -146,15 +147,16 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
   const isThere = (kind: Kind, id: Id): boolean => cut[kind].has(id);
   const isNew = !saysTheSame(marks[0], note, isThere);
   const allMarks = isNew ? [await putMark(sealing, note, signal), ...marks] : marks;
-  const unneeded = superfluousMarks(allMarks, countsFromMs).map(({ key }) => key);
+  const unneeded = superfluousMarks(allMarks, countsFromMs);
   await dropOldHeads(volume.session, signal === undefined ? {} : { signal });
   await dropOldOrders(volume, startedAtMs - 2 * orderMs(graceMs), signal);
 
   const deleted = await deleteAll(volume, cut, deletable, graceMs, options);
   const isEmpty = deleted.size === garbage.length;
-  for (const key of [...unreadable, ...unneeded, ...(isEmpty ? allMarks.map(({ key }) => key) : [])]) {
+  // Oldest first: wherever this ends, nothing has waited for longer than before.
+  const dropped = (isEmpty ? [...allMarks] : unneeded).sort((left, right) => left.timeMs - right.timeMs);
+  for (const key of [...dropped.flatMap(({ keys }) => keys), ...unreadable])
     await store.delete(key, { signal });
-  }
   const spared = deletable.filter(object => !deleted.has(object));
   const compaction =
     options.compact === false || cut.lost.length > 0

@@ -1,12 +1,11 @@
 /** gc: what is deleted when, beside clients that pause at bad moments. */
-import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { NetsealError } from '../../src/base/errors.ts';
 import { type Chance, seededChance } from '../../src/server/scheduler.ts';
 import { decodeGcNote, encodeGcNote } from '../../src/server/sealed/gc-format.ts';
 import { randomId } from '../../src/server/sealed/ids.ts';
 import { collectGarbage } from '../../src/volume/gc.ts';
-import { superfluousMarks } from '../../src/volume/gc-marks.ts';
+import { putMark, readMarks, superfluousMarks } from '../../src/volume/gc-marks.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { deepCheck, GRACE_MS, HOUR_MS, TimedVolume } from './gc-support.ts';
 import {
@@ -22,9 +21,6 @@ import {
   SteppedStore,
   writeFile,
 } from './support.ts';
-
-/** So often nothing waits before a race goes on without what it waited for. */
-const IDLE_MAX = 200;
 
 let timed: TimedVolume;
 
@@ -238,17 +234,19 @@ describe('a writer that pauses', () => {
 
   const CONTENT = bytesOf(7, 20_000);
 
-  /** Lets requests through up to and with the first such one. */
-  async function letThrough({ waiting }: SteppedStore, operation: string, prefix: string): Promise<void> {
-    // Where it does not come to that, the race goes on without: threads are slow on a busy machine, and a gc may end early.
-    for (let idleCount = 0; idleCount < IDLE_MAX; ) {
+  /** Lets requests through up to and with the first such one; fails when what sends them ends before. */
+  async function letThrough(
+    { waiting }: SteppedStore,
+    isRunning: () => boolean,
+    [operation, prefix]: readonly [operation: string, prefix: string],
+  ): Promise<void> {
+    for (let isDone = false; !isDone; ) {
       await quiet();
       const request = waiting.shift();
+      if (request === undefined && !isRunning())
+        throw new Error(`it ended without a ${operation} of ${prefix}`);
+      isDone = request?.operation === operation && request.key.startsWith(prefix);
       request?.go();
-      if (request?.operation === operation && request.key.startsWith(prefix)) break;
-      if (request !== undefined) continue;
-      idleCount += 1;
-      await pause(1);
     }
     await quiet();
   }
@@ -354,36 +352,39 @@ describe('a writer that pauses', () => {
       : () => writeFile(writer, path, CONTENT);
     writing.hold();
     const running = new Set(['commit', 'gc']);
-    if (isBeforeCheck) await grow();
-    const [committed, error] = settled(commit(), () => running.delete('commit'));
-    if (!isBeforeCheck) {
-      await letThrough(writing, 'put', 's/');
-      await grow();
+    try {
+      if (isBeforeCheck) await grow();
+      const [committed, error] = settled(commit(), () => running.delete('commit'));
+      if (!isBeforeCheck) {
+        await letThrough(writing, () => running.has('commit'), ['put', 's/']);
+        await grow();
+      }
+      collecting.hold();
+      const [collected, gcError] = settled(collectGarbage(collector, { compact: false }), () =>
+        running.delete('gc'),
+      );
+      // Often the gc has come some way towards its deletions before the writer goes on.
+      const stages = [
+        ['list', 's/'],
+        ['put', 'gc/orders/'],
+        ['list', 's/'],
+      ] as const;
+      for (const stage of stages.slice(0, Math.floor(chance() * 4))) {
+        await letThrough(collecting, () => running.has('gc'), stage);
+      }
+      let lead = chance();
+      while (running.size > 0) {
+        await quiet(4);
+        if (chance() < 0.1) lead = chance();
+        (chance() < lead ? writing : collecting).step();
+      }
+      await Promise.all([committed, collected]);
+      expect(gcError()).toBeUndefined();
+      return error();
+    } finally {
+      writing.open();
+      collecting.open();
     }
-    collecting.hold();
-    const [collected, gcError] = settled(collectGarbage(collector, { compact: false }), () =>
-      running.delete('gc'),
-    );
-    // Often the gc has come some way towards its deletions before the writer goes on.
-    const stages = [
-      ['list', 's/'],
-      ['put', 'gc/orders/'],
-      ['list', 's/'],
-    ] as const;
-    for (const [operation, prefix] of stages.slice(0, Math.floor(chance() * 4))) {
-      await letThrough(collecting, operation, prefix);
-    }
-    let lead = chance();
-    while (running.size > 0) {
-      await quiet(4);
-      if (chance() < 0.1) lead = chance();
-      (chance() < lead ? writing : collecting).step();
-    }
-    await Promise.all([committed, collected]);
-    writing.open();
-    collecting.open();
-    expect(gcError()).toBeUndefined();
-    return error();
   }
 
   it('races a gc that deletes what it wrote, request by request: its data is there, or it hears that not', async () => {
@@ -393,7 +394,9 @@ describe('a writer that pauses', () => {
     for (let round = 0; round < 80; round += 1) {
       const path = `/race${round}`;
       const hint = `seed ${SEED}, round ${round}`;
-      const error = await race(path, chance);
+      const error = await race(path, chance).catch(failure => {
+        throw new Error(hint, { cause: failure });
+      });
       const { volume } = await timed.client();
       if (error === undefined) {
         succeeded += 1;
@@ -430,6 +433,91 @@ describe('a writer that pauses', () => {
 });
 
 describe('marks', () => {
+  it('of runs at one moment are in the order of the runs', async () => {
+    const { volume } = await timed.client();
+    for (let at = 0; at < 12; at += 1) {
+      await writeFile(volume, `/${at}`, bytesOf(at, 5000));
+      await volume.names.unlink(volume.root, `${at}`);
+      // A clock that stands still, or is coarse.
+      await timed.collect();
+    }
+    const { marks } = await readMarks(volume.session.sealing);
+    expect(marks).toHaveLength((await timed.keys('gc/')).length);
+    expect(marks[0]?.segments.size).toBe(12);
+    timed.wait(GRACE_MS + HOUR_MS);
+    expect((await timed.collect()).deleted.objects).toBe(12);
+  });
+
+  it('are later than one that a clock has dated ahead', async () => {
+    const { volume } = await timed.client();
+    const { sealing } = volume.session;
+    const aheadMs = timed.clock.ms + HOUR_MS;
+    await putMark(sealing, { timeMs: aheadMs, segments: new Map(), inodes: new Map() });
+    await writeFile(volume, '/gone', bytesOf(1, 5000));
+    await volume.names.unlink(volume.root, 'gone');
+    await timed.collect();
+    const { marks } = await readMarks(sealing);
+    expect(marks.map(({ timeMs, segments }) => [timeMs, segments.size])).toEqual([
+      [aheadMs + 1, 1],
+      [aheadMs, 0],
+    ]);
+    timed.wait(GRACE_MS + HOUR_MS);
+    expect((await timed.collect()).deleted.objects).toBe(0);
+    timed.wait(1);
+    expect((await timed.collect()).deleted.objects).toBe(1);
+  });
+
+  it('of one time, from runs beside one another, have what all of them have', async () => {
+    const { volume } = await timed.client();
+    const { sealing } = volume.session;
+    await writeFile(volume, '/gone', bytesOf(1, 5000));
+    await writeFile(volume, '/also', bytesOf(2, 5000));
+    await volume.names.unlink(volume.root, 'gone');
+    await volume.names.unlink(volume.root, 'also');
+    const timeMs = timed.clock.ms;
+    const [one = '', other = ''] = (await timed.keys('s/')).map(key => key.slice(2));
+    const inodes = new Map<string, number>();
+    const rewritten = randomId();
+    const of = (...ids: string[]): Map<string, number> => new Map(ids.map(id => [id, timeMs]));
+    await putMark(sealing, { timeMs, segments: of(one, other, rewritten), inodes });
+    await putMark(sealing, { timeMs, segments: of(one).set(rewritten, timeMs - 1), inodes });
+    const { marks } = await readMarks(sealing);
+    expect(marks.map(({ keys }) => keys.length)).toEqual([2]);
+    expect(marks[0]?.segments).toEqual(of(one));
+
+    timed.wait(GRACE_MS);
+    const report = await timed.collect();
+    expect([report.deleted.objects, report.waiting.objects]).toEqual([1, 1]);
+    timed.wait(GRACE_MS);
+    expect((await timed.collect()).deleted.objects).toBe(1);
+    expect(await timed.keys('gc/')).toEqual([]);
+  });
+
+  it('that are dropped go oldest first, so that a run that is cut short leaves none that says too much', async () => {
+    const { volume } = await timed.client();
+    await writeFile(volume, '/file', bytesOf(1, 5000));
+    const entry = await volume.root.find('file');
+    if (entry === undefined) throw new Error('not found');
+    await volume.names.unlink(volume.root, 'file');
+    await timed.collect();
+    timed.wait(GRACE_MS);
+    await volume.names.insertNode(volume.root, 'file', entry.node);
+    let deletes = 0;
+    const dying = aroundStore(timed.store, async call => {
+      if (call.operation === 'delete') deletes += 1;
+      if (deletes > 1) throw new NetsealError('EDENIED', 'this client is dead');
+      return await call.send();
+    });
+    const { volume: collecting } = await timed.client({ around: () => dying });
+    expect(await codeOf(collectGarbage(collecting))).toBe('EDENIED');
+    expect(await timed.keys('gc/')).toHaveLength(1);
+
+    await volume.names.unlink(volume.root, 'file');
+    expect((await timed.collect()).deleted.objects).toBe(0);
+    timed.wait(GRACE_MS + HOUR_MS);
+    expect((await timed.collect()).deleted.objects).toBe(1);
+  });
+
   it('come back as they went, in as many records as it takes', () => {
     const segments = new Map(Array.from({ length: 7 }, (_, at) => [randomId(), at * 1000] as const));
     const inodes = new Map(Array.from({ length: 5 }, (_, at) => [randomId(), at] as const));
@@ -445,7 +533,12 @@ describe('marks', () => {
   });
 
   it('are thinned, but for the one that counts and the next that will', () => {
-    const mark = (timeMs: number) => ({ key: `${timeMs}`, timeMs, segments: new Map(), inodes: new Map() });
+    const mark = (timeMs: number) => ({
+      keys: [`${timeMs}`],
+      timeMs,
+      segments: new Map(),
+      inodes: new Map(),
+    });
     const marks = Array.from({ length: 30 }, (_, at) => mark(3000 - 100 * at));
     const dropped = new Set(superfluousMarks(marks, 1000, 8).map(({ timeMs }) => timeMs));
     const kept = marks.map(({ timeMs }) => timeMs).filter(timeMs => !dropped.has(timeMs));
