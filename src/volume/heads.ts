@@ -7,11 +7,12 @@
  * nothing that something referred to at `protectedSinceMs(session)` or later; and `dropOldHeads(session)`.
  */
 import { messageOf, NetsealError } from '../base/errors.ts';
+import { listAll } from '../server/sealed/gc-notes.ts';
 import type { Head } from '../server/sealed/head-format.ts';
 import { type HeadObject, readHeadObject } from '../server/sealed/head-object.ts';
 import { HEAD_PREFIX, type Id, idOfKey } from '../server/sealed/ids.ts';
 import type { ObjectStore } from '../server/store.ts';
-import type { Mark } from './marks.ts';
+import { type Mark, readBesideMark } from './marks.ts';
 import type { Session } from './session.ts';
 
 /** One version of one object with two contents. */
@@ -63,7 +64,6 @@ export const SESSION_SILENT_MS_MAX: number = HOUR_MS;
 export const HEAD_AGE_MS_MAX: number = 90 * 24 * HOUR_MS;
 /** What a file was opened by may be older than the file's opening, and the store's clock is asked from afar. */
 const CLOCK_MARGIN_MS = 60_000;
-const PAGE_ENTRIES = 1000;
 const READS_MAX = 64;
 /** More heads than this are not read: the newest are. */
 const HEADS_MAX = 16_384;
@@ -160,29 +160,29 @@ export async function readCheckedHead(
   client: Id,
   signal?: AbortSignal,
 ): Promise<HeadObject | undefined> {
-  for (;;) {
-    const markBefore = marks.get(client);
-    const object = await readHeadObject(sealing, client, signal).catch(error => {
+  const read = (): Promise<HeadObject | undefined> =>
+    readHeadObject(sealing, client, signal).catch(error => {
       if (error instanceof NetsealError && error.code === 'EMISSING') return undefined;
       throw error;
     });
+  const versionOf = (object: HeadObject | undefined): number | undefined =>
+    object === undefined || object.head instanceof NetsealError ? undefined : object.head.version;
+  return await readBesideMark(marks, client, read, versionOf, object => {
     if (object === undefined || object.head instanceof NetsealError) return object;
-    const mark = marks.get(client);
-    // The answer may be older than what was heard of meanwhile; the store is not.
-    if (mark !== undefined && mark !== markBefore && object.head.version < mark.version) continue;
+    const { version } = object.head;
+    const newest = marks.get(client)?.version;
     try {
-      marks.note(client, object.head.version, object.hash);
+      marks.note(client, version, object.hash);
       return object;
     } catch (cause) {
       if (!(cause instanceof NetsealError)) throw cause;
-      const { version } = object.head;
       const message =
         cause.code === 'EROLLBACK'
-          ? `head of client ${client}: version ${version} is older than ${mark?.version}, which was seen before`
+          ? `head of client ${client}: version ${version} is older than ${newest}, which was seen before`
           : `head of client ${client}: there are two of version ${version}`;
       return { ...object, head: new NetsealError(cause.code, message, { cause }) };
     }
-  }
+  });
 }
 
 async function readHead(
@@ -282,16 +282,11 @@ export function goneError(client: Id): NetsealError {
 /** Newest first. */
 async function listHeads(store: ObjectStore, signal: AbortSignal | undefined): Promise<ListedHead[]> {
   const listed: ListedHead[] = [];
-  let after: string | undefined;
-  do {
-    const page = await store.list({ prefix: HEAD_PREFIX, after, limit: PAGE_ENTRIES, signal });
-    for (const { key, version, modifiedAtMs, sizeBytes } of page.entries) {
-      const client = idOfKey(key, HEAD_PREFIX);
-      if (client === undefined) continue;
-      listed.push({ client, version: version ?? `${modifiedAtMs} ${sizeBytes}`, modifiedAtMs });
-    }
-    after = page.next;
-  } while (after !== undefined);
+  for await (const { key, version, modifiedAtMs, sizeBytes } of listAll(store, HEAD_PREFIX, signal)) {
+    const client = idOfKey(key, HEAD_PREFIX);
+    if (client === undefined) continue;
+    listed.push({ client, version: version ?? `${modifiedAtMs} ${sizeBytes}`, modifiedAtMs });
+  }
   return listed.sort((left, right) => right.modifiedAtMs - left.modifiedAtMs);
 }
 

@@ -39,6 +39,7 @@ import {
 } from './commit-group.ts';
 import { Draft } from './draft.ts';
 import { keepYoung, Reliance, requireStillKept } from './keep-young.ts';
+import { readBesideMark } from './marks.ts';
 import { makeDurable, type Session } from './session.ts';
 
 /** Read from the store, or being made: then there is no version yet. */
@@ -302,29 +303,31 @@ export class LiveInode {
 
   async #readStore(): Promise<Base> {
     const { marks, sealing, nowMs } = this.#session;
-    for (;;) {
-      const markBefore = marks.get(this.id);
+    const read = async (): Promise<Base> => {
       const readAtMs = nowMs();
       const base = this.#base;
-      const stored = await readInodeObject(sealing, this.id).catch(error => {
+      try {
+        const stored = await readInodeObject(sealing, this.id);
+        return { stored, inode: stored.record.inode, readAtMs };
+      } catch (error) {
         // Nothing there: our first put has not arrived.
         const isUnborn = base !== undefined && base.stored === undefined;
-        if (isUnborn && error instanceof NetsealError && error.code === 'EMISSING') return undefined;
+        if (isUnborn && error instanceof NetsealError && error.code === 'EMISSING') return base;
         throw error;
-      });
-      if (stored === undefined && base !== undefined) return base;
-      if (stored === undefined)
-        throw new NetsealError('EBUG', `inode ${this.id} was neither read nor missing`);
+      }
+    };
+    const versionOf = ({ stored }: Base): number | undefined => stored?.record.inode.version;
+    return await readBesideMark(marks, this.id, read, versionOf, found => {
+      const { stored } = found;
+      if (stored === undefined) return found;
       const { version } = stored.record.inode;
       const mark = marks.get(this.id);
-      // The answer may be older than what this session has committed or read meanwhile; the store is not.
-      if (mark !== undefined && mark !== markBefore && version < mark.version) continue;
       marks.check(this.id, version, stored.hash);
       this.#checkHistory(stored.record, mark);
       marks.note(this.id, version, stored.hash);
-      this.#base = { stored, inode: stored.record.inode, readAtMs };
-      return this.#base;
-    }
+      this.#base = found;
+      return found;
+    });
   }
 
   /** EFORK when a version does not follow from what was seen before. */

@@ -168,6 +168,35 @@ export class Marks {
   }
 }
 
+/** More answers in a row that others were quicker than, and something is wrong. */
+const READS_MAX = 64;
+
+/**
+ * Reads what has a mark, and is to be held against it. An answer may be older than what this process has committed or heard of
+ * while it was on its way; then the store is asked again. One that is older than what was known when it was asked for is
+ * taken all the same: it does not pass {@link Marks.check}. ECONFLICT when others were quicker too often.
+ *
+ * @param versionOf undefined for an answer that no mark is about.
+ * @param take checks and notes. At once, before anything else can change the mark.
+ */
+export async function readBesideMark<Answer, Taken>(
+  marks: Marks,
+  id: Id,
+  read: () => Promise<Answer>,
+  versionOf: (answer: Answer) => number | undefined,
+  take: (answer: Answer) => Taken,
+): Promise<Taken> {
+  for (let attempt = 1; attempt <= READS_MAX; attempt += 1) {
+    const known = marks.get(id)?.version ?? 0;
+    const answer = await read();
+    const version = versionOf(answer);
+    // Each time round the mark is higher than before.
+    const isOvertaken = version !== undefined && version >= known && version < (marks.get(id)?.version ?? 0);
+    if (!isOvertaken) return take(answer);
+  }
+  throw new NetsealError('ECONFLICT', `${id} changes faster than it can be read: try again later`);
+}
+
 /** Encodes and decodes the log's records. */
 export class MarkCoder {
   readonly #key: KeyObject;

@@ -22,6 +22,7 @@ import { PAGE_SLOTS, unitsPerSlot } from '../server/sealed/map-format.ts';
 import { NameTree } from '../server/sealed/name-tree.ts';
 import type { Pointer } from '../server/sealed/pointer.ts';
 import { type MappedUnit, UnitMap } from '../server/sealed/unit-map.ts';
+import { readBesideMark } from './marks.ts';
 import type { Moves } from './moves.ts';
 import type { Session } from './session.ts';
 import { WalkBranches } from './walk-branches.ts';
@@ -92,7 +93,14 @@ export interface WalkOptions {
 /** Objects, and nodes, that are read at once for one folder. */
 const READS_MAX = 32;
 /** Errors that say nothing about what was asked for. */
-const NO_DAMAGE: ReadonlySet<string> = new Set(['ECLOSED', 'EUNAVAILABLE', 'EWORKER', 'EBUG', 'EINVAL']);
+const NO_DAMAGE: ReadonlySet<string> = new Set([
+  'ECLOSED',
+  'ECONFLICT',
+  'EUNAVAILABLE',
+  'EWORKER',
+  'EBUG',
+  'EINVAL',
+]);
 
 /** True when an error says that something stored cannot be had, and not that nothing can. */
 export function isDamage(error: unknown): error is NetsealError {
@@ -113,7 +121,7 @@ export class Walk {
     this.#options = options;
   }
 
-  /** Walks an object, by default the root, and what is below. Rejects with the signal's reason, ECLOSED, EUNAVAILABLE, ... */
+  /** Walks an object, by default the root, and what is below. Rejects with the signal's reason, ECLOSED, EUNAVAILABLE, ECONFLICT (it changes too fast), ... */
   async from(id: Id = this.#session.settings.rootId): Promise<void> {
     await this.#objects([
       { id, type: undefined, place: { path: '', directory: undefined, entry: undefined } },
@@ -153,17 +161,21 @@ export class Walk {
   async #readObject(id: Id, type: Inode['type'] | undefined): Promise<StoredInode> {
     const { sealing, marks } = this.#session;
     const { signal } = this.#options;
-    let stored: StoredInode;
-    for (;;) {
+    const read = (): Promise<StoredInode> => {
       signal?.throwIfAborted();
-      const markBefore = marks.get(id);
-      stored = await readInodeObject(sealing, id, signal);
-      const mark = marks.get(id);
-      // The answer may be older than what this session has committed meanwhile; the store is not.
-      if (mark === undefined || mark === markBefore || stored.record.inode.version >= mark.version) break;
-    }
+      return readInodeObject(sealing, id, signal);
+    };
+    const stored = await readBesideMark(
+      marks,
+      id,
+      read,
+      ({ record }) => record.inode.version,
+      found => {
+        marks.note(id, found.record.inode.version, found.hash);
+        return found;
+      },
+    );
     const { inode } = stored.record;
-    marks.note(id, inode.version, stored.hash);
     if (type !== undefined && inode.type !== type) {
       throw new NetsealError('EFORMAT', `inode ${id}: it is a ${inode.type}, not a ${type} as its name says`);
     }

@@ -2,7 +2,7 @@
 import { NetsealError } from '../../base/errors.ts';
 import { UNIT_BYTES_MAX } from '../../base/geometry.ts';
 import { peekHeader } from '../../unit/record-format.ts';
-import type { ListEntry, ObjectStore } from '../store.ts';
+import { compareKeys, type ListEntry, type ObjectStore } from '../store.ts';
 import { decodeGcNote, encodeGcNote, type GcNote } from './gc-format.ts';
 import { type Id, idOfKey, type MARK_PREFIX, type ORDER_PREFIX } from './ids.ts';
 import type { Sealing } from './sealing.ts';
@@ -12,7 +12,7 @@ type NotesOf = Pick<Sealing, 'store' | 'control'>;
 /** How many keys of a list are asked for at once. */
 const LIST_LIMIT = 1000;
 
-/** All entries of a prefix, page by page. */
+/** All entries of a prefix, page by page. EUNAVAILABLE when the store's pages do not go on. */
 export async function* listAll(
   store: ObjectStore,
   prefix: string,
@@ -22,6 +22,12 @@ export async function* listAll(
   do {
     const { entries, next } = await store.list({ prefix, after, limit: LIST_LIMIT, signal });
     yield* entries;
+    if (next !== undefined && after !== undefined && compareKeys(next, after) <= 0) {
+      throw new NetsealError(
+        'EUNAVAILABLE',
+        `${store.name}: the list of ${prefix} does not go on after ${after}`,
+      );
+    }
     after = next;
   } while (after !== undefined);
 }
