@@ -29,6 +29,7 @@ import type { OwnerLock } from './owner-lock.ts';
 import type { CheckedSettings } from './settings.ts';
 import type { CacheStatistics, Lifetime } from './statistics.ts';
 import type { SharedCache } from './thread-reader.ts';
+import { UnderWay } from './under-way.ts';
 import { WriteBehind } from './write-behind.ts';
 
 /** Units that are not on the server yet, kept together or not at all. */
@@ -75,6 +76,8 @@ export class Cache {
   #maintaining: Promise<void> | undefined;
   #countersSavedMs: number;
   #closing: Promise<void> | undefined;
+  /** Calls that change the folder, and that closing waits for. */
+  readonly #underWay = new UnderWay();
 
   /** @internal `openCache` is the way in. */
   constructor(core: Core, keys: CacheKeys, lock: OwnerLock, lifetime: Lifetime) {
@@ -119,7 +122,11 @@ export class Cache {
    * Keeps units that are not on the server yet. Resolves with the batch's id when all of them are on the disk; from then on `get`
    * finds them, and they are there after any crash until they are released. EINVAL, EFULL, EIO, EDENIED, ECLOSED: nothing was kept.
    */
-  async appendDirty({ units, payload = new Uint8Array(0) }: DirtyBatch): Promise<number> {
+  appendDirty(batch: DirtyBatch): Promise<number> {
+    return this.#underWay.add(this.#appendDirty(batch));
+  }
+
+  async #appendDirty({ units, payload = new Uint8Array(0) }: DirtyBatch): Promise<number> {
     this.#requireOpen();
     requireArgument(
       payload.byteLength <= PAYLOAD_BYTES_MAX,
@@ -151,7 +158,11 @@ export class Cache {
    * The units of these batches are on the server: they are clean from now on. Unknown ids are ignored. A release that a power cut
    * undoes is listed again: releasing has to be repeatable.
    */
-  async releaseDirty(ids: Iterable<number>): Promise<void> {
+  releaseDirty(ids: Iterable<number>): Promise<void> {
+    return this.#underWay.add(this.#releaseDirty(ids));
+  }
+
+  async #releaseDirty(ids: Iterable<number>): Promise<void> {
     this.#requireOpen();
     const { dirty, records } = this.#core;
     const known = new Set(dirty.ids());
@@ -283,7 +294,11 @@ export class Cache {
   }
 
   /** Writes what was offered, takes a snapshot of the index, syncs the database. Never rejects but with ECLOSED. */
-  async flush(): Promise<void> {
+  flush(): Promise<void> {
+    return this.#underWay.add(this.#flush());
+  }
+
+  async #flush(): Promise<void> {
     this.#requireOpen();
     await this.#writeBehind.idle();
     await this.#core.snapshot();
@@ -304,7 +319,11 @@ export class Cache {
    * New keys for what the cache seals from now on, and new ways to open it: the old ones open it no more. EINVAL when it has no
    * header, as its key is in memory only.
    */
-  async changeKey(slots: readonly { readonly label: string; readonly secret: NewSecret }[]): Promise<void> {
+  changeKey(slots: readonly { readonly label: string; readonly secret: NewSecret }[]): Promise<void> {
+    return this.#underWay.add(this.#changeKey(slots));
+  }
+
+  async #changeKey(slots: readonly { readonly label: string; readonly secret: NewSecret }[]): Promise<void> {
     this.#requireOpen();
     const { seals, records } = this.#core;
     const secrets = slots.map(({ secret }) => secret satisfies Secret);
@@ -368,9 +387,9 @@ export class Cache {
     await this.#writeBehind.close();
     await this.#maintaining;
     await this.#core.objects.pins.close();
+    await this.#underWay.idle();
     await this.#keys.idle();
-    await this.#core.dirty.idle();
-    for (const lane of Object.values(this.#core.lanes)) await lane.idle();
+    await this.#core.settle();
   }
 
   async #finish(): Promise<void> {

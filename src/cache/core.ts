@@ -9,6 +9,7 @@
  *   4. Nothing here fails a caller that reads or stores clean units: what does not work is a miss, or dropped and counted.
  */
 import { NetsealError } from '../base/errors.ts';
+import { roundUp } from '../base/geometry.ts';
 import {
   HEADER_BYTES,
   peekHeader,
@@ -21,7 +22,7 @@ import { type CacheFiles, ShortFileError } from './files.ts';
 import { type Fingerprinter, fingerprintOf, newFingerprint, type Prefix } from './fingerprints.ts';
 import { Ghosts } from './ghosts.ts';
 import type { Health } from './health.ts';
-import { createTable, ENTRY_DIRTY, ENTRY_PINNED, type Fingerprint } from './index-table.ts';
+import { createTable, ENTRY_DIRTY, ENTRY_PINNED, type Fingerprint, GRANULE_BYTES } from './index-table.ts';
 import { Lane, type UnitToStore } from './lane.ts';
 import type { Coherency } from './object-rows.ts';
 import { type ObjectState, Objects, type VolumeState } from './objects.ts';
@@ -37,6 +38,7 @@ import type { Seals } from './seals.ts';
 import type { CheckedSettings } from './settings.ts';
 import { writeSnapshot } from './snapshot.ts';
 import type { CacheEvent, Counters, DropReason, ProblemKind } from './statistics.ts';
+import { UnderWay } from './under-way.ts';
 
 /** What a cache is built of. */
 export interface CoreParts {
@@ -56,6 +58,14 @@ export interface IncomingUnit {
   readonly object: ObjectState;
   readonly index: number;
   readonly bytes: Uint8Array;
+  /** When it came, if that was not now: what was invalidated since is not stored. */
+  readonly since?: Since;
+}
+
+/** A moment, as invalidations see it. */
+export interface Since {
+  readonly prefix: Prefix;
+  readonly stamp: number;
 }
 
 type CleanQueue = Exclude<RegionQueue, 'dirty'>;
@@ -88,7 +98,10 @@ export class Core {
   #ranges: { readonly key: string; readonly from: number; readonly to: number; readonly stamp: number }[] =
     [];
   #stamp = 0;
-  #storing = 0;
+  /** How many units are on their way since each stamp, oldest first. */
+  readonly #onTheWay = new Map<number, number>();
+  readonly #underWay = new UnderWay();
+  #isClosing = false;
   #filledRegions = 0;
   #snapshot: Promise<boolean> | undefined;
   /** What has to be put back when the folder was lost. */
@@ -151,16 +164,55 @@ export class Core {
     this.counters.dropped[reason] += count;
   }
 
+  /** Resolves when nothing is stored or given up any more; what has not been stored by then is dropped. For closing. */
+  async settle(): Promise<void> {
+    this.#isClosing = true;
+    await this.#underWay.idle();
+    await this.room.idle();
+    for (const lane of Object.values(this.lanes)) await lane.idle();
+  }
+
+  /** Call it when a unit comes that is stored later, and {@link forget} when it is. */
+  remember({ prefix }: ObjectState): Since {
+    this.#arrive(1);
+    return { prefix, stamp: this.#stamp };
+  }
+
+  forget({ stamp }: Since): void {
+    this.#leave(stamp, 1);
+  }
+
+  #arrive(count: number): void {
+    this.#onTheWay.set(this.#stamp, (this.#onTheWay.get(this.#stamp) ?? 0) + count);
+  }
+
+  #leave(stamp: number, count: number): void {
+    const left = (this.#onTheWay.get(stamp) ?? 0) - count;
+    if (left > 0) {
+      this.#onTheWay.set(stamp, left);
+      return;
+    }
+    this.#onTheWay.delete(stamp);
+    const [oldest = Number.POSITIVE_INFINITY] = this.#onTheWay.keys();
+    const kept = this.#ranges.findIndex(range => range.stamp > oldest);
+    this.#ranges = kept < 0 ? [] : this.#ranges.slice(kept);
+  }
+
   /** Stores clean units. Resolves with how many, when none of the bytes is needed any more. Never rejects. */
-  async store(units: readonly IncomingUnit[]): Promise<number> {
+  store(units: readonly IncomingUnit[]): Promise<number> {
+    return this.#underWay.add(this.#store(units));
+  }
+
+  async #store(units: readonly IncomingUnit[]): Promise<number> {
     if (this.health.isAway) {
       this.drop('away', units.length);
       return 0;
     }
-    this.#storing += 1;
+    const stamp = this.#stamp;
+    this.#arrive(1);
     try {
       let storedCount = 0;
-      const sorted = this.#sort(units);
+      const sorted = this.#sort(units.filter(unit => this.#isWanted(unit)));
       for (const queue of ['small', 'main', 'pinned'] as const) {
         for (const some of portions(sorted[queue], this.settings.regionBytes)) {
           storedCount += await this.#append(queue, some);
@@ -168,30 +220,39 @@ export class Core {
       }
       return storedCount;
     } finally {
-      this.#storing -= 1;
-      if (this.#storing === 0) this.#ranges = [];
+      this.#leave(stamp, 1);
     }
   }
 
   async #append(queue: CleanQueue, units: readonly UnitToStore[]): Promise<number> {
-    if (!(await this.room.ensure())) {
+    const bytes = units.reduce((sum, unit) => sum + paddedBytes(unit), 0);
+    if (this.#isClosing || !(await this.room.enter(bytes))) {
       this.drop('space', units.length);
       return 0;
     }
     const count = await this.lanes[queue].append(units);
+    this.room.leave(bytes);
     if (count < units.length) this.drop(this.health.isAway ? 'failed' : 'space', units.length - count);
     return count;
+  }
+
+  /** False for what was invalidated between coming and now. */
+  #isWanted({ object, index, since }: IncomingUnit): boolean {
+    if (since === undefined || !this.#isInvalidated({ object, index, ...since })) return true;
+    this.drop('invalidated', 1);
+    return false;
   }
 
   /** Which queue each unit goes to; without those that cannot be kept, or are there already. */
   #sort(units: readonly IncomingUnit[]): Record<CleanQueue, UnitToStore[]> {
     const sorted: Record<CleanQueue, UnitToStore[]> = { small: [], main: [], pinned: [] };
-    for (const { object, index, bytes } of units) {
+    for (const unit of units) {
+      const { object, index, bytes } = unit;
       if (!isSealedUnit(bytes)) {
         this.drop('unsuitable', 1);
         continue;
       }
-      const { prefix } = object;
+      const { prefix, stamp } = unit.since ?? { prefix: object.prefix, stamp: this.#stamp };
       const fingerprint = fingerprintOf(prefix, index, this.#fingerprint);
       const found = this.places.find(fingerprint);
       if (found !== undefined && hasTag(found.entry, recordTag(bytes))) {
@@ -208,7 +269,7 @@ export class Core {
         continue;
       }
       const queue = object.pin ? 'pinned' : this.places.ghosts.take(fingerprint) ? 'main' : 'small';
-      sorted[queue].push({ object, prefix, index, bytes, stamp: this.#stamp });
+      sorted[queue].push({ object, prefix, index, bytes, stamp });
     }
     return sorted;
   }
@@ -238,7 +299,7 @@ export class Core {
   #invalidateUnits(object: ObjectState, from: number, to: number): void {
     this.#stamp += 1;
     this.objects.invalidations += 1;
-    if (this.#storing > 0) this.#ranges.push({ key: object.key, from, to, stamp: this.#stamp });
+    if (this.#onTheWay.size > 0) this.#ranges.push({ key: object.key, from, to, stamp: this.#stamp });
     for (let index = from; index < to; index += 1) {
       const fingerprint = fingerprintOf(object.prefix, index, this.#fingerprint);
       const found = this.places.find(fingerprint);
@@ -363,7 +424,7 @@ export class Core {
         this.places.replace(fingerprint, found, { ...entry, ...place, hits });
       return;
     }
-    if (!this.objects.isCurrent(object, prefix) || this.#isInvalidated(unit)) {
+    if (this.#isInvalidated(unit)) {
       this.drop('invalidated', 1);
       return;
     }
@@ -378,21 +439,24 @@ export class Core {
     this.counters.storedBytes += bytes.byteLength;
   }
 
-  #isInvalidated({ object, index, stamp = 0 }: UnitToStore): boolean {
+  #isInvalidated({ object, prefix, index, stamp = 0 }: Omit<UnitToStore, 'bytes'>): boolean {
+    if (!this.objects.isCurrent(object, prefix)) return true;
     return this.#ranges.some(
       range => range.stamp > stamp && range.key === object.key && index >= range.from && index < range.to,
     );
   }
 
   #writeFailed(error: unknown): void {
-    if (this.health.fail(error) === 'full') void this.room.giveUpOne().catch(() => undefined);
+    if (this.health.fail(error) !== 'full' || this.#isClosing) return;
+    void this.#underWay.add(this.room.giveUpOne()).catch(() => undefined);
   }
 
   #readFailed(region: Region, error: unknown): void {
     const kind: ProblemKind = this.health.note(error);
     // Not there, or not all of it: it will not be better the next time. Dirty data is not given up for that.
     const isHopeless = kind === 'gone' || error instanceof ShortFileError;
-    if (isHopeless && region.isFull && region.queue !== 'dirty') void this.regions.giveUp(region);
+    if (isHopeless && region.isFull && region.queue !== 'dirty')
+      void this.#underWay.add(this.regions.giveUp(region));
   }
 }
 
@@ -400,14 +464,19 @@ function* portions(units: readonly UnitToStore[], bytesMax: number): Generator<r
   let from = 0;
   let bytes = 0;
   for (const [at, unit] of units.entries()) {
-    if (at > from && bytes + unit.bytes.byteLength > bytesMax) {
+    const unitBytes = paddedBytes(unit);
+    if (at > from && bytes + unitBytes > bytesMax) {
       yield units.slice(from, at);
       from = at;
       bytes = 0;
     }
-    bytes += unit.bytes.byteLength;
+    bytes += unitBytes;
   }
   if (from < units.length) yield units.slice(from);
+}
+
+function paddedBytes({ bytes }: UnitToStore): number {
+  return roundUp(bytes.byteLength, GRANULE_BYTES);
 }
 
 /** Whether these bytes look like one whole sealed unit. */

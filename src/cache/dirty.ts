@@ -110,9 +110,15 @@ export class Dirty {
   append(units: readonly DirtyUnit[], payload: Uint8Array): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ units, payload, resolve, reject });
-      this.#running ??= this.#run().finally(() => {
-        this.#running = undefined;
-      });
+      this.#start();
+    });
+  }
+
+  #start(): void {
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+      // Who came after the last look, and before this.
+      if (this.#waiting.length > 0) this.#start();
     });
   }
 
@@ -445,11 +451,8 @@ export class Dirty {
         }
       }
       await regions.rename(region, 'main');
-      const readable = region.file;
       region.list = list;
-      region.file = file;
-      await endRegion({ regions, seals, failed: note, filled }, region);
-      region.file = readable;
+      await endRegion({ regions, seals, failed: note, filled }, region, file);
     } finally {
       await file.close();
     }

@@ -80,9 +80,15 @@ export class Lane {
     if (units.length === 0) return Promise.resolve(0);
     return new Promise(resolve => {
       this.#waiting.push({ units, next: 0, storedCount: 0, resolve });
-      this.#running ??= this.#run().finally(() => {
-        this.#running = undefined;
-      });
+      this.#start();
+    });
+  }
+
+  #start(): void {
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+      // Who came after the last look, and before this.
+      if (this.#waiting.length > 0) this.#start();
     });
   }
 
@@ -123,17 +129,21 @@ export class Lane {
     return this.#region;
   }
 
-  /** A unit that is longer than a region has one of its own. */
-  #fits(region: Region, endBytes: number, unit: UnitToStore): boolean {
-    if (region.isDead || region.isFull || (region.list?.count ?? 0) >= REGION_UNITS_MAX) return false;
-    return endBytes === 0 || endBytes + unit.bytes.byteLength <= this.#host.regionBytes;
+  /** A unit that is longer than a region has one of its own. @param added units that are not in the list yet. */
+  #fits(region: Region, endBytes: number, unit: UnitToStore, added = 0): boolean {
+    const { list } = region;
+    if (region.isDead || region.isFull || list === undefined || list.count >= REGION_UNITS_MAX) return false;
+    const bytes = roundUp(unit.bytes.byteLength, GRANULE_BYTES) + list.endBytes(added + 1);
+    return endBytes === 0 || endBytes + bytes <= this.#host.regionBytes;
   }
 
   async #writeBatch(region: Region): Promise<void> {
     const layout = this.#layOut(region);
-    const file = region.file;
+    const { regions } = this.#host;
+    const isHeld = regions.pin(region);
     try {
-      if (file === undefined) throw new Error('the open region has no file');
+      const { file } = region;
+      if (!isHeld || file === undefined) throw new Error('the open region was given up');
       const writing = writeFully(file, layout.parts, region.endBytes);
       // While the system writes.
       const sums = layout.units.map(({ unit }) => unit.from?.crc32 ?? crc32(unit.bytes));
@@ -144,6 +154,8 @@ export class Lane {
       await this.#endRegion();
       for (const waiting of this.#waiting.splice(0)) waiting.resolve(waiting.storedCount);
       return;
+    } finally {
+      if (isHeld) regions.unpin(region);
     }
     for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
       if (first.next < first.units.length) return;
@@ -183,7 +195,11 @@ export class Lane {
       for (let at = from.next; at < from.units.length; at += 1) {
         const unit = from.units[at];
         const isEnough = layout.units.length >= limit || layout.endBytes - startBytes >= BATCH_BYTES;
-        if (isEnough || unit === undefined || !this.#fits(region, layout.endBytes, unit)) {
+        if (
+          isEnough ||
+          unit === undefined ||
+          !this.#fits(region, layout.endBytes, unit, layout.units.length)
+        ) {
           return gather.end(layout);
         }
         const { bytes } = unit;
@@ -214,20 +230,29 @@ export class Lane {
   }
 }
 
-/** Writes the footer, and keeps the list where that fails: the region then serves until the cache is closed. */
+/**
+ * Writes the footer, and keeps the list where that fails: the region then serves until the cache is closed.
+ *
+ * @param file where to write it, if not to the region's own.
+ */
 export async function endRegion(
   host: Pick<LaneHost, 'regions' | 'seals' | 'failed' | 'filled'>,
   region: Region,
+  file: CacheFile | undefined = region.file,
 ): Promise<void> {
-  const { list, file, name } = region;
+  const { list, name } = region;
   // First, so that nobody writes behind it.
   region.isFull = true;
+  // Full regions are closed and given up by others.
+  const isHeld = host.regions.pin(region);
   try {
-    if (list === undefined || file === undefined) throw new Error('the region is not open');
+    if (!isHeld || list === undefined || file === undefined) throw new Error('the region is not open');
     await writeRegionEnd(host.seals, region, list.encode(region), name, file);
     region.list = undefined;
   } catch (error) {
     host.failed(error);
+  } finally {
+    if (isHeld) host.regions.unpin(region);
   }
   host.regions.finish(region);
   host.filled(region);

@@ -4,18 +4,20 @@
  * once. What was hit in the main queue goes round again, with one hit less, up to a part of the region. Going on means being copied,
  * sealed as it is.
  *
- * Pinned units go on to regions of their own, always; those are given up only when some of their units are pinned no more, or
- * replaced. Dirty regions never come here.
+ * Pinned units go on to regions of their own, always. Those are given up when half of one is pinned no more, or replaced; what is
+ * less, only when there is nothing else to give up. Dirty regions never come here.
  */
 
+import { setImmediate as turn } from 'node:timers/promises';
+import { roundUp } from '../base/geometry.ts';
 import { TAG_BYTES } from '../unit/record-format.ts';
-import { type CacheFile, readFully } from './files.ts';
+import { type CacheFile, readFully, ShortFileError, systemCodeOf } from './files.ts';
 import { fingerprintOf, newFingerprint } from './fingerprints.ts';
-import type { Entry, Fingerprint } from './index-table.ts';
+import { type Entry, type Fingerprint, GRANULE_BYTES } from './index-table.ts';
 import type { Lane, UnitToStore } from './lane.ts';
 import type { ObjectState, Objects } from './objects.ts';
 import { type Found, hasTag, type Places } from './places.ts';
-import { type DecodedList, decodeList, type RegionEntry, readFooter } from './region-format.ts';
+import { type DecodedList, decodeList, listBytes, type RegionEntry, readFooter } from './region-format.ts';
 import type { Region, Regions } from './regions.ts';
 import { isDamage, type Seals } from './seals.ts';
 import type { CacheEvent, Counters } from './statistics.ts';
@@ -26,6 +28,12 @@ const SMALL_HITS_MIN = 1;
 const REINSERTED_PART_MAX = 0.5;
 const MOVE_BYTES = 4 * 1024 * 1024;
 const MOVE_UNITS = 512;
+/** Others get their turn after so long. */
+const TURN_MS = 2;
+const UNITS_PER_LOOK = 128;
+/** Of a pinned region, what has to stay at most so that it is rewritten at all. */
+const KEPT_PART_MAX = 0.9;
+const OBJECTS_KEPT_MAX = 4096;
 
 export interface ReclaimParts {
   readonly regions: Regions;
@@ -50,8 +58,10 @@ interface Move {
 export class Reclaim {
   readonly #parts: ReclaimParts;
   readonly #fingerprint: Fingerprint = newFingerprint();
-  /** Regions of pinned units some of which may be pinned no more. */
-  readonly #loosePinned = new Set<Region>();
+  /** Pinned regions that were looked at and left: what was live in them then, and what has to stay. */
+  readonly #looked = new Map<Region, { readonly liveBytes: number; readonly keptBytes: number }>();
+  /** Pinned regions of which something may be pinned no more, or was invalidated. */
+  readonly #loose = new Set<Region>();
 
   constructor(parts: ReclaimParts) {
     this.#parts = parts;
@@ -59,7 +69,7 @@ export class Reclaim {
 
   /** Something was unpinned or invalidated: pinned regions may hold what need not stay. */
   loosenPinned(): void {
-    for (const region of this.#parts.regions.full('pinned')) this.#loosePinned.add(region);
+    for (const region of this.#parts.regions.full('pinned')) this.#loose.add(region);
   }
 
   /**
@@ -68,12 +78,17 @@ export class Reclaim {
    * @param keepHit whether units that were hit go on, or only pinned ones.
    */
   async step(keepHit: boolean): Promise<boolean> {
-    const region = this.#choose();
+    const region = await this.#choose();
     if (region === undefined) return false;
-    this.#loosePinned.delete(region);
     const { counters, regions, onEvent } = this.#parts;
     const before = { evicted: counters.evicted, reinserted: counters.reinserted };
-    if (!(await this.#empty(region, keepHit))) return false;
+    if (!(await this.#empty(region, keepHit))) {
+      // The next attempt is another's.
+      regions.postpone(region);
+      return false;
+    }
+    this.#loose.delete(region);
+    this.#looked.delete(region);
     await regions.giveUp(region);
     counters.reclaimedRegions += 1;
     onEvent({
@@ -84,29 +99,95 @@ export class Reclaim {
     return true;
   }
 
-  #choose(): Region | undefined {
+  async #choose(): Promise<Region | undefined> {
+    for (;;) {
+      const pinned = this.#candidate();
+      if (pinned !== undefined && (await this.#isHalfLoose(pinned))) return pinned;
+      const clean = this.#chooseClean();
+      if (clean !== undefined) return clean;
+      if (pinned === undefined) return this.#leastKept();
+    }
+  }
+
+  #chooseClean(): Region | undefined {
     const { regions, smallBytesMax } = this.#parts;
     const [small] = regions.full('small');
     const [main] = regions.full('main');
-    for (const region of regions.full('pinned')) {
-      if (this.#loosePinned.has(region) || region.liveBytes < region.fileBytes / 2) return region;
-    }
     const isSmallOver = main === undefined || regions.bytesOf('small') >= smallBytesMax;
     return isSmallOver ? (small ?? main) : main;
   }
 
+  /** A pinned region that may be worth a look. */
+  #candidate(): Region | undefined {
+    for (const region of this.#parts.regions.full('pinned')) {
+      if (this.#loose.has(region)) return region;
+      const isThin = region.liveBytes < region.fileBytes / 2;
+      if (isThin && this.#looked.get(region)?.liveBytes !== region.liveBytes) return region;
+    }
+    return undefined;
+  }
+
+  /** Looks what has to stay of a pinned region, and remembers it. */
+  async #isHalfLoose(region: Region): Promise<boolean> {
+    this.#loose.delete(region);
+    const { liveBytes } = region;
+    const keptBytes = await this.#keptBytes(region);
+    this.#looked.set(region, { liveBytes, keptBytes });
+    return keptBytes <= region.fileBytes / 2;
+  }
+
+  /** Infinity when its list cannot be read: what is pinned in it is still found. */
+  async #keptBytes(region: Region): Promise<number> {
+    const { regions, note } = this.#parts;
+    if (!regions.pin(region)) return Number.POSITIVE_INFINITY;
+    try {
+      const list = await this.#listOf(region, await regions.fileOf(region));
+      let bytes = 0;
+      let count = 0;
+      const objects = new Set<number>();
+      await this.#forEach(list, (entry, object) => {
+        if (!isIn(this.#find(entry, object), region, entry) || !this.#isPinned(object)) return undefined;
+        bytes += roundUp(entry.lengthBytes, GRANULE_BYTES);
+        count += 1;
+        objects.add(entry.objectNumber);
+        return undefined;
+      });
+      return bytes + listBytes(count, objects.size);
+    } catch (error) {
+      note(error);
+      return Number.POSITIVE_INFINITY;
+    } finally {
+      regions.unpin(region);
+    }
+  }
+
+  /** When nothing else is left: the pinned region of which least has to stay, if that makes room at all. */
+  #leastKept(): Region | undefined {
+    let least: Region | undefined;
+    let leastPart = KEPT_PART_MAX;
+    for (const [region, { keptBytes }] of this.#looked) {
+      if (region.isDead) this.#looked.delete(region);
+      else if (keptBytes / region.fileBytes < leastPart) {
+        least = region;
+        leastPart = keptBytes / region.fileBytes;
+      }
+    }
+    if (least !== undefined) this.#looked.delete(least);
+    return least;
+  }
+
   /** Moves on what is to stay and forgets the rest. False when something had to stay and could not be moved. */
   async #empty(region: Region, keepHit: boolean): Promise<boolean> {
-    const { regions, counters, note } = this.#parts;
+    const { regions, objects, counters, note } = this.#parts;
     if (!regions.pin(region)) return true;
     try {
       const file = await regions.fileOf(region);
       return await this.#moveAll(region, file, await this.#listOf(region, file), keepHit);
     } catch (error) {
-      // Its units are misses from now on.
       if (isDamage(error)) counters.problems.damaged += 1;
       else note(error);
-      return true;
+      // Its units are misses from now on, unless some may be pinned that can be read the next time.
+      return isDamage(error) || isHopeless(error) || objects.pins.list().length === 0;
     } finally {
       regions.unpin(region);
     }
@@ -118,25 +199,45 @@ export class Reclaim {
   }
 
   async #moveAll(region: Region, file: CacheFile, list: DecodedList, keepHit: boolean): Promise<boolean> {
-    const objects: (ObjectState | undefined)[] = [];
     let budgetBytes = keepHit ? this.#moveBytesMax(region) : 0;
     let moves: Move[] = [];
     let moveBytes = 0;
-    for (let at = 0; at < list.count; at += 1) {
-      const entry = list.entry(at);
-      const object = objects[entry.objectNumber] ?? this.#objectOf(entry);
-      objects[entry.objectNumber] = object;
+    let isDone = true;
+    await this.#forEach(list, (entry, object) => {
       const move = this.#judge(region, entry, object, budgetBytes);
-      if (move === undefined) continue;
+      if (move === undefined) return undefined;
       if (!move.isPinned) budgetBytes -= entry.lengthBytes;
       moves.push(move);
       moveBytes += entry.lengthBytes;
-      if (moveBytes < MOVE_BYTES && moves.length < MOVE_UNITS) continue;
-      if (!(await this.#move(file, moves))) return false;
+      if (moveBytes < MOVE_BYTES && moves.length < MOVE_UNITS) return undefined;
+      const some = moves;
       moves = [];
       moveBytes = 0;
+      return (async () => {
+        isDone = (await this.#move(file, some)) && isDone;
+      })();
+    });
+    return (await this.#move(file, moves)) && isDone;
+  }
+
+  /** In turns: a region may hold 180,000 units of as many objects. */
+  async #forEach(
+    list: DecodedList,
+    action: (entry: RegionEntry, object: ObjectState) => Promise<void> | undefined,
+  ): Promise<void> {
+    const objects = new Map<number, ObjectState>();
+    let startMs = performance.now();
+    for (let at = 0; at < list.count; at += 1) {
+      const entry = list.entry(at);
+      const object = objects.get(entry.objectNumber) ?? this.#objectOf(entry);
+      if (objects.size >= OBJECTS_KEPT_MAX) objects.clear();
+      objects.set(entry.objectNumber, object);
+      const wait = action(entry, object);
+      if (wait !== undefined) await wait;
+      if (at % UNITS_PER_LOOK !== 0 || performance.now() - startMs < TURN_MS) continue;
+      await turn();
+      startMs = performance.now();
     }
-    return moves.length === 0 || this.#move(file, moves);
   }
 
   #moveBytesMax(region: Region): number {
@@ -150,51 +251,68 @@ export class Reclaim {
 
   /** What goes on; everything else is forgotten here. */
   #judge(region: Region, entry: RegionEntry, object: ObjectState, budgetBytes: number): Move | undefined {
-    const { places, objects, counters } = this.#parts;
-    const fingerprint = fingerprintOf(
-      objects.object(object.volume, object.id).prefix,
-      entry.index,
-      this.#fingerprint,
-    );
-    const found = places.find(fingerprint);
+    const { places, counters } = this.#parts;
+    const found = this.#find(entry, object);
     if (!isIn(found, region, entry)) return undefined;
     const place = found.entry;
-    const isPinned = objects.isPinned(object.volume, object.id);
+    const isPinned = this.#isPinned(object);
     if (isPinned) return { entry, object, place, isPinned };
     const hitsMin = region.queue === 'small' ? SMALL_HITS_MIN : 1;
     const isOverShare = object.volume.liveBytes > object.volume.shareBytes;
     if (place.hits >= hitsMin && entry.lengthBytes <= budgetBytes && !isOverShare) {
       return { entry, object, place, isPinned };
     }
-    places.remove(fingerprint, found);
-    if (region.queue === 'small') places.ghosts.add(fingerprint);
+    places.remove(this.#fingerprint, found);
+    if (region.queue === 'small') places.ghosts.add(this.#fingerprint);
     counters.evicted += 1;
     return undefined;
   }
 
+  /** What the index finds of a unit; its fingerprint is in `#fingerprint` then. */
+  #find({ index }: RegionEntry, { volume, id }: ObjectState): Found | undefined {
+    const { objects, places } = this.#parts;
+    return places.find(fingerprintOf(objects.object(volume, id).prefix, index, this.#fingerprint));
+  }
+
+  #isPinned({ volume, id }: ObjectState): boolean {
+    return this.#parts.objects.isPinned(volume, id);
+  }
+
   /** False when a pinned unit could not be moved. */
   async #move(file: CacheFile, moves: readonly Move[]): Promise<boolean> {
-    const { counters, main, pinned } = this.#parts;
+    const { counters, main, pinned, note } = this.#parts;
     const units = { main: [] as UnitToStore[], pinned: [] as UnitToStore[] };
-    await Promise.all(
-      moves.map(async ({ entry, object, place, isPinned }) => {
-        const bytes = Buffer.allocUnsafeSlow(entry.lengthBytes);
+    let isDone = true;
+    const moveOne = async ({ entry, object, place, isPinned }: Move): Promise<void> => {
+      const bytes = Buffer.allocUnsafeSlow(entry.lengthBytes);
+      try {
         await readFully(file, bytes, entry.offsetBytes);
-        // Damaged: not worth carrying on.
-        if (!hasTag(place, bytes.subarray(bytes.byteLength - TAG_BYTES))) return;
-        const from = { entry: place, crc32: entry.crc32 };
-        const unit: UnitToStore = { object, prefix: object.prefix, index: entry.index, bytes, from };
-        units[isPinned ? 'pinned' : 'main'].push(unit);
-      }),
-    );
+      } catch (error) {
+        // Others can be moved all the same.
+        note(error);
+        if (isPinned && !isHopeless(error)) isDone = false;
+        return;
+      }
+      // Damaged: not worth carrying on.
+      if (!hasTag(place, bytes.subarray(bytes.byteLength - TAG_BYTES))) return;
+      const from = { entry: place, crc32: entry.crc32 };
+      const unit: UnitToStore = { object, prefix: object.prefix, index: entry.index, bytes, from };
+      units[isPinned ? 'pinned' : 'main'].push(unit);
+    };
+    await Promise.all(moves.map(moveOne));
     for (const list of Object.values(units)) list.sort((left, right) => placeOf(left) - placeOf(right));
     const [mainCount, pinnedCount] = await Promise.all([
       main.append(units.main),
       pinned.append(units.pinned),
     ]);
     counters.reinserted += mainCount + pinnedCount;
-    return pinnedCount === units.pinned.length;
+    return isDone && pinnedCount === units.pinned.length;
   }
+}
+
+/** The file is gone, or cut short. */
+function isHopeless(error: unknown): boolean {
+  return error instanceof ShortFileError || systemCodeOf(error) === 'ENOENT';
 }
 
 function placeOf({ from }: UnitToStore): number {

@@ -37,6 +37,11 @@ const ENTRY_BYTES = 40;
 export const REGION_UNITS_MAX = 180_000;
 const FOOTER_BYTES_MAX: number = HEAD_BYTES + REGION_UNITS_MAX * (OBJECT_BYTES + ENTRY_BYTES);
 
+/** What a list of so many units of so many objects takes, about. */
+export function listBytes(unitCount: number, objectCount: number): number {
+  return HEAD_BYTES + unitCount * ENTRY_BYTES + objectCount * OBJECT_BYTES;
+}
+
 export interface RegionHead {
   readonly queue: RegionQueue;
   readonly sequence: number;
@@ -67,6 +72,12 @@ export class RegionList {
 
   get count(): number {
     return this.#entryCount;
+  }
+
+  /** What the list takes at the end of the region, when so many units more are in it. */
+  endBytes(unitCount: number): number {
+    const bytes = listBytes(this.#entryCount + unitCount, this.#objectCount + unitCount);
+    return Seals.sealedBytes(bytes) + TRAILER_BYTES;
   }
 
   /** @param key the same string for the same two ids, and no others. @param prefix what the unit is found by. */

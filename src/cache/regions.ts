@@ -11,7 +11,8 @@
  *
  * A reader adds itself (2), checks that the id (0) is still the one of its entry, reads, and takes itself off. Whoever gives a
  * region up first clears the id, removes the file, and closes the descriptor when there are no readers any more: so nobody
- * ever reads from a descriptor that means another file by then.
+ * ever reads from a descriptor that means another file by then. Who writes to a region is one of its readers meanwhile: for
+ * a write that would be worse.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fromHex, toHex } from '../base/bytes.ts';
@@ -19,9 +20,11 @@ import { NetsealError } from '../base/errors.ts';
 import { randomBytes } from '../base/random.ts';
 import type { CacheFile, CacheFiles } from './files.ts';
 import { RegionList, type RegionQueue } from './region-format.ts';
+import { UnderWay } from './under-way.ts';
 
 export const SLOT_WORDS = 4;
 const SLOT_COUNT = 0x1_0000;
+/** Of full regions; those that are written to or read come on top. */
 const OPEN_FILES_MAX = 256;
 const CLOSE_WAIT_MS = 10_000;
 
@@ -84,14 +87,19 @@ export class Regions {
   readonly #leaving = new Set<Region>();
   /** The one used longest ago comes first. */
   readonly #open = new Set<Region>();
+  readonly #openMax: number;
+  readonly #closing = new UnderWay();
+  /** Files of regions that were given up and could not be removed. */
+  readonly #leftovers = new Set<string>();
   /** Changes whenever regions come or go. */
   version = 0;
   #nextSlot = 0;
   #nextSequence = 1;
   #generation: number = 1 + ((randomBytes(1)[0] ?? 0) & 0x7f);
 
-  constructor(files: CacheFiles) {
+  constructor(files: CacheFiles, openMax: number = OPEN_FILES_MAX) {
     this.#files = files;
+    this.#openMax = openMax;
   }
 
   get(id: number): Region | undefined {
@@ -143,6 +151,7 @@ export class Regions {
 
   /** A new, empty region with its file. System errors as they come; then there is none. */
   async create(queue: RegionQueue): Promise<Region> {
+    await this.sweep();
     const region = new Region(this.#freeId(), randomBytes(16), queue, this.#nextSequence);
     this.#nextSequence += 1;
     region.list = new RegionList();
@@ -159,7 +168,7 @@ export class Regions {
     return region;
   }
 
-  /** Takes over a full region of an earlier session; undefined when its slot is taken. */
+  /** Takes over a full region of an earlier session; undefined when its slot is taken. Of sequence 0: it is the latest. */
   adopt(
     name: Uint8Array<ArrayBuffer>,
     queue: RegionQueue,
@@ -168,11 +177,11 @@ export class Regions {
     fileBytes: number,
   ): Region | undefined {
     if (id === 0 || this.#regions.has(id & 0xffff)) return undefined;
-    const region = new Region(id, name, queue, sequence);
+    const region = new Region(id, name, queue, sequence === 0 ? this.#nextSequence : sequence);
     region.fileBytes = fileBytes;
     region.isFull = true;
     this.#regions.set(id & 0xffff, region);
-    this.#nextSequence = Math.max(this.#nextSequence, sequence + 1);
+    this.#nextSequence = Math.max(this.#nextSequence, region.sequence + 1);
     this.#enter(region);
     this.#queues[queue].add(region);
     return region;
@@ -188,6 +197,12 @@ export class Regions {
     await this.#files.rename(region.path, regionPath(queue, region.name));
     this.#queues[region.queue].delete(region);
     region.queue = queue;
+  }
+
+  /** Puts a full region behind all others of its queue. */
+  postpone(region: Region): void {
+    const queue = this.#queues[region.queue];
+    if (queue.delete(region)) queue.add(region);
   }
 
   /** Sorts the queues by age, after many were adopted. */
@@ -219,7 +234,7 @@ export class Regions {
     return region.opening;
   }
 
-  /** Says that somebody reads the region: false when it is given up already. */
+  /** Says that somebody reads the region, or writes to it: false when it is given up already. */
   pin(region: Region): boolean {
     const at = (region.id & 0xffff) * SLOT_WORDS;
     Atomics.add(this.slots, at + 2, 1);
@@ -230,7 +245,8 @@ export class Regions {
 
   unpin(region: Region): void {
     const at = (region.id & 0xffff) * SLOT_WORDS;
-    if (Atomics.sub(this.slots, at + 2, 1) === 1 && region.isDead) void this.#leave(region);
+    if (Atomics.sub(this.slots, at + 2, 1) === 1 && region.isDead)
+      void this.#closing.add(this.#leave(region));
   }
 
   readersOf(region: Region): number {
@@ -245,13 +261,23 @@ export class Regions {
     Atomics.store(this.slots, (region.id & 0xffff) * SLOT_WORDS, 0);
     this.#queues[region.queue].delete(region);
     this.#leaving.add(region);
-    if (!keepFile) await this.#files.remove(region.path).catch(() => undefined);
+    if (!keepFile) await this.#remove(region.path);
     await this.#leave(region);
   }
 
-  /** Closes what readers on other threads have left by now. */
+  async #remove(path: string): Promise<void> {
+    try {
+      await this.#files.remove(path);
+      this.#leftovers.delete(path);
+    } catch {
+      this.#leftovers.add(path);
+    }
+  }
+
+  /** Closes what readers on other threads have left by now, and tries again to remove what could not be removed. */
   async sweep(): Promise<void> {
     for (const region of [...this.#leaving]) await this.#leave(region);
+    for (const path of [...this.#leftovers]) await this.#remove(path);
   }
 
   /** Closes everything, when nobody reads any more. Whoever still does after ten seconds keeps the descriptor. */
@@ -264,6 +290,7 @@ export class Regions {
       while (this.readersOf(region) > 0 && performance.now() < endMs) await sleep(1);
       if (this.readersOf(region) === 0) await this.#closeFile(region);
     }
+    await this.#closing.idle();
   }
 
   async #leave(region: Region): Promise<void> {
@@ -294,12 +321,12 @@ export class Regions {
     this.#open.delete(region);
     const at = (region.id & 0xffff) * SLOT_WORDS;
     if (this.slots[at + 1] === file.descriptor) Atomics.store(this.slots, at + 1, -1);
-    await file.close();
+    await this.#closing.add(file.close());
   }
 
   async #closeSome(): Promise<void> {
     for (const region of this.#open) {
-      if (this.#open.size <= OPEN_FILES_MAX) return;
+      if (this.#open.size <= this.#openMax) return;
       if (region.isFull && this.#takeDescriptor(region)) await this.#closeFile(region);
     }
   }

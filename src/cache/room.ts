@@ -13,6 +13,8 @@ const LOOK_MS = 1000;
 const STEPS_MAX = 8;
 /** The same for a budget that is exceeded by far, as it may be after it was made smaller: what comes meanwhile is dropped. */
 const BUDGET_STEPS_MAX = 32;
+/** Of the budget, what may be on its way into regions at a time. */
+const ENTERED_PART_MAX = 1 / 8;
 
 export class Room {
   readonly #settings: CheckedSettings;
@@ -25,6 +27,12 @@ export class Room {
   #space: DiskSpace | undefined;
   #isCulling = false;
   #checkedVersion = -1;
+  /** What regions took at that version, those that are open counted as full. */
+  #checkedBytes = 0;
+  /** Let in, and not written yet. */
+  #enteredBytes = 0;
+  #waiting = 0;
+  #onLeave: (() => void) | undefined;
 
   constructor(
     settings: CheckedSettings,
@@ -44,20 +52,65 @@ export class Room {
     return this.#isCulling;
   }
 
-  /** True when there is room for another region, or nothing has changed since there was. Never rejects. */
-  ensure(): Promise<boolean> {
-    if (this.#regions.version === this.#checkedVersion && !this.#isLookDue()) return Promise.resolve(true);
-    return this.#exclusively(() => this.#make());
+  /**
+   * True when so many bytes may be written, at most a region's or one unit: then {@link leave} is to be called when that is over.
+   * Waits while regions are given up for them, and while others write too much already. Never rejects.
+   */
+  async enter(bytes: number): Promise<boolean> {
+    if (this.#isRoomFor(bytes)) {
+      this.#enteredBytes += bytes;
+      return true;
+    }
+    this.#waiting += 1;
+    return this.#exclusively(async () => {
+      try {
+        await this.#waitForOthers(bytes);
+        const isRoom = await this.#make(bytes);
+        if (isRoom) this.#enteredBytes += bytes;
+        return isRoom;
+      } finally {
+        this.#waiting -= 1;
+      }
+    });
+  }
+
+  leave(bytes: number): void {
+    this.#enteredBytes -= bytes;
+    this.#onLeave?.();
+  }
+
+  /** Without looking at all the regions again, and without overtaking anybody. */
+  #isRoomFor(bytes: number): boolean {
+    return (
+      this.#waiting === 0 &&
+      this.#regions.version === this.#checkedVersion &&
+      !this.#isLookDue() &&
+      !this.#isOver(this.#checkedBytes, bytes)
+    );
+  }
+
+  /** Nobody who was let in needs the lock to get on. */
+  async #waitForOthers(bytes: number): Promise<void> {
+    const bytesMax = this.#settings.budgetBytes * ENTERED_PART_MAX;
+    while (this.#enteredBytes > 0 && this.#enteredBytes + bytes > bytesMax) {
+      await new Promise<void>(resolve => {
+        this.#onLeave = resolve;
+      });
+    }
   }
 
   /** Looks at the disk and the budget, and gives up what is too much; for now and then. */
   async maintain(): Promise<void> {
-    await this.#exclusively(() => this.#make());
+    await this.#exclusively(() => this.#make(0));
   }
 
   /** Gives up one region, whatever was hit: the disk is full. */
   async giveUpOne(): Promise<boolean> {
     return this.#exclusively(() => this.#reclaim.step(false));
+  }
+
+  async idle(): Promise<void> {
+    await this.#lock;
   }
 
   #exclusively<Result>(action: () => Promise<Result>): Promise<Result> {
@@ -66,23 +119,25 @@ export class Room {
     return result;
   }
 
-  async #make(): Promise<boolean> {
+  async #make(bytes: number): Promise<boolean> {
     if (this.#isLookDue()) await this.#look();
     let steps = 0;
-    while (this.#isOverBudget()) {
+    const { regionBytes } = this.#settings;
+    while (this.#isOver(this.#regions.cleanBytes(regionBytes), bytes)) {
       steps += 1;
       if (steps > BUDGET_STEPS_MAX) return false;
       if (!(await this.#reclaim.step(steps <= 2 * STEPS_MAX))) return false;
     }
     if (!(await this.#cull())) return false;
     this.#checkedVersion = this.#regions.version;
+    this.#checkedBytes = this.#regions.cleanBytes(regionBytes);
     return true;
   }
 
-  /** What is there and one region more. */
-  #isOverBudget(): boolean {
+  /** What is there, what is on its way, and one region more. */
+  #isOver(cleanBytes: number, bytes: number): boolean {
     const { budgetBytes, regionBytes } = this.#settings;
-    return this.#regions.cleanBytes(regionBytes) + regionBytes > budgetBytes;
+    return cleanBytes + this.#enteredBytes + Math.max(bytes, regionBytes) > budgetBytes;
   }
 
   /** False when there must not be another region. */

@@ -1,0 +1,134 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { seededChance } from '../../src/server/scheduler.ts';
+import { FaultyFiles } from './faulty-files.ts';
+import { getUnit, idOf, KIB, MIB, newFolder, openTestCache, unitOf } from './support.ts';
+import { WatchedFiles } from './watched-files.ts';
+
+const VOLUME = idOf(1);
+const PINNED = idOf(100);
+const OTHER = idOf(101);
+const SETTINGS = { budgetBytes: 512 * KIB, regionBytes: 16 * KIB };
+
+describe('giving up regions', () => {
+  it('gets to an end when all that is there is pinned, however small the units are', async () => {
+    const cache = await openTestCache(newFolder(), { ...SETTINGS, unitsMax: 20_000 });
+    cache.volume(VOLUME).pin();
+    let storedCount = 0;
+    for (let index = 0; index < 8000; index += 100) {
+      const units = Array.from({ length: 100 }, (_, at) => ({
+        objectId: idOf(index + at),
+        index: 0,
+        bytes: unitOf(index + at, 72),
+      }));
+      storedCount += await cache.volume(VOLUME).put(units);
+    }
+    const { statistics } = cache;
+    expect(statistics.dropped.space).toBe(8000 - storedCount);
+    expect(statistics.dropped.space).toBeGreaterThan(1000);
+    expect(statistics.units).toBe(storedCount);
+    expect(statistics.bytes).toBeLessThanOrEqual(SETTINGS.budgetBytes);
+    // Nothing was copied to and fro.
+    expect(statistics.reinserted).toBeLessThan(storedCount / 10);
+  });
+
+  it('does not rewrite pinned regions for the little that was unpinned, while there is anything else', async () => {
+    const cache = await openTestCache(newFolder(), SETTINGS);
+    const volume = cache.volume(VOLUME);
+    const objects = Array.from({ length: 30 }, (_, at) => idOf(200 + at));
+    for (const objectId of objects) volume.pin(objectId);
+    // Each region has one unit of each of some objects.
+    for (let index = 0; index < 2; index += 1) {
+      await volume.put(objects.map(objectId => ({ objectId, index, bytes: unitOf(index) })));
+    }
+    const fill = async (from: number): Promise<void> => {
+      for (let index = from; index < from + 300; index += 1)
+        await volume.put([{ objectId: OTHER, index, bytes: unitOf(index) }]);
+    };
+    await fill(0);
+    const before = cache.statistics.reinsertedBytes;
+    volume.unpin(objects[0]!);
+    await fill(1000);
+    expect(cache.statistics.reinsertedBytes - before).toBeLessThan(3 * SETTINGS.regionBytes);
+    for (const objectId of objects.slice(1)) {
+      expect(await getUnit(cache, VOLUME, objectId, 1, unitOf(1))).toBe('hit');
+    }
+    // Half of every region: now they go.
+    for (const objectId of objects.slice(0, 20)) volume.unpin(objectId);
+    await fill(2000);
+    expect(await getUnit(cache, VOLUME, objects[3]!, 0, unitOf(0))).toBe('miss');
+    expect(await getUnit(cache, VOLUME, objects[25]!, 0, unitOf(0))).toBe('hit');
+  });
+
+  it('does not lose what is pinned when it cannot be read for a while', async () => {
+    const folder = newFolder();
+    const files = new WatchedFiles(new FaultyFiles(folder, seededChance(1)));
+    const cache = await openTestCache(folder, SETTINGS, { files });
+    const volume = cache.volume(VOLUME);
+    const pinned = Array.from({ length: 12 }, (_, index) => ({
+      objectId: PINNED,
+      index,
+      bytes: unitOf(index),
+    }));
+    await volume.put(pinned);
+    volume.pin(PINNED);
+    files.fault = (path, call) =>
+      path.startsWith('regions/') && call === 'read'
+        ? Object.assign(new Error('made up'), { code: 'EIO' })
+        : undefined;
+    for (let index = 0; index < 400; index += 1)
+      await volume.put([{ objectId: OTHER, index, bytes: unitOf(index) }]);
+    files.fault = () => undefined;
+    for (let index = 1000; index < 1400; index += 1)
+      await volume.put([{ objectId: OTHER, index, bytes: unitOf(index) }]);
+    for (const { index, bytes } of pinned) {
+      expect(await getUnit(cache, VOLUME, PINNED, index, bytes)).toBe('hit');
+    }
+    expect(cache.statistics.bytes).toBeLessThanOrEqual(SETTINGS.budgetBytes);
+  });
+
+  it('lets others have their turn, also with very many objects in a region', async () => {
+    const settings = { budgetBytes: 8 * MIB, regionBytes: MIB, unitsMax: 100_000 };
+    const cache = await openTestCache(newFolder(), settings);
+    const volume = cache.volume(VOLUME);
+    let turns = 0;
+    let mostMs = 0;
+    let isOver = false;
+    const watching = (async () => {
+      while (!isOver) {
+        const startMs = performance.now();
+        await turn();
+        turns += 1;
+        if (cache.statistics.reclaimedRegions > 0) mostMs = Math.max(mostMs, performance.now() - startMs);
+      }
+    })();
+    const small = Array.from({ length: 200 }, (_, at) => unitOf(at, 72));
+    for (let first = 0; first < 100_000 && cache.statistics.reclaimedRegions < 2; first += 200) {
+      await volume.put(small.map((bytes, at) => ({ objectId: idOf(first + at), index: 0, bytes })));
+    }
+    const before = { turns, regions: cache.statistics.reclaimedRegions };
+    expect(before.regions).toBeGreaterThan(0);
+    for (let index = 0; cache.statistics.reclaimedRegions < before.regions + 3; index += 1)
+      await volume.put([{ objectId: OTHER, index, bytes: unitOf(index, 500_000) }]);
+    isOver = true;
+    await watching;
+    // Some 4,500 units in each.
+    expect(turns - before.turns).toBeGreaterThan(10);
+    expect(mostMs).toBeLessThan(500);
+  });
+
+  it('copies at most two bytes for each that comes, when everything is asked for all the time', async () => {
+    const cache = await openTestCache(newFolder(), SETTINGS);
+    const volume = cache.volume(VOLUME);
+    for (let index = 0; index < 1500; index += 1) {
+      await volume.put([{ objectId: OTHER, index, bytes: unitOf(index) }]);
+      for (let back = 0; back < 100; back += 7) {
+        const unit = unitOf(index - back);
+        if (index >= back) await getUnit(cache, VOLUME, OTHER, index - back, unit);
+      }
+    }
+    const { reinsertedBytes, storedBytes, bytes } = cache.statistics;
+    expect(reinsertedBytes).toBeLessThan(2 * storedBytes);
+    expect(bytes).toBeLessThanOrEqual(SETTINGS.budgetBytes);
+  });
+});
