@@ -242,10 +242,10 @@ export class Cache {
     return listUnits(this.#core);
   }
 
-  /** Volumes that the cache knows, whether anything of them is there or not. */
-  volumes(): CacheVolume[] {
+  /** Ids of the volumes that the cache knows, whether anything of them is there or not. */
+  volumeIds(): Uint8Array[] {
     this.#requireOpen();
-    return this.#core.objects.volumes().map(({ id }) => this.volume(id));
+    return this.#core.objects.volumes().map(({ id }) => new Uint8Array(id));
   }
 
   /** Volumes of which units are there, sorted by id; as {@link objects}. */

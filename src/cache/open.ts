@@ -56,7 +56,8 @@ export async function openCache(
   settings: CacheSettings,
   components: CacheComponents,
 ): Promise<Cache> {
-  checkCacheSettings(settings);
+  // Limits of the disk may only make sense with those that are remembered.
+  checkCacheSettings({ ...settings, disk: false });
   requireArgument(path !== '', 'a cache needs a folder');
   const { nowMs = Date.now, onProblem = () => undefined, onEvent = () => undefined } = components;
   const files = components.files ?? systemFiles(path);

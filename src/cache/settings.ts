@@ -20,9 +20,10 @@ export interface CacheSettings {
   readonly smallPercent?: number;
   /**
    * Percent of the disk that is free for others, 0 ≤ stop < cull < run < 100. Below `cull` of blocks or files, units are given up
-   * until both are at `run`; below `stop` nothing takes new room. Default 7, 5, 1; false to look at the budget alone.
+   * until both are at `run`; below `stop` nothing takes new room. Default 7, 5, 1; false to look at the budget alone. Each of the
+   * three is remembered by itself.
    */
-  readonly disk?: DiskLimits | false;
+  readonly disk?: Partial<DiskLimits> | false;
   /** What `offer` keeps until it is written. Default 32 MiB. */
   readonly queueBytes?: number;
   /** Time between two looks at the disk, snapshots that are due, and attempts after a failure, in ms. Default 1,000; 0 for never. */
@@ -41,12 +42,14 @@ export interface DiskLimits {
   readonly stopPercent: number;
 }
 
-export type CheckedSettings = Required<CacheSettings>;
+export type CheckedSettings = Required<Omit<CacheSettings, 'disk'>> & { readonly disk: DiskLimits | false };
 
 const KEPT = ['budgetBytes', 'unitsMax', 'regionBytes', 'smallPercent', 'disk'] as const;
 
 /** What was ever given of what a cache remembers. */
 export type KeptSettings = Pick<CacheSettings, (typeof KEPT)[number]>;
+
+export const DISK_DEFAULT: DiskLimits = { runPercent: 7, cullPercent: 5, stopPercent: 1 };
 
 const BUDGET_BYTES_DEFAULT = 1024 * MIB;
 const BUDGET_BYTES_MIN = 256 * KIB;
@@ -57,8 +60,8 @@ const UNITS_MAX = 100_000_000;
 /** What to remember when `given` comes on top of what was `kept` before. */
 export function keepSettings(kept: KeptSettings, given: CacheSettings): KeptSettings {
   const { budgetBytes, unitsMax, regionBytes, smallPercent, disk } = given;
-  const news = { budgetBytes, unitsMax, regionBytes, smallPercent, disk };
-  const all = { ...kept, ...withoutUndefined(news) };
+  const news = withoutUndefined({ budgetBytes, unitsMax, regionBytes, smallPercent });
+  const all = { ...kept, ...news, ...(disk === undefined ? {} : { disk: joinDisk(kept.disk, disk) }) };
   // What was right for a larger budget must not keep the cache from opening.
   const fits = all.regionBytes === undefined || all.regionBytes <= regionBytesMax(all.budgetBytes);
   if (fits || regionBytes !== undefined) return all;
@@ -80,6 +83,14 @@ export function decodeKept(bytes: Uint8Array): KeptSettings {
   } catch {
     return {};
   }
+}
+
+function joinDisk(
+  kept: CacheSettings['disk'],
+  given: Partial<DiskLimits> | false,
+): Partial<DiskLimits> | false {
+  if (given === false || kept === undefined || kept === false) return given;
+  return { ...kept, ...withoutUndefined(given) };
 }
 
 function withoutUndefined<Values extends object>(values: Values): Partial<Values> {
@@ -104,7 +115,7 @@ export function checkCacheSettings(settings: CacheSettings): CheckedSettings {
     unitsMax: settings.unitsMax ?? Math.min(UNITS_MAX, Math.max(1024, Math.ceil(budgetBytes / (32 * KIB)))),
     regionBytes: settings.regionBytes ?? Math.min(32 * MIB, Math.floor(budgetBytes / 32)),
     smallPercent: settings.smallPercent ?? 10,
-    disk: settings.disk ?? { runPercent: 7, cullPercent: 5, stopPercent: 1 },
+    disk: settings.disk === false ? false : { ...DISK_DEFAULT, ...withoutUndefined(settings.disk ?? {}) },
     queueBytes: settings.queueBytes ?? 32 * MIB,
     maintenanceMs: settings.maintenanceMs ?? 1000,
     snapshotRegions: settings.snapshotRegions ?? 64,

@@ -73,6 +73,10 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'list, add and remove what opens a volume',
     load: async () => (await import('./key.ts')).keyCommand(),
   },
+  cache: {
+    summary: 'make and look after a local cache, sealed at rest',
+    load: async () => (await import('./cache.ts')).cacheCommand(),
+  },
   bench: {
     summary: 'measure on your data, and recommend a setting',
     load: async () => (await import('./bench.ts')).benchCommand(),

@@ -1,13 +1,12 @@
 /** `netseal key`: the ways into a volume. */
 import { Command } from 'commander';
-import { requireArgument } from '../base/errors.ts';
 import type { NewSlot } from '../keys/new-slot.ts';
 import type { SlotInfo, VolumeHeader } from '../keys/volume-header.ts';
 import { changeHeaderObject } from '../volume/header-object.ts';
 import { withInterrupt } from './interrupt.ts';
 import { parseLocation } from './location.ts';
 import { type AddedSlotOptions, readAddedSlot, withAddedSlotOptions } from './secrets.ts';
-import { formatSize } from './sizes.ts';
+import { findSlot, notRevoked, parseSlotStart, slotList, slotReport } from './slots.ts';
 import { type StoreOptions, withStore, withStoreOptions, withUnlockedHeader } from './volume-access.ts';
 
 /** `netseal key list|add|remove STORE` */
@@ -19,13 +18,12 @@ export function keyCommand(): Command {
     .addCommand(
       keyAction('remove', 'Remove a slot. This is not revocation: see below.')
         .argument('<slot>', 'its id, or so much of the beginning that only one fits')
-        .addHelpText('after', `\n${NOT_REVOKED}`)
+        .addHelpText('after', `\n${notRevoked('volume')}`)
         .action(remove),
     );
 }
 
-const NOT_REVOKED =
-  'Whoever knows the secret of a removed slot, and has a copy of an older volume header, can still read the volume.';
+const LIST = 'netseal key list';
 
 function keyAction(name: string, description: string): Command {
   const command = new Command(name)
@@ -37,7 +35,7 @@ function keyAction(name: string, description: string): Command {
 function list(text: string, options: StoreOptions): Promise<void> {
   return withInterrupt(signal =>
     withUnlockedHeader(parseLocation(text), options, signal, async ({ header }) => {
-      process.stdout.write(options.json === true ? toJson(describeHeader(header)) : slotTable(header));
+      process.stdout.write(slotList(options.json === true, header, 'volumeId'));
     }),
   );
 }
@@ -55,109 +53,25 @@ function add(text: string, options: StoreOptions & AddedSlotOptions): Promise<vo
       const header = await changeHeaderObject(store, secrets, state, change, { signal });
       header.keyring.destroy();
       // A new slot comes last.
-      report(options, 'added', header.slots.at(-1), header);
+      const slot = header.slots.at(-1);
+      process.stdout.write(slotReport(options.json === true, 'added', slot, header, 'volume'));
     }),
   );
 }
 
 function remove(text: string, slotText: string, options: StoreOptions): Promise<void> {
-  requireArgument(
-    /^[0-9a-f]{1,32}$/i.test(slotText),
-    `not a slot's id: "${slotText}"; see "netseal key list"`,
-  );
+  const start = parseSlotStart(slotText, LIST);
   return withInterrupt(signal =>
     withStore(parseLocation(text), options, signal, async ({ store, state, secrets }) => {
       let removed: SlotInfo | undefined;
       const change = (header: VolumeHeader): VolumeHeader => {
-        removed = findSlot(header.slots, removed?.id ?? slotText.toLowerCase());
+        removed = findSlot(header.slots, removed?.id ?? start, 'volume', LIST);
         return header.removeSlot(removed.id);
       };
       const header = await changeHeaderObject(store, secrets, state, change, { signal });
       header.keyring.destroy();
-      report(options, 'removed', removed, header);
-      process.stderr.write(`netseal: this is not revocation. ${NOT_REVOKED}\n`);
+      process.stdout.write(slotReport(options.json === true, 'removed', removed, header, 'volume'));
+      process.stderr.write(`netseal: this is not revocation. ${notRevoked('volume')}\n`);
     }),
   );
-}
-
-/** EINVAL unless exactly one id begins so. */
-function findSlot(slots: readonly SlotInfo[], idStart: string): SlotInfo {
-  const [slot, ...others] = slots.filter(({ id }) => id.startsWith(idStart));
-  requireArgument(slot !== undefined, `the volume has no slot ${idStart}; see "netseal key list"`);
-  requireArgument(
-    others.length === 0,
-    `${others.length + 1} slots begin with ${idStart}: give more of the id`,
-  );
-  return slot;
-}
-
-function report(
-  { json = false }: StoreOptions,
-  what: 'added' | 'removed',
-  slot: SlotInfo | undefined,
-  header: VolumeHeader,
-): void {
-  if (slot === undefined) return;
-  const { id, type, label } = slot;
-  process.stdout.write(
-    json
-      ? toJson({ [what]: { id, type, label }, generation: header.generation })
-      : `${what} slot ${id}, ${type}, "${label}"; the volume has ${header.slots.length} now\n`,
-  );
-}
-
-function describeHeader(header: VolumeHeader): unknown {
-  const { volumeId, generation, epoch } = header;
-  return { volumeId, generation, epoch, slots: header.slots.map(slot => describeSlot(slot, header)) };
-}
-
-function describeSlot(slot: SlotInfo, header: VolumeHeader): Record<string, unknown> {
-  return {
-    id: slot.id,
-    type: slot.type,
-    label: slot.label,
-    createdAt: new Date(slot.createdAtMs).toISOString(),
-    opened: header.openedSlotIds.includes(slot.id),
-    ...(slot.type === 'passphrase' ? { argon2: slot.cost } : {}),
-    ...(slot.type === 'callback' ? { provider: slot.provider } : {}),
-  };
-}
-
-function slotTable(header: VolumeHeader): string {
-  const rows = header.slots.map(slot => [
-    header.openedSlotIds.includes(slot.id) ? '*' : ' ',
-    slot.id,
-    slot.type,
-    new Date(slot.createdAtMs).toISOString().slice(0, 16).replace('T', ' '),
-    slot.type === 'passphrase' ? describeCost(slot.cost) : '-',
-    slot.label,
-  ]);
-  const table = [[' ', 'slot', 'type', 'created (UTC)', 'argon2id', 'label'], ...rows];
-  const widths = table.reduce<number[]>(
-    (most, row) => row.map((cell, column) => Math.max(most[column] ?? 0, cell.length)),
-    [],
-  );
-  const lines = table.map(row =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
-  return `${lines.join('\n')}\n`;
-}
-
-function describeCost({
-  memoryKiB,
-  passes,
-  lanes,
-}: {
-  memoryKiB: number;
-  passes: number;
-  lanes: number;
-}): string {
-  return `${formatSize(memoryKiB * 1024)}, ${passes} passes, ${lanes} lanes`;
-}
-
-function toJson(value: unknown): string {
-  return `${JSON.stringify(value, null, 2)}\n`;
 }

@@ -86,6 +86,18 @@ describe('settings that are remembered', () => {
     });
   });
 
+  it('are limits of the disk one by one', async () => {
+    const folder = newFolder();
+    await during(folder, { disk: { runPercent: 30, cullPercent: 20 } }, () => undefined);
+    await during(folder, { disk: { stopPercent: 15 } }, () => undefined);
+    await during(folder, {}, cache => {
+      expect(cache.settings.disk).toEqual({ runPercent: 30, cullPercent: 20, stopPercent: 15 });
+    });
+    await expect(open(folder, { disk: { runPercent: 10 } })).rejects.toMatchObject({ code: 'EINVAL' });
+    await during(folder, { disk: false }, () => undefined);
+    await during(folder, {}, cache => expect(cache.settings.disk).toBe(false));
+  });
+
   it('a region length gives way to a budget that is too small for it', async () => {
     const folder = newFolder();
     await during(folder, { budgetBytes: 64 * MIB, regionBytes: 8 * MIB }, () => undefined);
