@@ -1,10 +1,10 @@
 /**
  * Ghosts: what was dropped a while ago without having been asked for again. Who comes back is worth keeping. Four bytes each:
- * a part of the fingerprint, in sets of eight of which the oldest is replaced.
+ * a part of the fingerprint, in sets of 32 of which the oldest is replaced.
  */
 import type { Fingerprint } from './index-table.ts';
 
-const SET_ENTRIES = 8;
+const SET_ENTRIES = 32;
 
 export class Ghosts {
   readonly #marks: Uint32Array;

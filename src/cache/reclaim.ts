@@ -1,8 +1,8 @@
 /**
  * Giving up regions, by S3-FIFO over whole regions. New units enter the small queue; what was asked for again by the time its
  * region is given up goes on to the main queue, the rest leaves a ghost. A unit whose ghost is still there enters the main queue at
- * once. What was hit in the main queue goes round again, with one hit less, up to a part of the region. Going on means being copied,
- * sealed as it is.
+ * once. What was hit in the main queue goes round again, with one hit less: the whole region where that is most of it, otherwise
+ * by being copied, sealed as it is.
  *
  * Pinned units go on to regions of their own, always. Those are given up when half of one is pinned no more, or replaced; what is
  * less, only when there is nothing else to give up. Dirty regions never come here.
@@ -26,6 +26,8 @@ import type { CacheEvent, Counters } from './statistics.ts';
 const SMALL_HITS_MIN = 1;
 /** Of a main region, at most so much goes round again: what is given up has to make room. */
 const REINSERTED_PART_MAX = 0.5;
+/** As many may go round before one has to be given up. */
+const ROUND_REGIONS_MAX = 16;
 const MOVE_BYTES = 4 * 1024 * 1024;
 const MOVE_UNITS = 512;
 /** Others get their turn after so long. */
@@ -78,7 +80,7 @@ export class Reclaim {
    * @param keepHit whether units that were hit go on, or only pinned ones.
    */
   async step(keepHit: boolean): Promise<boolean> {
-    const region = await this.#choose();
+    const region = await this.#chooseCold(keepHit);
     if (region === undefined) return false;
     const { counters, regions, onEvent } = this.#parts;
     const before = { evicted: counters.evicted, reinserted: counters.reinserted };
@@ -97,6 +99,48 @@ export class Reclaim {
       reinserted: counters.reinserted - before.reinserted,
     });
     return true;
+  }
+
+  /** What to give up, after main regions that are too good for it have gone round. */
+  async #chooseCold(keepHit: boolean): Promise<Region | undefined> {
+    let region = await this.#choose();
+    for (let count = 0; keepHit && region?.queue === 'main' && count < ROUND_REGIONS_MAX; count += 1) {
+      if (!(await this.#goesRound(region))) break;
+      region = await this.#choose();
+    }
+    return region;
+  }
+
+  /**
+   * When more of a main region was hit than may be copied, the whole region goes behind the others, and every unit in it has one hit
+   * less: what S3-FIFO does to unit after unit. Nothing is copied, and nothing that was hit is dropped.
+   */
+  async #goesRound(region: Region): Promise<boolean> {
+    const { regions, places } = this.#parts;
+    if (!regions.pin(region)) return false;
+    try {
+      const list = await this.#listOf(region, await regions.fileOf(region));
+      let hitBytes = 0;
+      await this.#forEach(list, (entry, object) => {
+        const found = this.#find(entry, object);
+        if (isIn(found, region, entry) && found.entry.hits > 0) hitBytes += entry.lengthBytes;
+        return undefined;
+      });
+      if (hitBytes <= this.#moveBytesMax(region)) return false;
+      await this.#forEach(list, (entry, object) => {
+        const found = this.#find(entry, object);
+        if (!isIn(found, region, entry) || found.entry.hits === 0) return undefined;
+        places.replace(this.#fingerprint, found, { ...found.entry, hits: found.entry.hits - 1 });
+        return undefined;
+      });
+      regions.postpone(region);
+      return true;
+    } catch {
+      // Whoever empties it finds the same, and says so.
+      return false;
+    } finally {
+      regions.unpin(region);
+    }
   }
 
   async #choose(): Promise<Region | undefined> {
