@@ -1,0 +1,89 @@
+/** A trace against a real cache: real regions in real files, every hit compared with what was put. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { viewOf } from '../../src/base/bytes.ts';
+import type { CacheVolume } from '../../src/cache/cache-volume.ts';
+import { openCache } from '../../src/cache/open.ts';
+import type { CacheSettings } from '../../src/cache/settings.ts';
+import type { CacheStatistics } from '../../src/cache/statistics.ts';
+import { encodeHeader, HEADER_BYTES, TAG_BYTES } from '../../src/unit/record-format.ts';
+
+/** Of a sealed unit. */
+export const UNIT_BYTES = 4096;
+const VOLUME_ID = new Uint8Array(16).fill(1);
+const OBJECT_ID = new Uint8Array(16).fill(2);
+const KEY = new Uint8Array(32).fill(5);
+
+export interface TraceRun {
+  /** Of each access. */
+  readonly hits: readonly boolean[];
+  readonly statistics: CacheStatistics;
+  readonly regionBytes: number;
+}
+
+/**
+ * Asks a new cache for unit after unit and puts what it misses, one at a time, as one reader of one file does. Throws when a hit is
+ * not what was put, or a unit was dropped. The order of everything is the trace's: two runs differ in fingerprints, as every cache
+ * has a key of its own, and so in which ghosts are forgotten first.
+ */
+export async function runTrace(
+  parent: string,
+  settings: CacheSettings,
+  accesses: readonly number[],
+): Promise<TraceRun> {
+  const folder = mkdtempSync(`${parent}/netseal-hit-ratio-`);
+  const slots = [{ label: 'hit ratio', secret: { type: 'raw-key', key: KEY } }] as const;
+  try {
+    const cache = await openCache(folder, { disk: false, maintenanceMs: 0, ...settings }, { key: { slots } });
+    try {
+      const hits = await accessAll(cache.volume(VOLUME_ID), accesses);
+      const { statistics } = cache;
+      if (Object.values(statistics.dropped).some(count => count > 0)) {
+        throw new Error(`the cache dropped units: ${JSON.stringify(statistics.dropped)}`);
+      }
+      return { hits, statistics, regionBytes: cache.settings.regionBytes };
+    } finally {
+      await cache.close();
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function accessAll(volume: CacheVolume, accesses: readonly number[]): Promise<boolean[]> {
+  const unit = new TraceUnit();
+  const into = new Uint8Array(UNIT_BYTES);
+  const hits: boolean[] = [];
+  for (const index of accesses) {
+    unit.become(index);
+    const [lengthBytes] = await volume.get([{ objectId: OBJECT_ID, index, expectedTag: unit.tag, into }]);
+    const isHit = lengthBytes !== 0;
+    hits.push(isHit);
+    if (!isHit) await volume.put([{ objectId: OBJECT_ID, index, bytes: unit.bytes }]);
+    else if (Buffer.compare(into, unit.bytes) !== 0) throw new Error(`unit ${index} is another`);
+  }
+  return hits;
+}
+
+/** One buffer that is every unit in turn: number and tag change, the rest does not matter to a cache. */
+class TraceUnit {
+  readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(UNIT_BYTES).fill(0x5a);
+  readonly tag: Uint8Array<ArrayBuffer> = this.bytes.subarray(UNIT_BYTES - TAG_BYTES);
+  readonly #view: DataView = viewOf(this.bytes);
+
+  constructor() {
+    encodeHeader(this.#view, 'unit', {
+      suite: 'xaes-256-gcm',
+      flags: 0,
+      epoch: 1,
+      sealedLengthBytes: UNIT_BYTES,
+    });
+  }
+
+  become(index: number): void {
+    this.#view.setFloat64(HEADER_BYTES, index, true);
+    const tagAt = UNIT_BYTES - TAG_BYTES;
+    for (let word = 0; word < TAG_BYTES / 4; word += 1) {
+      this.#view.setUint32(tagAt + 4 * word, Math.imul(index + word, 0x9e3779b1) ^ (index >>> word), true);
+    }
+  }
+}
