@@ -7,7 +7,6 @@ import type { Cache } from '../../src/cache/cache.ts';
 import { type CacheComponents, openCache } from '../../src/cache/open.ts';
 import type { CacheSettings } from '../../src/cache/settings.ts';
 import type { NewSlot } from '../../src/keys/new-slot.ts';
-import { seededChance } from '../../src/server/scheduler.ts';
 import { encodeHeader, recordTag } from '../../src/unit/record-format.ts';
 
 const KEY = new Uint8Array(32).fill(7);
@@ -91,28 +90,6 @@ export async function getUnit(
     .get([{ objectId, index, expectedTag: tagOf(expected), into }]);
   if (lengthBytes === 0) return 'miss';
   return lengthBytes === expected.byteLength && Buffer.compare(into, expected) === 0 ? 'hit' : 'wrong';
-}
-
-/** Zipf-distributed numbers below `count`. */
-export function zipf(count: number, exponent: number, seed: number): () => number {
-  const sums = new Float64Array(count);
-  let sum = 0;
-  for (let at = 0; at < count; at += 1) {
-    sum += 1 / (at + 1) ** exponent;
-    sums[at] = sum;
-  }
-  const chance = seededChance(seed);
-  return () => {
-    const target = chance() * sum;
-    let low = 0;
-    let high = count - 1;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (sums[middle]! < target) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  };
 }
 
 export async function collect<Value>(values: AsyncIterable<Value>): Promise<Value[]> {
