@@ -85,11 +85,13 @@ const ftruncateAsync = promisify(ftruncate);
 const fstatAsync = promisify(fstat);
 const closeAsync = promisify(close);
 
-const { O_RDONLY, O_RDWR, O_CREAT, O_TRUNC, O_NOFOLLOW } = constants;
+const { O_RDONLY, O_RDWR, O_CREAT, O_TRUNC, O_NOFOLLOW, O_NONBLOCK } = constants;
+/** Whoever may put links or pipes into the folder makes nobody write elsewhere, or wait for ever. */
+const NOTHING_SPECIAL = O_NOFOLLOW | O_NONBLOCK;
 const FLAGS: Record<OpenMode, number> = {
-  read: O_RDONLY | O_NOFOLLOW,
-  write: O_RDWR | O_NOFOLLOW,
-  create: O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW,
+  read: O_RDONLY | NOTHING_SPECIAL,
+  write: O_RDWR | NOTHING_SPECIAL,
+  create: O_RDWR | O_CREAT | O_TRUNC | NOTHING_SPECIAL,
 };
 
 /** The `code` of a system error. */

@@ -1,9 +1,12 @@
 /**
  * How a cache steps aside: after a failure that concerns more than one unit it serves and keeps nothing for a while, and then tries
- * again by itself. Each kind of problem is reported once until the cache was well again.
+ * again by itself. Each kind of problem is reported once until the cache was well for a minute.
  *
  *   ready ──fail()──▶ away ──the pause is over──▶ trying ──succeed()──▶ ready
  *                      ▲                            └──────fail()─────▶ away, for twice as long
+ *
+ * On a disk that is almost full a small write may work and the next large one not. What fails again within the minute is the same
+ * trouble: it is not reported again, and the pauses go on growing.
  */
 import { NetsealError } from '../base/errors.ts';
 import { systemCodeOf } from './files.ts';
@@ -11,6 +14,8 @@ import type { CacheEvent, Counters, ProblemKind } from './statistics.ts';
 
 const PAUSE_MS_MIN = 500;
 const PAUSE_MS_MAX = 60_000;
+/** After so long without a failure the cache is well again. */
+const WELL_MS = 60_000;
 
 const KIND_OF_CODE: Readonly<Record<string, ProblemKind>> = {
   ENOSPC: 'full',
@@ -36,14 +41,29 @@ export function problemKindOf(error: unknown): ProblemKind {
   return KIND_OF_CODE[systemCodeOf(error) ?? ''] ?? 'io';
 }
 
+/** SQLite's primary result codes for what a file system says by ENOSPC, EACCES and their like. */
+const KIND_OF_SQLITE_CODE: Readonly<Record<number, ProblemKind>> = {
+  3: 'denied', // PERM
+  8: 'denied', // READONLY
+  13: 'full',
+  23: 'denied', // AUTH
+};
+
+function sqliteKindOf(error: unknown): ProblemKind | undefined {
+  if (!(error instanceof Error && 'errcode' in error)) return undefined;
+  return KIND_OF_SQLITE_CODE[Number(error.errcode) & 0xff];
+}
+
 export class Health {
   readonly #counters: Counters;
   readonly #nowMs: () => number;
   readonly #onProblem: (kind: ProblemKind, error: unknown) => void;
   readonly #onEvent: (event: CacheEvent) => void;
-  readonly #reported = new Set<ProblemKind>();
+  /** When each kind was last seen, or last over. */
+  readonly #reported = new Map<ProblemKind, number>();
   #pauseMs = PAUSE_MS_MIN;
   #awaySinceMs: number | undefined;
+  #backSinceMs: number | undefined;
 
   constructor(
     counters: Counters,
@@ -75,18 +95,20 @@ export class Health {
   note(error: unknown): ProblemKind {
     const kind = problemKindOf(error);
     this.#counters.problems[kind] += 1;
-    if (!this.#reported.has(kind)) {
-      this.#reported.add(kind);
-      this.#onProblem(kind, error);
-    }
+    const isKnown = this.#reported.has(kind) && (this.isUnwell || !this.#isLongAgo(this.#reported.get(kind)));
+    this.#reported.set(kind, this.#nowMs());
+    if (!isKnown) this.#onProblem(kind, error);
     return kind;
   }
 
   /** Counts and reports a failure, and steps aside. */
   fail(error: unknown): ProblemKind {
     const kind = this.note(error);
+    // What was under way when the first one failed says nothing new.
+    if (this.isAway) return kind;
     const isFirst = this.#awaySinceMs === undefined;
-    this.#pauseMs = isFirst ? PAUSE_MS_MIN : Math.min(PAUSE_MS_MAX, 2 * this.#pauseMs);
+    const isNew = isFirst && this.#isLongAgo(this.#backSinceMs);
+    this.#pauseMs = isNew ? PAUSE_MS_MIN : Math.min(PAUSE_MS_MAX, 2 * this.#pauseMs);
     this.#awaySinceMs = this.#nowMs();
     if (isFirst) this.#onEvent({ type: 'away', kind, error });
     return kind;
@@ -96,14 +118,21 @@ export class Health {
   succeed(): void {
     if (this.#awaySinceMs === undefined) return;
     this.#awaySinceMs = undefined;
-    this.#reported.clear();
+    this.#backSinceMs = this.#nowMs();
+    for (const kind of this.#reported.keys()) this.#reported.set(kind, this.#backSinceMs);
     this.#onEvent({ type: 'back' });
+  }
+
+  /** A minute; also when the clock was set back. Undefined is long ago. */
+  #isLongAgo(timeMs: number = Number.NEGATIVE_INFINITY): boolean {
+    const passedMs = this.#nowMs() - timeMs;
+    return passedMs >= WELL_MS || passedMs < 0;
   }
 
   /** The error for callers who have to know. */
   static errorOf(what: string, cause: unknown): NetsealError {
     if (cause instanceof NetsealError) return cause;
-    const kind = problemKindOf(cause);
+    const kind = sqliteKindOf(cause) ?? problemKindOf(cause);
     const code = kind === 'full' ? 'EFULL' : kind === 'denied' ? 'EDENIED' : 'EIO';
     return new NetsealError(code, `${what}: ${cause instanceof Error ? cause.message : String(cause)}`, {
       cause,
