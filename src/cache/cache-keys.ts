@@ -32,39 +32,40 @@ export class CacheKeys {
   #header: VolumeHeader | undefined;
   #keyring: Keyring;
   #changing: Promise<unknown> = Promise.resolve();
-  /** True when whatever the folder holds was sealed under keys that nobody has. */
-  readonly isNew: boolean;
 
   /**
    * Unlocks the header, or makes one. EKEY, EAUTH, EFORMAT, EUNSUPPORTED as unlocking throws them; EINVAL when there is none and
    * no slots for one are given; EEXIST when there is one and the key is to be in memory; system errors as they come.
+   *
+   * @param clear called before there are new keys, to remove what was sealed under those that nobody has.
    */
-  static async open(files: CacheFiles, key: CacheKey): Promise<CacheKeys> {
+  static async open(files: CacheFiles, key: CacheKey, clear: () => Promise<void>): Promise<CacheKeys> {
     for (const path of LEFTOVER_PATHS) await destroyFile(files, path);
     if (key === 'memory') {
       if ((await readWhole(files, HEADER_PATH, 1)) !== undefined) {
         throw new NetsealError('EEXIST', 'there is a cache with a key of its own here: wipe it first');
       }
-      return new CacheKeys(files, undefined, Keyring.create(), true);
+      await clear();
+      return new CacheKeys(files, undefined, Keyring.create());
     }
     const bytes = await readWhole(files, HEADER_PATH, HEADER_BYTES_MAX + 1);
     if (bytes !== undefined) {
       const given = typeof key.secrets === 'function' ? await key.secrets() : key.secrets;
       const secrets = given ?? key.slots?.map(({ secret }) => secret) ?? [];
       const header = await unlockVolumeHeader(bytes, secrets, key.options);
-      return new CacheKeys(files, header, header.keyring, false);
+      return new CacheKeys(files, header, header.keyring);
     }
     requireArgument(key.slots !== undefined, 'there is no cache here yet, and no slots for a new one');
     const header = await createVolumeHeader({ ...key.options, slots: key.slots });
+    await clear();
     await replaceFile(files, HEADER_PATH, header.bytes);
-    return new CacheKeys(files, header, header.keyring, true);
+    return new CacheKeys(files, header, header.keyring);
   }
 
-  private constructor(files: CacheFiles, header: VolumeHeader | undefined, keyring: Keyring, isNew: boolean) {
+  private constructor(files: CacheFiles, header: VolumeHeader | undefined, keyring: Keyring) {
     this.#files = files;
     this.#header = header;
     this.#keyring = keyring;
-    this.isNew = isNew;
   }
 
   /** Replaced by {@link change}. */

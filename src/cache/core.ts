@@ -104,6 +104,8 @@ export class Core {
   #isClosing = false;
   #filledRegions = 0;
   #snapshot: Promise<boolean> | undefined;
+  /** False when the folder is not there any more, or another one is. */
+  hasFolder: () => boolean = () => true;
   /** What has to be put back when the folder was lost. */
   restoreFolder: () => Promise<void> = () => Promise.resolve();
 
@@ -323,6 +325,12 @@ export class Core {
       if (!this.health.isAway) await this.probe();
       return;
     }
+    if (!this.hasFolder()) {
+      this.health.fail(new NetsealError('ENOENT', 'the folder of the cache is gone, or is another one now'));
+      // What is open lies in the folder that was.
+      for (const lane of Object.values(this.lanes)) await lane.finish();
+      return;
+    }
     await this.room.maintain();
     await this.#rowSweep.run();
     if (this.records.unsavedCount > 0) this.records.flush();
@@ -349,8 +357,11 @@ export class Core {
   }
 
   async #makeFolders(): Promise<void> {
-    for (const folder of Object.values(REGION_FOLDERS)) await this.files.makeFolder(folder);
+    await this.files.makeFolder('');
+    // First, as somebody else may have a cache there by now.
     await this.restoreFolder();
+    for (const folder of Object.values(REGION_FOLDERS)) await this.files.makeFolder(folder);
+    await this.files.syncFolder('');
   }
 
   /** Takes a snapshot of the index, one at a time. False when that did not work. Never rejects. */
@@ -362,6 +373,7 @@ export class Core {
   }
 
   async #takeSnapshot(): Promise<boolean> {
+    if (!this.hasFolder()) return false;
     this.#filledRegions = 0;
     // What fills meanwhile is read from its footer.
     const covered = this.regions

@@ -16,6 +16,7 @@ import {
   readSync,
   rename,
   statfs,
+  statSync,
   unlink,
   writev,
 } from 'node:fs';
@@ -28,7 +29,7 @@ export interface CacheFile {
   readNow(into: Uint8Array, position: number): number;
   /** Writes the parts one after another at `position`. May be short: the bytes that were written. */
   write(parts: readonly Uint8Array[], position: number): Promise<number>;
-  /** Everything written so far, and the length, is on the disk. */
+  /** Everything written so far, and the length, is on the disk. ENOENT when the file was removed meanwhile: it is of no use there. */
   sync(): Promise<void>;
   truncate(lengthBytes: number): Promise<void>;
   size(): Promise<number>;
@@ -97,6 +98,16 @@ const FLAGS: Record<OpenMode, number> = {
 /** The `code` of a system error. */
 export function systemCodeOf(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error ? String(error.code) : undefined;
+}
+
+/** Which file lies at a path of the system: its device and number. Undefined when it cannot be seen. */
+export function fileIdentity(path: string): string | undefined {
+  try {
+    const { dev, ino } = statSync(path, { bigint: true });
+    return `${dev}/${ino}`;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The real files below `root`. Everything is made for this user alone. */
@@ -168,6 +179,8 @@ class SystemFile implements CacheFile {
 
   async sync(): Promise<void> {
     await fdatasyncAsync(this.#descriptor);
+    const { nlink } = await fstatAsync(this.#descriptor);
+    if (nlink === 0) throw new RemovedFileError('a file of the cache was removed while it was written');
   }
 
   async truncate(lengthBytes: number): Promise<void> {
@@ -184,6 +197,11 @@ class SystemFile implements CacheFile {
     this.#descriptor = -1;
     await closeAsync(descriptor).catch(() => undefined);
   }
+}
+
+/** A file that somebody has removed: what is written to it is lost when it is closed. */
+class RemovedFileError extends Error {
+  readonly code = 'ENOENT';
 }
 
 /** A file that was cut short, or whose writes do not get on. */

@@ -10,6 +10,7 @@
  */
 import { NetsealError } from '../base/errors.ts';
 import { systemCodeOf } from './files.ts';
+import { primaryCodeOf } from './sqlite.ts';
 import type { CacheEvent, Counters, ProblemKind } from './statistics.ts';
 
 const PAUSE_MS_MIN = 500;
@@ -28,6 +29,7 @@ const KIND_OF_CODE: Readonly<Record<string, ProblemKind>> = {
   EACCES: 'denied',
   EPERM: 'denied',
   EROFS: 'denied',
+  EDENIED: 'denied',
   EAUTH: 'damaged',
   EFORMAT: 'damaged',
   ETRUNCATED: 'damaged',
@@ -37,7 +39,7 @@ const KIND_OF_CODE: Readonly<Record<string, ProblemKind>> = {
 
 /** What a failure means to a cache. */
 export function problemKindOf(error: unknown): ProblemKind {
-  if (error instanceof Error && 'errcode' in error) return 'database';
+  if (primaryCodeOf(error) !== undefined) return 'database';
   return KIND_OF_CODE[systemCodeOf(error) ?? ''] ?? 'io';
 }
 
@@ -50,8 +52,7 @@ const KIND_OF_SQLITE_CODE: Readonly<Record<number, ProblemKind>> = {
 };
 
 function sqliteKindOf(error: unknown): ProblemKind | undefined {
-  if (!(error instanceof Error && 'errcode' in error)) return undefined;
-  return KIND_OF_SQLITE_CODE[Number(error.errcode) & 0xff];
+  return KIND_OF_SQLITE_CODE[primaryCodeOf(error) ?? 0];
 }
 
 export class Health {

@@ -3,7 +3,8 @@
  * footers of regions that filled since make the index again; clean regions that were open at a crash have no footer, and go.
  */
 import { rmSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, open } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { getU64, toHex, viewOf } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { chooseProviders, type ProviderSettings } from '../unit/providers.ts';
@@ -28,7 +29,7 @@ import {
   type KeptSettings,
   keepSettings,
 } from './settings.ts';
-import { readSnapshot, SNAPSHOT_ASIDE_PATH, type SnapshotRegion } from './snapshot.ts';
+import { readSnapshot, SNAPSHOT_ASIDE_PATH, SNAPSHOT_PATH, type SnapshotRegion } from './snapshot.ts';
 import { type CacheEvent, Lifetime, newCounters, type ProblemKind } from './statistics.ts';
 
 /** What a cache works with, beside its settings. */
@@ -66,18 +67,18 @@ export async function openCache(
   let keys: CacheKeys | undefined;
   let records: Records | undefined;
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makeFolder(path);
     lock = OwnerLock.acquire(path, nowMs());
     for (const folder of ['', ...Object.values(REGION_FOLDERS)]) await files.makeFolder(folder);
-    keys = await CacheKeys.open(files, components.key);
+    await files.syncFolder('');
+    keys = await CacheKeys.open(files, components.key, () => removeEverything(files));
     const counters = newCounters();
     const health = new Health(counters, nowMs, onProblem, onEvent);
     const seals = new Seals(keys.keyring, await chooseProviders(components.providers));
     const key = seals.fingerprintKey();
     const fingerprinter = new Fingerprinter(key);
     key.fill(0);
-    if (keys.isNew) await removeEverything(files);
-    records = openRecords(files, seals, health, keys.isNew);
+    records = openRecords(files, seals, health);
     const kept = keepSettings(readKept(records, fingerprinter), settings);
     const core = new Core({
       settings: checkCacheSettings({ ...settings, ...kept }),
@@ -90,8 +91,13 @@ export async function openCache(
       nowMs,
       onEvent,
     });
-    const { current } = { current: keys };
-    core.restoreFolder = () => current.restore();
+    const [ownKeys, ownLock, ownRecords] = [keys, lock, records];
+    core.hasFolder = () => ownLock.isHeld;
+    core.restoreFolder = async () => {
+      ownLock.retake(nowMs());
+      await ownKeys.restore();
+      ownRecords.restore();
+    };
     await load(core);
     await loadDirty(core);
     // Rows of a key that nobody will have again are of no use.
@@ -106,6 +112,8 @@ export async function openCache(
     throw Health.errorOf(`the cache cannot be opened: ${path}`, error);
   }
 }
+
+const DATABASE = 'cache.db';
 
 /** Whoever cannot make a cache is not to leave half of one behind. */
 async function requireCache(files: CacheFiles, path: string): Promise<void> {
@@ -132,19 +140,19 @@ function saveKept(records: Records, fingerprinter: Fingerprinter, kept: KeptSett
     records.put('setting', name, bytes);
 }
 
-function openRecords(files: CacheFiles, seals: Seals, health: Health, isNew: boolean): Records {
-  const path = files.databasePath('cache.db');
-  const removeAll = (): void => {
-    for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(`${path}${suffix}`, { force: true });
-  };
-  if (isNew) removeAll();
+function openRecords(files: CacheFiles, seals: Seals, health: Health): Records {
+  const path = files.databasePath(DATABASE);
   const note = (error: unknown): void => {
     health.note(error);
   };
   return new Records(path, seals, note, error => {
     note(error);
-    removeAll();
+    removeDatabase(path);
   });
+}
+
+function removeDatabase(path: string): void {
+  for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(`${path}${suffix}`, { force: true });
 }
 
 /** What was sealed under keys that are gone. */
@@ -152,7 +160,18 @@ async function removeEverything(files: CacheFiles): Promise<void> {
   for (const folder of Object.values(REGION_FOLDERS)) {
     for (const name of await files.list(folder)) await files.remove(`${folder}/${name}`);
   }
-  for (const path of ['index', 'index.new']) await files.remove(path);
+  for (const path of [SNAPSHOT_PATH, SNAPSHOT_ASIDE_PATH]) await files.remove(path);
+  removeDatabase(files.databasePath(DATABASE));
+}
+
+/** Makes the cache's folder, and where it was not there sees to it that a power cut does not take it away again. */
+async function makeFolder(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode: 0o700 });
+  if (first === undefined) return;
+  for (let at = resolve(path); at.length >= resolve(first).length; at = dirname(at)) {
+    const parent = await open(dirname(at), 'r');
+    await parent.sync().finally(() => parent.close());
+  }
 }
 
 /** Makes the index: from the snapshot, and the footers of what it does not know. */

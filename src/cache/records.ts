@@ -6,8 +6,9 @@
 import { closeSync, openSync } from 'node:fs';
 import { toHex } from '../base/bytes.ts';
 import { messageOf, NetsealError } from '../base/errors.ts';
+import { fileIdentity } from './files.ts';
 import { isDamage, type Seals } from './seals.ts';
-import { type Database, openDatabase, type SqlValue, type Statement } from './sqlite.ts';
+import { type Database, isNoDatabase, openDatabase, type SqlValue, type Statement } from './sqlite.ts';
 
 /** The number is on the disk: append only. */
 export const ROW_KINDS = {
@@ -48,7 +49,10 @@ export class Records {
   /** Rows that the database does not have as they are; undefined for a row that is to go. */
   readonly #unsaved = new Map<string, { kind: RowKind; name: Uint8Array; value: Uint8Array | undefined }>();
   #database: Database;
-  readonly #statements: Statements;
+  #statements: Statements;
+  /** Which file the database is. */
+  #file: string | undefined;
+  readonly #reset: (error: unknown) => void;
   /** Rows of each kind; no fewer than there are. */
   readonly #counts = new Map<RowKind, number>();
 
@@ -66,21 +70,17 @@ export class Records {
     this.#path = path;
     this.#seals = seals;
     this.#onProblem = onProblem;
+    this.#reset = reset;
     try {
       this.#database = this.#openDatabase();
     } catch (error) {
+      // What the system refuses today it may do tomorrow; only damage stays.
+      if (!(error instanceof NetsealError || isNoDatabase(error))) throw error;
       reset(error);
       this.#database = this.#openDatabase();
     }
-    this.#statements = {
-      get: this.#database.prepare('SELECT value FROM rows WHERE kind = ? AND name = ?'),
-      page: this.#database.prepare(
-        'SELECT name, value FROM rows WHERE kind = ? AND name > ? AND name < ? ORDER BY name LIMIT ?',
-      ),
-      put: this.#database.prepare('INSERT OR REPLACE INTO rows (kind, name, value) VALUES (?, ?, ?)'),
-      remove: this.#database.prepare('DELETE FROM rows WHERE kind = ? AND name = ?'),
-      count: this.#database.prepare('SELECT count(*) AS count FROM rows WHERE kind = ?'),
-    };
+    this.#statements = this.#prepare();
+    this.#file = fileIdentity(this.#path);
     for (const kind of Object.keys(ROW_KINDS) as RowKind[]) this.recount(kind);
   }
 
@@ -234,12 +234,40 @@ export class Records {
     }
   }
 
+  /** Puts the database back, with all that was in it, when its folder was lost: what is open can still be read. */
+  restore(): void {
+    if (fileIdentity(this.#path) === this.#file) return;
+    const kinds = Object.keys(ROW_KINDS) as RowKind[];
+    const rows = kinds.flatMap(kind => this.all(kind).map(row => ({ kind, ...row })));
+    this.#reset(new NetsealError('ENOENT', 'the database of the cache was lost with its folder'));
+    const database = this.#openDatabase();
+    const old = this.#database;
+    this.#database = database;
+    this.#statements = this.#prepare();
+    this.#file = fileIdentity(this.#path);
+    old.close();
+    for (const { kind, name, value } of rows) this.#save(kind, name, value);
+  }
+
   close(): void {
     try {
       this.#database.close();
     } catch (error) {
       this.#onProblem(error);
     }
+  }
+
+  #prepare(): Statements {
+    const prepare = (sql: string): Statement => this.#database.prepare(sql);
+    return {
+      get: prepare('SELECT value FROM rows WHERE kind = ? AND name = ?'),
+      page: prepare(
+        'SELECT name, value FROM rows WHERE kind = ? AND name > ? AND name < ? ORDER BY name LIMIT ?',
+      ),
+      put: prepare('INSERT OR REPLACE INTO rows (kind, name, value) VALUES (?, ?, ?)'),
+      remove: prepare('DELETE FROM rows WHERE kind = ? AND name = ?'),
+      count: prepare('SELECT count(*) AS count FROM rows WHERE kind = ?'),
+    };
   }
 
   #setSynchronous(mode: 'FULL' | 'NORMAL'): void {

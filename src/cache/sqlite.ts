@@ -34,7 +34,7 @@ function load(): DatabaseClass {
   };
   try {
     const module = createRequire(import.meta.url)('node:sqlite') as Record<string, DatabaseClass | undefined>;
-    const found = module.DatabaseSync ?? module.Database;
+    const found = module.DatabaseSync ?? module.Database ?? Object.values(module).find(isDatabaseClass);
     if (found === undefined) throw new Error('node:sqlite exports no database class that is known here');
     return found;
   } catch (cause) {
@@ -44,9 +44,27 @@ function load(): DatabaseClass {
   }
 }
 
+/** By what it can do, for the day on which it has another name. */
+function isDatabaseClass(value: DatabaseClass | undefined): boolean {
+  const prototype: Partial<Database> | undefined = typeof value === 'function' ? value.prototype : undefined;
+  return prototype !== undefined && prototype !== null && 'exec' in prototype && 'prepare' in prototype;
+}
+
 const SQLITE_BUSY = 5;
+const SQLITE_CORRUPT = 11;
+const SQLITE_NOTADB = 26;
 
 export function isBusy(error: unknown): boolean {
-  // The lower byte is the primary code.
-  return error instanceof Error && 'errcode' in error && (Number(error.errcode) & 0xff) === SQLITE_BUSY;
+  return primaryCodeOf(error) === SQLITE_BUSY;
+}
+
+/** True when the file is there and is damaged, or no database at all; not for what the system says. */
+export function isNoDatabase(error: unknown): boolean {
+  const code = primaryCodeOf(error);
+  return code === SQLITE_CORRUPT || code === SQLITE_NOTADB;
+}
+
+/** SQLite's; undefined for errors that are not its own. The lower byte is the primary code. */
+export function primaryCodeOf(error: unknown): number | undefined {
+  return error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : undefined;
 }

@@ -1,12 +1,8 @@
 /** What lies in a cache's folder: nothing readable, nothing that harms when it is damaged, and one owner. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { isNetsealError } from '../../src/base/errors.ts';
 import { seededChance } from '../../src/server/scheduler.ts';
-import { CRASH_SETTINGS } from './fixtures/crash-plan.ts';
 import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unitOf } from './support.ts';
 
 const VOLUME = idOf(1);
@@ -141,21 +137,3 @@ async function openDamaged(folder: string, path: string, refusals: Set<string>):
   expect(await getUnit(cache, VOLUME, idOf(9), 0, unitOf(5))).toBe('hit');
   await cache.close();
 }
-
-describe('one owner', () => {
-  it('a second process, or a second open, is told who has it; death lets go', async () => {
-    const folder = newFolder();
-    const writer = fileURLToPath(new URL('fixtures/crash-writer.ts', import.meta.url));
-    const child = spawn(process.execPath, [writer, folder, '1'], { stdio: ['ignore', 'pipe', 'inherit'] });
-    const closed = once(child, 'close');
-    await once(child.stdout, 'data');
-    child.stdout.resume();
-    const refused = openTestCache(folder, CRASH_SETTINGS);
-    await expect(refused).rejects.toMatchObject({ code: 'EDENIED' });
-    await expect(refused).rejects.toThrow(new RegExp(`process ${child.pid} on .+, running since 20`));
-    child.kill('SIGKILL');
-    await closed;
-    await openTestCache(folder, CRASH_SETTINGS);
-    await expect(openTestCache(folder, CRASH_SETTINGS)).rejects.toThrow(`process ${process.pid}`);
-  });
-});
