@@ -12,7 +12,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { roundUp } from '../base/geometry.ts';
 import { TAG_BYTES } from '../unit/record-format.ts';
 import { type CacheFile, readFully, ShortFileError, systemCodeOf } from './files.ts';
-import { fingerprintOf, newFingerprint } from './fingerprints.ts';
+import { fingerprintOf, newFingerprint, type Prefix } from './fingerprints.ts';
 import { type Entry, type Fingerprint, GRANULE_BYTES } from './index-table.ts';
 import type { Lane, UnitToStore } from './lane.ts';
 import type { ObjectState, Objects } from './objects.ts';
@@ -53,6 +53,8 @@ export interface ReclaimParts {
 interface Move {
   readonly entry: RegionEntry;
   readonly object: ObjectState;
+  /** What the index finds it by, unless it is invalidated meanwhile. */
+  readonly prefix: Prefix;
   readonly place: Entry;
   readonly isPinned: boolean;
 }
@@ -300,11 +302,12 @@ export class Reclaim {
     if (!isIn(found, region, entry)) return undefined;
     const place = found.entry;
     const isPinned = this.#isPinned(object);
-    if (isPinned) return { entry, object, place, isPinned };
+    const { prefix } = this.#parts.objects.object(object.volume, object.id);
+    if (isPinned) return { entry, object, prefix, place, isPinned };
     const hitsMin = region.queue === 'small' ? SMALL_HITS_MIN : 1;
     const isOverShare = object.volume.liveBytes > object.volume.shareBytes;
     if (place.hits >= hitsMin && entry.lengthBytes <= budgetBytes && !isOverShare) {
-      return { entry, object, place, isPinned };
+      return { entry, object, prefix, place, isPinned };
     }
     places.remove(this.#fingerprint, found);
     if (region.queue === 'small') places.ghosts.add(this.#fingerprint);
@@ -327,7 +330,7 @@ export class Reclaim {
     const { counters, main, pinned, note } = this.#parts;
     const units = { main: [] as UnitToStore[], pinned: [] as UnitToStore[] };
     let isDone = true;
-    const moveOne = async ({ entry, object, place, isPinned }: Move): Promise<void> => {
+    const moveOne = async ({ entry, object, prefix, place, isPinned }: Move): Promise<void> => {
       const bytes = Buffer.allocUnsafeSlow(entry.lengthBytes);
       try {
         await readFully(file, bytes, entry.offsetBytes);
@@ -340,7 +343,7 @@ export class Reclaim {
       // Damaged: not worth carrying on.
       if (!hasTag(place, bytes.subarray(bytes.byteLength - TAG_BYTES))) return;
       const from = { entry: place, crc32: entry.crc32 };
-      const unit: UnitToStore = { object, prefix: object.prefix, index: entry.index, bytes, from };
+      const unit: UnitToStore = { object, prefix, index: entry.index, bytes, from };
       units[isPinned ? 'pinned' : 'main'].push(unit);
     };
     await Promise.all(moves.map(moveOne));

