@@ -72,16 +72,18 @@ export async function putMark(sealing: Sealing, note: GcNote, signal?: AbortSign
  * newest does not have it.
  *
  * @param marks newest first.
+ * @param fromMs older marks do not count.
  */
 export function waitingSinceMs(
   marks: readonly StoredMark[],
   kind: 'segments' | 'inodes',
   id: Id,
   modifiedAtMs: number,
+  fromMs = 0,
 ): number | undefined {
   let since: number | undefined;
   for (const mark of marks) {
-    if (mark[kind].get(id) !== modifiedAtMs) break;
+    if (mark.timeMs < fromMs || mark[kind].get(id) !== modifiedAtMs) break;
     since = mark.timeMs;
   }
   return since;

@@ -8,7 +8,9 @@
  *   2. Nothing is deleted that was not in all marks since one that is older than the grace, written at the same time.
  *   3. The age of a mark is measured on the server's clock, from after its own cut to before the cut of this run. A mark is
  *      later than all that its run has read, however coarse or wrong the clock.
- *   4. Before anything is deleted an order says so, and the volume is looked at again.
+ *   4. While files are open, nothing is deleted that was referred to since the first of them was: a mark tells that only of what
+ *      was too old by then to be committed as it was.
+ *   5. Before anything is deleted an order says so, and the volume is looked at again.
  */
 import type { GcNote } from '../server/sealed/gc-format.ts';
 import { type Id, inodeKey, segmentKey } from '../server/sealed/ids.ts';
@@ -82,6 +84,8 @@ export interface GcReport {
 export const COPY_BYTES_MAX_DEFAULT: number = 1024 ** 3;
 const NEVER: number = Number.POSITIVE_INFINITY;
 const DELETES_MAX = 16;
+/** In graces: what nothing refers to for so long after it was written is written anew before a commit, see `keep-young.ts`. */
+const COMMITTED_GRACES = 0.75;
 const ORDER_MS_MIN: number = 10 * 60 * 1000;
 
 type Kind = 'segments' | 'inodes';
@@ -93,6 +97,8 @@ interface Garbage extends ListedObject {
   readonly id: Id;
   /** Since when marks have had it; undefined when none has. */
   readonly sinceMs: number | undefined;
+  /** Likewise, and nobody can have referred to it in between: it was too old to be committed as it was. */
+  readonly settledMs: number | undefined;
 }
 
 /**
@@ -120,11 +126,12 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
     return { ...NOTHING_DONE, live, lost: cut.lost, missingSegments, startedAtMs };
   }
   const countsFromMs = startedAtMs - graceMs;
-  const garbage = findGarbage(cut, marks);
+  const garbage = findGarbage(cut, marks, graceMs);
   const ripe = garbage.filter(({ sinceMs }) => sinceMs !== undefined && sinceMs <= countsFromMs);
   const openSinceMs = Math.min(heldSinceMs ?? NEVER, options.protectedSinceMs ?? NEVER);
-  const deletable = ripe.filter(({ sinceMs = 0 }) => sinceMs < openSinceMs);
-  const held = ripe.filter(({ sinceMs = 0 }) => sinceMs >= openSinceMs);
+  const isHeld = ({ settledMs = NEVER }: Garbage): boolean => openSinceMs < NEVER && settledMs >= openSinceMs;
+  const deletable = ripe.filter(object => !isHeld(object));
+  const held = ripe.filter(isHeld);
   const waiting = garbage.filter(({ sinceMs }) => sinceMs === undefined || sinceMs > countsFromMs);
 
   const markTimeMs = Math.max(await laterNowMs(volume, signal), (marks[0]?.timeMs ?? -1) + 1);
@@ -145,7 +152,8 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
 
   const note = noteOf(markTimeMs, garbage);
   const isThere = (kind: Kind, id: Id): boolean => cut[kind].has(id);
-  const isNew = !saysTheSame(marks[0], note, isThere);
+  const isNew =
+    !saysTheSame(marks[0], note, isThere) || held.some(({ settledMs }) => settledMs === undefined);
   const allMarks = isNew ? [await putMark(sealing, note, signal), ...marks] : marks;
   const unneeded = superfluousMarks(allMarks, countsFromMs);
   await dropOldHeads(volume.session, signal === undefined ? {} : { signal });
@@ -199,13 +207,21 @@ const NOTHING_DONE = {
   compaction: undefined,
 } as const;
 
-function findGarbage(cut: Cut, marks: readonly StoredMark[]): Garbage[] {
+function findGarbage(cut: Cut, marks: readonly StoredMark[], graceMs: number): Garbage[] {
   return KINDS.flatMap(kind =>
     [...cut[kind]]
       .filter(([id]) => !isLive(cut, kind, id))
       .map(([id, object]) => {
-        const sinceMs = waitingSinceMs(marks, kind, id, object.modifiedAtMs);
-        return { ...object, kind, id, sinceMs };
+        const { modifiedAtMs } = object;
+        const sinceMs = waitingSinceMs(marks, kind, id, modifiedAtMs);
+        const settledMs = waitingSinceMs(
+          marks,
+          kind,
+          id,
+          modifiedAtMs,
+          modifiedAtMs + COMMITTED_GRACES * graceMs,
+        );
+        return { ...object, kind, id, sinceMs, settledMs };
       }),
   );
 }

@@ -22,6 +22,8 @@ import {
   writeFile,
 } from './support.ts';
 
+const CONTENT = bytesOf(7, 20_000);
+
 let timed: TimedVolume;
 
 beforeEach(async () => {
@@ -31,6 +33,22 @@ beforeEach(async () => {
 afterEach(async () => {
   await timed.test.close();
 });
+
+/** A file whose units are in the store, and which nothing leads to: what commits it. */
+async function uploaded({ session, names, root }: Volume, name: string): Promise<() => Promise<void>> {
+  const inode = names.newFile(FILE);
+  const batch = await session.units.reserve(4096);
+  batch.bytes.set(CONTENT.subarray(0, 4096));
+  batch.add(inode.id, 0, 4096, 0, 4096);
+  const placing = batch.submit();
+  await session.units.placed();
+  await session.dataSegments.flush();
+  const [pointer] = await placing;
+  if (pointer === undefined) throw new Error('no unit');
+  const map = { depth: 0, slots: [{ slot: 0, pointer }] };
+  const whole = { ...inode, sizeBytes: 4096, storedBytes: pointer.lengthBytes, map };
+  return () => names.insert(root, name, whole, { segments: [pointer.segment] });
+}
 
 describe('gc', () => {
   it('deletes nothing in its first run, and what was unreferenced for a grace in a later one', async () => {
@@ -102,11 +120,34 @@ describe('gc', () => {
   it('keeps what open files may still read, and marks before their opening count', async () => {
     const { volume } = await timed.client();
     await writeFile(volume, '/gone', bytesOf(1, 5000));
+    timed.wait(GRACE_MS);
     await volume.names.unlink(volume.root, 'gone');
     await timed.collect();
     timed.wait(GRACE_MS);
-    const held = await timed.collect({ protectedSinceMs: timed.clock.ms - 2 * GRACE_MS });
+    const held = await timed.collect({ protectedSinceMs: timed.clock.ms - GRACE_MS });
     expect([held.held.objects, held.deleted.objects]).toEqual([1, 0]);
+    const later = await timed.collect({ protectedSinceMs: timed.clock.ms - GRACE_MS + 1 });
+    expect([later.held.objects, later.deleted.objects]).toEqual([0, 1]);
+  });
+
+  it('keeps what open files may still read, though a mark of an upload has it', async () => {
+    const { volume } = await timed.client();
+    const commit = await uploaded(volume, 'file');
+    await timed.collect();
+    await commit();
+    timed.wait(GRACE_MS - HOUR_MS);
+    const openedMs = timed.clock.ms;
+    const reader = await volume.openFile('/file');
+    await volume.names.unlink(volume.root, 'file');
+    timed.wait(2 * HOUR_MS);
+    const held = await timed.collect({ protectedSinceMs: openedMs });
+    expect([held.held.objects, held.deleted.objects]).toEqual([1, 0]);
+    expect(await reader.read(Buffer.alloc(4096), 0)).toBe(4096);
+
+    // That run has left a mark that tells.
+    timed.wait(1);
+    const still = await timed.collect({ protectedSinceMs: openedMs });
+    expect([still.held.objects, still.deleted.objects]).toEqual([1, 0]);
     const later = await timed.collect({ protectedSinceMs: timed.clock.ms });
     expect([later.held.objects, later.deleted.objects]).toEqual([0, 1]);
   });
@@ -232,8 +273,6 @@ describe('a writer that pauses', () => {
     return { error, steps };
   }
 
-  const CONTENT = bytesOf(7, 20_000);
-
   /** Lets requests through up to and with the first such one; fails when what sends them ends before. */
   async function letThrough(
     { waiting }: SteppedStore,
@@ -317,22 +356,6 @@ describe('a writer that pauses', () => {
     expect(succeeded, `seed ${SEED}`).toBeGreaterThan(0);
     expect(failed, `seed ${SEED}`).toBeGreaterThan(0);
   }, 60_000);
-
-  /** A file whose units are in the store, and which nothing leads to: what commits it. */
-  async function uploaded({ session, names, root }: Volume, name: string): Promise<() => Promise<void>> {
-    const inode = names.newFile(FILE);
-    const batch = await session.units.reserve(4096);
-    batch.bytes.set(CONTENT.subarray(0, 4096));
-    batch.add(inode.id, 0, 4096, 0, 4096);
-    const placing = batch.submit();
-    await session.units.placed();
-    await session.dataSegments.flush();
-    const [pointer] = await placing;
-    if (pointer === undefined) throw new Error('no unit');
-    const map = { depth: 0, slots: [{ slot: 0, pointer }] };
-    const whole = { ...inode, sizeBytes: 4096, storedBytes: pointer.lengthBytes, map };
-    return () => names.insert(root, name, whole, { segments: [pointer.segment] });
-  }
 
   /** Everything that nothing leads to becomes old enough. */
   async function grow(): Promise<void> {
