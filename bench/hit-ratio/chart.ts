@@ -111,8 +111,9 @@ function leftOf(panel: number): number {
   return LEFT + panel * (PANEL_WIDTH + PANEL_GAP);
 }
 
-/** For those who do not see it. */
+/** With a title for those who do not see it; without the styles for pointers that hover. */
 function withTitle(svg: string): string {
   const title = 'Miss ratios of FIFO, LRU, S3-FIFO and netseal over the size of the cache, on three traces';
-  return `${svg.replace(/^(<svg[^>]*>)/, `$1\n<title>${title}</title>`)}\n`;
+  const plain = svg.replace(/<style[\s\S]*?<\/style>\n?/, '').replaceAll(/ class="[^"]*"/g, '');
+  return `${plain.replace(/^(<svg[^>]*>)/, `$1\n<title>${title}</title>`)}\n`;
 }
