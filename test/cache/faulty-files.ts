@@ -1,14 +1,24 @@
 /**
- * Files in memory that fail as disks do: short reads and writes, EIO, ENOSPC, and power cuts after which any subset of what was not
- * synced is there, torn or whole, names included.
+ * Files in memory that fail as disks do.
+ *
+ * - Reads and writes are cut short; calls fail with EIO and ENOSPC, writes of which a part is done as well.
+ * - After a power cut any subset of the sectors that were not synced is there; where a file has grown, what is not there is zeros, or the
+ *   file is shorter. Truncations may be undone. Files that were made, renamed or removed are under their old name, their new one,
+ *   both or none, unless their folder was synced; folders are there only when theirs was, or by luck.
+ * - After a sync that failed, what it should have synced may never reach the disk, although it can be read until the power cut.
  */
 import type { CacheFile, CacheFiles, DiskSpace, OpenMode } from '../../src/cache/files.ts';
 import type { Chance } from '../../src/server/scheduler.ts';
 
+type Change = { readonly at: number; readonly bytes: Uint8Array } | { readonly lengthBytes: number };
+
 interface Node {
+  /** As it is read. */
   bytes: Uint8Array;
+  /** As it is on the disk for sure. */
   stable: Uint8Array;
-  pending: ({ readonly at: number; readonly bytes: Uint8Array } | { readonly lengthBytes: number })[];
+  /** Since then. */
+  pending: Change[];
 }
 
 export interface FaultRates {
@@ -37,7 +47,11 @@ export class FaultyFiles implements CacheFiles {
   readonly #chance: Chance;
   #names = new Map<string, Node>();
   #stableNames = new Map<string, Node>();
+  #folders = new Set<string>(['']);
+  #stableFolders = new Set<string>(['']);
   #isDead = false;
+  /** The power goes when so many calls more were made. */
+  callsLeft: number = Number.POSITIVE_INFINITY;
 
   constructor(root: string, chance: Chance) {
     this.#root = root;
@@ -48,12 +62,17 @@ export class FaultyFiles implements CacheFiles {
   powerCut(): FaultyFiles {
     this.#isDead = true;
     const after = new FaultyFiles(this.#root, this.#chance);
+    for (const folder of this.#folders) {
+      if (!this.#stableFolders.has(folder) && this.#chance() < 0.5) continue;
+      after.#folders.add(folder);
+      after.#stableFolders.add(folder);
+    }
     const nodes = new Map<Node, Node>();
     for (const path of new Set([...this.#names.keys(), ...this.#stableNames.keys()])) {
       const now = this.#names.get(path);
       const before = this.#stableNames.get(path);
       const node = now === before || this.#chance() < 0.5 ? now : before;
-      if (node === undefined) continue;
+      if (node === undefined || !after.#folders.has(folderOf(path))) continue;
       const survivor = nodes.get(node) ?? this.#survivor(node);
       nodes.set(node, survivor);
       after.#names.set(path, survivor);
@@ -70,7 +89,8 @@ export class FaultyFiles implements CacheFiles {
   async open(path: string, mode: OpenMode): Promise<CacheFile> {
     this.check(mode === 'create' ? 'write' : 'read');
     let node = this.#names.get(path);
-    if (node === undefined && mode !== 'create') throw systemError('ENOENT');
+    const isLost = mode === 'create' ? !this.#folders.has(folderOf(path)) : node === undefined;
+    if (isLost) throw systemError('ENOENT');
     if (node === undefined) {
       node = { bytes: new Uint8Array(0), stable: new Uint8Array(0), pending: [] };
       this.#names.set(path, node);
@@ -82,13 +102,15 @@ export class FaultyFiles implements CacheFiles {
 
   async list(folder: string): Promise<string[]> {
     this.check('name');
+    if (!this.#folders.has(folder)) throw systemError('ENOENT');
     return [...this.#names.keys()]
       .filter(path => path.startsWith(`${folder}/`))
       .map(path => path.slice(folder.length + 1));
   }
 
-  async makeFolder(): Promise<void> {
+  async makeFolder(folder: string): Promise<void> {
     this.check('name');
+    this.#folders.add(folder);
   }
 
   async rename(from: string, to: string): Promise<void> {
@@ -106,7 +128,8 @@ export class FaultyFiles implements CacheFiles {
 
   async syncFolder(folder: string): Promise<void> {
     this.check('write');
-    const isIn = (path: string): boolean => path.slice(0, Math.max(0, path.lastIndexOf('/'))) === folder;
+    const isIn = (path: string): boolean => folderOf(path) === folder;
+    if (folder === '') for (const each of this.#folders) this.#stableFolders.add(each);
     for (const path of [...this.#stableNames.keys()].filter(isIn)) this.#stableNames.delete(path);
     for (const [path, node] of this.#names) if (isIn(path)) this.#stableNames.set(path, node);
   }
@@ -122,6 +145,8 @@ export class FaultyFiles implements CacheFiles {
 
   /** Throws what the call fails with, if it does. */
   check(what: 'read' | 'write' | 'name'): void {
+    this.callsLeft -= 1;
+    if (this.callsLeft < 0) this.#isDead = true;
     if (this.#isDead) throw systemError('EIO');
     if (this.broken !== undefined) throw systemError(this.broken);
     if (what === 'name') return;
@@ -141,25 +166,48 @@ export class FaultyFiles implements CacheFiles {
     return systemError(code);
   }
 
+  /** True for one of two. */
+  either(): boolean {
+    return this.#chance() < 0.5;
+  }
+
+  get isDead(): boolean {
+    return this.#isDead;
+  }
+
   #survivor(node: Node): Node {
     let bytes = new Uint8Array(node.stable);
-    for (const write of node.pending) {
-      if (this.#chance() < 0.5) continue;
-      if ('lengthBytes' in write) bytes = resized(bytes, write.lengthBytes);
-      else bytes = this.#tear(bytes, write.at, write.bytes);
+    for (const change of node.pending) {
+      const isThere = this.#chance();
+      if (isThere < 0.4) continue;
+      if (isThere < 0.7 || 'lengthBytes' in change) bytes = applied(bytes, change);
+      else bytes = this.#torn(bytes, change.at, change.bytes);
     }
     return { bytes, stable: new Uint8Array(bytes), pending: [] };
   }
 
-  /** A write of which some sectors may have arrived and others not. */
-  #tear(bytes: Uint8Array, at: number, written: Uint8Array): Uint8Array<ArrayBuffer> {
-    const isTorn = this.#chance() < 0.5;
+  /** A write of which any sectors may have arrived, none of them as well; the file has its new length all the same. */
+  #torn(bytes: Uint8Array, at: number, written: Uint8Array): Uint8Array<ArrayBuffer> {
     const result = resized(bytes, Math.max(bytes.byteLength, at + written.byteLength));
-    for (let from = 0; from < written.byteLength; from += SECTOR) {
-      if (!isTorn || this.#chance() < 0.7) result.set(written.subarray(from, from + SECTOR), at + from);
+    const part = this.#chance();
+    for (let from = 0; from < written.byteLength; ) {
+      const to = Math.min(written.byteLength, from + SECTOR - ((at + from) % SECTOR));
+      if (this.#chance() < part) result.set(written.subarray(from, to), at + from);
+      from = to;
     }
     return result;
   }
+}
+
+function folderOf(path: string): string {
+  return path.slice(0, Math.max(0, path.lastIndexOf('/')));
+}
+
+function applied(bytes: Uint8Array, change: Change): Uint8Array<ArrayBuffer> {
+  if ('lengthBytes' in change) return resized(bytes, change.lengthBytes);
+  const result = resized(bytes, Math.max(bytes.byteLength, change.at + change.bytes.byteLength));
+  result.set(change.bytes, change.at);
+  return result;
 }
 
 function resized(bytes: Uint8Array, lengthBytes: number): Uint8Array<ArrayBuffer> {
@@ -194,27 +242,42 @@ class FaultyFile implements CacheFile {
 
   async write(parts: readonly Uint8Array[], position: number): Promise<number> {
     await undefined;
-    this.#files.check('write');
     const all = Buffer.concat(parts as Uint8Array[]);
+    try {
+      this.#files.check('write');
+    } catch (error) {
+      if (!this.#files.isDead && this.#files.broken === undefined && this.#files.either())
+        this.#change({ at: position, bytes: new Uint8Array(all.subarray(0, all.byteLength / 2)) });
+      throw error;
+    }
     const bytes = new Uint8Array(all.subarray(0, this.#files.portion(all.byteLength)));
-    const node = this.#node;
-    node.bytes = resized(node.bytes, Math.max(node.bytes.byteLength, position + bytes.byteLength));
-    node.bytes.set(bytes, position);
-    node.pending.push({ at: position, bytes });
+    this.#change({ at: position, bytes });
     return bytes.byteLength;
+  }
+
+  #change(change: Change): void {
+    this.#node.bytes = applied(this.#node.bytes, change);
+    this.#node.pending.push(change);
   }
 
   async sync(): Promise<void> {
     await undefined;
-    this.#files.check('write');
-    this.#node.stable = new Uint8Array(this.#node.bytes);
-    this.#node.pending = [];
+    const node = this.#node;
+    const { pending } = node;
+    node.pending = [];
+    try {
+      this.#files.check('write');
+    } catch (error) {
+      // The system takes what it could not write for written.
+      node.pending = this.#files.isDead ? pending : pending.filter(() => this.#files.either());
+      throw error;
+    }
+    node.stable = pending.reduce(applied, new Uint8Array(node.stable));
   }
 
   async truncate(lengthBytes: number): Promise<void> {
     this.#files.check('write');
-    this.#node.bytes = resized(this.#node.bytes, lengthBytes);
-    this.#node.pending.push({ lengthBytes });
+    this.#change({ lengthBytes });
   }
 
   async size(): Promise<number> {
