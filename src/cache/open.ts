@@ -13,6 +13,7 @@ import { type CacheKey, CacheKeys, HEADER_PATH } from './cache-keys.ts';
 import { Core } from './core.ts';
 import { type CacheFiles, readWhole, systemCodeOf, systemFiles } from './files.ts';
 import { equalPrefixes, Fingerprinter, fingerprintOf, newFingerprint } from './fingerprints.ts';
+import { guarded } from './guarded.ts';
 import { Health } from './health.ts';
 import { ENTRY_PINNED } from './index-table.ts';
 import { OwnerLock } from './owner-lock.ts';
@@ -60,7 +61,9 @@ export async function openCache(
   // Limits of the disk may only make sense with those that are remembered.
   checkCacheSettings({ ...settings, disk: false });
   requireArgument(path !== '', 'a cache needs a folder');
-  const { nowMs = Date.now, onProblem = () => undefined, onEvent = () => undefined } = components;
+  const { nowMs = Date.now } = components;
+  const onProblem = guarded(components.onProblem ?? (() => undefined));
+  const onEvent = guarded(components.onEvent ?? (() => undefined));
   const files = components.files ?? systemFiles(path);
   if (components.key !== 'memory' && components.key.slots === undefined) await requireCache(files, path);
   let lock: OwnerLock | undefined;

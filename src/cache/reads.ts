@@ -2,15 +2,17 @@
  * Reading units: look up, pin the regions, read straight into the caller's memory, compare length and tag with what was asked
  * for. Whatever is not exactly that is a miss.
  *
- * Small reads are done on this thread while they come out of the page cache: going by way of a thread pool costs them four times
- * as much. One that took long enough to have come from a disk sends the next ones to the pool for a while.
+ * While data comes out of the page cache, small reads are done on this thread: going by way of a thread pool costs them four times
+ * as much. Of larger ones this thread does its part while the pool's threads do theirs. A read that took long enough to have come
+ * from a disk sends the next ones to the pool for a while, and for twice as long when it happens again.
  */
+import { availableParallelism } from 'node:os';
 import { setImmediate as turn } from 'node:timers/promises';
 import { viewOf } from '../base/bytes.ts';
 import { RECORD_MAGIC, TAG_BYTES } from '../unit/record-format.ts';
 import { type CacheFile, readFully, ShortFileError } from './files.ts';
 import { fingerprintOf, newFingerprint, type Prefix } from './fingerprints.ts';
-import type { Entry, Fingerprint } from './index-table.ts';
+import { ENTRY_DIRTY, type Entry, type Fingerprint } from './index-table.ts';
 import type { ObjectState, Objects } from './objects.ts';
 import { hasTag, type Places } from './places.ts';
 import type { Region, Regions } from './regions.ts';
@@ -47,12 +49,19 @@ interface ReadRun {
 const SMALL_BYTES_MAX = 32 * 1024;
 const GAP_BYTES_MAX = 4 * 1024;
 const RUN_BYTES_MAX = 256 * 1024;
+const HERE_BYTES_MAX = 1024 * 1024;
 const RUNS_AT_ONCE = 16;
-/** Longer than any read from memory takes, shorter than any from a disk. */
+/** Longer than any read from memory takes, shorter than any from a disk; and for each byte, as if memory did 1 GB/s. */
 const SLOW_READ_MS = 0.25;
+const SLOW_READ_MS_PER_BYTE = 1e-6;
 const POOL_TIME_MS = 100;
+const POOL_TIME_MS_MAX = 60_000;
+/** After so many fast reads one that is slow is the first again: the system may have had this thread wait for a processor. */
+const FAST_READS = 64;
 /** Others get their turn after so long. */
 const TURN_MS = 1;
+/** Large reads that go to the pool for each that is done here: it has four threads, unless told otherwise. */
+const POOL_SHARE: number = Math.min(4, availableParallelism() - 1);
 
 export class Reads {
   readonly #places: Places;
@@ -62,7 +71,13 @@ export class Reads {
   readonly #mayReadHere: boolean;
   readonly #onFailure: (region: Region, error: unknown) => void;
   readonly #fingerprint: Fingerprint = newFingerprint();
+  /** For runs of small units that are read here. */
+  readonly #scratch = Buffer.allocUnsafeSlow(RUN_BYTES_MAX);
   #poolUntilMs = 0;
+  #slowReads = 0;
+  #fastReads = 0;
+  /** Large reads that have gone to the pool since the last that was done here. */
+  #poolRuns = 0;
 
   constructor(
     places: Places,
@@ -153,32 +168,39 @@ export class Reads {
     lengths: number[],
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    let under: Promise<void>[] = [];
+    const under = new Set<Promise<void>>();
     let turnStartMs = performance.now();
     for (const run of runs) {
       if (signal?.aborted === true) break;
       const { file } = run.region;
-      if (file !== undefined && run.lengthBytes <= RUN_BYTES_MAX && this.#isHereBest(run, turnStartMs)) {
+      if (file !== undefined && this.#isHereBest(run, turnStartMs, under.size)) {
         turnStartMs = await this.#readHere(run, file, lengths, turnStartMs);
         continue;
       }
-      under.push(this.#readInPool(run, lengths));
-      if (under.length < RUNS_AT_ONCE) continue;
-      await Promise.all(under);
-      under = [];
+      if (under.size >= RUNS_AT_ONCE) await Promise.race(under);
+      const reading: Promise<void> = this.#readInPool(run, lengths).then(() => void under.delete(reading));
+      under.add(reading);
     }
-    await Promise.all(under);
+    if (under.size > 0) await Promise.all(under);
   }
 
-  #isHereBest({ plans }: ReadRun, nowMs: number): boolean {
-    return this.#mayReadHere && isSmall(plans[0]) && nowMs >= this.#poolUntilMs;
+  #isHereBest({ plans, lengthBytes }: ReadRun, nowMs: number, inPool: number): boolean {
+    if (!this.#mayReadHere || lengthBytes > HERE_BYTES_MAX || nowMs < this.#poolUntilMs) return false;
+    if (isSmall(plans[0])) return true;
+    if (this.#poolRuns < POOL_SHARE && inPool < RUNS_AT_ONCE) {
+      this.#poolRuns += 1;
+      return false;
+    }
+    this.#poolRuns = 0;
+    return true;
   }
 
   /** Returns when the present turn began. */
   async #readHere(run: ReadRun, file: CacheFile, lengths: number[], turnStartMs: number): Promise<number> {
     const startMs = performance.now();
     try {
-      const target = targetOf(run);
+      const isOne = run.plans.length === 1;
+      const target = isOne ? targetOf(run) : this.#scratch.subarray(0, run.lengthBytes);
       for (let done = 0; done < target.byteLength; ) {
         const count = file.readNow(done === 0 ? target : target.subarray(done), run.offsetBytes + done);
         if (count === 0) throw new ShortFileError('a region of the cache is cut short');
@@ -189,10 +211,21 @@ export class Reads {
       this.#onFailure(run.region, error);
     }
     const nowMs = performance.now();
-    if (nowMs - startMs > SLOW_READ_MS) this.#poolUntilMs = nowMs + POOL_TIME_MS;
+    this.#judgeSpeed(run, nowMs - startMs, nowMs);
     if (nowMs - turnStartMs < TURN_MS) return turnStartMs;
     await turn();
     return performance.now();
+  }
+
+  #judgeSpeed({ lengthBytes }: ReadRun, tookMs: number, nowMs: number): void {
+    if (tookMs <= SLOW_READ_MS + SLOW_READ_MS_PER_BYTE * lengthBytes) {
+      this.#fastReads += 1;
+      return;
+    }
+    this.#slowReads = this.#fastReads >= FAST_READS ? 0 : this.#slowReads + 1;
+    this.#fastReads = 0;
+    const poolMs = Math.max(POOL_TIME_MS, tookMs) * 2 ** Math.min(this.#slowReads, 20);
+    this.#poolUntilMs = nowMs + Math.min(POOL_TIME_MS_MAX, poolMs);
   }
 
   async #readInPool(run: ReadRun, lengths: number[]): Promise<void> {
@@ -233,7 +266,9 @@ export class Reads {
     const fingerprint = fingerprintOf(prefix, unit.index, this.#fingerprint);
     const now = this.#places.find(fingerprint);
     const isSame = now?.entry.regionId === entry.regionId && now.entry.offsetBytes === entry.offsetBytes;
-    if (now !== undefined && isSame) this.#places.remove(fingerprint, now);
+    // What is dirty stays listed and in its place: it may be read the next time, and nothing clean may take it.
+    if (now !== undefined && isSame && (entry.flags & ENTRY_DIRTY) === 0)
+      this.#places.remove(fingerprint, now);
     this.#counters.problems.damaged += 1;
   }
 }

@@ -10,6 +10,11 @@ export class WatchedFiles implements CacheFiles {
   readonly violations: string[] = [];
   /** Open at present. */
   openCount = 0;
+  /** Calls under way. */
+  busyCount = 0;
+  /** Reads that held up the thread, and how long each is made to take, in ms. */
+  nowCount = 0;
+  nowMs = 0;
   /** Calls that change files, so far. */
   writeCount = 0;
   /** How many turns of the event loop a call takes. */
@@ -91,6 +96,9 @@ class WatchedFile implements CacheFile {
 
   readNow(into: Uint8Array, position: number): number {
     if (this.#isClosed) this.#files.violations.push(`${this.#path}: readNow after it was closed`);
+    this.#files.nowCount += 1;
+    const endMs = performance.now() + this.#files.nowMs;
+    while (performance.now() < endMs);
     return this.#file.readNow(into, position);
   }
 
@@ -125,10 +133,12 @@ class WatchedFile implements CacheFile {
   async #call<Result>(name: string, action: () => Promise<Result>): Promise<Result> {
     if (this.#isClosed) this.#files.violations.push(`${this.#path}: ${name} after it was closed`);
     this.#calls.push(name);
+    this.#files.busyCount += 1;
     try {
       await this.#files.wait(this.#path, name);
       return await action();
     } finally {
+      this.#files.busyCount -= 1;
       this.#calls.splice(this.#calls.indexOf(name), 1);
     }
   }
