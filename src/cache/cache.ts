@@ -4,7 +4,7 @@
  * lies in its folder.
  */
 
-import { setU64, toHex, viewOf } from '../base/bytes.ts';
+import { toHex } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import type { NewSecret, Secret } from '../keys/secret.ts';
 import type { CacheKeys } from './cache-keys.ts';
@@ -15,6 +15,7 @@ import { BATCH_UNITS_MAX, PAYLOAD_BYTES_MAX } from './dirty-format.ts';
 import { type Discarded, type DiscardScope, discard } from './discard.ts';
 import { Health } from './health.ts';
 import { findMissing, type MissingRange } from './incomplete.ts';
+import type { LedgerEntry } from './ledger.ts';
 import {
   type CachedObject,
   type CachedVolume,
@@ -42,6 +43,8 @@ export interface DirtyBatch {
 /** A batch that was acknowledged and is not released. */
 export interface ListedBatch {
   readonly id: number;
+  /** When, in milliseconds since 1970, by the clock of then. */
+  readonly appendedMs: number;
   readonly payload: Uint8Array;
   readonly units: readonly {
     readonly volumeId: Uint8Array;
@@ -55,6 +58,8 @@ export interface ListedBatch {
 /** A row of kind `setting`. */
 export const COUNTERS_ROW = 'counters';
 const COUNTERS_MS = 60_000;
+/** Clean regions that go for a dirty batch on a full disk. */
+const FULL_TRIES_MAX = 8;
 
 const WIPED_PATHS = [
   'index',
@@ -144,13 +149,14 @@ export class Cache {
     });
     const { dirty, room } = this.#core;
     const copy = new Uint8Array(payload);
-    try {
-      return await dirty.append(dirtyUnits, copy);
-    } catch (error) {
-      // What is not on the server yet is worth more than what is.
-      if (!(error instanceof NetsealError && error.code === 'EFULL') || !(await room.giveUpOne()))
-        throw error;
-      return dirty.append(dirtyUnits, copy);
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await dirty.append(dirtyUnits, copy);
+      } catch (error) {
+        const isFull = error instanceof NetsealError && error.code === 'EFULL';
+        // What is not on the server yet is worth more than what is.
+        if (!isFull || tries > FULL_TRIES_MAX || !(await room.giveUpOne())) throw error;
+      }
     }
   }
 
@@ -164,11 +170,37 @@ export class Cache {
 
   async #releaseDirty(ids: Iterable<number>): Promise<void> {
     this.#requireOpen();
-    const { dirty, records } = this.#core;
-    const known = new Set(dirty.ids());
-    for (const id of ids) if (known.has(id)) records.put('released', this.#batchName(id), batchRow(id));
-    this.#saveNextBatch();
-    await dirty.release(ids);
+    await this.#core.dirty.release(ids);
+  }
+
+  /**
+   * Somebody has taken these batches up for sending, or has put them back. Unknown ids are ignored. For {@link ledger}; forgotten when
+   * the cache is closed.
+   */
+  markQueued(ids: Iterable<number>, isQueued = true): void {
+    this.#requireOpen();
+    this.#core.dirty.markQueued(ids, isQueued);
+  }
+
+  /** What of each volume is dirty, being sent, and released. In no order. */
+  ledger(): LedgerEntry[] {
+    this.#requireOpen();
+    return this.#core.dirty.ledger();
+  }
+
+  /**
+   * Reads one unit of a dirty batch, also where `get` finds a newer one. Resolves with its length; 0 when the batch is released.
+   * EINVAL when there is no such unit or `into` is too small, EIO, EAUTH.
+   *
+   * @param position among the units of the batch.
+   */
+  readDirty(id: number, position: number, into: Uint8Array): Promise<number> {
+    return this.#underWay.add(this.#readDirty(id, position, into));
+  }
+
+  async #readDirty(id: number, position: number, into: Uint8Array): Promise<number> {
+    this.#requireOpen();
+    return this.#core.dirty.readUnit(id, position, into);
   }
 
   /** Every batch that is not released, oldest first. EIO or EAUTH where one cannot be read. */
@@ -177,7 +209,8 @@ export class Cache {
     for (const id of this.#core.dirty.ids()) {
       const head = await this.#core.dirty.describe(id);
       if (head === undefined) continue;
-      yield { id, payload: head.payload, units: head.units };
+      const { appendedMs, payload, units } = head;
+      yield { id, appendedMs, payload, units };
     }
   }
 
@@ -400,7 +433,6 @@ export class Cache {
 
   /** @param last what is to be done when nothing is open any more, and nobody else may open it yet. */
   async #end(last: () => Promise<void> = () => Promise.resolve()): Promise<void> {
-    this.#saveNextBatch();
     this.#saveCounters();
     this.#core.records.flush();
     this.#core.records.close();
@@ -411,29 +443,13 @@ export class Cache {
     this.#lock.release();
   }
 
-  #saveNextBatch(): void {
-    const { records, dirty, fingerprinter } = this.#core;
-    if (dirty.nextId > 1) records.put('setting', fingerprinter.name('next batch'), batchRow(dirty.nextId));
-  }
-
   #saveCounters(): void {
     const { records, fingerprinter, nowMs } = this.#core;
     this.#countersSavedMs = nowMs();
     records.put('setting', fingerprinter.name(COUNTERS_ROW), this.#lifetime.encode());
   }
 
-  #batchName(id: number): Uint8Array {
-    return this.#core.fingerprinter.name('batch', batchRow(id));
-  }
-
   #requireOpen(): void {
     if (this.#closing !== undefined) throw new NetsealError('ECLOSED', 'the cache is closed');
   }
-}
-
-/** A batch id as rows have it. */
-export function batchRow(id: number): Uint8Array {
-  const bytes = new Uint8Array(8);
-  setU64(viewOf(bytes), 0, id);
-  return bytes;
 }

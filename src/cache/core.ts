@@ -21,7 +21,7 @@ import { Dirty } from './dirty.ts';
 import { type CacheFiles, ShortFileError } from './files.ts';
 import { type Fingerprinter, fingerprintOf, newFingerprint, type Prefix } from './fingerprints.ts';
 import { Ghosts } from './ghosts.ts';
-import type { Health } from './health.ts';
+import { type Health, problemKindOf } from './health.ts';
 import { createTable, ENTRY_DIRTY, ENTRY_PINNED, type Fingerprint, GRANULE_BYTES } from './index-table.ts';
 import { Lane, type UnitToStore } from './lane.ts';
 import type { Coherency } from './object-rows.ts';
@@ -134,7 +134,24 @@ export class Core {
       this.#filledRegions += 1;
     };
     const { regionBytes } = settings;
-    this.dirty = new Dirty({ files, regions, places, objects, seals, regionBytes, note, filled });
+    this.dirty = new Dirty({
+      files,
+      regions,
+      places,
+      objects,
+      seals,
+      records,
+      fingerprinter,
+      regionBytes,
+      nowMs,
+      // A folder that has gone is found again by who looks for it.
+      note: error => {
+        if (problemKindOf(error) === 'gone') health.fail(error);
+        else health.note(error);
+      },
+      filled,
+      hasFolder: () => this.hasFolder(),
+    });
     this.reclaim = new Reclaim({
       regions,
       places,
@@ -172,6 +189,7 @@ export class Core {
     await this.#underWay.idle();
     await this.room.idle();
     for (const lane of Object.values(this.lanes)) await lane.idle();
+    await this.dirty.finish();
   }
 
   /** Call it when a unit comes that is stored later, and {@link forget} when it is. */
@@ -329,6 +347,7 @@ export class Core {
       this.health.fail(new NetsealError('ENOENT', 'the folder of the cache is gone, or is another one now'));
       // What is open lies in the folder that was.
       for (const lane of Object.values(this.lanes)) await lane.finish();
+      this.dirty.renew();
       return;
     }
     await this.room.maintain();
@@ -348,6 +367,7 @@ export class Core {
         await file.close();
       }
       await this.files.remove(PROBE_PATH);
+      this.dirty.renew();
       this.health.succeed();
       return true;
     } catch (error) {

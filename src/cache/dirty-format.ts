@@ -9,11 +9,12 @@
  *    0   4  version, 1
  *    4   4  unit count U
  *    8   8  batch id: of two batches the later has the higher
- *   16   4  payload length P
- *   20   4  length of the batch with its head, in granules
- *   24   4  up to where the region was on the disk when this was written, in granules
- *   28   4  zero
- *   32      U units:  volume id[16], object id[16], index u64, tag[16], offset in the batch in granules u32, length u32,
+ *   16   8  when it was appended, milliseconds since 1970
+ *   24   4  payload length P
+ *   28   4  length of the batch with its head, in granules
+ *   32   4  up to where the region was on the disk when this was written, in granules
+ *   36   4  1 for an end mark: no batch, but the end of a region to which nothing more is written; otherwise 0
+ *   40      U units:  volume id[16], object id[16], index u64, tag[16], offset in the batch in granules u32, length u32,
  *                     CRC-32 u32, zero u32
  *           payload[P]
  */
@@ -23,7 +24,7 @@ import { roundUp } from '../base/geometry.ts';
 import { GRANULE_BYTES } from './index-table.ts';
 import { Seals } from './seals.ts';
 
-const HEAD_BYTES = 32;
+const HEAD_BYTES = 40;
 const UNIT_BYTES = 72;
 export const PAYLOAD_BYTES_MAX: number = 64 * 1024;
 export const BATCH_UNITS_MAX = 65_536;
@@ -41,6 +42,9 @@ export interface DirtyUnitPlace {
 
 export interface DirtyHead {
   readonly batchId: number;
+  /** By the clock of then. */
+  readonly appendedMs: number;
+  readonly isEndMark: boolean;
   readonly units: readonly DirtyUnitPlace[];
   readonly payload: Uint8Array;
   /** The whole batch. */
@@ -66,9 +70,11 @@ export function encodeDirtyHead(
   view.setUint32(0, 1, true);
   view.setUint32(4, units.length, true);
   setU64(view, 8, batchId);
-  view.setUint32(16, payload.byteLength, true);
-  view.setUint32(20, head.lengthBytes / GRANULE_BYTES, true);
-  view.setUint32(24, head.syncedBytes / GRANULE_BYTES, true);
+  setU64(view, 16, head.appendedMs);
+  view.setUint32(24, payload.byteLength, true);
+  view.setUint32(28, head.lengthBytes / GRANULE_BYTES, true);
+  view.setUint32(32, head.syncedBytes / GRANULE_BYTES, true);
+  view.setUint32(36, head.isEndMark ? 1 : 0, true);
   for (const [position, unit] of units.entries()) {
     const at = HEAD_BYTES + position * UNIT_BYTES;
     plain.set(unit.volumeId, at);
@@ -98,10 +104,12 @@ export function decodeDirtyHead(
   if (plain.byteLength < HEAD_BYTES || view.getUint32(0, true) !== 1) throw malformed();
   const unitCount = view.getUint32(4, true);
   const batchId = getU64(view, 8);
-  const payloadBytes = view.getUint32(16, true);
+  const appendedMs = getU64(view, 16);
+  const payloadBytes = view.getUint32(24, true);
   const payloadAt = HEAD_BYTES + unitCount * UNIT_BYTES;
-  if (batchId === undefined || payloadAt + payloadBytes !== plain.byteLength) throw malformed();
-  const lengthBytes = view.getUint32(20, true) * GRANULE_BYTES;
+  if (batchId === undefined || appendedMs === undefined || payloadAt + payloadBytes !== plain.byteLength)
+    throw malformed();
+  const lengthBytes = view.getUint32(28, true) * GRANULE_BYTES;
   const units = Array.from({ length: unitCount }, (_, position) => {
     const at = HEAD_BYTES + position * UNIT_BYTES;
     const index = getU64(view, at + 32);
@@ -118,8 +126,15 @@ export function decodeDirtyHead(
       crc32: view.getUint32(at + 64, true),
     };
   });
-  const payload = plain.slice(payloadAt);
-  return { batchId, units, payload, lengthBytes, syncedBytes: view.getUint32(24, true) * GRANULE_BYTES };
+  return {
+    batchId,
+    appendedMs,
+    isEndMark: view.getUint32(36, true) === 1,
+    units,
+    payload: plain.slice(payloadAt),
+    lengthBytes,
+    syncedBytes: view.getUint32(32, true) * GRANULE_BYTES,
+  };
 }
 
 function malformed(): NetsealError {

@@ -8,10 +8,15 @@ import { isDamage, type Seals } from './seals.ts';
 
 /** How a batch's head begins: magic, version, kind. */
 const HEAD_START: Buffer = Buffer.from([0x6e, 0x53, 0x72, 0x63, 1, RECORD_KINDS.journalRecord]);
+/** Read at once: the heads of several small batches. */
+const WINDOW_BYTES = 64 * 1024;
+const SEARCH_BYTES = 1024 * 1024;
+const NO_PAYLOAD = new Uint8Array(0);
 
 export interface FoundHead {
   readonly offsetBytes: number;
   readonly headBytes: number;
+  /** Without its payload: those of all batches may be too much for the memory. */
   readonly head: DirtyHead;
 }
 
@@ -29,39 +34,39 @@ export async function readHeads(
   fileBytes: number,
 ): Promise<FoundHeads> {
   const found: FoundHeads = { heads: [], gaps: [] };
+  const window = new Window(file, fileBytes);
   for (let offsetBytes = 0; offsetBytes + HEADER_BYTES <= fileBytes; ) {
-    const head = await readHead(seals, name, file, fileBytes, offsetBytes);
+    const head = await readHead(seals, name, window, offsetBytes);
     if (head !== undefined) {
       found.heads.push(head);
       offsetBytes += head.head.lengthBytes;
       continue;
     }
     found.gaps.push(offsetBytes);
-    const next = await nextHead(seals, name, file, fileBytes, offsetBytes);
+    const next = await nextHead(seals, name, window, offsetBytes + GRANULE_BYTES);
     if (next === undefined) break;
     offsetBytes = next;
   }
   return found;
 }
 
+/** Undefined where there is none, or one of a batch that the file is too short for. */
 async function readHead(
   seals: Seals,
   name: Uint8Array,
-  file: CacheFile,
-  fileBytes: number,
+  window: Window,
   offsetBytes: number,
 ): Promise<FoundHead | undefined> {
   try {
-    const start = new Uint8Array(HEADER_BYTES);
-    await readFully(file, start, offsetBytes);
-    const header = peekHeader(start);
+    const header = peekHeader(await window.at(offsetBytes, HEADER_BYTES));
+    const { sealedLengthBytes } = header;
     if (header.kind !== RECORD_KINDS.journalRecord) return undefined;
-    if (offsetBytes + header.sealedLengthBytes > fileBytes) return undefined;
-    const sealed = new Uint8Array(header.sealedLengthBytes);
-    await readFully(file, sealed, offsetBytes);
+    if (offsetBytes + sealedLengthBytes > window.fileBytes) return undefined;
+    const sealed = await window.at(offsetBytes, sealedLengthBytes);
     const head = decodeDirtyHead(seals, name, offsetBytes, sealed);
-    if (head.lengthBytes < sealed.byteLength || offsetBytes + head.lengthBytes > fileBytes) return undefined;
-    return { offsetBytes, headBytes: sealed.byteLength, head };
+    if (head.lengthBytes < sealedLengthBytes || offsetBytes + head.lengthBytes > window.fileBytes)
+      return undefined;
+    return { offsetBytes, headBytes: sealedLengthBytes, head: { ...head, payload: NO_PAYLOAD } };
   } catch (error) {
     if (isDamage(error)) return undefined;
     throw error;
@@ -72,15 +77,18 @@ async function readHead(
 async function nextHead(
   seals: Seals,
   name: Uint8Array,
-  file: CacheFile,
-  fileBytes: number,
+  window: Window,
   fromBytes: number,
 ): Promise<number | undefined> {
-  const bytes = Buffer.alloc(fileBytes - fromBytes);
-  await readFully(file, bytes, fromBytes);
-  for (let at = bytes.indexOf(HEAD_START, 1); at >= 0; at = bytes.indexOf(HEAD_START, at + 1)) {
-    if (at % GRANULE_BYTES !== 0) continue;
-    if ((await readHead(seals, name, file, fileBytes, fromBytes + at)) !== undefined) return fromBytes + at;
+  const { file, fileBytes } = window;
+  // From granule to granule, as heads lie: none lies across the end of a piece.
+  for (let pieceAt = fromBytes; pieceAt < fileBytes; pieceAt += SEARCH_BYTES) {
+    const piece = Buffer.alloc(Math.min(SEARCH_BYTES, fileBytes - pieceAt));
+    await readFully(file, piece, pieceAt);
+    for (let at = piece.indexOf(HEAD_START); at >= 0; at = piece.indexOf(HEAD_START, at + 1)) {
+      if (at % GRANULE_BYTES !== 0 || pieceAt + at + HEADER_BYTES > fileBytes) continue;
+      if ((await readHead(seals, name, window, pieceAt + at)) !== undefined) return pieceAt + at;
+    }
   }
   return undefined;
 }
@@ -93,4 +101,31 @@ export async function isWhole(file: CacheFile, offsetBytes: number, { units }: D
     if (crc32(bytes) !== unit.crc32) return false;
   }
   return true;
+}
+
+/** A file through a buffer. */
+class Window {
+  readonly file: CacheFile;
+  readonly fileBytes: number;
+  #memory = new Uint8Array(WINDOW_BYTES);
+  #from = 0;
+  #to = 0;
+
+  constructor(file: CacheFile, fileBytes: number) {
+    this.file = file;
+    this.fileBytes = fileBytes;
+  }
+
+  /** A view of the file, good until the next call. All of it is within the file. */
+  async at(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
+    if (offsetBytes < this.#from || offsetBytes + lengthBytes > this.#to) {
+      if (this.#memory.byteLength < lengthBytes) this.#memory = new Uint8Array(lengthBytes);
+      const count = Math.min(this.#memory.byteLength, this.fileBytes - offsetBytes);
+      this.#to = 0;
+      await readFully(this.file, this.#memory.subarray(0, count), offsetBytes);
+      this.#from = offsetBytes;
+      this.#to = offsetBytes + count;
+    }
+    return this.#memory.subarray(offsetBytes - this.#from, offsetBytes - this.#from + lengthBytes);
+  }
 }

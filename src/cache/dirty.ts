@@ -1,43 +1,32 @@
 /**
- * Dirty intake: units that are not on the server yet, in regions of their own. A batch is on the disk, as a whole, before its
- * `append` resolves; it stays, and is found again after any crash, until it is released.
+ * Dirty intake: units that are not on the server yet, in batches that are kept together or not at all. A batch stays, and is found
+ * again after any crash, until it is released. This file has the list of batches; the others have
  *
- * Batches that come while one is being synced share the next sync. After a failure the region is left as it was before: nothing is
- * ever written behind what may be torn.
+ *   dirty-journal    writing them            dirty-units     which unit of a place is found
+ *   dirty-scan       reading them again      dirty-released  which of them need not come back
+ *   dirty-cleanup    regions without them    ledger          how much there is of it
  *
- *   append() ──▶ waiting ──▶ written ──fdatasync──▶ listed, in the index ──release()──▶ clean, as any other unit
- *                                └─ failure ─▶ cut off again, append() rejects
+ * Ids only go up, and no id is used twice: the database has a higher one than was ever used, unless a power cut has undone that; then
+ * the heads have them; and an id is never below the clock.
  */
-import { crc32 } from 'node:zlib';
+import { getU64, setU64, toHex, viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
-import { roundUp } from '../base/geometry.ts';
-import { recordTag } from '../unit/record-format.ts';
-import {
-  type DirtyHead,
-  type DirtyUnitPlace,
-  decodeDirtyHead,
-  encodeDirtyHead,
-  headRoomBytes,
-} from './dirty-format.ts';
-import { isWhole, readHeads } from './dirty-scan.ts';
-import { type CacheFile, type CacheFiles, readFully, writeFully } from './files.ts';
-import { fingerprintOf, newFingerprint } from './fingerprints.ts';
+import { TAG_BYTES } from '../unit/record-format.ts';
+import { DirtyCleanup } from './dirty-cleanup.ts';
+import { type DirtyHead, decodeDirtyHead } from './dirty-format.ts';
+import { DirtyJournal, type DirtyUnit, type WrittenBatch } from './dirty-journal.ts';
+import { Released } from './dirty-released.ts';
+import { type FoundHead, isWhole, readHeads } from './dirty-scan.ts';
+import { DirtyUnits, type HeldUnit } from './dirty-units.ts';
+import { type CacheFile, type CacheFiles, readFully } from './files.ts';
+import type { Fingerprinter } from './fingerprints.ts';
 import { Health } from './health.ts';
-import { ENTRY_DIRTY, type Fingerprint, GRANULE_BYTES } from './index-table.ts';
-import { endRegion } from './lane.ts';
-import type { ObjectState, Objects } from './objects.ts';
-import { latin1 } from './pins.ts';
+import { DurableTotals, type LedgerEntry, makeLedger, type VolumeShare } from './ledger.ts';
+import type { Objects } from './objects.ts';
 import { type Places, tagWords } from './places.ts';
-import { RegionList } from './region-format.ts';
-import { REGION_FOLDERS, type Region, type Regions } from './regions.ts';
+import type { Records } from './records.ts';
+import type { Region, Regions } from './regions.ts';
 import type { Seals } from './seals.ts';
-
-export interface DirtyUnit {
-  readonly object: ObjectState;
-  readonly index: number;
-  /** The sealed record. */
-  readonly bytes: Uint8Array;
-}
 
 export interface DirtyParts {
   readonly files: CacheFiles;
@@ -45,53 +34,80 @@ export interface DirtyParts {
   readonly places: Places;
   readonly objects: Objects;
   readonly seals: Seals;
+  readonly records: Records;
+  readonly fingerprinter: Fingerprinter;
   readonly regionBytes: number;
+  readonly nowMs: () => number;
   readonly note: (error: unknown) => void;
   readonly filled: () => void;
+  /** False when the folder is not there any more, or another one is. */
+  readonly hasFolder: () => boolean;
 }
 
 /** A batch that was acknowledged and is not released. */
 interface Batch {
   readonly id: number;
+  /** The one in its head. */
+  readonly writtenId: number;
+  readonly appendedMs: number;
   readonly region: Region;
   readonly offsetBytes: number;
   readonly headBytes: number;
-  readonly units: readonly DirtyUnitPlace[];
+  readonly units: readonly HeldUnit[];
+  readonly shares: readonly VolumeShare[];
+  isQueued: boolean;
 }
 
-interface Waiting {
-  readonly units: readonly DirtyUnit[];
-  readonly payload: Uint8Array;
-  readonly resolve: (batchId: number) => void;
-  readonly reject: (error: unknown) => void;
+/** A batch of an earlier session. */
+interface Adopted {
+  readonly region: Region;
+  readonly found: FoundHead;
 }
 
-/** A batch that is written and not synced. */
-interface Written {
-  readonly waiting: Waiting;
-  readonly batch: Batch;
-}
-
-const GROUP_BYTES_MAX = 16 * 1024 * 1024;
-const ZEROS = new Uint8Array(GRANULE_BYTES);
+const IDS_AHEAD = 1024;
+/** A clock may say anything; ids have to leave room for those to come. */
+const CLOCK_MAX = 2 ** 48;
+/** Others get their turn after so many units. */
+const STEP_UNITS = 4096;
 
 export class Dirty {
   readonly #parts: DirtyParts;
+  readonly #journal: DirtyJournal;
+  readonly #cleanup: DirtyCleanup;
+  readonly #units: DirtyUnits;
+  readonly #released: Released;
+  readonly #totals: DurableTotals;
+  /** By id, oldest first. */
   readonly #batches = new Map<number, Batch>();
-  readonly #waiting: Waiting[] = [];
-  readonly #fingerprint: Fingerprint = newFingerprint();
+  /** How many batches of each region are not released. */
+  readonly #held = new Map<Region, number>();
+  #adopted: Adopted[] = [];
   #nextId = 1;
-  #region: Region | undefined;
-  #syncedBytes = 0;
-  #running: Promise<void> | undefined;
+  /** What the database has. */
+  #savedId = 0;
   #unitCount = 0;
   #unitBytes = 0;
-  /** Of batches up to this id. Released ones may still be in it. */
-  #objectKeys = new Set<string>();
-  #objectKeysAt = 0;
 
   constructor(parts: DirtyParts) {
+    const { files, regions, objects, places, seals, records, fingerprinter, note, filled } = parts;
     this.#parts = parts;
+    this.#units = new DirtyUnits(objects, places);
+    this.#released = new Released(records, fingerprinter);
+    this.#totals = new DurableTotals(records, fingerprinter);
+    const gone = (region: Region): void => this.#released.forget(region.name);
+    this.#cleanup = new DirtyCleanup({ files, regions, places, objects, seals, note, filled, gone });
+    this.#journal = new DirtyJournal({
+      ...parts,
+      takeId: () => this.#takeId(),
+      acknowledged: batch => this.#acknowledged(batch),
+      leftBehind: (region, ids) => records.saveAll(this.#released.mark(region.name, ids)),
+      ended: region => this.#settle(region),
+      failed: note,
+    });
+    const saved = records.get('setting', this.#idRow());
+    const savedId = saved?.byteLength === 8 ? getU64(viewOf(saved), 0) : undefined;
+    const clock = Math.floor(Math.min(CLOCK_MAX, parts.nowMs()));
+    this.#nextId = Math.max(1, savedId ?? 1, this.#released.idMax + 1, clock);
   }
 
   get batchCount(): number {
@@ -108,359 +124,298 @@ export class Dirty {
 
   /** Resolves with the batch's id when it is on the disk. EFULL, EIO, EDENIED: then it is not there. */
   append(units: readonly DirtyUnit[], payload: Uint8Array): Promise<number> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ units, payload, resolve, reject });
-      this.#start();
-    });
+    return this.#journal.append(units, payload);
   }
 
-  #start(): void {
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-      // Who came after the last look, and before this.
-      if (this.#waiting.length > 0) this.#start();
-    });
+  /** The folder may be another one than before. */
+  renew(): void {
+    this.#journal.renew();
   }
 
-  async idle(): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
+  /** For closing: ends the open region, and waits for all that is under way. */
+  async finish(): Promise<void> {
+    await this.#journal.finish();
+    await this.#cleanup.idle();
+  }
+
+  has(id: number): boolean {
+    return this.#batches.has(id);
   }
 
   /** Ids of batches, oldest first. */
   ids(): number[] {
-    return [...this.#batches.keys()].sort((left, right) => left - right);
+    return [...this.#batches.keys()];
   }
 
   /** What a batch holds, read again from the disk; undefined when it is released. EIO, EAUTH. */
   async describe(id: number): Promise<DirtyHead | undefined> {
-    const batch = this.#batches.get(id);
-    if (batch === undefined) return undefined;
-    const { regions, seals } = this.#parts;
-    const { region } = batch;
-    if (!regions.pin(region)) return undefined;
-    try {
-      const file = await regions.fileOf(region);
-      const sealed = new Uint8Array(batch.headBytes);
-      await readFully(file, sealed, batch.offsetBytes);
-      return decodeDirtyHead(seals, region.name, batch.offsetBytes, sealed);
-    } catch (error) {
-      throw Health.errorOf(`dirty batch ${id} cannot be read`, error);
-    } finally {
-      regions.unpin(region);
-    }
+    return this.#read(id, async (file, { region, offsetBytes, headBytes }) => {
+      const sealed = new Uint8Array(headBytes);
+      await readFully(file, sealed, offsetBytes);
+      return decodeDirtyHead(this.#parts.seals, region.name, offsetBytes, sealed);
+    });
   }
 
   /** Whether a batch is as it was written, or has been released. */
   async check(id: number): Promise<boolean> {
-    const batch = this.#batches.get(id);
-    if (batch === undefined || !this.#parts.regions.pin(batch.region)) return true;
     try {
       const head = await this.describe(id);
-      const file = await this.#parts.regions.fileOf(batch.region);
-      return head === undefined || (await isWhole(file, batch.offsetBytes, head));
+      const isSound = await this.#read(id, async (file, { offsetBytes }) => {
+        return head === undefined || (await isWhole(file, offsetBytes, head));
+      });
+      return isSound ?? true;
     } catch {
       return false;
-    } finally {
-      this.#parts.regions.unpin(batch.region);
-    }
-  }
-
-  /** The units of these batches are on the server. Unknown ids are ignored. Returns those that were known. */
-  async release(ids: Iterable<number>): Promise<number[]> {
-    const released: number[] = [];
-    const touched = new Set<Region>();
-    for (const id of ids) {
-      const batch = this.#batches.get(id);
-      if (batch === undefined) continue;
-      this.#batches.delete(id);
-      this.#unitCount -= batch.units.length;
-      for (const unit of batch.units) {
-        this.#unitBytes -= unit.lengthBytes;
-        this.#markClean(batch, unit);
-      }
-      touched.add(batch.region);
-      released.push(id);
-    }
-    for (const region of touched) await this.#settle(region);
-    return released;
-  }
-
-  /** Objects that batches have units of, by {@link ObjectState.key}. The set changes with the batches; do not change it. */
-  objectKeys(): ReadonlySet<string> {
-    if (this.#objectKeysAt !== this.#nextId) {
-      this.#objectKeysAt = this.#nextId;
-      this.#objectKeys = new Set();
-      for (const { units } of this.#batches.values())
-        for (const { volumeId, objectId } of units) this.#objectKeys.add(latin1(volumeId) + latin1(objectId));
-    }
-    return this.#objectKeys;
-  }
-
-  /** Puts the dirty units of an object, a volume or all back into the index, the later over the earlier. */
-  reindex(volumeId: Uint8Array | undefined, objectId: Uint8Array | undefined): void {
-    for (const id of this.ids()) {
-      const batch = this.#batches.get(id);
-      for (const unit of batch?.units ?? []) {
-        const isOf =
-          (volumeId === undefined || Buffer.compare(unit.volumeId, volumeId) === 0) &&
-          (objectId === undefined || Buffer.compare(unit.objectId, objectId) === 0);
-        if (batch !== undefined && isOf) this.#index(batch, unit);
-      }
     }
   }
 
   /**
-   * Takes over a region of an earlier session.
+   * Reads one unit of a batch, whatever is newer by now. Resolves with its length; 0 when the batch is released. EINVAL when there is
+   * no such unit, or `into` is too small; EIO, EAUTH.
    *
-   * @param isReleased for batches that were released before.
-   * @returns how many batches it holds that are not. System errors as they come.
+   * @param position among the units of the batch.
    */
-  async adopt(region: Region, isReleased: (id: number) => boolean): Promise<number> {
+  async readUnit(id: number, position: number, into: Uint8Array): Promise<number> {
+    const lengthBytes = await this.#read(id, async (file, { units }) => {
+      const unit = units[position];
+      if (unit === undefined || unit.lengthBytes > into.byteLength)
+        throw new NetsealError('EINVAL', `dirty batch ${id}: no unit ${position} that fits`);
+      const bytes = into.subarray(0, unit.lengthBytes);
+      await readFully(file, bytes, unit.offsetBytes);
+      const { tagLow, tagHigh } = tagWords(bytes.subarray(bytes.byteLength - TAG_BYTES));
+      if (tagLow !== unit.tagLow || tagHigh !== unit.tagHigh)
+        throw new NetsealError('EAUTH', `unit ${position} is not as it was written`);
+      return unit.lengthBytes;
+    });
+    return lengthBytes ?? 0;
+  }
+
+  /** Undefined when the batch is released. */
+  async #read<Result>(
+    id: number,
+    action: (file: CacheFile, batch: Batch) => Promise<Result>,
+  ): Promise<Result | undefined> {
+    const batch = this.#batches.get(id);
     const { regions } = this.#parts;
+    if (batch === undefined || !regions.pin(batch.region)) return undefined;
+    try {
+      return await action(await regions.fileOf(batch.region), batch);
+    } catch (error) {
+      throw Health.errorOf(`dirty batch ${id} cannot be read`, error);
+    } finally {
+      regions.unpin(batch.region);
+    }
+  }
+
+  /** The units of these batches are on the server. Unknown ids are ignored. */
+  async release(ids: Iterable<number>): Promise<void> {
+    let step: Batch[] = [];
+    let unitCount = 0;
+    for (const id of new Set(ids)) {
+      const batch = this.#batches.get(id);
+      if (batch === undefined) continue;
+      step.push(batch);
+      unitCount += 1 + batch.units.length;
+      if (unitCount < STEP_UNITS) continue;
+      this.#releaseAll(step);
+      step = [];
+      unitCount = 0;
+      await new Promise(resolve => setImmediate(resolve));
+    }
+    this.#releaseAll(step);
+  }
+
+  #releaseAll(some: readonly Batch[]): void {
+    // Another call may have been faster.
+    const batches = some.filter(({ id }) => this.#batches.has(id));
+    if (batches.length === 0) return;
+    const byRegion = Map.groupBy(batches, ({ region }) => region);
+    const { records, nowMs } = this.#parts;
+    const nowClock = Math.max(0, Math.floor(nowMs()));
+    // In one: what counts as released is not listed any more.
+    records.saveAll([
+      ...[...byRegion].flatMap(([{ name }, own]) =>
+        this.#released.mark(
+          name,
+          own.map(({ writtenId }) => writtenId),
+        ),
+      ),
+      ...this.#totals.add(
+        batches.map(({ shares }) => shares),
+        nowClock,
+      ),
+    ]);
+    for (const { id, units } of batches) {
+      this.#batches.delete(id);
+      this.#unitCount -= units.length;
+      for (const unit of units) {
+        this.#unitBytes -= unit.lengthBytes;
+        this.#units.release(unit);
+      }
+    }
+    for (const [region, own] of byRegion) {
+      this.#held.set(region, (this.#held.get(region) ?? 0) - own.length);
+      this.#settle(region);
+    }
+  }
+
+  /** Somebody is sending these batches, or has given up doing so. Unknown ids are ignored. */
+  markQueued(ids: Iterable<number>, isQueued: boolean): void {
+    for (const id of ids) {
+      const batch = this.#batches.get(id);
+      if (batch !== undefined) batch.isQueued = isQueued;
+    }
+  }
+
+  ledger(): LedgerEntry[] {
+    return makeLedger(this.#batches.values(), this.#totals.all());
+  }
+
+  /** Whether any batch has units of an object. @param key as {@link ObjectState.key}. */
+  hasObject(key: string): boolean {
+    return this.#units.hasObject(key);
+  }
+
+  /** Puts the dirty units of an object, or a volume, back into the index, after their fingerprints have changed. */
+  reindex(volumeId: Uint8Array, objectId: Uint8Array | undefined): void {
+    this.#units.reindex(volumeId, objectId);
+  }
+
+  /** Takes over a region of an earlier session; {@link adoptEnd} lists its batches. System errors as they come. */
+  async adopt(region: Region): Promise<void> {
+    const { regions, seals, note } = this.#parts;
     const file = await regions.fileOf(region);
     const fileBytes = await file.size();
     region.fileBytes = fileBytes;
-    const { heads, gaps } = await readHeads(this.#parts.seals, region.name, file, fileBytes);
-    const syncedBytes = Math.max(0, ...heads.map(({ head }) => head.syncedBytes));
+    const { heads, gaps } = await readHeads(seals, region.name, file, fileBytes);
+    const syncedBytes = heads.reduce((most, { head }) => Math.max(most, head.syncedBytes), 0);
     const torn = gaps.find(gap => gap >= syncedBytes) ?? Number.POSITIVE_INFINITY;
-    if (gaps.some(gap => gap < syncedBytes)) {
-      this.#parts.note(new NetsealError('EFORMAT', 'a region of dirty data is damaged: some of it is lost'));
-    }
-    let count = 0;
-    for (const { offsetBytes, headBytes, head } of heads) {
+    if (gaps.some(gap => gap < syncedBytes))
+      note(new NetsealError('EFORMAT', 'a region of dirty data is damaged: some of it is lost'));
+    for (const { head } of heads) this.#nextId = Math.max(this.#nextId, head.batchId + 1);
+    const adopted: Adopted[] = [];
+    let isTailSynced = true;
+    for (const found of heads) {
+      const { offsetBytes, head } = found;
       // Nothing behind it was acknowledged.
       if (offsetBytes > torn) break;
+      if (head.isEndMark) continue;
       // What was synced before a later one was written is whole; of the rest nobody knows.
-      if (offsetBytes >= syncedBytes && !(await isWhole(file, offsetBytes, head))) break;
-      this.#nextId = Math.max(this.#nextId, head.batchId + 1);
+      if (offsetBytes >= syncedBytes) {
+        if (!(await isWhole(file, offsetBytes, head))) break;
+        isTailSynced = false;
+      }
       region.endBytes = offsetBytes + head.lengthBytes;
-      if (isReleased(head.batchId)) continue;
-      this.#list({ id: head.batchId, region, offsetBytes, headBytes, units: head.units });
-      count += 1;
+      if (!this.#released.has(region.name, head.batchId)) adopted.push({ region, found });
     }
-    return count;
+    // It was in the system's memory, perhaps: whoever is told of it now must find it after a power cut, too.
+    if (!isTailSynced) await file.sync().catch(note);
+    this.#held.set(region, 0);
+    for (const each of adopted) this.#adopted.push(each);
   }
 
-  /** Ids are never used twice, also when all regions of earlier ones are gone. */
-  skipIds(nextId: number): void {
-    this.#nextId = Math.max(this.#nextId, nextId);
+  /**
+   * Lists what was adopted, oldest first, so that of each place the newest is found.
+   *
+   * @param isComplete there is no dirty region that was not adopted.
+   */
+  async adoptEnd(isComplete: boolean): Promise<void> {
+    const adopted = this.#adopted.sort((left, right) => left.found.head.batchId - right.found.head.batchId);
+    this.#adopted = [];
+    const doubles: Adopted[] = [];
+    for (const each of adopted) {
+      if (this.#batches.has(each.found.head.batchId)) doubles.push(each);
+      else this.#listFound(each, each.found.head.batchId);
+    }
+    // Only where ids were lost, against all odds; neither must hide the other.
+    for (const each of doubles) this.#listFound(each, this.#takeId());
+    for (const [region, count] of [...this.#held]) {
+      if (count > 0) continue;
+      this.#held.delete(region);
+      await this.#parts.regions.giveUp(region);
+    }
+    if (isComplete)
+      this.#released.forgetAllBut(new Set([...this.#held.keys()].map(({ name }) => toHex(name))));
   }
 
-  get nextId(): number {
-    return this.#nextId;
+  #listFound({ region, found }: Adopted, id: number): void {
+    const { offsetBytes, headBytes, head } = found;
+    const { objects } = this.#parts;
+    const units = head.units.map(unit =>
+      this.#units.add(objects.object(objects.volume(unit.volumeId), unit.objectId), {
+        ...tagWords(unit.tag),
+        index: unit.index,
+        region,
+        offsetBytes: offsetBytes + unit.offsetBytes,
+        lengthBytes: unit.lengthBytes,
+      }),
+    );
+    const { batchId: writtenId, appendedMs } = head;
+    this.#list({ id, writtenId, appendedMs, region, offsetBytes, headBytes }, units);
+  }
+
+  #acknowledged({ id, appendedMs, region, offsetBytes, headBytes, units }: WrittenBatch): void {
+    const { objects } = this.#parts;
+    const held = units.map(({ object, index, bytes, offsetBytes: unitAt }) =>
+      this.#units.add(objects.object(object.volume, object.id), {
+        ...tagWords(bytes.subarray(bytes.byteLength - TAG_BYTES)),
+        index,
+        region,
+        offsetBytes: offsetBytes + unitAt,
+        lengthBytes: bytes.byteLength,
+      }),
+    );
+    this.#list({ id, writtenId: id, appendedMs, region, offsetBytes, headBytes }, held);
+  }
+
+  #list(place: Omit<Batch, 'units' | 'shares' | 'isQueued'>, units: readonly HeldUnit[]): void {
+    this.#batches.set(place.id, { ...place, units, shares: sharesOf(units), isQueued: false });
+    this.#held.set(place.region, (this.#held.get(place.region) ?? 0) + 1);
+    this.#unitCount += units.length;
+    for (const { lengthBytes } of units) this.#unitBytes += lengthBytes;
+  }
+
+  /** A full region without dirty batches becomes a clean one, once. */
+  #settle(region: Region): void {
+    if (!region.isFull || (this.#held.get(region) ?? 0) > 0) return;
+    this.#held.delete(region);
+    this.#cleanup.add(region);
+  }
+
+  #takeId(): number {
+    const id = this.#nextId;
+    this.#nextId += 1;
+    if (this.#nextId > this.#savedId) {
+      this.#savedId = this.#nextId + IDS_AHEAD;
+      const row = new Uint8Array(8);
+      setU64(viewOf(row), 0, this.#savedId);
+      this.#parts.records.put('setting', this.#idRow(), row);
+    }
+    return id;
+  }
+
+  #idRow(): Uint8Array {
+    return this.#parts.fingerprinter.name('next batch');
   }
 
   /** Lets go of everything; what is on the disk stays. */
   forget(): void {
     this.#batches.clear();
-    this.#region = undefined;
+    this.#held.clear();
+    this.#units.clear();
     this.#unitCount = 0;
     this.#unitBytes = 0;
   }
-
-  async #run(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      const group: Written[] = [];
-      let current: Waiting | undefined;
-      try {
-        let groupBytes = 0;
-        while (this.#waiting.length > 0 && groupBytes < GROUP_BYTES_MAX) {
-          current = this.#waiting.shift();
-          if (current === undefined) break;
-          const lengthBytes = lengthOf(current);
-          const region = this.#region;
-          if (region !== undefined && group.length > 0 && !this.#fits(region, lengthBytes)) {
-            this.#waiting.unshift(current);
-            current = undefined;
-            break;
-          }
-          group.push(await this.#write(current));
-          current = undefined;
-          groupBytes += lengthBytes;
-        }
-        await this.#region?.file?.sync();
-        this.#acknowledge(group);
-      } catch (error) {
-        await this.#fail(error, [
-          ...group.map(({ waiting }) => waiting),
-          ...(current === undefined ? [] : [current]),
-        ]);
-      }
-    }
-  }
-
-  #fits(region: Region, lengthBytes: number): boolean {
-    return region.endBytes === 0 || region.endBytes + lengthBytes <= this.#parts.regionBytes;
-  }
-
-  async #regionFor(lengthBytes: number): Promise<{ region: Region; file: CacheFile }> {
-    let region = this.#region;
-    if (region === undefined || !this.#fits(region, lengthBytes)) {
-      await this.#endRegion();
-      region = await this.#parts.regions.create('dirty');
-      this.#region = region;
-      this.#syncedBytes = 0;
-      await this.#parts.files.syncFolder(REGION_FOLDERS.dirty);
-    }
-    if (region.file === undefined) throw new NetsealError('EBUG', 'the open dirty region has no file');
-    return { region, file: region.file };
-  }
-
-  async #write(waiting: Waiting): Promise<Written> {
-    const { seals } = this.#parts;
-    const { region, file } = await this.#regionFor(lengthOf(waiting));
-    const offsetBytes = region.endBytes;
-    const headBytes = headRoomBytes(waiting.units.length, waiting.payload.byteLength);
-    const parts: Uint8Array[] = [];
-    let at = headBytes;
-    const places: { unit: DirtyUnit; offsetBytes: number }[] = [];
-    for (const unit of waiting.units) {
-      const { byteLength } = unit.bytes;
-      places.push({ unit, offsetBytes: at });
-      const paddedBytes = roundUp(byteLength, GRANULE_BYTES);
-      parts.push(unit.bytes);
-      if (paddedBytes > byteLength) parts.push(ZEROS.subarray(0, paddedBytes - byteLength));
-      at += paddedBytes;
-    }
-    const writing = writeFully(file, parts, offsetBytes + headBytes);
-    // While the system writes.
-    const units = places.map(({ unit, offsetBytes: unitOffset }): DirtyUnitPlace => {
-      const { object, index, bytes } = unit;
-      return {
-        volumeId: object.volume.id,
-        objectId: object.id,
-        index,
-        tag: new Uint8Array(recordTag(bytes)),
-        offsetBytes: unitOffset,
-        lengthBytes: bytes.byteLength,
-        crc32: crc32(bytes),
-      };
-    });
-    await writing;
-    const id = this.#nextId;
-    this.#nextId += 1;
-    const head: DirtyHead = {
-      batchId: id,
-      units,
-      payload: waiting.payload,
-      lengthBytes: at,
-      syncedBytes: this.#syncedBytes,
-    };
-    await writeFully(file, [encodeDirtyHead(seals, region.name, offsetBytes, head)], offsetBytes);
-    region.endBytes = offsetBytes + at;
-    region.fileBytes = region.endBytes;
-    return { waiting, batch: { id, region, offsetBytes, headBytes, units } };
-  }
-
-  #acknowledge(group: readonly Written[]): void {
-    this.#syncedBytes = this.#region?.endBytes ?? 0;
-    for (const { waiting, batch } of group) {
-      this.#list(batch);
-      waiting.resolve(batch.id);
-    }
-  }
-
-  #list(batch: Batch): void {
-    this.#batches.set(batch.id, batch);
-    this.#unitCount += batch.units.length;
-    for (const unit of batch.units) {
-      this.#unitBytes += unit.lengthBytes;
-      this.#index(batch, unit);
-    }
-  }
-
-  #index(batch: Batch, unit: DirtyUnitPlace): void {
-    const { objects, places } = this.#parts;
-    const object = objects.object(objects.volume(unit.volumeId), unit.objectId);
-    objects.keep(object);
-    places.insert(fingerprintOf(object.prefix, unit.index, this.#fingerprint), {
-      ...tagWords(unit.tag),
-      regionId: batch.region.id,
-      offsetBytes: batch.offsetBytes + unit.offsetBytes,
-      lengthBytes: unit.lengthBytes,
-      hits: 0,
-      flags: ENTRY_DIRTY,
-      volumeNumber: object.volume.number,
-    });
-  }
-
-  #markClean(batch: Batch, unit: DirtyUnitPlace): void {
-    const { objects, places } = this.#parts;
-    const object = objects.object(objects.volume(unit.volumeId), unit.objectId);
-    const fingerprint = fingerprintOf(object.prefix, unit.index, this.#fingerprint);
-    const found = places.find(fingerprint);
-    if (found?.entry.regionId !== batch.region.id) return;
-    if (found.entry.offsetBytes !== batch.offsetBytes + unit.offsetBytes) return;
-    places.replace(fingerprint, found, { ...found.entry, flags: 0 });
-  }
-
-  /** Nothing that was not acknowledged is to be found later. */
-  async #fail(error: unknown, failed: readonly Waiting[]): Promise<void> {
-    this.#parts.note(error);
-    const region = this.#region;
-    if (region !== undefined) {
-      region.endBytes = this.#syncedBytes;
-      await region.file?.truncate(this.#syncedBytes).catch(() => undefined);
-      await region.file?.sync().catch(() => undefined);
-      await this.#endRegion();
-    }
-    const reason = Health.errorOf('the cache could not keep dirty data', error);
-    for (const waiting of failed) waiting.reject(reason);
-  }
-
-  async #endRegion(): Promise<void> {
-    const region = this.#region;
-    if (region === undefined) return;
-    this.#region = undefined;
-    region.list = undefined;
-    this.#parts.regions.finish(region);
-    await this.#settle(region);
-  }
-
-  /** A full region without dirty batches becomes a clean one. */
-  async #settle(region: Region): Promise<void> {
-    if (!region.isFull || region.isDead) return;
-    for (const batch of this.#batches.values()) if (batch.region === region) return;
-    const { regions } = this.#parts;
-    if (region.liveBytes === 0) {
-      await regions.giveUp(region);
-      return;
-    }
-    try {
-      await this.#makeClean(region);
-    } catch (error) {
-      this.#parts.note(error);
-      await regions.giveUp(region);
-    }
-  }
-
-  async #makeClean(region: Region): Promise<void> {
-    const { files, regions, places, seals, objects, note, filled } = this.#parts;
-    const file = await files.open(region.path, 'write');
-    const list = new RegionList();
-    try {
-      const { heads } = await readHeads(seals, region.name, file, region.endBytes);
-      for (const { offsetBytes, head } of heads) {
-        for (const unit of head.units) {
-          const object = objects.object(objects.volume(unit.volumeId), unit.objectId);
-          const place = offsetBytes + unit.offsetBytes;
-          const found = places.find(fingerprintOf(object.prefix, unit.index, this.#fingerprint));
-          // Replaced or invalidated since.
-          if (found?.entry.regionId !== region.id || found.entry.offsetBytes !== place) continue;
-          list.add(object.key, object.prefix, { ...unit, offsetBytes: place });
-        }
-      }
-      await regions.rename(region, 'main');
-      region.list = list;
-      await endRegion({ regions, seals, failed: note, filled }, region, file);
-    } finally {
-      await file.close();
-    }
-  }
 }
 
-function lengthOf({ units, payload }: Waiting): number {
-  let bytes = headRoomBytes(units.length, payload.byteLength);
-  for (const unit of units) bytes += roundUp(unit.bytes.byteLength, GRANULE_BYTES);
-  return bytes;
+function sharesOf(units: readonly HeldUnit[]): VolumeShare[] {
+  const shares = new Map<Uint8Array, { volumeId: Uint8Array; units: number; bytes: number }>();
+  for (const { object, lengthBytes } of units) {
+    const { id } = object.volume;
+    const share = shares.get(id) ?? { volumeId: id, units: 0, bytes: 0 };
+    share.units += 1;
+    share.bytes += lengthBytes;
+    shares.set(id, share);
+  }
+  return [...shares.values()];
 }

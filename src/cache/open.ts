@@ -5,10 +5,10 @@
 import { rmSync } from 'node:fs';
 import { mkdir, open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { getU64, toHex, viewOf } from '../base/bytes.ts';
+import { toHex } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { chooseProviders, type ProviderSettings } from '../unit/providers.ts';
-import { batchRow, Cache, COUNTERS_ROW } from './cache.ts';
+import { Cache, COUNTERS_ROW } from './cache.ts';
 import { type CacheKey, CacheKeys, HEADER_PATH } from './cache-keys.ts';
 import { Core } from './core.ts';
 import { type CacheFiles, readWhole, systemCodeOf, systemFiles } from './files.ts';
@@ -255,15 +255,7 @@ function enterAll(core: Core, region: Region, list: DecodedList): void {
 
 /** Finds every acknowledged batch that was not released. */
 async function loadDirty(core: Core): Promise<void> {
-  const { files, regions, dirty, records, fingerprinter, health } = core;
-  const next = records.get('setting', fingerprinter.name('next batch'));
-  if (next?.byteLength === 8) dirty.skipIds(getU64(viewOf(next), 0) ?? 1);
-  const released = new Set(
-    records
-      .all('released')
-      .map(({ value }) => (value.byteLength === 8 ? getU64(viewOf(value), 0) : undefined)),
-  );
-  const seen = new Set<number>();
+  const { files, regions, dirty, health } = core;
   let isComplete = true;
   for (const fileName of await files.list(REGION_FOLDERS.dirty)) {
     const name = regionNameOf(fileName);
@@ -271,11 +263,7 @@ async function loadDirty(core: Core): Promise<void> {
     const region = regions.adopt(name, 'dirty', 0, regions.newId(), 0);
     if (region === undefined) continue;
     try {
-      const count = await dirty.adopt(region, id => {
-        seen.add(id);
-        return released.has(id);
-      });
-      if (count === 0) await regions.giveUp(region);
+      await dirty.adopt(region);
     } catch (error) {
       // Not removed: it may be readable the next time.
       health.note(error);
@@ -283,11 +271,5 @@ async function loadDirty(core: Core): Promise<void> {
       isComplete = false;
     }
   }
-  // Regions come in any order.
-  dirty.reindex(undefined, undefined);
-  // Ids are never used again, so nobody will ask for those whose region is gone.
-  for (const id of released) {
-    if (isComplete && id !== undefined && !seen.has(id))
-      records.remove('released', fingerprinter.name('batch', batchRow(id)));
-  }
+  await dirty.adoptEnd(isComplete);
 }

@@ -21,8 +21,16 @@ export const ROW_KINDS = {
   cookieKey: 7,
   floor: 8,
   pinnedByPrefix: 9,
+  durable: 10,
 } as const;
 export type RowKind = keyof typeof ROW_KINDS;
+
+/** A row as it is to be; without a value it is to go. */
+export interface RowToSave {
+  readonly kind: RowKind;
+  readonly name: Uint8Array;
+  readonly value: Uint8Array | undefined;
+}
 
 export interface Row {
   readonly name: Uint8Array;
@@ -203,6 +211,36 @@ export class Records {
 
   remove(kind: RowKind, name: Uint8Array): boolean {
     return this.#save(kind, name, undefined);
+  }
+
+  /** Writes several rows, or takes them away: a death of the process leaves all or none of them. As {@link put} otherwise. */
+  saveAll(rows: readonly RowToSave[]): boolean {
+    if (rows.length === 0) return true;
+    for (const { kind, value } of rows)
+      if (value !== undefined) this.#counts.set(kind, this.countMax(kind) + 1);
+    try {
+      this.#database.exec('BEGIN');
+    } catch (error) {
+      this.#onProblem(error);
+    }
+    const areSaved = rows.map(({ kind, name, value }) => this.#save(kind, name, value));
+    try {
+      this.#database.exec('COMMIT');
+      return areSaved.every(Boolean);
+    } catch (error) {
+      this.#onProblem(error);
+      for (const row of rows) this.#unsaved.set(rowKey(row.kind, row.name), row);
+      this.#rollBack();
+      return false;
+    }
+  }
+
+  #rollBack(): void {
+    try {
+      this.#database.exec('ROLLBACK');
+    } catch {
+      // The system has done so already.
+    }
   }
 
   /** Writes what could not be written before, and syncs. False when that does not work. */

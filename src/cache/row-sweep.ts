@@ -52,8 +52,7 @@ export class RowSweep {
   }
 
   #sweepObjects(from: number, to: number): number {
-    const dirty = this.#dirty.objectKeys();
-    return this.#objects.sweepObjects(from, to, key => dirty.has(key));
+    return this.#objects.sweepObjects(from, to, key => this.#dirty.hasObject(key));
   }
 
   #sweepCookies(from: number, to: number): number {

@@ -1,6 +1,7 @@
-import { readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { Cache, DirtyBatch } from '../../src/cache/cache.ts';
+import { seededChance } from '../../src/server/scheduler.ts';
 import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unitOf } from './support.ts';
 
 const VOLUME = idOf(1);
@@ -114,12 +115,165 @@ describe('dirty batches', () => {
     const cache = await openTestCache(newFolder());
     const payload = new Uint8Array(65_536).fill(5);
     const id = await cache.appendDirty({ units: [], payload });
-    expect(await collect(cache.listDirty())).toEqual([{ id, payload, units: [] }]);
+    expect(await collect(cache.listDirty())).toEqual([
+      { id, appendedMs: expect.any(Number), payload, units: [] },
+    ]);
     await expect(cache.appendDirty({ units: [], payload: new Uint8Array(65_537) })).rejects.toMatchObject({
       code: 'EINVAL',
     });
     const bytes = new Uint8Array(100);
     const units = [{ volumeId: VOLUME, objectId: FILE, index: 0, bytes }];
     await expect(cache.appendDirty({ units })).rejects.toMatchObject({ code: 'EINVAL' });
+  });
+});
+
+describe('several dirty versions of one unit', () => {
+  const unitOfBatch = (bytes: Uint8Array) => ({
+    units: [{ volumeId: VOLUME, objectId: FILE, index: 0, bytes }],
+  });
+
+  it.each([
+    ['other', 2],
+    ['the same', 1],
+  ])('are found, the newest that is not released, with %s bytes', async (_, seed) => {
+    const cache = await openTestCache(newFolder(), SETTINGS);
+    const older = await cache.appendDirty(unitOfBatch(unitOf(1)));
+    const newer = await cache.appendDirty(unitOfBatch(unitOf(seed)));
+    expect(await getUnit(cache, VOLUME, FILE, 0, unitOf(seed))).toBe('hit');
+    await cache.releaseDirty([newer]);
+    await cache.volume(VOLUME).put([{ objectId: FILE, index: 0, bytes: unitOf(3) }]);
+    cache.volume(VOLUME).invalidate(FILE);
+    expect(await getUnit(cache, VOLUME, FILE, 0, unitOf(1))).toBe('hit');
+    await cache.releaseDirty([older]);
+    cache.volume(VOLUME).invalidate(FILE);
+    expect(await getUnit(cache, VOLUME, FILE, 0, unitOf(1))).toBe('miss');
+    expect(await cache.volume(VOLUME).put([{ objectId: FILE, index: 0, bytes: unitOf(3) }])).toBe(1);
+  });
+
+  it('are found, the newest, after reopening, in whatever order their regions are read', async () => {
+    for (let round = 0; round < 4; round += 1) {
+      const folder = newFolder();
+      let cache = await openTestCache(folder, SETTINGS);
+      const ids: number[] = [];
+      for (let version = 0; version < 6; version += 1) {
+        ids.push(await cache.appendDirty(unitOfBatch(unitOf(version, 20 * KIB))));
+      }
+      expect(readdirSync(`${folder}/dirty`).length).toBeGreaterThan(5);
+      await cache.close();
+      cache = await openTestCache(folder, SETTINGS);
+      for (let version = 5; version >= 0; version -= 1) {
+        expect(await getUnit(cache, VOLUME, FILE, 0, unitOf(version, 20 * KIB))).toBe('hit');
+        await cache.releaseDirty([ids[version]!]);
+      }
+      expect(cache.statistics).toMatchObject({ dirtyBatches: 0, dirtyUnits: 0, dirtyBytes: 0 });
+    }
+  });
+
+  it('are found in random order of appending, releasing, invalidating and reopening', async () => {
+    const chance = seededChance(Number(process.env.NETSEAL_SEED ?? Date.now() % 1e9));
+    const below = (count: number): number => Math.floor(chance() * count);
+    const folder = newFolder();
+    let cache = await openTestCache(folder, SETTINGS);
+    /** Version by index, by batch. */
+    const model = new Map<number, Map<number, number>>();
+    const bytesOf = (version: number) => unitOf(version, 1000 + version);
+    const append = async (): Promise<void> => {
+      const versions = Array.from({ length: below(4) }, () => [below(5), below(1000)] as const);
+      const units = versions.map(([index, version]) => {
+        return { volumeId: VOLUME, objectId: FILE, index, bytes: bytesOf(version) };
+      });
+      model.set(await cache.appendDirty({ units }), new Map(versions));
+    };
+    const release = async (): Promise<void> => {
+      const ids = [...model.keys()].filter(() => chance() < 0.15);
+      for (const id of ids) model.delete(id);
+      await cache.releaseDirty(ids.values());
+    };
+    for (let step = 0; step < 600; step += 1) {
+      const what = below(20);
+      if (what < 9) await append();
+      else if (what < 17) await release();
+      else if (what === 17) cache.volume(VOLUME).invalidate(FILE);
+      else if (what === 18) cache.invalidateAll();
+      else {
+        await cache.close();
+        cache = await openTestCache(folder, SETTINGS);
+      }
+      for (const [index, version] of new Map([...model.values()].flatMap(each => [...each]))) {
+        expect(await getUnit(cache, VOLUME, FILE, index, bytesOf(version))).toBe('hit');
+      }
+      expect(cache.statistics.dirtyBatches).toBe(model.size);
+    }
+    await cache.releaseDirty(model.keys());
+    cache.invalidateAll();
+    await cache.close();
+    expect(readdirSync(`${folder}/dirty`)).toEqual([]);
+  });
+
+  it('can be read one by one', async () => {
+    const cache = await openTestCache(newFolder(), SETTINGS);
+    const older = await cache.appendDirty(unitOfBatch(unitOf(1)));
+    const newer = await cache.appendDirty(unitOfBatch(unitOf(2)));
+    const into = new Uint8Array(5000);
+    for (const [id, seed] of [
+      [older, 1],
+      [newer, 2],
+    ] as const) {
+      expect(await cache.readDirty(id, 0, into)).toBe(4168);
+      expect(Buffer.compare(into.subarray(0, 4168), unitOf(seed))).toBe(0);
+    }
+    await expect(cache.readDirty(older, 1, into)).rejects.toMatchObject({ code: 'EINVAL' });
+    await expect(cache.readDirty(older, 0, into.subarray(1000))).rejects.toMatchObject({ code: 'EINVAL' });
+    await cache.releaseDirty([older]);
+    expect(await cache.readDirty(older, 0, into)).toBe(0);
+  });
+});
+
+describe('dirty regions', () => {
+  it('do not fill the index when what is dirty is invalidated again and again', async () => {
+    const cache = await openTestCache(newFolder(), { ...SETTINGS, unitsMax: 200 });
+    await cache.appendDirty(batch(0, 100));
+    for (let round = 0; round < 50; round += 1) cache.volume(VOLUME).invalidate(FILE);
+    expect(cache.statistics.units).toBe(100);
+    for (let index = 0; index < 60; index += 1) {
+      await cache.volume(VOLUME).put([{ objectId: idOf(9), index, bytes: unitOf(index + 5000) }]);
+    }
+    expect(cache.statistics.displaced).toBe(0);
+    for (let index = 0; index < 100; index += 1) {
+      expect(await getUnit(cache, VOLUME, FILE, index, unitOf(index))).toBe('hit');
+    }
+  });
+
+  it('become clean once, however their batches are released', async () => {
+    const folder = newFolder();
+    const cache = await openTestCache(folder, SETTINGS);
+    const ids: number[] = [];
+    for (let from = 0; from < 40; from += 1) ids.push(await cache.appendDirty(batch(from, from + 1)));
+    await Promise.all(ids.map(id => cache.releaseDirty([id])));
+    await cache.close();
+    expect(readdirSync(`${folder}/dirty`)).toEqual([]);
+    expect(cache.statistics.problems).toMatchObject({ io: 0, gone: 0, damaged: 0 });
+    const again = await openTestCache(folder, SETTINGS);
+    for (let index = 0; index < 40; index += 1) {
+      expect(await getUnit(again, VOLUME, FILE, index, unitOf(index))).toBe('hit');
+    }
+  });
+
+  it('are not acknowledged in a folder that has been moved away', async () => {
+    const folder = newFolder();
+    const clock = { nowMs: 1e12 };
+    const cache = await openTestCache(folder, SETTINGS, { nowMs: () => clock.nowMs });
+    await cache.appendDirty(batch(0, 4));
+    renameSync(folder, `${folder}-away`);
+    await expect(cache.appendDirty(batch(4, 5))).rejects.toMatchObject({ code: 'EIO' });
+    mkdirSync(folder);
+    await expect(cache.appendDirty(batch(5, 6))).rejects.toMatchObject({ code: 'EIO' });
+    clock.nowMs += 120_000;
+    await cache.maintain();
+    const id = await cache.appendDirty(batch(6, 7));
+    await cache.close();
+    const again = await openTestCache(folder, SETTINGS);
+    expect((await collect(again.listDirty())).map(each => each.id)).toEqual([id]);
+    rmSync(`${folder}-away`, { recursive: true });
   });
 });
