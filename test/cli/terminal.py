@@ -16,7 +16,7 @@ while True:
     if not data:
         break
     shown += data
-    count = shown.count(b'assphrase: ') + shown.count(b'The same again: ')
+    count = shown.count(b'assphrase: ') + shown.count(b'The same again: ') + shown.count(b'to go on: ')
     if count > prompts and answers:
         prompts = count
         os.write(terminal, answers.pop(0).encode())

@@ -1,0 +1,147 @@
+/** `netseal cache pin` and `unpin` in processes of their own; hostile names on a terminal. */
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { toHex } from '../../src/base/bytes.ts';
+import { EXIT_DAMAGED, EXIT_NOT_FOUND, EXIT_OK, EXIT_USAGE } from '../../src/cli/exit-codes.ts';
+import { idOf } from '../cache/support.ts';
+import { mixedBytes } from '../pipeline/support.ts';
+import {
+  FILE,
+  HOSTILE_NAME,
+  inCache,
+  jsonOf,
+  netsealCache,
+  OTHER_FILE,
+  OTHER_VOLUME,
+  put,
+  VOLUME,
+} from './cache-support.ts';
+import { type Finished, finish, SCRIPT } from './run.ts';
+
+const TERMINAL = fileURLToPath(new URL('terminal.py', import.meta.url));
+const HAS_PYTHON = spawnSync('python3', ['--version']).status === 0;
+const VOLUME_TEXT = toHex(VOLUME);
+const FILE_TEXT = toHex(FILE);
+
+let folder = '';
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'netseal-cli-cache-'));
+  await writeFile(join(folder, 'key'), mixedBytes(32, 1));
+  await inCache(
+    folder,
+    async open => {
+      await put(open, VOLUME, FILE, 100);
+      await put(open, VOLUME, OTHER_FILE, 10);
+      await put(open, OTHER_VOLUME, FILE, 10);
+      open.volume(VOLUME).setCookie(FILE, { key: HOSTILE_NAME, unitCount: 120 });
+    },
+    { budgetBytes: 16 * 1024 * 1024 },
+  );
+});
+
+afterEach(async () => {
+  await rm(folder, { recursive: true });
+});
+
+function cache(...args: string[]): Promise<Finished> {
+  return netsealCache(folder, ...args);
+}
+
+async function onTerminal(answers: readonly string[], ...args: string[]): Promise<Finished> {
+  const command = [process.execPath, SCRIPT, 'cache', ...args, '--key-file', 'key'];
+  return finish(spawn('python3', [TERMINAL, JSON.stringify(answers), ...command], { cwd: folder }));
+}
+
+/** Flips a bit of the only region in a folder. */
+async function damage(name: 'regions' | 'dirty', offsetBytes: number): Promise<void> {
+  const [file = ''] = await readdir(join(folder, 'c', name));
+  const path = join(folder, 'c', name, file);
+  const bytes = await readFile(path);
+  const at = offsetBytes < 0 ? bytes.length + offsetBytes : offsetBytes;
+  bytes[at] = (bytes[at] ?? 0) ^ 1;
+  await writeFile(path, bytes);
+}
+
+describe('netseal cache pin and unpin', () => {
+  it('pin objects, volumes and prefixes, list them with what is missing, and let go', async () => {
+    expect((await cache('pin', 'c')).stdout.toString()).toBe('nothing is pinned\n');
+    const pinned = await cache('pin', 'c', VOLUME_TEXT, toHex(OTHER_FILE), '--units', '15');
+    expect(pinned.stdout.toString()).toBe(
+      `pinned object ${toHex(OTHER_FILE)} of volume ${VOLUME_TEXT}, 15 units\n`,
+    );
+    expect(await jsonOf(folder, 'pin', 'c', VOLUME_TEXT, '--prefix', 'photos/\\x1b', '--escaped')).toEqual({
+      pinned: { volume: VOLUME_TEXT, prefix: 'photos/\u001b' },
+    });
+    // Of a volume of which nothing is there yet.
+    expect((await cache('pin', 'c', toHex(idOf(7)))).exitCode).toBe(EXIT_OK);
+    expect((await cache('pin', 'c', '12345678')).exitCode).toBe(EXIT_NOT_FOUND);
+
+    const listed = await cache('pin', 'c');
+    expect(listed.stdout.toString().split('\n').sort()).toEqual(
+      [
+        '',
+        `"photos/\\x1b" and what begins so, of volume ${VOLUME_TEXT}`,
+        `  object ${FILE_TEXT} (photos/\\x1b]0;x\\x07\\xe2\\x80\\xae\\x0a\\\\.jpg) of volume ${VOLUME_TEXT}: lacks 20 units: 100-119`,
+        `all of volume ${toHex(idOf(7))}`,
+        `object ${toHex(OTHER_FILE)} of volume ${VOLUME_TEXT}: lacks 5 of 15 units: 10-14`,
+      ].sort(),
+    );
+    expect(await jsonOf(folder, 'pin', 'c')).toMatchObject({
+      pins: expect.arrayContaining([
+        {
+          volume: VOLUME_TEXT,
+          object: toHex(OTHER_FILE),
+          units: 15,
+          missing: { units: 5, ranges: [{ from: 10, to: 15 }], rangeCount: 1 },
+        },
+      ]),
+      byPrefix: [{ object: FILE_TEXT, missing: { units: 20, ranges: [{ from: 100, to: 120 }] } }],
+    });
+
+    const gone = await jsonOf(folder, 'unpin', 'c', VOLUME_TEXT, '--prefix', 'photos/\\x1b', '--escaped');
+    expect(gone).toEqual({ unpinned: { volume: VOLUME_TEXT, prefix: 'photos/\u001b' } });
+    expect((await cache('unpin', 'c', VOLUME_TEXT, toHex(OTHER_FILE).slice(0, 6))).exitCode).toBe(EXIT_OK);
+    expect((await cache('unpin', 'c', VOLUME_TEXT)).exitCode).toBe(EXIT_NOT_FOUND);
+    expect(await inCache(folder, open => open.pins())).toHaveLength(1);
+  });
+
+  it('refuses what makes no sense', async () => {
+    const wrong = [
+      ['pin', 'c', '--prefix', 'x'],
+      ['pin', 'c', VOLUME_TEXT, FILE_TEXT, '--prefix', 'x'],
+      ['pin', 'c', VOLUME_TEXT, '--prefix', ''],
+      ['pin', 'c', VOLUME_TEXT, '--units', '3'],
+      ['pin', 'c', VOLUME_TEXT, '--prefix', 'a\\', '--escaped'],
+      ['pin', 'c', VOLUME_TEXT, FILE_TEXT, '--units', '-1'],
+      ['unpin', 'c'],
+    ];
+    for (const args of wrong) {
+      const { exitCode, stderr } = await cache(...args);
+      expect(exitCode, args.join(' ')).toBe(EXIT_USAGE);
+      expect(stderr).toMatch(/^netseal: [^\n]*\n$/);
+    }
+    expect(await inCache(folder, open => open.pins())).toEqual([]);
+  });
+});
+
+describe('on a terminal', () => {
+  it.runIf(HAS_PYTHON)('no name acts on it, and damage is shown after the progress is gone', async () => {
+    const listed = await onTerminal([], 'ls', 'c', VOLUME_TEXT);
+    expect(listed.stdout.toString()).toContain('photos/\\x1b]0;x\\x07\\xe2\\x80\\xae\\x0a\\\\.jpg');
+    expect(listed.stdout.includes(0x1b)).toBe(false);
+    expect((await onTerminal([], 'ls', 'c', VOLUME_TEXT, '--json')).stdout.includes(0x1b)).toBe(false);
+    await cache('pin', 'c', VOLUME_TEXT, FILE_TEXT);
+    expect((await onTerminal([], 'pin', 'c')).stdout.includes(0x1b)).toBe(false);
+    await damage('regions', 2000);
+    const verified = await onTerminal([], 'verify', 'c');
+    expect(verified.exitCode).toBe(EXIT_DAMAGED);
+    const [, after = ''] = verified.stdout.toString().split('damaged unit 0');
+    expect(after).toContain('damaged: 1 unit');
+    expect(after).not.toContain('\x1b');
+  });
+});
