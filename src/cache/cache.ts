@@ -420,6 +420,7 @@ export class Cache {
     await this.#writeBehind.close();
     await this.#maintaining;
     await this.#core.objects.pins.close();
+    await this.#core.rowSweep.close();
     await this.#underWay.idle();
     await this.#keys.idle();
     await this.#core.settle();

@@ -13,7 +13,7 @@ import { requireArgument } from '../base/errors.ts';
 import { ID_BYTES } from '../keys/tree.ts';
 import type { Fingerprinter } from './fingerprints.ts';
 import { dayOf } from './object-rows.ts';
-import { FIRST_NAME, LAST_NAME, type Records } from './records.ts';
+import { FIRST_NAME, LAST_NAME, type Records, type RowToSave } from './records.ts';
 import type { VolumeState } from './volumes.ts';
 
 export const COOKIE_BYTES_MAX = 4096;
@@ -122,22 +122,31 @@ export class Cookies {
     return rows.flatMap(({ name, value }) => decode(name, value) ?? []);
   }
 
-  /** Of a volume that nobody knows any more. */
-  removeRow({ name }: CookieRow): void {
-    this.#records.remove('cookie', name);
+  removeRows(rows: readonly CookieRow[]): void {
+    const gone = rows.flatMap(({ name, volumeId, objectId, key }): RowToSave[] => {
+      const keyName = this.#keyName({ id: volumeId }, key);
+      const cookie: RowToSave = { kind: 'cookie', name, value: undefined };
+      const isHeld = this.#isHeldBy(keyName, objectId);
+      return isHeld ? [cookie, { kind: 'cookieKey', name: keyName, value: undefined }] : [cookie];
+    });
+    this.#records.saveAll(gone);
   }
 
   #removeKey(volume: VolumeState, objectId: Uint8Array, key: Uint8Array): void {
     const keyName = this.#keyName(volume, key);
+    if (this.#isHeldBy(keyName, objectId)) this.#records.remove('cookieKey', keyName);
+  }
+
+  #isHeldBy(keyName: Uint8Array, objectId: Uint8Array): boolean {
     const holder = this.#records.get('cookieKey', keyName);
-    if (holder !== undefined && equalBytes(holder, objectId)) this.#records.remove('cookieKey', keyName);
+    return holder !== undefined && equalBytes(holder, objectId);
   }
 
   #name(volume: VolumeState, objectId: Uint8Array): Uint8Array {
     return this.#fingerprinter.name('cookie', volume.id, objectId);
   }
 
-  #keyName(volume: VolumeState, key: Uint8Array): Uint8Array {
+  #keyName(volume: Pick<VolumeState, 'id'>, key: Uint8Array): Uint8Array {
     return this.#fingerprinter.name('cookie key', volume.id, key);
   }
 }

@@ -91,7 +91,7 @@ export class Core {
   readonly room: Room;
   readonly lanes: Readonly<Record<CleanQueue, Lane>>;
   readonly nowMs: () => number;
-  readonly #rowSweep: RowSweep;
+  readonly rowSweep: RowSweep;
   readonly #onEvent: (event: CacheEvent) => void;
   readonly #fingerprint: Fingerprint = newFingerprint();
   /** Ranges that were invalidated while units were on their way. */
@@ -164,7 +164,7 @@ export class Core {
       onEvent,
       note,
     });
-    this.#rowSweep = new RowSweep(records, objects, this.dirty, settings.rowsMax);
+    this.rowSweep = new RowSweep(records, objects, this.dirty, settings.rowsMax);
     this.objects.loosened = () => {
       this.reclaim.loosenPinned();
     };
@@ -351,8 +351,8 @@ export class Core {
       return;
     }
     await this.room.maintain();
-    await this.#rowSweep.run();
-    if (this.records.unsavedCount > 0) this.records.flush();
+    await this.rowSweep.run();
+    if (this.records.unsavedCount > 0 || this.records.isFlushDue) this.records.flush();
     if (this.#filledRegions >= this.settings.snapshotRegions) await this.snapshot();
   }
 

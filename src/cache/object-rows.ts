@@ -36,6 +36,8 @@ export interface StoredObject {
   readonly generation: number;
   readonly coherency: Coherency | undefined;
   readonly hasRow: boolean;
+  /** Of its row's name, if it was looked up. */
+  readonly bucket: number | undefined;
 }
 
 /** A row as the sweep sees it. */
@@ -75,10 +77,11 @@ export class ObjectRows {
     const name = this.name(volume, id);
     const value = this.#records.read('object', name);
     if (value === undefined) {
-      return { generation: volume.floors?.[floorOf(name)] ?? 0, coherency: undefined, hasRow: false };
+      const bucket = floorOf(name);
+      return { generation: volume.floors?.[bucket] ?? 0, coherency: undefined, hasRow: false, bucket };
     }
     const row = value === 'unreadable' ? undefined : decode(name, value);
-    return row ?? { generation: newGeneration(), coherency: undefined, hasRow: false };
+    return row ?? { ...NOTHING, generation: newGeneration() };
   }
 
   /** @param coherency undefined for none. @param isDurable see `Records.put`. */
@@ -111,16 +114,12 @@ export class ObjectRows {
     return rows.flatMap(({ name, value }) => decode(name, value) ?? []);
   }
 
-  remove({ name }: ObjectRow): void {
-    this.#records.remove('object', name);
-  }
-
-  today(): number {
-    return dayOf(this.#nowMs());
+  remove(rows: readonly ObjectRow[]): void {
+    this.#records.saveAll(rows.map(({ name }) => ({ kind: 'object', name, value: undefined })));
   }
 }
 
-const NOTHING: StoredObject = { generation: 0, coherency: undefined, hasRow: false };
+const NOTHING: StoredObject = { generation: 0, coherency: undefined, hasRow: false, bucket: undefined };
 
 function decode(name: Uint8Array, value: Uint8Array): ObjectRow | undefined {
   if (value.byteLength < HEAD_BYTES) return undefined;
@@ -137,6 +136,7 @@ function decode(name: Uint8Array, value: Uint8Array): ObjectRow | undefined {
     generation,
     coherency,
     hasRow: true,
+    bucket: floorOf(name),
     day: view.getUint16(10, true),
     volumeId: value.slice(12, 12 + ID_BYTES),
     objectId: value.slice(28, 28 + ID_BYTES),

@@ -8,7 +8,7 @@ import { requireArgument } from '../base/errors.ts';
 import { ID_BYTES } from '../keys/tree.ts';
 import { type Cookie, Cookies, type ListedCookie } from './cookies.ts';
 import { equalPrefixes, type Fingerprinter, type Prefix } from './fingerprints.ts';
-import { type Coherency, type ObjectRow, ObjectRows } from './object-rows.ts';
+import { type Coherency, ObjectRows } from './object-rows.ts';
 import { latin1, Pins } from './pins.ts';
 import { FIRST_NAME, type Records } from './records.ts';
 import { floorOf, newGeneration, type VolumeAccount, type VolumeState, Volumes } from './volumes.ts';
@@ -29,6 +29,8 @@ export interface ObjectState {
   pin: boolean;
   /** The generation is in a row of the object's own. */
   hasRow: boolean;
+  /** Of its row, had it one; see `object-rows.ts`. */
+  bucket: number | undefined;
   /** The volume's age when the prefix was made. */
   age: number;
 }
@@ -101,7 +103,7 @@ export class Objects {
     const known = this.#objects.get(key);
     if (known !== undefined) return this.#refreshed(known);
     requireArgument(id.byteLength === ID_BYTES, `object id must be 16 bytes, not ${id.byteLength}`);
-    const { generation, hasRow } = this.#rows.load(volume, id);
+    const { generation, hasRow, bucket } = this.#rows.load(volume, id);
     const object: ObjectState = {
       volume,
       id: new Uint8Array(id),
@@ -110,6 +112,7 @@ export class Objects {
       prefix: this.#fingerprinter.prefix(volume.id, id, volume.generation, generation),
       pin: this.pins.isPinned(volume, id),
       hasRow,
+      bucket,
       age: volume.age,
     };
     if (this.#objects.size >= OBJECTS_KEPT_MAX) this.#forgetOldest();
@@ -126,9 +129,10 @@ export class Objects {
   /** Nothing that was cached of the object is found any more. @param coherency what is remembered; by default, what was. */
   invalidateObject(object: ObjectState, coherency?: Coherency): void {
     this.invalidations += 1;
+    const remembered = coherency ?? (object.hasRow ? this.coherency(object) : undefined);
     object.generation = newGeneration();
     object.hasRow = true;
-    this.#rows.save(object, coherency ?? this.coherency(object));
+    this.#rows.save(object, remembered);
     this.#renew(object);
   }
 
@@ -192,62 +196,71 @@ export class Objects {
   }
 
   /**
-   * Removes the older half of the rows of objects in buckets from `from` to `to`, but for those that are pinned, dirty or in use.
+   * Removes the oldest rows of objects in buckets from `from` to `to`, but for those that are pinned or dirty; those in use go last.
    * Their units, and those of objects there that have no row and are not in use, are not found any more.
    *
+   * @param part of the rows.
    * @param mustStay whether an object has dirty units.
    * @returns how many rows went.
    */
-  sweepObjects(from: number, to: number, mustStay: (key: string) => boolean): number {
-    const rows = this.#rows.rowsOf(from, to);
-    const free = rows.filter(({ volumeId, objectId }) => {
+  sweepObjects(from: number, to: number, part: number, mustStay: (key: string) => boolean): number {
+    const free = this.#rows.rowsOf(from, to).flatMap(row => {
+      const { volumeId, objectId, day } = row;
+      const key = latin1(volumeId) + latin1(objectId);
       const volume = this.#volumes.known(volumeId);
-      return (
-        volume === undefined || !(this.pins.isPinned(volume, objectId) || mustStay(keyOf(volumeId, objectId)))
-      );
+      if (mustStay(key) || (volume !== undefined && this.pins.isPinned(volume, objectId))) return [];
+      const known = this.#objects.get(key);
+      return [{ row, volume, known, day: known === undefined ? day : Number.POSITIVE_INFINITY }];
     });
-    const age = ({ day, volumeId, objectId }: ObjectRow): number =>
-      this.#objects.has(keyOf(volumeId, objectId)) ? 0x1_0000 : day;
-    free.sort((left, right) => age(left) - age(right));
-    const victims = free.slice(0, Math.ceil(free.length / 2));
-    const volumes = new Set(victims.flatMap(({ volumeId }) => this.#volumes.known(volumeId) ?? []));
-    const isKeepingWorthIt = this.#objects.size <= this.#records.countMax('object') / 2;
-    const touched: ObjectState[] = [];
-    for (const object of this.#objects.values()) {
-      if (object.hasRow || !volumes.has(object.volume)) continue;
-      const floor = floorOf(this.#rows.name(object.volume, object.id));
-      if (floor < from || floor >= to) continue;
-      if (isKeepingWorthIt) this.keep(object);
-      else touched.push(object);
-    }
+    const victims = oldest(free, part);
+    const volumes = new Set(victims.flatMap(({ volume }) => volume ?? []));
+    const changed = this.#keepAll(volumes, from, to);
     let isSaved = true;
     for (const volume of volumes) isSaved = this.#volumes.raiseFloors(volume, from, to) && isSaved;
     if (isSaved) {
-      for (const row of victims) {
-        this.#rows.remove(row);
-        const object = this.#objects.get(keyOf(row.volumeId, row.objectId));
-        if (object !== undefined) touched.push(object);
-      }
+      this.#rows.remove(victims.map(({ row }) => row));
+      for (const { row, known } of victims)
+        if (known !== undefined) changed.push({ object: known, bucket: floorOf(row.name) });
     }
     this.invalidations += 1;
-    for (const object of touched) {
-      const { generation, hasRow } = this.#rows.load(object.volume, object.id);
-      object.generation = generation;
-      object.hasRow = hasRow;
+    for (const { object, bucket } of changed) {
+      object.generation = object.volume.floors?.[bucket] ?? 0;
+      object.hasRow = false;
       this.#renew(object);
     }
     return isSaved ? victims.length : 0;
   }
 
-  /** Removes the older half of the cookies with names between two, but for those of pinned objects. Returns how many went. */
-  sweepCookies(after: Uint8Array, before: Uint8Array): number {
+  /**
+   * Gives objects in use that have no row one, before the floors of their volumes are raised. Returns those that are too many for
+   * that, with their buckets.
+   */
+  #keepAll(
+    volumes: ReadonlySet<VolumeState>,
+    from: number,
+    to: number,
+  ): { readonly object: ObjectState; readonly bucket: number }[] {
+    const isWorthIt = this.#objects.size <= this.#records.countMax('object') / 2;
+    const others: { object: ObjectState; bucket: number }[] = [];
+    for (const object of this.#objects.values()) {
+      if (object.hasRow || !volumes.has(object.volume)) continue;
+      object.bucket ??= floorOf(this.#rows.name(object.volume, object.id));
+      const { bucket } = object;
+      if (bucket < from || bucket >= to) continue;
+      if (isWorthIt) this.keep(object);
+      else others.push({ object, bucket });
+    }
+    return others;
+  }
+
+  /** Removes the oldest cookies with names between two, but for those of pinned objects. Returns how many went. */
+  sweepCookies(after: Uint8Array, before: Uint8Array, part: number): number {
     const free = this.cookies.rowsOf(after, before).filter(({ volumeId, objectId }) => {
       const volume = this.#volumes.known(volumeId);
       return volume === undefined || !this.pins.isPinned(volume, objectId);
     });
-    free.sort((left, right) => left.day - right.day);
-    const victims = free.slice(0, Math.ceil(free.length / 2));
-    for (const row of victims) this.cookies.removeRow(row);
+    const victims = oldest(free, part);
+    this.cookies.removeRows(victims);
     return victims.length;
   }
 
@@ -292,4 +305,9 @@ export class Objects {
 
 function keyOf(volumeId: Uint8Array, objectId: Uint8Array): string {
   return latin1(volumeId) + latin1(objectId);
+}
+
+function oldest<Row extends { readonly day: number }>(rows: Row[], part: number): Row[] {
+  rows.sort((left, right) => left.day - right.day);
+  return rows.slice(0, Math.ceil(rows.length * part));
 }

@@ -231,12 +231,12 @@ export class Pins {
         if (count % STEP_OBJECTS === 0) await this.#turn();
       }
     }
+    // Not before: whoever dies before this does all of it again.
     this.#saveTouched();
     this.#parts.loosened();
   }
 
   async #turn(): Promise<void> {
-    this.#saveTouched();
     await new Promise(resolve => setImmediate(resolve));
     if (this.#isClosed) throw new NetsealError('ECLOSED', 'the cache was closed meanwhile');
   }

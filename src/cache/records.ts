@@ -4,7 +4,7 @@
  * when it can be: a cache goes on without.
  */
 import { closeSync, openSync } from 'node:fs';
-import { toHex } from '../base/bytes.ts';
+import { concatBytes, equalBytes, toHex, utf8 } from '../base/bytes.ts';
 import { messageOf, NetsealError } from '../base/errors.ts';
 import { fileIdentity } from './files.ts';
 import { isDamage, type Seals } from './seals.ts';
@@ -45,6 +45,12 @@ interface Statements {
   readonly count: Statement;
 }
 
+/**
+ * What all rows are sealed for; which one a value belongs to is said by the name before it, as keys for each row would take longer to
+ * derive than all the rest.
+ */
+const ROWS_ID: Uint8Array = utf8('rows of the cache').subarray(0, 16);
+
 /** Before and behind the names of all rows. */
 export const FIRST_NAME: Uint8Array = new Uint8Array(0);
 export const LAST_NAME: Uint8Array = new Uint8Array(17).fill(0xff);
@@ -56,6 +62,8 @@ export class Records {
   readonly #onProblem: (error: unknown) => void;
   /** Rows that the database does not have as they are; undefined for a row that is to go. */
   readonly #unsaved = new Map<string, { kind: RowKind; name: Uint8Array; value: Uint8Array | undefined }>();
+  /** Something should survive a power cut before long. */
+  isFlushDue = false;
   #database: Database;
   #statements: Statements;
   /** Which file the database is. */
@@ -245,6 +253,7 @@ export class Records {
 
   /** Writes what could not be written before, and syncs. False when that does not work. */
   flush(): boolean {
+    this.isFlushDue = false;
     for (const { kind, name, value } of [...this.#unsaved.values()]) this.#save(kind, name, value);
     try {
       this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
@@ -322,7 +331,7 @@ export class Records {
     const database = openDatabase(this.#path);
     try {
       database.exec(
-        'PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL',
+        'PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4096',
       );
       database.exec(
         'CREATE TABLE IF NOT EXISTS rows (kind INTEGER, name BLOB, value BLOB, PRIMARY KEY (kind, name)) WITHOUT ROWID',
@@ -343,7 +352,8 @@ export class Records {
       if (value === undefined) {
         this.#statements.remove.run(number, name);
       } else {
-        this.#statements.put.run(number, name, this.#seals.seal('cacheIndex', name, number, value));
+        const sealed = this.#seals.seal('cacheIndex', ROWS_ID, number, concatBytes(name, value));
+        this.#statements.put.run(number, name, sealed);
       }
       this.#unsaved.delete(key);
       return true;
@@ -356,7 +366,10 @@ export class Records {
 
   #unseal(kind: RowKind, name: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
     try {
-      return this.#seals.open('cacheIndex', name, ROW_KINDS[kind], sealed);
+      const plain = this.#seals.open('cacheIndex', ROWS_ID, ROW_KINDS[kind], sealed);
+      const isItsOwn = equalBytes(plain.subarray(0, name.byteLength), name);
+      if (!isItsOwn) throw new NetsealError('EAUTH', 'it is the value of another row');
+      return plain.subarray(name.byteLength);
     } catch (error) {
       if (!isDamage(error)) throw error;
       this.#onProblem(new NetsealError('EFORMAT', `a row of the cache is damaged: ${messageOf(error)}`));

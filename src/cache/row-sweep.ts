@@ -1,6 +1,6 @@
 /**
- * Keeps rows of objects and cookies from growing without bound. Above the limit, buckets of rows lose their older half one after
- * another, in steps of a few milliseconds, until an eighth of the limit is free again.
+ * Keeps rows of objects and cookies from growing without bound. Above the limit, buckets of rows lose their oldest, half of them
+ * or more, one after another, in steps of a few milliseconds, until an eighth of the limit is free again.
  */
 import type { Dirty } from './dirty.ts';
 import type { Objects } from './objects.ts';
@@ -10,6 +10,8 @@ import { FLOOR_COUNT, floorStart } from './volumes.ts';
 const STEP_ROWS = 256;
 /** The other work of maintenance gets its turn after so long. */
 const RUN_MS = 250;
+/** Less would cost those that have no row more than it brings. */
+const PART_MIN = 0.5;
 
 const KINDS = ['object', 'cookie'] as const;
 type Kind = (typeof KINDS)[number];
@@ -21,6 +23,8 @@ export class RowSweep {
   readonly #rowsMax: number;
   /** The bucket to go on with. */
   readonly #next: Record<Kind, number> = { object: 0, cookie: 0 };
+  #running: Promise<void> | undefined;
+  #isClosed = false;
 
   constructor(records: Records, objects: Objects, dirty: Dirty, rowsMax: number) {
     this.#records = records;
@@ -29,33 +33,54 @@ export class RowSweep {
     this.#rowsMax = rowsMax;
   }
 
+  /** Begins when there is something to do. Resolves when that is done, or a while later, and it goes on. */
   async run(): Promise<void> {
-    const endMs = performance.now() + RUN_MS;
-    for (const kind of KINDS) await this.#sweep(kind, endMs);
+    this.#running ??= this.#sweepAll().finally(() => {
+      this.#running = undefined;
+    });
+    let timer: NodeJS.Timeout | undefined;
+    const wait = new Promise<void>(resolve => {
+      timer = setTimeout(resolve, RUN_MS);
+    });
+    await Promise.race([this.#running, wait]);
+    clearTimeout(timer);
   }
 
-  async #sweep(kind: Kind, endMs: number): Promise<void> {
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#running;
+  }
+
+  async #sweepAll(): Promise<void> {
+    for (const kind of KINDS) await this.#sweep(kind);
+  }
+
+  async #sweep(kind: Kind): Promise<void> {
     if (this.#records.countMax(kind) <= this.#rowsMax) return;
     let count = this.#records.recount(kind);
     if (count <= this.#rowsMax) return;
     const span = Math.min(FLOOR_COUNT, Math.max(1, Math.round((FLOOR_COUNT * STEP_ROWS) / count)));
     const target = (this.#rowsMax * 7) / 8;
-    // Once round at most: what stays is pinned or dirty.
-    for (let done = 0; done < FLOOR_COUNT && count > target && performance.now() < endMs; done += span) {
+    // What stays when nothing went all the way round is pinned or dirty.
+    for (let idle = 0; idle < FLOOR_COUNT && count > target && !this.#isClosed; ) {
       const from = this.#next[kind];
       const to = Math.min(FLOOR_COUNT, from + span);
-      count -= kind === 'object' ? this.#sweepObjects(from, to) : this.#sweepCookies(from, to);
+      const part = Math.max(PART_MIN, 1 - target / count);
+      const gone =
+        kind === 'object' ? this.#sweepObjects(from, to, part) : this.#sweepCookies(from, to, part);
+      count -= gone;
+      idle = gone > 0 ? 0 : idle + span;
       this.#next[kind] = to % FLOOR_COUNT;
       await new Promise(resolve => setImmediate(resolve));
     }
     this.#records.recount(kind);
   }
 
-  #sweepObjects(from: number, to: number): number {
-    return this.#objects.sweepObjects(from, to, key => this.#dirty.hasObject(key));
+  #sweepObjects(from: number, to: number, part: number): number {
+    return this.#objects.sweepObjects(from, to, part, key => this.#dirty.hasObject(key));
   }
 
-  #sweepCookies(from: number, to: number): number {
-    return this.#objects.sweepCookies(floorStart(from), to >= FLOOR_COUNT ? LAST_NAME : floorStart(to));
+  #sweepCookies(from: number, to: number, part: number): number {
+    return this.#objects.sweepCookies(floorStart(from), to >= FLOOR_COUNT ? LAST_NAME : floorStart(to), part);
   }
 }

@@ -96,7 +96,8 @@ export class Volumes {
     const volume = new VolumeState(new Uint8Array(id), name, account, newGeneration());
     this.#volumes.set(key, volume);
     // A power cut that loses this loses all that is cached of the volume.
-    this.save(volume, true);
+    this.save(volume);
+    this.#records.isFlushDue = true;
     return volume;
   }
 
@@ -136,7 +137,7 @@ export class Volumes {
   }
 
   /** False when it could not be written yet. */
-  save(volume: VolumeState, isDurable = false): boolean {
+  save(volume: VolumeState): boolean {
     const { id, name, number, generation, shareBytes, floors } = volume;
     const value = new Uint8Array(ROW_BYTES);
     const view = viewOf(value);
@@ -145,7 +146,7 @@ export class Volumes {
     setU64(view, 18, generation);
     setU64(view, 26, Number.isFinite(shareBytes) ? shareBytes : 0);
     value[34] = floors === undefined ? 0 : FLAG_FLOORS;
-    return this.#records.put('volume', name, value, isDurable);
+    return this.#records.put('volume', name, value);
   }
 
   #load(name: Uint8Array, value: Uint8Array): void {
