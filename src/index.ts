@@ -1,6 +1,6 @@
 /**
- * netseal's public surface: errors, keys, units, the pipeline and its streams, stores, volumes. Everything else is
- * internal.
+ * netseal's public surface: errors, keys, units, the pipeline and its streams, the local cache, stores, volumes. Everything
+ * else is internal.
  */
 
 // Errors
@@ -12,6 +12,30 @@ export {
   UNIT_BYTES_MAX,
   UNIT_BYTES_MIN,
 } from './base/geometry.ts';
+
+// The local cache
+export type { Cache, DirtyBatch, ListedBatch } from './cache/cache.ts';
+export type { CacheKey } from './cache/cache-keys.ts';
+export type { CacheVolume, UnitPlace, UnitRange, UnitToGet, UnitToPut } from './cache/cache-volume.ts';
+export type { CachedUnit, Damage, VerifyOptions, VerifyProgress } from './cache/contents.ts';
+export type { Cookie, ListedCookie } from './cache/cookies.ts';
+export type { Discarded, DiscardScope } from './cache/discard.ts';
+export type { MissingRange } from './cache/incomplete.ts';
+export type { LedgerCount, LedgerEntry } from './cache/ledger.ts';
+export type { CachedObject, CachedVolume, ListedUnit, ListSettings, UnitTotals } from './cache/listing.ts';
+export { type CacheComponents, openCache } from './cache/open.ts';
+export type { Pin } from './cache/pins.ts';
+export { PlainCache, type PlainObject, type PlainUnit } from './cache/plain.ts';
+export type { CacheSettings, CheckedSettings, DiskLimits } from './cache/settings.ts';
+export type {
+  CacheEvent,
+  CacheStatistics,
+  Counters,
+  DropReason,
+  LifetimeCounters,
+  ProblemKind,
+} from './cache/statistics.ts';
+export { type SharedCache, ThreadReader } from './cache/thread-reader.ts';
 
 // Keys
 export {

@@ -50,8 +50,9 @@ export interface CacheComponents {
  * Opens the cache in folder `path`, making it where there is none. Until it is closed no other process can. A smaller budget than
  * before is reached bit by bit; with another `unitsMax` the index is made anew from the regions.
  *
- * ENOENT when there is none and no slots for one are given: nothing is made then. EDENIED, naming the owner, while another process has it. EKEY, EAUTH, EFORMAT as unlocking a header throws them. EINVAL for
- * settings out of range, EUNSUPPORTED without SQLite. EIO and its like when the folder cannot be used at all.
+ * ENOENT when there is none and no slots for one are given: nothing is made then. EDENIED, naming the owner, while another process
+ * has it. EKEY, EAUTH, EFORMAT as unlocking a header throws them. EINVAL for settings out of range, EUNSUPPORTED without SQLite. EIO
+ * and its like when the folder cannot be used at all.
  */
 export async function openCache(
   path: string,

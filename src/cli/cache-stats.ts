@@ -4,7 +4,13 @@ import { toHex } from '../base/bytes.ts';
 import type { Cache } from '../cache/cache.ts';
 import type { CacheStatistics } from '../cache/statistics.ts';
 import { type CacheOptions, tellProblems, withCache, withCacheOptions } from './cache-access.ts';
-import { type DirtySummary, describeDirty, ledgerFields, summarizeDirty } from './cache-ledger.ts';
+import {
+  type DirtySummary,
+  describeDirty,
+  describeDurable,
+  ledgerFields,
+  summarizeDirty,
+} from './cache-ledger.ts';
 import { settingFields } from './cache-settings.ts';
 import { formatTime, toJson } from './display.ts';
 import { printable } from './printable.ts';
@@ -36,6 +42,7 @@ export function cacheStatsCommand(): Command {
 function tell(folder: string, cache: Cache, dirty: DirtySummary): string {
   const { statistics, settings } = cache;
   const { lifetime, regions } = statistics;
+  const sent = describeDurable(dirty);
   const rows: [label: string, text: string][] = [
     ['kept', kept(statistics)],
     [
@@ -52,6 +59,7 @@ function tell(folder: string, cache: Cache, dirty: DirtySummary): string {
       'stored',
       `${formatCount(lifetime.stored, 'unit')}, ${formatSize(lifetime.storedBytes)}; given up ${lifetime.evicted.toLocaleString('en-US')}, kept on ${lifetime.reinserted.toLocaleString('en-US')}`,
     ],
+    ...(sent === undefined ? [] : [['sent', sent] as [string, string]]),
     ...(lifetime.displaced > 0 ? [displaced(lifetime.displaced)] : []),
     ['dropped', nonZero(lifetime.dropped)],
     ['problems', nonZero(lifetime.problems)],

@@ -179,6 +179,7 @@ describe('netseal cache stats', () => {
       await put(open, VOLUME, FILE, 20);
       await putDirty(open, VOLUME, OTHER_FILE, [1, 2]);
       await putDirty(open, VOLUME, OTHER_FILE, [3]);
+      await open.releaseDirty([await putDirty(open, VOLUME, FILE, [50])]);
       for (const index of [0, 1, 500]) await getUnit(open, VOLUME, FILE, index, unitOf(index));
     });
     const { stdout, exitCode, stderr } = await cache('stats', 'c');
@@ -189,7 +190,9 @@ describe('netseal cache stats', () => {
       /\n {2}kept {6}23 units, .* of the budget of 16 MiB; of these not on the server: 3 units, 12\.2 KiB\n/,
     );
     expect(text).toMatch(/\n {2}hits {6}2 of 3, 66\.7%; 8\.14 KiB\n/);
-    expect(text).toMatch(/\n2 batches, 3 units, 12\.2 KiB are not on the server yet[^\n]*\n$/);
+    expect(text).toMatch(
+      /\n2 batches, 3 units, 12\.2 KiB are not on the server yet; the oldest since [^\n]*s\n$/,
+    );
   });
 
   it('tells everything as JSON', async () => {
@@ -207,7 +210,15 @@ describe('netseal cache stats', () => {
       units: 22,
       regions: { small: 1, main: 0, pinned: 0, dirty: 1 },
       pins: 1,
-      dirty: { batches: 1, units: 2, bytes: 2 * UNIT_BYTES },
+      dirty: { batches: 1, units: 2, bytes: 2 * UNIT_BYTES, oldest: expect.stringMatching(/^20.*Z$/) },
+      ledger: [
+        {
+          volume: toHex(VOLUME),
+          dirty: { batches: 1, units: 2, bytes: 2 * UNIT_BYTES },
+          queued: { batches: 0, units: 0, bytes: 0, oldest: null },
+          durable: { batches: 0, units: 0, bytes: 0, latest: null },
+        },
+      ],
       lifetime: {
         since: expect.stringMatching(/^20.*Z$/),
         hits: 1,
