@@ -1,9 +1,7 @@
 /** What lies in a cache's folder: nothing readable, nothing that harms when it is damaged, and one owner. */
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { isNetsealError } from '../../src/base/errors.ts';
-import { seededChance } from '../../src/server/scheduler.ts';
-import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unitOf } from './support.ts';
+import { collect, idOf, KIB, MIB, newFolder, openTestCache, unitOf } from './support.ts';
 
 const VOLUME = idOf(1);
 const FILE = idOf(100);
@@ -67,23 +65,6 @@ describe('at rest', () => {
 });
 
 describe('damage', () => {
-  it('of any file is survived: it opens, or says why not, and serves nothing wrong', async () => {
-    const chance = seededChance(Number(process.env.NETSEAL_SEED ?? 1));
-    const folder = await makeFull();
-    const pristine = new Map(filesIn(folder).map(path => [path, readFileSync(path)]));
-    const refusals = new Set<string>();
-    for (const path of [...pristine.keys()].filter(each => !/\/(lock|owner)$/.test(each))) {
-      for (let round = 0; round < 3; round += 1) {
-        for (const [each, content] of pristine) writeFileSync(each, content);
-        for (const each of filesIn(folder)) if (!pristine.has(each)) writeFileSync(each, '');
-        writeFileSync(path, damaged(pristine.get(path)!, chance));
-        await openDamaged(folder, path, refusals);
-      }
-    }
-    // Only without its header a cache cannot be opened.
-    expect([...refusals]).toEqual(['header']);
-  }, 120_000);
-
   it('is found by verify, and dropped by repair', async () => {
     const folder = await makeFull();
     const paths = readdirSync(`${folder}/regions`).map(name => `${folder}/regions/${name}`);
@@ -100,40 +81,3 @@ describe('damage', () => {
     expect(await collect(cache.verify())).toEqual([]);
   });
 });
-
-function damaged(content: Buffer, chance: () => number): Buffer {
-  const kind = Math.floor(chance() * 4);
-  if (kind === 0) return content.subarray(0, Math.floor(chance() * content.byteLength));
-  const copy = Buffer.from(content);
-  const at = Math.floor(chance() * copy.byteLength);
-  if (kind === 1) copy[at] = (copy[at] ?? 0) ^ (1 << Math.floor(chance() * 8));
-  else if (kind === 2) copy.fill(0, at, Math.min(copy.byteLength, at + 4096));
-  else
-    for (let each = 0; each < 20; each += 1)
-      copy[Math.floor(chance() * copy.byteLength)] = Math.floor(chance() * 256);
-  return copy;
-}
-
-async function openDamaged(folder: string, path: string, refusals: Set<string>): Promise<void> {
-  let cache: Awaited<ReturnType<typeof openTestCache>>;
-  try {
-    cache = await openTestCache(folder, SETTINGS);
-  } catch (error) {
-    expect(isNetsealError(error), `${path}: ${error}`).toBe(true);
-    refusals.add(path.slice(folder.length + 1));
-    return;
-  }
-  for (let index = 0; index < 60; index += 1) {
-    const bytes = unitOf(index);
-    const into = new Uint8Array(bytes.byteLength);
-    const request = { objectId: FILE, index, expectedTag: tagOf(bytes), into };
-    const [lengthBytes] = await cache.volume(VOLUME).get([request]);
-    // Damage in the middle is for the opener to find.
-    if (lengthBytes !== 0) expect(Buffer.compare(into.subarray(-16), bytes.subarray(-16))).toBe(0);
-  }
-  for await (const batch of cache.listDirty()) expect(Buffer.compare(batch.payload, PAYLOAD)).toBe(0);
-  await collect(cache.verify({ repair: true }));
-  expect(await cache.volume(VOLUME).put([{ objectId: idOf(9), index: 0, bytes: unitOf(5) }])).toBe(1);
-  expect(await getUnit(cache, VOLUME, idOf(9), 0, unitOf(5))).toBe('hit');
-  await cache.close();
-}
