@@ -11,6 +11,8 @@ const HEAD_START: Buffer = Buffer.from([0x6e, 0x53, 0x72, 0x63, 1, RECORD_KINDS.
 /** Read at once: the heads of several small batches. */
 const WINDOW_BYTES = 64 * 1024;
 const SEARCH_BYTES = 1024 * 1024;
+/** Twice what a region may have: whatever a damaged file says of its length, opening goes on soon. */
+const SEARCH_BYTES_MAX = 128 * 1024 * 1024;
 const NO_PAYLOAD = new Uint8Array(0);
 
 export interface FoundHead {
@@ -82,7 +84,8 @@ async function nextHead(
 ): Promise<number | undefined> {
   const { file, fileBytes } = window;
   // From granule to granule, as heads lie: none lies across the end of a piece.
-  for (let pieceAt = fromBytes; pieceAt < fileBytes; pieceAt += SEARCH_BYTES) {
+  const endBytes = Math.min(fileBytes, fromBytes + SEARCH_BYTES_MAX);
+  for (let pieceAt = fromBytes; pieceAt < endBytes; pieceAt += SEARCH_BYTES) {
     const piece = Buffer.alloc(Math.min(SEARCH_BYTES, fileBytes - pieceAt));
     await readFully(file, piece, pieceAt);
     for (let at = piece.indexOf(HEAD_START); at >= 0; at = piece.indexOf(HEAD_START, at + 1)) {
