@@ -15,7 +15,9 @@
  *      7  version (20 bits), odd while the entry is being written | volume number (12 bits) << 20
  *
  * One thread writes, any thread reads: a reader takes the version, reads, and takes the version again; it begins anew when
- * the two differ or are odd. What was read is a hint all the same: the record's own length and tag decide.
+ * the two differ or are odd. The words between are not atomic: on processors that reorder more than x86 does, a reader may see two
+ * entries mixed, as it may after the version has gone round. What was read is a hint all the same: the region's slot says whether
+ * the region is there, and the record's own length and tag decide.
  */
 import { requireArgument } from '../base/errors.ts';
 
@@ -134,7 +136,10 @@ export function entryAt({ words }: IndexTable, at: number): Entry {
   return decode(words, at, words[at + 7] ?? 0);
 }
 
-/** Counts a hit. Any thread; when two do so at once, one may get lost. */
+/**
+ * Counts a hit. Any thread; when two do so at once, one may get lost. When the entry was replaced meanwhile, the hit is not counted, or
+ * is another unit's of the same length; nothing but the count of hits ever changes. In a free entry it means nothing.
+ */
 export function countHit({ words }: IndexTable, at: number): void {
   const packed = words[at + 6] ?? 0;
   if (((packed >>> HITS_SHIFT) & HITS_MAX) === HITS_MAX) return;
