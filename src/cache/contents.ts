@@ -4,7 +4,7 @@ import { toHex } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
 import type { Core } from './core.ts';
 import { readHeads } from './dirty-scan.ts';
-import { type CacheFile, readFully } from './files.ts';
+import { type CacheFile, readFully, ShortFileError, systemCodeOf } from './files.ts';
 import { fingerprintOf, newFingerprint } from './fingerprints.ts';
 import { ENTRY_DIRTY } from './index-table.ts';
 import { type Found, hasTag } from './places.ts';
@@ -162,9 +162,14 @@ async function* checkRegion(
   onProgress: (doneBytes: number) => void,
 ): AsyncGenerator<Damage> {
   const { queue, fileBytes, path } = region;
-  const list = await entriesOf(core, region).catch(() => undefined);
-  if (list === undefined) {
-    if (repair) await core.regions.giveUp(region);
+  const list = await entriesOf(core, region).catch((error: unknown) => {
+    return systemCodeOf(error) === 'EIO' || error instanceof ShortFileError ? undefined : 'unreadable';
+  });
+  if (list === undefined || list === 'unreadable') {
+    // Of dirty regions, batches are reported, and nothing is dropped.
+    if (queue === 'dirty') return;
+    // What the system refuses for another reason may be readable the next time.
+    if (repair && list === undefined) await core.regions.giveUp(region);
     yield { what: 'region', queue, lengthBytes: fileBytes, path };
     return;
   }
@@ -179,12 +184,17 @@ async function* checkRegion(
     // Batches are checked as a whole.
     if (found === undefined || (found.entry.flags & ENTRY_DIRTY) !== 0) continue;
     if (await isSound(core, region, entry, found)) continue;
-    const object = core.objects.object(core.objects.volume(entry.volumeId), entry.objectId);
-    const fingerprint = fingerprintOf(object.prefix, entry.index, newFingerprint());
-    const now = core.places.find(fingerprint);
-    if (repair && now !== undefined) core.places.remove(fingerprint, now);
+    // It may have been replaced or dropped while it was read.
+    const now = findIn(core, region, entry);
+    if (now === undefined) continue;
+    if (repair) forget(core, entry, now);
     yield { what: 'unit', ...toUnit(region, entry) };
   }
+}
+
+function forget(core: Core, { volumeId, objectId, index }: RegionEntry, found: Found): void {
+  const object = core.objects.object(core.objects.volume(volumeId), objectId);
+  core.places.remove(fingerprintOf(object.prefix, index, newFingerprint()), found);
 }
 
 async function isSound(

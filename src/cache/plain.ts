@@ -6,6 +6,7 @@
  * Plaintext is in the caller's memory and in the pipeline's, never on the disk.
  */
 import { createHmac } from 'node:crypto';
+import { concatBytes, utf8, viewOf } from '../base/bytes.ts';
 import { requireArgument } from '../base/errors.ts';
 import { BLOCK_BYTES_DEFAULT, unitSizeToLog2 } from '../base/geometry.ts';
 import { deriveCommittedKey } from '../keys/tree.ts';
@@ -14,6 +15,9 @@ import type { Pipeline } from '../pipeline/pipeline.ts';
 import { sealedBytesMax } from '../unit/seal.ts';
 import type { Cache } from './cache.ts';
 import type { CacheVolume, CallOptions } from './cache-volume.ts';
+import { COOKIE_BYTES_MAX } from './cookies.ts';
+
+const SLASH = utf8('/');
 
 /** Which version of which object of which server. */
 export interface PlainObject {
@@ -23,6 +27,8 @@ export interface PlainObject {
   readonly name: Uint8Array;
   /** Changes whenever the content does; any bytes. */
   readonly version: Uint8Array;
+  /** Of its content, if it is known: then `cache.incomplete` can tell what of it is missing while it is pinned. */
+  readonly lengthBytes?: number | undefined;
 }
 
 export interface PlainUnit {
@@ -35,6 +41,10 @@ export class PlainCache {
   readonly #pipeline: Pipeline;
   readonly #unitSizeBytes: number;
   readonly #unitSizeLog2: number;
+  /** What a sealed unit may take. */
+  readonly #roomBytes: number;
+  /** Units at once: half of the pipeline's memory is left to others. */
+  readonly #portion: number;
   readonly #handle: KeyHandle;
   readonly #idKey: Uint8Array<ArrayBuffer>;
   readonly #volume: CacheVolume;
@@ -47,6 +57,8 @@ export class PlainCache {
     this.#pipeline = pipeline;
     this.#unitSizeBytes = unitSizeBytes;
     this.#unitSizeLog2 = unitSizeToLog2(unitSizeBytes);
+    this.#roomBytes = sealedBytesMax(unitSizeBytes, Math.min(BLOCK_BYTES_DEFAULT, unitSizeBytes));
+    this.#portion = Math.max(1, Math.floor(pipeline.slabBytes / 2 / this.#roomBytes));
     const { keyring } = cache.keys;
     const [oldest = 1] = keyring.epochs;
     this.#idKey = deriveCommittedKey(keyring.epochKey(oldest), cache.id, 'cache/plain-ids').key;
@@ -61,14 +73,50 @@ export class PlainCache {
   }
 
   /**
-   * Seals and stores the units that are not there yet. Resolves with how many it stored; their bytes are copied first. Rejects as
-   * `pipeline.seal` does.
+   * Says that this is the present version of an object, as {@link put} does: what is pinned by the name is this version from now on.
+   * Its cookie is what a person would type, the server's name, a slash and the object's; too long names have none.
+   */
+  name(object: PlainObject): void {
+    const key = cookieKey(object.server, object.name);
+    if (key.byteLength > COOKIE_BYTES_MAX) return;
+    const { lengthBytes } = object;
+    const unitCount = lengthBytes === undefined ? undefined : Math.ceil(lengthBytes / this.#unitSizeBytes);
+    this.#volume.setCookie(this.#objectId(object), { key, unitCount });
+  }
+
+  /** Keeps every object of a server whose name begins with `prefix`, now or later. As `CacheVolume.pinPrefix`. */
+  pinPrefix(server: Uint8Array, prefix: Uint8Array): Promise<void> {
+    return this.#volume.pinPrefix(concatBytes(server, SLASH, prefix));
+  }
+
+  /** As `CacheVolume.unpinPrefix`. */
+  unpinPrefix(server: Uint8Array, prefix: Uint8Array): Promise<boolean> {
+    return this.#volume.unpinPrefix(concatBytes(server, SLASH, prefix));
+  }
+
+  /**
+   * Seals and stores the units that are not there yet; those without bytes are left out. Resolves with how many it stored; their bytes
+   * are copied before they are sealed. Works in portions, so there may be more of them than the pipeline has memory for. Rejects as
+   * `pipeline.seal` does, when some may be stored.
    */
   async put(object: PlainObject, given: readonly PlainUnit[], options: CallOptions = {}): Promise<number> {
     const objectId = this.#objectId(object);
-    const units = given.filter(({ index }) => !this.#volume.has({ objectId, index }));
+    this.name(object);
+    const wanted = new Map<number, PlainUnit>();
+    for (const unit of given) {
+      const isNews = unit.bytes.byteLength > 0 && !wanted.has(unit.index);
+      if (isNews && !this.#volume.has({ objectId, index: unit.index })) wanted.set(unit.index, unit);
+    }
+    const units = [...wanted.values()];
+    let storedCount = 0;
+    for (let from = 0; from < units.length; from += this.#portion) {
+      storedCount += await this.#putSome(objectId, units.slice(from, from + this.#portion), options);
+    }
+    return storedCount;
+  }
+
+  async #putSome(objectId: Uint8Array, units: readonly PlainUnit[], options: CallOptions): Promise<number> {
     const lengthBytes = units.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
-    if (lengthBytes === 0) return 0;
     const lease = await this.#pipeline.reservePlain(lengthBytes, options);
     try {
       let offsetBytes = 0;
@@ -91,17 +139,28 @@ export class PlainCache {
   }
 
   /**
-   * The plain bytes of units, the caller's own; undefined for what is not there or does not open. Rejects as `pipeline.open` does,
-   * for what concerns the whole request.
+   * The plain bytes of units, the caller's own; undefined for what is not there or does not open. In portions, too. Rejects as
+   * `pipeline.open` does, for what concerns the whole request.
    */
   async get(
     object: PlainObject,
     indexes: readonly number[],
     options: CallOptions = {},
   ): Promise<(Uint8Array | undefined)[]> {
-    if (indexes.length === 0) return [];
     const objectId = this.#objectId(object);
-    const roomBytes = sealedBytesMax(this.#unitSizeBytes, Math.min(BLOCK_BYTES_DEFAULT, this.#unitSizeBytes));
+    const results: (Uint8Array | undefined)[] = [];
+    for (let from = 0; from < indexes.length; from += this.#portion) {
+      results.push(...(await this.#getSome(objectId, indexes.slice(from, from + this.#portion), options)));
+    }
+    return results;
+  }
+
+  async #getSome(
+    objectId: Uint8Array,
+    indexes: readonly number[],
+    options: CallOptions,
+  ): Promise<(Uint8Array | undefined)[]> {
+    const roomBytes = this.#roomBytes;
     const lease = await this.#pipeline.reserveSealed(roomBytes * indexes.length, options);
     try {
       const requests = indexes.map((index, at) => ({
@@ -157,4 +216,11 @@ export class PlainCache {
     }
     return new Uint8Array(hmac.digest().subarray(0, 16));
   }
+}
+
+/** Ends in where the server's name ends, so that no two objects share it: unseen by prefixes, as it comes last. */
+function cookieKey(server: Uint8Array, name: Uint8Array): Uint8Array {
+  const end = new Uint8Array(5);
+  viewOf(end).setUint32(1, server.byteLength, true);
+  return concatBytes(server, SLASH, name, end);
 }
