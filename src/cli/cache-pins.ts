@@ -116,8 +116,11 @@ function tellLack(lack: Lack | undefined, count: number | undefined): string {
     .slice(0, RANGES_TOLD)
     .map(({ from, to }) => (to === from + 1 ? `${from}` : `${from}-${to - 1}`));
   const more = lack.rangeCount > shown.length ? [`${lack.rangeCount - shown.length} more ranges`] : [];
-  const of = count === undefined ? '' : ` of ${count.toLocaleString('en-US')}`;
-  return `lacks ${lack.units.toLocaleString('en-US')}${of} units: ${[...shown, ...more].join(', ')}`;
+  const what =
+    count === undefined
+      ? formatCount(lack.units, 'unit')
+      : `${lack.units.toLocaleString('en-US')} of ${formatCount(count, 'unit')}`;
+  return `lacks ${what}: ${[...shown, ...more].join(', ')}`;
 }
 
 function describe(
