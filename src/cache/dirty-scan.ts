@@ -60,11 +60,14 @@ async function readHead(
   offsetBytes: number,
 ): Promise<FoundHead | undefined> {
   try {
-    const header = peekHeader(await window.at(offsetBytes, HEADER_BYTES));
+    const header = peekHeader(
+      window.seen(offsetBytes, HEADER_BYTES) ?? (await window.at(offsetBytes, HEADER_BYTES)),
+    );
     const { sealedLengthBytes } = header;
     if (header.kind !== RECORD_KINDS.journalRecord) return undefined;
     if (offsetBytes + sealedLengthBytes > window.fileBytes) return undefined;
-    const sealed = await window.at(offsetBytes, sealedLengthBytes);
+    const sealed =
+      window.seen(offsetBytes, sealedLengthBytes) ?? (await window.at(offsetBytes, sealedLengthBytes));
     const head = decodeDirtyHead(seals, name, offsetBytes, sealed);
     if (head.lengthBytes < sealedLengthBytes || offsetBytes + head.lengthBytes > window.fileBytes)
       return undefined;
@@ -119,16 +122,20 @@ class Window {
     this.fileBytes = fileBytes;
   }
 
+  /** The same as {@link at}, if it is there already. */
+  seen(offsetBytes: number, lengthBytes: number): Uint8Array | undefined {
+    if (offsetBytes < this.#from || offsetBytes + lengthBytes > this.#to) return undefined;
+    return this.#memory.subarray(offsetBytes - this.#from, offsetBytes - this.#from + lengthBytes);
+  }
+
   /** A view of the file, good until the next call. All of it is within the file. */
   async at(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
-    if (offsetBytes < this.#from || offsetBytes + lengthBytes > this.#to) {
-      if (this.#memory.byteLength < lengthBytes) this.#memory = new Uint8Array(lengthBytes);
-      const count = Math.min(this.#memory.byteLength, this.fileBytes - offsetBytes);
-      this.#to = 0;
-      await readFully(this.file, this.#memory.subarray(0, count), offsetBytes);
-      this.#from = offsetBytes;
-      this.#to = offsetBytes + count;
-    }
-    return this.#memory.subarray(offsetBytes - this.#from, offsetBytes - this.#from + lengthBytes);
+    if (this.#memory.byteLength < lengthBytes) this.#memory = new Uint8Array(lengthBytes);
+    const count = Math.min(this.#memory.byteLength, this.fileBytes - offsetBytes);
+    this.#to = 0;
+    await readFully(this.file, this.#memory.subarray(0, count), offsetBytes);
+    this.#from = offsetBytes;
+    this.#to = offsetBytes + count;
+    return this.#memory.subarray(0, lengthBytes);
   }
 }

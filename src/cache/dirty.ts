@@ -25,7 +25,7 @@ import { DurableTotals, type LedgerEntry, makeLedger, type VolumeShare } from '.
 import type { Objects } from './objects.ts';
 import { type Places, tagWords } from './places.ts';
 import type { Records } from './records.ts';
-import type { Region, Regions } from './regions.ts';
+import { REGION_FOLDERS, type Region, type Regions, regionPath } from './regions.ts';
 import type { Seals } from './seals.ts';
 
 export interface DirtyParts {
@@ -329,13 +329,28 @@ export class Dirty {
     }
     // Only where ids were lost, against all odds; neither must hide the other.
     for (const each of doubles) this.#listFound(each, this.#takeId());
-    for (const [region, count] of [...this.#held]) {
-      if (count > 0) continue;
-      this.#held.delete(region);
-      await this.#parts.regions.giveUp(region);
-    }
-    if (isComplete)
+    const areGone = await this.#dropEmpty();
+    if (isComplete && areGone)
       this.#released.forgetAllBut(new Set([...this.#held.keys()].map(({ name }) => toHex(name))));
+  }
+
+  /** Regions without batches. False when one of them may come back. */
+  async #dropEmpty(): Promise<boolean> {
+    const { regions, files, note } = this.#parts;
+    const empty = [...this.#held].filter(([, count]) => count === 0).map(([region]) => region);
+    try {
+      for (const region of empty) {
+        this.#held.delete(region);
+        await regions.giveUp(region);
+        // As a rule there is nothing left to remove.
+        await files.remove(regionPath('dirty', region.name));
+      }
+      if (empty.length > 0) await files.syncFolder(REGION_FOLDERS.dirty);
+      return true;
+    } catch (error) {
+      note(error);
+      return false;
+    }
   }
 
   #listFound({ region, found }: Adopted, id: number): void {
