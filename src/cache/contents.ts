@@ -53,7 +53,10 @@ export interface VerifyOptions {
   readonly onProgress?: (progress: VerifyProgress) => void;
 }
 
-/** Every clean unit that the index finds, in no order. System errors as they come. */
+/** Others get their turn after so many. */
+const STEP_UNITS = 4096;
+
+/** Every clean unit that the index finds, in no order; one that is moved meanwhile may come twice, or not at all. System errors as they come. */
 export async function* listUnits(core: Core): AsyncGenerator<CachedUnit> {
   for (const region of core.regions.all()) {
     if (!core.regions.pin(region)) continue;
@@ -64,6 +67,7 @@ export async function* listUnits(core: Core): AsyncGenerator<CachedUnit> {
         const found = findIn(core, region, entry);
         const isClean = found !== undefined && (found.entry.flags & ENTRY_DIRTY) === 0;
         if (isClean) yield toUnit(region, entry);
+        if (at % STEP_UNITS === STEP_UNITS - 1) await new Promise(resolve => setImmediate(resolve));
       }
     } finally {
       core.regions.unpin(region);

@@ -351,6 +351,7 @@ export class Core {
       return;
     }
     await this.room.maintain();
+    this.places.sweep();
     await this.rowSweep.run();
     if (this.records.unsavedCount > 0 || this.records.isFlushDue) this.records.flush();
     if (this.#filledRegions >= this.settings.snapshotRegions) await this.snapshot();

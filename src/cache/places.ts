@@ -8,19 +8,22 @@ import {
   clearEntry,
   countHit,
   ENTRY_DIRTY,
+  ENTRY_WORDS,
   type Entry,
   entryAt,
   type Fingerprint,
   findEntry,
   type IndexTable,
   placeFor,
-  sumEntries,
   usedEntries,
   writeEntry,
 } from './index-table.ts';
 import type { Objects } from './objects.ts';
 import type { Regions } from './regions.ts';
 import type { Counters } from './statistics.ts';
+
+/** About a millisecond. */
+const SWEEP_WORDS = 65_536 * ENTRY_WORDS;
 
 /** An entry and the word at which it lies; -1 for one outside the table. */
 export interface Found {
@@ -37,6 +40,8 @@ export class Places {
   /** Dirty units for which both buckets were full of what must not be lost. */
   readonly #overflow = new Map<string, Entry>();
   #count = 0;
+  /** Where {@link sweep} goes on. */
+  #sweptWords = 0;
 
   constructor(table: IndexTable, ghosts: Ghosts, regions: Regions, objects: Objects, counters: Counters) {
     this.table = table;
@@ -111,13 +116,25 @@ export class Places {
 
   /** Counts everything anew, and frees what points nowhere: after a snapshot was read. */
   recount(): void {
-    const { count, regionBytes, volumeBytes } = sumEntries(this.table, this.#regions.isDead);
-    this.#count = count;
-    for (const region of this.#regions.all()) region.liveBytes = regionBytes[region.id & 0xffff] ?? 0;
+    for (const region of this.#regions.all()) region.liveBytes = 0;
     for (const account of this.#objects.accounts()) account.liveBytes = 0;
-    for (const [number, bytes] of volumeBytes.entries())
-      if (bytes > 0) this.#objects.account(number).liveBytes = bytes;
-    for (const entry of this.#overflow.values()) this.#account(entry, 1);
+    this.#count = 0;
+    for (const at of usedEntries(this.table)) {
+      const entry = entryAt(this.table, at);
+      if (this.#regions.isDead(entry.regionId)) clearEntry(this.table, at);
+      else this.#account(entry, 1);
+    }
+  }
+
+  /** Frees some entries that point into regions that are gone, such as invalidated ones: nobody comes across those. */
+  sweep(): void {
+    const { words } = this.table;
+    const end = Math.min(words.length, this.#sweptWords + SWEEP_WORDS);
+    for (let at = this.#sweptWords; at < end; at += ENTRY_WORDS) {
+      const regionId = words[at + 4] ?? 0;
+      if (regionId !== 0 && this.#regions.isDead(regionId)) this.#free(at, entryAt(this.table, at));
+    }
+    this.#sweptWords = end === words.length ? 0 : end;
   }
 
   clear(): void {

@@ -73,7 +73,8 @@ export class Reclaim {
 
   /** Something was unpinned or invalidated: pinned regions may hold what need not stay. */
   loosenPinned(): void {
-    for (const region of this.#parts.regions.full('pinned')) this.#loose.add(region);
+    // The open one, too, which will be full one day.
+    for (const region of this.#parts.regions.all()) if (region.queue === 'pinned') this.#loose.add(region);
   }
 
   /**

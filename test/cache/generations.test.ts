@@ -225,3 +225,16 @@ function numbered(id: Uint8Array, number: number): Uint8Array {
   viewOf(id).setUint32(0, number, true);
   return id.slice();
 }
+
+it('what an object lost is counted no more once its regions are gone', async () => {
+  const cache = await openTestCache(newFolder(), { budgetBytes: 256 * KIB, regionBytes: 8 * KIB });
+  const volume = cache.volume(VOLUME);
+  await volume.put([0, 1, 2, 3].map(index => ({ objectId: FILE, index, bytes: unitOf(index) })));
+  volume.invalidate(FILE);
+  for (let index = 0; index < 200; index += 1) {
+    await cache.volume(idOf(2)).put([{ objectId: FILE, index, bytes: unitOf(index) }]);
+  }
+  await cache.maintain();
+  expect(volume.bytes).toBe(0);
+  expect(cache.statistics.units).toBe(Math.round(cache.volume(idOf(2)).bytes / 4168));
+});
