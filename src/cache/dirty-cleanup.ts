@@ -42,6 +42,23 @@ export class DirtyCleanup {
     this.#start();
   }
 
+  /** Gives up regions without a look at what is in them. False when one of them may come back. */
+  async drop(some: readonly Region[]): Promise<boolean> {
+    const { regions, files, note } = this.#host;
+    try {
+      for (const region of some) {
+        await regions.giveUp(region);
+        // As a rule there is nothing left to remove.
+        await files.remove(regionPath('dirty', region.name));
+      }
+      if (some.length > 0) await files.syncFolder(REGION_FOLDERS.dirty);
+      return true;
+    } catch (error) {
+      note(error);
+      return false;
+    }
+  }
+
   async idle(): Promise<void> {
     while (this.#running !== undefined) await this.#running;
   }

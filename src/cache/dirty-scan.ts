@@ -1,5 +1,6 @@
 /** Reading a dirty region again: after a crash, and when it becomes a clean one. */
 import { crc32 } from 'node:zlib';
+import { NetsealError } from '../base/errors.ts';
 import { HEADER_BYTES, peekHeader, RECORD_KINDS } from '../unit/record-format.ts';
 import { type DirtyHead, decodeDirtyHead } from './dirty-format.ts';
 import { type CacheFile, readFully } from './files.ts';
@@ -26,6 +27,45 @@ export interface FoundHeads {
   readonly heads: FoundHead[];
   /** Where what is no batch begins, ascending. */
   readonly gaps: number[];
+}
+
+/**
+ * The batches that may have been acknowledged, in the order they were written; all others are none. What of them was perhaps only in
+ * the system's memory is on the disk when this resolves: whoever is told of a batch must find it after a power cut, too. System errors
+ * as they come.
+ *
+ * @param note told of damage to what was acknowledged.
+ * @returns `batchIdMax`: no head here has a higher id, of no batch either.
+ */
+export async function findBatches(
+  seals: Seals,
+  name: Uint8Array,
+  file: CacheFile,
+  fileBytes: number,
+  note: (error: unknown) => void,
+): Promise<{ readonly batches: FoundHead[]; readonly batchIdMax: number }> {
+  const { heads, gaps } = await readHeads(seals, name, file, fileBytes);
+  const syncedBytes = heads.reduce((most, { head }) => Math.max(most, head.syncedBytes), 0);
+  const batchIdMax = heads.reduce((most, { head }) => Math.max(most, head.batchId), 0);
+  if (gaps.some(gap => gap < syncedBytes))
+    note(new NetsealError('EFORMAT', 'a region of dirty data is damaged: some of it is lost'));
+  // Nothing behind it was acknowledged.
+  const torn = gaps.find(gap => gap >= syncedBytes) ?? fileBytes;
+  const batches: FoundHead[] = [];
+  let isTailSynced = true;
+  for (const found of heads) {
+    const { offsetBytes, head } = found;
+    if (offsetBytes > torn) break;
+    if (head.isEndMark) continue;
+    // What was synced before a later one was written is whole; of the rest nobody knows.
+    if (offsetBytes >= syncedBytes) {
+      if (!(await isWhole(file, offsetBytes, head))) break;
+      isTailSynced = false;
+    }
+    batches.push(found);
+  }
+  if (!isTailSynced) await file.sync().catch(note);
+  return { batches, batchIdMax };
 }
 
 /** The heads of batches, and where something lies between them that is none. System errors as they come. */

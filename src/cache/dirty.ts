@@ -2,21 +2,19 @@
  * Dirty intake: units that are not on the server yet, in batches that are kept together or not at all. A batch stays, and is found
  * again after any crash, until it is released. This file has the list of batches; the others have
  *
- *   dirty-journal    writing them            dirty-units     which unit of a place is found
- *   dirty-scan       reading them again      dirty-released  which of them need not come back
- *   dirty-cleanup    regions without them    ledger          how much there is of it
- *
- * Ids only go up, and no id is used twice: the database has a higher one than was ever used, unless a power cut has undone that; then
- * the heads have them; and an id is never below the clock.
+ *   dirty-journal    writing them             dirty-units     which unit of a place is found
+ *   dirty-scan       finding them again       dirty-released  which of them need not come back
+ *   dirty-cleanup    regions without any      dirty-ids, ledger
  */
-import { getU64, setU64, toHex, viewOf } from '../base/bytes.ts';
+import { toHex } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
 import { TAG_BYTES } from '../unit/record-format.ts';
 import { DirtyCleanup } from './dirty-cleanup.ts';
 import { type DirtyHead, decodeDirtyHead } from './dirty-format.ts';
+import { BatchIds } from './dirty-ids.ts';
 import { DirtyJournal, type DirtyUnit, type WrittenBatch } from './dirty-journal.ts';
 import { Released } from './dirty-released.ts';
-import { type FoundHead, isWhole, readHeads } from './dirty-scan.ts';
+import { type FoundHead, findBatches, isWhole } from './dirty-scan.ts';
 import { DirtyUnits, type HeldUnit } from './dirty-units.ts';
 import { type CacheFile, type CacheFiles, readFully } from './files.ts';
 import type { Fingerprinter } from './fingerprints.ts';
@@ -25,7 +23,7 @@ import { DurableTotals, type LedgerEntry, makeLedger, type VolumeShare } from '.
 import type { Objects } from './objects.ts';
 import { type Places, tagWords } from './places.ts';
 import type { Records } from './records.ts';
-import { REGION_FOLDERS, type Region, type Regions, regionPath } from './regions.ts';
+import type { Region, Regions } from './regions.ts';
 import type { Seals } from './seals.ts';
 
 export interface DirtyParts {
@@ -64,9 +62,6 @@ interface Adopted {
   readonly found: FoundHead;
 }
 
-const IDS_AHEAD = 1024;
-/** A clock may say anything; ids have to leave room for those to come. */
-const CLOCK_MAX = 2 ** 48;
 /** Others get their turn after so many units. */
 const STEP_UNITS = 4096;
 
@@ -77,14 +72,12 @@ export class Dirty {
   readonly #units: DirtyUnits;
   readonly #released: Released;
   readonly #totals: DurableTotals;
+  readonly #ids: BatchIds;
   /** By id, oldest first. */
   readonly #batches = new Map<number, Batch>();
   /** How many batches of each region are not released. */
   readonly #held = new Map<Region, number>();
   #adopted: Adopted[] = [];
-  #nextId = 1;
-  /** What the database has. */
-  #savedId = 0;
   #unitCount = 0;
   #unitBytes = 0;
 
@@ -94,20 +87,18 @@ export class Dirty {
     this.#units = new DirtyUnits(objects, places);
     this.#released = new Released(records, fingerprinter);
     this.#totals = new DurableTotals(records, fingerprinter);
+    this.#ids = new BatchIds(records, fingerprinter, parts.nowMs());
+    this.#ids.skip(this.#released.idMax);
     const gone = (region: Region): void => this.#released.forget(region.name);
     this.#cleanup = new DirtyCleanup({ files, regions, places, objects, seals, note, filled, gone });
     this.#journal = new DirtyJournal({
       ...parts,
-      takeId: () => this.#takeId(),
+      takeId: () => this.#ids.take(),
       acknowledged: batch => this.#acknowledged(batch),
       leftBehind: (region, ids) => records.saveAll(this.#released.mark(region.name, ids)),
       ended: region => this.#settle(region),
       failed: note,
     });
-    const saved = records.get('setting', this.#idRow());
-    const savedId = saved?.byteLength === 8 ? getU64(viewOf(saved), 0) : undefined;
-    const clock = Math.floor(Math.min(CLOCK_MAX, parts.nowMs()));
-    this.#nextId = Math.max(1, savedId ?? 1, this.#released.idMax + 1, clock);
   }
 
   get batchCount(): number {
@@ -285,33 +276,14 @@ export class Dirty {
   async adopt(region: Region): Promise<void> {
     const { regions, seals, note } = this.#parts;
     const file = await regions.fileOf(region);
-    const fileBytes = await file.size();
-    region.fileBytes = fileBytes;
-    const { heads, gaps } = await readHeads(seals, region.name, file, fileBytes);
-    const syncedBytes = heads.reduce((most, { head }) => Math.max(most, head.syncedBytes), 0);
-    const torn = gaps.find(gap => gap >= syncedBytes) ?? Number.POSITIVE_INFINITY;
-    if (gaps.some(gap => gap < syncedBytes))
-      note(new NetsealError('EFORMAT', 'a region of dirty data is damaged: some of it is lost'));
-    for (const { head } of heads) this.#nextId = Math.max(this.#nextId, head.batchId + 1);
-    const adopted: Adopted[] = [];
-    let isTailSynced = true;
-    for (const found of heads) {
-      const { offsetBytes, head } = found;
-      // Nothing behind it was acknowledged.
-      if (offsetBytes > torn) break;
-      if (head.isEndMark) continue;
-      // What was synced before a later one was written is whole; of the rest nobody knows.
-      if (offsetBytes >= syncedBytes) {
-        if (!(await isWhole(file, offsetBytes, head))) break;
-        isTailSynced = false;
-      }
-      region.endBytes = offsetBytes + head.lengthBytes;
-      if (!this.#released.has(region.name, head.batchId)) adopted.push({ region, found });
-    }
-    // It was in the system's memory, perhaps: whoever is told of it now must find it after a power cut, too.
-    if (!isTailSynced) await file.sync().catch(note);
+    region.fileBytes = await file.size();
+    const { batches, batchIdMax } = await findBatches(seals, region.name, file, region.fileBytes, note);
+    this.#ids.skip(batchIdMax);
     this.#held.set(region, 0);
-    for (const each of adopted) this.#adopted.push(each);
+    for (const found of batches) {
+      region.endBytes = found.offsetBytes + found.head.lengthBytes;
+      if (!this.#released.has(region.name, found.head.batchId)) this.#adopted.push({ region, found });
+    }
   }
 
   /**
@@ -328,29 +300,12 @@ export class Dirty {
       else this.#listFound(each, each.found.head.batchId);
     }
     // Only where ids were lost, against all odds; neither must hide the other.
-    for (const each of doubles) this.#listFound(each, this.#takeId());
-    const areGone = await this.#dropEmpty();
+    for (const each of doubles) this.#listFound(each, this.#ids.take());
+    const empty = [...this.#held].filter(([, count]) => count === 0).map(([region]) => region);
+    for (const region of empty) this.#held.delete(region);
+    const areGone = await this.#cleanup.drop(empty);
     if (isComplete && areGone)
       this.#released.forgetAllBut(new Set([...this.#held.keys()].map(({ name }) => toHex(name))));
-  }
-
-  /** Regions without batches. False when one of them may come back. */
-  async #dropEmpty(): Promise<boolean> {
-    const { regions, files, note } = this.#parts;
-    const empty = [...this.#held].filter(([, count]) => count === 0).map(([region]) => region);
-    try {
-      for (const region of empty) {
-        this.#held.delete(region);
-        await regions.giveUp(region);
-        // As a rule there is nothing left to remove.
-        await files.remove(regionPath('dirty', region.name));
-      }
-      if (empty.length > 0) await files.syncFolder(REGION_FOLDERS.dirty);
-      return true;
-    } catch (error) {
-      note(error);
-      return false;
-    }
   }
 
   #listFound({ region, found }: Adopted, id: number): void {
@@ -395,22 +350,6 @@ export class Dirty {
     if (!region.isFull || (this.#held.get(region) ?? 0) > 0) return;
     this.#held.delete(region);
     this.#cleanup.add(region);
-  }
-
-  #takeId(): number {
-    const id = this.#nextId;
-    this.#nextId += 1;
-    if (this.#nextId > this.#savedId) {
-      this.#savedId = this.#nextId + IDS_AHEAD;
-      const row = new Uint8Array(8);
-      setU64(viewOf(row), 0, this.#savedId);
-      this.#parts.records.put('setting', this.#idRow(), row);
-    }
-    return id;
-  }
-
-  #idRow(): Uint8Array {
-    return this.#parts.fingerprinter.name('next batch');
   }
 
   /** Lets go of everything; what is on the disk stays. */
