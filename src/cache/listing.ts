@@ -3,8 +3,9 @@
  * look at the lists of all regions; what does not fit into bounded memory is left for another look. Nothing of the units is read.
  */
 import { setImmediate as turn } from 'node:timers/promises';
-import { entriesOf, findIn, type RegionEntries } from './contents.ts';
+import { entriesOf, type RegionEntries } from './contents.ts';
 import type { Core } from './core.ts';
+import { fingerprintOf, newFingerprint, type Prefix } from './fingerprints.ts';
 import { ENTRY_DIRTY } from './index-table.ts';
 import type { RegionEntry, RegionQueue } from './region-format.ts';
 import type { Region } from './regions.ts';
@@ -165,17 +166,27 @@ async function lookAt(
 ): Promise<void> {
   const { queue } = region;
   // By number of the object in the list; null when it is left out.
-  const keys: (string | null)[] = [];
+  const objects: ({ readonly key: string; readonly prefix: Prefix } | null)[] = [];
+  const fingerprint = newFingerprint();
   for (let at = 0; at < list.count; at += 1) {
     if (at % ENTRIES_A_TURN === ENTRIES_A_TURN - 1) await turn();
     const entry = list.entry(at);
-    const known = keys[entry.objectNumber];
-    const key = known === undefined ? (keyOf(entry) ?? null) : known;
-    keys[entry.objectNumber] = key;
-    const found = key === null ? undefined : findIn(core, region, entry);
-    if (key === null || found === undefined) continue;
-    see(key, { ...entry, queue, isDirty: (found.entry.flags & ENTRY_DIRTY) !== 0 });
+    let object = objects[entry.objectNumber];
+    if (object === undefined) {
+      const key = keyOf(entry);
+      object = key === undefined ? null : { key, prefix: prefixOf(core, entry) };
+      objects[entry.objectNumber] = object;
+    }
+    if (object === null) continue;
+    const found = core.places.find(fingerprintOf(object.prefix, entry.index, fingerprint));
+    const isHere = found?.entry.regionId === region.id && found.entry.offsetBytes === entry.offsetBytes;
+    if (!isHere) continue;
+    see(object.key, { ...entry, queue, isDirty: (found.entry.flags & ENTRY_DIRTY) !== 0 });
   }
+}
+
+function prefixOf({ objects }: Core, { volumeId, objectId }: RegionEntry): Prefix {
+  return objects.object(objects.volume(volumeId), objectId).prefix;
 }
 
 function noTotals(): Totals {

@@ -17,6 +17,7 @@ export type { Pin } from './pins.ts';
 export type { VolumeState } from './volumes.ts';
 
 const OBJECTS_KEPT_MAX = 65_536;
+const OBJECTS_FORGOTTEN = 4096;
 
 /** One object, with what a look-up needs. Kept as long as it is in use. */
 export interface ObjectState {
@@ -297,9 +298,14 @@ export class Objects {
     object.age = volume.age;
   }
 
+  /** Many at once: finding the first key of a map whose first keys were deleted takes as long as there were many. */
   #forgetOldest(): void {
-    const [oldest] = this.#objects.keys();
-    if (oldest !== undefined) this.#objects.delete(oldest);
+    let count = 0;
+    for (const key of this.#objects.keys()) {
+      if (count === OBJECTS_FORGOTTEN) return;
+      this.#objects.delete(key);
+      count += 1;
+    }
   }
 }
 
