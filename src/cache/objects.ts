@@ -41,7 +41,6 @@ export class Objects {
   invalidations = 0;
   readonly cookies: Cookies;
   readonly pins: Pins;
-  readonly #records: Records;
   readonly #fingerprinter: Fingerprinter;
   readonly #rows: ObjectRows;
   readonly #volumes: Volumes;
@@ -50,7 +49,6 @@ export class Objects {
   loosened: () => void = () => undefined;
 
   constructor(records: Records, fingerprinter: Fingerprinter, nowMs: () => number) {
-    this.#records = records;
     this.#fingerprinter = fingerprinter;
     this.#rows = new ObjectRows(records, fingerprinter, nowMs);
     this.#volumes = new Volumes(records, fingerprinter, volume => this.#mayForget(volume));
@@ -201,10 +199,17 @@ export class Objects {
    * Their units, and those of objects there that have no row and are not in use, are not found any more.
    *
    * @param part of the rows.
+   * @param rowsMax how many rows there may be.
    * @param mustStay whether an object has dirty units.
-   * @returns how many rows went.
+   * @returns how many rows there are less.
    */
-  sweepObjects(from: number, to: number, part: number, mustStay: (key: string) => boolean): number {
+  sweepObjects(
+    from: number,
+    to: number,
+    part: number,
+    rowsMax: number,
+    mustStay: (key: string) => boolean,
+  ): number {
     const free = this.#rows.rowsOf(from, to).flatMap(row => {
       const { volumeId, objectId, day } = row;
       const key = latin1(volumeId) + latin1(objectId);
@@ -215,7 +220,7 @@ export class Objects {
     });
     const victims = oldest(free, part);
     const volumes = new Set(victims.flatMap(({ volume }) => volume ?? []));
-    const changed = this.#keepAll(volumes, from, to);
+    const { keptCount, others: changed } = this.#keepAll(volumes, from, to, rowsMax);
     let isSaved = true;
     for (const volume of volumes) isSaved = this.#volumes.raiseFloors(volume, from, to) && isSaved;
     if (isSaved) {
@@ -229,7 +234,7 @@ export class Objects {
       object.hasRow = false;
       this.#renew(object);
     }
-    return isSaved ? victims.length : 0;
+    return (isSaved ? victims.length : 0) - keptCount;
   }
 
   /**
@@ -240,18 +245,24 @@ export class Objects {
     volumes: ReadonlySet<VolumeState>,
     from: number,
     to: number,
-  ): { readonly object: ObjectState; readonly bucket: number }[] {
-    const isWorthIt = this.#objects.size <= this.#records.countMax('object') / 2;
+    rowsMax: number,
+  ): { readonly keptCount: number; readonly others: { object: ObjectState; bucket: number }[] } {
+    const isWorthIt = this.#objects.size <= rowsMax / 2;
+    let keptCount = 0;
     const others: { object: ObjectState; bucket: number }[] = [];
     for (const object of this.#objects.values()) {
       if (object.hasRow || !volumes.has(object.volume)) continue;
       object.bucket ??= floorOf(this.#rows.name(object.volume, object.id));
       const { bucket } = object;
       if (bucket < from || bucket >= to) continue;
-      if (isWorthIt) this.keep(object);
-      else others.push({ object, bucket });
+      if (!isWorthIt) {
+        others.push({ object, bucket });
+        continue;
+      }
+      this.keep(object);
+      keptCount += 1;
     }
-    return others;
+    return { keptCount, others };
   }
 
   /** Removes the oldest cookies with names between two, but for those of pinned objects. Returns how many went. */

@@ -77,7 +77,7 @@ export class RowSweep {
   }
 
   #sweepObjects(from: number, to: number, part: number): number {
-    return this.#objects.sweepObjects(from, to, part, key => this.#dirty.hasObject(key));
+    return this.#objects.sweepObjects(from, to, part, this.#rowsMax, key => this.#dirty.hasObject(key));
   }
 
   #sweepCookies(from: number, to: number, part: number): number {
