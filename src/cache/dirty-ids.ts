@@ -8,8 +8,12 @@ import type { Records } from './records.ts';
 
 /** The database is asked this seldom. */
 const IDS_AHEAD = 1024;
-/** A clock may say anything; ids have to leave room for those to come. */
 const CLOCK_MAX = 2 ** 48;
+
+/** Whole milliseconds since 1970, whatever a clock says: ids have to leave room for those to come, and times have to be read again. */
+export function soberMs(nowMs: number): number {
+  return Math.floor(Math.min(CLOCK_MAX, Math.max(0, nowMs))) || 0;
+}
 
 export class BatchIds {
   readonly #records: Records;
@@ -23,7 +27,7 @@ export class BatchIds {
     this.#row = fingerprinter.name('next batch');
     const saved = records.get('setting', this.#row);
     const savedId = saved?.byteLength === 8 ? getU64(viewOf(saved), 0) : undefined;
-    this.#next = Math.max(1, savedId ?? 1, Math.floor(Math.min(CLOCK_MAX, nowMs)));
+    this.#next = Math.max(1, savedId ?? 1, soberMs(nowMs));
   }
 
   /** This one has been used. */

@@ -15,6 +15,7 @@ import { NetsealError } from '../base/errors.ts';
 import { roundUp } from '../base/geometry.ts';
 import { recordTag } from '../unit/record-format.ts';
 import { type DirtyUnitPlace, encodeDirtyHead, headRoomBytes } from './dirty-format.ts';
+import { soberMs } from './dirty-ids.ts';
 import { type CacheFile, type CacheFiles, writeFully } from './files.ts';
 import { Health } from './health.ts';
 import { GRANULE_BYTES } from './index-table.ts';
@@ -215,7 +216,7 @@ export class DirtyJournal {
       });
       const batch: WrittenBatch = {
         id: this.#host.takeId(),
-        appendedMs: Math.max(0, Math.floor(this.#host.nowMs())),
+        appendedMs: soberMs(this.#host.nowMs()),
         region,
         offsetBytes: this.#endBytes,
         headBytes,

@@ -11,7 +11,7 @@ import { NetsealError } from '../base/errors.ts';
 import { TAG_BYTES } from '../unit/record-format.ts';
 import { DirtyCleanup } from './dirty-cleanup.ts';
 import { type DirtyHead, decodeDirtyHead } from './dirty-format.ts';
-import { BatchIds } from './dirty-ids.ts';
+import { BatchIds, soberMs } from './dirty-ids.ts';
 import { DirtyJournal, type DirtyUnit, type WrittenBatch } from './dirty-journal.ts';
 import { Released } from './dirty-released.ts';
 import { type FoundHead, findBatches, isWhole } from './dirty-scan.ts';
@@ -222,7 +222,6 @@ export class Dirty {
     if (batches.length === 0) return;
     const byRegion = Map.groupBy(batches, ({ region }) => region);
     const { records, nowMs } = this.#parts;
-    const nowClock = Math.max(0, Math.floor(nowMs()));
     // In one: what counts as released is not listed any more.
     records.saveAll([
       ...[...byRegion].flatMap(([{ name }, own]) =>
@@ -233,7 +232,7 @@ export class Dirty {
       ),
       ...this.#totals.add(
         batches.map(({ shares }) => shares),
-        nowClock,
+        soberMs(nowMs()),
       ),
     ]);
     for (const { id, units } of batches) {

@@ -1,6 +1,7 @@
-import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { Cache, DirtyBatch } from '../../src/cache/cache.ts';
+import { type CacheFiles, systemFiles } from '../../src/cache/files.ts';
 import { seededChance } from '../../src/server/scheduler.ts';
 import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unitOf } from './support.ts';
 
@@ -275,5 +276,92 @@ describe('dirty regions', () => {
     const again = await openTestCache(folder, SETTINGS);
     expect((await collect(again.listDirty())).map(each => each.id)).toEqual([id]);
     rmSync(`${folder}-away`, { recursive: true });
+  });
+
+  it('do not come back with what was rejected, though it could not be cut off', async () => {
+    const folder = newFolder();
+    const system = systemFiles(folder);
+    let isBroken = false;
+    const guard = async (action: () => Promise<void>): Promise<void> => {
+      if (isBroken) throw Object.assign(new Error('made up'), { code: 'EIO' });
+      await action();
+    };
+    const files: CacheFiles = {
+      ...system,
+      open: async (path, mode) => {
+        const file = await system.open(path, mode);
+        return {
+          descriptor: file.descriptor,
+          read: (into, position) => file.read(into, position),
+          readNow: (into, position) => file.readNow(into, position),
+          write: (parts, position) => file.write(parts, position),
+          size: () => file.size(),
+          close: () => file.close(),
+          sync: () => guard(() => file.sync()),
+          truncate: lengthBytes => guard(() => file.truncate(lengthBytes)),
+        };
+      },
+    };
+    const cache = await openTestCache(folder, SETTINGS, { files });
+    const kept = await cache.appendDirty(batch(0, 2));
+    isBroken = true;
+    for (let from = 2; from < 6; from += 1) {
+      await expect(cache.appendDirty(batch(from, from + 1))).rejects.toMatchObject({ code: 'EIO' });
+    }
+    isBroken = false;
+    const later = await cache.appendDirty(batch(6, 7));
+    await cache.close();
+    const again = await openTestCache(folder, SETTINGS);
+    expect((await collect(again.listDirty())).map(({ id }) => id)).toEqual([kept, later]);
+    expect(await getUnit(again, VOLUME, FILE, 3, unitOf(3))).toBe('miss');
+    await again.releaseDirty([kept, later]);
+    await again.close();
+    expect(readdirSync(`${folder}/dirty`)).toEqual([]);
+  });
+
+  it.each([Number.NaN, Number.POSITIVE_INFINITY, 1e300, -1, 0.5])(
+    'are found again when the clock says %d',
+    async nowMs => {
+      const folder = newFolder();
+      const clock = { nowMs: 1e12 };
+      const first = await openTestCache(folder, SETTINGS, { nowMs: () => clock.nowMs });
+      clock.nowMs = nowMs;
+      const ids = [await first.appendDirty(batch(0, 2)), await first.appendDirty(batch(2, 3))];
+      await first.releaseDirty(ids.slice(0, 1));
+      await first.close();
+      const again = await openTestCache(folder, SETTINGS);
+      expect((await collect(again.listDirty())).map(({ id }) => id)).toEqual(ids.slice(1));
+      expect(await again.appendDirty(batch(3, 4))).toBeGreaterThan(Math.max(...ids));
+      expect(again.ledger()).toHaveLength(1);
+    },
+  );
+
+  it('are not taken for released ones when ids are lost and used again', async () => {
+    const folder = newFolder();
+    const nowMs = () => 1000;
+    let cache = await openTestCache(folder, SETTINGS, { nowMs });
+    const [first, second] = [await cache.appendDirty(batch(0, 1)), await cache.appendDirty(batch(1, 2))];
+    await cache.releaseDirty([first]);
+    await cache.close();
+    // The database as it is, but nothing else of what has been.
+    for (const name of readdirSync(`${folder}/dirty`))
+      renameSync(`${folder}/dirty/${name}`, `${folder}/${name}`);
+    const [away = ''] = readdirSync(folder).filter(name => /^[0-9a-f]{32}$/.test(name));
+    const copy = newFolder();
+    for (const name of readdirSync(folder))
+      if (!name.startsWith('cache.db')) cpSync(`${folder}/${name}`, `${copy}/${name}`, { recursive: true });
+    cache = await openTestCache(copy, SETTINGS, { nowMs });
+    const again = await cache.appendDirty(batch(5, 6));
+    expect(again).toBe(first);
+    await cache.close();
+    // Both sessions' regions under the first one's database, in which that id is released.
+    for (const name of readdirSync(`${copy}/dirty`))
+      cpSync(`${copy}/dirty/${name}`, `${folder}/dirty/${name}`);
+    renameSync(`${folder}/${away}`, `${folder}/dirty/${away}`);
+    cache = await openTestCache(folder, SETTINGS, { nowMs });
+    const listed = await collect(cache.listDirty());
+    expect(listed.map(({ units }) => units[0]?.index).sort()).toEqual([1, 5]);
+    expect(listed.map(({ id }) => id)).toContain(second);
+    expect(await getUnit(cache, VOLUME, FILE, 5, unitOf(5))).toBe('hit');
   });
 });
