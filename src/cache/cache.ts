@@ -265,6 +265,8 @@ export class Cache {
   /** What a thread of this process needs to read hits by itself, until the cache is closed. */
   get shared(): SharedCache {
     const { places, regions } = this.#core;
+    // Other threads count hits where this one does not see it.
+    places.changes += 1;
     const { words, bucketCount } = places.table;
     return { words, bucketCount, slots: regions.slots };
   }
@@ -428,7 +430,8 @@ export class Cache {
 
   async #finish(): Promise<void> {
     for (const lane of Object.values(this.#core.lanes)) await lane.finish();
-    await this.#core.snapshot();
+    // Having looked at a large cache is not to cost writing its index.
+    if (!this.#core.isSnapshotCurrent) await this.#core.snapshot();
     await this.#end();
   }
 

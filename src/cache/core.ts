@@ -104,6 +104,8 @@ export class Core {
   #isClosing = false;
   #filledRegions = 0;
   #snapshot: Promise<boolean> | undefined;
+  /** Of what there was when the snapshot on the disk was made. */
+  #snapshotStamp: string | undefined;
   /** False when the folder is not there any more, or another one is. */
   hasFolder: () => boolean = () => true;
   /** What has to be put back when the folder was lost. */
@@ -378,11 +380,26 @@ export class Core {
   }
 
   async #makeFolders(): Promise<void> {
+    this.#snapshotStamp = undefined;
     await this.files.makeFolder('');
     // First, as somebody else may have a cache there by now.
     await this.restoreFolder();
     for (const folder of Object.values(REGION_FOLDERS)) await this.files.makeFolder(folder);
     await this.files.syncFolder('');
+  }
+
+  /** Whether a snapshot would be the one that is there. */
+  get isSnapshotCurrent(): boolean {
+    return this.#snapshotStamp === this.#stampNow();
+  }
+
+  /** The index has just been made from the snapshot that is there, and from nothing else that should be in one. */
+  holdSnapshotCurrent(): void {
+    this.#snapshotStamp = this.#stampNow();
+  }
+
+  #stampNow(): string {
+    return `${this.places.changes}/${this.regions.version}`;
   }
 
   /** Takes a snapshot of the index, one at a time. False when that did not work. Never rejects. */
@@ -396,6 +413,7 @@ export class Core {
   async #takeSnapshot(): Promise<boolean> {
     if (!this.hasFolder()) return false;
     this.#filledRegions = 0;
+    const stamp = this.#stampNow();
     // What fills meanwhile is read from its footer.
     const covered = this.regions
       .all()
@@ -405,6 +423,7 @@ export class Core {
     try {
       await writeSnapshot(this.files, this.seals, this.places.table, covered);
       this.counters.snapshots += 1;
+      this.#snapshotStamp = stamp;
       this.#onEvent({ type: 'snapshot', units: this.places.count });
       return true;
     } catch (error) {

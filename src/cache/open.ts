@@ -102,8 +102,9 @@ export async function openCache(
       await ownKeys.restore();
       ownRecords.restore();
     };
-    await load(core);
+    const isAllInSnapshot = await load(core);
     await loadDirty(core);
+    if (isAllInSnapshot) core.holdSnapshotCurrent();
     // Rows of a key that nobody will have again are of no use.
     if (components.key !== 'memory') saveKept(records, fingerprinter, kept);
     const saved = records.get('setting', fingerprinter.name(COUNTERS_ROW));
@@ -178,8 +179,8 @@ async function makeFolder(path: string): Promise<void> {
   }
 }
 
-/** Makes the index: from the snapshot, and the footers of what it does not know. */
-async function load(core: Core): Promise<void> {
+/** Makes the index: from the snapshot, and the footers of what it does not know. True when the snapshot said it all. */
+async function load(core: Core): Promise<boolean> {
   const { files, regions, places } = core;
   await files.remove(SNAPSHOT_ASIDE_PATH);
   const names = new Map<string, Uint8Array<ArrayBuffer>>();
@@ -188,7 +189,8 @@ async function load(core: Core): Promise<void> {
     if (name === undefined) await files.remove(`${REGION_FOLDERS.clean}/${fileName}`);
     else names.set(fileName, name);
   }
-  for (const known of await readKnown(core)) {
+  const snapshot = await readKnown(core);
+  for (const known of snapshot ?? []) {
     if (!names.has(toHex(known.name))) continue;
     const { name, queue, sequence, id, fileBytes } = known;
     if (regions.adopt(name, queue, sequence, id, fileBytes) !== undefined) names.delete(toHex(name));
@@ -197,17 +199,19 @@ async function load(core: Core): Promise<void> {
   places.recount();
   for (const name of names.values()) await loadRegion(core, name);
   regions.sortQueues();
+  return snapshot !== undefined && names.size === 0;
 }
 
-async function readKnown(core: Core): Promise<readonly SnapshotRegion[]> {
+/** Undefined when there is none that can be used. */
+async function readKnown(core: Core): Promise<readonly SnapshotRegion[] | undefined> {
   const { files, seals, places, health } = core;
   try {
-    return (await readSnapshot(files, seals, places.table)) ?? [];
+    return await readSnapshot(files, seals, places.table);
   } catch (error) {
     places.table.words.fill(0);
     // There may never have been one.
     if (systemCodeOf(error) !== 'ENOENT') health.note(error);
-    return [];
+    return undefined;
   }
 }
 

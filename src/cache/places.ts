@@ -40,6 +40,8 @@ export class Places {
   /** Dirty units for which both buckets were full of what must not be lost. */
   readonly #overflow = new Map<string, Entry>();
   #count = 0;
+  /** Grows with every change of the index by this thread. */
+  changes = 0;
   /** Where {@link sweep} goes on. */
   #sweptWords = 0;
 
@@ -111,6 +113,7 @@ export class Places {
   }
 
   countHit({ at }: Found): void {
+    this.changes += 1;
     if (at >= 0) countHit(this.table, at);
   }
 
@@ -165,6 +168,7 @@ export class Places {
   }
 
   #account(entry: Entry, sign: 1 | -1): void {
+    this.changes += 1;
     this.#count += sign;
     const bytes = sign * entry.lengthBytes;
     const region = this.#regions.get(entry.regionId);

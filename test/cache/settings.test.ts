@@ -1,5 +1,5 @@
 /** What a cache remembers of its settings, and what it counts over its whole life. */
-import { cpSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { Cache } from '../../src/cache/cache.ts';
 import { openCache } from '../../src/cache/open.ts';
@@ -125,6 +125,29 @@ describe('settings that are remembered', () => {
       const decoded = decodeKept(Buffer.from(text));
       expect(keepSettings(decoded, { budgetBytes: MIB }).budgetBytes, text).toBe(MIB);
     }
+  });
+});
+
+describe('closing', () => {
+  it('writes the index only when it is another than the one that is there', async () => {
+    const folder = newFolder();
+    const written = async (work: (cache: Cache) => Promise<unknown> | unknown): Promise<boolean> => {
+      const before = existsSync(`${folder}/index`) ? readFileSync(`${folder}/index`) : Buffer.alloc(0);
+      await during(folder, { budgetBytes: 4 * MIB, disk: false }, work);
+      return !before.equals(readFileSync(`${folder}/index`));
+    };
+    expect(await written(cache => fill(cache, 30))).toBe(true);
+    expect(await written(() => undefined)).toBe(false);
+    expect(await written(cache => cache.contentsByVolume())).toBe(false);
+    // A hit is worth remembering, a miss is not.
+    expect(await written(cache => getUnit(cache, VOLUME, FILE, 500, unitOf(500)))).toBe(false);
+    expect(await written(cache => getUnit(cache, VOLUME, FILE, 5, unitOf(5)))).toBe(true);
+    expect(await written(cache => cache.volume(VOLUME).invalidate(FILE, { from: 3, to: 4 }))).toBe(true);
+    expect(await written(cache => cache.flush())).toBe(true);
+    expect(await written(cache => cache.shared)).toBe(true);
+    expect(await written(() => undefined)).toBe(false);
+    expect(await written(cache => cache.discard())).toBe(true);
+    await during(folder, {}, async cache => expect(await hitsOf(cache, 30)).toBe(0));
   });
 });
 
