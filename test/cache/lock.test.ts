@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, it } from 'vitest';
 import { CRASH_SETTINGS } from './fixtures/crash-plan.ts';
-import { getUnit, idOf, newFolder, openTestCache, unitOf } from './support.ts';
+import { collect, getUnit, idOf, newFolder, openTestCache, unitOf } from './support.ts';
 
 const HOLDER = fileURLToPath(new URL('fixtures/lock-holder.ts', import.meta.url));
 const THREAD = new URL('fixtures/lock-thread.ts', import.meta.url);
@@ -159,5 +159,30 @@ describe('a cache whose folder is taken away', () => {
     expect(await getUnit(again, idOf(1), idOf(2), 9, unitOf(9))).toBe('hit');
     expect(again.volume(idOf(1)).coherency(idOf(2))).toEqual(new Uint8Array(Buffer.from('state')));
     expect(await again.appendDirty(dirty)).toBeGreaterThan(id);
+  });
+
+  it('acknowledges nothing that would go into files that were removed', async () => {
+    const folder = `${newFolder()}/cache`;
+    const clock = { nowMs: 1e12 };
+    const cache = await openTestCache(folder, CRASH_SETTINGS, { nowMs: () => clock.nowMs });
+    const append = (index: number) =>
+      cache.appendDirty({
+        units: [{ volumeId: idOf(1), objectId: idOf(2), index, bytes: unitOf(index, 500) }],
+        payload: Buffer.from(`${index}`),
+      });
+    await append(1);
+    rmSync(folder, { recursive: true });
+    for (let index = 2; index < 5; index += 1) {
+      await expect(append(index)).rejects.toMatchObject({ code: 'EIO' });
+    }
+    await cache.maintain();
+    clock.nowMs += 61_000;
+    await cache.maintain();
+    expect(cache.statistics.state).toBe('ready');
+    await append(6);
+    await cache.close();
+    const again = await open(folder);
+    const payloads = (await collect(again.listDirty())).map(({ payload }) => Buffer.from(payload).toString());
+    expect(payloads).toEqual(['6']);
   });
 });
