@@ -40,7 +40,7 @@ export class CacheKeys {
    * @param clear called before there are new keys, to remove what was sealed under those that nobody has.
    */
   static async open(files: CacheFiles, key: CacheKey, clear: () => Promise<void>): Promise<CacheKeys> {
-    for (const path of LEFTOVER_PATHS) await destroyFile(files, path);
+    for (const path of LEFTOVER_PATHS) await removeLeftover(files, path);
     if (key === 'memory') {
       if ((await readWhole(files, HEADER_PATH, 1)) !== undefined) {
         throw new NetsealError('EEXIST', 'there is a cache with a key of its own here: wipe it first');
@@ -143,6 +143,15 @@ export class CacheKeys {
   destroy(): void {
     this.#keyring.destroy();
   }
+}
+
+async function removeLeftover(files: CacheFiles, path: string): Promise<void> {
+  const bytes = await readWhole(files, path, HEADER_BYTES_MAX + 1);
+  if (bytes === undefined) return;
+  const header = await readWhole(files, HEADER_PATH, HEADER_BYTES_MAX + 1);
+  // A renaming that a power cut has left half done may have two names for one file: that is not to be overwritten.
+  if (header !== undefined && Buffer.compare(bytes, header) === 0) await files.remove(path);
+  else await destroyFile(files, path);
 }
 
 /** Overwrites a small file and removes it; is content when there is none. */

@@ -33,6 +33,9 @@ describe('the cache steps aside, says so once, and comes back', () => {
     ['writes fail', { ...NO_FAULTS, EIO: 1 }, undefined, 'io', 'EIO'],
     ['the folder is read-only', NO_FAULTS, 'EROFS', 'denied', 'EDENIED'],
     ['the folder is gone', NO_FAULTS, 'ENOENT', 'gone', 'EIO'],
+    ['the folder is forbidden', NO_FAULTS, 'EACCES', 'denied', 'EDENIED'],
+    ['the server of the folder forgot it', NO_FAULTS, 'ESTALE', 'gone', 'EIO'],
+    ['the share of the disk is used up', NO_FAULTS, 'EDQUOT', 'full', 'EFULL'],
   ] as const)('when %s', async (_, rates, broken, kind, code) => {
     const { cache, files, clock, problems, events, put } = await openFaulty();
     expect(await put(0)).toBe(1);
@@ -92,6 +95,36 @@ describe('the cache steps aside, says so once, and comes back', () => {
     expect(cache.statistics.state).toBe('away');
     files.broken = undefined;
     clock.nowMs -= 1e9;
+    await cache.maintain();
+    expect(cache.statistics.state).toBe('ready');
+  });
+
+  it('once, also when small writes work and large ones do not, and with growing pauses', async () => {
+    const { cache, files, clock, problems, events, put } = await openFaulty();
+    // The probe's 4 KiB find room; the unit does not.
+    files.writeBytesMax = 4096;
+    let attempts = 0;
+    for (let second = 0; second < 600; second += 1) {
+      const before = cache.statistics.problems.full;
+      await put(second);
+      attempts += cache.statistics.problems.full - before;
+      clock.nowMs += 1000;
+      await cache.maintain();
+    }
+    expect(problems).toEqual(['full']);
+    expect(attempts).toBeLessThan(30);
+    files.writeBytesMax = Number.POSITIVE_INFINITY;
+    clock.nowMs += 61_000;
+    await cache.maintain();
+    expect(await put(1000)).toBe(1);
+    expect(events.at(-1)).toBe('back');
+    // A minute later it is another trouble.
+    clock.nowMs += 61_000;
+    files.broken = 'ENOSPC';
+    expect(await put(1001)).toBe(0);
+    expect(problems).toEqual(['full', 'full']);
+    clock.nowMs += 600;
+    files.broken = undefined;
     await cache.maintain();
     expect(cache.statistics.state).toBe('ready');
   });

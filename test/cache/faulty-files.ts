@@ -41,6 +41,8 @@ export class FaultyFiles implements CacheFiles {
   /** Every call fails with this: the folder has gone, or is read-only. */
   broken: string | undefined;
   disk: DiskSpace = { blockCount: 1000, blocksAvailable: 900, fileCount: 1000, filesAvailable: 900 };
+  /** There is room for writes of so many bytes, and no more. */
+  writeBytesMax: number = Number.POSITIVE_INFINITY;
   /** Faults that were made. */
   count = 0;
   readonly #root: string;
@@ -243,6 +245,7 @@ class FaultyFile implements CacheFile {
   async write(parts: readonly Uint8Array[], position: number): Promise<number> {
     await undefined;
     const all = Buffer.concat(parts as Uint8Array[]);
+    if (all.byteLength > this.#files.writeBytesMax) throw systemError('ENOSPC');
     try {
       this.#files.check('write');
     } catch (error) {
