@@ -221,6 +221,38 @@ function survey(
   return found;
 }
 
+/** What the entries of a table add up to. */
+export interface TableSums {
+  readonly count: number;
+  /** By the lower 16 bits of the region id. */
+  readonly regionBytes: Float64Array;
+  /** By volume number. */
+  readonly volumeBytes: Float64Array;
+}
+
+/** Frees entries of regions that are dead, and adds up the others. No object for any of them: there may be millions. */
+export function sumEntries(table: IndexTable, isDead: (regionId: number) => boolean): TableSums {
+  const { words } = table;
+  const regionBytes = new Float64Array(0x1_0000);
+  const volumeBytes = new Float64Array(VOLUME_NUMBER_MAX + 1);
+  let count = 0;
+  for (let at = 0; at < words.length; at += ENTRY_WORDS) {
+    const regionId = words[at + 4] ?? 0;
+    if (regionId === 0) continue;
+    if (isDead(regionId)) {
+      clearEntry(table, at);
+      continue;
+    }
+    const lengthBytes = (words[at + 6] ?? 0) & LENGTH_MASK;
+    const slot = regionId & 0xffff;
+    const volumeNumber = (words[at + 7] ?? 0) >>> 20;
+    regionBytes[slot] = (regionBytes[slot] ?? 0) + lengthBytes;
+    volumeBytes[volumeNumber] = (volumeBytes[volumeNumber] ?? 0) + lengthBytes;
+    count += 1;
+  }
+  return { count, regionBytes, volumeBytes };
+}
+
 /** The word of every entry in use. Entries may come and go meanwhile. */
 export function* usedEntries({ words }: IndexTable): Generator<number> {
   for (let at = 0; at < words.length; at += ENTRY_WORDS) if (words[at + 4] !== 0) yield at;

@@ -15,6 +15,7 @@ import {
   findEntry,
   type IndexTable,
   placeFor,
+  sumEntries,
   usedEntries,
   writeEntry,
 } from './index-table.ts';
@@ -119,14 +120,13 @@ export class Places {
 
   /** Counts everything anew, and frees what points nowhere: after a snapshot was read. */
   recount(): void {
-    for (const region of this.#regions.all()) region.liveBytes = 0;
+    const { count, regionBytes, volumeBytes } = sumEntries(this.table, this.#regions.isDead);
+    this.#count = count;
+    for (const region of this.#regions.all()) region.liveBytes = regionBytes[region.id & 0xffff] ?? 0;
     for (const account of this.#objects.accounts()) account.liveBytes = 0;
-    this.#count = 0;
-    for (const at of usedEntries(this.table)) {
-      const entry = entryAt(this.table, at);
-      if (this.#regions.isDead(entry.regionId)) clearEntry(this.table, at);
-      else this.#account(entry, 1);
-    }
+    for (const [number, bytes] of volumeBytes.entries())
+      if (bytes > 0) this.#objects.account(number).liveBytes = bytes;
+    for (const entry of this.#overflow.values()) this.#account(entry, 1);
   }
 
   /** Frees some entries that point into regions that are gone, such as invalidated ones: nobody comes across those. */

@@ -4,14 +4,14 @@
  *
  *   16 random bytes, the object id of its records
  *   records of kind cacheIndex, numbered from 0 on:
- *     0       u32 version 1, u32 bucket count, u32 region count R, u32 zero,
+ *     0       u32 version 2, u32 bucket count, u32 region count R, u32 zero,
  *             R regions: name[16], id u32, queue u32, sequence u64, length of the file u64
- *     1...    u32 number of the piece, u32 zero, one MiB of the table (less at its end); pieces without entries are left out
+ *     1...    u32 number of the piece, u32 zero, 256 KiB of the table (less at its end); pieces without entries are left out
  *     last    u32 2^32 - 1, u32 zero
  */
 import { getU64, isAllZero, setU64, viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
-import { MIB } from '../base/geometry.ts';
+import { KIB } from '../base/geometry.ts';
 import { randomBytes } from '../base/random.ts';
 import { HEADER_BYTES, peekHeader } from '../unit/record-format.ts';
 import { type CacheFile, type CacheFiles, readFully, writeFully } from './files.ts';
@@ -26,7 +26,9 @@ export const SNAPSHOT_ASIDE_PATH = 'index.new';
 const ID_BYTES = 16;
 const HEAD_BYTES = 16;
 const REGION_BYTES = 40;
-const PIECE_BYTES = MIB;
+/** Several buffers of this length are all the memory that reading takes. */
+const PIECE_BYTES = 256 * KIB;
+const VERSION = 2;
 const PIECE_HEAD_BYTES = 8;
 const LAST_PIECE = 0xffff_ffff;
 
@@ -95,7 +97,7 @@ async function writeRecords(
 function encodeHead({ bucketCount }: IndexTable, regions: readonly Region[]): Uint8Array {
   const bytes = new Uint8Array(HEAD_BYTES + regions.length * REGION_BYTES);
   const view = viewOf(bytes);
-  view.setUint32(0, 1, true);
+  view.setUint32(0, VERSION, true);
   view.setUint32(4, bucketCount, true);
   view.setUint32(8, regions.length, true);
   for (const [position, region] of regions.entries()) {
@@ -143,7 +145,7 @@ export async function readSnapshot(
 
 function decodeHead(bytes: Uint8Array, bucketCount: number): SnapshotRegion[] | undefined {
   const view = viewOf(bytes);
-  if (bytes.byteLength < HEAD_BYTES || view.getUint32(0, true) !== 1) throw malformed();
+  if (bytes.byteLength < HEAD_BYTES || view.getUint32(0, true) !== VERSION) throw malformed();
   const count = view.getUint32(8, true);
   if (bytes.byteLength !== HEAD_BYTES + count * REGION_BYTES) throw malformed();
   if (view.getUint32(4, true) !== bucketCount) return undefined;
