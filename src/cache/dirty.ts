@@ -6,9 +6,9 @@
  *   dirty-scan       finding them again       dirty-released  which of them need not come back
  *   dirty-cleanup    regions without any      dirty-ids, ledger
  */
-import { toHex } from '../base/bytes.ts';
+import { toHex, viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
-import { TAG_BYTES } from '../unit/record-format.ts';
+import { HEADER_BYTES, RECORD_KINDS, RECORD_MAGIC, TAG_BYTES } from '../unit/record-format.ts';
 import { DirtyCleanup } from './dirty-cleanup.ts';
 import { type DirtyHead, decodeDirtyHead } from './dirty-format.ts';
 import { BatchIds, soberMs } from './dirty-ids.ts';
@@ -277,6 +277,7 @@ export class Dirty {
     const file = await regions.fileOf(region);
     region.fileBytes = await file.size();
     const { batches, batchIdMax } = await findBatches(seals, region.name, file, region.fileBytes, note);
+    if (batches.length === 0) await requireKnownEpoch(seals, file, region.fileBytes);
     this.#ids.skip(batchIdMax);
     this.#held.set(region, 0);
     for (const found of batches) {
@@ -371,4 +372,19 @@ function sharesOf(units: readonly HeldUnit[]): VolumeShare[] {
     shares.set(id, share);
   }
   return [...shares.values()];
+}
+
+/** EKEY when the first head was sealed by a header that is newer than the one that was opened: it may be put back. */
+async function requireKnownEpoch(seals: Seals, file: CacheFile, fileBytes: number): Promise<void> {
+  if (fileBytes < HEADER_BYTES) return;
+  const start = new Uint8Array(HEADER_BYTES);
+  await readFully(file, start, 0);
+  const isHead = start[5] === RECORD_KINDS.journalRecord && viewOf(start).getUint32(0, true) === RECORD_MAGIC;
+  // The epoch, as `peekHeader` reads it; that throws for heads that are torn.
+  if (isHead && viewOf(start).getUint32(8, true) > seals.newestEpoch) {
+    throw new NetsealError(
+      'EKEY',
+      'there is dirty data of a newer header of this cache than the one that is there',
+    );
+  }
 }

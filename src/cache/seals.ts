@@ -44,6 +44,11 @@ export class Seals {
     return this.#keyring.volumeId;
   }
 
+  /** Records of later ones are of a header that is not the one that was opened. */
+  get newestEpoch(): number {
+    return this.#keyring.newestEpoch;
+  }
+
   /** What fingerprints are made with; the same in every epoch. 32 bytes, the caller's. */
   fingerprintKey(): Uint8Array<ArrayBuffer> {
     const [oldest = 1] = this.#keyring.epochs;

@@ -1,5 +1,5 @@
 /** The keys of a cache: changed, destroyed, and what a crash or a failure half-way leaves. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { Cache } from '../../src/cache/cache.ts';
 import { systemFiles } from '../../src/cache/files.ts';
@@ -104,6 +104,27 @@ describe('a change of keys', () => {
         await again!.close();
       }
     }
+  });
+});
+
+describe('an older header', () => {
+  it('that somebody puts back costs no dirty batch of the newer one', async () => {
+    const folder = newFolder();
+    const cache = await openTestCache(folder, SETTINGS, { key: { slots: [slotOf(0)] } });
+    const older = readFileSync(`${folder}/header`);
+    await cache.changeKey([slotOf(1)]);
+    await fill(cache);
+    await cache.close();
+    const newer = readFileSync(`${folder}/header`);
+    writeFileSync(`${folder}/header`, older);
+    const wrong = await openTestCache(folder, SETTINGS, { key: { slots: [slotOf(0)] } });
+    expect(await collect(wrong.listDirty())).toEqual([]);
+    expect(wrong.statistics.problems.damaged).toBeGreaterThan(0);
+    await wrong.close();
+    writeFileSync(`${folder}/header`, newer);
+    const again = await openTestCache(folder, SETTINGS, { key: { slots: [slotOf(1)] } });
+    expect(await collect(again.listDirty())).toHaveLength(1);
+    expect(await getUnit(again, VOLUME, FILE, 50, unitOf(50))).toBe('hit');
   });
 });
 
