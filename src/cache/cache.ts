@@ -284,9 +284,9 @@ export class Cache {
   }
 
   /** Volumes of which units are there, sorted by id; as {@link objects}. */
-  contentsByVolume(): Promise<CachedVolume[]> {
+  contentsByVolume({ signal }: Pick<ListSettings, 'signal'> = {}): Promise<CachedVolume[]> {
     this.#requireOpen();
-    return listVolumes(this.#core);
+    return listVolumes(this.#core, signal);
   }
 
   /**
@@ -302,7 +302,7 @@ export class Cache {
   units(
     volumeId: Uint8Array,
     objectId: Uint8Array,
-    settings: Pick<ListSettings, 'atOnce'> = {},
+    settings: Omit<ListSettings, 'idStart'> = {},
   ): AsyncGenerator<ListedUnit> {
     this.#requireOpen();
     return listObjectUnits(this.#core, volumeId, objectId, settings);

@@ -46,6 +46,8 @@ export interface ListSettings {
   readonly idStart?: string;
   /** How many are kept in memory at once. Default 131,072, some 50 MB. */
   readonly atOnce?: number;
+  /** Ends it, with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 const AT_ONCE = 131_072;
@@ -64,7 +66,7 @@ interface Seen extends RegionEntry {
 }
 
 /** Volumes of which there is anything, sorted by id. System errors as they come. */
-export async function listVolumes(core: Core): Promise<CachedVolume[]> {
+export async function listVolumes(core: Core, signal?: AbortSignal): Promise<CachedVolume[]> {
   const volumes = new Map<string, Totals>();
   await look(
     core,
@@ -74,6 +76,7 @@ export async function listVolumes(core: Core): Promise<CachedVolume[]> {
       volumes.set(key, totals);
       add(totals, unit);
     },
+    signal,
   );
   return [...volumes]
     .sort(([left], [right]) => (left < right ? -1 : 1))
@@ -84,7 +87,7 @@ export async function listVolumes(core: Core): Promise<CachedVolume[]> {
 export async function* listObjects(
   core: Core,
   volumeId: Uint8Array,
-  { idStart = '', atOnce = AT_ONCE }: ListSettings = {},
+  { idStart = '', atOnce = AT_ONCE, signal }: ListSettings = {},
 ): AsyncGenerator<CachedObject> {
   const volumeKey = latin1(volumeId);
   let after: string | undefined;
@@ -95,9 +98,10 @@ export async function* listObjects(
       const isIn = latin1(entry.volumeId) === volumeKey && !smallest.isOutside(key);
       return isIn && hexOf(key).startsWith(idStart) ? key : undefined;
     };
-    await look(core, keyOf, (key, unit) => {
+    const see: See = (key, unit) => {
       if (!smallest.isOutside(key)) add(smallest.value(key, noTotals), unit);
-    });
+    };
+    await look(core, keyOf, see, signal);
     const { entries, isLast } = smallest.take();
     for (const [key, totals] of entries) {
       const objectId = bytesOf(key);
@@ -114,7 +118,7 @@ export async function* listObjectUnits(
   core: Core,
   volumeId: Uint8Array,
   objectId: Uint8Array,
-  { atOnce = AT_ONCE }: Pick<ListSettings, 'atOnce'> = {},
+  { atOnce = AT_ONCE, signal }: Omit<ListSettings, 'idStart'> = {},
 ): AsyncGenerator<ListedUnit> {
   const wanted = latin1(volumeId) + latin1(objectId);
   let after: number | undefined;
@@ -127,6 +131,7 @@ export async function* listObjectUnits(
         if (smallest.isOutside(index)) return;
         smallest.value(index, () => ({ index, lengthBytes, tag: tag.slice(), queue, isDirty }));
       },
+      signal,
     );
     const { entries, isLast } = smallest.take();
     for (const [index, unit] of entries) {
@@ -145,12 +150,13 @@ type See = (key: string, unit: Seen) => void;
  *
  * @param keyOf asked once for each object of a region; undefined to leave its units out.
  */
-async function look(core: Core, keyOf: KeyOf, see: See): Promise<void> {
+async function look(core: Core, keyOf: KeyOf, see: See, signal: AbortSignal | undefined): Promise<void> {
   for (const region of core.regions.all()) {
+    signal?.throwIfAborted();
     if (!core.regions.pin(region)) continue;
     try {
       const list = await entriesOf(core, region);
-      if (list !== undefined) await lookAt(core, region, list, keyOf, see);
+      if (list !== undefined) await lookAt(core, region, list, keyOf, see, signal);
     } finally {
       core.regions.unpin(region);
     }
@@ -163,13 +169,17 @@ async function lookAt(
   list: RegionEntries,
   keyOf: KeyOf,
   see: See,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   const { queue } = region;
   // By number of the object in the list; null when it is left out.
   const objects: ({ readonly key: string; readonly prefix: Prefix } | null)[] = [];
   const fingerprint = newFingerprint();
   for (let at = 0; at < list.count; at += 1) {
-    if (at % ENTRIES_A_TURN === ENTRIES_A_TURN - 1) await turn();
+    if (at % ENTRIES_A_TURN === ENTRIES_A_TURN - 1) {
+      await turn();
+      signal?.throwIfAborted();
+    }
     const entry = list.entry(at);
     let object = objects[entry.objectNumber];
     if (object === undefined) {

@@ -46,13 +46,13 @@ async function flush(
   objectText: string | undefined,
   { json = false, pinnedToo = false }: FlushOptions,
 ): Promise<void> {
-  const { cache } = access;
+  const { cache, signal } = access;
   tellProblems(access);
   const volume = volumeText === undefined ? undefined : findVolume(cache, volumeText);
   const objectId =
     volume === undefined || objectText === undefined
       ? undefined
-      : await findObject(cache, volume, objectText);
+      : await findObject(cache, volume, objectText, signal);
   const dropped = await cache.discard({
     pinnedToo,
     ...(volume === undefined ? {} : { volumeId: volume.id }),

@@ -43,6 +43,7 @@ export async function findObject(
   cache: Cache,
   volume: CacheVolume,
   text: string,
+  signal: AbortSignal,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const start = parseIdStart(text, 'object');
   if (start.length === DIGITS) return fromHex(start);
@@ -51,7 +52,7 @@ export async function findObject(
     const isOurs = objectId !== undefined && Buffer.compare(volumeId, volume.id) === 0;
     if (isOurs && toHex(objectId).startsWith(start)) ids.add(toHex(objectId));
   }
-  for await (const { objectId } of cache.objects(volume.id, { idStart: start, atOnce: 2 })) {
+  for await (const { objectId } of cache.objects(volume.id, { idStart: start, atOnce: 2, signal })) {
     ids.add(toHex(objectId));
     if (ids.size > 1) break;
   }

@@ -58,11 +58,11 @@ async function ls(
   objectText: string | undefined,
   options: LsOptions,
 ): Promise<void> {
-  const { cache } = access;
+  const { cache, signal } = access;
   tellProblems(access);
-  const output = options.json === true ? new JsonOutput(access.signal) : new LineOutput(access.signal);
+  const output = options.json === true ? new JsonOutput(signal) : new LineOutput(signal);
   if (volumeText === undefined) {
-    for (const volume of await cache.contentsByVolume()) {
+    for (const volume of await cache.contentsByVolume({ signal })) {
       const { volumeId, ...rest } = volume;
       await output.add({ id: volumeId, ...rest, isPinned: isPinned(access, volumeId), cookie: undefined });
     }
@@ -70,13 +70,13 @@ async function ls(
   }
   const volume = findVolume(cache, volumeText);
   if (objectText !== undefined) {
-    const objectId = await findObject(cache, volume, objectText);
-    const units = cache.units(volume.id, objectId);
+    const objectId = await findObject(cache, volume, objectText, signal);
+    const units = cache.units(volume.id, objectId, { signal });
     if (options.long === true) for await (const unit of units) await output.addUnit(unit);
     else for await (const range of rangesOf(units)) await output.addRange(range);
     return output.end();
   }
-  for await (const object of cache.objects(volume.id)) await addObject(output, volume, object);
+  for await (const object of cache.objects(volume.id, { signal })) await addObject(output, volume, object);
   return output.end();
 }
 

@@ -106,7 +106,7 @@ interface Target {
 }
 
 async function findTarget(
-  { cache }: CacheAccess,
+  { cache, signal }: CacheAccess,
   volumeText: string,
   objectText: string | undefined,
   { prefix, escaped = false }: UnpinOptions,
@@ -115,7 +115,7 @@ async function findTarget(
   const bytes =
     prefix === undefined ? undefined : nameBytes(escaped ? unescapeName(prefix) : toBytesName(prefix));
   const volume = findVolume(cache, volumeText, mayBeNew);
-  const objectId = objectText === undefined ? undefined : await findObject(cache, volume, objectText);
+  const objectId = objectText === undefined ? undefined : await findObject(cache, volume, objectText, signal);
   return { volume, objectId, prefix: bytes };
 }
 

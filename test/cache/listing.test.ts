@@ -133,6 +133,17 @@ describe('listing', () => {
   });
 });
 
+describe('a signal', () => {
+  it('ends a list', async () => {
+    const cache = await openTestCache(newFolder());
+    await put(cache, FIRST, FILE, 5);
+    const signal = AbortSignal.abort(new Error('enough'));
+    await expect(cache.contentsByVolume({ signal })).rejects.toThrow('enough');
+    await expect(collect(cache.objects(FIRST, { signal }))).rejects.toThrow('enough');
+    await expect(collect(cache.units(FIRST, FILE, { signal }))).rejects.toThrow('enough');
+  });
+});
+
 describe('discard', () => {
   it('of everything leaves dirty and pinned units, and gives the rest of the disk back', async () => {
     const folder = newFolder();
