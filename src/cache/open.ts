@@ -163,10 +163,19 @@ function removeDatabase(path: string): void {
 /** What was sealed under keys that are gone. */
 async function removeEverything(files: CacheFiles): Promise<void> {
   for (const folder of Object.values(REGION_FOLDERS)) {
-    for (const name of await files.list(folder)) await files.remove(`${folder}/${name}`);
+    for (const name of await files.list(folder)) await removeStray(files, `${folder}/${name}`);
   }
   for (const path of [SNAPSHOT_PATH, SNAPSHOT_ASIDE_PATH]) await files.remove(path);
   removeDatabase(files.databasePath(DATABASE));
+}
+
+/** A folder in the way is nobody's business here. */
+async function removeStray(files: CacheFiles, path: string): Promise<void> {
+  try {
+    await files.remove(path);
+  } catch (error) {
+    if (!['EISDIR', 'EPERM'].includes(systemCodeOf(error) ?? '')) throw error;
+  }
 }
 
 /** Makes the cache's folder, and where it was not there sees to it that a power cut does not take it away again. */
@@ -186,7 +195,7 @@ async function load(core: Core): Promise<boolean> {
   const names = new Map<string, Uint8Array<ArrayBuffer>>();
   for (const fileName of await files.list(REGION_FOLDERS.clean)) {
     const name = regionNameOf(fileName);
-    if (name === undefined) await files.remove(`${REGION_FOLDERS.clean}/${fileName}`);
+    if (name === undefined) await removeStray(files, `${REGION_FOLDERS.clean}/${fileName}`);
     else names.set(fileName, name);
   }
   const snapshot = await readKnown(core);
