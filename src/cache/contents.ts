@@ -177,6 +177,7 @@ async function* checkRegion(
     yield { what: 'region', queue, lengthBytes: fileBytes, path };
     return;
   }
+  const window = new Window(core, region);
   let toldBytes = 0;
   for (let at = 0; at < list.count; at += 1) {
     const entry = list.entry(at);
@@ -187,7 +188,7 @@ async function* checkRegion(
     const found = findIn(core, region, entry);
     // Batches are checked as a whole.
     if (found === undefined || (found.entry.flags & ENTRY_DIRTY) !== 0) continue;
-    if (await isSound(core, region, entry, found)) continue;
+    if (await isSound(window, entry, found)) continue;
     // It may have been replaced or dropped while it was read.
     const now = findIn(core, region, entry);
     if (now === undefined) continue;
@@ -201,19 +202,49 @@ function forget(core: Core, { volumeId, objectId, index }: RegionEntry, found: F
   core.places.remove(fingerprintOf(object.prefix, index, newFingerprint()), found);
 }
 
-async function isSound(
-  core: Core,
-  region: Region,
-  entry: RegionEntry,
-  { entry: place }: Found,
-): Promise<boolean> {
+async function isSound(window: Window, entry: RegionEntry, { entry: place }: Found): Promise<boolean> {
   if (place.lengthBytes !== entry.lengthBytes || !hasTag(place, entry.tag)) return false;
-  const bytes = new Uint8Array(entry.lengthBytes);
   try {
-    const file: CacheFile = await core.regions.fileOf(region);
-    await readFully(file, bytes, entry.offsetBytes);
+    return crc32(await window.read(entry.offsetBytes, entry.lengthBytes)) === entry.crc32;
   } catch {
     return false;
   }
-  return crc32(bytes) === entry.crc32;
+}
+
+const WINDOW_BYTES = 1024 * 1024;
+
+/** Reads a region from its beginning to its end, many small units at once. */
+class Window {
+  readonly #core: Core;
+  readonly #region: Region;
+  #bytes = new Uint8Array(0);
+  #from = 0;
+  #to = 0;
+
+  constructor(core: Core, region: Region) {
+    this.#core = core;
+    this.#region = region;
+  }
+
+  /** Valid until the next call. System errors as they come. */
+  async read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
+    if (offsetBytes < this.#from || offsetBytes + lengthBytes > this.#to) {
+      const file = await this.#core.regions.fileOf(this.#region);
+      await this.#fill(file, offsetBytes, lengthBytes);
+    }
+    return this.#bytes.subarray(offsetBytes - this.#from, offsetBytes - this.#from + lengthBytes);
+  }
+
+  /** What cannot be read behind the unit is nothing to it. */
+  async #fill(file: CacheFile, offsetBytes: number, lengthBytes: number): Promise<void> {
+    const wantedBytes = Math.max(WINDOW_BYTES, lengthBytes);
+    if (this.#bytes.byteLength < wantedBytes) this.#bytes = new Uint8Array(wantedBytes);
+    this.#from = offsetBytes;
+    this.#to = offsetBytes;
+    const count = await file.read(this.#bytes, offsetBytes).catch(() => 0);
+    if (count < lengthBytes) {
+      await readFully(file, this.#bytes.subarray(count, lengthBytes), offsetBytes + count);
+    }
+    this.#to = offsetBytes + Math.max(count, lengthBytes);
+  }
 }

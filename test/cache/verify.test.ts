@@ -52,7 +52,7 @@ it('a repair does not drop what has replaced a damaged unit while it was read', 
   let cache: Cache | undefined;
   const files = withReads(systemFiles(folder), async into => {
     // Of a unit, not of a list.
-    if (!isOn || into.byteLength !== unitOf(0).byteLength) return;
+    if (!isOn || into.byteLength < unitOf(0).byteLength) return;
     isOn = false;
     await cache?.volume(VOLUME).put([{ objectId: FILE, index: 0, bytes: unitOf(50) }]);
   });
