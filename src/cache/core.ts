@@ -36,6 +36,7 @@ import { Room } from './room.ts';
 import { RowSweep } from './row-sweep.ts';
 import type { Seals } from './seals.ts';
 import type { CheckedSettings } from './settings.ts';
+import { Shares } from './shares.ts';
 import { writeSnapshot } from './snapshot.ts';
 import type { CacheEvent, Counters, DropReason, ProblemKind } from './statistics.ts';
 import { UnderWay } from './under-way.ts';
@@ -101,6 +102,7 @@ export class Core {
   /** How many units are on their way since each stamp, oldest first. */
   readonly #onTheWay = new Map<number, number>();
   readonly #underWay = new UnderWay();
+  readonly #shares: Shares;
   #isClosing = false;
   #filledRegions = 0;
   #snapshot: Promise<boolean> | undefined;
@@ -171,6 +173,7 @@ export class Core {
       this.reclaim.loosenPinned();
     };
     this.room = new Room(settings, files, regions, this.reclaim, nowMs);
+    this.#shares = new Shares(places, regions, counters);
     this.reads = new Reads(places, regions, objects, counters, settings.readsOnThisThread, (region, error) =>
       this.#readFailed(region, error),
     );
@@ -258,6 +261,12 @@ export class Core {
     return count;
   }
 
+  /** What comes next finds room. */
+  #dropForShare(volume: VolumeState): void {
+    this.drop('share', 1);
+    if (!this.#isClosing) void this.#underWay.add(this.#shares.trim(volume));
+  }
+
   /** False for what was invalidated between coming and now. */
   #isWanted({ object, index, since }: IncomingUnit): boolean {
     if (since === undefined || !this.#isInvalidated({ object, index, ...since })) return true;
@@ -287,7 +296,7 @@ export class Core {
       }
       const { volume } = object;
       if (!object.pin && volume.liveBytes + bytes.byteLength > volume.shareBytes) {
-        this.drop('share', 1);
+        this.#dropForShare(volume);
         continue;
       }
       const queue = object.pin ? 'pinned' : this.places.ghosts.take(fingerprint) ? 'main' : 'small';

@@ -23,7 +23,7 @@ import { requireArgument } from '../base/errors.ts';
 
 export const ENTRY_WORDS = 8;
 export const BUCKET_ENTRIES = 8;
-const BUCKET_WORDS = BUCKET_ENTRIES * ENTRY_WORDS;
+export const BUCKET_WORDS: number = BUCKET_ENTRIES * ENTRY_WORDS;
 /** At this load an insert practically never finds both buckets full. */
 const LOAD_MAX = 0.75;
 
@@ -251,6 +251,38 @@ export function sumEntries(table: IndexTable, isDead: (regionId: number) => bool
     count += 1;
   }
   return { count, regionBytes, volumeBytes };
+}
+
+/** A volume's entry as {@link volumeEntries} finds it. */
+export interface VolumeEntry {
+  readonly at: number;
+  readonly regionId: number;
+  readonly lengthBytes: number;
+  readonly hits: number;
+}
+
+/** A volume's clean units that are not in pinned regions, between two words of the table. */
+export function volumeEntries(
+  { words }: IndexTable,
+  volumeNumber: number,
+  from: number,
+  to: number,
+  action: (entry: VolumeEntry) => void,
+): void {
+  for (let at = from; at < Math.min(to, words.length); at += ENTRY_WORDS) {
+    const regionId = words[at + 4] ?? 0;
+    if (regionId === 0 || (words[at + 7] ?? 0) >>> 20 !== volumeNumber) continue;
+    const packed = words[at + 6] ?? 0;
+    if (packed >>> FLAGS_SHIFT !== 0) continue;
+    action({ at, regionId, lengthBytes: packed & LENGTH_MASK, hits: (packed >>> HITS_SHIFT) & HITS_MAX });
+  }
+}
+
+/** Takes a hit off. The writing thread only. */
+export function coolEntry({ words }: IndexTable, at: number): void {
+  const packed = words[at + 6] ?? 0;
+  if (((packed >>> HITS_SHIFT) & HITS_MAX) === 0) return;
+  Atomics.compareExchange(words, at + 6, packed, packed - (1 << HITS_SHIFT));
 }
 
 /** The word of every entry in use. Entries may come and go meanwhile. */

@@ -6,6 +6,7 @@ import { viewOf } from '../base/bytes.ts';
 import type { Ghosts } from './ghosts.ts';
 import {
   clearEntry,
+  coolEntry,
   countHit,
   ENTRY_DIRTY,
   ENTRY_WORDS,
@@ -116,6 +117,15 @@ export class Places {
   countHit({ at }: Found): void {
     this.changes += 1;
     if (at >= 0) countHit(this.table, at);
+  }
+
+  /** Takes what is at a word of the table out of it. */
+  drop(at: number): void {
+    this.#free(at, entryAt(this.table, at));
+  }
+
+  cool(at: number): void {
+    coolEntry(this.table, at);
   }
 
   /** Counts everything anew, and frees what points nowhere: after a snapshot was read. */

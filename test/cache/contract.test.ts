@@ -296,7 +296,7 @@ describe('shares', () => {
     }
     expect(cache.volume(VOLUME).bytes).toBeLessThanOrEqual(100_000);
     expect(cache.volume(idOf(2)).bytes).toBe(100 * 4168);
-    expect(cache.statistics.dropped.share).toBeGreaterThan(50);
+    expect(cache.statistics.dropped.share).toBeGreaterThan(0);
   });
 });
 
