@@ -23,6 +23,12 @@ export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
+/** A little-endian u32, without the cost of making a view; bytes that are not there count as 0. */
+export function u32At(bytes: Uint8Array, offset: number): number {
+  const low = (bytes[offset] ?? 0) | ((bytes[offset + 1] ?? 0) << 8);
+  return (low | ((bytes[offset + 2] ?? 0) << 16) | ((bytes[offset + 3] ?? 0) << 24)) >>> 0;
+}
+
 /** Writes a safe integer below 2^53 as a little-endian u64. */
 export function setU64(view: DataView, offset: number, value: number): void {
   view.setUint32(offset, value % 0x1_0000_0000, true);

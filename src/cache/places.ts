@@ -2,7 +2,7 @@
  * Which unit lies where: the index with its accounts. Every change of the index goes through here, so that what regions and
  * volumes are said to hold is what the index finds.
  */
-import { viewOf } from '../base/bytes.ts';
+import { u32At } from '../base/bytes.ts';
 import type { Ghosts } from './ghosts.ts';
 import {
   clearEntry,
@@ -193,11 +193,9 @@ function overflowKey({ first, second, third, fourth }: Fingerprint): string {
 
 /** The first 8 bytes of a tag as an entry has them. */
 export function tagWords(tag: Uint8Array): { readonly tagLow: number; readonly tagHigh: number } {
-  const view = viewOf(tag);
-  return { tagLow: view.getUint32(0, true), tagHigh: view.getUint32(4, true) };
+  return { tagLow: u32At(tag, 0), tagHigh: u32At(tag, 4) };
 }
 
 export function hasTag(entry: Entry, tag: Uint8Array): boolean {
-  const { tagLow, tagHigh } = tagWords(tag);
-  return entry.tagLow === tagLow && entry.tagHigh === tagHigh;
+  return entry.tagLow === u32At(tag, 0) && entry.tagHigh === u32At(tag, 4);
 }

@@ -8,7 +8,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { setImmediate as turn } from 'node:timers/promises';
-import { viewOf } from '../base/bytes.ts';
+import { u32At } from '../base/bytes.ts';
 import { RECORD_MAGIC, TAG_BYTES } from '../unit/record-format.ts';
 import { type CacheFile, readFully, ShortFileError } from './files.ts';
 import { fingerprintOf, newFingerprint, type Prefix } from './fingerprints.ts';
@@ -56,8 +56,12 @@ const SLOW_READ_MS = 0.25;
 const SLOW_READ_MS_PER_BYTE = 1e-6;
 const POOL_TIME_MS = 100;
 const POOL_TIME_MS_MAX = 60_000;
-/** After so many fast reads one that is slow is the first again: the system may have had this thread wait for a processor. */
+/**
+ * After so many fast reads one that is slow is the first again. It changes nothing, unless it took as long as only a disk does: the
+ * system may have had this thread wait for a processor.
+ */
 const FAST_READS = 64;
+const DISK_READ_MS = 20;
 /** Others get their turn after so long. */
 const TURN_MS = 1;
 /** Large reads that go to the pool for each that is done here: it has four threads, unless told otherwise. */
@@ -222,8 +226,10 @@ export class Reads {
       this.#fastReads += 1;
       return;
     }
-    this.#slowReads = this.#fastReads >= FAST_READS ? 0 : this.#slowReads + 1;
+    const isFirst = this.#fastReads >= FAST_READS;
+    this.#slowReads = isFirst ? 0 : this.#slowReads + 1;
     this.#fastReads = 0;
+    if (isFirst && tookMs < DISK_READ_MS) return;
     const poolMs = Math.max(POOL_TIME_MS, tookMs) * 2 ** Math.min(this.#slowReads, 20);
     this.#poolUntilMs = nowMs + Math.min(POOL_TIME_MS_MAX, poolMs);
   }
@@ -302,8 +308,7 @@ function targetOf({ plans, lengthBytes }: ReadRun): Uint8Array {
 
 /** Whether these bytes begin and end as the record that is looked for. Whether they are it, only opening them can tell. */
 function isRecord(bytes: Uint8Array, entry: Entry, expectedTag: Uint8Array | undefined): boolean {
-  const view = viewOf(bytes);
-  if (view.getUint32(0, true) !== RECORD_MAGIC || view.getUint32(12, true) !== bytes.byteLength) return false;
+  if (u32At(bytes, 0) !== RECORD_MAGIC || u32At(bytes, 12) !== bytes.byteLength) return false;
   const tag = bytes.subarray(bytes.byteLength - TAG_BYTES);
   if (expectedTag === undefined) return hasTag(entry, tag);
   for (let at = 0; at < TAG_BYTES; at += 1) if (tag[at] !== expectedTag[at]) return false;

@@ -5,7 +5,7 @@
  * is a miss, to be asked of the owner. After an invalidation the owner hands out another prefix.
  */
 import { readSync } from 'node:fs';
-import { viewOf } from '../base/bytes.ts';
+import { u32At } from '../base/bytes.ts';
 import { RECORD_MAGIC, TAG_BYTES } from '../unit/record-format.ts';
 import { fingerprintOf, newFingerprint, type Prefix } from './fingerprints.ts';
 import { countHit, type Fingerprint, findEntry, type IndexTable, readEntry } from './index-table.ts';
@@ -50,7 +50,6 @@ export class ThreadReader {
 
 function isExpected(bytes: Uint8Array, expectedTag: Uint8Array): boolean {
   if (bytes.byteLength < 2 * TAG_BYTES) return false;
-  const view = viewOf(bytes);
-  if (view.getUint32(0, true) !== RECORD_MAGIC || view.getUint32(12, true) !== bytes.byteLength) return false;
+  if (u32At(bytes, 0) !== RECORD_MAGIC || u32At(bytes, 12) !== bytes.byteLength) return false;
   return Buffer.compare(bytes.subarray(bytes.byteLength - TAG_BYTES), expectedTag) === 0;
 }
