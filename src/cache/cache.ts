@@ -7,7 +7,7 @@
 import { toHex } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import type { NewSecret, Secret } from '../keys/secret.ts';
-import type { CacheKeys } from './cache-keys.ts';
+import { type CacheKeys, MEMORY_MARK_PATH, WIPED_HEADER_PATH } from './cache-keys.ts';
 import { CacheVolume, type UnitToPut } from './cache-volume.ts';
 import { type CachedUnit, type Damage, findDamage, listUnits, type VerifyOptions } from './contents.ts';
 import { type Core, isSealedUnit } from './core.ts';
@@ -27,6 +27,7 @@ import {
 } from './listing.ts';
 import type { Pin } from './objects.ts';
 import type { OwnerLock } from './owner-lock.ts';
+import { REGION_FOLDERS } from './regions.ts';
 import type { CheckedSettings } from './settings.ts';
 import type { CacheStatistics, Lifetime } from './statistics.ts';
 import type { SharedCache } from './thread-reader.ts';
@@ -68,6 +69,9 @@ const WIPED_PATHS = [
   'cache.db-journal',
   'cache.db-shm',
   'owner',
+  MEMORY_MARK_PATH,
+  // Last: as long as it is there, everything else may go.
+  WIPED_HEADER_PATH,
 ] as const;
 
 export class Cache {
@@ -395,6 +399,8 @@ export class Cache {
     for (const lane of Object.values(lanes)) if (lane.region !== undefined) lane.abandon(lane.region);
     for (const region of regions.all()) await regions.giveUp(region);
     await this.#end(async () => {
+      // Before the last trace of why they could go.
+      await files.syncFolder(REGION_FOLDERS.dirty).catch(() => undefined);
       for (const path of WIPED_PATHS) await files.remove(path).catch(() => undefined);
     });
   }

@@ -75,7 +75,10 @@ export async function openCache(
     lock = OwnerLock.acquire(path, nowMs());
     for (const folder of ['', ...Object.values(REGION_FOLDERS)]) await files.makeFolder(folder);
     await files.syncFolder('');
-    keys = await CacheKeys.open(files, components.key, () => removeEverything(files));
+    keys = await CacheKeys.open(files, components.key, {
+      hasDirty: () => hasDirty(files),
+      clear: () => removeEverything(files),
+    });
     const counters = newCounters();
     const health = new Health(counters, nowMs, onProblem, onEvent);
     const seals = new Seals(keys.keyring, await chooseProviders(components.providers));
@@ -160,10 +163,27 @@ function removeDatabase(path: string): void {
   for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(`${path}${suffix}`, { force: true });
 }
 
+/** Whether there is a file in which dirty batches may be. */
+async function hasDirty(files: CacheFiles): Promise<boolean> {
+  for (const name of await files.list(REGION_FOLDERS.dirty)) {
+    if (regionNameOf(name) === undefined) continue;
+    const path = `${REGION_FOLDERS.dirty}/${name}`;
+    try {
+      if (((await readWhole(files, path, 1))?.byteLength ?? 0) > 0) return true;
+    } catch (error) {
+      // What is no file is none of ours.
+      if (!['EISDIR', 'ELOOP', 'ENXIO'].includes(systemCodeOf(error) ?? '')) throw error;
+    }
+  }
+  return false;
+}
+
 /** What was sealed under keys that are gone. */
 async function removeEverything(files: CacheFiles): Promise<void> {
   for (const folder of Object.values(REGION_FOLDERS)) {
     for (const name of await files.list(folder)) await removeStray(files, `${folder}/${name}`);
+    // Before the last trace of why it could go.
+    await files.syncFolder(folder);
   }
   for (const path of [SNAPSHOT_PATH, SNAPSHOT_ASIDE_PATH]) await files.remove(path);
   removeDatabase(files.databasePath(DATABASE));

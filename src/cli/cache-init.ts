@@ -75,12 +75,23 @@ function init(folder: string, options: InitOptions): Promise<void> {
 }
 
 /** What is left of a cache that was wiped, or whose making was cut short. */
-const LEFT_BEHIND: ReadonlySet<string> = new Set(['lock', 'owner', 'regions', 'dirty', 'header.new']);
+const LEFT_BEHIND: ReadonlySet<string> = new Set([
+  'lock',
+  'owner',
+  'regions',
+  'dirty',
+  'header.new',
+  'header.old',
+  'memory',
+]);
+/** Where one of these is and no header, nobody can open what else there may be. */
+const CLOSED_FOR_EVER: readonly string[] = ['header.old', 'memory'];
 
 /** Told before a passphrase is asked for. A new cache takes an empty folder: never one that holds anything. */
 async function requireFree(folder: string): Promise<void> {
   const names = await namesIn(folder);
   if (names.includes('header')) throw new NetsealError('EEXIST', `there is a cache already: ${folder}`);
+  if (CLOSED_FOR_EVER.some(name => names.includes(name))) return;
   const inFolders = names.every(name => LEFT_BEHIND.has(name))
     ? [...(await namesIn(join(folder, 'regions'))), ...(await namesIn(join(folder, 'dirty')))]
     : names;

@@ -1,5 +1,5 @@
 /** The keys of a cache: changed, destroyed, and what a crash or a failure half-way leaves. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { Cache } from '../../src/cache/cache.ts';
 import { systemFiles } from '../../src/cache/files.ts';
@@ -185,5 +185,46 @@ describe('a wipe', () => {
     await file.close();
     await cache.wipe();
     expect(existsSync(`${folder}/header.new`)).toBe(false);
+  });
+});
+
+describe('a header that is lost', () => {
+  it('costs no dirty batch: opening anew is refused, and its backup opens all', async () => {
+    const folder = newFolder();
+    const key = { slots: [slotOf(0)] };
+    const cache = await openTestCache(folder, SETTINGS, { key });
+    await fill(cache);
+    await cache.close();
+    const header = readFileSync(`${folder}/header`);
+    rmSync(`${folder}/header`);
+    for (const other of [key, 'memory'] as const) {
+      await expect(openCache(folder, SETTINGS, { key: other })).rejects.toMatchObject({ code: 'EFORMAT' });
+    }
+    expect(existsSync(`${folder}/header`)).toBe(false);
+    writeFileSync(`${folder}/header`, header);
+    await checkFull(await openTestCache(folder, SETTINGS, { key }));
+  });
+
+  it('where nothing is dirty is replaced by another, and so is a key that was in memory', async () => {
+    const folder = newFolder();
+    const bytes = unitOf(1);
+    const batch = { units: [{ volumeId: VOLUME, objectId: FILE, index: 0, bytes }] };
+    const inMemory = await openTestCache(folder, SETTINGS, { key: 'memory' });
+    await inMemory.appendDirty(batch);
+    await inMemory.close();
+    expect(existsSync(`${folder}/memory`)).toBe(true);
+    const again = await openTestCache(folder, SETTINGS, { key: 'memory' });
+    await again.appendDirty(batch);
+    await again.close();
+    const key = { slots: [slotOf(0)] };
+    const cache = await openTestCache(folder, SETTINGS, { key });
+    expect(existsSync(`${folder}/memory`)).toBe(false);
+    expect(cache.statistics.dirtyBatches).toBe(0);
+    await cache.volume(VOLUME).put([{ objectId: FILE, index: 0, bytes }]);
+    await cache.close();
+    rmSync(`${folder}/header`);
+    const next = await openTestCache(folder, SETTINGS, { key });
+    expect(next.statistics.units).toBe(0);
+    await next.close();
   });
 });
