@@ -3,10 +3,11 @@ import { NetsealError, requireArgument } from '../base/errors.ts';
 import { ID_BYTES } from '../keys/tree.ts';
 import { TAG_BYTES } from '../unit/record-format.ts';
 import type { Cookie, ListedCookie } from './cookies.ts';
-import type { Core, IncomingUnit } from './core.ts';
+import type { Core } from './core.ts';
 import type { Prefix } from './fingerprints.ts';
 import type { ObjectState, VolumeState } from './objects.ts';
 import type { UnitToRead } from './reads.ts';
+import type { IncomingUnit } from './storing.ts';
 import type { WriteBehind } from './write-behind.ts';
 
 /** Which unit of a volume. */
@@ -116,7 +117,7 @@ export class CacheVolume {
    */
   async put(units: readonly UnitToPut[]): Promise<number> {
     this.#requireOpen();
-    return this.#core.store(this.incoming(units));
+    return this.#core.storing.store(this.incoming(units));
   }
 
   /** Takes copies of clean units, to be written when there is time. Returns how many were taken; the rest is dropped. */

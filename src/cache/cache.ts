@@ -10,7 +10,7 @@ import type { NewSecret, Secret } from '../keys/secret.ts';
 import { type CacheKeys, MEMORY_MARK_PATH, WIPED_HEADER_PATH } from './cache-keys.ts';
 import { CacheVolume, type UnitToPut } from './cache-volume.ts';
 import { type CachedUnit, type Damage, findDamage, listUnits, type VerifyOptions } from './contents.ts';
-import { type Core, isSealedUnit } from './core.ts';
+import type { Core } from './core.ts';
 import { BATCH_UNITS_MAX, PAYLOAD_BYTES_MAX } from './dirty-format.ts';
 import { type Discarded, type DiscardScope, discard } from './discard.ts';
 import { Health } from './health.ts';
@@ -30,6 +30,7 @@ import type { OwnerLock } from './owner-lock.ts';
 import { REGION_FOLDERS } from './regions.ts';
 import type { CheckedSettings } from './settings.ts';
 import type { CacheStatistics, Lifetime } from './statistics.ts';
+import { isSealedUnit } from './storing.ts';
 import type { SharedCache } from './thread-reader.ts';
 import { UnderWay } from './under-way.ts';
 import { WriteBehind } from './write-behind.ts';
@@ -340,14 +341,14 @@ export class Cache {
   async #flush(): Promise<void> {
     this.#requireOpen();
     await this.#writeBehind.idle();
-    await this.#core.snapshot();
+    await this.#core.upkeep.snapshot();
     this.#saveCounters();
     this.#core.records.flush();
   }
 
   /** What is done every `maintenanceMs` anyway. Never rejects. */
   maintain(): Promise<void> {
-    this.#maintaining ??= this.#core.maintain().finally(() => {
+    this.#maintaining ??= this.#core.upkeep.maintain().finally(() => {
       this.#maintaining = undefined;
       if (Math.abs(this.#core.nowMs() - this.#countersSavedMs) >= COUNTERS_MS) this.#saveCounters();
     });
@@ -437,7 +438,7 @@ export class Cache {
   async #finish(): Promise<void> {
     for (const lane of Object.values(this.#core.lanes)) await lane.finish();
     // Having looked at a large cache is not to cost writing its index.
-    if (!this.#core.isSnapshotCurrent) await this.#core.snapshot();
+    if (!this.#core.upkeep.isSnapshotCurrent) await this.#core.upkeep.snapshot();
     await this.#end();
   }
 

@@ -47,7 +47,7 @@ export async function discard(core: Core, scope: DiscardScope): Promise<Discarde
   await dropping.invalidate();
   // What was copied is not to be lost for that in a crash.
   for (const lane of Object.values(core.lanes)) await lane.finish();
-  await core.snapshot();
+  await core.upkeep.snapshot();
   const { units, bytes, pinned } = dropping;
   return { units, bytes, pinned, freedBytes: Math.max(0, beforeBytes - core.regions.totalBytes) };
 }

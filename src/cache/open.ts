@@ -107,7 +107,7 @@ export async function openCache(
     };
     const isAllInSnapshot = await load(core);
     await loadDirty(core);
-    if (isAllInSnapshot) core.holdSnapshotCurrent();
+    if (isAllInSnapshot) core.upkeep.holdSnapshotCurrent();
     // Rows of a key that nobody will have again are of no use.
     if (components.key !== 'memory') saveKept(records, fingerprinter, kept);
     const saved = records.get('setting', fingerprinter.name(COUNTERS_ROW));

@@ -2,7 +2,9 @@
  * Semi-dirty intake: units that were just read from a server are kept until they are written, in a queue of bounded length. Who
  * offers never waits: what does not fit is dropped and counted, and read from the server again some time.
  */
-import type { Core, IncomingUnit, Since } from './core.ts';
+import type { Core } from './core.ts';
+import type { Since } from './ranges.ts';
+import type { IncomingUnit } from './storing.ts';
 
 /** Written at once, at most. */
 const BATCH_BYTES = 8 * 1024 * 1024;
@@ -36,7 +38,7 @@ export class WriteBehind {
   /** Takes copies, of units as they are now: what is invalidated later is not kept. Returns how many units were taken. */
   offer(units: readonly IncomingUnit[]): number {
     if (this.#core.health.isAway) {
-      this.#core.drop('away', units.length);
+      this.#core.storing.drop('away', units.length);
       return 0;
     }
     let count = 0;
@@ -45,11 +47,11 @@ export class WriteBehind {
       if (this.#isClosed || this.#bytes + costBytes > this.#bytesMax) continue;
       const copy = Buffer.allocUnsafeSlow(bytes.byteLength);
       copy.set(bytes);
-      this.#queue.push({ object, index, bytes: copy, since: this.#core.remember(object) });
+      this.#queue.push({ object, index, bytes: copy, since: this.#core.ranges.remember(object) });
       this.#bytes += costBytes;
       count += 1;
     }
-    this.#core.drop('queue', units.length - count);
+    this.#core.storing.drop('queue', units.length - count);
     this.#start();
     return count;
   }
@@ -83,8 +85,8 @@ export class WriteBehind {
       }
       const batch = this.#queue.slice(0, count);
       this.#queue = this.#queue.slice(count);
-      await this.#core.store(batch);
-      for (const { since } of batch) this.#core.forget(since);
+      await this.#core.storing.store(batch);
+      for (const { since } of batch) this.#core.ranges.forget(since);
       // Their memory counts until now.
       this.#bytes -= bytes;
     }
