@@ -192,7 +192,7 @@ export class CacheVolume {
   /**
    * Keeps the units of every object whose cookie begins with `prefix` (at most 4,096 bytes), now or later. It holds for cookies that
    * are set from now on; resolves when those that are there have been looked at, in bounded steps. EINVAL; ECLOSED when the cache is
-   * closed meanwhile: the rest is done when it is opened again.
+   * closed meanwhile, EIO when cookies cannot be read: the rest is done when it is opened again.
    */
   pinPrefix(prefix: Uint8Array): Promise<void> {
     this.#requireOpen();
@@ -201,7 +201,7 @@ export class CacheVolume {
 
   /**
    * False when that prefix was not pinned. Objects that another prefix or a pin of their own holds stay pinned. Resolves when the
-   * others are not; ECLOSED as for {@link pinPrefix}.
+   * others are not; ECLOSED and EIO as for {@link pinPrefix}.
    */
   unpinPrefix(prefix: Uint8Array): Promise<boolean> {
     this.#requireOpen();
@@ -229,13 +229,10 @@ export class CacheVolume {
     return this.#core.objects.removeCookie(this.#state, objectId);
   }
 
-  /** All cookies of the volume, in no order, read in bounded steps; those set meanwhile may be among them. */
+  /** All cookies of the volume, in no order, read in bounded steps; those set meanwhile may be among them. EIO, ECLOSED. */
   async *cookies(): AsyncGenerator<ListedCookie> {
     this.#requireOpen();
-    for await (const cookie of this.#core.objects.listCookies(this.#state)) {
-      yield cookie;
-      this.#requireOpen();
-    }
+    yield* this.#core.objects.listCookies(this.#state, this.#requireOpen);
   }
 
   /** What the volume may take of the cache; more of it is dropped. Infinity for no limit. */

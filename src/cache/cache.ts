@@ -97,6 +97,9 @@ export class Cache {
     this.#lifetime = lifetime;
     this.#countersSavedMs = core.nowMs();
     this.#writeBehind = new WriteBehind(core);
+    core.requireOpen = () => {
+      this.#requireOpen();
+    };
     core.objects.pins.resume();
     const { maintenanceMs } = core.settings;
     if (maintenanceMs > 0) {
@@ -225,7 +228,7 @@ export class Cache {
 
   /**
    * What is not there of pinned objects of which the pin or the cookie says how many units they have. Looks in bounded steps; of long
-   * ranges it yields parts of 2^20 units.
+   * ranges it yields parts of 2^20 units. ECLOSED.
    */
   incomplete(): AsyncGenerator<MissingRange> {
     this.#requireOpen();
@@ -276,7 +279,7 @@ export class Cache {
     return { words, bucketCount, slots: regions.slots };
   }
 
-  /** Every clean unit that is there, in no order; for tools. */
+  /** Every clean unit that is there, in no order; for tools. System errors as they come, ECLOSED. */
   contents(): AsyncGenerator<CachedUnit> {
     this.#requireOpen();
     return listUnits(this.#core);

@@ -59,19 +59,30 @@ const STEP_UNITS = 4096;
 /** Every clean unit that the index finds, in no order; one that is moved meanwhile may come twice, or not at all. System errors as they come. */
 export async function* listUnits(core: Core): AsyncGenerator<CachedUnit> {
   for (const region of core.regions.all()) {
-    if (!core.regions.pin(region)) continue;
-    try {
-      const list = await entriesOf(core, region);
-      for (let at = 0; list !== undefined && at < list.count; at += 1) {
-        const entry = list.entry(at);
-        const found = findIn(core, region, entry);
-        const isClean = found !== undefined && (found.entry.flags & ENTRY_DIRTY) === 0;
-        if (isClean) yield toUnit(region, entry);
-        if (at % STEP_UNITS === STEP_UNITS - 1) await new Promise(resolve => setImmediate(resolve));
-      }
-    } finally {
-      core.regions.unpin(region);
+    core.requireOpen();
+    const list = await whilePinned(core, region, () => entriesOf(core, region));
+    for (let at = 0; list !== undefined && at < list.count; at += 1) {
+      const entry = list.entry(at);
+      const found = findIn(core, region, entry);
+      const isClean = found !== undefined && (found.entry.flags & ENTRY_DIRTY) === 0;
+      if (isClean) yield toUnit(region, entry);
+      if (at % STEP_UNITS === STEP_UNITS - 1) await new Promise(resolve => setImmediate(resolve));
+      core.requireOpen();
     }
+  }
+}
+
+/** Never over a `yield`: whoever does not go on with a list would keep the cache from closing. Undefined when the region is gone. */
+async function whilePinned<Result>(
+  core: Core,
+  region: Region,
+  action: () => Promise<Result>,
+): Promise<Result | undefined> {
+  if (!core.regions.pin(region)) return undefined;
+  try {
+    return await action();
+  } finally {
+    core.regions.unpin(region);
   }
 }
 
@@ -115,7 +126,8 @@ async function dirtyEntriesOf(core: Core, region: Region): Promise<RegionEntries
 
 /** The entry of the index for a unit of a region, unless the unit has been replaced or dropped. */
 export function findIn(core: Core, region: Region, entry: RegionEntry): Found | undefined {
-  const object = core.objects.object(core.objects.volume(entry.volumeId), entry.objectId);
+  const object = core.objects.objectOf(entry);
+  if (object === undefined) return undefined;
   const found = core.places.find(fingerprintOf(object.prefix, entry.index, newFingerprint()));
   const isHere = found?.entry.regionId === region.id && found.entry.offsetBytes === entry.offsetBytes;
   return isHere ? found : undefined;
@@ -138,22 +150,20 @@ export async function* findDamage(
   const totalBytes = cleanBytes + core.dirty.unitBytes;
   let doneBytes = 0;
   for (const region of regions) {
+    core.requireOpen();
     onProgress({ doneBytes, totalBytes });
     const regionBytes = bytesOf(region);
-    if (!core.regions.pin(region)) continue;
-    try {
-      yield* checkRegion(core, region, repair, bytes => {
-        onProgress({ doneBytes: doneBytes + Math.min(bytes, regionBytes), totalBytes });
-      });
-    } finally {
-      core.regions.unpin(region);
-    }
+    yield* checkRegion(core, region, repair, bytes => {
+      onProgress({ doneBytes: doneBytes + Math.min(bytes, regionBytes), totalBytes });
+    });
     doneBytes += regionBytes;
   }
   const ids = core.dirty.ids();
   for (const [at, id] of ids.entries()) {
     onProgress({ doneBytes: cleanBytes + (core.dirty.unitBytes * at) / ids.length, totalBytes });
-    if (!(await core.dirty.check(id))) yield { what: 'dirty batch', batchId: id };
+    const isSound = await core.dirty.check(id);
+    core.requireOpen();
+    if (!isSound) yield { what: 'dirty batch', batchId: id };
   }
 }
 
@@ -166,14 +176,19 @@ async function* checkRegion(
   onProgress: (doneBytes: number) => void,
 ): AsyncGenerator<Damage> {
   const { queue, fileBytes, path } = region;
-  const list = await entriesOf(core, region).catch((error: unknown) => {
-    return systemCodeOf(error) === 'EIO' || error instanceof ShortFileError ? undefined : 'unreadable';
+  const list = await whilePinned(core, region, async () => {
+    const entries = await entriesOf(core, region).catch((error: unknown) => {
+      return systemCodeOf(error) === 'EIO' || error instanceof ShortFileError ? undefined : 'unreadable';
+    });
+    return entries ?? 'damaged';
   });
-  if (list === undefined || list === 'unreadable') {
+  core.requireOpen();
+  if (list === undefined) return;
+  if (list === 'damaged' || list === 'unreadable') {
     // Of dirty regions, batches are reported, and nothing is dropped.
     if (queue === 'dirty') return;
     // What the system refuses for another reason may be readable the next time.
-    if (repair && list === undefined) await core.regions.giveUp(region);
+    if (repair && list === 'damaged') await core.regions.giveUp(region);
     yield { what: 'region', queue, lengthBytes: fileBytes, path };
     return;
   }
@@ -188,7 +203,8 @@ async function* checkRegion(
     const found = findIn(core, region, entry);
     // Batches are checked as a whole.
     if (found === undefined || (found.entry.flags & ENTRY_DIRTY) !== 0) continue;
-    if (await isSound(window, entry, found)) continue;
+    if ((await whilePinned(core, region, () => isSound(window, entry, found))) !== false) continue;
+    core.requireOpen();
     // It may have been replaced or dropped while it was read.
     const now = findIn(core, region, entry);
     if (now === undefined) continue;
@@ -197,9 +213,10 @@ async function* checkRegion(
   }
 }
 
-function forget(core: Core, { volumeId, objectId, index }: RegionEntry, found: Found): void {
-  const object = core.objects.object(core.objects.volume(volumeId), objectId);
-  core.places.remove(fingerprintOf(object.prefix, index, newFingerprint()), found);
+function forget(core: Core, entry: RegionEntry, found: Found): void {
+  const object = core.objects.objectOf(entry);
+  if (object === undefined) return;
+  core.places.remove(fingerprintOf(object.prefix, entry.index, newFingerprint()), found);
 }
 
 async function isSound(window: Window, entry: RegionEntry, { entry: place }: Found): Promise<boolean> {

@@ -60,20 +60,20 @@ export class Cookies {
     return value === undefined ? undefined : decode(name, value);
   }
 
-  /** Returns the objects whose cookies are not what they were. */
+  /** Returns the objects whose cookies are not what they were. Look at the cookie with {@link checkCookie} first. */
   set(volume: VolumeState, objectId: Uint8Array, { key, unitCount }: Cookie): Uint8Array[] {
-    requireArgument(
-      key instanceof Uint8Array && key.byteLength > 0 && key.byteLength <= COOKIE_BYTES_MAX,
-      `the key of a cookie must be of 1 to ${COOKIE_BYTES_MAX} bytes`,
-    );
-    checkUnitCount(unitCount);
     const known = this.get(volume, objectId);
     if (known !== undefined && known.unitCount === unitCount && equalBytes(known.key, key)) return [];
     const changed: Uint8Array[] = [new Uint8Array(objectId)];
     if (known !== undefined && !equalBytes(known.key, key)) this.#removeKey(volume, objectId, known.key);
     const keyName = this.#keyName(volume, key);
     const holder = this.#records.get('cookieKey', keyName);
-    if (holder?.byteLength === ID_BYTES && !equalBytes(holder, objectId)) {
+    // It may have another key by now, where a row was damaged.
+    const isHeld =
+      holder?.byteLength === ID_BYTES &&
+      !equalBytes(holder, objectId) &&
+      equalBytes(this.get(volume, holder)?.key ?? NONE, key);
+    if (isHeld) {
       this.#records.remove('cookie', this.#name(volume, holder));
       changed.push(holder);
     }
@@ -122,14 +122,20 @@ export class Cookies {
     return rows.flatMap(({ name, value }) => decode(name, value) ?? []);
   }
 
-  removeRows(rows: readonly CookieRow[]): void {
+  /** Of all volumes, those that are only in memory, as the database cannot be written now. */
+  unsaved(): CookieRow[] {
+    return this.#records.unsavedRows('cookie').flatMap(({ name, value }) => decode(name, value) ?? []);
+  }
+
+  /** False when they could not be taken away on the disk yet. */
+  removeRows(rows: readonly CookieRow[]): boolean {
     const gone = rows.flatMap(({ name, volumeId, objectId, key }): RowToSave[] => {
       const keyName = this.#keyName({ id: volumeId }, key);
       const cookie: RowToSave = { kind: 'cookie', name, value: undefined };
       const isHeld = this.#isHeldBy(keyName, objectId);
       return isHeld ? [cookie, { kind: 'cookieKey', name: keyName, value: undefined }] : [cookie];
     });
-    this.#records.saveAll(gone);
+    return this.#records.saveAll(gone);
   }
 
   #removeKey(volume: VolumeState, objectId: Uint8Array, key: Uint8Array): void {
@@ -149,6 +155,17 @@ export class Cookies {
   #keyName(volume: Pick<VolumeState, 'id'>, key: Uint8Array): Uint8Array {
     return this.#fingerprinter.name('cookie key', volume.id, key);
   }
+}
+
+const NONE = new Uint8Array(0);
+
+/** EINVAL. */
+export function checkCookie({ key, unitCount }: Cookie): void {
+  requireArgument(
+    key instanceof Uint8Array && key.byteLength > 0 && key.byteLength <= COOKIE_BYTES_MAX,
+    `the key of a cookie must be of 1 to ${COOKIE_BYTES_MAX} bytes`,
+  );
+  checkUnitCount(unitCount);
 }
 
 export function checkUnitCount(unitCount: number | undefined): void {

@@ -74,6 +74,8 @@ export class Core {
   readonly #underWay = new UnderWay();
   /** False when the folder is not there any more, or another one is. */
   hasFolder: () => boolean = () => true;
+  /** ECLOSED from the moment on when somebody closes the cache. */
+  requireOpen: () => void = () => undefined;
   /** What has to be put back when the folder was lost. */
   restoreFolder: () => Promise<void> = () => Promise.resolve();
 

@@ -115,7 +115,8 @@ export class DirtyCleanup {
       const { heads } = await readHeads(seals, region.name, file, region.endBytes);
       for (const { offsetBytes, head } of heads) {
         for (const unit of head.units) {
-          const object = objects.object(objects.volume(unit.volumeId), unit.objectId);
+          const object = objects.objectOf(unit);
+          if (object === undefined) continue;
           const place = offsetBytes + unit.offsetBytes;
           const found = places.find(fingerprintOf(object.prefix, unit.index, this.#fingerprint));
           // Replaced or invalidated since.

@@ -21,16 +21,18 @@ const STEP_OBJECTS = 64;
 /** Of pinned objects whose pin or cookie says how many units there are. Pins may change meanwhile. */
 export async function* findMissing(core: Core): AsyncGenerator<MissingRange> {
   const { objects } = core;
+  let count = 0;
   for (const { volumeId, objectId, unitCount } of objects.pins.list()) {
     if (objectId === undefined) continue;
+    count += 1;
+    if (count % STEP_OBJECTS === 0) await turn(core);
     const volume = objects.volume(volumeId);
     yield* missingOf(core, volume, objectId, unitCount ?? objects.cookie(volume, objectId)?.unitCount);
   }
-  let count = 0;
   for (const { volumeId, objectId } of objects.pins.byPrefix()) {
     const volume = objects.volume(volumeId);
     count += 1;
-    if (count % STEP_OBJECTS === 0) await turn();
+    if (count % STEP_OBJECTS === 0) await turn(core);
     if (objects.pins.get(volume, objectId) !== undefined) continue;
     yield* missingOf(core, volume, objectId, objects.cookie(volume, objectId)?.unitCount);
   }
@@ -54,13 +56,17 @@ async function* missingOf(
       if (!isThere) from ??= index;
       if (from === undefined || (!isThere && index - from < RANGE_UNITS_MAX)) continue;
       yield { volumeId: volume.id, objectId, from, to: index };
+      core.requireOpen();
       from = isThere ? undefined : index;
     }
-    if (index < unitCount) await turn();
+    if (index < unitCount) await turn(core);
   }
-  if (from !== undefined) yield { volumeId: volume.id, objectId, from, to: unitCount };
+  if (from === undefined) return;
+  yield { volumeId: volume.id, objectId, from, to: unitCount };
+  core.requireOpen();
 }
 
-function turn(): Promise<void> {
-  return new Promise(resolve => setImmediate(resolve));
+async function turn(core: Core): Promise<void> {
+  await new Promise(resolve => setImmediate(resolve));
+  core.requireOpen();
 }

@@ -178,13 +178,15 @@ async function lookAt(
   for (let at = 0; at < list.count; at += 1) {
     if (at % ENTRIES_A_TURN === ENTRIES_A_TURN - 1) {
       await turn();
+      core.requireOpen();
       signal?.throwIfAborted();
     }
     const entry = list.entry(at);
     let object = objects[entry.objectNumber];
     if (object === undefined) {
       const key = keyOf(entry);
-      object = key === undefined ? null : { key, prefix: prefixOf(core, entry) };
+      const prefix = key === undefined ? undefined : core.objects.objectOf(entry)?.prefix;
+      object = key === undefined || prefix === undefined ? null : { key, prefix };
       objects[entry.objectNumber] = object;
     }
     if (object === null) continue;
@@ -193,10 +195,6 @@ async function lookAt(
     if (!isHere) continue;
     see(object.key, { ...entry, queue, isDirty: (found.entry.flags & ENTRY_DIRTY) !== 0 });
   }
-}
-
-function prefixOf({ objects }: Core, { volumeId, objectId }: RegionEntry): Prefix {
-  return objects.object(objects.volume(volumeId), objectId).prefix;
 }
 
 function noTotals(): Totals {

@@ -18,7 +18,7 @@ import { concatBytes, getU64, setU64, viewOf } from '../base/bytes.ts';
 import { requireArgument } from '../base/errors.ts';
 import { ID_BYTES } from '../keys/tree.ts';
 import type { Fingerprinter } from './fingerprints.ts';
-import { LAST_NAME, type Records } from './records.ts';
+import { LAST_NAME, type Records, type RowToSave } from './records.ts';
 import { FLOOR_COUNT, floorOf, floorStart, newGeneration, type VolumeState } from './volumes.ts';
 
 export const COHERENCY_BYTES_MAX = 1024;
@@ -85,11 +85,16 @@ export class ObjectRows {
   }
 
   /** @param coherency undefined for none. @param isDurable see `Records.put`. */
-  save(
+  save(object: ObjectToSave, coherency: Coherency | undefined, isDurable = false): boolean {
+    const { name, value } = this.rowOf(object, coherency);
+    return this.#records.put('object', name, value, isDurable);
+  }
+
+  /** What {@link save} writes. */
+  rowOf(
     { volume, id, generation }: ObjectToSave,
-    coherency: Coherency | undefined,
-    isDurable = false,
-  ): boolean {
+    coherency?: Coherency,
+  ): RowToSave & { readonly value: Uint8Array } {
     const lengthBytes = coherency?.bytes.byteLength ?? 0;
     requireArgument(
       lengthBytes <= COHERENCY_BYTES_MAX,
@@ -104,7 +109,7 @@ export class ObjectRows {
     head.set(volume.id, 12);
     head.set(id, 28);
     const value = concatBytes(head, coherency?.bytes ?? new Uint8Array(0));
-    return this.#records.put('object', this.name(volume, id), value, isDurable);
+    return { kind: 'object', name: this.name(volume, id), value };
   }
 
   /** The rows of buckets from `from` to `to`; those that cannot be read are left out, and stay. */
@@ -114,8 +119,17 @@ export class ObjectRows {
     return rows.flatMap(({ name, value }) => decode(name, value) ?? []);
   }
 
-  remove(rows: readonly ObjectRow[]): void {
-    this.#records.saveAll(rows.map(({ name }) => ({ kind: 'object', name, value: undefined })));
+  /** Rows that are only in memory, as the database cannot be written now; what older version it may have of them is not looked at. */
+  unsaved(): ObjectRow[] {
+    return this.#records.unsavedRows('object').flatMap(({ name, value }) => decode(name, value) ?? []);
+  }
+
+  /** Forgets those of them of which the database has no older version. */
+  forgetUnsaved(rows: readonly ObjectRow[]): void {
+    this.#records.forgetUnsaved(
+      'object',
+      rows.map(({ name }) => name),
+    );
   }
 }
 

@@ -6,11 +6,11 @@
 
 import { requireArgument } from '../base/errors.ts';
 import { ID_BYTES } from '../keys/tree.ts';
-import { type Cookie, Cookies, type ListedCookie } from './cookies.ts';
+import { type Cookie, type CookieRow, Cookies, checkCookie, type ListedCookie } from './cookies.ts';
 import { equalPrefixes, type Fingerprinter, type Prefix } from './fingerprints.ts';
-import { type Coherency, ObjectRows } from './object-rows.ts';
+import { type Coherency, type ObjectRow, ObjectRows } from './object-rows.ts';
 import { latin1, Pins } from './pins.ts';
-import { FIRST_NAME, type Records } from './records.ts';
+import { FIRST_NAME, type Records, type RowToSave } from './records.ts';
 import { floorOf, newGeneration, type VolumeAccount, type VolumeState, Volumes } from './volumes.ts';
 
 export type { Pin } from './pins.ts';
@@ -36,19 +36,29 @@ export interface ObjectState {
   age: number;
 }
 
+/** 16 bytes each. */
+interface ObjectIds {
+  readonly volumeId: Uint8Array;
+  readonly objectId: Uint8Array;
+}
+
 export class Objects {
   /** Grows whenever anything is invalidated. */
   invalidations = 0;
   readonly cookies: Cookies;
   readonly pins: Pins;
+  readonly #records: Records;
   readonly #fingerprinter: Fingerprinter;
   readonly #rows: ObjectRows;
   readonly #volumes: Volumes;
   readonly #objects = new Map<string, ObjectState>();
+  /** False while pins are being read: any volume may have one. */
+  #knowsPins = false;
   /** Something is pinned no more. */
   loosened: () => void = () => undefined;
 
   constructor(records: Records, fingerprinter: Fingerprinter, nowMs: () => number) {
+    this.#records = records;
     this.#fingerprinter = fingerprinter;
     this.#rows = new ObjectRows(records, fingerprinter, nowMs);
     this.#volumes = new Volumes(records, fingerprinter, volume => this.#mayForget(volume));
@@ -65,6 +75,7 @@ export class Objects {
         this.loosened();
       },
     });
+    this.#knowsPins = true;
   }
 
   /** The volume of an id, known from now on. EFULL when there are 4,096 others. */
@@ -114,9 +125,17 @@ export class Objects {
       bucket,
       age: volume.age,
     };
+    // Whoever still works with a volume that made room must not hand its state to those who use the id anew.
+    if (volume.isForgotten) return object;
     if (this.#objects.size >= OBJECTS_KEPT_MAX) this.#forgetOldest();
     this.#objects.set(key, object);
     return object;
+  }
+
+  /** Of what lies in a region; undefined when nobody knows its volume any more: nothing finds it, then. */
+  objectOf({ volumeId, objectId }: ObjectIds): ObjectState | undefined {
+    const volume = this.#volumes.known(volumeId);
+    return volume === undefined ? undefined : this.object(volume, objectId);
   }
 
   /** True while the prefix of `object` is what its units are found by, or would be if it were asked for again. */
@@ -167,23 +186,33 @@ export class Objects {
       objectId.byteLength === ID_BYTES,
       `object id must be 16 bytes, not ${objectId.byteLength}`,
     );
-    for (const changed of this.cookies.set(volume, objectId, cookie)) this.pins.judge(volume, changed);
+    checkCookie(cookie);
+    this.#records.together(() => {
+      for (const changed of this.cookies.set(volume, objectId, cookie)) this.pins.judge(volume, changed);
+    });
   }
 
   /** False when there was none. */
   removeCookie(volume: VolumeState, objectId: Uint8Array): boolean {
-    if (!this.cookies.remove(volume, objectId)) return false;
-    this.pins.judge(volume, objectId);
-    return true;
+    let wasThere = false;
+    this.#records.together(() => {
+      wasThere = this.cookies.remove(volume, objectId);
+      if (wasThere) this.pins.judge(volume, objectId);
+    });
+    return wasThere;
   }
 
-  /** The cookies of a volume, read in bounded steps. */
-  async *listCookies(volume: VolumeState): AsyncGenerator<ListedCookie> {
+  /** The cookies of a volume, read in bounded steps. EIO. @param requireOpen throws when the cache was closed. */
+  async *listCookies(volume: VolumeState, requireOpen: () => void): AsyncGenerator<ListedCookie> {
     for (let after: Uint8Array | undefined = FIRST_NAME; after !== undefined; ) {
       const { cookies, next } = this.cookies.page(volume, after);
-      for (const { objectId, key, unitCount } of cookies) yield { objectId, key, unitCount };
+      for (const { objectId, key, unitCount } of cookies) {
+        yield { objectId, key, unitCount };
+        requireOpen();
+      }
       after = next;
       await new Promise(resolve => setImmediate(resolve));
+      requireOpen();
     }
   }
 
@@ -201,7 +230,7 @@ export class Objects {
    * @param part of the rows.
    * @param rowsMax how many rows there may be.
    * @param mustStay whether an object has dirty units.
-   * @returns how many rows there are less.
+   * @returns how many rows there are less; undefined when nothing can be written now, and nothing was changed.
    */
   sweepObjects(
     from: number,
@@ -209,75 +238,104 @@ export class Objects {
     part: number,
     rowsMax: number,
     mustStay: (key: string) => boolean,
-  ): number {
+  ): number | undefined {
     const free = this.#rows.rowsOf(from, to).flatMap(row => {
       const { volumeId, objectId, day } = row;
       const key = latin1(volumeId) + latin1(objectId);
       const volume = this.#volumes.known(volumeId);
-      if (mustStay(key) || (volume !== undefined && this.pins.isPinned(volume, objectId))) return [];
+      if (this.#staysRow(row, mustStay)) return [];
+      // That of the volume may still be on the disk, and would find what this one has invalidated.
+      if (volume === undefined && this.#records.unsavedCount > 0) return [];
       const known = this.#objects.get(key);
       return [{ row, volume, known, day: known === undefined ? day : Number.POSITIVE_INFINITY }];
     });
     const victims = oldest(free, part);
+    if (victims.length === 0) return 0;
     const volumes = new Set(victims.flatMap(({ volume }) => volume ?? []));
-    const { keptCount, others: changed } = this.#keepAll(volumes, from, to, rowsMax);
-    let isSaved = true;
-    for (const volume of volumes) isSaved = this.#volumes.raiseFloors(volume, from, to) && isSaved;
-    if (isSaved) {
-      this.#rows.remove(victims.map(({ row }) => row));
-      for (const { row, known } of victims)
-        if (known !== undefined) changed.push({ object: known, bucket: floorOf(row.name) });
-    }
+    const { kept, others: changed } = this.#inUse(volumes, from, to, rowsMax);
+    const rows: RowToSave[] = [
+      ...kept.map(object => this.#rows.rowOf(object)),
+      ...victims.map(({ row: { name } }): RowToSave => ({ kind: 'object', name, value: undefined })),
+    ];
+    if (!this.#volumes.raiseFloors(volumes, from, to, rows)) return undefined;
+    for (const object of kept) object.hasRow = true;
+    for (const { row, known } of victims)
+      if (known !== undefined) changed.push({ object: known, bucket: floorOf(row.name) });
     this.invalidations += 1;
     for (const { object, bucket } of changed) {
       object.generation = object.volume.floors?.[bucket] ?? 0;
       object.hasRow = false;
       this.#renew(object);
     }
-    return (isSaved ? victims.length : 0) - keptCount;
+    return victims.length - kept.length;
   }
 
   /**
-   * Gives objects in use that have no row one, before the floors of their volumes are raised. Returns those that are too many for
-   * that, with their buckets.
+   * Takes rows of objects out of memory that the database does not take now, but for those of pinned and dirty ones: what their
+   * volumes have of objects without rows is not found any more.
+   *
+   * @param mustStay whether an object has dirty units.
    */
-  #keepAll(
+  forgetUnsaved(mustStay: (key: string) => boolean): void {
+    const rows = this.#rows.unsaved().filter(row => !this.#staysRow(row, mustStay));
+    const volumes = new Set(rows.flatMap(({ volumeId }) => this.#volumes.known(volumeId) ?? []));
+    this.#volumes.raiseAllFloors(volumes);
+    this.invalidations += 1;
+    this.#rows.forgetUnsaved(rows);
+    // They have other prefixes now, and are made again when they are asked for.
+    for (const [key, { volume }] of this.#objects) if (volumes.has(volume)) this.#objects.delete(key);
+    this.cookies.removeRows(this.cookies.unsaved().filter(row => !this.#staysCookie(row)));
+  }
+
+  #staysRow({ volumeId, objectId }: ObjectRow, mustStay: (key: string) => boolean): boolean {
+    const volume = this.#volumes.known(volumeId);
+    return (
+      mustStay(latin1(volumeId) + latin1(objectId)) ||
+      (volume !== undefined && this.pins.isPinned(volume, objectId))
+    );
+  }
+
+  /**
+   * Objects in use that have no row: those that are to be given one before the floors of their volumes are raised, and those that are
+   * too many for that, with their buckets.
+   */
+  #inUse(
     volumes: ReadonlySet<VolumeState>,
     from: number,
     to: number,
     rowsMax: number,
-  ): { readonly keptCount: number; readonly others: { object: ObjectState; bucket: number }[] } {
+  ): { readonly kept: ObjectState[]; readonly others: { object: ObjectState; bucket: number }[] } {
     const isWorthIt = this.#objects.size <= rowsMax / 2;
-    let keptCount = 0;
+    const kept: ObjectState[] = [];
     const others: { object: ObjectState; bucket: number }[] = [];
     for (const object of this.#objects.values()) {
       if (object.hasRow || !volumes.has(object.volume)) continue;
       object.bucket ??= floorOf(this.#rows.name(object.volume, object.id));
       const { bucket } = object;
       if (bucket < from || bucket >= to) continue;
-      if (!isWorthIt) {
-        others.push({ object, bucket });
-        continue;
-      }
-      this.keep(object);
-      keptCount += 1;
+      if (isWorthIt) kept.push(object);
+      else others.push({ object, bucket });
     }
-    return { keptCount, others };
+    return { kept, others };
   }
 
   /** Removes the oldest cookies with names between two, but for those of pinned objects. Returns how many went. */
-  sweepCookies(after: Uint8Array, before: Uint8Array, part: number): number {
-    const free = this.cookies.rowsOf(after, before).filter(({ volumeId, objectId }) => {
-      const volume = this.#volumes.known(volumeId);
-      return volume === undefined || !this.pins.isPinned(volume, objectId);
-    });
+  sweepCookies(after: Uint8Array, before: Uint8Array, part: number): number | undefined {
+    const free = this.cookies.rowsOf(after, before).filter(row => !this.#staysCookie(row));
     const victims = oldest(free, part);
-    this.cookies.removeRows(victims);
-    return victims.length;
+    return this.cookies.removeRows(victims) ? victims.length : undefined;
+  }
+
+  #staysCookie({ volumeId, objectId, key }: CookieRow): boolean {
+    const volume = this.#volumes.known(volumeId);
+    // A prefix may not have come to it yet.
+    return (
+      volume !== undefined && (this.pins.isPinned(volume, objectId) || this.pins.isUnderPrefix(volume, key))
+    );
   }
 
   #mayForget(volume: VolumeState): boolean {
-    if (volume.pin || this.pins.hasAnyOf(volume)) return false;
+    if (volume.pin || !this.#knowsPins || this.pins.hasAnyOf(volume)) return false;
     for (const [key, object] of this.#objects) if (object.volume === volume) this.#objects.delete(key);
     return true;
   }

@@ -103,7 +103,8 @@ export async function openCache(
     core.restoreFolder = async () => {
       ownLock.retake(nowMs());
       await ownKeys.restore();
-      ownRecords.restore();
+      // Without the rows of its objects, a volume might find what they have invalidated.
+      if (!ownRecords.restore()) for (const volume of core.objects.volumes()) core.invalidateVolume(volume);
     };
     const isAllInSnapshot = await load(core);
     await loadDirty(core);
@@ -267,9 +268,9 @@ function enterAll(core: Core, region: Region, list: DecodedList): void {
   const fingerprint = newFingerprint();
   for (let at = 0; at < list.count; at += 1) {
     const entry = list.entry(at);
-    const object = objects.object(objects.volume(entry.volumeId), entry.objectId);
+    const object = objects.objectOf(entry);
     // Invalidated since.
-    if (!equalPrefixes(object.prefix, list.prefix(entry.objectNumber))) continue;
+    if (object === undefined || !equalPrefixes(object.prefix, list.prefix(entry.objectNumber))) continue;
     fingerprintOf(object.prefix, entry.index, fingerprint);
     const known = places.find(fingerprint);
     const before = known === undefined ? undefined : core.regions.get(known.entry.regionId);

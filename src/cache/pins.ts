@@ -41,7 +41,7 @@ const STEP_OBJECTS = 64;
 /** Prefixes of one volume. Their strings have a character a byte. */
 interface Prefixes {
   readonly volume: VolumeState;
-  /** A new object with every change. */
+  /** By text: whether not all cookies were compared with it yet. */
   readonly texts: Map<string, { readonly isBegun: boolean }>;
   /** How many there are of each length. */
   readonly lengths: Map<number, number>;
@@ -67,6 +67,8 @@ export class Pins {
   readonly #touched = new Set<number>();
   /** Prefixes whose row says that there is something left to do. */
   readonly #unfinished = new Set<Pin>();
+  /** The last change of each prefix that somebody is working on. */
+  readonly #changes = new Map<string, symbol>();
   #derivedCount = 0;
   #isClosed = false;
   #scans: Promise<unknown> = Promise.resolve();
@@ -131,9 +133,12 @@ export class Pins {
     const id = objectId === undefined ? undefined : new Uint8Array(objectId);
     const pin: Pin = { volumeId: volume.id, objectId: id, prefix: undefined, unitCount };
     this.#pins.set(pinKey(volume.id, id), pin);
-    this.#parts.records.put('pin', this.#name(pin), encodePin(pin, 0));
     if (id === undefined) volume.pin = true;
-    this.#parts.changed(volume, id);
+    const { records, changed } = this.#parts;
+    records.together(() => {
+      records.put('pin', this.#name(pin), encodePin(pin, 0));
+      changed(volume, id);
+    });
   }
 
   /** False when there was none. */
@@ -148,7 +153,7 @@ export class Pins {
     return true;
   }
 
-  /** From now on every object whose cookie begins with the prefix is pinned; resolves when those that have one are. ECLOSED. */
+  /** From now on every object whose cookie begins with the prefix is pinned; resolves when those that have one are. ECLOSED, EIO. */
   async setPrefix(volume: VolumeState, prefix: Uint8Array): Promise<void> {
     requireArgument(
       prefix instanceof Uint8Array && prefix.byteLength <= COOKIE_BYTES_MAX,
@@ -162,7 +167,7 @@ export class Pins {
     await this.#finish(volume, pin);
   }
 
-  /** False when there was no such pin. Resolves when all that only this prefix pinned is pinned no more. ECLOSED. */
+  /** False when there was no such pin. Resolves when all that only this prefix pinned is pinned no more. ECLOSED, EIO. */
   async removePrefix(volume: VolumeState, prefix: Uint8Array): Promise<boolean> {
     const pin = prefixPin(volume, latin1(prefix));
     if (!this.#removePrefix(volume, latin1(prefix))) return false;
@@ -196,26 +201,31 @@ export class Pins {
   /** Judges all objects that a prefix may concern, and then says in its row that this is done. */
   async #finish(volume: VolumeState, pin: Pin): Promise<void> {
     const text = latin1(pin.prefix ?? NONE);
-    const state = (): unknown => this.#prefixes.get(latin1(volume.id))?.texts.get(text);
-    const before = state();
+    const key = latin1(volume.id) + text;
+    const change = Symbol('change of a prefix');
+    this.#changes.set(key, change);
     const scan = this.#judgeAll(volume);
     this.#scans = Promise.allSettled([this.#scans, scan]);
     await scan;
     // Pinned or unpinned again meanwhile: whoever did will end it.
-    if (state() !== before) return;
-    if (before === undefined) {
-      this.#parts.records.remove('pin', this.#name(pin));
-    } else {
-      this.#prefixes.get(latin1(volume.id))?.texts.set(text, { isBegun: false });
+    if (this.#changes.get(key) !== change) return;
+    this.#changes.delete(key);
+    const texts = this.#prefixes.get(latin1(volume.id))?.texts;
+    if (texts?.has(text) === true) {
+      texts.set(text, { isBegun: false });
       this.#savePrefix(pin, 0);
+    } else {
+      this.#parts.records.remove('pin', this.#name(pin));
     }
   }
 
   async #judgeAll(volume: VolumeState): Promise<void> {
-    const { cookies } = this.#parts;
+    const { cookies, records } = this.#parts;
     for (let after: Uint8Array | undefined, isFirst = true; isFirst || after !== undefined; isFirst = false) {
       const { cookies: some, next } = cookies.page(volume, after, STEP_OBJECTS);
-      for (const { objectId, key } of some) this.#judge(volume, objectId, key);
+      records.together(() => {
+        for (const { objectId, key } of some) this.#judge(volume, objectId, key);
+      });
       after = next;
       await this.#turn();
     }
@@ -243,13 +253,14 @@ export class Pins {
 
   /** True when a prefix pins it no more. */
   #judge(volume: VolumeState, objectId: Uint8Array, cookie: Uint8Array | undefined): boolean {
-    const isToBe = cookie !== undefined && this.#isUnderPrefix(volume, cookie);
+    const isToBe = cookie !== undefined && this.isUnderPrefix(volume, cookie);
     if (!this.#setDerived(pinKey(volume.id, objectId), isToBe)) return false;
     this.#parts.changed(volume, objectId);
     return !isToBe;
   }
 
-  #isUnderPrefix(volume: VolumeState, cookie: Uint8Array): boolean {
+  /** Whether a prefix is to pin whatever has this cookie. */
+  isUnderPrefix(volume: VolumeState, cookie: Uint8Array): boolean {
     const prefixes = this.#prefixes.get(latin1(volume.id));
     if (prefixes === undefined) return false;
     const text = latin1(cookie);
@@ -307,7 +318,8 @@ export class Pins {
   #load(value: Uint8Array): void {
     if (value.byteLength < HEAD_BYTES) return;
     const { pin, flags } = decodePin(value);
-    const volume = this.#parts.volumes.volume(pin.volumeId);
+    const volume = this.#volumeOf(pin);
+    if (volume === undefined) return;
     if (pin.prefix === undefined) {
       this.#pins.set(pinKey(pin.volumeId, pin.objectId), pin);
       if (pin.objectId === undefined) volume.pin = true;
@@ -316,6 +328,16 @@ export class Pins {
     const isBegun = (flags & FLAG_BEGUN) !== 0;
     if ((flags & FLAG_LEAVING) === 0) this.#enterPrefix(volume, latin1(pin.prefix), isBegun);
     if (flags & (FLAG_BEGUN | FLAG_LEAVING)) this.#unfinished.add(pin);
+  }
+
+  /** Undefined when its row was lost, and all that there may be are in use. */
+  #volumeOf({ volumeId }: Pin): VolumeState | undefined {
+    try {
+      return this.#parts.volumes.volume(volumeId);
+    } catch (error) {
+      if (error instanceof NetsealError && error.code === 'EFULL') return undefined;
+      throw error;
+    }
   }
 
   #name({ volumeId, objectId, prefix }: Pin): Uint8Array {

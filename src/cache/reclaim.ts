@@ -276,7 +276,9 @@ export class Reclaim {
     let startMs = performance.now();
     for (let at = 0; at < list.count; at += 1) {
       const entry = list.entry(at);
-      const object = objects.get(entry.objectNumber) ?? this.#objectOf(entry);
+      const object = objects.get(entry.objectNumber) ?? this.#parts.objects.objectOf(entry);
+      // Its volume made room for another: nothing of it is found.
+      if (object === undefined) continue;
       if (objects.size >= OBJECTS_KEPT_MAX) objects.clear();
       objects.set(entry.objectNumber, object);
       const wait = action(entry, object);
@@ -289,11 +291,6 @@ export class Reclaim {
 
   #moveBytesMax(region: Region): number {
     return region.queue === 'main' ? REINSERTED_PART_MAX * region.fileBytes : Number.POSITIVE_INFINITY;
-  }
-
-  #objectOf({ volumeId, objectId }: RegionEntry): ObjectState {
-    const { objects } = this.#parts;
-    return objects.object(objects.volume(volumeId), objectId);
   }
 
   /** What goes on; everything else is forgotten here. */

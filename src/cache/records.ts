@@ -54,14 +54,19 @@ const ROWS_ID: Uint8Array = utf8('rows of the cache').subarray(0, 16);
 /** Before and behind the names of all rows. */
 export const FIRST_NAME: Uint8Array = new Uint8Array(0);
 export const LAST_NAME: Uint8Array = new Uint8Array(17).fill(0xff);
+const NAME_BYTES = 16;
 const RESEAL_ROWS = 128;
+/** Rows written in one transaction where there are many. */
+const CHUNK_ROWS = 256;
 
 export class Records {
   readonly #path: string;
   readonly #seals: Seals;
   readonly #onProblem: (error: unknown) => void;
   /** Rows that the database does not have as they are; undefined for a row that is to go. */
-  readonly #unsaved = new Map<string, { kind: RowKind; name: Uint8Array; value: Uint8Array | undefined }>();
+  readonly #unsaved = new Map<string, RowToSave>();
+  /** What is written together when the action that saves it has ended; it is among `#unsaved` until then. */
+  #batch: Map<string, RowToSave> | undefined;
   /** Something should survive a power cut before long. */
   isFlushDue = false;
   #database: Database;
@@ -119,6 +124,8 @@ export class Records {
       this.#counts.set(kind, count);
     } catch (error) {
       this.#onProblem(error);
+      // To be asked for: that there are none would bring back what they have invalidated.
+      this.#counts.set(kind, Math.max(1, this.countMax(kind)));
     }
     return this.countMax(kind);
   }
@@ -147,7 +154,7 @@ export class Records {
 
   /**
    * At most `limit` rows of a kind that can be read, by name, all of them behind `after` and before `before`; shorter names than
-   * those of rows will do. `next` is what to go on behind; undefined at the end.
+   * those of rows will do. `next` is what to go on behind; undefined at the end. EIO: nobody knows whether that is all.
    */
   page(
     kind: RowKind,
@@ -160,6 +167,9 @@ export class Records {
       stored = this.#statements.page.all(ROW_KINDS[kind], after, before, limit);
     } catch (error) {
       this.#onProblem(error);
+      throw new NetsealError('EIO', `rows of the cache cannot be read: ${messageOf(error)}`, {
+        cause: error,
+      });
     }
     const last = stored.length < limit ? undefined : stored.at(-1)?.name;
     const next = last instanceof Uint8Array ? last : undefined;
@@ -174,13 +184,26 @@ export class Records {
 
   /** Every row of a kind that can be read. */
   all(kind: RowKind): Row[] {
-    let stored: Record<string, SqlValue>[] = [];
+    return this.#plainRows(kind, this.#storedRows(kind) ?? [], () => true);
+  }
+
+  /** Undefined when the database does not say. */
+  #storedRows(kind: RowKind): Record<string, SqlValue>[] | undefined {
     try {
-      stored = this.#database.prepare('SELECT name, value FROM rows WHERE kind = ?').all(ROW_KINDS[kind]);
+      return this.#database.prepare('SELECT name, value FROM rows WHERE kind = ?').all(ROW_KINDS[kind]);
     } catch (error) {
       this.#onProblem(error);
+      return undefined;
     }
-    return this.#plainRows(kind, stored, () => true);
+  }
+
+  /** Rows of a kind that the database does not have as they are. */
+  unsavedRows(kind: RowKind): Row[] {
+    const found: Row[] = [];
+    for (const { kind: itsKind, name, value } of this.#unsaved.values()) {
+      if (itsKind === kind && value !== undefined) found.push({ name, value });
+    }
+    return found;
   }
 
   /** What the database has, unsealed, as it is with what it does not have yet. */
@@ -192,6 +215,8 @@ export class Records {
     const found: Row[] = [];
     for (const { name, value } of stored) {
       if (!(name instanceof Uint8Array && value instanceof Uint8Array)) continue;
+      // What begins a shorter name's value may be the end of a longer one.
+      if (name.byteLength !== NAME_BYTES) continue;
       if (this.#unsaved.size > 0 && this.#unsaved.has(rowKey(kind, name))) continue;
       const plain = this.#unseal(kind, name, value);
       if (plain !== undefined) found.push({ name, value: plain });
@@ -208,53 +233,81 @@ export class Records {
    * @param isDurable it survives a power cut at once, which takes as long as the disk does.
    */
   put(kind: RowKind, name: Uint8Array, value: Uint8Array, isDurable = false): boolean {
-    this.#counts.set(kind, this.countMax(kind) + 1);
-    if (!isDurable) return this.#save(kind, name, value);
+    const row = { kind, name, value };
+    this.#countAll([row]);
+    if (!isDurable) return this.#save(row);
     // The log of changes is synced up to this one.
     this.#setSynchronous('FULL');
-    const isSaved = this.#save(kind, name, value);
+    const isSaved = this.#saveAll([row]);
     this.#setSynchronous('NORMAL');
     return isSaved;
   }
 
   remove(kind: RowKind, name: Uint8Array): boolean {
-    return this.#save(kind, name, undefined);
+    return this.#save({ kind, name, value: undefined });
   }
 
-  /** Writes several rows, or takes them away: a death of the process leaves all or none of them. As {@link put} otherwise. */
+  /**
+   * Writes several rows, or takes them away: a death of the process leaves all or none of them. As {@link put} otherwise; where it
+   * cannot be written now, it is written later, in parts.
+   */
   saveAll(rows: readonly RowToSave[]): boolean {
-    if (rows.length === 0) return true;
+    this.#countAll(rows);
+    if (this.#batch === undefined) return this.#saveAll(rows);
+    for (const row of rows) this.#save(row);
+    return true;
+  }
+
+  /** As {@link saveAll}; but what cannot be written now is not kept either, and everything is as it was. */
+  tryAll(rows: readonly RowToSave[]): boolean {
+    this.#countAll(rows);
+    return this.#write(rows);
+  }
+
+  /**
+   * What `action` saves is written together when it has ended, as by {@link saveAll}, but for what has to be durable. Reading finds
+   * it at once. False when it could not be written yet.
+   */
+  together(action: () => void): boolean {
+    if (this.#batch !== undefined) {
+      action();
+      return true;
+    }
+    const batch = new Map<string, RowToSave>();
+    this.#batch = batch;
+    try {
+      action();
+    } catch (error) {
+      this.#endBatch(batch);
+      throw error;
+    }
+    return this.#endBatch(batch);
+  }
+
+  #endBatch(batch: ReadonlyMap<string, RowToSave>): boolean {
+    this.#batch = undefined;
+    return this.#saveAll([...batch.values()]);
+  }
+
+  #countAll(rows: readonly RowToSave[]): void {
     for (const { kind, value } of rows)
       if (value !== undefined) this.#counts.set(kind, this.countMax(kind) + 1);
-    try {
-      this.#database.exec('BEGIN');
-    } catch (error) {
-      this.#onProblem(error);
-    }
-    const areSaved = rows.map(({ kind, name, value }) => this.#save(kind, name, value));
-    try {
-      this.#database.exec('COMMIT');
-      return areSaved.every(Boolean);
-    } catch (error) {
-      this.#onProblem(error);
-      for (const row of rows) this.#unsaved.set(rowKey(row.kind, row.name), row);
-      this.#rollBack();
-      return false;
-    }
   }
 
-  #rollBack(): void {
-    try {
-      this.#database.exec('ROLLBACK');
-    } catch {
-      // The system has done so already.
+  /** Forgets rows that could not be written yet, and of which the database has no other version. Returns how many. */
+  forgetUnsaved(kind: RowKind, names: readonly Uint8Array[]): number {
+    let count = 0;
+    for (const name of names) {
+      const key = rowKey(kind, name);
+      if (this.#unsaved.has(key) && !this.#isStored(kind, name) && this.#unsaved.delete(key)) count += 1;
     }
+    return count;
   }
 
-  /** Writes what could not be written before, and syncs. False when that does not work. */
-  flush(): boolean {
+  /** Writes what could not be written before, at most so many rows, and syncs. False when that does not work. */
+  flush(rowsMax: number = Number.POSITIVE_INFINITY): boolean {
     this.isFlushDue = false;
-    for (const { kind, name, value } of [...this.#unsaved.values()]) this.#save(kind, name, value);
+    this.#saveUnsaved(rowsMax);
     try {
       this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
     } catch (error) {
@@ -262,6 +315,22 @@ export class Records {
       return false;
     }
     return this.#unsaved.size === 0;
+  }
+
+  #saveUnsaved(rowsMax: number): void {
+    const rows = [...this.#unsaved.values()].slice(0, rowsMax);
+    for (let at = 0; at < rows.length; at += CHUNK_ROWS) {
+      const chunk = rows.slice(at, at + CHUNK_ROWS);
+      if (this.#write(chunk)) continue;
+      // It may be one of them; what works not at all is not tried for all the others.
+      const savedCount = chunk.filter(row => this.#write([row])).length;
+      if (savedCount === 0) return;
+      for (const row of chunk) {
+        const key = rowKey(row.kind, row.name);
+        // Behind the others.
+        if (this.#unsaved.delete(key)) this.#unsaved.set(key, row);
+      }
+    }
   }
 
   get unsavedCount(): number {
@@ -274,18 +343,25 @@ export class Records {
       let after: Uint8Array | undefined = FIRST_NAME;
       while (after !== undefined) {
         const { rows, next } = this.page(kind, after, LAST_NAME, RESEAL_ROWS);
-        for (const { name, value } of rows) this.#save(kind, name, value);
+        this.#saveAll(rows.map(row => ({ kind, ...row })));
         after = next;
         await new Promise(resolve => setImmediate(resolve));
       }
     }
   }
 
-  /** Puts the database back, with all that was in it, when its folder was lost: what is open can still be read. */
-  restore(): void {
-    if (fileIdentity(this.#path) === this.#file) return;
-    const kinds = Object.keys(ROW_KINDS) as RowKind[];
-    const rows = kinds.flatMap(kind => this.all(kind).map(row => ({ kind, ...row })));
+  /**
+   * Puts the database back, with all that was in it, when its folder was lost: what is open can still be read. False when it could
+   * not be read, and rows were lost.
+   */
+  restore(): boolean {
+    if (fileIdentity(this.#path) === this.#file) return true;
+    let isWhole = true;
+    const rows = (Object.keys(ROW_KINDS) as RowKind[]).flatMap(kind => {
+      const stored = this.#storedRows(kind);
+      if (stored === undefined) isWhole = false;
+      return this.#plainRows(kind, stored ?? [], () => true).map(row => ({ kind, ...row }));
+    });
     this.#reset(new NetsealError('ENOENT', 'the database of the cache was lost with its folder'));
     const database = this.#openDatabase();
     const old = this.#database;
@@ -293,7 +369,8 @@ export class Records {
     this.#statements = this.#prepare();
     this.#file = fileIdentity(this.#path);
     old.close();
-    for (const { kind, name, value } of rows) this.#save(kind, name, value);
+    for (let at = 0; at < rows.length; at += CHUNK_ROWS) this.#saveAll(rows.slice(at, at + CHUNK_ROWS));
+    return isWhole;
   }
 
   close(): void {
@@ -345,22 +422,67 @@ export class Records {
     }
   }
 
-  #save(kind: RowKind, name: Uint8Array, value: Uint8Array | undefined): boolean {
-    const key = rowKey(kind, name);
+  #save(row: RowToSave): boolean {
+    if (this.#batch === undefined) return this.#saveAll([row]);
+    const key = rowKey(row.kind, row.name);
+    this.#batch.set(key, row);
+    this.#unsaved.set(key, row);
+    return true;
+  }
+
+  #saveAll(rows: readonly RowToSave[]): boolean {
+    if (this.#write(rows)) return true;
+    for (const row of rows) {
+      const { kind, name, value } = row;
+      const key = rowKey(kind, name);
+      // To go, and not there: nothing is left to do.
+      if (value === undefined && !this.#isStored(kind, name)) this.#unsaved.delete(key);
+      else this.#unsaved.set(key, row);
+    }
+    return false;
+  }
+
+  /**
+   * All of them or none. Ends at the first that fails: SQLite may have taken back those before it by then, and those behind it would
+   * be written alone.
+   */
+  #write(rows: readonly RowToSave[]): boolean {
+    const isMany = rows.length > 1;
     try {
-      const number = ROW_KINDS[kind];
-      if (value === undefined) {
-        this.#statements.remove.run(number, name);
-      } else {
+      if (isMany) this.#database.exec('BEGIN');
+      for (const { kind, name, value } of rows) {
+        const number = ROW_KINDS[kind];
+        if (value === undefined) {
+          this.#statements.remove.run(number, name);
+          continue;
+        }
         const sealed = this.#seals.seal('cacheIndex', ROWS_ID, number, concatBytes(name, value));
         this.#statements.put.run(number, name, sealed);
       }
-      this.#unsaved.delete(key);
-      return true;
+      if (isMany) this.#database.exec('COMMIT');
     } catch (error) {
-      this.#unsaved.set(key, { kind, name, value });
       this.#onProblem(error);
+      if (isMany) this.#rollBack();
       return false;
+    }
+    for (const { kind, name } of rows) this.#unsaved.delete(rowKey(kind, name));
+    return true;
+  }
+
+  #rollBack(): void {
+    try {
+      this.#database.exec('ROLLBACK');
+    } catch {
+      // The system has done so already.
+    }
+  }
+
+  /** Whether the database has a row of this name, as far as it says. */
+  #isStored(kind: RowKind, name: Uint8Array): boolean {
+    try {
+      return this.#statements.get.get(ROW_KINDS[kind], name) !== undefined;
+    } catch {
+      return true;
     }
   }
 

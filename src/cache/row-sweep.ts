@@ -12,6 +12,8 @@ const STEP_ROWS = 256;
 const RUN_MS = 250;
 /** Less would cost those that have no row more than it brings. */
 const PART_MIN = 0.5;
+/** Of the limit: rows that are only in memory, as the database cannot be written. */
+const UNSAVED_PART_MAX = 0.25;
 
 const KINDS = ['object', 'cookie'] as const;
 type Kind = (typeof KINDS)[number];
@@ -23,6 +25,8 @@ export class RowSweep {
   readonly #rowsMax: number;
   /** The bucket to go on with. */
   readonly #next: Record<Kind, number> = { object: 0, cookie: 0 };
+  /** How many rows there were after the last sweep, where that were too many. */
+  readonly #left: Record<Kind, number> = { object: 0, cookie: 0 };
   #running: Promise<void> | undefined;
   #isClosed = false;
 
@@ -46,19 +50,28 @@ export class RowSweep {
     clearTimeout(timer);
   }
 
+  /** While nothing can be written, what was invalidated and named is not kept in memory without bound. */
+  boundUnsaved(): void {
+    if (this.#records.unsavedCount > UNSAVED_PART_MAX * this.#rowsMax)
+      this.#objects.forgetUnsaved(key => this.#dirty.hasObject(key));
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#running;
   }
 
   async #sweepAll(): Promise<void> {
-    for (const kind of KINDS) await this.#sweep(kind);
+    // Rows that cannot be read now are swept another time; who keeps them has told so.
+    for (const kind of KINDS) await this.#sweep(kind).catch(() => undefined);
   }
 
   async #sweep(kind: Kind): Promise<void> {
-    if (this.#records.countMax(kind) <= this.#rowsMax) return;
+    // Where all that may go went and it was not enough, some more have to come first.
+    const limit = Math.max(this.#rowsMax, this.#left[kind] + this.#rowsMax / 8);
+    if (this.#records.countMax(kind) <= limit) return;
     let count = this.#records.recount(kind);
-    if (count <= this.#rowsMax) return;
+    if (count <= limit) return;
     const span = Math.min(FLOOR_COUNT, Math.max(1, Math.round((FLOOR_COUNT * STEP_ROWS) / count)));
     const target = (this.#rowsMax * 7) / 8;
     // What stays when nothing went all the way round is pinned or dirty.
@@ -68,19 +81,22 @@ export class RowSweep {
       const part = Math.max(PART_MIN, 1 - target / count);
       const gone =
         kind === 'object' ? this.#sweepObjects(from, to, part) : this.#sweepCookies(from, to, part);
+      // The next time, perhaps.
+      if (gone === undefined) return;
       count -= gone;
       idle = gone > 0 ? 0 : idle + span;
       this.#next[kind] = to % FLOOR_COUNT;
       await new Promise(resolve => setImmediate(resolve));
     }
-    this.#records.recount(kind);
+    const left = this.#records.recount(kind);
+    this.#left[kind] = left > this.#rowsMax ? left : 0;
   }
 
-  #sweepObjects(from: number, to: number, part: number): number {
+  #sweepObjects(from: number, to: number, part: number): number | undefined {
     return this.#objects.sweepObjects(from, to, part, this.#rowsMax, key => this.#dirty.hasObject(key));
   }
 
-  #sweepCookies(from: number, to: number, part: number): number {
+  #sweepCookies(from: number, to: number, part: number): number | undefined {
     return this.#objects.sweepCookies(floorStart(from), to >= FLOOR_COUNT ? LAST_NAME : floorStart(to), part);
   }
 }

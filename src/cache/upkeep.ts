@@ -37,6 +37,8 @@ export interface UpkeepParts {
   readonly restoreFolder: () => Promise<void>;
 }
 
+/** Written in one go of maintenance, some 200 ms. */
+const UNSAVED_ROWS_MAX = 16_384;
 const PROBE_PATH = `${REGION_FOLDERS.clean}/probe`;
 
 export class Upkeep {
@@ -63,6 +65,7 @@ export class Upkeep {
     const { settings, health, regions, places, lanes, dirty, room, rowSweep, records, hasFolder } =
       this.#parts;
     await regions.sweep();
+    rowSweep.boundUnsaved();
     if (health.isUnwell) {
       if (!health.isAway) await this.#probe();
       return;
@@ -77,7 +80,7 @@ export class Upkeep {
     await room.maintain();
     places.sweep();
     await rowSweep.run();
-    if (records.unsavedCount > 0 || records.isFlushDue) records.flush();
+    if (records.unsavedCount > 0 || records.isFlushDue) records.flush(UNSAVED_ROWS_MAX);
     if (this.#filledRegions >= settings.snapshotRegions) await this.snapshot();
   }
 

@@ -5,7 +5,7 @@ import { randomBytes } from '../base/random.ts';
 import { ID_BYTES } from '../keys/tree.ts';
 import type { Fingerprinter } from './fingerprints.ts';
 import { VOLUME_NUMBER_MAX } from './index-table.ts';
-import type { Records } from './records.ts';
+import type { Records, RowToSave } from './records.ts';
 
 /**
  * What the index finds under one volume number. After an invalidation a volume goes on under another number, so that what it may
@@ -31,6 +31,10 @@ export class VolumeState {
   isInUse = false;
   /** Generations of its objects that have no row, by bucket of their rows' names; see `object-rows.ts`. */
   floors: Float64Array | undefined;
+  /** Its row on the disk says that it has floors. */
+  hasFloorsStored = false;
+  /** It made room for another: one with its id is another state. */
+  isForgotten = false;
   /** Prefixes made before this changed are not valid any more. */
   age = 0;
 
@@ -88,7 +92,7 @@ export class Volumes {
     const known = this.#volumes.get(key);
     if (known !== undefined) return known;
     requireArgument(id.byteLength === ID_BYTES, `volume id must be 16 bytes, not ${id.byteLength}`);
-    const account = this.#freeAccount() ?? this.#forgetOne();
+    const account = this.#freeAccount() ?? this.#forgetOne() ?? this.#unusedAccount();
     if (account === undefined) {
       throw new NetsealError('EFULL', `a cache serves at most ${VOLUME_NUMBER_MAX + 1} volumes`);
     }
@@ -138,15 +142,18 @@ export class Volumes {
 
   /** False when it could not be written yet. */
   save(volume: VolumeState): boolean {
-    const { id, name, number, generation, shareBytes, floors } = volume;
+    return this.#records.put('volume', volume.name, this.#encode(volume, volume.floors !== undefined));
+  }
+
+  #encode({ id, number, generation, shareBytes }: VolumeState, hasFloors: boolean): Uint8Array {
     const value = new Uint8Array(ROW_BYTES);
     const view = viewOf(value);
     value.set(id);
     view.setUint16(16, number, true);
     setU64(view, 18, generation);
     setU64(view, 26, Number.isFinite(shareBytes) ? shareBytes : 0);
-    value[34] = floors === undefined ? 0 : FLAG_FLOORS;
-    return this.#records.put('volume', name, value);
+    value[34] = hasFloors ? FLAG_FLOORS : 0;
+    return value;
   }
 
   #load(name: Uint8Array, value: Uint8Array): void {
@@ -174,26 +181,58 @@ export class Volumes {
       { length: FLOOR_COUNT },
       (_, at) => getU64(view, at * 8) ?? newGeneration(),
     );
+    volume.hasFloorsStored = true;
   }
 
-  /** Raises the floors of some buckets: objects without a row have another generation from now on. False: not on the disk yet. */
-  raiseFloors(volume: VolumeState, from: number, to: number): boolean {
-    const isFirst = volume.floors === undefined;
-    const floors = volume.floors ?? new Float64Array(FLOOR_COUNT);
-    for (let at = from; at < to; at += 1) floors[at] = newGeneration();
-    volume.floors = floors;
+  /**
+   * Raises the floors of some buckets of some volumes: objects without a row have another generation from now on. With it, `also` is
+   * written, or taken away. False when that cannot be done now: then everything is as it was.
+   */
+  raiseFloors(volumes: Iterable<VolumeState>, from: number, to: number, also: readonly RowToSave[]): boolean {
+    const raised = [...volumes].map(volume => ({ volume, floors: higherFloors(volume, from, to) }));
+    const rows = raised.flatMap(each => this.#floorRows(each));
+    if (!this.#records.tryAll([...rows, ...also])) return false;
+    for (const { volume, floors } of raised) {
+      volume.floors = floors;
+      volume.hasFloorsStored = true;
+    }
+    return true;
+  }
+
+  /** The same for all buckets, in memory where it cannot be written now. */
+  raiseAllFloors(volumes: Iterable<VolumeState>): void {
+    for (const volume of volumes) {
+      volume.floors = higherFloors(volume, 0, FLOOR_COUNT);
+      const isStored = this.#records.saveAll(this.#floorRows({ volume, floors: volume.floors }));
+      volume.hasFloorsStored ||= isStored;
+    }
+  }
+
+  #floorRows({
+    volume,
+    floors,
+  }: {
+    readonly volume: VolumeState;
+    readonly floors: Float64Array;
+  }): RowToSave[] {
     const value = new Uint8Array(FLOOR_COUNT * 8);
     const view = viewOf(value);
     for (const [at, floor] of floors.entries()) setU64(view, at * 8, floor);
-    const isSaved = this.#records.put('floor', volume.name, value);
-    return isFirst ? this.save(volume) && isSaved : isSaved;
+    const row: RowToSave = { kind: 'floor', name: volume.name, value };
+    if (volume.hasFloorsStored) return [row];
+    return [row, { kind: 'volume', name: volume.name, value: this.#encode(volume, true) }];
   }
 
   #freeAccount(): VolumeAccount | undefined {
+    return this.#unusedAccount(({ liveBytes }) => liveBytes === 0);
+  }
+
+  /** One that no volume goes on with; what was invalidated may still be counted there, until its regions go. */
+  #unusedAccount(isFit: (account: VolumeAccount) => boolean = () => true): VolumeAccount | undefined {
     const used = new Set(this.all().map(({ number }) => number));
     for (let number = 0; number <= VOLUME_NUMBER_MAX; number += 1) {
       const account = this.account(number);
-      if (account.liveBytes === 0 && !used.has(number)) return account;
+      if (!used.has(number) && isFit(account)) return account;
     }
     return undefined;
   }
@@ -202,13 +241,22 @@ export class Volumes {
   #forgetOne(): VolumeAccount | undefined {
     for (const [key, volume] of this.#volumes) {
       if (volume.liveBytes > 0 || volume.isInUse || !this.#mayForget(volume)) continue;
+      volume.isForgotten = true;
       this.#volumes.delete(key);
-      this.#records.remove('volume', volume.name);
-      this.#records.remove('floor', volume.name);
+      this.#records.saveAll([
+        { kind: 'volume', name: volume.name, value: undefined },
+        { kind: 'floor', name: volume.name, value: undefined },
+      ]);
       return volume.account;
     }
     return undefined;
   }
+}
+
+function higherFloors({ floors }: VolumeState, from: number, to: number): Float64Array {
+  const higher = floors?.slice() ?? new Float64Array(FLOOR_COUNT);
+  for (let at = from; at < to; at += 1) higher[at] = newGeneration();
+  return higher;
 }
 
 /** Buckets of rows' names, by their first bits. */
