@@ -16,7 +16,7 @@ import { roundUp } from '../base/geometry.ts';
 import { recordTag } from '../unit/record-format.ts';
 import { type DirtyUnitPlace, encodeDirtyHead, headRoomBytes } from './dirty-format.ts';
 import { soberMs } from './dirty-ids.ts';
-import { type CacheFile, type CacheFiles, writeFully } from './files.ts';
+import { type CacheFile, type CacheFiles, WRITE_BYTES_MAX, writeFully } from './files.ts';
 import { Health } from './health.ts';
 import { GRANULE_BYTES } from './index-table.ts';
 import type { ObjectState } from './objects.ts';
@@ -73,8 +73,6 @@ interface Planned {
 }
 
 const GROUP_BYTES_MAX = 16 * 1024 * 1024;
-/** Larger writes fill the page cache in larger pieces of memory, which took Linux 6.18 four times as long. */
-const WRITE_BYTES_MAX = 2 * 1024 * 1024;
 /** The checksums of larger batches are made while their units are being written. */
 const AT_ONCE_BYTES_MAX = 256 * 1024;
 const ZEROS = new Uint8Array(GRANULE_BYTES);

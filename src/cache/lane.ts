@@ -9,7 +9,7 @@
 import { crc32 } from 'node:zlib';
 import { roundUp } from '../base/geometry.ts';
 import { recordTag } from '../unit/record-format.ts';
-import { type CacheFile, writeFully } from './files.ts';
+import { type CacheFile, WRITE_BYTES_MAX, writeFully } from './files.ts';
 import type { Prefix } from './fingerprints.ts';
 import { type Entry, GRANULE_BYTES } from './index-table.ts';
 import type { ObjectState } from './objects.ts';
@@ -53,7 +53,6 @@ interface Waiting {
   readonly resolve: (storedCount: number) => void;
 }
 
-const BATCH_BYTES = 4 * 1024 * 1024;
 const BATCH_UNITS = 1024;
 /** Smaller units are gathered by copying: a part of a writev costs as much as copying so many bytes. */
 const GATHER_BYTES_MAX = 16 * 1024;
@@ -194,7 +193,7 @@ export class Lane {
     for (const from of this.#waiting) {
       for (let at = from.next; at < from.units.length; at += 1) {
         const unit = from.units[at];
-        const isEnough = layout.units.length >= limit || layout.endBytes - startBytes >= BATCH_BYTES;
+        const isEnough = layout.units.length >= limit || layout.endBytes - startBytes >= WRITE_BYTES_MAX;
         if (
           isEnough ||
           unit === undefined ||

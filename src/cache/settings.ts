@@ -14,7 +14,7 @@ export interface CacheSettings {
   readonly budgetBytes?: number;
   /** Units that the index has room for, 47 bytes of memory each once it is in use. Default: a unit for 32 KiB of the budget. */
   readonly unitsMax?: number;
-  /** Length of a region. Default 32 MiB, or a 32nd of the budget where that is less. */
+  /** Length of a region. Default a 128th of the budget, from 2 to 32 MiB, or a 32nd where that is less. */
   readonly regionBytes?: number;
   /** Of the budget, what units that were not asked for again may take. Default 10. */
   readonly smallPercent?: number;
@@ -113,7 +113,7 @@ export function checkCacheSettings(settings: CacheSettings): CheckedSettings {
   const checked: CheckedSettings = {
     budgetBytes,
     unitsMax: settings.unitsMax ?? Math.min(UNITS_MAX, Math.max(1024, Math.ceil(budgetBytes / (32 * KIB)))),
-    regionBytes: settings.regionBytes ?? Math.min(32 * MIB, Math.floor(budgetBytes / 32)),
+    regionBytes: settings.regionBytes ?? regionBytesDefault(budgetBytes),
     smallPercent: settings.smallPercent ?? 10,
     disk: settings.disk === false ? false : { ...DISK_DEFAULT, ...withoutUndefined(settings.disk ?? {}) },
     queueBytes: settings.queueBytes ?? 32 * MIB,
@@ -131,6 +131,12 @@ export function checkCacheSettings(settings: CacheSettings): CheckedSettings {
   checkRange('rowsMax', checked.rowsMax, 16, 2 ** 31);
   checkDisk(checked.disk);
   return checked;
+}
+
+/** What is given up goes by regions: with many of them more of what is asked for stays. Short ones waste room at their ends. */
+function regionBytesDefault(budgetBytes: number): number {
+  const manyBytes = Math.min(32 * MIB, Math.max(2 * MIB, Math.floor(budgetBytes / 128)));
+  return Math.min(manyBytes, Math.floor(budgetBytes / 32));
 }
 
 function checkRange(name: string, value: number, min: number, max: number): void {

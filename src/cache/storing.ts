@@ -151,7 +151,7 @@ export class Storing {
         this.#dropForShare(volume);
         continue;
       }
-      const queue = object.pin ? 'pinned' : places.ghosts.take(fingerprint) ? 'main' : 'small';
+      const queue = object.pin ? 'pinned' : places.ghosts.take(fingerprint, places.count) ? 'main' : 'small';
       sorted[queue].push({ object, prefix, index, bytes, stamp });
     }
     return sorted;
