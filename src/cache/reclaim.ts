@@ -25,7 +25,7 @@ import type { CacheEvent, Counters } from './statistics.ts';
 /** Hits that take a unit from the small to the main queue. */
 const SMALL_HITS_MIN = 1;
 /** Of a main region, at most so much goes round again: what is given up has to make room. */
-const REINSERTED_PART_MAX = 0.5;
+const REINSERTED_PART_MAX = 0.65;
 /** As many may go round before one has to be given up. */
 const ROUND_REGIONS_MAX = 16;
 const MOVE_BYTES = 4 * 1024 * 1024;
