@@ -14,11 +14,12 @@ export {
 } from './base/geometry.ts';
 
 // The local cache
-export type { Cache, DirtyBatch, ListedBatch } from './cache/cache.ts';
+export type { Cache } from './cache/cache.ts';
 export type { CacheKey } from './cache/cache-keys.ts';
 export type { CacheVolume, UnitPlace, UnitRange, UnitToGet, UnitToPut } from './cache/cache-volume.ts';
 export type { CachedUnit, Damage, VerifyOptions, VerifyProgress } from './cache/contents.ts';
 export type { Cookie, ListedCookie } from './cache/cookies.ts';
+export type { DirtyBatch, ListedBatch } from './cache/dirty-intake.ts';
 export type { Discarded, DiscardScope } from './cache/discard.ts';
 export type { MissingRange } from './cache/incomplete.ts';
 export type { LedgerCount, LedgerEntry } from './cache/ledger.ts';

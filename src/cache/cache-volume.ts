@@ -26,7 +26,7 @@ export interface UnitToGet extends UnitPlace {
 }
 
 export interface UnitToPut extends UnitPlace {
-  /** The sealed record, whole. Its last 16 bytes are its tag. */
+  /** The sealed record, whole; at any place in any memory, shared or not. Its last 16 bytes are its tag. */
   readonly bytes: Uint8Array;
 }
 
@@ -112,15 +112,19 @@ export class CacheVolume {
   }
 
   /**
-   * Stores clean units. Resolves with how many are stored now, when their bytes are not needed any more; why others were dropped is
-   * counted. EINVAL, ECLOSED.
+   * Stores clean units. Resolves with how many are stored now; why others were dropped is counted. EINVAL, ECLOSED, or the signal's
+   * reason: then some may be stored. The units' bytes have to hold still until the call has settled, and are not read after that: an
+   * abort ends waiting at once, but what is being written is waited for.
    */
-  async put(units: readonly UnitToPut[]): Promise<number> {
+  async put(units: readonly UnitToPut[], options: CallOptions = {}): Promise<number> {
     this.#requireOpen();
-    return this.#core.storing.store(this.incoming(units));
+    return this.#core.storing.store(this.incoming(units), options.signal);
   }
 
-  /** Takes copies of clean units, to be written when there is time. Returns how many were taken; the rest is dropped. */
+  /**
+   * Takes copies of clean units, to be written when there is time: their bytes are the caller's again when it returns. Returns how many
+   * were taken; the rest is dropped.
+   */
   offer(units: readonly UnitToPut[]): number {
     this.#requireOpen();
     return this.#writeBehind.offer(this.incoming(units));

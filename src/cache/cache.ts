@@ -4,16 +4,17 @@
  * lies in its folder.
  */
 
+import { abortable } from '../base/abortable.ts';
 import { toHex } from '../base/bytes.ts';
-import { NetsealError, requireArgument } from '../base/errors.ts';
+import { requireArgument } from '../base/errors.ts';
 import type { NewSecret, Secret } from '../keys/secret.ts';
-import { type CacheKeys, MEMORY_MARK_PATH, WIPED_HEADER_PATH } from './cache-keys.ts';
-import { CacheVolume, type UnitToPut } from './cache-volume.ts';
+import type { CacheKeys } from './cache-keys.ts';
+import { CacheVolume, type CallOptions } from './cache-volume.ts';
 import { type CachedUnit, type Damage, findDamage, listUnits, type VerifyOptions } from './contents.ts';
 import type { Core } from './core.ts';
-import { BATCH_UNITS_MAX, PAYLOAD_BYTES_MAX } from './dirty-format.ts';
+import { type DirtyBatch, DirtyIntake, type ListedBatch } from './dirty-intake.ts';
 import { type Discarded, type DiscardScope, discard } from './discard.ts';
-import { Health } from './health.ts';
+import { Ending } from './ending.ts';
 import { findMissing, type MissingRange } from './incomplete.ts';
 import type { LedgerEntry } from './ledger.ts';
 import {
@@ -27,65 +28,26 @@ import {
 } from './listing.ts';
 import type { Pin } from './objects.ts';
 import type { OwnerLock } from './owner-lock.ts';
-import { REGION_FOLDERS } from './regions.ts';
 import type { CheckedSettings } from './settings.ts';
 import type { CacheStatistics, Lifetime } from './statistics.ts';
-import { isSealedUnit } from './storing.ts';
 import type { SharedCache } from './thread-reader.ts';
 import { UnderWay } from './under-way.ts';
 import { WriteBehind } from './write-behind.ts';
 
-/** Units that are not on the server yet, kept together or not at all. */
-export interface DirtyBatch {
-  readonly units: readonly (UnitToPut & { /** 16 bytes. */ readonly volumeId: Uint8Array })[];
-  /** The caller's own, at most 64 KiB; sealed. */
-  readonly payload?: Uint8Array;
-}
-
-/** A batch that was acknowledged and is not released. */
-export interface ListedBatch {
-  readonly id: number;
-  /** When, in milliseconds since 1970, by the clock of then. */
-  readonly appendedMs: number;
-  readonly payload: Uint8Array;
-  readonly units: readonly {
-    readonly volumeId: Uint8Array;
-    readonly objectId: Uint8Array;
-    readonly index: number;
-    readonly tag: Uint8Array;
-    readonly lengthBytes: number;
-  }[];
-}
-
 /** A row of kind `setting`. */
 export const COUNTERS_ROW = 'counters';
 const COUNTERS_MS = 60_000;
-/** Clean regions that go for a dirty batch on a full disk. */
-const FULL_TRIES_MAX = 8;
-
-const WIPED_PATHS = [
-  'index',
-  'cache.db',
-  'cache.db-wal',
-  'cache.db-journal',
-  'cache.db-shm',
-  'owner',
-  MEMORY_MARK_PATH,
-  // Last: as long as it is there, everything else may go.
-  WIPED_HEADER_PATH,
-] as const;
-
 export class Cache {
   readonly #core: Core;
   readonly #keys: CacheKeys;
-  readonly #lock: OwnerLock;
   readonly #lifetime: Lifetime;
+  readonly #ending: Ending;
+  readonly #dirtyIntake: DirtyIntake;
   readonly #writeBehind: WriteBehind;
   readonly #volumes = new Map<string, CacheVolume>();
   readonly #timer: NodeJS.Timeout | undefined;
   #maintaining: Promise<void> | undefined;
   #countersSavedMs: number;
-  #closing: Promise<void> | undefined;
   /** Calls that change the folder, and that closing waits for. */
   readonly #underWay = new UnderWay();
 
@@ -93,12 +55,19 @@ export class Cache {
   constructor(core: Core, keys: CacheKeys, lock: OwnerLock, lifetime: Lifetime) {
     this.#core = core;
     this.#keys = keys;
-    this.#lock = lock;
     this.#lifetime = lifetime;
     this.#countersSavedMs = core.nowMs();
     this.#writeBehind = new WriteBehind(core);
+    this.#dirtyIntake = new DirtyIntake(core.dirty, core.room, volumeId => this.volume(volumeId));
+    this.#ending = new Ending({
+      core,
+      keys,
+      lock,
+      stop: () => this.#stop(),
+      saveCounters: () => this.#saveCounters(),
+    });
     core.requireOpen = () => {
-      this.#requireOpen();
+      this.#ending.requireOpen();
     };
     core.objects.pins.resume();
     const { maintenanceMs } = core.settings;
@@ -120,65 +89,45 @@ export class Cache {
 
   /** One volume's part. EINVAL unless the id has 16 bytes, EFULL after 4,096 volumes, ECLOSED. */
   volume(volumeId: Uint8Array): CacheVolume {
-    this.#requireOpen();
+    this.#ending.requireOpen();
     const state = this.#core.objects.volume(volumeId);
     const key = toHex(state.id);
     const known = this.#volumes.get(key);
     if (known !== undefined) return known;
     state.isInUse = true;
-    const volume = new CacheVolume(this.#core, state, this.#writeBehind, () => this.#requireOpen());
+    const volume = new CacheVolume(this.#core, state, this.#writeBehind, () => this.#ending.requireOpen());
     this.#volumes.set(key, volume);
     return volume;
   }
 
   /**
    * Keeps units that are not on the server yet. Resolves with the batch's id when all of them are on the disk; from then on `get`
-   * finds them, and they are there after any crash until they are released. EINVAL, EFULL, EIO, EDENIED, ECLOSED: nothing was kept.
+   * finds them, and they are there after any crash until they are released. EINVAL, EFULL, EIO, EDENIED, ECLOSED, or the signal's
+   * reason: nothing was kept.
+   *
+   * The units' bytes have to hold still until the call has settled, and are not read after that. An abort counts as long as the batch
+   * waits for its turn; once it is being written, the call goes on as if there had been none, and resolves with the id.
    */
-  appendDirty(batch: DirtyBatch): Promise<number> {
-    return this.#underWay.add(this.#appendDirty(batch));
+  appendDirty(batch: DirtyBatch, { signal }: CallOptions = {}): Promise<number> {
+    return this.#underWay.add(this.#appendDirty(batch, signal));
   }
 
-  async #appendDirty({ units, payload = new Uint8Array(0) }: DirtyBatch): Promise<number> {
-    this.#requireOpen();
-    requireArgument(
-      payload.byteLength <= PAYLOAD_BYTES_MAX,
-      `a payload must be at most 64 KiB, not ${payload.byteLength} bytes`,
-    );
-    requireArgument(
-      units.length <= BATCH_UNITS_MAX,
-      `a batch holds at most ${BATCH_UNITS_MAX} units, not ${units.length}`,
-    );
-    const dirtyUnits = units.map(unit => {
-      requireArgument(isSealedUnit(unit.bytes), `unit ${unit.index}: its bytes are no sealed unit`);
-      const [incoming] = this.volume(unit.volumeId).incoming([unit]);
-      if (incoming === undefined) throw new NetsealError('EBUG', 'a unit got lost');
-      return incoming;
-    });
-    const { dirty, room } = this.#core;
-    const copy = new Uint8Array(payload);
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await dirty.append(dirtyUnits, copy);
-      } catch (error) {
-        const isFull = error instanceof NetsealError && error.code === 'EFULL';
-        // What is not on the server yet is worth more than what is.
-        if (!isFull || tries > FULL_TRIES_MAX || !(await room.giveUpOne())) throw error;
-      }
-    }
+  async #appendDirty(batch: DirtyBatch, signal: AbortSignal | undefined): Promise<number> {
+    this.#ending.requireOpen();
+    return this.#dirtyIntake.append(batch, signal);
   }
 
   /**
    * The units of these batches are on the server: they are clean from now on. Unknown ids are ignored. A release that a power cut
-   * undoes is listed again: releasing has to be repeatable.
+   * undoes is listed again: releasing has to be repeatable. ECLOSED, or the signal's reason: then some may be released.
    */
-  releaseDirty(ids: Iterable<number>): Promise<void> {
-    return this.#underWay.add(this.#releaseDirty(ids));
+  releaseDirty(ids: Iterable<number>, { signal }: CallOptions = {}): Promise<void> {
+    return this.#underWay.add(this.#releaseDirty(ids, signal));
   }
 
-  async #releaseDirty(ids: Iterable<number>): Promise<void> {
-    this.#requireOpen();
-    await this.#core.dirty.release(ids);
+  async #releaseDirty(ids: Iterable<number>, signal: AbortSignal | undefined): Promise<void> {
+    this.#ending.requireOpen();
+    await this.#core.dirty.release(ids, signal);
   }
 
   /**
@@ -186,13 +135,13 @@ export class Cache {
    * the cache is closed.
    */
   markQueued(ids: Iterable<number>, isQueued = true): void {
-    this.#requireOpen();
+    this.#ending.requireOpen();
     this.#core.dirty.markQueued(ids, isQueued);
   }
 
   /** What of each volume is dirty, being sent, and released. In no order. */
   ledger(): LedgerEntry[] {
-    this.#requireOpen();
+    this.#ending.requireOpen();
     return this.#core.dirty.ledger();
   }
 
@@ -207,19 +156,14 @@ export class Cache {
   }
 
   async #readDirty(id: number, position: number, into: Uint8Array): Promise<number> {
-    this.#requireOpen();
+    this.#ending.requireOpen();
     return this.#core.dirty.readUnit(id, position, into);
   }
 
-  /** Every batch that is not released, oldest first. EIO or EAUTH where one cannot be read. */
+  /** Every batch that is not released, oldest first. EIO or EAUTH where one cannot be read, ECLOSED. */
   async *listDirty(): AsyncGenerator<ListedBatch> {
-    this.#requireOpen();
-    for (const id of this.#core.dirty.ids()) {
-      const head = await this.#core.dirty.describe(id);
-      if (head === undefined) continue;
-      const { appendedMs, payload, units } = head;
-      yield { id, appendedMs, payload, units };
-    }
+    this.#ending.requireOpen();
+    yield* this.#dirtyIntake.list(() => this.#ending.requireOpen());
   }
 
   pins(): Pin[] {
@@ -231,13 +175,13 @@ export class Cache {
    * ranges it yields parts of 2^20 units. ECLOSED.
    */
   incomplete(): AsyncGenerator<MissingRange> {
-    this.#requireOpen();
+    this.#ending.requireOpen();
     return findMissing(this.#core);
   }
 
   /** Nothing clean is found any more, of any volume. */
   invalidateAll(): void {
-    this.#requireOpen();
+    this.#ending.requireOpen();
     for (const volume of this.#core.objects.volumes()) this.#core.invalidateVolume(volume);
   }
 
@@ -255,7 +199,7 @@ export class Cache {
       lifetime: this.#lifetime.total(),
       dropped: { ...counters.dropped },
       problems: { ...counters.problems },
-      state: this.#closing !== undefined ? 'closed' : health.isUnwell ? 'away' : 'ready',
+      state: this.#ending.hasBegun ? 'closed' : health.isUnwell ? 'away' : 'ready',
       units: places.count,
       unitsMax: settings.unitsMax,
       bytes: regions.totalBytes,
@@ -281,19 +225,19 @@ export class Cache {
 
   /** Every clean unit that is there, in no order; for tools. System errors as they come, ECLOSED. */
   contents(): AsyncGenerator<CachedUnit> {
-    this.#requireOpen();
+    this.#ending.requireOpen();
     return listUnits(this.#core);
   }
 
   /** Ids of the volumes that the cache knows, whether anything of them is there or not. */
   volumeIds(): Uint8Array[] {
-    this.#requireOpen();
+    this.#ending.requireOpen();
     return this.#core.objects.volumes().map(({ id }) => new Uint8Array(id));
   }
 
   /** Volumes of which units are there, sorted by id; as {@link objects}. */
   contentsByVolume({ signal }: Pick<ListSettings, 'signal'> = {}): Promise<CachedVolume[]> {
-    this.#requireOpen();
+    this.#ending.requireOpen();
     return listVolumes(this.#core, signal);
   }
 
@@ -302,7 +246,7 @@ export class Cache {
    * objects: however many there are, memory is bounded. System errors as they come.
    */
   objects(volumeId: Uint8Array, settings: ListSettings = {}): AsyncGenerator<CachedObject> {
-    this.#requireOpen();
+    this.#ending.requireOpen();
     return listObjects(this.#core, volumeId, settings);
   }
 
@@ -312,7 +256,7 @@ export class Cache {
     objectId: Uint8Array,
     settings: Omit<ListSettings, 'idStart'> = {},
   ): AsyncGenerator<ListedUnit> {
-    this.#requireOpen();
+    this.#ending.requireOpen();
     return listObjectUnits(this.#core, volumeId, objectId, settings);
   }
 
@@ -321,7 +265,7 @@ export class Cache {
    * `pinnedToo` says otherwise. Never rejects but with EINVAL, ECLOSED.
    */
   async discard(scope: DiscardScope = {}): Promise<Discarded> {
-    this.#requireOpen();
+    this.#ending.requireOpen();
     requireArgument(
       scope.objectId === undefined || scope.volumeId !== undefined,
       'an object can only be dropped from a volume',
@@ -332,19 +276,25 @@ export class Cache {
 
   /** Reads everything, and yields what is damaged. */
   verify(options: VerifyOptions = {}): AsyncGenerator<Damage> {
-    this.#requireOpen();
+    this.#ending.requireOpen();
     return findDamage(this.#core, options);
   }
 
-  /** Writes what was offered, takes a snapshot of the index, syncs the database. Never rejects but with ECLOSED. */
-  flush(): Promise<void> {
-    return this.#underWay.add(this.#flush());
+  /**
+   * Writes what was offered, takes a snapshot of the index, syncs the database. Never rejects but with ECLOSED, or as soon as the signal
+   * aborts with its reason: the step that was under way goes on then, and no other is begun.
+   */
+  flush({ signal }: CallOptions = {}): Promise<void> {
+    return abortable(this.#underWay.add(this.#flush(signal)), signal);
   }
 
-  async #flush(): Promise<void> {
-    this.#requireOpen();
+  async #flush(signal: AbortSignal | undefined): Promise<void> {
+    this.#ending.requireOpen();
+    signal?.throwIfAborted();
     await this.#writeBehind.idle();
+    signal?.throwIfAborted();
     await this.#core.upkeep.snapshot();
+    signal?.throwIfAborted();
     this.#saveCounters();
     this.#core.records.flush();
   }
@@ -367,7 +317,7 @@ export class Cache {
   }
 
   async #changeKey(slots: readonly { readonly label: string; readonly secret: NewSecret }[]): Promise<void> {
-    this.#requireOpen();
+    this.#ending.requireOpen();
     const { seals, records } = this.#core;
     const secrets = slots.map(({ secret }) => secret satisfies Secret);
     await this.#keys.change(slots, secrets, keyring => {
@@ -380,47 +330,13 @@ export class Cache {
    * Destroys the key, then everything else, and closes. EINVAL while there is dirty data, unless it may go, too. What that does not
    * protect from is in `docs/CACHE.md`, "At rest".
    */
-  async wipe({ dirtyToo = false }: { readonly dirtyToo?: boolean } = {}): Promise<void> {
-    this.#requireOpen();
-    this.#requireNoDirty(dirtyToo);
-    const wiping = this.#wipe(dirtyToo);
-    this.#closing = wiping.catch(() => undefined);
-    await wiping;
-  }
-
-  async #wipe(dirtyToo: boolean): Promise<void> {
-    const { dirty, regions, files, lanes } = this.#core;
-    await this.#stop();
-    try {
-      // Some may have been on their way.
-      this.#requireNoDirty(dirtyToo);
-      await this.#keys.destroyHeader();
-    } catch (error) {
-      await this.#finish();
-      throw Health.errorOf('the key of the cache could not be destroyed', error);
-    }
-    dirty.forget();
-    for (const lane of Object.values(lanes)) if (lane.region !== undefined) lane.abandon(lane.region);
-    for (const region of regions.all()) await regions.giveUp(region);
-    await this.#end(async () => {
-      // Before the last trace of why they could go.
-      await files.syncFolder(REGION_FOLDERS.dirty).catch(() => undefined);
-      for (const path of WIPED_PATHS) await files.remove(path).catch(() => undefined);
-    });
-  }
-
-  #requireNoDirty(dirtyToo: boolean): void {
-    const { batchCount } = this.#core.dirty;
-    requireArgument(
-      dirtyToo || batchCount === 0,
-      `${batchCount} batches of the cache are not on the server yet`,
-    );
+  wipe({ dirtyToo = false }: { readonly dirtyToo?: boolean } = {}): Promise<void> {
+    return this.#ending.wipe(dirtyToo);
   }
 
   /** Writes what was offered, ends open regions, takes a snapshot, lets go of the folder. Never rejects. */
   close(): Promise<void> {
-    this.#closing ??= this.#stop().then(() => this.#finish());
-    return this.#closing;
+    return this.#ending.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -438,32 +354,9 @@ export class Cache {
     await this.#core.settle();
   }
 
-  async #finish(): Promise<void> {
-    for (const lane of Object.values(this.#core.lanes)) await lane.finish();
-    // Having looked at a large cache is not to cost writing its index.
-    if (!this.#core.upkeep.isSnapshotCurrent) await this.#core.upkeep.snapshot();
-    await this.#end();
-  }
-
-  /** @param last what is to be done when nothing is open any more, and nobody else may open it yet. */
-  async #end(last: () => Promise<void> = () => Promise.resolve()): Promise<void> {
-    this.#saveCounters();
-    this.#core.records.flush();
-    this.#core.records.close();
-    await this.#core.regions.closeAll();
-    await last();
-    this.#core.seals.destroy();
-    this.#keys.destroy();
-    this.#lock.release();
-  }
-
   #saveCounters(): void {
     const { records, fingerprinter, nowMs } = this.#core;
     this.#countersSavedMs = nowMs();
     records.put('setting', fingerprinter.name(COUNTERS_ROW), this.#lifetime.encode());
-  }
-
-  #requireOpen(): void {
-    if (this.#closing !== undefined) throw new NetsealError('ECLOSED', 'the cache is closed');
   }
 }

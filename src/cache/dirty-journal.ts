@@ -1,8 +1,9 @@
 /**
- * Writes dirty batches, one after another, to a region of its own; a batch is on the disk, as a whole, before `append` resolves.
+ * Keeps dirty batches, one after another, in a region of its own; a batch is on the disk, as a whole, before `append` resolves.
  *
  *   append() ──▶ waiting ──▶ laid out ──write──▶ written ──fdatasync──▶ acknowledged
- *                                └──────── failure ─────────▶ cut off again, append() rejects
+ *                 │              └──────── failure ─────────▶ cut off again, append() rejects
+ *                 └─ abort ─▶ taken back, append() rejects
  *
  * 1. Batches that come while others are being synced share the next sync: a group.
  * 2. A head says up to where the region was synced when it was written. What lies before that is whole; the rest may be torn, in any
@@ -10,35 +11,22 @@
  * 3. Nothing is ever written behind what may be torn: after a failure the region is cut back to its last sync, and ends.
  * 4. A region's name is on the disk before its first batch is acknowledged.
  */
-import { crc32 } from 'node:zlib';
 import { NetsealError } from '../base/errors.ts';
 import { roundUp } from '../base/geometry.ts';
-import { recordTag } from '../unit/record-format.ts';
-import { type DirtyUnitPlace, encodeDirtyHead, headRoomBytes } from './dirty-format.ts';
+import { encodeDirtyHead, headRoomBytes } from './dirty-format.ts';
 import { soberMs } from './dirty-ids.ts';
-import { type CacheFile, type CacheFiles, WRITE_BYTES_MAX, writeFully } from './files.ts';
+import {
+  type BatchToWrite,
+  type DirtyUnit,
+  type PlannedBatch,
+  type WrittenBatch,
+  writeBatches,
+} from './dirty-writing.ts';
+import { type CacheFile, type CacheFiles, writeFully } from './files.ts';
 import { Health } from './health.ts';
 import { GRANULE_BYTES } from './index-table.ts';
-import type { ObjectState } from './objects.ts';
 import { REGION_FOLDERS, type Region, type Regions } from './regions.ts';
 import type { Seals } from './seals.ts';
-
-export interface DirtyUnit {
-  readonly object: ObjectState;
-  readonly index: number;
-  /** The sealed record. Holds still until the batch is on the disk. */
-  readonly bytes: Uint8Array;
-}
-
-/** A batch with its place. */
-export interface WrittenBatch {
-  readonly id: number;
-  readonly appendedMs: number;
-  readonly region: Region;
-  readonly offsetBytes: number;
-  readonly headBytes: number;
-  readonly units: readonly (DirtyUnit & { /** Within the batch. */ readonly offsetBytes: number })[];
-}
 
 export interface JournalHost {
   readonly files: CacheFiles;
@@ -59,23 +47,16 @@ export interface JournalHost {
   failed(error: unknown): void;
 }
 
-interface Waiting {
-  readonly units: readonly DirtyUnit[];
-  readonly payload: Uint8Array;
-  readonly lengthBytes: number;
+interface Waiting extends BatchToWrite {
   readonly resolve: (batchId: number) => void;
   readonly reject: (error: unknown) => void;
 }
 
-interface Planned {
+interface Planned extends PlannedBatch {
   readonly waiting: Waiting;
-  readonly batch: WrittenBatch;
 }
 
 const GROUP_BYTES_MAX = 16 * 1024 * 1024;
-/** The checksums of larger batches are made while their units are being written. */
-const AT_ONCE_BYTES_MAX = 256 * 1024;
-const ZEROS = new Uint8Array(GRANULE_BYTES);
 const NO_BYTES = new Uint8Array(0);
 
 export class DirtyJournal {
@@ -94,12 +75,32 @@ export class DirtyJournal {
     this.#host = host;
   }
 
-  /** Resolves with the batch's id when it is on the disk. EFULL, EIO, EDENIED: then it is not there. */
-  append(units: readonly DirtyUnit[], payload: Uint8Array): Promise<number> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ units, payload, lengthBytes: lengthOf(units, payload), resolve, reject });
-      this.#start();
-    });
+  /**
+   * Resolves with the batch's id when it is on the disk. EFULL, EIO, EDENIED: then it is not there. The signal's reason while it waits
+   * for its turn; as soon as it is laid out, an abort changes nothing.
+   */
+  append(units: readonly DirtyUnit[], payload: Uint8Array, signal?: AbortSignal): Promise<number> {
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    if (signal?.aborted === true) {
+      reject(signal.reason);
+      return promise;
+    }
+    const waiting: Waiting = { units, payload, lengthBytes: lengthOf(units, payload), resolve, reject };
+    this.#waiting.push(waiting);
+    this.#start();
+    if (signal === undefined) return promise;
+    const abort = (): void => {
+      if (this.#takeBack(waiting)) reject(signal.reason);
+    };
+    signal.addEventListener('abort', abort, { once: true });
+    return promise.finally(() => signal.removeEventListener('abort', abort));
+  }
+
+  /** False when it does not wait any more. */
+  #takeBack(waiting: Waiting): boolean {
+    const at = this.#waiting.indexOf(waiting);
+    if (at >= 0) this.#waiting.splice(at, 1);
+    return at >= 0;
   }
 
   /** Takes another region for the next batch: the folder of this one may have been exchanged. */
@@ -132,13 +133,15 @@ export class DirtyJournal {
       const group: Planned[] = [];
       try {
         const { region, file } = await this.#regionFor(first.lengthBytes);
+        // It may have been taken back, and what is first now may need another region.
+        if (this.#waiting[0] !== first) continue;
         this.#layOut(region, group);
-        await this.#write(file, group);
+        await writeBatches(this.#host.seals, file, group);
         await file.sync();
         this.#requireFolder();
         this.#acknowledge(region, group);
       } catch (error) {
-        if (group.length === 0) this.#waiting.shift();
+        if (group.length === 0) this.#takeBack(first);
         await this.#fail(error, group, first);
       }
     }
@@ -227,70 +230,6 @@ export class DirtyJournal {
     }
   }
 
-  async #write(file: CacheFile, group: readonly Planned[]): Promise<void> {
-    let parts: Uint8Array[] = [];
-    let startBytes = 0;
-    const flush = async (): Promise<void> => {
-      for (const { part, offsetBytes } of portions(parts, startBytes))
-        await writeFully(file, part, offsetBytes);
-      parts = [];
-    };
-    for (const { waiting, batch } of group) {
-      if (waiting.lengthBytes > AT_ONCE_BYTES_MAX) {
-        await flush();
-        await this.#writeLarge(file, waiting, batch);
-        continue;
-      }
-      if (parts.length === 0) startBytes = batch.offsetBytes;
-      const sums = batch.units.map(({ bytes }) => crc32(bytes));
-      parts.push(this.#head(waiting, batch, sums), ...paddedUnits(batch));
-      if (batch.offsetBytes + waiting.lengthBytes - startBytes >= WRITE_BYTES_MAX) await flush();
-    }
-    await flush();
-  }
-
-  /** The units first, with their checksums made meanwhile. */
-  async #writeLarge(file: CacheFile, waiting: Waiting, batch: WrittenBatch): Promise<void> {
-    const { units, headBytes } = batch;
-    const sums: number[] = [];
-    for (const { part, offsetBytes, endBytes } of portions(
-      paddedUnits(batch),
-      batch.offsetBytes + headBytes,
-    )) {
-      const writing = writeFully(file, part, offsetBytes);
-      for (let unit = units[sums.length]; unit !== undefined; unit = units[sums.length]) {
-        if (batch.offsetBytes + unit.offsetBytes >= endBytes) break;
-        sums.push(crc32(unit.bytes));
-      }
-      await writing;
-    }
-    await writeFully(file, [this.#head(waiting, batch, sums)], batch.offsetBytes);
-  }
-
-  #head(waiting: Waiting, batch: WrittenBatch, sums: readonly number[]): Uint8Array {
-    const { region, offsetBytes, id, appendedMs } = batch;
-    const units = batch.units.map(
-      ({ object, index, bytes, offsetBytes: unitAt }, position): DirtyUnitPlace => ({
-        volumeId: object.volume.id,
-        objectId: object.id,
-        index,
-        tag: recordTag(bytes),
-        offsetBytes: unitAt,
-        lengthBytes: bytes.byteLength,
-        crc32: sums[position] ?? 0,
-      }),
-    );
-    return encodeDirtyHead(this.#host.seals, region.name, offsetBytes, {
-      batchId: id,
-      appendedMs,
-      isEndMark: false,
-      units,
-      payload: waiting.payload,
-      lengthBytes: waiting.lengthBytes,
-      syncedBytes: region.endBytes,
-    });
-  }
-
   #acknowledge(region: Region, group: readonly Planned[]): void {
     region.endBytes = this.#endBytes;
     region.fileBytes = this.#endBytes;
@@ -358,37 +297,4 @@ function lengthOf(units: readonly DirtyUnit[], payload: Uint8Array): number {
   let bytes = headRoomBytes(units.length, payload.byteLength);
   for (const unit of units) bytes += roundUp(unit.bytes.byteLength, GRANULE_BYTES);
   return bytes;
-}
-
-function paddedUnits({ units }: WrittenBatch): Uint8Array[] {
-  const parts: Uint8Array[] = [];
-  for (const { bytes } of units) {
-    const rest = roundUp(bytes.byteLength, GRANULE_BYTES) - bytes.byteLength;
-    parts.push(bytes);
-    if (rest > 0) parts.push(ZEROS.subarray(0, rest));
-  }
-  return parts;
-}
-
-/** Cuts what lies at `startBytes` into writes of at most {@link WRITE_BYTES_MAX}. */
-function* portions(
-  parts: readonly Uint8Array[],
-  startBytes: number,
-): Generator<{ readonly part: Uint8Array[]; readonly offsetBytes: number; readonly endBytes: number }> {
-  let part: Uint8Array[] = [];
-  let offsetBytes = startBytes;
-  let endBytes = startBytes;
-  for (const bytes of parts) {
-    for (let from = 0; from < bytes.byteLength; ) {
-      const piece = bytes.subarray(from, from + WRITE_BYTES_MAX - (endBytes - offsetBytes));
-      part.push(piece);
-      from += piece.byteLength;
-      endBytes += piece.byteLength;
-      if (endBytes - offsetBytes < WRITE_BYTES_MAX) continue;
-      yield { part, offsetBytes, endBytes };
-      part = [];
-      offsetBytes = endBytes;
-    }
-  }
-  if (part.length > 0) yield { part, offsetBytes, endBytes };
 }

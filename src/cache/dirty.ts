@@ -2,9 +2,10 @@
  * Dirty intake: units that are not on the server yet, in batches that are kept together or not at all. A batch stays, and is found
  * again after any crash, until it is released. This file has the list of batches; the others have
  *
- *   dirty-journal    writing them             dirty-units     which unit of a place is found
- *   dirty-scan       finding them again       dirty-released  which of them need not come back
- *   dirty-cleanup    regions without any      dirty-ids, ledger
+ *   dirty-intake     checking what comes      dirty-units     which unit of a place is found
+ *   dirty-journal    in which order, synced   dirty-released  which of them need not come back
+ *   dirty-writing    writing them             dirty-cleanup   regions without any
+ *   dirty-scan       finding them again       dirty-ids, ledger
  */
 import { toHex, viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
@@ -12,10 +13,11 @@ import { HEADER_BYTES, RECORD_KINDS, RECORD_MAGIC, TAG_BYTES } from '../unit/rec
 import { DirtyCleanup } from './dirty-cleanup.ts';
 import { type DirtyHead, decodeDirtyHead } from './dirty-format.ts';
 import { BatchIds, soberMs } from './dirty-ids.ts';
-import { DirtyJournal, type DirtyUnit, type WrittenBatch } from './dirty-journal.ts';
+import { DirtyJournal } from './dirty-journal.ts';
 import { Released } from './dirty-released.ts';
 import { type FoundHead, findBatches, isWhole } from './dirty-scan.ts';
 import { DirtyUnits, type HeldUnit } from './dirty-units.ts';
+import type { DirtyUnit, WrittenBatch } from './dirty-writing.ts';
 import { type CacheFile, type CacheFiles, readFully } from './files.ts';
 import type { Fingerprinter } from './fingerprints.ts';
 import { Health } from './health.ts';
@@ -113,9 +115,9 @@ export class Dirty {
     return this.#unitBytes;
   }
 
-  /** Resolves with the batch's id when it is on the disk. EFULL, EIO, EDENIED: then it is not there. */
-  append(units: readonly DirtyUnit[], payload: Uint8Array): Promise<number> {
-    return this.#journal.append(units, payload);
+  /** As {@link DirtyJournal.append}. */
+  append(units: readonly DirtyUnit[], payload: Uint8Array, signal?: AbortSignal): Promise<number> {
+    return this.#journal.append(units, payload, signal);
   }
 
   /** The folder may be another one than before. */
@@ -198,8 +200,12 @@ export class Dirty {
     }
   }
 
-  /** The units of these batches are on the server. Unknown ids are ignored. */
-  async release(ids: Iterable<number>): Promise<void> {
+  /**
+   * The units of these batches are on the server. Unknown ids are ignored. Rejects only with the signal's reason, when some may be
+   * released.
+   */
+  async release(ids: Iterable<number>, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
     let step: Batch[] = [];
     let unitCount = 0;
     for (const id of new Set(ids)) {
@@ -212,6 +218,7 @@ export class Dirty {
       step = [];
       unitCount = 0;
       await new Promise(resolve => setImmediate(resolve));
+      signal?.throwIfAborted();
     }
     this.#releaseAll(step);
   }

@@ -48,7 +48,11 @@ export interface LaneHost {
 
 interface Waiting {
   readonly units: readonly UnitToStore[];
+  /** How many of them are to be stored; fewer when the call is aborted. */
+  end: number;
   next: number;
+  /** One behind the last that is being written; `next` when none is. */
+  laidOut: number;
   storedCount: number;
   readonly resolve: (storedCount: number) => void;
 }
@@ -74,13 +78,28 @@ export class Lane {
     return this.#region;
   }
 
-  /** Resolves with how many units were stored, when their bytes are not needed any more. Never rejects. */
-  append(units: readonly UnitToStore[]): Promise<number> {
-    if (units.length === 0) return Promise.resolve(0);
-    return new Promise(resolve => {
-      this.#waiting.push({ units, next: 0, storedCount: 0, resolve });
-      this.#start();
-    });
+  /**
+   * Resolves with how many units were stored, when their bytes are not needed any more. Never rejects: after an abort, what is being
+   * written is waited for, and the rest is not stored.
+   */
+  append(units: readonly UnitToStore[], signal?: AbortSignal): Promise<number> {
+    if (units.length === 0 || signal?.aborted === true) return Promise.resolve(0);
+    const { promise, resolve } = Promise.withResolvers<number>();
+    const waiting: Waiting = { units, end: units.length, next: 0, laidOut: 0, storedCount: 0, resolve };
+    this.#waiting.push(waiting);
+    this.#start();
+    if (signal === undefined) return promise;
+    const abort = (): void => this.#takeBack(waiting);
+    signal.addEventListener('abort', abort, { once: true });
+    return promise.finally(() => signal.removeEventListener('abort', abort));
+  }
+
+  #takeBack(waiting: Waiting): void {
+    waiting.end = waiting.laidOut;
+    const at = this.#waiting.indexOf(waiting);
+    if (at < 0 || waiting.next < waiting.end) return;
+    this.#waiting.splice(at, 1);
+    waiting.resolve(waiting.storedCount);
   }
 
   #start(): void {
@@ -157,7 +176,7 @@ export class Lane {
       if (isHeld) regions.unpin(region);
     }
     for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
-      if (first.next < first.units.length) return;
+      if (first.next < first.end) return;
       this.#waiting.shift();
       first.resolve(first.storedCount);
     }
@@ -191,7 +210,7 @@ export class Lane {
     const limit = Math.min(BATCH_UNITS, room);
     const startBytes = region.endBytes;
     for (const from of this.#waiting) {
-      for (let at = from.next; at < from.units.length; at += 1) {
+      for (let at = from.next; at < from.end; at += 1) {
         const unit = from.units[at];
         const isEnough = layout.units.length >= limit || layout.endBytes - startBytes >= WRITE_BYTES_MAX;
         if (
@@ -203,6 +222,7 @@ export class Lane {
         }
         const { bytes } = unit;
         layout.units.push({ unit, offsetBytes: layout.endBytes, from });
+        from.laidOut = at + 1;
         const paddedBytes = roundUp(bytes.byteLength, GRANULE_BYTES);
         if (!gather.add(bytes, paddedBytes)) layout.parts.push(...padded(bytes, paddedBytes));
         layout.endBytes += paddedBytes;

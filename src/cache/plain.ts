@@ -129,7 +129,7 @@ export class PlainCache {
       const run = await this.#pipeline.seal({ keys: this.#handle, from: lease, units: toSeal }, options);
       try {
         const sealed = run.units.map(({ bytes }, at) => ({ objectId, index: toSeal[at]?.index ?? 0, bytes }));
-        return await this.#volume.put(sealed);
+        return await this.#volume.put(sealed, options);
       } finally {
         run.release();
       }

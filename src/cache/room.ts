@@ -54,9 +54,9 @@ export class Room {
 
   /**
    * True when so many bytes may be written, at most a region's or one unit: then {@link leave} is to be called when that is over.
-   * Waits while regions are given up for them, and while others write too much already. Never rejects.
+   * Waits while regions are given up for them, and while others write too much already. Never rejects: false after an abort.
    */
-  async enter(bytes: number): Promise<boolean> {
+  async enter(bytes: number, signal?: AbortSignal): Promise<boolean> {
     if (this.#isRoomFor(bytes)) {
       this.#enteredBytes += bytes;
       return true;
@@ -65,7 +65,7 @@ export class Room {
     return this.#exclusively(async () => {
       try {
         await this.#waitForOthers(bytes);
-        const isRoom = await this.#make(bytes);
+        const isRoom = signal?.aborted !== true && (await this.#make(bytes));
         if (isRoom) this.#enteredBytes += bytes;
         return isRoom;
       } finally {

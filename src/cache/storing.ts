@@ -2,6 +2,7 @@
  * Storing clean units: what can be kept is sorted into queues, waits for room, is written by a lane, and is then entered into the
  * index, unless it was invalidated meanwhile. What cannot be kept is dropped and counted.
  */
+import { abortable } from '../base/abortable.ts';
 import { NetsealError } from '../base/errors.ts';
 import { roundUp } from '../base/geometry.ts';
 import {
@@ -72,12 +73,16 @@ export class Storing {
     this.#parts.counters.dropped[reason] += count;
   }
 
-  /** Stores clean units. Resolves with how many, when none of the bytes is needed any more. Never rejects. */
-  store(units: readonly IncomingUnit[]): Promise<number> {
-    return this.#parts.underWay.add(this.#store(units));
+  /**
+   * Stores clean units. Resolves with how many, when none of the bytes is needed any more. Rejects only with the signal's reason, and
+   * then, too, none is; some may be stored.
+   */
+  store(units: readonly IncomingUnit[], signal?: AbortSignal): Promise<number> {
+    return this.#parts.underWay.add(this.#store(units, signal));
   }
 
-  async #store(units: readonly IncomingUnit[]): Promise<number> {
+  async #store(units: readonly IncomingUnit[], signal: AbortSignal | undefined): Promise<number> {
+    signal?.throwIfAborted();
     const { health, ranges, settings } = this.#parts;
     if (health.isAway) {
       this.drop('away', units.length);
@@ -89,7 +94,7 @@ export class Storing {
       const sorted = this.#sort(units.filter(unit => this.#isWanted(unit)));
       for (const queue of ['small', 'main', 'pinned'] as const) {
         for (const some of portions(sorted[queue], settings.regionBytes)) {
-          storedCount += await this.#append(queue, some);
+          storedCount += await this.#append(queue, some, signal);
         }
       }
       return storedCount;
@@ -98,17 +103,32 @@ export class Storing {
     }
   }
 
-  async #append(queue: CleanQueue, units: readonly UnitToStore[]): Promise<number> {
+  async #append(
+    queue: CleanQueue,
+    units: readonly UnitToStore[],
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
     const { room, lanes, health } = this.#parts;
     const bytes = units.reduce((sum, unit) => sum + paddedBytes(unit), 0);
-    if (this.#isClosed || !(await room.enter(bytes))) {
+    if (this.#isClosed || !(await this.#enter(bytes, signal))) {
       this.drop('space', units.length);
       return 0;
     }
-    const count = await lanes[queue].append(units);
+    const count = await lanes[queue].append(units, signal);
     room.leave(bytes);
+    signal?.throwIfAborted();
     if (count < units.length) this.drop(health.isAway ? 'failed' : 'space', units.length - count);
     return count;
+  }
+
+  /** As `room.enter`; rejects as soon as the signal aborts. */
+  #enter(bytes: number, signal: AbortSignal | undefined): Promise<boolean> {
+    const { room } = this.#parts;
+    const entering = room.enter(bytes, signal);
+    return abortable(entering, signal, () => {
+      // It may have been let in just before.
+      void entering.then(isIn => (isIn ? room.leave(bytes) : undefined));
+    });
   }
 
   /** What comes next finds room. */

@@ -9,6 +9,7 @@
  * the order input, output, job. A caller that keeps an output must not wait for an input of the same direction unless
  * something else is going to release that output.
  */
+import { abortable } from '../base/abortable.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import type { Keyring } from '../keys/keyring.ts';
 import type { ProviderReport } from '../unit/providers.ts';
@@ -415,25 +416,4 @@ function spanBytes(span: JobSpan): number {
 
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
-}
-
-/** `work`, or the signal's reason as soon as it aborts; then `onAbort` is called, and `work` goes on unobserved. */
-function abortable<Result>(
-  work: Promise<Result>,
-  signal: AbortSignal | undefined,
-  onAbort: () => void,
-): Promise<Result> {
-  if (signal === undefined) return work;
-  return new Promise((resolve, reject) => {
-    const abort = (): void => {
-      onAbort();
-      reject(signal.reason);
-    };
-    if (signal.aborted) {
-      abort();
-      return;
-    }
-    signal.addEventListener('abort', abort, { once: true });
-    work.finally(() => signal.removeEventListener('abort', abort)).then(resolve, reject);
-  });
 }

@@ -1,6 +1,7 @@
 import { cpSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import type { Cache, DirtyBatch } from '../../src/cache/cache.ts';
+import type { Cache } from '../../src/cache/cache.ts';
+import type { DirtyBatch } from '../../src/cache/dirty-intake.ts';
 import { type CacheFiles, systemFiles } from '../../src/cache/files.ts';
 import { seededChance } from '../../src/server/scheduler.ts';
 import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unitOf } from './support.ts';
