@@ -84,7 +84,10 @@ export class PlainCache {
     this.#volume.setCookie(this.#objectId(object), { key, unitCount });
   }
 
-  /** Keeps every object of a server whose name begins with `prefix`, now or later. As `CacheVolume.pinPrefix`. */
+  /**
+   * Keeps every object of a server whose name begins with `prefix`, now or later; as `CacheVolume.pinPrefix`. It is server, slash and
+   * name that are compared: a server named like this one with a slash and the prefix's beginning is meant as well.
+   */
   pinPrefix(server: Uint8Array, prefix: Uint8Array): Promise<void> {
     return this.#volume.pinPrefix(concatBytes(server, SLASH, prefix));
   }

@@ -3,12 +3,11 @@
  * Names of rows are keyed hashes, values are sealed for their row. What cannot be written now is kept in memory, and written
  * when it can be: a cache goes on without.
  */
-import { closeSync, openSync } from 'node:fs';
 import { concatBytes, equalBytes, toHex, utf8 } from '../base/bytes.ts';
 import { messageOf, NetsealError } from '../base/errors.ts';
-import { fileIdentity } from './files.ts';
+import { RowDatabase, type SealedRow } from './row-database.ts';
 import { isDamage, type Seals } from './seals.ts';
-import { type Database, isNoDatabase, openDatabase, type SqlValue, type Statement } from './sqlite.ts';
+import type { SqlValue } from './sqlite.ts';
 
 /** The number is on the disk: append only. */
 export const ROW_KINDS = {
@@ -37,14 +36,6 @@ export interface Row {
   readonly value: Uint8Array;
 }
 
-interface Statements {
-  readonly get: Statement;
-  readonly page: Statement;
-  readonly put: Statement;
-  readonly remove: Statement;
-  readonly count: Statement;
-}
-
 /**
  * What all rows are sealed for; which one a value belongs to is said by the name before it, as keys for each row would take longer to
  * derive than all the rest.
@@ -60,7 +51,6 @@ const RESEAL_ROWS = 128;
 const CHUNK_ROWS = 256;
 
 export class Records {
-  readonly #path: string;
   readonly #seals: Seals;
   readonly #onProblem: (error: unknown) => void;
   /** Rows that the database does not have as they are; undefined for a row that is to go. */
@@ -69,11 +59,7 @@ export class Records {
   #batch: Map<string, RowToSave> | undefined;
   /** Something should survive a power cut before long. */
   isFlushDue = false;
-  #database: Database;
-  #statements: Statements;
-  /** Which file the database is. */
-  #file: string | undefined;
-  readonly #reset: (error: unknown) => void;
+  #database: RowDatabase;
   /** Rows of each kind; no fewer than there are. */
   readonly #counts = new Map<RowKind, number>();
 
@@ -88,20 +74,9 @@ export class Records {
     onProblem: (error: unknown) => void,
     reset: (error: unknown) => void,
   ) {
-    this.#path = path;
     this.#seals = seals;
     this.#onProblem = onProblem;
-    this.#reset = reset;
-    try {
-      this.#database = this.#openDatabase();
-    } catch (error) {
-      // What the system refuses today it may do tomorrow; only damage stays.
-      if (!(error instanceof NetsealError || isNoDatabase(error))) throw error;
-      reset(error);
-      this.#database = this.#openDatabase();
-    }
-    this.#statements = this.#prepare();
-    this.#file = fileIdentity(this.#path);
+    this.#database = new RowDatabase(path, reset);
     for (const kind of Object.keys(ROW_KINDS) as RowKind[]) this.recount(kind);
   }
 
@@ -118,7 +93,7 @@ export class Records {
   /** Counts the rows of a kind; takes about 10 ms for 300,000. */
   recount(kind: RowKind): number {
     try {
-      let count = Number(this.#statements.count.get(ROW_KINDS[kind])?.count ?? 0);
+      let count = this.#database.count(ROW_KINDS[kind]);
       for (const unsaved of this.#unsaved.values())
         if (unsaved.kind === kind && unsaved.value !== undefined) count += 1;
       this.#counts.set(kind, count);
@@ -142,7 +117,7 @@ export class Records {
     if (unsaved !== undefined) return unsaved.value;
     if (!this.hasAny(kind)) return undefined;
     try {
-      const row = this.#statements.get.get(ROW_KINDS[kind], name);
+      const row = this.#database.get(ROW_KINDS[kind], name);
       if (row === undefined) return undefined;
       const value = row.value instanceof Uint8Array ? this.#unseal(kind, name, row.value) : undefined;
       return value ?? 'unreadable';
@@ -164,7 +139,7 @@ export class Records {
   ): { readonly rows: Row[]; readonly next: Uint8Array | undefined } {
     let stored: Record<string, SqlValue>[] = [];
     try {
-      stored = this.#statements.page.all(ROW_KINDS[kind], after, before, limit);
+      stored = this.#database.page(ROW_KINDS[kind], after, before, limit);
     } catch (error) {
       this.#onProblem(error);
       throw new NetsealError('EIO', `rows of the cache cannot be read: ${messageOf(error)}`, {
@@ -190,7 +165,7 @@ export class Records {
   /** Undefined when the database does not say. */
   #storedRows(kind: RowKind): Record<string, SqlValue>[] | undefined {
     try {
-      return this.#database.prepare('SELECT name, value FROM rows WHERE kind = ?').all(ROW_KINDS[kind]);
+      return this.#database.all(ROW_KINDS[kind]);
     } catch (error) {
       this.#onProblem(error);
       return undefined;
@@ -309,7 +284,7 @@ export class Records {
     this.isFlushDue = false;
     this.#saveUnsaved(rowsMax);
     try {
-      this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+      this.#database.checkpoint();
     } catch (error) {
       this.#onProblem(error);
       return false;
@@ -355,19 +330,15 @@ export class Records {
    * not be read, and rows were lost.
    */
   restore(): boolean {
-    if (fileIdentity(this.#path) === this.#file) return true;
+    if (!this.#database.isLost) return true;
     let isWhole = true;
     const rows = (Object.keys(ROW_KINDS) as RowKind[]).flatMap(kind => {
       const stored = this.#storedRows(kind);
       if (stored === undefined) isWhole = false;
       return this.#plainRows(kind, stored ?? [], () => true).map(row => ({ kind, ...row }));
     });
-    this.#reset(new NetsealError('ENOENT', 'the database of the cache was lost with its folder'));
-    const database = this.#openDatabase();
     const old = this.#database;
-    this.#database = database;
-    this.#statements = this.#prepare();
-    this.#file = fileIdentity(this.#path);
+    this.#database = old.again();
     old.close();
     for (let at = 0; at < rows.length; at += CHUNK_ROWS) this.#saveAll(rows.slice(at, at + CHUNK_ROWS));
     return isWhole;
@@ -381,44 +352,11 @@ export class Records {
     }
   }
 
-  #prepare(): Statements {
-    const prepare = (sql: string): Statement => this.#database.prepare(sql);
-    return {
-      get: prepare('SELECT value FROM rows WHERE kind = ? AND name = ?'),
-      page: prepare(
-        'SELECT name, value FROM rows WHERE kind = ? AND name > ? AND name < ? ORDER BY name LIMIT ?',
-      ),
-      put: prepare('INSERT OR REPLACE INTO rows (kind, name, value) VALUES (?, ?, ?)'),
-      remove: prepare('DELETE FROM rows WHERE kind = ? AND name = ?'),
-      count: prepare('SELECT count(*) AS count FROM rows WHERE kind = ?'),
-    };
-  }
-
   #setSynchronous(mode: 'FULL' | 'NORMAL'): void {
     try {
-      this.#database.exec(`PRAGMA synchronous = ${mode}`);
+      this.#database.setSynchronous(mode);
     } catch (error) {
       this.#onProblem(error);
-    }
-  }
-
-  #openDatabase(): Database {
-    // SQLite gives what belongs to it the same permissions. Nobody has it open yet, so closing loses no lock.
-    closeSync(openSync(this.#path, 'a', 0o600));
-    const database = openDatabase(this.#path);
-    try {
-      database.exec(
-        'PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4096',
-      );
-      database.exec(
-        'CREATE TABLE IF NOT EXISTS rows (kind INTEGER, name BLOB, value BLOB, PRIMARY KEY (kind, name)) WITHOUT ROWID',
-      );
-      const check = database.prepare('PRAGMA quick_check(1)').get();
-      if (check?.quick_check !== 'ok') throw new NetsealError('EFORMAT', 'the cache database is damaged');
-      return database;
-    } catch (error) {
-      database.close();
-      throw error;
     }
   }
 
@@ -442,45 +380,29 @@ export class Records {
     return false;
   }
 
-  /**
-   * All of them or none. Ends at the first that fails: SQLite may have taken back those before it by then, and those behind it would
-   * be written alone.
-   */
+  /** All of them or none. */
   #write(rows: readonly RowToSave[]): boolean {
-    const isMany = rows.length > 1;
     try {
-      if (isMany) this.#database.exec('BEGIN');
-      for (const { kind, name, value } of rows) {
-        const number = ROW_KINDS[kind];
-        if (value === undefined) {
-          this.#statements.remove.run(number, name);
-          continue;
-        }
-        const sealed = this.#seals.seal('cacheIndex', ROWS_ID, number, concatBytes(name, value));
-        this.#statements.put.run(number, name, sealed);
-      }
-      if (isMany) this.#database.exec('COMMIT');
+      this.#database.write(rows.map(row => this.#sealed(row)));
     } catch (error) {
       this.#onProblem(error);
-      if (isMany) this.#rollBack();
       return false;
     }
     for (const { kind, name } of rows) this.#unsaved.delete(rowKey(kind, name));
     return true;
   }
 
-  #rollBack(): void {
-    try {
-      this.#database.exec('ROLLBACK');
-    } catch {
-      // The system has done so already.
-    }
+  #sealed({ kind, name, value }: RowToSave): SealedRow {
+    const number = ROW_KINDS[kind];
+    if (value === undefined) return { kind: number, name, sealed: undefined };
+    const sealed = this.#seals.seal('cacheIndex', ROWS_ID, number, concatBytes(name, value));
+    return { kind: number, name, sealed };
   }
 
   /** Whether the database has a row of this name, as far as it says. */
   #isStored(kind: RowKind, name: Uint8Array): boolean {
     try {
-      return this.#statements.get.get(ROW_KINDS[kind], name) !== undefined;
+      return this.#database.get(ROW_KINDS[kind], name) !== undefined;
     } catch {
       return true;
     }

@@ -25,8 +25,10 @@ export class RowSweep {
   readonly #rowsMax: number;
   /** The bucket to go on with. */
   readonly #next: Record<Kind, number> = { object: 0, cookie: 0 };
-  /** How many rows there were after the last sweep, where that were too many. */
+  /** How many rows there were after a sweep that found no more that may go. */
   readonly #left: Record<Kind, number> = { object: 0, cookie: 0 };
+  /** Rows that had to stay in memory when others were forgotten. */
+  #unsavedLeft = 0;
   #running: Promise<void> | undefined;
   #isClosed = false;
 
@@ -52,8 +54,13 @@ export class RowSweep {
 
   /** While nothing can be written, what was invalidated and named is not kept in memory without bound. */
   boundUnsaved(): void {
-    if (this.#records.unsavedCount > UNSAVED_PART_MAX * this.#rowsMax)
-      this.#objects.forgetUnsaved(key => this.#dirty.hasObject(key));
+    const { unsavedCount } = this.#records;
+    const limit = UNSAVED_PART_MAX * this.#rowsMax;
+    // What stayed the last time stays again, and each time costs objects that have no row.
+    if (unsavedCount <= limit) this.#unsavedLeft = 0;
+    if (unsavedCount <= limit + this.#unsavedLeft) return;
+    this.#objects.forgetUnsaved(key => this.#dirty.hasObject(key));
+    this.#unsavedLeft = this.#records.unsavedCount;
   }
 
   async close(): Promise<void> {
@@ -75,7 +82,8 @@ export class RowSweep {
     const span = Math.min(FLOOR_COUNT, Math.max(1, Math.round((FLOOR_COUNT * STEP_ROWS) / count)));
     const target = (this.#rowsMax * 7) / 8;
     // What stays when nothing went all the way round is pinned or dirty.
-    for (let idle = 0; idle < FLOOR_COUNT && count > target && !this.#isClosed; ) {
+    let idle = 0;
+    while (idle < FLOOR_COUNT && count > target && !this.#isClosed) {
       const from = this.#next[kind];
       const to = Math.min(FLOOR_COUNT, from + span);
       const part = Math.max(PART_MIN, 1 - target / count);
@@ -89,7 +97,7 @@ export class RowSweep {
       await new Promise(resolve => setImmediate(resolve));
     }
     const left = this.#records.recount(kind);
-    this.#left[kind] = left > this.#rowsMax ? left : 0;
+    this.#left[kind] = idle >= FLOOR_COUNT ? left : 0;
   }
 
   #sweepObjects(from: number, to: number, part: number): number | undefined {

@@ -18,9 +18,9 @@ async function put(cache: Cache, object: number, count = 2, volumeId = VOLUME): 
   await cache.volume(volumeId).put(units);
 }
 
-/** Writes several times the budget, so that whatever may go is gone. */
-async function flood(cache: Cache): Promise<void> {
-  for (let index = 0; index < 400; index += 10) {
+/** Writes several times the budget, so that whatever may go is gone, unless it was asked for. */
+async function flood(cache: Cache, count = 400): Promise<void> {
+  for (let index = 0; index < count; index += 10) {
     const units = Array.from({ length: 10 }, (_, at) => ({
       objectId: idOf(9999),
       index: index + at,
@@ -107,7 +107,8 @@ class PinRun {
     await expect.poll(() => this.#missing()).toEqual(wanted);
     await this.#cache.close();
     this.#cache = await openTestCache(this.#folder);
-    expect(await this.#missing()).toEqual(wanted);
+    // It may have been closed before that was done.
+    await expect.poll(() => this.#missing()).toEqual(wanted);
     expect(this.#cache.pins()).toHaveLength(this.#pins.size + this.#prefixes.size);
     await this.#cache.close();
   }
@@ -205,7 +206,8 @@ describe('pins by prefix', () => {
     expect(await isThere(cache, 14)).toBe(true);
     expect(await volume.unpinPrefix(utf8('home/ann'))).toBe(true);
     expect(await volume.unpinPrefix(utf8('home/ann'))).toBe(false);
-    for (let round = 0; round < 3; round += 1) await flood(cache);
+    // Soon enough again to be worth keeping: then what was asked for has to go as well.
+    for (let round = 0; round < 20; round += 1) await flood(cache, 160);
     expect(await Promise.all([10, 12].map(number => isThere(cache, number)))).toEqual([false, false]);
     expect(cache.pins()).toEqual([]);
   });

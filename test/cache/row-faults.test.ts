@@ -131,6 +131,19 @@ describe('a database that cannot be written', () => {
     expect((await collect(cache.incomplete())).map(({ objectId }) => objectId)).toEqual([]);
   }, 30_000);
 
+  it('and has older versions of many rows does not cost others their units, again and again', async () => {
+    const faults = failDatabases();
+    const cache = await filled(newFolder(), [], 1000);
+    const volume = cache.volume(VOLUME);
+    for (const object of numbers(0, 600)) volume.invalidate(idOf(object));
+    faults.writes = () => true;
+    for (const object of numbers(0, 600)) volume.invalidate(idOf(object));
+    for (let round = 0; round < 2; round += 1) await cache.maintain();
+    await putAll(cache, [700]);
+    for (let round = 0; round < 3; round += 1) await cache.maintain();
+    expect(await found(cache, [700])).toEqual([700]);
+  });
+
   it('that has too many rows does not cost those that have none their units, again and again', async () => {
     const faults = failDatabases();
     const cache = await filled(newFolder(), numbers(0, 2000), 1000);
