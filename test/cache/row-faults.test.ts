@@ -1,6 +1,6 @@
 /** A database that fails for a while: what was invalidated stays so, pins stay, and nothing grows without bound. */
-import { cpSync, renameSync, truncateSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { cpSync, renameSync, rmSync, truncateSync } from 'node:fs';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { utf8 } from '../../src/base/bytes.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import { ROW_KINDS } from '../../src/cache/records.ts';
@@ -75,6 +75,7 @@ describe('what was invalidated stays so', () => {
     await collect(volume.cookies());
     cpSync(folder, `${folder}.copy`, { recursive: true });
     renameSync(folder, `${folder}.away`);
+    onTestFinished(() => rmSync(`${folder}.away`, { recursive: true, force: true }));
     renameSync(`${folder}.copy`, folder);
     truncateSync(`${folder}.away/cache.db`, 4096);
     for (let round = 0; round < 4; round += 1) {
