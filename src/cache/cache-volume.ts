@@ -113,7 +113,7 @@ export class CacheVolume {
 
   /**
    * Stores clean units. Resolves with how many are stored now; why others were dropped is counted. EINVAL, ECLOSED, or the signal's
-   * reason: then some may be stored. The units' bytes have to hold still until the call has settled, and are not read after that: an
+   * reason: then some may be stored. The units' bytes (not their ids) have to hold still until the call has settled, and are not read after that: an
    * abort ends waiting at once, but what is being written is waited for.
    */
   async put(units: readonly UnitToPut[], options: CallOptions = {}): Promise<number> {

@@ -105,8 +105,9 @@ export class Cache {
    * finds them, and they are there after any crash until they are released. EINVAL, EFULL, EIO, EDENIED, ECLOSED, or the signal's
    * reason: nothing was kept.
    *
-   * The units' bytes have to hold still until the call has settled, and are not read after that. An abort counts as long as the batch
-   * waits for its turn; once it is being written, the call goes on as if there had been none, and resolves with the id.
+   * The units' bytes have to hold still until the call has settled, and are not read after that; ids and payload are copied at once. An
+   * abort counts as long as the batch waits for its turn; once it is being written, the call goes on as if there had been none, and
+   * resolves with the id.
    */
   appendDirty(batch: DirtyBatch, { signal }: CallOptions = {}): Promise<number> {
     return this.#underWay.add(this.#appendDirty(batch, signal));
