@@ -13,7 +13,8 @@ import { requireArgument } from '../base/errors.ts';
 import { ID_BYTES } from '../keys/tree.ts';
 import type { Fingerprinter } from './fingerprints.ts';
 import { dayOf } from './object-rows.ts';
-import { FIRST_NAME, LAST_NAME, type Records, type RowToSave } from './records.ts';
+import type { Records } from './records.ts';
+import { FIRST_NAME, LAST_NAME, type RowToSave } from './rows.ts';
 import type { VolumeState } from './volumes.ts';
 
 export const COOKIE_BYTES_MAX = 4096;

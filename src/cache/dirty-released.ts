@@ -8,7 +8,8 @@
  */
 import { getU64, setU64, toHex, viewOf } from '../base/bytes.ts';
 import type { Fingerprinter } from './fingerprints.ts';
-import type { Records, RowToSave } from './records.ts';
+import type { Records } from './records.ts';
+import type { RowToSave } from './rows.ts';
 
 const IDS_PER_ROW = 1024;
 const NAME_BYTES = 16;

@@ -6,7 +6,8 @@
  */
 import { getU64, setU64, toHex, viewOf } from '../base/bytes.ts';
 import type { Fingerprinter } from './fingerprints.ts';
-import type { Records, RowToSave } from './records.ts';
+import type { Records } from './records.ts';
+import type { RowToSave } from './rows.ts';
 
 /** Batches with units of a volume, and those units. A batch with units of two volumes counts in both. */
 export interface LedgerCount {

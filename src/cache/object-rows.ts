@@ -18,7 +18,8 @@ import { concatBytes, getU64, setU64, viewOf } from '../base/bytes.ts';
 import { requireArgument } from '../base/errors.ts';
 import { ID_BYTES } from '../keys/tree.ts';
 import type { Fingerprinter } from './fingerprints.ts';
-import { LAST_NAME, type Records, type RowToSave } from './records.ts';
+import type { Records } from './records.ts';
+import { LAST_NAME, type RowToSave } from './rows.ts';
 import { FLOOR_COUNT, floorOf, floorStart, newGeneration, type VolumeState } from './volumes.ts';
 
 export const COHERENCY_BYTES_MAX = 1024;

@@ -10,7 +10,8 @@ import { type Cookie, type CookieRow, Cookies, checkCookie, type ListedCookie } 
 import { equalPrefixes, type Fingerprinter, type Prefix } from './fingerprints.ts';
 import { type Coherency, type ObjectRow, ObjectRows } from './object-rows.ts';
 import { latin1, Pins } from './pins.ts';
-import { FIRST_NAME, type Records, type RowToSave } from './records.ts';
+import type { Records } from './records.ts';
+import { FIRST_NAME, type RowToSave } from './rows.ts';
 import { floorOf, newGeneration, type VolumeAccount, type VolumeState, Volumes } from './volumes.ts';
 
 export type { Pin } from './pins.ts';

@@ -3,38 +3,12 @@
  * Names of rows are keyed hashes, values are sealed for their row. What cannot be written now is kept in memory, and written
  * when it can be: a cache goes on without.
  */
-import { concatBytes, equalBytes, toHex, utf8 } from '../base/bytes.ts';
+import { concatBytes, equalBytes, utf8 } from '../base/bytes.ts';
 import { messageOf, NetsealError } from '../base/errors.ts';
 import { RowDatabase, type SealedRow } from './row-database.ts';
+import { FIRST_NAME, LAST_NAME, ROW_KINDS, type Row, type RowKind, type RowToSave, rowKey } from './rows.ts';
 import { isDamage, type Seals } from './seals.ts';
 import type { SqlValue } from './sqlite.ts';
-
-/** The number is on the disk: append only. */
-export const ROW_KINDS = {
-  setting: 1,
-  volume: 2,
-  object: 3,
-  pin: 4,
-  released: 5,
-  cookie: 6,
-  cookieKey: 7,
-  floor: 8,
-  pinnedByPrefix: 9,
-  durable: 10,
-} as const;
-export type RowKind = keyof typeof ROW_KINDS;
-
-/** A row as it is to be; without a value it is to go. */
-export interface RowToSave {
-  readonly kind: RowKind;
-  readonly name: Uint8Array;
-  readonly value: Uint8Array | undefined;
-}
-
-export interface Row {
-  readonly name: Uint8Array;
-  readonly value: Uint8Array;
-}
 
 /**
  * What all rows are sealed for; which one a value belongs to is said by the name before it, as keys for each row would take longer to
@@ -42,9 +16,6 @@ export interface Row {
  */
 const ROWS_ID: Uint8Array = utf8('rows of the cache').subarray(0, 16);
 
-/** Before and behind the names of all rows. */
-export const FIRST_NAME: Uint8Array = new Uint8Array(0);
-export const LAST_NAME: Uint8Array = new Uint8Array(17).fill(0xff);
 const NAME_BYTES = 16;
 const RESEAL_ROWS = 128;
 /** Rows written in one transaction where there are many. */
@@ -420,8 +391,4 @@ export class Records {
       return undefined;
     }
   }
-}
-
-function rowKey(kind: RowKind, name: Uint8Array): string {
-  return `${kind}/${toHex(name)}`;
 }

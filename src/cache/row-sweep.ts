@@ -4,7 +4,8 @@
  */
 import type { Dirty } from './dirty.ts';
 import type { Objects } from './objects.ts';
-import { LAST_NAME, type Records } from './records.ts';
+import type { Records } from './records.ts';
+import { LAST_NAME } from './rows.ts';
 import { FLOOR_COUNT, floorStart } from './volumes.ts';
 
 const STEP_ROWS = 256;

@@ -5,7 +5,8 @@ import { randomBytes } from '../base/random.ts';
 import { ID_BYTES } from '../keys/tree.ts';
 import type { Fingerprinter } from './fingerprints.ts';
 import { VOLUME_NUMBER_MAX } from './index-table.ts';
-import type { Records, RowToSave } from './records.ts';
+import type { Records } from './records.ts';
+import type { RowToSave } from './rows.ts';
 
 /**
  * What the index finds under one volume number. After an invalidation a volume goes on under another number, so that what it may
