@@ -26,7 +26,7 @@ import { type Region, Regions } from './regions.ts';
 import { Room } from './room.ts';
 import { RowSweep } from './row-sweep.ts';
 import type { Seals } from './seals.ts';
-import type { CheckedSettings } from './settings.ts';
+import { type CheckedSettings, dirtyRegionBytes } from './settings.ts';
 import { Shares } from './shares.ts';
 import type { CacheEvent, Counters, ProblemKind } from './statistics.ts';
 import { type CleanQueue, Storing } from './storing.ts';
@@ -100,7 +100,7 @@ export class Core {
       health.note(error);
     };
     const hasFolder = (): boolean => this.hasFolder();
-    const { regionBytes } = settings;
+    const regionBytes = dirtyRegionBytes(settings);
     this.dirty = new Dirty({
       files,
       regions,

@@ -133,6 +133,14 @@ export function checkCacheSettings(settings: CacheSettings): CheckedSettings {
   return checked;
 }
 
+/**
+ * Of dirty regions, which are on top of the budget, and clean ones when all in them is released: longer, as each new one costs a sync of
+ * its folder.
+ */
+export function dirtyRegionBytes({ budgetBytes, regionBytes }: CheckedSettings): number {
+  return Math.max(regionBytes, Math.min(32 * MIB, Math.floor(budgetBytes / 32)));
+}
+
 /** What is given up goes by regions: with many of them more of what is asked for stays. Short ones waste room at their ends. */
 function regionBytesDefault(budgetBytes: number): number {
   const manyBytes = Math.min(32 * MIB, Math.max(2 * MIB, Math.floor(budgetBytes / 128)));
