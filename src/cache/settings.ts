@@ -14,7 +14,7 @@ export interface CacheSettings {
   readonly budgetBytes?: number;
   /** Units that the index has room for, 47 bytes of memory each once it is in use. Default: a unit for 32 KiB of the budget. */
   readonly unitsMax?: number;
-  /** Length of a region. Default a 128th of the budget, from 2 to 32 MiB, or a 32nd where that is less. */
+  /** Length of a region. Default a 64th of the budget, from 2 to 32 MiB, or a 32nd where that is less. */
   readonly regionBytes?: number;
   /** Of the budget, what units that were not asked for again may take. Default 10. */
   readonly smallPercent?: number;
@@ -143,7 +143,7 @@ export function dirtyRegionBytes({ budgetBytes, regionBytes }: CheckedSettings):
 
 /** What is given up goes by regions: with many of them more of what is asked for stays. Short ones waste room at their ends. */
 function regionBytesDefault(budgetBytes: number): number {
-  const manyBytes = Math.min(32 * MIB, Math.max(2 * MIB, Math.floor(budgetBytes / 128)));
+  const manyBytes = Math.min(32 * MIB, Math.max(2 * MIB, Math.floor(budgetBytes / 64)));
   return Math.min(manyBytes, Math.floor(budgetBytes / 32));
 }
 

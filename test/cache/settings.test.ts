@@ -82,7 +82,7 @@ describe('settings that are remembered', () => {
     });
     await during(folder, { budgetBytes: 256 * MIB }, () => undefined);
     await during(folder, {}, cache => {
-      expect(cache.settings).toMatchObject({ unitsMax: 8192, regionBytes: 2 * MIB });
+      expect(cache.settings).toMatchObject({ unitsMax: 8192, regionBytes: 4 * MIB });
     });
   });
 
