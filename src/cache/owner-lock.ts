@@ -97,13 +97,14 @@ function lockOnce(path: string): Database {
 
 /** It only serves messages: that it cannot be written is nobody's trouble. */
 function writeOwner(path: string, nowMs: number): void {
-  const owner: Owner = {
-    pid: process.pid,
-    host: hostname(),
-    startedAt: new Date(nowMs - process.uptime() * 1000).toISOString(),
-  };
   try {
     chmodSync(`${path}/lock`, 0o600);
+    // In here: there are clocks of which no date can be made.
+    const owner: Owner = {
+      pid: process.pid,
+      host: hostname(),
+      startedAt: new Date(nowMs - process.uptime() * 1000).toISOString(),
+    };
     const { O_WRONLY, O_CREAT, O_TRUNC, O_NOFOLLOW, O_NONBLOCK } = constants;
     const descriptor = openSync(
       `${path}/owner`,

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { openCache } from '../../src/cache/open.ts';
 import type { Secret } from '../../src/keys/secret.ts';
-import { newFolder, openTestCache, RAW_SLOT } from './support.ts';
+import { idOf, newFolder, openTestCache, RAW_SLOT, unitOf } from './support.ts';
 
 const SECRET = RAW_SLOT.secret as Secret;
 
@@ -33,5 +33,19 @@ describe('opening without slots', () => {
     await owner.close();
     await openTestCache(folder, {}, { key: { secrets } });
     expect(asked).toBe(1);
+  });
+});
+
+describe('opening by a clock that is no clock', () => {
+  it('works, also for what is dirty', async () => {
+    const folder = newFolder();
+    const batch = { units: [{ volumeId: idOf(1), objectId: idOf(2), index: 0, bytes: unitOf(1) }] };
+    const clocks = [Number.NaN, Number.POSITIVE_INFINITY, -1e300];
+    for (const [at, now] of clocks.entries()) {
+      const cache = await openTestCache(folder, {}, { nowMs: () => now });
+      expect(cache.statistics.dirtyBatches).toBe(at);
+      await cache.appendDirty(batch);
+      await cache.close();
+    }
   });
 });

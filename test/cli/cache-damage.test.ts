@@ -1,19 +1,18 @@
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { toHex } from '../../src/base/bytes.ts';
 import { EXIT_DAMAGED, EXIT_NOT_FOUND, EXIT_OK } from '../../src/cli/exit-codes.ts';
-import { mixedBytes } from '../pipeline/support.ts';
 import {
+  damage,
   FILE,
   HOSTILE_NAME,
   inCache,
   jsonOf,
   netsealCache,
+  newFolderWithCache,
   OTHER_FILE,
   OTHER_VOLUME,
-  put,
   putDirty,
   UNIT_BYTES,
   VOLUME,
@@ -26,18 +25,7 @@ const FILE_TEXT = toHex(FILE);
 let folder = '';
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'netseal-cli-cache-'));
-  await writeFile(join(folder, 'key'), mixedBytes(32, 1));
-  await inCache(
-    folder,
-    async open => {
-      await put(open, VOLUME, FILE, 100);
-      await put(open, VOLUME, OTHER_FILE, 10);
-      await put(open, OTHER_VOLUME, FILE, 10);
-      open.volume(VOLUME).setCookie(FILE, { key: HOSTILE_NAME, unitCount: 120 });
-    },
-    { budgetBytes: 16 * 1024 * 1024 },
-  );
+  folder = await newFolderWithCache();
 });
 
 afterEach(async () => {
@@ -46,16 +34,6 @@ afterEach(async () => {
 
 function cache(...args: string[]): Promise<Finished> {
   return netsealCache(folder, ...args);
-}
-
-/** Flips a bit of the only region in a folder. */
-async function damage(name: 'regions' | 'dirty', offsetBytes: number): Promise<void> {
-  const [file = ''] = await readdir(join(folder, 'c', name));
-  const path = join(folder, 'c', name, file);
-  const bytes = await readFile(path);
-  const at = offsetBytes < 0 ? bytes.length + offsetBytes : offsetBytes;
-  bytes[at] = (bytes[at] ?? 0) ^ 1;
-  await writeFile(path, bytes);
 }
 
 async function diskBytes(): Promise<number> {
@@ -72,7 +50,7 @@ describe('netseal cache verify', () => {
   });
 
   it('names a damaged unit, exits with 3, and drops it with --repair', async () => {
-    await damage('regions', 2000);
+    await damage(folder, 'regions', 2000);
     const found = await cache('verify', 'c');
     expect(found.exitCode).toBe(EXIT_DAMAGED);
     expect(found.stdout.toString()).toMatch(
@@ -96,7 +74,7 @@ describe('netseal cache verify', () => {
 
   it('names a region whose list is lost by its file', async () => {
     const [name = ''] = await readdir(join(folder, 'c', 'regions'));
-    await damage('regions', -100);
+    await damage(folder, 'regions', -100);
     const { exitCode, stdout } = await cache('verify', 'c');
     expect(exitCode).toBe(EXIT_DAMAGED);
     expect(stdout.toString()).toMatch(new RegExp(`^damaged region regions/${name}: \\d+ KiB, small; `));
@@ -113,7 +91,7 @@ describe('netseal cache verify', () => {
       await putDirty(open, VOLUME, OTHER_FILE, [50]);
       await putDirty(open, VOLUME, OTHER_FILE, [51]);
     });
-    await damage('dirty', 2000);
+    await damage(folder, 'dirty', 2000);
     for (const args of [[], ['--repair']]) {
       const { exitCode, stdout } = await cache('verify', 'c', ...args);
       expect(exitCode).toBe(EXIT_DAMAGED);

@@ -1,47 +1,30 @@
 /** `netseal cache pin` and `unpin` in processes of their own; hostile names on a terminal. */
-import { spawn, spawnSync } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { rm } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { toHex } from '../../src/base/bytes.ts';
 import { EXIT_DAMAGED, EXIT_NOT_FOUND, EXIT_OK, EXIT_USAGE } from '../../src/cli/exit-codes.ts';
 import { idOf } from '../cache/support.ts';
-import { mixedBytes } from '../pipeline/support.ts';
 import {
+  damage,
   FILE,
-  HOSTILE_NAME,
+  HAS_PYTHON,
   inCache,
   jsonOf,
   netsealCache,
+  newFolderWithCache,
   OTHER_FILE,
-  OTHER_VOLUME,
-  put,
+  onTerminal,
   VOLUME,
 } from './cache-support.ts';
-import { type Finished, finish, SCRIPT } from './run.ts';
+import type { Finished } from './run.ts';
 
-const TERMINAL = fileURLToPath(new URL('terminal.py', import.meta.url));
-const HAS_PYTHON = spawnSync('python3', ['--version']).status === 0;
 const VOLUME_TEXT = toHex(VOLUME);
 const FILE_TEXT = toHex(FILE);
 
 let folder = '';
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'netseal-cli-cache-'));
-  await writeFile(join(folder, 'key'), mixedBytes(32, 1));
-  await inCache(
-    folder,
-    async open => {
-      await put(open, VOLUME, FILE, 100);
-      await put(open, VOLUME, OTHER_FILE, 10);
-      await put(open, OTHER_VOLUME, FILE, 10);
-      open.volume(VOLUME).setCookie(FILE, { key: HOSTILE_NAME, unitCount: 120 });
-    },
-    { budgetBytes: 16 * 1024 * 1024 },
-  );
+  folder = await newFolderWithCache();
 });
 
 afterEach(async () => {
@@ -50,21 +33,6 @@ afterEach(async () => {
 
 function cache(...args: string[]): Promise<Finished> {
   return netsealCache(folder, ...args);
-}
-
-async function onTerminal(answers: readonly string[], ...args: string[]): Promise<Finished> {
-  const command = [process.execPath, SCRIPT, 'cache', ...args, '--key-file', 'key'];
-  return finish(spawn('python3', [TERMINAL, JSON.stringify(answers), ...command], { cwd: folder }));
-}
-
-/** Flips a bit of the only region in a folder. */
-async function damage(name: 'regions' | 'dirty', offsetBytes: number): Promise<void> {
-  const [file = ''] = await readdir(join(folder, 'c', name));
-  const path = join(folder, 'c', name, file);
-  const bytes = await readFile(path);
-  const at = offsetBytes < 0 ? bytes.length + offsetBytes : offsetBytes;
-  bytes[at] = (bytes[at] ?? 0) ^ 1;
-  await writeFile(path, bytes);
 }
 
 describe('netseal cache pin and unpin', () => {
@@ -131,14 +99,16 @@ describe('netseal cache pin and unpin', () => {
 
 describe('on a terminal', () => {
   it.runIf(HAS_PYTHON)('no name acts on it, and damage is shown after the progress is gone', async () => {
-    const listed = await onTerminal([], 'ls', 'c', VOLUME_TEXT);
+    const listed = await onTerminal(folder, [], 'ls', 'c', VOLUME_TEXT);
     expect(listed.stdout.toString()).toContain('photos/\\x1b]0;x\\x07\\xe2\\x80\\xae\\x0a\\\\.jpg');
     expect(listed.stdout.includes(0x1b)).toBe(false);
-    expect((await onTerminal([], 'ls', 'c', VOLUME_TEXT, '--json')).stdout.includes(0x1b)).toBe(false);
+    expect((await onTerminal(folder, [], 'ls', 'c', VOLUME_TEXT, '--json')).stdout.includes(0x1b)).toBe(
+      false,
+    );
     await cache('pin', 'c', VOLUME_TEXT, FILE_TEXT);
-    expect((await onTerminal([], 'pin', 'c')).stdout.includes(0x1b)).toBe(false);
-    await damage('regions', 2000);
-    const verified = await onTerminal([], 'verify', 'c');
+    expect((await onTerminal(folder, [], 'pin', 'c')).stdout.includes(0x1b)).toBe(false);
+    await damage(folder, 'regions', 2000);
+    const verified = await onTerminal(folder, [], 'verify', 'c');
     expect(verified.exitCode).toBe(EXIT_DAMAGED);
     const [, after = ''] = verified.stdout.toString().split('damaged unit 0');
     expect(after).toContain('damaged: 1 unit');

@@ -1,11 +1,15 @@
 /** Caches for `netseal cache` to look at. */
-import { readFile } from 'node:fs/promises';
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { Cache } from '../../src/cache/cache.ts';
 import { openCache } from '../../src/cache/open.ts';
 import type { CacheSettings } from '../../src/cache/settings.ts';
 import { idOf, unitOf } from '../cache/support.ts';
-import { type Finished, run } from './run.ts';
+import { mixedBytes } from '../pipeline/support.ts';
+import { type Finished, finish, run, SCRIPT } from './run.ts';
 
 export const VOLUME: Uint8Array = idOf(1);
 export const OTHER_VOLUME: Uint8Array = idOf(2);
@@ -14,6 +18,53 @@ export const OTHER_FILE: Uint8Array = idOf(101);
 /** Nothing in it may reach a terminal. */
 export const HOSTILE_NAME: Buffer = Buffer.from('photos/\x1b]0;x\x07\u202e\n\\.jpg');
 export const UNIT_BYTES: number = unitOf(1).byteLength;
+
+/** Without it nobody can play a terminal. */
+export const HAS_PYTHON: boolean = spawnSync('python3', ['--version']).status === 0;
+const TERMINAL = fileURLToPath(new URL('terminal.py', import.meta.url));
+
+/** A new folder with the file `key`. */
+export async function newFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'netseal-cli-cache-'));
+  await writeFile(join(folder, 'key'), mixedBytes(32, 1));
+  return folder;
+}
+
+/** The same with a cache `c`: 110 units of one volume, 10 of another, one object with a hostile name. */
+export async function newFolderWithCache(): Promise<string> {
+  const folder = await newFolder();
+  await inCache(
+    folder,
+    async open => {
+      await put(open, VOLUME, FILE, 100);
+      await put(open, VOLUME, OTHER_FILE, 10);
+      await put(open, OTHER_VOLUME, FILE, 10);
+      open.volume(VOLUME).setCookie(FILE, { key: HOSTILE_NAME, unitCount: 120 });
+    },
+    { budgetBytes: 16 * 1024 * 1024 },
+  );
+  return folder;
+}
+
+/** `netseal cache ...` on a terminal on which somebody types `answers`. */
+export async function onTerminal(
+  folder: string,
+  answers: readonly string[],
+  ...args: string[]
+): Promise<Finished> {
+  const command = [process.execPath, SCRIPT, 'cache', ...args, '--key-file', 'key'];
+  return finish(spawn('python3', [TERMINAL, JSON.stringify(answers), ...command], { cwd: folder }));
+}
+
+/** Flips a bit of the only region of that kind in the cache `c`; a negative offset counts from its end. */
+export async function damage(folder: string, kind: 'regions' | 'dirty', offsetBytes: number): Promise<void> {
+  const [file = ''] = await readdir(join(folder, 'c', kind));
+  const path = join(folder, 'c', kind, file);
+  const bytes = await readFile(path);
+  const at = offsetBytes < 0 ? bytes.length + offsetBytes : offsetBytes;
+  bytes[at] = (bytes[at] ?? 0) ^ 1;
+  await writeFile(path, bytes);
+}
 
 /** `netseal cache ...` with the key file `key`, both in `folder`. */
 export function netsealCache(folder: string, ...args: string[]): Promise<Finished> {

@@ -1,8 +1,7 @@
 /** `netseal cache wipe` in processes of its own; two processes at one cache. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -15,39 +14,23 @@ import {
   EXIT_USAGE,
 } from '../../src/cli/exit-codes.ts';
 import { collect } from '../cache/support.ts';
-import { mixedBytes } from '../pipeline/support.ts';
 import {
-  FILE,
-  HOSTILE_NAME,
+  HAS_PYTHON,
   inCache,
   jsonOf,
   netsealCache,
+  newFolderWithCache,
   OTHER_FILE,
-  OTHER_VOLUME,
-  put,
+  onTerminal,
   putDirty,
   VOLUME,
 } from './cache-support.ts';
-import { type Finished, finish, SCRIPT } from './run.ts';
-
-const TERMINAL = fileURLToPath(new URL('terminal.py', import.meta.url));
-const HAS_PYTHON = spawnSync('python3', ['--version']).status === 0;
+import type { Finished } from './run.ts';
 
 let folder = '';
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'netseal-cli-cache-'));
-  await writeFile(join(folder, 'key'), mixedBytes(32, 1));
-  await inCache(
-    folder,
-    async open => {
-      await put(open, VOLUME, FILE, 100);
-      await put(open, VOLUME, OTHER_FILE, 10);
-      await put(open, OTHER_VOLUME, FILE, 10);
-      open.volume(VOLUME).setCookie(FILE, { key: HOSTILE_NAME, unitCount: 120 });
-    },
-    { budgetBytes: 16 * 1024 * 1024 },
-  );
+  folder = await newFolderWithCache();
 });
 
 afterEach(async () => {
@@ -56,11 +39,6 @@ afterEach(async () => {
 
 function cache(...args: string[]): Promise<Finished> {
   return netsealCache(folder, ...args);
-}
-
-async function onTerminal(answers: readonly string[], ...args: string[]): Promise<Finished> {
-  const command = [process.execPath, SCRIPT, 'cache', ...args, '--key-file', 'key'];
-  return finish(spawn('python3', [TERMINAL, JSON.stringify(answers), ...command], { cwd: folder }));
 }
 
 describe('netseal cache wipe', () => {
@@ -98,15 +76,15 @@ describe('netseal cache wipe', () => {
   });
 
   it.runIf(HAS_PYTHON)('asks on a terminal', async () => {
-    const no = await onTerminal(['no\n'], 'wipe', 'c');
+    const no = await onTerminal(folder, ['no\n'], 'wipe', 'c');
     expect(no.exitCode).toBe(EXIT_USAGE);
     expect(no.stdout.toString()).toMatch(
       /Destroy 120 units, .*, in c\? Type "yes" to go on: [\s\S]*nothing was done/,
     );
-    const interrupted = await onTerminal(['\x03'], 'wipe', 'c');
+    const interrupted = await onTerminal(folder, ['\x03'], 'wipe', 'c');
     expect(interrupted.exitCode).toBe(EXIT_INTERRUPTED);
     expect((await jsonOf(folder, 'stats', 'c')).units).toBe(120);
-    const yes = await onTerminal(['yes\n'], 'wipe', 'c');
+    const yes = await onTerminal(folder, ['yes\n'], 'wipe', 'c');
     expect(yes.exitCode).toBe(EXIT_OK);
     expect((await cache('stats', 'c')).exitCode).toBe(EXIT_NOT_FOUND);
   });

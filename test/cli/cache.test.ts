@@ -1,6 +1,5 @@
 /** `netseal cache init`, `set`, `stats`, `ls` and `key` in processes of their own. */
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { toHex } from '../../src/base/bytes.ts';
@@ -21,6 +20,7 @@ import {
   inCache,
   jsonOf,
   netsealCache,
+  newFolder,
   OTHER_FILE,
   OTHER_VOLUME,
   put,
@@ -33,8 +33,7 @@ import { type Finished, run } from './run.ts';
 let folder = '';
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'netseal-cli-cache-'));
-  await writeFile(join(folder, 'key'), mixedBytes(32, 1));
+  folder = await newFolder();
   await writeFile(join(folder, 'key2'), mixedBytes(32, 2));
 });
 
