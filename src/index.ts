@@ -12,22 +12,8 @@ export {
   UNIT_BYTES_MAX,
   UNIT_BYTES_MIN,
 } from './base/geometry.ts';
-
-// The local cache
-export type { Cache } from './cache/cache.ts';
-export type { CacheKey } from './cache/cache-keys.ts';
-export type { CacheVolume, UnitPlace, UnitRange, UnitToGet, UnitToPut } from './cache/cache-volume.ts';
-export type { CachedUnit, Damage, VerifyOptions, VerifyProgress } from './cache/contents.ts';
-export type { Cookie, ListedCookie } from './cache/cookies.ts';
-export type { DirtyBatch, ListedBatch } from './cache/dirty-intake.ts';
-export type { Discarded, DiscardScope } from './cache/discard.ts';
-export type { MissingRange } from './cache/incomplete.ts';
-export type { LedgerCount, LedgerEntry } from './cache/ledger.ts';
-export type { CachedObject, CachedVolume, ListedUnit, ListSettings, UnitTotals } from './cache/listing.ts';
-export { type CacheComponents, openCache } from './cache/open.ts';
-export type { Pin } from './cache/pins.ts';
-export { PlainCache, type PlainObject, type PlainUnit } from './cache/plain.ts';
-export type { CacheSettings, CheckedSettings, DiskLimits } from './cache/settings.ts';
+export type { CacheKey } from './cache/base/cache-keys.ts';
+export type { CacheSettings, CheckedSettings, DiskLimits } from './cache/base/settings.ts';
 export type {
   CacheEvent,
   CacheStatistics,
@@ -35,7 +21,26 @@ export type {
   DropReason,
   LifetimeCounters,
   ProblemKind,
-} from './cache/statistics.ts';
+} from './cache/base/statistics.ts';
+// The local cache
+export type { Cache } from './cache/cache.ts';
+export type { CacheVolume, UnitPlace, UnitRange, UnitToGet, UnitToPut } from './cache/cache-volume.ts';
+export type { DirtyBatch, ListedBatch } from './cache/dirty/intake.ts';
+export type { LedgerCount, LedgerEntry } from './cache/dirty/ledger.ts';
+export type { CachedUnit, Damage, VerifyOptions, VerifyProgress } from './cache/inspect/contents.ts';
+export type { Discarded, DiscardScope } from './cache/inspect/discard.ts';
+export type { MissingRange } from './cache/inspect/incomplete.ts';
+export type {
+  CachedObject,
+  CachedVolume,
+  ListedUnit,
+  ListSettings,
+  UnitTotals,
+} from './cache/inspect/listing.ts';
+export type { Cookie, ListedCookie } from './cache/objects/cookies.ts';
+export type { Pin } from './cache/objects/pins.ts';
+export { type CacheComponents, openCache } from './cache/open.ts';
+export { PlainCache, type PlainObject, type PlainUnit } from './cache/plain.ts';
 export { type SharedCache, ThreadReader } from './cache/thread-reader.ts';
 
 // Keys
@@ -131,11 +136,11 @@ export {
 } from './unit/record-format.ts';
 export { sealedBytesMax } from './unit/seal.ts';
 export type { CipherProviderName } from './unit/suite.ts';
-export { type ClientState, memoryState } from './volume/client-state.ts';
-export type { Directory } from './volume/directory.ts';
-export type { FileReader, Piece } from './volume/file-reader.ts';
-export type { FileWriter } from './volume/file-writer.ts';
+export type { FileReader, Piece } from './volume/content/file-reader.ts';
+export type { FileWriter } from './volume/content/file-writer.ts';
+export type { Directory } from './volume/names/directory.ts';
 export { type CreateVolumeOptions, createVolume, type OpenOptions, openVolume } from './volume/open.ts';
-export { openStateFolder } from './volume/state-folder.ts';
+export { type ClientState, memoryState } from './volume/state/client-state.ts';
+export { openStateFolder } from './volume/state/state-folder.ts';
 export type { Found, Place, Volume } from './volume/volume.ts';
 export type { VolumeSettings } from './volume/volume-settings.ts';

@@ -1,10 +1,10 @@
 /** A trace against a real cache: real regions in real files, every hit compared with what was put. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { viewOf } from '../../src/base/bytes.ts';
+import type { CacheSettings } from '../../src/cache/base/settings.ts';
+import type { CacheStatistics } from '../../src/cache/base/statistics.ts';
 import type { CacheVolume } from '../../src/cache/cache-volume.ts';
 import { openCache } from '../../src/cache/open.ts';
-import type { CacheSettings } from '../../src/cache/settings.ts';
-import type { CacheStatistics } from '../../src/cache/statistics.ts';
 import { encodeHeader, HEADER_BYTES, TAG_BYTES } from '../../src/unit/record-format.ts';
 
 /** Of a sealed unit. */

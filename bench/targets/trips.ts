@@ -1,6 +1,6 @@
 /** What single operations cost in requests: commits of 4 KiB, and reading 4 KiB of a large file. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { FileWriter } from '../../src/volume/file-writer.ts';
+import type { FileWriter } from '../../src/volume/content/file-writer.ts';
 import { executableCode } from '../data.ts';
 import { writeLargeFile } from '../files.ts';
 import { fillFolder } from '../fill.ts';

@@ -2,13 +2,13 @@
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { ID_BYTES } from '../keys/tree.ts';
 import { TAG_BYTES } from '../unit/record-format.ts';
-import type { Cookie, ListedCookie } from './cookies.ts';
-import type { Core } from './core.ts';
-import type { Prefix } from './fingerprints.ts';
-import type { ObjectState, VolumeState } from './objects.ts';
-import type { UnitToRead } from './reads.ts';
-import type { IncomingUnit } from './storing.ts';
-import type { WriteBehind } from './write-behind.ts';
+import type { IncomingUnit } from './clean/clean-writer.ts';
+import type { UnitToRead } from './clean/reads.ts';
+import type { Core } from './core/core.ts';
+import type { WriteBehind } from './core/write-behind.ts';
+import type { Prefix } from './index/fingerprints.ts';
+import type { Cookie, ListedCookie } from './objects/cookies.ts';
+import type { ObjectState, VolumeState } from './objects/objects.ts';
 
 /** Which unit of a volume. */
 export interface UnitPlace {

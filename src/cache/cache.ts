@@ -8,15 +8,26 @@ import { abortable } from '../base/abortable.ts';
 import { toHex } from '../base/bytes.ts';
 import { requireArgument } from '../base/errors.ts';
 import type { NewSecret, Secret } from '../keys/secret.ts';
-import type { CacheKeys } from './cache-keys.ts';
+import type { CacheKeys } from './base/cache-keys.ts';
+import type { OwnerLock } from './base/owner-lock.ts';
+import { UnderWay } from './base/pending-work.ts';
+import type { CheckedSettings } from './base/settings.ts';
+import type { CacheStatistics, Lifetime } from './base/statistics.ts';
 import { CacheVolume, type CallOptions } from './cache-volume.ts';
-import { type CachedUnit, type Damage, findDamage, listUnits, type VerifyOptions } from './contents.ts';
-import type { Core } from './core.ts';
-import { type DirtyBatch, DirtyIntake, type ListedBatch } from './dirty-intake.ts';
-import { type Discarded, type DiscardScope, discard } from './discard.ts';
-import { Ending } from './ending.ts';
-import { findMissing, type MissingRange } from './incomplete.ts';
-import type { LedgerEntry } from './ledger.ts';
+import type { Core } from './core/core.ts';
+import { Ending } from './core/shutdown.ts';
+import { WriteBehind } from './core/write-behind.ts';
+import { type DirtyBatch, DirtyIntake, type ListedBatch } from './dirty/intake.ts';
+import type { LedgerEntry } from './dirty/ledger.ts';
+import {
+  type CachedUnit,
+  type Damage,
+  findDamage,
+  listUnits,
+  type VerifyOptions,
+} from './inspect/contents.ts';
+import { type Discarded, type DiscardScope, discard } from './inspect/discard.ts';
+import { findMissing, type MissingRange } from './inspect/incomplete.ts';
 import {
   type CachedObject,
   type CachedVolume,
@@ -25,14 +36,9 @@ import {
   listObjects,
   listObjectUnits,
   listVolumes,
-} from './listing.ts';
-import type { Pin } from './objects.ts';
-import type { OwnerLock } from './owner-lock.ts';
-import type { CheckedSettings } from './settings.ts';
-import type { CacheStatistics, Lifetime } from './statistics.ts';
+} from './inspect/listing.ts';
+import type { Pin } from './objects/objects.ts';
 import type { SharedCache } from './thread-reader.ts';
-import { UnderWay } from './under-way.ts';
-import { WriteBehind } from './write-behind.ts';
 
 /** A row of kind `setting`. */
 export const COUNTERS_ROW = 'counters';

@@ -8,20 +8,12 @@ import { dirname, resolve } from 'node:path';
 import { toHex } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { chooseProviders, type ProviderSettings } from '../unit/providers.ts';
-import { Cache, COUNTERS_ROW } from './cache.ts';
-import { type CacheKey, CacheKeys, HEADER_PATH } from './cache-keys.ts';
-import { Core } from './core.ts';
-import { type CacheFiles, readWhole, systemCodeOf, systemFiles } from './files.ts';
-import { equalPrefixes, Fingerprinter, fingerprintOf, newFingerprint } from './fingerprints.ts';
-import { guarded } from './guarded.ts';
-import { Health } from './health.ts';
-import { ENTRY_PINNED } from './index-table.ts';
-import { OwnerLock } from './owner-lock.ts';
-import { tagWords } from './places.ts';
-import { Records } from './records.ts';
-import { type DecodedList, readFooter } from './region-format.ts';
-import { REGION_FOLDERS, type Region, regionNameOf } from './regions.ts';
-import { isDamage, Seals } from './seals.ts';
+import { type CacheKey, CacheKeys, HEADER_PATH } from './base/cache-keys.ts';
+import { type CacheFiles, readWhole, systemCodeOf, systemFiles } from './base/files.ts';
+import { guarded } from './base/guarded.ts';
+import { Health } from './base/health.ts';
+import { OwnerLock } from './base/owner-lock.ts';
+import { isDamage, Seals } from './base/seals.ts';
 import {
   type CacheSettings,
   checkCacheSettings,
@@ -29,9 +21,17 @@ import {
   encodeKept,
   type KeptSettings,
   keepSettings,
-} from './settings.ts';
-import { readSnapshot, SNAPSHOT_ASIDE_PATH, SNAPSHOT_PATH, type SnapshotRegion } from './snapshot.ts';
-import { type CacheEvent, Lifetime, newCounters, type ProblemKind } from './statistics.ts';
+} from './base/settings.ts';
+import { type CacheEvent, Lifetime, newCounters, type ProblemKind } from './base/statistics.ts';
+import { Cache, COUNTERS_ROW } from './cache.ts';
+import { tagWords } from './clean/unit-index.ts';
+import { Core } from './core/core.ts';
+import { equalPrefixes, Fingerprinter, fingerprintOf, newFingerprint } from './index/fingerprints.ts';
+import { ENTRY_PINNED } from './index/index-table.ts';
+import { Records } from './rows/rows.ts';
+import { readSnapshot, SNAPSHOT_ASIDE_PATH, SNAPSHOT_PATH, type SnapshotRegion } from './zones/snapshot.ts';
+import { type DecodedList, readFooter } from './zones/zone-format.ts';
+import { REGION_FOLDERS, type Region, regionNameOf } from './zones/zones.ts';
 
 /** What a cache works with, beside its settings. */
 export interface CacheComponents {

@@ -15,7 +15,7 @@ import type { Pipeline } from '../pipeline/pipeline.ts';
 import { sealedBytesMax } from '../unit/seal.ts';
 import type { Cache } from './cache.ts';
 import type { CacheVolume, CallOptions } from './cache-volume.ts';
-import { COOKIE_BYTES_MAX } from './cookies.ts';
+import { COOKIE_BYTES_MAX } from './objects/cookies.ts';
 
 const SLASH = utf8('/');
 

@@ -7,9 +7,9 @@
 import { readSync } from 'node:fs';
 import { u32At } from '../base/bytes.ts';
 import { RECORD_MAGIC, TAG_BYTES } from '../unit/record-format.ts';
-import { fingerprintOf, newFingerprint, type Prefix } from './fingerprints.ts';
-import { countHit, type Fingerprint, findEntry, type IndexTable, readEntry } from './index-table.ts';
-import { SLOT_WORDS } from './regions.ts';
+import { fingerprintOf, newFingerprint, type Prefix } from './index/fingerprints.ts';
+import { countHit, type Fingerprint, findEntry, type IndexTable, readEntry } from './index/index-table.ts';
+import { SLOT_WORDS } from './zones/zones.ts';
 
 /** From `cache.shared`; goes to the thread as it is. */
 export interface SharedCache extends IndexTable {

@@ -11,75 +11,75 @@ interface CommandEntry {
 const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   seal: {
     summary: 'compress and encrypt a file or pipe',
-    load: async () => (await import('./stream-commands.ts')).sealCommand(),
+    load: async () => (await import('./stream/seal-open.ts')).sealCommand(),
   },
   open: {
     summary: 'decrypt and decompress what "netseal seal" wrote',
-    load: async () => (await import('./stream-commands.ts')).openCommand(),
+    load: async () => (await import('./stream/seal-open.ts')).openCommand(),
   },
   init: {
     summary: 'make an empty volume in a store',
-    load: async () => (await import('./init.ts')).initCommand(),
+    load: async () => (await import('./volume/init.ts')).initCommand(),
   },
   ls: {
     summary: 'list folders and files of a volume',
-    load: async () => (await import('./ls.ts')).lsCommand(),
+    load: async () => (await import('./volume/ls.ts')).lsCommand(),
   },
   stat: {
     summary: 'tell everything about files and folders',
-    load: async () => (await import('./stat.ts')).statCommand(),
+    load: async () => (await import('./volume/stat.ts')).statCommand(),
   },
   cat: {
     summary: 'write files, or parts of them, to standard output',
-    load: async () => (await import('./cat.ts')).catCommand(),
+    load: async () => (await import('./volume/cat.ts')).catCommand(),
   },
   mkdir: {
     summary: 'make folders',
-    load: async () => (await import('./mkdir.ts')).mkdirCommand(),
+    load: async () => (await import('./volume/mkdir.ts')).mkdirCommand(),
   },
   mv: {
     summary: 'rename and move',
-    load: async () => (await import('./mv.ts')).mvCommand(),
+    load: async () => (await import('./volume/mv.ts')).mvCommand(),
   },
   ln: {
     summary: 'make hard and symbolic links',
-    load: async () => (await import('./ln.ts')).lnCommand(),
+    load: async () => (await import('./volume/ln.ts')).lnCommand(),
   },
   rm: {
     summary: 'remove files and folders',
-    load: async () => (await import('./rm.ts')).rmCommand(),
+    load: async () => (await import('./volume/rm.ts')).rmCommand(),
   },
   du: {
     summary: 'add up sizes by folder',
-    load: async () => (await import('./du.ts')).duCommand(),
+    load: async () => (await import('./volume/du.ts')).duCommand(),
   },
   put: {
     summary: 'copy files and folders into a volume',
-    load: async () => (await import('./copy.ts')).putCommand(),
+    load: async () => (await import('./volume/copy.ts')).putCommand(),
   },
   get: {
     summary: 'copy files and folders out of a volume',
-    load: async () => (await import('./copy.ts')).getCommand(),
+    load: async () => (await import('./volume/copy.ts')).getCommand(),
   },
   verify: {
     summary: 'look for damage in a volume',
-    load: async () => (await import('./verify.ts')).verifyCommand(),
+    load: async () => (await import('./volume/verify.ts')).verifyCommand(),
   },
   gc: {
     summary: 'delete what nothing in a volume refers to any more',
-    load: async () => (await import('./gc.ts')).gcCommand(),
+    load: async () => (await import('./volume/gc.ts')).gcCommand(),
   },
   key: {
     summary: 'list, add and remove what opens a volume',
-    load: async () => (await import('./key.ts')).keyCommand(),
+    load: async () => (await import('./volume/key.ts')).keyCommand(),
   },
   cache: {
     summary: 'make and look after a local cache, sealed at rest',
-    load: async () => (await import('./cache.ts')).cacheCommand(),
+    load: async () => (await import('./cache/commands.ts')).cacheCommand(),
   },
   bench: {
     summary: 'measure on your data, and recommend a setting',
-    load: async () => (await import('./bench.ts')).benchCommand(),
+    load: async () => (await import('./stream/bench.ts')).benchCommand(),
   },
 };
 

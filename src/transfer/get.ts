@@ -14,7 +14,7 @@ import type {
   Name,
   SymlinkInode,
 } from '../server/sealed/inode.ts';
-import type { FileReader, Piece } from '../volume/file-reader.ts';
+import type { FileReader, Piece } from '../volume/content/file-reader.ts';
 import type { Found, Volume } from '../volume/volume.ts';
 import { GetFiles, isSmall, type SmallFile } from './get-files.ts';
 import { type GetJob, ITSELF, planGet } from './get-plan.ts';

@@ -8,7 +8,7 @@
 import * as fs from 'node:fs';
 import { NetsealError } from '../base/errors.ts';
 import type { Name } from '../server/sealed/inode.ts';
-import { nameBytes } from '../volume/names.ts';
+import { nameBytes } from '../volume/names/name-checks.ts';
 import { isComponent, joinPath, showName } from './local-names.ts';
 import {
   HAS_DESCRIPTOR_PATHS,

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { NetsealError } from '../base/errors.ts';
 import type { Name } from '../server/sealed/inode.ts';
 import { NAME_BYTES_MAX } from '../server/sealed/inode-body.ts';
-import { nameBytes } from '../volume/names.ts';
+import { nameBytes } from '../volume/names/name-checks.ts';
 
 const PLAIN_ASCII = /^[ -[\]-~]*$/;
 /** Controls, unassigned and private characters, and blanks that are not the ordinary one. */

@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 import { NetsealError } from '../base/errors.ts';
 import type { Attributes, ExtendedAttribute, Name } from '../server/sealed/inode.ts';
 import { systemCodeOf } from '../server/system-errors.ts';
-import { nameBytes, toBytesName } from '../volume/names.ts';
+import { nameBytes, toBytesName } from '../volume/names/name-checks.ts';
 import {
   FolderHandle,
   type LocalStat,

@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { NetsealError } from '../base/errors.ts';
 import type { Attributes, Name } from '../server/sealed/inode.ts';
 import { systemCodeOf } from '../server/system-errors.ts';
-import { nameBytes, toBytesName } from '../volume/names.ts';
+import { nameBytes, toBytesName } from '../volume/names/name-checks.ts';
 import {
   changeOwnerAt,
   FolderHandle,

@@ -1,6 +1,6 @@
 /** What is lost of a damaged file, as one error. */
 import { NetsealError } from '../base/errors.ts';
-import type { Piece } from '../volume/file-reader.ts';
+import type { Piece } from '../volume/content/file-reader.ts';
 
 /** Ranges that a message names. */
 const RANGES_MAX = 8;

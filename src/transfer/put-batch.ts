@@ -9,7 +9,7 @@ import { MIB } from '../base/geometry.ts';
 import type { FileInode, Name, SymlinkInode } from '../server/sealed/inode.ts';
 import type { Pointer } from '../server/sealed/pointer.ts';
 import type { UnitBatch } from '../server/sealed/unit-writer.ts';
-import type { NewName } from '../volume/namespace.ts';
+import type { NewName } from '../volume/names/namespace.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { LocalFile } from './local-source.ts';
 import type { PutFolder } from './put-folder.ts';

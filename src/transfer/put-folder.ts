@@ -4,8 +4,8 @@
  */
 import type { NetsealError } from '../base/errors.ts';
 import type { DirectoryEntry, Name } from '../server/sealed/inode.ts';
-import type { Directory } from '../volume/directory.ts';
-import type { NewName } from '../volume/namespace.ts';
+import type { Directory } from '../volume/names/directory.ts';
+import type { NewName } from '../volume/names/namespace.ts';
 import type { Volume } from '../volume/volume.ts';
 import { onVolume } from './tally.ts';
 

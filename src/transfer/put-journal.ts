@@ -29,8 +29,8 @@ import {
 } from '../server/sealed/pointer.ts';
 import { systemCodeOf } from '../server/system-errors.ts';
 import { peekHeader } from '../unit/record-format.ts';
-import type { ClientState } from '../volume/client-state.ts';
 import type { Session } from '../volume/session.ts';
+import type { ClientState } from '../volume/state/client-state.ts';
 import type { LocalStat } from './local-calls.ts';
 
 const RECORD_BYTES_MAX: number = MIB;

@@ -1,7 +1,7 @@
 /** What goes where in a `put`, before anything is changed. */
 import type { DirectoryEntry, Name } from '../server/sealed/inode.ts';
-import type { Directory } from '../volume/directory.ts';
-import { toBytesName } from '../volume/names.ts';
+import type { Directory } from '../volume/names/directory.ts';
+import { toBytesName } from '../volume/names/name-checks.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { LocalStat } from './local-calls.ts';
 import { statLocal } from './local-source.ts';

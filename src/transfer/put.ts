@@ -10,8 +10,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { NetsealError } from '../base/errors.ts';
 import type { Attributes, DirectoryEntry, FileInode, Inode, Name } from '../server/sealed/inode.ts';
-import type { ClientState } from '../volume/client-state.ts';
-import { checkName } from '../volume/names.ts';
+import { checkName } from '../volume/names/name-checks.ts';
+import type { ClientState } from '../volume/state/client-state.ts';
 import type { Volume } from '../volume/volume.ts';
 import { joinPath } from './local-names.ts';
 import {

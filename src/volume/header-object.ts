@@ -12,7 +12,7 @@ import { type UnlockOptions, unlockVolumeHeader } from '../keys/unlock.ts';
 import type { VolumeHeader } from '../keys/volume-header.ts';
 import { HEADER_KEY } from '../server/sealed/ids.ts';
 import type { ObjectStore, PutCondition, Version } from '../server/store.ts';
-import type { ClientState } from './client-state.ts';
+import type { ClientState } from './state/client-state.ts';
 
 /** A header as it lies in the store, still locked. */
 export interface HeaderObject {

@@ -8,7 +8,7 @@
  */
 import { NetsealError } from '../base/errors.ts';
 import { type Id, inodeKey, segmentKey } from '../server/sealed/ids.ts';
-import { type Referred, requireKept, takenError } from './gc-orders.ts';
+import { type Referred, requireKept, takenError } from './care/gc-orders.ts';
 import type { Session } from './session.ts';
 
 /** When this session wrote objects last, by its own clock; those written longest ago are forgotten. */

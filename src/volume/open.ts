@@ -6,8 +6,8 @@ import { createVolumeHeader, type HeaderOptions } from '../keys/unlock.ts';
 import { openPipeline, type Pipeline } from '../pipeline/pipeline.ts';
 import type { Attributes } from '../server/sealed/inode.ts';
 import type { ObjectStore } from '../server/store.ts';
-import { type ClientState, memoryState } from './client-state.ts';
 import { createHeaderObject, type SecretSource, unlockHeaderObject } from './header-object.ts';
+import { type ClientState, memoryState } from './state/client-state.ts';
 import { createRoot, type OpenVolumeOptions, Volume } from './volume.ts';
 import { checkVolumeSettings, encodeSettings, type VolumeSettings } from './volume-settings.ts';
 

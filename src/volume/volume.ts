@@ -20,21 +20,21 @@ import { type SegmentSettings, SegmentWriter } from '../server/sealed/segment-wr
 import { UnitWriter } from '../server/sealed/unit-writer.ts';
 import type { ObjectStore } from '../server/store.ts';
 import type { ProviderSettings } from '../unit/providers.ts';
-import type { ClientState } from './client-state.ts';
-import { CompactedError, isSameMap, segmentsLeft } from './compacted.ts';
-import type { Directory } from './directory.ts';
-import { changePlaced, type FilePlace, isEmbeddable, promotePlaced } from './file-place.ts';
-import { FileReader } from './file-reader.ts';
-import { FileWriter } from './file-writer.ts';
-import { History, type HistoryOptions } from './history.ts';
-import { Inodes } from './inodes.ts';
+import { CompactedError, isSameMap, segmentsLeft } from './care/compacted.ts';
+import { FileReader } from './content/file-reader.ts';
+import { FileWriter } from './content/file-writer.ts';
+import { OpenFiles } from './content/open-files.ts';
+import { ReadBudget } from './content/read-budget.ts';
+import { History, type HistoryOptions } from './history/history.ts';
 import { WriteTimes } from './keep-young.ts';
-import { Moves } from './moves.ts';
-import { nameBytes, parsePath } from './names.ts';
-import { Namespace } from './namespace.ts';
-import { OpenFiles } from './open-files.ts';
-import { ReadBudget } from './read-budget.ts';
+import type { Directory } from './names/directory.ts';
+import { changePlaced, type FilePlace, isEmbeddable, promotePlaced } from './names/file-place.ts';
+import { Inodes } from './names/inodes.ts';
+import { Moves } from './names/moves.ts';
+import { nameBytes, parsePath } from './names/name-checks.ts';
+import { Namespace } from './names/namespace.ts';
 import type { Session } from './session.ts';
+import type { ClientState } from './state/client-state.ts';
 import { decodeSettings, type VolumeSettings } from './volume-settings.ts';
 
 export interface OpenVolumeOptions extends SegmentSettings, HistoryOptions {

@@ -6,7 +6,7 @@ import { readdirSync } from 'node:fs';
 import { expect } from 'vitest';
 import { toHex } from '../../src/base/bytes.ts';
 import type { Cache } from '../../src/cache/cache.ts';
-import type { ListedBatch } from '../../src/cache/dirty-intake.ts';
+import type { ListedBatch } from '../../src/cache/dirty/intake.ts';
 import {
   type CrashLine,
   crashUnit,

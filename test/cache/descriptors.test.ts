@@ -1,9 +1,9 @@
 import { readdirSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { systemFiles } from '../../src/cache/base/files.ts';
+import type { CacheSettings } from '../../src/cache/base/settings.ts';
 import type { Cache } from '../../src/cache/cache.ts';
-import { systemFiles } from '../../src/cache/files.ts';
-import type { CacheSettings } from '../../src/cache/settings.ts';
 import { type Chance, seededChance } from '../../src/server/scheduler.ts';
 import { FaultyFiles } from './faulty-files.ts';
 import { getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unitOf } from './support.ts';

@@ -1,8 +1,8 @@
 import { cpSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { type CacheFiles, systemFiles } from '../../src/cache/base/files.ts';
 import type { Cache } from '../../src/cache/cache.ts';
-import type { DirtyBatch } from '../../src/cache/dirty-intake.ts';
-import { type CacheFiles, systemFiles } from '../../src/cache/files.ts';
+import type { DirtyBatch } from '../../src/cache/dirty/intake.ts';
 import { seededChance } from '../../src/server/scheduler.ts';
 import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unitOf } from './support.ts';
 

@@ -2,9 +2,9 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { CacheSettings } from '../../src/cache/base/settings.ts';
+import type { ProblemKind } from '../../src/cache/base/statistics.ts';
 import type { Cache } from '../../src/cache/cache.ts';
-import type { CacheSettings } from '../../src/cache/settings.ts';
-import type { ProblemKind } from '../../src/cache/statistics.ts';
 import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, unitOf } from './support.ts';
 
 const VOLUME = idOf(1);

@@ -1,6 +1,6 @@
 import { chmodSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import type { CacheEvent, ProblemKind } from '../../src/cache/statistics.ts';
+import type { CacheEvent, ProblemKind } from '../../src/cache/base/statistics.ts';
 import { seededChance } from '../../src/server/scheduler.ts';
 import { FaultyFiles, NO_FAULTS } from './faulty-files.ts';
 import { getUnit, idOf, KIB, MIB, newFolder, openTestCache, unitOf } from './support.ts';

@@ -1,7 +1,7 @@
 /** What is remembered of units that were dropped, and for how long. */
 import { describe, expect, it } from 'vitest';
-import { Ghosts } from '../../src/cache/ghosts.ts';
-import type { Fingerprint } from '../../src/cache/index-table.ts';
+import { Ghosts } from '../../src/cache/index/ghosts.ts';
+import type { Fingerprint } from '../../src/cache/index/index-table.ts';
 import { seededChance } from '../../src/server/scheduler.ts';
 
 const ROOM = 32_768;

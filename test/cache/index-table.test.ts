@@ -16,7 +16,7 @@ import {
   readEntry,
   usedEntries,
   writeEntry,
-} from '../../src/cache/index-table.ts';
+} from '../../src/cache/index/index-table.ts';
 import { seededChance } from '../../src/server/scheduler.ts';
 
 const ALIVE = (): boolean => false;

@@ -1,8 +1,8 @@
 /** The keys of a cache: changed, destroyed, and what a crash or a failure half-way leaves. */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { systemFiles } from '../../src/cache/base/files.ts';
 import type { Cache } from '../../src/cache/cache.ts';
-import { systemFiles } from '../../src/cache/files.ts';
 import { openCache } from '../../src/cache/open.ts';
 import { seededChance } from '../../src/server/scheduler.ts';
 import { FaultyFiles } from './faulty-files.ts';

@@ -1,10 +1,10 @@
 /** What a cache remembers of its settings, and what it counts over its whole life. */
 import { cpSync, existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { type CacheSettings, decodeKept, encodeKept, keepSettings } from '../../src/cache/base/settings.ts';
+import { Lifetime, newCounters } from '../../src/cache/base/statistics.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import { openCache } from '../../src/cache/open.ts';
-import { type CacheSettings, decodeKept, encodeKept, keepSettings } from '../../src/cache/settings.ts';
-import { Lifetime, newCounters } from '../../src/cache/statistics.ts';
 import { collect, getUnit, idOf, KIB, MIB, newFolder, RAW_KEY, unitOf } from './support.ts';
 
 const VOLUME = idOf(1);

@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { afterEach } from 'vitest';
 import { viewOf } from '../../src/base/bytes.ts';
+import type { CacheSettings } from '../../src/cache/base/settings.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import { type CacheComponents, openCache } from '../../src/cache/open.ts';
-import type { CacheSettings } from '../../src/cache/settings.ts';
 import type { NewSlot } from '../../src/keys/new-slot.ts';
 import { encodeHeader, recordTag } from '../../src/unit/record-format.ts';
 

@@ -3,7 +3,7 @@
  * whatever file has the number by then. Calls take their time, so that others come in between.
  */
 import { setImmediate as turn } from 'node:timers/promises';
-import type { CacheFile, CacheFiles, DiskSpace, OpenMode } from '../../src/cache/files.ts';
+import type { CacheFile, CacheFiles, DiskSpace, OpenMode } from '../../src/cache/base/files.ts';
 
 export class WatchedFiles implements CacheFiles {
   /** What must not happen. */

@@ -2,7 +2,7 @@ import { readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { toHex } from '../../src/base/bytes.ts';
-import { EXIT_DAMAGED, EXIT_NOT_FOUND, EXIT_OK } from '../../src/cli/exit-codes.ts';
+import { EXIT_DAMAGED, EXIT_NOT_FOUND, EXIT_OK } from '../../src/cli/lib/exit-codes.ts';
 import {
   damage,
   FILE,

@@ -12,7 +12,7 @@ import {
   EXIT_NOT_FOUND,
   EXIT_OK,
   EXIT_USAGE,
-} from '../../src/cli/exit-codes.ts';
+} from '../../src/cli/lib/exit-codes.ts';
 import { collect } from '../cache/support.ts';
 import {
   HAS_PYTHON,

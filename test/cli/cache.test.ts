@@ -11,7 +11,7 @@ import {
   EXIT_NOT_FOUND,
   EXIT_OK,
   EXIT_USAGE,
-} from '../../src/cli/exit-codes.ts';
+} from '../../src/cli/lib/exit-codes.ts';
 import { getUnit, MIB, unitOf } from '../cache/support.ts';
 import { mixedBytes } from '../pipeline/support.ts';
 import {

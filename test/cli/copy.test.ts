@@ -12,7 +12,7 @@ import {
   EXIT_NOT_FOUND,
   EXIT_OK,
   EXIT_USAGE,
-} from '../../src/cli/exit-codes.ts';
+} from '../../src/cli/lib/exit-codes.ts';
 import { mixedBytes } from '../pipeline/support.ts';
 import { comparable, lookAtTree } from '../transfer/copy-support.ts';
 import { type Finished, finish, launch, run } from './run.ts';

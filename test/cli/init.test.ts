@@ -3,8 +3,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { EXIT_EXISTS, EXIT_NOT_FOUND, EXIT_OK, EXIT_USAGE } from '../../src/cli/exit-codes.ts';
-import { openStoreAt } from '../../src/cli/location.ts';
+import { EXIT_EXISTS, EXIT_NOT_FOUND, EXIT_OK, EXIT_USAGE } from '../../src/cli/lib/exit-codes.ts';
+import { openStoreAt } from '../../src/cli/volume/location.ts';
 import { unlockHeaderObject } from '../../src/volume/header-object.ts';
 import { decodeSettings } from '../../src/volume/volume-settings.ts';
 import { mixedBytes } from '../pipeline/support.ts';

@@ -6,7 +6,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { EXIT_INTERRUPTED, EXIT_OK } from '../../src/cli/exit-codes.ts';
+import { EXIT_INTERRUPTED, EXIT_OK } from '../../src/cli/lib/exit-codes.ts';
 import { chooseSeed, mixedBytes, seededNumbers, until } from '../pipeline/support.ts';
 import { finish, launch, run } from './run.ts';
 

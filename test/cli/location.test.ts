@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { canonicalStoreName, openStoreAt, parseLocation } from '../../src/cli/location.ts';
+import { canonicalStoreName, openStoreAt, parseLocation } from '../../src/cli/volume/location.ts';
 import { codeOf } from '../keys/helpers.ts';
 import { errorCodeOf } from '../support/errors.ts';
 

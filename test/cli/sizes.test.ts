@@ -13,7 +13,7 @@ import {
   parseList,
   parseRate,
   parseSize,
-} from '../../src/cli/sizes.ts';
+} from '../../src/cli/lib/sizes.ts';
 
 const invalid = expect.objectContaining({ code: 'EINVAL' });
 

@@ -15,7 +15,7 @@ import {
   EXIT_OK,
   EXIT_UNSUPPORTED,
   EXIT_USAGE,
-} from '../../src/cli/exit-codes.ts';
+} from '../../src/cli/lib/exit-codes.ts';
 import { mixedBytes, until } from '../pipeline/support.ts';
 import { type Finished, finish, launch, run, SCRIPT, shell } from './run.ts';
 

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { EXIT_DAMAGED, EXIT_OK, EXIT_USAGE } from '../../src/cli/exit-codes.ts';
+import { EXIT_DAMAGED, EXIT_OK, EXIT_USAGE } from '../../src/cli/lib/exit-codes.ts';
 import { mixedBytes } from '../pipeline/support.ts';
 import { type Finished, run } from './run.ts';
 

@@ -11,8 +11,8 @@ import {
   EXIT_NOT_FOUND,
   EXIT_OK,
   EXIT_USAGE,
-} from '../../src/cli/exit-codes.ts';
-import { withVolume } from '../../src/cli/volume-access.ts';
+} from '../../src/cli/lib/exit-codes.ts';
+import { withVolume } from '../../src/cli/volume/access.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { mixedBytes } from '../pipeline/support.ts';
 import { type Finished, finish, launch, run, shell } from './run.ts';

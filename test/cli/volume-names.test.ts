@@ -3,12 +3,12 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { NetsealError } from '../../src/base/errors.ts';
 import { listCommands, loadCommand } from '../../src/cli/commands.ts';
-import { Branches, mapConcurrent } from '../../src/cli/concurrent.ts';
-import { formatMinute, formatMode, formatTime, toJson } from '../../src/cli/display.ts';
-import { printable } from '../../src/cli/printable.ts';
-import { errorAt, failAt, parseVolumePath, unescapeName } from '../../src/cli/volume-paths.ts';
+import { Branches, mapConcurrent } from '../../src/cli/lib/concurrent.ts';
+import { formatMinute, formatMode, formatTime, toJson } from '../../src/cli/lib/display.ts';
+import { printable } from '../../src/cli/lib/printable.ts';
+import { errorAt, failAt, parseVolumePath, unescapeName } from '../../src/cli/volume/paths.ts';
 import { showName } from '../../src/transfer/local-names.ts';
-import { toBytesName } from '../../src/volume/names.ts';
+import { toBytesName } from '../../src/volume/names/name-checks.ts';
 import { errorCodeOf } from '../support/errors.ts';
 import { checkProperty } from '../support/property.ts';
 

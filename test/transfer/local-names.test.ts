@@ -9,7 +9,7 @@ import {
   partialName,
   showName,
 } from '../../src/transfer/local-names.ts';
-import { nameBytes, toBytesName } from '../../src/volume/names.ts';
+import { nameBytes, toBytesName } from '../../src/volume/names/name-checks.ts';
 import { errorCodeOf } from '../support/errors.ts';
 import { checkProperty, propertyTimeoutMs } from '../support/property.ts';
 

@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Attributes } from '../../src/server/sealed/inode.ts';
 import { isComponent, isPartialName } from '../../src/transfer/local-names.ts';
-import { toBytesName } from '../../src/volume/names.ts';
+import { toBytesName } from '../../src/volume/names/name-checks.ts';
 import { errorCodeOf } from '../support/errors.ts';
 import { checkProperty, propertyTimeoutMs } from '../support/property.ts';
 import {

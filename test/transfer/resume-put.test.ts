@@ -3,8 +3,8 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { KIB, MIB } from '../../src/base/geometry.ts';
-import type { ClientState } from '../../src/volume/client-state.ts';
-import { openStateFolder } from '../../src/volume/state-folder.ts';
+import type { ClientState } from '../../src/volume/state/client-state.ts';
+import { openStateFolder } from '../../src/volume/state/state-folder.ts';
 import {
   aroundStore,
   bytesOf,

@@ -8,8 +8,8 @@ import { openPipeline, type Pipeline } from '../../src/pipeline/pipeline.ts';
 import { MemoryStore } from '../../src/server/memory-store.ts';
 import { type MeterEvent, StoreMeter } from '../../src/server/meter.ts';
 import { wrapStore } from '../../src/server/wrap.ts';
-import { memoryState } from '../../src/volume/client-state.ts';
 import { createHeaderObject, unlockHeaderObject } from '../../src/volume/header-object.ts';
+import { memoryState } from '../../src/volume/state/client-state.ts';
 import { createRoot, Volume } from '../../src/volume/volume.ts';
 import { checkVolumeSettings, encodeSettings } from '../../src/volume/volume-settings.ts';
 

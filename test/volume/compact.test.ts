@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { seededChance } from '../../src/server/scheduler.ts';
 import type { FileInode, Name } from '../../src/server/sealed/inode.ts';
-import { collectGarbage } from '../../src/volume/gc.ts';
+import { collectGarbage } from '../../src/volume/care/gc.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { deepCheck, GRACE_MS, HOUR_MS, TimedVolume } from './gc-support.ts';
 import {

@@ -2,8 +2,8 @@
 import { MemoryStore } from '../../src/server/memory-store.ts';
 import { listAll } from '../../src/server/sealed/gc-notes.ts';
 import type { ObjectStore } from '../../src/server/store.ts';
-import { collectGarbage, type GcOptions, type GcReport } from '../../src/volume/gc.ts';
-import { verifyVolume } from '../../src/volume/verify.ts';
+import { collectGarbage, type GcOptions, type GcReport } from '../../src/volume/care/gc.ts';
+import { verifyVolume } from '../../src/volume/care/verify.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import type { VolumeSettings } from '../../src/volume/volume-settings.ts';
 import { type Client, type ClientOptions, TestVolume } from './support.ts';

@@ -4,8 +4,8 @@ import { NetsealError } from '../../src/base/errors.ts';
 import { type Chance, seededChance } from '../../src/server/scheduler.ts';
 import { decodeGcNote, encodeGcNote } from '../../src/server/sealed/gc-format.ts';
 import { randomId } from '../../src/server/sealed/ids.ts';
-import { collectGarbage } from '../../src/volume/gc.ts';
-import { putMark, readMarks, superfluousMarks } from '../../src/volume/gc-marks.ts';
+import { collectGarbage } from '../../src/volume/care/gc.ts';
+import { putMark, readMarks, superfluousMarks } from '../../src/volume/care/gc-candidates.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { deepCheck, GRACE_MS, HOUR_MS, TimedVolume } from './gc-support.ts';
 import {

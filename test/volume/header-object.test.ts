@@ -10,13 +10,13 @@ import { MemoryStore } from '../../src/server/memory-store.ts';
 import { HEADER_KEY } from '../../src/server/sealed/ids.ts';
 import type { ObjectStore } from '../../src/server/store.ts';
 import { wrapStore } from '../../src/server/wrap.ts';
-import { memoryState } from '../../src/volume/client-state.ts';
 import {
   changeHeaderObject,
   createHeaderObject,
   readHeaderObject,
   unlockHeaderObject,
 } from '../../src/volume/header-object.ts';
+import { memoryState } from '../../src/volume/state/client-state.ts';
 import { codeOf, rawSecret, slotOf } from '../keys/helpers.ts';
 
 const SECRET = rawSecret(1);

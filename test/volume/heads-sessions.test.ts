@@ -4,8 +4,8 @@ import { NetsealError } from '../../src/base/errors.ts';
 import { MemoryStore } from '../../src/server/memory-store.ts';
 import { HEAD_PREFIX } from '../../src/server/sealed/ids.ts';
 import type { ObjectStore } from '../../src/server/store.ts';
-import { dropOldHeads, mergeHeads, protectedSinceMs } from '../../src/volume/heads.ts';
-import { HEAD_PERIOD_MS, type HeadTimer } from '../../src/volume/history.ts';
+import { dropOldHeads, mergeHeads, protectedSinceMs } from '../../src/volume/history/heads.ts';
+import { HEAD_PERIOD_MS, type HeadTimer } from '../../src/volume/history/history.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS, snapshot, TestClock } from './heads-support.ts';
 import {
   aroundStore,

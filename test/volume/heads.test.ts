@@ -9,9 +9,9 @@ import type { Head } from '../../src/server/sealed/head-format.ts';
 import { putHeadObject, readHeadObject } from '../../src/server/sealed/head-object.ts';
 import { HEAD_PREFIX, inodeKey, randomId } from '../../src/server/sealed/ids.ts';
 import type { ObjectStore } from '../../src/server/store.ts';
-import { memoryState } from '../../src/volume/client-state.ts';
-import { mergeHeads } from '../../src/volume/heads.ts';
-import { openStateFolder } from '../../src/volume/state-folder.ts';
+import { mergeHeads } from '../../src/volume/history/heads.ts';
+import { memoryState } from '../../src/volume/state/client-state.ts';
+import { openStateFolder } from '../../src/volume/state/state-folder.ts';
 import {
   copyOf,
   DAY_MS,

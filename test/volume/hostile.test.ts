@@ -5,7 +5,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { isNetsealError } from '../../src/base/errors.ts';
 import { MemoryStore } from '../../src/server/memory-store.ts';
-import { memoryState } from '../../src/volume/client-state.ts';
+import { memoryState } from '../../src/volume/state/client-state.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import {
   aroundStore,

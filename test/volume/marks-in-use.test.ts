@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { MemoryStore } from '../../src/server/memory-store.ts';
 import { inodeKey } from '../../src/server/sealed/ids.ts';
-import { memoryState } from '../../src/volume/client-state.ts';
+import { memoryState } from '../../src/volume/state/client-state.ts';
 import {
   type Client,
   type ClientOptions,

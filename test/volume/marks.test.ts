@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { randomBytes } from '../../src/base/random.ts';
-import { MARK_BYTES, type Mark, MarkCoder, Marks } from '../../src/volume/marks.ts';
+import { MARK_BYTES, type Mark, MarkCoder, Marks } from '../../src/volume/state/marks.ts';
 import { errorCodeOf } from '../support/errors.ts';
 import { checkProperty, propertyTimeoutMs } from '../support/property.ts';
 import { hashOf as hash, idOf as id } from './mark-values.ts';

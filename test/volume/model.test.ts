@@ -7,8 +7,8 @@ import { describe, expect, it } from 'vitest';
 import { isNetsealError } from '../../src/base/errors.ts';
 import { type FaultKind, seededFaults } from '../../src/server/faults.ts';
 import { type Chance, seededChance } from '../../src/server/scheduler.ts';
-import type { Directory } from '../../src/volume/directory.ts';
-import { idOfEntry } from '../../src/volume/inodes.ts';
+import type { Directory } from '../../src/volume/names/directory.ts';
+import { idOfEntry } from '../../src/volume/names/inodes.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import {
   type At,

@@ -1,7 +1,7 @@
 /** Answers that this session's own commits overtake: asked for again, but not for ever. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { GetResult, ObjectStore } from '../../src/server/store.ts';
-import { verifyVolume } from '../../src/volume/verify.ts';
+import { verifyVolume } from '../../src/volume/care/verify.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { aroundStore, codeOf, makeFolder, namesIn, TestVolume } from './support.ts';
 

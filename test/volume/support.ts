@@ -13,8 +13,8 @@ import { seededChance } from '../../src/server/scheduler.ts';
 import type { Attributes, DirectoryEntry } from '../../src/server/sealed/inode.ts';
 import type { ObjectStore } from '../../src/server/store.ts';
 import { wrapStore } from '../../src/server/wrap.ts';
-import { type ClientState, memoryState } from '../../src/volume/client-state.ts';
-import type { Directory } from '../../src/volume/directory.ts';
+import type { Directory } from '../../src/volume/names/directory.ts';
+import { type ClientState, memoryState } from '../../src/volume/state/client-state.ts';
 import { createRoot, type OpenVolumeOptions, Volume } from '../../src/volume/volume.ts';
 import {
   checkVolumeSettings,

@@ -7,8 +7,8 @@ import type { FileInode } from '../../src/server/sealed/inode.ts';
 import type { Pointer } from '../../src/server/sealed/pointer.ts';
 import { EMPTY_MAP } from '../../src/server/sealed/unit-map.ts';
 import type { ObjectStore } from '../../src/server/store.ts';
-import { type VerifyOptions, type VerifyReport, verifyVolume } from '../../src/volume/verify.ts';
-import type { Damage } from '../../src/volume/verify-damage.ts';
+import { type VerifyOptions, type VerifyReport, verifyVolume } from '../../src/volume/care/verify.ts';
+import type { Damage } from '../../src/volume/care/verify-damage.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { aroundStore, bytesOf, FILE, makeFolder, TestVolume, writeFile } from './support.ts';
 

@@ -1,0 +1,61 @@
+/** The header of a cache by itself, for looking at its slots and changing them, while nobody has the cache open. */
+import { NetsealError } from '../../base/errors.ts';
+import { HEADER_BYTES_MAX } from '../../keys/header-format.ts';
+import type { Secret } from '../../keys/secret.ts';
+import { unlockVolumeHeader } from '../../keys/unlock.ts';
+import type { VolumeHeader } from '../../keys/volume-header.ts';
+import { HEADER_PATH } from './cache-keys.ts';
+import { readWhole, replaceFile, systemCodeOf, systemFiles } from './files.ts';
+import { Health } from './health.ts';
+import { OwnerLock } from './owner-lock.ts';
+
+export interface OpenHeader {
+  readonly header: VolumeHeader;
+  /** Puts `next`, made of this header, in its place. EIO, EFULL, EDENIED: then it is as it was. */
+  replace(next: VolumeHeader): Promise<void>;
+  /** Destroys its keys, and lets go of the cache. */
+  close(): void;
+}
+
+/**
+ * Unlocks the header of the cache in folder `path`. ENOENT when there is none, EDENIED, naming the owner, while another process has
+ * the cache; EKEY, EAUTH, EFORMAT as unlocking throws them.
+ *
+ * @param secret asked for when the cache is there and free.
+ */
+export async function openHeader(path: string, secret: () => Promise<Secret>): Promise<OpenHeader> {
+  const files = systemFiles(path);
+  const read = (): Promise<Uint8Array<ArrayBuffer> | undefined> =>
+    readWhole(files, HEADER_PATH, HEADER_BYTES_MAX + 1);
+  try {
+    if ((await read()) === undefined) throw new NetsealError('ENOENT', `there is no cache in ${path}`);
+    const lock = OwnerLock.acquire(path, Date.now());
+    try {
+      // Nobody changes it from now on.
+      const bytes = (await read()) ?? new Uint8Array(0);
+      const header = await unlockVolumeHeader(bytes, await secret());
+      return {
+        header,
+        replace: async next => {
+          try {
+            await replaceFile(files, HEADER_PATH, next.bytes);
+          } catch (error) {
+            throw Health.errorOf('the header of the cache could not be written', error);
+          }
+        },
+        close: () => {
+          header.keyring.destroy();
+          lock.release();
+        },
+      };
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOTDIR') throw new NetsealError('ENOENT', `there is no cache in ${path}`);
+    throw error instanceof Error && 'syscall' in error
+      ? Health.errorOf(`the cache cannot be opened: ${path}`, error)
+      : error;
+  }
+}

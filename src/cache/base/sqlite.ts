@@ -1,0 +1,70 @@
+/** `node:sqlite`, whatever it calls its class, without its warning on the user's terminal. */
+import { createRequire } from 'node:module';
+import { NetsealError } from '../../base/errors.ts';
+
+/** As much of it as a cache uses. */
+export interface Statement {
+  get(...values: readonly SqlValue[]): Record<string, SqlValue> | undefined;
+  all(...values: readonly SqlValue[]): Record<string, SqlValue>[];
+  run(...values: readonly SqlValue[]): unknown;
+}
+export interface Database {
+  exec(sql: string): void;
+  prepare(sql: string): Statement;
+  close(): void;
+}
+export type SqlValue = number | string | Uint8Array | null;
+
+type DatabaseClass = new (path: string, options?: object) => Database;
+
+let databaseClass: DatabaseClass | undefined;
+
+/** EUNSUPPORTED when this Node has no SQLite. */
+export function openDatabase(path: string): Database {
+  databaseClass ??= load();
+  return new databaseClass(path, { timeout: 0 });
+}
+
+function load(): DatabaseClass {
+  // Node says once that the module is experimental; users of a cache cannot do anything about that.
+  const { emitWarning } = process;
+  process.emitWarning = (warning: string | Error, ...rest: unknown[]): void => {
+    if (String(warning).includes('SQLite')) return;
+    Reflect.apply(emitWarning, process, [warning, ...rest]);
+  };
+  try {
+    const module = createRequire(import.meta.url)('node:sqlite') as Record<string, DatabaseClass | undefined>;
+    const found = module.DatabaseSync ?? module.Database ?? Object.values(module).find(isDatabaseClass);
+    if (found === undefined) throw new Error('node:sqlite exports no database class that is known here');
+    return found;
+  } catch (cause) {
+    throw new NetsealError('EUNSUPPORTED', 'a cache needs a Node with node:sqlite', { cause });
+  } finally {
+    process.emitWarning = emitWarning;
+  }
+}
+
+/** By what it can do, for the day on which it has another name. */
+function isDatabaseClass(value: DatabaseClass | undefined): boolean {
+  const prototype: Partial<Database> | undefined = typeof value === 'function' ? value.prototype : undefined;
+  return prototype !== undefined && prototype !== null && 'exec' in prototype && 'prepare' in prototype;
+}
+
+const SQLITE_BUSY = 5;
+const SQLITE_CORRUPT = 11;
+const SQLITE_NOTADB = 26;
+
+export function isBusy(error: unknown): boolean {
+  return primaryCodeOf(error) === SQLITE_BUSY;
+}
+
+/** True when the file is there and is damaged, or no database at all; not for what the system says. */
+export function isNoDatabase(error: unknown): boolean {
+  const code = primaryCodeOf(error);
+  return code === SQLITE_CORRUPT || code === SQLITE_NOTADB;
+}
+
+/** SQLite's; undefined for errors that are not its own. The lower byte is the primary code. */
+export function primaryCodeOf(error: unknown): number | undefined {
+  return error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : undefined;
+}

@@ -1,0 +1,183 @@
+/**
+ * Room for what comes: within the budget, and within what the disk may be filled to. Below `cull` percent of free blocks or files,
+ * regions are given up until both are at `run`; below `stop` new room is taken only for what was given up before.
+ */
+import type { CacheFiles, DiskSpace } from '../base/files.ts';
+import type { CheckedSettings, DiskLimits } from '../base/settings.ts';
+import type { Regions } from '../zones/zones.ts';
+import type { Reclaim } from './reclaim.ts';
+
+/** The disk is looked at this often, at most. */
+const LOOK_MS = 1000;
+/** Regions given up in one go: who waits for room does not wait for long. */
+const STEPS_MAX = 8;
+/** The same for a budget that is exceeded by far, as it may be after it was made smaller: what comes meanwhile is dropped. */
+const BUDGET_STEPS_MAX = 32;
+/** Of the budget, what may be on its way into regions at a time. */
+const ENTERED_PART_MAX = 1 / 8;
+
+export class Room {
+  readonly #settings: CheckedSettings;
+  readonly #files: CacheFiles;
+  readonly #regions: Regions;
+  readonly #reclaim: Reclaim;
+  readonly #nowMs: () => number;
+  #lock: Promise<unknown> = Promise.resolve();
+  #lookedAtMs: number | undefined;
+  #space: DiskSpace | undefined;
+  #isCulling = false;
+  #checkedVersion = -1;
+  /** What regions took at that version, those that are open counted as full. */
+  #checkedBytes = 0;
+  /** Let in, and not written yet. */
+  #enteredBytes = 0;
+  #waiting = 0;
+  #onLeave: (() => void) | undefined;
+
+  constructor(
+    settings: CheckedSettings,
+    files: CacheFiles,
+    regions: Regions,
+    reclaim: Reclaim,
+    nowMs: () => number,
+  ) {
+    this.#settings = settings;
+    this.#files = files;
+    this.#regions = regions;
+    this.#reclaim = reclaim;
+    this.#nowMs = nowMs;
+  }
+
+  get isCulling(): boolean {
+    return this.#isCulling;
+  }
+
+  /**
+   * True when so many bytes may be written, at most a region's or one unit: then {@link leave} is to be called when that is over.
+   * Waits while regions are given up for them, and while others write too much already. Never rejects: false after an abort.
+   */
+  async enter(bytes: number, signal?: AbortSignal): Promise<boolean> {
+    if (this.#isRoomFor(bytes)) {
+      this.#enteredBytes += bytes;
+      return true;
+    }
+    this.#waiting += 1;
+    return this.#exclusively(async () => {
+      try {
+        await this.#waitForOthers(bytes);
+        const isRoom = signal?.aborted !== true && (await this.#make(bytes));
+        if (isRoom) this.#enteredBytes += bytes;
+        return isRoom;
+      } finally {
+        this.#waiting -= 1;
+      }
+    });
+  }
+
+  leave(bytes: number): void {
+    this.#enteredBytes -= bytes;
+    this.#onLeave?.();
+  }
+
+  /** Without looking at all the regions again, and without overtaking anybody. */
+  #isRoomFor(bytes: number): boolean {
+    return (
+      this.#waiting === 0 &&
+      this.#regions.version === this.#checkedVersion &&
+      !this.#isLookDue() &&
+      !this.#isOver(this.#checkedBytes, bytes)
+    );
+  }
+
+  /** Nobody who was let in needs the lock to get on. */
+  async #waitForOthers(bytes: number): Promise<void> {
+    const bytesMax = this.#settings.budgetBytes * ENTERED_PART_MAX;
+    while (this.#enteredBytes > 0 && this.#enteredBytes + bytes > bytesMax) {
+      await new Promise<void>(resolve => {
+        this.#onLeave = resolve;
+      });
+    }
+  }
+
+  /** Looks at the disk and the budget, and gives up what is too much; for now and then. */
+  async maintain(): Promise<void> {
+    await this.#exclusively(() => this.#make(0));
+  }
+
+  /** Gives up one region, whatever was hit: the disk is full. */
+  async giveUpOne(): Promise<boolean> {
+    return this.#exclusively(() => this.#reclaim.step(false));
+  }
+
+  async idle(): Promise<void> {
+    await this.#lock;
+  }
+
+  #exclusively<Result>(action: () => Promise<Result>): Promise<Result> {
+    const result = this.#lock.then(action);
+    this.#lock = result.catch(() => undefined);
+    return result;
+  }
+
+  async #make(bytes: number): Promise<boolean> {
+    if (this.#isLookDue()) await this.#look();
+    let steps = 0;
+    const { regionBytes } = this.#settings;
+    while (this.#isOver(this.#regions.cleanBytes(regionBytes), bytes)) {
+      steps += 1;
+      if (steps > BUDGET_STEPS_MAX) return false;
+      if (!(await this.#reclaim.step(steps <= 2 * STEPS_MAX))) return false;
+    }
+    if (!(await this.#cull())) return false;
+    this.#checkedVersion = this.#regions.version;
+    this.#checkedBytes = this.#regions.cleanBytes(regionBytes);
+    return true;
+  }
+
+  /** What is there, what is on its way, and one region more. */
+  #isOver(cleanBytes: number, bytes: number): boolean {
+    const { budgetBytes, regionBytes } = this.#settings;
+    return cleanBytes + this.#enteredBytes + Math.max(bytes, regionBytes) > budgetBytes;
+  }
+
+  /** False when there must not be another region. */
+  async #cull(): Promise<boolean> {
+    const { disk } = this.#settings;
+    if (disk === false || this.#space === undefined) return true;
+    let hasGivenUp = false;
+    for (let steps = 0; steps < STEPS_MAX && this.#mustCull(disk); steps += 1) {
+      if (!(await this.#reclaim.step(false))) break;
+      hasGivenUp = true;
+      await this.#look();
+    }
+    return hasGivenUp || !this.#isBelow(disk.stopPercent);
+  }
+
+  #mustCull(disk: DiskLimits): boolean {
+    if (this.#isCulling) this.#isCulling = this.#isBelow(disk.runPercent);
+    else this.#isCulling = this.#isBelow(disk.cullPercent);
+    return this.#isCulling;
+  }
+
+  #isBelow(percent: number): boolean {
+    const space = this.#space;
+    if (space === undefined) return false;
+    const { blockCount, blocksAvailable, fileCount, filesAvailable } = space;
+    return (
+      blocksAvailable * 100 < percent * blockCount ||
+      (fileCount > 0 && filesAvailable * 100 < percent * fileCount)
+    );
+  }
+
+  #isLookDue(): boolean {
+    if (this.#settings.disk === false) return false;
+    const sinceMs = this.#nowMs() - (this.#lookedAtMs ?? Number.NEGATIVE_INFINITY);
+    // A clock that was set back is no reason to stop looking.
+    return sinceMs >= LOOK_MS || sinceMs < 0;
+  }
+
+  async #look(): Promise<void> {
+    this.#lookedAtMs = this.#nowMs();
+    this.#space = await this.#files.space().catch(() => undefined);
+  }
+}

@@ -1,0 +1,247 @@
+/**
+ * Storing clean units: what can be kept is sorted into queues, waits for room, is written by a lane, and is then entered into the
+ * index, unless it was invalidated meanwhile. What cannot be kept is dropped and counted.
+ */
+import { abortable } from '../../base/abortable.ts';
+import { NetsealError } from '../../base/errors.ts';
+import { roundUp } from '../../base/geometry.ts';
+import {
+  HEADER_BYTES,
+  peekHeader,
+  RECORD_KINDS,
+  RECORD_OVERHEAD_BYTES,
+  recordTag,
+} from '../../unit/record-format.ts';
+import type { Health } from '../base/health.ts';
+import type { UnderWay } from '../base/pending-work.ts';
+import type { CheckedSettings } from '../base/settings.ts';
+import type { Counters, DropReason } from '../base/statistics.ts';
+import { fingerprintOf, newFingerprint } from '../index/fingerprints.ts';
+import { ENTRY_DIRTY, ENTRY_PINNED, type Fingerprint, GRANULE_BYTES } from '../index/index-table.ts';
+import type { ObjectState, Objects, VolumeState } from '../objects/objects.ts';
+import type { RegionQueue } from '../zones/zone-format.ts';
+import type { Region } from '../zones/zones.ts';
+import type { Room } from './admission.ts';
+import type { Shares } from './quotas.ts';
+import type { Ranges, Since } from './range-invalidations.ts';
+import { hasTag, type Places, tagWords } from './unit-index.ts';
+import type { Lane, UnitToStore } from './zone-writer.ts';
+
+/** A unit as it comes. */
+export interface IncomingUnit {
+  readonly object: ObjectState;
+  readonly index: number;
+  readonly bytes: Uint8Array;
+  /** When it came, if that was not now: what was invalidated since is not stored. */
+  readonly since?: Since;
+}
+
+export type CleanQueue = Exclude<RegionQueue, 'dirty'>;
+
+export interface StoringParts {
+  readonly settings: CheckedSettings;
+  readonly health: Health;
+  readonly counters: Counters;
+  readonly objects: Objects;
+  readonly places: Places;
+  readonly ranges: Ranges;
+  readonly room: Room;
+  readonly shares: Shares;
+  readonly lanes: Readonly<Record<CleanQueue, Lane>>;
+  readonly underWay: UnderWay;
+}
+
+export class Storing {
+  readonly #parts: StoringParts;
+  readonly #fingerprint: Fingerprint = newFingerprint();
+  #isClosed = false;
+
+  constructor(parts: StoringParts) {
+    this.#parts = parts;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** From now on what comes is dropped. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  drop(reason: DropReason, count: number): void {
+    this.#parts.counters.dropped[reason] += count;
+  }
+
+  /**
+   * Stores clean units. Resolves with how many, when none of the bytes is needed any more. Rejects only with the signal's reason, and
+   * then, too, none is; some may be stored.
+   */
+  store(units: readonly IncomingUnit[], signal?: AbortSignal): Promise<number> {
+    return this.#parts.underWay.add(this.#store(units, signal));
+  }
+
+  async #store(units: readonly IncomingUnit[], signal: AbortSignal | undefined): Promise<number> {
+    signal?.throwIfAborted();
+    const { health, ranges, settings } = this.#parts;
+    if (health.isAway) {
+      this.drop('away', units.length);
+      return 0;
+    }
+    const stamp = ranges.arrive();
+    try {
+      let storedCount = 0;
+      const sorted = this.#sort(units.filter(unit => this.#isWanted(unit)));
+      for (const queue of ['small', 'main', 'pinned'] as const) {
+        for (const some of portions(sorted[queue], settings.regionBytes)) {
+          storedCount += await this.#append(queue, some, signal);
+        }
+      }
+      return storedCount;
+    } finally {
+      ranges.leave(stamp);
+    }
+  }
+
+  async #append(
+    queue: CleanQueue,
+    units: readonly UnitToStore[],
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
+    const { room, lanes, health } = this.#parts;
+    const bytes = units.reduce((sum, unit) => sum + paddedBytes(unit), 0);
+    if (this.#isClosed || !(await this.#enter(bytes, signal))) {
+      this.drop('space', units.length);
+      return 0;
+    }
+    const count = await lanes[queue].append(units, signal);
+    room.leave(bytes);
+    signal?.throwIfAborted();
+    if (count < units.length) this.drop(health.isAway ? 'failed' : 'space', units.length - count);
+    return count;
+  }
+
+  /** As `room.enter`; rejects as soon as the signal aborts. */
+  #enter(bytes: number, signal: AbortSignal | undefined): Promise<boolean> {
+    const { room } = this.#parts;
+    const entering = room.enter(bytes, signal);
+    return abortable(entering, signal, () => {
+      // It may have been let in just before.
+      void entering.then(isIn => (isIn ? room.leave(bytes) : undefined));
+    });
+  }
+
+  /** What comes next finds room. */
+  #dropForShare(volume: VolumeState): void {
+    const { underWay, shares } = this.#parts;
+    this.drop('share', 1);
+    if (!this.#isClosed) void underWay.add(shares.trim(volume));
+  }
+
+  /** False for what was invalidated between coming and now. */
+  #isWanted({ object, index, since }: IncomingUnit): boolean {
+    if (since === undefined || !this.#isInvalidated({ object, index, ...since })) return true;
+    this.drop('invalidated', 1);
+    return false;
+  }
+
+  /** Which queue each unit goes to; without those that cannot be kept, or are there already. */
+  #sort(units: readonly IncomingUnit[]): Record<CleanQueue, UnitToStore[]> {
+    const { places, counters, ranges } = this.#parts;
+    const sorted: Record<CleanQueue, UnitToStore[]> = { small: [], main: [], pinned: [] };
+    for (const unit of units) {
+      const { object, index, bytes } = unit;
+      if (!isSealedUnit(bytes)) {
+        this.drop('unsuitable', 1);
+        continue;
+      }
+      const { prefix, stamp } = unit.since ?? { prefix: object.prefix, stamp: ranges.stamp };
+      const fingerprint = fingerprintOf(prefix, index, this.#fingerprint);
+      const found = places.find(fingerprint);
+      if (found !== undefined && hasTag(found.entry, recordTag(bytes))) {
+        counters.alreadyThere += 1;
+        continue;
+      }
+      if (found !== undefined && (found.entry.flags & ENTRY_DIRTY) !== 0) {
+        this.drop('dirty', 1);
+        continue;
+      }
+      const { volume } = object;
+      if (!object.pin && volume.liveBytes + bytes.byteLength > volume.shareBytes) {
+        this.#dropForShare(volume);
+        continue;
+      }
+      const queue = object.pin ? 'pinned' : places.ghosts.take(fingerprint, places.count) ? 'main' : 'small';
+      sorted[queue].push({ object, prefix, index, bytes, stamp });
+    }
+    return sorted;
+  }
+
+  /** A lane has written a unit, all of it: new, or moved from another region. */
+  stored(unit: UnitToStore, region: Region, offsetBytes: number): void {
+    const { health, counters, places } = this.#parts;
+    health.succeed();
+    const { object, prefix, index, bytes, from } = unit;
+    const fingerprint = fingerprintOf(prefix, index, this.#fingerprint);
+    const flags = region.queue === 'pinned' ? ENTRY_PINNED : 0;
+    const place = { regionId: region.id, offsetBytes, lengthBytes: bytes.byteLength, flags };
+    if (from !== undefined) {
+      counters.reinsertedBytes += bytes.byteLength;
+      const found = places.find(fingerprint);
+      const { entry } = from;
+      const isWhere =
+        found?.entry.regionId === entry.regionId && found.entry.offsetBytes === entry.offsetBytes;
+      // Otherwise it was replaced or invalidated while it was being moved.
+      const hits = Math.max(0, entry.hits - 1);
+      if (found !== undefined && isWhere) places.replace(fingerprint, found, { ...entry, ...place, hits });
+      return;
+    }
+    if (this.#isInvalidated(unit)) {
+      this.drop('invalidated', 1);
+      return;
+    }
+    const volumeNumber = object.volume.number;
+    if (!places.insert(fingerprint, { ...tagWords(recordTag(bytes)), ...place, hits: 0, volumeNumber })) {
+      this.drop('dirty', 1);
+      return;
+    }
+    counters.stored += 1;
+    counters.storedBytes += bytes.byteLength;
+  }
+
+  #isInvalidated({ object, prefix, index, stamp = 0 }: Omit<UnitToStore, 'bytes'>): boolean {
+    const { objects, ranges } = this.#parts;
+    return !objects.isCurrent(object, prefix) || ranges.covers(object.key, index, stamp);
+  }
+}
+
+function* portions(units: readonly UnitToStore[], bytesMax: number): Generator<readonly UnitToStore[]> {
+  let from = 0;
+  let bytes = 0;
+  for (const [at, unit] of units.entries()) {
+    const unitBytes = paddedBytes(unit);
+    if (at > from && bytes + unitBytes > bytesMax) {
+      yield units.slice(from, at);
+      from = at;
+      bytes = 0;
+    }
+    bytes += unitBytes;
+  }
+  if (from < units.length) yield units.slice(from);
+}
+
+function paddedBytes({ bytes }: UnitToStore): number {
+  return roundUp(bytes.byteLength, GRANULE_BYTES);
+}
+
+/** Whether these bytes look like one whole sealed unit. */
+export function isSealedUnit(bytes: Uint8Array): boolean {
+  if (bytes.byteLength < RECORD_OVERHEAD_BYTES) return false;
+  try {
+    const header = peekHeader(bytes.subarray(0, HEADER_BYTES));
+    return header.kind === RECORD_KINDS.unit && header.sealedLengthBytes === bytes.byteLength;
+  } catch (error) {
+    if (error instanceof NetsealError) return false;
+    throw error;
+  }
+}

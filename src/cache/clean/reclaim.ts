@@ -1,0 +1,375 @@
+/**
+ * Giving up regions, by S3-FIFO over whole regions. New units enter the small queue; what was asked for again by the time its
+ * region is given up goes on to the main queue, the rest leaves a ghost. A unit whose ghost is still there enters the main queue at
+ * once. What was hit in the main queue goes round again, with one hit less: the whole region where that is most of it, otherwise
+ * by being copied, sealed as it is.
+ *
+ * Pinned units go on to regions of their own, always. Those are given up when half of one is pinned no more, or replaced; what is
+ * less, only when there is nothing else to give up. Dirty regions never come here.
+ */
+
+import { setImmediate as turn } from 'node:timers/promises';
+import { roundUp } from '../../base/geometry.ts';
+import { TAG_BYTES } from '../../unit/record-format.ts';
+import { type CacheFile, readFully, ShortFileError, systemCodeOf } from '../base/files.ts';
+import { isDamage, type Seals } from '../base/seals.ts';
+import type { CacheEvent, Counters } from '../base/statistics.ts';
+import { fingerprintOf, newFingerprint, type Prefix } from '../index/fingerprints.ts';
+import { type Entry, type Fingerprint, GRANULE_BYTES } from '../index/index-table.ts';
+import type { ObjectState, Objects } from '../objects/objects.ts';
+import {
+  type DecodedList,
+  decodeList,
+  listBytes,
+  type RegionEntry,
+  readFooter,
+} from '../zones/zone-format.ts';
+import type { Region, Regions } from '../zones/zones.ts';
+import { type Found, hasTag, type Places } from './unit-index.ts';
+import type { Lane, UnitToStore } from './zone-writer.ts';
+
+/** Hits that take a unit from the small to the main queue. */
+const SMALL_HITS_MIN = 1;
+/** Of a main region, at most so much goes round again: what is given up has to make room. */
+const REINSERTED_PART_MAX = 0.65;
+/** As many may go round before one has to be given up. */
+const ROUND_REGIONS_MAX = 16;
+const MOVE_BYTES = 4 * 1024 * 1024;
+const MOVE_UNITS = 512;
+/** Others get their turn after so long. */
+const TURN_MS = 2;
+const UNITS_PER_LOOK = 128;
+/** Of a pinned region, what has to stay at most so that it is rewritten at all. */
+const KEPT_PART_MAX = 0.9;
+const OBJECTS_KEPT_MAX = 4096;
+
+export interface ReclaimParts {
+  readonly regions: Regions;
+  readonly places: Places;
+  readonly objects: Objects;
+  readonly seals: Seals;
+  readonly main: Lane;
+  readonly pinned: Lane;
+  readonly counters: Counters;
+  readonly smallBytesMax: number;
+  readonly onEvent: (event: CacheEvent) => void;
+  readonly note: (error: unknown) => void;
+}
+
+interface Move {
+  readonly entry: RegionEntry;
+  readonly object: ObjectState;
+  /** What the index finds it by, unless it is invalidated meanwhile. */
+  readonly prefix: Prefix;
+  readonly place: Entry;
+  readonly isPinned: boolean;
+}
+
+export class Reclaim {
+  readonly #parts: ReclaimParts;
+  readonly #fingerprint: Fingerprint = newFingerprint();
+  /** Pinned regions that were looked at and left: what was live in them then, and what has to stay. */
+  readonly #looked = new Map<Region, { readonly liveBytes: number; readonly keptBytes: number }>();
+  /** Pinned regions of which something may be pinned no more, or was invalidated. */
+  readonly #loose = new Set<Region>();
+
+  constructor(parts: ReclaimParts) {
+    this.#parts = parts;
+  }
+
+  /** Something was unpinned or invalidated: pinned regions may hold what need not stay. */
+  loosenPinned(): void {
+    // The open one, too, which will be full one day.
+    for (const region of this.#parts.regions.all()) if (region.queue === 'pinned') this.#loose.add(region);
+  }
+
+  /**
+   * Gives one region up. False when there is none that may go, or what has to stay could not be moved.
+   *
+   * @param keepHit whether units that were hit go on, or only pinned ones.
+   */
+  async step(keepHit: boolean): Promise<boolean> {
+    const region = await this.#chooseCold(keepHit);
+    if (region === undefined) return false;
+    const { counters, regions, onEvent } = this.#parts;
+    const before = { evicted: counters.evicted, reinserted: counters.reinserted };
+    if (!(await this.#empty(region, keepHit))) {
+      // The next attempt is another's.
+      regions.postpone(region);
+      return false;
+    }
+    this.#loose.delete(region);
+    this.#looked.delete(region);
+    await regions.giveUp(region);
+    counters.reclaimedRegions += 1;
+    onEvent({
+      type: 'reclaimed',
+      evicted: counters.evicted - before.evicted,
+      reinserted: counters.reinserted - before.reinserted,
+    });
+    return true;
+  }
+
+  /** What to give up, after main regions that are too good for it have gone round. */
+  async #chooseCold(keepHit: boolean): Promise<Region | undefined> {
+    let region = await this.#choose();
+    for (let count = 0; keepHit && region?.queue === 'main' && count < ROUND_REGIONS_MAX; count += 1) {
+      if (!(await this.#goesRound(region))) break;
+      region = await this.#choose();
+    }
+    return region;
+  }
+
+  /**
+   * When more of a main region was hit than may be copied, the whole region goes behind the others, and every unit in it has one hit
+   * less: what S3-FIFO does to unit after unit. Nothing is copied, and nothing that was hit is dropped.
+   */
+  async #goesRound(region: Region): Promise<boolean> {
+    const { regions, places } = this.#parts;
+    if (!regions.pin(region)) return false;
+    try {
+      const list = await this.#listOf(region, await regions.fileOf(region));
+      let hitBytes = 0;
+      await this.#forEach(list, (entry, object) => {
+        const found = this.#find(entry, object);
+        if (isIn(found, region, entry) && found.entry.hits > 0) hitBytes += entry.lengthBytes;
+        return undefined;
+      });
+      if (hitBytes <= this.#moveBytesMax(region)) return false;
+      await this.#forEach(list, (entry, object) => {
+        const found = this.#find(entry, object);
+        if (!isIn(found, region, entry) || found.entry.hits === 0) return undefined;
+        places.replace(this.#fingerprint, found, { ...found.entry, hits: found.entry.hits - 1 });
+        return undefined;
+      });
+      regions.postpone(region);
+      return true;
+    } catch {
+      // Whoever empties it finds the same, and says so.
+      return false;
+    } finally {
+      regions.unpin(region);
+    }
+  }
+
+  async #choose(): Promise<Region | undefined> {
+    for (;;) {
+      const pinned = this.#candidate();
+      if (pinned !== undefined && (await this.#isHalfLoose(pinned))) return pinned;
+      const clean = this.#chooseClean();
+      if (clean !== undefined) return clean;
+      if (pinned === undefined) return this.#leastKept();
+    }
+  }
+
+  #chooseClean(): Region | undefined {
+    const { regions, smallBytesMax } = this.#parts;
+    const [small] = regions.full('small');
+    const [main] = regions.full('main');
+    const isSmallOver = main === undefined || regions.bytesOf('small') >= smallBytesMax;
+    return isSmallOver ? (small ?? main) : main;
+  }
+
+  /** A pinned region that may be worth a look. */
+  #candidate(): Region | undefined {
+    for (const region of this.#parts.regions.full('pinned')) {
+      if (this.#loose.has(region)) return region;
+      const isThin = region.liveBytes < region.fileBytes / 2;
+      if (isThin && this.#looked.get(region)?.liveBytes !== region.liveBytes) return region;
+    }
+    return undefined;
+  }
+
+  /** Looks what has to stay of a pinned region, and remembers it. */
+  async #isHalfLoose(region: Region): Promise<boolean> {
+    this.#loose.delete(region);
+    const { liveBytes } = region;
+    const keptBytes = await this.#keptBytes(region);
+    this.#looked.set(region, { liveBytes, keptBytes });
+    return keptBytes <= region.fileBytes / 2;
+  }
+
+  /** Infinity when its list cannot be read: what is pinned in it is still found. */
+  async #keptBytes(region: Region): Promise<number> {
+    const { regions, note } = this.#parts;
+    if (!regions.pin(region)) return Number.POSITIVE_INFINITY;
+    try {
+      const list = await this.#listOf(region, await regions.fileOf(region));
+      let bytes = 0;
+      let count = 0;
+      const objects = new Set<number>();
+      await this.#forEach(list, (entry, object) => {
+        if (!isIn(this.#find(entry, object), region, entry) || !this.#isPinned(object)) return undefined;
+        bytes += roundUp(entry.lengthBytes, GRANULE_BYTES);
+        count += 1;
+        objects.add(entry.objectNumber);
+        return undefined;
+      });
+      return bytes + listBytes(count, objects.size);
+    } catch (error) {
+      note(error);
+      return Number.POSITIVE_INFINITY;
+    } finally {
+      regions.unpin(region);
+    }
+  }
+
+  /** When nothing else is left: the pinned region of which least has to stay, if that makes room at all. */
+  #leastKept(): Region | undefined {
+    let least: Region | undefined;
+    let leastPart = KEPT_PART_MAX;
+    for (const [region, { keptBytes }] of this.#looked) {
+      if (region.isDead) this.#looked.delete(region);
+      else if (keptBytes / region.fileBytes < leastPart) {
+        least = region;
+        leastPart = keptBytes / region.fileBytes;
+      }
+    }
+    if (least !== undefined) this.#looked.delete(least);
+    return least;
+  }
+
+  /** Moves on what is to stay and forgets the rest. False when something had to stay and could not be moved. */
+  async #empty(region: Region, keepHit: boolean): Promise<boolean> {
+    const { regions, objects, counters, note } = this.#parts;
+    if (!regions.pin(region)) return true;
+    try {
+      const file = await regions.fileOf(region);
+      return await this.#moveAll(region, file, await this.#listOf(region, file), keepHit);
+    } catch (error) {
+      if (isDamage(error)) counters.problems.damaged += 1;
+      else note(error);
+      // Its units are misses from now on, unless some may be pinned that can be read the next time.
+      return isDamage(error) || isHopeless(error) || objects.pins.list().length === 0;
+    } finally {
+      regions.unpin(region);
+    }
+  }
+
+  async #listOf(region: Region, file: CacheFile): Promise<DecodedList> {
+    if (region.list !== undefined) return decodeList(region.list.encode(region));
+    return (await readFooter(this.#parts.seals, file, region.name)).list;
+  }
+
+  async #moveAll(region: Region, file: CacheFile, list: DecodedList, keepHit: boolean): Promise<boolean> {
+    let budgetBytes = keepHit ? this.#moveBytesMax(region) : 0;
+    let moves: Move[] = [];
+    let moveBytes = 0;
+    let isDone = true;
+    await this.#forEach(list, (entry, object) => {
+      const move = this.#judge(region, entry, object, budgetBytes);
+      if (move === undefined) return undefined;
+      if (!move.isPinned) budgetBytes -= entry.lengthBytes;
+      moves.push(move);
+      moveBytes += entry.lengthBytes;
+      if (moveBytes < MOVE_BYTES && moves.length < MOVE_UNITS) return undefined;
+      const some = moves;
+      moves = [];
+      moveBytes = 0;
+      return (async () => {
+        isDone = (await this.#move(file, some)) && isDone;
+      })();
+    });
+    return (await this.#move(file, moves)) && isDone;
+  }
+
+  /** In turns: a region may hold 180,000 units of as many objects. */
+  async #forEach(
+    list: DecodedList,
+    action: (entry: RegionEntry, object: ObjectState) => Promise<void> | undefined,
+  ): Promise<void> {
+    const objects = new Map<number, ObjectState>();
+    let startMs = performance.now();
+    for (let at = 0; at < list.count; at += 1) {
+      const entry = list.entry(at);
+      const object = objects.get(entry.objectNumber) ?? this.#parts.objects.objectOf(entry);
+      // Its volume made room for another: nothing of it is found.
+      if (object === undefined) continue;
+      if (objects.size >= OBJECTS_KEPT_MAX) objects.clear();
+      objects.set(entry.objectNumber, object);
+      const wait = action(entry, object);
+      if (wait !== undefined) await wait;
+      if (at % UNITS_PER_LOOK !== 0 || performance.now() - startMs < TURN_MS) continue;
+      await turn();
+      startMs = performance.now();
+    }
+  }
+
+  #moveBytesMax(region: Region): number {
+    return region.queue === 'main' ? REINSERTED_PART_MAX * region.fileBytes : Number.POSITIVE_INFINITY;
+  }
+
+  /** What goes on; everything else is forgotten here. */
+  #judge(region: Region, entry: RegionEntry, object: ObjectState, budgetBytes: number): Move | undefined {
+    const { places, counters } = this.#parts;
+    const found = this.#find(entry, object);
+    if (!isIn(found, region, entry)) return undefined;
+    const place = found.entry;
+    const isPinned = this.#isPinned(object);
+    const { prefix } = this.#parts.objects.object(object.volume, object.id);
+    if (isPinned) return { entry, object, prefix, place, isPinned };
+    const hitsMin = region.queue === 'small' ? SMALL_HITS_MIN : 1;
+    const isOverShare = object.volume.liveBytes > object.volume.shareBytes;
+    if (place.hits >= hitsMin && entry.lengthBytes <= budgetBytes && !isOverShare) {
+      return { entry, object, prefix, place, isPinned };
+    }
+    places.remove(this.#fingerprint, found);
+    if (region.queue === 'small') places.ghosts.add(this.#fingerprint);
+    counters.evicted += 1;
+    return undefined;
+  }
+
+  /** What the index finds of a unit; its fingerprint is in `#fingerprint` then. */
+  #find({ index }: RegionEntry, { volume, id }: ObjectState): Found | undefined {
+    const { objects, places } = this.#parts;
+    return places.find(fingerprintOf(objects.object(volume, id).prefix, index, this.#fingerprint));
+  }
+
+  #isPinned({ volume, id }: ObjectState): boolean {
+    return this.#parts.objects.isPinned(volume, id);
+  }
+
+  /** False when a pinned unit could not be moved. */
+  async #move(file: CacheFile, moves: readonly Move[]): Promise<boolean> {
+    const { counters, main, pinned, note } = this.#parts;
+    const units = { main: [] as UnitToStore[], pinned: [] as UnitToStore[] };
+    let isDone = true;
+    const moveOne = async ({ entry, object, prefix, place, isPinned }: Move): Promise<void> => {
+      const bytes = Buffer.allocUnsafeSlow(entry.lengthBytes);
+      try {
+        await readFully(file, bytes, entry.offsetBytes);
+      } catch (error) {
+        // Others can be moved all the same.
+        note(error);
+        if (isPinned && !isHopeless(error)) isDone = false;
+        return;
+      }
+      // Damaged: not worth carrying on.
+      if (!hasTag(place, bytes.subarray(bytes.byteLength - TAG_BYTES))) return;
+      const from = { entry: place, crc32: entry.crc32 };
+      const unit: UnitToStore = { object, prefix, index: entry.index, bytes, from };
+      units[isPinned ? 'pinned' : 'main'].push(unit);
+    };
+    await Promise.all(moves.map(moveOne));
+    for (const list of Object.values(units)) list.sort((left, right) => placeOf(left) - placeOf(right));
+    const [mainCount, pinnedCount] = await Promise.all([
+      main.append(units.main),
+      pinned.append(units.pinned),
+    ]);
+    counters.reinserted += mainCount + pinnedCount;
+    return isDone && pinnedCount === units.pinned.length;
+  }
+}
+
+/** The file is gone, or cut short. */
+function isHopeless(error: unknown): boolean {
+  return error instanceof ShortFileError || systemCodeOf(error) === 'ENOENT';
+}
+
+function placeOf({ from }: UnitToStore): number {
+  return from?.entry.offsetBytes ?? 0;
+}
+
+function isIn(found: Found | undefined, region: Region, entry: RegionEntry): found is Found {
+  return found?.entry.regionId === region.id && found.entry.offsetBytes === entry.offsetBytes;
+}

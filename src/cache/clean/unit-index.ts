@@ -1,0 +1,201 @@
+/**
+ * Which unit lies where: the index with its accounts. Every change of the index goes through here, so that what regions and
+ * volumes are said to hold is what the index finds.
+ */
+import { u32At } from '../../base/bytes.ts';
+import type { Counters } from '../base/statistics.ts';
+import type { Ghosts } from '../index/ghosts.ts';
+import {
+  clearEntry,
+  coolEntry,
+  countHit,
+  ENTRY_DIRTY,
+  ENTRY_WORDS,
+  type Entry,
+  entryAt,
+  type Fingerprint,
+  findEntry,
+  type IndexTable,
+  placeFor,
+  sumEntries,
+  usedEntries,
+  writeEntry,
+} from '../index/index-table.ts';
+import type { Objects } from '../objects/objects.ts';
+import type { Regions } from '../zones/zones.ts';
+
+/** About a millisecond. */
+const SWEEP_WORDS = 65_536 * ENTRY_WORDS;
+
+/** An entry and the word at which it lies; -1 for one outside the table. */
+export interface Found {
+  readonly at: number;
+  readonly entry: Entry;
+}
+
+export class Places {
+  readonly table: IndexTable;
+  readonly ghosts: Ghosts;
+  readonly #regions: Regions;
+  readonly #objects: Objects;
+  readonly #counters: Counters;
+  /** Dirty units for which both buckets were full of what must not be lost. */
+  readonly #overflow = new Map<string, Entry>();
+  #count = 0;
+  /** Grows with every change of the index by this thread. */
+  changes = 0;
+  /** Where {@link sweep} goes on. */
+  #sweptWords = 0;
+
+  constructor(table: IndexTable, ghosts: Ghosts, regions: Regions, objects: Objects, counters: Counters) {
+    this.table = table;
+    this.ghosts = ghosts;
+    this.#regions = regions;
+    this.#objects = objects;
+    this.#counters = counters;
+  }
+
+  /** Units that the index finds. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Undefined when there is none. Frees what points into a region that is gone. */
+  find(fingerprint: Fingerprint): Found | undefined {
+    const at = findEntry(this.table, fingerprint);
+    if (at < 0) return this.#findOverflow(fingerprint);
+    const entry = entryAt(this.table, at);
+    if (!this.#regions.isDead(entry.regionId)) return { at, entry };
+    this.#free(at, entry);
+    return undefined;
+  }
+
+  /** False when the index has no place for it, or has a dirty version that this one must not replace. */
+  insert(fingerprint: Fingerprint, entry: Entry): boolean {
+    const isDirty = (entry.flags & ENTRY_DIRTY) !== 0;
+    if (this.#overflow.size > 0 && this.#findOverflow(fingerprint) !== undefined) {
+      if (!isDirty) return false;
+      this.#removeOverflow(fingerprint);
+    }
+    const at = placeFor(this.table, fingerprint, this.#regions.isDead);
+    if (at < 0) {
+      if (isDirty) this.#overflow.set(overflowKey(fingerprint), entry);
+      if (isDirty) this.#account(entry, 1);
+      return isDirty;
+    }
+    if ((this.table.words[at + 4] ?? 0) !== 0) {
+      const old = entryAt(this.table, at);
+      const isOwn =
+        this.table.words[at] === fingerprint.third && this.table.words[at + 1] === fingerprint.fourth;
+      const isAlive = !this.#regions.isDead(old.regionId);
+      if (isOwn && isAlive && (old.flags & ENTRY_DIRTY) !== 0 && !isDirty) return false;
+      if (!isOwn && isAlive) this.#counters.displaced += 1;
+      this.#account(old, -1);
+    }
+    writeEntry(this.table, at, fingerprint, entry);
+    this.#account(entry, 1);
+    return true;
+  }
+
+  /** Changes an entry in place. */
+  replace(fingerprint: Fingerprint, { at, entry: old }: Found, entry: Entry): void {
+    if (at < 0) {
+      this.#removeOverflow(fingerprint);
+      this.insert(fingerprint, entry);
+      return;
+    }
+    this.#account(old, -1);
+    writeEntry(this.table, at, fingerprint, entry);
+    this.#account(entry, 1);
+  }
+
+  remove(fingerprint: Fingerprint, { at, entry }: Found): void {
+    if (at < 0) this.#removeOverflow(fingerprint);
+    else this.#free(at, entry);
+  }
+
+  countHit({ at }: Found): void {
+    this.changes += 1;
+    if (at >= 0) countHit(this.table, at);
+  }
+
+  /** Takes what is at a word of the table out of it. */
+  drop(at: number): void {
+    this.#free(at, entryAt(this.table, at));
+  }
+
+  cool(at: number): void {
+    coolEntry(this.table, at);
+  }
+
+  /** Counts everything anew, and frees what points nowhere: after a snapshot was read. */
+  recount(): void {
+    const { count, regionBytes, volumeBytes } = sumEntries(this.table, this.#regions.isDead);
+    this.#count = count;
+    for (const region of this.#regions.all()) region.liveBytes = regionBytes[region.id & 0xffff] ?? 0;
+    for (const account of this.#objects.accounts()) account.liveBytes = 0;
+    for (const [number, bytes] of volumeBytes.entries())
+      if (bytes > 0) this.#objects.account(number).liveBytes = bytes;
+    for (const entry of this.#overflow.values()) this.#account(entry, 1);
+  }
+
+  /** Frees some entries that point into regions that are gone, such as invalidated ones: nobody comes across those. */
+  sweep(): void {
+    const { words } = this.table;
+    const end = Math.min(words.length, this.#sweptWords + SWEEP_WORDS);
+    for (let at = this.#sweptWords; at < end; at += ENTRY_WORDS) {
+      const regionId = words[at + 4] ?? 0;
+      if (regionId !== 0 && this.#regions.isDead(regionId)) this.#free(at, entryAt(this.table, at));
+    }
+    this.#sweptWords = end === words.length ? 0 : end;
+  }
+
+  clear(): void {
+    for (const at of usedEntries(this.table)) clearEntry(this.table, at);
+    this.#overflow.clear();
+    this.ghosts.clear();
+    this.recount();
+  }
+
+  #findOverflow(fingerprint: Fingerprint): Found | undefined {
+    if (this.#overflow.size === 0) return undefined;
+    const entry = this.#overflow.get(overflowKey(fingerprint));
+    if (entry === undefined) return undefined;
+    if (!this.#regions.isDead(entry.regionId)) return { at: -1, entry };
+    this.#removeOverflow(fingerprint);
+    return undefined;
+  }
+
+  #removeOverflow(fingerprint: Fingerprint): void {
+    const key = overflowKey(fingerprint);
+    const entry = this.#overflow.get(key);
+    if (entry !== undefined && this.#overflow.delete(key)) this.#account(entry, -1);
+  }
+
+  #free(at: number, entry: Entry): void {
+    clearEntry(this.table, at);
+    this.#account(entry, -1);
+  }
+
+  #account(entry: Entry, sign: 1 | -1): void {
+    this.changes += 1;
+    this.#count += sign;
+    const bytes = sign * entry.lengthBytes;
+    const region = this.#regions.get(entry.regionId);
+    if (region !== undefined) region.liveBytes += bytes;
+    this.#objects.account(entry.volumeNumber).liveBytes += bytes;
+  }
+}
+
+function overflowKey({ first, second, third, fourth }: Fingerprint): string {
+  return `${first}/${second}/${third}/${fourth}`;
+}
+
+/** The first 8 bytes of a tag as an entry has them. */
+export function tagWords(tag: Uint8Array): { readonly tagLow: number; readonly tagHigh: number } {
+  return { tagLow: u32At(tag, 0), tagHigh: u32At(tag, 4) };
+}
+
+export function hasTag(entry: Entry, tag: Uint8Array): boolean {
+  return entry.tagLow === u32At(tag, 0) && entry.tagHigh === u32At(tag, 4);
+}

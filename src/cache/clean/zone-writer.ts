@@ -1,0 +1,339 @@
+/**
+ * A lane writes units of one queue to its open region, many in one call, one call at a time.
+ *
+ *   append() ──▶ waiting ──▶ laid out ──writev──▶ in the index, in the region's list ──▶ append() resolves
+ *                  └─ no region to be had, or the write failed ─▶ not stored, append() resolves all the same
+ *
+ * Nothing is synced here: what a power cut leaves torn is found out by the tag.
+ */
+import { crc32 } from 'node:zlib';
+import { roundUp } from '../../base/geometry.ts';
+import { recordTag } from '../../unit/record-format.ts';
+import { type CacheFile, WRITE_BYTES_MAX, writeFully } from '../base/files.ts';
+import type { Seals } from '../base/seals.ts';
+import type { Prefix } from '../index/fingerprints.ts';
+import { type Entry, GRANULE_BYTES } from '../index/index-table.ts';
+import type { ObjectState } from '../objects/objects.ts';
+import { encodeFooter, REGION_UNITS_MAX } from '../zones/zone-format.ts';
+import type { Region, Regions } from '../zones/zones.ts';
+
+/** A unit on its way into a region. */
+export interface UnitToStore {
+  readonly object: ObjectState;
+  /** The object's when the unit came: after an invalidation it is not found by it. */
+  readonly prefix: Prefix;
+  readonly index: number;
+  /** The sealed record; holds still until it is stored. */
+  readonly bytes: Uint8Array;
+  /** Where it is moved from, when that is what happens. */
+  readonly from?: { readonly entry: Entry; readonly crc32: number };
+  /** When it came, in invalidations of ranges. */
+  readonly stamp?: number;
+}
+
+/** What a lane needs of its cache. */
+export interface LaneHost {
+  readonly regions: Regions;
+  readonly seals: Seals;
+  readonly regionBytes: number;
+  /** A new region for this lane; undefined when there is no room, or the cache is away. Never rejects. */
+  openRegion(): Promise<Region | undefined>;
+  /** The unit lies in the region now, all of it. */
+  stored(unit: UnitToStore, region: Region, offsetBytes: number): void;
+  /** A write failed. */
+  failed(error: unknown): void;
+  /** The region will not be written to any more. */
+  filled(region: Region): void;
+}
+
+interface Waiting {
+  readonly units: readonly UnitToStore[];
+  /** How many of them are to be stored; fewer when the call is aborted. */
+  end: number;
+  next: number;
+  /** One behind the last that is being written; `next` when none is. */
+  laidOut: number;
+  storedCount: number;
+  readonly resolve: (storedCount: number) => void;
+}
+
+const BATCH_UNITS = 1024;
+/** Smaller units are gathered by copying: a part of a writev costs as much as copying so many bytes. */
+const GATHER_BYTES_MAX = 16 * 1024;
+const GATHER_BYTES = 1024 * 1024;
+const ZEROS = new Uint8Array(GRANULE_BYTES);
+
+export class Lane {
+  readonly #host: LaneHost;
+  readonly #waiting: Waiting[] = [];
+  #region: Region | undefined;
+  #running: Promise<void> | undefined;
+  #gather = new Uint8Array(0);
+
+  constructor(host: LaneHost) {
+    this.#host = host;
+  }
+
+  get region(): Region | undefined {
+    return this.#region;
+  }
+
+  /**
+   * Resolves with how many units were stored, when their bytes are not needed any more. Never rejects: after an abort, what is being
+   * written is waited for, and the rest is not stored.
+   */
+  append(units: readonly UnitToStore[], signal?: AbortSignal): Promise<number> {
+    if (units.length === 0 || signal?.aborted === true) return Promise.resolve(0);
+    const { promise, resolve } = Promise.withResolvers<number>();
+    const waiting: Waiting = { units, end: units.length, next: 0, laidOut: 0, storedCount: 0, resolve };
+    this.#waiting.push(waiting);
+    this.#start();
+    if (signal === undefined) return promise;
+    const abort = (): void => this.#takeBack(waiting);
+    signal.addEventListener('abort', abort, { once: true });
+    return promise.finally(() => signal.removeEventListener('abort', abort));
+  }
+
+  #takeBack(waiting: Waiting): void {
+    waiting.end = waiting.laidOut;
+    const at = this.#waiting.indexOf(waiting);
+    if (at < 0 || waiting.next < waiting.end) return;
+    this.#waiting.splice(at, 1);
+    waiting.resolve(waiting.storedCount);
+  }
+
+  #start(): void {
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+      // Who came after the last look, and before this.
+      if (this.#waiting.length > 0) this.#start();
+    });
+  }
+
+  /** Resolves when nothing is under way. */
+  async idle(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  /** Ends the open region, so that what is in it survives; for closing. */
+  async finish(): Promise<void> {
+    await this.idle();
+    await this.#endRegion();
+  }
+
+  /** Lets go of the open region, which is given up elsewhere. */
+  abandon(region: Region): void {
+    if (this.#region === region) this.#region = undefined;
+  }
+
+  async #run(): Promise<void> {
+    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+      const region = await this.#regionFor(first.units[first.next]);
+      if (region === undefined) {
+        // Nobody else waiting would fare better.
+        for (const waiting of this.#waiting.splice(0)) waiting.resolve(waiting.storedCount);
+        return;
+      }
+      await this.#writeBatch(region);
+    }
+  }
+
+  async #regionFor(unit: UnitToStore | undefined): Promise<Region | undefined> {
+    const region = this.#region;
+    if (region !== undefined && unit !== undefined && this.#fits(region, region.endBytes, unit))
+      return region;
+    await this.#endRegion();
+    this.#region = await this.#host.openRegion();
+    return this.#region;
+  }
+
+  /** A unit that is longer than a region has one of its own. @param added units that are not in the list yet. */
+  #fits(region: Region, endBytes: number, unit: UnitToStore, added = 0): boolean {
+    const { list } = region;
+    if (region.isDead || region.isFull || list === undefined || list.count >= REGION_UNITS_MAX) return false;
+    const bytes = roundUp(unit.bytes.byteLength, GRANULE_BYTES) + list.endBytes(added + 1);
+    return endBytes === 0 || endBytes + bytes <= this.#host.regionBytes;
+  }
+
+  async #writeBatch(region: Region): Promise<void> {
+    const layout = this.#layOut(region);
+    const { regions } = this.#host;
+    const isHeld = regions.pin(region);
+    try {
+      const { file } = region;
+      if (!isHeld || file === undefined) throw new Error('the open region was given up');
+      const writing = writeFully(file, layout.parts, region.endBytes);
+      // While the system writes.
+      const sums = layout.units.map(({ unit }) => unit.from?.crc32 ?? crc32(unit.bytes));
+      await writing;
+      this.#enter(region, layout, sums);
+    } catch (error) {
+      this.#host.failed(error);
+      await this.#endRegion();
+      for (const waiting of this.#waiting.splice(0)) waiting.resolve(waiting.storedCount);
+      return;
+    } finally {
+      if (isHeld) regions.unpin(region);
+    }
+    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+      if (first.next < first.end) return;
+      this.#waiting.shift();
+      first.resolve(first.storedCount);
+    }
+  }
+
+  #enter(region: Region, layout: Layout, sums: readonly number[]): void {
+    region.endBytes = layout.endBytes;
+    region.fileBytes = layout.endBytes;
+    for (const [position, { unit, offsetBytes, from }] of layout.units.entries()) {
+      from.next += 1;
+      from.storedCount += 1;
+      const { object, prefix, index, bytes } = unit;
+      region.list?.add(object.key, prefix, {
+        volumeId: object.volume.id,
+        objectId: object.id,
+        index,
+        offsetBytes,
+        lengthBytes: bytes.byteLength,
+        crc32: sums[position] ?? 0,
+        tag: recordTag(bytes),
+      });
+      this.#host.stored(unit, region, offsetBytes);
+    }
+  }
+
+  /** As many waiting units as go into one write. */
+  #layOut(region: Region): Layout {
+    const layout: Layout = { units: [], parts: [], endBytes: region.endBytes };
+    const gather = new Gather(() => this.#takeGather(), layout.parts);
+    const room = REGION_UNITS_MAX - (region.list?.count ?? 0);
+    const limit = Math.min(BATCH_UNITS, room);
+    const startBytes = region.endBytes;
+    for (const from of this.#waiting) {
+      for (let at = from.next; at < from.end; at += 1) {
+        const unit = from.units[at];
+        const isEnough = layout.units.length >= limit || layout.endBytes - startBytes >= WRITE_BYTES_MAX;
+        if (
+          isEnough ||
+          unit === undefined ||
+          !this.#fits(region, layout.endBytes, unit, layout.units.length)
+        ) {
+          return gather.end(layout);
+        }
+        const { bytes } = unit;
+        layout.units.push({ unit, offsetBytes: layout.endBytes, from });
+        from.laidOut = at + 1;
+        const paddedBytes = roundUp(bytes.byteLength, GRANULE_BYTES);
+        if (!gather.add(bytes, paddedBytes)) layout.parts.push(...padded(bytes, paddedBytes));
+        layout.endBytes += paddedBytes;
+      }
+    }
+    return gather.end(layout);
+  }
+
+  #takeGather(): Uint8Array {
+    if (this.#gather.byteLength === 0) this.#gather = new Uint8Array(GATHER_BYTES);
+    return this.#gather;
+  }
+
+  async #endRegion(): Promise<void> {
+    const region = this.#region;
+    if (region === undefined) return;
+    this.#region = undefined;
+    if (region.isFull) return;
+    if (region.endBytes === 0) {
+      await this.#host.regions.giveUp(region);
+      return;
+    }
+    await endRegion(this.#host, region);
+  }
+}
+
+/**
+ * Writes the footer, and keeps the list where that fails: the region then serves until the cache is closed.
+ *
+ * @param file where to write it, if not to the region's own.
+ */
+export async function endRegion(
+  host: Pick<LaneHost, 'regions' | 'seals' | 'failed' | 'filled'>,
+  region: Region,
+  file: CacheFile | undefined = region.file,
+): Promise<void> {
+  const { list, name } = region;
+  // First, so that nobody writes behind it.
+  region.isFull = true;
+  // Full regions are closed and given up by others.
+  const isHeld = host.regions.pin(region);
+  try {
+    if (!isHeld || list === undefined || file === undefined) throw new Error('the region is not open');
+    await writeRegionEnd(host.seals, region, list.encode(region), name, file);
+    region.list = undefined;
+  } catch (error) {
+    host.failed(error);
+  } finally {
+    if (isHeld) host.regions.unpin(region);
+  }
+  host.regions.finish(region);
+  host.filled(region);
+}
+
+async function writeRegionEnd(
+  seals: Seals,
+  region: Region,
+  list: Uint8Array,
+  name: Uint8Array,
+  file: CacheFile,
+): Promise<void> {
+  const parts = encodeFooter(seals, name, list, region.endBytes);
+  await writeFully(file, parts, region.endBytes);
+  region.fileBytes = region.endBytes + parts.reduce((sum, part) => sum + part.byteLength, 0);
+  // What a write that failed has left behind the data would pass for the trailer.
+  await file.truncate(region.fileBytes);
+}
+
+function padded(bytes: Uint8Array, paddedBytes: number): Uint8Array[] {
+  const rest = paddedBytes - bytes.byteLength;
+  return rest === 0 ? [bytes] : [bytes, ZEROS.subarray(0, rest)];
+}
+
+interface Layout {
+  readonly units: { readonly unit: UnitToStore; readonly offsetBytes: number; readonly from: Waiting }[];
+  readonly parts: Uint8Array[];
+  endBytes: number;
+}
+
+/** Gathers small units of one write into one part, as long as there is room. */
+class Gather {
+  readonly #take: () => Uint8Array;
+  readonly #parts: Uint8Array[];
+  #from = 0;
+  #to = 0;
+
+  constructor(take: () => Uint8Array, parts: Uint8Array[]) {
+    this.#take = take;
+    this.#parts = parts;
+  }
+
+  /** False when the unit is to be a part of its own; what was gathered is one by then. */
+  add(bytes: Uint8Array, paddedBytes: number): boolean {
+    if (bytes.byteLength > GATHER_BYTES_MAX || this.#to + paddedBytes > GATHER_BYTES) {
+      this.#flush();
+      return false;
+    }
+    const memory = this.#take();
+    memory.set(bytes, this.#to);
+    memory.fill(0, this.#to + bytes.byteLength, this.#to + paddedBytes);
+    this.#to += paddedBytes;
+    return true;
+  }
+
+  end(layout: Layout): Layout {
+    this.#flush();
+    return layout;
+  }
+
+  #flush(): void {
+    if (this.#to > this.#from) this.#parts.push(this.#take().subarray(this.#from, this.#to));
+    this.#from = this.#to;
+  }
+}

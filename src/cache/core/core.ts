@@ -1,0 +1,265 @@
+/**
+ * A cache's parts, put together, and what several of them are needed for: invalidating, failures. Units are stored in `storing.ts`,
+ * what is done now and then is in `upkeep.ts`; `cache.ts` is what applications see of it all.
+ *
+ * Invariants
+ *   1. A unit is in the index only when all of it was written, and handed out only when length and tag are those asked for.
+ *   2. The index is changed through `places` alone, and only on this thread.
+ *   3. Dirty units are in dirty regions, which nothing but `dirty` gives up; pinned ones are never given up without a copy.
+ *   4. Nothing here fails a caller that reads or stores clean units: what does not work is a miss, or dropped and counted.
+ */
+
+import { type CacheFiles, ShortFileError } from '../base/files.ts';
+import { type Health, problemKindOf } from '../base/health.ts';
+import { UnderWay } from '../base/pending-work.ts';
+import type { Seals } from '../base/seals.ts';
+import { type CheckedSettings, dirtyRegionBytes } from '../base/settings.ts';
+import type { CacheEvent, Counters, ProblemKind } from '../base/statistics.ts';
+import { Room } from '../clean/admission.ts';
+import { type CleanQueue, Storing } from '../clean/clean-writer.ts';
+import { Shares } from '../clean/quotas.ts';
+import { Ranges } from '../clean/range-invalidations.ts';
+import { Reads } from '../clean/reads.ts';
+import { Reclaim } from '../clean/reclaim.ts';
+import { hasTag, Places } from '../clean/unit-index.ts';
+import { Lane } from '../clean/zone-writer.ts';
+import { Dirty } from '../dirty/batches.ts';
+import { type Fingerprinter, fingerprintOf, newFingerprint, type Prefix } from '../index/fingerprints.ts';
+import { Ghosts } from '../index/ghosts.ts';
+import { createTable, ENTRY_DIRTY, type Fingerprint } from '../index/index-table.ts';
+import type { Coherency } from '../objects/object-rows.ts';
+import { type ObjectState, Objects, type VolumeState } from '../objects/objects.ts';
+import type { Records } from '../rows/rows.ts';
+import { type Region, Regions } from '../zones/zones.ts';
+import { Upkeep } from './maintenance.ts';
+import { RowSweep } from './row-sweep.ts';
+
+/** What a cache is built of. */
+export interface CoreParts {
+  readonly settings: CheckedSettings;
+  readonly files: CacheFiles;
+  readonly seals: Seals;
+  readonly records: Records;
+  readonly fingerprinter: Fingerprinter;
+  readonly health: Health;
+  readonly counters: Counters;
+  readonly nowMs: () => number;
+  readonly onEvent: (event: CacheEvent) => void;
+}
+
+/** More units than this are dropped one by one only after a whole object: asking the index for each would take too long. */
+const RANGE_UNITS_MAX = 65_536;
+
+export class Core {
+  readonly settings: CheckedSettings;
+  readonly files: CacheFiles;
+  readonly seals: Seals;
+  readonly records: Records;
+  readonly fingerprinter: Fingerprinter;
+  readonly health: Health;
+  readonly counters: Counters;
+  readonly regions: Regions;
+  readonly objects: Objects;
+  readonly places: Places;
+  readonly reads: Reads;
+  readonly dirty: Dirty;
+  readonly reclaim: Reclaim;
+  readonly room: Room;
+  readonly lanes: Readonly<Record<CleanQueue, Lane>>;
+  readonly nowMs: () => number;
+  readonly rowSweep: RowSweep;
+  readonly storing: Storing;
+  readonly upkeep: Upkeep;
+  readonly ranges: Ranges = new Ranges();
+  readonly #fingerprint: Fingerprint = newFingerprint();
+  readonly #underWay = new UnderWay();
+  /** False when the folder is not there any more, or another one is. */
+  hasFolder: () => boolean = () => true;
+  /** ECLOSED from the moment on when somebody closes the cache. */
+  requireOpen: () => void = () => undefined;
+  /** What has to be put back when the folder was lost. */
+  restoreFolder: () => Promise<void> = () => Promise.resolve();
+
+  constructor(parts: CoreParts) {
+    const { settings, files, seals, records, fingerprinter, health, counters, nowMs, onEvent } = parts;
+    this.settings = settings;
+    this.files = files;
+    this.seals = seals;
+    this.records = records;
+    this.fingerprinter = fingerprinter;
+    this.health = health;
+    this.counters = counters;
+    this.nowMs = nowMs;
+    this.regions = new Regions(files);
+    this.objects = new Objects(records, fingerprinter, nowMs);
+    const table = createTable(settings.unitsMax);
+    const { regions, objects } = this;
+    this.places = new Places(table, new Ghosts(settings.unitsMax), regions, objects, counters);
+    const { places } = this;
+    this.lanes = { small: this.#lane('small'), main: this.#lane('main'), pinned: this.#lane('pinned') };
+    const note = (error: unknown): void => {
+      health.note(error);
+    };
+    const hasFolder = (): boolean => this.hasFolder();
+    const regionBytes = dirtyRegionBytes(settings);
+    this.dirty = new Dirty({
+      files,
+      regions,
+      places,
+      objects,
+      seals,
+      records,
+      fingerprinter,
+      regionBytes,
+      nowMs,
+      // A folder that has gone is found again by who looks for it.
+      note: error => {
+        if (problemKindOf(error) === 'gone') health.fail(error);
+        else health.note(error);
+      },
+      filled: () => this.upkeep.filled(),
+      hasFolder,
+    });
+    this.reclaim = new Reclaim({
+      regions,
+      places,
+      objects,
+      seals,
+      main: this.lanes.main,
+      pinned: this.lanes.pinned,
+      counters,
+      smallBytesMax: (settings.budgetBytes * settings.smallPercent) / 100,
+      onEvent,
+      note,
+    });
+    this.rowSweep = new RowSweep(records, objects, this.dirty, settings.rowsMax);
+    this.objects.loosened = () => {
+      this.reclaim.loosenPinned();
+    };
+    this.room = new Room(settings, files, regions, this.reclaim, nowMs);
+    this.reads = new Reads(places, regions, objects, counters, settings.readsOnThisThread, (region, error) =>
+      this.#readFailed(region, error),
+    );
+    const { lanes, dirty, room, rowSweep, ranges } = this;
+    const shares = new Shares(places, regions, counters);
+    const underWay = this.#underWay;
+    this.storing = new Storing({
+      settings,
+      health,
+      counters,
+      objects,
+      places,
+      ranges,
+      room,
+      shares,
+      lanes,
+      underWay,
+    });
+    this.upkeep = new Upkeep({
+      settings,
+      files,
+      seals,
+      records,
+      health,
+      counters,
+      regions,
+      places,
+      lanes,
+      dirty,
+      room,
+      rowSweep,
+      onEvent,
+      hasFolder,
+      restoreFolder: () => this.restoreFolder(),
+    });
+  }
+
+  /** Bytes of the index in memory. */
+  get indexBytes(): number {
+    return this.places.table.words.byteLength + this.settings.unitsMax * 4;
+  }
+
+  /** Resolves when nothing is stored or given up any more; what has not been stored by then is dropped. For closing. */
+  async settle(): Promise<void> {
+    this.storing.close();
+    await this.#underWay.idle();
+    await this.room.idle();
+    for (const lane of Object.values(this.lanes)) await lane.idle();
+    await this.dirty.finish();
+  }
+
+  /** Nothing of so many of the object's units is found any more. What is dirty stays. */
+  invalidateRange(object: ObjectState, from: number, to: number): void {
+    if ((from > 0 || Number.isFinite(to)) && to - from <= RANGE_UNITS_MAX) {
+      this.#invalidateUnits(object, from, to);
+    } else {
+      this.invalidateObject(object);
+    }
+  }
+
+  /** Nothing clean of the object is found any more. @param coherency what to remember of it instead of what was. */
+  invalidateObject(object: ObjectState, coherency?: Coherency): void {
+    this.objects.invalidateObject(object, coherency);
+    this.dirty.reindex(object.volume.id, object.id);
+    if (object.pin) this.reclaim.loosenPinned();
+  }
+
+  invalidateVolume(volume: VolumeState): void {
+    this.objects.invalidateVolume(volume);
+    this.dirty.reindex(volume.id, undefined);
+    this.reclaim.loosenPinned();
+  }
+
+  #invalidateUnits(object: ObjectState, from: number, to: number): void {
+    this.ranges.add(object.key, from, to);
+    this.objects.invalidations += 1;
+    for (let index = from; index < to; index += 1) {
+      const fingerprint = fingerprintOf(object.prefix, index, this.#fingerprint);
+      const found = this.places.find(fingerprint);
+      if (found !== undefined && (found.entry.flags & ENTRY_DIRTY) === 0)
+        this.places.remove(fingerprint, found);
+    }
+  }
+
+  has(prefix: Prefix, index: number, expectedTag: Uint8Array | undefined): boolean {
+    const found = this.places.find(fingerprintOf(prefix, index, this.#fingerprint));
+    return found !== undefined && (expectedTag === undefined || hasTag(found.entry, expectedTag));
+  }
+
+  #lane(queue: CleanQueue): Lane {
+    const { regions, seals, settings } = this;
+    return new Lane({
+      regions,
+      seals,
+      regionBytes: settings.regionBytes,
+      openRegion: () => this.#openRegion(queue),
+      stored: (unit, region, offsetBytes) => this.storing.stored(unit, region, offsetBytes),
+      failed: error => this.#writeFailed(error),
+      filled: () => this.upkeep.filled(),
+    });
+  }
+
+  async #openRegion(queue: CleanQueue): Promise<Region | undefined> {
+    if (this.health.isAway) return undefined;
+    try {
+      if (this.health.isUnwell) await this.upkeep.makeFolders();
+      return await this.regions.create(queue);
+    } catch (error) {
+      this.#writeFailed(error);
+      return undefined;
+    }
+  }
+
+  #writeFailed(error: unknown): void {
+    if (this.health.fail(error) !== 'full' || this.storing.isClosed) return;
+    void this.#underWay.add(this.room.giveUpOne()).catch(() => undefined);
+  }
+
+  #readFailed(region: Region, error: unknown): void {
+    const kind: ProblemKind = this.health.note(error);
+    // Not there, or not all of it: it will not be better the next time. Dirty data is not given up for that.
+    const isHopeless = kind === 'gone' || error instanceof ShortFileError;
+    if (isHopeless && region.isFull && region.queue !== 'dirty')
+      void this.#underWay.add(this.regions.giveUp(region));
+  }
+}

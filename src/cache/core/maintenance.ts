@@ -1,0 +1,162 @@
+/**
+ * What is done now and then: closing what is not read any more, looking at the disk and the folder, trying again after a failure,
+ * writing what could not be written, taking snapshots of the index.
+ */
+import { NetsealError } from '../../base/errors.ts';
+import type { CacheFiles } from '../base/files.ts';
+import type { Health } from '../base/health.ts';
+import type { Seals } from '../base/seals.ts';
+import type { CheckedSettings } from '../base/settings.ts';
+import type { CacheEvent, Counters } from '../base/statistics.ts';
+import type { Room } from '../clean/admission.ts';
+import type { Places } from '../clean/unit-index.ts';
+import type { Lane } from '../clean/zone-writer.ts';
+import type { Dirty } from '../dirty/batches.ts';
+import type { Records } from '../rows/rows.ts';
+import { writeSnapshot } from '../zones/snapshot.ts';
+import { REGION_FOLDERS, type Regions } from '../zones/zones.ts';
+import type { RowSweep } from './row-sweep.ts';
+
+export interface UpkeepParts {
+  readonly settings: CheckedSettings;
+  readonly files: CacheFiles;
+  readonly seals: Seals;
+  readonly records: Records;
+  readonly health: Health;
+  readonly counters: Counters;
+  readonly regions: Regions;
+  readonly places: Places;
+  readonly lanes: Readonly<Record<string, Lane>>;
+  readonly dirty: Dirty;
+  readonly room: Room;
+  readonly rowSweep: RowSweep;
+  readonly onEvent: (event: CacheEvent) => void;
+  /** False when the folder is not there any more, or another one is. */
+  readonly hasFolder: () => boolean;
+  /** Puts back what has to be there when the folder was lost. */
+  readonly restoreFolder: () => Promise<void>;
+}
+
+/** Written in one go of maintenance, some 200 ms. */
+const UNSAVED_ROWS_MAX = 16_384;
+const PROBE_PATH = `${REGION_FOLDERS.clean}/probe`;
+
+export class Upkeep {
+  readonly #parts: UpkeepParts;
+  #filledRegions = 0;
+  #snapshot: Promise<boolean> | undefined;
+  /** Of what there was when the snapshot on the disk was made. */
+  #snapshotStamp: string | undefined;
+
+  constructor(parts: UpkeepParts) {
+    this.#parts = parts;
+  }
+
+  /** A region is written to no more: the next snapshot is due after so many. */
+  filled(): void {
+    this.#filledRegions += 1;
+  }
+
+  /**
+   * What is to be done now and then: closes what is not read any more, looks at the disk, tries again after a failure, writes what
+   * could not be written, takes a snapshot when one is due. Never rejects.
+   */
+  async maintain(): Promise<void> {
+    const { settings, health, regions, places, lanes, dirty, room, rowSweep, records, hasFolder } =
+      this.#parts;
+    await regions.sweep();
+    rowSweep.boundUnsaved();
+    if (health.isUnwell) {
+      if (!health.isAway) await this.#probe();
+      return;
+    }
+    if (!hasFolder()) {
+      health.fail(new NetsealError('ENOENT', 'the folder of the cache is gone, or is another one now'));
+      // What is open lies in the folder that was.
+      for (const lane of Object.values(lanes)) await lane.finish();
+      dirty.renew();
+      return;
+    }
+    await room.maintain();
+    places.sweep();
+    await rowSweep.run();
+    if (records.unsavedCount > 0 || records.isFlushDue) records.flush(UNSAVED_ROWS_MAX);
+    if (this.#filledRegions >= settings.snapshotRegions) await this.snapshot();
+  }
+
+  /** Finds out whether the folder can be written to again. */
+  async #probe(): Promise<void> {
+    const { files, dirty, health } = this.#parts;
+    try {
+      await this.makeFolders();
+      const file = await files.open(PROBE_PATH, 'create');
+      try {
+        if ((await file.write([new Uint8Array(4096)], 0)) !== 4096) throw new Error('short write');
+      } finally {
+        await file.close();
+      }
+      await files.remove(PROBE_PATH);
+      dirty.renew();
+      health.succeed();
+    } catch (error) {
+      health.fail(error);
+    }
+  }
+
+  /** Makes what a cache's folder has, where it is not there. System errors as they come. */
+  async makeFolders(): Promise<void> {
+    const { files, restoreFolder } = this.#parts;
+    this.#snapshotStamp = undefined;
+    await files.makeFolder('');
+    // First, as somebody else may have a cache there by now.
+    await restoreFolder();
+    for (const folder of Object.values(REGION_FOLDERS)) await files.makeFolder(folder);
+    await files.syncFolder('');
+  }
+
+  /** Whether a snapshot would be the one that is there. */
+  get isSnapshotCurrent(): boolean {
+    return this.#snapshotStamp === this.#stampNow();
+  }
+
+  /** The index has just been made from the snapshot that is there, and from nothing else that should be in one. */
+  holdSnapshotCurrent(): void {
+    this.#snapshotStamp = this.#stampNow();
+  }
+
+  #stampNow(): string {
+    const { places, regions } = this.#parts;
+    return `${places.changes}/${regions.version}`;
+  }
+
+  /** Takes a snapshot of the index, one at a time. False when that did not work. Never rejects. */
+  snapshot(): Promise<boolean> {
+    this.#snapshot ??= this.#takeSnapshot().finally(() => {
+      this.#snapshot = undefined;
+    });
+    return this.#snapshot;
+  }
+
+  async #takeSnapshot(): Promise<boolean> {
+    const { files, seals, places, regions, counters, health, onEvent, hasFolder } = this.#parts;
+    if (!hasFolder()) return false;
+    this.#filledRegions = 0;
+    const stamp = this.#stampNow();
+    // What fills meanwhile is read from its footer.
+    const covered = regions
+      .all()
+      .filter(
+        ({ isFull, isDead, list, queue }) => isFull && !isDead && list === undefined && queue !== 'dirty',
+      );
+    try {
+      await writeSnapshot(files, seals, places.table, covered);
+      counters.snapshots += 1;
+      this.#snapshotStamp = stamp;
+      onEvent({ type: 'snapshot', units: places.count });
+      return true;
+    } catch (error) {
+      health.note(error);
+      return false;
+    }
+  }
+}

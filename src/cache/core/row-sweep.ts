@@ -1,0 +1,111 @@
+/**
+ * Keeps rows of objects and cookies from growing without bound. Above the limit, buckets of rows lose their oldest, half of them
+ * or more, one after another, in steps of a few milliseconds, until an eighth of the limit is free again.
+ */
+import type { Dirty } from '../dirty/batches.ts';
+import type { Objects } from '../objects/objects.ts';
+import { FLOOR_COUNT, floorStart } from '../objects/volumes.ts';
+import { LAST_NAME } from '../rows/row-kinds.ts';
+import type { Records } from '../rows/rows.ts';
+
+const STEP_ROWS = 256;
+/** The other work of maintenance gets its turn after so long. */
+const RUN_MS = 250;
+/** Less would cost those that have no row more than it brings. */
+const PART_MIN = 0.5;
+/** Of the limit: rows that are only in memory, as the database cannot be written. */
+const UNSAVED_PART_MAX = 0.25;
+
+const KINDS = ['object', 'cookie'] as const;
+type Kind = (typeof KINDS)[number];
+
+export class RowSweep {
+  readonly #records: Records;
+  readonly #objects: Objects;
+  readonly #dirty: Dirty;
+  readonly #rowsMax: number;
+  /** The bucket to go on with. */
+  readonly #next: Record<Kind, number> = { object: 0, cookie: 0 };
+  /** How many rows there were after a sweep that found no more that may go. */
+  readonly #left: Record<Kind, number> = { object: 0, cookie: 0 };
+  /** Rows that had to stay in memory when others were forgotten. */
+  #unsavedLeft = 0;
+  #running: Promise<void> | undefined;
+  #isClosed = false;
+
+  constructor(records: Records, objects: Objects, dirty: Dirty, rowsMax: number) {
+    this.#records = records;
+    this.#objects = objects;
+    this.#dirty = dirty;
+    this.#rowsMax = rowsMax;
+  }
+
+  /** Begins when there is something to do. Resolves when that is done, or a while later, and it goes on. */
+  async run(): Promise<void> {
+    this.#running ??= this.#sweepAll().finally(() => {
+      this.#running = undefined;
+    });
+    let timer: NodeJS.Timeout | undefined;
+    const wait = new Promise<void>(resolve => {
+      timer = setTimeout(resolve, RUN_MS);
+    });
+    await Promise.race([this.#running, wait]);
+    clearTimeout(timer);
+  }
+
+  /** While nothing can be written, what was invalidated and named is not kept in memory without bound. */
+  boundUnsaved(): void {
+    const { unsavedCount } = this.#records;
+    const limit = UNSAVED_PART_MAX * this.#rowsMax;
+    // What stayed the last time stays again, and each time costs objects that have no row.
+    if (unsavedCount <= limit) this.#unsavedLeft = 0;
+    if (unsavedCount <= limit + this.#unsavedLeft) return;
+    this.#objects.forgetUnsaved(key => this.#dirty.hasObject(key));
+    this.#unsavedLeft = this.#records.unsavedCount;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#running;
+  }
+
+  async #sweepAll(): Promise<void> {
+    // Rows that cannot be read now are swept another time; who keeps them has told so.
+    for (const kind of KINDS) await this.#sweep(kind).catch(() => undefined);
+  }
+
+  async #sweep(kind: Kind): Promise<void> {
+    // Where all that may go went and it was not enough, some more have to come first.
+    const limit = Math.max(this.#rowsMax, this.#left[kind] + this.#rowsMax / 8);
+    if (this.#records.countMax(kind) <= limit) return;
+    let count = this.#records.recount(kind);
+    if (count <= limit) return;
+    const span = Math.min(FLOOR_COUNT, Math.max(1, Math.round((FLOOR_COUNT * STEP_ROWS) / count)));
+    const target = (this.#rowsMax * 7) / 8;
+    // What stays when nothing went all the way round is pinned or dirty.
+    let idle = 0;
+    while (idle < FLOOR_COUNT && count > target && !this.#isClosed) {
+      const from = this.#next[kind];
+      const to = Math.min(FLOOR_COUNT, from + span);
+      const part = Math.max(PART_MIN, 1 - target / count);
+      const gone =
+        kind === 'object' ? this.#sweepObjects(from, to, part) : this.#sweepCookies(from, to, part);
+      // The next time, perhaps.
+      if (gone === undefined) return;
+      count -= gone;
+      idle = gone > 0 ? 0 : idle + span;
+      this.#next[kind] = to % FLOOR_COUNT;
+      await new Promise(resolve => setImmediate(resolve));
+    }
+    const left = this.#records.recount(kind);
+    this.#left[kind] = idle >= FLOOR_COUNT ? left : 0;
+  }
+
+  #sweepObjects(from: number, to: number, part: number): number | undefined {
+    return this.#objects.sweepObjects(from, to, part, this.#rowsMax, key => this.#dirty.hasObject(key));
+  }
+
+  #sweepCookies(from: number, to: number, part: number): number | undefined {
+    return this.#objects.sweepCookies(floorStart(from), to >= FLOOR_COUNT ? LAST_NAME : floorStart(to), part);
+  }
+}

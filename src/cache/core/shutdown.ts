@@ -1,0 +1,117 @@
+/**
+ * How a cache ends: closed, or wiped.
+ *
+ *   open ──close()──▶ stopped ──▶ regions ended, snapshot ──────────────────▶ files closed, keys destroyed, lock released
+ *     └───wipe()────▶ stopped ──▶ key on the disk destroyed, regions given up ──▶ the same, and the rest removed under the lock
+ *                                    └─ that failed ─▶ closed as above, wipe() rejects
+ */
+import { NetsealError, requireArgument } from '../../base/errors.ts';
+import { type CacheKeys, MEMORY_MARK_PATH, WIPED_HEADER_PATH } from '../base/cache-keys.ts';
+import { Health } from '../base/health.ts';
+import type { OwnerLock } from '../base/owner-lock.ts';
+import { REGION_FOLDERS } from '../zones/zones.ts';
+import type { Core } from './core.ts';
+
+export interface EndingParts {
+  readonly core: Core;
+  readonly keys: CacheKeys;
+  readonly lock: OwnerLock;
+  /** Resolves when nothing is under way any more, and nothing more begins. */
+  readonly stop: () => Promise<void>;
+  readonly saveCounters: () => void;
+}
+
+const WIPED_PATHS = [
+  'index',
+  'cache.db',
+  'cache.db-wal',
+  'cache.db-journal',
+  'cache.db-shm',
+  'owner',
+  MEMORY_MARK_PATH,
+  // Last: as long as it is there, everything else may go.
+  WIPED_HEADER_PATH,
+] as const;
+
+export class Ending {
+  readonly #parts: EndingParts;
+  #ending: Promise<void> | undefined;
+
+  constructor(parts: EndingParts) {
+    this.#parts = parts;
+  }
+
+  get hasBegun(): boolean {
+    return this.#ending !== undefined;
+  }
+
+  /** ECLOSED when the cache is being closed, or is. */
+  requireOpen(): void {
+    if (this.#ending !== undefined) throw new NetsealError('ECLOSED', 'the cache is closed');
+  }
+
+  /** As `cache.wipe`. */
+  async wipe(dirtyToo: boolean): Promise<void> {
+    this.requireOpen();
+    this.#requireNoDirty(dirtyToo);
+    const wiping = this.#wipe(dirtyToo);
+    this.#ending = wiping.catch(() => undefined);
+    await wiping;
+  }
+
+  async #wipe(dirtyToo: boolean): Promise<void> {
+    const { dirty, regions, files, lanes } = this.#parts.core;
+    await this.#parts.stop();
+    try {
+      // Some may have been on their way.
+      this.#requireNoDirty(dirtyToo);
+      await this.#parts.keys.destroyHeader();
+    } catch (error) {
+      await this.#finish();
+      throw Health.errorOf('the key of the cache could not be destroyed', error);
+    }
+    dirty.forget();
+    for (const lane of Object.values(lanes)) if (lane.region !== undefined) lane.abandon(lane.region);
+    for (const region of regions.all()) await regions.giveUp(region);
+    await this.#end(async () => {
+      // Before the last trace of why they could go.
+      await files.syncFolder(REGION_FOLDERS.dirty).catch(() => undefined);
+      for (const path of WIPED_PATHS) await files.remove(path).catch(() => undefined);
+    });
+  }
+
+  #requireNoDirty(dirtyToo: boolean): void {
+    const { batchCount } = this.#parts.core.dirty;
+    requireArgument(
+      dirtyToo || batchCount === 0,
+      `${batchCount} batches of the cache are not on the server yet`,
+    );
+  }
+
+  /** As `cache.close`. */
+  close(): Promise<void> {
+    this.#ending ??= this.#parts.stop().then(() => this.#finish());
+    return this.#ending;
+  }
+
+  async #finish(): Promise<void> {
+    const { lanes, upkeep } = this.#parts.core;
+    for (const lane of Object.values(lanes)) await lane.finish();
+    // Having looked at a large cache is not to cost writing its index.
+    if (!upkeep.isSnapshotCurrent) await upkeep.snapshot();
+    await this.#end();
+  }
+
+  /** @param last what is to be done when nothing is open any more, and nobody else may open it yet. */
+  async #end(last: () => Promise<void> = () => Promise.resolve()): Promise<void> {
+    const { core, keys, lock, saveCounters } = this.#parts;
+    saveCounters();
+    core.records.flush();
+    core.records.close();
+    await core.regions.closeAll();
+    await last();
+    core.seals.destroy();
+    keys.destroy();
+    lock.release();
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * Semi-dirty intake: units that were just read from a server are kept until they are written, in a queue of bounded length. Who
+ * offers never waits: what does not fit is dropped and counted, and read from the server again some time.
+ */
+
+import type { IncomingUnit } from '../clean/clean-writer.ts';
+import type { Since } from '../clean/range-invalidations.ts';
+import type { Core } from './core.ts';
+
+/** Written at once, at most. */
+const BATCH_BYTES = 8 * 1024 * 1024;
+/** What a unit takes beside its bytes: a queue of many small ones has to be bounded, too. */
+const UNIT_BYTES = 256;
+
+type Queued = IncomingUnit & { readonly since: Since };
+
+export class WriteBehind {
+  readonly #core: Core;
+  readonly #bytesMax: number;
+  #queue: Queued[] = [];
+  #bytes = 0;
+  #running: Promise<void> | undefined;
+  #isClosed = false;
+
+  constructor(core: Core) {
+    this.#core = core;
+    this.#bytesMax = core.settings.queueBytes;
+  }
+
+  get units(): number {
+    return this.#queue.length;
+  }
+
+  /** Memory that the queue takes. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Takes copies, of units as they are now: what is invalidated later is not kept. Returns how many units were taken. */
+  offer(units: readonly IncomingUnit[]): number {
+    if (this.#core.health.isAway) {
+      this.#core.storing.drop('away', units.length);
+      return 0;
+    }
+    let count = 0;
+    for (const { object, index, bytes } of units) {
+      const costBytes = UNIT_BYTES + bytes.byteLength;
+      if (this.#isClosed || this.#bytes + costBytes > this.#bytesMax) continue;
+      const copy = Buffer.allocUnsafeSlow(bytes.byteLength);
+      copy.set(bytes);
+      this.#queue.push({ object, index, bytes: copy, since: this.#core.ranges.remember(object) });
+      this.#bytes += costBytes;
+      count += 1;
+    }
+    this.#core.storing.drop('queue', units.length - count);
+    this.#start();
+    return count;
+  }
+
+  #start(): void {
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+      // Who came after the last look, and before this.
+      if (this.#queue.length > 0) this.#start();
+    });
+  }
+
+  /** Resolves when nothing waits. */
+  async idle(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.idle();
+  }
+
+  async #run(): Promise<void> {
+    while (this.#queue.length > 0) {
+      let bytes = 0;
+      let count = 0;
+      for (const unit of this.#queue) {
+        if (count > 0 && bytes + unit.bytes.byteLength > BATCH_BYTES) break;
+        bytes += UNIT_BYTES + unit.bytes.byteLength;
+        count += 1;
+      }
+      const batch = this.#queue.slice(0, count);
+      this.#queue = this.#queue.slice(count);
+      await this.#core.storing.store(batch);
+      for (const { since } of batch) this.#core.ranges.forget(since);
+      // Their memory counts until now.
+      this.#bytes -= bytes;
+    }
+  }
+}

@@ -1,0 +1,397 @@
+/**
+ * Dirty intake: units that are not on the server yet, in batches that are kept together or not at all. A batch stays, and is found
+ * again after any crash, until it is released. This file has the list of batches; the others have
+ *
+ *   dirty-intake     checking what comes      dirty-units     which unit of a place is found
+ *   dirty-journal    in which order, synced   dirty-released  which of them need not come back
+ *   dirty-writing    writing them             dirty-cleanup   regions without any
+ *   dirty-scan       finding them again       dirty-ids, ledger
+ */
+import { toHex, viewOf } from '../../base/bytes.ts';
+import { NetsealError } from '../../base/errors.ts';
+import { HEADER_BYTES, RECORD_KINDS, RECORD_MAGIC, TAG_BYTES } from '../../unit/record-format.ts';
+import { type CacheFile, type CacheFiles, readFully } from '../base/files.ts';
+import { Health } from '../base/health.ts';
+import type { Seals } from '../base/seals.ts';
+import { type Places, tagWords } from '../clean/unit-index.ts';
+import type { Fingerprinter } from '../index/fingerprints.ts';
+import type { Objects } from '../objects/objects.ts';
+import type { Records } from '../rows/rows.ts';
+import type { Region, Regions } from '../zones/zones.ts';
+import { DirtyCleanup } from './cleanup.ts';
+import { type DirtyHead, decodeDirtyHead } from './format.ts';
+import { BatchIds, soberMs } from './ids.ts';
+import { DirtyJournal } from './journal.ts';
+import { DurableTotals, type LedgerEntry, makeLedger, type VolumeShare } from './ledger.ts';
+import { Released } from './released.ts';
+import { type FoundHead, findBatches, isWhole } from './scan.ts';
+import { DirtyUnits, type HeldUnit } from './units.ts';
+import type { DirtyUnit, WrittenBatch } from './writing.ts';
+
+export interface DirtyParts {
+  readonly files: CacheFiles;
+  readonly regions: Regions;
+  readonly places: Places;
+  readonly objects: Objects;
+  readonly seals: Seals;
+  readonly records: Records;
+  readonly fingerprinter: Fingerprinter;
+  readonly regionBytes: number;
+  readonly nowMs: () => number;
+  readonly note: (error: unknown) => void;
+  readonly filled: () => void;
+  /** False when the folder is not there any more, or another one is. */
+  readonly hasFolder: () => boolean;
+}
+
+/** A batch that was acknowledged and is not released. */
+interface Batch {
+  readonly id: number;
+  /** The one in its head. */
+  readonly writtenId: number;
+  readonly appendedMs: number;
+  readonly region: Region;
+  readonly offsetBytes: number;
+  readonly headBytes: number;
+  readonly units: readonly HeldUnit[];
+  readonly shares: readonly VolumeShare[];
+  isQueued: boolean;
+}
+
+/** A batch of an earlier session. */
+interface Adopted {
+  readonly region: Region;
+  readonly found: FoundHead;
+}
+
+/** Others get their turn after so many units. */
+const STEP_UNITS = 4096;
+
+export class Dirty {
+  readonly #parts: DirtyParts;
+  readonly #journal: DirtyJournal;
+  readonly #cleanup: DirtyCleanup;
+  readonly #units: DirtyUnits;
+  readonly #released: Released;
+  readonly #totals: DurableTotals;
+  readonly #ids: BatchIds;
+  /** By id, oldest first. */
+  readonly #batches = new Map<number, Batch>();
+  /** How many batches of each region are not released. */
+  readonly #held = new Map<Region, number>();
+  #adopted: Adopted[] = [];
+  #unitCount = 0;
+  #unitBytes = 0;
+
+  constructor(parts: DirtyParts) {
+    const { files, regions, objects, places, seals, records, fingerprinter, note, filled } = parts;
+    this.#parts = parts;
+    this.#units = new DirtyUnits(objects, places);
+    this.#released = new Released(records, fingerprinter);
+    this.#totals = new DurableTotals(records, fingerprinter);
+    this.#ids = new BatchIds(records, fingerprinter, parts.nowMs());
+    this.#ids.skip(this.#released.idMax);
+    const gone = (region: Region): void => this.#released.forget(region.name);
+    this.#cleanup = new DirtyCleanup({ files, regions, places, objects, seals, note, filled, gone });
+    this.#journal = new DirtyJournal({
+      ...parts,
+      takeId: () => this.#ids.take(),
+      acknowledged: batch => this.#acknowledged(batch),
+      leftBehind: (region, ids) => records.saveAll(this.#released.mark(region.name, ids)),
+      ended: region => this.#settle(region),
+      failed: note,
+    });
+  }
+
+  get batchCount(): number {
+    return this.#batches.size;
+  }
+
+  get unitCount(): number {
+    return this.#unitCount;
+  }
+
+  get unitBytes(): number {
+    return this.#unitBytes;
+  }
+
+  /** As {@link DirtyJournal.append}. */
+  append(units: readonly DirtyUnit[], payload: Uint8Array, signal?: AbortSignal): Promise<number> {
+    return this.#journal.append(units, payload, signal);
+  }
+
+  /** The folder may be another one than before. */
+  renew(): void {
+    this.#journal.renew();
+  }
+
+  /** For closing: ends the open region, and waits for all that is under way. */
+  async finish(): Promise<void> {
+    await this.#journal.finish();
+    await this.#cleanup.idle();
+  }
+
+  has(id: number): boolean {
+    return this.#batches.has(id);
+  }
+
+  /** Ids of batches, oldest first. */
+  ids(): number[] {
+    return [...this.#batches.keys()];
+  }
+
+  /** What a batch holds, read again from the disk; undefined when it is released. EIO, EAUTH. */
+  async describe(id: number): Promise<DirtyHead | undefined> {
+    return this.#read(id, async (file, { region, offsetBytes, headBytes }) => {
+      const sealed = new Uint8Array(headBytes);
+      await readFully(file, sealed, offsetBytes);
+      return decodeDirtyHead(this.#parts.seals, region.name, offsetBytes, sealed);
+    });
+  }
+
+  /** Whether a batch is as it was written, or has been released. */
+  async check(id: number): Promise<boolean> {
+    try {
+      const head = await this.describe(id);
+      const isSound = await this.#read(id, async (file, { offsetBytes }) => {
+        return head === undefined || (await isWhole(file, offsetBytes, head));
+      });
+      return isSound ?? true;
+    } catch {
+      return false;
+    }
+  }
+
+  /**
+   * Reads one unit of a batch, whatever is newer by now. Resolves with its length; 0 when the batch is released. EINVAL when there is
+   * no such unit, or `into` is too small; EIO, EAUTH.
+   *
+   * @param position among the units of the batch.
+   */
+  async readUnit(id: number, position: number, into: Uint8Array): Promise<number> {
+    const lengthBytes = await this.#read(id, async (file, { units }) => {
+      const unit = units[position];
+      if (unit === undefined || unit.lengthBytes > into.byteLength)
+        throw new NetsealError('EINVAL', `dirty batch ${id}: no unit ${position} that fits`);
+      const bytes = into.subarray(0, unit.lengthBytes);
+      await readFully(file, bytes, unit.offsetBytes);
+      const { tagLow, tagHigh } = tagWords(bytes.subarray(bytes.byteLength - TAG_BYTES));
+      if (tagLow !== unit.tagLow || tagHigh !== unit.tagHigh)
+        throw new NetsealError('EAUTH', `unit ${position} is not as it was written`);
+      return unit.lengthBytes;
+    });
+    return lengthBytes ?? 0;
+  }
+
+  /** Undefined when the batch is released. */
+  async #read<Result>(
+    id: number,
+    action: (file: CacheFile, batch: Batch) => Promise<Result>,
+  ): Promise<Result | undefined> {
+    const batch = this.#batches.get(id);
+    const { regions } = this.#parts;
+    if (batch === undefined || !regions.pin(batch.region)) return undefined;
+    try {
+      return await action(await regions.fileOf(batch.region), batch);
+    } catch (error) {
+      throw Health.errorOf(`dirty batch ${id} cannot be read`, error);
+    } finally {
+      regions.unpin(batch.region);
+    }
+  }
+
+  /**
+   * The units of these batches are on the server. Unknown ids are ignored. Rejects only with the signal's reason, when some may be
+   * released.
+   */
+  async release(ids: Iterable<number>, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    let step: Batch[] = [];
+    let unitCount = 0;
+    for (const id of new Set(ids)) {
+      const batch = this.#batches.get(id);
+      if (batch === undefined) continue;
+      step.push(batch);
+      unitCount += 1 + batch.units.length;
+      if (unitCount < STEP_UNITS) continue;
+      this.#releaseAll(step);
+      step = [];
+      unitCount = 0;
+      await new Promise(resolve => setImmediate(resolve));
+      signal?.throwIfAborted();
+    }
+    this.#releaseAll(step);
+  }
+
+  #releaseAll(some: readonly Batch[]): void {
+    // Another call may have been faster.
+    const batches = some.filter(({ id }) => this.#batches.has(id));
+    if (batches.length === 0) return;
+    const byRegion = Map.groupBy(batches, ({ region }) => region);
+    const { records, nowMs } = this.#parts;
+    // In one: what counts as released is not listed any more.
+    records.saveAll([
+      ...[...byRegion].flatMap(([{ name }, own]) =>
+        this.#released.mark(
+          name,
+          own.map(({ writtenId }) => writtenId),
+        ),
+      ),
+      ...this.#totals.add(
+        batches.map(({ shares }) => shares),
+        soberMs(nowMs()),
+      ),
+    ]);
+    for (const { id, units } of batches) {
+      this.#batches.delete(id);
+      this.#unitCount -= units.length;
+      for (const unit of units) {
+        this.#unitBytes -= unit.lengthBytes;
+        this.#units.release(unit);
+      }
+    }
+    for (const [region, own] of byRegion) {
+      this.#held.set(region, (this.#held.get(region) ?? 0) - own.length);
+      this.#settle(region);
+    }
+  }
+
+  /** Somebody is sending these batches, or has given up doing so. Unknown ids are ignored. */
+  markQueued(ids: Iterable<number>, isQueued: boolean): void {
+    for (const id of ids) {
+      const batch = this.#batches.get(id);
+      if (batch !== undefined) batch.isQueued = isQueued;
+    }
+  }
+
+  ledger(): LedgerEntry[] {
+    return makeLedger(this.#batches.values(), this.#totals.all());
+  }
+
+  /** Whether any batch has units of an object. @param key as {@link ObjectState.key}. */
+  hasObject(key: string): boolean {
+    return this.#units.hasObject(key);
+  }
+
+  /** Puts the dirty units of an object, or a volume, back into the index, after their fingerprints have changed. */
+  reindex(volumeId: Uint8Array, objectId: Uint8Array | undefined): void {
+    this.#units.reindex(volumeId, objectId);
+  }
+
+  /** Takes over a region of an earlier session; {@link adoptEnd} lists its batches. System errors as they come. */
+  async adopt(region: Region): Promise<void> {
+    const { regions, seals, note } = this.#parts;
+    const file = await regions.fileOf(region);
+    region.fileBytes = await file.size();
+    const { batches, batchIdMax } = await findBatches(seals, region.name, file, region.fileBytes, note);
+    if (batches.length === 0) await requireKnownEpoch(seals, file, region.fileBytes);
+    this.#ids.skip(batchIdMax);
+    this.#held.set(region, 0);
+    for (const found of batches) {
+      region.endBytes = found.offsetBytes + found.head.lengthBytes;
+      if (!this.#released.has(region.name, found.head.batchId)) this.#adopted.push({ region, found });
+    }
+  }
+
+  /**
+   * Lists what was adopted, oldest first, so that of each place the newest is found.
+   *
+   * @param isComplete there is no dirty region that was not adopted.
+   */
+  async adoptEnd(isComplete: boolean): Promise<void> {
+    const adopted = this.#adopted.sort((left, right) => left.found.head.batchId - right.found.head.batchId);
+    this.#adopted = [];
+    const doubles: Adopted[] = [];
+    for (const each of adopted) {
+      if (this.#batches.has(each.found.head.batchId)) doubles.push(each);
+      else this.#listFound(each, each.found.head.batchId);
+    }
+    // Only where ids were lost, against all odds; neither must hide the other.
+    for (const each of doubles) this.#listFound(each, this.#ids.take());
+    const empty = [...this.#held].filter(([, count]) => count === 0).map(([region]) => region);
+    for (const region of empty) this.#held.delete(region);
+    const areGone = await this.#cleanup.drop(empty);
+    if (isComplete && areGone)
+      this.#released.forgetAllBut(new Set([...this.#held.keys()].map(({ name }) => toHex(name))));
+  }
+
+  #listFound({ region, found }: Adopted, id: number): void {
+    const { offsetBytes, headBytes, head } = found;
+    const { objects } = this.#parts;
+    const units = head.units.map(unit =>
+      this.#units.add(objects.object(objects.volume(unit.volumeId), unit.objectId), {
+        ...tagWords(unit.tag),
+        index: unit.index,
+        region,
+        offsetBytes: offsetBytes + unit.offsetBytes,
+        lengthBytes: unit.lengthBytes,
+      }),
+    );
+    const { batchId: writtenId, appendedMs } = head;
+    this.#list({ id, writtenId, appendedMs, region, offsetBytes, headBytes }, units);
+  }
+
+  #acknowledged({ id, appendedMs, region, offsetBytes, headBytes, units }: WrittenBatch): void {
+    const { objects } = this.#parts;
+    const held = units.map(({ object, index, bytes, offsetBytes: unitAt }) =>
+      this.#units.add(objects.object(object.volume, object.id), {
+        ...tagWords(bytes.subarray(bytes.byteLength - TAG_BYTES)),
+        index,
+        region,
+        offsetBytes: offsetBytes + unitAt,
+        lengthBytes: bytes.byteLength,
+      }),
+    );
+    this.#list({ id, writtenId: id, appendedMs, region, offsetBytes, headBytes }, held);
+  }
+
+  #list(place: Omit<Batch, 'units' | 'shares' | 'isQueued'>, units: readonly HeldUnit[]): void {
+    this.#batches.set(place.id, { ...place, units, shares: sharesOf(units), isQueued: false });
+    this.#held.set(place.region, (this.#held.get(place.region) ?? 0) + 1);
+    this.#unitCount += units.length;
+    for (const { lengthBytes } of units) this.#unitBytes += lengthBytes;
+  }
+
+  /** A full region without dirty batches becomes a clean one, once. */
+  #settle(region: Region): void {
+    if (!region.isFull || (this.#held.get(region) ?? 0) > 0) return;
+    this.#held.delete(region);
+    this.#cleanup.add(region);
+  }
+
+  /** Lets go of everything; what is on the disk stays. */
+  forget(): void {
+    this.#batches.clear();
+    this.#held.clear();
+    this.#units.clear();
+    this.#unitCount = 0;
+    this.#unitBytes = 0;
+  }
+}
+
+function sharesOf(units: readonly HeldUnit[]): VolumeShare[] {
+  const shares = new Map<Uint8Array, { volumeId: Uint8Array; units: number; bytes: number }>();
+  for (const { object, lengthBytes } of units) {
+    const { id } = object.volume;
+    const share = shares.get(id) ?? { volumeId: id, units: 0, bytes: 0 };
+    share.units += 1;
+    share.bytes += lengthBytes;
+    shares.set(id, share);
+  }
+  return [...shares.values()];
+}
+
+/** EKEY when the first head was sealed by a header that is newer than the one that was opened: it may be put back. */
+async function requireKnownEpoch(seals: Seals, file: CacheFile, fileBytes: number): Promise<void> {
+  if (fileBytes < HEADER_BYTES) return;
+  const start = new Uint8Array(HEADER_BYTES);
+  await readFully(file, start, 0);
+  const isHead = start[5] === RECORD_KINDS.journalRecord && viewOf(start).getUint32(0, true) === RECORD_MAGIC;
+  // The epoch, as `peekHeader` reads it; that throws for heads that are torn.
+  if (isHead && viewOf(start).getUint32(8, true) > seals.newestEpoch) {
+    throw new NetsealError(
+      'EKEY',
+      'there is dirty data of a newer header of this cache than the one that is there',
+    );
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * A dirty region: batches one after another, each from a multiple of 64 bytes on.
+ *
+ *   head     a sealed record, kind journalRecord, object id = the region's name, index = where it lies in granules
+ *   units    sealed records as they came, each from a multiple of 64 bytes on
+ *
+ * The head's content, little-endian:
+ *
+ *    0   4  version, 1
+ *    4   4  unit count U
+ *    8   8  batch id: of two batches the later has the higher
+ *   16   8  when it was appended, milliseconds since 1970
+ *   24   4  payload length P
+ *   28   4  length of the batch with its head, in granules
+ *   32   4  up to where the region was on the disk when this was written, in granules
+ *   36   4  1 for an end mark: no batch, but the end of a region to which nothing more is written; otherwise 0
+ *   40      U units:  volume id[16], object id[16], index u64, tag[16], offset in the batch in granules u32, length u32,
+ *                     CRC-32 u32, zero u32
+ *           payload[P]
+ */
+import { getU64, setU64, viewOf } from '../../base/bytes.ts';
+import { NetsealError } from '../../base/errors.ts';
+import { roundUp } from '../../base/geometry.ts';
+import { Seals } from '../base/seals.ts';
+import { GRANULE_BYTES } from '../index/index-table.ts';
+
+const HEAD_BYTES = 40;
+const UNIT_BYTES = 72;
+export const PAYLOAD_BYTES_MAX: number = 64 * 1024;
+export const BATCH_UNITS_MAX = 65_536;
+
+export interface DirtyUnitPlace {
+  readonly volumeId: Uint8Array;
+  readonly objectId: Uint8Array;
+  readonly index: number;
+  readonly tag: Uint8Array;
+  readonly lengthBytes: number;
+  /** Within the batch. */
+  readonly offsetBytes: number;
+  readonly crc32: number;
+}
+
+export interface DirtyHead {
+  readonly batchId: number;
+  /** By the clock of then. */
+  readonly appendedMs: number;
+  readonly isEndMark: boolean;
+  readonly units: readonly DirtyUnitPlace[];
+  readonly payload: Uint8Array;
+  /** The whole batch. */
+  readonly lengthBytes: number;
+  readonly syncedBytes: number;
+}
+
+/** The room that a batch's head takes, padding included. */
+export function headRoomBytes(unitCount: number, payloadBytes: number): number {
+  return roundUp(Seals.sealedBytes(HEAD_BYTES + unitCount * UNIT_BYTES + payloadBytes), GRANULE_BYTES);
+}
+
+/** The sealed head, padded to {@link headRoomBytes}. */
+export function encodeDirtyHead(
+  seals: Seals,
+  name: Uint8Array,
+  positionBytes: number,
+  head: DirtyHead,
+): Uint8Array<ArrayBuffer> {
+  const { units, payload, batchId } = head;
+  const plain = new Uint8Array(HEAD_BYTES + units.length * UNIT_BYTES + payload.byteLength);
+  const view = viewOf(plain);
+  view.setUint32(0, 1, true);
+  view.setUint32(4, units.length, true);
+  setU64(view, 8, batchId);
+  setU64(view, 16, head.appendedMs);
+  view.setUint32(24, payload.byteLength, true);
+  view.setUint32(28, head.lengthBytes / GRANULE_BYTES, true);
+  view.setUint32(32, head.syncedBytes / GRANULE_BYTES, true);
+  view.setUint32(36, head.isEndMark ? 1 : 0, true);
+  for (const [position, unit] of units.entries()) {
+    const at = HEAD_BYTES + position * UNIT_BYTES;
+    plain.set(unit.volumeId, at);
+    plain.set(unit.objectId, at + 16);
+    setU64(view, at + 32, unit.index);
+    plain.set(unit.tag, at + 40);
+    view.setUint32(at + 56, unit.offsetBytes / GRANULE_BYTES, true);
+    view.setUint32(at + 60, unit.lengthBytes, true);
+    view.setUint32(at + 64, unit.crc32, true);
+  }
+  plain.set(payload, HEAD_BYTES + units.length * UNIT_BYTES);
+  const sealed = seals.seal('journalRecord', name, positionBytes / GRANULE_BYTES, plain);
+  const padded = new Uint8Array(headRoomBytes(units.length, payload.byteLength));
+  padded.set(sealed);
+  return padded;
+}
+
+/** EAUTH, EFORMAT and their like when it is none, or torn. @param sealed may go on past the head. */
+export function decodeDirtyHead(
+  seals: Seals,
+  name: Uint8Array,
+  positionBytes: number,
+  sealed: Uint8Array,
+): DirtyHead {
+  const plain = seals.open('journalRecord', name, positionBytes / GRANULE_BYTES, sealed);
+  const view = viewOf(plain);
+  if (plain.byteLength < HEAD_BYTES || view.getUint32(0, true) !== 1) throw malformed();
+  const unitCount = view.getUint32(4, true);
+  const batchId = getU64(view, 8);
+  const appendedMs = getU64(view, 16);
+  const payloadBytes = view.getUint32(24, true);
+  const payloadAt = HEAD_BYTES + unitCount * UNIT_BYTES;
+  if (batchId === undefined || appendedMs === undefined || payloadAt + payloadBytes !== plain.byteLength)
+    throw malformed();
+  const lengthBytes = view.getUint32(28, true) * GRANULE_BYTES;
+  const units = Array.from({ length: unitCount }, (_, position) => {
+    const at = HEAD_BYTES + position * UNIT_BYTES;
+    const index = getU64(view, at + 32);
+    const offsetBytes = view.getUint32(at + 56, true) * GRANULE_BYTES;
+    const unitBytes = view.getUint32(at + 60, true);
+    if (index === undefined || offsetBytes + unitBytes > lengthBytes) throw malformed();
+    return {
+      volumeId: plain.slice(at, at + 16),
+      objectId: plain.slice(at + 16, at + 32),
+      index,
+      tag: plain.slice(at + 40, at + 56),
+      offsetBytes,
+      lengthBytes: unitBytes,
+      crc32: view.getUint32(at + 64, true),
+    };
+  });
+  return {
+    batchId,
+    appendedMs,
+    isEndMark: view.getUint32(36, true) === 1,
+    units,
+    payload: plain.slice(payloadAt),
+    lengthBytes,
+    syncedBytes: view.getUint32(32, true) * GRANULE_BYTES,
+  };
+}
+
+function malformed(): NetsealError {
+  return new NetsealError('EFORMAT', 'the head of a dirty batch is malformed');
+}

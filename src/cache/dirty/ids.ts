@@ -1,0 +1,49 @@
+/**
+ * Ids of batches. They only go up, and none is used twice: the database has a higher one than was ever used, unless a power cut has
+ * undone that; then the heads of batches have them; and a first id is never below the clock.
+ */
+import { getU64, setU64, viewOf } from '../../base/bytes.ts';
+import type { Fingerprinter } from '../index/fingerprints.ts';
+import type { Records } from '../rows/rows.ts';
+
+/** The database is asked this seldom. */
+const IDS_AHEAD = 1024;
+const CLOCK_MAX = 2 ** 48;
+
+/** Whole milliseconds since 1970, whatever a clock says: ids have to leave room for those to come, and times have to be read again. */
+export function soberMs(nowMs: number): number {
+  return Math.floor(Math.min(CLOCK_MAX, Math.max(0, nowMs))) || 0;
+}
+
+export class BatchIds {
+  readonly #records: Records;
+  readonly #row: Uint8Array;
+  #next: number;
+  /** What the database has. */
+  #saved = 0;
+
+  constructor(records: Records, fingerprinter: Fingerprinter, nowMs: number) {
+    this.#records = records;
+    this.#row = fingerprinter.name('next batch');
+    const saved = records.get('setting', this.#row);
+    const savedId = saved?.byteLength === 8 ? getU64(viewOf(saved), 0) : undefined;
+    this.#next = Math.max(1, savedId ?? 1, soberMs(nowMs));
+  }
+
+  /** This one has been used. */
+  skip(id: number): void {
+    this.#next = Math.max(this.#next, id + 1);
+  }
+
+  take(): number {
+    const id = this.#next;
+    this.#next += 1;
+    if (this.#next > this.#saved) {
+      this.#saved = this.#next + IDS_AHEAD;
+      const value = new Uint8Array(8);
+      setU64(viewOf(value), 0, this.#saved);
+      this.#records.put('setting', this.#row, value);
+    }
+    return id;
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * What comes as a dirty batch, checked, and kept even where clean regions have to go for it; and how batches are listed.
+ */
+import { abortable } from '../../base/abortable.ts';
+import { NetsealError, requireArgument } from '../../base/errors.ts';
+import type { CacheVolume, UnitToPut } from '../cache-volume.ts';
+import type { Room } from '../clean/admission.ts';
+import { type IncomingUnit, isSealedUnit } from '../clean/clean-writer.ts';
+import type { Dirty } from './batches.ts';
+import { BATCH_UNITS_MAX, PAYLOAD_BYTES_MAX } from './format.ts';
+
+/** Units that are not on the server yet, kept together or not at all. */
+export interface DirtyBatch {
+  readonly units: readonly (UnitToPut & { /** 16 bytes. */ readonly volumeId: Uint8Array })[];
+  /** The caller's own, at most 64 KiB; sealed. Copied at once. */
+  readonly payload?: Uint8Array;
+}
+
+/** A batch that was acknowledged and is not released. */
+export interface ListedBatch {
+  readonly id: number;
+  /** When, in milliseconds since 1970, by the clock of then. */
+  readonly appendedMs: number;
+  readonly payload: Uint8Array;
+  readonly units: readonly {
+    readonly volumeId: Uint8Array;
+    readonly objectId: Uint8Array;
+    readonly index: number;
+    readonly tag: Uint8Array;
+    readonly lengthBytes: number;
+  }[];
+}
+
+/** Clean regions that go for a dirty batch on a full disk. */
+const FULL_TRIES_MAX = 8;
+
+export class DirtyIntake {
+  readonly #dirty: Dirty;
+  readonly #room: Room;
+  readonly #volumeOf: (volumeId: Uint8Array) => CacheVolume;
+
+  constructor(dirty: Dirty, room: Room, volumeOf: (volumeId: Uint8Array) => CacheVolume) {
+    this.#dirty = dirty;
+    this.#room = room;
+    this.#volumeOf = volumeOf;
+  }
+
+  /** Resolves with the batch's id when it is on the disk. Whenever it rejects, with the signal's reason as well, nothing was kept. */
+  async append(batch: DirtyBatch, signal: AbortSignal | undefined): Promise<number> {
+    const units = this.#check(batch);
+    const payload = new Uint8Array(batch.payload ?? []);
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.#dirty.append(units, payload, signal);
+      } catch (error) {
+        const isFull = error instanceof NetsealError && error.code === 'EFULL';
+        if (!isFull || tries > FULL_TRIES_MAX) throw error;
+        signal?.throwIfAborted();
+        // What is not on the server yet is worth more than what is.
+        if (!(await abortable(this.#room.giveUpOne(), signal))) throw error;
+      }
+    }
+  }
+
+  #check({ units, payload }: DirtyBatch): IncomingUnit[] {
+    const payloadBytes = payload?.byteLength ?? 0;
+    requireArgument(
+      payloadBytes <= PAYLOAD_BYTES_MAX,
+      `a payload must be at most 64 KiB, not ${payloadBytes} bytes`,
+    );
+    requireArgument(
+      units.length <= BATCH_UNITS_MAX,
+      `a batch holds at most ${BATCH_UNITS_MAX} units, not ${units.length}`,
+    );
+    return units.map(unit => {
+      requireArgument(isSealedUnit(unit.bytes), `unit ${unit.index}: its bytes are no sealed unit`);
+      const [incoming] = this.#volumeOf(unit.volumeId).incoming([unit]);
+      if (incoming === undefined) throw new NetsealError('EBUG', 'a unit got lost');
+      return incoming;
+    });
+  }
+
+  /**
+   * Every batch that is not released, oldest first. EIO or EAUTH where one cannot be read.
+   *
+   * @param requireOpen throws when the cache has been closed: what cannot be read for that is not to pass for released.
+   */
+  async *list(requireOpen: () => void): AsyncGenerator<ListedBatch> {
+    for (const id of this.#dirty.ids()) {
+      const head = await this.#dirty.describe(id);
+      requireOpen();
+      if (head === undefined) continue;
+      const { appendedMs, payload, units } = head;
+      yield { id, appendedMs, payload, units };
+    }
+  }
+}

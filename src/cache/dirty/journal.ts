@@ -1,0 +1,300 @@
+/**
+ * Keeps dirty batches, one after another, in a region of its own; a batch is on the disk, as a whole, before `append` resolves.
+ *
+ *   append() ──▶ waiting ──▶ laid out ──write──▶ written ──fdatasync──▶ acknowledged
+ *                 │              └──────── failure ─────────▶ cut off again, append() rejects
+ *                 └─ abort ─▶ taken back, append() rejects
+ *
+ * 1. Batches that come while others are being synced share the next sync: a group.
+ * 2. A head says up to where the region was synced when it was written. What lies before that is whole; the rest may be torn, in any
+ *    order, by a power cut.
+ * 3. Nothing is ever written behind what may be torn: after a failure the region is cut back to its last sync, and ends.
+ * 4. A region's name is on the disk before its first batch is acknowledged.
+ */
+import { NetsealError } from '../../base/errors.ts';
+import { roundUp } from '../../base/geometry.ts';
+import { type CacheFile, type CacheFiles, writeFully } from '../base/files.ts';
+import { Health } from '../base/health.ts';
+import type { Seals } from '../base/seals.ts';
+import { GRANULE_BYTES } from '../index/index-table.ts';
+import { REGION_FOLDERS, type Region, type Regions } from '../zones/zones.ts';
+import { encodeDirtyHead, headRoomBytes } from './format.ts';
+import { soberMs } from './ids.ts';
+import {
+  type BatchToWrite,
+  type DirtyUnit,
+  type PlannedBatch,
+  type WrittenBatch,
+  writeBatches,
+} from './writing.ts';
+
+export interface JournalHost {
+  readonly files: CacheFiles;
+  readonly regions: Regions;
+  readonly seals: Seals;
+  readonly regionBytes: number;
+  readonly nowMs: () => number;
+  /** False when the folder is not there any more, or another one is: what lies there is lost. */
+  hasFolder(): boolean;
+  /** An id that no batch has had. */
+  takeId(): number;
+  /** In the order of ids, just before `append` resolves. */
+  acknowledged(batch: WrittenBatch): void;
+  /** What was not acknowledged may be found in the region all the same. */
+  leftBehind(region: Region, ids: readonly number[]): void;
+  /** Nothing more is written to the region. */
+  ended(region: Region): void;
+  failed(error: unknown): void;
+}
+
+interface Waiting extends BatchToWrite {
+  readonly resolve: (batchId: number) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface Planned extends PlannedBatch {
+  readonly waiting: Waiting;
+}
+
+const GROUP_BYTES_MAX = 16 * 1024 * 1024;
+const NO_BYTES = new Uint8Array(0);
+
+export class DirtyJournal {
+  readonly #host: JournalHost;
+  readonly #waiting: Waiting[] = [];
+  #region: Region | undefined;
+  /** Where the next batch goes; the region's own `endBytes` is what is synced. */
+  #endBytes = 0;
+  /** A region that was made ahead. */
+  #spare: Promise<Region | undefined> | undefined;
+  #running: Promise<void> | undefined;
+  #mustEnd = false;
+  #areParentsSynced = false;
+
+  constructor(host: JournalHost) {
+    this.#host = host;
+  }
+
+  /**
+   * Resolves with the batch's id when it is on the disk. EFULL, EIO, EDENIED: then it is not there. The signal's reason while it waits
+   * for its turn; as soon as it is laid out, an abort changes nothing.
+   */
+  append(units: readonly DirtyUnit[], payload: Uint8Array, signal?: AbortSignal): Promise<number> {
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    if (signal?.aborted === true) {
+      reject(signal.reason);
+      return promise;
+    }
+    const waiting: Waiting = { units, payload, lengthBytes: lengthOf(units, payload), resolve, reject };
+    this.#waiting.push(waiting);
+    this.#start();
+    if (signal === undefined) return promise;
+    const abort = (): void => {
+      if (this.#takeBack(waiting)) reject(signal.reason);
+    };
+    signal.addEventListener('abort', abort, { once: true });
+    return promise.finally(() => signal.removeEventListener('abort', abort));
+  }
+
+  /** False when it does not wait any more. */
+  #takeBack(waiting: Waiting): boolean {
+    const at = this.#waiting.indexOf(waiting);
+    if (at >= 0) this.#waiting.splice(at, 1);
+    return at >= 0;
+  }
+
+  /** Takes another region for the next batch: the folder of this one may have been exchanged. */
+  renew(): void {
+    this.#mustEnd = true;
+  }
+
+  /** Ends the open region. Nothing is appended any more, or this has to be called again. */
+  async finish(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+    await this.#endRegion(true);
+    await this.#dropSpare();
+  }
+
+  async idle(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+    await this.#spare;
+  }
+
+  #start(): void {
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+      // Who came after the last look, and before this.
+      if (this.#waiting.length > 0) this.#start();
+    });
+  }
+
+  async #run(): Promise<void> {
+    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+      const group: Planned[] = [];
+      try {
+        const { region, file } = await this.#regionFor(first.lengthBytes);
+        // It may have been taken back, and what is first now may need another region.
+        if (this.#waiting[0] !== first) continue;
+        this.#layOut(region, group);
+        await writeBatches(this.#host.seals, file, group);
+        await file.sync();
+        this.#requireFolder();
+        this.#acknowledge(region, group);
+      } catch (error) {
+        if (group.length === 0) this.#takeBack(first);
+        await this.#fail(error, group, first);
+      }
+    }
+  }
+
+  #requireFolder(): void {
+    if (this.#host.hasFolder()) return;
+    const gone = new Error('the folder of the cache is gone, or is another one now');
+    throw Object.assign(gone, { code: 'ENOENT' });
+  }
+
+  async #regionFor(lengthBytes: number): Promise<{ region: Region; file: CacheFile }> {
+    if (this.#region !== undefined && (this.#mustEnd || !this.#fits(lengthBytes)))
+      await this.#endRegion(true);
+    if (this.#mustEnd) await this.#dropSpare();
+    this.#mustEnd = false;
+    this.#region ??= await this.#nextRegion();
+    const { file } = this.#region;
+    if (file === undefined) throw new NetsealError('EBUG', 'the open dirty region has no file');
+    return { region: this.#region, file };
+  }
+
+  #fits(lengthBytes: number): boolean {
+    return this.#endBytes === 0 || this.#endBytes + lengthBytes <= this.#host.regionBytes;
+  }
+
+  async #nextRegion(): Promise<Region> {
+    const spare = await this.#spare;
+    this.#spare = undefined;
+    this.#endBytes = 0;
+    return spare ?? this.#createRegion();
+  }
+
+  async #createRegion(): Promise<Region> {
+    const { regions, files } = this.#host;
+    const region = await regions.create('dirty');
+    region.list = undefined;
+    try {
+      await files.syncFolder(REGION_FOLDERS.dirty);
+      if (!this.#areParentsSynced) await files.syncFolder('');
+      this.#areParentsSynced = true;
+    } catch (error) {
+      await regions.giveUp(region);
+      throw error;
+    }
+    return region;
+  }
+
+  /** While there is room in this region yet. */
+  #prepareSpare(): void {
+    if (this.#spare !== undefined || this.#endBytes < this.#host.regionBytes / 2) return;
+    this.#spare = this.#createRegion().catch(() => undefined);
+  }
+
+  async #dropSpare(): Promise<void> {
+    const spare = await this.#spare;
+    this.#spare = undefined;
+    if (spare !== undefined) await this.#host.regions.giveUp(spare);
+  }
+
+  /** Takes up what waits, as far as it fits. */
+  #layOut(region: Region, group: Planned[]): void {
+    let groupBytes = 0;
+    for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
+      const isFirst = group.length === 0;
+      if (!isFirst && (groupBytes >= GROUP_BYTES_MAX || !this.#fits(next.lengthBytes))) return;
+      const headBytes = headRoomBytes(next.units.length, next.payload.byteLength);
+      let at = headBytes;
+      const units = next.units.map(unit => {
+        const offsetBytes = at;
+        at += roundUp(unit.bytes.byteLength, GRANULE_BYTES);
+        return { ...unit, offsetBytes };
+      });
+      const batch: WrittenBatch = {
+        id: this.#host.takeId(),
+        appendedMs: soberMs(this.#host.nowMs()),
+        region,
+        offsetBytes: this.#endBytes,
+        headBytes,
+        units,
+      };
+      group.push({ waiting: next, batch });
+      this.#waiting.shift();
+      this.#endBytes += next.lengthBytes;
+      groupBytes += next.lengthBytes;
+    }
+  }
+
+  #acknowledge(region: Region, group: readonly Planned[]): void {
+    region.endBytes = this.#endBytes;
+    region.fileBytes = this.#endBytes;
+    for (const { waiting, batch } of group) {
+      this.#host.acknowledged(batch);
+      waiting.resolve(batch.id);
+    }
+    this.#prepareSpare();
+  }
+
+  /** Nothing that was not acknowledged is to be found later. */
+  async #fail(error: unknown, group: readonly Planned[], first: Waiting): Promise<void> {
+    const { failed, leftBehind } = this.#host;
+    failed(error);
+    // The spare one may not be any better.
+    this.#mustEnd = true;
+    const region = this.#region;
+    if (region !== undefined) {
+      try {
+        await region.file?.truncate(region.endBytes);
+        await region.file?.sync();
+      } catch {
+        const ids = group.map(({ batch }) => batch.id);
+        leftBehind(region, ids);
+      }
+      await this.#endRegion(false);
+    }
+    const reason = Health.errorOf('the cache could not keep dirty data', error);
+    if (group.length === 0) first.reject(reason);
+    for (const { waiting } of group) waiting.reject(reason);
+  }
+
+  async #endRegion(isSound: boolean): Promise<void> {
+    const region = this.#region;
+    if (region === undefined) return;
+    if (isSound && region.endBytes > 0) await this.#writeEndMark(region);
+    this.#region = undefined;
+    this.#host.regions.finish(region);
+    this.#host.ended(region);
+  }
+
+  /** All of the region is synced: the next opening need not read its last group. Not synced; without it, it is read. */
+  async #writeEndMark(region: Region): Promise<void> {
+    const { endBytes, file, name } = region;
+    const lengthBytes = headRoomBytes(0, 0);
+    const mark = encodeDirtyHead(this.#host.seals, name, endBytes, {
+      batchId: 0,
+      appendedMs: 0,
+      isEndMark: true,
+      units: [],
+      payload: NO_BYTES,
+      lengthBytes,
+      syncedBytes: endBytes,
+    });
+    try {
+      if (file !== undefined) await writeFully(file, [mark], endBytes);
+      region.fileBytes = endBytes + lengthBytes;
+    } catch (error) {
+      this.#host.failed(error);
+    }
+  }
+}
+
+function lengthOf(units: readonly DirtyUnit[], payload: Uint8Array): number {
+  let bytes = headRoomBytes(units.length, payload.byteLength);
+  for (const unit of units) bytes += roundUp(unit.bytes.byteLength, GRANULE_BYTES);
+  return bytes;
+}

@@ -1,0 +1,181 @@
+/** Reading a dirty region again: after a crash, and when it becomes a clean one. */
+import { crc32 } from 'node:zlib';
+import { NetsealError } from '../../base/errors.ts';
+import { HEADER_BYTES, peekHeader, RECORD_KINDS } from '../../unit/record-format.ts';
+import { type CacheFile, readFully } from '../base/files.ts';
+import { isDamage, type Seals } from '../base/seals.ts';
+import { GRANULE_BYTES } from '../index/index-table.ts';
+import { type DirtyHead, decodeDirtyHead } from './format.ts';
+
+/** How a batch's head begins: magic, version, kind. */
+const HEAD_START: Buffer = Buffer.from([0x6e, 0x53, 0x72, 0x63, 1, RECORD_KINDS.journalRecord]);
+/** Read at once: the heads of several small batches. */
+const WINDOW_BYTES = 64 * 1024;
+const SEARCH_BYTES = 1024 * 1024;
+/** Twice what a region may have: whatever a damaged file says of its length, opening goes on soon. */
+const SEARCH_BYTES_MAX = 128 * 1024 * 1024;
+const NO_PAYLOAD = new Uint8Array(0);
+
+export interface FoundHead {
+  readonly offsetBytes: number;
+  readonly headBytes: number;
+  /** Without its payload: those of all batches may be too much for the memory. */
+  readonly head: DirtyHead;
+}
+
+export interface FoundHeads {
+  readonly heads: FoundHead[];
+  /** Where what is no batch begins, ascending. */
+  readonly gaps: number[];
+}
+
+/**
+ * The batches that may have been acknowledged, in the order they were written; all others are none. What of them was perhaps only in
+ * the system's memory is on the disk when this resolves: whoever is told of a batch must find it after a power cut, too. System errors
+ * as they come.
+ *
+ * @param note told of damage to what was acknowledged.
+ * @returns `batchIdMax`: no head here has a higher id, of no batch either.
+ */
+export async function findBatches(
+  seals: Seals,
+  name: Uint8Array,
+  file: CacheFile,
+  fileBytes: number,
+  note: (error: unknown) => void,
+): Promise<{ readonly batches: FoundHead[]; readonly batchIdMax: number }> {
+  const { heads, gaps } = await readHeads(seals, name, file, fileBytes);
+  const syncedBytes = heads.reduce((most, { head }) => Math.max(most, head.syncedBytes), 0);
+  const batchIdMax = heads.reduce((most, { head }) => Math.max(most, head.batchId), 0);
+  if (gaps.some(gap => gap < syncedBytes))
+    note(new NetsealError('EFORMAT', 'a region of dirty data is damaged: some of it is lost'));
+  // Nothing behind it was acknowledged.
+  const torn = gaps.find(gap => gap >= syncedBytes) ?? fileBytes;
+  const batches: FoundHead[] = [];
+  let isTailSynced = true;
+  for (const found of heads) {
+    const { offsetBytes, head } = found;
+    if (offsetBytes > torn) break;
+    if (head.isEndMark) continue;
+    // What was synced before a later one was written is whole; of the rest nobody knows.
+    if (offsetBytes >= syncedBytes) {
+      if (!(await isWhole(file, offsetBytes, head))) break;
+      isTailSynced = false;
+    }
+    batches.push(found);
+  }
+  if (!isTailSynced) await file.sync().catch(note);
+  return { batches, batchIdMax };
+}
+
+/** The heads of batches, and where something lies between them that is none. System errors as they come. */
+export async function readHeads(
+  seals: Seals,
+  name: Uint8Array,
+  file: CacheFile,
+  fileBytes: number,
+): Promise<FoundHeads> {
+  const found: FoundHeads = { heads: [], gaps: [] };
+  const window = new Window(file, fileBytes);
+  for (let offsetBytes = 0; offsetBytes + HEADER_BYTES <= fileBytes; ) {
+    const head = await readHead(seals, name, window, offsetBytes);
+    if (head !== undefined) {
+      found.heads.push(head);
+      offsetBytes += head.head.lengthBytes;
+      continue;
+    }
+    found.gaps.push(offsetBytes);
+    const next = await nextHead(seals, name, window, offsetBytes + GRANULE_BYTES);
+    if (next === undefined) break;
+    offsetBytes = next;
+  }
+  return found;
+}
+
+/** Undefined where there is none, or one of a batch that the file is too short for. */
+async function readHead(
+  seals: Seals,
+  name: Uint8Array,
+  window: Window,
+  offsetBytes: number,
+): Promise<FoundHead | undefined> {
+  try {
+    const header = peekHeader(
+      window.seen(offsetBytes, HEADER_BYTES) ?? (await window.at(offsetBytes, HEADER_BYTES)),
+    );
+    const { sealedLengthBytes } = header;
+    if (header.kind !== RECORD_KINDS.journalRecord) return undefined;
+    if (offsetBytes + sealedLengthBytes > window.fileBytes) return undefined;
+    const sealed =
+      window.seen(offsetBytes, sealedLengthBytes) ?? (await window.at(offsetBytes, sealedLengthBytes));
+    const head = decodeDirtyHead(seals, name, offsetBytes, sealed);
+    if (head.lengthBytes < sealedLengthBytes || offsetBytes + head.lengthBytes > window.fileBytes)
+      return undefined;
+    return { offsetBytes, headBytes: sealedLengthBytes, head: { ...head, payload: NO_PAYLOAD } };
+  } catch (error) {
+    if (isDamage(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Where the next head behind a damaged place begins. Only what a crash has left behind, or is damaged, is looked through. */
+async function nextHead(
+  seals: Seals,
+  name: Uint8Array,
+  window: Window,
+  fromBytes: number,
+): Promise<number | undefined> {
+  const { file, fileBytes } = window;
+  // From granule to granule, as heads lie: none lies across the end of a piece.
+  const endBytes = Math.min(fileBytes, fromBytes + SEARCH_BYTES_MAX);
+  for (let pieceAt = fromBytes; pieceAt < endBytes; pieceAt += SEARCH_BYTES) {
+    const piece = Buffer.alloc(Math.min(SEARCH_BYTES, fileBytes - pieceAt));
+    await readFully(file, piece, pieceAt);
+    for (let at = piece.indexOf(HEAD_START); at >= 0; at = piece.indexOf(HEAD_START, at + 1)) {
+      if (at % GRANULE_BYTES !== 0 || pieceAt + at + HEADER_BYTES > fileBytes) continue;
+      if ((await readHead(seals, name, window, pieceAt + at)) !== undefined) return pieceAt + at;
+    }
+  }
+  return undefined;
+}
+
+/** Whether every unit of a batch is there as it was written. */
+export async function isWhole(file: CacheFile, offsetBytes: number, { units }: DirtyHead): Promise<boolean> {
+  for (const unit of units) {
+    const bytes = new Uint8Array(unit.lengthBytes);
+    await readFully(file, bytes, offsetBytes + unit.offsetBytes);
+    if (crc32(bytes) !== unit.crc32) return false;
+  }
+  return true;
+}
+
+/** A file through a buffer. */
+class Window {
+  readonly file: CacheFile;
+  readonly fileBytes: number;
+  #memory = new Uint8Array(WINDOW_BYTES);
+  #from = 0;
+  #to = 0;
+
+  constructor(file: CacheFile, fileBytes: number) {
+    this.file = file;
+    this.fileBytes = fileBytes;
+  }
+
+  /** The same as {@link at}, if it is there already. */
+  seen(offsetBytes: number, lengthBytes: number): Uint8Array | undefined {
+    if (offsetBytes < this.#from || offsetBytes + lengthBytes > this.#to) return undefined;
+    return this.#memory.subarray(offsetBytes - this.#from, offsetBytes - this.#from + lengthBytes);
+  }
+
+  /** A view of the file, good until the next call. All of it is within the file. */
+  async at(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
+    if (this.#memory.byteLength < lengthBytes) this.#memory = new Uint8Array(lengthBytes);
+    const count = Math.min(this.#memory.byteLength, this.fileBytes - offsetBytes);
+    this.#to = 0;
+    await readFully(this.file, this.#memory.subarray(0, count), offsetBytes);
+    this.#from = offsetBytes;
+    this.#to = offsetBytes + count;
+    return this.#memory.subarray(0, lengthBytes);
+  }
+}

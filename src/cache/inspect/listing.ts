@@ -1,0 +1,226 @@
+/**
+ * What a cache holds by volume and object, sorted, for people. Regions have units in the order in which they came, so each list is a
+ * look at the lists of all regions; what does not fit into bounded memory is left for another look. Nothing of the units is read.
+ */
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Core } from '../core/core.ts';
+import { fingerprintOf, newFingerprint, type Prefix } from '../index/fingerprints.ts';
+import { ENTRY_DIRTY } from '../index/index-table.ts';
+import type { RegionEntry, RegionQueue } from '../zones/zone-format.ts';
+import type { Region } from '../zones/zones.ts';
+import { entriesOf, type RegionEntries } from './contents.ts';
+import { Smallest } from './smallest.ts';
+
+/** Units, and how many bytes they take on the disk, sealed as they are. */
+export interface UnitTotals {
+  readonly units: number;
+  readonly bytes: number;
+}
+
+/** What of a volume is there. */
+export interface CachedVolume extends UnitTotals {
+  readonly volumeId: Uint8Array;
+  /** Of these: not on the server yet. */
+  readonly dirty: UnitTotals;
+}
+
+/** What of an object is there. */
+export interface CachedObject extends UnitTotals {
+  readonly objectId: Uint8Array;
+  readonly dirty: UnitTotals;
+  readonly isPinned: boolean;
+}
+
+/** A unit of an object. */
+export interface ListedUnit {
+  readonly index: number;
+  readonly lengthBytes: number;
+  readonly tag: Uint8Array;
+  readonly queue: RegionQueue;
+  /** Not on the server yet. */
+  readonly isDirty: boolean;
+}
+
+export interface ListSettings {
+  /** Only ids that begin so; whole or half bytes, in hexadecimal digits. */
+  readonly idStart?: string;
+  /** How many are kept in memory at once. Default 131,072, some 50 MB. */
+  readonly atOnce?: number;
+  /** Ends it, with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+const AT_ONCE = 131_072;
+const ENTRIES_A_TURN = 8192;
+
+interface Totals {
+  units: number;
+  bytes: number;
+  dirtyUnits: number;
+  dirtyBytes: number;
+}
+
+interface Seen extends RegionEntry {
+  readonly queue: RegionQueue;
+  readonly isDirty: boolean;
+}
+
+/** Volumes of which there is anything, sorted by id. System errors as they come. */
+export async function listVolumes(core: Core, signal?: AbortSignal): Promise<CachedVolume[]> {
+  const volumes = new Map<string, Totals>();
+  await look(
+    core,
+    entry => latin1(entry.volumeId),
+    (key, unit) => {
+      const totals = volumes.get(key) ?? noTotals();
+      volumes.set(key, totals);
+      add(totals, unit);
+    },
+    signal,
+  );
+  return [...volumes]
+    .sort(([left], [right]) => (left < right ? -1 : 1))
+    .map(([key, totals]) => ({ volumeId: bytesOf(key), ...describe(totals) }));
+}
+
+/** Objects of a volume of which there is anything, sorted by id. System errors as they come. */
+export async function* listObjects(
+  core: Core,
+  volumeId: Uint8Array,
+  { idStart = '', atOnce = AT_ONCE, signal }: ListSettings = {},
+): AsyncGenerator<CachedObject> {
+  const volumeKey = latin1(volumeId);
+  let after: string | undefined;
+  for (;;) {
+    const smallest = new Smallest<string, Totals>(atOnce, after);
+    const keyOf = (entry: RegionEntry): string | undefined => {
+      const key = latin1(entry.objectId);
+      const isIn = latin1(entry.volumeId) === volumeKey && !smallest.isOutside(key);
+      return isIn && hexOf(key).startsWith(idStart) ? key : undefined;
+    };
+    const see: See = (key, unit) => {
+      if (!smallest.isOutside(key)) add(smallest.value(key, noTotals), unit);
+    };
+    await look(core, keyOf, see, signal);
+    const { entries, isLast } = smallest.take();
+    for (const [key, totals] of entries) {
+      const objectId = bytesOf(key);
+      const volume = core.objects.volume(volumeId);
+      yield { objectId, ...describe(totals), isPinned: core.objects.isPinned(volume, objectId) };
+      after = key;
+    }
+    if (isLast) return;
+  }
+}
+
+/** Units of an object, sorted by index. System errors as they come. */
+export async function* listObjectUnits(
+  core: Core,
+  volumeId: Uint8Array,
+  objectId: Uint8Array,
+  { atOnce = AT_ONCE, signal }: Omit<ListSettings, 'idStart'> = {},
+): AsyncGenerator<ListedUnit> {
+  const wanted = latin1(volumeId) + latin1(objectId);
+  let after: number | undefined;
+  for (;;) {
+    const smallest = new Smallest<number, ListedUnit>(atOnce, after);
+    await look(
+      core,
+      entry => (latin1(entry.volumeId) + latin1(entry.objectId) === wanted ? wanted : undefined),
+      (_, { index, lengthBytes, tag, queue, isDirty }) => {
+        if (smallest.isOutside(index)) return;
+        smallest.value(index, () => ({ index, lengthBytes, tag: tag.slice(), queue, isDirty }));
+      },
+      signal,
+    );
+    const { entries, isLast } = smallest.take();
+    for (const [index, unit] of entries) {
+      yield unit;
+      after = index;
+    }
+    if (isLast) return;
+  }
+}
+
+type KeyOf = (entry: RegionEntry) => string | undefined;
+type See = (key: string, unit: Seen) => void;
+
+/**
+ * Shows every unit that the index finds.
+ *
+ * @param keyOf asked once for each object of a region; undefined to leave its units out.
+ */
+async function look(core: Core, keyOf: KeyOf, see: See, signal: AbortSignal | undefined): Promise<void> {
+  for (const region of core.regions.all()) {
+    signal?.throwIfAborted();
+    if (!core.regions.pin(region)) continue;
+    try {
+      const list = await entriesOf(core, region);
+      if (list !== undefined) await lookAt(core, region, list, keyOf, see, signal);
+    } finally {
+      core.regions.unpin(region);
+    }
+  }
+}
+
+async function lookAt(
+  core: Core,
+  region: Region,
+  list: RegionEntries,
+  keyOf: KeyOf,
+  see: See,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { queue } = region;
+  // By number of the object in the list; null when it is left out.
+  const objects: ({ readonly key: string; readonly prefix: Prefix } | null)[] = [];
+  const fingerprint = newFingerprint();
+  for (let at = 0; at < list.count; at += 1) {
+    if (at % ENTRIES_A_TURN === ENTRIES_A_TURN - 1) {
+      await turn();
+      core.requireOpen();
+      signal?.throwIfAborted();
+    }
+    const entry = list.entry(at);
+    let object = objects[entry.objectNumber];
+    if (object === undefined) {
+      const key = keyOf(entry);
+      const prefix = key === undefined ? undefined : core.objects.objectOf(entry)?.prefix;
+      object = key === undefined || prefix === undefined ? null : { key, prefix };
+      objects[entry.objectNumber] = object;
+    }
+    if (object === null) continue;
+    const found = core.places.find(fingerprintOf(object.prefix, entry.index, fingerprint));
+    const isHere = found?.entry.regionId === region.id && found.entry.offsetBytes === entry.offsetBytes;
+    if (!isHere) continue;
+    see(object.key, { ...entry, queue, isDirty: (found.entry.flags & ENTRY_DIRTY) !== 0 });
+  }
+}
+
+function noTotals(): Totals {
+  return { units: 0, bytes: 0, dirtyUnits: 0, dirtyBytes: 0 };
+}
+
+function add(totals: Totals, { lengthBytes, isDirty }: Seen): void {
+  totals.units += 1;
+  totals.bytes += lengthBytes;
+  if (!isDirty) return;
+  totals.dirtyUnits += 1;
+  totals.dirtyBytes += lengthBytes;
+}
+
+function describe({ units, bytes, dirtyUnits, dirtyBytes }: Totals): UnitTotals & { dirty: UnitTotals } {
+  return { units, bytes, dirty: { units: dirtyUnits, bytes: dirtyBytes } };
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+}
+
+function bytesOf(key: string): Uint8Array {
+  return new Uint8Array(Buffer.from(key, 'latin1'));
+}
+
+function hexOf(key: string): string {
+  return Buffer.from(key, 'latin1').toString('hex');
+}

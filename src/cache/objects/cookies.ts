@@ -1,0 +1,190 @@
+/**
+ * Cookies: what people call objects, so that these can be listed and pinned by what their names begin with. An object has at most
+ * one, and a key belongs to at most one object of a volume: the last that was given it.
+ *
+ * Two rows each, both under keyed hashes:
+ *
+ *   cookie       of volume and object   flags u8 (1 has a unit count), zero, day u16 of its last change, unit count u64,
+ *                                       volume id[16], object id[16], key
+ *   cookieKey    of volume and key      object id[16]
+ */
+import { concatBytes, equalBytes, getU64, setU64, viewOf } from '../../base/bytes.ts';
+import { requireArgument } from '../../base/errors.ts';
+import { ID_BYTES } from '../../keys/tree.ts';
+import type { Fingerprinter } from '../index/fingerprints.ts';
+import { FIRST_NAME, LAST_NAME, type RowToSave } from '../rows/row-kinds.ts';
+import type { Records } from '../rows/rows.ts';
+import { dayOf } from './object-rows.ts';
+import type { VolumeState } from './volumes.ts';
+
+export const COOKIE_BYTES_MAX = 4096;
+const HEAD_BYTES = 44;
+
+/** What people call an object: a path, say, or a key on a server. */
+export interface Cookie {
+  /** 1 to 4,096 bytes. */
+  readonly key: Uint8Array;
+  /** How many units the object has, as far as is known. */
+  readonly unitCount?: number | undefined;
+}
+
+export interface ListedCookie extends Cookie {
+  readonly objectId: Uint8Array;
+}
+
+/** A cookie of any volume, as the sweep sees it. */
+export interface CookieRow extends ListedCookie {
+  readonly name: Uint8Array;
+  readonly volumeId: Uint8Array;
+  readonly day: number;
+}
+
+export class Cookies {
+  readonly #records: Records;
+  readonly #fingerprinter: Fingerprinter;
+  readonly #nowMs: () => number;
+
+  constructor(records: Records, fingerprinter: Fingerprinter, nowMs: () => number) {
+    this.#records = records;
+    this.#fingerprinter = fingerprinter;
+    this.#nowMs = nowMs;
+  }
+
+  get hasAny(): boolean {
+    return this.#records.hasAny('cookie');
+  }
+
+  get(volume: VolumeState, objectId: Uint8Array): ListedCookie | undefined {
+    if (!this.hasAny) return undefined;
+    const name = this.#name(volume, objectId);
+    const value = this.#records.get('cookie', name);
+    return value === undefined ? undefined : decode(name, value);
+  }
+
+  /** Returns the objects whose cookies are not what they were. Look at the cookie with {@link checkCookie} first. */
+  set(volume: VolumeState, objectId: Uint8Array, { key, unitCount }: Cookie): Uint8Array[] {
+    const known = this.get(volume, objectId);
+    if (known !== undefined && known.unitCount === unitCount && equalBytes(known.key, key)) return [];
+    const changed: Uint8Array[] = [new Uint8Array(objectId)];
+    if (known !== undefined && !equalBytes(known.key, key)) this.#removeKey(volume, objectId, known.key);
+    const keyName = this.#keyName(volume, key);
+    const holder = this.#records.get('cookieKey', keyName);
+    // It may have another key by now, where a row was damaged.
+    const isHeld =
+      holder?.byteLength === ID_BYTES &&
+      !equalBytes(holder, objectId) &&
+      equalBytes(this.get(volume, holder)?.key ?? NONE, key);
+    if (isHeld) {
+      this.#records.remove('cookie', this.#name(volume, holder));
+      changed.push(holder);
+    }
+    const head = new Uint8Array(HEAD_BYTES);
+    const view = viewOf(head);
+    head[0] = unitCount === undefined ? 0 : 1;
+    view.setUint16(2, dayOf(this.#nowMs()), true);
+    setU64(view, 4, unitCount ?? 0);
+    head.set(volume.id, 12);
+    head.set(objectId, 28);
+    this.#records.put('cookieKey', keyName, objectId.slice());
+    this.#records.put('cookie', this.#name(volume, objectId), concatBytes(head, key));
+    return changed;
+  }
+
+  /** False when there was none. */
+  remove(volume: VolumeState, objectId: Uint8Array): boolean {
+    const known = this.get(volume, objectId);
+    if (known === undefined) return false;
+    this.#removeKey(volume, objectId, known.key);
+    this.#records.remove('cookie', this.#name(volume, objectId));
+    return true;
+  }
+
+  /**
+   * At most `limit` rows' worth of a volume's cookies, those behind `after`; `next` is what to go on behind, undefined at the end.
+   * One that is set meanwhile may be left out.
+   */
+  page(
+    volume: VolumeState,
+    after: Uint8Array = FIRST_NAME,
+    limit = 64,
+  ): { readonly cookies: ListedCookie[]; readonly next: Uint8Array | undefined } {
+    if (!this.hasAny) return { cookies: [], next: undefined };
+    const { rows, next } = this.#records.page('cookie', after, LAST_NAME, limit);
+    const cookies = rows.flatMap(({ name, value }) => {
+      const cookie = decode(name, value);
+      return cookie !== undefined && equalBytes(cookie.volumeId, volume.id) ? cookie : [];
+    });
+    return { cookies, next };
+  }
+
+  /** Cookies of all volumes with names between two. */
+  rowsOf(after: Uint8Array, before: Uint8Array): CookieRow[] {
+    const { rows } = this.#records.page('cookie', after, before, Number.MAX_SAFE_INTEGER);
+    return rows.flatMap(({ name, value }) => decode(name, value) ?? []);
+  }
+
+  /** Of all volumes, those that are only in memory, as the database cannot be written now. */
+  unsaved(): CookieRow[] {
+    return this.#records.unsavedRows('cookie').flatMap(({ name, value }) => decode(name, value) ?? []);
+  }
+
+  /** False when they could not be taken away on the disk yet. */
+  removeRows(rows: readonly CookieRow[]): boolean {
+    const gone = rows.flatMap(({ name, volumeId, objectId, key }): RowToSave[] => {
+      const keyName = this.#keyName({ id: volumeId }, key);
+      const cookie: RowToSave = { kind: 'cookie', name, value: undefined };
+      const isHeld = this.#isHeldBy(keyName, objectId);
+      return isHeld ? [cookie, { kind: 'cookieKey', name: keyName, value: undefined }] : [cookie];
+    });
+    return this.#records.saveAll(gone);
+  }
+
+  #removeKey(volume: VolumeState, objectId: Uint8Array, key: Uint8Array): void {
+    const keyName = this.#keyName(volume, key);
+    if (this.#isHeldBy(keyName, objectId)) this.#records.remove('cookieKey', keyName);
+  }
+
+  #isHeldBy(keyName: Uint8Array, objectId: Uint8Array): boolean {
+    const holder = this.#records.get('cookieKey', keyName);
+    return holder !== undefined && equalBytes(holder, objectId);
+  }
+
+  #name(volume: VolumeState, objectId: Uint8Array): Uint8Array {
+    return this.#fingerprinter.name('cookie', volume.id, objectId);
+  }
+
+  #keyName(volume: Pick<VolumeState, 'id'>, key: Uint8Array): Uint8Array {
+    return this.#fingerprinter.name('cookie key', volume.id, key);
+  }
+}
+
+const NONE = new Uint8Array(0);
+
+/** EINVAL. */
+export function checkCookie({ key, unitCount }: Cookie): void {
+  requireArgument(
+    key instanceof Uint8Array && key.byteLength > 0 && key.byteLength <= COOKIE_BYTES_MAX,
+    `the key of a cookie must be of 1 to ${COOKIE_BYTES_MAX} bytes`,
+  );
+  checkUnitCount(unitCount);
+}
+
+export function checkUnitCount(unitCount: number | undefined): void {
+  requireArgument(
+    unitCount === undefined || (Number.isSafeInteger(unitCount) && unitCount >= 0),
+    `a unit count must be an integer from 0, not ${unitCount}`,
+  );
+}
+
+function decode(name: Uint8Array, value: Uint8Array): CookieRow | undefined {
+  if (value.byteLength <= HEAD_BYTES) return undefined;
+  const view = viewOf(value);
+  return {
+    name,
+    day: view.getUint16(2, true),
+    unitCount: ((value[0] ?? 0) & 1) === 0 ? undefined : getU64(view, 4),
+    volumeId: value.slice(12, 28),
+    objectId: value.slice(28, HEAD_BYTES),
+    key: value.slice(HEAD_BYTES),
+  };
+}

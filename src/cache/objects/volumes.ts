@@ -1,0 +1,274 @@
+/** The volumes of a cache: their generations, numbers and shares. */
+import { getU64, setU64, toHex, viewOf } from '../../base/bytes.ts';
+import { NetsealError, requireArgument } from '../../base/errors.ts';
+import { randomBytes } from '../../base/random.ts';
+import { ID_BYTES } from '../../keys/tree.ts';
+import type { Fingerprinter } from '../index/fingerprints.ts';
+import { VOLUME_NUMBER_MAX } from '../index/index-table.ts';
+import type { RowToSave } from '../rows/row-kinds.ts';
+import type { Records } from '../rows/rows.ts';
+
+/**
+ * What the index finds under one volume number. After an invalidation a volume goes on under another number, so that what it may
+ * store does not depend on when its old units are given up.
+ */
+export interface VolumeAccount {
+  readonly number: number;
+  liveBytes: number;
+  /** Whose units these are, or were. */
+  volume: VolumeState | undefined;
+}
+
+export class VolumeState {
+  readonly id: Uint8Array;
+  /** Of its row. */
+  readonly name: Uint8Array;
+  account: VolumeAccount;
+  generation: number;
+  /** What it may take of the cache; Infinity for no limit. */
+  shareBytes: number = Number.POSITIVE_INFINITY;
+  pin = false;
+  /** Somebody has asked for it since the cache was opened. */
+  isInUse = false;
+  /** Generations of its objects that have no row, by bucket of their rows' names; see `object-rows.ts`. */
+  floors: Float64Array | undefined;
+  /** Its row on the disk says that it has floors. */
+  hasFloorsStored = false;
+  /** It made room for another: one with its id is another state. */
+  isForgotten = false;
+  /** Prefixes made before this changed are not valid any more. */
+  age = 0;
+
+  constructor(id: Uint8Array, name: Uint8Array, account: VolumeAccount, generation: number) {
+    this.id = id;
+    this.name = name;
+    this.account = account;
+    account.volume = this;
+    this.generation = generation;
+  }
+
+  get number(): number {
+    return this.account.number;
+  }
+
+  /** What the index finds of it now. */
+  get liveBytes(): number {
+    return this.account.liveBytes;
+  }
+}
+
+const ROW_BYTES = 35;
+const FLAG_FLOORS = 1;
+
+/** A number that nothing had before: what was cached under another one is not found. Never 0. */
+export function newGeneration(): number {
+  const bytes = randomBytes(8);
+  // Below 2^53.
+  bytes[6] = (bytes[6] ?? 0) & 0x1f;
+  bytes[7] = 0;
+  return Math.max(1, getU64(viewOf(bytes), 0) ?? 1);
+}
+
+export class Volumes {
+  readonly #records: Records;
+  readonly #fingerprinter: Fingerprinter;
+  readonly #volumes = new Map<string, VolumeState>();
+  readonly #accounts = new Map<number, VolumeAccount>();
+  readonly #mayForget: (volume: VolumeState) => boolean;
+
+  /** @param mayForget whether a volume without units may go; if so, it does. */
+  constructor(records: Records, fingerprinter: Fingerprinter, mayForget: (volume: VolumeState) => boolean) {
+    this.#records = records;
+    this.#fingerprinter = fingerprinter;
+    this.#mayForget = mayForget;
+    for (const { name, value } of records.all('volume')) this.#load(name, value);
+  }
+
+  /**
+   * The volume of an id, known from now on. One that the database does not know begins with a generation of its own, so that nothing
+   * of an earlier time is found when the database was lost. EFULL when there are 4,096 others that are needed.
+   */
+  volume(id: Uint8Array): VolumeState {
+    const key = toHex(id);
+    const known = this.#volumes.get(key);
+    if (known !== undefined) return known;
+    requireArgument(id.byteLength === ID_BYTES, `volume id must be 16 bytes, not ${id.byteLength}`);
+    const account = this.#freeAccount() ?? this.#forgetOne() ?? this.#unusedAccount();
+    if (account === undefined) {
+      throw new NetsealError('EFULL', `a cache serves at most ${VOLUME_NUMBER_MAX + 1} volumes`);
+    }
+    const name = this.#fingerprinter.name('volume', id);
+    const volume = new VolumeState(new Uint8Array(id), name, account, newGeneration());
+    this.#volumes.set(key, volume);
+    // A power cut that loses this loses all that is cached of the volume.
+    this.save(volume);
+    this.#records.isFlushDue = true;
+    return volume;
+  }
+
+  all(): VolumeState[] {
+    return [...this.#volumes.values()];
+  }
+
+  /** Also for a number that the volume had before. */
+  ofNumber(number: number): VolumeState | undefined {
+    return this.#accounts.get(number)?.volume;
+  }
+
+  known(id: Uint8Array): VolumeState | undefined {
+    return this.#volumes.get(toHex(id));
+  }
+
+  /** What is counted under a number, of a volume or of what was invalidated. */
+  account(number: number): VolumeAccount {
+    const known = this.#accounts.get(number);
+    if (known !== undefined) return known;
+    const account = { number, liveBytes: 0, volume: undefined };
+    this.#accounts.set(number, account);
+    return account;
+  }
+
+  accounts(): Iterable<VolumeAccount> {
+    return this.#accounts.values();
+  }
+
+  /** Nothing that was cached of the volume is found any more. */
+  invalidate(volume: VolumeState): void {
+    volume.generation = newGeneration();
+    volume.age += 1;
+    volume.account = this.#freeAccount() ?? volume.account;
+    volume.account.volume = volume;
+    this.save(volume);
+  }
+
+  /** False when it could not be written yet. */
+  save(volume: VolumeState): boolean {
+    return this.#records.put('volume', volume.name, this.#encode(volume, volume.floors !== undefined));
+  }
+
+  #encode({ id, number, generation, shareBytes }: VolumeState, hasFloors: boolean): Uint8Array {
+    const value = new Uint8Array(ROW_BYTES);
+    const view = viewOf(value);
+    value.set(id);
+    view.setUint16(16, number, true);
+    setU64(view, 18, generation);
+    setU64(view, 26, Number.isFinite(shareBytes) ? shareBytes : 0);
+    value[34] = hasFloors ? FLAG_FLOORS : 0;
+    return value;
+  }
+
+  #load(name: Uint8Array, value: Uint8Array): void {
+    if (value.byteLength !== ROW_BYTES) return;
+    const view = viewOf(value);
+    const account = this.account(view.getUint16(16, true) & VOLUME_NUMBER_MAX);
+    const share = getU64(view, 26) ?? 0;
+    const id = value.slice(0, ID_BYTES);
+    const volume = new VolumeState(id, name, account, getU64(view, 18) ?? newGeneration());
+    if (share > 0) volume.shareBytes = share;
+    if (((value[34] ?? 0) & FLAG_FLOORS) !== 0) this.#loadFloors(volume);
+    this.#volumes.set(toHex(id), volume);
+  }
+
+  #loadFloors(volume: VolumeState): void {
+    const value = this.#records.get('floor', volume.name);
+    if (value === undefined || value.byteLength !== FLOOR_COUNT * 8) {
+      // Nobody knows what was invalidated.
+      volume.generation = newGeneration();
+      this.save(volume);
+      return;
+    }
+    const view = viewOf(value);
+    volume.floors = Float64Array.from(
+      { length: FLOOR_COUNT },
+      (_, at) => getU64(view, at * 8) ?? newGeneration(),
+    );
+    volume.hasFloorsStored = true;
+  }
+
+  /**
+   * Raises the floors of some buckets of some volumes: objects without a row have another generation from now on. With it, `also` is
+   * written, or taken away. False when that cannot be done now: then everything is as it was.
+   */
+  raiseFloors(volumes: Iterable<VolumeState>, from: number, to: number, also: readonly RowToSave[]): boolean {
+    const raised = [...volumes].map(volume => ({ volume, floors: higherFloors(volume, from, to) }));
+    const rows = raised.flatMap(each => this.#floorRows(each));
+    if (!this.#records.tryAll([...rows, ...also])) return false;
+    for (const { volume, floors } of raised) {
+      volume.floors = floors;
+      volume.hasFloorsStored = true;
+    }
+    return true;
+  }
+
+  /** The same for all buckets, in memory where it cannot be written now. */
+  raiseAllFloors(volumes: Iterable<VolumeState>): void {
+    for (const volume of volumes) {
+      volume.floors = higherFloors(volume, 0, FLOOR_COUNT);
+      const isStored = this.#records.saveAll(this.#floorRows({ volume, floors: volume.floors }));
+      volume.hasFloorsStored ||= isStored;
+    }
+  }
+
+  #floorRows({
+    volume,
+    floors,
+  }: {
+    readonly volume: VolumeState;
+    readonly floors: Float64Array;
+  }): RowToSave[] {
+    const value = new Uint8Array(FLOOR_COUNT * 8);
+    const view = viewOf(value);
+    for (const [at, floor] of floors.entries()) setU64(view, at * 8, floor);
+    const row: RowToSave = { kind: 'floor', name: volume.name, value };
+    if (volume.hasFloorsStored) return [row];
+    return [row, { kind: 'volume', name: volume.name, value: this.#encode(volume, true) }];
+  }
+
+  #freeAccount(): VolumeAccount | undefined {
+    return this.#unusedAccount(({ liveBytes }) => liveBytes === 0);
+  }
+
+  /** One that no volume goes on with; what was invalidated may still be counted there, until its regions go. */
+  #unusedAccount(isFit: (account: VolumeAccount) => boolean = () => true): VolumeAccount | undefined {
+    const used = new Set(this.all().map(({ number }) => number));
+    for (let number = 0; number <= VOLUME_NUMBER_MAX; number += 1) {
+      const account = this.account(number);
+      if (!used.has(number) && isFit(account)) return account;
+    }
+    return undefined;
+  }
+
+  /** Forgets a volume of which nothing is cached; should it come back, it begins anew. */
+  #forgetOne(): VolumeAccount | undefined {
+    for (const [key, volume] of this.#volumes) {
+      if (volume.liveBytes > 0 || volume.isInUse || !this.#mayForget(volume)) continue;
+      volume.isForgotten = true;
+      this.#volumes.delete(key);
+      this.#records.saveAll([
+        { kind: 'volume', name: volume.name, value: undefined },
+        { kind: 'floor', name: volume.name, value: undefined },
+      ]);
+      return volume.account;
+    }
+    return undefined;
+  }
+}
+
+function higherFloors({ floors }: VolumeState, from: number, to: number): Float64Array {
+  const higher = floors?.slice() ?? new Float64Array(FLOOR_COUNT);
+  for (let at = from; at < to; at += 1) higher[at] = newGeneration();
+  return higher;
+}
+
+/** Buckets of rows' names, by their first bits. */
+const FLOOR_BITS = 10;
+export const FLOOR_COUNT: number = 2 ** FLOOR_BITS;
+
+export function floorOf(name: Uint8Array): number {
+  return ((name[0] ?? 0) << 2) | ((name[1] ?? 0) >> 6);
+}
+
+/** What the names of buckets from `bucket` on are not below. */
+export function floorStart(bucket: number): Uint8Array {
+  return Uint8Array.of(bucket >> 2, (bucket & 3) << 6);
+}

@@ -1,0 +1,205 @@
+/**
+ * The snapshot of the index: the table as it is, sealed in pieces. Together with the footers of regions that have filled since,
+ * it makes the index again. It may be old, or made while units came and went: everything in it is a hint.
+ *
+ *   16 random bytes, the object id of its records
+ *   records of kind cacheIndex, numbered from 0 on:
+ *     0       u32 version 2, u32 bucket count, u32 region count R, u32 zero,
+ *             R regions: name[16], id u32, queue u32, sequence u64, length of the file u64
+ *     1...    u32 number of the piece, u32 zero, 256 KiB of the table (less at its end); pieces without entries are left out
+ *     last    u32 2^32 - 1, u32 zero
+ */
+import { getU64, isAllZero, setU64, viewOf } from '../../base/bytes.ts';
+import { NetsealError } from '../../base/errors.ts';
+import { KIB } from '../../base/geometry.ts';
+import { randomBytes } from '../../base/random.ts';
+import { HEADER_BYTES, peekHeader } from '../../unit/record-format.ts';
+import { type CacheFile, type CacheFiles, readFully, writeFully } from '../base/files.ts';
+import type { Seals } from '../base/seals.ts';
+import type { IndexTable } from '../index/index-table.ts';
+import { REGION_QUEUES, type RegionQueue } from './zone-format.ts';
+import type { Region } from './zones.ts';
+
+export const SNAPSHOT_PATH = 'index';
+/** Where the next one is written. */
+export const SNAPSHOT_ASIDE_PATH = 'index.new';
+const ID_BYTES = 16;
+const HEAD_BYTES = 16;
+const REGION_BYTES = 40;
+/** Several buffers of this length are all the memory that reading takes. */
+const PIECE_BYTES = 256 * KIB;
+const VERSION = 2;
+const PIECE_HEAD_BYTES = 8;
+const LAST_PIECE = 0xffff_ffff;
+
+export interface SnapshotRegion {
+  readonly name: Uint8Array<ArrayBuffer>;
+  readonly id: number;
+  readonly queue: RegionQueue;
+  readonly sequence: number;
+  readonly fileBytes: number;
+}
+
+/** Writes a snapshot and puts it in place of the one before. System errors as they come; then the old one is still there. */
+export async function writeSnapshot(
+  files: CacheFiles,
+  seals: Seals,
+  table: IndexTable,
+  regions: readonly Region[],
+): Promise<void> {
+  const id = randomBytes(ID_BYTES);
+  try {
+    const file = await files.open(SNAPSHOT_ASIDE_PATH, 'create');
+    try {
+      await writeRecords(file, seals, id, table, regions);
+      // A snapshot that a power cut has torn costs a look at every region.
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await files.rename(SNAPSHOT_ASIDE_PATH, SNAPSHOT_PATH);
+  } catch (error) {
+    // On a disk that is full, half a snapshot takes what others need.
+    await files.remove(SNAPSHOT_ASIDE_PATH).catch(() => undefined);
+    throw error;
+  }
+}
+
+async function writeRecords(
+  file: CacheFile,
+  seals: Seals,
+  id: Uint8Array,
+  table: IndexTable,
+  regions: readonly Region[],
+): Promise<void> {
+  const bytes = new Uint8Array(table.words.buffer);
+  let position = 0;
+  let number = 0;
+  const write = async (parts: readonly Uint8Array[]): Promise<void> => {
+    await writeFully(file, parts, position);
+    position += parts.reduce((sum, part) => sum + part.byteLength, 0);
+  };
+  await write([id, seals.seal('cacheIndex', id, number, encodeHead(table, regions))]);
+  const piece = new Uint8Array(PIECE_HEAD_BYTES + PIECE_BYTES);
+  for (let from = 0; from < bytes.byteLength; from += PIECE_BYTES) {
+    const content = bytes.subarray(from, from + PIECE_BYTES);
+    if (isAllZero(content)) continue;
+    viewOf(piece).setUint32(0, from / PIECE_BYTES, true);
+    piece.set(content, PIECE_HEAD_BYTES);
+    number += 1;
+    const plain = piece.subarray(0, PIECE_HEAD_BYTES + content.byteLength);
+    await write([seals.seal('cacheIndex', id, number, plain)]);
+  }
+  viewOf(piece).setUint32(0, LAST_PIECE, true);
+  await write([seals.seal('cacheIndex', id, number + 1, piece.subarray(0, PIECE_HEAD_BYTES))]);
+}
+
+function encodeHead({ bucketCount }: IndexTable, regions: readonly Region[]): Uint8Array {
+  const bytes = new Uint8Array(HEAD_BYTES + regions.length * REGION_BYTES);
+  const view = viewOf(bytes);
+  view.setUint32(0, VERSION, true);
+  view.setUint32(4, bucketCount, true);
+  view.setUint32(8, regions.length, true);
+  for (const [position, region] of regions.entries()) {
+    const at = HEAD_BYTES + position * REGION_BYTES;
+    bytes.set(region.name, at);
+    view.setUint32(at + 16, region.id, true);
+    view.setUint32(at + 20, REGION_QUEUES[region.queue], true);
+    setU64(view, at + 24, region.sequence);
+    setU64(view, at + 32, region.fileBytes);
+  }
+  return bytes;
+}
+
+/**
+ * Reads the snapshot into an empty table.
+ *
+ * @returns the regions that it knows; undefined when there is no snapshot, or it is of a table of another size. EFORMAT, EAUTH
+ *   and their like when it is damaged; then the table holds a part of it.
+ */
+export async function readSnapshot(
+  files: CacheFiles,
+  seals: Seals,
+  table: IndexTable,
+): Promise<readonly SnapshotRegion[] | undefined> {
+  const file = await files.open(SNAPSHOT_PATH, 'read');
+  try {
+    const reader = new RecordReader(file, seals);
+    const regions = decodeHead(await reader.start(), table.bucketCount);
+    if (regions === undefined) return undefined;
+    const bytes = new Uint8Array(table.words.buffer);
+    for (;;) {
+      const piece = await reader.next();
+      const view = viewOf(piece);
+      const number = view.getUint32(0, true);
+      if (number === LAST_PIECE) return regions;
+      const from = number * PIECE_BYTES;
+      const content = piece.subarray(PIECE_HEAD_BYTES);
+      if (from + content.byteLength > bytes.byteLength) throw malformed();
+      bytes.set(content, from);
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+function decodeHead(bytes: Uint8Array, bucketCount: number): SnapshotRegion[] | undefined {
+  const view = viewOf(bytes);
+  if (bytes.byteLength < HEAD_BYTES || view.getUint32(0, true) !== VERSION) throw malformed();
+  const count = view.getUint32(8, true);
+  if (bytes.byteLength !== HEAD_BYTES + count * REGION_BYTES) throw malformed();
+  if (view.getUint32(4, true) !== bucketCount) return undefined;
+  return Array.from({ length: count }, (_, position) => {
+    const at = HEAD_BYTES + position * REGION_BYTES;
+    const number = view.getUint32(at + 20, true);
+    const queue = (Object.keys(REGION_QUEUES) as RegionQueue[]).find(name => REGION_QUEUES[name] === number);
+    const sequence = getU64(view, at + 24);
+    const fileBytes = getU64(view, at + 32);
+    if (queue === undefined || sequence === undefined || fileBytes === undefined) throw malformed();
+    const id = view.getUint32(at + 16, true);
+    return { name: new Uint8Array(bytes.slice(at, at + 16)), id, queue, sequence, fileBytes };
+  });
+}
+
+/** Reads one record after another with little memory. */
+class RecordReader {
+  readonly #file: CacheFile;
+  readonly #seals: Seals;
+  #id = new Uint8Array(ID_BYTES);
+  #record = new Uint8Array(0);
+  #plain = new Uint8Array(0);
+  #position = ID_BYTES;
+  #number = 0;
+
+  constructor(file: CacheFile, seals: Seals) {
+    this.#file = file;
+    this.#seals = seals;
+  }
+
+  async start(): Promise<Uint8Array> {
+    await readFully(this.#file, this.#id, 0);
+    return this.next();
+  }
+
+  /** Valid until the next call. */
+  async next(): Promise<Uint8Array> {
+    const head = new Uint8Array(HEADER_BYTES);
+    await readFully(this.#file, head, this.#position);
+    const lengthBytes = peekHeader(head).sealedLengthBytes;
+    if (this.#record.byteLength < lengthBytes) {
+      this.#record = new Uint8Array(lengthBytes);
+      this.#plain = new Uint8Array(lengthBytes);
+    }
+    const record = this.#record.subarray(0, lengthBytes);
+    await readFully(this.#file, record, this.#position);
+    const plain = this.#seals.open('cacheIndex', this.#id, this.#number, record, this.#plain);
+    if (plain.byteLength < PIECE_HEAD_BYTES) throw malformed();
+    this.#number += 1;
+    this.#position += lengthBytes;
+    return plain;
+  }
+}
+
+function malformed(): NetsealError {
+  return new NetsealError('EFORMAT', 'the snapshot of the cache index is malformed');
+}

@@ -1,0 +1,224 @@
+/**
+ * What a full region ends in: a sealed list of the units in it, and where that list begins.
+ *
+ *   units        sealed records as they came, each from a multiple of 64 bytes on
+ *   footer       a sealed record, kind cacheIndex, object id = the region's name, index 0
+ *   trailer      16 bytes: offset of the footer in granules u32, its length u32, zeros
+ *
+ * The footer's content, little-endian:
+ *
+ *    0   4  version, 2
+ *    4   4  queue: REGION_QUEUES
+ *    8   8  sequence: of two regions the later has the higher
+ *   16   4  region id
+ *   20   4  object count O
+ *   24   4  entry count E
+ *   28   4  zero
+ *   32      O objects:  volume id[16], object id[16], prefix[16]: those that were invalidated meanwhile have another
+ *           E entries:  object u32, offset in granules u32, unit index u64, length u32, CRC-32 u32, tag[16]
+ */
+import { getU64, setU64, viewOf } from '../../base/bytes.ts';
+import { NetsealError } from '../../base/errors.ts';
+import { type CacheFile, readFully } from '../base/files.ts';
+import { Seals } from '../base/seals.ts';
+import type { Prefix } from '../index/fingerprints.ts';
+import { GRANULE_BYTES } from '../index/index-table.ts';
+
+/** The number is on the disk: append only. */
+export const REGION_QUEUES = { small: 1, main: 2, pinned: 3, dirty: 4 } as const;
+export type RegionQueue = keyof typeof REGION_QUEUES;
+
+export const TRAILER_BYTES = 16;
+const HEAD_BYTES = 32;
+const OBJECT_BYTES = 48;
+const VERSION = 2;
+const ENTRY_BYTES = 40;
+/** A region with more units than this is full: its footer has to fit a record. */
+export const REGION_UNITS_MAX = 180_000;
+const FOOTER_BYTES_MAX: number = HEAD_BYTES + REGION_UNITS_MAX * (OBJECT_BYTES + ENTRY_BYTES);
+
+/** What a list of so many units of so many objects takes, about. */
+export function listBytes(unitCount: number, objectCount: number): number {
+  return HEAD_BYTES + unitCount * ENTRY_BYTES + objectCount * OBJECT_BYTES;
+}
+
+export interface RegionHead {
+  readonly queue: RegionQueue;
+  readonly sequence: number;
+  readonly id: number;
+}
+
+/** One unit of a region, as its footer has it. */
+export interface RegionEntry {
+  /** 16 bytes each, views of the list. */
+  readonly volumeId: Uint8Array;
+  readonly objectId: Uint8Array;
+  /** Equal for units of one object of this list. */
+  readonly objectNumber: number;
+  readonly index: number;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  readonly crc32: number;
+  readonly tag: Uint8Array;
+}
+
+/** The list of a region that is being written. */
+export class RegionList {
+  readonly #objects = new Map<string, { readonly number: number; readonly prefix: Prefix }>();
+  #objectCount = 0;
+  #objectBytes = new Uint8Array(OBJECT_BYTES * 16);
+  #entryBytes = new Uint8Array(ENTRY_BYTES * 64);
+  #entryCount = 0;
+
+  get count(): number {
+    return this.#entryCount;
+  }
+
+  /** What the list takes at the end of the region, when so many units more are in it. */
+  endBytes(unitCount: number): number {
+    const bytes = listBytes(this.#entryCount + unitCount, this.#objectCount + unitCount);
+    return Seals.sealedBytes(bytes) + TRAILER_BYTES;
+  }
+
+  /** @param key the same string for the same two ids, and no others. @param prefix what the unit is found by. */
+  add(key: string, prefix: Prefix, entry: Omit<RegionEntry, 'objectNumber'>): void {
+    const objectNumber = this.#objectNumber(key, prefix, entry.volumeId, entry.objectId);
+    const at = this.#entryCount * ENTRY_BYTES;
+    if (at === this.#entryBytes.byteLength) this.#entryBytes = grown(this.#entryBytes);
+    const view = viewOf(this.#entryBytes);
+    view.setUint32(at, objectNumber, true);
+    view.setUint32(at + 4, entry.offsetBytes / GRANULE_BYTES, true);
+    setU64(view, at + 8, entry.index);
+    view.setUint32(at + 16, entry.lengthBytes, true);
+    view.setUint32(at + 20, entry.crc32, true);
+    this.#entryBytes.set(entry.tag, at + 24);
+    this.#entryCount += 1;
+  }
+
+  encode({ queue, sequence, id }: RegionHead): Uint8Array<ArrayBuffer> {
+    const objectsEnd = HEAD_BYTES + this.#objectCount * OBJECT_BYTES;
+    const bytes = new Uint8Array(objectsEnd + this.#entryCount * ENTRY_BYTES);
+    const view = viewOf(bytes);
+    view.setUint32(0, VERSION, true);
+    view.setUint32(4, REGION_QUEUES[queue], true);
+    setU64(view, 8, sequence);
+    view.setUint32(16, id, true);
+    view.setUint32(20, this.#objectCount, true);
+    view.setUint32(24, this.#entryCount, true);
+    bytes.set(this.#objectBytes.subarray(0, this.#objectCount * OBJECT_BYTES), HEAD_BYTES);
+    bytes.set(this.#entryBytes.subarray(0, this.#entryCount * ENTRY_BYTES), objectsEnd);
+    return bytes;
+  }
+
+  #objectNumber(key: string, prefix: Prefix, volumeId: Uint8Array, objectId: Uint8Array): number {
+    const known = this.#objects.get(key);
+    if (known?.prefix === prefix) return known.number;
+    const number = this.#objectCount;
+    const at = number * OBJECT_BYTES;
+    if (at === this.#objectBytes.byteLength) this.#objectBytes = grown(this.#objectBytes);
+    this.#objectBytes.set(volumeId, at);
+    this.#objectBytes.set(objectId, at + 16);
+    const view = viewOf(this.#objectBytes);
+    for (const [word, value] of prefix.entries()) view.setUint32(at + 32 + 4 * word, value, true);
+    this.#objects.set(key, { number, prefix });
+    this.#objectCount += 1;
+    return number;
+  }
+}
+
+function grown(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(2 * bytes.byteLength);
+  larger.set(bytes);
+  return larger;
+}
+
+/** A decoded list. */
+export interface DecodedList {
+  readonly head: RegionHead;
+  readonly count: number;
+  entry(at: number): RegionEntry;
+  /** What the units of an object were found by when they were stored. */
+  prefix(objectNumber: number): Prefix;
+}
+
+/** Decodes what {@link RegionList.encode} made. EFORMAT. */
+export function decodeList(bytes: Uint8Array): DecodedList {
+  const view = viewOf(bytes);
+  if (bytes.byteLength < HEAD_BYTES || view.getUint32(0, true) !== VERSION) throw malformed();
+  const number = view.getUint32(4, true);
+  const queue = (Object.keys(REGION_QUEUES) as RegionQueue[]).find(name => REGION_QUEUES[name] === number);
+  const sequence = getU64(view, 8);
+  const id = view.getUint32(16, true);
+  const objectCount = view.getUint32(20, true);
+  const count = view.getUint32(24, true);
+  const entriesAt = HEAD_BYTES + objectCount * OBJECT_BYTES;
+  if (queue === undefined || sequence === undefined || id === 0) throw malformed();
+  if (entriesAt + count * ENTRY_BYTES !== bytes.byteLength) throw malformed();
+  return {
+    head: { queue, sequence, id },
+    count,
+    prefix: number => {
+      const at = HEAD_BYTES + number * OBJECT_BYTES + 32;
+      return Uint32Array.from({ length: 4 }, (_, word) => view.getUint32(at + 4 * word, true));
+    },
+    entry: position => {
+      const at = entriesAt + position * ENTRY_BYTES;
+      const objectNumber = view.getUint32(at, true);
+      const index = getU64(view, at + 8);
+      if (objectNumber >= objectCount || index === undefined) throw malformed();
+      const objectAt = HEAD_BYTES + objectNumber * OBJECT_BYTES;
+      return {
+        volumeId: bytes.subarray(objectAt, objectAt + 16),
+        objectId: bytes.subarray(objectAt + 16, objectAt + 32),
+        objectNumber,
+        index,
+        offsetBytes: view.getUint32(at + 4, true) * GRANULE_BYTES,
+        lengthBytes: view.getUint32(at + 16, true),
+        crc32: view.getUint32(at + 20, true),
+        tag: bytes.subarray(at + 24, at + 40),
+      };
+    },
+  };
+}
+
+function malformed(): NetsealError {
+  return new NetsealError('EFORMAT', 'the list of a region of the cache is malformed');
+}
+
+/** Footer and trailer, to be written at `offsetBytes`, a multiple of the granule. */
+export function encodeFooter(
+  seals: Seals,
+  name: Uint8Array,
+  list: Uint8Array,
+  offsetBytes: number,
+): Uint8Array[] {
+  const footer = seals.seal('cacheIndex', name, 0, list);
+  const trailer = new Uint8Array(TRAILER_BYTES);
+  viewOf(trailer).setUint32(0, offsetBytes / GRANULE_BYTES, true);
+  viewOf(trailer).setUint32(4, footer.byteLength, true);
+  return [footer, trailer];
+}
+
+/**
+ * Reads a region's list. EFORMAT, EAUTH and their like when it has none (it was not full when its writer died) or it is damaged;
+ * system errors as they come.
+ */
+export async function readFooter(
+  seals: Seals,
+  file: CacheFile,
+  name: Uint8Array,
+): Promise<{ readonly list: DecodedList; readonly dataBytes: number; readonly fileBytes: number }> {
+  const fileBytes = await file.size();
+  if (fileBytes < TRAILER_BYTES) throw malformed();
+  const trailer = new Uint8Array(TRAILER_BYTES);
+  await readFully(file, trailer, fileBytes - TRAILER_BYTES);
+  const dataBytes = viewOf(trailer).getUint32(0, true) * GRANULE_BYTES;
+  const footerBytes = viewOf(trailer).getUint32(4, true);
+  const isPossible =
+    dataBytes + footerBytes + TRAILER_BYTES === fileBytes &&
+    footerBytes <= Seals.sealedBytes(FOOTER_BYTES_MAX);
+  if (!isPossible) throw malformed();
+  const footer = new Uint8Array(footerBytes);
+  await readFully(file, footer, dataBytes);
+  return { list: decodeList(seals.open('cacheIndex', name, 0, footer)), dataBytes, fileBytes };
+}

@@ -1,0 +1,101 @@
+/** `netseal cache flush`: drops what is kept of an object, a volume, or everything, as AFS uses the word. */
+import { Command } from 'commander';
+import { toHex } from '../../base/bytes.ts';
+import type { Cache } from '../../cache/cache.ts';
+import type { Discarded } from '../../cache/inspect/discard.ts';
+import type { UnitTotals } from '../../cache/inspect/listing.ts';
+import { toJson } from '../lib/display.ts';
+import { formatCount, formatSize } from '../lib/sizes.ts';
+import { type CacheAccess, type CacheOptions, tellProblems, withCache, withCacheOptions } from './access.ts';
+import { findObject, findVolume, ID_NOTES } from './ids.ts';
+
+interface FlushOptions extends CacheOptions {
+  readonly pinnedToo?: boolean;
+}
+
+const NOTES = `${ID_NOTES}
+
+Nothing is lost: it is fetched again when it is asked for. What is not on the
+server yet stays in any case, and what is pinned unless --pinned-too is given
+(pins themselves stay). Room is given back at once; only where more than three
+quarters of a region are others', their part of it comes back later.`;
+
+/** `netseal cache flush DIR [VOLUME [OBJECT]]` */
+export function cacheFlushCommand(): Command {
+  return withCacheOptions(
+    new Command('flush').description('Drop what is kept of an object, a volume, or everything.'),
+  )
+    .argument('[volume]', 'only of this volume')
+    .argument('[object]', 'only of this object of it')
+    .option('--pinned-too', 'also what is pinned')
+    .addHelpText('after', NOTES)
+    .action((folder: string, volume: string | undefined, object: string | undefined, options: FlushOptions) =>
+      withCache(folder, options, access => flush(access, volume, object, options)),
+    );
+}
+
+async function flush(
+  access: CacheAccess,
+  volumeText: string | undefined,
+  objectText: string | undefined,
+  { json = false, pinnedToo = false }: FlushOptions,
+): Promise<void> {
+  const { cache, signal } = access;
+  tellProblems(access);
+  const volume = volumeText === undefined ? undefined : findVolume(cache, volumeText);
+  const objectId =
+    volume === undefined || objectText === undefined
+      ? undefined
+      : await findObject(cache, volume, objectText, signal);
+  const dropped = await cache.discard({
+    pinnedToo,
+    ...(volume === undefined ? {} : { volumeId: volume.id }),
+    ...(objectId === undefined ? {} : { objectId }),
+  });
+  const dirty = await dirtyOf(cache, volume?.id, objectId);
+  process.stdout.write(json ? `${toJson(describe(dropped, dirty), 2)}\n` : `${tell(dropped, dirty)}\n`);
+}
+
+/** What stayed because it is not on the server yet. */
+async function dirtyOf(
+  cache: Cache,
+  volumeId: Uint8Array | undefined,
+  objectId: Uint8Array | undefined,
+): Promise<UnitTotals> {
+  const none = { units: 0, bytes: 0 };
+  if (cache.statistics.dirtyUnits === 0) return none;
+  const volumes = await cache.contentsByVolume();
+  if (volumeId === undefined) return volumes.reduce((sum, { dirty }) => add(sum, dirty), none);
+  const volume = volumes.find(found => Buffer.compare(found.volumeId, volumeId) === 0);
+  if (objectId === undefined) return volume?.dirty ?? none;
+  const objects = cache.objects(volumeId, { idStart: toHex(objectId), atOnce: 1 });
+  for await (const { dirty } of objects) return dirty;
+  return none;
+}
+
+function add(left: UnitTotals, right: UnitTotals): UnitTotals {
+  return { units: left.units + right.units, bytes: left.bytes + right.bytes };
+}
+
+function tell({ units, bytes, freedBytes, pinned }: Discarded, dirty: UnitTotals): string {
+  const kept = [
+    ...(pinned.units > 0 ? [`${amount(pinned)} pinned`] : []),
+    ...(dirty.units > 0 ? [`${amount(dirty)} not on the server yet`] : []),
+  ];
+  const what = units === 0 ? 'nothing to drop' : `dropped ${amount({ units, bytes })}`;
+  return [
+    `${what}; ${formatSize(freedBytes)} of the disk given back`,
+    ...kept.map(text => `kept: ${text}`),
+  ].join('\n');
+}
+
+function amount({ units, bytes }: UnitTotals): string {
+  return `${formatCount(units, 'unit')} (${formatSize(bytes)})`;
+}
+
+function describe(
+  { units, bytes, freedBytes, pinned }: Discarded,
+  dirty: UnitTotals,
+): Record<string, unknown> {
+  return { dropped: { units, bytes }, freedBytes, kept: { pinned, dirty } };
+}

@@ -1,0 +1,159 @@
+/** `netseal cache verify`: is what a cache keeps as it was written? */
+import { Command } from 'commander';
+import { toHex } from '../../base/bytes.ts';
+import { isNetsealError, messageOf } from '../../base/errors.ts';
+import type { Cache } from '../../cache/cache.ts';
+import type { Damage } from '../../cache/inspect/contents.ts';
+import { showName } from '../../transfer/local-names.ts';
+import { toBytesName } from '../../volume/names/name-checks.ts';
+import { nameFields, toJson } from '../lib/display.ts';
+import { EXIT_DAMAGED } from '../lib/exit-codes.ts';
+import { printable } from '../lib/printable.ts';
+import { startProgress } from '../lib/progress.ts';
+import { formatCount, formatSize } from '../lib/sizes.ts';
+import { writeOut } from '../lib/write-out.ts';
+import { type CacheAccess, type CacheOptions, withCache, withCacheOptions } from './access.ts';
+import { cookieKeyOf } from './cookies.ts';
+
+interface VerifyOptions extends CacheOptions {
+  readonly repair?: boolean;
+}
+
+const NOTES = `
+Everything is read, and held against the sums that were written with it. With
+--repair, what is damaged is dropped, and will be fetched again. What is not on
+the server yet is never dropped, only reported.
+
+Exit code 0: all is whole; 3: something is or was damaged, repaired or not.`;
+
+/** `netseal cache verify DIR` */
+export function cacheVerifyCommand(): Command {
+  const command = new Command('verify')
+    .description('Look for damage in a cache.')
+    .option('--repair', 'drop what is damaged')
+    .addHelpText('after', NOTES);
+  return withCacheOptions(command).action((folder: string, options: VerifyOptions) =>
+    withCache(folder, options, access => verify(access, options)),
+  );
+}
+
+/** How much of it is kept for the end: the rest is only counted. */
+const SHOWN_MAX = 10_000;
+
+interface Findings {
+  readonly shown: Damage[];
+  readonly counts: Record<Damage['what'], number>;
+}
+
+async function verify(access: CacheAccess, { json = false, repair = false }: VerifyOptions): Promise<void> {
+  const { cache, signal, problems } = access;
+  const { units, bytes } = cache.statistics;
+  const findings: Findings = { shown: [], counts: { unit: 0, region: 0, 'dirty batch': 0 } };
+  const progress = startProgress({ label: 'verifying', noun: 'bytes' });
+  try {
+    const damages = cache.verify({
+      repair,
+      onProgress: ({ doneBytes, totalBytes }) => {
+        signal.throwIfAborted();
+        progress.update(doneBytes, totalBytes);
+      },
+    });
+    for await (const damage of damages) {
+      findings.counts[damage.what] += 1;
+      if (findings.shown.length < SHOWN_MAX) findings.shown.push(damage);
+    }
+  } finally {
+    progress.stop();
+  }
+  const total = Object.values(findings.counts).reduce((sum, count) => sum + count, 0);
+  const checked = { units, bytes };
+  if (json) {
+    const result = {
+      checked,
+      repaired: repair,
+      counts: {
+        units: findings.counts.unit,
+        regions: findings.counts.region,
+        dirtyBatches: findings.counts['dirty batch'],
+      },
+      damages: findings.shown.map(damage => describe(cache, damage)),
+      problems: problems.map(describeProblem),
+    };
+    await writeOut(`${toJson(result, 2)}\n`, signal);
+  } else {
+    const lines = [
+      ...problems.map(problem => `found while opening: ${printable(messageOf(problem))}`),
+      ...findings.shown.map(damage => tell(cache, damage)),
+      ...(total > findings.shown.length
+        ? [`and ${(total - findings.shown.length).toLocaleString('en-US')} more`]
+        : []),
+      `checked: ${formatCount(units, 'unit')}, ${formatSize(bytes)}`,
+      conclusion(findings, problems.length, repair),
+    ];
+    await writeOut(`${lines.join('\n')}\n`, signal);
+  }
+  if (total + problems.length > 0) process.exitCode = EXIT_DAMAGED;
+}
+
+function tell(cache: Cache, damage: Damage): string {
+  if (damage.what === 'unit') {
+    const { volumeId, objectId, index, lengthBytes, queue } = damage;
+    const cookie = cookieOf(cache, damage);
+    const name = cookie === undefined ? '' : ` (${showName(toBytesName(cookie))})`;
+    return `damaged unit ${index} of object ${toHex(objectId)}${name} of volume ${toHex(volumeId)}: ${formatSize(lengthBytes)}, ${queue}`;
+  }
+  if (damage.what === 'region') {
+    return `damaged region ${damage.path}: ${formatSize(damage.lengthBytes)}, ${damage.queue}; what lay in it is not known by name`;
+  }
+  return `damaged dirty batch ${damage.batchId}: it is not on the server yet, and stays as it is`;
+}
+
+function cookieOf(
+  cache: Cache,
+  { volumeId, objectId }: { readonly volumeId: Uint8Array; readonly objectId: Uint8Array },
+) {
+  return cookieKeyOf(cache.volume(volumeId), objectId);
+}
+
+function conclusion({ counts }: Findings, problemCount: number, repair: boolean): string {
+  const clean = counts.unit + counts.region;
+  const parts = [
+    ...(counts.unit > 0 ? [formatCount(counts.unit, 'unit')] : []),
+    ...(counts.region > 0 ? [formatCount(counts.region, 'region')] : []),
+    ...(counts['dirty batch'] > 0
+      ? [formatCount(counts['dirty batch'], 'dirty batch').replace(/batchs$/, 'batches')]
+      : []),
+  ];
+  if (parts.length === 0) return problemCount === 0 ? 'no damage found' : 'no other damage found';
+  const what = `damaged: ${parts.join(', ')}`;
+  if (clean === 0) return what;
+  return repair
+    ? `${what}; what was clean was dropped, and will be fetched again`
+    : `${what}; --repair drops what is on the server`;
+}
+
+function describe(cache: Cache, damage: Damage): Record<string, unknown> {
+  if (damage.what === 'unit') {
+    const { volumeId, objectId, index, lengthBytes, queue } = damage;
+    const cookie = cookieOf(cache, damage);
+    const name = cookie === undefined ? {} : nameFields('cookie', toBytesName(cookie));
+    return {
+      what: 'unit',
+      volume: toHex(volumeId),
+      object: toHex(objectId),
+      ...name,
+      index,
+      bytes: lengthBytes,
+      queue,
+    };
+  }
+  if (damage.what === 'region') {
+    return { what: 'region', path: damage.path, bytes: damage.lengthBytes, queue: damage.queue };
+  }
+  return { what: 'dirtyBatch', batch: damage.batchId };
+}
+
+function describeProblem(problem: unknown): Record<string, unknown> {
+  const code = isNetsealError(problem) ? { code: problem.code } : {};
+  return { ...code, message: messageOf(problem) };
+}

@@ -1,0 +1,62 @@
+/** Exit codes of the command line: a contract, listed in `docs/ERRORS.md`. Never reuse a number. */
+import { type ErrorCode, isNetsealError } from '../../base/errors.ts';
+
+export const EXIT_OK = 0;
+/** Anything without a number of its own. */
+export const EXIT_FAILED = 1;
+/** The command line itself is wrong. */
+export const EXIT_USAGE = 2;
+/** Stored bytes are damaged, cut short or forged. */
+export const EXIT_DAMAGED = 3;
+/** No key fits. */
+export const EXIT_KEY = 4;
+/** Needs a newer Node or netseal. */
+export const EXIT_UNSUPPORTED = 5;
+/** The operating system failed. */
+export const EXIT_IO = 6;
+/** Something is there already. */
+export const EXIT_EXISTS = 7;
+/** No such file or folder in a volume, or one of the other kind; or no volume. */
+export const EXIT_NOT_FOUND = 8;
+/** netseal's own fault. */
+export const EXIT_BUG = 70;
+/** Interrupted (128 + SIGINT). */
+export const EXIT_INTERRUPTED = 130;
+
+const EXIT_OF_CODE: Record<ErrorCode, number> = {
+  EINVAL: EXIT_USAGE,
+  EFORMAT: EXIT_DAMAGED,
+  ETRUNCATED: EXIT_DAMAGED,
+  EAUTH: EXIT_DAMAGED,
+  EROLLBACK: EXIT_DAMAGED,
+  EKEY: EXIT_KEY,
+  EUNSUPPORTED: EXIT_UNSUPPORTED,
+  EIO: EXIT_IO,
+  EEXIST: EXIT_EXISTS,
+  EWORKER: EXIT_FAILED,
+  ECLOSED: EXIT_FAILED,
+  EBUG: EXIT_BUG,
+  EMISSING: EXIT_DAMAGED,
+  ECONFLICT: EXIT_FAILED,
+  EUNAVAILABLE: EXIT_IO,
+  EUNCERTAIN: EXIT_IO,
+  EDENIED: EXIT_IO,
+  EFULL: EXIT_IO,
+  ENOENT: EXIT_NOT_FOUND,
+  ENOTDIR: EXIT_NOT_FOUND,
+  EISDIR: EXIT_NOT_FOUND,
+  ENOTEMPTY: EXIT_FAILED,
+  EFORK: EXIT_DAMAGED,
+};
+
+/** Whether the operating system reported it: `ENOENT`, `EACCES`, ... */
+export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'syscall' in error && 'code' in error;
+}
+
+/** The exit code for whatever a command ended with. */
+export function exitCodeOf(error: unknown): number {
+  if (isNetsealError(error)) return EXIT_OF_CODE[error.code];
+  if (error instanceof Error && error.name === 'AbortError') return EXIT_INTERRUPTED;
+  return isSystemError(error) ? EXIT_IO : EXIT_BUG;
+}

@@ -1,0 +1,353 @@
+/**
+ * Moves what is left in segments that are mostly garbage into new ones, so that a later gc can delete them whole.
+ *
+ * Sealed units are copied as they are, unopened. Map pages and nodes of names are sealed anew, as the places that they name
+ * change. A pointer is replaced only where it is still the one that was copied; what a client sees of a file, and its data
+ * version, stay the same.
+ *
+ * Amplification: only segments less than half of which is live are emptied, so less is copied than becomes garbage.
+ */
+import { MIB, sizeToUnitCount, unitSizeToLog2 } from '../../base/geometry.ts';
+import { fetchAll, planFetches } from '../../server/sealed/fetch.ts';
+import type { Id } from '../../server/sealed/ids.ts';
+import type { FileInode, MapRoot, Name } from '../../server/sealed/inode.ts';
+import { isSamePointer, type Pointer } from '../../server/sealed/pointer.ts';
+import { type MappedUnit, UnitMap } from '../../server/sealed/unit-map.ts';
+import { recordTag } from '../../unit/record-format.ts';
+import type { Draft } from '../names/draft.ts';
+import type { Session } from '../session.ts';
+import type { Volume } from '../volume.ts';
+import type { Cut } from './gc-cut.ts';
+import { isDamage, type Visitor, Walk, type Walked, type WalkedNode } from './walk.ts';
+
+export interface CompactOptions {
+  /** Only segments that were written before; ms since 1970, server's clock. */
+  readonly olderThanMs: number;
+  readonly copyBytesMax: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((doneBytes: number, totalBytes: number) => void) | undefined;
+}
+
+export interface CompactionReport {
+  /** Segments that were emptied as far as possible. */
+  readonly segments: number;
+  /** Of live records that were moved out of them. */
+  readonly movedBytes: number;
+  /** What those segments hold: garbage once all has been moved. */
+  readonly freedBytes: number;
+  /** What was uploaded for it, with nodes that had to be sealed anew. */
+  readonly writtenBytes: number;
+  /** Changes of inodes. */
+  readonly commits: number;
+  /** Segments that would be next, beyond what one run may copy. */
+  readonly left: number;
+}
+
+/** A segment is emptied when less of it is live. */
+const LIVE_SHARE_MAX = 0.5;
+/** Units in one change. */
+const CHANGES_MAX = 4096;
+/** Objects that are changed at the same time. */
+const WORKS_MAX = 64;
+/** Sealed bytes that are fetched and placed at once. */
+const COPY_BYTES: number = 4 * MIB;
+
+/** Which segments to empty: those with the least left first. */
+export function chooseSegments(
+  { segments, liveBytes }: Pick<Cut, 'segments' | 'liveBytes'>,
+  { olderThanMs, copyBytesMax }: Pick<CompactOptions, 'olderThanMs' | 'copyBytesMax'>,
+): { readonly chosen: ReadonlySet<Id>; readonly copyBytes: number; readonly left: number } {
+  const worth = [...liveBytes]
+    .map(([id, live]) => ({ id, live, listed: segments.get(id) }))
+    .flatMap(({ id, live, listed }) =>
+      listed !== undefined && listed.modifiedAtMs <= olderThanMs && live < LIVE_SHARE_MAX * listed.sizeBytes
+        ? [{ id, live, share: live / listed.sizeBytes }]
+        : [],
+    )
+    .sort((a, b) => a.share - b.share);
+  const chosen = new Set<Id>();
+  let copyBytes = 0;
+  for (const { id, live } of worth) {
+    if (copyBytes + live > copyBytesMax) break;
+    copyBytes += live;
+    chosen.add(id);
+  }
+  return { chosen, copyBytes, left: worth.length - chosen.size };
+}
+
+/** Empties segments. What cannot be read or has changed stays where it is. What the store throws. */
+export async function compactSegments(
+  volume: Volume,
+  cut: Pick<Cut, 'segments' | 'liveBytes'>,
+  options: CompactOptions,
+): Promise<CompactionReport> {
+  const { chosen, copyBytes, left } = chooseSegments(cut, options);
+  if (chosen.size === 0) {
+    return { segments: 0, movedBytes: 0, freedBytes: 0, writtenBytes: 0, commits: 0, left };
+  }
+  const { nodeSegments } = volume.session;
+  const sentBefore = nodeSegments.sentBytes;
+  const compactor = new Compactor(volume, { chosen, copyBytes }, options);
+  await compactor.run();
+  await volume.sync();
+  let freedBytes = 0;
+  for (const id of chosen) freedBytes += cut.segments.get(id)?.sizeBytes ?? 0;
+  return {
+    segments: chosen.size,
+    movedBytes: compactor.movedBytes,
+    freedBytes,
+    writtenBytes: nodeSegments.sentBytes - sentBefore,
+    commits: compactor.commits,
+    left,
+  };
+}
+
+/** What of a file has to move. */
+interface FileMoves {
+  readonly id: Id;
+  readonly unitSizeBytes: number;
+  /** Units that lie in chosen segments, and one below each page that does. */
+  readonly units: MappedUnit[];
+}
+
+/** What one change of an object moves. */
+interface Work {
+  readonly id: Id;
+  /** Of a file that is an object. */
+  own?: FileMoves;
+  /** Of a folder: files that are embedded in it, by name; and names below nodes that lie in chosen segments. */
+  readonly embedded: Map<Name, FileMoves>;
+  readonly rewritten: Set<Name>;
+  unitCount: number;
+}
+
+/** Where a unit lay, and where it lies now; the same for one that is only there to have its page written anew. */
+interface Moved {
+  readonly from: Pointer;
+  readonly to: Pointer;
+}
+
+type MovesOf = ReadonlyMap<number, Moved>;
+
+class Compactor {
+  readonly #volume: Volume;
+  readonly #session: Session;
+  readonly #chosen: ReadonlySet<Id>;
+  readonly #totalBytes: number;
+  readonly #options: CompactOptions;
+  /** Of objects that are being walked. */
+  readonly #open = new Map<Id, Work>();
+  /** Files in which a page has to be written anew. */
+  readonly #pagesMove = new Set<Id>();
+  #ready: Work[] = [];
+  movedBytes = 0;
+  commits = 0;
+
+  constructor(
+    volume: Volume,
+    { chosen, copyBytes }: { readonly chosen: ReadonlySet<Id>; readonly copyBytes: number },
+    options: CompactOptions,
+  ) {
+    this.#volume = volume;
+    this.#session = volume.session;
+    this.#chosen = chosen;
+    this.#totalBytes = copyBytes;
+    this.#options = options;
+  }
+
+  async run(): Promise<void> {
+    const { signal } = this.#options;
+    const visitor: Visitor = {
+      node: (owner, node) => {
+        if (this.#chosen.has(node.pointer.segment)) this.#noteNode(owner, node);
+        return true;
+      },
+      units: (owner, units) => this.#noteUnits(owner, units),
+      leave: async ({ inode, stored }) => {
+        if (stored !== undefined) await this.#finish(inode.id);
+      },
+      lost: () => undefined,
+    };
+    await new Walk(this.#session, this.#volume.moves, visitor, { movesTwice: true, signal }).from();
+    await this.#flush();
+  }
+
+  #workOf(id: Id): Work {
+    let work = this.#open.get(id);
+    if (work === undefined) {
+      work = { id, embedded: new Map(), rewritten: new Set(), unitCount: 0 };
+      this.#open.set(id, work);
+    }
+    return work;
+  }
+
+  #noteNode(owner: Walked, node: WalkedNode): void {
+    this.movedBytes += node.pointer.lengthBytes;
+    if (node.role === 'mapPage') this.#pagesMove.add(owner.inode.id);
+    else this.#workOf(owner.inode.id).rewritten.add(node.names.from);
+  }
+
+  async #noteUnits(owner: Walked<FileInode>, units: readonly MappedUnit[]): Promise<void> {
+    const { inode, stored, directory, entry } = owner;
+    const isPageMoved = this.#pagesMove.delete(inode.id);
+    const moving = units.filter(
+      ({ pointer }, at) => this.#chosen.has(pointer.segment) || (isPageMoved && at === 0),
+    );
+    // What is on its way to another folder is left to a later run.
+    if (moving.length === 0 || entry?.departure !== undefined) return;
+    const id = stored === undefined ? directory?.id : inode.id;
+    if (id === undefined) return;
+    const work = this.#workOf(id);
+    const fresh = { id: inode.id, unitSizeBytes: inode.unitSizeBytes, units: [] };
+    const moves = stored !== undefined ? work.own : work.embedded.get(entry?.name ?? '');
+    const file = moves ?? fresh;
+    if (stored !== undefined) work.own = file;
+    else work.embedded.set(entry?.name ?? '', file);
+    file.units.push(...moving);
+    work.unitCount += moving.length;
+    if (work.unitCount >= CHANGES_MAX) await this.#finish(id);
+  }
+
+  async #finish(id: Id): Promise<void> {
+    const work = this.#open.get(id);
+    if (work === undefined) return;
+    this.#open.delete(id);
+    this.#ready.push(work);
+    const unitCount = this.#ready.reduce((sum, ready) => sum + ready.unitCount, 0);
+    if (this.#ready.length >= WORKS_MAX || unitCount >= CHANGES_MAX) await this.#flush();
+  }
+
+  /** Copies, then commits, what is ready: all together, so that it shares segments. */
+  async #flush(): Promise<void> {
+    const works = this.#ready;
+    this.#ready = [];
+    const moved = new Map<FileMoves, MovesOf>();
+    for (const { own, embedded } of works) {
+      for (const file of [...(own === undefined ? [] : [own]), ...embedded.values()]) {
+        moved.set(file, await this.#copy(file));
+      }
+    }
+    await Promise.all(works.map(work => this.#commit(work, moved)));
+    this.#options.onProgress?.(Math.min(this.movedBytes, this.#totalBytes), this.#totalBytes);
+  }
+
+  /** Copies sealed units. Those that cannot be read, or are not what the pointer means, are left out. */
+  async #copy({ id, unitSizeBytes, units }: FileMoves): Promise<MovesOf> {
+    const moved = new Map<number, Moved>();
+    const { sealing, nodeSegments } = this.#session;
+    let batch: MappedUnit[] = [];
+    let batchBytes = 0;
+    const copyBatch = async (): Promise<void> => {
+      const plan = planFetches(batch.map(({ pointer }) => pointer));
+      const bytes = new Uint8Array(plan.totalBytes);
+      const errors = await fetchAll(sealing.store, plan, bytes, this.#options.signal);
+      const records = batch.flatMap(({ index, pointer }, at) => {
+        const offset = plan.offsets[at] ?? 0;
+        const record = bytes.subarray(offset, offset + pointer.lengthBytes);
+        const isIt = !errors.has(at) && Buffer.compare(recordTag(record), pointer.tag) === 0;
+        const place = pointer.origin ?? { objectId: id, index };
+        const unitSizeLog2 = unitSizeToLog2(unitSizeBytes);
+        return isIt
+          ? [
+              {
+                index,
+                from: pointer,
+                record: { kind: 'unit' as const, ...place, unitSizeLog2, bytes: record },
+              },
+            ]
+          : [];
+      });
+      const pointers = await nodeSegments.place(
+        records.map(({ record, from }) => ({ ...record, tag: from.tag })),
+      );
+      for (const [at, { index, from }] of records.entries()) {
+        const placed = pointers[at];
+        if (placed === undefined) continue;
+        moved.set(index, { from, to: { ...placed, origin: from.origin } });
+        this.movedBytes += from.lengthBytes;
+      }
+      batch = [];
+      batchBytes = 0;
+    };
+    for (const unit of units) {
+      const { index, pointer } = unit;
+      if (!this.#chosen.has(pointer.segment)) {
+        moved.set(index, { from: pointer, to: pointer });
+        continue;
+      }
+      batch.push(unit);
+      batchBytes += pointer.lengthBytes;
+      if (batchBytes >= COPY_BYTES) await copyBatch();
+    }
+    if (batch.length > 0) await copyBatch();
+    return moved;
+  }
+
+  async #commit(work: Work, moved: ReadonlyMap<FileMoves, MovesOf>): Promise<void> {
+    try {
+      await this.#volume.inodes.get(work.id).apply(async draft => {
+        if (work.own !== undefined && draft.inode.type === 'file') {
+          const update = await this.#update(draft.inode, moved.get(work.own));
+          if (update !== undefined) {
+            draft.needs(update.segments);
+            draft.update({ map: update.root });
+          }
+        }
+        if (draft.inode.type === 'directory' && !draft.inode.isDead)
+          await this.#applyToFolder(draft, work, moved);
+      });
+      this.commits += 1;
+    } catch (error) {
+      // Gone or damaged meanwhile: it stays as it is.
+      if (!isDamage(error)) throw error;
+    }
+  }
+
+  async #applyToFolder(draft: Draft, work: Work, moved: ReadonlyMap<FileMoves, MovesOf>): Promise<void> {
+    const { dataVersion } = draft.directory;
+    for (const [name, file] of work.embedded) {
+      const entry = await draft.find(name);
+      if (entry?.node.kind !== 'embedded' || entry.departure !== undefined) continue;
+      const { inode } = entry.node;
+      if (inode.id !== file.id || inode.type !== 'file') continue;
+      const update = await this.#update(inode, moved.get(file));
+      if (update === undefined) continue;
+      draft.needs(update.segments);
+      const node = {
+        kind: 'embedded',
+        inode: { ...inode, version: inode.version + 1, map: update.root },
+      } as const;
+      draft.replace({ name, node }, { keepTimes: true });
+    }
+    for (const name of work.rewritten) await draft.rewrite(name);
+    if (draft.isChanged) draft.update({ dataVersion });
+  }
+
+  /** The map with what is still where it was moved from; undefined when nothing is. */
+  async #update(
+    { id, map: root, sizeBytes, unitSizeBytes }: FileInode,
+    moves: MovesOf = new Map(),
+  ): Promise<{ readonly root: MapRoot; readonly segments: ReadonlySet<Id> } | undefined> {
+    const indexes = [...moves.keys()];
+    if (indexes.length === 0) return undefined;
+    const from = indexes.reduce((least, index) => Math.min(least, index));
+    const to = indexes.reduce((most, index) => Math.max(most, index)) + 1;
+    const map = new UnitMap(this.#session.sealing, id, this.#session.maps);
+    const changes = new Map<number, Pointer>();
+    for await (const part of map.walk(root, from, to)) {
+      if ('error' in part) continue;
+      for (const { index, pointer } of part.units) {
+        const move = moves.get(index);
+        if (move !== undefined && isSamePointer(move.from, pointer)) changes.set(index, move.to);
+      }
+    }
+    if (changes.size === 0) return undefined;
+    const unitCount = Math.max(to, sizeToUnitCount(sizeBytes, unitSizeBytes));
+    const update = await map.update(root, changes, unitCount, this.#session.nodeSegments);
+    const segments = new Set(update.segments);
+    for (const [index, { segment }] of changes) {
+      if (moves.get(index)?.from.segment !== segment) segments.add(segment);
+    }
+    return { root: update.root, segments };
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * For a writer whose file was compacted while it was open: what it commits still points where its units were before, and a
+ * gc may be about to delete that. It says so in its commit, which then keeps those segments.
+ */
+import { NetsealError } from '../../base/errors.ts';
+import type { Id } from '../../server/sealed/ids.ts';
+import type { FileInode, MapRoot, MapSlots } from '../../server/sealed/inode.ts';
+import { PAGE_SLOTS } from '../../server/sealed/map-format.ts';
+import { isSamePointer } from '../../server/sealed/pointer.ts';
+import { UnitMap } from '../../server/sealed/unit-map.ts';
+import type { Session } from '../session.ts';
+
+/** The content is what the writer started from, and lies elsewhere. */
+export class CompactedError extends NetsealError {
+  readonly current: FileInode;
+
+  constructor(current: FileInode) {
+    super('ECONFLICT', 'the file was compacted meanwhile: try again');
+    this.current = current;
+  }
+}
+
+/** True when both roots hold the same pointers. */
+export function isSameMap(left: MapRoot, right: MapRoot): boolean {
+  return (
+    left.depth === right.depth &&
+    left.slots.length === right.slots.length &&
+    left.slots.every(({ slot, pointer }, at) => {
+      const other = right.slots[at];
+      return other?.slot === slot && isSamePointer(pointer, other.pointer);
+    })
+  );
+}
+
+/** Segments that `map` points into and `current` does not. Throws what reading pages of `map` throws. */
+export async function segmentsLeft(
+  session: Session,
+  file: Id,
+  map: MapRoot,
+  current: MapRoot,
+): Promise<Set<Id>> {
+  const left = new Set<Id>();
+  await eachSegment(session, file, map, segment => left.add(segment));
+  await eachSegment(session, file, current, segment => left.delete(segment));
+  return left;
+}
+
+async function eachSegment(
+  session: Session,
+  file: Id,
+  { depth, slots }: MapRoot,
+  see: (segment: Id) => void,
+): Promise<void> {
+  const map = new UnitMap(session.sealing, file, session.maps);
+  const visit = async (height: number, page: number, nodes: MapSlots): Promise<void> => {
+    for (const { slot, pointer } of nodes) {
+      see(pointer.segment);
+      if (height === 0) continue;
+      const child = page * PAGE_SLOTS + slot;
+      const [content] = await map.pages([{ height: height - 1, page: child, pointer }]);
+      if (content instanceof NetsealError) throw content;
+      await visit(height - 1, child, content ?? []);
+    }
+  };
+  await visit(depth, 0, slots);
+}

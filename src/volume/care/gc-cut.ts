@@ -1,0 +1,188 @@
+/**
+ * What a volume's root leads to at one moment: a consistent cut, although others go on working.
+ *
+ * Everything is walked, then the store lists the inode objects with their versions. Those that changed since they were
+ * walked are walked again, until a list shows exactly the versions that were walked. No version comes twice, and all walking
+ * ended before that list began: so at the moment when it began, all of them were as they were walked.
+ *
+ * What was found in versions that have gone counts as well. That keeps garbage longer, never anything too short.
+ */
+import { NetsealError } from '../../base/errors.ts';
+import { listAll } from '../../server/sealed/gc-notes.ts';
+import { type Id, INODE_PREFIX, idOfKey, inodeKey, SEGMENT_PREFIX } from '../../server/sealed/ids.ts';
+import type { Pointer } from '../../server/sealed/pointer.ts';
+import type { ListEntry, Version } from '../../server/store.ts';
+import type { Volume } from '../volume.ts';
+import { type Lost, type Visitor, Walk } from './walk.ts';
+import { inParallel } from './walk-branches.ts';
+
+/** An object as the store lists it. */
+export interface ListedObject {
+  readonly sizeBytes: number;
+  /** Whole ms since 1970, by the server's clock. */
+  readonly modifiedAtMs: number;
+}
+
+export interface Cut {
+  /** All there are in the store. */
+  readonly segments: ReadonlyMap<Id, ListedObject>;
+  readonly inodes: ReadonlyMap<Id, ListedObject>;
+  /** Bytes of the records that are referred to, by segment: all segments that are live. */
+  readonly liveBytes: ReadonlyMap<Id, number>;
+  readonly liveInodes: ReadonlySet<Id>;
+  /** What could not be read: then nobody knows what it refers to. */
+  readonly lost: readonly Lost[];
+}
+
+export interface CutOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Told how many objects and nodes were walked. */
+  readonly onProgress?: ((walkedCount: number) => void) | undefined;
+  /** How often to list before giving up. */
+  readonly roundsMax?: number | undefined;
+}
+
+const ROUNDS_MAX = 32;
+/** Requests at once for versions that a list does not tell. */
+const STATS_MAX = 16;
+
+/** ECONFLICT when the volume changes too fast; EUNSUPPORTED when the store's lists are not consistent; what walking throws. */
+export async function takeCut(volume: Volume, options: CutOptions = {}): Promise<CutTaker> {
+  const { store } = volume.session.sealing;
+  if (!store.capabilities.listIsConsistent) {
+    throw new NetsealError(
+      'EUNSUPPORTED',
+      `${store.name} does not list what is there: garbage cannot be told`,
+    );
+  }
+  const taker = new CutTaker(volume, options);
+  await taker.settle();
+  return taker;
+}
+
+export class CutTaker implements Cut {
+  readonly #volume: Volume;
+  readonly #options: CutOptions;
+  /** The version that was walked last. */
+  readonly #walked = new Map<Id, Version>();
+  /** Nodes that were walked: what lies in a segment never changes. */
+  readonly #nodes = new Set<string>();
+  readonly #liveBytes = new Map<Id, number>();
+  readonly #liveInodes = new Set<Id>();
+  #lost: Lost[] = [];
+  #segments = new Map<Id, ListedObject>();
+  #inodes = new Map<Id, ListedObject>();
+
+  /** @internal See {@link takeCut}. */
+  constructor(volume: Volume, options: CutOptions) {
+    this.#volume = volume;
+    this.#options = options;
+    this.#liveInodes.add(volume.settings.rootId);
+  }
+
+  get segments(): ReadonlyMap<Id, ListedObject> {
+    return this.#segments;
+  }
+
+  get inodes(): ReadonlyMap<Id, ListedObject> {
+    return this.#inodes;
+  }
+
+  get liveBytes(): ReadonlyMap<Id, number> {
+    return this.#liveBytes;
+  }
+
+  get liveInodes(): ReadonlySet<Id> {
+    return this.#liveInodes;
+  }
+
+  get lost(): readonly Lost[] {
+    return this.#lost;
+  }
+
+  /** Brings the cut up to a moment after this call. */
+  async settle(): Promise<void> {
+    const { rootId } = this.#volume.settings;
+    if (!this.#walked.has(rootId)) await this.#walk(rootId);
+    const { roundsMax = ROUNDS_MAX } = this.#options;
+    for (let round = 0; round < roundsMax; round += 1) {
+      // What is lost does not come back by looking again.
+      if (this.#lost.length > 0) break;
+      const changed = await this.#findChanged();
+      if (changed.length === 0) break;
+      if (round === roundsMax - 1) {
+        throw new NetsealError(
+          'ECONFLICT',
+          `the volume is changing too fast: ${changed.length} inodes since they were read; try again later`,
+        );
+      }
+      for (const id of changed) await this.#walk(id);
+    }
+    this.#segments = await this.#list(SEGMENT_PREFIX);
+  }
+
+  async #walk(id: Id): Promise<void> {
+    const { session, moves } = this.#volume;
+    const { signal, onProgress } = this.#options;
+    const visitor: Visitor = {
+      enter: inode => {
+        if (this.#liveInodes.has(inode)) return false;
+        this.#liveInodes.add(inode);
+        return true;
+      },
+      item: ({ inode, stored }) => {
+        if (stored !== undefined) this.#walked.set(inode.id, stored.version);
+        onProgress?.(this.#walked.size + this.#nodes.size);
+        return true;
+      },
+      node: (_, { pointer }) => {
+        const key = `${pointer.segment} ${pointer.offsetBytes}`;
+        if (this.#nodes.has(key)) return false;
+        this.#nodes.add(key);
+        this.#count(pointer);
+        return true;
+      },
+      units: (_, units) => {
+        for (const { pointer } of units) this.#count(pointer);
+      },
+      lost: lost => {
+        this.#lost = [...this.#lost, lost];
+      },
+    };
+    await new Walk(session, moves, visitor, { movesTwice: true, signal }).from(id);
+  }
+
+  #count({ segment, lengthBytes }: Pointer): void {
+    this.#liveBytes.set(segment, (this.#liveBytes.get(segment) ?? 0) + lengthBytes);
+  }
+
+  /** Lists the inodes; returns those that are not as they were walked. */
+  async #findChanged(): Promise<Id[]> {
+    const { store } = this.#volume.session.sealing;
+    const { signal } = this.#options;
+    const versions = new Map<Id, Version | undefined>();
+    this.#inodes = await this.#list(INODE_PREFIX, (id, { version }) => {
+      if (this.#walked.has(id)) versions.set(id, version);
+    });
+    // Deleted, which nobody but another gc does: walking it again says what is lost.
+    const changed = [...this.#walked.keys()].filter(id => !versions.has(id));
+    await inParallel(versions, STATS_MAX, async ([id, listed]) => {
+      const version = listed ?? (await store.stat(inodeKey(id), { signal })).version;
+      if (version !== this.#walked.get(id)) changed.push(id);
+    });
+    return changed;
+  }
+
+  async #list(prefix: string, see?: (id: Id, entry: ListEntry) => void): Promise<Map<Id, ListedObject>> {
+    const objects = new Map<Id, ListedObject>();
+    const { store } = this.#volume.session.sealing;
+    for await (const entry of listAll(store, prefix, this.#options.signal)) {
+      const id = idOfKey(entry.key, prefix);
+      if (id === undefined) continue;
+      const { sizeBytes, modifiedAtMs } = entry;
+      objects.set(id, { sizeBytes, modifiedAtMs: Math.max(0, Math.trunc(modifiedAtMs)) });
+      see?.(id, entry);
+    }
+    return objects;
+  }
+}

@@ -1,0 +1,95 @@
+/** Opens units of many files, in groups that lie close together, several groups at once. */
+
+import type { NetsealError } from '../../base/errors.ts';
+import { MIB } from '../../base/geometry.ts';
+import { readUnits, type UnitToRead } from '../../server/sealed/unit-reader.ts';
+import type { Session } from '../session.ts';
+
+/** Plain and sealed bytes of a group, at least one unit. */
+const GROUP_BYTES: number = 4 * MIB;
+const GROUP_UNITS = 1024;
+/** Groups on their way. */
+const GROUPS_MAX = 4;
+
+export interface UnitToCheck extends UnitToRead {
+  /** Told when it cannot be read or opened. */
+  readonly fail: (error: NetsealError) => void;
+}
+
+export class UnitChecker {
+  readonly #session: Session;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onOpened: (units: number, sealedBytes: number) => void;
+  readonly #running = new Set<Promise<void>>();
+  #group: UnitToCheck[] = [];
+  #plainBytes = 0;
+  #sealedBytes = 0;
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(
+    session: Session,
+    onOpened: (units: number, sealedBytes: number) => void,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#session = session;
+    this.#onOpened = onOpened;
+    this.#signal = signal;
+  }
+
+  /** Takes a unit; waits while enough are on their way. Rejects with what an earlier group failed with as a whole. */
+  async add(unit: UnitToCheck): Promise<void> {
+    const maxBytes = Math.min(GROUP_BYTES, this.#session.sealing.pipeline.slabBytes / 8);
+    const isFull =
+      this.#plainBytes + unit.plainBytesMax > maxBytes ||
+      this.#sealedBytes + unit.pointer.lengthBytes > maxBytes ||
+      this.#group.length >= GROUP_UNITS;
+    if (isFull && this.#group.length > 0) await this.#send();
+    this.#group.push(unit);
+    this.#plainBytes += unit.plainBytesMax;
+    this.#sealedBytes += unit.pointer.lengthBytes;
+  }
+
+  /** Resolves when all have been opened, or told. */
+  async finish(): Promise<void> {
+    if (this.#group.length > 0 && this.#signal?.aborted !== true) await this.#send();
+    await Promise.all(this.#running);
+    this.#throwFailure();
+  }
+
+  async #send(): Promise<void> {
+    const group = this.#group;
+    const plainBytes = this.#plainBytes;
+    const sealedBytes = this.#sealedBytes;
+    this.#group = [];
+    this.#plainBytes = 0;
+    this.#sealedBytes = 0;
+    while (this.#running.size >= GROUPS_MAX) await Promise.race(this.#running);
+    this.#throwFailure();
+    const run = this.#open(group, plainBytes)
+      .then(() => this.#onOpened(group.length, sealedBytes))
+      .catch(error => {
+        this.#failure ??= { error };
+      })
+      .finally(() => this.#running.delete(run));
+    this.#running.add(run);
+  }
+
+  async #open(group: readonly UnitToCheck[], plainBytes: number): Promise<void> {
+    const { sealing, readBudget } = this.#session;
+    await readBudget.acquire(plainBytes, this.#signal);
+    try {
+      const { units, release } = await readUnits(sealing, group, this.#signal);
+      for (const [at, { fail }] of group.entries()) {
+        const error = units[at]?.error;
+        if (error !== undefined) fail(error);
+      }
+      release();
+    } finally {
+      readBudget.release(plainBytes);
+    }
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+}

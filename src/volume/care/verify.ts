@@ -1,0 +1,328 @@
+/**
+ * Looks whether all of a volume is there and authentic, and says of each damaged object which files and bytes it affects.
+ *
+ * All inodes, nodes of names and map pages are opened. Of units it is checked that their segment is there and long enough;
+ * a sample of them, or all, are opened as well. Nothing is changed; damage never ends it.
+ */
+import { NetsealError } from '../../base/errors.ts';
+import type { Chance } from '../../server/scheduler.ts';
+import { listAll } from '../../server/sealed/gc-notes.ts';
+import {
+  HEAD_PREFIX,
+  type Id,
+  INODE_PREFIX,
+  idOfKey,
+  inodeKey,
+  SEGMENT_PREFIX,
+  segmentKey,
+} from '../../server/sealed/ids.ts';
+import type { FileInode } from '../../server/sealed/inode.ts';
+import { readSegmentFooter } from '../../server/sealed/segment-footer.ts';
+import type { MappedUnit } from '../../server/sealed/unit-map.ts';
+import { mergeHeads } from '../history/heads.ts';
+import type { Volume } from '../volume.ts';
+import { type AffectedItem, type Damage, DamageLog, unitsToBytes } from './verify-damage.ts';
+import { UnitChecker } from './verify-units.ts';
+import { isDamage, type Lost, type Visitor, Walk, type Walked, type WalkedPlace } from './walk.ts';
+import { inParallel } from './walk-branches.ts';
+
+export interface VerifyOptions {
+  /** Opens each unit with this probability, 0 to 1. Default 0. */
+  readonly sample?: number | undefined;
+  /** Opens all units, and the footers of segments. */
+  readonly deep?: boolean | undefined;
+  readonly chance?: Chance | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** May be called often. */
+  readonly onProgress?: ((progress: VerifyProgress) => void) | undefined;
+}
+
+export interface VerifyProgress {
+  readonly items: number;
+  /** Sealed bytes of units that were checked. */
+  readonly doneBytes: number;
+  /** Of all segments: what is checked is at most that. */
+  readonly totalBytes: number;
+}
+
+export interface VerifyReport {
+  readonly folders: number;
+  readonly files: number;
+  readonly symlinks: number;
+  /** Of the files: their sizes. */
+  readonly fileBytes: number;
+  /** Units that there are, and those that were opened. */
+  readonly units: number;
+  readonly openedUnits: number;
+  /** Whole if there are none. */
+  readonly damages: readonly Damage[];
+  /** What is odd, and loses nothing. */
+  readonly notes: readonly string[];
+  /** Objects that nothing leads to: a gc takes them in its time. */
+  readonly unreferenced: { readonly objects: number; readonly bytes: number };
+}
+
+const FOOTERS_MAX = 8;
+
+/** Rejects only when the store cannot be asked at all, or with the signal's reason. */
+export async function verifyVolume(volume: Volume, options: VerifyOptions = {}): Promise<VerifyReport> {
+  return await new Verification(volume, options).run();
+}
+
+/** A file with an object of its own: it may have several names. */
+interface LinkedFile {
+  readonly paths: string[];
+  linkCount: number | undefined;
+}
+
+class Verification {
+  readonly #volume: Volume;
+  readonly #options: VerifyOptions;
+  readonly #log = new DamageLog();
+  readonly #notes: string[] = [];
+  readonly #checker: UnitChecker;
+  /** Sizes of segments; -1 for those that are not there. */
+  readonly #segments = new Map<Id, number>();
+  readonly #usedSegments = new Set<Id>();
+  readonly #linked = new Map<Id, LinkedFile>();
+  readonly #folders = new Set<Id>();
+  #totalBytes = 0;
+  #doneBytes = 0;
+  #files = 0;
+  #symlinks = 0;
+  #fileBytes = 0;
+  #units = 0;
+  #openedUnits = 0;
+
+  constructor(volume: Volume, options: VerifyOptions) {
+    this.#volume = volume;
+    this.#options = options;
+    this.#checker = new UnitChecker(
+      volume.session,
+      units => {
+        this.#openedUnits += units;
+      },
+      options.signal,
+    );
+  }
+
+  async run(): Promise<VerifyReport> {
+    const { session, moves, settings } = this.#volume;
+    const { signal, deep = false } = this.#options;
+    await this.#checkHeads();
+    for await (const { key, sizeBytes } of listAll(session.sealing.store, SEGMENT_PREFIX, signal)) {
+      const id = idOfKey(key, SEGMENT_PREFIX);
+      if (id === undefined) continue;
+      this.#segments.set(id, sizeBytes);
+      this.#totalBytes += sizeBytes;
+    }
+    this.#folders.add(settings.rootId);
+    const visitor: Visitor = {
+      enter: (id, type, place) => this.#enter(id, type, place),
+      item: item => this.#see(item),
+      node: (_, { pointer }) => {
+        this.#usedSegments.add(pointer.segment);
+        return true;
+      },
+      units: (owner, units) => this.#checkUnits(owner, units),
+      lost: lost => this.#lose(lost),
+    };
+    try {
+      await new Walk(session, moves, visitor, { signal }).from();
+    } finally {
+      await this.#checker.finish();
+    }
+    if (deep) await this.#checkFooters();
+    await this.#checkLinks();
+    const unreferenced = await this.#countUnreferenced();
+    return {
+      folders: this.#folders.size,
+      files: this.#files,
+      symlinks: this.#symlinks,
+      fileBytes: this.#fileBytes,
+      units: this.#units,
+      openedUnits: this.#openedUnits,
+      damages: this.#log.damages(id => this.#linked.get(id)?.paths),
+      notes: this.#notes,
+      unreferenced,
+    };
+  }
+
+  /** Takes over what other clients have seen: an inode that is older is refused from then on. */
+  async #checkHeads(): Promise<void> {
+    const { forks, problems } = await mergeHeads(this.#volume.session, this.#options.signal);
+    for (const { id, error } of forks) this.#log.add(inodeKey(id), 'history', error);
+    for (const problem of problems) {
+      if (problem.code === 'EROLLBACK' || problem.code === 'EFORK')
+        this.#log.add(HEAD_PREFIX, 'history', problem);
+      else this.#notes.push(problem.message);
+    }
+  }
+
+  #enter(id: Id, type: string, { path }: WalkedPlace): boolean {
+    if (type === 'directory') {
+      if (this.#folders.has(id)) {
+        const error = new NetsealError('EFORMAT', `folder ${id} has two places`);
+        this.#log.add(inodeKey(id), 'inode', error, { id, type: 'directory', path });
+        return false;
+      }
+      this.#folders.add(id);
+      return true;
+    }
+    const known = this.#linked.get(id);
+    if (known !== undefined) known.paths.push(path);
+    else this.#linked.set(id, { paths: [path], linkCount: undefined });
+    return known === undefined;
+  }
+
+  #see({ inode, stored }: Walked): boolean {
+    if (inode.type === 'directory') {
+      // A name that leads to a removed folder leads nowhere.
+      if (inode.isDead) this.#folders.delete(inode.id);
+    } else {
+      const linked = stored === undefined ? undefined : this.#linked.get(inode.id);
+      if (linked !== undefined) linked.linkCount = inode.linkCount;
+      if (inode.type === 'symlink') this.#symlinks += 1;
+      else {
+        this.#files += 1;
+        this.#fileBytes += inode.sizeBytes;
+      }
+    }
+    this.#report();
+    return true;
+  }
+
+  async #checkUnits({ inode, path }: Walked<FileInode>, units: readonly MappedUnit[]): Promise<void> {
+    const { deep = false, sample = 0, chance = Math.random } = this.#options;
+    const item: AffectedItem = { id: inode.id, type: 'file', path };
+    const { unitSizeBytes, sizeBytes } = inode;
+    for (const { index, pointer } of units) {
+      const bytes = unitsToBytes(inode, { from: index, to: index + 1 });
+      const { segment, lengthBytes, offsetBytes } = pointer;
+      this.#usedSegments.add(segment);
+      // Behind the end: nobody can see it.
+      if (bytes === undefined) continue;
+      this.#units += 1;
+      const fail = (error: NetsealError): void =>
+        this.#log.add(segmentKey(segment), 'unit', error, item, { bytes });
+      const segmentBytes = this.#segments.get(segment) ?? (await this.#askForSegment(segment));
+      this.#doneBytes += lengthBytes;
+      if (segmentBytes < 0) {
+        fail(new NetsealError('EMISSING', `segment ${segment} is not there`));
+      } else if (offsetBytes + lengthBytes > segmentBytes) {
+        fail(new NetsealError('ETRUNCATED', `segment ${segment} ends at byte ${segmentBytes}`));
+      } else if (deep || (sample > 0 && chance() < sample)) {
+        const plainBytesMax = Math.min(unitSizeBytes, sizeBytes - index * unitSizeBytes);
+        await this.#checker.add({ objectId: inode.id, index, unitSizeBytes, pointer, plainBytesMax, fail });
+      }
+    }
+    this.#report();
+  }
+
+  /** One that came after the list, or is not there. */
+  async #askForSegment(id: Id): Promise<number> {
+    const { store } = this.#volume.session.sealing;
+    let sizeBytes = -1;
+    try {
+      ({ sizeBytes } = await store.stat(segmentKey(id), { signal: this.#options.signal }));
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+    }
+    this.#segments.set(id, sizeBytes);
+    return sizeBytes;
+  }
+
+  #lose({ key, error, place, node, owner }: Lost): void {
+    if (node.role === 'inode') {
+      const type = place.entry?.node.kind === 'object' ? place.entry.node.type : 'directory';
+      this.#log.add(key, 'inode', error, { id: node.id, type, path: place.path });
+      return;
+    }
+    if (owner === undefined) return;
+    const { inode, path } = owner;
+    const item = { id: inode.id, type: inode.type, path };
+    if (node.role === 'names') this.#log.add(key, 'names', error, item, { names: node.names });
+    if (node.role === 'mapPage' && inode.type === 'file') {
+      const bytes = unitsToBytes(inode, node.units);
+      if (bytes !== undefined) this.#log.add(key, 'map page', error, item, { bytes });
+    }
+  }
+
+  async #checkFooters(): Promise<void> {
+    const { sealing } = this.#volume.session;
+    await inParallel(this.#usedSegments, FOOTERS_MAX, async id => {
+      const sizeBytes = this.#segments.get(id) ?? -1;
+      if (sizeBytes < 0) return;
+      try {
+        await readSegmentFooter(sealing, id, sizeBytes, this.#options.signal);
+      } catch (error) {
+        this.#options.signal?.throwIfAborted();
+        if (!isDamage(error)) throw error;
+        this.#log.add(segmentKey(id), 'footer', error);
+      }
+    });
+  }
+
+  async #checkLinks(): Promise<void> {
+    for (const [id, { paths, linkCount }] of this.#linked) {
+      if (linkCount === undefined || linkCount === paths.length) continue;
+      const { names, count } = await this.#countAgain(id, paths);
+      if (count === undefined || count === names) continue;
+      const what = `its link count is ${count}, and ${names} names lead to it`;
+      const path = paths[0] ?? '';
+      if (count > names) this.#notes.push(`${shownPath(path)}: ${what}`);
+      else {
+        const error = new NetsealError('EFORMAT', `inode ${id}: ${what}`);
+        this.#log.add(inodeKey(id), 'link count', error, { id, type: 'file', path });
+      }
+    }
+  }
+
+  /** Others may have been adding and removing names. */
+  async #countAgain(id: Id, paths: readonly string[]): Promise<{ names: number; count: number | undefined }> {
+    let names = 0;
+    let count: number | undefined;
+    for (const path of paths) {
+      try {
+        const { inode } = await this.#volume.find(Buffer.from(path, 'latin1'));
+        if (inode.id !== id || inode.type === 'directory') continue;
+        names += 1;
+        count = inode.linkCount;
+      } catch (error) {
+        if (!(error instanceof NetsealError)) throw error;
+      }
+    }
+    return { names, count };
+  }
+
+  async #countUnreferenced(): Promise<{ objects: number; bytes: number }> {
+    let objects = 0;
+    let bytes = 0;
+    for (const [id, sizeBytes] of this.#segments) {
+      if (sizeBytes < 0 || this.#usedSegments.has(id)) continue;
+      objects += 1;
+      bytes += sizeBytes;
+    }
+    const { store } = this.#volume.session.sealing;
+    for await (const { key, sizeBytes } of listAll(store, INODE_PREFIX, this.#options.signal)) {
+      const id = idOfKey(key, INODE_PREFIX);
+      if (id === undefined || this.#folders.has(id) || this.#linked.has(id)) continue;
+      objects += 1;
+      bytes += sizeBytes;
+    }
+    return { objects, bytes };
+  }
+
+  #report(): void {
+    this.#options.onProgress?.({
+      items: this.#folders.size + this.#files + this.#symlinks,
+      doneBytes: this.#doneBytes,
+      totalBytes: this.#totalBytes,
+    });
+  }
+}
+
+/** For people. */
+export function shownPath(path: string): string {
+  return path === '' ? '/' : Buffer.from(path, 'latin1').toString('utf8');
+}

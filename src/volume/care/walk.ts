@@ -1,0 +1,313 @@
+/**
+ * Visits all that a volume's root leads to: folders, files, symlinks, and the nodes of their trees. What cannot be read is
+ * reported, and the walk goes on with everything else.
+ *
+ * Depth first, a few folders at once. Memory: per level of the tree some nodes of names; never a list of the whole.
+ */
+import { NetsealError } from '../../base/errors.ts';
+import { type Id, inodeKey, segmentKey } from '../../server/sealed/ids.ts';
+import type {
+  DirectoryEntry,
+  DirectoryInode,
+  EntryNode,
+  FileInode,
+  Inode,
+  MapSlots,
+  Name,
+  NameChild,
+  NameNode,
+} from '../../server/sealed/inode.ts';
+import { readInodeObject, type StoredInode } from '../../server/sealed/inode-object.ts';
+import { PAGE_SLOTS, unitsPerSlot } from '../../server/sealed/map-format.ts';
+import { NameTree } from '../../server/sealed/name-tree.ts';
+import type { Pointer } from '../../server/sealed/pointer.ts';
+import { type MappedUnit, UnitMap } from '../../server/sealed/unit-map.ts';
+import type { Moves } from '../names/moves.ts';
+import type { Session } from '../session.ts';
+import { readBesideMark } from '../state/marks.ts';
+import { WalkBranches } from './walk-branches.ts';
+
+/** A name, and how it is reached: all names from the root on, each with a `/` before it; the root's is empty. */
+export interface WalkedPlace {
+  readonly path: string;
+  /** The folder that it is in, and its entry there; undefined for where the walk began. */
+  readonly directory: DirectoryInode | undefined;
+  readonly entry: DirectoryEntry | undefined;
+}
+
+export interface Walked<Kind extends Inode = Inode> extends WalkedPlace {
+  readonly inode: Kind;
+  /** As the store has it; undefined for an embedded one. */
+  readonly stored: StoredInode | undefined;
+}
+
+/** A node of a tree that lies in a segment. */
+export type WalkedNode =
+  | { readonly role: 'names'; readonly pointer: Pointer; readonly names: NameRange }
+  | { readonly role: 'mapPage'; readonly pointer: Pointer; readonly units: UnitRange };
+
+/** From a name on, up to another (excluded) or the end. */
+export interface NameRange {
+  readonly from: Name;
+  readonly to: Name | undefined;
+}
+
+/** [from, to) */
+export interface UnitRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What cannot be read. */
+export interface Lost {
+  /** Of the object in the store. */
+  readonly key: string;
+  readonly error: NetsealError;
+  /** The whole of it, or of a folder or file a part. */
+  readonly place: WalkedPlace;
+  readonly node: WalkedNode | { readonly role: 'inode'; readonly id: Id };
+  /** Of which the node is a part. */
+  readonly owner: Walked | undefined;
+}
+
+export interface Visitor {
+  /** A name that leads to an object, before that is read; false leaves it out. */
+  enter?(id: Id, type: Inode['type'], place: WalkedPlace): boolean;
+  /** False leaves out what is below. */
+  item?(item: Walked): boolean | undefined;
+  /** Before a node is read; false leaves it out. */
+  node?(owner: Walked, node: WalkedNode): boolean;
+  /** Ascending, many at a time. Without it map pages are not read. The walk waits. */
+  units?(owner: Walked<FileInode>, units: readonly MappedUnit[]): Promise<void> | void;
+  /** When all that is below was visited. The walk waits. */
+  leave?(item: Walked): Promise<void> | void;
+  lost(lost: Lost): void;
+}
+
+export interface WalkOptions {
+  /** Names that are being moved are visited where they were and where they go, as long as both are there. */
+  readonly movesTwice?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Objects, and nodes, that are read at once for one folder. */
+const READS_MAX = 32;
+/** Errors that say nothing about what was asked for. */
+const NO_DAMAGE: ReadonlySet<string> = new Set([
+  'ECLOSED',
+  'ECONFLICT',
+  'EUNAVAILABLE',
+  'EWORKER',
+  'EBUG',
+  'EINVAL',
+]);
+
+/** True when an error says that something stored cannot be had, and not that nothing can. */
+export function isDamage(error: unknown): error is NetsealError {
+  return error instanceof NetsealError && !NO_DAMAGE.has(error.code);
+}
+
+export class Walk {
+  readonly #session: Session;
+  readonly #moves: Moves;
+  readonly #visitor: Visitor;
+  readonly #options: WalkOptions;
+  readonly #branches = new WalkBranches();
+
+  constructor(session: Session, moves: Moves, visitor: Visitor, options: WalkOptions = {}) {
+    this.#session = session;
+    this.#moves = moves;
+    this.#visitor = visitor;
+    this.#options = options;
+  }
+
+  /** Walks an object, by default the root, and what is below. Rejects with the signal's reason, ECLOSED, EUNAVAILABLE, ECONFLICT (it changes too fast), ... */
+  async from(id: Id = this.#session.settings.rootId): Promise<void> {
+    await this.#objects([
+      { id, type: undefined, place: { path: '', directory: undefined, entry: undefined } },
+    ]);
+  }
+
+  /** Reads some objects at once, then visits them. */
+  async #objects(
+    wanted: readonly { id: Id; type: Inode['type'] | undefined; place: WalkedPlace }[],
+  ): Promise<void> {
+    const read = await Promise.all(
+      wanted.map(async ({ id, type, place }) => {
+        try {
+          return await this.#readObject(id, type);
+        } catch (error) {
+          this.#throwIfNoDamage(error);
+          this.#visitor.lost({
+            key: inodeKey(id),
+            error: error as NetsealError,
+            place,
+            node: { role: 'inode', id },
+            owner: undefined,
+          });
+          return undefined;
+        }
+      }),
+    );
+    await this.#branches.run(
+      wanted.flatMap(({ place }, at) => {
+        const stored = read[at];
+        if (stored === undefined) return [];
+        return [() => this.#item({ ...place, inode: stored.record.inode, stored })];
+      }),
+    );
+  }
+
+  async #readObject(id: Id, type: Inode['type'] | undefined): Promise<StoredInode> {
+    const { sealing, marks } = this.#session;
+    const { signal } = this.#options;
+    const read = (): Promise<StoredInode> => {
+      signal?.throwIfAborted();
+      return readInodeObject(sealing, id, signal);
+    };
+    const stored = await readBesideMark(
+      marks,
+      id,
+      read,
+      ({ record }) => record.inode.version,
+      found => {
+        marks.note(id, found.record.inode.version, found.hash);
+        return found;
+      },
+    );
+    const { inode } = stored.record;
+    if (type !== undefined && inode.type !== type) {
+      throw new NetsealError('EFORMAT', `inode ${id}: it is a ${inode.type}, not a ${type} as its name says`);
+    }
+    return stored;
+  }
+
+  async #item(item: Walked): Promise<void> {
+    this.#options.signal?.throwIfAborted();
+    if (this.#visitor.item?.(item) === false) return;
+    const { inode } = item;
+    if (inode.type === 'file' && this.#visitor.units !== undefined) {
+      const file = { ...item, inode };
+      await this.#map(file, inode.map.depth, 0, inode.map.slots);
+    }
+    // What was removed holds nothing.
+    if (inode.type === 'directory' && !inode.isDead) await this.#names({ ...item, inode }, inode.tree, ALL);
+    await this.#visitor.leave?.(item);
+  }
+
+  async #names(owner: Walked<DirectoryInode>, node: NameNode, range: NameRange): Promise<void> {
+    if (node.kind === 'leaf') {
+      await this.#entries(owner, node.entries);
+      return;
+    }
+    const tree = new NameTree(this.#session.sealing, owner.inode.id, this.#session.names);
+    const children = node.children.map((child, at) => ({ child, range: rangeOf(node.children, at, range) }));
+    for (let at = 0; at < children.length; at += READS_MAX) {
+      const chunk = children.slice(at, at + READS_MAX).filter(({ child, range: names }) => {
+        return this.#visitor.node?.(owner, { role: 'names', pointer: child.pointer, names }) !== false;
+      });
+      const loaded = await tree.load(
+        chunk.map(({ child }) => child),
+        this.#options.signal,
+      );
+      for (const [order, { child, range: names }] of chunk.entries()) {
+        const below = loaded[order];
+        if (below === undefined) continue;
+        if (below instanceof NetsealError)
+          this.#lose(owner, { role: 'names', pointer: child.pointer, names }, below);
+        else await this.#names(owner, below, names);
+      }
+    }
+  }
+
+  async #entries(directory: Walked<DirectoryInode>, entries: readonly DirectoryEntry[]): Promise<void> {
+    let objects: { id: Id; type: Inode['type']; place: WalkedPlace }[] = [];
+    for (const entry of entries) {
+      if (entry.departure !== undefined && !(await this.#isHere(entry))) continue;
+      const place = {
+        path: `${directory.path}/${entry.name}`,
+        directory: directory.inode,
+        entry,
+      };
+      const { node } = entry;
+      if (node.kind === 'embedded') {
+        await this.#item({ ...place, inode: node.inode, stored: undefined });
+        continue;
+      }
+      if (!this.#enters(node, place)) continue;
+      objects.push({ id: node.id, type: node.type, place });
+      if (objects.length < READS_MAX) continue;
+      await this.#objects(objects);
+      objects = [];
+    }
+    await this.#objects(objects);
+  }
+
+  #enters({ id, type }: Extract<EntryNode, { kind: 'object' }>, place: WalkedPlace): boolean {
+    return this.#visitor.enter?.(id, type, place) !== false;
+  }
+
+  /** Where nobody can tell, the name counts as here. */
+  async #isHere(entry: DirectoryEntry): Promise<boolean> {
+    if (this.#options.movesTwice === true) return true;
+    try {
+      return await this.#moves.isHere(entry);
+    } catch (error) {
+      this.#throwIfNoDamage(error);
+      return true;
+    }
+  }
+
+  async #map(owner: Walked<FileInode>, height: number, page: number, slots: MapSlots): Promise<void> {
+    const base = page * PAGE_SLOTS;
+    if (height === 0) {
+      const units = slots.map(({ slot, pointer }) => ({ index: base + slot, pointer }));
+      if (units.length > 0) await this.#visitor.units?.(owner, units);
+      return;
+    }
+    const { sealing, maps } = this.#session;
+    const map = new UnitMap(sealing, owner.inode.id, maps);
+    const span = unitsPerSlot(height);
+    const children = slots.map(({ slot, pointer }) => {
+      const units = { from: (base + slot) * span, to: (base + slot + 1) * span };
+      return {
+        ref: { height: height - 1, page: base + slot, pointer },
+        node: { role: 'mapPage', pointer, units } as const,
+      };
+    });
+    for (let at = 0; at < children.length; at += READS_MAX) {
+      const chunk = children
+        .slice(at, at + READS_MAX)
+        .filter(({ node }) => this.#visitor.node?.(owner, node) !== false);
+      const loaded = await map.pages(
+        chunk.map(({ ref }) => ref),
+        this.#options.signal,
+      );
+      for (const [order, { ref, node }] of chunk.entries()) {
+        const content = loaded[order];
+        if (content === undefined) continue;
+        if (content instanceof NetsealError) this.#lose(owner, node, content);
+        else await this.#map(owner, ref.height, ref.page, content);
+      }
+    }
+  }
+
+  #lose(owner: Walked, node: WalkedNode, error: NetsealError): void {
+    this.#throwIfNoDamage(error);
+    this.#visitor.lost({ key: segmentKey(node.pointer.segment), error, place: owner, node, owner });
+  }
+
+  #throwIfNoDamage(error: unknown): void {
+    this.#options.signal?.throwIfAborted();
+    if (!isDamage(error)) throw error;
+  }
+}
+
+const ALL: NameRange = { from: '', to: undefined };
+
+function rangeOf(children: readonly NameChild[], at: number, { from, to }: NameRange): NameRange {
+  return {
+    from: at === 0 ? from : (children[at]?.firstName ?? from),
+    to: children[at + 1]?.firstName ?? to,
+  };
+}

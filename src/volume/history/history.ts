@@ -1,0 +1,190 @@
+/**
+ * Keeps a session in touch with the other clients of its volume: merges their heads, and writes its own.
+ *
+ *   merged    before the first commit of the session is acknowledged, while that is on its way; at the start when the last
+ *             time was more than an hour ago, to be checked before the session ends; every 10 minutes while it lives
+ *   written   every 10 minutes if something was committed or files are open; at the end if something was committed
+ *
+ * Invariants
+ *   1. Nothing of this fails a session, but a fork or a rollback: what else goes wrong is counted, and told once.
+ *   2. Once a fork or rollback is known, no commit begins or is acknowledged, and the session's end fails with it.
+ *   3. One merge or write at a time.
+ *   4. What a session read before it merged is read again if it proves to be old; EROLLBACK when it was old already then.
+ */
+import { NetsealError } from '../../base/errors.ts';
+import type { Inodes } from '../names/inodes.ts';
+import type { Session } from '../session.ts';
+import { type Learned, type MergedHeads, mergeHeads } from './heads.ts';
+import { writeOwnHead } from './own-head.ts';
+
+/** Calls `tick` every so often; returns what ends that. It must not keep the process alive. */
+export type HeadTimer = (periodMs: number, tick: () => void) => () => void;
+
+export interface HistoryOptions {
+  /** Told of the first thing that went wrong with heads, other than a fork or a rollback of what was read. */
+  readonly onProblem?: ((problem: NetsealError) => void) | undefined;
+  readonly headTimer?: HeadTimer | undefined;
+}
+
+/** What commits need of it. */
+export interface HistoryCheck {
+  /** Before a commit is put. Throws EFORK or EROLLBACK if one is known. */
+  beforeCommit(): void;
+  /** Before a commit is acknowledged. Rejects in the same way. */
+  afterCommit(): Promise<void>;
+}
+
+export const HEAD_PERIOD_MS: number = 10 * 60 * 1000;
+const MERGE_AGE_MS_MAX: number = 60 * 60 * 1000;
+/** By so much clocks may disagree before a read counts as later than a head. */
+const CLOCK_SKEW_MS_MAX: number = 5 * 60 * 1000;
+
+const systemTimer: HeadTimer = (periodMs, tick) => {
+  const timer = setInterval(tick, periodMs).unref();
+  return () => clearInterval(timer);
+};
+
+export class History implements HistoryCheck {
+  readonly #options: HistoryOptions;
+  #parts: { readonly session: Session; readonly inodes: Inodes } | undefined;
+  #verdict: NetsealError | undefined;
+  #firstMerge: Promise<void> | undefined;
+  /** What runs, one after another; never rejects. */
+  #turn: Promise<void> = Promise.resolve();
+  #stopTimer: (() => void) | undefined;
+  #isTicking = false;
+  #hasCommitted = false;
+  /** The head lists files of this session as open. */
+  #isListed = false;
+  #problemCount = 0;
+
+  constructor(options: HistoryOptions) {
+    this.#options = options;
+  }
+
+  /** How often something went wrong that did not fail the session. */
+  get problemCount(): number {
+    return this.#problemCount;
+  }
+
+  /** Begins the work; call it once. */
+  start(session: Session, inodes: Inodes): void {
+    this.#parts = { session, inodes };
+    const sinceMergeMs = session.nowMs() - session.state.heads.mergedAtMs;
+    // A clock that was set back is no reason to wait.
+    if (Math.abs(sinceMergeMs) > MERGE_AGE_MS_MAX) this.#mergeOnce();
+    const timer = this.#options.headTimer ?? systemTimer;
+    this.#stopTimer = timer(HEAD_PERIOD_MS, () => void this.#tick());
+  }
+
+  beforeCommit(): void {
+    if (this.#verdict !== undefined) throw this.#verdict;
+    this.#mergeOnce();
+  }
+
+  async afterCommit(): Promise<void> {
+    this.#hasCommitted = true;
+    await this.#firstMerge;
+    if (this.#verdict !== undefined) throw this.#verdict;
+  }
+
+  /** Ends the work. Throws EFORK or EROLLBACK if one is known. May be called again. */
+  async close(): Promise<void> {
+    this.#stopTimer?.();
+    await this.#turn;
+    if (this.#hasCommitted || this.#isListed) await this.#inTurn(session => this.#write(session));
+    if (this.#verdict !== undefined) throw this.#verdict;
+  }
+
+  #mergeOnce(): void {
+    this.#firstMerge ??= this.#inTurn((session, inodes) => this.#merge(session, inodes));
+  }
+
+  async #tick(): Promise<void> {
+    if (this.#isTicking) return;
+    this.#isTicking = true;
+    await this.#inTurn(async (session, inodes) => {
+      await this.#merge(session, inodes);
+      if (this.#hasCommitted || this.#isListed || session.openFiles.count > 0) await this.#write(session);
+      await session.state.flush();
+    });
+    this.#isTicking = false;
+  }
+
+  #inTurn(work: (session: Session, inodes: Inodes) => Promise<void>): Promise<void> {
+    this.#turn = this.#turn.then(async () => {
+      if (this.#parts === undefined) return;
+      try {
+        await work(this.#parts.session, this.#parts.inodes);
+      } catch (error) {
+        this.#report(error);
+      }
+    });
+    return this.#turn;
+  }
+
+  async #merge(session: Session, inodes: Inodes): Promise<void> {
+    const merged = await mergeHeads(session);
+    for (const problem of merged.problems) this.#report(problem);
+    this.#verdict ??= merged.forks[0]?.error;
+    await recheck(inodes, merged, session.nowMs());
+  }
+
+  async #write(session: Session): Promise<void> {
+    this.#hasCommitted = false;
+    const isListed = session.openFiles.count > 0;
+    try {
+      const { forks, problems } = await writeOwnHead(session);
+      this.#isListed = isListed;
+      for (const problem of problems) this.#report(problem);
+      this.#verdict ??= forks[0]?.error;
+    } catch (error) {
+      this.#hasCommitted = true;
+      throw error;
+    }
+  }
+
+  #report(error: unknown): void {
+    const problem =
+      error instanceof NetsealError
+        ? error
+        : new NetsealError('EBUG', 'heads: something unforeseen went wrong', { cause: error });
+    if (problem instanceof HistoryError) {
+      this.#verdict ??= problem;
+      return;
+    }
+    this.#problemCount += 1;
+    if (this.#problemCount === 1) this.#options.onProblem?.(problem);
+  }
+}
+
+/** What this session has read is not what there was. */
+class HistoryError extends NetsealError {}
+
+/** Looks again at what this session read before it heard that there was something newer. */
+async function recheck(
+  inodes: Inodes,
+  { learned, serverAheadMs }: MergedHeads,
+  nowMs: number,
+): Promise<void> {
+  for (const { live, readAtMs, known } of inodes.behind(learned)) {
+    // A clock that was set back tells nothing.
+    const isKnownLate = readAtMs <= nowMs && readAtMs + serverAheadMs > known.existedAtMs + CLOCK_SKEW_MS_MAX;
+    if (isKnownLate) throw oldError(live.id, known);
+    try {
+      await live.read(0);
+    } catch (error) {
+      const code = error instanceof NetsealError ? error.code : undefined;
+      if (code === 'EROLLBACK' || code === 'EFORK') throw oldError(live.id, known, error);
+      // Removed meanwhile, damaged, not to be reached: whoever needs it hears of that.
+    }
+  }
+}
+
+function oldError(id: string, { version, client }: Learned, cause?: unknown): HistoryError {
+  return new HistoryError(
+    'EROLLBACK',
+    `inode ${id}: the store shows an older version than ${version}, which client ${client} has seen`,
+    { cause },
+  );
+}

@@ -1,0 +1,110 @@
+/**
+ * Writes this client's own head. Processes of one client write the same object: each keeps the other's marks, and changes
+ * only its own entry in the list of sessions with open files.
+ */
+import { NetsealError } from '../../base/errors.ts';
+import {
+  HEAD_MARKS_MAX,
+  HEAD_SESSIONS_MAX,
+  type Head,
+  type HeadMark,
+  type OpenSession,
+} from '../../server/sealed/head-format.ts';
+import { type HeadObject, putHeadObject } from '../../server/sealed/head-object.ts';
+import type { Id } from '../../server/sealed/ids.ts';
+import type { PutCondition } from '../../server/store.ts';
+import type { Session } from '../session.ts';
+import {
+  type Fork,
+  goneError,
+  HEAD_AGE_MS_MAX,
+  learnMarks,
+  openSinceMs,
+  readCheckedHead,
+  SESSION_SILENT_MS_MAX,
+} from './heads.ts';
+
+export interface WrittenHead {
+  readonly forks: readonly Fork[];
+  /** What was wrong with the head that was replaced. */
+  readonly problems: readonly NetsealError[];
+}
+
+const ATTEMPTS_MAX = 16;
+
+/**
+ * Replaces the head by one with the latest marks. ECONFLICT when other processes of this client were first too often; what the
+ * store throws.
+ */
+export async function writeOwnHead(session: Session): Promise<WrittenHead> {
+  const { sealing, state, marks } = session;
+  const memory = state.heads;
+  memory.renewId(session.nowMs());
+  const forks: Fork[] = [];
+  const problems = new Map<string, NetsealError>();
+  for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
+    const { clientId } = memory;
+    const [found, serverNowMs] = await Promise.all([readCheckedHead(session, clientId), sealing.store.now()]);
+    const problem = problemOf(session, found);
+    if (problem !== undefined) problems.set(problem.message, problem);
+    const before = found === undefined || found.head instanceof NetsealError ? undefined : found.head;
+    if (before !== undefined) {
+      const ours = { client: clientId, head: before };
+      forks.push(...learnMarks(session, ours, new Map()));
+    }
+    const head = nextHead(session, before, serverNowMs);
+    const condition: PutCondition = found === undefined ? { ifAbsent: true } : { ifMatch: found.version };
+    try {
+      const hash = await putHeadObject(sealing, clientId, head, condition);
+      marks.note(clientId, head.version, hash);
+      memory.noteWritten(session.nowMs());
+      return { forks, problems: [...problems.values()] };
+    } catch (error) {
+      const code = error instanceof NetsealError ? error.code : undefined;
+      // After a lost answer it may be there: then it is written once more, which does no harm.
+      if (code !== 'ECONFLICT' && code !== 'EUNCERTAIN') throw error;
+    }
+  }
+  throw new NetsealError('ECONFLICT', `head of this client: lost ${ATTEMPTS_MAX} swaps in a row`);
+}
+
+function problemOf(
+  { state, marks, nowMs }: Session,
+  found: HeadObject | undefined,
+): NetsealError | undefined {
+  if (found !== undefined) return found.head instanceof NetsealError ? found.head : undefined;
+  const { clientId, writtenAtMs = 0 } = state.heads;
+  const isExpected = marks.get(clientId) !== undefined && nowMs() - writtenAtMs < HEAD_AGE_MS_MAX;
+  return isExpected ? goneError(clientId) : undefined;
+}
+
+function nextHead(session: Session, before: Head | undefined, serverNowMs: number): Head {
+  const { marks, state } = session;
+  const known = Math.max(before?.version ?? 0, marks.get(state.heads.clientId)?.version ?? 0);
+  return {
+    version: known + 1,
+    writtenAtMs: Math.max(0, Math.trunc(serverNowMs)),
+    sessions: nextSessions(session, before, serverNowMs),
+    marks: nextMarks(session),
+  };
+}
+
+/** Those of other processes that are still heard of, and ours. */
+function nextSessions(session: Session, before: Head | undefined, serverNowMs: number): OpenSession[] {
+  const { id } = session;
+  const alive = (before?.sessions ?? []).filter(
+    ({ id: other, seenAtMs }) => other !== id && serverNowMs - seenAtMs <= SESSION_SILENT_MS_MAX,
+  );
+  const oldestOpenMs = openSinceMs(session, serverNowMs);
+  if (oldestOpenMs !== undefined) {
+    alive.push({ id, seenAtMs: Math.max(0, Math.trunc(serverNowMs)), oldestOpenMs });
+  }
+  // If there are too many, the longest open count: they are all that gc asks for.
+  return alive.sort((left, right) => left.oldestOpenMs - right.oldestOpenMs).slice(0, HEAD_SESSIONS_MAX);
+}
+
+/** Marks of heads are not told: whoever lists heads sees them. */
+function nextMarks({ marks, state }: Session): HeadMark[] {
+  const heads = new Set<Id>([state.heads.clientId, ...state.heads.heads.keys()]);
+  return marks.latest(HEAD_MARKS_MAX, heads).map(([id, { version, hash }]) => ({ id, version, hash }));
+}

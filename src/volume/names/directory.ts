@@ -1,0 +1,50 @@
+/** A directory as a session works on it. */
+import { NetsealError } from '../../base/errors.ts';
+import type { Id } from '../../server/sealed/ids.ts';
+import type { DirectoryEntry, DirectoryInode, Name } from '../../server/sealed/inode.ts';
+import { NameTree } from '../../server/sealed/name-tree.ts';
+import type { Session } from '../session.ts';
+import type { ApplyOptions, Change } from './commit-group.ts';
+import type { LiveInode } from './live-inode.ts';
+
+export class Directory {
+  readonly live: LiveInode;
+  readonly #session: Session;
+
+  constructor(session: Session, live: LiveInode) {
+    this.#session = session;
+    this.live = live;
+  }
+
+  get id(): Id {
+    return this.live.id;
+  }
+
+  /** ENOTDIR when it is none, ENOENT when it was removed; what reading it throws. */
+  async read(maxAgeMs?: number): Promise<DirectoryInode> {
+    const inode = await this.live.read(maxAgeMs);
+    if (inode.type !== 'directory') throw new NetsealError('ENOTDIR', `inode ${this.id} is no folder`);
+    if (inode.isDead) throw new NetsealError('ENOENT', 'the folder was removed');
+    return inode;
+  }
+
+  /** The entry of a name, as it lies there: see `Moves` for those that are on their way elsewhere. */
+  async find(name: Name, maxAgeMs?: number): Promise<DirectoryEntry | undefined> {
+    const { tree } = await this.read(maxAgeMs);
+    return await this.#names.find(tree, name);
+  }
+
+  /** All entries of one version of the directory, ascending, many at a time. */
+  async *entries(): AsyncGenerator<readonly DirectoryEntry[]> {
+    const { tree } = await this.read();
+    yield* this.#names.leaves(tree);
+  }
+
+  apply<Result>(change: Change<Result>, options?: ApplyOptions): Promise<Result> {
+    return this.live.apply(change, options);
+  }
+
+  get #names(): NameTree {
+    return new NameTree(this.#session.sealing, this.id, this.#session.names);
+  }
+}

@@ -1,0 +1,42 @@
+/** Names and paths: raw bytes, never normalised. */
+import { requireArgument } from '../../base/errors.ts';
+import type { Name } from '../../server/sealed/inode.ts';
+import { NAME_BYTES_MAX } from '../../server/sealed/inode-body.ts';
+
+/** Text becomes its UTF-8 bytes; bytes are copied. EINVAL for text that is not Unicode. */
+export function toBytesName(name: string | Uint8Array): Name {
+  if (typeof name !== 'string') {
+    return Buffer.from(name.buffer, name.byteOffset, name.byteLength).toString('latin1');
+  }
+  requireArgument(name.isWellFormed(), `not Unicode: ${JSON.stringify(name)}`);
+  return Buffer.from(name).toString('latin1');
+}
+
+/** The bytes of a name; the caller owns them. */
+export function nameBytes(name: Name): Buffer<ArrayBuffer> {
+  return Buffer.from(name, 'latin1');
+}
+
+/** EINVAL unless it can be a name: 1 to 255 bytes, no NUL, no `/`, not `.` or `..`. */
+export function checkName(name: Name): void {
+  const shown = JSON.stringify(name).slice(0, 300);
+  requireArgument(name.length > 0, 'a name is empty');
+  requireArgument(
+    name.length <= NAME_BYTES_MAX,
+    `a name has ${name.length} bytes, more than ${NAME_BYTES_MAX}: ${shown}`,
+  );
+  requireArgument(!/[\0/]/.test(name), `a name must hold no NUL and no "/": ${shown}`);
+  requireArgument(name !== '.' && name !== '..', `${shown} cannot be a name`);
+}
+
+/**
+ * The names of a path. Empty components count for nothing, so that `/a//b/` is `/a/b`, and `/` the root. EINVAL for `..`, which
+ * would mean one thing here and another to the shell, and for what no name can be.
+ */
+export function parsePath(path: string | Uint8Array): Name[] {
+  const names = toBytesName(path)
+    .split('/')
+    .filter(part => part !== '' && part !== '.');
+  for (const name of names) checkName(name);
+  return names;
+}

@@ -1,0 +1,446 @@
+/** What can be done to names: each call is one commit of the directory that it changes, shared with others at the same time. */
+import { NetsealError, requireArgument } from '../../base/errors.ts';
+import { type Id, randomId } from '../../server/sealed/ids.ts';
+import type {
+  Attributes,
+  DirectoryEntry,
+  DirectoryInode,
+  EntryNode,
+  FileInode,
+  Inode,
+  Name,
+  SymlinkInode,
+} from '../../server/sealed/inode.ts';
+import { TARGET_BYTES_MAX } from '../../server/sealed/inode-body.ts';
+import { EMPTY_NAMES } from '../../server/sealed/name-tree.ts';
+import { EMPTY_MAP } from '../../server/sealed/unit-map.ts';
+import { nowNs, type Session } from '../session.ts';
+import type { Directory } from './directory.ts';
+import type { ChangeOptions, Draft } from './draft.ts';
+import { changePlaced, placeInode } from './file-place.ts';
+import { type Inodes, idOfEntry, typeOfEntry } from './inodes.ts';
+import { bestEffort, type Moves } from './moves.ts';
+import { checkName } from './name-checks.ts';
+import { codeOf, noEntry, Removals } from './removals.ts';
+
+export interface PutOptions extends ChangeOptions {
+  /** A file or symlink of that name goes; otherwise EEXIST. */
+  readonly replace?: boolean | undefined;
+  /** What must be durable before. */
+  readonly segments?: Iterable<Id> | undefined;
+}
+
+/** A name for a new file or symlink. */
+export interface NewName {
+  readonly name: Name;
+  readonly inode: FileInode | SymlinkInode;
+  /** What must be durable before. */
+  readonly segments: Iterable<Id>;
+}
+
+export class Namespace {
+  readonly #session: Session;
+  readonly #inodes: Inodes;
+  readonly #moves: Moves;
+  readonly #removals: Removals;
+
+  constructor(session: Session, inodes: Inodes, moves: Moves) {
+    this.#session = session;
+    this.#inodes = inodes;
+    this.#moves = moves;
+    this.#removals = new Removals(inodes, moves);
+  }
+
+  /** The entry that a name leads to now; undefined when there is none. */
+  async find(directory: Directory, name: Name): Promise<DirectoryEntry | undefined> {
+    const entry = await directory.find(name);
+    return entry !== undefined && (await this.#removals.isLive(entry)) ? entry : undefined;
+  }
+
+  /**
+   * What is there of a directory, ascending, many at a time. A directory in it whose removal was not finished may be among
+   * that: {@link find} does not find it, and reading it is ENOENT.
+   */
+  async *entries(directory: Directory): AsyncGenerator<readonly DirectoryEntry[]> {
+    for await (const entries of directory.entries()) {
+      const departing = new Set<DirectoryEntry>();
+      for (const entry of entries) {
+        if (entry.departure !== undefined && !(await this.#moves.isHere(entry))) departing.add(entry);
+      }
+      yield departing.size === 0 ? entries : entries.filter(entry => !departing.has(entry));
+    }
+  }
+
+  /** An inode for a new file, empty. */
+  newFile(attributes: Attributes, unitSizeBytes: number = this.#session.settings.unitSizeBytes): FileInode {
+    return {
+      ...this.#newInode(attributes),
+      type: 'file',
+      linkCount: 1,
+      sizeBytes: 0,
+      unitSizeBytes,
+      storedBytes: 0,
+      map: EMPTY_MAP,
+    };
+  }
+
+  /** An inode for a new symlink. EINVAL for a target that cannot be one. */
+  newSymlink(attributes: Attributes, target: Uint8Array): SymlinkInode {
+    requireArgument(
+      target.byteLength > 0 && target.byteLength <= TARGET_BYTES_MAX && !target.includes(0),
+      `a symbolic link leads to 1 to ${TARGET_BYTES_MAX} bytes without NUL, not ${target.byteLength}`,
+    );
+    return { ...this.#newInode(attributes), type: 'symlink', linkCount: 1, target: new Uint8Array(target) };
+  }
+
+  /** A new directory, in memory only: its first commit, or {@link insertDirectory}, puts it into the store. */
+  newDirectory(attributes: Attributes, parent: Id): Directory {
+    return this.#inodes.unbornDirectory({
+      ...this.#newInode(attributes),
+      type: 'directory',
+      parent,
+      entryCount: 0,
+      isDead: false,
+      arrivals: [],
+      nextIndex: 0,
+      tree: EMPTY_NAMES,
+    });
+  }
+
+  /** Gives a name to a new file or symlink. EEXIST; EISDIR when a directory is there. */
+  async insert(
+    directory: Directory,
+    name: Name,
+    inode: FileInode | SymlinkInode,
+    options: PutOptions = {},
+  ): Promise<void> {
+    checkName(name);
+    const node = await placeInode(this.#inodes, inode, options.segments ?? []);
+    await this.insertNode(directory, name, node, options);
+  }
+
+  /** Gives a name to what has none yet, or has this one already. */
+  async insertNode(
+    directory: Directory,
+    name: Name,
+    node: EntryNode,
+    options: PutOptions = {},
+  ): Promise<void> {
+    await this.#insertNode(directory, name, node, options, true);
+  }
+
+  async #insertNode(
+    directory: Directory,
+    name: Name,
+    node: EntryNode,
+    options: PutOptions,
+    isNew: boolean,
+  ): Promise<void> {
+    checkName(name);
+    const segments = [...(options.segments ?? [])];
+    const replaced = await this.#moves.applySettled(directory, async draft => {
+      const found = await this.#findLive(draft, name);
+      if (found?.isLive === true) {
+        // An answer was lost, and this is what it would have said.
+        if (isNew && idOfEntry(found.entry) === idOfNode(node)) return undefined;
+        if (typeOfNode(node) === 'directory') throw alreadyThere();
+        requireReplaceable(found.entry, options.replace === true);
+      }
+      draft.needs(segments);
+      if (found === undefined) draft.insert({ name, node }, options);
+      else draft.replace({ name, node }, options);
+      return found?.isLive === true ? found.entry : undefined;
+    });
+    if (replaced !== undefined) await this.#dropLink(replaced);
+  }
+
+  /**
+   * Gives names to many new files and symlinks, in one change: for whoever copies trees. Each is judged by itself.
+   *
+   * @returns for each in order what it failed with, as {@link insert} throws; undefined for those that are there. Rejects
+   *   when nothing of it was done.
+   */
+  async insertMany(
+    directory: Directory,
+    items: readonly NewName[],
+    options: ChangeOptions & { readonly replace?: boolean | undefined } = {},
+  ): Promise<(NetsealError | undefined)[]> {
+    const placed = await Promise.all(
+      items.map(async item => ({ name: item.name, node: await this.#tryPlace(item) })),
+    );
+    const needed = new Set(items.flatMap(({ segments }) => [...segments]));
+    const { failures, replaced } = await this.#moves.applySettled(directory, async draft => {
+      const outcome: { failures: (NetsealError | undefined)[]; replaced: DirectoryEntry[] } = {
+        failures: [],
+        replaced: [],
+      };
+      draft.needs(needed);
+      for (const item of placed)
+        outcome.failures.push(await this.#insertOne(draft, item, options, outcome.replaced));
+      return outcome;
+    });
+    for (const entry of replaced) await this.#dropLink(entry);
+    return failures;
+  }
+
+  /** What cannot be written down, at all or in so many bytes, is no fault of the others. */
+  async #tryPlace({ name, inode, segments }: NewName): Promise<EntryNode | NetsealError> {
+    try {
+      checkName(name);
+      return await placeInode(this.#inodes, inode, segments);
+    } catch (error) {
+      if (error instanceof NetsealError && error.code === 'EINVAL') return error;
+      throw error;
+    }
+  }
+
+  /** What it failed with, if it did; adds to `replaced`. */
+  async #insertOne(
+    draft: Draft,
+    { name, node }: { readonly name: Name; readonly node: EntryNode | NetsealError },
+    options: ChangeOptions & { readonly replace?: boolean | undefined },
+    replaced: DirectoryEntry[],
+  ): Promise<NetsealError | undefined> {
+    if (node instanceof NetsealError) return node;
+    const found = await this.#findLive(draft, name);
+    const there = found?.isLive === true ? found.entry : undefined;
+    if (there !== undefined && idOfEntry(there) === idOfNode(node)) return undefined;
+    const failure = there === undefined ? undefined : whyNotReplaceable(there, options.replace === true);
+    if (failure !== undefined) return failure;
+    if (there !== undefined) replaced.push(there);
+    if (found === undefined) draft.insert({ name, node }, options);
+    else draft.replace({ name, node }, options);
+    return undefined;
+  }
+
+  /** Puts a directory made by {@link newDirectory} into the store, if it is not there, and gives it a name. EEXIST. */
+  async insertDirectory(
+    parent: Directory,
+    name: Name,
+    child: Directory,
+    options: ChangeOptions = {},
+  ): Promise<void> {
+    checkName(name);
+    await child.live.create();
+    await this.insertNode(parent, name, { kind: 'object', id: child.id, type: 'directory' }, { ...options });
+  }
+
+  /** Removes a name of a file or symlink. ENOENT, EISDIR. */
+  async unlink(directory: Directory, name: Name): Promise<void> {
+    const removed = await this.#moves.applySettled(directory, async draft => {
+      const found = await this.#findLive(draft, name);
+      if (found?.isLive !== true) throw noEntry();
+      if (typeOfEntry(found.entry) === 'directory') throw new NetsealError('EISDIR', 'this is a folder');
+      draft.remove(name);
+      return found.entry;
+    });
+    await this.#dropLink(removed);
+  }
+
+  /** Removes an empty directory. ENOENT, ENOTDIR, ENOTEMPTY. */
+  rmdir(directory: Directory, name: Name): Promise<void> {
+    return this.#removals.rmdir(directory, name);
+  }
+
+  /** Gives a file another name. EEXIST, unless a file is to be replaced; EINVAL for a directory. */
+  async link(
+    source: { readonly directory: Directory; readonly name: Name },
+    directory: Directory,
+    name: Name,
+    options: PutOptions = {},
+  ): Promise<void> {
+    checkName(name);
+    const entry = await this.find(source.directory, source.name);
+    if (entry === undefined) throw noEntry();
+    requireArgument(typeOfEntry(entry) !== 'directory', 'a folder cannot have a second name');
+    const there = await this.find(directory, name);
+    if (there !== undefined) requireReplaceable(there, options.replace === true);
+    const id = idOfEntry(entry);
+    if (there !== undefined && idOfEntry(there) === id) return;
+    const place = { directory: source.directory, name: source.name, id };
+    // First the count, then the name: a crash in between leaves a count that is too high, which does no harm.
+    const inode = await changePlaced<FileInode | SymlinkInode>(
+      this.#inodes,
+      this.#moves,
+      place,
+      ({ linkCount }) => ({ patch: { linkCount: linkCount + 1, ctimeNs: nowNs(this.#session) } }),
+      { promote: true },
+    );
+    try {
+      await this.#insertNode(directory, name, { kind: 'object', id, type: inode.type }, options, false);
+    } catch (error) {
+      // Better too high than too low.
+      if (codeOf(error) !== 'EUNCERTAIN') await bestEffort(this.#changeLinkCount(id, -1));
+      throw error;
+    }
+  }
+
+  /**
+   * Moves a name, replacing a file or an empty directory as POSIX has it. ENOENT, EISDIR, ENOTDIR, ENOTEMPTY; EINVAL into itself;
+   * EEXIST if `replace` is false and something is there.
+   */
+  async rename(
+    source: { readonly directory: Directory; readonly name: Name },
+    target: { readonly directory: Directory; readonly name: Name },
+    { replace = true }: { readonly replace?: boolean } = {},
+  ): Promise<void> {
+    checkName(target.name);
+    const entry = await this.find(source.directory, source.name);
+    if (entry === undefined) throw noEntry();
+    if (entry.departure !== undefined) await this.#moves.settle(source.directory, entry);
+    const there = await this.find(target.directory, target.name);
+    // Two names of one file: POSIX leaves both.
+    if (there !== undefined && idOfEntry(there) === idOfEntry(entry)) {
+      // Unless another client has just made the one of the other.
+      if ((await this.find(source.directory, source.name)) === undefined) throw noEntry();
+      return;
+    }
+    if (there !== undefined) await this.#clearTarget(entry, there, target.directory, replace);
+    const isDirectory = typeOfEntry(entry) === 'directory';
+    let replaced: DirectoryEntry | undefined;
+    const arrive = async (draft: Draft, arriving: DirectoryEntry): Promise<void> => {
+      replaced = undefined;
+      const found = await this.#findLive(draft, target.name);
+      if (found?.isLive === true) {
+        if (idOfEntry(found.entry) === idOfEntry(arriving)) return;
+        if (isDirectory || typeOfEntry(found.entry) === 'directory') throw changedMeanwhile();
+        requireReplaceable(found.entry, replace);
+        replaced = found.entry;
+      }
+      if (found === undefined) draft.insert(arriving);
+      else draft.replace(arriving);
+    };
+    if (source.directory.id === target.directory.id) {
+      await this.#moves.applySettled(source.directory, async draft => {
+        const found = await draft.findSettled(source.name);
+        if (found === undefined || idOfEntry(found) !== idOfEntry(entry)) throw noEntry();
+        if (!(await this.#removals.isLive(found))) throw noEntry();
+        const there = await this.#findLive(draft, target.name);
+        if (there?.isLive === true && idOfEntry(there.entry) === idOfEntry(found)) return;
+        await arrive(draft, { ...found, name: target.name });
+        draft.remove(source.name);
+      });
+    } else {
+      await this.#moves.move(source.directory, entry, target, arrive);
+    }
+    if (replaced !== undefined) await this.#dropLink(replaced);
+  }
+
+  /** Changes attributes of whatever a name leads to. */
+  async setAttributes(
+    directory: Directory,
+    entry: DirectoryEntry,
+    attributes: Partial<Attributes>,
+  ): Promise<Inode> {
+    const patch = { ...attributes, ctimeNs: nowNs(this.#session) };
+    const id = idOfEntry(entry);
+    if (typeOfEntry(entry) === 'directory') return await this.setDirectoryAttributes(id, attributes);
+    const place = { directory, name: entry.name, id };
+    return await changePlaced<FileInode | SymlinkInode>(this.#inodes, this.#moves, place, () => ({ patch }));
+  }
+
+  async setDirectoryAttributes(id: Id, attributes: Partial<Attributes>): Promise<DirectoryInode> {
+    const patch = { ...attributes, ctimeNs: nowNs(this.#session) };
+    return await this.#inodes.directory(id).apply(draft => {
+      draft.update(patch);
+      return draft.directory;
+    });
+  }
+
+  /** Makes way for a rename: what may be replaced only after a look into it. */
+  async #clearTarget(
+    entry: DirectoryEntry,
+    there: DirectoryEntry,
+    directory: Directory,
+    replace: boolean,
+  ): Promise<void> {
+    if (!replace) throw alreadyThere();
+    const isDirectory = typeOfEntry(entry) === 'directory';
+    const isThereDirectory = typeOfEntry(there) === 'directory';
+    if (isDirectory && !isThereDirectory) throw new NetsealError('ENOTDIR', 'a folder cannot replace a file');
+    if (!isDirectory && isThereDirectory) throw new NetsealError('EISDIR', 'a file cannot replace a folder');
+    if (!isThereDirectory) return;
+    await this.#moves.requireOutside(idOfEntry(entry), directory.id);
+    try {
+      // It is empty, so that nothing is lost if the rename then fails.
+      await this.#removals.kill(idOfEntry(there));
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error;
+    }
+  }
+
+  /** An entry, and whether it counts: what leads to a removed directory does not. */
+  async #findLive(
+    draft: Draft,
+    name: Name,
+  ): Promise<{ readonly entry: DirectoryEntry; readonly isLive: boolean } | undefined> {
+    const entry = await draft.findSettled(name);
+    return entry === undefined ? undefined : { entry, isLive: await this.#removals.isLive(entry) };
+  }
+
+  /** A name is gone. gc finds out by itself that nothing leads to a file; only several names need a count. */
+  async #dropLink({ node }: DirectoryEntry): Promise<void> {
+    // Not worth an error: what it belongs to has happened, and a count that is too high does no harm.
+    if (node.kind === 'object' && node.type !== 'directory') {
+      await bestEffort(this.#changeLinkCount(node.id, -1));
+    }
+  }
+
+  async #changeLinkCount(id: Id, difference: number): Promise<void> {
+    await this.#inodes.get(id).apply(draft => {
+      const { inode } = draft;
+      if (inode.type === 'directory' || inode.linkCount + difference < 1) return;
+      draft.update({ linkCount: inode.linkCount + difference, ctimeNs: nowNs(this.#session) });
+    });
+  }
+
+  #newInode(attributes: Attributes): Attributes & {
+    id: Id;
+    version: number;
+    dataVersion: number;
+    ctimeNs: bigint;
+    birthNs: bigint;
+  } {
+    const { mode, uid, gid, mtimeNs, xattrs } = attributes;
+    requireArgument(Number.isInteger(mode) && mode >= 0 && mode <= 0o7777, `not a mode: ${mode}`);
+    const time = nowNs(this.#session);
+    return {
+      mode,
+      uid,
+      gid,
+      mtimeNs,
+      xattrs,
+      id: randomId(),
+      version: 0,
+      dataVersion: 0,
+      ctimeNs: time,
+      birthNs: time,
+    };
+  }
+}
+
+function typeOfNode(node: EntryNode): Inode['type'] {
+  return node.kind === 'embedded' ? node.inode.type : node.type;
+}
+
+function idOfNode(node: EntryNode): Id {
+  return node.kind === 'embedded' ? node.inode.id : node.id;
+}
+
+function requireReplaceable(entry: DirectoryEntry, replace: boolean): void {
+  const failure = whyNotReplaceable(entry, replace);
+  if (failure !== undefined) throw failure;
+}
+
+function whyNotReplaceable(entry: DirectoryEntry, replace: boolean): NetsealError | undefined {
+  if (typeOfEntry(entry) === 'directory') return new NetsealError('EISDIR', 'a folder is there already');
+  return replace ? undefined : alreadyThere();
+}
+
+function alreadyThere(): NetsealError {
+  return new NetsealError('EEXIST', 'something is there already');
+}
+
+function changedMeanwhile(): NetsealError {
+  return new NetsealError('ECONFLICT', 'another client changed what is there meanwhile: try again');
+}

@@ -1,0 +1,169 @@
+/**
+ * Who this client is among those of a volume, and what it has read of their heads: so that a process reads only those that
+ * have changed. Kept with the marks, as JSON. Losing it costs requests and a new id, no protection.
+ */
+import { type Id, randomId } from '../../server/sealed/ids.ts';
+
+/** A head as the store listed it when it was read. */
+export interface KnownHead {
+  /** The store's name for its content, or what serves as one. */
+  readonly version: string;
+  readonly modifiedAtMs: number;
+}
+
+interface HeadFields {
+  clientId: Id;
+  madeAtMs: number;
+  mergedAtMs: number | undefined;
+  writtenAtMs: number | undefined;
+  heads: Map<Id, KnownHead>;
+}
+
+/** An id whose head was not written for so long is given up, well before a gc may remove the head: no id comes back. */
+const ID_AGE_MS_MAX: number = 60 * 24 * 60 * 60 * 1000;
+const ID_PATTERN = /^[0-9a-f]{32}$/;
+
+export class HeadMemory {
+  readonly #fields: HeadFields;
+  #isChanged: boolean;
+
+  /** Of a client that has not been here before. */
+  static fresh(nowMs: number = Date.now()): HeadMemory {
+    const madeAtMs = Math.trunc(nowMs);
+    const fields = { clientId: randomId(), madeAtMs, mergedAtMs: undefined, writtenAtMs: undefined };
+    return new HeadMemory({ ...fields, heads: new Map() }, true);
+  }
+
+  /** Undefined when the text is not what {@link encode} writes. */
+  static decode(text: string): HeadMemory | undefined {
+    const fields = parseFields(text);
+    return fields === undefined ? undefined : new HeadMemory(fields, false);
+  }
+
+  private constructor(fields: HeadFields, isChanged: boolean) {
+    this.#fields = fields;
+    this.#isChanged = isChanged;
+  }
+
+  /** Random; names the client's head in the store. */
+  get clientId(): Id {
+    return this.#fields.clientId;
+  }
+
+  /** When heads were last merged, else when this client came to be; by this machine's clock. */
+  get mergedAtMs(): number {
+    return this.#fields.mergedAtMs ?? this.#fields.madeAtMs;
+  }
+
+  /** When this client last wrote its head. */
+  get writtenAtMs(): number | undefined {
+    return this.#fields.writtenAtMs;
+  }
+
+  /** Those that were read, by client. */
+  get heads(): ReadonlyMap<Id, KnownHead> {
+    return this.#fields.heads;
+  }
+
+  /** Something is to be saved. */
+  get isChanged(): boolean {
+    return this.#isChanged;
+  }
+
+  noteRead(client: Id, head: KnownHead): void {
+    this.#fields.heads.set(client, head);
+    this.#isChanged = true;
+  }
+
+  forget(client: Id): void {
+    if (this.#fields.heads.delete(client)) this.#isChanged = true;
+  }
+
+  noteMerged(nowMs: number): void {
+    this.#fields.mergedAtMs = Math.trunc(nowMs);
+    this.#isChanged = true;
+  }
+
+  noteWritten(nowMs: number): void {
+    this.#fields.writtenAtMs = Math.trunc(nowMs);
+    this.#isChanged = true;
+  }
+
+  /** Takes a new id if the head was not written for too long. */
+  renewId(nowMs: number): void {
+    const { writtenAtMs } = this.#fields;
+    if (writtenAtMs === undefined || nowMs - writtenAtMs < ID_AGE_MS_MAX) return;
+    this.#fields.clientId = randomId();
+    this.#fields.writtenAtMs = undefined;
+    this.#isChanged = true;
+  }
+
+  /** Takes over what another process of this client has saved. */
+  absorb(other: HeadMemory): void {
+    const { clientId, writtenAtMs, mergedAtMs, madeAtMs, heads } = other.#fields;
+    const fields = this.#fields;
+    // An id that has a head already is the one to keep.
+    if (fields.writtenAtMs === undefined) {
+      fields.clientId = clientId;
+      fields.writtenAtMs = writtenAtMs;
+    } else if (clientId === fields.clientId) {
+      fields.writtenAtMs = Math.max(fields.writtenAtMs, writtenAtMs ?? 0);
+    }
+    for (const [client, head] of heads) {
+      if ((fields.heads.get(client)?.modifiedAtMs ?? 0) < head.modifiedAtMs) fields.heads.set(client, head);
+    }
+    fields.madeAtMs = Math.min(fields.madeAtMs, madeAtMs);
+    if (mergedAtMs !== undefined) fields.mergedAtMs = Math.max(fields.mergedAtMs ?? 0, mergedAtMs);
+  }
+
+  /** Whether something is to be saved; then the caller saves it. */
+  takeChanged(): boolean {
+    const wasChanged = this.#isChanged;
+    this.#isChanged = false;
+    return wasChanged;
+  }
+
+  returnChanged(): void {
+    this.#isChanged = true;
+  }
+
+  encode(): string {
+    const { heads, ...fields } = this.#fields;
+    return `${JSON.stringify({ ...fields, heads: Object.fromEntries(heads) }, null, 1)}\n`;
+  }
+}
+
+function parseFields(text: string): HeadFields | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (!isRecord(value)) return undefined;
+  const { clientId, madeAtMs, mergedAtMs, writtenAtMs, heads: known } = value;
+  if (typeof clientId !== 'string' || !ID_PATTERN.test(clientId) || !isTime(madeAtMs)) return undefined;
+  if (!isRecord(known)) return undefined;
+  const heads = new Map<Id, KnownHead>();
+  for (const [client, head] of Object.entries(known)) {
+    if (!isRecord(head) || !ID_PATTERN.test(client)) return undefined;
+    const { version, modifiedAtMs } = head;
+    if (typeof version !== 'string' || !isTime(modifiedAtMs)) return undefined;
+    heads.set(client, { version, modifiedAtMs });
+  }
+  return {
+    clientId,
+    madeAtMs,
+    mergedAtMs: isTime(mergedAtMs) ? mergedAtMs : undefined,
+    writtenAtMs: isTime(writtenAtMs) ? writtenAtMs : undefined,
+    heads,
+  };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+function isTime(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value);
+}

@@ -1,0 +1,366 @@
+/**
+ * A client's state in a folder of its own for each store, named by SHA-256 of the store's canonical name:
+ *
+ *   <hash>/pin.json              the pin of the header that was seen last
+ *   <hash>/lock                  held while something here is written
+ *   <hash>/<volume id>/marks     the log of marks (marks.ts)
+ *   <hash>/<volume id>/heads.json this client's id, and which heads of other clients it has read (head-memory.ts)
+ *   <hash>/<volume id>/journals/ for journals of uploads
+ *
+ * Invariants
+ *   1. Any number of processes use it at once. All writes happen under the lock; readers need none, as pin.json is only
+ *      replaced by rename(), and the log is only appended to or replaced.
+ *   2. Before it appends, a process takes over what others have appended, so that it never puts a lower mark after a higher
+ *      one and a replaced log loses nothing.
+ *   3. The pin is on the disk when `savePin` resolves. Marks survive the death of the process, not always a power cut.
+ */
+import { createHash } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { type FileHandle, mkdir, open, readFile, rename, stat } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fromHex, toHex } from '../../base/bytes.ts';
+import { NetsealError, requireArgument } from '../../base/errors.ts';
+import { randomBytes } from '../../base/random.ts';
+import type { HeaderPin } from '../../keys/pin.ts';
+import type { VolumeHeader } from '../../keys/volume-header.ts';
+import { createLockFile, FileLock } from '../../server/file-lock.ts';
+import { systemCodeOf } from '../../server/system-errors.ts';
+import { type ClientState, checkSameVolume, deriveMarksKey, newerPin } from './client-state.ts';
+import { HeadMemory } from './head-memory.ts';
+import { MARK_BYTES, MarkCoder, Marks } from './marks.ts';
+
+const LOCK_WAIT_MS_MAX = 60_000;
+const CHUNK_RECORDS = 16 * 1024;
+/** Smaller logs are not worth replacing. */
+const LOG_RECORDS_MIN = 256;
+const JOURNAL_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}$/;
+
+/**
+ * Opens, or makes, the state for one store below `folder`. EFORMAT when its pin is none; system errors as they come.
+ *
+ * @param storeName the same for every way to reach the store.
+ */
+export async function openStateFolder(folder: string, storeName: string): Promise<ClientState> {
+  requireArgument(folder !== '' && storeName !== '', 'a state folder needs a path and the name of a store');
+  const path = `${folder}/${createHash('sha256').update(storeName).digest('hex')}`;
+  await mkdir(path, { recursive: true, mode: 0o700 });
+  return new StateFolder(path, storeName, await readPin(path));
+}
+
+class StateFolder implements ClientState {
+  readonly marks: Marks = new Marks();
+  readonly #path: string;
+  readonly #storeName: string;
+  #pin: HeaderPin | undefined;
+  #lock: FileLock | undefined;
+  #attached: { readonly volumeId: string; readonly log: MarkLog; readonly heads: HeadMemory } | undefined;
+  /** Settles when the last writer of this process is done; never rejects. */
+  #idle: Promise<unknown> = Promise.resolve();
+  #closed: Promise<void> | undefined;
+
+  constructor(path: string, storeName: string, pin: HeaderPin | undefined) {
+    this.#path = path;
+    this.#storeName = storeName;
+    this.#pin = pin;
+  }
+
+  get heads(): HeadMemory {
+    if (this.#attached !== undefined) return this.#attached.heads;
+    throw new NetsealError('EBUG', 'heads were asked for before the volume was unlocked');
+  }
+
+  pin(): HeaderPin | undefined {
+    return this.#pin;
+  }
+
+  savePin(pin: HeaderPin): Promise<void> {
+    return this.#exclusive(async () => {
+      const known = await readPin(this.#path);
+      const kept = newerPin(known, pin);
+      // The store's name is for people who look for its state.
+      const text = JSON.stringify({ store: this.#storeName, ...kept }, null, 2);
+      if (kept !== known) await replaceFile(this.#path, 'pin.json', file => file.writeFile(`${text}\n`));
+      this.#pin = kept;
+    });
+  }
+
+  attach(header: VolumeHeader): Promise<void> {
+    const { volumeId } = header;
+    return this.#inTurn(async () => {
+      if (this.#attached !== undefined) return checkSameVolume(this.#attached.volumeId, header);
+      const folder = `${this.#path}/${volumeId}`;
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      const key = deriveMarksKey(header);
+      const coder = new MarkCoder(key, fromHex(volumeId));
+      key.fill(0);
+      const heads = (await readHeads(folder)) ?? HeadMemory.fresh();
+      this.#attached = { volumeId, heads, log: await MarkLog.open(folder, this.marks, coder) };
+    });
+  }
+
+  journalPath(name: string): string {
+    requireArgument(JOURNAL_NAME.test(name), `not a journal's name: ${JSON.stringify(name).slice(0, 80)}`);
+    if (this.#attached === undefined) {
+      throw new NetsealError('EBUG', "a volume's journal was asked for before the volume was unlocked");
+    }
+    const folder = `${this.#path}/${this.#attached.volumeId}/journals`;
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    return `${folder}/${name}`;
+  }
+
+  async flush(): Promise<void> {
+    const areMarksSaved = this.marks.unsavedCount === 0 && this.marks.damagedCount === 0;
+    const attached = this.#attached;
+    if (attached === undefined || (areMarksSaved && !attached.heads.isChanged)) return;
+    await this.#exclusive(async () => {
+      if (!areMarksSaved) await attached.log.append();
+      await this.#saveHeads(attached);
+    });
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.flush();
+    } finally {
+      await this.#idle;
+      await this.#attached?.log.close();
+      this.#lock?.close();
+    }
+  }
+
+  /** Under the lock. */
+  async #saveHeads({ volumeId, heads }: { volumeId: string; heads: HeadMemory }): Promise<void> {
+    if (!heads.takeChanged()) return;
+    const folder = `${this.#path}/${volumeId}`;
+    try {
+      const others = await readHeads(folder);
+      if (others !== undefined) heads.absorb(others);
+      await replaceFile(folder, 'heads.json', file => file.writeFile(heads.encode()));
+    } catch (error) {
+      heads.returnChanged();
+      throw error;
+    }
+  }
+
+  /** Runs `action` under the lock. EUNAVAILABLE when another process holds it for a minute. */
+  #exclusive<Result>(action: () => Promise<Result>): Promise<Result> {
+    return this.#inTurn(async () => {
+      this.#lock ??= openLock(this.#path);
+      const lock = this.#lock;
+      const deadlineMs = performance.now() + LOCK_WAIT_MS_MAX;
+      for (let attempt = 0; !lock.tryAcquire(); attempt += 1) {
+        if (performance.now() > deadlineMs) {
+          throw new NetsealError('EUNAVAILABLE', `another process has locked the state: ${this.#path}`);
+        }
+        await sleep(Math.random() * Math.min(50, 2 ** attempt));
+      }
+      try {
+        return await action();
+      } finally {
+        lock.release();
+      }
+    });
+  }
+
+  /** One after another within this process. */
+  #inTurn<Result>(action: () => Promise<Result>): Promise<Result> {
+    const result = this.#idle.then(action);
+    this.#idle = result.catch(() => undefined);
+    return result;
+  }
+}
+
+/** One volume's log of marks. Everything but opening it happens under the lock. */
+class MarkLog {
+  readonly #folder: string;
+  readonly #marks: Marks;
+  readonly #coder: MarkCoder;
+  /** Held open, so that the inode's number tells whether the log was replaced. */
+  #file: FileHandle;
+  /** What has been taken over. */
+  #readBytes = 0;
+  /** Records known to be damaged that no longer lie in the log. */
+  #clearedCount = 0;
+
+  /** Opens or makes the log and takes over its marks. */
+  static async open(folder: string, marks: Marks, coder: MarkCoder): Promise<MarkLog> {
+    const log = new MarkLog(folder, marks, coder, await openLog(`${folder}/marks`));
+    try {
+      await log.#read();
+      return log;
+    } catch (error) {
+      await log.close();
+      throw error;
+    }
+  }
+
+  private constructor(folder: string, marks: Marks, coder: MarkCoder, file: FileHandle) {
+    this.#folder = folder;
+    this.#marks = marks;
+    this.#coder = coder;
+    this.#file = file;
+  }
+
+  /** Appends what was noted since the last time, and replaces the log when it has grown too long or holds damage. */
+  async append(): Promise<void> {
+    await this.#follow();
+    await this.#read();
+    // Cut off what a crash left of a record, or those after it could not be told apart.
+    if ((await this.#file.stat()).size !== this.#readBytes) await this.#file.truncate(this.#readBytes);
+    const ids = this.#marks.takeUnsaved();
+    try {
+      const bytes = this.#coder.encode([...ids].flatMap(id => this.#entryOf(id)));
+      await writeFully(this.#file, bytes);
+      this.#readBytes += bytes.byteLength;
+    } catch (error) {
+      this.#marks.returnUnsaved(ids);
+      throw error;
+    }
+    const recordCount = this.#readBytes / MARK_BYTES;
+    const isLong = recordCount > LOG_RECORDS_MIN && recordCount > 2 * this.#marks.size;
+    if (isLong || this.#marks.damagedCount > this.#clearedCount) await this.#replace();
+  }
+
+  async close(): Promise<void> {
+    await this.#file.close();
+  }
+
+  /** None when it was forgotten meanwhile. */
+  #entryOf(id: string): [string, { version: number; hash: string }][] {
+    const mark = this.#marks.get(id);
+    return mark === undefined ? [] : [[id, mark]];
+  }
+
+  /** Changes to the log that is there now, if another process has replaced it. */
+  async #follow(): Promise<void> {
+    const path = `${this.#folder}/marks`;
+    const held = await this.#file.stat();
+    const present = await stat(path).catch(() => undefined);
+    if (present?.ino === held.ino && present.dev === held.dev && held.size >= this.#readBytes) return;
+    const file = await openLog(path);
+    await this.#file.close();
+    this.#file = file;
+    this.#readBytes = 0;
+  }
+
+  /** Takes over the whole records that came since the last time. */
+  async #read(): Promise<void> {
+    const { size } = await this.#file.stat();
+    const end = size - (size % MARK_BYTES);
+    const buffer = new Uint8Array(Math.min(CHUNK_RECORDS * MARK_BYTES, end - this.#readBytes));
+    while (this.#readBytes < end) {
+      const lengthBytes = Math.min(buffer.byteLength, end - this.#readBytes);
+      const { bytesRead } = await this.#file.read(buffer, 0, lengthBytes, this.#readBytes);
+      const wholeBytes = bytesRead - (bytesRead % MARK_BYTES);
+      if (wholeBytes === 0) return;
+      this.#coder.decodeInto(this.#marks, buffer.subarray(0, wholeBytes));
+      this.#readBytes += wholeBytes;
+    }
+  }
+
+  /** Writes the log anew with one record for each mark. */
+  async #replace(): Promise<void> {
+    const entries = [...this.#marks.entries()];
+    const damagedCount = this.#marks.damagedCount;
+    await replaceFile(this.#folder, 'marks', async fresh => {
+      for (let at = 0; at < entries.length; at += CHUNK_RECORDS) {
+        await writeFully(fresh, this.#coder.encode(entries.slice(at, at + CHUNK_RECORDS)));
+      }
+    });
+    this.#clearedCount = damagedCount;
+    await this.#follow();
+    // Every record of it is ours.
+    this.#readBytes = entries.length * MARK_BYTES;
+  }
+}
+
+function openLog(path: string): Promise<FileHandle> {
+  return open(path, 'a+', 0o600);
+}
+
+function openLock(path: string): FileLock {
+  const lockPath = `${path}/lock`;
+  createLockFile(lockPath, `${lockPath}-${toHex(randomBytes(16))}`);
+  return new FileLock(lockPath);
+}
+
+/** Under the lock: gives `name` to a file that `write` fills, once it is on the disk; then its name is, too. */
+async function replaceFile(
+  folder: string,
+  name: string,
+  write: (file: FileHandle) => Promise<void>,
+): Promise<void> {
+  // A crash may leave it; the next one overwrites it.
+  const temporaryPath = `${folder}/${name}.new`;
+  const file = await open(temporaryPath, 'w', 0o600);
+  try {
+    await write(file);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporaryPath, `${folder}/${name}`);
+  const parent = await open(folder, 'r');
+  await parent.sync().finally(() => parent.close());
+}
+
+async function writeFully(file: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.byteLength; ) {
+    const { bytesWritten } = await file.write(bytes, done);
+    done += bytesWritten;
+  }
+}
+
+/** Undefined when there are none, or they are damaged: then this client takes a new name, and reads all heads again. */
+async function readHeads(folder: string): Promise<HeadMemory | undefined> {
+  try {
+    return HeadMemory.decode(await readFile(`${folder}/heads.json`, 'utf8'));
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+async function readPin(folder: string): Promise<HeaderPin | undefined> {
+  const path = `${folder}/pin.json`;
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+  const pin = parsePin(text);
+  if (pin !== undefined) return pin;
+  throw new NetsealError(
+    'EFORMAT',
+    `the pin of a volume header is damaged; without it, this visit would count as the first: ${path}`,
+  );
+}
+
+function parsePin(text: string): HeaderPin | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { volumeId, generation, epoch, epochCommitment, headerHash }: Record<string, unknown> = { ...value };
+  if (!isHex(volumeId, 16) || !isHex(epochCommitment, 32) || !isHex(headerHash, 32)) return undefined;
+  if (!isCount(generation) || !isCount(epoch)) return undefined;
+  return { volumeId, generation, epoch, epochCommitment, headerHash };
+}
+
+function isHex(value: unknown, bytes: number): value is string {
+  return typeof value === 'string' && value.length === 2 * bytes && /^[0-9a-f]+$/.test(value);
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 1;
+}
