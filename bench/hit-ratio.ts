@@ -21,15 +21,15 @@ import { inEachPlace } from './places.ts';
 
 const WORKING_SET = 12_000;
 const SIZES_PERCENT = [3, 10, 30, 70];
-/** How many regions make up the budget; where region size is compared. */
-const REGION_PARTS = [12, 32];
-/** What a cache of 4 GiB has with regions of 32 MiB. */
-const BOUND_REGIONS = 128;
+/** How many zones make up the budget; where zone size is compared. */
+const ZONE_PARTS = [12, 32];
+/** What a cache of 4 GiB has with zones of 32 MiB. */
+const BOUND_ZONES = 128;
 const ROOM_BYTES = 256 * 1024 * 1024;
 
-/** A result with other region sizes. `cache` is with BOUND_REGIONS of them, which is what the bound is for. */
+/** A result with other zone sizes. `cache` is with BOUND_ZONES of them, which is what the bound is for. */
 interface Row extends Result {
-  readonly regions: readonly CacheResult[];
+  readonly zones: readonly CacheResult[];
 }
 
 function readArguments(): { json: boolean; chart: string | undefined } | undefined {
@@ -64,11 +64,11 @@ async function measureAll(folder: string): Promise<Row[]> {
   for (const trace of tracesOf(WORKING_SET)) {
     for (const sizePercent of SIZES_PERCENT) {
       const policies = measurePolicies(trace, sizePercent);
-      const cache = await measureCache(folder, trace, sizePercent, BOUND_REGIONS);
-      const regions: CacheResult[] = [];
-      for (const part of REGION_PARTS) regions.push(await measureCache(folder, trace, sizePercent, part));
+      const cache = await measureCache(folder, trace, sizePercent, BOUND_ZONES);
+      const zones: CacheResult[] = [];
+      for (const part of ZONE_PARTS) zones.push(await measureCache(folder, trace, sizePercent, part));
       const unitCount = unitCountOf(trace, sizePercent);
-      rows.push({ trace: trace.name, sizePercent, unitCount, policies, cache, regions });
+      rows.push({ trace: trace.name, sizePercent, unitCount, policies, cache, zones });
       if (process.stderr.isTTY) console.error(`${trace.name}, ${sizePercent} %`);
     }
   }
@@ -105,8 +105,8 @@ function toText(rows: readonly Row[]): string {
     ...about,
     missTable(rows),
     '',
-    `${bold('Region size')}: LRU's misses saved, %, with so many regions in the budget`,
-    regionTable(rows),
+    `${bold('Zone size')}: LRU's misses saved, %, with so many zones in the budget`,
+    zoneTable(rows),
   ].join('\n');
 }
 
@@ -140,15 +140,15 @@ function missTable(rows: readonly Row[]): string {
   return table.toString();
 }
 
-function regionTable(rows: readonly Row[]): string {
-  const counts = [...REGION_PARTS, BOUND_REGIONS].map(count => `${count} regions`);
+function zoneTable(rows: readonly Row[]): string {
+  const counts = [...ZONE_PARTS, BOUND_ZONES].map(count => `${count} zones`);
   const table = tableWith(['trace', 'budget', 'S3-FIFO', ...counts.flatMap(count => [count, 'held, %'])]);
-  for (const { trace, sizePercent, unitCount, policies, regions, cache } of rows) {
+  for (const { trace, sizePercent, unitCount, policies, zones, cache } of rows) {
     table.push([
       trace,
       `${sizePercent} %`,
       percent(reductionOf(policies['S3-FIFO'], policies)),
-      ...[...regions, cache].flatMap(each => [
+      ...[...zones, cache].flatMap(each => [
         percent(reductionOf(each.missRatio, policies)),
         percent(each.unitCount / unitCount),
       ]),

@@ -34,7 +34,7 @@ const LINES: readonly Line[] = [
     missRatio: each => each.policies['S3-FIFO'],
   },
   {
-    name: 'netseal, in regions of files',
+    name: 'netseal, in zones of files',
     color: '#2f855a',
     symbol: 'diamond',
     width: 3,

@@ -1,6 +1,6 @@
 /**
  * Miss ratios of the cache and of what it is held against. A policy gets as many units as fit into the budget if there were nothing
- * but units: footers, regions that are filling, and the region that is kept free are the cache's own loss.
+ * but units: footers, zones that are filling, and the zone that is kept free are the cache's own loss.
  */
 import { POLICIES, type PolicyName } from './policies.ts';
 import { runTrace, UNIT_BYTES } from './real-cache.ts';
@@ -24,14 +24,14 @@ export interface CacheResult {
   readonly unitCount: number;
   /** What S3-FIFO misses that holds as many: what is left of the difference is not due to room. */
   readonly s3OfSameUnits: MissRatio;
-  readonly regionBytes: number;
+  readonly zoneBytes: number;
   /** Bytes copied within the cache, for each byte stored. */
   readonly copied: number;
 }
 
 /** What S3-FIFO may reduce misses by more than this cache, in parts of LRU's misses. */
 export const TOLERANCE = 0.02;
-/** Of a unit, and of a region: about. */
+/** Of a unit, and of a zone: about. */
 const FOOTER_BYTES = 48;
 const FOOTER_HEAD_BYTES = 512;
 
@@ -46,26 +46,25 @@ function measurePolicy(name: PolicyName, { accesses }: Trace, unitCount: number)
   return missRatioOf(accesses.map(unit => policy.access(unit)));
 }
 
-/** @param regionPart how many regions make up the budget; undefined for the cache's default. */
+/** @param zonePart how many zones make up the budget; undefined for the cache's default. */
 export async function measureCache(
   folder: string,
   trace: Trace,
   sizePercent: number,
-  regionPart?: number,
+  zonePart?: number,
 ): Promise<CacheResult> {
   const unitsMax = unitCountOf(trace, sizePercent);
   const budgetBytes = unitsMax * UNIT_BYTES;
-  // Whole units and their footer, so that the end of a region is not wasted.
-  const regionBytes =
-    (UNIT_BYTES + FOOTER_BYTES) * Math.ceil(unitsMax / (regionPart ?? 1)) + FOOTER_HEAD_BYTES;
-  const settings = { budgetBytes, unitsMax, ...(regionPart === undefined ? {} : { regionBytes }) };
+  // Whole units and their footer, so that the end of a zone is not wasted.
+  const zoneBytes = (UNIT_BYTES + FOOTER_BYTES) * Math.ceil(unitsMax / (zonePart ?? 1)) + FOOTER_HEAD_BYTES;
+  const settings = { budgetBytes, unitsMax, ...(zonePart === undefined ? {} : { zoneBytes }) };
   const run = await runTrace(folder, settings, trace.accesses);
   const { storedBytes, reinsertedBytes, units } = run.statistics;
   return {
     missRatio: missRatioOf(run.hits),
     unitCount: units,
     s3OfSameUnits: measurePolicy('S3-FIFO', trace, units),
-    regionBytes: run.regionBytes,
+    zoneBytes: run.zoneBytes,
     copied: reinsertedBytes / storedBytes,
   };
 }

@@ -1,5 +1,5 @@
 /**
- * What the cache is held against: policies that count units and keep nothing, every one of them exact. They know no regions, no
+ * What the cache is held against: policies that count units and keep nothing, every one of them exact. They know no zones, no
  * footers, and no bytes.
  */
 

@@ -1,4 +1,4 @@
-/** A trace against a real cache: real regions in real files, every hit compared with what was put. */
+/** A trace against a real cache: real zones in real files, every hit compared with what was put. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { viewOf } from '../../src/base/bytes.ts';
 import type { CacheSettings } from '../../src/cache/base/settings.ts';
@@ -17,7 +17,7 @@ export interface TraceRun {
   /** Of each access. */
   readonly hits: readonly boolean[];
   readonly statistics: CacheStatistics;
-  readonly regionBytes: number;
+  readonly zoneBytes: number;
 }
 
 /**
@@ -40,7 +40,7 @@ export async function runTrace(
       if (Object.values(statistics.dropped).some(count => count > 0)) {
         throw new Error(`the cache dropped units: ${JSON.stringify(statistics.dropped)}`);
       }
-      return { hits, statistics, regionBytes: cache.settings.regionBytes };
+      return { hits, statistics, zoneBytes: cache.settings.zoneBytes };
     } finally {
       await cache.close();
     }

@@ -265,7 +265,7 @@ export const cacheEvict: Target = {
         const path = `${folder}/${round}`;
         const cache = await openBench(path, {
           budgetBytes,
-          regionBytes: Math.min(32 * MIB, budgetBytes / 16),
+          zoneBytes: Math.min(32 * MIB, budgetBytes / 16),
         });
         const putSome = async (from: number, to: number): Promise<number> => {
           const startedMs = performance.now();

@@ -10,12 +10,12 @@ import { requireArgument } from '../base/errors.ts';
 import type { NewSecret, Secret } from '../keys/secret.ts';
 import type { CacheKeys } from './base/cache-keys.ts';
 import type { OwnerLock } from './base/owner-lock.ts';
-import { UnderWay } from './base/pending-work.ts';
+import { PendingWork } from './base/pending-work.ts';
 import type { CheckedSettings } from './base/settings.ts';
 import type { CacheStatistics, Lifetime } from './base/statistics.ts';
 import { CacheVolume, type CallOptions } from './cache-volume.ts';
 import type { Core } from './core/core.ts';
-import { Ending } from './core/shutdown.ts';
+import { Shutdown } from './core/shutdown.ts';
 import { WriteBehind } from './core/write-behind.ts';
 import { type DirtyBatch, DirtyIntake, type ListedBatch } from './dirty/intake.ts';
 import type { LedgerEntry } from './dirty/ledger.ts';
@@ -47,7 +47,7 @@ export class Cache {
   readonly #core: Core;
   readonly #keys: CacheKeys;
   readonly #lifetime: Lifetime;
-  readonly #ending: Ending;
+  readonly #ending: Shutdown;
   readonly #dirtyIntake: DirtyIntake;
   readonly #writeBehind: WriteBehind;
   readonly #volumes = new Map<string, CacheVolume>();
@@ -55,7 +55,7 @@ export class Cache {
   #maintaining: Promise<void> | undefined;
   #countersSavedMs: number;
   /** Calls that change the folder, and that closing waits for. */
-  readonly #underWay = new UnderWay();
+  readonly #underWay = new PendingWork();
 
   /** @internal `openCache` is the way in. */
   constructor(core: Core, keys: CacheKeys, lock: OwnerLock, lifetime: Lifetime) {
@@ -65,7 +65,7 @@ export class Cache {
     this.#countersSavedMs = core.nowMs();
     this.#writeBehind = new WriteBehind(core);
     this.#dirtyIntake = new DirtyIntake(core.dirty, core.room, volumeId => this.volume(volumeId));
-    this.#ending = new Ending({
+    this.#ending = new Shutdown({
       core,
       keys,
       lock,
@@ -198,9 +198,9 @@ export class Cache {
   }
 
   get statistics(): CacheStatistics {
-    const { counters, settings, places, regions, dirty, health, indexBytes } = this.#core;
+    const { counters, settings, places, zones, dirty, health, indexBytes } = this.#core;
     const count = { small: 0, main: 0, pinned: 0, dirty: 0 };
-    for (const region of regions.all()) if (!region.isDead) count[region.queue] += 1;
+    for (const zone of zones.all()) if (!zone.isDead) count[zone.queue] += 1;
     return {
       ...counters,
       lifetime: this.#lifetime.total(),
@@ -209,9 +209,9 @@ export class Cache {
       state: this.#ending.hasBegun ? 'closed' : health.isUnwell ? 'away' : 'ready',
       units: places.count,
       unitsMax: settings.unitsMax,
-      bytes: regions.totalBytes,
+      bytes: zones.totalBytes,
       budgetBytes: settings.budgetBytes,
-      regions: count,
+      zones: count,
       queuedUnits: this.#writeBehind.units,
       queuedBytes: this.#writeBehind.bytes,
       dirtyBatches: dirty.batchCount,
@@ -223,11 +223,11 @@ export class Cache {
 
   /** What a thread of this process needs to read hits by itself, until the cache is closed. */
   get shared(): SharedCache {
-    const { places, regions } = this.#core;
+    const { places, zones } = this.#core;
     // Other threads count hits where this one does not see it.
     places.changes += 1;
     const { words, bucketCount } = places.table;
-    return { words, bucketCount, slots: regions.slots };
+    return { words, bucketCount, slots: zones.slots };
   }
 
   /** Every clean unit that is there, in no order; for tools. System errors as they come, ECLOSED. */
@@ -249,7 +249,7 @@ export class Cache {
   }
 
   /**
-   * Objects of a volume of which units are there, sorted by id. Looks through the lists of all regions, once for each 131,072
+   * Objects of a volume of which units are there, sorted by id. Looks through the lists of all zones, once for each 131,072
    * objects: however many there are, memory is bounded. System errors as they come.
    */
   objects(volumeId: Uint8Array, settings: ListSettings = {}): AsyncGenerator<CachedObject> {
@@ -341,7 +341,7 @@ export class Cache {
     return this.#ending.wipe(dirtyToo);
   }
 
-  /** Writes what was offered, ends open regions, takes a snapshot, lets go of the folder. Never rejects. */
+  /** Writes what was offered, ends open zones, takes a snapshot, lets go of the folder. Never rejects. */
   close(): Promise<void> {
     return this.#ending.close();
   }

@@ -1,6 +1,6 @@
 /**
- * Opening a cache: lock, key, database, index, dirty regions. Nothing is wiped for having crashed: the snapshot of the index and the
- * footers of regions that filled since make the index again; clean regions that were open at a crash have no footer, and go.
+ * Opening a cache: lock, key, database, index, dirty zones. Nothing is wiped for having crashed: the snapshot of the index and the
+ * footers of zones that filled since make the index again; clean zones that were open at a crash have no footer, and go.
  */
 import { rmSync } from 'node:fs';
 import { mkdir, open } from 'node:fs/promises';
@@ -28,10 +28,10 @@ import { tagWords } from './clean/unit-index.ts';
 import { Core } from './core/core.ts';
 import { equalPrefixes, Fingerprinter, fingerprintOf, newFingerprint } from './index/fingerprints.ts';
 import { ENTRY_PINNED } from './index/index-table.ts';
-import { Records } from './rows/rows.ts';
-import { readSnapshot, SNAPSHOT_ASIDE_PATH, SNAPSHOT_PATH, type SnapshotRegion } from './zones/snapshot.ts';
+import { Rows } from './rows/rows.ts';
+import { readSnapshot, SNAPSHOT_ASIDE_PATH, SNAPSHOT_PATH, type SnapshotZone } from './zones/snapshot.ts';
 import { type DecodedList, readFooter } from './zones/zone-format.ts';
-import { REGION_FOLDERS, type Region, regionNameOf } from './zones/zones.ts';
+import { ZONE_FOLDERS, type Zone, zoneNameOf } from './zones/zones.ts';
 
 /** What a cache works with, beside its settings. */
 export interface CacheComponents {
@@ -48,7 +48,7 @@ export interface CacheComponents {
 
 /**
  * Opens the cache in folder `path`, making it where there is none. Until it is closed no other process can. A smaller budget than
- * before is reached bit by bit; with another `unitsMax` the index is made anew from the regions.
+ * before is reached bit by bit; with another `unitsMax` the index is made anew from the zones.
  *
  * ENOENT when there is none and no slots for one are given: nothing is made then. EDENIED, naming the owner, while another process
  * has it. EKEY, EAUTH, EFORMAT as unlocking a header throws them. EINVAL for settings out of range, EUNSUPPORTED without SQLite. EIO
@@ -69,11 +69,11 @@ export async function openCache(
   if (components.key !== 'memory' && components.key.slots === undefined) await requireCache(files, path);
   let lock: OwnerLock | undefined;
   let keys: CacheKeys | undefined;
-  let records: Records | undefined;
+  let records: Rows | undefined;
   try {
     await makeFolder(path);
     lock = OwnerLock.acquire(path, nowMs());
-    for (const folder of ['', ...Object.values(REGION_FOLDERS)]) await files.makeFolder(folder);
+    for (const folder of ['', ...Object.values(ZONE_FOLDERS)]) await files.makeFolder(folder);
     await files.syncFolder('');
     keys = await CacheKeys.open(files, components.key, {
       hasDirty: () => hasDirty(files),
@@ -137,24 +137,24 @@ async function requireCache(files: CacheFiles, path: string): Promise<void> {
 /** Rows of kind `setting`. */
 const SETTINGS_ROW = 'settings';
 
-function readKept(records: Records, fingerprinter: Fingerprinter): KeptSettings {
+function readKept(records: Rows, fingerprinter: Fingerprinter): KeptSettings {
   const bytes = records.get('setting', fingerprinter.name(SETTINGS_ROW));
   return bytes === undefined ? {} : decodeKept(bytes);
 }
 
-function saveKept(records: Records, fingerprinter: Fingerprinter, kept: KeptSettings): void {
+function saveKept(records: Rows, fingerprinter: Fingerprinter, kept: KeptSettings): void {
   const name = fingerprinter.name(SETTINGS_ROW);
   const bytes = encodeKept(kept);
   if (Buffer.compare(bytes, records.get('setting', name) ?? new Uint8Array(0)) !== 0)
     records.put('setting', name, bytes);
 }
 
-function openRecords(files: CacheFiles, seals: Seals, health: Health): Records {
+function openRecords(files: CacheFiles, seals: Seals, health: Health): Rows {
   const path = files.databasePath(DATABASE);
   const note = (error: unknown): void => {
     health.note(error);
   };
-  return new Records(path, seals, note, error => {
+  return new Rows(path, seals, note, error => {
     note(error);
     removeDatabase(path);
   });
@@ -166,9 +166,9 @@ function removeDatabase(path: string): void {
 
 /** Whether there is a file in which dirty batches may be. */
 async function hasDirty(files: CacheFiles): Promise<boolean> {
-  for (const name of await files.list(REGION_FOLDERS.dirty)) {
-    if (regionNameOf(name) === undefined) continue;
-    const path = `${REGION_FOLDERS.dirty}/${name}`;
+  for (const name of await files.list(ZONE_FOLDERS.dirty)) {
+    if (zoneNameOf(name) === undefined) continue;
+    const path = `${ZONE_FOLDERS.dirty}/${name}`;
     try {
       if (((await readWhole(files, path, 1))?.byteLength ?? 0) > 0) return true;
     } catch (error) {
@@ -181,7 +181,7 @@ async function hasDirty(files: CacheFiles): Promise<boolean> {
 
 /** What was sealed under keys that are gone. */
 async function removeEverything(files: CacheFiles): Promise<void> {
-  for (const folder of Object.values(REGION_FOLDERS)) {
+  for (const folder of Object.values(ZONE_FOLDERS)) {
     for (const name of await files.list(folder)) await removeStray(files, `${folder}/${name}`);
     // Before the last trace of why it could go.
     await files.syncFolder(folder);
@@ -211,29 +211,29 @@ async function makeFolder(path: string): Promise<void> {
 
 /** Makes the index: from the snapshot, and the footers of what it does not know. True when the snapshot said it all. */
 async function load(core: Core): Promise<boolean> {
-  const { files, regions, places } = core;
+  const { files, zones, places } = core;
   await files.remove(SNAPSHOT_ASIDE_PATH);
   const names = new Map<string, Uint8Array<ArrayBuffer>>();
-  for (const fileName of await files.list(REGION_FOLDERS.clean)) {
-    const name = regionNameOf(fileName);
-    if (name === undefined) await removeStray(files, `${REGION_FOLDERS.clean}/${fileName}`);
+  for (const fileName of await files.list(ZONE_FOLDERS.clean)) {
+    const name = zoneNameOf(fileName);
+    if (name === undefined) await removeStray(files, `${ZONE_FOLDERS.clean}/${fileName}`);
     else names.set(fileName, name);
   }
   const snapshot = await readKnown(core);
   for (const known of snapshot ?? []) {
     if (!names.has(toHex(known.name))) continue;
     const { name, queue, sequence, id, fileBytes } = known;
-    if (regions.adopt(name, queue, sequence, id, fileBytes) !== undefined) names.delete(toHex(name));
+    if (zones.adopt(name, queue, sequence, id, fileBytes) !== undefined) names.delete(toHex(name));
   }
-  // What the snapshot has of regions that are gone must not point into new ones.
+  // What the snapshot has of zones that are gone must not point into new ones.
   places.recount();
-  for (const name of names.values()) await loadRegion(core, name);
-  regions.sortQueues();
+  for (const name of names.values()) await loadZone(core, name);
+  zones.sortQueues();
   return snapshot !== undefined && names.size === 0;
 }
 
 /** Undefined when there is none that can be used. */
-async function readKnown(core: Core): Promise<readonly SnapshotRegion[] | undefined> {
+async function readKnown(core: Core): Promise<readonly SnapshotZone[] | undefined> {
   const { files, seals, places, health } = core;
   try {
     return await readSnapshot(files, seals, places.table);
@@ -245,25 +245,25 @@ async function readKnown(core: Core): Promise<readonly SnapshotRegion[] | undefi
   }
 }
 
-/** A region that filled after the snapshot; without a footer it was open at a crash, and goes. */
-async function loadRegion(core: Core, name: Uint8Array<ArrayBuffer>): Promise<void> {
-  const { files, regions, seals, health } = core;
-  const path = `${REGION_FOLDERS.clean}/${toHex(name)}`;
+/** A zone that filled after the snapshot; without a footer it was open at a crash, and goes. */
+async function loadZone(core: Core, name: Uint8Array<ArrayBuffer>): Promise<void> {
+  const { files, zones, seals, health } = core;
+  const path = `${ZONE_FOLDERS.clean}/${toHex(name)}`;
   try {
     const file = await files.open(path, 'read');
     const { list, fileBytes } = await readFooter(seals, file, name).finally(() => file.close());
     const { queue, sequence, id } = list.head;
-    const region =
-      regions.adopt(name, queue, sequence, id, fileBytes) ??
-      regions.adopt(name, queue, sequence, regions.newId(), fileBytes);
-    if (region !== undefined) enterAll(core, region, list);
+    const zone =
+      zones.adopt(name, queue, sequence, id, fileBytes) ??
+      zones.adopt(name, queue, sequence, zones.newId(), fileBytes);
+    if (zone !== undefined) enterAll(core, zone, list);
   } catch (error) {
     if (isDamage(error) || systemCodeOf(error) === 'EIO') await files.remove(path).catch(() => undefined);
     else health.note(error);
   }
 }
 
-function enterAll(core: Core, region: Region, list: DecodedList): void {
+function enterAll(core: Core, zone: Zone, list: DecodedList): void {
   const { objects, places } = core;
   const fingerprint = newFingerprint();
   for (let at = 0; at < list.count; at += 1) {
@@ -273,16 +273,16 @@ function enterAll(core: Core, region: Region, list: DecodedList): void {
     if (object === undefined || !equalPrefixes(object.prefix, list.prefix(entry.objectNumber))) continue;
     fingerprintOf(object.prefix, entry.index, fingerprint);
     const known = places.find(fingerprint);
-    const before = known === undefined ? undefined : core.regions.get(known.entry.regionId);
-    // The later one counts, in whatever order regions are read.
-    if (before !== undefined && before.sequence > region.sequence) continue;
+    const before = known === undefined ? undefined : core.zones.get(known.entry.zoneId);
+    // The later one counts, in whatever order zones are read.
+    if (before !== undefined && before.sequence > zone.sequence) continue;
     places.insert(fingerprint, {
       ...tagWords(entry.tag),
-      regionId: region.id,
+      zoneId: zone.id,
       offsetBytes: entry.offsetBytes,
       lengthBytes: entry.lengthBytes,
       hits: 0,
-      flags: region.queue === 'pinned' ? ENTRY_PINNED : 0,
+      flags: zone.queue === 'pinned' ? ENTRY_PINNED : 0,
       volumeNumber: object.volume.number,
     });
   }
@@ -290,19 +290,19 @@ function enterAll(core: Core, region: Region, list: DecodedList): void {
 
 /** Finds every acknowledged batch that was not released. */
 async function loadDirty(core: Core): Promise<void> {
-  const { files, regions, dirty, health } = core;
+  const { files, zones, dirty, health } = core;
   let isComplete = true;
-  for (const fileName of await files.list(REGION_FOLDERS.dirty)) {
-    const name = regionNameOf(fileName);
+  for (const fileName of await files.list(ZONE_FOLDERS.dirty)) {
+    const name = zoneNameOf(fileName);
     if (name === undefined) continue;
-    const region = regions.adopt(name, 'dirty', 0, regions.newId(), 0);
-    if (region === undefined) continue;
+    const zone = zones.adopt(name, 'dirty', 0, zones.newId(), 0);
+    if (zone === undefined) continue;
     try {
-      await dirty.adopt(region);
+      await dirty.adopt(zone);
     } catch (error) {
       // Not removed: it may be readable the next time.
       health.note(error);
-      await regions.giveUp(region, true);
+      await zones.giveUp(zone, true);
       isComplete = false;
     }
   }

@@ -1,7 +1,7 @@
 /**
  * Hits read by another thread, without the one that owns the cache. It has the shared arrays and an object's prefix, and works as
- * `index-table.ts` and `regions.ts` say: look up, add itself to the region's readers, check that the region is still the one, read,
- * check length and tag, take itself off. What it cannot do (the region's file is not open, the unit is dirty and outside the table)
+ * `index-table.ts` and `zones.ts` say: look up, add itself to the zone's readers, check that the zone is still the one, read,
+ * check length and tag, take itself off. What it cannot do (the zone's file is not open, the unit is dirty and outside the table)
  * is a miss, to be asked of the owner. After an invalidation the owner hands out another prefix.
  */
 import { readSync } from 'node:fs';
@@ -31,10 +31,10 @@ export class ThreadReader {
     const entry = at < 0 ? undefined : readEntry(this.#shared, at, fingerprint);
     if (entry === undefined || entry.lengthBytes > into.byteLength) return 0;
     const { slots } = this.#shared;
-    const slot = (entry.regionId & 0xffff) * SLOT_WORDS;
+    const slot = (entry.zoneId & 0xffff) * SLOT_WORDS;
     Atomics.add(slots, slot + 2, 1);
     try {
-      if (Atomics.load(slots, slot) !== (entry.regionId | 0)) return 0;
+      if (Atomics.load(slots, slot) !== (entry.zoneId | 0)) return 0;
       const descriptor = Atomics.load(slots, slot + 1);
       if (descriptor < 0) return 0;
       const bytes = into.subarray(0, entry.lengthBytes);

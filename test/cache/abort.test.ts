@@ -91,7 +91,7 @@ describe('a put that is aborted', () => {
   it('while it waits behind another ends at once, and its memory is not read any more', async () => {
     const { cache, files } = await openHeld();
     const volume = cache.volume(VOLUME);
-    files.hold('regions', 'write');
+    files.hold('zones', 'write');
     const first = volume.put(unitsOf(0, 2));
     await files.untilHeld();
     const control = new AbortController();
@@ -111,9 +111,9 @@ describe('a put that is aborted', () => {
   });
 
   it('while it waits for room ends at once, and leaves the room to others', async () => {
-    const { cache, files } = await openHeld({ budgetBytes: MIB, regionBytes: 128 * KIB });
+    const { cache, files } = await openHeld({ budgetBytes: MIB, zoneBytes: 128 * KIB });
     const volume = cache.volume(VOLUME);
-    files.hold('regions', 'write');
+    files.hold('zones', 'write');
     const first = volume.put(unitsOf(0, 1, 100_000));
     await files.untilHeld();
     const control = new AbortController();
@@ -133,7 +133,7 @@ describe('a put that is aborted', () => {
   });
 
   it('just when it is let in gives the room back', async () => {
-    const { cache } = await openHeld({ budgetBytes: MIB, regionBytes: 32 * KIB });
+    const { cache } = await openHeld({ budgetBytes: MIB, zoneBytes: 32 * KIB });
     const volume = cache.volume(VOLUME);
     for (let round = 0; round < 120; round += 1) {
       await volume.put(unitsOf(5000 + round, 1));
@@ -149,9 +149,9 @@ describe('a put that is aborted', () => {
   });
 
   it('while it is being written waits for that, and for no more', async () => {
-    const { cache, files } = await openHeld({ budgetBytes: 8 * MIB, regionBytes: MIB });
+    const { cache, files } = await openHeld({ budgetBytes: 8 * MIB, zoneBytes: MIB });
     const volume = cache.volume(VOLUME);
-    files.hold('regions', 'write');
+    files.hold('zones', 'write');
     const control = new AbortController();
     const units = [...unitsOf(0, 3, 20_000), ...unitsOf(10, 2000, 72)];
     const putting = volume.put(units, { signal: control.signal });
@@ -210,7 +210,7 @@ describe('a dirty batch whose call is aborted', () => {
     },
   );
 
-  it('while the first region is being made is not kept, and the next one is', async () => {
+  it('while the first zone is being made is not kept, and the next one is', async () => {
     const { cache, files } = await openHeld();
     files.hold('dirty', 'open');
     const control = new AbortController();
@@ -226,8 +226,8 @@ describe('a dirty batch whose call is aborted', () => {
     expect(await idsOf(cache)).toEqual([id]);
   });
 
-  it('in the same turn leaves its place to one that may need another region', async () => {
-    const { cache, folder } = await openHeld({ budgetBytes: MIB, regionBytes: 32 * KIB });
+  it('in the same turn leaves its place to one that may need another zone', async () => {
+    const { cache, folder } = await openHeld({ budgetBytes: MIB, zoneBytes: 32 * KIB });
     const ids = [await cache.appendDirty(batchOf(0, 1, 20_000))];
     const control = new AbortController();
     const small = cache.appendDirty(batchOf(1, 1, 1000), { signal: control.signal });
@@ -240,7 +240,7 @@ describe('a dirty batch whose call is aborted', () => {
     expect(await idsOf(cache)).toEqual(ids);
   });
 
-  it('while a region cannot be made costs nobody else a place', async () => {
+  it('while a zone cannot be made costs nobody else a place', async () => {
     const { cache, files } = await openHeld();
     files.hold('dirty', 'open');
     const control = new AbortController();
@@ -279,7 +279,7 @@ describe('a dirty batch whose call is aborted', () => {
   });
 
   it('while the disk is full takes nothing clean away', async () => {
-    const { cache, files, folder } = await openHeld({ budgetBytes: MIB, regionBytes: 32 * KIB });
+    const { cache, files, folder } = await openHeld({ budgetBytes: MIB, zoneBytes: 32 * KIB });
     for (let index = 100; index < 130; index += 1) await cache.volume(VOLUME).put(unitsOf(index, 1));
     files.fault = (path, call) =>
       path.startsWith('dirty') && call === 'sync'
@@ -294,14 +294,14 @@ describe('a dirty batch whose call is aborted', () => {
     await expect(appending).rejects.toBe(REASON);
     files.fault = () => undefined;
     await cache.close();
-    expect(cache.statistics.reclaimedRegions).toBe(0);
+    expect(cache.statistics.reclaimedZones).toBe(0);
     expect(await idsOf(await openTestCache(folder))).toEqual([]);
   });
 
   it('at any time is kept if its id was told, and only then', async () => {
     const seed = Number(process.env.NETSEAL_SEED ?? Date.now() % 1e9);
     const chance = seededChance(seed);
-    const { cache, files, folder } = await openHeld({ budgetBytes: MIB, regionBytes: 32 * KIB });
+    const { cache, files, folder } = await openHeld({ budgetBytes: MIB, zoneBytes: 32 * KIB });
     files.delay = path => (path.startsWith('dirty') ? Math.floor(chance() * 4) : 0);
     const kept: number[] = [];
     let aborted = 0;
@@ -329,7 +329,7 @@ describe('a dirty batch whose call is aborted', () => {
     expect(kept.length).toBeGreaterThan(20);
     expect(files.violations).toEqual([]);
     await cache.close();
-    const again = await openTestCache(folder, { budgetBytes: MIB, regionBytes: 32 * KIB });
+    const again = await openTestCache(folder, { budgetBytes: MIB, zoneBytes: 32 * KIB });
     expect(await idsOf(again), `seed ${seed}`).toEqual(sorted);
     expect(await collect(again.verify())).toEqual([]);
   });
@@ -337,7 +337,7 @@ describe('a dirty batch whose call is aborted', () => {
 
 describe('releasing and flushing', () => {
   it('that are aborted leave the rest to be done again', async () => {
-    const { cache } = await openHeld({ budgetBytes: 8 * MIB, regionBytes: MIB });
+    const { cache } = await openHeld({ budgetBytes: 8 * MIB, zoneBytes: MIB });
     const ids = [];
     for (let batch = 0; batch < 3; batch += 1)
       ids.push(await cache.appendDirty(batchOf(batch * 4096, 4096, 72)));

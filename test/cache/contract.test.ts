@@ -100,7 +100,7 @@ describe('units', () => {
   });
 
   it('that are being read when the cache is closed are read to the end, and no longer', async () => {
-    const cache = await openTestCache(newFolder(), { readsOnThisThread: false, regionBytes: 512 * KIB });
+    const cache = await openTestCache(newFolder(), { readsOnThisThread: false, zoneBytes: 512 * KIB });
     const volume = cache.volume(VOLUME);
     const units = Array.from({ length: 40 }, (_, index) => ({
       objectId: FILE,
@@ -137,7 +137,7 @@ describe('units', () => {
 
   it('cost no more than the budget, however many come', async () => {
     const folder = newFolder();
-    const cache = await openTestCache(folder, { budgetBytes: MIB, regionBytes: 32 * KIB });
+    const cache = await openTestCache(folder, { budgetBytes: MIB, zoneBytes: 32 * KIB });
     for (let index = 0; index < 1000; index += 1) {
       await cache.volume(VOLUME).put([{ objectId: FILE, index, bytes: unitOf(index) }]);
       expect(cache.statistics.bytes).toBeLessThanOrEqual(MIB);
@@ -249,7 +249,7 @@ describe('invalidation', () => {
 describe('pins', () => {
   it('keep units of objects and volumes, those that come as well, through eviction and reopening', async () => {
     const folder = newFolder();
-    const settings = { budgetBytes: MIB, regionBytes: 32 * KIB };
+    const settings = { budgetBytes: MIB, zoneBytes: 32 * KIB };
     let cache = await openTestCache(folder, settings);
     const pinned = [0, 1, 2, 3].map(index => ({ objectId: FILE, index, bytes: unitOf(index) }));
     await cache.volume(VOLUME).put(pinned.slice(0, 2));
@@ -340,9 +340,9 @@ describe('keys', () => {
     await cache.appendDirty({ units: [{ volumeId: VOLUME, objectId: FILE, index: 1, bytes: unitOf(2) }] });
     await expect(cache.wipe()).rejects.toMatchObject({ code: 'EINVAL' });
     await cache.wipe({ dirtyToo: true });
-    expect(readdirSync(`${folder}/regions`)).toEqual([]);
+    expect(readdirSync(`${folder}/zones`)).toEqual([]);
     expect(readdirSync(`${folder}/dirty`)).toEqual([]);
-    expect(readdirSync(folder).sort()).toEqual(['dirty', 'lock', 'regions']);
+    expect(readdirSync(folder).sort()).toEqual(['dirty', 'lock', 'zones']);
     expect(() => cache.volume(VOLUME)).toThrow('closed');
   });
 });

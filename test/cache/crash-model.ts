@@ -252,9 +252,9 @@ async function read(cache: Cache, units: readonly PlannedUnit[]): Promise<boolea
 
 /** Nothing lies there that nobody knows of. */
 function checkFolder(cache: Cache, folder: string): void {
-  const { small, main, pinned, dirty } = cache.statistics.regions;
-  expect(readdirSync(`${folder}/regions`)).toHaveLength(small + main + pinned);
+  const { small, main, pinned, dirty } = cache.statistics.zones;
+  expect(readdirSync(`${folder}/zones`)).toHaveLength(small + main + pinned);
   expect(readdirSync(`${folder}/dirty`)).toHaveLength(dirty);
-  const known = ['cache.db', 'cache.db-wal', 'dirty', 'header', 'index', 'lock', 'owner', 'regions'];
+  const known = ['cache.db', 'cache.db-wal', 'dirty', 'header', 'index', 'lock', 'owner', 'zones'];
   expect(readdirSync(folder).filter(name => !known.includes(name))).toEqual([]);
 }

@@ -12,10 +12,10 @@ import { WatchedFiles } from './watched-files.ts';
 const VOLUME = idOf(1);
 const OBJECTS = [idOf(10), idOf(11), idOf(12)];
 
-/** More regions than may be open at once. */
-const MANY_REGIONS: CacheSettings = { budgetBytes: 4 * MIB, regionBytes: 8 * KIB, snapshotRegions: 40 };
-/** Few regions, all the time given up. */
-const FEW_REGIONS: CacheSettings = { budgetBytes: 256 * KIB, regionBytes: 8 * KIB, snapshotRegions: 5 };
+/** More zones than may be open at once. */
+const MANY_ZONES: CacheSettings = { budgetBytes: 4 * MIB, zoneBytes: 8 * KIB, snapshotZones: 40 };
+/** Few zones, all the time given up. */
+const FEW_ZONES: CacheSettings = { budgetBytes: 256 * KIB, zoneBytes: 8 * KIB, snapshotZones: 5 };
 
 function watch(folder: string, seed: number): WatchedFiles {
   const chance = seededChance(seed + 99);
@@ -25,7 +25,7 @@ function watch(folder: string, seed: number): WatchedFiles {
 }
 
 function cacheFiles(files: WatchedFiles): Promise<string[]> {
-  return files.list('regions');
+  return files.list('zones');
 }
 
 function stateOf({ openCount, violations, writeCount }: WatchedFiles, seed: number): object {
@@ -72,8 +72,8 @@ async function act(cache: Cache, chance: Chance, places: number): Promise<void> 
 
 describe('descriptors', () => {
   it.each([
-    ['many regions', MANY_REGIONS, 3000, 2500],
-    ['few regions', FEW_REGIONS, 300, 3000],
+    ['many zones', MANY_ZONES, 3000, 2500],
+    ['few zones', FEW_ZONES, 300, 3000],
   ])(
     'of %s are not closed while they are used, nor used after that',
     async (_, settings, places, count) => {
@@ -97,10 +97,10 @@ describe('descriptors', () => {
     60_000,
   );
 
-  it('of regions that end are not closed to make room for others while the footer is written', async () => {
+  it('of zones that end are not closed to make room for others while the footer is written', async () => {
     const folder = newFolder();
     const files = new WatchedFiles(new FaultyFiles(folder, seededChance(1)));
-    const cache = await openTestCache(folder, MANY_REGIONS, { files });
+    const cache = await openTestCache(folder, MANY_ZONES, { files });
     const volume = cache.volume(VOLUME);
     volume.pin(OBJECTS[1]);
     // The oldest of all that are open, and nearly full.
@@ -111,13 +111,13 @@ describe('descriptors', () => {
         await volume.put([{ objectId: OBJECTS[0]!, index, bytes: unitOf(index, 6000) }]);
     };
     await fill(0, 300);
-    files.delay = (path, call) => (path === `regions/${pinned}` && call === 'write' ? 30 : 0);
+    files.delay = (path, call) => (path === `zones/${pinned}` && call === 'write' ? 30 : 0);
     const ending = volume.put([{ objectId: OBJECTS[1]!, index: 1, bytes: unitOf(2, 5000) }]);
     await fill(300, 310);
     await ending;
     await cache.close();
     expect(files.violations).toEqual([]);
-    const again = await openTestCache(folder, MANY_REGIONS, { files });
+    const again = await openTestCache(folder, MANY_ZONES, { files });
     expect(await getUnit(again, VOLUME, OBJECTS[1]!, 0, unitOf(1, 5000))).toBe('hit');
   });
 
@@ -125,7 +125,7 @@ describe('descriptors', () => {
     for (let seed = 1; seed <= 60; seed += 1) {
       const folder = newFolder();
       const files = watch(folder, seed);
-      const cache = await openTestCache(folder, FEW_REGIONS, { files });
+      const cache = await openTestCache(folder, FEW_ZONES, { files });
       const chance = seededChance(seed);
       for (let step = 0; step < 60; step += 1) await act(cache, chance, 300);
       const under = Promise.allSettled(Array.from({ length: 8 }, () => act(cache, chance, 300)));
@@ -143,7 +143,7 @@ describe('descriptors', () => {
     const folder = newFolder();
     const countOpen = (): number => readdirSync('/proc/self/fd').length;
     const run = async (): Promise<void> => {
-      const cache = await openTestCache(folder, MANY_REGIONS, { files: systemFiles(folder) });
+      const cache = await openTestCache(folder, MANY_ZONES, { files: systemFiles(folder) });
       const chance = seededChance(3);
       for (let step = 0; step < 200; step += 1) await act(cache, chance, 3000);
       await cache.close();

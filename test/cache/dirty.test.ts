@@ -8,7 +8,7 @@ import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unit
 
 const VOLUME = idOf(1);
 const FILE = idOf(100);
-const SETTINGS = { budgetBytes: MIB, regionBytes: 32 * KIB };
+const SETTINGS = { budgetBytes: MIB, zoneBytes: 32 * KIB };
 
 function batch(from: number, to: number, payload = `batch ${from}`): DirtyBatch {
   const units = Array.from({ length: to - from }, (_, at) => ({
@@ -152,7 +152,7 @@ describe('several dirty versions of one unit', () => {
     expect(await cache.volume(VOLUME).put([{ objectId: FILE, index: 0, bytes: unitOf(3) }])).toBe(1);
   });
 
-  it('are found, the newest, after reopening, in whatever order their regions are read', async () => {
+  it('are found, the newest, after reopening, in whatever order their zones are read', async () => {
     for (let round = 0; round < 4; round += 1) {
       const folder = newFolder();
       let cache = await openTestCache(folder, SETTINGS);
@@ -231,7 +231,7 @@ describe('several dirty versions of one unit', () => {
   });
 });
 
-describe('dirty regions', () => {
+describe('dirty zones', () => {
   it('do not fill the index when what is dirty is invalidated again and again', async () => {
     const cache = await openTestCache(newFolder(), { ...SETTINGS, unitsMax: 200 });
     await cache.appendDirty(batch(0, 100));
@@ -355,7 +355,7 @@ describe('dirty regions', () => {
     const again = await cache.appendDirty(batch(5, 6));
     expect(again).toBe(first);
     await cache.close();
-    // Both sessions' regions under the first one's database, in which that id is released.
+    // Both sessions' zones under the first one's database, in which that id is released.
     for (const name of readdirSync(`${copy}/dirty`))
       cpSync(`${copy}/dirty/${name}`, `${folder}/dirty/${name}`);
     renameSync(`${folder}/${away}`, `${folder}/dirty/${away}`);

@@ -10,7 +10,7 @@ import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, unitOf } fr
 const VOLUME = idOf(1);
 const FILE = idOf(100);
 const DISK_BYTES = 4 * MIB;
-const SETTINGS: CacheSettings = { budgetBytes: 2 * MIB, regionBytes: 64 * KIB };
+const SETTINGS: CacheSettings = { budgetBytes: 2 * MIB, zoneBytes: 64 * KIB };
 
 const mounted: string[] = [];
 

@@ -7,7 +7,7 @@ import { getUnit, idOf, KIB, MIB, newFolder, openTestCache, unitOf } from './sup
 
 const VOLUME = idOf(1);
 const FILE = idOf(100);
-const SETTINGS = { budgetBytes: MIB, regionBytes: 16 * KIB };
+const SETTINGS = { budgetBytes: MIB, zoneBytes: 16 * KIB };
 
 async function openFaulty() {
   const folder = newFolder();
@@ -68,7 +68,7 @@ describe('the cache steps aside, says so once, and comes back', () => {
   it('when a real folder vanishes and an empty one takes its place', async () => {
     const folder = newFolder();
     const clock = { nowMs: 1e12 };
-    const settings = { budgetBytes: MIB, regionBytes: 16 * KIB };
+    const settings = { budgetBytes: MIB, zoneBytes: 16 * KIB };
     const cache = await openTestCache(folder, settings, { nowMs: () => clock.nowMs });
     const put = (index: number) =>
       cache.volume(VOLUME).put([{ objectId: FILE, index, bytes: unitOf(index) }]);

@@ -23,7 +23,7 @@ import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unit
 
 const VOLUME = idOf(1);
 const FILE = idOf(100);
-const SETTINGS = { budgetBytes: MIB, regionBytes: 16 * KIB };
+const SETTINGS = { budgetBytes: MIB, zoneBytes: 16 * KIB };
 const UNITS = 60;
 const LIMIT_MS = Number(process.env.NETSEAL_PROPERTY_MS ?? 200) * 50;
 const OPEN_MS_MAX = 10_000;
@@ -112,7 +112,7 @@ const HARMS: readonly ((folder: string, path: string, chance: Chance) => Harm)[]
   },
   (folder, path) => {
     const content = readFileSync(`${folder}/${path}`);
-    // The trailer of a region says where its footer is, and how long.
+    // The trailer of a zone says where its footer is, and how long.
     content.subarray(-16, -8).fill(0xff);
     writeFileSync(`${folder}/${path}`, content);
     return { what: `the last words of ${path}`, batchesLost: 99, touched: [path] };
@@ -143,13 +143,13 @@ const HARMS: readonly ((folder: string, path: string, chance: Chance) => Harm)[]
   },
   (folder, path, chance) => {
     const name = Array.from({ length: 32 }, () => Math.floor(chance() * 16).toString(16)).join('');
-    const copy = `${path.startsWith('dirty') ? 'dirty' : 'regions'}/${name}`;
+    const copy = `${path.startsWith('dirty') ? 'dirty' : 'zones'}/${name}`;
     cpSync(`${folder}/${path}`, `${folder}/${copy}`);
     return { what: `${path} copied to ${copy}`, batchesLost: 0, touched: [] };
   },
   (folder, path, chance) => {
     const names = ['x', 'f'.repeat(31), 'F'.repeat(32), '..a', 'ä', 'probe', 'e'.repeat(32)];
-    const name = `${chance() < 0.5 ? 'dirty' : 'regions'}/${names[Math.floor(chance() * names.length)]}`;
+    const name = `${chance() < 0.5 ? 'dirty' : 'zones'}/${names[Math.floor(chance() * names.length)]}`;
     const kind = chance();
     if (kind < 0.3) cpSync(`${folder}/${path}`, `${folder}/${name}`);
     else if (kind < 0.6) mkdirSync(`${folder}/${name}`);

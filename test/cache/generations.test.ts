@@ -50,11 +50,11 @@ async function found(cache: Cache, objects: Iterable<number>): Promise<number> {
 
 describe('an invalidation', () => {
   it.each(['object', 'volume'])(
-    'of an object or volume (%s) holds after a crash, for regions that no snapshot knows',
+    'of an object or volume (%s) holds after a crash, for zones that no snapshot knows',
     async what => {
       const folder = newFolder();
-      const cache = await openTestCache(folder, { regionBytes: 8 * KIB });
-      // Many regions are full by then, and have footers.
+      const cache = await openTestCache(folder, { zoneBytes: 8 * KIB });
+      // Many zones are full by then, and have footers.
       for (let index = 0; index < 20; index += 1) {
         await cache.volume(VOLUME).put([{ objectId: FILE, index, bytes: unitOf(index) }]);
       }
@@ -62,7 +62,7 @@ describe('an invalidation', () => {
       else cache.volume(VOLUME).invalidateAll();
       await cache.volume(VOLUME).put([{ objectId: FILE, index: 30, bytes: unitOf(30) }]);
       await cache.volume(VOLUME).put([{ objectId: FILE, index: 31, bytes: unitOf(31) }]);
-      const again = await openTestCache(crashed(folder), { regionBytes: 8 * KIB });
+      const again = await openTestCache(crashed(folder), { zoneBytes: 8 * KIB });
       for (let index = 0; index < 20; index += 1) {
         expect(await getUnit(again, VOLUME, FILE, index, unitOf(index))).toBe('miss');
       }
@@ -70,9 +70,9 @@ describe('an invalidation', () => {
     },
   );
 
-  it('holds for units that were dirty, and whose region became clean', async () => {
+  it('holds for units that were dirty, and whose zone became clean', async () => {
     const folder = newFolder();
-    const cache = await openTestCache(folder, { regionBytes: 8 * KIB });
+    const cache = await openTestCache(folder, { zoneBytes: 8 * KIB });
     const ids: number[] = [];
     for (let index = 0; index < 4; index += 1) {
       ids.push(
@@ -86,7 +86,7 @@ describe('an invalidation', () => {
     expect(await getUnit(cache, VOLUME, FILE, 1, unitOf(1))).toBe('hit');
     expect(await getUnit(cache, VOLUME, FILE, 0, unitOf(0))).toBe('miss');
     await cache.releaseDirty(ids);
-    const again = await openTestCache(crashed(folder), { regionBytes: 8 * KIB });
+    const again = await openTestCache(crashed(folder), { zoneBytes: 8 * KIB });
     expect(await getUnit(again, VOLUME, FILE, 0, unitOf(0))).toBe('miss');
   });
 
@@ -179,7 +179,7 @@ describe('rows', () => {
     expect(rowCount(folder, 'object')).toBeLessThanOrEqual(settings.rowsMax);
     const check = async (isCrash: boolean): Promise<void> => {
       expect(await found(cache, cached)).toBe(0);
-      // The region of pinned units was open, and clean: a crash may lose it.
+      // The zone of pinned units was open, and clean: a crash may lose it.
       if (!isCrash) expect(await found(cache, [1e6])).toBe(1);
       expect(await found(cache, [1e6 + 1])).toBe(1);
       expect(cache.volume(VOLUME).coherency(idOf(1e6))).toEqual(utf8('kept'));
@@ -243,8 +243,8 @@ function numbered(id: Uint8Array, number: number): Uint8Array {
   return id.slice();
 }
 
-it('what an object lost is counted no more once its regions are gone', async () => {
-  const cache = await openTestCache(newFolder(), { budgetBytes: 256 * KIB, regionBytes: 8 * KIB });
+it('what an object lost is counted no more once its zones are gone', async () => {
+  const cache = await openTestCache(newFolder(), { budgetBytes: 256 * KIB, zoneBytes: 8 * KIB });
   const volume = cache.volume(VOLUME);
   await volume.put([0, 1, 2, 3].map(index => ({ objectId: FILE, index, bytes: unitOf(index) })));
   volume.invalidate(FILE);

@@ -10,9 +10,9 @@ import {
 } from '../../bench/hit-ratio/measure.ts';
 import { tracesOf } from '../../bench/hit-ratio/traces.ts';
 
-/** The bench's bound is for 128 regions of more units; these are 64 of fewer, so that it does not take long. */
+/** The bench's bound is for 128 zones of more units; these are 64 of fewer, so that it does not take long. */
 const WORKING_SET = 3000;
-const REGIONS = 64;
+const ZONES = 64;
 const TOLERANCE = 0.04;
 
 const results: Result[] = [];
@@ -22,7 +22,7 @@ describe('hit ratio of the real cache', () => {
     '$name: saves as many of the misses of LRU as S3-FIFO of as many units',
     async trace => {
       const policies = measurePolicies(trace, 70);
-      const cache = await measureCache(tmpdir(), trace, 70, REGIONS);
+      const cache = await measureCache(tmpdir(), trace, 70, ZONES);
       results.push({ trace: trace.name, sizePercent: 70, unitCount: 0, policies, cache });
       if (process.env.NETSEAL_VERBOSE !== undefined) console.log(trace.name, policies, cache);
       expect(leadOf(cache, policies)).toBeGreaterThan(-TOLERANCE);

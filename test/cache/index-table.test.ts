@@ -23,7 +23,7 @@ const ALIVE = (): boolean => false;
 
 function entryOf(number: number, more: Partial<Entry> = {}): Entry {
   return {
-    regionId: number + 1,
+    zoneId: number + 1,
     offsetBytes: 64 * number,
     lengthBytes: 100 + number,
     tagLow: number,
@@ -58,7 +58,7 @@ describe('an entry', () => {
     const [fingerprint] = rivals(1);
     const at = placeFor(table, fingerprint!, ALIVE);
     const most = {
-      regionId: 0xffff_ffff,
+      zoneId: 0xffff_ffff,
       offsetBytes: 64 * 0xffff_ffff,
       lengthBytes: 2 ** 25 - 1,
       tagLow: 0xffff_ffff,
@@ -100,7 +100,7 @@ describe('an entry', () => {
         const entry = readEntry(table, at, fingerprint);
         countHit(table, at);
         if (entry === undefined) continue;
-        const number = entry.regionId;
+        const number = entry.zoneId;
         const isWhole =
           entry.tagLow === number &&
           entry.tagHigh === ~number >>> 0 &&
@@ -133,7 +133,7 @@ describe('places', () => {
     expect(placeFor(table, last, ALIVE)).toBe(-1);
     expect(placeFor(table, all[3]!, ALIVE)).toBe(findEntry(table, all[3]!));
     // One that is dead.
-    expect(placeFor(table, last, regionId => regionId === 6)).toBe(findEntry(table, all[5]!));
+    expect(placeFor(table, last, zoneId => zoneId === 6)).toBe(findEntry(table, all[5]!));
     // One that is clean, and one that was hit less.
     writeEntry(table, findEntry(table, all[7]!), all[7]!, entryOf(7, { hits: 3 }));
     expect(placeFor(table, last, ALIVE)).toBe(findEntry(table, all[7]!));

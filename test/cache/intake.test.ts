@@ -61,7 +61,7 @@ describe('offers', () => {
 
 describe('puts', () => {
   it('of many at once keep within the budget', async () => {
-    const cache = await openTestCache(newFolder(), { budgetBytes: MIB, regionBytes: 32 * KIB });
+    const cache = await openTestCache(newFolder(), { budgetBytes: MIB, zoneBytes: 32 * KIB });
     const volume = cache.volume(VOLUME);
     for (let round = 0; round < 5; round += 1) {
       const puts = Array.from({ length: 60 }, (_, put) =>
@@ -90,9 +90,9 @@ describe('puts', () => {
 });
 
 describe('invalidation', () => {
-  it('survives the death of the process, also of units that only the end of a region lists', async () => {
+  it('survives the death of the process, also of units that only the end of a zone lists', async () => {
     const folder = newFolder();
-    const settings = { budgetBytes: MIB, regionBytes: 8 * KIB, snapshotRegions: 1000 };
+    const settings = { budgetBytes: MIB, zoneBytes: 8 * KIB, snapshotZones: 1000 };
     const cache = await openTestCache(folder, settings);
     const volume = cache.volume(VOLUME);
     const units = Array.from({ length: 20 }, (_, index) => ({ objectId: FILE, index, bytes: unitOf(index) }));

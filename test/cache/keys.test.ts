@@ -11,7 +11,7 @@ import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, unitOf } fr
 
 const VOLUME = idOf(1);
 const FILE = idOf(100);
-const SETTINGS = { budgetBytes: MIB, regionBytes: 16 * KIB, disk: false, maintenanceMs: 0 } as const;
+const SETTINGS = { budgetBytes: MIB, zoneBytes: 16 * KIB, disk: false, maintenanceMs: 0 } as const;
 
 const slotOf = (key: number) => ({
   label: 'test',

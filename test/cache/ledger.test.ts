@@ -6,7 +6,7 @@ import { collect, idOf, KIB, MIB, newFolder, openTestCache, RAW_KEY, unitOf } fr
 
 const [LEFT, RIGHT] = [idOf(1), idOf(2)];
 const UNIT_BYTES = 1000;
-const SETTINGS = { budgetBytes: MIB, regionBytes: 8 * KIB };
+const SETTINGS = { budgetBytes: MIB, zoneBytes: 8 * KIB };
 const NOTHING = { batches: 0, units: 0, bytes: 0 };
 
 function batch(volumes: readonly Uint8Array[], from = 0) {

@@ -35,9 +35,9 @@ async function hitsOf(
   return hits;
 }
 
-/** What region files take on the disk. */
+/** What zone files take on the disk. */
 function diskBytes(folder: string): number {
-  const sizes = ['regions', 'dirty'].flatMap(name =>
+  const sizes = ['zones', 'dirty'].flatMap(name =>
     readdirSync(`${folder}/${name}`).map(file => statSync(`${folder}/${name}/${file}`).size),
   );
   return sizes.reduce((sum, size) => sum + size, 0);
@@ -176,7 +176,7 @@ describe('discard', () => {
     expect(await getUnit(cache, FIRST, OTHER, 3, unitOf(3))).toBe('hit');
   });
 
-  it('of a volume or an object keeps all others, copied out of regions that are worth it', async () => {
+  it('of a volume or an object keeps all others, copied out of zones that are worth it', async () => {
     const folder = newFolder();
     const cache = await openTestCache(folder, { budgetBytes: 8 * MIB });
     for (let round = 0; round < 50; round += 1) {

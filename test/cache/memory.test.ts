@@ -30,7 +30,7 @@ describe.each([
 
   it('is put, offered and kept dirty, and is the caller’s again when the call has settled', async () => {
     const folder = newFolder();
-    const settings = { budgetBytes: 8 * MIB, regionBytes: MIB };
+    const settings = { budgetBytes: 8 * MIB, zoneBytes: MIB };
     const cache = await openTestCache(folder, settings);
     const volume = cache.volume(place(idOf(1), 5));
     const [put, offered, dirty] = [unitsAt(0), unitsAt(100), unitsAt(200)];

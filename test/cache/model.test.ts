@@ -18,9 +18,9 @@ const OBJECTS = [idOf(10), idOf(11), idOf(12)];
 const INDEXES = 24;
 const SETTINGS = {
   budgetBytes: 256 * KIB,
-  regionBytes: 8 * KIB,
+  zoneBytes: 8 * KIB,
   maintenanceMs: 0,
-  snapshotRegions: 3,
+  snapshotZones: 3,
   unitsMax: 100,
 };
 
@@ -84,7 +84,7 @@ const EXAMPLES: [number, Step[]][] = [
       { type: 'get', units: [{ volume: 0, object: 0, index: 1, version: 1 }] },
     ],
   ],
-  // The same in one batch, twice, and in regions that are read in any order.
+  // The same in one batch, twice, and in zones that are read in any order.
   [
     1,
     [

@@ -104,7 +104,7 @@ describe('names of plain servers', () => {
 });
 
 describe('more that is pinned than there is room for', () => {
-  const settings = { budgetBytes: 512 * KIB, regionBytes: 16 * KIB };
+  const settings = { budgetBytes: 512 * KIB, zoneBytes: 16 * KIB };
   const units = (object: number, from: number, count: number) =>
     Array.from({ length: count }, (_, at) => ({
       objectId: idOf(object),
@@ -116,7 +116,7 @@ describe('more that is pinned than there is room for', () => {
     const folder = newFolder();
     let cache = await openTestCache(folder, settings);
     let volume = cache.volume(VOLUME);
-    // Some of it is there before it is pinned, in regions of all queues.
+    // Some of it is there before it is pinned, in zones of all queues.
     for (let from = 0; from < 80; from += 8) await volume.put(units(10, from, 8));
     volume.setCookie(idOf(10), { key: utf8('a'), unitCount: 300 });
     await volume.pinPrefix(utf8('a'));

@@ -7,7 +7,7 @@ import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, unitOf } fr
 
 const VOLUME = idOf(1);
 const OTHER = idOf(2);
-const SMALL = { budgetBytes: 512 * KIB, regionBytes: 16 * KIB };
+const SMALL = { budgetBytes: 512 * KIB, zoneBytes: 16 * KIB };
 
 async function put(cache: Cache, object: number, count = 2, volumeId = VOLUME): Promise<void> {
   const units = Array.from({ length: count }, (_, index) => ({

@@ -19,7 +19,7 @@ function bytesOf(index: number, lengthBytes = UNIT): Uint8Array {
 describe('plain units', () => {
   it('may be more than the pipeline has memory for', async () => {
     const pipeline = await openPipeline({ workers: 0, memoryBytes: 2 * MIB });
-    const cache = await openTestCache(newFolder(), { budgetBytes: 64 * MIB, regionBytes: 4 * MIB });
+    const cache = await openTestCache(newFolder(), { budgetBytes: 64 * MIB, zoneBytes: 4 * MIB });
     const plain = new PlainCache(cache, pipeline, UNIT);
     const units = Array.from({ length: 100 }, (_, index) => ({ index, bytes: bytesOf(index) }));
     const names = ['a', 'b', 'c'];
@@ -62,7 +62,7 @@ describe('plain units', () => {
 describe('pins of plain objects', () => {
   it('are by the beginning of a name, and of the version that came last', async () => {
     const pipeline = await openPipeline({ workers: 0 });
-    const cache = await openTestCache(newFolder(), { budgetBytes: MIB, regionBytes: 32 * KIB });
+    const cache = await openTestCache(newFolder(), { budgetBytes: MIB, zoneBytes: 32 * KIB });
     const plain = new PlainCache(cache, pipeline, 4 * KIB);
     const one = [{ index: 0, bytes: unitOf(1, 4 * KIB) }];
     await plain.pinPrefix(SERVER, utf8('docs/'));

@@ -22,8 +22,8 @@ describe('plain data', () => {
     expect(await plain.put(OBJECT, units)).toBe(0);
     plain.close();
     await cache.close();
-    for (const name of readdirSync(`${folder}/regions`)) {
-      expect(readFileSync(`${folder}/regions/${name}`).includes('must not be readable')).toBe(false);
+    for (const name of readdirSync(`${folder}/zones`)) {
+      expect(readFileSync(`${folder}/zones/${name}`).includes('must not be readable')).toBe(false);
     }
     cache = await openTestCache(folder);
     plain = new PlainCache(cache, pipeline, 64 * KIB);

@@ -16,7 +16,7 @@ const VOLUME = idOf(1);
 const OBJECT = idOf(2);
 const PLACES = 12;
 const ROUNDS = 6;
-const SETTINGS = { budgetBytes: 256 * KIB, regionBytes: 8 * KIB, disk: false, maintenanceMs: 0 } as const;
+const SETTINGS = { budgetBytes: 256 * KIB, zoneBytes: 8 * KIB, disk: false, maintenanceMs: 0 } as const;
 
 interface Given {
   readonly serial: number;

@@ -41,7 +41,7 @@ describe('reads', () => {
   it.each([true, false])('that are aborted have ended when the call rejects (here: %s)', async here => {
     const folder = newFolder();
     const { files } = watched(folder);
-    const settings = { budgetBytes: 16 * MIB, regionBytes: MIB, readsOnThisThread: here };
+    const settings = { budgetBytes: 16 * MIB, zoneBytes: MIB, readsOnThisThread: here };
     const cache = await openTestCache(folder, settings, { files });
     const units = unitsOf(60, 100_000);
     await cache.volume(VOLUME).put(units);
@@ -106,7 +106,7 @@ describe('reads', () => {
   it('of large units share the work with the pool, and find all of them', async () => {
     const folder = newFolder();
     const { files } = watched(folder);
-    const settings = { budgetBytes: 32 * MIB, regionBytes: 2 * MIB };
+    const settings = { budgetBytes: 32 * MIB, zoneBytes: 2 * MIB };
     const cache = await openTestCache(folder, settings, { files });
     const units = [...unitsOf(64, 100_000), { objectId: idOf(7), index: 0, bytes: unitOf(1, 1_500_000) }];
     await cache.volume(VOLUME).put(units);
@@ -123,12 +123,12 @@ describe('reads', () => {
     const cache = await openTestCache(folder, {}, { files });
     const bytes = unitOf(1);
     await cache.appendDirty({ units: [{ volumeId: VOLUME, objectId: FILE, index: 0, bytes }] });
-    const [region] = [...disk.contents()].filter(([path]) => path.startsWith('dirty/'));
-    const at = Buffer.from(region![1]).indexOf(tagOf(bytes));
-    region![1][at] = region![1][at]! ^ 1;
+    const [zone] = [...disk.contents()].filter(([path]) => path.startsWith('dirty/'));
+    const at = Buffer.from(zone![1]).indexOf(tagOf(bytes));
+    zone![1][at] = zone![1][at]! ^ 1;
     expect(await getUnit(cache, VOLUME, FILE, 0, bytes)).toBe('miss');
     // As a bad cable may have it.
-    region![1][at] = region![1][at]! ^ 1;
+    zone![1][at] = zone![1][at]! ^ 1;
     expect(await getUnit(cache, VOLUME, FILE, 0, bytes)).toBe('hit');
     expect(await cache.volume(VOLUME).put([{ objectId: FILE, index: 0, bytes: unitOf(2) }])).toBe(0);
   });
@@ -137,7 +137,7 @@ describe('reads', () => {
     const warning = once(process, 'warning');
     const folder = newFolder();
     const { files } = watched(folder);
-    const settings = { budgetBytes: 16 * MIB, regionBytes: MIB, readsOnThisThread: false };
+    const settings = { budgetBytes: 16 * MIB, zoneBytes: MIB, readsOnThisThread: false };
     const cache = await openTestCache(folder, settings, {
       files,
       onProblem: () => {

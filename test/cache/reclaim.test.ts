@@ -8,9 +8,9 @@ import { WatchedFiles } from './watched-files.ts';
 const VOLUME = idOf(1);
 const PINNED = idOf(100);
 const OTHER = idOf(101);
-const SETTINGS = { budgetBytes: 512 * KIB, regionBytes: 16 * KIB };
+const SETTINGS = { budgetBytes: 512 * KIB, zoneBytes: 16 * KIB };
 
-describe('giving up regions', () => {
+describe('giving up zones', () => {
   it('gets to an end when all that is there is pinned, however small the units are', async () => {
     const cache = await openTestCache(newFolder(), { ...SETTINGS, unitsMax: 20_000 });
     cache.volume(VOLUME).pin();
@@ -32,12 +32,12 @@ describe('giving up regions', () => {
     expect(statistics.reinserted).toBeLessThan(storedCount / 10);
   });
 
-  it('does not rewrite pinned regions for the little that was unpinned, while there is anything else', async () => {
+  it('does not rewrite pinned zones for the little that was unpinned, while there is anything else', async () => {
     const cache = await openTestCache(newFolder(), SETTINGS);
     const volume = cache.volume(VOLUME);
     const objects = Array.from({ length: 30 }, (_, at) => idOf(200 + at));
     for (const objectId of objects) volume.pin(objectId);
-    // Each region has one unit of each of some objects.
+    // Each zone has one unit of each of some objects.
     for (let index = 0; index < 2; index += 1) {
       await volume.put(objects.map(objectId => ({ objectId, index, bytes: unitOf(index) })));
     }
@@ -49,11 +49,11 @@ describe('giving up regions', () => {
     const before = cache.statistics.reinsertedBytes;
     volume.unpin(objects[0]!);
     await fill(1000);
-    expect(cache.statistics.reinsertedBytes - before).toBeLessThan(3 * SETTINGS.regionBytes);
+    expect(cache.statistics.reinsertedBytes - before).toBeLessThan(3 * SETTINGS.zoneBytes);
     for (const objectId of objects.slice(1)) {
       expect(await getUnit(cache, VOLUME, objectId, 1, unitOf(1))).toBe('hit');
     }
-    // Half of every region: now they go.
+    // Half of every zone: now they go.
     for (const objectId of objects.slice(0, 20)) volume.unpin(objectId);
     await fill(2000);
     expect(await getUnit(cache, VOLUME, objects[3]!, 0, unitOf(0))).toBe('miss');
@@ -73,7 +73,7 @@ describe('giving up regions', () => {
     await volume.put(pinned);
     volume.pin(PINNED);
     files.fault = (path, call) =>
-      path.startsWith('regions/') && call === 'read'
+      path.startsWith('zones/') && call === 'read'
         ? Object.assign(new Error('made up'), { code: 'EIO' })
         : undefined;
     for (let index = 0; index < 400; index += 1)
@@ -87,8 +87,8 @@ describe('giving up regions', () => {
     expect(cache.statistics.bytes).toBeLessThanOrEqual(SETTINGS.budgetBytes);
   });
 
-  it('lets others have their turn, also with very many objects in a region', async () => {
-    const settings = { budgetBytes: 8 * MIB, regionBytes: MIB, unitsMax: 100_000 };
+  it('lets others have their turn, also with very many objects in a zone', async () => {
+    const settings = { budgetBytes: 8 * MIB, zoneBytes: MIB, unitsMax: 100_000 };
     const cache = await openTestCache(newFolder(), settings);
     const volume = cache.volume(VOLUME);
     let turns = 0;
@@ -99,16 +99,16 @@ describe('giving up regions', () => {
         const startMs = performance.now();
         await turn();
         turns += 1;
-        if (cache.statistics.reclaimedRegions > 0) mostMs = Math.max(mostMs, performance.now() - startMs);
+        if (cache.statistics.reclaimedZones > 0) mostMs = Math.max(mostMs, performance.now() - startMs);
       }
     })();
     const small = Array.from({ length: 200 }, (_, at) => unitOf(at, 72));
-    for (let first = 0; first < 100_000 && cache.statistics.reclaimedRegions < 2; first += 200) {
+    for (let first = 0; first < 100_000 && cache.statistics.reclaimedZones < 2; first += 200) {
       await volume.put(small.map((bytes, at) => ({ objectId: idOf(first + at), index: 0, bytes })));
     }
-    const before = { turns, regions: cache.statistics.reclaimedRegions };
-    expect(before.regions).toBeGreaterThan(0);
-    for (let index = 0; cache.statistics.reclaimedRegions < before.regions + 3; index += 1)
+    const before = { turns, zones: cache.statistics.reclaimedZones };
+    expect(before.zones).toBeGreaterThan(0);
+    for (let index = 0; cache.statistics.reclaimedZones < before.zones + 3; index += 1)
       await volume.put([{ objectId: OTHER, index, bytes: unitOf(index, 500_000) }]);
     isOver = true;
     await watching;

@@ -13,7 +13,7 @@ import { collect, idOf, KIB, MIB, newFolder, openTestCache, unitOf } from './sup
 
 const VOLUME = idOf(1);
 const FILE = idOf(100);
-const SETTINGS = { budgetBytes: MIB, regionBytes: 16 * KIB };
+const SETTINGS = { budgetBytes: MIB, zoneBytes: 16 * KIB };
 const COHERENCY = Buffer.from('ETag of a secret file name');
 const PAYLOAD = Buffer.from('journal: rename secret to hidden');
 
@@ -175,10 +175,10 @@ describe('at rest', () => {
       'index',
       'lock',
       'owner',
-      'regions',
+      'zones',
     ]);
-    for (const name of readdirSync(`${folder}/regions`)) {
-      const content = readFileSync(`${folder}/regions/${name}`);
+    for (const name of readdirSync(`${folder}/zones`)) {
+      const content = readFileSync(`${folder}/zones/${name}`);
       const kinds = recordKinds(content.subarray(0, -16), 64);
       expect(kinds.pop()).toBe(RECORD_KINDS.cacheIndex);
       expect(new Set(kinds)).toEqual(new Set([RECORD_KINDS.unit]));
@@ -216,7 +216,7 @@ describe('at rest', () => {
 describe('damage', () => {
   it('is found by verify, and dropped by repair', async () => {
     const folder = await makeFull();
-    const paths = readdirSync(`${folder}/regions`).map(name => `${folder}/regions/${name}`);
+    const paths = readdirSync(`${folder}/zones`).map(name => `${folder}/zones/${name}`);
     const [first = '', second = ''] = paths;
     const content = readFileSync(first);
     content[2000] = (content[2000] ?? 0) ^ 1;
@@ -225,7 +225,7 @@ describe('damage', () => {
     writeFileSync(second, torn.subarray(0, torn.byteLength - 100));
     const cache = await openTestCache(folder, SETTINGS);
     const found = await collect(cache.verify());
-    expect(found.map(({ what }) => what).sort()).toEqual(['region', 'unit']);
+    expect(found.map(({ what }) => what).sort()).toEqual(['zone', 'unit']);
     expect(await collect(cache.verify({ repair: true }))).toHaveLength(2);
     expect(await collect(cache.verify())).toEqual([]);
   });

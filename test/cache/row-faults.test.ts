@@ -28,7 +28,7 @@ async function found(cache: Cache, objects: Iterable<number>): Promise<number[]>
   return hits;
 }
 
-/** A cache with units of objects that lie in regions with footers. */
+/** A cache with units of objects that lie in zones with footers. */
 async function filled(folder: string, objects: Iterable<number>, rowsMax: number): Promise<Cache> {
   const cache = await openTestCache(folder, { rowsMax, unitsMax: 20_000 });
   await putAll(cache, objects);
@@ -204,7 +204,7 @@ describe('lists', () => {
     const problems: unknown[] = [];
     const cache = await openTestCache(
       newFolder(),
-      { regionBytes: 16 * KIB },
+      { zoneBytes: 16 * KIB },
       { onProblem: (_, error) => problems.push(error) },
     );
     const volume = cache.volume(VOLUME);
@@ -248,9 +248,9 @@ describe('lists', () => {
 });
 
 describe('volumes that made room', () => {
-  it('do not come back for what regions still have of them, and keep no region from being given up', async () => {
+  it('do not come back for what zones still have of them, and keep no zone from being given up', async () => {
     const folder = newFolder();
-    const settings = { budgetBytes: 256 * KIB, regionBytes: 16 * KIB };
+    const settings = { budgetBytes: 256 * KIB, zoneBytes: 16 * KIB };
     let cache = await openTestCache(folder, settings);
     const put = (volumeId: Uint8Array, from: number, count: number) =>
       cache

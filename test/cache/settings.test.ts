@@ -48,7 +48,7 @@ async function hitsOf(cache: Cache, count: number): Promise<number> {
 describe('settings that are remembered', () => {
   it('hold at the next opening, each until it is given again', async () => {
     const folder = newFolder();
-    const first = { budgetBytes: 3 * MIB, unitsMax: 5000, regionBytes: 64 * KIB, disk: DISK };
+    const first = { budgetBytes: 3 * MIB, unitsMax: 5000, zoneBytes: 64 * KIB, disk: DISK };
     await during(folder, first, () => undefined);
     await during(folder, {}, cache => {
       expect(cache.statistics).toMatchObject({ budgetBytes: 3 * MIB, unitsMax: 5000 });
@@ -56,20 +56,20 @@ describe('settings that are remembered', () => {
     await during(folder, { budgetBytes: 5 * MIB }, () => undefined);
     await during(folder, {}, cache => {
       expect(cache.statistics).toMatchObject({ budgetBytes: 5 * MIB, unitsMax: 5000 });
-      expect(cache.settings).toMatchObject({ regionBytes: 64 * KIB, disk: DISK, smallPercent: 10 });
+      expect(cache.settings).toMatchObject({ zoneBytes: 64 * KIB, disk: DISK, smallPercent: 10 });
     });
   });
 
   it('are not those of the process', async () => {
     const folder = newFolder();
-    const ofProcess = { queueBytes: 0, snapshotRegions: 7, readsOnThisThread: false };
+    const ofProcess = { queueBytes: 0, snapshotZones: 7, readsOnThisThread: false };
     await during(folder, { budgetBytes: MIB, ...ofProcess }, cache => {
       expect(cache.settings).toMatchObject(ofProcess);
     });
     await during(folder, {}, cache => {
       expect(cache.settings).toMatchObject({
         queueBytes: 32 * MIB,
-        snapshotRegions: 64,
+        snapshotZones: 64,
         readsOnThisThread: true,
       });
     });
@@ -78,11 +78,11 @@ describe('settings that are remembered', () => {
   it('leave what was never given to follow from the budget', async () => {
     const folder = newFolder();
     await during(folder, { budgetBytes: 64 * MIB }, cache => {
-      expect(cache.settings).toMatchObject({ unitsMax: 2048, regionBytes: 2 * MIB });
+      expect(cache.settings).toMatchObject({ unitsMax: 2048, zoneBytes: 2 * MIB });
     });
     await during(folder, { budgetBytes: 256 * MIB }, () => undefined);
     await during(folder, {}, cache => {
-      expect(cache.settings).toMatchObject({ unitsMax: 8192, regionBytes: 4 * MIB });
+      expect(cache.settings).toMatchObject({ unitsMax: 8192, zoneBytes: 4 * MIB });
     });
   });
 
@@ -98,13 +98,13 @@ describe('settings that are remembered', () => {
     await during(folder, {}, cache => expect(cache.settings.disk).toBe(false));
   });
 
-  it('a region length gives way to a budget that is too small for it', async () => {
+  it('a zone length gives way to a budget that is too small for it', async () => {
     const folder = newFolder();
-    await during(folder, { budgetBytes: 64 * MIB, regionBytes: 8 * MIB }, () => undefined);
+    await during(folder, { budgetBytes: 64 * MIB, zoneBytes: 8 * MIB }, () => undefined);
     await during(folder, { budgetBytes: 16 * MIB }, cache => {
-      expect(cache.settings).toMatchObject({ regionBytes: 512 * KIB });
+      expect(cache.settings).toMatchObject({ zoneBytes: 512 * KIB });
     });
-    const tooLong = { budgetBytes: 16 * MIB, regionBytes: 8 * MIB };
+    const tooLong = { budgetBytes: 16 * MIB, zoneBytes: 8 * MIB };
     await expect(open(folder, tooLong)).rejects.toMatchObject({ code: 'EINVAL' });
     await during(folder, {}, cache => expect(cache.settings.budgetBytes).toBe(16 * MIB));
   });
@@ -154,7 +154,7 @@ describe('closing', () => {
 describe('another budget', () => {
   it('that is smaller is reached in steps, and everything served is right', async () => {
     const folder = newFolder();
-    await during(folder, { budgetBytes: 8 * MIB, regionBytes: 64 * KIB, disk: false }, cache =>
+    await during(folder, { budgetBytes: 8 * MIB, zoneBytes: 64 * KIB, disk: false }, cache =>
       fill(cache, 1500),
     );
     await during(folder, { budgetBytes: MIB }, async cache => {
@@ -185,7 +185,7 @@ describe('another budget', () => {
 describe('another size of the index', () => {
   it('makes it anew from the footers: larger, smaller, too small', async () => {
     const folder = newFolder();
-    const settings = { budgetBytes: 8 * MIB, regionBytes: 64 * KIB, disk: false } as const;
+    const settings = { budgetBytes: 8 * MIB, zoneBytes: 64 * KIB, disk: false } as const;
     await during(folder, { ...settings, unitsMax: 2000 }, cache => fill(cache, 1000));
     await during(folder, { unitsMax: 50_000 }, async cache => {
       expect(cache.statistics).toMatchObject({ units: 1000, unitsMax: 50_000 });
@@ -197,7 +197,7 @@ describe('another size of the index', () => {
       expect(hits).toBeGreaterThan(50);
       expect(hits).toBe(cache.statistics.units);
     });
-    // The regions are all there still.
+    // The zones are all there still.
     await during(folder, { unitsMax: 2000 }, async cache => expect(await hitsOf(cache, 1000)).toBe(1000));
   });
 

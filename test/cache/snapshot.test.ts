@@ -5,7 +5,7 @@ import { getUnit, idOf, KIB, MIB, newFolder, openTestCache, unitOf } from './sup
 
 const VOLUME = idOf(1);
 const FILE = idOf(100);
-const SETTINGS = { budgetBytes: MIB, regionBytes: 16 * KIB, snapshotRegions: 1000 };
+const SETTINGS = { budgetBytes: MIB, zoneBytes: 16 * KIB, snapshotZones: 1000 };
 
 async function put(cache: Cache, from: number, to: number): Promise<void> {
   const units = Array.from({ length: to - from }, (_, at) => ({
@@ -34,26 +34,26 @@ function copyOf(folder: string): string {
 }
 
 describe('a snapshot', () => {
-  it('that is older than regions on the disk is completed by their ends', async () => {
+  it('that is older than zones on the disk is completed by their ends', async () => {
     const folder = newFolder();
     const cache = await openTestCache(folder, SETTINGS);
     await put(cache, 0, 40);
     await cache.flush();
     await put(cache, 40, 80);
     const again = await openTestCache(copyOf(folder), SETTINGS);
-    // All but those in the region that was open.
+    // All but those in the zone that was open.
     expect(await countHits(again, 80)).toBeGreaterThanOrEqual(76);
     expect(again.statistics.problems.damaged).toBe(0);
   });
 
-  it('that knows regions that are gone, or cut short, finds nothing in them, and the rest', async () => {
+  it('that knows zones that are gone, or cut short, finds nothing in them, and the rest', async () => {
     const folder = newFolder();
     const cache = await openTestCache(folder, SETTINGS);
     await put(cache, 0, 60);
     await cache.close();
-    const [gone, short] = readdirSync(`${folder}/regions`);
-    rmSync(`${folder}/regions/${gone}`);
-    truncateSync(`${folder}/regions/${short}`, 100);
+    const [gone, short] = readdirSync(`${folder}/zones`);
+    rmSync(`${folder}/zones/${gone}`);
+    truncateSync(`${folder}/zones/${short}`, 100);
     const again = await openTestCache(folder, SETTINGS);
     const hits = await countHits(again, 60);
     expect(hits).toBeGreaterThanOrEqual(50);
@@ -62,7 +62,7 @@ describe('a snapshot', () => {
     expect(await countHits(again, 60)).toBe(hits);
   });
 
-  it('of another table size, of another cache, or torn, is no snapshot: the ends of regions are', async () => {
+  it('of another table size, of another cache, or torn, is no snapshot: the ends of zones are', async () => {
     const folder = newFolder();
     const cache = await openTestCache(folder, { ...SETTINGS, unitsMax: 2000 });
     await put(cache, 0, 60);
@@ -83,7 +83,7 @@ describe('a snapshot', () => {
   });
 });
 
-describe('regions on the disk', () => {
+describe('zones on the disk', () => {
   it('that are copies under other names, or of another cache, go', async () => {
     const folder = newFolder();
     const cache = await openTestCache(folder, SETTINGS);
@@ -93,14 +93,14 @@ describe('regions on the disk', () => {
     const foreign = await openTestCache(other, SETTINGS);
     await put(foreign, 30, 60);
     await foreign.close();
-    const [first] = readdirSync(`${folder}/regions`);
-    const [theirs] = readdirSync(`${other}/regions`);
-    copyFileSync(`${folder}/regions/${first}`, `${folder}/regions/${'a'.repeat(32)}`);
-    copyFileSync(`${other}/regions/${theirs}`, `${folder}/regions/${theirs}`);
+    const [first] = readdirSync(`${folder}/zones`);
+    const [theirs] = readdirSync(`${other}/zones`);
+    copyFileSync(`${folder}/zones/${first}`, `${folder}/zones/${'a'.repeat(32)}`);
+    copyFileSync(`${other}/zones/${theirs}`, `${folder}/zones/${theirs}`);
     rmSync(`${folder}/index`);
     const again = await openTestCache(folder, SETTINGS);
-    expect(readdirSync(`${folder}/regions`)).not.toContain('a'.repeat(32));
-    expect(readdirSync(`${folder}/regions`)).not.toContain(theirs);
+    expect(readdirSync(`${folder}/zones`)).not.toContain('a'.repeat(32));
+    expect(readdirSync(`${folder}/zones`)).not.toContain(theirs);
     expect(await countHits(again, 60)).toBe(30);
   });
 

@@ -23,17 +23,17 @@ async function openOnDisk() {
   const clock = { nowMs: 1e12 };
   const cache = await openTestCache(
     folder,
-    { budgetBytes: MIB, regionBytes: 16 * KIB, disk: DISK },
+    { budgetBytes: MIB, zoneBytes: 16 * KIB, disk: DISK },
     { files, nowMs: () => clock.nowMs },
   );
   /** Free blocks and files of a thousand; each look at the disk then finds what the cache has given up since. */
   const setFree = (blocks: number, fileCount: number): void => {
-    const regions = cache.statistics.regions.small + cache.statistics.regions.main;
+    const zones = cache.statistics.zones.small + cache.statistics.zones.main;
     Object.defineProperty(files, 'disk', {
       configurable: true,
       get: () => {
-        const { small, main } = cache.statistics.regions;
-        const gone = Math.max(0, regions - small - main);
+        const { small, main } = cache.statistics.zones;
+        const gone = Math.max(0, zones - small - main);
         const disk = { blockCount: 1000, fileCount: 1000 };
         return { ...disk, blocksAvailable: blocks + 10 * gone, filesAvailable: fileCount + 10 * gone };
       },
@@ -50,14 +50,14 @@ describe('45: culling', () => {
   ])('starts when %s are below cull, and goes on until both are at run', async (_, blocks, fileCount) => {
     const { cache, setFree } = await openOnDisk();
     for (let index = 0; index < 200; index += 1) await put(cache, index);
-    const before = cache.statistics.regions.small;
+    const before = cache.statistics.zones.small;
     setFree(blocks, fileCount);
-    // Each region given up frees 10: 11 of them are wanted, in steps of at most 8.
+    // Each zone given up frees 10: 11 of them are wanted, in steps of at most 8.
     await cache.maintain();
-    expect(before - cache.statistics.regions.small).toBe(8);
+    expect(before - cache.statistics.zones.small).toBe(8);
     for (let round = 0; round < 3; round += 1) await cache.maintain();
-    expect(before - cache.statistics.regions.small).toBe(11);
-    expect(cache.statistics.reclaimedRegions).toBe(11);
+    expect(before - cache.statistics.zones.small).toBe(11);
+    expect(cache.statistics.reclaimedZones).toBe(11);
   });
 
   it('does not start between cull and run', async () => {
@@ -65,7 +65,7 @@ describe('45: culling', () => {
     for (let index = 0; index < 200; index += 1) await put(cache, index);
     setFree(210, 250);
     await cache.maintain();
-    expect(cache.statistics.reclaimedRegions).toBe(0);
+    expect(cache.statistics.reclaimedZones).toBe(0);
   });
 });
 
@@ -75,14 +75,14 @@ describe('46: below stop', () => {
     for (let index = 0; index < 100; index += 1) await put(cache, index);
     setFree(50, 900);
     expect(await put(cache, 500)).toBe(1);
-    expect(cache.statistics.reclaimedRegions).toBeGreaterThan(0);
+    expect(cache.statistics.reclaimedZones).toBeGreaterThan(0);
     await cache.close();
     const empty = newFolder();
     const other = new FaultyFiles(empty, seededChance(1));
     other.disk = { blockCount: 1000, blocksAvailable: 50, fileCount: 1000, filesAvailable: 900 };
     const nothing = await openTestCache(
       empty,
-      { budgetBytes: MIB, regionBytes: 16 * KIB, disk: DISK },
+      { budgetBytes: MIB, zoneBytes: 16 * KIB, disk: DISK },
       { files: other },
     );
     expect(await put(nothing, 1)).toBe(0);
@@ -113,7 +113,7 @@ describe('47: culling never removes', () => {
   it('what is being read', async () => {
     const cache = await openTestCache(newFolder(), {
       budgetBytes: MIB,
-      regionBytes: 32 * KIB,
+      zoneBytes: 32 * KIB,
       readsOnThisThread: false,
     });
     for (let index = 0; index < 100; index += 1) await put(cache, index);
@@ -135,7 +135,7 @@ describe('48: a power cut between data and index', () => {
   it('leaves the unit absent', async () => {
     const folder = newFolder();
     const files = new FaultyFiles(folder, () => 0.99);
-    const settings = { budgetBytes: MIB, regionBytes: 16 * KIB };
+    const settings = { budgetBytes: MIB, zoneBytes: 16 * KIB };
     const cache = await openTestCache(folder, settings, { files });
     await put(cache, 0);
     const after = files.powerCut();
@@ -168,9 +168,9 @@ describe('49: an object is discarded', () => {
 describe('50: what was being written at a crash', () => {
   it('is not served', async () => {
     const folder = newFolder();
-    // Everything unsynced survives, but torn: nothing ends the region.
+    // Everything unsynced survives, but torn: nothing ends the zone.
     const files = new FaultyFiles(folder, () => 0.5);
-    const settings = { budgetBytes: MIB, regionBytes: 16 * KIB };
+    const settings = { budgetBytes: MIB, zoneBytes: 16 * KIB };
     const cache = await openTestCache(folder, settings, { files });
     for (let index = 0; index < 10; index += 1) await put(cache, index);
     const after = files.powerCut();

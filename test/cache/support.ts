@@ -64,7 +64,7 @@ export async function openTestCache(
 ): Promise<Cache> {
   const cache = await openCache(
     folder,
-    { budgetBytes: 4 * MIB, regionBytes: 128 * KIB, disk: false, maintenanceMs: 0, ...settings },
+    { budgetBytes: 4 * MIB, zoneBytes: 128 * KIB, disk: false, maintenanceMs: 0, ...settings },
     { key: RAW_KEY, ...components },
   );
   caches.push(cache);

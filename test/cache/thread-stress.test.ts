@@ -12,12 +12,12 @@ import { newFolder, openTestCache } from './support.ts';
 const PLACES = 2000;
 const VERSIONS = 2;
 const THREADS = 2;
-/** More regions than may be open at once, and less room than all units take. */
+/** More zones than may be open at once, and less room than all units take. */
 const SETTINGS: CacheSettings = {
   budgetBytes: 4 * 2 ** 20,
-  regionBytes: 8192,
+  zoneBytes: 8192,
   unitsMax: 4000,
-  snapshotRegions: 100,
+  snapshotZones: 100,
 };
 const [OBJECT] = FILES;
 
@@ -72,7 +72,7 @@ it('several threads read hits while the owner stores, gives up, invalidates, clo
     }));
     await first.volume(VOLUME).put(units);
   }
-  expect(first.statistics.reclaimedRegions).toBeGreaterThan(0);
+  expect(first.statistics.reclaimedZones).toBeGreaterThan(0);
   await first.close();
   const workers = Array.from(
     { length: THREADS },
@@ -85,23 +85,23 @@ it('several threads read hits while the owner stores, gives up, invalidates, clo
   await Promise.all(workers.map(worker => once(worker, 'online')));
   const before = openCount();
   const chance = seededChance(5);
-  let reclaimedRegions = 0;
+  let reclaimedZones = 0;
   for (let life = 1; life <= 4; life += 1) {
     const cache = await openTestCache(folder, SETTINGS);
     prefix.set(cache.volume(VOLUME).prefix(OBJECT!));
     for (const worker of workers) worker.postMessage(cache.shared);
     Atomics.store(control, 0, life);
     await live(cache, chance, prefix, performance.now() + 1500);
-    reclaimedRegions += cache.statistics.reclaimedRegions;
+    reclaimedZones += cache.statistics.reclaimedZones;
     const { slots } = cache.shared;
     await cache.close();
-    // No region and no descriptor is to be had from now on. Readers add themselves and find that out.
+    // No zone and no descriptor is to be had from now on. Readers add themselves and find that out.
     const left = slots.filter((word, at) => (at % 4 === 0 && word !== 0) || (at % 4 === 1 && word > 0));
     expect(left).toEqual(new Int32Array(0));
     expect(openCount()).toBeLessThanOrEqual(before);
   }
   Atomics.store(control, 1, 1);
-  expect(reclaimedRegions).toBeGreaterThan(20);
+  expect(reclaimedZones).toBeGreaterThan(20);
   const counts = (await Promise.all(answers)).map(([each]) => each);
   for (const each of counts) {
     expect(each).toMatchObject({ wrong: 0, errors: 0, caches: 4 });

@@ -29,5 +29,5 @@ it('another thread reads hits by itself while units come and go, and never anyth
   const [counts] = (await answer) as [{ hits: number; misses: number; wrong: number }];
   expect(counts.wrong).toBe(0);
   expect(counts.hits).toBeGreaterThan(100);
-  expect(cache.statistics.reclaimedRegions).toBeGreaterThan(10);
+  expect(cache.statistics.reclaimedZones).toBeGreaterThan(10);
 });

@@ -34,8 +34,8 @@ function withReads(files: CacheFiles, during: (into: Uint8Array) => Promise<void
 }
 
 function flipByteOf(folder: string, unit: Uint8Array): void {
-  for (const name of readdirSync(`${folder}/regions`)) {
-    const path = `${folder}/regions/${name}`;
+  for (const name of readdirSync(`${folder}/zones`)) {
+    const path = `${folder}/zones/${name}`;
     const bytes = readFileSync(path);
     const at = bytes.indexOf(unit);
     if (at < 0) continue;
@@ -56,13 +56,13 @@ it('a repair does not drop what has replaced a damaged unit while it was read', 
     isOn = false;
     await cache?.volume(VOLUME).put([{ objectId: FILE, index: 0, bytes: unitOf(50) }]);
   });
-  cache = await openTestCache(folder, { regionBytes: 8 * KIB }, { files });
+  cache = await openTestCache(folder, { zoneBytes: 8 * KIB }, { files });
   for (let index = 0; index < 6; index += 1) {
     await cache.volume(VOLUME).put([{ objectId: FILE, index, bytes: unitOf(index) }]);
   }
   await cache.close();
   flipByteOf(folder, unitOf(0));
-  cache = await openTestCache(folder, { regionBytes: 8 * KIB }, { files });
+  cache = await openTestCache(folder, { zoneBytes: 8 * KIB }, { files });
   isOn = true;
   expect(await collect(cache.verify({ repair: true }))).toEqual([]);
   expect(isOn).toBe(false);
@@ -72,7 +72,7 @@ it('a repair does not drop what has replaced a damaged unit while it was read', 
 it('a repair drops nothing dirty, though it cannot be read', async () => {
   const folder = newFolder();
   const files = new FaultyFiles(folder, seededChance(1));
-  const cache = await openTestCache(folder, { regionBytes: 8 * KIB }, { files });
+  const cache = await openTestCache(folder, { zoneBytes: 8 * KIB }, { files });
   const units = [{ volumeId: VOLUME, objectId: FILE, index: 0, bytes: unitOf(1) }];
   const id = await cache.appendDirty({ units });
   files.rates = { ...NO_FAULTS, EIO: 1 };

@@ -37,8 +37,8 @@ function cache(...args: string[]): Promise<Finished> {
 }
 
 async function diskBytes(): Promise<number> {
-  const names = await readdir(join(folder, 'c', 'regions'));
-  const sizes = await Promise.all(names.map(name => stat(join(folder, 'c', 'regions', name))));
+  const names = await readdir(join(folder, 'c', 'zones'));
+  const sizes = await Promise.all(names.map(name => stat(join(folder, 'c', 'zones', name))));
   return sizes.reduce((sum, { size }) => sum + size, 0);
 }
 
@@ -50,7 +50,7 @@ describe('netseal cache verify', () => {
   });
 
   it('names a damaged unit, exits with 3, and drops it with --repair', async () => {
-    await damage(folder, 'regions', 2000);
+    await damage(folder, 'zones', 2000);
     const found = await cache('verify', 'c');
     expect(found.exitCode).toBe(EXIT_DAMAGED);
     expect(found.stdout.toString()).toMatch(
@@ -62,7 +62,7 @@ describe('netseal cache verify', () => {
     expect(json).toMatchObject({
       checked: { units: 120 },
       repaired: true,
-      counts: { units: 1, regions: 0, dirtyBatches: 0 },
+      counts: { units: 1, zones: 0, dirtyBatches: 0 },
       damages: [
         { what: 'unit', volume: VOLUME_TEXT, object: FILE_TEXT, cookie: HOSTILE_NAME.toString(), index: 0 },
       ],
@@ -72,17 +72,17 @@ describe('netseal cache verify', () => {
     expect(after.stdout.toString()).toMatch(/^checked: 119 units/);
   });
 
-  it('names a region whose list is lost by its file', async () => {
-    const [name = ''] = await readdir(join(folder, 'c', 'regions'));
-    await damage(folder, 'regions', -100);
+  it('names a zone whose list is lost by its file', async () => {
+    const [name = ''] = await readdir(join(folder, 'c', 'zones'));
+    await damage(folder, 'zones', -100);
     const { exitCode, stdout } = await cache('verify', 'c');
     expect(exitCode).toBe(EXIT_DAMAGED);
-    expect(stdout.toString()).toMatch(new RegExp(`^damaged region regions/${name}: \\d+ KiB, small; `));
+    expect(stdout.toString()).toMatch(new RegExp(`^damaged zone zones/${name}: \\d+ KiB, small; `));
     const repaired = await cache('verify', 'c', '--repair');
     expect(repaired.stdout.toString()).toMatch(
-      /\ndamaged: 1 region; what was clean was dropped, and will be fetched again\n$/,
+      /\ndamaged: 1 zone; what was clean was dropped, and will be fetched again\n$/,
     );
-    expect(await readdir(join(folder, 'c', 'regions'))).toEqual([]);
+    expect(await readdir(join(folder, 'c', 'zones'))).toEqual([]);
     expect((await cache('verify', 'c')).exitCode).toBe(EXIT_OK);
   });
 

@@ -107,7 +107,7 @@ describe('on a terminal', () => {
     );
     await cache('pin', 'c', VOLUME_TEXT, FILE_TEXT);
     expect((await onTerminal(folder, [], 'pin', 'c')).stdout.includes(0x1b)).toBe(false);
-    await damage(folder, 'regions', 2000);
+    await damage(folder, 'zones', 2000);
     const verified = await onTerminal(folder, [], 'verify', 'c');
     expect(verified.exitCode).toBe(EXIT_DAMAGED);
     const [, after = ''] = verified.stdout.toString().split('damaged unit 0');

@@ -56,8 +56,8 @@ export async function onTerminal(
   return finish(spawn('python3', [TERMINAL, JSON.stringify(answers), ...command], { cwd: folder }));
 }
 
-/** Flips a bit of the only region of that kind in the cache `c`; a negative offset counts from its end. */
-export async function damage(folder: string, kind: 'regions' | 'dirty', offsetBytes: number): Promise<void> {
+/** Flips a bit of the only zone of that kind in the cache `c`; a negative offset counts from its end. */
+export async function damage(folder: string, kind: 'zones' | 'dirty', offsetBytes: number): Promise<void> {
   const [file = ''] = await readdir(join(folder, 'c', kind));
   const path = join(folder, 'c', kind, file);
   const bytes = await readFile(path);

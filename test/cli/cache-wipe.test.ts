@@ -56,7 +56,7 @@ describe('netseal cache wipe', () => {
     expect(wiped.stderr).toMatch(
       /^netseal: This protects from nobody who has a copy of the header [^\n]*\n$/,
     );
-    expect(await readdir(join(folder, 'c', 'regions'))).toEqual([]);
+    expect(await readdir(join(folder, 'c', 'zones'))).toEqual([]);
     expect((await cache('stats', 'c')).exitCode).toBe(EXIT_NOT_FOUND);
     expect((await cache('init', 'c')).exitCode).toBe(EXIT_OK);
     expect((await jsonOf(folder, 'stats', 'c')).units).toBe(0);

@@ -64,7 +64,7 @@ describe('netseal cache init', () => {
     );
     expect(exitCode).toBe(EXIT_OK);
     expect(stdout.toString()).toMatch(
-      /^made cache [0-9a-f]{32} in c\n {2}budget {2}64 MiB, in regions of 2 MiB\n {2}index {3}room for 2,048 units\n {2}disk {4}below 5% free, units are given up until 9% are; below 1% nothing new is taken\n {2}slot {4}[0-9a-f]{32}, key-file, "me"\n$/,
+      /^made cache [0-9a-f]{32} in c\n {2}budget {2}64 MiB, in zones of 2 MiB\n {2}index {3}room for 2,048 units\n {2}disk {4}below 5% free, units are given up until 9% are; below 1% nothing new is taken\n {2}slot {4}[0-9a-f]{32}, key-file, "me"\n$/,
     );
     expect(stderr).toMatch(/^netseal: keep the secret safe: [^\n]*\n$/);
     await inCache(folder, ({ settings }) => {
@@ -81,7 +81,7 @@ describe('netseal cache init', () => {
       '1.5%',
       '--units-max',
       '1000',
-      '--region-size',
+      '--zone-size',
       '64KiB',
     );
     expect(Object.keys(made)).toEqual([
@@ -89,14 +89,14 @@ describe('netseal cache init', () => {
       'cacheId',
       'budgetBytes',
       'unitsMax',
-      'regionBytes',
+      'zoneBytes',
       'disk',
       'slot',
     ]);
     expect(made).toMatchObject({
       cache: 'c',
       unitsMax: 1000,
-      regionBytes: 65536,
+      zoneBytes: 65536,
       slot: { type: 'key-file' },
     });
     expect(made.budgetBytes).toBeGreaterThan(MIB);
@@ -131,7 +131,7 @@ describe('netseal cache init', () => {
       ['--budget', '0%'],
       ['--budget', 'much'],
       ['--units-max', '0'],
-      ['--region-size', '1GiB'],
+      ['--zone-size', '1GiB'],
       ['--run', '1%'],
       ['--stop', '200%'],
     ];
@@ -147,18 +147,18 @@ describe('netseal cache init', () => {
 
 describe('netseal cache set', () => {
   it('changes what is given, and gives up what is too much', async () => {
-    await init('--budget', '8MiB', '--region-size', '64KiB');
+    await init('--budget', '8MiB', '--zone-size', '64KiB');
     await inCache(folder, open => put(open, VOLUME, FILE, 1000));
     const { stdout, exitCode } = await cache('set', 'c', '--budget', '1MiB', '--cull', '2%');
     expect(exitCode).toBe(EXIT_OK);
     expect(stdout.toString()).toMatch(
-      /^ {2}budget {2}1 MiB, in regions of 64 KiB\n(?:.*\n)* {2}freed {3}3\.\d+ MiB\n$/,
+      /^ {2}budget {2}1 MiB, in zones of 64 KiB\n(?:.*\n)* {2}freed {3}3\.\d+ MiB\n$/,
     );
     const stats = await jsonOf(folder, 'stats', 'c');
     expect(stats).toMatchObject({
       budgetBytes: MIB,
       disk: { runPercent: 7, cullPercent: 2 },
-      regionBytes: 65536,
+      zoneBytes: 65536,
     });
     expect(stats.bytes).toBeLessThanOrEqual(MIB);
     const told = await jsonOf(folder, 'set', 'c', '--units-max', '5000');
@@ -207,7 +207,7 @@ describe('netseal cache stats', () => {
       cacheId: expect.stringMatching(/^[0-9a-f]{32}$/),
       budgetBytes: 16 * MIB,
       units: 22,
-      regions: { small: 1, main: 0, pinned: 0, dirty: 1 },
+      zones: { small: 1, main: 0, pinned: 0, dirty: 1 },
       pins: 1,
       dirty: { batches: 1, units: 2, bytes: 2 * UNIT_BYTES, oldest: expect.stringMatching(/^20.*Z$/) },
       ledger: [
@@ -331,7 +331,7 @@ describe('netseal cache ls', () => {
     const units = await jsonOf(folder, 'ls', '-l', 'c', toHex(VOLUME), toHex(OTHER_FILE));
     expect(units).toHaveLength(7);
     expect(units[5]).toMatchObject({ index: 7, bytes: UNIT_BYTES, queue: 'dirty', dirty: true });
-    const [first] = await readdir(join(folder, 'c', 'regions'));
+    const [first] = await readdir(join(folder, 'c', 'zones'));
     expect(first).toBeDefined();
   });
 

@@ -1,5 +1,5 @@
 /** Work that was begun and that nobody waits for, but for whoever closes the place where it is done. */
-export class UnderWay {
+export class PendingWork {
   readonly #promises = new Set<Promise<unknown>>();
 
   /** Resolves and rejects as `promise` does, which it returns. */

@@ -1,5 +1,5 @@
 /**
- * How a cache seals what is its own: regions' heads and footers, the snapshot of the index, the heads of dirty batches, rows of the
+ * How a cache seals what is its own: zones' heads and footers, the snapshot of the index, the heads of dirty batches, rows of the
  * database. Records of `docs/FORMAT.md` under the cache's keys, with places that no two of them share.
  */
 import { NetsealError } from '../../base/errors.ts';

@@ -7,15 +7,15 @@ import { KIB, MIB } from '../../base/geometry.ts';
 
 /**
  * The first five are remembered: left out at a later opening, each is what it was when it was last given, and a default follows from
- * the budget that holds now. (`regionBytes` gives way where a smaller budget does not allow it.)
+ * the budget that holds now. (`zoneBytes` gives way where a smaller budget does not allow it.)
  */
 export interface CacheSettings {
   /** What all clean units may take on the disk. Default 1 GiB. Dirty ones come on top. */
   readonly budgetBytes?: number;
   /** Units that the index has room for, 47 bytes of memory each once it is in use. Default: a unit for 32 KiB of the budget. */
   readonly unitsMax?: number;
-  /** Length of a region. Default a 64th of the budget, from 2 to 32 MiB, or a 32nd where that is less. */
-  readonly regionBytes?: number;
+  /** Length of a zone. Default a 64th of the budget, from 2 to 32 MiB, or a 32nd where that is less. */
+  readonly zoneBytes?: number;
   /** Of the budget, what units that were not asked for again may take. Default 10. */
   readonly smallPercent?: number;
   /**
@@ -28,8 +28,8 @@ export interface CacheSettings {
   readonly queueBytes?: number;
   /** Time between two looks at the disk, snapshots that are due, and attempts after a failure, in ms. Default 1,000; 0 for never. */
   readonly maintenanceMs?: number;
-  /** A snapshot is taken when so many regions have filled since the last. Default 64. */
-  readonly snapshotRegions?: number;
+  /** A snapshot is taken when so many zones have filled since the last. Default 64. */
+  readonly snapshotZones?: number;
   /** Rows of each kind that the database keeps of objects (invalidations, coherency data, cookies). Default 262,144. */
   readonly rowsMax?: number;
   /** Small reads are done on this thread, as long as they come out of the page cache. Default true. */
@@ -44,7 +44,7 @@ export interface DiskLimits {
 
 export type CheckedSettings = Required<Omit<CacheSettings, 'disk'>> & { readonly disk: DiskLimits | false };
 
-const KEPT = ['budgetBytes', 'unitsMax', 'regionBytes', 'smallPercent', 'disk'] as const;
+const KEPT = ['budgetBytes', 'unitsMax', 'zoneBytes', 'smallPercent', 'disk'] as const;
 
 /** What was ever given of what a cache remembers. */
 export type KeptSettings = Pick<CacheSettings, (typeof KEPT)[number]>;
@@ -53,19 +53,19 @@ export const DISK_DEFAULT: DiskLimits = { runPercent: 7, cullPercent: 5, stopPer
 
 const BUDGET_BYTES_DEFAULT = 1024 * MIB;
 const BUDGET_BYTES_MIN = 256 * KIB;
-const REGION_BYTES_MIN = 8 * KIB;
-const REGION_BYTES_MAX = 64 * MIB;
+const ZONE_BYTES_MIN = 8 * KIB;
+const ZONE_BYTES_MAX = 64 * MIB;
 const UNITS_MAX = 100_000_000;
 
 /** What to remember when `given` comes on top of what was `kept` before. */
 export function keepSettings(kept: KeptSettings, given: CacheSettings): KeptSettings {
-  const { budgetBytes, unitsMax, regionBytes, smallPercent, disk } = given;
-  const news = withoutUndefined({ budgetBytes, unitsMax, regionBytes, smallPercent });
+  const { budgetBytes, unitsMax, zoneBytes, smallPercent, disk } = given;
+  const news = withoutUndefined({ budgetBytes, unitsMax, zoneBytes, smallPercent });
   const all = { ...kept, ...news, ...(disk === undefined ? {} : { disk: joinDisk(kept.disk, disk) }) };
   // What was right for a larger budget must not keep the cache from opening.
-  const fits = all.regionBytes === undefined || all.regionBytes <= regionBytesMax(all.budgetBytes);
-  if (fits || regionBytes !== undefined) return all;
-  const { regionBytes: _, ...rest } = all;
+  const fits = all.zoneBytes === undefined || all.zoneBytes <= zoneBytesMax(all.budgetBytes);
+  if (fits || zoneBytes !== undefined) return all;
+  const { zoneBytes: _, ...rest } = all;
   return rest;
 }
 
@@ -99,8 +99,8 @@ function withoutUndefined<Values extends object>(values: Values): Partial<Values
   ) as Partial<Values>;
 }
 
-function regionBytesMax(budgetBytes: number = BUDGET_BYTES_DEFAULT): number {
-  return Math.min(REGION_BYTES_MAX, budgetBytes / 8);
+function zoneBytesMax(budgetBytes: number = BUDGET_BYTES_DEFAULT): number {
+  return Math.min(ZONE_BYTES_MAX, budgetBytes / 8);
 }
 
 /** Fills in defaults. EINVAL when a value is out of range. */
@@ -113,36 +113,36 @@ export function checkCacheSettings(settings: CacheSettings): CheckedSettings {
   const checked: CheckedSettings = {
     budgetBytes,
     unitsMax: settings.unitsMax ?? Math.min(UNITS_MAX, Math.max(1024, Math.ceil(budgetBytes / (32 * KIB)))),
-    regionBytes: settings.regionBytes ?? regionBytesDefault(budgetBytes),
+    zoneBytes: settings.zoneBytes ?? zoneBytesDefault(budgetBytes),
     smallPercent: settings.smallPercent ?? 10,
     disk: settings.disk === false ? false : { ...DISK_DEFAULT, ...withoutUndefined(settings.disk ?? {}) },
     queueBytes: settings.queueBytes ?? 32 * MIB,
     maintenanceMs: settings.maintenanceMs ?? 1000,
-    snapshotRegions: settings.snapshotRegions ?? 64,
+    snapshotZones: settings.snapshotZones ?? 64,
     rowsMax: settings.rowsMax ?? 262_144,
     readsOnThisThread: settings.readsOnThisThread ?? true,
   };
   checkRange('unitsMax', checked.unitsMax, 1, UNITS_MAX);
-  checkRange('regionBytes', checked.regionBytes, REGION_BYTES_MIN, regionBytesMax(budgetBytes));
+  checkRange('zoneBytes', checked.zoneBytes, ZONE_BYTES_MIN, zoneBytesMax(budgetBytes));
   checkRange('smallPercent', checked.smallPercent, 1, 90);
   checkRange('queueBytes', checked.queueBytes, 0, 2 ** 31);
   checkRange('maintenanceMs', checked.maintenanceMs, 0, 2 ** 31 - 1);
-  checkRange('snapshotRegions', checked.snapshotRegions, 1, 1_000_000);
+  checkRange('snapshotZones', checked.snapshotZones, 1, 1_000_000);
   checkRange('rowsMax', checked.rowsMax, 16, 2 ** 31);
   checkDisk(checked.disk);
   return checked;
 }
 
 /**
- * Of dirty regions, which are on top of the budget, and clean ones when all in them is released: longer, as each new one costs a sync of
+ * Of dirty zones, which are on top of the budget, and clean ones when all in them is released: longer, as each new one costs a sync of
  * its folder.
  */
-export function dirtyRegionBytes({ budgetBytes, regionBytes }: CheckedSettings): number {
-  return Math.max(regionBytes, Math.min(32 * MIB, Math.floor(budgetBytes / 32)));
+export function dirtyZoneBytes({ budgetBytes, zoneBytes }: CheckedSettings): number {
+  return Math.max(zoneBytes, Math.min(32 * MIB, Math.floor(budgetBytes / 32)));
 }
 
-/** What is given up goes by regions: with many of them more of what is asked for stays. Short ones waste room at their ends. */
-function regionBytesDefault(budgetBytes: number): number {
+/** What is given up goes by zones: with many of them more of what is asked for stays. Short ones waste room at their ends. */
+function zoneBytesDefault(budgetBytes: number): number {
   const manyBytes = Math.min(32 * MIB, Math.max(2 * MIB, Math.floor(budgetBytes / 64)));
   return Math.min(manyBytes, Math.floor(budgetBytes / 32));
 }

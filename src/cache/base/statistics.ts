@@ -12,7 +12,7 @@ export type DropReason =
   | 'space'
   /** Its volume has its share already. */
   | 'share'
-  /** No sealed record, or longer than a region may be. */
+  /** No sealed record, or longer than a zone may be. */
   | 'unsuitable'
   /** There is a version of it that is not on the server yet. */
   | 'dirty'
@@ -33,7 +33,7 @@ export interface Counters {
   storedBytes: number;
   /** Offered again with the same tag: nothing was done. */
   alreadyThere: number;
-  reclaimedRegions: number;
+  reclaimedZones: number;
   /** Units that reclaim gave up, and those it carried on. */
   evicted: number;
   reinserted: number;
@@ -54,7 +54,7 @@ export function newCounters(): Counters {
     stored: 0,
     storedBytes: 0,
     alreadyThere: 0,
-    reclaimedRegions: 0,
+    reclaimedZones: 0,
     evicted: 0,
     reinserted: 0,
     reinsertedBytes: 0,
@@ -160,7 +160,7 @@ export interface CacheStatistics extends Readonly<Counters> {
   /** On the disk, without the index. */
   readonly bytes: number;
   readonly budgetBytes: number;
-  readonly regions: Readonly<Record<'small' | 'main' | 'pinned' | 'dirty', number>>;
+  readonly zones: Readonly<Record<'small' | 'main' | 'pinned' | 'dirty', number>>;
   readonly queuedUnits: number;
   readonly queuedBytes: number;
   readonly dirtyBatches: number;

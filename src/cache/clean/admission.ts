@@ -1,25 +1,25 @@
 /**
  * Room for what comes: within the budget, and within what the disk may be filled to. Below `cull` percent of free blocks or files,
- * regions are given up until both are at `run`; below `stop` new room is taken only for what was given up before.
+ * zones are given up until both are at `run`; below `stop` new room is taken only for what was given up before.
  */
 import type { CacheFiles, DiskSpace } from '../base/files.ts';
 import type { CheckedSettings, DiskLimits } from '../base/settings.ts';
-import type { Regions } from '../zones/zones.ts';
+import type { Zones } from '../zones/zones.ts';
 import type { Reclaim } from './reclaim.ts';
 
 /** The disk is looked at this often, at most. */
 const LOOK_MS = 1000;
-/** Regions given up in one go: who waits for room does not wait for long. */
+/** Zones given up in one go: who waits for room does not wait for long. */
 const STEPS_MAX = 8;
 /** The same for a budget that is exceeded by far, as it may be after it was made smaller: what comes meanwhile is dropped. */
 const BUDGET_STEPS_MAX = 32;
-/** Of the budget, what may be on its way into regions at a time. */
+/** Of the budget, what may be on its way into zones at a time. */
 const ENTERED_PART_MAX = 1 / 8;
 
-export class Room {
+export class Admission {
   readonly #settings: CheckedSettings;
   readonly #files: CacheFiles;
-  readonly #regions: Regions;
+  readonly #zones: Zones;
   readonly #reclaim: Reclaim;
   readonly #nowMs: () => number;
   #lock: Promise<unknown> = Promise.resolve();
@@ -27,7 +27,7 @@ export class Room {
   #space: DiskSpace | undefined;
   #isCulling = false;
   #checkedVersion = -1;
-  /** What regions took at that version, those that are open counted as full. */
+  /** What zones took at that version, those that are open counted as full. */
   #checkedBytes = 0;
   /** Let in, and not written yet. */
   #enteredBytes = 0;
@@ -37,13 +37,13 @@ export class Room {
   constructor(
     settings: CheckedSettings,
     files: CacheFiles,
-    regions: Regions,
+    zones: Zones,
     reclaim: Reclaim,
     nowMs: () => number,
   ) {
     this.#settings = settings;
     this.#files = files;
-    this.#regions = regions;
+    this.#zones = zones;
     this.#reclaim = reclaim;
     this.#nowMs = nowMs;
   }
@@ -53,8 +53,8 @@ export class Room {
   }
 
   /**
-   * True when so many bytes may be written, at most a region's or one unit: then {@link leave} is to be called when that is over.
-   * Waits while regions are given up for them, and while others write too much already. Never rejects: false after an abort.
+   * True when so many bytes may be written, at most a zone's or one unit: then {@link leave} is to be called when that is over.
+   * Waits while zones are given up for them, and while others write too much already. Never rejects: false after an abort.
    */
   async enter(bytes: number, signal?: AbortSignal): Promise<boolean> {
     if (this.#isRoomFor(bytes)) {
@@ -79,11 +79,11 @@ export class Room {
     this.#onLeave?.();
   }
 
-  /** Without looking at all the regions again, and without overtaking anybody. */
+  /** Without looking at all the zones again, and without overtaking anybody. */
   #isRoomFor(bytes: number): boolean {
     return (
       this.#waiting === 0 &&
-      this.#regions.version === this.#checkedVersion &&
+      this.#zones.version === this.#checkedVersion &&
       !this.#isLookDue() &&
       !this.#isOver(this.#checkedBytes, bytes)
     );
@@ -104,7 +104,7 @@ export class Room {
     await this.#exclusively(() => this.#make(0));
   }
 
-  /** Gives up one region, whatever was hit: the disk is full. */
+  /** Gives up one zone, whatever was hit: the disk is full. */
   async giveUpOne(): Promise<boolean> {
     return this.#exclusively(() => this.#reclaim.step(false));
   }
@@ -122,25 +122,25 @@ export class Room {
   async #make(bytes: number): Promise<boolean> {
     if (this.#isLookDue()) await this.#look();
     let steps = 0;
-    const { regionBytes } = this.#settings;
-    while (this.#isOver(this.#regions.cleanBytes(regionBytes), bytes)) {
+    const { zoneBytes } = this.#settings;
+    while (this.#isOver(this.#zones.cleanBytes(zoneBytes), bytes)) {
       steps += 1;
       if (steps > BUDGET_STEPS_MAX) return false;
       if (!(await this.#reclaim.step(steps <= 2 * STEPS_MAX))) return false;
     }
     if (!(await this.#cull())) return false;
-    this.#checkedVersion = this.#regions.version;
-    this.#checkedBytes = this.#regions.cleanBytes(regionBytes);
+    this.#checkedVersion = this.#zones.version;
+    this.#checkedBytes = this.#zones.cleanBytes(zoneBytes);
     return true;
   }
 
-  /** What is there, what is on its way, and one region more. */
+  /** What is there, what is on its way, and one zone more. */
   #isOver(cleanBytes: number, bytes: number): boolean {
-    const { budgetBytes, regionBytes } = this.#settings;
-    return cleanBytes + this.#enteredBytes + Math.max(bytes, regionBytes) > budgetBytes;
+    const { budgetBytes, zoneBytes } = this.#settings;
+    return cleanBytes + this.#enteredBytes + Math.max(bytes, zoneBytes) > budgetBytes;
   }
 
-  /** False when there must not be another region. */
+  /** False when there must not be another zone. */
   async #cull(): Promise<boolean> {
     const { disk } = this.#settings;
     if (disk === false || this.#space === undefined) return true;

@@ -13,19 +13,19 @@ import {
   recordTag,
 } from '../../unit/record-format.ts';
 import type { Health } from '../base/health.ts';
-import type { UnderWay } from '../base/pending-work.ts';
+import type { PendingWork } from '../base/pending-work.ts';
 import type { CheckedSettings } from '../base/settings.ts';
 import type { Counters, DropReason } from '../base/statistics.ts';
 import { fingerprintOf, newFingerprint } from '../index/fingerprints.ts';
 import { ENTRY_DIRTY, ENTRY_PINNED, type Fingerprint, GRANULE_BYTES } from '../index/index-table.ts';
 import type { ObjectState, Objects, VolumeState } from '../objects/objects.ts';
-import type { RegionQueue } from '../zones/zone-format.ts';
-import type { Region } from '../zones/zones.ts';
-import type { Room } from './admission.ts';
-import type { Shares } from './quotas.ts';
-import type { Ranges, Since } from './range-invalidations.ts';
-import { hasTag, type Places, tagWords } from './unit-index.ts';
-import type { Lane, UnitToStore } from './zone-writer.ts';
+import type { ZoneQueue } from '../zones/zone-format.ts';
+import type { Zone } from '../zones/zones.ts';
+import type { Admission } from './admission.ts';
+import type { Quotas } from './quotas.ts';
+import type { RangeInvalidations, Since } from './range-invalidations.ts';
+import { hasTag, tagWords, type UnitIndex } from './unit-index.ts';
+import type { UnitToStore, ZoneWriter } from './zone-writer.ts';
 
 /** A unit as it comes. */
 export interface IncomingUnit {
@@ -36,27 +36,27 @@ export interface IncomingUnit {
   readonly since?: Since;
 }
 
-export type CleanQueue = Exclude<RegionQueue, 'dirty'>;
+export type CleanQueue = Exclude<ZoneQueue, 'dirty'>;
 
-export interface StoringParts {
+export interface CleanWriterParts {
   readonly settings: CheckedSettings;
   readonly health: Health;
   readonly counters: Counters;
   readonly objects: Objects;
-  readonly places: Places;
-  readonly ranges: Ranges;
-  readonly room: Room;
-  readonly shares: Shares;
-  readonly lanes: Readonly<Record<CleanQueue, Lane>>;
-  readonly underWay: UnderWay;
+  readonly places: UnitIndex;
+  readonly ranges: RangeInvalidations;
+  readonly room: Admission;
+  readonly shares: Quotas;
+  readonly lanes: Readonly<Record<CleanQueue, ZoneWriter>>;
+  readonly underWay: PendingWork;
 }
 
-export class Storing {
-  readonly #parts: StoringParts;
+export class CleanWriter {
+  readonly #parts: CleanWriterParts;
   readonly #fingerprint: Fingerprint = newFingerprint();
   #isClosed = false;
 
-  constructor(parts: StoringParts) {
+  constructor(parts: CleanWriterParts) {
     this.#parts = parts;
   }
 
@@ -93,7 +93,7 @@ export class Storing {
       let storedCount = 0;
       const sorted = this.#sort(units.filter(unit => this.#isWanted(unit)));
       for (const queue of ['small', 'main', 'pinned'] as const) {
-        for (const some of portions(sorted[queue], settings.regionBytes)) {
+        for (const some of portions(sorted[queue], settings.zoneBytes)) {
           storedCount += await this.#append(queue, some, signal);
         }
       }
@@ -177,20 +177,19 @@ export class Storing {
     return sorted;
   }
 
-  /** A lane has written a unit, all of it: new, or moved from another region. */
-  stored(unit: UnitToStore, region: Region, offsetBytes: number): void {
+  /** A lane has written a unit, all of it: new, or moved from another zone. */
+  stored(unit: UnitToStore, zone: Zone, offsetBytes: number): void {
     const { health, counters, places } = this.#parts;
     health.succeed();
     const { object, prefix, index, bytes, from } = unit;
     const fingerprint = fingerprintOf(prefix, index, this.#fingerprint);
-    const flags = region.queue === 'pinned' ? ENTRY_PINNED : 0;
-    const place = { regionId: region.id, offsetBytes, lengthBytes: bytes.byteLength, flags };
+    const flags = zone.queue === 'pinned' ? ENTRY_PINNED : 0;
+    const place = { zoneId: zone.id, offsetBytes, lengthBytes: bytes.byteLength, flags };
     if (from !== undefined) {
       counters.reinsertedBytes += bytes.byteLength;
       const found = places.find(fingerprint);
       const { entry } = from;
-      const isWhere =
-        found?.entry.regionId === entry.regionId && found.entry.offsetBytes === entry.offsetBytes;
+      const isWhere = found?.entry.zoneId === entry.zoneId && found.entry.offsetBytes === entry.offsetBytes;
       // Otherwise it was replaced or invalidated while it was being moved.
       const hits = Math.max(0, entry.hits - 1);
       if (found !== undefined && isWhere) places.replace(fingerprint, found, { ...entry, ...place, hits });

@@ -1,28 +1,28 @@
 /**
  * What a volume does that has its share: a quarter of it, the oldest, is taken from the index, so that it does not stay with what
  * came first. What was hit there stays, with one hit less. Nothing is read, written or moved: the bytes lie where they are until
- * their regions are given up. Works in turns, over the whole table.
+ * their zones are given up. Works in turns, over the whole table.
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Counters } from '../base/statistics.ts';
 import { BUCKET_WORDS, type IndexTable, type VolumeEntry, volumeEntries } from '../index/index-table.ts';
 import type { VolumeState } from '../objects/objects.ts';
-import type { Region, Regions } from '../zones/zones.ts';
-import type { Places } from './unit-index.ts';
+import type { Zone, Zones } from '../zones/zones.ts';
+import type { UnitIndex } from './unit-index.ts';
 
 const PART = 0.25;
 /** Looked at without a turn for others: about a millisecond. */
 const WORDS_PER_TURN: number = 2048 * BUCKET_WORDS;
 
-export class Shares {
-  readonly #places: Places;
-  readonly #regions: Regions;
+export class Quotas {
+  readonly #places: UnitIndex;
+  readonly #zones: Zones;
   readonly #counters: Counters;
   readonly #trimming = new Set<VolumeState>();
 
-  constructor(places: Places, regions: Regions, counters: Counters) {
+  constructor(places: UnitIndex, zones: Zones, counters: Counters) {
     this.#places = places;
-    this.#regions = regions;
+    this.#zones = zones;
     this.#counters = counters;
   }
 
@@ -33,13 +33,13 @@ export class Shares {
     try {
       const { number } = volume;
       const bytesOf = new Float64Array(0x1_0000);
-      await this.#each(number, ({ regionId, lengthBytes }) => {
-        const slot = regionId & 0xffff;
+      await this.#each(number, ({ zoneId, lengthBytes }) => {
+        const slot = zoneId & 0xffff;
         bytesOf[slot] = (bytesOf[slot] ?? 0) + lengthBytes;
       });
       const oldest = this.#oldest(bytesOf, PART * volume.shareBytes);
-      await this.#each(number, ({ at, regionId, hits }) => {
-        if (!oldest.has(regionId)) return;
+      await this.#each(number, ({ at, zoneId, hits }) => {
+        if (!oldest.has(zoneId)) return;
         if (hits > 0) this.#places.cool(at);
         else {
           this.#places.drop(at);
@@ -51,16 +51,16 @@ export class Shares {
     }
   }
 
-  /** Ids of the regions that are next to be given up, with so many bytes of the volume in them. */
+  /** Ids of the zones that are next to be given up, with so many bytes of the volume in them. */
   #oldest(bytesOf: Float64Array, bytes: number): ReadonlySet<number> {
-    const rank = ({ queue }: Region): number => (queue === 'small' ? 0 : 1);
-    const regions = this.#regions
+    const rank = ({ queue }: Zone): number => (queue === 'small' ? 0 : 1);
+    const zones = this.#zones
       .all()
       .filter(({ queue }) => queue === 'small' || queue === 'main')
       .sort((left, right) => rank(left) - rank(right) || left.sequence - right.sequence);
     const chosen = new Set<number>();
     let left = bytes;
-    for (const { id } of regions) {
+    for (const { id } of zones) {
       if (left <= 0) break;
       const here = bytesOf[id & 0xffff] ?? 0;
       if (here > 0) chosen.add(id);

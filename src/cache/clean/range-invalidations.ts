@@ -18,7 +18,7 @@ interface Range {
   readonly stamp: number;
 }
 
-export class Ranges {
+export class RangeInvalidations {
   #ranges: Range[] = [];
   #stamp = 0;
   /** How much is on its way since each stamp, oldest first. */

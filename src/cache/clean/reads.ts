@@ -1,5 +1,5 @@
 /**
- * Reading units: look up, pin the regions, read straight into the caller's memory, compare length and tag with what was asked
+ * Reading units: look up, pin the zones, read straight into the caller's memory, compare length and tag with what was asked
  * for. Whatever is not exactly that is a miss.
  *
  * While data comes out of the page cache, small reads are done on this thread: going by way of a thread pool costs them four times
@@ -15,8 +15,8 @@ import type { Counters } from '../base/statistics.ts';
 import { fingerprintOf, newFingerprint, type Prefix } from '../index/fingerprints.ts';
 import { ENTRY_DIRTY, type Entry, type Fingerprint } from '../index/index-table.ts';
 import type { ObjectState, Objects } from '../objects/objects.ts';
-import type { Region, Regions } from '../zones/zones.ts';
-import { hasTag, type Places } from './unit-index.ts';
+import type { Zone, Zones } from '../zones/zones.ts';
+import { hasTag, type UnitIndex } from './unit-index.ts';
 
 /** A unit to be read. */
 export interface UnitToRead {
@@ -32,7 +32,7 @@ interface Plan {
   readonly position: number;
   readonly unit: UnitToRead;
   readonly prefix: Prefix;
-  readonly region: Region;
+  readonly zone: Zone;
   readonly entry: Entry;
   /** How many there had been when this was planned. */
   readonly invalidations: number;
@@ -40,7 +40,7 @@ interface Plan {
 
 /** Neighbours that are read at once. */
 interface ReadRun {
-  readonly region: Region;
+  readonly zone: Zone;
   readonly plans: Plan[];
   readonly offsetBytes: number;
   lengthBytes: number;
@@ -68,12 +68,12 @@ const TURN_MS = 1;
 const POOL_SHARE: number = Math.min(4, availableParallelism() - 1);
 
 export class Reads {
-  readonly #places: Places;
-  readonly #regions: Regions;
+  readonly #places: UnitIndex;
+  readonly #zones: Zones;
   readonly #objects: Objects;
   readonly #counters: Counters;
   readonly #mayReadHere: boolean;
-  readonly #onFailure: (region: Region, error: unknown) => void;
+  readonly #onFailure: (zone: Zone, error: unknown) => void;
   readonly #fingerprint: Fingerprint = newFingerprint();
   /** For runs of small units that are read here. */
   readonly #scratch = Buffer.allocUnsafeSlow(RUN_BYTES_MAX);
@@ -84,15 +84,15 @@ export class Reads {
   #poolRuns = 0;
 
   constructor(
-    places: Places,
-    regions: Regions,
+    places: UnitIndex,
+    zones: Zones,
     objects: Objects,
     counters: Counters,
     mayReadHere: boolean,
-    onFailure: (region: Region, error: unknown) => void,
+    onFailure: (zone: Zone, error: unknown) => void,
   ) {
     this.#places = places;
-    this.#regions = regions;
+    this.#zones = zones;
     this.#objects = objects;
     this.#counters = counters;
     this.#mayReadHere = mayReadHere;
@@ -110,7 +110,7 @@ export class Reads {
     try {
       await this.#readRuns(runs, lengths, signal);
     } finally {
-      for (const { region, plans } of runs) for (const _ of plans) this.#regions.unpin(region);
+      for (const { zone, plans } of runs) for (const _ of plans) this.#zones.unpin(zone);
     }
     signal?.throwIfAborted();
     this.#count(lengths);
@@ -128,7 +128,7 @@ export class Reads {
     }
   }
 
-  /** What there is, by region and offset, every plan with a pin on its region. */
+  /** What there is, by zone and offset, every plan with a pin on its zone. */
   #plan(units: readonly UnitToRead[]): ReadRun[] {
     const plans: Plan[] = [];
     for (const [position, unit] of units.entries()) {
@@ -144,7 +144,7 @@ export class Reads {
         last.lengthBytes = plan.entry.offsetBytes + plan.entry.lengthBytes - last.offsetBytes;
       } else {
         const { offsetBytes, lengthBytes } = plan.entry;
-        runs.push({ region: plan.region, plans: [plan], offsetBytes, lengthBytes });
+        runs.push({ zone: plan.zone, plans: [plan], offsetBytes, lengthBytes });
       }
     }
     return runs;
@@ -161,10 +161,10 @@ export class Reads {
       return undefined;
     }
     if (entry.lengthBytes > into.byteLength || entry.lengthBytes < TAG_BYTES) return undefined;
-    const region = this.#regions.get(entry.regionId);
-    if (region === undefined || !this.#regions.pin(region)) return undefined;
+    const zone = this.#zones.get(entry.zoneId);
+    if (zone === undefined || !this.#zones.pin(zone)) return undefined;
     this.#places.countHit(found);
-    return { position, unit, prefix, region, entry, invalidations: this.#objects.invalidations };
+    return { position, unit, prefix, zone, entry, invalidations: this.#objects.invalidations };
   }
 
   async #readRuns(
@@ -176,7 +176,7 @@ export class Reads {
     let turnStartMs = performance.now();
     for (const run of runs) {
       if (signal?.aborted === true) break;
-      const { file } = run.region;
+      const { file } = run.zone;
       if (file !== undefined && this.#isHereBest(run, turnStartMs, under.size)) {
         turnStartMs = await this.#readHere(run, file, lengths, turnStartMs);
         continue;
@@ -207,12 +207,12 @@ export class Reads {
       const target = isOne ? targetOf(run) : this.#scratch.subarray(0, run.lengthBytes);
       for (let done = 0; done < target.byteLength; ) {
         const count = file.readNow(done === 0 ? target : target.subarray(done), run.offsetBytes + done);
-        if (count === 0) throw new ShortFileError('a region of the cache is cut short');
+        if (count === 0) throw new ShortFileError('a zone of the cache is cut short');
         done += count;
       }
       this.#take(run, target, lengths);
     } catch (error) {
-      this.#onFailure(run.region, error);
+      this.#onFailure(run.zone, error);
     }
     const nowMs = performance.now();
     this.#judgeSpeed(run, nowMs - startMs, nowMs);
@@ -236,13 +236,13 @@ export class Reads {
 
   async #readInPool(run: ReadRun, lengths: number[]): Promise<void> {
     try {
-      const file = run.region.file ?? (await this.#regions.fileOf(run.region));
+      const file = run.zone.file ?? (await this.#zones.fileOf(run.zone));
       const target = targetOf(run);
       const count = await file.read(target, run.offsetBytes);
       if (count < target.byteLength) await readFully(file, target.subarray(count), run.offsetBytes + count);
       this.#take(run, target, lengths);
     } catch (error) {
-      this.#onFailure(run.region, error);
+      this.#onFailure(run.zone, error);
     }
   }
 
@@ -260,7 +260,7 @@ export class Reads {
     }
   }
 
-  /** It may have been invalidated while it was read. Being moved to another region is no reason to drop it. */
+  /** It may have been invalidated while it was read. Being moved to another zone is no reason to drop it. */
   #isStillValid({ unit, prefix, entry, invalidations }: Plan): boolean {
     if (this.#objects.invalidations === invalidations) return true;
     if (!this.#objects.isCurrent(unit.object, prefix)) return false;
@@ -271,7 +271,7 @@ export class Reads {
   #dropDamaged({ unit, prefix, entry }: Plan): void {
     const fingerprint = fingerprintOf(prefix, unit.index, this.#fingerprint);
     const now = this.#places.find(fingerprint);
-    const isSame = now?.entry.regionId === entry.regionId && now.entry.offsetBytes === entry.offsetBytes;
+    const isSame = now?.entry.zoneId === entry.zoneId && now.entry.offsetBytes === entry.offsetBytes;
     // What is dirty stays listed and in its place: it may be read the next time, and nothing clean may take it.
     if (now !== undefined && isSame && (entry.flags & ENTRY_DIRTY) === 0)
       this.#places.remove(fingerprint, now);
@@ -284,13 +284,13 @@ function isSmall(plan: Plan | undefined): boolean {
 }
 
 function byPlace(left: Plan, right: Plan): number {
-  return left.region.id - right.region.id || left.entry.offsetBytes - right.entry.offsetBytes;
+  return left.zone.id - right.zone.id || left.entry.offsetBytes - right.entry.offsetBytes;
 }
 
 function joins(run: ReadRun, plan: Plan): boolean {
   const gapBytes = plan.entry.offsetBytes - (run.offsetBytes + run.lengthBytes);
   return (
-    run.region === plan.region &&
+    run.zone === plan.zone &&
     isSmall(plan) &&
     isSmall(run.plans[0]) &&
     gapBytes >= 0 &&

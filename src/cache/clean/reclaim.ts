@@ -1,11 +1,11 @@
 /**
- * Giving up regions, by S3-FIFO over whole regions. New units enter the small queue; what was asked for again by the time its
- * region is given up goes on to the main queue, the rest leaves a ghost. A unit whose ghost is still there enters the main queue at
- * once. What was hit in the main queue goes round again, with one hit less: the whole region where that is most of it, otherwise
+ * Giving up zones, by S3-FIFO over whole zones. New units enter the small queue; what was asked for again by the time its
+ * zone is given up goes on to the main queue, the rest leaves a ghost. A unit whose ghost is still there enters the main queue at
+ * once. What was hit in the main queue goes round again, with one hit less: the whole zone where that is most of it, otherwise
  * by being copied, sealed as it is.
  *
- * Pinned units go on to regions of their own, always. Those are given up when half of one is pinned no more, or replaced; what is
- * less, only when there is nothing else to give up. Dirty regions never come here.
+ * Pinned units go on to zones of their own, always. Those are given up when half of one is pinned no more, or replaced; what is
+ * less, only when there is nothing else to give up. Dirty zones never come here.
  */
 
 import { setImmediate as turn } from 'node:timers/promises';
@@ -17,39 +17,33 @@ import type { CacheEvent, Counters } from '../base/statistics.ts';
 import { fingerprintOf, newFingerprint, type Prefix } from '../index/fingerprints.ts';
 import { type Entry, type Fingerprint, GRANULE_BYTES } from '../index/index-table.ts';
 import type { ObjectState, Objects } from '../objects/objects.ts';
-import {
-  type DecodedList,
-  decodeList,
-  listBytes,
-  type RegionEntry,
-  readFooter,
-} from '../zones/zone-format.ts';
-import type { Region, Regions } from '../zones/zones.ts';
-import { type Found, hasTag, type Places } from './unit-index.ts';
-import type { Lane, UnitToStore } from './zone-writer.ts';
+import { type DecodedList, decodeList, listBytes, readFooter, type ZoneEntry } from '../zones/zone-format.ts';
+import type { Zone, Zones } from '../zones/zones.ts';
+import { type Found, hasTag, type UnitIndex } from './unit-index.ts';
+import type { UnitToStore, ZoneWriter } from './zone-writer.ts';
 
 /** Hits that take a unit from the small to the main queue. */
 const SMALL_HITS_MIN = 1;
-/** Of a main region, at most so much goes round again: what is given up has to make room. */
+/** Of a main zone, at most so much goes round again: what is given up has to make room. */
 const REINSERTED_PART_MAX = 0.65;
 /** As many may go round before one has to be given up. */
-const ROUND_REGIONS_MAX = 16;
+const ROUND_ZONES_MAX = 16;
 const MOVE_BYTES = 4 * 1024 * 1024;
 const MOVE_UNITS = 512;
 /** Others get their turn after so long. */
 const TURN_MS = 2;
 const UNITS_PER_LOOK = 128;
-/** Of a pinned region, what has to stay at most so that it is rewritten at all. */
+/** Of a pinned zone, what has to stay at most so that it is rewritten at all. */
 const KEPT_PART_MAX = 0.9;
 const OBJECTS_KEPT_MAX = 4096;
 
 export interface ReclaimParts {
-  readonly regions: Regions;
-  readonly places: Places;
+  readonly zones: Zones;
+  readonly places: UnitIndex;
   readonly objects: Objects;
   readonly seals: Seals;
-  readonly main: Lane;
-  readonly pinned: Lane;
+  readonly main: ZoneWriter;
+  readonly pinned: ZoneWriter;
   readonly counters: Counters;
   readonly smallBytesMax: number;
   readonly onEvent: (event: CacheEvent) => void;
@@ -57,7 +51,7 @@ export interface ReclaimParts {
 }
 
 interface Move {
-  readonly entry: RegionEntry;
+  readonly entry: ZoneEntry;
   readonly object: ObjectState;
   /** What the index finds it by, unless it is invalidated meanwhile. */
   readonly prefix: Prefix;
@@ -68,40 +62,40 @@ interface Move {
 export class Reclaim {
   readonly #parts: ReclaimParts;
   readonly #fingerprint: Fingerprint = newFingerprint();
-  /** Pinned regions that were looked at and left: what was live in them then, and what has to stay. */
-  readonly #looked = new Map<Region, { readonly liveBytes: number; readonly keptBytes: number }>();
-  /** Pinned regions of which something may be pinned no more, or was invalidated. */
-  readonly #loose = new Set<Region>();
+  /** Pinned zones that were looked at and left: what was live in them then, and what has to stay. */
+  readonly #looked = new Map<Zone, { readonly liveBytes: number; readonly keptBytes: number }>();
+  /** Pinned zones of which something may be pinned no more, or was invalidated. */
+  readonly #loose = new Set<Zone>();
 
   constructor(parts: ReclaimParts) {
     this.#parts = parts;
   }
 
-  /** Something was unpinned or invalidated: pinned regions may hold what need not stay. */
+  /** Something was unpinned or invalidated: pinned zones may hold what need not stay. */
   loosenPinned(): void {
     // The open one, too, which will be full one day.
-    for (const region of this.#parts.regions.all()) if (region.queue === 'pinned') this.#loose.add(region);
+    for (const zone of this.#parts.zones.all()) if (zone.queue === 'pinned') this.#loose.add(zone);
   }
 
   /**
-   * Gives one region up. False when there is none that may go, or what has to stay could not be moved.
+   * Gives one zone up. False when there is none that may go, or what has to stay could not be moved.
    *
    * @param keepHit whether units that were hit go on, or only pinned ones.
    */
   async step(keepHit: boolean): Promise<boolean> {
-    const region = await this.#chooseCold(keepHit);
-    if (region === undefined) return false;
-    const { counters, regions, onEvent } = this.#parts;
+    const zone = await this.#chooseCold(keepHit);
+    if (zone === undefined) return false;
+    const { counters, zones, onEvent } = this.#parts;
     const before = { evicted: counters.evicted, reinserted: counters.reinserted };
-    if (!(await this.#empty(region, keepHit))) {
+    if (!(await this.#empty(zone, keepHit))) {
       // The next attempt is another's.
-      regions.postpone(region);
+      zones.postpone(zone);
       return false;
     }
-    this.#loose.delete(region);
-    this.#looked.delete(region);
-    await regions.giveUp(region);
-    counters.reclaimedRegions += 1;
+    this.#loose.delete(zone);
+    this.#looked.delete(zone);
+    await zones.giveUp(zone);
+    counters.reclaimedZones += 1;
     onEvent({
       type: 'reclaimed',
       evicted: counters.evicted - before.evicted,
@@ -110,49 +104,49 @@ export class Reclaim {
     return true;
   }
 
-  /** What to give up, after main regions that are too good for it have gone round. */
-  async #chooseCold(keepHit: boolean): Promise<Region | undefined> {
-    let region = await this.#choose();
-    for (let count = 0; keepHit && region?.queue === 'main' && count < ROUND_REGIONS_MAX; count += 1) {
-      if (!(await this.#goesRound(region))) break;
-      region = await this.#choose();
+  /** What to give up, after main zones that are too good for it have gone round. */
+  async #chooseCold(keepHit: boolean): Promise<Zone | undefined> {
+    let zone = await this.#choose();
+    for (let count = 0; keepHit && zone?.queue === 'main' && count < ROUND_ZONES_MAX; count += 1) {
+      if (!(await this.#goesRound(zone))) break;
+      zone = await this.#choose();
     }
-    return region;
+    return zone;
   }
 
   /**
-   * When more of a main region was hit than may be copied, the whole region goes behind the others, and every unit in it has one hit
+   * When more of a main zone was hit than may be copied, the whole zone goes behind the others, and every unit in it has one hit
    * less: what S3-FIFO does to unit after unit. Nothing is copied, and nothing that was hit is dropped.
    */
-  async #goesRound(region: Region): Promise<boolean> {
-    const { regions, places } = this.#parts;
-    if (!regions.pin(region)) return false;
+  async #goesRound(zone: Zone): Promise<boolean> {
+    const { zones, places } = this.#parts;
+    if (!zones.pin(zone)) return false;
     try {
-      const list = await this.#listOf(region, await regions.fileOf(region));
+      const list = await this.#listOf(zone, await zones.fileOf(zone));
       let hitBytes = 0;
       await this.#forEach(list, (entry, object) => {
         const found = this.#find(entry, object);
-        if (isIn(found, region, entry) && found.entry.hits > 0) hitBytes += entry.lengthBytes;
+        if (isIn(found, zone, entry) && found.entry.hits > 0) hitBytes += entry.lengthBytes;
         return undefined;
       });
-      if (hitBytes <= this.#moveBytesMax(region)) return false;
+      if (hitBytes <= this.#moveBytesMax(zone)) return false;
       await this.#forEach(list, (entry, object) => {
         const found = this.#find(entry, object);
-        if (!isIn(found, region, entry) || found.entry.hits === 0) return undefined;
+        if (!isIn(found, zone, entry) || found.entry.hits === 0) return undefined;
         places.replace(this.#fingerprint, found, { ...found.entry, hits: found.entry.hits - 1 });
         return undefined;
       });
-      regions.postpone(region);
+      zones.postpone(zone);
       return true;
     } catch {
       // Whoever empties it finds the same, and says so.
       return false;
     } finally {
-      regions.unpin(region);
+      zones.unpin(zone);
     }
   }
 
-  async #choose(): Promise<Region | undefined> {
+  async #choose(): Promise<Zone | undefined> {
     for (;;) {
       const pinned = this.#candidate();
       if (pinned !== undefined && (await this.#isHalfLoose(pinned))) return pinned;
@@ -162,44 +156,44 @@ export class Reclaim {
     }
   }
 
-  #chooseClean(): Region | undefined {
-    const { regions, smallBytesMax } = this.#parts;
-    const [small] = regions.full('small');
-    const [main] = regions.full('main');
-    const isSmallOver = main === undefined || regions.bytesOf('small') >= smallBytesMax;
+  #chooseClean(): Zone | undefined {
+    const { zones, smallBytesMax } = this.#parts;
+    const [small] = zones.full('small');
+    const [main] = zones.full('main');
+    const isSmallOver = main === undefined || zones.bytesOf('small') >= smallBytesMax;
     return isSmallOver ? (small ?? main) : main;
   }
 
-  /** A pinned region that may be worth a look. */
-  #candidate(): Region | undefined {
-    for (const region of this.#parts.regions.full('pinned')) {
-      if (this.#loose.has(region)) return region;
-      const isThin = region.liveBytes < region.fileBytes / 2;
-      if (isThin && this.#looked.get(region)?.liveBytes !== region.liveBytes) return region;
+  /** A pinned zone that may be worth a look. */
+  #candidate(): Zone | undefined {
+    for (const zone of this.#parts.zones.full('pinned')) {
+      if (this.#loose.has(zone)) return zone;
+      const isThin = zone.liveBytes < zone.fileBytes / 2;
+      if (isThin && this.#looked.get(zone)?.liveBytes !== zone.liveBytes) return zone;
     }
     return undefined;
   }
 
-  /** Looks what has to stay of a pinned region, and remembers it. */
-  async #isHalfLoose(region: Region): Promise<boolean> {
-    this.#loose.delete(region);
-    const { liveBytes } = region;
-    const keptBytes = await this.#keptBytes(region);
-    this.#looked.set(region, { liveBytes, keptBytes });
-    return keptBytes <= region.fileBytes / 2;
+  /** Looks what has to stay of a pinned zone, and remembers it. */
+  async #isHalfLoose(zone: Zone): Promise<boolean> {
+    this.#loose.delete(zone);
+    const { liveBytes } = zone;
+    const keptBytes = await this.#keptBytes(zone);
+    this.#looked.set(zone, { liveBytes, keptBytes });
+    return keptBytes <= zone.fileBytes / 2;
   }
 
   /** Infinity when its list cannot be read: what is pinned in it is still found. */
-  async #keptBytes(region: Region): Promise<number> {
-    const { regions, note } = this.#parts;
-    if (!regions.pin(region)) return Number.POSITIVE_INFINITY;
+  async #keptBytes(zone: Zone): Promise<number> {
+    const { zones, note } = this.#parts;
+    if (!zones.pin(zone)) return Number.POSITIVE_INFINITY;
     try {
-      const list = await this.#listOf(region, await regions.fileOf(region));
+      const list = await this.#listOf(zone, await zones.fileOf(zone));
       let bytes = 0;
       let count = 0;
       const objects = new Set<number>();
       await this.#forEach(list, (entry, object) => {
-        if (!isIn(this.#find(entry, object), region, entry) || !this.#isPinned(object)) return undefined;
+        if (!isIn(this.#find(entry, object), zone, entry) || !this.#isPinned(object)) return undefined;
         bytes += roundUp(entry.lengthBytes, GRANULE_BYTES);
         count += 1;
         objects.add(entry.objectNumber);
@@ -210,19 +204,19 @@ export class Reclaim {
       note(error);
       return Number.POSITIVE_INFINITY;
     } finally {
-      regions.unpin(region);
+      zones.unpin(zone);
     }
   }
 
-  /** When nothing else is left: the pinned region of which least has to stay, if that makes room at all. */
-  #leastKept(): Region | undefined {
-    let least: Region | undefined;
+  /** When nothing else is left: the pinned zone of which least has to stay, if that makes room at all. */
+  #leastKept(): Zone | undefined {
+    let least: Zone | undefined;
     let leastPart = KEPT_PART_MAX;
-    for (const [region, { keptBytes }] of this.#looked) {
-      if (region.isDead) this.#looked.delete(region);
-      else if (keptBytes / region.fileBytes < leastPart) {
-        least = region;
-        leastPart = keptBytes / region.fileBytes;
+    for (const [zone, { keptBytes }] of this.#looked) {
+      if (zone.isDead) this.#looked.delete(zone);
+      else if (keptBytes / zone.fileBytes < leastPart) {
+        least = zone;
+        leastPart = keptBytes / zone.fileBytes;
       }
     }
     if (least !== undefined) this.#looked.delete(least);
@@ -230,34 +224,34 @@ export class Reclaim {
   }
 
   /** Moves on what is to stay and forgets the rest. False when something had to stay and could not be moved. */
-  async #empty(region: Region, keepHit: boolean): Promise<boolean> {
-    const { regions, objects, counters, note } = this.#parts;
-    if (!regions.pin(region)) return true;
+  async #empty(zone: Zone, keepHit: boolean): Promise<boolean> {
+    const { zones, objects, counters, note } = this.#parts;
+    if (!zones.pin(zone)) return true;
     try {
-      const file = await regions.fileOf(region);
-      return await this.#moveAll(region, file, await this.#listOf(region, file), keepHit);
+      const file = await zones.fileOf(zone);
+      return await this.#moveAll(zone, file, await this.#listOf(zone, file), keepHit);
     } catch (error) {
       if (isDamage(error)) counters.problems.damaged += 1;
       else note(error);
       // Its units are misses from now on, unless some may be pinned that can be read the next time.
       return isDamage(error) || isHopeless(error) || objects.pins.list().length === 0;
     } finally {
-      regions.unpin(region);
+      zones.unpin(zone);
     }
   }
 
-  async #listOf(region: Region, file: CacheFile): Promise<DecodedList> {
-    if (region.list !== undefined) return decodeList(region.list.encode(region));
-    return (await readFooter(this.#parts.seals, file, region.name)).list;
+  async #listOf(zone: Zone, file: CacheFile): Promise<DecodedList> {
+    if (zone.list !== undefined) return decodeList(zone.list.encode(zone));
+    return (await readFooter(this.#parts.seals, file, zone.name)).list;
   }
 
-  async #moveAll(region: Region, file: CacheFile, list: DecodedList, keepHit: boolean): Promise<boolean> {
-    let budgetBytes = keepHit ? this.#moveBytesMax(region) : 0;
+  async #moveAll(zone: Zone, file: CacheFile, list: DecodedList, keepHit: boolean): Promise<boolean> {
+    let budgetBytes = keepHit ? this.#moveBytesMax(zone) : 0;
     let moves: Move[] = [];
     let moveBytes = 0;
     let isDone = true;
     await this.#forEach(list, (entry, object) => {
-      const move = this.#judge(region, entry, object, budgetBytes);
+      const move = this.#judge(zone, entry, object, budgetBytes);
       if (move === undefined) return undefined;
       if (!move.isPinned) budgetBytes -= entry.lengthBytes;
       moves.push(move);
@@ -273,10 +267,10 @@ export class Reclaim {
     return (await this.#move(file, moves)) && isDone;
   }
 
-  /** In turns: a region may hold 180,000 units of as many objects. */
+  /** In turns: a zone may hold 180,000 units of as many objects. */
   async #forEach(
     list: DecodedList,
-    action: (entry: RegionEntry, object: ObjectState) => Promise<void> | undefined,
+    action: (entry: ZoneEntry, object: ObjectState) => Promise<void> | undefined,
   ): Promise<void> {
     const objects = new Map<number, ObjectState>();
     let startMs = performance.now();
@@ -295,32 +289,32 @@ export class Reclaim {
     }
   }
 
-  #moveBytesMax(region: Region): number {
-    return region.queue === 'main' ? REINSERTED_PART_MAX * region.fileBytes : Number.POSITIVE_INFINITY;
+  #moveBytesMax(zone: Zone): number {
+    return zone.queue === 'main' ? REINSERTED_PART_MAX * zone.fileBytes : Number.POSITIVE_INFINITY;
   }
 
   /** What goes on; everything else is forgotten here. */
-  #judge(region: Region, entry: RegionEntry, object: ObjectState, budgetBytes: number): Move | undefined {
+  #judge(zone: Zone, entry: ZoneEntry, object: ObjectState, budgetBytes: number): Move | undefined {
     const { places, counters } = this.#parts;
     const found = this.#find(entry, object);
-    if (!isIn(found, region, entry)) return undefined;
+    if (!isIn(found, zone, entry)) return undefined;
     const place = found.entry;
     const isPinned = this.#isPinned(object);
     const { prefix } = this.#parts.objects.object(object.volume, object.id);
     if (isPinned) return { entry, object, prefix, place, isPinned };
-    const hitsMin = region.queue === 'small' ? SMALL_HITS_MIN : 1;
+    const hitsMin = zone.queue === 'small' ? SMALL_HITS_MIN : 1;
     const isOverShare = object.volume.liveBytes > object.volume.shareBytes;
     if (place.hits >= hitsMin && entry.lengthBytes <= budgetBytes && !isOverShare) {
       return { entry, object, prefix, place, isPinned };
     }
     places.remove(this.#fingerprint, found);
-    if (region.queue === 'small') places.ghosts.add(this.#fingerprint);
+    if (zone.queue === 'small') places.ghosts.add(this.#fingerprint);
     counters.evicted += 1;
     return undefined;
   }
 
   /** What the index finds of a unit; its fingerprint is in `#fingerprint` then. */
-  #find({ index }: RegionEntry, { volume, id }: ObjectState): Found | undefined {
+  #find({ index }: ZoneEntry, { volume, id }: ObjectState): Found | undefined {
     const { objects, places } = this.#parts;
     return places.find(fingerprintOf(objects.object(volume, id).prefix, index, this.#fingerprint));
   }
@@ -370,6 +364,6 @@ function placeOf({ from }: UnitToStore): number {
   return from?.entry.offsetBytes ?? 0;
 }
 
-function isIn(found: Found | undefined, region: Region, entry: RegionEntry): found is Found {
-  return found?.entry.regionId === region.id && found.entry.offsetBytes === entry.offsetBytes;
+function isIn(found: Found | undefined, zone: Zone, entry: ZoneEntry): found is Found {
+  return found?.entry.zoneId === zone.id && found.entry.offsetBytes === entry.offsetBytes;
 }

@@ -1,5 +1,5 @@
 /**
- * Which unit lies where: the index with its accounts. Every change of the index goes through here, so that what regions and
+ * Which unit lies where: the index with its accounts. Every change of the index goes through here, so that what zones and
  * volumes are said to hold is what the index finds.
  */
 import { u32At } from '../../base/bytes.ts';
@@ -22,7 +22,7 @@ import {
   writeEntry,
 } from '../index/index-table.ts';
 import type { Objects } from '../objects/objects.ts';
-import type { Regions } from '../zones/zones.ts';
+import type { Zones } from '../zones/zones.ts';
 
 /** About a millisecond. */
 const SWEEP_WORDS = 65_536 * ENTRY_WORDS;
@@ -33,10 +33,10 @@ export interface Found {
   readonly entry: Entry;
 }
 
-export class Places {
+export class UnitIndex {
   readonly table: IndexTable;
   readonly ghosts: Ghosts;
-  readonly #regions: Regions;
+  readonly #zones: Zones;
   readonly #objects: Objects;
   readonly #counters: Counters;
   /** Dirty units for which both buckets were full of what must not be lost. */
@@ -47,10 +47,10 @@ export class Places {
   /** Where {@link sweep} goes on. */
   #sweptWords = 0;
 
-  constructor(table: IndexTable, ghosts: Ghosts, regions: Regions, objects: Objects, counters: Counters) {
+  constructor(table: IndexTable, ghosts: Ghosts, zones: Zones, objects: Objects, counters: Counters) {
     this.table = table;
     this.ghosts = ghosts;
-    this.#regions = regions;
+    this.#zones = zones;
     this.#objects = objects;
     this.#counters = counters;
   }
@@ -60,12 +60,12 @@ export class Places {
     return this.#count;
   }
 
-  /** Undefined when there is none. Frees what points into a region that is gone. */
+  /** Undefined when there is none. Frees what points into a zone that is gone. */
   find(fingerprint: Fingerprint): Found | undefined {
     const at = findEntry(this.table, fingerprint);
     if (at < 0) return this.#findOverflow(fingerprint);
     const entry = entryAt(this.table, at);
-    if (!this.#regions.isDead(entry.regionId)) return { at, entry };
+    if (!this.#zones.isDead(entry.zoneId)) return { at, entry };
     this.#free(at, entry);
     return undefined;
   }
@@ -77,7 +77,7 @@ export class Places {
       if (!isDirty) return false;
       this.#removeOverflow(fingerprint);
     }
-    const at = placeFor(this.table, fingerprint, this.#regions.isDead);
+    const at = placeFor(this.table, fingerprint, this.#zones.isDead);
     if (at < 0) {
       if (isDirty) this.#overflow.set(overflowKey(fingerprint), entry);
       if (isDirty) this.#account(entry, 1);
@@ -87,7 +87,7 @@ export class Places {
       const old = entryAt(this.table, at);
       const isOwn =
         this.table.words[at] === fingerprint.third && this.table.words[at + 1] === fingerprint.fourth;
-      const isAlive = !this.#regions.isDead(old.regionId);
+      const isAlive = !this.#zones.isDead(old.zoneId);
       if (isOwn && isAlive && (old.flags & ENTRY_DIRTY) !== 0 && !isDirty) return false;
       if (!isOwn && isAlive) this.#counters.displaced += 1;
       this.#account(old, -1);
@@ -130,22 +130,22 @@ export class Places {
 
   /** Counts everything anew, and frees what points nowhere: after a snapshot was read. */
   recount(): void {
-    const { count, regionBytes, volumeBytes } = sumEntries(this.table, this.#regions.isDead);
+    const { count, zoneBytes, volumeBytes } = sumEntries(this.table, this.#zones.isDead);
     this.#count = count;
-    for (const region of this.#regions.all()) region.liveBytes = regionBytes[region.id & 0xffff] ?? 0;
+    for (const zone of this.#zones.all()) zone.liveBytes = zoneBytes[zone.id & 0xffff] ?? 0;
     for (const account of this.#objects.accounts()) account.liveBytes = 0;
     for (const [number, bytes] of volumeBytes.entries())
       if (bytes > 0) this.#objects.account(number).liveBytes = bytes;
     for (const entry of this.#overflow.values()) this.#account(entry, 1);
   }
 
-  /** Frees some entries that point into regions that are gone, such as invalidated ones: nobody comes across those. */
+  /** Frees some entries that point into zones that are gone, such as invalidated ones: nobody comes across those. */
   sweep(): void {
     const { words } = this.table;
     const end = Math.min(words.length, this.#sweptWords + SWEEP_WORDS);
     for (let at = this.#sweptWords; at < end; at += ENTRY_WORDS) {
-      const regionId = words[at + 4] ?? 0;
-      if (regionId !== 0 && this.#regions.isDead(regionId)) this.#free(at, entryAt(this.table, at));
+      const zoneId = words[at + 4] ?? 0;
+      if (zoneId !== 0 && this.#zones.isDead(zoneId)) this.#free(at, entryAt(this.table, at));
     }
     this.#sweptWords = end === words.length ? 0 : end;
   }
@@ -161,7 +161,7 @@ export class Places {
     if (this.#overflow.size === 0) return undefined;
     const entry = this.#overflow.get(overflowKey(fingerprint));
     if (entry === undefined) return undefined;
-    if (!this.#regions.isDead(entry.regionId)) return { at: -1, entry };
+    if (!this.#zones.isDead(entry.zoneId)) return { at: -1, entry };
     this.#removeOverflow(fingerprint);
     return undefined;
   }
@@ -181,8 +181,8 @@ export class Places {
     this.changes += 1;
     this.#count += sign;
     const bytes = sign * entry.lengthBytes;
-    const region = this.#regions.get(entry.regionId);
-    if (region !== undefined) region.liveBytes += bytes;
+    const zone = this.#zones.get(entry.zoneId);
+    if (zone !== undefined) zone.liveBytes += bytes;
     this.#objects.account(entry.volumeNumber).liveBytes += bytes;
   }
 }

@@ -1,8 +1,8 @@
 /**
- * A lane writes units of one queue to its open region, many in one call, one call at a time.
+ * A lane writes units of one queue to its open zone, many in one call, one call at a time.
  *
- *   append() ──▶ waiting ──▶ laid out ──writev──▶ in the index, in the region's list ──▶ append() resolves
- *                  └─ no region to be had, or the write failed ─▶ not stored, append() resolves all the same
+ *   append() ──▶ waiting ──▶ laid out ──writev──▶ in the index, in the zone's list ──▶ append() resolves
+ *                  └─ no zone to be had, or the write failed ─▶ not stored, append() resolves all the same
  *
  * Nothing is synced here: what a power cut leaves torn is found out by the tag.
  */
@@ -14,10 +14,10 @@ import type { Seals } from '../base/seals.ts';
 import type { Prefix } from '../index/fingerprints.ts';
 import { type Entry, GRANULE_BYTES } from '../index/index-table.ts';
 import type { ObjectState } from '../objects/objects.ts';
-import { encodeFooter, REGION_UNITS_MAX } from '../zones/zone-format.ts';
-import type { Region, Regions } from '../zones/zones.ts';
+import { encodeFooter, ZONE_UNITS_MAX } from '../zones/zone-format.ts';
+import type { Zone, Zones } from '../zones/zones.ts';
 
-/** A unit on its way into a region. */
+/** A unit on its way into a zone. */
 export interface UnitToStore {
   readonly object: ObjectState;
   /** The object's when the unit came: after an invalidation it is not found by it. */
@@ -32,18 +32,18 @@ export interface UnitToStore {
 }
 
 /** What a lane needs of its cache. */
-export interface LaneHost {
-  readonly regions: Regions;
+export interface ZoneWriterHost {
+  readonly zones: Zones;
   readonly seals: Seals;
-  readonly regionBytes: number;
-  /** A new region for this lane; undefined when there is no room, or the cache is away. Never rejects. */
-  openRegion(): Promise<Region | undefined>;
-  /** The unit lies in the region now, all of it. */
-  stored(unit: UnitToStore, region: Region, offsetBytes: number): void;
+  readonly zoneBytes: number;
+  /** A new zone for this lane; undefined when there is no room, or the cache is away. Never rejects. */
+  openZone(): Promise<Zone | undefined>;
+  /** The unit lies in the zone now, all of it. */
+  stored(unit: UnitToStore, zone: Zone, offsetBytes: number): void;
   /** A write failed. */
   failed(error: unknown): void;
-  /** The region will not be written to any more. */
-  filled(region: Region): void;
+  /** The zone will not be written to any more. */
+  filled(zone: Zone): void;
 }
 
 interface Waiting {
@@ -63,19 +63,19 @@ const GATHER_BYTES_MAX = 16 * 1024;
 const GATHER_BYTES = 1024 * 1024;
 const ZEROS = new Uint8Array(GRANULE_BYTES);
 
-export class Lane {
-  readonly #host: LaneHost;
+export class ZoneWriter {
+  readonly #host: ZoneWriterHost;
   readonly #waiting: Waiting[] = [];
-  #region: Region | undefined;
+  #zone: Zone | undefined;
   #running: Promise<void> | undefined;
   #gather = new Uint8Array(0);
 
-  constructor(host: LaneHost) {
+  constructor(host: ZoneWriterHost) {
     this.#host = host;
   }
 
-  get region(): Region | undefined {
-    return this.#region;
+  get zone(): Zone | undefined {
+    return this.#zone;
   }
 
   /**
@@ -115,65 +115,64 @@ export class Lane {
     while (this.#running !== undefined) await this.#running;
   }
 
-  /** Ends the open region, so that what is in it survives; for closing. */
+  /** Ends the open zone, so that what is in it survives; for closing. */
   async finish(): Promise<void> {
     await this.idle();
-    await this.#endRegion();
+    await this.#endZone();
   }
 
-  /** Lets go of the open region, which is given up elsewhere. */
-  abandon(region: Region): void {
-    if (this.#region === region) this.#region = undefined;
+  /** Lets go of the open zone, which is given up elsewhere. */
+  abandon(zone: Zone): void {
+    if (this.#zone === zone) this.#zone = undefined;
   }
 
   async #run(): Promise<void> {
     for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
-      const region = await this.#regionFor(first.units[first.next]);
-      if (region === undefined) {
+      const zone = await this.#zoneFor(first.units[first.next]);
+      if (zone === undefined) {
         // Nobody else waiting would fare better.
         for (const waiting of this.#waiting.splice(0)) waiting.resolve(waiting.storedCount);
         return;
       }
-      await this.#writeBatch(region);
+      await this.#writeBatch(zone);
     }
   }
 
-  async #regionFor(unit: UnitToStore | undefined): Promise<Region | undefined> {
-    const region = this.#region;
-    if (region !== undefined && unit !== undefined && this.#fits(region, region.endBytes, unit))
-      return region;
-    await this.#endRegion();
-    this.#region = await this.#host.openRegion();
-    return this.#region;
+  async #zoneFor(unit: UnitToStore | undefined): Promise<Zone | undefined> {
+    const zone = this.#zone;
+    if (zone !== undefined && unit !== undefined && this.#fits(zone, zone.endBytes, unit)) return zone;
+    await this.#endZone();
+    this.#zone = await this.#host.openZone();
+    return this.#zone;
   }
 
-  /** A unit that is longer than a region has one of its own. @param added units that are not in the list yet. */
-  #fits(region: Region, endBytes: number, unit: UnitToStore, added = 0): boolean {
-    const { list } = region;
-    if (region.isDead || region.isFull || list === undefined || list.count >= REGION_UNITS_MAX) return false;
+  /** A unit that is longer than a zone has one of its own. @param added units that are not in the list yet. */
+  #fits(zone: Zone, endBytes: number, unit: UnitToStore, added = 0): boolean {
+    const { list } = zone;
+    if (zone.isDead || zone.isFull || list === undefined || list.count >= ZONE_UNITS_MAX) return false;
     const bytes = roundUp(unit.bytes.byteLength, GRANULE_BYTES) + list.endBytes(added + 1);
-    return endBytes === 0 || endBytes + bytes <= this.#host.regionBytes;
+    return endBytes === 0 || endBytes + bytes <= this.#host.zoneBytes;
   }
 
-  async #writeBatch(region: Region): Promise<void> {
-    const layout = this.#layOut(region);
-    const { regions } = this.#host;
-    const isHeld = regions.pin(region);
+  async #writeBatch(zone: Zone): Promise<void> {
+    const layout = this.#layOut(zone);
+    const { zones } = this.#host;
+    const isHeld = zones.pin(zone);
     try {
-      const { file } = region;
-      if (!isHeld || file === undefined) throw new Error('the open region was given up');
-      const writing = writeFully(file, layout.parts, region.endBytes);
+      const { file } = zone;
+      if (!isHeld || file === undefined) throw new Error('the open zone was given up');
+      const writing = writeFully(file, layout.parts, zone.endBytes);
       // While the system writes.
       const sums = layout.units.map(({ unit }) => unit.from?.crc32 ?? crc32(unit.bytes));
       await writing;
-      this.#enter(region, layout, sums);
+      this.#enter(zone, layout, sums);
     } catch (error) {
       this.#host.failed(error);
-      await this.#endRegion();
+      await this.#endZone();
       for (const waiting of this.#waiting.splice(0)) waiting.resolve(waiting.storedCount);
       return;
     } finally {
-      if (isHeld) regions.unpin(region);
+      if (isHeld) zones.unpin(zone);
     }
     for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
       if (first.next < first.end) return;
@@ -182,14 +181,14 @@ export class Lane {
     }
   }
 
-  #enter(region: Region, layout: Layout, sums: readonly number[]): void {
-    region.endBytes = layout.endBytes;
-    region.fileBytes = layout.endBytes;
+  #enter(zone: Zone, layout: Layout, sums: readonly number[]): void {
+    zone.endBytes = layout.endBytes;
+    zone.fileBytes = layout.endBytes;
     for (const [position, { unit, offsetBytes, from }] of layout.units.entries()) {
       from.next += 1;
       from.storedCount += 1;
       const { object, prefix, index, bytes } = unit;
-      region.list?.add(object.key, prefix, {
+      zone.list?.add(object.key, prefix, {
         volumeId: object.volume.id,
         objectId: object.id,
         index,
@@ -198,26 +197,22 @@ export class Lane {
         crc32: sums[position] ?? 0,
         tag: recordTag(bytes),
       });
-      this.#host.stored(unit, region, offsetBytes);
+      this.#host.stored(unit, zone, offsetBytes);
     }
   }
 
   /** As many waiting units as go into one write. */
-  #layOut(region: Region): Layout {
-    const layout: Layout = { units: [], parts: [], endBytes: region.endBytes };
+  #layOut(zone: Zone): Layout {
+    const layout: Layout = { units: [], parts: [], endBytes: zone.endBytes };
     const gather = new Gather(() => this.#takeGather(), layout.parts);
-    const room = REGION_UNITS_MAX - (region.list?.count ?? 0);
+    const room = ZONE_UNITS_MAX - (zone.list?.count ?? 0);
     const limit = Math.min(BATCH_UNITS, room);
-    const startBytes = region.endBytes;
+    const startBytes = zone.endBytes;
     for (const from of this.#waiting) {
       for (let at = from.next; at < from.end; at += 1) {
         const unit = from.units[at];
         const isEnough = layout.units.length >= limit || layout.endBytes - startBytes >= WRITE_BYTES_MAX;
-        if (
-          isEnough ||
-          unit === undefined ||
-          !this.#fits(region, layout.endBytes, unit, layout.units.length)
-        ) {
+        if (isEnough || unit === undefined || !this.#fits(zone, layout.endBytes, unit, layout.units.length)) {
           return gather.end(layout);
         }
         const { bytes } = unit;
@@ -236,59 +231,59 @@ export class Lane {
     return this.#gather;
   }
 
-  async #endRegion(): Promise<void> {
-    const region = this.#region;
-    if (region === undefined) return;
-    this.#region = undefined;
-    if (region.isFull) return;
-    if (region.endBytes === 0) {
-      await this.#host.regions.giveUp(region);
+  async #endZone(): Promise<void> {
+    const zone = this.#zone;
+    if (zone === undefined) return;
+    this.#zone = undefined;
+    if (zone.isFull) return;
+    if (zone.endBytes === 0) {
+      await this.#host.zones.giveUp(zone);
       return;
     }
-    await endRegion(this.#host, region);
+    await endZone(this.#host, zone);
   }
 }
 
 /**
- * Writes the footer, and keeps the list where that fails: the region then serves until the cache is closed.
+ * Writes the footer, and keeps the list where that fails: the zone then serves until the cache is closed.
  *
- * @param file where to write it, if not to the region's own.
+ * @param file where to write it, if not to the zone's own.
  */
-export async function endRegion(
-  host: Pick<LaneHost, 'regions' | 'seals' | 'failed' | 'filled'>,
-  region: Region,
-  file: CacheFile | undefined = region.file,
+export async function endZone(
+  host: Pick<ZoneWriterHost, 'zones' | 'seals' | 'failed' | 'filled'>,
+  zone: Zone,
+  file: CacheFile | undefined = zone.file,
 ): Promise<void> {
-  const { list, name } = region;
+  const { list, name } = zone;
   // First, so that nobody writes behind it.
-  region.isFull = true;
-  // Full regions are closed and given up by others.
-  const isHeld = host.regions.pin(region);
+  zone.isFull = true;
+  // Full zones are closed and given up by others.
+  const isHeld = host.zones.pin(zone);
   try {
-    if (!isHeld || list === undefined || file === undefined) throw new Error('the region is not open');
-    await writeRegionEnd(host.seals, region, list.encode(region), name, file);
-    region.list = undefined;
+    if (!isHeld || list === undefined || file === undefined) throw new Error('the zone is not open');
+    await writeZoneEnd(host.seals, zone, list.encode(zone), name, file);
+    zone.list = undefined;
   } catch (error) {
     host.failed(error);
   } finally {
-    if (isHeld) host.regions.unpin(region);
+    if (isHeld) host.zones.unpin(zone);
   }
-  host.regions.finish(region);
-  host.filled(region);
+  host.zones.finish(zone);
+  host.filled(zone);
 }
 
-async function writeRegionEnd(
+async function writeZoneEnd(
   seals: Seals,
-  region: Region,
+  zone: Zone,
   list: Uint8Array,
   name: Uint8Array,
   file: CacheFile,
 ): Promise<void> {
-  const parts = encodeFooter(seals, name, list, region.endBytes);
-  await writeFully(file, parts, region.endBytes);
-  region.fileBytes = region.endBytes + parts.reduce((sum, part) => sum + part.byteLength, 0);
+  const parts = encodeFooter(seals, name, list, zone.endBytes);
+  await writeFully(file, parts, zone.endBytes);
+  zone.fileBytes = zone.endBytes + parts.reduce((sum, part) => sum + part.byteLength, 0);
   // What a write that failed has left behind the data would pass for the trailer.
-  await file.truncate(region.fileBytes);
+  await file.truncate(zone.fileBytes);
 }
 
 function padded(bytes: Uint8Array, paddedBytes: number): Uint8Array[] {

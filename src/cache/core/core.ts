@@ -1,37 +1,37 @@
 /**
- * A cache's parts, put together, and what several of them are needed for: invalidating, failures. Units are stored in `storing.ts`,
- * what is done now and then is in `upkeep.ts`; `cache.ts` is what applications see of it all.
+ * A cache's parts, put together, and what several of them are needed for: invalidating, failures. Units are stored in `clean-writer.ts`,
+ * what is done now and then is in `maintenance.ts`; `cache.ts` is what applications see of it all.
  *
  * Invariants
  *   1. A unit is in the index only when all of it was written, and handed out only when length and tag are those asked for.
  *   2. The index is changed through `places` alone, and only on this thread.
- *   3. Dirty units are in dirty regions, which nothing but `dirty` gives up; pinned ones are never given up without a copy.
+ *   3. Dirty units are in dirty zones, which nothing but `dirty` gives up; pinned ones are never given up without a copy.
  *   4. Nothing here fails a caller that reads or stores clean units: what does not work is a miss, or dropped and counted.
  */
 
 import { type CacheFiles, ShortFileError } from '../base/files.ts';
 import { type Health, problemKindOf } from '../base/health.ts';
-import { UnderWay } from '../base/pending-work.ts';
+import { PendingWork } from '../base/pending-work.ts';
 import type { Seals } from '../base/seals.ts';
-import { type CheckedSettings, dirtyRegionBytes } from '../base/settings.ts';
+import { type CheckedSettings, dirtyZoneBytes } from '../base/settings.ts';
 import type { CacheEvent, Counters, ProblemKind } from '../base/statistics.ts';
-import { Room } from '../clean/admission.ts';
-import { type CleanQueue, Storing } from '../clean/clean-writer.ts';
-import { Shares } from '../clean/quotas.ts';
-import { Ranges } from '../clean/range-invalidations.ts';
+import { Admission } from '../clean/admission.ts';
+import { type CleanQueue, CleanWriter } from '../clean/clean-writer.ts';
+import { Quotas } from '../clean/quotas.ts';
+import { RangeInvalidations } from '../clean/range-invalidations.ts';
 import { Reads } from '../clean/reads.ts';
 import { Reclaim } from '../clean/reclaim.ts';
-import { hasTag, Places } from '../clean/unit-index.ts';
-import { Lane } from '../clean/zone-writer.ts';
+import { hasTag, UnitIndex } from '../clean/unit-index.ts';
+import { ZoneWriter } from '../clean/zone-writer.ts';
 import { Dirty } from '../dirty/batches.ts';
 import { type Fingerprinter, fingerprintOf, newFingerprint, type Prefix } from '../index/fingerprints.ts';
 import { Ghosts } from '../index/ghosts.ts';
 import { createTable, ENTRY_DIRTY, type Fingerprint } from '../index/index-table.ts';
 import type { Coherency } from '../objects/object-rows.ts';
 import { type ObjectState, Objects, type VolumeState } from '../objects/objects.ts';
-import type { Records } from '../rows/rows.ts';
-import { type Region, Regions } from '../zones/zones.ts';
-import { Upkeep } from './maintenance.ts';
+import type { Rows } from '../rows/rows.ts';
+import { type Zone, Zones } from '../zones/zones.ts';
+import { Maintenance } from './maintenance.ts';
 import { RowSweep } from './row-sweep.ts';
 
 /** What a cache is built of. */
@@ -39,7 +39,7 @@ export interface CoreParts {
   readonly settings: CheckedSettings;
   readonly files: CacheFiles;
   readonly seals: Seals;
-  readonly records: Records;
+  readonly records: Rows;
   readonly fingerprinter: Fingerprinter;
   readonly health: Health;
   readonly counters: Counters;
@@ -54,25 +54,25 @@ export class Core {
   readonly settings: CheckedSettings;
   readonly files: CacheFiles;
   readonly seals: Seals;
-  readonly records: Records;
+  readonly records: Rows;
   readonly fingerprinter: Fingerprinter;
   readonly health: Health;
   readonly counters: Counters;
-  readonly regions: Regions;
+  readonly zones: Zones;
   readonly objects: Objects;
-  readonly places: Places;
+  readonly places: UnitIndex;
   readonly reads: Reads;
   readonly dirty: Dirty;
   readonly reclaim: Reclaim;
-  readonly room: Room;
-  readonly lanes: Readonly<Record<CleanQueue, Lane>>;
+  readonly room: Admission;
+  readonly lanes: Readonly<Record<CleanQueue, ZoneWriter>>;
   readonly nowMs: () => number;
   readonly rowSweep: RowSweep;
-  readonly storing: Storing;
-  readonly upkeep: Upkeep;
-  readonly ranges: Ranges = new Ranges();
+  readonly storing: CleanWriter;
+  readonly upkeep: Maintenance;
+  readonly ranges: RangeInvalidations = new RangeInvalidations();
   readonly #fingerprint: Fingerprint = newFingerprint();
-  readonly #underWay = new UnderWay();
+  readonly #underWay = new PendingWork();
   /** False when the folder is not there any more, or another one is. */
   hasFolder: () => boolean = () => true;
   /** ECLOSED from the moment on when somebody closes the cache. */
@@ -90,27 +90,27 @@ export class Core {
     this.health = health;
     this.counters = counters;
     this.nowMs = nowMs;
-    this.regions = new Regions(files);
+    this.zones = new Zones(files);
     this.objects = new Objects(records, fingerprinter, nowMs);
     const table = createTable(settings.unitsMax);
-    const { regions, objects } = this;
-    this.places = new Places(table, new Ghosts(settings.unitsMax), regions, objects, counters);
+    const { zones, objects } = this;
+    this.places = new UnitIndex(table, new Ghosts(settings.unitsMax), zones, objects, counters);
     const { places } = this;
     this.lanes = { small: this.#lane('small'), main: this.#lane('main'), pinned: this.#lane('pinned') };
     const note = (error: unknown): void => {
       health.note(error);
     };
     const hasFolder = (): boolean => this.hasFolder();
-    const regionBytes = dirtyRegionBytes(settings);
+    const zoneBytes = dirtyZoneBytes(settings);
     this.dirty = new Dirty({
       files,
-      regions,
+      zones,
       places,
       objects,
       seals,
       records,
       fingerprinter,
-      regionBytes,
+      zoneBytes,
       nowMs,
       // A folder that has gone is found again by who looks for it.
       note: error => {
@@ -121,7 +121,7 @@ export class Core {
       hasFolder,
     });
     this.reclaim = new Reclaim({
-      regions,
+      zones,
       places,
       objects,
       seals,
@@ -136,14 +136,14 @@ export class Core {
     this.objects.loosened = () => {
       this.reclaim.loosenPinned();
     };
-    this.room = new Room(settings, files, regions, this.reclaim, nowMs);
-    this.reads = new Reads(places, regions, objects, counters, settings.readsOnThisThread, (region, error) =>
-      this.#readFailed(region, error),
+    this.room = new Admission(settings, files, zones, this.reclaim, nowMs);
+    this.reads = new Reads(places, zones, objects, counters, settings.readsOnThisThread, (zone, error) =>
+      this.#readFailed(zone, error),
     );
     const { lanes, dirty, room, rowSweep, ranges } = this;
-    const shares = new Shares(places, regions, counters);
+    const shares = new Quotas(places, zones, counters);
     const underWay = this.#underWay;
-    this.storing = new Storing({
+    this.storing = new CleanWriter({
       settings,
       health,
       counters,
@@ -155,14 +155,14 @@ export class Core {
       lanes,
       underWay,
     });
-    this.upkeep = new Upkeep({
+    this.upkeep = new Maintenance({
       settings,
       files,
       seals,
       records,
       health,
       counters,
-      regions,
+      zones,
       places,
       lanes,
       dirty,
@@ -226,24 +226,24 @@ export class Core {
     return found !== undefined && (expectedTag === undefined || hasTag(found.entry, expectedTag));
   }
 
-  #lane(queue: CleanQueue): Lane {
-    const { regions, seals, settings } = this;
-    return new Lane({
-      regions,
+  #lane(queue: CleanQueue): ZoneWriter {
+    const { zones, seals, settings } = this;
+    return new ZoneWriter({
+      zones,
       seals,
-      regionBytes: settings.regionBytes,
-      openRegion: () => this.#openRegion(queue),
-      stored: (unit, region, offsetBytes) => this.storing.stored(unit, region, offsetBytes),
+      zoneBytes: settings.zoneBytes,
+      openZone: () => this.#openZone(queue),
+      stored: (unit, zone, offsetBytes) => this.storing.stored(unit, zone, offsetBytes),
       failed: error => this.#writeFailed(error),
       filled: () => this.upkeep.filled(),
     });
   }
 
-  async #openRegion(queue: CleanQueue): Promise<Region | undefined> {
+  async #openZone(queue: CleanQueue): Promise<Zone | undefined> {
     if (this.health.isAway) return undefined;
     try {
       if (this.health.isUnwell) await this.upkeep.makeFolders();
-      return await this.regions.create(queue);
+      return await this.zones.create(queue);
     } catch (error) {
       this.#writeFailed(error);
       return undefined;
@@ -255,11 +255,10 @@ export class Core {
     void this.#underWay.add(this.room.giveUpOne()).catch(() => undefined);
   }
 
-  #readFailed(region: Region, error: unknown): void {
+  #readFailed(zone: Zone, error: unknown): void {
     const kind: ProblemKind = this.health.note(error);
     // Not there, or not all of it: it will not be better the next time. Dirty data is not given up for that.
     const isHopeless = kind === 'gone' || error instanceof ShortFileError;
-    if (isHopeless && region.isFull && region.queue !== 'dirty')
-      void this.#underWay.add(this.regions.giveUp(region));
+    if (isHopeless && zone.isFull && zone.queue !== 'dirty') void this.#underWay.add(this.zones.giveUp(zone));
   }
 }

@@ -8,27 +8,27 @@ import type { Health } from '../base/health.ts';
 import type { Seals } from '../base/seals.ts';
 import type { CheckedSettings } from '../base/settings.ts';
 import type { CacheEvent, Counters } from '../base/statistics.ts';
-import type { Room } from '../clean/admission.ts';
-import type { Places } from '../clean/unit-index.ts';
-import type { Lane } from '../clean/zone-writer.ts';
+import type { Admission } from '../clean/admission.ts';
+import type { UnitIndex } from '../clean/unit-index.ts';
+import type { ZoneWriter } from '../clean/zone-writer.ts';
 import type { Dirty } from '../dirty/batches.ts';
-import type { Records } from '../rows/rows.ts';
+import type { Rows } from '../rows/rows.ts';
 import { writeSnapshot } from '../zones/snapshot.ts';
-import { REGION_FOLDERS, type Regions } from '../zones/zones.ts';
+import { ZONE_FOLDERS, type Zones } from '../zones/zones.ts';
 import type { RowSweep } from './row-sweep.ts';
 
-export interface UpkeepParts {
+export interface MaintenanceParts {
   readonly settings: CheckedSettings;
   readonly files: CacheFiles;
   readonly seals: Seals;
-  readonly records: Records;
+  readonly records: Rows;
   readonly health: Health;
   readonly counters: Counters;
-  readonly regions: Regions;
-  readonly places: Places;
-  readonly lanes: Readonly<Record<string, Lane>>;
+  readonly zones: Zones;
+  readonly places: UnitIndex;
+  readonly lanes: Readonly<Record<string, ZoneWriter>>;
   readonly dirty: Dirty;
-  readonly room: Room;
+  readonly room: Admission;
   readonly rowSweep: RowSweep;
   readonly onEvent: (event: CacheEvent) => void;
   /** False when the folder is not there any more, or another one is. */
@@ -39,22 +39,22 @@ export interface UpkeepParts {
 
 /** Written in one go of maintenance, some 200 ms. */
 const UNSAVED_ROWS_MAX = 16_384;
-const PROBE_PATH = `${REGION_FOLDERS.clean}/probe`;
+const PROBE_PATH = `${ZONE_FOLDERS.clean}/probe`;
 
-export class Upkeep {
-  readonly #parts: UpkeepParts;
-  #filledRegions = 0;
+export class Maintenance {
+  readonly #parts: MaintenanceParts;
+  #filledZones = 0;
   #snapshot: Promise<boolean> | undefined;
   /** Of what there was when the snapshot on the disk was made. */
   #snapshotStamp: string | undefined;
 
-  constructor(parts: UpkeepParts) {
+  constructor(parts: MaintenanceParts) {
     this.#parts = parts;
   }
 
-  /** A region is written to no more: the next snapshot is due after so many. */
+  /** A zone is written to no more: the next snapshot is due after so many. */
   filled(): void {
-    this.#filledRegions += 1;
+    this.#filledZones += 1;
   }
 
   /**
@@ -62,9 +62,8 @@ export class Upkeep {
    * could not be written, takes a snapshot when one is due. Never rejects.
    */
   async maintain(): Promise<void> {
-    const { settings, health, regions, places, lanes, dirty, room, rowSweep, records, hasFolder } =
-      this.#parts;
-    await regions.sweep();
+    const { settings, health, zones, places, lanes, dirty, room, rowSweep, records, hasFolder } = this.#parts;
+    await zones.sweep();
     rowSweep.boundUnsaved();
     if (health.isUnwell) {
       if (!health.isAway) await this.#probe();
@@ -81,7 +80,7 @@ export class Upkeep {
     places.sweep();
     await rowSweep.run();
     if (records.unsavedCount > 0 || records.isFlushDue) records.flush(UNSAVED_ROWS_MAX);
-    if (this.#filledRegions >= settings.snapshotRegions) await this.snapshot();
+    if (this.#filledZones >= settings.snapshotZones) await this.snapshot();
   }
 
   /** Finds out whether the folder can be written to again. */
@@ -110,7 +109,7 @@ export class Upkeep {
     await files.makeFolder('');
     // First, as somebody else may have a cache there by now.
     await restoreFolder();
-    for (const folder of Object.values(REGION_FOLDERS)) await files.makeFolder(folder);
+    for (const folder of Object.values(ZONE_FOLDERS)) await files.makeFolder(folder);
     await files.syncFolder('');
   }
 
@@ -125,8 +124,8 @@ export class Upkeep {
   }
 
   #stampNow(): string {
-    const { places, regions } = this.#parts;
-    return `${places.changes}/${regions.version}`;
+    const { places, zones } = this.#parts;
+    return `${places.changes}/${zones.version}`;
   }
 
   /** Takes a snapshot of the index, one at a time. False when that did not work. Never rejects. */
@@ -138,12 +137,12 @@ export class Upkeep {
   }
 
   async #takeSnapshot(): Promise<boolean> {
-    const { files, seals, places, regions, counters, health, onEvent, hasFolder } = this.#parts;
+    const { files, seals, places, zones, counters, health, onEvent, hasFolder } = this.#parts;
     if (!hasFolder()) return false;
-    this.#filledRegions = 0;
+    this.#filledZones = 0;
     const stamp = this.#stampNow();
     // What fills meanwhile is read from its footer.
-    const covered = regions
+    const covered = zones
       .all()
       .filter(
         ({ isFull, isDead, list, queue }) => isFull && !isDead && list === undefined && queue !== 'dirty',

@@ -6,7 +6,7 @@ import type { Dirty } from '../dirty/batches.ts';
 import type { Objects } from '../objects/objects.ts';
 import { FLOOR_COUNT, floorStart } from '../objects/volumes.ts';
 import { LAST_NAME } from '../rows/row-kinds.ts';
-import type { Records } from '../rows/rows.ts';
+import type { Rows } from '../rows/rows.ts';
 
 const STEP_ROWS = 256;
 /** The other work of maintenance gets its turn after so long. */
@@ -20,7 +20,7 @@ const KINDS = ['object', 'cookie'] as const;
 type Kind = (typeof KINDS)[number];
 
 export class RowSweep {
-  readonly #records: Records;
+  readonly #records: Rows;
   readonly #objects: Objects;
   readonly #dirty: Dirty;
   readonly #rowsMax: number;
@@ -33,7 +33,7 @@ export class RowSweep {
   #running: Promise<void> | undefined;
   #isClosed = false;
 
-  constructor(records: Records, objects: Objects, dirty: Dirty, rowsMax: number) {
+  constructor(records: Rows, objects: Objects, dirty: Dirty, rowsMax: number) {
     this.#records = records;
     this.#objects = objects;
     this.#dirty = dirty;

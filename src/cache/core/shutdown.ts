@@ -1,18 +1,18 @@
 /**
  * How a cache ends: closed, or wiped.
  *
- *   open ──close()──▶ stopped ──▶ regions ended, snapshot ──────────────────▶ files closed, keys destroyed, lock released
- *     └───wipe()────▶ stopped ──▶ key on the disk destroyed, regions given up ──▶ the same, and the rest removed under the lock
+ *   open ──close()──▶ stopped ──▶ zones ended, snapshot ──────────────────▶ files closed, keys destroyed, lock released
+ *     └───wipe()────▶ stopped ──▶ key on the disk destroyed, zones given up ──▶ the same, and the rest removed under the lock
  *                                    └─ that failed ─▶ closed as above, wipe() rejects
  */
 import { NetsealError, requireArgument } from '../../base/errors.ts';
 import { type CacheKeys, MEMORY_MARK_PATH, WIPED_HEADER_PATH } from '../base/cache-keys.ts';
 import { Health } from '../base/health.ts';
 import type { OwnerLock } from '../base/owner-lock.ts';
-import { REGION_FOLDERS } from '../zones/zones.ts';
+import { ZONE_FOLDERS } from '../zones/zones.ts';
 import type { Core } from './core.ts';
 
-export interface EndingParts {
+export interface ShutdownParts {
   readonly core: Core;
   readonly keys: CacheKeys;
   readonly lock: OwnerLock;
@@ -33,11 +33,11 @@ const WIPED_PATHS = [
   WIPED_HEADER_PATH,
 ] as const;
 
-export class Ending {
-  readonly #parts: EndingParts;
+export class Shutdown {
+  readonly #parts: ShutdownParts;
   #ending: Promise<void> | undefined;
 
-  constructor(parts: EndingParts) {
+  constructor(parts: ShutdownParts) {
     this.#parts = parts;
   }
 
@@ -60,7 +60,7 @@ export class Ending {
   }
 
   async #wipe(dirtyToo: boolean): Promise<void> {
-    const { dirty, regions, files, lanes } = this.#parts.core;
+    const { dirty, zones, files, lanes } = this.#parts.core;
     await this.#parts.stop();
     try {
       // Some may have been on their way.
@@ -71,11 +71,11 @@ export class Ending {
       throw Health.errorOf('the key of the cache could not be destroyed', error);
     }
     dirty.forget();
-    for (const lane of Object.values(lanes)) if (lane.region !== undefined) lane.abandon(lane.region);
-    for (const region of regions.all()) await regions.giveUp(region);
+    for (const lane of Object.values(lanes)) if (lane.zone !== undefined) lane.abandon(lane.zone);
+    for (const zone of zones.all()) await zones.giveUp(zone);
     await this.#end(async () => {
       // Before the last trace of why they could go.
-      await files.syncFolder(REGION_FOLDERS.dirty).catch(() => undefined);
+      await files.syncFolder(ZONE_FOLDERS.dirty).catch(() => undefined);
       for (const path of WIPED_PATHS) await files.remove(path).catch(() => undefined);
     });
   }
@@ -108,7 +108,7 @@ export class Ending {
     saveCounters();
     core.records.flush();
     core.records.close();
-    await core.regions.closeAll();
+    await core.zones.closeAll();
     await last();
     core.seals.destroy();
     keys.destroy();

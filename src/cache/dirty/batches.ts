@@ -4,7 +4,7 @@
  *
  *   dirty-intake     checking what comes      dirty-units     which unit of a place is found
  *   dirty-journal    in which order, synced   dirty-released  which of them need not come back
- *   dirty-writing    writing them             dirty-cleanup   regions without any
+ *   dirty-writing    writing them             dirty-cleanup   zones without any
  *   dirty-scan       finding them again       dirty-ids, ledger
  */
 import { toHex, viewOf } from '../../base/bytes.ts';
@@ -13,14 +13,14 @@ import { HEADER_BYTES, RECORD_KINDS, RECORD_MAGIC, TAG_BYTES } from '../../unit/
 import { type CacheFile, type CacheFiles, readFully } from '../base/files.ts';
 import { Health } from '../base/health.ts';
 import type { Seals } from '../base/seals.ts';
-import { type Places, tagWords } from '../clean/unit-index.ts';
+import { tagWords, type UnitIndex } from '../clean/unit-index.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
 import type { Objects } from '../objects/objects.ts';
-import type { Records } from '../rows/rows.ts';
-import type { Region, Regions } from '../zones/zones.ts';
+import type { Rows } from '../rows/rows.ts';
+import type { Zone, Zones } from '../zones/zones.ts';
 import { DirtyCleanup } from './cleanup.ts';
 import { type DirtyHead, decodeDirtyHead } from './format.ts';
-import { BatchIds, soberMs } from './ids.ts';
+import { BatchIds, clampClockMs } from './ids.ts';
 import { DirtyJournal } from './journal.ts';
 import { DurableTotals, type LedgerEntry, makeLedger, type VolumeShare } from './ledger.ts';
 import { Released } from './released.ts';
@@ -30,13 +30,13 @@ import type { DirtyUnit, WrittenBatch } from './writing.ts';
 
 export interface DirtyParts {
   readonly files: CacheFiles;
-  readonly regions: Regions;
-  readonly places: Places;
+  readonly zones: Zones;
+  readonly places: UnitIndex;
   readonly objects: Objects;
   readonly seals: Seals;
-  readonly records: Records;
+  readonly records: Rows;
   readonly fingerprinter: Fingerprinter;
-  readonly regionBytes: number;
+  readonly zoneBytes: number;
   readonly nowMs: () => number;
   readonly note: (error: unknown) => void;
   readonly filled: () => void;
@@ -50,7 +50,7 @@ interface Batch {
   /** The one in its head. */
   readonly writtenId: number;
   readonly appendedMs: number;
-  readonly region: Region;
+  readonly zone: Zone;
   readonly offsetBytes: number;
   readonly headBytes: number;
   readonly units: readonly HeldUnit[];
@@ -60,7 +60,7 @@ interface Batch {
 
 /** A batch of an earlier session. */
 interface Adopted {
-  readonly region: Region;
+  readonly zone: Zone;
   readonly found: FoundHead;
 }
 
@@ -77,28 +77,28 @@ export class Dirty {
   readonly #ids: BatchIds;
   /** By id, oldest first. */
   readonly #batches = new Map<number, Batch>();
-  /** How many batches of each region are not released. */
-  readonly #held = new Map<Region, number>();
+  /** How many batches of each zone are not released. */
+  readonly #held = new Map<Zone, number>();
   #adopted: Adopted[] = [];
   #unitCount = 0;
   #unitBytes = 0;
 
   constructor(parts: DirtyParts) {
-    const { files, regions, objects, places, seals, records, fingerprinter, note, filled } = parts;
+    const { files, zones, objects, places, seals, records, fingerprinter, note, filled } = parts;
     this.#parts = parts;
     this.#units = new DirtyUnits(objects, places);
     this.#released = new Released(records, fingerprinter);
     this.#totals = new DurableTotals(records, fingerprinter);
     this.#ids = new BatchIds(records, fingerprinter, parts.nowMs());
     this.#ids.skip(this.#released.idMax);
-    const gone = (region: Region): void => this.#released.forget(region.name);
-    this.#cleanup = new DirtyCleanup({ files, regions, places, objects, seals, note, filled, gone });
+    const gone = (zone: Zone): void => this.#released.forget(zone.name);
+    this.#cleanup = new DirtyCleanup({ files, zones, places, objects, seals, note, filled, gone });
     this.#journal = new DirtyJournal({
       ...parts,
       takeId: () => this.#ids.take(),
       acknowledged: batch => this.#acknowledged(batch),
-      leftBehind: (region, ids) => records.saveAll(this.#released.mark(region.name, ids)),
-      ended: region => this.#settle(region),
+      leftBehind: (zone, ids) => records.saveAll(this.#released.mark(zone.name, ids)),
+      ended: zone => this.#settle(zone),
       failed: note,
     });
   }
@@ -125,7 +125,7 @@ export class Dirty {
     this.#journal.renew();
   }
 
-  /** For closing: ends the open region, and waits for all that is under way. */
+  /** For closing: ends the open zone, and waits for all that is under way. */
   async finish(): Promise<void> {
     await this.#journal.finish();
     await this.#cleanup.idle();
@@ -142,10 +142,10 @@ export class Dirty {
 
   /** What a batch holds, read again from the disk; undefined when it is released. EIO, EAUTH. */
   async describe(id: number): Promise<DirtyHead | undefined> {
-    return this.#read(id, async (file, { region, offsetBytes, headBytes }) => {
+    return this.#read(id, async (file, { zone, offsetBytes, headBytes }) => {
       const sealed = new Uint8Array(headBytes);
       await readFully(file, sealed, offsetBytes);
-      return decodeDirtyHead(this.#parts.seals, region.name, offsetBytes, sealed);
+      return decodeDirtyHead(this.#parts.seals, zone.name, offsetBytes, sealed);
     });
   }
 
@@ -189,14 +189,14 @@ export class Dirty {
     action: (file: CacheFile, batch: Batch) => Promise<Result>,
   ): Promise<Result | undefined> {
     const batch = this.#batches.get(id);
-    const { regions } = this.#parts;
-    if (batch === undefined || !regions.pin(batch.region)) return undefined;
+    const { zones } = this.#parts;
+    if (batch === undefined || !zones.pin(batch.zone)) return undefined;
     try {
-      return await action(await regions.fileOf(batch.region), batch);
+      return await action(await zones.fileOf(batch.zone), batch);
     } catch (error) {
       throw Health.errorOf(`dirty batch ${id} cannot be read`, error);
     } finally {
-      regions.unpin(batch.region);
+      zones.unpin(batch.zone);
     }
   }
 
@@ -227,11 +227,11 @@ export class Dirty {
     // Another call may have been faster.
     const batches = some.filter(({ id }) => this.#batches.has(id));
     if (batches.length === 0) return;
-    const byRegion = Map.groupBy(batches, ({ region }) => region);
+    const byZone = Map.groupBy(batches, ({ zone }) => zone);
     const { records, nowMs } = this.#parts;
     // In one: what counts as released is not listed any more.
     records.saveAll([
-      ...[...byRegion].flatMap(([{ name }, own]) =>
+      ...[...byZone].flatMap(([{ name }, own]) =>
         this.#released.mark(
           name,
           own.map(({ writtenId }) => writtenId),
@@ -239,7 +239,7 @@ export class Dirty {
       ),
       ...this.#totals.add(
         batches.map(({ shares }) => shares),
-        soberMs(nowMs()),
+        clampClockMs(nowMs()),
       ),
     ]);
     for (const { id, units } of batches) {
@@ -250,9 +250,9 @@ export class Dirty {
         this.#units.release(unit);
       }
     }
-    for (const [region, own] of byRegion) {
-      this.#held.set(region, (this.#held.get(region) ?? 0) - own.length);
-      this.#settle(region);
+    for (const [zone, own] of byZone) {
+      this.#held.set(zone, (this.#held.get(zone) ?? 0) - own.length);
+      this.#settle(zone);
     }
   }
 
@@ -278,25 +278,25 @@ export class Dirty {
     this.#units.reindex(volumeId, objectId);
   }
 
-  /** Takes over a region of an earlier session; {@link adoptEnd} lists its batches. System errors as they come. */
-  async adopt(region: Region): Promise<void> {
-    const { regions, seals, note } = this.#parts;
-    const file = await regions.fileOf(region);
-    region.fileBytes = await file.size();
-    const { batches, batchIdMax } = await findBatches(seals, region.name, file, region.fileBytes, note);
-    if (batches.length === 0) await requireKnownEpoch(seals, file, region.fileBytes);
+  /** Takes over a zone of an earlier session; {@link adoptEnd} lists its batches. System errors as they come. */
+  async adopt(zone: Zone): Promise<void> {
+    const { zones, seals, note } = this.#parts;
+    const file = await zones.fileOf(zone);
+    zone.fileBytes = await file.size();
+    const { batches, batchIdMax } = await findBatches(seals, zone.name, file, zone.fileBytes, note);
+    if (batches.length === 0) await requireKnownEpoch(seals, file, zone.fileBytes);
     this.#ids.skip(batchIdMax);
-    this.#held.set(region, 0);
+    this.#held.set(zone, 0);
     for (const found of batches) {
-      region.endBytes = found.offsetBytes + found.head.lengthBytes;
-      if (!this.#released.has(region.name, found.head.batchId)) this.#adopted.push({ region, found });
+      zone.endBytes = found.offsetBytes + found.head.lengthBytes;
+      if (!this.#released.has(zone.name, found.head.batchId)) this.#adopted.push({ zone, found });
     }
   }
 
   /**
    * Lists what was adopted, oldest first, so that of each place the newest is found.
    *
-   * @param isComplete there is no dirty region that was not adopted.
+   * @param isComplete there is no dirty zone that was not adopted.
    */
   async adoptEnd(isComplete: boolean): Promise<void> {
     const adopted = this.#adopted.sort((left, right) => left.found.head.batchId - right.found.head.batchId);
@@ -308,55 +308,55 @@ export class Dirty {
     }
     // Only where ids were lost, against all odds; neither must hide the other.
     for (const each of doubles) this.#listFound(each, this.#ids.take());
-    const empty = [...this.#held].filter(([, count]) => count === 0).map(([region]) => region);
-    for (const region of empty) this.#held.delete(region);
+    const empty = [...this.#held].filter(([, count]) => count === 0).map(([zone]) => zone);
+    for (const zone of empty) this.#held.delete(zone);
     const areGone = await this.#cleanup.drop(empty);
     if (isComplete && areGone)
       this.#released.forgetAllBut(new Set([...this.#held.keys()].map(({ name }) => toHex(name))));
   }
 
-  #listFound({ region, found }: Adopted, id: number): void {
+  #listFound({ zone, found }: Adopted, id: number): void {
     const { offsetBytes, headBytes, head } = found;
     const { objects } = this.#parts;
     const units = head.units.map(unit =>
       this.#units.add(objects.object(objects.volume(unit.volumeId), unit.objectId), {
         ...tagWords(unit.tag),
         index: unit.index,
-        region,
+        zone,
         offsetBytes: offsetBytes + unit.offsetBytes,
         lengthBytes: unit.lengthBytes,
       }),
     );
     const { batchId: writtenId, appendedMs } = head;
-    this.#list({ id, writtenId, appendedMs, region, offsetBytes, headBytes }, units);
+    this.#list({ id, writtenId, appendedMs, zone, offsetBytes, headBytes }, units);
   }
 
-  #acknowledged({ id, appendedMs, region, offsetBytes, headBytes, units }: WrittenBatch): void {
+  #acknowledged({ id, appendedMs, zone, offsetBytes, headBytes, units }: WrittenBatch): void {
     const { objects } = this.#parts;
     const held = units.map(({ object, index, bytes, offsetBytes: unitAt }) =>
       this.#units.add(objects.object(object.volume, object.id), {
         ...tagWords(bytes.subarray(bytes.byteLength - TAG_BYTES)),
         index,
-        region,
+        zone,
         offsetBytes: offsetBytes + unitAt,
         lengthBytes: bytes.byteLength,
       }),
     );
-    this.#list({ id, writtenId: id, appendedMs, region, offsetBytes, headBytes }, held);
+    this.#list({ id, writtenId: id, appendedMs, zone, offsetBytes, headBytes }, held);
   }
 
   #list(place: Omit<Batch, 'units' | 'shares' | 'isQueued'>, units: readonly HeldUnit[]): void {
     this.#batches.set(place.id, { ...place, units, shares: sharesOf(units), isQueued: false });
-    this.#held.set(place.region, (this.#held.get(place.region) ?? 0) + 1);
+    this.#held.set(place.zone, (this.#held.get(place.zone) ?? 0) + 1);
     this.#unitCount += units.length;
     for (const { lengthBytes } of units) this.#unitBytes += lengthBytes;
   }
 
-  /** A full region without dirty batches becomes a clean one, once. */
-  #settle(region: Region): void {
-    if (!region.isFull || (this.#held.get(region) ?? 0) > 0) return;
-    this.#held.delete(region);
-    this.#cleanup.add(region);
+  /** A full zone without dirty batches becomes a clean one, once. */
+  #settle(zone: Zone): void {
+    if (!zone.isFull || (this.#held.get(zone) ?? 0) > 0) return;
+    this.#held.delete(zone);
+    this.#cleanup.add(zone);
   }
 
   /** Lets go of everything; what is on the disk stays. */

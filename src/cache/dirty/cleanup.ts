@@ -1,35 +1,35 @@
 /**
- * What becomes of a dirty region when all of its batches are released: a clean one, by rename and with a footer, as long as the index
+ * What becomes of a dirty zone when all of its batches are released: a clean one, by rename and with a footer, as long as the index
  * still finds something in it. One after another, in the background.
  */
 
 import type { CacheFiles } from '../base/files.ts';
 import type { Seals } from '../base/seals.ts';
-import type { Places } from '../clean/unit-index.ts';
-import { endRegion } from '../clean/zone-writer.ts';
+import type { UnitIndex } from '../clean/unit-index.ts';
+import { endZone } from '../clean/zone-writer.ts';
 import { fingerprintOf, newFingerprint } from '../index/fingerprints.ts';
 import type { Fingerprint } from '../index/index-table.ts';
 import type { Objects } from '../objects/objects.ts';
-import { RegionList } from '../zones/zone-format.ts';
-import { REGION_FOLDERS, type Region, type Regions, regionPath } from '../zones/zones.ts';
+import { ZoneList } from '../zones/zone-format.ts';
+import { ZONE_FOLDERS, type Zone, type Zones, zonePath } from '../zones/zones.ts';
 import { readHeads } from './scan.ts';
 
 export interface CleanupHost {
   readonly files: CacheFiles;
-  readonly regions: Regions;
-  readonly places: Places;
+  readonly zones: Zones;
+  readonly places: UnitIndex;
   readonly objects: Objects;
   readonly seals: Seals;
   note(error: unknown): void;
-  /** A clean region has come into being. */
+  /** A clean zone has come into being. */
   filled(): void;
   /** Its file is not among the dirty ones any more, whatever happens. */
-  gone(region: Region): void;
+  gone(zone: Zone): void;
 }
 
 export class DirtyCleanup {
   readonly #host: CleanupHost;
-  readonly #waiting: Region[] = [];
+  readonly #waiting: Zone[] = [];
   readonly #fingerprint: Fingerprint = newFingerprint();
   #running: Promise<void> | undefined;
 
@@ -37,22 +37,22 @@ export class DirtyCleanup {
     this.#host = host;
   }
 
-  /** Full, and nothing in it is dirty. Once for each region. */
-  add(region: Region): void {
-    this.#waiting.push(region);
+  /** Full, and nothing in it is dirty. Once for each zone. */
+  add(zone: Zone): void {
+    this.#waiting.push(zone);
     this.#start();
   }
 
-  /** Gives up regions without a look at what is in them. False when one of them may come back. */
-  async drop(some: readonly Region[]): Promise<boolean> {
-    const { regions, files, note } = this.#host;
+  /** Gives up zones without a look at what is in them. False when one of them may come back. */
+  async drop(some: readonly Zone[]): Promise<boolean> {
+    const { zones, files, note } = this.#host;
     try {
-      for (const region of some) {
-        await regions.giveUp(region);
+      for (const zone of some) {
+        await zones.giveUp(zone);
         // As a rule there is nothing left to remove.
-        await files.remove(regionPath('dirty', region.name));
+        await files.remove(zonePath('dirty', zone.name));
       }
-      if (some.length > 0) await files.syncFolder(REGION_FOLDERS.dirty);
+      if (some.length > 0) await files.syncFolder(ZONE_FOLDERS.dirty);
       return true;
     } catch (error) {
       note(error);
@@ -73,47 +73,47 @@ export class DirtyCleanup {
 
   async #run(): Promise<void> {
     const { files, note, gone } = this.#host;
-    const done: Region[] = [];
-    for (let region = this.#waiting.shift(); region !== undefined; region = this.#waiting.shift()) {
-      await this.#clean(region);
+    const done: Zone[] = [];
+    for (let zone = this.#waiting.shift(); zone !== undefined; zone = this.#waiting.shift()) {
+      await this.#clean(zone);
       try {
         // As a rule there is nothing left to remove.
-        await files.remove(regionPath('dirty', region.name));
-        done.push(region);
+        await files.remove(zonePath('dirty', zone.name));
+        done.push(zone);
       } catch (error) {
         note(error);
       }
     }
     try {
       // What is noted about their batches has to outlive the files.
-      await files.syncFolder(REGION_FOLDERS.dirty);
-      for (const region of done) gone(region);
+      await files.syncFolder(ZONE_FOLDERS.dirty);
+      for (const zone of done) gone(zone);
     } catch (error) {
       note(error);
     }
   }
 
-  async #clean(region: Region): Promise<void> {
-    const { regions, note } = this.#host;
-    if (region.isDead) return;
-    if (region.liveBytes === 0) {
-      await regions.giveUp(region);
+  async #clean(zone: Zone): Promise<void> {
+    const { zones, note } = this.#host;
+    if (zone.isDead) return;
+    if (zone.liveBytes === 0) {
+      await zones.giveUp(zone);
       return;
     }
     try {
-      await this.#makeClean(region);
+      await this.#makeClean(zone);
     } catch (error) {
       note(error);
-      await regions.giveUp(region);
+      await zones.giveUp(zone);
     }
   }
 
-  async #makeClean(region: Region): Promise<void> {
-    const { files, regions, places, seals, objects, note, filled } = this.#host;
-    const file = await files.open(region.path, 'write');
-    const list = new RegionList();
+  async #makeClean(zone: Zone): Promise<void> {
+    const { files, zones, places, seals, objects, note, filled } = this.#host;
+    const file = await files.open(zone.path, 'write');
+    const list = new ZoneList();
     try {
-      const { heads } = await readHeads(seals, region.name, file, region.endBytes);
+      const { heads } = await readHeads(seals, zone.name, file, zone.endBytes);
       for (const { offsetBytes, head } of heads) {
         for (const unit of head.units) {
           const object = objects.objectOf(unit);
@@ -121,13 +121,13 @@ export class DirtyCleanup {
           const place = offsetBytes + unit.offsetBytes;
           const found = places.find(fingerprintOf(object.prefix, unit.index, this.#fingerprint));
           // Replaced or invalidated since.
-          if (found?.entry.regionId !== region.id || found.entry.offsetBytes !== place) continue;
+          if (found?.entry.zoneId !== zone.id || found.entry.offsetBytes !== place) continue;
           list.add(object.key, object.prefix, { ...unit, offsetBytes: place });
         }
       }
-      await regions.rename(region, 'main');
-      region.list = list;
-      await endRegion({ regions, seals, failed: note, filled }, region, file);
+      await zones.rename(zone, 'main');
+      zone.list = list;
+      await endZone({ zones, seals, failed: note, filled }, zone, file);
     } finally {
       await file.close();
     }

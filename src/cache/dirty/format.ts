@@ -1,7 +1,7 @@
 /**
- * A dirty region: batches one after another, each from a multiple of 64 bytes on.
+ * A dirty zone: batches one after another, each from a multiple of 64 bytes on.
  *
- *   head     a sealed record, kind journalRecord, object id = the region's name, index = where it lies in granules
+ *   head     a sealed record, kind journalRecord, object id = the zone's name, index = where it lies in granules
  *   units    sealed records as they came, each from a multiple of 64 bytes on
  *
  * The head's content, little-endian:
@@ -12,8 +12,8 @@
  *   16   8  when it was appended, milliseconds since 1970
  *   24   4  payload length P
  *   28   4  length of the batch with its head, in granules
- *   32   4  up to where the region was on the disk when this was written, in granules
- *   36   4  1 for an end mark: no batch, but the end of a region to which nothing more is written; otherwise 0
+ *   32   4  up to where the zone was on the disk when this was written, in granules
+ *   36   4  1 for an end mark: no batch, but the end of a zone to which nothing more is written; otherwise 0
  *   40      U units:  volume id[16], object id[16], index u64, tag[16], offset in the batch in granules u32, length u32,
  *                     CRC-32 u32, zero u32
  *           payload[P]

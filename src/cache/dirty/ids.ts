@@ -4,30 +4,30 @@
  */
 import { getU64, setU64, viewOf } from '../../base/bytes.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
-import type { Records } from '../rows/rows.ts';
+import type { Rows } from '../rows/rows.ts';
 
 /** The database is asked this seldom. */
 const IDS_AHEAD = 1024;
 const CLOCK_MAX = 2 ** 48;
 
 /** Whole milliseconds since 1970, whatever a clock says: ids have to leave room for those to come, and times have to be read again. */
-export function soberMs(nowMs: number): number {
+export function clampClockMs(nowMs: number): number {
   return Math.floor(Math.min(CLOCK_MAX, Math.max(0, nowMs))) || 0;
 }
 
 export class BatchIds {
-  readonly #records: Records;
+  readonly #records: Rows;
   readonly #row: Uint8Array;
   #next: number;
   /** What the database has. */
   #saved = 0;
 
-  constructor(records: Records, fingerprinter: Fingerprinter, nowMs: number) {
+  constructor(records: Rows, fingerprinter: Fingerprinter, nowMs: number) {
     this.#records = records;
     this.#row = fingerprinter.name('next batch');
     const saved = records.get('setting', this.#row);
     const savedId = saved?.byteLength === 8 ? getU64(viewOf(saved), 0) : undefined;
-    this.#next = Math.max(1, savedId ?? 1, soberMs(nowMs));
+    this.#next = Math.max(1, savedId ?? 1, clampClockMs(nowMs));
   }
 
   /** This one has been used. */

@@ -1,10 +1,10 @@
 /**
- * What comes as a dirty batch, checked, and kept even where clean regions have to go for it; and how batches are listed.
+ * What comes as a dirty batch, checked, and kept even where clean zones have to go for it; and how batches are listed.
  */
 import { abortable } from '../../base/abortable.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
 import type { CacheVolume, UnitToPut } from '../cache-volume.ts';
-import type { Room } from '../clean/admission.ts';
+import type { Admission } from '../clean/admission.ts';
 import { type IncomingUnit, isSealedUnit } from '../clean/clean-writer.ts';
 import type { Dirty } from './batches.ts';
 import { BATCH_UNITS_MAX, PAYLOAD_BYTES_MAX } from './format.ts';
@@ -31,15 +31,15 @@ export interface ListedBatch {
   }[];
 }
 
-/** Clean regions that go for a dirty batch on a full disk. */
+/** Clean zones that go for a dirty batch on a full disk. */
 const FULL_TRIES_MAX = 8;
 
 export class DirtyIntake {
   readonly #dirty: Dirty;
-  readonly #room: Room;
+  readonly #room: Admission;
   readonly #volumeOf: (volumeId: Uint8Array) => CacheVolume;
 
-  constructor(dirty: Dirty, room: Room, volumeOf: (volumeId: Uint8Array) => CacheVolume) {
+  constructor(dirty: Dirty, room: Admission, volumeOf: (volumeId: Uint8Array) => CacheVolume) {
     this.#dirty = dirty;
     this.#room = room;
     this.#volumeOf = volumeOf;

@@ -1,15 +1,15 @@
 /**
- * Keeps dirty batches, one after another, in a region of its own; a batch is on the disk, as a whole, before `append` resolves.
+ * Keeps dirty batches, one after another, in a zone of its own; a batch is on the disk, as a whole, before `append` resolves.
  *
  *   append() ──▶ waiting ──▶ laid out ──write──▶ written ──fdatasync──▶ acknowledged
  *                 │              └──────── failure ─────────▶ cut off again, append() rejects
  *                 └─ abort ─▶ taken back, append() rejects
  *
  * 1. Batches that come while others are being synced share the next sync: a group.
- * 2. A head says up to where the region was synced when it was written. What lies before that is whole; the rest may be torn, in any
+ * 2. A head says up to where the zone was synced when it was written. What lies before that is whole; the rest may be torn, in any
  *    order, by a power cut.
- * 3. Nothing is ever written behind what may be torn: after a failure the region is cut back to its last sync, and ends.
- * 4. A region's name is on the disk before its first batch is acknowledged.
+ * 3. Nothing is ever written behind what may be torn: after a failure the zone is cut back to its last sync, and ends.
+ * 4. A zone's name is on the disk before its first batch is acknowledged.
  */
 import { NetsealError } from '../../base/errors.ts';
 import { roundUp } from '../../base/geometry.ts';
@@ -17,9 +17,9 @@ import { type CacheFile, type CacheFiles, writeFully } from '../base/files.ts';
 import { Health } from '../base/health.ts';
 import type { Seals } from '../base/seals.ts';
 import { GRANULE_BYTES } from '../index/index-table.ts';
-import { REGION_FOLDERS, type Region, type Regions } from '../zones/zones.ts';
+import { ZONE_FOLDERS, type Zone, type Zones } from '../zones/zones.ts';
 import { encodeDirtyHead, headRoomBytes } from './format.ts';
-import { soberMs } from './ids.ts';
+import { clampClockMs } from './ids.ts';
 import {
   type BatchToWrite,
   type DirtyUnit,
@@ -30,9 +30,9 @@ import {
 
 export interface JournalHost {
   readonly files: CacheFiles;
-  readonly regions: Regions;
+  readonly zones: Zones;
   readonly seals: Seals;
-  readonly regionBytes: number;
+  readonly zoneBytes: number;
   readonly nowMs: () => number;
   /** False when the folder is not there any more, or another one is: what lies there is lost. */
   hasFolder(): boolean;
@@ -40,10 +40,10 @@ export interface JournalHost {
   takeId(): number;
   /** In the order of ids, just before `append` resolves. */
   acknowledged(batch: WrittenBatch): void;
-  /** What was not acknowledged may be found in the region all the same. */
-  leftBehind(region: Region, ids: readonly number[]): void;
-  /** Nothing more is written to the region. */
-  ended(region: Region): void;
+  /** What was not acknowledged may be found in the zone all the same. */
+  leftBehind(zone: Zone, ids: readonly number[]): void;
+  /** Nothing more is written to the zone. */
+  ended(zone: Zone): void;
   failed(error: unknown): void;
 }
 
@@ -62,11 +62,11 @@ const NO_BYTES = new Uint8Array(0);
 export class DirtyJournal {
   readonly #host: JournalHost;
   readonly #waiting: Waiting[] = [];
-  #region: Region | undefined;
-  /** Where the next batch goes; the region's own `endBytes` is what is synced. */
+  #zone: Zone | undefined;
+  /** Where the next batch goes; the zone's own `endBytes` is what is synced. */
   #endBytes = 0;
-  /** A region that was made ahead. */
-  #spare: Promise<Region | undefined> | undefined;
+  /** A zone that was made ahead. */
+  #spare: Promise<Zone | undefined> | undefined;
   #running: Promise<void> | undefined;
   #mustEnd = false;
   #areParentsSynced = false;
@@ -103,15 +103,15 @@ export class DirtyJournal {
     return at >= 0;
   }
 
-  /** Takes another region for the next batch: the folder of this one may have been exchanged. */
+  /** Takes another zone for the next batch: the folder of this one may have been exchanged. */
   renew(): void {
     this.#mustEnd = true;
   }
 
-  /** Ends the open region. Nothing is appended any more, or this has to be called again. */
+  /** Ends the open zone. Nothing is appended any more, or this has to be called again. */
   async finish(): Promise<void> {
     while (this.#running !== undefined) await this.#running;
-    await this.#endRegion(true);
+    await this.#endZone(true);
     await this.#dropSpare();
   }
 
@@ -132,14 +132,14 @@ export class DirtyJournal {
     for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
       const group: Planned[] = [];
       try {
-        const { region, file } = await this.#regionFor(first.lengthBytes);
-        // It may have been taken back, and what is first now may need another region.
+        const { zone, file } = await this.#zoneFor(first.lengthBytes);
+        // It may have been taken back, and what is first now may need another zone.
         if (this.#waiting[0] !== first) continue;
-        this.#layOut(region, group);
+        this.#layOut(zone, group);
         await writeBatches(this.#host.seals, file, group);
         await file.sync();
         this.#requireFolder();
-        this.#acknowledge(region, group);
+        this.#acknowledge(zone, group);
       } catch (error) {
         if (group.length === 0) this.#takeBack(first);
         await this.#fail(error, group, first);
@@ -153,57 +153,56 @@ export class DirtyJournal {
     throw Object.assign(gone, { code: 'ENOENT' });
   }
 
-  async #regionFor(lengthBytes: number): Promise<{ region: Region; file: CacheFile }> {
-    if (this.#region !== undefined && (this.#mustEnd || !this.#fits(lengthBytes)))
-      await this.#endRegion(true);
+  async #zoneFor(lengthBytes: number): Promise<{ zone: Zone; file: CacheFile }> {
+    if (this.#zone !== undefined && (this.#mustEnd || !this.#fits(lengthBytes))) await this.#endZone(true);
     if (this.#mustEnd) await this.#dropSpare();
     this.#mustEnd = false;
-    this.#region ??= await this.#nextRegion();
-    const { file } = this.#region;
-    if (file === undefined) throw new NetsealError('EBUG', 'the open dirty region has no file');
-    return { region: this.#region, file };
+    this.#zone ??= await this.#nextZone();
+    const { file } = this.#zone;
+    if (file === undefined) throw new NetsealError('EBUG', 'the open dirty zone has no file');
+    return { zone: this.#zone, file };
   }
 
   #fits(lengthBytes: number): boolean {
-    return this.#endBytes === 0 || this.#endBytes + lengthBytes <= this.#host.regionBytes;
+    return this.#endBytes === 0 || this.#endBytes + lengthBytes <= this.#host.zoneBytes;
   }
 
-  async #nextRegion(): Promise<Region> {
+  async #nextZone(): Promise<Zone> {
     const spare = await this.#spare;
     this.#spare = undefined;
     this.#endBytes = 0;
-    return spare ?? this.#createRegion();
+    return spare ?? this.#createZone();
   }
 
-  async #createRegion(): Promise<Region> {
-    const { regions, files } = this.#host;
-    const region = await regions.create('dirty');
-    region.list = undefined;
+  async #createZone(): Promise<Zone> {
+    const { zones, files } = this.#host;
+    const zone = await zones.create('dirty');
+    zone.list = undefined;
     try {
-      await files.syncFolder(REGION_FOLDERS.dirty);
+      await files.syncFolder(ZONE_FOLDERS.dirty);
       if (!this.#areParentsSynced) await files.syncFolder('');
       this.#areParentsSynced = true;
     } catch (error) {
-      await regions.giveUp(region);
+      await zones.giveUp(zone);
       throw error;
     }
-    return region;
+    return zone;
   }
 
-  /** While there is room in this region yet. */
+  /** While there is room in this zone yet. */
   #prepareSpare(): void {
-    if (this.#spare !== undefined || this.#endBytes < this.#host.regionBytes / 2) return;
-    this.#spare = this.#createRegion().catch(() => undefined);
+    if (this.#spare !== undefined || this.#endBytes < this.#host.zoneBytes / 2) return;
+    this.#spare = this.#createZone().catch(() => undefined);
   }
 
   async #dropSpare(): Promise<void> {
     const spare = await this.#spare;
     this.#spare = undefined;
-    if (spare !== undefined) await this.#host.regions.giveUp(spare);
+    if (spare !== undefined) await this.#host.zones.giveUp(spare);
   }
 
   /** Takes up what waits, as far as it fits. */
-  #layOut(region: Region, group: Planned[]): void {
+  #layOut(zone: Zone, group: Planned[]): void {
     let groupBytes = 0;
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
       const isFirst = group.length === 0;
@@ -217,8 +216,8 @@ export class DirtyJournal {
       });
       const batch: WrittenBatch = {
         id: this.#host.takeId(),
-        appendedMs: soberMs(this.#host.nowMs()),
-        region,
+        appendedMs: clampClockMs(this.#host.nowMs()),
+        zone,
         offsetBytes: this.#endBytes,
         headBytes,
         units,
@@ -230,9 +229,9 @@ export class DirtyJournal {
     }
   }
 
-  #acknowledge(region: Region, group: readonly Planned[]): void {
-    region.endBytes = this.#endBytes;
-    region.fileBytes = this.#endBytes;
+  #acknowledge(zone: Zone, group: readonly Planned[]): void {
+    zone.endBytes = this.#endBytes;
+    zone.fileBytes = this.#endBytes;
     for (const { waiting, batch } of group) {
       this.#host.acknowledged(batch);
       waiting.resolve(batch.id);
@@ -246,34 +245,34 @@ export class DirtyJournal {
     failed(error);
     // The spare one may not be any better.
     this.#mustEnd = true;
-    const region = this.#region;
-    if (region !== undefined) {
+    const zone = this.#zone;
+    if (zone !== undefined) {
       try {
-        await region.file?.truncate(region.endBytes);
-        await region.file?.sync();
+        await zone.file?.truncate(zone.endBytes);
+        await zone.file?.sync();
       } catch {
         const ids = group.map(({ batch }) => batch.id);
-        leftBehind(region, ids);
+        leftBehind(zone, ids);
       }
-      await this.#endRegion(false);
+      await this.#endZone(false);
     }
     const reason = Health.errorOf('the cache could not keep dirty data', error);
     if (group.length === 0) first.reject(reason);
     for (const { waiting } of group) waiting.reject(reason);
   }
 
-  async #endRegion(isSound: boolean): Promise<void> {
-    const region = this.#region;
-    if (region === undefined) return;
-    if (isSound && region.endBytes > 0) await this.#writeEndMark(region);
-    this.#region = undefined;
-    this.#host.regions.finish(region);
-    this.#host.ended(region);
+  async #endZone(isSound: boolean): Promise<void> {
+    const zone = this.#zone;
+    if (zone === undefined) return;
+    if (isSound && zone.endBytes > 0) await this.#writeEndMark(zone);
+    this.#zone = undefined;
+    this.#host.zones.finish(zone);
+    this.#host.ended(zone);
   }
 
-  /** All of the region is synced: the next opening need not read its last group. Not synced; without it, it is read. */
-  async #writeEndMark(region: Region): Promise<void> {
-    const { endBytes, file, name } = region;
+  /** All of the zone is synced: the next opening need not read its last group. Not synced; without it, it is read. */
+  async #writeEndMark(zone: Zone): Promise<void> {
+    const { endBytes, file, name } = zone;
     const lengthBytes = headRoomBytes(0, 0);
     const mark = encodeDirtyHead(this.#host.seals, name, endBytes, {
       batchId: 0,
@@ -286,7 +285,7 @@ export class DirtyJournal {
     });
     try {
       if (file !== undefined) await writeFully(file, [mark], endBytes);
-      region.fileBytes = endBytes + lengthBytes;
+      zone.fileBytes = endBytes + lengthBytes;
     } catch (error) {
       this.#host.failed(error);
     }

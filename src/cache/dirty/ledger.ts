@@ -7,7 +7,7 @@
 import { getU64, setU64, toHex, viewOf } from '../../base/bytes.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
 import type { RowToSave } from '../rows/row-kinds.ts';
-import type { Records } from '../rows/rows.ts';
+import type { Rows } from '../rows/rows.ts';
 
 /** Batches with units of a volume, and those units. A batch with units of two volumes counts in both. */
 export interface LedgerCount {
@@ -50,7 +50,7 @@ export class DurableTotals {
   readonly #fingerprinter: Fingerprinter;
   readonly #totals = new Map<string, Total>();
 
-  constructor(records: Records, fingerprinter: Fingerprinter) {
+  constructor(records: Rows, fingerprinter: Fingerprinter) {
     this.#fingerprinter = fingerprinter;
     for (const { value } of records.all('durable')) {
       const total = decode(value);

@@ -1,15 +1,15 @@
 /**
- * Which batches of the dirty regions are released already, for the next opening: bits in rows, one row for 1,024 ids of a region, that
- * go when the region's file has gone. They are by region, whose names never come again: should a batch ever get an id that another
+ * Which batches of the dirty zones are released already, for the next opening: bits in rows, one row for 1,024 ids of a zone, that
+ * go when the zone's file has gone. They are by zone, whose names never come again: should a batch ever get an id that another
  * one had, it is not taken for that.
  *
- *   row name   keyed hash of the region's name and the first id
- *   value      region's name[16], first id u64, bits[128]
+ *   row name   keyed hash of the zone's name and the first id
+ *   value      zone's name[16], first id u64, bits[128]
  */
 import { getU64, setU64, toHex, viewOf } from '../../base/bytes.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
 import type { RowToSave } from '../rows/row-kinds.ts';
-import type { Records } from '../rows/rows.ts';
+import type { Rows } from '../rows/rows.ts';
 
 const IDS_PER_ROW = 1024;
 const NAME_BYTES = 16;
@@ -17,14 +17,14 @@ const BITS_AT = 24;
 const ROW_BYTES = BITS_AT + IDS_PER_ROW / 8;
 
 export class Released {
-  readonly #records: Records;
+  readonly #records: Rows;
   readonly #fingerprinter: Fingerprinter;
-  /** Values of rows, by the name of the region and the first id. */
+  /** Values of rows, by the name of the zone and the first id. */
   readonly #rows = new Map<string, Map<number, Uint8Array>>();
   #idMax = 0;
 
   /** Reads what earlier sessions have left. */
-  constructor(records: Records, fingerprinter: Fingerprinter) {
+  constructor(records: Rows, fingerprinter: Fingerprinter) {
     this.#records = records;
     this.#fingerprinter = fingerprinter;
     for (const { value } of records.all('released')) {
@@ -40,19 +40,19 @@ export class Released {
     return this.#idMax;
   }
 
-  has(regionName: Uint8Array, id: number): boolean {
+  has(zoneName: Uint8Array, id: number): boolean {
     const firstId = firstIdOf(id);
-    const bits = this.#rows.get(toHex(regionName))?.get(firstId);
+    const bits = this.#rows.get(toHex(zoneName))?.get(firstId);
     return bits !== undefined && ((bits[byteOf(id, firstId)] ?? 0) & bitOf(id)) !== 0;
   }
 
-  /** Notes batches of a region; returns the rows that have to be saved. */
-  mark(regionName: Uint8Array, ids: Iterable<number>): RowToSave[] {
-    const rows = this.#of(regionName);
+  /** Notes batches of a zone; returns the rows that have to be saved. */
+  mark(zoneName: Uint8Array, ids: Iterable<number>): RowToSave[] {
+    const rows = this.#of(zoneName);
     const changed = new Map<number, Uint8Array>();
     for (const id of ids) {
       const firstId = firstIdOf(id);
-      const row = rows.get(firstId) ?? newRow(regionName, firstId);
+      const row = rows.get(firstId) ?? newRow(zoneName, firstId);
       rows.set(firstId, row);
       const at = byteOf(id, firstId);
       row[at] = (row[at] ?? 0) | bitOf(id);
@@ -60,24 +60,24 @@ export class Released {
     }
     return [...changed].map(([firstId, value]) => ({
       kind: 'released',
-      name: this.#rowName(regionName, firstId),
+      name: this.#rowName(zoneName, firstId),
       value: value.slice(),
     }));
   }
 
-  /** The region's file is not among the dirty ones any more. */
-  forget(regionName: Uint8Array): void {
-    const rows = this.#rows.get(toHex(regionName));
-    this.#rows.delete(toHex(regionName));
+  /** The zone's file is not among the dirty ones any more. */
+  forget(zoneName: Uint8Array): void {
+    const rows = this.#rows.get(toHex(zoneName));
+    this.#rows.delete(toHex(zoneName));
     const gone = [...(rows?.keys() ?? [])].map(firstId => ({
       kind: 'released' as const,
-      name: this.#rowName(regionName, firstId),
+      name: this.#rowName(zoneName, firstId),
       value: undefined,
     }));
     if (gone.length > 0) this.#records.saveAll(gone);
   }
 
-  /** Only these regions are there. @param names in hexadecimal. */
+  /** Only these zones are there. @param names in hexadecimal. */
   forgetAllBut(names: ReadonlySet<string>): void {
     for (const [name, rows] of [...this.#rows]) {
       const [row] = rows.values();
@@ -85,8 +85,8 @@ export class Released {
     }
   }
 
-  #of(regionName: Uint8Array): Map<number, Uint8Array> {
-    const key = toHex(regionName);
+  #of(zoneName: Uint8Array): Map<number, Uint8Array> {
+    const key = toHex(zoneName);
     const known = this.#rows.get(key);
     if (known !== undefined) return known;
     const rows = new Map<number, Uint8Array>();
@@ -94,16 +94,16 @@ export class Released {
     return rows;
   }
 
-  #rowName(regionName: Uint8Array, firstId: number): Uint8Array {
+  #rowName(zoneName: Uint8Array, firstId: number): Uint8Array {
     const id = new Uint8Array(8);
     setU64(viewOf(id), 0, firstId);
-    return this.#fingerprinter.name('released', regionName, id);
+    return this.#fingerprinter.name('released', zoneName, id);
   }
 }
 
-function newRow(regionName: Uint8Array, firstId: number): Uint8Array {
+function newRow(zoneName: Uint8Array, firstId: number): Uint8Array {
   const row = new Uint8Array(ROW_BYTES);
-  row.set(regionName);
+  row.set(zoneName);
   setU64(viewOf(row), NAME_BYTES, firstId);
   return row;
 }

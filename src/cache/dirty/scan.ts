@@ -1,4 +1,4 @@
-/** Reading a dirty region again: after a crash, and when it becomes a clean one. */
+/** Reading a dirty zone again: after a crash, and when it becomes a clean one. */
 import { crc32 } from 'node:zlib';
 import { NetsealError } from '../../base/errors.ts';
 import { HEADER_BYTES, peekHeader, RECORD_KINDS } from '../../unit/record-format.ts';
@@ -12,7 +12,7 @@ const HEAD_START: Buffer = Buffer.from([0x6e, 0x53, 0x72, 0x63, 1, RECORD_KINDS.
 /** Read at once: the heads of several small batches. */
 const WINDOW_BYTES = 64 * 1024;
 const SEARCH_BYTES = 1024 * 1024;
-/** Twice what a region may have: whatever a damaged file says of its length, opening goes on soon. */
+/** Twice what a zone may have: whatever a damaged file says of its length, opening goes on soon. */
 const SEARCH_BYTES_MAX = 128 * 1024 * 1024;
 const NO_PAYLOAD = new Uint8Array(0);
 
@@ -48,7 +48,7 @@ export async function findBatches(
   const syncedBytes = heads.reduce((most, { head }) => Math.max(most, head.syncedBytes), 0);
   const batchIdMax = heads.reduce((most, { head }) => Math.max(most, head.batchId), 0);
   if (gaps.some(gap => gap < syncedBytes))
-    note(new NetsealError('EFORMAT', 'a region of dirty data is damaged: some of it is lost'));
+    note(new NetsealError('EFORMAT', 'a zone of dirty data is damaged: some of it is lost'));
   // Nothing behind it was acknowledged.
   const torn = gaps.find(gap => gap >= syncedBytes) ?? fileBytes;
   const batches: FoundHead[] = [];

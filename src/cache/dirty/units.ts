@@ -6,11 +6,11 @@
  * has something newer by now. The entry becomes a clean one when all are released.
  */
 
-import type { Found, Places } from '../clean/unit-index.ts';
+import type { Found, UnitIndex } from '../clean/unit-index.ts';
 import { fingerprintOf, newFingerprint, type Prefix } from '../index/fingerprints.ts';
 import { ENTRY_DIRTY, ENTRY_PINNED, type Fingerprint } from '../index/index-table.ts';
 import type { ObjectState, Objects, VolumeState } from '../objects/objects.ts';
-import type { Region } from '../zones/zones.ts';
+import type { Zone } from '../zones/zones.ts';
 
 /** An object of which there are dirty units. */
 interface DirtyObject {
@@ -27,8 +27,8 @@ interface DirtyObject {
 export interface HeldUnit {
   readonly object: DirtyObject;
   readonly index: number;
-  readonly region: Region;
-  /** Within the region. */
+  readonly zone: Zone;
+  /** Within the zone. */
   readonly offsetBytes: number;
   readonly lengthBytes: number;
   readonly tagLow: number;
@@ -41,11 +41,11 @@ export type UnitToHold = Omit<HeldUnit, 'object' | 'newer' | 'older'>;
 
 export class DirtyUnits {
   readonly #objects: Objects;
-  readonly #places: Places;
+  readonly #places: UnitIndex;
   readonly #held = new Map<string, DirtyObject>();
   readonly #fingerprint: Fingerprint = newFingerprint();
 
-  constructor(objects: Objects, places: Places) {
+  constructor(objects: Objects, places: UnitIndex) {
     this.#objects = objects;
     this.#places = places;
   }
@@ -53,12 +53,12 @@ export class DirtyUnits {
   /** From now on this one is found: it is newer than all of its place. */
   add(state: ObjectState, unit: UnitToHold): HeldUnit {
     const object = this.#held.get(state.key) ?? this.#enter(state);
-    const { index, region, offsetBytes, lengthBytes, tagLow, tagHigh } = unit;
+    const { index, zone, offsetBytes, lengthBytes, tagLow, tagHigh } = unit;
     const older = object.newest.get(index);
     const held: HeldUnit = {
       object,
       index,
-      region,
+      zone,
       offsetBytes,
       lengthBytes,
       tagLow,
@@ -134,11 +134,11 @@ export class DirtyUnits {
   }
 
   #insert(unit: HeldUnit): void {
-    const { object, index, region, offsetBytes, lengthBytes, tagLow, tagHigh } = unit;
+    const { object, index, zone, offsetBytes, lengthBytes, tagLow, tagHigh } = unit;
     this.#places.insert(fingerprintOf(object.prefix, index, this.#fingerprint), {
       tagLow,
       tagHigh,
-      regionId: region.id,
+      zoneId: zone.id,
       offsetBytes,
       lengthBytes,
       hits: 0,
@@ -148,9 +148,9 @@ export class DirtyUnits {
   }
 
   /** The entry that is this very unit's. Leaves its fingerprint behind. */
-  #find({ object, index, region, offsetBytes }: HeldUnit): Found | undefined {
+  #find({ object, index, zone, offsetBytes }: HeldUnit): Found | undefined {
     const found = this.#places.find(fingerprintOf(object.prefix, index, this.#fingerprint));
-    return found?.entry.regionId === region.id && found.entry.offsetBytes === offsetBytes ? found : undefined;
+    return found?.entry.zoneId === zone.id && found.entry.offsetBytes === offsetBytes ? found : undefined;
   }
 
   #markClean(unit: HeldUnit): void {

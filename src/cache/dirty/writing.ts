@@ -9,7 +9,7 @@ import { type CacheFile, WRITE_BYTES_MAX, writeFully } from '../base/files.ts';
 import type { Seals } from '../base/seals.ts';
 import { GRANULE_BYTES } from '../index/index-table.ts';
 import type { ObjectState } from '../objects/objects.ts';
-import type { Region } from '../zones/zones.ts';
+import type { Zone } from '../zones/zones.ts';
 import { type DirtyUnitPlace, encodeDirtyHead } from './format.ts';
 
 export interface DirtyUnit {
@@ -23,7 +23,7 @@ export interface DirtyUnit {
 export interface WrittenBatch {
   readonly id: number;
   readonly appendedMs: number;
-  readonly region: Region;
+  readonly zone: Zone;
   readonly offsetBytes: number;
   readonly headBytes: number;
   readonly units: readonly (DirtyUnit & { /** Within the batch. */ readonly offsetBytes: number })[];
@@ -100,7 +100,7 @@ function headOf(
   batch: WrittenBatch,
   sums: readonly number[],
 ): Uint8Array {
-  const { region, offsetBytes, id, appendedMs } = batch;
+  const { zone, offsetBytes, id, appendedMs } = batch;
   const units = batch.units.map(
     ({ object, index, bytes, offsetBytes: unitAt }, position): DirtyUnitPlace => ({
       volumeId: object.volume.id,
@@ -112,14 +112,14 @@ function headOf(
       crc32: sums[position] ?? 0,
     }),
   );
-  return encodeDirtyHead(seals, region.name, offsetBytes, {
+  return encodeDirtyHead(seals, zone.name, offsetBytes, {
     batchId: id,
     appendedMs,
     isEndMark: false,
     units,
     payload: waiting.payload,
     lengthBytes: waiting.lengthBytes,
-    syncedBytes: region.endBytes,
+    syncedBytes: zone.endBytes,
   });
 }
 

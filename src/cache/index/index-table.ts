@@ -9,15 +9,15 @@
  *      1  fingerprint, fourth word
  *      2  tag, bytes 0 to 3
  *      3  tag, bytes 4 to 7          the other 8 are compared in the record itself
- *      4  region id; 0 for a free entry
- *      5  offset in the region, in granules of 64 bytes
+ *      4  zone id; 0 for a free entry
+ *      5  offset in the zone, in granules of 64 bytes
  *      6  length in bytes (25 bits) | hits so far, up to 3 (2 bits) << 25 | ENTRY_* << 27
  *      7  version (20 bits), odd while the entry is being written | volume number (12 bits) << 20
  *
  * One thread writes, any thread reads: a reader takes the version, reads, and takes the version again; it begins anew when
  * the two differ or are odd. The words between are not atomic: on processors that reorder more than x86 does, a reader may see two
- * entries mixed, as it may after the version has gone round. What was read is a hint all the same: the region's slot says whether
- * the region is there, and the record's own length and tag decide.
+ * entries mixed, as it may after the version has gone round. What was read is a hint all the same: the zone's slot says whether
+ * the zone is there, and the record's own length and tag decide.
  */
 import { requireArgument } from '../../base/errors.ts';
 
@@ -27,7 +27,7 @@ export const BUCKET_WORDS: number = BUCKET_ENTRIES * ENTRY_WORDS;
 /** At this load an insert practically never finds both buckets full. */
 const LOAD_MAX = 0.75;
 
-/** Regions of which the unit must not be lost, though reclaim would. */
+/** Zones of which the unit must not be lost, though reclaim would. */
 export const ENTRY_PINNED = 1;
 /** Not on the server yet. */
 export const ENTRY_DIRTY = 2;
@@ -49,7 +49,7 @@ export interface Fingerprint {
 }
 
 export interface Location {
-  readonly regionId: number;
+  readonly zoneId: number;
   readonly offsetBytes: number;
   readonly lengthBytes: number;
 }
@@ -111,7 +111,7 @@ export function readEntry(
     const isSame = words[at] === third && words[at + 1] === fourth;
     const entry = decode(words, at, before);
     if ((before & 1) === 0 && Atomics.load(words, at + 7) === before) {
-      return isSame && entry.regionId !== 0 ? entry : undefined;
+      return isSame && entry.zoneId !== 0 ? entry : undefined;
     }
   }
   return undefined;
@@ -122,7 +122,7 @@ function decode(words: Uint32Array, at: number, last: number): Entry {
   return {
     tagLow: words[at + 2] ?? 0,
     tagHigh: words[at + 3] ?? 0,
-    regionId: words[at + 4] ?? 0,
+    zoneId: words[at + 4] ?? 0,
     offsetBytes: (words[at + 5] ?? 0) * GRANULE_BYTES,
     lengthBytes: packed & LENGTH_MASK,
     hits: (packed >>> HITS_SHIFT) & HITS_MAX,
@@ -159,7 +159,7 @@ export function writeEntry(
   words[at + 1] = fourth;
   words[at + 2] = entry.tagLow;
   words[at + 3] = entry.tagHigh;
-  words[at + 4] = entry.regionId;
+  words[at + 4] = entry.zoneId;
   words[at + 5] = entry.offsetBytes / GRANULE_BYTES;
   words[at + 6] = entry.lengthBytes | (entry.hits << HITS_SHIFT) | (entry.flags << FLAGS_SHIFT);
   Atomics.store(words, at + 7, ((entry.volumeNumber << 20) | ((version + 1) & VERSION_MASK)) >>> 0);
@@ -187,7 +187,7 @@ function beginWrite(words: Uint32Array, at: number): number {
 export function placeFor(
   table: IndexTable,
   fingerprint: Fingerprint,
-  isDead: (regionId: number) => boolean,
+  isDead: (zoneId: number) => boolean,
 ): number {
   const own = findEntry(table, fingerprint);
   if (own >= 0) return own;
@@ -201,13 +201,13 @@ export function placeFor(
 function survey(
   table: IndexTable,
   bucket: number,
-  isDead: (regionId: number) => boolean,
+  isDead: (zoneId: number) => boolean,
 ): { free: number; freeCount: number; coldest: number; coldestHits: number } {
   const { words } = table;
   const found = { free: -1, freeCount: 0, coldest: -1, coldestHits: HITS_MAX + 1 };
   for (let at = bucket; at < bucket + BUCKET_WORDS; at += ENTRY_WORDS) {
-    const regionId = words[at + 4] ?? 0;
-    if (regionId === 0 || isDead(regionId)) {
+    const zoneId = words[at + 4] ?? 0;
+    if (zoneId === 0 || isDead(zoneId)) {
       found.free = at;
       found.freeCount += 1;
       continue;
@@ -224,44 +224,44 @@ function survey(
 /** What the entries of a table add up to. */
 export interface TableSums {
   readonly count: number;
-  /** By the lower 16 bits of the region id. */
-  readonly regionBytes: Float64Array;
+  /** By the lower 16 bits of the zone id. */
+  readonly zoneBytes: Float64Array;
   /** By volume number. */
   readonly volumeBytes: Float64Array;
 }
 
-/** Frees entries of regions that are dead, and adds up the others. No object for any of them: there may be millions. */
-export function sumEntries(table: IndexTable, isDead: (regionId: number) => boolean): TableSums {
+/** Frees entries of zones that are dead, and adds up the others. No object for any of them: there may be millions. */
+export function sumEntries(table: IndexTable, isDead: (zoneId: number) => boolean): TableSums {
   const { words } = table;
-  const regionBytes = new Float64Array(0x1_0000);
+  const zoneBytes = new Float64Array(0x1_0000);
   const volumeBytes = new Float64Array(VOLUME_NUMBER_MAX + 1);
   let count = 0;
   for (let at = 0; at < words.length; at += ENTRY_WORDS) {
-    const regionId = words[at + 4] ?? 0;
-    if (regionId === 0) continue;
-    if (isDead(regionId)) {
+    const zoneId = words[at + 4] ?? 0;
+    if (zoneId === 0) continue;
+    if (isDead(zoneId)) {
       clearEntry(table, at);
       continue;
     }
     const lengthBytes = (words[at + 6] ?? 0) & LENGTH_MASK;
-    const slot = regionId & 0xffff;
+    const slot = zoneId & 0xffff;
     const volumeNumber = (words[at + 7] ?? 0) >>> 20;
-    regionBytes[slot] = (regionBytes[slot] ?? 0) + lengthBytes;
+    zoneBytes[slot] = (zoneBytes[slot] ?? 0) + lengthBytes;
     volumeBytes[volumeNumber] = (volumeBytes[volumeNumber] ?? 0) + lengthBytes;
     count += 1;
   }
-  return { count, regionBytes, volumeBytes };
+  return { count, zoneBytes, volumeBytes };
 }
 
 /** A volume's entry as {@link volumeEntries} finds it. */
 export interface VolumeEntry {
   readonly at: number;
-  readonly regionId: number;
+  readonly zoneId: number;
   readonly lengthBytes: number;
   readonly hits: number;
 }
 
-/** A volume's clean units that are not in pinned regions, between two words of the table. */
+/** A volume's clean units that are not in pinned zones, between two words of the table. */
 export function volumeEntries(
   { words }: IndexTable,
   volumeNumber: number,
@@ -270,11 +270,11 @@ export function volumeEntries(
   action: (entry: VolumeEntry) => void,
 ): void {
   for (let at = from; at < Math.min(to, words.length); at += ENTRY_WORDS) {
-    const regionId = words[at + 4] ?? 0;
-    if (regionId === 0 || (words[at + 7] ?? 0) >>> 20 !== volumeNumber) continue;
+    const zoneId = words[at + 4] ?? 0;
+    if (zoneId === 0 || (words[at + 7] ?? 0) >>> 20 !== volumeNumber) continue;
     const packed = words[at + 6] ?? 0;
     if (packed >>> FLAGS_SHIFT !== 0) continue;
-    action({ at, regionId, lengthBytes: packed & LENGTH_MASK, hits: (packed >>> HITS_SHIFT) & HITS_MAX });
+    action({ at, zoneId, lengthBytes: packed & LENGTH_MASK, hits: (packed >>> HITS_SHIFT) & HITS_MAX });
   }
 }
 

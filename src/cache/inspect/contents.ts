@@ -12,11 +12,11 @@ import { ENTRY_DIRTY } from '../index/index-table.ts';
 import {
   type DecodedList,
   decodeList,
-  type RegionEntry,
-  type RegionQueue,
   readFooter,
+  type ZoneEntry,
+  type ZoneQueue,
 } from '../zones/zone-format.ts';
-import type { Region } from '../zones/zones.ts';
+import type { Zone } from '../zones/zones.ts';
 
 /** A unit that is there. */
 export interface CachedUnit {
@@ -25,16 +25,16 @@ export interface CachedUnit {
   readonly index: number;
   readonly tag: Uint8Array;
   readonly lengthBytes: number;
-  readonly queue: RegionQueue;
+  readonly queue: ZoneQueue;
 }
 
 /** Something that is not as it was written. */
 export type Damage =
   | ({ readonly what: 'unit' } & CachedUnit)
-  /** A region whose list cannot be read: its units are not known by name. `path` is that of its file in the cache's folder. */
+  /** A zone whose list cannot be read: its units are not known by name. `path` is that of its file in the cache's folder. */
   | {
-      readonly what: 'region';
-      readonly queue: RegionQueue;
+      readonly what: 'zone';
+      readonly queue: ZoneQueue;
       readonly lengthBytes: number;
       readonly path: string;
     }
@@ -58,43 +58,43 @@ const STEP_UNITS = 4096;
 
 /** Every clean unit that the index finds, in no order; one that is moved meanwhile may come twice, or not at all. System errors as they come. */
 export async function* listUnits(core: Core): AsyncGenerator<CachedUnit> {
-  for (const region of core.regions.all()) {
+  for (const zone of core.zones.all()) {
     core.requireOpen();
-    const list = await whilePinned(core, region, () => entriesOf(core, region));
+    const list = await whilePinned(core, zone, () => entriesOf(core, zone));
     for (let at = 0; list !== undefined && at < list.count; at += 1) {
       const entry = list.entry(at);
-      const found = findIn(core, region, entry);
+      const found = findIn(core, zone, entry);
       const isClean = found !== undefined && (found.entry.flags & ENTRY_DIRTY) === 0;
-      if (isClean) yield toUnit(region, entry);
+      if (isClean) yield toUnit(zone, entry);
       if (at % STEP_UNITS === STEP_UNITS - 1) await new Promise(resolve => setImmediate(resolve));
       core.requireOpen();
     }
   }
 }
 
-/** Never over a `yield`: whoever does not go on with a list would keep the cache from closing. Undefined when the region is gone. */
+/** Never over a `yield`: whoever does not go on with a list would keep the cache from closing. Undefined when the zone is gone. */
 async function whilePinned<Result>(
   core: Core,
-  region: Region,
+  zone: Zone,
   action: () => Promise<Result>,
 ): Promise<Result | undefined> {
-  if (!core.regions.pin(region)) return undefined;
+  if (!core.zones.pin(zone)) return undefined;
   try {
     return await action();
   } finally {
-    core.regions.unpin(region);
+    core.zones.unpin(zone);
   }
 }
 
-/** What a region has in it, found by the index or not. */
-export type RegionEntries = Pick<DecodedList, 'count' | 'entry'>;
+/** What a zone has in it, found by the index or not. */
+export type ZoneEntries = Pick<DecodedList, 'count' | 'entry'>;
 
-/** Undefined when it cannot be read. System errors as they come. Pin the region first. */
-export async function entriesOf(core: Core, region: Region): Promise<RegionEntries | undefined> {
-  if (region.queue === 'dirty') return dirtyEntriesOf(core, region);
-  if (region.list !== undefined) return decodeList(region.list.encode(region));
+/** Undefined when it cannot be read. System errors as they come. Pin the zone first. */
+export async function entriesOf(core: Core, zone: Zone): Promise<ZoneEntries | undefined> {
+  if (zone.queue === 'dirty') return dirtyEntriesOf(core, zone);
+  if (zone.list !== undefined) return decodeList(zone.list.encode(zone));
   try {
-    return (await readFooter(core.seals, await core.regions.fileOf(region), region.name)).list;
+    return (await readFooter(core.seals, await core.zones.fileOf(zone), zone.name)).list;
   } catch (error) {
     if (isDamage(error)) return undefined;
     throw error;
@@ -102,12 +102,12 @@ export async function entriesOf(core: Core, region: Region): Promise<RegionEntri
 }
 
 /** Units of all batches, those that were released as well. */
-async function dirtyEntriesOf(core: Core, region: Region): Promise<RegionEntries> {
-  const file = await core.regions.fileOf(region);
-  const { heads } = await readHeads(core.seals, region.name, file, region.fileBytes);
+async function dirtyEntriesOf(core: Core, zone: Zone): Promise<ZoneEntries> {
+  const file = await core.zones.fileOf(zone);
+  const { heads } = await readHeads(core.seals, zone.name, file, zone.fileBytes);
   const numbers = new Map<string, number>();
   const entries = heads.flatMap(({ offsetBytes, head }) =>
-    head.units.map((unit): RegionEntry => {
+    head.units.map((unit): ZoneEntry => {
       const key = toHex(unit.volumeId) + toHex(unit.objectId);
       const objectNumber = numbers.get(key) ?? numbers.size;
       numbers.set(key, objectNumber);
@@ -124,18 +124,18 @@ async function dirtyEntriesOf(core: Core, region: Region): Promise<RegionEntries
   };
 }
 
-/** The entry of the index for a unit of a region, unless the unit has been replaced or dropped. */
-export function findIn(core: Core, region: Region, entry: RegionEntry): Found | undefined {
+/** The entry of the index for a unit of a zone, unless the unit has been replaced or dropped. */
+export function findIn(core: Core, zone: Zone, entry: ZoneEntry): Found | undefined {
   const object = core.objects.objectOf(entry);
   if (object === undefined) return undefined;
   const found = core.places.find(fingerprintOf(object.prefix, entry.index, newFingerprint()));
-  const isHere = found?.entry.regionId === region.id && found.entry.offsetBytes === entry.offsetBytes;
+  const isHere = found?.entry.zoneId === zone.id && found.entry.offsetBytes === entry.offsetBytes;
   return isHere ? found : undefined;
 }
 
-function toUnit(region: Region, { volumeId, objectId, index, tag, lengthBytes }: RegionEntry): CachedUnit {
+function toUnit(zone: Zone, { volumeId, objectId, index, tag, lengthBytes }: ZoneEntry): CachedUnit {
   const copies = { volumeId: volumeId.slice(), objectId: objectId.slice(), tag: tag.slice() };
-  return { ...copies, index, lengthBytes, queue: region.queue };
+  return { ...copies, index, lengthBytes, queue: zone.queue };
 }
 
 /** Reads everything and yields what is not as it was written. */
@@ -143,20 +143,20 @@ export async function* findDamage(
   core: Core,
   { repair = false, onProgress = () => undefined }: VerifyOptions,
 ): AsyncGenerator<Damage> {
-  const regions = core.regions.all();
-  // Of dirty regions, batches are what there is to read.
-  const bytesOf = ({ queue, fileBytes }: Region): number => (queue === 'dirty' ? 0 : fileBytes);
-  const cleanBytes = regions.reduce((sum, region) => sum + bytesOf(region), 0);
+  const zones = core.zones.all();
+  // Of dirty zones, batches are what there is to read.
+  const bytesOf = ({ queue, fileBytes }: Zone): number => (queue === 'dirty' ? 0 : fileBytes);
+  const cleanBytes = zones.reduce((sum, zone) => sum + bytesOf(zone), 0);
   const totalBytes = cleanBytes + core.dirty.unitBytes;
   let doneBytes = 0;
-  for (const region of regions) {
+  for (const zone of zones) {
     core.requireOpen();
     onProgress({ doneBytes, totalBytes });
-    const regionBytes = bytesOf(region);
-    yield* checkRegion(core, region, repair, bytes => {
-      onProgress({ doneBytes: doneBytes + Math.min(bytes, regionBytes), totalBytes });
+    const zoneBytes = bytesOf(zone);
+    yield* checkZone(core, zone, repair, bytes => {
+      onProgress({ doneBytes: doneBytes + Math.min(bytes, zoneBytes), totalBytes });
     });
-    doneBytes += regionBytes;
+    doneBytes += zoneBytes;
   }
   const ids = core.dirty.ids();
   for (const [at, id] of ids.entries()) {
@@ -169,15 +169,15 @@ export async function* findDamage(
 
 const PROGRESS_BYTES = 4 * 1024 * 1024;
 
-async function* checkRegion(
+async function* checkZone(
   core: Core,
-  region: Region,
+  zone: Zone,
   repair: boolean,
   onProgress: (doneBytes: number) => void,
 ): AsyncGenerator<Damage> {
-  const { queue, fileBytes, path } = region;
-  const list = await whilePinned(core, region, async () => {
-    const entries = await entriesOf(core, region).catch((error: unknown) => {
+  const { queue, fileBytes, path } = zone;
+  const list = await whilePinned(core, zone, async () => {
+    const entries = await entriesOf(core, zone).catch((error: unknown) => {
       return systemCodeOf(error) === 'EIO' || error instanceof ShortFileError ? undefined : 'unreadable';
     });
     return entries ?? 'damaged';
@@ -185,14 +185,14 @@ async function* checkRegion(
   core.requireOpen();
   if (list === undefined) return;
   if (list === 'damaged' || list === 'unreadable') {
-    // Of dirty regions, batches are reported, and nothing is dropped.
+    // Of dirty zones, batches are reported, and nothing is dropped.
     if (queue === 'dirty') return;
     // What the system refuses for another reason may be readable the next time.
-    if (repair && list === 'damaged') await core.regions.giveUp(region);
-    yield { what: 'region', queue, lengthBytes: fileBytes, path };
+    if (repair && list === 'damaged') await core.zones.giveUp(zone);
+    yield { what: 'zone', queue, lengthBytes: fileBytes, path };
     return;
   }
-  const window = new Window(core, region);
+  const window = new Window(core, zone);
   let toldBytes = 0;
   for (let at = 0; at < list.count; at += 1) {
     const entry = list.entry(at);
@@ -200,26 +200,26 @@ async function* checkRegion(
       toldBytes = entry.offsetBytes;
       onProgress(toldBytes);
     }
-    const found = findIn(core, region, entry);
+    const found = findIn(core, zone, entry);
     // Batches are checked as a whole.
     if (found === undefined || (found.entry.flags & ENTRY_DIRTY) !== 0) continue;
-    if ((await whilePinned(core, region, () => isSound(window, entry, found))) !== false) continue;
+    if ((await whilePinned(core, zone, () => isSound(window, entry, found))) !== false) continue;
     core.requireOpen();
     // It may have been replaced or dropped while it was read.
-    const now = findIn(core, region, entry);
+    const now = findIn(core, zone, entry);
     if (now === undefined) continue;
     if (repair) forget(core, entry, now);
-    yield { what: 'unit', ...toUnit(region, entry) };
+    yield { what: 'unit', ...toUnit(zone, entry) };
   }
 }
 
-function forget(core: Core, entry: RegionEntry, found: Found): void {
+function forget(core: Core, entry: ZoneEntry, found: Found): void {
   const object = core.objects.objectOf(entry);
   if (object === undefined) return;
   core.places.remove(fingerprintOf(object.prefix, entry.index, newFingerprint()), found);
 }
 
-async function isSound(window: Window, entry: RegionEntry, { entry: place }: Found): Promise<boolean> {
+async function isSound(window: Window, entry: ZoneEntry, { entry: place }: Found): Promise<boolean> {
   if (place.lengthBytes !== entry.lengthBytes || !hasTag(place, entry.tag)) return false;
   try {
     return crc32(await window.read(entry.offsetBytes, entry.lengthBytes)) === entry.crc32;
@@ -230,23 +230,23 @@ async function isSound(window: Window, entry: RegionEntry, { entry: place }: Fou
 
 const WINDOW_BYTES = 1024 * 1024;
 
-/** Reads a region from its beginning to its end, many small units at once. */
+/** Reads a zone from its beginning to its end, many small units at once. */
 class Window {
   readonly #core: Core;
-  readonly #region: Region;
+  readonly #zone: Zone;
   #bytes = new Uint8Array(0);
   #from = 0;
   #to = 0;
 
-  constructor(core: Core, region: Region) {
+  constructor(core: Core, zone: Zone) {
     this.#core = core;
-    this.#region = region;
+    this.#zone = zone;
   }
 
   /** Valid until the next call. System errors as they come. */
   async read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
     if (offsetBytes < this.#from || offsetBytes + lengthBytes > this.#to) {
-      const file = await this.#core.regions.fileOf(this.#region);
+      const file = await this.#core.zones.fileOf(this.#zone);
       await this.#fill(file, offsetBytes, lengthBytes);
     }
     return this.#bytes.subarray(offsetBytes - this.#from, offsetBytes - this.#from + lengthBytes);

@@ -1,6 +1,6 @@
 /**
- * Dropping clean data on demand, and giving its room back at once: what a region still holds of others is copied on when that frees
- * enough, and the region goes. Dirty units stay, pinned ones unless they are to go as well.
+ * Dropping clean data on demand, and giving its room back at once: what a zone still holds of others is copied on when that frees
+ * enough, and the zone goes. Dirty units stay, pinned ones unless they are to go as well.
  */
 import { TAG_BYTES } from '../../unit/record-format.ts';
 import { readFully } from '../base/files.ts';
@@ -10,8 +10,8 @@ import type { Core } from '../core/core.ts';
 import { fingerprintOf, newFingerprint } from '../index/fingerprints.ts';
 import { ENTRY_DIRTY, entryAt, usedEntries } from '../index/index-table.ts';
 import type { VolumeState } from '../objects/objects.ts';
-import type { RegionEntry } from '../zones/zone-format.ts';
-import type { Region } from '../zones/zones.ts';
+import type { ZoneEntry } from '../zones/zone-format.ts';
+import type { Zone } from '../zones/zones.ts';
 import { entriesOf, findIn } from './contents.ts';
 import type { UnitTotals } from './listing.ts';
 
@@ -27,29 +27,29 @@ export interface DiscardScope {
 
 /** What became of it. */
 export interface Discarded extends UnitTotals {
-  /** What the cache takes less on the disk. Less than `bytes` where regions are mostly others', and go when it is their turn. */
+  /** What the cache takes less on the disk. Less than `bytes` where zones are mostly others', and go when it is their turn. */
   readonly freedBytes: number;
   /** What stayed because it is pinned. */
   readonly pinned: UnitTotals;
 }
 
-/** Of a region, what has to be garbage for the rest to be copied on. */
+/** Of a zone, what has to be garbage for the rest to be copied on. */
 const GARBAGE_PART_MIN = 0.25;
 const MOVE_BYTES = 4 * 1024 * 1024;
 
-/** Never rejects for what a damaged region or a failing disk keeps from being freed: it is not found any more all the same. */
+/** Never rejects for what a damaged zone or a failing disk keeps from being freed: it is not found any more all the same. */
 export async function discard(core: Core, scope: DiscardScope): Promise<Discarded> {
-  const beforeBytes = core.regions.totalBytes;
-  // Open regions get their footers: nothing is copied while it is being written.
+  const beforeBytes = core.zones.totalBytes;
+  // Open zones get their footers: nothing is copied while it is being written.
   for (const lane of Object.values(core.lanes)) await lane.finish();
   const dropping = new Dropping(core, scope);
-  for (const region of core.regions.all()) await dropping.emptyRegion(region);
+  for (const zone of core.zones.all()) await dropping.emptyZone(zone);
   await dropping.invalidate();
   // What was copied is not to be lost for that in a crash.
   for (const lane of Object.values(core.lanes)) await lane.finish();
   await core.upkeep.snapshot();
   const { units, bytes, pinned } = dropping;
-  return { units, bytes, pinned, freedBytes: Math.max(0, beforeBytes - core.regions.totalBytes) };
+  return { units, bytes, pinned, freedBytes: Math.max(0, beforeBytes - core.zones.totalBytes) };
 }
 
 class Dropping {
@@ -67,26 +67,26 @@ class Dropping {
     this.#scope = scope;
   }
 
-  /** Drops what is to go of a region, and the region if that leaves little. */
-  async emptyRegion(region: Region): Promise<void> {
-    const { regions, health } = this.#core;
-    if (!regions.pin(region)) return;
+  /** Drops what is to go of a zone, and the zone if that leaves little. */
+  async emptyZone(zone: Zone): Promise<void> {
+    const { zones, health } = this.#core;
+    if (!zones.pin(zone)) return;
     try {
-      const list = await entriesOf(this.#core, region);
+      const list = await entriesOf(this.#core, zone);
       let droppedBytes = 0;
       for (let at = 0; list !== undefined && at < list.count; at += 1) {
-        droppedBytes += this.#drop(region, list.entry(at));
+        droppedBytes += this.#drop(zone, list.entry(at));
       }
-      if (region.queue === 'dirty' || !region.isFull) return;
-      const isDone = region.liveBytes === 0;
-      const isWorthIt = droppedBytes > 0 && region.liveBytes <= (1 - GARBAGE_PART_MIN) * region.fileBytes;
-      if (isDone || (isWorthIt && list !== undefined && (await this.#moveOn(region, list)))) {
-        await regions.giveUp(region);
+      if (zone.queue === 'dirty' || !zone.isFull) return;
+      const isDone = zone.liveBytes === 0;
+      const isWorthIt = droppedBytes > 0 && zone.liveBytes <= (1 - GARBAGE_PART_MIN) * zone.fileBytes;
+      if (isDone || (isWorthIt && list !== undefined && (await this.#moveOn(zone, list)))) {
+        await zones.giveUp(zone);
       }
     } catch (error) {
       health.note(error);
     } finally {
-      regions.unpin(region);
+      zones.unpin(zone);
     }
   }
 
@@ -105,12 +105,12 @@ class Dropping {
   }
 
   /** Returns how many bytes were dropped. */
-  #drop(region: Region, entry: RegionEntry): number {
+  #drop(zone: Zone, entry: ZoneEntry): number {
     const { objects, places } = this.#core;
     const { volumeId, objectId, pinnedToo = false } = this.#scope;
     if (volumeId !== undefined && Buffer.compare(entry.volumeId, volumeId) !== 0) return 0;
     if (objectId !== undefined && Buffer.compare(entry.objectId, objectId) !== 0) return 0;
-    const found = findIn(this.#core, region, entry);
+    const found = findIn(this.#core, zone, entry);
     if (found === undefined || (found.entry.flags & ENTRY_DIRTY) !== 0) return 0;
     const volume = objects.volume(entry.volumeId);
     const { lengthBytes } = found.entry;
@@ -127,17 +127,17 @@ class Dropping {
     return lengthBytes;
   }
 
-  /** Copies what is still found in a region to another of its queue. False when some of it could not be. */
+  /** Copies what is still found in a zone to another of its queue. False when some of it could not be. */
   async #moveOn(
-    region: Region,
-    list: { readonly count: number; entry(at: number): RegionEntry },
+    zone: Zone,
+    list: { readonly count: number; entry(at: number): ZoneEntry },
   ): Promise<boolean> {
-    if (region.queue === 'dirty') return false;
-    const lane = this.#core.lanes[region.queue];
+    if (zone.queue === 'dirty') return false;
+    const lane = this.#core.lanes[zone.queue];
     let units: UnitToStore[] = [];
     let bytes = 0;
     for (let at = 0; at < list.count; at += 1) {
-      const unit = await this.#read(region, list.entry(at));
+      const unit = await this.#read(zone, list.entry(at));
       if (unit === undefined) continue;
       units.push(unit);
       bytes += unit.bytes.byteLength;
@@ -149,30 +149,30 @@ class Dropping {
     return (await lane.append(units)) === units.length;
   }
 
-  /** A unit that is still found in the region; undefined, too, when it is damaged. */
-  async #read(region: Region, entry: RegionEntry): Promise<UnitToStore | undefined> {
-    const { objects, regions } = this.#core;
-    const found = findIn(this.#core, region, entry);
+  /** A unit that is still found in the zone; undefined, too, when it is damaged. */
+  async #read(zone: Zone, entry: ZoneEntry): Promise<UnitToStore | undefined> {
+    const { objects, zones } = this.#core;
+    const found = findIn(this.#core, zone, entry);
     if (found === undefined) return undefined;
     const bytes = Buffer.allocUnsafeSlow(entry.lengthBytes);
-    await readFully(await regions.fileOf(region), bytes, entry.offsetBytes);
+    await readFully(await zones.fileOf(zone), bytes, entry.offsetBytes);
     if (!hasTag(found.entry, bytes.subarray(bytes.byteLength - TAG_BYTES))) return undefined;
     const object = objects.object(objects.volume(entry.volumeId), entry.objectId);
     const from = { entry: found.entry, crc32: entry.crc32 };
     return { object, prefix: object.prefix, index: entry.index, bytes, from };
   }
 
-  /** What regions without a list that can be read have in the index, and what was invalidated before. */
+  /** What zones without a list that can be read have in the index, and what was invalidated before. */
   async #forgetLost(volumes: ReadonlySet<VolumeState>): Promise<void> {
-    const { objects, places, regions } = this.#core;
+    const { objects, places, zones } = this.#core;
     for (const at of usedEntries(places.table)) {
       const entry = entryAt(places.table, at);
       const volume = objects.volumeOfNumber(entry.volumeNumber);
       if (volume === undefined || !volumes.has(volume) || (entry.flags & ENTRY_DIRTY) !== 0) continue;
       places.remove(this.#fingerprint, { at, entry });
-      const region = regions.get(entry.regionId);
-      const isEmpty = region?.isFull === true && region.queue !== 'dirty' && region.liveBytes === 0;
-      if (isEmpty) await regions.giveUp(region);
+      const zone = zones.get(entry.zoneId);
+      const isEmpty = zone?.isFull === true && zone.queue !== 'dirty' && zone.liveBytes === 0;
+      if (isEmpty) await zones.giveUp(zone);
     }
   }
 }

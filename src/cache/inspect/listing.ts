@@ -1,14 +1,14 @@
 /**
- * What a cache holds by volume and object, sorted, for people. Regions have units in the order in which they came, so each list is a
- * look at the lists of all regions; what does not fit into bounded memory is left for another look. Nothing of the units is read.
+ * What a cache holds by volume and object, sorted, for people. Zones have units in the order in which they came, so each list is a
+ * look at the lists of all zones; what does not fit into bounded memory is left for another look. Nothing of the units is read.
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Core } from '../core/core.ts';
 import { fingerprintOf, newFingerprint, type Prefix } from '../index/fingerprints.ts';
 import { ENTRY_DIRTY } from '../index/index-table.ts';
-import type { RegionEntry, RegionQueue } from '../zones/zone-format.ts';
-import type { Region } from '../zones/zones.ts';
-import { entriesOf, type RegionEntries } from './contents.ts';
+import type { ZoneEntry, ZoneQueue } from '../zones/zone-format.ts';
+import type { Zone } from '../zones/zones.ts';
+import { entriesOf, type ZoneEntries } from './contents.ts';
 import { Smallest } from './smallest.ts';
 
 /** Units, and how many bytes they take on the disk, sealed as they are. */
@@ -36,7 +36,7 @@ export interface ListedUnit {
   readonly index: number;
   readonly lengthBytes: number;
   readonly tag: Uint8Array;
-  readonly queue: RegionQueue;
+  readonly queue: ZoneQueue;
   /** Not on the server yet. */
   readonly isDirty: boolean;
 }
@@ -60,8 +60,8 @@ interface Totals {
   dirtyBytes: number;
 }
 
-interface Seen extends RegionEntry {
-  readonly queue: RegionQueue;
+interface Seen extends ZoneEntry {
+  readonly queue: ZoneQueue;
   readonly isDirty: boolean;
 }
 
@@ -93,7 +93,7 @@ export async function* listObjects(
   let after: string | undefined;
   for (;;) {
     const smallest = new Smallest<string, Totals>(atOnce, after);
-    const keyOf = (entry: RegionEntry): string | undefined => {
+    const keyOf = (entry: ZoneEntry): string | undefined => {
       const key = latin1(entry.objectId);
       const isIn = latin1(entry.volumeId) === volumeKey && !smallest.isOutside(key);
       return isIn && hexOf(key).startsWith(idStart) ? key : undefined;
@@ -142,36 +142,36 @@ export async function* listObjectUnits(
   }
 }
 
-type KeyOf = (entry: RegionEntry) => string | undefined;
+type KeyOf = (entry: ZoneEntry) => string | undefined;
 type See = (key: string, unit: Seen) => void;
 
 /**
  * Shows every unit that the index finds.
  *
- * @param keyOf asked once for each object of a region; undefined to leave its units out.
+ * @param keyOf asked once for each object of a zone; undefined to leave its units out.
  */
 async function look(core: Core, keyOf: KeyOf, see: See, signal: AbortSignal | undefined): Promise<void> {
-  for (const region of core.regions.all()) {
+  for (const zone of core.zones.all()) {
     signal?.throwIfAborted();
-    if (!core.regions.pin(region)) continue;
+    if (!core.zones.pin(zone)) continue;
     try {
-      const list = await entriesOf(core, region);
-      if (list !== undefined) await lookAt(core, region, list, keyOf, see, signal);
+      const list = await entriesOf(core, zone);
+      if (list !== undefined) await lookAt(core, zone, list, keyOf, see, signal);
     } finally {
-      core.regions.unpin(region);
+      core.zones.unpin(zone);
     }
   }
 }
 
 async function lookAt(
   core: Core,
-  region: Region,
-  list: RegionEntries,
+  zone: Zone,
+  list: ZoneEntries,
   keyOf: KeyOf,
   see: See,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { queue } = region;
+  const { queue } = zone;
   // By number of the object in the list; null when it is left out.
   const objects: ({ readonly key: string; readonly prefix: Prefix } | null)[] = [];
   const fingerprint = newFingerprint();
@@ -191,7 +191,7 @@ async function lookAt(
     }
     if (object === null) continue;
     const found = core.places.find(fingerprintOf(object.prefix, entry.index, fingerprint));
-    const isHere = found?.entry.regionId === region.id && found.entry.offsetBytes === entry.offsetBytes;
+    const isHere = found?.entry.zoneId === zone.id && found.entry.offsetBytes === entry.offsetBytes;
     if (!isHere) continue;
     see(object.key, { ...entry, queue, isDirty: (found.entry.flags & ENTRY_DIRTY) !== 0 });
   }

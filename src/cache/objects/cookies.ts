@@ -13,7 +13,7 @@ import { requireArgument } from '../../base/errors.ts';
 import { ID_BYTES } from '../../keys/tree.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
 import { FIRST_NAME, LAST_NAME, type RowToSave } from '../rows/row-kinds.ts';
-import type { Records } from '../rows/rows.ts';
+import type { Rows } from '../rows/rows.ts';
 import { dayOf } from './object-rows.ts';
 import type { VolumeState } from './volumes.ts';
 
@@ -40,11 +40,11 @@ export interface CookieRow extends ListedCookie {
 }
 
 export class Cookies {
-  readonly #records: Records;
+  readonly #records: Rows;
   readonly #fingerprinter: Fingerprinter;
   readonly #nowMs: () => number;
 
-  constructor(records: Records, fingerprinter: Fingerprinter, nowMs: () => number) {
+  constructor(records: Rows, fingerprinter: Fingerprinter, nowMs: () => number) {
     this.#records = records;
     this.#fingerprinter = fingerprinter;
     this.#nowMs = nowMs;

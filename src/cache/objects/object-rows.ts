@@ -19,7 +19,7 @@ import { requireArgument } from '../../base/errors.ts';
 import { ID_BYTES } from '../../keys/tree.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
 import { LAST_NAME, type RowToSave } from '../rows/row-kinds.ts';
-import type { Records } from '../rows/rows.ts';
+import type { Rows } from '../rows/rows.ts';
 import { FLOOR_COUNT, floorOf, floorStart, newGeneration, type VolumeState } from './volumes.ts';
 
 export const COHERENCY_BYTES_MAX = 1024;
@@ -57,11 +57,11 @@ interface ObjectToSave {
 }
 
 export class ObjectRows {
-  readonly #records: Records;
+  readonly #records: Rows;
   readonly #fingerprinter: Fingerprinter;
   readonly #nowMs: () => number;
 
-  constructor(records: Records, fingerprinter: Fingerprinter, nowMs: () => number) {
+  constructor(records: Rows, fingerprinter: Fingerprinter, nowMs: () => number) {
     this.#records = records;
     this.#fingerprinter = fingerprinter;
     this.#nowMs = nowMs;
@@ -85,7 +85,7 @@ export class ObjectRows {
     return row ?? { ...NOTHING, generation: newGeneration() };
   }
 
-  /** @param coherency undefined for none. @param isDurable see `Records.put`. */
+  /** @param coherency undefined for none. @param isDurable see `Rows.put`. */
   save(object: ObjectToSave, coherency: Coherency | undefined, isDurable = false): boolean {
     const { name, value } = this.rowOf(object, coherency);
     return this.#records.put('object', name, value, isDurable);

@@ -8,7 +8,7 @@ import { requireArgument } from '../../base/errors.ts';
 import { ID_BYTES } from '../../keys/tree.ts';
 import { equalPrefixes, type Fingerprinter, type Prefix } from '../index/fingerprints.ts';
 import { FIRST_NAME, type RowToSave } from '../rows/row-kinds.ts';
-import type { Records } from '../rows/rows.ts';
+import type { Rows } from '../rows/rows.ts';
 import { type Cookie, type CookieRow, Cookies, checkCookie, type ListedCookie } from './cookies.ts';
 import { type Coherency, type ObjectRow, ObjectRows } from './object-rows.ts';
 import { latin1, Pins } from './pins.ts';
@@ -48,7 +48,7 @@ export class Objects {
   invalidations = 0;
   readonly cookies: Cookies;
   readonly pins: Pins;
-  readonly #records: Records;
+  readonly #records: Rows;
   readonly #fingerprinter: Fingerprinter;
   readonly #rows: ObjectRows;
   readonly #volumes: Volumes;
@@ -58,7 +58,7 @@ export class Objects {
   /** Something is pinned no more. */
   loosened: () => void = () => undefined;
 
-  constructor(records: Records, fingerprinter: Fingerprinter, nowMs: () => number) {
+  constructor(records: Rows, fingerprinter: Fingerprinter, nowMs: () => number) {
     this.#records = records;
     this.#fingerprinter = fingerprinter;
     this.#rows = new ObjectRows(records, fingerprinter, nowMs);
@@ -133,7 +133,7 @@ export class Objects {
     return object;
   }
 
-  /** Of what lies in a region; undefined when nobody knows its volume any more: nothing finds it, then. */
+  /** Of what lies in a zone; undefined when nobody knows its volume any more: nothing finds it, then. */
   objectOf({ volumeId, objectId }: ObjectIds): ObjectState | undefined {
     const volume = this.#volumes.known(volumeId);
     return volume === undefined ? undefined : this.object(volume, objectId);

@@ -13,7 +13,7 @@ import { getU64, setU64, viewOf } from '../../base/bytes.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
 import { ID_BYTES } from '../../keys/tree.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
-import type { Records } from '../rows/rows.ts';
+import type { Rows } from '../rows/rows.ts';
 import { COOKIE_BYTES_MAX, type Cookies, checkUnitCount } from './cookies.ts';
 import type { VolumeState, Volumes } from './volumes.ts';
 
@@ -48,7 +48,7 @@ interface Prefixes {
 }
 
 export interface PinsParts {
-  readonly records: Records;
+  readonly records: Rows;
   readonly fingerprinter: Fingerprinter;
   readonly volumes: Volumes;
   readonly cookies: Cookies;

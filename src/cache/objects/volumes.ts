@@ -6,7 +6,7 @@ import { ID_BYTES } from '../../keys/tree.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
 import { VOLUME_NUMBER_MAX } from '../index/index-table.ts';
 import type { RowToSave } from '../rows/row-kinds.ts';
-import type { Records } from '../rows/rows.ts';
+import type { Rows } from '../rows/rows.ts';
 
 /**
  * What the index finds under one volume number. After an invalidation a volume goes on under another number, so that what it may
@@ -70,14 +70,14 @@ export function newGeneration(): number {
 }
 
 export class Volumes {
-  readonly #records: Records;
+  readonly #records: Rows;
   readonly #fingerprinter: Fingerprinter;
   readonly #volumes = new Map<string, VolumeState>();
   readonly #accounts = new Map<number, VolumeAccount>();
   readonly #mayForget: (volume: VolumeState) => boolean;
 
   /** @param mayForget whether a volume without units may go; if so, it does. */
-  constructor(records: Records, fingerprinter: Fingerprinter, mayForget: (volume: VolumeState) => boolean) {
+  constructor(records: Rows, fingerprinter: Fingerprinter, mayForget: (volume: VolumeState) => boolean) {
     this.#records = records;
     this.#fingerprinter = fingerprinter;
     this.#mayForget = mayForget;
@@ -228,7 +228,7 @@ export class Volumes {
     return this.#unusedAccount(({ liveBytes }) => liveBytes === 0);
   }
 
-  /** One that no volume goes on with; what was invalidated may still be counted there, until its regions go. */
+  /** One that no volume goes on with; what was invalidated may still be counted there, until its zones go. */
   #unusedAccount(isFit: (account: VolumeAccount) => boolean = () => true): VolumeAccount | undefined {
     const used = new Set(this.all().map(({ number }) => number));
     for (let number = 0; number <= VOLUME_NUMBER_MAX; number += 1) {

@@ -29,7 +29,7 @@ const RESEAL_ROWS = 128;
 /** Rows written in one transaction where there are many. */
 const CHUNK_ROWS = 256;
 
-export class Records {
+export class Rows {
   readonly #seals: Seals;
   readonly #onProblem: (error: unknown) => void;
   /** Rows that the database does not have as they are; undefined for a row that is to go. */

@@ -1,11 +1,11 @@
 /**
- * The snapshot of the index: the table as it is, sealed in pieces. Together with the footers of regions that have filled since,
+ * The snapshot of the index: the table as it is, sealed in pieces. Together with the footers of zones that have filled since,
  * it makes the index again. It may be old, or made while units came and went: everything in it is a hint.
  *
  *   16 random bytes, the object id of its records
  *   records of kind cacheIndex, numbered from 0 on:
- *     0       u32 version 2, u32 bucket count, u32 region count R, u32 zero,
- *             R regions: name[16], id u32, queue u32, sequence u64, length of the file u64
+ *     0       u32 version 2, u32 bucket count, u32 zone count R, u32 zero,
+ *             R zones: name[16], id u32, queue u32, sequence u64, length of the file u64
  *     1...    u32 number of the piece, u32 zero, 256 KiB of the table (less at its end); pieces without entries are left out
  *     last    u32 2^32 - 1, u32 zero
  */
@@ -17,25 +17,25 @@ import { HEADER_BYTES, peekHeader } from '../../unit/record-format.ts';
 import { type CacheFile, type CacheFiles, readFully, writeFully } from '../base/files.ts';
 import type { Seals } from '../base/seals.ts';
 import type { IndexTable } from '../index/index-table.ts';
-import { REGION_QUEUES, type RegionQueue } from './zone-format.ts';
-import type { Region } from './zones.ts';
+import { ZONE_QUEUES, type ZoneQueue } from './zone-format.ts';
+import type { Zone } from './zones.ts';
 
 export const SNAPSHOT_PATH = 'index';
 /** Where the next one is written. */
 export const SNAPSHOT_ASIDE_PATH = 'index.new';
 const ID_BYTES = 16;
 const HEAD_BYTES = 16;
-const REGION_BYTES = 40;
+const ZONE_BYTES = 40;
 /** Several buffers of this length are all the memory that reading takes. */
 const PIECE_BYTES = 256 * KIB;
 const VERSION = 2;
 const PIECE_HEAD_BYTES = 8;
 const LAST_PIECE = 0xffff_ffff;
 
-export interface SnapshotRegion {
+export interface SnapshotZone {
   readonly name: Uint8Array<ArrayBuffer>;
   readonly id: number;
-  readonly queue: RegionQueue;
+  readonly queue: ZoneQueue;
   readonly sequence: number;
   readonly fileBytes: number;
 }
@@ -45,14 +45,14 @@ export async function writeSnapshot(
   files: CacheFiles,
   seals: Seals,
   table: IndexTable,
-  regions: readonly Region[],
+  zones: readonly Zone[],
 ): Promise<void> {
   const id = randomBytes(ID_BYTES);
   try {
     const file = await files.open(SNAPSHOT_ASIDE_PATH, 'create');
     try {
-      await writeRecords(file, seals, id, table, regions);
-      // A snapshot that a power cut has torn costs a look at every region.
+      await writeRecords(file, seals, id, table, zones);
+      // A snapshot that a power cut has torn costs a look at every zone.
       await file.sync();
     } finally {
       await file.close();
@@ -70,7 +70,7 @@ async function writeRecords(
   seals: Seals,
   id: Uint8Array,
   table: IndexTable,
-  regions: readonly Region[],
+  zones: readonly Zone[],
 ): Promise<void> {
   const bytes = new Uint8Array(table.words.buffer);
   let position = 0;
@@ -79,7 +79,7 @@ async function writeRecords(
     await writeFully(file, parts, position);
     position += parts.reduce((sum, part) => sum + part.byteLength, 0);
   };
-  await write([id, seals.seal('cacheIndex', id, number, encodeHead(table, regions))]);
+  await write([id, seals.seal('cacheIndex', id, number, encodeHead(table, zones))]);
   const piece = new Uint8Array(PIECE_HEAD_BYTES + PIECE_BYTES);
   for (let from = 0; from < bytes.byteLength; from += PIECE_BYTES) {
     const content = bytes.subarray(from, from + PIECE_BYTES);
@@ -94,19 +94,19 @@ async function writeRecords(
   await write([seals.seal('cacheIndex', id, number + 1, piece.subarray(0, PIECE_HEAD_BYTES))]);
 }
 
-function encodeHead({ bucketCount }: IndexTable, regions: readonly Region[]): Uint8Array {
-  const bytes = new Uint8Array(HEAD_BYTES + regions.length * REGION_BYTES);
+function encodeHead({ bucketCount }: IndexTable, zones: readonly Zone[]): Uint8Array {
+  const bytes = new Uint8Array(HEAD_BYTES + zones.length * ZONE_BYTES);
   const view = viewOf(bytes);
   view.setUint32(0, VERSION, true);
   view.setUint32(4, bucketCount, true);
-  view.setUint32(8, regions.length, true);
-  for (const [position, region] of regions.entries()) {
-    const at = HEAD_BYTES + position * REGION_BYTES;
-    bytes.set(region.name, at);
-    view.setUint32(at + 16, region.id, true);
-    view.setUint32(at + 20, REGION_QUEUES[region.queue], true);
-    setU64(view, at + 24, region.sequence);
-    setU64(view, at + 32, region.fileBytes);
+  view.setUint32(8, zones.length, true);
+  for (const [position, zone] of zones.entries()) {
+    const at = HEAD_BYTES + position * ZONE_BYTES;
+    bytes.set(zone.name, at);
+    view.setUint32(at + 16, zone.id, true);
+    view.setUint32(at + 20, ZONE_QUEUES[zone.queue], true);
+    setU64(view, at + 24, zone.sequence);
+    setU64(view, at + 32, zone.fileBytes);
   }
   return bytes;
 }
@@ -114,25 +114,25 @@ function encodeHead({ bucketCount }: IndexTable, regions: readonly Region[]): Ui
 /**
  * Reads the snapshot into an empty table.
  *
- * @returns the regions that it knows; undefined when there is no snapshot, or it is of a table of another size. EFORMAT, EAUTH
+ * @returns the zones that it knows; undefined when there is no snapshot, or it is of a table of another size. EFORMAT, EAUTH
  *   and their like when it is damaged; then the table holds a part of it.
  */
 export async function readSnapshot(
   files: CacheFiles,
   seals: Seals,
   table: IndexTable,
-): Promise<readonly SnapshotRegion[] | undefined> {
+): Promise<readonly SnapshotZone[] | undefined> {
   const file = await files.open(SNAPSHOT_PATH, 'read');
   try {
     const reader = new RecordReader(file, seals);
-    const regions = decodeHead(await reader.start(), table.bucketCount);
-    if (regions === undefined) return undefined;
+    const zones = decodeHead(await reader.start(), table.bucketCount);
+    if (zones === undefined) return undefined;
     const bytes = new Uint8Array(table.words.buffer);
     for (;;) {
       const piece = await reader.next();
       const view = viewOf(piece);
       const number = view.getUint32(0, true);
-      if (number === LAST_PIECE) return regions;
+      if (number === LAST_PIECE) return zones;
       const from = number * PIECE_BYTES;
       const content = piece.subarray(PIECE_HEAD_BYTES);
       if (from + content.byteLength > bytes.byteLength) throw malformed();
@@ -143,16 +143,16 @@ export async function readSnapshot(
   }
 }
 
-function decodeHead(bytes: Uint8Array, bucketCount: number): SnapshotRegion[] | undefined {
+function decodeHead(bytes: Uint8Array, bucketCount: number): SnapshotZone[] | undefined {
   const view = viewOf(bytes);
   if (bytes.byteLength < HEAD_BYTES || view.getUint32(0, true) !== VERSION) throw malformed();
   const count = view.getUint32(8, true);
-  if (bytes.byteLength !== HEAD_BYTES + count * REGION_BYTES) throw malformed();
+  if (bytes.byteLength !== HEAD_BYTES + count * ZONE_BYTES) throw malformed();
   if (view.getUint32(4, true) !== bucketCount) return undefined;
   return Array.from({ length: count }, (_, position) => {
-    const at = HEAD_BYTES + position * REGION_BYTES;
+    const at = HEAD_BYTES + position * ZONE_BYTES;
     const number = view.getUint32(at + 20, true);
-    const queue = (Object.keys(REGION_QUEUES) as RegionQueue[]).find(name => REGION_QUEUES[name] === number);
+    const queue = (Object.keys(ZONE_QUEUES) as ZoneQueue[]).find(name => ZONE_QUEUES[name] === number);
     const sequence = getU64(view, at + 24);
     const fileBytes = getU64(view, at + 32);
     if (queue === undefined || sequence === undefined || fileBytes === undefined) throw malformed();

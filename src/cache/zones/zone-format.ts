@@ -1,16 +1,16 @@
 /**
- * What a full region ends in: a sealed list of the units in it, and where that list begins.
+ * What a full zone ends in: a sealed list of the units in it, and where that list begins.
  *
  *   units        sealed records as they came, each from a multiple of 64 bytes on
- *   footer       a sealed record, kind cacheIndex, object id = the region's name, index 0
+ *   footer       a sealed record, kind cacheIndex, object id = the zone's name, index 0
  *   trailer      16 bytes: offset of the footer in granules u32, its length u32, zeros
  *
  * The footer's content, little-endian:
  *
  *    0   4  version, 2
- *    4   4  queue: REGION_QUEUES
- *    8   8  sequence: of two regions the later has the higher
- *   16   4  region id
+ *    4   4  queue: ZONE_QUEUES
+ *    8   8  sequence: of two zones the later has the higher
+ *   16   4  zone id
  *   20   4  object count O
  *   24   4  entry count E
  *   28   4  zero
@@ -25,31 +25,31 @@ import type { Prefix } from '../index/fingerprints.ts';
 import { GRANULE_BYTES } from '../index/index-table.ts';
 
 /** The number is on the disk: append only. */
-export const REGION_QUEUES = { small: 1, main: 2, pinned: 3, dirty: 4 } as const;
-export type RegionQueue = keyof typeof REGION_QUEUES;
+export const ZONE_QUEUES = { small: 1, main: 2, pinned: 3, dirty: 4 } as const;
+export type ZoneQueue = keyof typeof ZONE_QUEUES;
 
 export const TRAILER_BYTES = 16;
 const HEAD_BYTES = 32;
 const OBJECT_BYTES = 48;
 const VERSION = 2;
 const ENTRY_BYTES = 40;
-/** A region with more units than this is full: its footer has to fit a record. */
-export const REGION_UNITS_MAX = 180_000;
-const FOOTER_BYTES_MAX: number = HEAD_BYTES + REGION_UNITS_MAX * (OBJECT_BYTES + ENTRY_BYTES);
+/** A zone with more units than this is full: its footer has to fit a record. */
+export const ZONE_UNITS_MAX = 180_000;
+const FOOTER_BYTES_MAX: number = HEAD_BYTES + ZONE_UNITS_MAX * (OBJECT_BYTES + ENTRY_BYTES);
 
 /** What a list of so many units of so many objects takes, about. */
 export function listBytes(unitCount: number, objectCount: number): number {
   return HEAD_BYTES + unitCount * ENTRY_BYTES + objectCount * OBJECT_BYTES;
 }
 
-export interface RegionHead {
-  readonly queue: RegionQueue;
+export interface ZoneHead {
+  readonly queue: ZoneQueue;
   readonly sequence: number;
   readonly id: number;
 }
 
-/** One unit of a region, as its footer has it. */
-export interface RegionEntry {
+/** One unit of a zone, as its footer has it. */
+export interface ZoneEntry {
   /** 16 bytes each, views of the list. */
   readonly volumeId: Uint8Array;
   readonly objectId: Uint8Array;
@@ -62,8 +62,8 @@ export interface RegionEntry {
   readonly tag: Uint8Array;
 }
 
-/** The list of a region that is being written. */
-export class RegionList {
+/** The list of a zone that is being written. */
+export class ZoneList {
   readonly #objects = new Map<string, { readonly number: number; readonly prefix: Prefix }>();
   #objectCount = 0;
   #objectBytes = new Uint8Array(OBJECT_BYTES * 16);
@@ -74,14 +74,14 @@ export class RegionList {
     return this.#entryCount;
   }
 
-  /** What the list takes at the end of the region, when so many units more are in it. */
+  /** What the list takes at the end of the zone, when so many units more are in it. */
   endBytes(unitCount: number): number {
     const bytes = listBytes(this.#entryCount + unitCount, this.#objectCount + unitCount);
     return Seals.sealedBytes(bytes) + TRAILER_BYTES;
   }
 
   /** @param key the same string for the same two ids, and no others. @param prefix what the unit is found by. */
-  add(key: string, prefix: Prefix, entry: Omit<RegionEntry, 'objectNumber'>): void {
+  add(key: string, prefix: Prefix, entry: Omit<ZoneEntry, 'objectNumber'>): void {
     const objectNumber = this.#objectNumber(key, prefix, entry.volumeId, entry.objectId);
     const at = this.#entryCount * ENTRY_BYTES;
     if (at === this.#entryBytes.byteLength) this.#entryBytes = grown(this.#entryBytes);
@@ -95,12 +95,12 @@ export class RegionList {
     this.#entryCount += 1;
   }
 
-  encode({ queue, sequence, id }: RegionHead): Uint8Array<ArrayBuffer> {
+  encode({ queue, sequence, id }: ZoneHead): Uint8Array<ArrayBuffer> {
     const objectsEnd = HEAD_BYTES + this.#objectCount * OBJECT_BYTES;
     const bytes = new Uint8Array(objectsEnd + this.#entryCount * ENTRY_BYTES);
     const view = viewOf(bytes);
     view.setUint32(0, VERSION, true);
-    view.setUint32(4, REGION_QUEUES[queue], true);
+    view.setUint32(4, ZONE_QUEUES[queue], true);
     setU64(view, 8, sequence);
     view.setUint32(16, id, true);
     view.setUint32(20, this.#objectCount, true);
@@ -134,19 +134,19 @@ function grown(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
 
 /** A decoded list. */
 export interface DecodedList {
-  readonly head: RegionHead;
+  readonly head: ZoneHead;
   readonly count: number;
-  entry(at: number): RegionEntry;
+  entry(at: number): ZoneEntry;
   /** What the units of an object were found by when they were stored. */
   prefix(objectNumber: number): Prefix;
 }
 
-/** Decodes what {@link RegionList.encode} made. EFORMAT. */
+/** Decodes what {@link ZoneList.encode} made. EFORMAT. */
 export function decodeList(bytes: Uint8Array): DecodedList {
   const view = viewOf(bytes);
   if (bytes.byteLength < HEAD_BYTES || view.getUint32(0, true) !== VERSION) throw malformed();
   const number = view.getUint32(4, true);
-  const queue = (Object.keys(REGION_QUEUES) as RegionQueue[]).find(name => REGION_QUEUES[name] === number);
+  const queue = (Object.keys(ZONE_QUEUES) as ZoneQueue[]).find(name => ZONE_QUEUES[name] === number);
   const sequence = getU64(view, 8);
   const id = view.getUint32(16, true);
   const objectCount = view.getUint32(20, true);
@@ -182,7 +182,7 @@ export function decodeList(bytes: Uint8Array): DecodedList {
 }
 
 function malformed(): NetsealError {
-  return new NetsealError('EFORMAT', 'the list of a region of the cache is malformed');
+  return new NetsealError('EFORMAT', 'the list of a zone of the cache is malformed');
 }
 
 /** Footer and trailer, to be written at `offsetBytes`, a multiple of the granule. */
@@ -200,7 +200,7 @@ export function encodeFooter(
 }
 
 /**
- * Reads a region's list. EFORMAT, EAUTH and their like when it has none (it was not full when its writer died) or it is damaged;
+ * Reads a zone's list. EFORMAT, EAUTH and their like when it has none (it was not full when its writer died) or it is damaged;
  * system errors as they come.
  */
 export async function readFooter(

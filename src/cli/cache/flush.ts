@@ -18,7 +18,7 @@ const NOTES = `${ID_NOTES}
 Nothing is lost: it is fetched again when it is asked for. What is not on the
 server yet stays in any case, and what is pinned unless --pinned-too is given
 (pins themselves stay). Room is given back at once; only where more than three
-quarters of a region are others', their part of it comes back later.`;
+quarters of a zone are others', their part of it comes back later.`;
 
 /** `netseal cache flush DIR [VOLUME [OBJECT]]` */
 export function cacheFlushCommand(): Command {

@@ -78,7 +78,7 @@ function init(folder: string, options: InitOptions): Promise<void> {
 const LEFT_BEHIND: ReadonlySet<string> = new Set([
   'lock',
   'owner',
-  'regions',
+  'zones',
   'dirty',
   'header.new',
   'header.old',
@@ -93,7 +93,7 @@ async function requireFree(folder: string): Promise<void> {
   if (names.includes('header')) throw new NetsealError('EEXIST', `there is a cache already: ${folder}`);
   if (CLOSED_FOR_EVER.some(name => names.includes(name))) return;
   const inFolders = names.every(name => LEFT_BEHIND.has(name))
-    ? [...(await namesIn(join(folder, 'regions'))), ...(await namesIn(join(folder, 'dirty')))]
+    ? [...(await namesIn(join(folder, 'zones'))), ...(await namesIn(join(folder, 'dirty')))]
     : names;
   if (inFolders.length === 0) return;
   throw new NetsealError('EEXIST', `${folder} is not empty: name an empty folder, or a new one`);

@@ -23,7 +23,7 @@ Of a volume and an object it tells units, their size, whether it is pinned (p)
 and whether some of it is not on the server yet (d); an object also has the name
 that its client gave it. Units of an object come as ranges, with -l one by one.
 
-Everything is sorted: for that, the lists of all regions are looked through, once
+Everything is sorted: for that, the lists of all zones are looked through, once
 for each 131,072 objects or units, and nothing else is read.`;
 
 /** `netseal cache ls DIR [VOLUME [OBJECT]]` */

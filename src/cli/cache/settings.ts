@@ -10,7 +10,7 @@ export interface CacheSettingOptions {
   /** As it was written: a size, or a part of the disk. */
   readonly budget?: string;
   readonly unitsMax?: number;
-  readonly regionSize?: number;
+  readonly zoneSize?: number;
   readonly run?: number;
   readonly cull?: number;
   readonly stop?: number;
@@ -29,9 +29,9 @@ export function withCacheSettings(command: Command): Command {
     )
     .addOption(
       new Option(
-        '--region-size <size>',
+        '--zone-size <size>',
         'length of the files that units lie in (32MiB, or less for small budgets)',
-      ).argParser(text => parseSize(text, '--region-size')),
+      ).argParser(text => parseSize(text, '--zone-size')),
     )
     .addOption(
       percentOption('--run', `give up units until so much of the disk is free (${DISK_DEFAULT.runPercent}%)`),
@@ -59,7 +59,7 @@ export async function readCacheSettings(
   folder: string,
   options: CacheSettingOptions,
 ): Promise<CacheSettings> {
-  const { budget, unitsMax, regionSize, run, cull, stop } = options;
+  const { budget, unitsMax, zoneSize, run, cull, stop } = options;
   const disk = {
     ...(run === undefined ? {} : { runPercent: run }),
     ...(cull === undefined ? {} : { cullPercent: cull }),
@@ -68,7 +68,7 @@ export async function readCacheSettings(
   return {
     ...(budget === undefined ? {} : { budgetBytes: await parseBudget(folder, budget) }),
     ...(unitsMax === undefined ? {} : { unitsMax }),
-    ...(regionSize === undefined ? {} : { regionBytes: regionSize }),
+    ...(zoneSize === undefined ? {} : { zoneBytes: zoneSize }),
     ...(Object.keys(disk).length === 0 ? {} : { disk }),
   };
 }
@@ -93,13 +93,13 @@ async function existingFolder(path: string): Promise<string> {
 }
 
 /** For people, indented. */
-export function settingLines({ budgetBytes, regionBytes, unitsMax, disk }: CheckedSettings): string[] {
+export function settingLines({ budgetBytes, zoneBytes, unitsMax, disk }: CheckedSettings): string[] {
   const limits =
     disk === false
       ? 'not looked at'
       : `below ${disk.cullPercent}% free, units are given up until ${disk.runPercent}% are; below ${disk.stopPercent}% nothing new is taken`;
   return [
-    `  budget  ${formatSize(budgetBytes)}, in regions of ${formatSize(regionBytes)}`,
+    `  budget  ${formatSize(budgetBytes)}, in zones of ${formatSize(zoneBytes)}`,
     `  index   room for ${formatCount(unitsMax, 'unit')}`,
     `  disk    ${limits}`,
   ];
@@ -109,8 +109,8 @@ export function settingLines({ budgetBytes, regionBytes, unitsMax, disk }: Check
 export function settingFields({
   budgetBytes,
   unitsMax,
-  regionBytes,
+  zoneBytes,
   disk,
 }: CheckedSettings): Record<string, unknown> {
-  return { budgetBytes, unitsMax, regionBytes, disk };
+  return { budgetBytes, unitsMax, zoneBytes, disk };
 }

@@ -35,7 +35,7 @@ export function cacheStatsCommand(): Command {
 
 function tell(folder: string, cache: Cache, dirty: DirtySummary): string {
   const { statistics, settings } = cache;
-  const { lifetime, regions } = statistics;
+  const { lifetime, zones } = statistics;
   const sent = describeDurable(dirty);
   const rows: [label: string, text: string][] = [
     ['kept', kept(statistics)],
@@ -44,8 +44,8 @@ function tell(folder: string, cache: Cache, dirty: DirtySummary): string {
       `${share(statistics.units, statistics.unitsMax)} of its ${formatCount(statistics.unitsMax, 'unit')}, ${formatSize(statistics.indexBytes)} of memory`,
     ],
     [
-      'regions',
-      `${regions.small} small, ${regions.main} main, ${regions.pinned} pinned, ${regions.dirty} dirty, of up to ${formatSize(settings.regionBytes)}`,
+      'zones',
+      `${zones.small} small, ${zones.main} main, ${zones.pinned} pinned, ${zones.dirty} dirty, of up to ${formatSize(settings.zoneBytes)}`,
     ],
     ['pins', pins(cache)],
     ['hits', hits(statistics)],
@@ -114,7 +114,7 @@ function minute(timeMs: number): string {
 
 function describe(folder: string, cache: Cache, dirty: DirtySummary): Record<string, unknown> {
   const { statistics, settings } = cache;
-  const { units, bytes, regions, indexBytes, lifetime } = statistics;
+  const { units, bytes, zones, indexBytes, lifetime } = statistics;
   const { sinceMs, ...counters } = lifetime;
   return {
     cache: folder,
@@ -123,7 +123,7 @@ function describe(folder: string, cache: Cache, dirty: DirtySummary): Record<str
     units,
     bytes,
     indexBytes,
-    regions,
+    zones,
     pins: cache.pins().length,
     ...ledgerFields(dirty),
     lifetime: { since: formatTime(BigInt(Math.trunc(sinceMs)) * 1_000_000n), ...counters },

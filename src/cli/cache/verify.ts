@@ -48,7 +48,7 @@ interface Findings {
 async function verify(access: CacheAccess, { json = false, repair = false }: VerifyOptions): Promise<void> {
   const { cache, signal, problems } = access;
   const { units, bytes } = cache.statistics;
-  const findings: Findings = { shown: [], counts: { unit: 0, region: 0, 'dirty batch': 0 } };
+  const findings: Findings = { shown: [], counts: { unit: 0, zone: 0, 'dirty batch': 0 } };
   const progress = startProgress({ label: 'verifying', noun: 'bytes' });
   try {
     const damages = cache.verify({
@@ -73,7 +73,7 @@ async function verify(access: CacheAccess, { json = false, repair = false }: Ver
       repaired: repair,
       counts: {
         units: findings.counts.unit,
-        regions: findings.counts.region,
+        zones: findings.counts.zone,
         dirtyBatches: findings.counts['dirty batch'],
       },
       damages: findings.shown.map(damage => describe(cache, damage)),
@@ -102,8 +102,8 @@ function tell(cache: Cache, damage: Damage): string {
     const name = cookie === undefined ? '' : ` (${showName(toBytesName(cookie))})`;
     return `damaged unit ${index} of object ${toHex(objectId)}${name} of volume ${toHex(volumeId)}: ${formatSize(lengthBytes)}, ${queue}`;
   }
-  if (damage.what === 'region') {
-    return `damaged region ${damage.path}: ${formatSize(damage.lengthBytes)}, ${damage.queue}; what lay in it is not known by name`;
+  if (damage.what === 'zone') {
+    return `damaged zone ${damage.path}: ${formatSize(damage.lengthBytes)}, ${damage.queue}; what lay in it is not known by name`;
   }
   return `damaged dirty batch ${damage.batchId}: it is not on the server yet, and stays as it is`;
 }
@@ -116,10 +116,10 @@ function cookieOf(
 }
 
 function conclusion({ counts }: Findings, problemCount: number, repair: boolean): string {
-  const clean = counts.unit + counts.region;
+  const clean = counts.unit + counts.zone;
   const parts = [
     ...(counts.unit > 0 ? [formatCount(counts.unit, 'unit')] : []),
-    ...(counts.region > 0 ? [formatCount(counts.region, 'region')] : []),
+    ...(counts.zone > 0 ? [formatCount(counts.zone, 'zone')] : []),
     ...(counts['dirty batch'] > 0
       ? [formatCount(counts['dirty batch'], 'dirty batch').replace(/batchs$/, 'batches')]
       : []),
@@ -147,8 +147,8 @@ function describe(cache: Cache, damage: Damage): Record<string, unknown> {
       queue,
     };
   }
-  if (damage.what === 'region') {
-    return { what: 'region', path: damage.path, bytes: damage.lengthBytes, queue: damage.queue };
+  if (damage.what === 'zone') {
+    return { what: 'zone', path: damage.path, bytes: damage.lengthBytes, queue: damage.queue };
   }
   return { what: 'dirtyBatch', batch: damage.batchId };
 }
