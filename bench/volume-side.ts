@@ -11,9 +11,9 @@ import { get } from '../src/transfer/get.ts';
 import { put } from '../src/transfer/put.ts';
 import { Tally } from '../src/transfer/tally.ts';
 import { createHeaderObject, unlockHeaderObject } from '../src/volume/header-object.ts';
+import { checkVolumeSettings, encodeSettings } from '../src/volume/session/volume-settings.ts';
 import { openStateFolder } from '../src/volume/state/state-folder.ts';
 import { createRoot, Volume } from '../src/volume/volume.ts';
-import { checkVolumeSettings, encodeSettings } from '../src/volume/volume-settings.ts';
 
 /** What the command line allows (`src/cli/location.ts`). */
 const REQUESTS_AT_ONCE = 32;

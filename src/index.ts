@@ -140,7 +140,7 @@ export type { FileReader, Piece } from './volume/content/file-reader.ts';
 export type { FileWriter } from './volume/content/file-writer.ts';
 export type { Directory } from './volume/names/directory.ts';
 export { type CreateVolumeOptions, createVolume, type OpenOptions, openVolume } from './volume/open.ts';
+export type { VolumeSettings } from './volume/session/volume-settings.ts';
 export { type ClientState, memoryState } from './volume/state/client-state.ts';
 export { openStateFolder } from './volume/state/state-folder.ts';
 export type { Found, Place, Volume } from './volume/volume.ts';
-export type { VolumeSettings } from './volume/volume-settings.ts';

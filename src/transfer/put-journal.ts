@@ -29,7 +29,7 @@ import {
 } from '../server/sealed/pointer.ts';
 import { systemCodeOf } from '../server/system-errors.ts';
 import { peekHeader } from '../unit/record-format.ts';
-import type { Session } from '../volume/session.ts';
+import type { Session } from '../volume/session/session.ts';
 import type { ClientState } from '../volume/state/client-state.ts';
 import type { LocalStat } from './local-calls.ts';
 

@@ -7,9 +7,9 @@ import { openPipeline, type Pipeline } from '../pipeline/pipeline.ts';
 import type { Attributes } from '../server/sealed/inode.ts';
 import type { ObjectStore } from '../server/store.ts';
 import { createHeaderObject, type SecretSource, unlockHeaderObject } from './header-object.ts';
+import { checkVolumeSettings, encodeSettings, type VolumeSettings } from './session/volume-settings.ts';
 import { type ClientState, memoryState } from './state/client-state.ts';
 import { createRoot, type OpenVolumeOptions, Volume } from './volume.ts';
-import { checkVolumeSettings, encodeSettings, type VolumeSettings } from './volume-settings.ts';
 
 export interface CreateVolumeOptions extends HeaderOptions {
   readonly store: ObjectStore;

@@ -20,22 +20,22 @@ import { type SegmentSettings, SegmentWriter } from '../server/sealed/segment-wr
 import { UnitWriter } from '../server/sealed/unit-writer.ts';
 import type { ObjectStore } from '../server/store.ts';
 import type { ProviderSettings } from '../unit/providers.ts';
-import { CompactedError, isSameMap, segmentsLeft } from './care/compacted.ts';
 import { FileReader } from './content/file-reader.ts';
 import { FileWriter } from './content/file-writer.ts';
-import { OpenFiles } from './content/open-files.ts';
-import { ReadBudget } from './content/read-budget.ts';
 import { History, type HistoryOptions } from './history/history.ts';
-import { WriteTimes } from './keep-young.ts';
 import type { Directory } from './names/directory.ts';
 import { changePlaced, type FilePlace, isEmbeddable, promotePlaced } from './names/file-place.ts';
 import { Inodes } from './names/inodes.ts';
 import { Moves } from './names/moves.ts';
 import { nameBytes, parsePath } from './names/name-checks.ts';
 import { Namespace } from './names/namespace.ts';
-import type { Session } from './session.ts';
+import { CompactedError, isSameMap, segmentsLeft } from './session/compacted.ts';
+import { WriteTimes } from './session/keep-young.ts';
+import { OpenFiles } from './session/open-files.ts';
+import { ReadBudget } from './session/read-budget.ts';
+import type { Session } from './session/session.ts';
+import { decodeSettings, type VolumeSettings } from './session/volume-settings.ts';
 import type { ClientState } from './state/client-state.ts';
-import { decodeSettings, type VolumeSettings } from './volume-settings.ts';
 
 export interface OpenVolumeOptions extends SegmentSettings, HistoryOptions {
   readonly store: ObjectStore;

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { EXIT_EXISTS, EXIT_NOT_FOUND, EXIT_OK, EXIT_USAGE } from '../../src/cli/lib/exit-codes.ts';
 import { openStoreAt } from '../../src/cli/volume/location.ts';
 import { unlockHeaderObject } from '../../src/volume/header-object.ts';
-import { decodeSettings } from '../../src/volume/volume-settings.ts';
+import { decodeSettings } from '../../src/volume/session/volume-settings.ts';
 import { mixedBytes } from '../pipeline/support.ts';
 import { type Finished, run } from './run.ts';
 

@@ -4,8 +4,8 @@ import { listAll } from '../../src/server/sealed/gc-notes.ts';
 import type { ObjectStore } from '../../src/server/store.ts';
 import { collectGarbage, type GcOptions, type GcReport } from '../../src/volume/care/gc.ts';
 import { verifyVolume } from '../../src/volume/care/verify.ts';
+import type { VolumeSettings } from '../../src/volume/session/volume-settings.ts';
 import type { Volume } from '../../src/volume/volume.ts';
-import type { VolumeSettings } from '../../src/volume/volume-settings.ts';
 import { type Client, type ClientOptions, TestVolume } from './support.ts';
 
 export const HOUR_MS = 3_600_000;

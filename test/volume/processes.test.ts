@@ -7,8 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createVolumeHeader } from '../../src/keys/unlock.ts';
 import { DirectoryStore } from '../../src/server/directory-store.ts';
+import { checkVolumeSettings, encodeSettings } from '../../src/volume/session/volume-settings.ts';
 import { createRoot } from '../../src/volume/volume.ts';
-import { checkVolumeSettings, encodeSettings } from '../../src/volume/volume-settings.ts';
 import { type FileStep, type Files, filesAfter } from './process-steps.ts';
 import { FOLDER, makeFolder, TestVolume, treeOf } from './support.ts';
 

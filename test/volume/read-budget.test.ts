@@ -1,7 +1,7 @@
 /** How much readers may hold at once. */
 import { describe, expect, it } from 'vitest';
 import { seededChance } from '../../src/server/scheduler.ts';
-import { ReadBudget } from '../../src/volume/content/read-budget.ts';
+import { ReadBudget } from '../../src/volume/session/read-budget.ts';
 import { quiet, SEED } from './support.ts';
 
 describe('a read budget', () => {

@@ -1,7 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { utf8 } from '../../src/base/bytes.ts';
 import { SETTINGS_BYTES_MAX } from '../../src/keys/private-part.ts';
-import { checkVolumeSettings, decodeSettings, encodeSettings } from '../../src/volume/volume-settings.ts';
+import {
+  checkVolumeSettings,
+  decodeSettings,
+  encodeSettings,
+} from '../../src/volume/session/volume-settings.ts';
 import { errorCodeOf } from '../support/errors.ts';
 
 const ROOT = '00112233445566778899aabbccddeeff';

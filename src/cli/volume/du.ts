@@ -7,9 +7,9 @@ import { typeOfEntry } from '../../volume/names/inodes.ts';
 import type { Found, Volume } from '../../volume/volume.ts';
 import { Branches } from '../lib/concurrent.ts';
 import { formatBytes, Lines, nameFields, toJson } from '../lib/display.ts';
-import { Failures } from '../lib/failures.ts';
 import { withInterrupt } from '../lib/interrupt.ts';
 import { writeOut } from '../lib/write-out.ts';
+import { Failures } from './failures.ts';
 import { listEntries } from './listing.ts';
 import {
   at,

@@ -7,8 +7,12 @@ import type { VolumeHeader } from '../../keys/volume-header.ts';
 import type { ObjectStore } from '../../server/store.ts';
 import { formatCodec } from '../../unit/codec.ts';
 import { createHeaderObject, readHeaderObject } from '../../volume/header-object.ts';
+import {
+  checkVolumeSettings,
+  encodeSettings,
+  type VolumeSettings,
+} from '../../volume/session/volume-settings.ts';
 import { createRoot } from '../../volume/volume.ts';
-import { checkVolumeSettings, encodeSettings, type VolumeSettings } from '../../volume/volume-settings.ts';
 import { withInterrupt } from '../lib/interrupt.ts';
 import { readNewSlot } from '../lib/secrets.ts';
 import { formatSize } from '../lib/sizes.ts';

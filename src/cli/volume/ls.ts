@@ -4,9 +4,9 @@ import { isNetsealError } from '../../base/errors.ts';
 import type { Directory } from '../../volume/names/directory.ts';
 import { toBytesName } from '../../volume/names/name-checks.ts';
 import type { Found, Volume } from '../../volume/volume.ts';
-import { Failures } from '../lib/failures.ts';
 import { withInterrupt } from '../lib/interrupt.ts';
 import { writeOut } from '../lib/write-out.ts';
+import { Failures } from './failures.ts';
 import { type Listed, listEntries } from './listing.ts';
 import { JsonPrinter, LongPrinter, NamePrinter, type Printer } from './ls-printers.ts';
 import {

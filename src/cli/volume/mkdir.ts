@@ -4,9 +4,9 @@ import { isNetsealError, requireArgument } from '../../base/errors.ts';
 import { parsePath, toBytesName } from '../../volume/names/name-checks.ts';
 import type { Volume } from '../../volume/volume.ts';
 import { toJson } from '../lib/display.ts';
-import { Failures } from '../lib/failures.ts';
 import { withInterrupt } from '../lib/interrupt.ts';
 import { newAttributes } from './attributes.ts';
+import { Failures } from './failures.ts';
 import {
   at,
   childPath,

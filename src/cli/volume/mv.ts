@@ -3,8 +3,8 @@ import { Command } from 'commander';
 import { isNetsealError, requireArgument } from '../../base/errors.ts';
 import type { Volume } from '../../volume/volume.ts';
 import { toJson } from '../lib/display.ts';
-import { Failures } from '../lib/failures.ts';
 import { withInterrupt } from '../lib/interrupt.ts';
+import { Failures } from './failures.ts';
 import {
   at,
   childPath,

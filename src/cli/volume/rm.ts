@@ -7,8 +7,8 @@ import { idOfEntry, typeOfEntry } from '../../volume/names/inodes.ts';
 import type { Volume } from '../../volume/volume.ts';
 import { Branches } from '../lib/concurrent.ts';
 import { toJson } from '../lib/display.ts';
-import { Failures } from '../lib/failures.ts';
 import { withInterrupt } from '../lib/interrupt.ts';
+import { Failures } from './failures.ts';
 import {
   at,
   childPath,

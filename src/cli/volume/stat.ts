@@ -6,9 +6,9 @@ import { showName, textOfName } from '../../transfer/local-names.ts';
 import { toBytesName } from '../../volume/names/name-checks.ts';
 import type { Found } from '../../volume/volume.ts';
 import { describeInode, formatMode, formatTime, nameFields, octalMode, toJson } from '../lib/display.ts';
-import { Failures } from '../lib/failures.ts';
 import { withInterrupt } from '../lib/interrupt.ts';
 import { writeOut } from '../lib/write-out.ts';
+import { Failures } from './failures.ts';
 import {
   at,
   type PathOptions,

@@ -15,7 +15,7 @@ import { isSamePointer, type Pointer } from '../../server/sealed/pointer.ts';
 import { type MappedUnit, UnitMap } from '../../server/sealed/unit-map.ts';
 import { recordTag } from '../../unit/record-format.ts';
 import type { Draft } from '../names/draft.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 import type { Volume } from '../volume.ts';
 import type { Cut } from './gc-cut.ts';
 import { isDamage, type Visitor, Walk, type Walked, type WalkedNode } from './walk.ts';

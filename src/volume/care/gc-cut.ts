@@ -8,13 +8,13 @@
  * What was found in versions that have gone counts as well. That keeps garbage longer, never anything too short.
  */
 import { NetsealError } from '../../base/errors.ts';
+import { inParallel } from '../../base/in-parallel.ts';
 import { listAll } from '../../server/sealed/gc-notes.ts';
 import { type Id, INODE_PREFIX, idOfKey, inodeKey, SEGMENT_PREFIX } from '../../server/sealed/ids.ts';
 import type { Pointer } from '../../server/sealed/pointer.ts';
 import type { ListEntry, Version } from '../../server/store.ts';
 import type { Volume } from '../volume.ts';
 import { type Lost, type Visitor, Walk } from './walk.ts';
-import { inParallel } from './walk-branches.ts';
 
 /** An object as the store lists it. */
 export interface ListedObject {

@@ -12,9 +12,12 @@
  *      was too old by then to be committed as it was.
  *   5. Before anything is deleted an order says so, and the volume is looked at again.
  */
+
+import { inParallel } from '../../base/in-parallel.ts';
 import type { GcNote } from '../../server/sealed/gc-format.ts';
 import { type Id, inodeKey, segmentKey } from '../../server/sealed/ids.ts';
 import { dropOldHeads, mergeHeads, protectedSinceMs } from '../history/heads.ts';
+import { publishOrder, readOrders, withdrawOrder } from '../session/gc-orders.ts';
 import type { Volume } from '../volume.ts';
 import { type CompactionReport, compactSegments } from './compact.ts';
 import {
@@ -26,9 +29,7 @@ import {
   waitingSinceMs,
 } from './gc-candidates.ts';
 import { type Cut, type CutTaker, type ListedObject, takeCut } from './gc-cut.ts';
-import { publishOrder, readOrders, withdrawOrder } from './gc-orders.ts';
 import type { Lost } from './walk.ts';
-import { inParallel } from './walk-branches.ts';
 
 export interface GcOptions {
   /** Says what would be done, and changes nothing. */

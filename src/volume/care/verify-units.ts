@@ -3,7 +3,7 @@
 import type { NetsealError } from '../../base/errors.ts';
 import { MIB } from '../../base/geometry.ts';
 import { readUnits, type UnitToRead } from '../../server/sealed/unit-reader.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 
 /** Plain and sealed bytes of a group, at least one unit. */
 const GROUP_BYTES: number = 4 * MIB;

@@ -5,6 +5,7 @@
  * a sample of them, or all, are opened as well. Nothing is changed; damage never ends it.
  */
 import { NetsealError } from '../../base/errors.ts';
+import { inParallel } from '../../base/in-parallel.ts';
 import type { Chance } from '../../server/scheduler.ts';
 import { listAll } from '../../server/sealed/gc-notes.ts';
 import {
@@ -24,7 +25,6 @@ import type { Volume } from '../volume.ts';
 import { type AffectedItem, type Damage, DamageLog, unitsToBytes } from './verify-damage.ts';
 import { UnitChecker } from './verify-units.ts';
 import { isDamage, type Lost, type Visitor, Walk, type Walked, type WalkedPlace } from './walk.ts';
-import { inParallel } from './walk-branches.ts';
 
 export interface VerifyOptions {
   /** Opens each unit with this probability, 0 to 1. Default 0. */

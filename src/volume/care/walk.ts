@@ -23,7 +23,7 @@ import { NameTree } from '../../server/sealed/name-tree.ts';
 import type { Pointer } from '../../server/sealed/pointer.ts';
 import { type MappedUnit, UnitMap } from '../../server/sealed/unit-map.ts';
 import type { Moves } from '../names/moves.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 import { readBesideMark } from '../state/marks.ts';
 import { WalkBranches } from './walk-branches.ts';
 

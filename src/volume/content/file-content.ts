@@ -4,7 +4,7 @@ import type { Id } from '../../server/sealed/ids.ts';
 import type { FileInode, MapRoot } from '../../server/sealed/inode.ts';
 import type { Pointer } from '../../server/sealed/pointer.ts';
 import { EMPTY_MAP, UnitMap } from '../../server/sealed/unit-map.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 
 /** What an inode says of its content. */
 export interface Content {

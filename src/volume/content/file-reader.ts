@@ -9,7 +9,7 @@ import { MIB, sizeToUnitCount } from '../../base/geometry.ts';
 import type { FileInode } from '../../server/sealed/inode.ts';
 import { type Mapped, UnitMap } from '../../server/sealed/unit-map.ts';
 import { readUnits, type UnitToRead } from '../../server/sealed/unit-reader.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 
 /** A stretch of a file, in order. */
 export interface Piece {

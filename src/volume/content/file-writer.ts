@@ -15,7 +15,7 @@ import { NetsealError, requireArgument } from '../../base/errors.ts';
 import { MIB, sizeToUnitCount } from '../../base/geometry.ts';
 import type { FileInode } from '../../server/sealed/inode.ts';
 import { readUnits } from '../../server/sealed/unit-reader.ts';
-import { nowNs, type Session } from '../session.ts';
+import { nowNs, type Session } from '../session/session.ts';
 import { type Content, FileContent } from './file-content.ts';
 
 /** What a commit changes of the inode. */

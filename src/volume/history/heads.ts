@@ -12,7 +12,7 @@ import type { Head } from '../../server/sealed/head-format.ts';
 import { type HeadObject, readHeadObject } from '../../server/sealed/head-object.ts';
 import { HEAD_PREFIX, type Id, idOfKey } from '../../server/sealed/ids.ts';
 import type { ObjectStore } from '../../server/store.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 import { type Mark, readBesideMark } from '../state/marks.ts';
 
 /** One version of one object with two contents. */

@@ -13,7 +13,7 @@
  */
 import { NetsealError } from '../../base/errors.ts';
 import type { Inodes } from '../names/inodes.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 import { type Learned, type MergedHeads, mergeHeads } from './heads.ts';
 import { writeOwnHead } from './own-head.ts';
 

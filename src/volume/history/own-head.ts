@@ -13,7 +13,7 @@ import {
 import { type HeadObject, putHeadObject } from '../../server/sealed/head-object.ts';
 import type { Id } from '../../server/sealed/ids.ts';
 import type { PutCondition } from '../../server/store.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 import {
   type Fork,
   goneError,

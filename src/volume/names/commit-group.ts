@@ -4,8 +4,8 @@ import type { Id } from '../../server/sealed/ids.ts';
 import type { Writer } from '../../server/sealed/inode.ts';
 import { WRITERS_MAX } from '../../server/sealed/inode-format.ts';
 import type { Version } from '../../server/store.ts';
-import type { Reliance } from '../keep-young.ts';
-import { makeDurable, type Session } from '../session.ts';
+import type { Reliance } from '../session/keep-young.ts';
+import { makeDurable, type Session } from '../session/session.ts';
 import type { Draft } from './draft.ts';
 
 export type Change<Result> = (draft: Draft) => Promise<Result> | Result;

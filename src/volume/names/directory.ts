@@ -3,7 +3,7 @@ import { NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../server/sealed/ids.ts';
 import type { DirectoryEntry, DirectoryInode, Name } from '../../server/sealed/inode.ts';
 import { NameTree } from '../../server/sealed/name-tree.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 import type { ApplyOptions, Change } from './commit-group.ts';
 import type { LiveInode } from './live-inode.ts';
 

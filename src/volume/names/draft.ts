@@ -3,7 +3,7 @@ import { NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../server/sealed/ids.ts';
 import type { DirectoryEntry, DirectoryInode, FileInode, Inode, Name } from '../../server/sealed/inode.ts';
 import { type NameChanges, NameTree } from '../../server/sealed/name-tree.ts';
-import { nowNs, type Session } from '../session.ts';
+import { nowNs, type Session } from '../session/session.ts';
 
 /** What may be set on any inode. */
 export type InodePatch = Partial<Omit<FileInode, 'id' | 'type'>> &

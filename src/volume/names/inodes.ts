@@ -2,7 +2,7 @@
 import type { Id } from '../../server/sealed/ids.ts';
 import type { DirectoryEntry, DirectoryInode, Inode } from '../../server/sealed/inode.ts';
 import type { Learned } from '../history/heads.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 import { Directory } from './directory.ts';
 import { LiveInode } from './live-inode.ts';
 

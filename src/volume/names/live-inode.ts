@@ -24,8 +24,8 @@ import type { Inode, InodeRecord, Writer } from '../../server/sealed/inode.ts';
 import { WRITERS_MAX } from '../../server/sealed/inode-format.ts';
 import { putInodeObject, readInodeObject, type StoredInode } from '../../server/sealed/inode-object.ts';
 import { NameTree } from '../../server/sealed/name-tree.ts';
-import { keepYoung, Reliance, requireStillKept } from '../keep-young.ts';
-import { makeDurable, type Session } from '../session.ts';
+import { keepYoung, Reliance, requireStillKept } from '../session/keep-young.ts';
+import { makeDurable, type Session } from '../session/session.ts';
 import { readBesideMark } from '../state/marks.ts';
 import {
   type ApplyOptions,

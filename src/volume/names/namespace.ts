@@ -14,7 +14,7 @@ import type {
 import { TARGET_BYTES_MAX } from '../../server/sealed/inode-body.ts';
 import { EMPTY_NAMES } from '../../server/sealed/name-tree.ts';
 import { EMPTY_MAP } from '../../server/sealed/unit-map.ts';
-import { nowNs, type Session } from '../session.ts';
+import { nowNs, type Session } from '../session/session.ts';
 import type { Directory } from './directory.ts';
 import type { ChangeOptions, Draft } from './draft.ts';
 import { changePlaced, placeInode } from './file-place.ts';

@@ -1,8 +1,8 @@
 /** What went wrong at single paths of a command that goes on with the others. */
 import { isNetsealError, messageOf } from '../../base/errors.ts';
-import { errorAt, type VolumePath } from '../volume/paths.ts';
-import { EXIT_DAMAGED, exitCodeOf, isSystemError } from './exit-codes.ts';
-import { printable } from './printable.ts';
+import { EXIT_DAMAGED, exitCodeOf, isSystemError } from '../lib/exit-codes.ts';
+import { printable } from '../lib/printable.ts';
+import { errorAt, type VolumePath } from './paths.ts';
 
 const SHOWN_MAX = 100;
 

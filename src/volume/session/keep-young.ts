@@ -6,9 +6,9 @@
  *                  gc may have ordered it to be deleted
  *   just after     if that was more than a quarter of the grace ago, everything must still be there, and not be ordered
  */
-import { NetsealError } from '../base/errors.ts';
-import { type Id, inodeKey, segmentKey } from '../server/sealed/ids.ts';
-import { type Referred, requireKept, takenError } from './care/gc-orders.ts';
+import { NetsealError } from '../../base/errors.ts';
+import { type Id, inodeKey, segmentKey } from '../../server/sealed/ids.ts';
+import { type Referred, requireKept, takenError } from './gc-orders.ts';
 import type { Session } from './session.ts';
 
 /** When this session wrote objects last, by its own clock; those written longest ago are forgotten. */

@@ -8,11 +8,11 @@
  * Each does its own before it looks. So either the gc sees what the writer did, or the writer sees the order or the loss.
  */
 import { NetsealError } from '../../base/errors.ts';
+import { inParallel } from '../../base/in-parallel.ts';
 import type { GcNote } from '../../server/sealed/gc-format.ts';
 import { listGcNotes, putGcNote, readGcNote } from '../../server/sealed/gc-notes.ts';
 import { type Id, inodeKey, ORDER_PREFIX, randomId, segmentKey } from '../../server/sealed/ids.ts';
 import type { Sealing } from '../../server/sealed/sealing.ts';
-import { inParallel } from './walk-branches.ts';
 
 /** What a commit refers to, or is about to. */
 export interface Referred {

@@ -8,7 +8,7 @@ import type { FileInode, MapRoot, MapSlots } from '../../server/sealed/inode.ts'
 import { PAGE_SLOTS } from '../../server/sealed/map-format.ts';
 import { isSamePointer } from '../../server/sealed/pointer.ts';
 import { UnitMap } from '../../server/sealed/unit-map.ts';
-import type { Session } from '../session.ts';
+import type { Session } from './session.ts';
 
 /** The content is what the writer started from, and lies elsewhere. */
 export class CompactedError extends NetsealError {

@@ -6,12 +6,17 @@
  * Sizes, codec and suite are what new files get; every record says its own. Unknown fields of layout 1 are ignored.
  */
 import { isUtf8 } from 'node:buffer';
-import { utf8 } from '../base/bytes.ts';
-import { messageOf, NetsealError } from '../base/errors.ts';
-import { BLOCK_BYTES_DEFAULT, checkBlockSize, UNIT_BYTES_DEFAULT, unitSizeToLog2 } from '../base/geometry.ts';
-import { checkId, type Id, randomId } from '../server/sealed/ids.ts';
-import { CODEC_DEFAULT, type CodecSetting, checkCodec, formatCodec, parseCodec } from '../unit/codec.ts';
-import { parseSuite, SUITE_DEFAULT, type SuiteName } from '../unit/record-format.ts';
+import { utf8 } from '../../base/bytes.ts';
+import { messageOf, NetsealError } from '../../base/errors.ts';
+import {
+  BLOCK_BYTES_DEFAULT,
+  checkBlockSize,
+  UNIT_BYTES_DEFAULT,
+  unitSizeToLog2,
+} from '../../base/geometry.ts';
+import { checkId, type Id, randomId } from '../../server/sealed/ids.ts';
+import { CODEC_DEFAULT, type CodecSetting, checkCodec, formatCodec, parseCodec } from '../../unit/codec.ts';
+import { parseSuite, SUITE_DEFAULT, type SuiteName } from '../../unit/record-format.ts';
 
 export interface VolumeSettings {
   /** The root directory's inode. */

@@ -1,16 +1,16 @@
 /** One mounted client of a volume: what all of its parts share. */
-import type { Id } from '../server/sealed/ids.ts';
-import type { MapSlots, NameNode } from '../server/sealed/inode.ts';
-import type { NodeCache } from '../server/sealed/node-cache.ts';
-import type { Sealing } from '../server/sealed/sealing.ts';
-import type { SegmentWriter } from '../server/sealed/segment-writer.ts';
-import type { UnitWriter } from '../server/sealed/unit-writer.ts';
-import type { OpenFiles } from './content/open-files.ts';
-import type { ReadBudget } from './content/read-budget.ts';
-import type { HistoryCheck } from './history/history.ts';
+import type { Id } from '../../server/sealed/ids.ts';
+import type { MapSlots, NameNode } from '../../server/sealed/inode.ts';
+import type { NodeCache } from '../../server/sealed/node-cache.ts';
+import type { Sealing } from '../../server/sealed/sealing.ts';
+import type { SegmentWriter } from '../../server/sealed/segment-writer.ts';
+import type { UnitWriter } from '../../server/sealed/unit-writer.ts';
+import type { HistoryCheck } from '../history/history.ts';
+import type { ClientState } from '../state/client-state.ts';
+import type { Marks } from '../state/marks.ts';
 import type { WriteTimes } from './keep-young.ts';
-import type { ClientState } from './state/client-state.ts';
-import type { Marks } from './state/marks.ts';
+import type { OpenFiles } from './open-files.ts';
+import type { ReadBudget } from './read-budget.ts';
 import type { VolumeSettings } from './volume-settings.ts';
 
 export interface Session {
