@@ -30,11 +30,11 @@ import { Moves } from './names/moves.ts';
 import { nameBytes, parsePath } from './names/name-checks.ts';
 import { Namespace } from './names/namespace.ts';
 import { CompactedError, isSameMap, segmentsLeft } from './session/compacted.ts';
-import { WriteTimes } from './session/keep-young.ts';
 import { OpenFiles } from './session/open-files.ts';
 import { ReadBudget } from './session/read-budget.ts';
 import type { Session } from './session/session.ts';
 import { decodeSettings, type VolumeSettings } from './session/volume-settings.ts';
+import { WriteTimes } from './session/write-times.ts';
 import type { ClientState } from './state/client-state.ts';
 
 export interface OpenVolumeOptions extends SegmentSettings, HistoryOptions {

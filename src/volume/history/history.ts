@@ -12,8 +12,8 @@
  *   4. What a session read before it merged is read again if it proves to be old; EROLLBACK when it was old already then.
  */
 import { NetsealError } from '../../base/errors.ts';
-import type { Inodes } from '../names/inodes.ts';
-import type { Session } from '../session/session.ts';
+import type { Id } from '../../server/sealed/ids.ts';
+import type { HistoryCheck, Session } from '../session/session.ts';
 import { type Learned, type MergedHeads, mergeHeads } from './heads.ts';
 import { writeOwnHead } from './own-head.ts';
 
@@ -26,12 +26,18 @@ export interface HistoryOptions {
   readonly headTimer?: HeadTimer | undefined;
 }
 
-/** What commits need of it. */
-export interface HistoryCheck {
-  /** Before a commit is put. Throws EFORK or EROLLBACK if one is known. */
-  beforeCommit(): void;
-  /** Before a commit is acknowledged. Rejects in the same way. */
-  afterCommit(): Promise<void>;
+/** An inode that this session has read in an older version than another client knows of. */
+export interface InodeBehind {
+  readonly live: { readonly id: Id; read(maxAgeMs: number): Promise<unknown> };
+  /** When the session read it, by its own clock. */
+  readonly readAtMs: number;
+  readonly known: Learned;
+}
+
+/** The inodes that this session holds in memory. */
+export interface InodesHeld {
+  /** Returns those that the session has read in an older version than `learned` tells of. */
+  behind(learned: ReadonlyMap<Id, Learned>): readonly InodeBehind[];
 }
 
 export const HEAD_PERIOD_MS: number = 10 * 60 * 1000;
@@ -46,7 +52,7 @@ const systemTimer: HeadTimer = (periodMs, tick) => {
 
 export class History implements HistoryCheck {
   readonly #options: HistoryOptions;
-  #parts: { readonly session: Session; readonly inodes: Inodes } | undefined;
+  #parts: { readonly session: Session; readonly inodes: InodesHeld } | undefined;
   #verdict: NetsealError | undefined;
   #firstMerge: Promise<void> | undefined;
   /** What runs, one after another; never rejects. */
@@ -68,7 +74,7 @@ export class History implements HistoryCheck {
   }
 
   /** Begins the work; call it once. */
-  start(session: Session, inodes: Inodes): void {
+  start(session: Session, inodes: InodesHeld): void {
     this.#parts = { session, inodes };
     const sinceMergeMs = session.nowMs() - session.state.heads.mergedAtMs;
     // A clock that was set back is no reason to wait.
@@ -111,7 +117,7 @@ export class History implements HistoryCheck {
     this.#isTicking = false;
   }
 
-  #inTurn(work: (session: Session, inodes: Inodes) => Promise<void>): Promise<void> {
+  #inTurn(work: (session: Session, inodes: InodesHeld) => Promise<void>): Promise<void> {
     this.#turn = this.#turn.then(async () => {
       if (this.#parts === undefined) return;
       try {
@@ -123,7 +129,7 @@ export class History implements HistoryCheck {
     return this.#turn;
   }
 
-  async #merge(session: Session, inodes: Inodes): Promise<void> {
+  async #merge(session: Session, inodes: InodesHeld): Promise<void> {
     const merged = await mergeHeads(session);
     for (const problem of merged.problems) this.#report(problem);
     this.#verdict ??= merged.forks[0]?.error;
@@ -163,7 +169,7 @@ class HistoryError extends NetsealError {}
 
 /** Looks again at what this session read before it heard that there was something newer. */
 async function recheck(
-  inodes: Inodes,
+  inodes: InodesHeld,
   { learned, serverAheadMs }: MergedHeads,
   nowMs: number,
 ): Promise<void> {

@@ -2,6 +2,7 @@
 import type { Id } from '../../server/sealed/ids.ts';
 import type { DirectoryEntry, DirectoryInode, Inode } from '../../server/sealed/inode.ts';
 import type { Learned } from '../history/heads.ts';
+import type { InodeBehind, InodesHeld } from '../history/history.ts';
 import type { Session } from '../session/session.ts';
 import { Directory } from './directory.ts';
 import { LiveInode } from './live-inode.ts';
@@ -9,7 +10,7 @@ import { LiveInode } from './live-inode.ts';
 /** Idle ones are forgotten beyond this. */
 const LIVE_MAX = 4096;
 
-export class Inodes {
+export class Inodes implements InodesHeld {
   readonly #session: Session;
   /** Least recently used first. */
   readonly #live = new Map<Id, LiveInode>();
@@ -47,7 +48,7 @@ export class Inodes {
   }
 
   /** Those of which this session has read less than others knew to exist. */
-  behind(learned: ReadonlyMap<Id, Learned>): { live: LiveInode; readAtMs: number; known: Learned }[] {
+  behind(learned: ReadonlyMap<Id, Learned>): InodeBehind[] {
     return [...learned].flatMap(([id, known]) => {
       const live = this.#live.get(id);
       const seen = live?.seen;

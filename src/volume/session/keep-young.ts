@@ -11,26 +11,6 @@ import { type Id, inodeKey, segmentKey } from '../../server/sealed/ids.ts';
 import { type Referred, requireKept, takenError } from './gc-orders.ts';
 import type { Session } from './session.ts';
 
-/** When this session wrote objects last, by its own clock; those written longest ago are forgotten. */
-export class WriteTimes {
-  readonly #times = new Map<Id, number>();
-
-  note(id: Id, atMs: number): void {
-    this.#times.delete(id);
-    this.#times.set(id, atMs);
-    for (const oldest of this.#times.keys()) {
-      if (this.#times.size <= TIMES_MAX) break;
-      this.#times.delete(oldest);
-    }
-  }
-
-  /** Undefined for what this session has not written. */
-  get(id: Id): number | undefined {
-    return this.#times.get(id);
-  }
-}
-
-const TIMES_MAX = 65_536;
 const REWRITES_MAX = 8;
 
 /** What the attempts of one commit rely on. */

@@ -5,13 +5,20 @@ import type { NodeCache } from '../../server/sealed/node-cache.ts';
 import type { Sealing } from '../../server/sealed/sealing.ts';
 import type { SegmentWriter } from '../../server/sealed/segment-writer.ts';
 import type { UnitWriter } from '../../server/sealed/unit-writer.ts';
-import type { HistoryCheck } from '../history/history.ts';
 import type { ClientState } from '../state/client-state.ts';
 import type { Marks } from '../state/marks.ts';
-import type { WriteTimes } from './keep-young.ts';
 import type { OpenFiles } from './open-files.ts';
 import type { ReadBudget } from './read-budget.ts';
 import type { VolumeSettings } from './volume-settings.ts';
+import type { WriteTimes } from './write-times.ts';
+
+/** What commits ask of the volume's history. */
+export interface HistoryCheck {
+  /** Call it before a commit is put. Throws EFORK or EROLLBACK if one is known. */
+  beforeCommit(): void;
+  /** Call it before a commit is acknowledged. Rejects with EFORK or EROLLBACK if one is known. */
+  afterCommit(): Promise<void>;
+}
 
 export interface Session {
   readonly id: Id;
