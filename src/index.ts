@@ -24,7 +24,7 @@ export type {
 } from './cache/base/statistics.ts';
 // The local cache
 export type { Cache } from './cache/cache.ts';
-export type { CacheVolume, UnitPlace, UnitRange, UnitToGet, UnitToPut } from './cache/cache-volume.ts';
+export type { CacheVolume, UnitRange, UnitToGet } from './cache/cache-volume.ts';
 export type { DirtyBatch, ListedBatch } from './cache/dirty/intake.ts';
 export type { LedgerCount, LedgerEntry } from './cache/dirty/ledger.ts';
 export type { CachedUnit, Damage, VerifyOptions, VerifyProgress } from './cache/inspect/contents.ts';
@@ -39,6 +39,7 @@ export type {
 } from './cache/inspect/listing.ts';
 export type { Cookie, ListedCookie } from './cache/objects/cookies.ts';
 export type { Pin } from './cache/objects/pins.ts';
+export type { UnitPlace, UnitToPut } from './cache/objects/unit-place.ts';
 export { type CacheComponents, openCache } from './cache/open.ts';
 export { PlainCache, type PlainObject, type PlainUnit } from './cache/plain.ts';
 export { type SharedCache, ThreadReader } from './cache/thread-reader.ts';

@@ -1,5 +1,5 @@
 /** One volume's part of a cache: what most callers work with. */
-import { NetsealError, requireArgument } from '../base/errors.ts';
+import { requireArgument } from '../base/errors.ts';
 import { ID_BYTES } from '../keys/tree.ts';
 import { TAG_BYTES } from '../unit/record-format.ts';
 import type { IncomingUnit } from './clean/clean-writer.ts';
@@ -9,25 +9,13 @@ import type { WriteBehind } from './core/write-behind.ts';
 import type { Prefix } from './index/fingerprints.ts';
 import type { Cookie, ListedCookie } from './objects/cookies.ts';
 import type { ObjectState, VolumeState } from './objects/objects.ts';
-
-/** Which unit of a volume. */
-export interface UnitPlace {
-  /** 16 bytes. Units of one object that follow one another best come with the same array. */
-  readonly objectId: Uint8Array;
-  /** A safe integer from 0. */
-  readonly index: number;
-}
+import { type UnitPlace, type UnitToPut, withObjects } from './objects/unit-place.ts';
 
 export interface UnitToGet extends UnitPlace {
   /** 16 bytes, from the extent map: with another tag it is a miss. */
   readonly expectedTag: Uint8Array;
   /** Where the record goes, shared memory or not; at least as long as the record. Undefined after a miss. */
   readonly into: Uint8Array;
-}
-
-export interface UnitToPut extends UnitPlace {
-  /** The sealed record, whole; at any place in any memory, shared or not. Its last 16 bytes are its tag. */
-  readonly bytes: Uint8Array;
 }
 
 export interface CallOptions {
@@ -88,7 +76,7 @@ export class CacheVolume {
   ): Promise<number[]> {
     this.#requireOpen();
     if (this.#core.health.isAway) return new Array<number>(units.length).fill(0);
-    const reads = this.#objectsOf(units).map(({ unit, object }) => ({
+    const reads = withObjects(this.#core.objects, this.#state, units).map(({ unit, object }) => ({
       object,
       index: unit.index,
       expectedTag: undefined,
@@ -118,7 +106,7 @@ export class CacheVolume {
    */
   async put(units: readonly UnitToPut[], options: CallOptions = {}): Promise<number> {
     this.#requireOpen();
-    return this.#core.storing.store(this.incoming(units), options.signal);
+    return this.#core.storing.store(this.#incoming(units), options.signal);
   }
 
   /**
@@ -127,7 +115,7 @@ export class CacheVolume {
    */
   offer(units: readonly UnitToPut[]): number {
     this.#requireOpen();
-    return this.#writeBehind.offer(this.incoming(units));
+    return this.#writeBehind.offer(this.#incoming(units));
   }
 
   /**
@@ -246,9 +234,8 @@ export class CacheVolume {
     this.#core.objects.setShare(this.#state, shareBytes);
   }
 
-  /** @internal */
-  incoming(units: readonly UnitToPut[]): IncomingUnit[] {
-    return this.#objectsOf(units).map(({ unit, object }) => ({
+  #incoming(units: readonly UnitToPut[]): IncomingUnit[] {
+    return withObjects(this.#core.objects, this.#state, units).map(({ unit, object }) => ({
       object,
       index: unit.index,
       bytes: unit.bytes,
@@ -256,27 +243,13 @@ export class CacheVolume {
   }
 
   #toReads(units: readonly UnitToGet[]): UnitToRead[] {
-    return this.#objectsOf(units).map(({ unit, object }) => {
+    return withObjects(this.#core.objects, this.#state, units).map(({ unit, object }) => {
       const { index, expectedTag, into } = unit;
       requireArgument(
         expectedTag instanceof Uint8Array && expectedTag.byteLength === TAG_BYTES,
         `unit ${index}: an expected tag of ${TAG_BYTES} bytes is needed`,
       );
       return { object, index, expectedTag, into };
-    });
-  }
-
-  #objectsOf<Unit extends UnitPlace>(units: readonly Unit[]): { unit: Unit; object: ObjectState }[] {
-    let lastId: Uint8Array | undefined;
-    let object: ObjectState | undefined;
-    return units.map(unit => {
-      const { index, objectId } = unit;
-      if (!Number.isSafeInteger(index) || index < 0) {
-        throw new NetsealError('EINVAL', `a unit index must be an integer from 0 to 2^53 - 1, not ${index}`);
-      }
-      if (object === undefined || objectId !== lastId) object = this.#object(objectId);
-      lastId = objectId;
-      return { unit, object };
     });
   }
 

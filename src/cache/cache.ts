@@ -37,7 +37,7 @@ import {
   listObjectUnits,
   listVolumes,
 } from './inspect/listing.ts';
-import type { Pin } from './objects/objects.ts';
+import type { Pin, VolumeState } from './objects/objects.ts';
 import type { SharedCache } from './thread-reader.ts';
 
 /** A row of kind `setting`. */
@@ -64,7 +64,7 @@ export class Cache {
     this.#lifetime = lifetime;
     this.#countersSavedMs = core.nowMs();
     this.#writeBehind = new WriteBehind(core);
-    this.#dirtyIntake = new DirtyIntake(core.dirty, core.room, volumeId => this.volume(volumeId));
+    this.#dirtyIntake = new DirtyIntake(core.dirty, core.room, core.objects, id => this.#stateOf(id));
     this.#ending = new Shutdown({
       core,
       keys,
@@ -95,15 +95,20 @@ export class Cache {
 
   /** One volume's part. EINVAL unless the id has 16 bytes, EFULL after 4,096 volumes, ECLOSED. */
   volume(volumeId: Uint8Array): CacheVolume {
-    this.#ending.requireOpen();
-    const state = this.#core.objects.volume(volumeId);
+    const state = this.#stateOf(volumeId);
     const key = toHex(state.id);
     const known = this.#volumes.get(key);
     if (known !== undefined) return known;
-    state.isInUse = true;
     const volume = new CacheVolume(this.#core, state, this.#writeBehind, () => this.#ending.requireOpen());
     this.#volumes.set(key, volume);
     return volume;
+  }
+
+  #stateOf(volumeId: Uint8Array): VolumeState {
+    this.#ending.requireOpen();
+    const state = this.#core.objects.volume(volumeId);
+    state.isInUse = true;
+    return state;
   }
 
   /**

@@ -3,9 +3,10 @@
  */
 import { abortable } from '../../base/abortable.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
-import type { CacheVolume, UnitToPut } from '../cache-volume.ts';
 import type { Admission } from '../clean/admission.ts';
 import { type IncomingUnit, isSealedUnit } from '../clean/clean-writer.ts';
+import type { Objects, VolumeState } from '../objects/objects.ts';
+import { type UnitToPut, withObjects } from '../objects/unit-place.ts';
 import type { Dirty } from './batches.ts';
 import { BATCH_UNITS_MAX, PAYLOAD_BYTES_MAX } from './format.ts';
 
@@ -37,11 +38,19 @@ const FULL_TRIES_MAX = 8;
 export class DirtyIntake {
   readonly #dirty: Dirty;
   readonly #room: Admission;
-  readonly #volumeOf: (volumeId: Uint8Array) => CacheVolume;
+  readonly #objects: Objects;
+  readonly #volumeOf: (volumeId: Uint8Array) => VolumeState;
 
-  constructor(dirty: Dirty, room: Admission, volumeOf: (volumeId: Uint8Array) => CacheVolume) {
+  /** @param volumeOf returns the volume of an id, and throws ECLOSED, EINVAL and EFULL as `cache.volume` does. */
+  constructor(
+    dirty: Dirty,
+    room: Admission,
+    objects: Objects,
+    volumeOf: (volumeId: Uint8Array) => VolumeState,
+  ) {
     this.#dirty = dirty;
     this.#room = room;
+    this.#objects = objects;
     this.#volumeOf = volumeOf;
   }
 
@@ -72,11 +81,14 @@ export class DirtyIntake {
       units.length <= BATCH_UNITS_MAX,
       `a batch holds at most ${BATCH_UNITS_MAX} units, not ${units.length}`,
     );
-    return units.map(unit => {
+    return units.flatMap(unit => {
       requireArgument(isSealedUnit(unit.bytes), `unit ${unit.index}: its bytes are no sealed unit`);
-      const [incoming] = this.#volumeOf(unit.volumeId).incoming([unit]);
-      if (incoming === undefined) throw new NetsealError('EBUG', 'a unit got lost');
-      return incoming;
+      const { index, bytes, volumeId } = unit;
+      return withObjects(this.#objects, this.#volumeOf(volumeId), [unit]).map(({ object }) => ({
+        object,
+        index,
+        bytes,
+      }));
     });
   }
 
