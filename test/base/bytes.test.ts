@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   concatBytes,
   discard,
@@ -16,7 +16,7 @@ import { checkProperty, shareAtOddOffset } from '../support/property.ts';
 
 const bytes = fc.uint8Array({ maxLength: 300 });
 
-test('hexadecimal and back', () => {
+it('hexadecimal and back', () => {
   checkProperty(bytes, value => expect(fromHex(toHex(value))).toEqual(value));
   expect(toHex(Uint8Array.of(0, 15, 255))).toBe('000fff');
   expect(toHex(shareAtOddOffset(Uint8Array.of(1, 2), 3))).toBe('0102');
@@ -24,7 +24,7 @@ test('hexadecimal and back', () => {
   expect(made.buffer.byteLength).toBe(2);
 });
 
-test('u64 and back, up to 2^53', () => {
+it('u64 and back, up to 2^53', () => {
   const view = new DataView(new ArrayBuffer(16));
   const edges = [0, 1, 255, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 32 + 1, 2 ** 52, 2 ** 53 - 1];
   checkProperty(
@@ -43,7 +43,7 @@ test('u64 and back, up to 2^53', () => {
   expect(() => setU64(view, 9, 0)).toThrow(RangeError);
 });
 
-test('equal means the same length and bytes, in any memory', () => {
+it('equal means the same length and bytes, in any memory', () => {
   checkProperty(fc.tuple(bytes, bytes), ([left, right]) => {
     expect(equalBytes(left, right)).toBe(toHex(left) === toHex(right));
     expect(equalBytes(left, shareAtOddOffset(left, 1))).toBe(true);
@@ -51,7 +51,7 @@ test('equal means the same length and bytes, in any memory', () => {
 });
 
 describe('all zero', () => {
-  test.each([0, 1, 65_535, 65_536, 65_537, 200_000])('%i bytes', lengthBytes => {
+  it.each([0, 1, 65_535, 65_536, 65_537, 200_000])('%i bytes', lengthBytes => {
     const zeros = shareAtOddOffset(new Uint8Array(lengthBytes), 7, 1);
     zeros[lengthBytes] = 1;
     const value = zeros.subarray(0, lengthBytes);
@@ -65,7 +65,7 @@ describe('all zero', () => {
   });
 });
 
-test('joining copies', () => {
+it('joining copies', () => {
   const part = Uint8Array.of(1, 2);
   const joined = concatBytes(part, new Uint8Array(0), shareAtOddOffset(Uint8Array.of(3), 1));
   part.fill(9);
@@ -73,7 +73,7 @@ test('joining copies', () => {
   expect(concatBytes().byteLength).toBe(0);
 });
 
-test('a view shares memory and starts at zero', () => {
+it('a view shares memory and starts at zero', () => {
   const whole = Uint8Array.of(1, 2, 3, 4);
   const view = viewOf(whole.subarray(1, 3));
   expect(view.byteLength).toBe(2);
@@ -81,12 +81,12 @@ test('a view shares memory and starts at zero', () => {
   expect(whole[1]).toBe(9);
 });
 
-test('UTF-8', () => {
+it('UTF-8', () => {
   expect([...utf8('é€')]).toEqual([0xc3, 0xa9, 0xe2, 0x82, 0xac]);
 });
 
 describe('discard', () => {
-  test('empties a large buffer, and is content with an empty one', () => {
+  it('empties a large buffer, and is content with an empty one', () => {
     const large = new Uint8Array(65_536);
     discard(large.subarray(5, 10));
     expect(large.byteLength).toBe(0);
@@ -94,7 +94,7 @@ describe('discard', () => {
     expect(large.buffer.detached).toBe(true);
   });
 
-  test('leaves small, shared and pooled memory alone', () => {
+  it('leaves small, shared and pooled memory alone', () => {
     const small = new Uint8Array(100);
     const shared = new Uint8Array(new SharedArrayBuffer(65_536));
     const usual = Buffer.poolSize;

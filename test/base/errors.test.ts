@@ -1,8 +1,8 @@
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import { ERROR_CODES, isNetsealError, messageOf, NetsealError } from '../../src/base/errors.ts';
 import { randomBytes } from '../../src/base/random.ts';
 
-test('an error carries its code and cause', () => {
+it('an error carries its code and cause', () => {
   const cause = new Error('below');
   const error = new NetsealError('EAUTH', 'damaged', { cause });
   expect(error).toMatchObject({ name: 'NetsealError', code: 'EAUTH', message: 'damaged', cause });
@@ -10,7 +10,7 @@ test('an error carries its code and cause', () => {
   expect('cause' in new NetsealError('EAUTH', 'damaged')).toBe(false);
 });
 
-test('told by code and name, so that two copies of the library can meet', () => {
+it('told by code and name, so that two copies of the library can meet', () => {
   const foreign = Object.assign(new Error('x'), { name: 'NetsealError', code: 'EFORMAT' });
   expect(isNetsealError(foreign)).toBe(true);
   expect(isNetsealError(new NetsealError('EBUG', 'x'))).toBe(true);
@@ -28,26 +28,26 @@ test('told by code and name, so that two copies of the library can meet', () => 
   }
 });
 
-test('names of Object.prototype are no codes', () => {
+it('names of Object.prototype are no codes', () => {
   expect(isNetsealError(Object.assign(new Error('x'), { name: 'NetsealError', code: 'toString' }))).toBe(
     false,
   );
 });
 
-test('every code says what to do', () => {
+it('every code says what to do', () => {
   for (const [code, advice] of Object.entries(ERROR_CODES)) {
     expect(code).toMatch(/^E[A-Z]+$/);
     expect(advice.length).toBeGreaterThan(10);
   }
 });
 
-test('the message of anything', () => {
+it('the message of anything', () => {
   expect(messageOf(new Error('x'))).toBe('x');
   expect(messageOf('y')).toBe('y');
   expect(messageOf(undefined)).toBe('undefined');
 });
 
-test('random bytes are as many as asked for, and not twice the same', () => {
+it('random bytes are as many as asked for, and not twice the same', () => {
   expect(randomBytes(0).byteLength).toBe(0);
   const [one, two] = [randomBytes(32), randomBytes(32)];
   expect(one.byteLength).toBe(32);

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { requireArgument } from '../../src/base/errors.ts';
 import {
   checkBlockSize,
@@ -13,7 +13,7 @@ import { checkProperty } from '../support/property.ts';
 
 const log2 = fc.integer({ min: 0, max: 24 });
 
-test('powers of two, and nothing next to them', () => {
+it('powers of two, and nothing next to them', () => {
   for (let exponent = 0; exponent < 53; exponent += 1) {
     expect(isPowerOfTwo(2 ** exponent)).toBe(true);
     if (exponent > 1) {
@@ -27,7 +27,7 @@ test('powers of two, and nothing next to them', () => {
 });
 
 describe('rounding up', () => {
-  test('is the next multiple, exact below 2^53', () => {
+  it('is the next multiple, exact below 2^53', () => {
     checkProperty(
       fc.tuple(fc.maxSafeNat(), log2),
       ([value, exponent]) => {
@@ -49,7 +49,7 @@ describe('rounding up', () => {
     );
   });
 
-  test('twice is once', () => {
+  it('twice is once', () => {
     checkProperty(fc.tuple(fc.integer({ min: 0, max: 2 ** 40 }), log2), ([value, exponent]) => {
       const once = roundUp(value, 2 ** exponent);
       expect(roundUp(once, 2 ** exponent)).toBe(once);
@@ -59,7 +59,7 @@ describe('rounding up', () => {
   });
 });
 
-test('unit sizes and their log2 are inverse', () => {
+it('unit sizes and their log2 are inverse', () => {
   for (let exponent = 12; exponent <= 24; exponent += 1) expect(unitSizeToLog2(2 ** exponent)).toBe(exponent);
   for (const size of [0, 1, 2048, 4095, 4097, 6144, 2 ** 25, 2 ** 24 + 1, -4096, 4096.5, Number.NaN]) {
     expect(
@@ -69,7 +69,7 @@ test('unit sizes and their log2 are inverse', () => {
   }
 });
 
-test('block sizes', () => {
+it('block sizes', () => {
   for (let exponent = 0; exponent <= 16; exponent += 1) checkBlockSize(2 ** exponent, 65_536);
   checkBlockSize(4096, 4096);
   for (const [block, unit] of [
@@ -87,7 +87,7 @@ test('block sizes', () => {
   }
 });
 
-test('units of a file', () => {
+it('units of a file', () => {
   expect(sizeToUnitCount(0, 4096)).toBe(0);
   checkProperty(
     fc.tuple(fc.maxSafeNat(), fc.integer({ min: 12, max: 24 })),
@@ -108,7 +108,7 @@ test('units of a file', () => {
   );
 });
 
-test('requireArgument', () => {
+it('requireArgument', () => {
   requireArgument(true, 'fine');
   expect(errorCodeOf(() => requireArgument(false, 'not fine'))).toBe('EINVAL');
 });

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import { isAllZero } from '../../src/base/bytes.ts';
 import { GENERATED_KINDS, makeCorpus } from '../../src/bench/corpus.ts';
 import { cutIntoUnits } from '../../src/bench/plan.ts';
 
 const KIB = 1024;
 
-test('the generated kinds are the same everywhere and always', () => {
+it('the generated kinds are the same everywhere and always', () => {
   const hashes = GENERATED_KINDS.map(({ name, make }) => [
     name,
     createHash('sha256')
@@ -44,7 +44,7 @@ test('the generated kinds are the same everywhere and always', () => {
   `);
 });
 
-test('every kind has the length that was asked for, the executable first', async () => {
+it('every kind has the length that was asked for, the executable first', async () => {
   const { samples, notes } = await makeCorpus({ chunkBytes: 64 * KIB, kindBytes: 128 * KIB });
   expect(notes).toEqual([]);
   expect(samples.map(({ name }) => name)).toEqual([
@@ -57,12 +57,12 @@ test('every kind has the length that was asked for, the executable first', async
   }
 });
 
-test('no kind is smaller than the largest unit', async () => {
+it('no kind is smaller than the largest unit', async () => {
   const { samples } = await makeCorpus({ chunkBytes: 256 * KIB, kindBytes: 4 * KIB });
   for (const { sampledBytes } of samples) expect(sampledBytes).toBe(256 * KIB);
 });
 
-test('the sparse kind is mostly holes, the others have none', () => {
+it('the sparse kind is mostly holes, the others have none', () => {
   for (const { name, make } of GENERATED_KINDS) {
     const units = cutIntoUnits([{ offsetBytes: 0, bytes: make(1024 * KIB) }], 4 * KIB);
     const holes = units.filter(({ plain }) => isAllZero(plain)).length;

@@ -1,5 +1,5 @@
 /** The cost model against figures worked out by hand; docs/BENCH.md works the first of them in words. */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { costsOf, overwriteCost, readCost, sequentialMsPerMiB, summarise } from '../../src/bench/cost.ts';
 import { checkLink, transferMs } from '../../src/bench/link.ts';
 import { median, ratioOf, type SampleResult, workingBytes } from '../../src/bench/results.ts';
@@ -10,7 +10,7 @@ const LINK = { bytesPerSecond: 100_000, roundTripMs: 20 };
 const UNIT = { recordBytes: 1000, sealUnitMs: 3, openUnitMs: 2 };
 
 describe('random accesses', () => {
-  test('a read is a round trip, the record, and opening it', () => {
+  it('a read is a round trip, the record, and opening it', () => {
     expect(readCost(LINK, UNIT)).toEqual({
       ms: 20 + 10 + 2,
       transferredBytes: 1000,
@@ -18,19 +18,19 @@ describe('random accesses', () => {
     });
   });
 
-  test('an overwrite reads, seals, uploads and commits', () => {
+  it('an overwrite reads, seals, uploads and commits', () => {
     const { ms, transferredBytes } = overwriteCost(LINK, UNIT, 65_536);
     expect(ms).toBe(32 + 3 + (20 + 10) + 20);
     expect(transferredBytes).toBe(2000);
   });
 
-  test('an overwrite of a whole unit reads nothing', () => {
+  it('an overwrite of a whole unit reads nothing', () => {
     const { ms, transferredBytes } = overwriteCost(LINK, UNIT, 4096);
     expect(ms).toBe(3 + (20 + 10) + 20);
     expect(transferredBytes).toBe(1000);
   });
 
-  test('reading a hole costs nothing, filling it no read', () => {
+  it('reading a hole costs nothing, filling it no read', () => {
     const hole = { recordBytes: 0, sealUnitMs: 0, openUnitMs: 0 };
     expect(readCost(LINK, hole).ms).toBe(0);
     expect(overwriteCost(LINK, hole, 65_536).ms).toBe(40);
@@ -41,18 +41,18 @@ describe('long runs', () => {
   const MIB = 1024 * 1024;
   const fast = { bytesPerSecond: MIB * 100, roundTripMs: 0 };
 
-  test('the slower of link and processor decides', () => {
+  it('the slower of link and processor decides', () => {
     expect(sequentialMsPerMiB(fast, 1, MIB * 1000, 4096)).toBe(10);
     expect(sequentialMsPerMiB(fast, 1, MIB * 50, 4096)).toBe(20);
     expect(sequentialMsPerMiB(fast, 2, MIB * 1000, 4096)).toBe(5);
   });
 
-  test('four requests of 8 MiB share their round trips', () => {
+  it('four requests of 8 MiB share their round trips', () => {
     expect(sequentialMsPerMiB({ ...fast, roundTripMs: 32 }, 1, MIB * 1000, 4096)).toBe(10 + 32 / 4 / 8);
     expect(sequentialMsPerMiB({ ...fast, roundTripMs: 32 }, 1, MIB * 1000, 16 * MIB)).toBe(10 + 32 / 4 / 16);
   });
 
-  test('holes need neither link nor round trips', () => {
+  it('holes need neither link nor round trips', () => {
     expect(
       sequentialMsPerMiB(
         { ...fast, roundTripMs: 32 },
@@ -82,7 +82,7 @@ describe('samples together', () => {
     weight: 2,
   });
 
-  test('a sample counts for the size of its files', () => {
+  it('a sample counts for the size of its files', () => {
     const summary = summarise(LINK, [dense, sparse], 65_536);
     expect(summary.plainBytes).toBe(3000);
     expect(summary.storedBytes).toBe(700);
@@ -91,12 +91,12 @@ describe('samples together', () => {
     expect(summary.openBytesPerSecond).toBeCloseTo(3000 / (1000 / 200 + 2000 / 400));
   });
 
-  test('random accesses fall on stored bytes', () => {
+  it('random accesses fall on stored bytes', () => {
     const { read } = summarise(LINK, [dense, sparse], 65_536).costs;
     expect(read.transferredBytes).toBeCloseTo((50 * 1000 + 100 * 200) / 1200);
   });
 
-  test('one sample alone is its own summary', () => {
+  it('one sample alone is its own summary', () => {
     const { costs } = summarise(LINK, [dense], 65_536);
     const own = costsOf(LINK, dense, 65_536);
     expect(costs.read.ms).toBeCloseTo(own.read.ms);
@@ -104,7 +104,7 @@ describe('samples together', () => {
     expect(costs.sequentialReadMsPerMiB).toBeCloseTo(own.sequentialReadMsPerMiB);
   });
 
-  test('all holes: no cost, no division by zero', () => {
+  it('all holes: no cost, no division by zero', () => {
     const holes: SampleResult = sampleResult({
       plainBytes: 1000,
       holeBytes: 1000,
@@ -121,7 +121,7 @@ describe('samples together', () => {
   });
 });
 
-test('the example worked in docs/BENCH.md', () => {
+it('the example worked in docs/BENCH.md', () => {
   const link = { bytesPerSecond: 125e6, roundTripMs: 20 };
   const unit = { recordBytes: 107_900, sealUnitMs: 0.7, openUnitMs: 0.25 };
   expect(readCost(link, unit).ms).toBeCloseTo(21.1, 1);
@@ -129,11 +129,11 @@ test('the example worked in docs/BENCH.md', () => {
   expect(overwriteCost(link, unit, 262_144).ms).toBeCloseTo(62.7, 1);
 });
 
-test('medians', () => {
+it('medians', () => {
   expect([[], [3], [1, 3], [9, 1, 2]].map(median)).toEqual([0, 3, 2, 2]);
 });
 
-test('transfer times and ratios', () => {
+it('transfer times and ratios', () => {
   expect(transferMs(LINK, 250)).toBe(2.5);
   expect(ratioOf({ plainBytes: 300, storedBytes: 100 })).toBe(3);
   expect(() => checkLink({ bytesPerSecond: 0, roundTripMs: 1 })).toThrow(
@@ -144,7 +144,7 @@ test('transfer times and ratios', () => {
   );
 });
 
-test('working memory: unit, record, plaintext and codec output for each lane', () => {
+it('working memory: unit, record, plaintext and codec output for each lane', () => {
   const unit = 65_536;
   const record = unit + 72;
   expect(workingBytes(setting({ unitSizeBytes: unit }), 2)).toBe(2 * (unit + 2 * record + unit));

@@ -1,5 +1,5 @@
 /** A small sweep for correctness; it never looks at how long anything took. */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { runBench } from '../../src/bench/bench.ts';
 import { GENERATED_KINDS } from '../../src/bench/corpus.ts';
 import { type Engine, InlineEngine } from '../../src/bench/engine.ts';
@@ -44,7 +44,7 @@ async function openInline(): Promise<Engine> {
 
 const PARTS = { openEngine: openInline, openInline };
 
-test('every setting has every sample, with sizes that add up', async () => {
+it('every setting has every sample, with sizes that add up', async () => {
   const steps: number[] = [];
   const swept = await sweep(
     { samples: SAMPLES, settings: SETTINGS, ...QUICK },
@@ -67,7 +67,7 @@ test('every setting has every sample, with sizes that add up', async () => {
   expect(steps).toEqual([...steps].sort((left, right) => left - right));
 });
 
-test('holes are counted and store nothing', async () => {
+it('holes are counted and store nothing', async () => {
   const bytes = new Uint8Array(64 * KIB);
   bytes.fill(1, 20 * KIB, 21 * KIB);
   const { results } = await sweep(
@@ -88,7 +88,7 @@ test('holes are counted and store nothing', async () => {
   expect(zeros).toMatchObject({ unitCount: 1, holeCount: 1, storedBytes: 0, recordBytes: 0 });
 });
 
-test.each([0, 1])('files of odd lengths round trip through the pipeline with %d workers', async workers => {
+it.each([0, 1])('files of odd lengths round trip through the pipeline with %d workers', async workers => {
   const lengths = [1, 4095, 4096, 4097, 64 * KIB - 1, 64 * KIB + 1];
   const samples = lengths.map(length => sampleOf(String(length), GENERATED_KINDS[1]!.make(length)));
   const settings = [...SETTINGS, setting({ unitSizeBytes: 64 * KIB, blockSizeBytes: 1 })];
@@ -129,7 +129,7 @@ describe('a codec that gives other bytes back', () => {
     return new InlineEngine(bad);
   }
 
-  test('no results', async () => {
+  it('no results', async () => {
     const parts = { openEngine: openCorrupted, openInline };
     await expect(sweep({ samples: SAMPLES, settings: SETTINGS, ...QUICK }, parts)).rejects.toMatchObject({
       code: 'EBUG',
@@ -139,13 +139,13 @@ describe('a codec that gives other bytes back', () => {
 });
 
 describe('stopping early', () => {
-  test('before any setting was finished: rejects with the reason', async () => {
+  it('before any setting was finished: rejects with the reason', async () => {
     const reason = new Error('enough');
     const parts = { ...PARTS, signal: AbortSignal.abort(reason) };
     await expect(sweep({ samples: SAMPLES, settings: SETTINGS, ...QUICK }, parts)).rejects.toBe(reason);
   });
 
-  test('later: reports what was finished', async () => {
+  it('later: reports what was finished', async () => {
     const stop = new AbortController();
     const swept = await sweep(
       { samples: SAMPLES, settings: SETTINGS, ...QUICK },
@@ -156,7 +156,7 @@ describe('stopping early', () => {
   });
 });
 
-test('engines are closed, also after a failure', async () => {
+it('engines are closed, also after a failure', async () => {
   let open = 0;
   const counted = async (): Promise<Engine> => {
     const engine = await openInline();
@@ -175,7 +175,7 @@ test('engines are closed, also after a failure', async () => {
   expect(open).toBe(0);
 });
 
-test.each([0, 1])('the built-in corpus through the pipeline with %d workers', async workers => {
+it.each([0, 1])('the built-in corpus through the pipeline with %d workers', async workers => {
   const report = await runBench({
     paths: [],
     grid: {
@@ -200,7 +200,7 @@ test.each([0, 1])('the built-in corpus through the pipeline with %d workers', as
   expect(report.notes.join()).not.toContain('stopped');
 });
 
-test('portable and native libraries can be measured side by side', async () => {
+it('portable and native libraries can be measured side by side', async () => {
   const report = await runBench({
     paths: [],
     grid: {

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { recommend, TOLERANCE, WORKLOAD_WEIGHTS, WORKLOADS } from '../../src/bench/recommend.ts';
 import { type Figures, setting, summary } from './fixtures.ts';
 
@@ -14,14 +14,14 @@ function entry(of: typeof standard, changes: Partial<Figures> = {}) {
   return { setting: of, summary: summary({ ...EVEN, ...changes }) };
 }
 
-test('weights add up to one', () => {
+it('weights add up to one', () => {
   for (const workload of WORKLOADS) {
     const sum = Object.values(WORKLOAD_WEIGHTS[workload]).reduce((total, weight) => total + weight, 0);
     expect(sum).toBeCloseTo(1);
   }
 });
 
-test('equal settings: the default wins', () => {
+it('equal settings: the default wins', () => {
   for (const workload of WORKLOADS) {
     const { winner } = recommend([entry(small), entry(slow), entry(standard), entry(large)], workload);
     expect(winner.setting).toBe(standard);
@@ -29,7 +29,7 @@ test('equal settings: the default wins', () => {
   }
 });
 
-test('equal settings without the default: less codec, then smaller units', () => {
+it('equal settings without the default: less codec, then smaller units', () => {
   expect(recommend([entry(large), entry(slow), entry(small)], 'mixed').winner.setting).toBe(small);
 });
 
@@ -37,14 +37,14 @@ describe('tolerance', () => {
   // A random read counts 0.4: a score of 1 + TOLERANCE is a read that is slower by (1 + TOLERANCE) ^ 2.5.
   const edge = (1 + TOLERANCE) ** 2.5;
 
-  test('a default just inside stays', () => {
+  it('a default just inside stays', () => {
     const result = recommend([entry(standard, { read: 10 * (edge - 0.001) }), entry(small)], 'random');
     expect(result.winner.setting).toBe(standard);
     expect(result.ranking[0]?.setting).toBe(small);
     expect(result.reasons.join(' ')).toContain('within 5%');
   });
 
-  test('a default just outside does not', () => {
+  it('a default just outside does not', () => {
     const result = recommend([entry(standard, { read: 10 * (edge + 0.001) }), entry(small)], 'random');
     expect(result.winner.setting).toBe(small);
   });
@@ -58,12 +58,12 @@ describe('workloads', () => {
     entry(large, { read: 40, overwrite: 40, sequentialRead: 5, sequentialWrite: 5 }),
   ];
 
-  test('random takes small units, sequential takes large ones', () => {
+  it('random takes small units, sequential takes large ones', () => {
     expect(recommend(results, 'random').winner.setting).toBe(small);
     expect(recommend(results, 'sequential').winner.setting).toBe(large);
   });
 
-  test('sequential does not look at random accesses, nor random at long runs', () => {
+  it('sequential does not look at random accesses, nor random at long runs', () => {
     const { winner } = recommend(
       [entry(standard, { read: 1e6 }), entry(small, { stored: 2000 })],
       'sequential',
@@ -76,14 +76,14 @@ describe('workloads', () => {
     expect(other.winner.setting).toBe(standard);
   });
 
-  test('the score is the weighted geometric mean over the best', () => {
+  it('the score is the weighted geometric mean over the best', () => {
     const { ranking } = recommend([entry(standard), entry(small, { read: 20, stored: 4000 })], 'random');
     expect(ranking[1]?.score).toBeCloseTo(2 ** 0.4 * 4 ** 0.2);
   });
 });
 
 describe('reasons', () => {
-  test('name the default, the runner-up and the neighbours once each', () => {
+  it('name the default, the runner-up and the neighbours once each', () => {
     const results = [
       entry(small, { read: 9, stored: 1300 }),
       entry(standard, { stored: 1500 }),
@@ -98,21 +98,21 @@ describe('reasons', () => {
     expect(alternatives[0]?.text).toContain('stores 50% more');
   });
 
-  test('say when the default was not measured', () => {
+  it('say when the default was not measured', () => {
     expect(recommend([entry(small)], 'mixed').reasons.join(' ')).toContain('was not in this sweep');
   });
 
-  test('a lone setting has no alternatives', () => {
+  it('a lone setting has no alternatives', () => {
     expect(recommend([entry(standard)], 'mixed').alternatives).toEqual([]);
   });
 });
 
-test('data that is all holes does not break the score', () => {
+it('data that is all holes does not break the score', () => {
   const nothing = { read: 0, overwrite: 0, sequentialRead: 0, sequentialWrite: 0, stored: 0 };
   const { winner } = recommend([entry(small, nothing), entry(standard, nothing)], 'mixed');
   expect(winner).toMatchObject({ setting: standard, score: 1 });
 });
 
-test('nothing to choose from', () => {
+it('nothing to choose from', () => {
   expect(() => recommend([], 'mixed')).toThrow(expect.objectContaining({ code: 'EINVAL' }));
 });

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type BenchReport, runBench } from '../../src/bench/bench.ts';
 import { LINK_DEFAULT } from '../../src/bench/link.ts';
 import { escapeHtml, reportToHtml } from '../../src/bench/report-html.ts';
@@ -46,7 +46,7 @@ afterAll(async () => {
 });
 
 describe('JSON', () => {
-  test('has the documented fields, and survives a round trip', () => {
+  it('has the documented fields, and survives a round trip', () => {
     const json = reportToJson(report);
     expect(JSON.parse(JSON.stringify(json))).toEqual(json);
     expect(json).toMatchObject({
@@ -81,7 +81,7 @@ describe('JSON', () => {
     }
   });
 
-  test('the recommended setting is one of the results', () => {
+  it('the recommended setting is one of the results', () => {
     const { results, recommendation } = reportToJson(report) as {
       results: { setting: string }[];
       recommendation: { setting: string };
@@ -89,14 +89,14 @@ describe('JSON', () => {
     expect(results.map(({ setting }) => setting)).toContain(recommendation.setting);
   });
 
-  test('infinity, as the ratio of nothing but holes, is null', () => {
+  it('infinity, as the ratio of nothing but holes, is null', () => {
     const { results } = reportToJson(report) as { results: { samples: { ratio: unknown }[] }[] };
     expect(results[0]?.samples[3]?.ratio).toBeNull();
   });
 });
 
 describe('HTML', () => {
-  test('loads nothing from anywhere', async () => {
+  it('loads nothing from anywhere', async () => {
     const page = await reportToHtml(report);
     const markup = page.replaceAll(/<script[^>]*>[\s\S]*?<\/script>/g, '');
     expect(markup).not.toMatch(/https?:|@import|url\s*\(|<iframe/i);
@@ -106,7 +106,7 @@ describe('HTML', () => {
     expect(markup).toContain(`content="default-src 'none'; img-src data:; style-src 'sha256-`);
   });
 
-  test('its policy allows exactly the scripts and the style that it has', async () => {
+  it('its policy allows exactly the scripts and the style that it has', async () => {
     const page = await reportToHtml(report);
     const inline = [...page.matchAll(/<(script|style)>([\s\S]*?)<\/\1>/g)].map(match => match[2]!);
     expect(inline).toHaveLength(3);
@@ -116,7 +116,7 @@ describe('HTML', () => {
     }
   });
 
-  test('names are text, never markup', async () => {
+  it('names are text, never markup', async () => {
     const page = await reportToHtml(report);
     const markup = page.replaceAll(/<script[^>]*>[\s\S]*?<\/script>/g, '');
     expect(markup).not.toContain('<img');
@@ -124,20 +124,20 @@ describe('HTML', () => {
     expect(markup).toContain(escapeHtml(EVIL));
   });
 
-  test('carries the JSON document, which names cannot break out of', async () => {
+  it('carries the JSON document, which names cannot break out of', async () => {
     const page = await reportToHtml(report);
     const data = /<script type="application\/json" id="data">([\s\S]*?)<\/script>/.exec(page)?.[1] ?? '';
     expect(data).not.toContain('<');
     expect(JSON.parse(data)).toEqual(reportToJson(report));
   });
 
-  test('escapes what has a meaning in HTML', () => {
+  it('escapes what has a meaning in HTML', () => {
     expect(escapeHtml(`a<b>&"'\u0007`)).toBe('a&lt;b&gt;&amp;&quot;&#39;?');
   });
 });
 
 describe('text', () => {
-  test('fits 100 columns, with and without details', () => {
+  it('fits 100 columns, with and without details', () => {
     for (const details of [false, true]) {
       for (const line of reportToText(report, { color: false, details }).split('\n')) {
         // A single word, such as a path, cannot be broken.
@@ -146,12 +146,12 @@ describe('text', () => {
     }
   });
 
-  test('has no escape sequences unless asked for', () => {
+  it('has no escape sequences unless asked for', () => {
     expect(reportToText(report, { color: false, details: false })).not.toContain('\u001b');
     expect(reportToText(report, { color: true, details: false })).toContain('\u001b[');
   });
 
-  test('names every unit size and the recommendation', () => {
+  it('names every unit size and the recommendation', () => {
     const text = reportToText(report, { color: false, details: false });
     expect(text).toContain('4 KiB units, 1 B blocks, xaes-256-gcm\n');
     expect(text).toContain('64 KiB units, 4 KiB blocks, xchacha20-poly1305\n');
@@ -159,12 +159,12 @@ describe('text', () => {
     expect(text.match(/^→ /gm)).toHaveLength(1);
   });
 
-  test('details show every setting by kind of data', () => {
+  it('details show every setting by kind of data', () => {
     const text = reportToText(report, { color: false, details: true });
     expect(text.match(/by kind of data$/gm)).toHaveLength(1 + report.results.length);
   });
 
-  test('lines break at spaces', () => {
+  it('lines break at spaces', () => {
     const wrapped = wrap(`  - ${'word '.repeat(40).trim()}`, '    ').split('\n');
     expect(wrapped[0]).toMatch(/^ {2}- word/);
     for (const line of wrapped.slice(1)) expect(line).toMatch(/^ {4}word/);

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { batchBytesMax, cutIntoBatches, cutIntoUnits, unitsForRun } from '../../src/bench/plan.ts';
 import { readSamples } from '../../src/bench/samples.ts';
 import { cutIntoChunks, sampleEvenly, spreadIndices } from '../../src/bench/sampling.ts';
@@ -16,7 +16,7 @@ describe('even sampling', () => {
     maxLength: 40,
   });
 
-  test('never exceeds the cap unless it takes a single chunk, and keeps the order', () => {
+  it('never exceeds the cap unless it takes a single chunk, and keeps the order', () => {
     fc.assert(
       fc.property(files, fc.integer({ min: 1, max: 20_000 }), (candidates, capBytes) => {
         const chunks = cutIntoChunks(candidates, 512);
@@ -30,19 +30,19 @@ describe('even sampling', () => {
     );
   });
 
-  test('takes everything that fits', () => {
+  it('takes everything that fits', () => {
     const chunks = cutIntoChunks([{ path: 'a', sizeBytes: 1000 }], 400);
     expect(chunks.map(({ lengthBytes }) => lengthBytes)).toEqual([400, 400, 200]);
     expect(sampleEvenly(chunks, 1000)).toEqual(chunks);
   });
 
-  test('spreads over the file', () => {
+  it('spreads over the file', () => {
     const chunks = cutIntoChunks([{ path: 'a', sizeBytes: 100 }], 1);
     const offsets = sampleEvenly(chunks, 10).map(({ offsetBytes }) => offsetBytes);
     expect(offsets).toEqual([4, 14, 24, 34, 44, 54, 64, 74, 84, 94]);
   });
 
-  test('indices are spread, or start over', () => {
+  it('indices are spread, or start over', () => {
     expect(spreadIndices(10, 3)).toEqual([0, 3, 6]);
     expect(spreadIndices(2, 5)).toEqual([0, 1, 0, 1, 0]);
     expect(spreadIndices(0, 5)).toEqual([]);
@@ -69,14 +69,14 @@ describe('files and folders', () => {
     await rm(folder, { recursive: true });
   });
 
-  test('a named file is a sample, capped and aligned to chunks', async () => {
+  it('a named file is a sample, capped and aligned to chunks', async () => {
     const { samples } = await readSamples([join(folder, 'large.bin')], settings);
     expect(samples).toHaveLength(1);
     expect(samples[0]).toMatchObject({ sizeBytes: 256 * KIB, sampledBytes: 64 * KIB, fileCount: 1 });
     for (const { offsetBytes } of samples[0]!.pieces) expect(offsetBytes % settings.chunkBytes).toBe(0);
   });
 
-  test('files in folders are grouped by extension; links are not followed', async () => {
+  it('files in folders are grouped by extension; links are not followed', async () => {
     const { samples, notes } = await readSamples([join(folder, 'tree')], settings);
     expect(samples.map(({ name, fileCount }) => [name, fileCount])).toEqual([
       ['.json', 2],
@@ -85,12 +85,12 @@ describe('files and folders', () => {
     expect(notes.join()).toContain('a symbolic link');
   });
 
-  test('a path given twice counts once', async () => {
+  it('a path given twice counts once', async () => {
     const path = join(folder, 'large.bin');
     expect((await readSamples([path, path], settings)).samples).toHaveLength(1);
   });
 
-  test('many named files are grouped, too', async () => {
+  it('many named files are grouped, too', async () => {
     const paths = await Promise.all(
       Array.from({ length: 9 }, async (_, at) => {
         const path = join(folder, `named-${at}.txt`);
@@ -102,7 +102,7 @@ describe('files and folders', () => {
     expect(samples.map(({ name, fileCount }) => [name, fileCount])).toEqual([['.txt', 9]]);
   });
 
-  test('a missing path, an empty file, an empty folder: EINVAL that names it', async () => {
+  it('a missing path, an empty file, an empty folder: EINVAL that names it', async () => {
     for (const name of ['missing', 'empty', 'nothing', 'large.bin/below']) {
       const path = join(folder, name);
       const error = expect.objectContaining({ code: 'EINVAL', message: expect.stringContaining(path) });
@@ -110,7 +110,7 @@ describe('files and folders', () => {
     }
   });
 
-  test('an empty file among others is a note', async () => {
+  it('an empty file among others is a note', async () => {
     const { samples, notes } = await readSamples(
       [join(folder, 'empty'), join(folder, 'large.bin')],
       settings,
@@ -119,11 +119,11 @@ describe('files and folders', () => {
     expect(notes).toEqual([`skipped 1 path, empty: ${join(folder, 'empty')}`]);
   });
 
-  test('devices are not opened', async () => {
+  it('devices are not opened', async () => {
     await expect(readSamples(['/dev/zero'], settings)).rejects.toMatchObject({ code: 'EINVAL' });
   });
 
-  test('rejects with the reason of an aborted signal', async () => {
+  it('rejects with the reason of an aborted signal', async () => {
     const reason = new Error('enough');
     await expect(readSamples([folder], settings, AbortSignal.abort(reason))).rejects.toBe(reason);
   });
@@ -133,7 +133,7 @@ describe('units and batches', () => {
   const bytes = new Uint8Array(10_000).map((_, at) => at);
   const units = cutIntoUnits([{ offsetBytes: 8192, bytes }], 4096);
 
-  test('units carry their index in the file, the last one what is left', () => {
+  it('units carry their index in the file, the last one what is left', () => {
     expect(units.map(({ index, plain }) => [index, plain.byteLength])).toEqual([
       [2, 4096],
       [3, 4096],
@@ -141,7 +141,7 @@ describe('units and batches', () => {
     ]);
   });
 
-  test('batches hold every unit once, within their room', () => {
+  it('batches hold every unit once, within their room', () => {
     const many = Array.from({ length: 5000 }, () => units).flat();
     const of = setting({ unitSizeBytes: 4096 });
     const batches = cutIntoBatches(many, of, 2);
@@ -149,7 +149,7 @@ describe('units and batches', () => {
     for (const batch of batches) expect(batch.plainBytes).toBeLessThanOrEqual(batchBytesMax([of], 2));
   });
 
-  test('a run gives every lane two units, from the start again if need be', () => {
+  it('a run gives every lane two units, from the start again if need be', () => {
     expect(unitsForRun(units, 0, 4)).toHaveLength(8);
     expect(unitsForRun(units, 1e6, 1).length).toBeGreaterThan(200);
   });

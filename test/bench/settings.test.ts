@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   expandGrid,
   GRID_DEFAULT,
@@ -13,14 +13,14 @@ const KIB = 1024;
 const invalid = expect.objectContaining({ code: 'EINVAL' });
 
 describe('the grid', () => {
-  test('combines everything once, ascending by unit size', () => {
+  it('combines everything once, ascending by unit size', () => {
     const { settings } = expandGrid({ ...GRID_DEFAULT, unitSizesBytes: [64 * KIB, 4 * KIB, 64 * KIB] });
     expect(settings).toHaveLength(8);
     expect(new Set(settings.map(settingId)).size).toBe(8);
     expect(settings.map(({ unitSizeBytes }) => unitSizeBytes / KIB)).toEqual([4, 4, 4, 4, 64, 64, 64, 64]);
   });
 
-  test('leaves out blocks that are larger than units, and says so', () => {
+  it('leaves out blocks that are larger than units, and says so', () => {
     const { settings, notes } = expandGrid({
       ...GRID_DEFAULT,
       unitSizesBytes: [4 * KIB, 64 * KIB],
@@ -35,13 +35,13 @@ describe('the grid', () => {
     expect(notes).toEqual(['skipped 4 KiB units with 64 KiB blocks: a block must fit in a unit']);
   });
 
-  test('says where compression cannot do anything', () => {
+  it('says where compression cannot do anything', () => {
     expect(expandGrid({ ...GRID_DEFAULT, unitSizesBytes: [4 * KIB] }).notes.join()).toContain(
       'stored as they are',
     );
   });
 
-  test.each([
+  it.each([
     ['a unit that is no power of two', { unitSizesBytes: [5000] }],
     ['a unit below 4 KiB', { unitSizesBytes: [2048] }],
     ['a unit above 16 MiB', { unitSizesBytes: [32 * KIB * KIB] }],
@@ -54,14 +54,14 @@ describe('the grid', () => {
     expect(() => expandGrid({ ...GRID_DEFAULT, ...changes })).toThrow(invalid);
   });
 
-  test('refuses more than a thousand settings', () => {
+  it('refuses more than a thousand settings', () => {
     const codecs = Array.from({ length: 19 }, (_, at) => ({ codec: 'zstd' as const, level: at + 1 }));
     const blockSizesBytes = Array.from({ length: 17 }, (_, at) => 2 ** at);
     expect(() => expandGrid({ ...GRID_DEFAULT, codecs, blockSizesBytes })).toThrow(invalid);
   });
 });
 
-test('labels say only what varies', () => {
+it('labels say only what varies', () => {
   const one = setting();
   const other = setting({ suite: 'xchacha20-poly1305', blockSizeBytes: 1 });
   expect(seriesLabel(one, varyingOf([one]))).toBe('zstd:1');

@@ -2,7 +2,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { describePace, startProgress } from '../../src/cli/lib/progress.ts';
 import { type BenchIo, benchCommand } from '../../src/cli/stream/bench.ts';
 
@@ -54,13 +54,13 @@ async function run(args: readonly string[], env: BenchIo['env'] = {}, isTTY = fa
 }
 
 describe('output', () => {
-  test('a table and a recommendation; nothing on standard error', async () => {
+  it('a table and a recommendation; nothing on standard error', async () => {
     const { out, err } = await run([file, '--workload', 'random']);
     expect(out).toContain('For a random workload:');
     expect(err).toBe('');
   });
 
-  test('--json is one document and nothing else', async () => {
+  it('--json is one document and nothing else', async () => {
     const { out } = await run([file, '--json', '--link', '100Mbit/s,5ms']);
     expect(JSON.parse(out)).toMatchObject({
       format: 'netseal-bench',
@@ -68,14 +68,14 @@ describe('output', () => {
     });
   });
 
-  test('colours on a terminal only, and not under NO_COLOR', async () => {
+  it('colours on a terminal only, and not under NO_COLOR', async () => {
     expect((await run([file], {}, true)).out).toContain('\u001b[1m');
     expect((await run([file], { NO_COLOR: '1' }, true)).out).not.toContain('\u001b');
     expect((await run([file], { NO_COLOR: '' }, true)).out).toContain('\u001b[1m');
     expect((await run([file], {}, false)).out).not.toContain('\u001b');
   });
 
-  test('--html writes a page once, and again with --force only', async () => {
+  it('--html writes a page once, and again with --force only', async () => {
     const page = join(folder, 'out.html');
     expect((await run([file, '--html', page])).err).toBe(`wrote ${page}\n`);
     expect(await readFile(page, 'utf8')).toMatch(/^<!doctype html>/);
@@ -85,7 +85,7 @@ describe('output', () => {
 });
 
 describe('wrong arguments are refused before anything is measured', () => {
-  test.each([
+  it.each([
     [['--unit-sizes', '5KiB'], 'power of two from 4 KiB to 16 MiB'],
     [['--unit-sizes', 'large'], '--unit-sizes'],
     [['--unit-sizes', ''], '--unit-sizes'],
@@ -111,7 +111,7 @@ describe('wrong arguments are refused before anything is measured', () => {
 });
 
 describe('Ctrl-C', () => {
-  test('before anything was measured: rejects as aborted, and listens no longer', async () => {
+  it('before anything was measured: rejects as aborted, and listens no longer', async () => {
     const listenersBefore = process.listenerCount('SIGINT');
     const running = run([]);
     while (process.listenerCount('SIGINT') === listenersBefore) await new Promise(setImmediate);
@@ -122,7 +122,7 @@ describe('Ctrl-C', () => {
 });
 
 describe('progress', () => {
-  test('is silent where nobody watches', () => {
+  it('is silent where nobody watches', () => {
     const written: string[] = [];
     const stream = { isTTY: false, write: (text: string) => written.push(text) };
     const progress = startProgress({
@@ -135,7 +135,7 @@ describe('progress', () => {
     expect(written).toEqual([]);
   });
 
-  test('says pace and remaining time', () => {
+  it('says pace and remaining time', () => {
     expect(describePace('file', 0, 40, 10_000)).toBe('0 of 40 files');
     expect(describePace('file', 10, 40, 100)).toBe('10 of 40 files');
     expect(describePace('file', 10, 40, 5000)).toBe('10 of 40 files, 2.0/s, 15 s left');

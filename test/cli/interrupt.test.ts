@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { EXIT_INTERRUPTED, EXIT_OK } from '../../src/cli/lib/exit-codes.ts';
 import { chooseSeed, mixedBytes, seededNumbers, until } from '../pipeline/support.ts';
 import { finish, launch, run } from './run.ts';
@@ -33,7 +33,7 @@ describe('interruption', () => {
     await until(() => readdirSync(folder).some(name => name.endsWith('.partial')));
   }
 
-  test.each(['SIGINT', 'SIGTERM'] as const)('%s while standard input is silent', async signal => {
+  it.each(['SIGINT', 'SIGTERM'] as const)('%s while standard input is silent', async signal => {
     const child = launch(['seal', '-o', 'sealed', ...KEY], { cwd: folder });
     const finished = finish(child);
     await untilPartial();
@@ -42,7 +42,7 @@ describe('interruption', () => {
     expect(readdirSync(folder)).toEqual(['key', 'plain']);
   });
 
-  test('in the middle of a long seal', async () => {
+  it('in the middle of a long seal', async () => {
     const child = launch(['seal', '/dev/zero', '-o', 'sealed', ...KEY], { cwd: folder });
     const finished = finish(child);
     await until(() =>
@@ -53,7 +53,7 @@ describe('interruption', () => {
     expect(readdirSync(folder)).toEqual(['key', 'plain']);
   });
 
-  test('while a named pipe has no writer', async () => {
+  it('while a named pipe has no writer', async () => {
     spawnSync('mkfifo', [join(folder, 'fifo')]);
     // From then on the signal means an interruption.
     const watch =
@@ -72,7 +72,7 @@ describe('interruption', () => {
     expect(readdirSync(folder)).toEqual(['fifo', 'key', 'plain']);
   });
 
-  test('kill -9 at any moment: the file is whole or not there', async () => {
+  it('kill -9 at any moment: the file is whole or not there', async () => {
     const seed = chooseSeed();
     const random = seededNumbers(seed);
     const sealing = await run(['seal', 'plain', '-o', 'sealed', ...KEY], { cwd: folder });

@@ -4,7 +4,7 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/pr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, describe, expect, it, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { EXIT_DAMAGED, EXIT_KEY, EXIT_NOT_FOUND, EXIT_OK, EXIT_USAGE } from '../../src/cli/lib/exit-codes.ts';
 import { openStoreAt } from '../../src/cli/volume/location.ts';
 import { changeHeaderObject } from '../../src/volume/header-object.ts';
@@ -182,7 +182,7 @@ describe('netseal key add', () => {
     expect(await slots()).toHaveLength(1);
   });
 
-  test.runIf(HAS_PYTHON)('asks for both passphrases on a terminal', async () => {
+  it.runIf(HAS_PYTHON)('asks for both passphrases on a terminal', async () => {
     const type = (answers: string[], ...args: string[]): Promise<Finished> =>
       finish(
         spawn('python3', [TERMINAL, JSON.stringify(answers), process.execPath, SCRIPT, 'key', ...args], {

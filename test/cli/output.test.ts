@@ -2,7 +2,7 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { openOutput } from '../../src/cli/lib/output.ts';
 
 vi.mock('node:fs/promises', async importOriginal => ({
@@ -18,7 +18,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-test('a file gets its name all the same', async () => {
+it('a file gets its name all the same', async () => {
   const path = join(folder, 'out');
   const output = await openOutput({ output: path });
   await output.write(Buffer.from('all of it'));
@@ -28,7 +28,7 @@ test('a file gets its name all the same', async () => {
   expect(await readdir(folder)).toEqual(['out']);
 });
 
-test('what somebody else has made meanwhile stays', async () => {
+it('what somebody else has made meanwhile stays', async () => {
   const path = join(folder, 'out');
   const output = await openOutput({ output: path });
   await output.write(Buffer.from('ours'));

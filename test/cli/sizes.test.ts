@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   formatBitRate,
   formatDuration,
@@ -18,7 +18,7 @@ import {
 const invalid = expect.objectContaining({ code: 'EINVAL' });
 
 describe('sizes', () => {
-  test.each([
+  it.each([
     ['0', 0],
     ['4096', 4096],
     ['4096B', 4096],
@@ -33,7 +33,7 @@ describe('sizes', () => {
     expect(parseSize(text)).toBe(bytes);
   });
 
-  test.each([
+  it.each([
     '',
     'KiB',
     '4K',
@@ -51,7 +51,7 @@ describe('sizes', () => {
     expect(() => parseSize(text, '--sample')).toThrow('--sample');
   });
 
-  test('whole sizes up to a thousand of a unit survive formatting', () => {
+  it('whole sizes up to a thousand of a unit survive formatting', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 1023 }), fc.integer({ min: 0, max: 4 }), (count, power) => {
         const bytes = count * 1024 ** power;
@@ -60,14 +60,14 @@ describe('sizes', () => {
     );
   });
 
-  test('sizes that are not whole are rounded', () => {
+  it('sizes that are not whole are rounded', () => {
     expect(formatSize(1536)).toBe('1.5 KiB');
     expect(formatSize(123_456_789)).toBe('118 MiB');
   });
 });
 
 describe('rates', () => {
-  test.each([
+  it.each([
     ['1Gbit/s', 125e6],
     ['100Mbps', 12.5e6],
     ['8bit/s', 1],
@@ -81,14 +81,14 @@ describe('rates', () => {
   });
 
   // A small b is a bit to some and a byte to others.
-  test.each(['', '100', '0Gbit/s', '1Gb/s', '1Gbit', '-1Gbit/s', '1Gibit/s', 'Gbit/s'])(
+  it.each(['', '100', '0Gbit/s', '1Gb/s', '1Gbit', '-1Gbit/s', '1Gibit/s', 'Gbit/s'])(
     'refuses "%s"',
     text => {
       expect(() => parseRate(text)).toThrow(invalid);
     },
   );
 
-  test('survive formatting', () => {
+  it('survive formatting', () => {
     for (const rate of [125e6, 12.5e6, 312.5e6, 1.25e9, 1, 125])
       expect(parseRate(formatBitRate(rate))).toBe(rate);
     expect(formatThroughput(412_345_678)).toBe('412 MB/s');
@@ -96,7 +96,7 @@ describe('rates', () => {
 });
 
 describe('durations', () => {
-  test.each([
+  it.each([
     ['20ms', 20],
     ['0', 0],
     ['0ms', 0],
@@ -110,11 +110,11 @@ describe('durations', () => {
     expect(parseDuration(text)).toBe(ms);
   });
 
-  test.each(['', '20', 'ms', '-1ms', '1 m', '1e3ms'])('refuses "%s"', text => {
+  it.each(['', '20', 'ms', '-1ms', '1 m', '1e3ms'])('refuses "%s"', text => {
     expect(() => parseDuration(text)).toThrow(invalid);
   });
 
-  test('are written in the unit that suits them', () => {
+  it('are written in the unit that suits them', () => {
     expect([0, 0.0123, 0.85, 22.14, 3500, 150_000].map(formatDuration)).toEqual([
       '0 ms',
       '12.3 µs',
@@ -127,32 +127,32 @@ describe('durations', () => {
 });
 
 describe('links', () => {
-  test('are a rate and a round trip, and survive formatting', () => {
+  it('are a rate and a round trip, and survive formatting', () => {
     const link = parseLink('1Gbit/s, 20ms');
     expect(link).toEqual({ bytesPerSecond: 125e6, roundTripMs: 20 });
     expect(parseLink(formatLink(link))).toEqual(link);
   });
 
-  test.each(['', '1Gbit/s', '20ms', '20ms,1Gbit/s', '1Gbit/s,20ms,3', '1Gbit/s,'])('refuses "%s"', text => {
+  it.each(['', '1Gbit/s', '20ms', '20ms,1Gbit/s', '1Gbit/s,20ms,3', '1Gbit/s,'])('refuses "%s"', text => {
     expect(() => parseLink(text, '--link')).toThrow(invalid);
     expect(() => parseLink(text, '--link')).toThrow('--link');
   });
 });
 
 describe('counts and lists', () => {
-  test('counts are whole and in range', () => {
+  it('counts are whole and in range', () => {
     expect(parseCount('0', 'n', 0, 8)).toBe(0);
     for (const text of ['', '-1', '9', '1.5', '1e1', 'x', ' 1']) {
       expect(() => parseCount(text, 'n', 0, 8)).toThrow(invalid);
     }
   });
 
-  test('lists have no holes', () => {
+  it('lists have no holes', () => {
     expect(parseList('4KiB, 1MiB', 'n', text => parseSize(text))).toEqual([4096, 1_048_576]);
     for (const text of ['', ',', '1,', '1,,2']) expect(() => parseList(text, 'n', Number)).toThrow(invalid);
   });
 
-  test('numbers keep three digits', () => {
+  it('numbers keep three digits', () => {
     expect([0, 1234.5, 12.345, 0.054_321, 100].map(formatNumber)).toEqual([
       '0',
       '1,235',

@@ -5,7 +5,7 @@ import { lstat, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   EXIT_DAMAGED,
   EXIT_EXISTS,
@@ -32,7 +32,7 @@ function works(command: string, ...args: readonly string[]): boolean {
   return spawnSync(command, args).status === 0;
 }
 
-test.runIf(process.env.CI)('CI leaves nothing out', () => {
+it.runIf(process.env.CI)('CI leaves nothing out', () => {
   expect([HAS_PYTHON, CAN_MOUNT]).toEqual([true, true]);
 });
 
@@ -79,7 +79,7 @@ async function expectRefused(
 }
 
 describe('round trips', () => {
-  test('by file', async () => {
+  it('by file', async () => {
     await sealPlain();
     expect(bytesOf('sealed').includes(PLAIN.subarray(0, 100))).toBe(false);
     expect(await netseal(['open', 'sealed', '-o', 'opened', ...KEY])).toMatchObject({
@@ -89,7 +89,7 @@ describe('round trips', () => {
     expect(bytesOf('opened').equals(PLAIN)).toBe(true);
   });
 
-  test('by pipe, with every option, the passphrase in the environment or a file', async () => {
+  it('by pipe, with every option, the passphrase in the environment or a file', async () => {
     const settings = '--unit-size 64KiB --block-size 1 --codec deflate:1 --cipher xchacha20-poly1305';
     await writeFile(join(folder, 'passphrase'), `${PASSPHRASE}\r\nnot this\n`);
     const line = `cat plain | netseal seal ${settings} | NETSEAL_PASSPHRASE= netseal open - -o - --passphrase-file passphrase`;
@@ -101,7 +101,7 @@ describe('round trips', () => {
     expect(stdout.equals(PLAIN)).toBe(true);
   });
 
-  test('a reader that has seen enough is no error', async () => {
+  it('a reader that has seen enough is no error', async () => {
     await sealPlain();
     const line = `netseal open sealed --key-file key | head -c 10; echo " \${PIPESTATUS[0]}"`;
     const { stdout, stderr } = await shell(line, { cwd: folder });
@@ -136,7 +136,7 @@ describe('refusals', () => {
     [['open', '/dev/null', '-o', 'x', ...KEY], EXIT_DAMAGED, /\(ETRUNCATED\)/],
   ];
 
-  test('one line each, its exit code, and nothing left', async () => {
+  it('one line each, its exit code, and nothing left', async () => {
     await writeFile(join(folder, 'latin1'), Buffer.from('motörhead', 'latin1'));
     for (let at = 0; at < refusals.length; at += 4) {
       const results = await Promise.all(refusals.slice(at, at + 4).map(([args]) => netseal(args)));
@@ -152,7 +152,7 @@ describe('refusals', () => {
     expect((await lstat('/dev/null')).isCharacterDevice()).toBe(true);
   });
 
-  test('a device that is full, on standard output', async () => {
+  it('a device that is full, on standard output', async () => {
     const line =
       'netseal seal plain --key-file key > /dev/full; echo $?; netseal --help > /dev/full; echo $?';
     const { stdout, stderr } = await shell(line, { cwd: folder });
@@ -160,7 +160,7 @@ describe('refusals', () => {
     expect(stderr).toBe('netseal: cannot write: no space left on device (ENOSPC)\n'.repeat(2));
   });
 
-  test('another key: 4; damage anywhere: 3; no output either way', async () => {
+  it('another key: 4; damage anywhere: 3; no output either way', async () => {
     await sealPlain();
     await writeFile(join(folder, 'other'), mixedBytes(32, 10));
     await expectRefused(['open', 'sealed', '-o', 'x', '--key-file', 'other'], EXIT_KEY, /\(EKEY\)/);
@@ -177,7 +177,7 @@ describe('refusals', () => {
 });
 
 describe('--force', () => {
-  test('replaces a file, also the one that is read, and what a link leads to', async () => {
+  it('replaces a file, also the one that is read, and what a link leads to', async () => {
     await symlink('plain', join(folder, 'link'));
     const sealed = await netseal(['seal', 'plain', '-f', '-o', 'link', ...KEY]);
     expect([sealed.exitCode, sealed.stderr]).toEqual([0, '']);
@@ -188,7 +188,7 @@ describe('--force', () => {
   });
 });
 
-test('help and version', async () => {
+it('help and version', async () => {
   const cases: [string[], number, 'stdout' | 'stderr', RegExp][] = [
     [[], EXIT_USAGE, 'stderr', /Commands:\n/],
     [['--help'], EXIT_OK, 'stdout', /\n {2}seal .*\n {2}open .*\n {2}init .*\n {2}key .*\n {2}bench /s],
@@ -206,7 +206,7 @@ test('help and version', async () => {
   );
 });
 
-test('no process shows the passphrase', async () => {
+it('no process shows the passphrase', async () => {
   await writeFile(join(folder, 'passphrase'), PASSPHRASE);
   const child = launch(['seal', '-o', 'sealed', '--passphrase-file', 'passphrase'], { cwd: folder });
   const finished = finish(child);
@@ -226,7 +226,7 @@ test('no process shows the passphrase', async () => {
   expect((await finished).exitCode).toBe(0);
 });
 
-test.runIf(CAN_MOUNT)('a full disk: one line, exit code 6, nothing left', async () => {
+it.runIf(CAN_MOUNT)('a full disk: one line, exit code 6, nothing left', async () => {
   const mount = join(folder, 'disk');
   mkdirSync(mount);
   // A mount of its own in a namespace of its own, which goes away with the shell.
@@ -250,7 +250,7 @@ describe.runIf(HAS_PYTHON)('on a terminal', () => {
     );
   }
 
-  test('a passphrase is asked for, twice when sealing, and never shown', async () => {
+  it('a passphrase is asked for, twice when sealing, and never shown', async () => {
     const typed = `${PASSPHRASE}\r`;
     const sealed = await onTerminal([typed, typed], ['seal', 'plain', '-o', 'sealed']);
     expect([sealed.exitCode, sealed.stdout.toString().includes('horse')]).toEqual([0, false]);
@@ -261,7 +261,7 @@ describe.runIf(HAS_PYTHON)('on a terminal', () => {
     expect(wrong.exitCode).toBe(EXIT_KEY);
   });
 
-  test('two that differ', async () => {
+  it('two that differ', async () => {
     const { exitCode, stdout } = await onTerminal(['one\r', 'two\r'], ['seal', 'plain', '-o', 'x']);
     expect([exitCode, stdout.toString()]).toEqual([
       EXIT_USAGE,
@@ -270,7 +270,7 @@ describe.runIf(HAS_PYTHON)('on a terminal', () => {
     expect(readdirSync(folder)).toEqual(['key', 'plain']);
   });
 
-  test.each([
+  it.each([
     ['Ctrl-C', '\u0003'],
     ['Ctrl-D', '\u0004'],
     ['Ctrl-C after some typing', 'horse\u0003'],
@@ -282,7 +282,7 @@ describe.runIf(HAS_PYTHON)('on a terminal', () => {
     expect(readdirSync(folder)).toEqual(['key', 'plain']);
   });
 
-  test('sealed bytes are not written to it', async () => {
+  it('sealed bytes are not written to it', async () => {
     const { exitCode, stdout } = await onTerminal([], ['seal', 'plain', ...KEY]);
     expect([exitCode, stdout.toString()]).toEqual([EXIT_USAGE, expect.stringContaining('use -o FILE')]);
   });
@@ -293,7 +293,7 @@ describe('started by an old Node', () => {
   const asOld = 'data:text/javascript,Object.defineProperty(process.versions,"node",{value:"20.20.2"})';
   const nodeArgs = ['--import', asOld];
 
-  test('hands over to the Node of the checkout, with exit code, input and signals', async () => {
+  it('hands over to the Node of the checkout, with exit code, input and signals', async () => {
     expect(String((await netseal(['--version'], { nodeArgs })).stdout)).toMatch(/^\d+\.\d+\.\d+\n$/);
     expect((await netseal(['bogus'], { nodeArgs })).exitCode).toBe(EXIT_USAGE);
     const child = launch(['seal', '-o', 'sealed', ...KEY], { cwd: folder, nodeArgs });
@@ -304,7 +304,7 @@ describe('started by an old Node', () => {
     expect(readdirSync(folder)).toEqual(['key', 'plain']);
   });
 
-  test('says which Node it needs when it has none', async () => {
+  it('says which Node it needs when it has none', async () => {
     mkdirSync(join(folder, 'bin'));
     writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
     copyFileSync(SCRIPT, join(folder, 'bin/netseal.js'));

@@ -2,16 +2,16 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 
 const folder = fileURLToPath(new URL('../../examples/', import.meta.url));
 const examples = readdirSync(folder).filter(name => name.endsWith('.mjs'));
 
-test('there are examples', () => {
+it('there are examples', () => {
   expect(examples.length).toBeGreaterThan(0);
 });
 
-test.each(examples)('%s', name => {
+it.each(examples)('%s', name => {
   const output = execFileSync(process.execPath, ['--conditions=netseal-source', `${folder}${name}`], {
     encoding: 'utf8',
   });

@@ -1,6 +1,6 @@
 import crypto from 'node:crypto';
 import { argon2id } from '@noble/hashes/argon2.js';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { toHex, utf8 } from '../../src/base/bytes.ts';
 import {
   ARGON2_COST_DEFAULT,
@@ -21,7 +21,7 @@ const salt = new Uint8Array(32).fill(2);
 const RFC_TAG = '0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659';
 
 describe('Argon2id', () => {
-  test('@noble/hashes gives the tag of RFC 9106', () => {
+  it('@noble/hashes gives the tag of RFC 9106', () => {
     const tag = argon2id(new Uint8Array(32).fill(1), new Uint8Array(16).fill(2), {
       m: 32,
       t: 3,
@@ -33,7 +33,7 @@ describe('Argon2id', () => {
     expect(toHex(tag)).toBe(RFC_TAG);
   });
 
-  test.skipIf(native === undefined)('node:crypto gives the tag of RFC 9106', () => {
+  it.skipIf(native === undefined)('node:crypto gives the tag of RFC 9106', () => {
     const tag = crypto.argon2Sync('argon2id', {
       message: new Uint8Array(32).fill(1),
       nonce: new Uint8Array(16).fill(2),
@@ -47,7 +47,7 @@ describe('Argon2id', () => {
     expect(toHex(tag)).toBe(RFC_TAG);
   });
 
-  test.each([
+  it.each([
     { memoryKiB: 8, passes: 1, lanes: 1 },
     { memoryKiB: 67, passes: 2, lanes: 3 },
     { memoryKiB: 128, passes: 16, lanes: 16 },
@@ -60,7 +60,7 @@ describe('Argon2id', () => {
     }
   });
 
-  test('all providers agree at the default cost', async () => {
+  it('all providers agree at the default cost', async () => {
     const outputs = new Set<string>();
     for (const provider of providers) {
       outputs.add(toHex(await provider.derive(utf8('secret'), { ...ARGON2_COST_DEFAULT, salt })));
@@ -68,7 +68,7 @@ describe('Argon2id', () => {
     expect(outputs.size).toBe(1);
   });
 
-  test('the choice is automatic, can be made, and is reported', () => {
+  it('the choice is automatic, can be made, and is reported', () => {
     expect(selectArgon2().name).toBe(native === undefined ? 'portable' : 'native');
     expect(selectArgon2('portable').name).toBe('portable');
     const own: Argon2Provider = { name: 'own', derive: async () => new Uint8Array(32) };
@@ -79,7 +79,7 @@ describe('Argon2id', () => {
 });
 
 describe('bounds', () => {
-  test.each([
+  it.each([
     [{ memoryKiB: 1024 * 1024 + 1, passes: 1, lanes: 1 }, /memory/],
     [{ memoryKiB: 2 ** 32 - 1, passes: 1, lanes: 1 }, /memory/],
     [{ memoryKiB: 7, passes: 1, lanes: 1 }, /memory/],
@@ -94,7 +94,7 @@ describe('bounds', () => {
     expect(argon2CostFault(cost)).toMatch(message);
   });
 
-  test.each([
+  it.each([
     { memoryKiB: 8, passes: 1, lanes: 1 },
     { memoryKiB: 1024 * 1024, passes: 4, lanes: 16 },
     ARGON2_COST_DEFAULT,
@@ -102,7 +102,7 @@ describe('bounds', () => {
     expect(argon2CostFault(cost)).toBeUndefined();
   });
 
-  test('new slots must cost something', () => {
+  it('new slots must cost something', () => {
     expect(argon2CostWeakness({ memoryKiB: 19 * 1024 - 1, passes: 16, lanes: 1 })).toMatch(/at least/);
     expect(argon2CostWeakness({ memoryKiB: 19 * 1024, passes: 1, lanes: 1 })).toMatch(/at least/);
     expect(argon2CostWeakness({ memoryKiB: 19 * 1024, passes: 2, lanes: 1 })).toBeUndefined();

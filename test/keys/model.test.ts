@@ -3,7 +3,7 @@
  * fails; NETSEAL_SEED replays it.
  */
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import { toHex } from '../../src/base/bytes.ts';
 import { checkPin, pinOf } from '../../src/keys/pin.ts';
 import type { NewSecret } from '../../src/keys/secret.ts';
@@ -125,7 +125,7 @@ async function check(before: Model, after: Model): Promise<void> {
   }
 }
 
-test('add, remove, settings, rekey and reopen agree with a list of secrets', async () => {
+it('add, remove, settings, rekey and reopen agree with a list of secrets', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(operation, { maxLength: 25, size: 'max' }), async operations => {
       const header = await createVolumeHeader({

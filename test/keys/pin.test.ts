@@ -1,11 +1,11 @@
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import { checkPin, type HeaderPin, pinOf } from '../../src/keys/pin.ts';
 import { createVolumeHeader, unlockVolumeHeader } from '../../src/keys/unlock.ts';
 import { codeOf, rawSecret, slotOf } from './helpers.ts';
 
 const secret = rawSecret(1);
 
-test('a pin lets the same header and later ones pass, also through JSON', async () => {
+it('a pin lets the same header and later ones pass, also through JSON', async () => {
   const one = await createVolumeHeader({ slots: [slotOf(secret)] });
   const pin: HeaderPin = JSON.parse(JSON.stringify(pinOf(one)));
   expect(pin).toMatchObject({ volumeId: one.volumeId, generation: 1, epoch: 1 });
@@ -16,7 +16,7 @@ test('a pin lets the same header and later ones pass, also through JSON', async 
   checkPin(pin, await (await two.rekey(secret)).rekey(secret));
 });
 
-test('older, other and forked headers are EROLLBACK', async () => {
+it('older, other and forked headers are EROLLBACK', async () => {
   const one = await createVolumeHeader({ slots: [slotOf(secret)] });
   const two = one.withSettings(Uint8Array.of(1));
   const fork = one.withSettings(Uint8Array.of(1));
@@ -37,7 +37,7 @@ test('older, other and forked headers are EROLLBACK', async () => {
   }
 });
 
-test('what is not a pin is EINVAL, and never passes', async () => {
+it('what is not a pin is EINVAL, and never passes', async () => {
   const one = await createVolumeHeader({ slots: [slotOf(secret)] });
   const pin = pinOf(one);
   for (const field of Object.keys(pin)) {

@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { concatBytes, isAllZero, toHex } from '../../src/base/bytes.ts';
 import { isNetsealError } from '../../src/base/errors.ts';
 import {
@@ -55,7 +55,7 @@ async function oneSlot(): Promise<VolumeHeader> {
 }
 
 describe('damage', () => {
-  test('every flipped bit is a named error', async () => {
+  it('every flipped bit is a named error', async () => {
     const two = await (await oneSlot()).rekey(rawSecret(1));
     const header = await two.addSlot(slotOf(secrets.keyFile));
     const codes = new Map<string, number>();
@@ -69,7 +69,7 @@ describe('damage', () => {
     expect([...codes.keys()].sort()).toEqual(['EAUTH', 'EFORMAT', 'EKEY', 'ETRUNCATED', 'EUNSUPPORTED']);
   });
 
-  test('every truncation is ETRUNCATED, and anything appended EFORMAT', async () => {
+  it('every truncation is ETRUNCATED, and anything appended EFORMAT', async () => {
     const { bytes } = await oneSlot();
     for (let length = 0; length < bytes.byteLength; length++) {
       const cut = bytes.subarray(0, length);
@@ -81,7 +81,7 @@ describe('damage', () => {
     expect(await codeOf(() => inspectVolumeHeader(new Uint8Array(70_000)))).toBe('EFORMAT');
   });
 
-  test('random bytes, and random changes to a header, only ever throw our errors', async () => {
+  it('random bytes, and random changes to a header, only ever throw our errors', async () => {
     const header = await createVolumeHeader({
       slots: Object.values(secrets).map(secret => slotOf(secret)),
       argon2,
@@ -116,7 +116,7 @@ describe('damage', () => {
     );
   });
 
-  test('what decodes encodes to the same bytes', async () => {
+  it('what decodes encodes to the same bytes', async () => {
     const header = await createVolumeHeader({
       slots: Object.values(secrets).map(secret => slotOf(secret)),
       argon2,
@@ -148,7 +148,7 @@ describe('bounds hold before any work is done', () => {
     return `${code} after ${quick.runs.length} runs`;
   }
 
-  test.each([
+  it.each([
     ['a terabyte', 2 ** 30, 1, 1],
     ['more passes than allowed', 64, 17, 1],
     ['more lanes than allowed', 1024, 1, 17],
@@ -160,11 +160,11 @@ describe('bounds hold before any work is done', () => {
     expect(await withCost(memoryKiB, passes, lanes)).toBe('EFORMAT after 0 runs');
   });
 
-  test('what is just allowed is tried', async () => {
+  it('what is just allowed is tried', async () => {
     expect(await withCost(262_144, 4, 4)).toBe('EKEY after 4 runs');
   });
 
-  test('17 slots, no slots, a doubled slot, 256 older epochs, epochs out of order', async () => {
+  it('17 slots, no slots, a doubled slot, 256 older epochs, epochs out of order', async () => {
     const { bytes, keyring } = await (await oneSlot()).rekey(rawSecret(1));
     const fields = decodeHeader(bytes);
     const [slot, older] = [fields.slots[0]!, fields.olderEpochs[0]!];
@@ -196,7 +196,7 @@ describe('bounds hold before any work is done', () => {
     }
   });
 
-  test('a later version or unknown flag is EUNSUPPORTED', async () => {
+  it('a later version or unknown flag is EUNSUPPORTED', async () => {
     const { bytes } = await oneSlot();
     const later = changed(bytes, copy => copy.fill(2, 4, 5));
     const flagged = changed(bytes, copy => copy.fill(0x80, 11, 12));
@@ -205,7 +205,7 @@ describe('bounds hold before any work is done', () => {
     }
   });
 
-  test('a header is copied before it is awaited on', async () => {
+  it('a header is copied before it is awaited on', async () => {
     const { bytes } = await createVolumeHeader({ slots: [slotOf(secrets.callback)] });
     const shared = new Uint8Array(bytes);
     const pending = unlockVolumeHeader(shared, secrets.callback);
@@ -215,13 +215,13 @@ describe('bounds hold before any work is done', () => {
 });
 
 describe('slots of other headers', () => {
-  test('a slot of another volume does not open this one', async () => {
+  it('a slot of another volume does not open this one', async () => {
     const [mine, other] = [await oneSlot(), await oneSlot()];
     const mixed = changed(mine.bytes, copy => copy.set(other.bytes.subarray(80, 216), 80));
     expect(await codeOf(() => unlockVolumeHeader(mixed, rawSecret(1)))).toBe('EKEY');
   });
 
-  test('a removed slot put back is EAUTH, with its own secret and with others', async () => {
+  it('a removed slot put back is EAUTH, with its own secret and with others', async () => {
     const one = await createVolumeHeader({ slots: [slotOf(rawSecret(1)), slotOf(rawSecret(2))] });
     const two = one.removeSlot(one.slots[1]?.id ?? '');
     const slots = decodeHeader(one.bytes).slots;
@@ -231,7 +231,7 @@ describe('slots of other headers', () => {
       expect(await codeOf(() => unlockVolumeHeader(mixed, rawSecret(fill)))).toBe('EAUTH');
   });
 
-  test('a slot from before a rekey does not verify in the header after it', async () => {
+  it('a slot from before a rekey does not verify in the header after it', async () => {
     const one = await createVolumeHeader({ slots: [slotOf(rawSecret(1)), slotOf(rawSecret(2))] });
     const two = await one.rekey(rawSecret(1));
     for (const [index, fill] of [
@@ -245,7 +245,7 @@ describe('slots of other headers', () => {
     }
   });
 
-  test('half of a header from before a rekey and half from after it do not verify', async () => {
+  it('half of a header from before a rekey and half from after it do not verify', async () => {
     const one = await (await oneSlot()).rekey(rawSecret(1));
     const two = one.withSettings(Uint8Array.of(1));
     expect(two.bytes.byteLength).toBe(one.bytes.byteLength);
@@ -256,7 +256,7 @@ describe('slots of other headers', () => {
     }
   });
 
-  test('a former member cannot present an older epoch as a newer one', async () => {
+  it('a former member cannot present an older epoch as a newer one', async () => {
     const one = await createVolumeHeader({
       slots: [slotOf(rawSecret(1), 'victim'), slotOf(rawSecret(2), 'former')],
     });
@@ -274,7 +274,7 @@ describe('slots of other headers', () => {
   });
 });
 
-test("a stranger's header does not pass a pin, even where a callback would open it", async () => {
+it("a stranger's header does not pass a pin, even where a callback would open it", async () => {
   // The callback stands for a service that decrypts what anyone may encrypt: it cannot tell whose blob it is given.
   const callback = {
     type: 'callback',
@@ -304,7 +304,7 @@ describe('slot types of a newer netseal', () => {
     return { header: await unlockVolumeHeader(bytes, rawSecret(1)), slot };
   }
 
-  test('are skipped, listed, and kept byte for byte by every edit but rekey', async () => {
+  it('are skipped, listed, and kept byte for byte by every edit but rekey', async () => {
     const { header, slot } = await withUnknown();
     expect(header.slots[1]).toMatchObject({ type: 'unknown', typeNumber: 0x3039, label: 'newer' });
     const added = await header.addSlot(slotOf(secrets.keyFile));
@@ -315,7 +315,7 @@ describe('slot types of a newer netseal', () => {
     expect(rekeyed.slots.map(({ type }) => type)).toEqual(['key-file']);
   });
 
-  test('are EUNSUPPORTED when nothing else could open, and EKEY when another slot could', async () => {
+  it('are EUNSUPPORTED when nothing else could open, and EKEY when another slot could', async () => {
     const { header, slot } = await withUnknown();
     const slotId = toHex(slot.id);
     expect(await codeOf(() => unlockVolumeHeader(header.bytes, rawSecret(1), { slotId }))).toBe(
@@ -327,7 +327,7 @@ describe('slot types of a newer netseal', () => {
     expect(await codeOf(() => unlockVolumeHeader(header.bytes, rawSecret(2)))).toBe('EKEY');
   });
 
-  test('cannot be added, or made of a known slot, without a key', async () => {
+  it('cannot be added, or made of a known slot, without a key', async () => {
     const one = await createVolumeHeader({ slots: [slotOf(rawSecret(1)), slotOf(rawSecret(2))] });
     const renamed = changed(one.bytes, copy => copy.fill(99, 80 + 136 + 2, 80 + 136 + 3));
     expect(inspectVolumeHeader(renamed).slots[1]?.type).toBe('unknown');
@@ -336,7 +336,7 @@ describe('slot types of a newer netseal', () => {
   });
 });
 
-test('the MAC covers the header to its last byte but its own', async () => {
+it('the MAC covers the header to its last byte but its own', async () => {
   const { bytes } = await oneSlot();
   expect(isAllZero(bytes.subarray(-32))).toBe(false);
   expect(inspectVolumeHeader(changed(bytes, copy => copy.fill(0, copy.byteLength - 32))).generation).toBe(1);

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import { toHex } from '../../src/base/bytes.ts';
 import { randomBytes } from '../../src/base/random.ts';
 import { inspectVolumeHeader } from '../../src/keys/inspect.ts';
@@ -9,7 +9,7 @@ import { codeOf, rawSecret, slotOf, WEAK_COST } from './helpers.ts';
 const secret = rawSecret(1);
 const options = { slots: [slotOf(secret)], nowMs: () => 1000 };
 
-test('one seed is one header, and another seed another', async () => {
+it('one seed is one header, and another seed another', async () => {
   const [one, same, other] = [
     await createTestVolumeHeader(seededRandom('a'), options),
     await createTestVolumeHeader(seededRandom('a'), options),
@@ -19,14 +19,14 @@ test('one seed is one header, and another seed another', async () => {
   expect(one.volumeId).not.toBe(other.volumeId);
 });
 
-test('a seeded stream does not depend on how it is taken', () => {
+it('a seeded stream does not depend on how it is taken', () => {
   const whole = randomBytes(200, seededRandom('x'));
   const random = seededRandom('x');
   const parts = [1, 31, 33, 64, 71].map(length => toHex(randomBytes(length, random)));
   expect(parts.join('')).toBe(toHex(whole));
 });
 
-test('a seeded header is refused by the normal unlock before any secret is tried, and so are its descendants', async () => {
+it('a seeded header is refused by the normal unlock before any secret is tried, and so are its descendants', async () => {
   const made = await createTestVolumeHeader(seededRandom('a'), options);
   expect(made.isTest).toBe(true);
   expect(inspectVolumeHeader(made.bytes).isTest).toBe(true);
@@ -39,14 +39,14 @@ test('a seeded header is refused by the normal unlock before any secret is tried
   }
 });
 
-test('the mark is authenticated', async () => {
+it('the mark is authenticated', async () => {
   const made = await createTestVolumeHeader(seededRandom('a'), options);
   const unmarked = new Uint8Array(made.bytes);
   unmarked[8] = 0;
   expect(await codeOf(() => unlockVolumeHeader(unmarked, secret))).toBe('EAUTH');
 });
 
-test('a real volume that is edited with test randomness is marked from then on', async () => {
+it('a real volume that is edited with test randomness is marked from then on', async () => {
   const real = await createVolumeHeader(options);
   const opened = await unlockTestVolumeHeader(seededRandom('a'), real.bytes, secret);
   expect(opened.isTest).toBe(false);
@@ -54,7 +54,7 @@ test('a real volume that is edited with test randomness is marked from then on',
   expect(await codeOf(() => unlockVolumeHeader(edited.bytes, secret))).toBe('EUNSUPPORTED');
 });
 
-test('weak Argon2 costs are for tests only', async () => {
+it('weak Argon2 costs are for tests only', async () => {
   const weak = slotOf({ type: 'passphrase', passphrase: 'x', cost: WEAK_COST });
   expect(await codeOf(() => createVolumeHeader({ slots: [weak] }))).toBe('EINVAL');
   const header = await createTestVolumeHeader(seededRandom('a'), { slots: [weak] });

@@ -1,10 +1,10 @@
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import { toHex, utf8 } from '../../src/base/bytes.ts';
 import { createTestVolumeHeader, seededRandom } from '../../src/testing.ts';
 import { everySecret, slotOf, WEAK_COST } from './helpers.ts';
 import { twinOpen } from './twin.ts';
 
-test('a reader written from the byte tables alone opens every slot and finds the same', async () => {
+it('a reader written from the byte tables alone opens every slot and finds the same', async () => {
   const secrets = everySecret();
   const passphrase = { ...secrets.passphrase, passphrase: 'n\u0303 \u00fc', cost: WEAK_COST };
   let header = await createTestVolumeHeader(seededRandom('twin'), {

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import { fromHex, toHex } from '../../src/base/bytes.ts';
 import { type Argon2ProviderName, nativeArgon2 } from '../../src/keys/argon2.ts';
 import type { Secret } from '../../src/keys/secret.ts';
@@ -22,14 +22,14 @@ function secretOf(vectorSecret: KeyVector['secrets'][number]): Secret {
   return { type: 'raw-key', key: fromHex(vectorSecret.rawKey) };
 }
 
-test('the generator makes the files that are here', async () => {
+it('the generator makes the files that are here', async () => {
   const made = await makeKeyVectors();
   expect(files.map(file => file.replace('.json', '')).sort()).toEqual([...made.keys()].sort());
   for (const [name, vector] of made) expect([name, readVector(`${name}.json`)]).toEqual([name, vector]);
 });
 
 // A header that was made under Node 24 opens under Node 22: the portable provider is all that Node 22 has.
-test.each(files.flatMap(file => providers.map(argon2 => ({ file, argon2 }))))(
+it.each(files.flatMap(file => providers.map(argon2 => ({ file, argon2 }))))(
   '$file under the $argon2 Argon2',
   async ({ file, argon2 }) => {
     const vector = readVector(file);

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { toHex, utf8 } from '../../src/base/bytes.ts';
 import { messageOf } from '../../src/base/errors.ts';
 import { inspectVolumeHeader } from '../../src/keys/inspect.ts';
@@ -15,7 +15,7 @@ const everySlot = [secrets.passphrase, secrets.keyFile, secrets.rawKey, secrets.
 );
 
 describe('create and unlock', () => {
-  test.each(Object.entries(secrets))('a %s slot opens with its secret', async (_name, secret) => {
+  it.each(Object.entries(secrets))('a %s slot opens with its secret', async (_name, secret) => {
     const settings = utf8('unit size 256 KiB');
     const made = await createVolumeHeader({
       slots: [slotOf(secret, 'Büro')],
@@ -38,7 +38,7 @@ describe('create and unlock', () => {
     expect(toHex(opened.bytes)).toBe(toHex(made.bytes));
   });
 
-  test('one header has slots of every type, and each opens it', async () => {
+  it('one header has slots of every type, and each opens it', async () => {
     const made = await createVolumeHeader({ slots: everySlot, argon2 });
     for (const [index, secret] of Object.values(secrets).entries()) {
       const opened = await unlockVolumeHeader(made.bytes, secret, { argon2 });
@@ -46,7 +46,7 @@ describe('create and unlock', () => {
     }
   });
 
-  test('two volumes from one secret share nothing', async () => {
+  it('two volumes from one secret share nothing', async () => {
     const [one, two] = [
       await createVolumeHeader({ slots: [slotOf(rawSecret(1))] }),
       await createVolumeHeader({ slots: [slotOf(rawSecret(1))] }),
@@ -56,7 +56,7 @@ describe('create and unlock', () => {
     expect(one.slots[0]?.id).not.toBe(two.slots[0]?.id);
   });
 
-  test('both real Argon2 providers open what the other made', async () => {
+  it('both real Argon2 providers open what the other made', async () => {
     const secret = { type: 'passphrase', passphrase: 'pässphrase', cost: WEAK_COST } as const;
     for (const [maker, opener] of [
       [undefined, 'portable'],
@@ -74,7 +74,7 @@ describe('create and unlock', () => {
     }
   });
 
-  test('composed and decomposed passphrases are one; spaces, case and compatibility forms are not', async () => {
+  it('composed and decomposed passphrases are one; spaces, case and compatibility forms are not', async () => {
     const made = await createVolumeHeader({
       slots: [slotOf({ type: 'passphrase', passphrase: 'caf\u00e9 2' })],
       argon2,
@@ -87,7 +87,7 @@ describe('create and unlock', () => {
     }
   });
 
-  test('no label, setting or secret is in the clear', async () => {
+  it('no label, setting or secret is in the clear', async () => {
     const made = await createVolumeHeader({
       slots: [slotOf(secrets.passphrase, 'Label-Of-Slot'), slotOf(secrets.keyFile, 'Other-Label')],
       settings: utf8('Very-Secret-Setting'),
@@ -109,7 +109,7 @@ describe('create and unlock', () => {
 });
 
 describe('what does not open', () => {
-  test('a wrong secret is EKEY, says what was tried, and nothing of the secret', async () => {
+  it('a wrong secret is EKEY, says what was tried, and nothing of the secret', async () => {
     const made = await createVolumeHeader({ slots: everySlot, argon2 });
     const wrong = [
       { type: 'passphrase', passphrase: 'wrong-passphrase' },
@@ -130,7 +130,7 @@ describe('what does not open', () => {
     expect(right.openedSlotIds).toEqual([made.slots[2]?.id]);
   });
 
-  test('a secret of one type does not open a slot of another, even with the same bytes', async () => {
+  it('a secret of one type does not open a slot of another, even with the same bytes', async () => {
     const made = await createVolumeHeader({ slots: [slotOf(rawSecret(1))] });
     const others: NewSecret[] = [
       { type: 'key-file', contents: rawKey(1) },
@@ -140,7 +140,7 @@ describe('what does not open', () => {
       expect(await codeOf(() => unlockVolumeHeader(made.bytes, secret))).toBe('EKEY');
   });
 
-  test('only the named slot is tried', async () => {
+  it('only the named slot is tried', async () => {
     const quick = new QuickArgon2();
     const passphrases = ['one', 'two', 'three'].map(
       passphrase => ({ type: 'passphrase', passphrase }) as const,
@@ -165,7 +165,7 @@ describe('what does not open', () => {
     );
   });
 
-  test.each<[string, NewSecret]>([
+  it.each<[string, NewSecret]>([
     ['an empty passphrase', { type: 'passphrase', passphrase: '' }],
     ['half a surrogate pair', { type: 'passphrase', passphrase: 'a\ud800' }],
     ['a huge passphrase', { type: 'passphrase', passphrase: 'x'.repeat(4097) }],
@@ -210,7 +210,7 @@ describe('what does not open', () => {
     expect(quick.runs.length).toBe(0);
   });
 
-  test.each(['', 'x'.repeat(65), 'ä'.repeat(33), 'a\nb', '\u001b[2J', '\ud800'])(
+  it.each(['', 'x'.repeat(65), 'ä'.repeat(33), 'a\nb', '\u001b[2J', '\ud800'])(
     'label %j is EINVAL',
     async label => {
       expect(await codeOf(() => createVolumeHeader({ slots: [slotOf(secrets.rawKey, label)] }))).toBe(
@@ -219,7 +219,7 @@ describe('what does not open', () => {
     },
   );
 
-  test('too many slots, secrets, or settings are EINVAL', async () => {
+  it('too many slots, secrets, or settings are EINVAL', async () => {
     const slots = Array.from({ length: 17 }, () => slotOf(secrets.rawKey));
     expect(await codeOf(() => createVolumeHeader({ slots }))).toBe('EINVAL');
     expect(await codeOf(() => createVolumeHeader({ slots: [] }))).toBe('EINVAL');
@@ -237,7 +237,7 @@ describe('what does not open', () => {
     ).toBe('EINVAL');
   });
 
-  test('what a callback or an Argon2 provider throws is not called a wrong key', async () => {
+  it('what a callback or an Argon2 provider throws is not called a wrong key', async () => {
     const made = await createVolumeHeader({ slots: everySlot, argon2 });
     const callback = () => Promise.reject(new Error('KMS unreachable'));
     await expect(unlockVolumeHeader(made.bytes, { type: 'callback', callback })).rejects.toThrow(
@@ -248,7 +248,7 @@ describe('what does not open', () => {
     await expect(attempt).rejects.toMatchObject({ code: 'EUNSUPPORTED', cause: { message: 'no memory' } });
   });
 
-  test('a callback gets ids and a blob of its own', async () => {
+  it('a callback gets ids and a blob of its own', async () => {
     const made = await createVolumeHeader({ slots: [slotOf(secrets.callback)] });
     const requests: unknown[] = [];
     const callback = (request: { blob: Uint8Array; slotId: string; volumeId: string }) => {
@@ -265,7 +265,7 @@ describe('what does not open', () => {
 });
 
 describe('operations', () => {
-  test('addSlot leaves the other slots and the keyring as they are', async () => {
+  it('addSlot leaves the other slots and the keyring as they are', async () => {
     const one = await createVolumeHeader({ slots: everySlot, settings: utf8('kept'), argon2 });
     const two = await one.addSlot(slotOf({ type: 'passphrase', passphrase: 'new one' }, 'laptop'));
     expect(two.keyring).toBe(one.keyring);
@@ -282,7 +282,7 @@ describe('operations', () => {
     expect(toHex(opened.settings)).toBe(toHex(utf8('kept')));
   });
 
-  test('a removed slot does not open the next header, and still opens the old one', async () => {
+  it('a removed slot does not open the next header, and still opens the old one', async () => {
     const one = await createVolumeHeader({ slots: everySlot, argon2 });
     const two = one.removeSlot(one.slots[1]?.id ?? '');
     expect(two.slots.map(slot => slot.label)).toEqual(['passphrase', 'raw-key', 'callback']);
@@ -294,7 +294,7 @@ describe('operations', () => {
     expect((await unlockVolumeHeader(last.bytes, secrets.callback)).slots).toEqual([one.slots[3]]);
   });
 
-  test('rekey keeps only the slots whose secret was presented', async () => {
+  it('rekey keeps only the slots whose secret was presented', async () => {
     const one = await createVolumeHeader({ slots: everySlot, settings: utf8('kept'), argon2 });
     const two = await one.rekey([secrets.callback, secrets.passphrase]);
     expect(two).toMatchObject({ generation: 2, epoch: 2 });
@@ -312,7 +312,7 @@ describe('operations', () => {
     }
   });
 
-  test('rekey can shut out one of several slots that one callback or passphrase opens', async () => {
+  it('rekey can shut out one of several slots that one callback or passphrase opens', async () => {
     const callback = {
       type: 'callback',
       provider: 'kms',
@@ -335,14 +335,14 @@ describe('operations', () => {
     expect(await codeOf(() => one.rekey(callback, { slotIds: [] }))).toBe('EKEY');
   });
 
-  test('rekey refuses a secret that opens no slot, and changes nothing', async () => {
+  it('rekey refuses a secret that opens no slot, and changes nothing', async () => {
     const one = await createVolumeHeader({ slots: everySlot, argon2 });
     expect(await codeOf(() => one.rekey([secrets.rawKey, rawSecret(77)]))).toBe('EKEY');
     expect(await codeOf(() => one.rekey([]))).toBe('EINVAL');
     expect((await unlockVolumeHeader(one.bytes, secrets.rawKey)).generation).toBe(1);
   });
 
-  test('a header holds 256 epochs, and the fullest one fits and opens', async () => {
+  it('a header holds 256 epochs, and the fullest one fits and opens', async () => {
     const full = Array.from({ length: 16 }, () =>
       slotOf(
         {
@@ -365,7 +365,7 @@ describe('operations', () => {
     expect(await codeOf(() => header.rekey({ type: 'callback', callback: () => rawKey(5) }))).toBe('EINVAL');
   }, 20_000);
 
-  test('operations on a destroyed keyring are ECLOSED', async () => {
+  it('operations on a destroyed keyring are ECLOSED', async () => {
     const one = await createVolumeHeader({ slots: [slotOf(rawSecret(1))] });
     one.keyring.destroy();
     expect(await codeOf(() => one.addSlot(slotOf(rawSecret(2))))).toBe('ECLOSED');
@@ -373,7 +373,7 @@ describe('operations', () => {
     expect(await codeOf(() => one.rekey(rawSecret(1)))).toBe('ECLOSED');
   });
 
-  test('any settings and labels come back', async () => {
+  it('any settings and labels come back', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.uint8Array({ maxLength: 4096 }),

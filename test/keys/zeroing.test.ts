@@ -1,5 +1,5 @@
 /** Whatever secret passes through an operation is zero afterwards, on success and on failure. */
-import { afterEach, expect, test, vi } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { isAllZero } from '../../src/base/bytes.ts';
 
 const derived: Uint8Array[] = [];
@@ -44,7 +44,7 @@ function expectZeroed(): void {
   for (const { passphrase, output } of quick.runs) expect([passphrase, output].every(isAllZero)).toBe(true);
 }
 
-test('create, edit, rekey and unlock zero every derived key, passphrase copy and Argon2 output', async () => {
+it('create, edit, rekey and unlock zero every derived key, passphrase copy and Argon2 output', async () => {
   const one = await createVolumeHeader({ slots, argon2: quick });
   // Drawn first: the epoch's key. The rest are ids and salts, which are not secret.
   expect(isAllZero(drawn[0] ?? new Uint8Array(1))).toBe(true);
@@ -57,7 +57,7 @@ test('create, edit, rekey and unlock zero every derived key, passphrase copy and
   expectZeroed();
 });
 
-test('a failed unlock zeroes them, too', async () => {
+it('a failed unlock zeroes them, too', async () => {
   const { bytes } = await createVolumeHeader({ slots, argon2: quick });
   const wrong = { type: 'passphrase', passphrase: 'wrong' } as const;
   expect(await codeOf(() => unlockVolumeHeader(bytes, [wrong, rawSecret(99)], { argon2: quick }))).toBe(
@@ -71,7 +71,7 @@ test('a failed unlock zeroes them, too', async () => {
   expectZeroed();
 });
 
-test("the caller's own bytes are left alone, and destroying the keyring zeroes the epochs", async () => {
+it("the caller's own bytes are left alone, and destroying the keyring zeroes the epochs", async () => {
   const secret = rawSecret(5);
   const header = await (await createVolumeHeader({ slots: [slotOf(secret)] })).rekey(secret);
   expect(secret).toEqual(rawSecret(5));

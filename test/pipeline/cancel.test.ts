@@ -1,6 +1,6 @@
 /** Calls that are given up, at every stage of their lives. */
 import { getEventListeners } from 'node:events';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MIB } from '../../src/base/geometry.ts';
 import type { KeyHandle } from '../../src/pipeline/key-table.ts';
 import type { Pipeline } from '../../src/pipeline/pipeline.ts';
@@ -67,7 +67,7 @@ describe.each([0, 1, 2])('with %d workers, a call that is given up', workers => 
     expect(warnings).toEqual([]);
   });
 
-  test('before it began rejects with the reason and takes nothing', async () => {
+  it('before it began rejects with the reason and takes nothing', async () => {
     abort.abort(REASON);
     const { signal } = abort;
     const sealed = await sealAll(pipeline, keys, [{ bytes: mixedBytes(5000, 1) }]);
@@ -92,7 +92,7 @@ describe.each([0, 1, 2])('with %d workers, a call that is given up', workers => 
     expect(await openAll(pipeline, keys, sealed)).toHaveLength(1);
   });
 
-  test('while it waits for input memory leaves the queue, and the next is served', async () => {
+  it('while it waits for input memory leaves the queue, and the next is served', async () => {
     const lease = await pipeline.reservePlain(SLAB_BYTES / 2);
     const large = pipeline.reservePlain(SLAB_BYTES, { signal: abort.signal });
     const small = pipeline.reservePlain(100);
@@ -104,7 +104,7 @@ describe.each([0, 1, 2])('with %d workers, a call that is given up', workers => 
     lease.release();
   });
 
-  test('while it waits for output memory lets go of its input', async () => {
+  it('while it waits for output memory lets go of its input', async () => {
     const sizes = { unitSizeBytes: 2 * MIB, offsetBytes: 0, lengthBytes: 1_400_000 };
     const unit = { objectId: OBJECT_ID, kind: 'unit', index: 0, ...sizes } as const;
     const from = await pipeline.reservePlain(1_400_000);
@@ -122,7 +122,7 @@ describe.each([0, 1, 2])('with %d workers, a call that is given up', workers => 
     (await behind).release();
   });
 
-  test('with five hundred others under one signal: all reject, nothing leaks, nobody warns', async () => {
+  it('with five hundred others under one signal: all reject, nothing leaks, nobody warns', async () => {
     const all = Array.from({ length: 500 }, (_, at) =>
       sealAll(pipeline, keys, [{ bytes: mixedBytes(20_000, at) }], { signal: abort.signal }),
     );
@@ -143,7 +143,7 @@ describe.each([0, 1, 2])('with %d workers, a call that is given up', workers => 
     await until(() => pipeline.memory.every(({ usedBytes }) => usedBytes === 0));
   });
 
-  test('never has left no listener behind when it succeeds or fails', async () => {
+  it('never has left no listener behind when it succeeds or fails', async () => {
     const { signal } = abort;
     const sealed = await sealAll(pipeline, keys, [{ bytes: mixedBytes(5000, 1) }], { signal });
     expect(getEventListeners(signal, 'abort')).toEqual([]);

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { MIB } from '../../src/base/geometry.ts';
 import { Keyring } from '../../src/keys/keyring.ts';
 import { openPipeline, type Pipeline } from '../../src/pipeline/pipeline.ts';
@@ -31,7 +31,7 @@ describe.each([0, 1, 2])('closing a pipeline of %d workers', workers => {
     expect(() => pipeline.addKeyring(Keyring.create())).toThrow(expect.objectContaining({ code: 'ECLOSED' }));
   }
 
-  test('that is idle, twice, ends the threads; every later call is ECLOSED', async () => {
+  it('that is idle, twice, ends the threads; every later call is ECLOSED', async () => {
     const { pipeline, keys } = await openWith('light', { workers });
     const plain = await pipeline.reservePlain(1000);
     const sealed = await pipeline.reserveSealed(1000);
@@ -61,7 +61,7 @@ describe.each([0, 1, 2])('closing a pipeline of %d workers', workers => {
     await expectClosed(pipeline);
   });
 
-  test('with runs still held leaves them readable', async () => {
+  it('with runs still held leaves them readable', async () => {
     const { pipeline, keys } = await openWith('light', { workers });
     const { from, run } = await send(pipeline, keys, 1);
     const { units, release } = await run;
@@ -72,7 +72,7 @@ describe.each([0, 1, 2])('closing a pipeline of %d workers', workers => {
     await expectClosed(pipeline);
   });
 
-  test('with callers waiting for input and output memory fails them with ECLOSED', async () => {
+  it('with callers waiting for input and output memory fails them with ECLOSED', async () => {
     const { pipeline, keys } = await openWith('light', { workers, memoryBytes: 4 * SLAB_BYTES });
     const first = await send(pipeline, keys, 1, LARGE);
     const run = await first.run;
@@ -99,7 +99,7 @@ describe.each([0, 1, 2])('closing a pipeline of %d workers', workers => {
     await expectClosed(pipeline);
   });
 
-  test('at once after opening, and while a hundred calls are on their way', async () => {
+  it('at once after opening, and while a hundred calls are on their way', async () => {
     const { pipeline } = await openWith('light', { workers });
     await pipeline.close();
     await expectClosed(pipeline);
@@ -169,7 +169,7 @@ describe.each([0, 1, 2])('closing a pipeline of %d workers', workers => {
   });
 });
 
-test('pipelines side by side do not touch each other', async () => {
+it('pipelines side by side do not touch each other', async () => {
   const [first, second] = await Promise.all([openPipeline({ workers: 1 }), openPipeline({ workers: 1 })]);
   const keys = second.addKeyring(Keyring.create());
   const sealing = Array.from({ length: 10 }, (_, at) =>
@@ -184,7 +184,7 @@ test('pipelines side by side do not touch each other', async () => {
 describe('a program ends by itself', () => {
   const run = promisify(execFile);
   const child = fileURLToPath(new URL('fixtures/child.ts', import.meta.url));
-  test.concurrent.each([
+  it.concurrent.each([
     ['neverCloses', 2, ''],
     ['failsToOpen', 2, 'EWORKER\n'],
     ['losesAWorker', 1, 'EWORKER\n'],

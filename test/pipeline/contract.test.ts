@@ -1,6 +1,6 @@
 /** What a pipeline promises, held against one without workers, one with two, and one whose workers do without Atomics. */
 import fc from 'fast-check';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { equalBytes } from '../../src/base/bytes.ts';
 import { KIB, MIB } from '../../src/base/geometry.ts';
 import { randomBytes } from '../../src/base/random.ts';
@@ -106,7 +106,7 @@ describe.each([
   afterEach(() => expectIdle(pipeline));
   afterAll(() => pipeline.close());
 
-  test('says what it is', () => {
+  it('says what it is', () => {
     expect(pipeline.workerCount).toBe(workers);
     expect(pipeline.providers).toEqual(NATIVE.report);
     expect(pipeline.memory.map(({ budgetBytes }) => budgetBytes).slice(0, 4)).toEqual(
@@ -114,7 +114,7 @@ describe.each([
     );
   });
 
-  test('gives back what it was given: any sizes, kinds, suites, codecs and objects, and so does a lone opener', {
+  it('gives back what it was given: any sizes, kinds, suites, codecs and objects, and so does a lone opener', {
     timeout: propertyTimeoutMs(),
   }, async () => {
     await checkAsyncProperty(cases, async ({ units, ...setting }) => {
@@ -135,7 +135,7 @@ describe.each([
     });
   });
 
-  test('a request over many jobs keeps the order of its units', async () => {
+  it('a request over many jobs keeps the order of its units', async () => {
     const plains = Array.from({ length: 600 }, (_, at) => ({ bytes: mixedBytes(100 + at * 9, at) }));
     const sealed = await sealAll(pipeline, keys, plains);
     expect(plainOf(await openAll(pipeline, keys, sealed.slice(0, 60)))).toEqual(
@@ -145,7 +145,7 @@ describe.each([
       if (at % 20 === 0) expect(openAlone(copy)).toEqual(plains[at]?.bytes);
   });
 
-  test('a request may have 4096 units, and the largest unit that fits the slab', async () => {
+  it('a request may have 4096 units, and the largest unit that fits the slab', async () => {
     const many = Array.from({ length: 4096 }, (_, at) => ({
       bytes: Uint8Array.of(at, at >> 8),
       unitSizeBytes: 4096,
@@ -158,7 +158,7 @@ describe.each([
     expect(equalBytes(opened!, large[0]!.bytes)).toBe(true);
   });
 
-  test('all-zero units are holes if asked for, and only then', async () => {
+  it('all-zero units are holes if asked for, and only then', async () => {
     const zero = new Uint8Array(64 * KIB);
     const almost = zero.slice();
     almost[zero.byteLength - 1] = 1;
@@ -178,7 +178,7 @@ describe.each([
     expect(plainOf(await openAll(pipeline, keys, without))).toEqual(plains.map(({ bytes }) => bytes));
   });
 
-  test('a request of holes only keeps no memory', async () => {
+  it('a request of holes only keeps no memory', async () => {
     const from = await pipeline.reservePlain(64 * KIB);
     from.bytes.fill(0);
     const unit = { objectId: OBJECT_ID, kind: 'unit', unitSizeBytes: 4 * KIB, lengthBytes: 4 * KIB } as const;
@@ -189,7 +189,7 @@ describe.each([
     run.release();
   });
 
-  test('the expected tag must match', async () => {
+  it('the expected tag must match', async () => {
     const [old] = await sealAll(pipeline, keys, [{ bytes: mixedBytes(5000, 1) }]);
     const [now] = await sealAll(pipeline, keys, [{ bytes: mixedBytes(5000, 2) }]);
     const opened = await openAll(pipeline, keys, [
@@ -204,7 +204,7 @@ describe.each([
     ]);
   });
 
-  test('a damaged unit fails alone, with a named error, and its neighbours open', async () => {
+  it('a damaged unit fails alone, with a named error, and its neighbours open', async () => {
     const plains = Array.from({ length: 40 }, (_, at) => ({ bytes: mixedBytes(8 * KIB, at) }));
     const sealed = await sealAll(pipeline, keys, plains);
     const damage: Record<number, (copy: SealedCopy) => Partial<SealedCopy>> = {
@@ -239,7 +239,7 @@ describe.each([
     }
   });
 
-  test("another volume's keys, an epoch that is not there, removed and foreign handles do not open", async () => {
+  it("another volume's keys, an epoch that is not there, removed and foreign handles do not open", async () => {
     const plains = [{ bytes: mixedBytes(100, 1) }, { bytes: mixedBytes(100, 2) }];
     const sealed = await sealAll(pipeline, keys, plains);
     const sameEpoch = new Keyring(keyring.volumeId, new Map([[2 ** 32 - 1, randomBytes(32)]]));
@@ -256,7 +256,7 @@ describe.each([
     expect(plainOf(await openAll(pipeline, keys, sealed))).toEqual(plains.map(({ bytes }) => bytes));
   });
 
-  test('records stay as they are until the run is released, whatever else goes on', async () => {
+  it('records stay as they are until the run is released, whatever else goes on', async () => {
     const runs = [];
     for (let at = 0; at < 20; at += 1) {
       const from = await pipeline.reservePlain(32 * KIB);
@@ -280,7 +280,7 @@ describe.each([
     }
   });
 
-  test('trimmed records of several jobs do not touch: each run is whole though all lie side by side', async () => {
+  it('trimmed records of several jobs do not touch: each run is whole though all lie side by side', async () => {
     const from = await pipeline.reservePlain(1 * MIB);
     for (let at = 0; at < 16; at += 1) from.bytes.set(mixedBytes(64 * KIB, at), at * 64 * KIB);
     const unit = {
@@ -311,7 +311,7 @@ describe.each([
     from.release();
   });
 
-  test('a run that is held stays readable after its release until it is let go', async () => {
+  it('a run that is held stays readable after its release until it is let go', async () => {
     const [copy] = await sealAll(pipeline, keys, [{ bytes: mixedBytes(100, 1) }]);
     const from = await pipeline.reserveSealed(copy!.record.byteLength);
     from.bytes.set(copy!.record);
@@ -333,7 +333,7 @@ describe.each([
     unhold();
   });
 
-  test('the lease may be released at once, and units, ids, tags and settings changed: the call has its own', async () => {
+  it('the lease may be released at once, and units, ids, tags and settings changed: the call has its own', async () => {
     const plain = mixedBytes(4096, 7);
     const from = await pipeline.reservePlain(8192);
     from.bytes.set(plain);
@@ -391,7 +391,7 @@ describe.each([
     opened.release();
   });
 
-  test('five hundred callers at once stay within the budget and all finish', async () => {
+  it('five hundred callers at once stay within the budget and all finish', async () => {
     let mostUsed = 0;
     const watch = (): void => {
       for (const { usedBytes, budgetBytes } of pipeline.memory) {
@@ -416,7 +416,7 @@ describe.each([
     expect(mostUsed).toBeGreaterThan(SLAB_BYTES / 2);
   });
 
-  test('a full sealing side does not stop opening, nor the other way round', async () => {
+  it('a full sealing side does not stop opening, nor the other way round', async () => {
     const [copy] = await sealAll(pipeline, keys, [{ bytes: mixedBytes(5000, 1) }]);
     const plain = await pipeline.reservePlain(SLAB_BYTES);
     const stuck = sealAll(pipeline, keys, [{ bytes: mixedBytes(100, 1) }]);
@@ -430,7 +430,7 @@ describe.each([
     expect(await stuckToo).toHaveLength(1);
   });
 
-  test('an open behind a long seal is done long before it', async () => {
+  it('an open behind a long seal is done long before it', async () => {
     const [copy] = await sealAll(pipeline, keys, [{ bytes: mixedBytes(3000, 1) }]);
     const place = {
       objectId: OBJECT_ID,
@@ -462,7 +462,7 @@ describe.each([
     from.release();
   });
 
-  test('what can never fit is EINVAL at once, even while others wait', async () => {
+  it('what can never fit is EINVAL at once, even while others wait', async () => {
     const whole = await pipeline.reservePlain(SLAB_BYTES);
     const waiting = pipeline.reservePlain(1);
     expect(await rejectionCode(pipeline.reservePlain(SLAB_BYTES + 1))).toBe('EINVAL');
@@ -557,7 +557,7 @@ describe.each([
       );
     }
 
-    test.each(Object.entries({ ...unitsAsRequests(badSealUnits), ...badSettings, ...badForBoth }))(
+    it.each(Object.entries({ ...unitsAsRequests(badSealUnits), ...badSettings, ...badForBoth }))(
       'seal: %s',
       async (_, bad) => {
         const from = await pipeline.reservePlain(8192);
@@ -569,7 +569,7 @@ describe.each([
       },
     );
 
-    test.each(Object.entries({ ...unitsAsRequests(badOpenUnits), ...badForBoth }))(
+    it.each(Object.entries({ ...unitsAsRequests(badOpenUnits), ...badForBoth }))(
       'open: %s',
       async (_, bad) => {
         const from = await pipeline.reserveSealed(8192);
@@ -581,7 +581,7 @@ describe.each([
       },
     );
 
-    test.each([
+    it.each([
       ['an unknown kind', 'page', 'xaes-256-gcm', OBJECT_ID],
       ['a kind of every object', 'constructor', 'xaes-256-gcm', OBJECT_ID],
       ['an unknown suite', 'unit', 'rot13', OBJECT_ID],
@@ -597,7 +597,7 @@ describe.each([
       ).toThrow(expect.objectContaining({ code: 'EINVAL' }));
     });
 
-    test('a lease of the other direction, or released, or of an output', async () => {
+    it('a lease of the other direction, or released, or of an output', async () => {
       const plain = await pipeline.reservePlain(8192);
       const sealed = await pipeline.reserveSealed(8192);
       const units = [goodUnit];
@@ -610,7 +610,7 @@ describe.each([
     });
   });
 
-  test('removing a keyring while units are in flight fails them with EKEY or lets them finish, and nothing else', async () => {
+  it('removing a keyring while units are in flight fails them with EKEY or lets them finish, and nothing else', async () => {
     const results: Promise<unknown>[] = [];
     for (let round = 0; round < 10; round += 1) {
       const own = pipeline.addKeyring(Keyring.create());
@@ -631,7 +631,7 @@ describe.each([
   });
 });
 
-test('records sealed with and without workers open with the other', async () => {
+it('records sealed with and without workers open with the other', async () => {
   const pipelines = await Promise.all(
     [0, 1].map(workers => openPipeline({ workers, memoryBytes: MEMORY_BYTES })),
   );

@@ -1,6 +1,6 @@
 /** Workers that die, in every way we know, at every moment. */
 import { setEnvironmentData } from 'node:worker_threads';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { messageOf } from '../../src/base/errors.ts';
 import type { KeyHandle } from '../../src/pipeline/key-table.ts';
 import type { Pipeline } from '../../src/pipeline/pipeline.ts';
@@ -47,7 +47,7 @@ async function withPipeline(
 }
 
 describe('a worker that dies', () => {
-  test.each(['exit', 'throwLater', 'rejectLater', 'workThenExit'] as const)(
+  it.each(['exit', 'throwLater', 'rejectLater', 'workThenExit'] as const)(
     'by %s fails its job with EWORKER, frees all memory and is replaced',
     async order => {
       await withPipeline('chaos', 2, async (pipeline, keys) => {
@@ -64,7 +64,7 @@ describe('a worker that dies', () => {
     },
   );
 
-  test('close ends a worker that will not end by itself, once it has waited', async () => {
+  it('close ends a worker that will not end by itself, once it has waited', async () => {
     const { pipeline, keys } = await openWith('chaos', { workers: 1 });
     const looping = await send(pipeline, keys, ORDER.loop);
     await looping.begun();
@@ -74,7 +74,7 @@ describe('a worker that dies', () => {
     expect(liveThreads()).toEqual([]);
   });
 
-  test('by terminate, out of an endless loop, fails its jobs and nobody else', async () => {
+  it('by terminate, out of an endless loop, fails its jobs and nobody else', async () => {
     await withPipeline('chaos', 1, async (pipeline, keys) => {
       const looping = await send(pipeline, keys, ORDER.loop);
       await looping.begun();
@@ -91,7 +91,7 @@ describe('a worker that dies', () => {
     });
   });
 
-  test.each(['loop', 'throwLater'] as const)(
+  it.each(['loop', 'throwLater'] as const)(
     '(%s) keeps its memory until its thread has exited',
     async order => {
       await withPipeline('chaos', 1, async (pipeline, keys) => {
@@ -110,7 +110,7 @@ describe('a worker that dies', () => {
     },
   );
 
-  test('of a request with several jobs fails it as a whole, after all of its jobs have ended', async () => {
+  it('of a request with several jobs fails it as a whole, after all of its jobs have ended', async () => {
     await withPipeline('chaos', 2, async (pipeline, keys) => {
       const plains = Array.from({ length: 8 }, (_, at) => ({
         bytes: new Uint8Array(100_000),
@@ -121,7 +121,7 @@ describe('a worker that dies', () => {
     });
   });
 
-  test('while idle is replaced without anybody noticing', async () => {
+  it('while idle is replaced without anybody noticing', async () => {
     await withPipeline('light', 2, async (pipeline, keys) => {
       for (let round = 0; round < 3; round += 1) {
         await Promise.all(liveThreads().map(thread => thread.terminate()));
@@ -137,7 +137,7 @@ describe('a worker that dies', () => {
 });
 
 describe('a worker that misbehaves', () => {
-  test('by failing the request itself fails the job with EWORKER and goes on', async () => {
+  it('by failing the request itself fails the job with EWORKER and goes on', async () => {
     await withPipeline('chaos', 1, async (pipeline, keys) => {
       const sent = await send(pipeline, keys, ORDER.failHandler);
       const error = await finish(sent).catch(thrown => thrown);
@@ -147,7 +147,7 @@ describe('a worker that misbehaves', () => {
     });
   });
 
-  test('by answering without having worked gives out no memory of others', async () => {
+  it('by answering without having worked gives out no memory of others', async () => {
     await withPipeline('chaos', 1, async (pipeline, keys) => {
       await sealAll(pipeline, keys, [{ bytes: mixedBytes(60_000, 1) }]);
       expect(await rejectionCode(finish(await send(pipeline, keys, ORDER.lie)))).toBe('EBUG');
@@ -156,7 +156,7 @@ describe('a worker that misbehaves', () => {
 });
 
 describe('a worker that cannot start', () => {
-  test.each(['throws-at-load', 'exits-at-load', 'no-handler', 'not-there'] as const)(
+  it.each(['throws-at-load', 'exits-at-load', 'no-handler', 'not-there'] as const)(
     '(%s) fails the opening with EWORKER and leaves no thread',
     async fixture => {
       for (const workers of [1, 3])
@@ -164,7 +164,7 @@ describe('a worker that cannot start', () => {
     },
   );
 
-  test('for lack of a provider says so', async () => {
+  it('for lack of a provider says so', async () => {
     expect(await rejectionCode(openWith('no-zstd', { providers: { codecs: 'native' } }))).toBe(
       'EUNSUPPORTED',
     );
@@ -177,12 +177,12 @@ describe('a worker that cannot start', () => {
     await pipeline.close();
   });
 
-  test.each([0, 2])('with an unknown provider is EINVAL with %d workers', async workers => {
+  it.each([0, 2])('with an unknown provider is EINVAL with %d workers', async workers => {
     const providers = { codecs: 'fast' as 'native' };
     expect(await rejectionCode(openWith('chaos', { workers, providers }))).toBe('EINVAL');
   });
 
-  test('any more after others died fails every request with EWORKER, and none hangs', async () => {
+  it('any more after others died fails every request with EWORKER, and none hangs', async () => {
     setEnvironmentData(BOOTS_ALLOWED, 2);
     await withPipeline('light', 2, async (pipeline, keys) => {
       const all = Array.from({ length: 40 }, async (_, at) =>
@@ -196,7 +196,7 @@ describe('a worker that cannot start', () => {
     });
   });
 
-  test("leaves no job behind that a later worker would do, in memory that is somebody else's by then", async () => {
+  it("leaves no job behind that a later worker would do, in memory that is somebody else's by then", async () => {
     setEnvironmentData(BOOTS_ALLOWED, 1);
     await withPipeline('light', 1, async (pipeline, keys) => {
       const orders = [ORDER.exit, ...Array.from({ length: 4 }, () => ORDER.waitThenScribble)];
@@ -218,7 +218,7 @@ describe('a worker that cannot start', () => {
     });
   });
 
-  test('in place of one that died, while the pipeline is being closed, does not hold up the closing', async () => {
+  it('in place of one that died, while the pipeline is being closed, does not hold up the closing', async () => {
     setEnvironmentData(BOOTS_ALLOWED, 1);
     const { pipeline, keys } = await openWith('light', { workers: 1 });
     const all = await Promise.all(
@@ -231,7 +231,7 @@ describe('a worker that cannot start', () => {
     expectIdle(pipeline);
   });
 
-  test('once, may start the next time: one bad moment does not end the pipeline', async () => {
+  it('once, may start the next time: one bad moment does not end the pipeline', async () => {
     setEnvironmentData(BOOTS_ALLOWED, 1);
     await withPipeline('light', 1, async (pipeline, keys) => {
       expect(await rejectionCode(finish(await send(pipeline, keys, ORDER.exit)))).toBe('EWORKER');
@@ -253,7 +253,7 @@ async function settleWith(requests: readonly Promise<void>[], reason: unknown, w
   }
 }
 
-test('hundreds of rounds of work, deaths, terminations and cancellations: all settle, nothing is lost or mixed up', async () => {
+it('hundreds of rounds of work, deaths, terminations and cancellations: all settle, nothing is lost or mixed up', async () => {
   const seed = chooseSeed();
   const random = seededNumbers(seed);
   const kills = [ORDER.exit, ORDER.throwLater, ORDER.rejectLater, ORDER.workThenExit];

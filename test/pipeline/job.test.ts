@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { viewOf } from '../../src/base/bytes.ts';
 import {
   Job,
@@ -64,7 +64,7 @@ const jobs = fc.record({
 });
 
 describe('job fields', () => {
-  test('come back as they were written, through another view, with dirty memory before and after untouched', () => {
+  it('come back as they were written, through another view, with dirty memory before and after untouched', () => {
     checkProperty(jobs, ({ operation, keyHandleId, outputOffset, outputBytes, setting, units: list }) => {
       const room = jobBytes(list.length);
       const memory = new SharedArrayBuffer(room + 192);
@@ -116,7 +116,7 @@ describe('job fields', () => {
     });
   });
 
-  test('cancelling one job changes no other field and no other job', () => {
+  it('cancelling one job changes no other field and no other job', () => {
     const memory = new SharedArrayBuffer(2 * jobBytes(1));
     const first = new Job(memory, 0);
     const second = new Job(memory, jobBytes(1));
@@ -131,7 +131,7 @@ describe('job fields', () => {
     expect(first.isCancelled).toBe(false);
   });
 
-  test('ids and indexes that no job of ours has are EBUG', () => {
+  it('ids and indexes that no job of ours has are EBUG', () => {
     const memory = new SharedArrayBuffer(jobBytes(1));
     const job = new Job(memory, 0);
     job.start(OPERATION_SEAL, 1, 1, 0, 0);

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { equalBytes } from '../../src/base/bytes.ts';
 import { randomBytes } from '../../src/base/random.ts';
 import { Keyring } from '../../src/keys/keyring.ts';
@@ -84,7 +84,7 @@ function expectAllGone(reader: KeyReader, memory: SharedArrayBuffer, { id, keyri
 }
 
 describe('key table', () => {
-  test('a reader finds every epoch of every keyring, and no other, whatever was added and removed', () => {
+  it('a reader finds every epoch of every keyring, and no other, whatever was added and removed', () => {
     const epoch = fc.oneof(
       fc.constantFrom(1, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1),
       fc.integer({ min: 1, max: 2 ** 32 - 1 }),
@@ -121,7 +121,7 @@ describe('key table', () => {
     });
   });
 
-  test('a full table is EINVAL and adds nothing; removing makes room', () => {
+  it('a full table is EINVAL and adds nothing; removing makes room', () => {
     const table = new KeyTable();
     const epochs = Array.from({ length: 256 }, (_, at) => at + 1);
     const handles = Array.from({ length: 3 }, () => table.add(keyringOf(...epochs)));
@@ -139,7 +139,7 @@ describe('key table', () => {
     expect(fingerprint(reader.get(query(handles[2]!.id, 256)))).toHaveLength(32);
   });
 
-  test('a destroyed keyring is refused, and no handle comes of it', () => {
+  it('a destroyed keyring is refused, and no handle comes of it', () => {
     const table = new KeyTable();
     const keyring = keyringOf(1);
     keyring.destroy();
@@ -148,7 +148,7 @@ describe('key table', () => {
     expect(errorCodeOf(() => reader.get(query(1, 1)))).toBe('EKEY');
   });
 
-  test('the table keeps its copy when the keyring is destroyed', () => {
+  it('the table keeps its copy when the keyring is destroyed', () => {
     const table = new KeyTable();
     const keyring = keyringOf(1);
     const right = expected(keyring, 1);
@@ -157,7 +157,7 @@ describe('key table', () => {
     expect(fingerprint(new KeyReader(table.memory, NATIVE).get(query(id, 1)))).toEqual(right);
   });
 
-  test('no two tables give out the same handle: a handle of one pipeline names no key of another', () => {
+  it('no two tables give out the same handle: a handle of one pipeline names no key of another', () => {
     const first = new KeyTable();
     const second = new KeyTable();
     const { id } = first.add(keyringOf(1));
@@ -165,7 +165,7 @@ describe('key table', () => {
     expect(errorCodeOf(() => new KeyReader(second.memory, NATIVE).get(query(id, 1)))).toBe('EKEY');
   });
 
-  test('the commitment is that of the key which seals, and EKEY for what the table does not have', () => {
+  it('the commitment is that of the key which seals, and EKEY for what the table does not have', () => {
     const table = new KeyTable();
     const keyring = keyringOf(1, 2 ** 32 - 1);
     const handle = table.add(keyring);
@@ -179,19 +179,19 @@ describe('key table', () => {
     expect(errorCodeOf(() => table.commitment(query(0, 0)))).toBe('EKEY');
   });
 
-  test('handle 0, the mark of a free entry, names no key', () => {
+  it('handle 0, the mark of a free entry, names no key', () => {
     const table = new KeyTable();
     const reader = new KeyReader(table.memory, NATIVE);
     expect(errorCodeOf(() => reader.get(query(0, 0)))).toBe('EKEY');
   });
 
-  test('removing and adding as often as one likes leaves the table as it was', () => {
+  it('removing and adding as often as one likes leaves the table as it was', () => {
     const table = new KeyTable();
     for (let round = 0; round < 3000; round += 1) table.remove(table.add(keyringOf(1)));
     expect(new Uint8Array(table.memory, 64).every(byte => byte === 0)).toBe(true);
   });
 
-  test('destroy zeroes every entry', () => {
+  it('destroy zeroes every entry', () => {
     const table = new KeyTable();
     table.add(keyringOf(1, 2 ** 32 - 1));
     table.add(keyringOf(3));
@@ -201,7 +201,7 @@ describe('key table', () => {
 });
 
 describe('key reader', () => {
-  test('keeps derived keys between jobs and drops all of them when any keyring is removed', () => {
+  it('keeps derived keys between jobs and drops all of them when any keyring is removed', () => {
     const { providers, alive, bound } = countingProviders();
     const table = new KeyTable();
     const kept = keyringOf(1);
@@ -222,7 +222,7 @@ describe('key reader', () => {
     expect(alive()).toBe(0);
   });
 
-  test(`keeps ${CACHE_SIZE} derived keys and no more, each of them right`, () => {
+  it(`keeps ${CACHE_SIZE} derived keys and no more, each of them right`, () => {
     const { providers, alive, bound } = countingProviders();
     const table = new KeyTable();
     const keyring = keyringOf(1);
@@ -238,7 +238,7 @@ describe('key reader', () => {
     expect(bound()).toBe(objectIds.length);
   });
 
-  test('a kept key is not mistaken for that of another handle, epoch, kind, suite or object', () => {
+  it('a kept key is not mistaken for that of another handle, epoch, kind, suite or object', () => {
     const table = new KeyTable();
     const keyring = keyringOf(1, 2);
     const first = table.add(keyring);
@@ -260,7 +260,7 @@ describe('key reader', () => {
     expect(seen.slice(queries.length)).toEqual(seen.slice(0, queries.length));
   });
 
-  test('the object id may lie in shared memory that changes afterwards', () => {
+  it('the object id may lie in shared memory that changes afterwards', () => {
     const table = new KeyTable();
     const keyring = keyringOf(1);
     const { id } = table.add(keyring);

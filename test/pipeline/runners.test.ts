@@ -1,6 +1,6 @@
 /** The two ways to run a job, below the pipeline; and errors on their way between threads. */
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NetsealError } from '../../src/base/errors.ts';
 import { MIB } from '../../src/base/geometry.ts';
 import { Keyring } from '../../src/keys/keyring.ts';
@@ -49,7 +49,7 @@ describe.each(['inline', 'a worker'])('a job run by %s', where => {
     expect(await rejectionCode(runner.run(0, OPERATION_SEAL))).toBe('ECLOSED');
   });
 
-  test('leaves what was cancelled before it began', async () => {
+  it('leaves what was cancelled before it began', async () => {
     const job = writeJob();
     job.cancel();
     new Uint8Array(memory.sealing.sealed).fill(7);
@@ -58,7 +58,7 @@ describe.each(['inline', 'a worker'])('a job run by %s', where => {
     expect(new Uint8Array(memory.sealing.sealed).every(byte => byte === 7)).toBe(true);
   });
 
-  test('that makes no sense rejects with EBUG, and the next one runs', async () => {
+  it('that makes no sense rejects with EBUG, and the next one runs', async () => {
     writeJob(2 ** 31);
     expect(await rejectionCode(runner.run(0, OPERATION_SEAL))).toBe('EBUG');
     new Uint8Array(memory.jobs).fill(0xff, 5, 8);
@@ -67,7 +67,7 @@ describe.each(['inline', 'a worker'])('a job run by %s', where => {
     expect(await runner.run(0, OPERATION_SEAL)).toEqual({ failures: [] });
   });
 
-  test('does not stop at a unit that fails', async () => {
+  it('does not stop at a unit that fails', async () => {
     const job = writeJob();
     new Uint8Array(memory.jobs).fill(0, 64 + 24, 64 + 25);
     const { failures } = await runner.run(0, OPERATION_SEAL);
@@ -76,7 +76,7 @@ describe.each(['inline', 'a worker'])('a job run by %s', where => {
   });
 });
 
-test('a queue of jobs keeps the order of each lane, loses none, and gives lanes their turn', () => {
+it('a queue of jobs keeps the order of each lane, loses none, and gives lanes their turn', () => {
   const steps = fc.array(fc.oneof(fc.constant('shift' as const), fc.integer({ min: 1, max: 3 })));
   checkProperty(steps, list => {
     const queue = new JobQueue<{ lane: number; number: number }>();
@@ -111,7 +111,7 @@ test('a queue of jobs keeps the order of each lane, loses none, and gives lanes 
   });
 });
 
-test('errors say the same from a worker as from this thread', async () => {
+it('errors say the same from a worker as from this thread', async () => {
   const keyring = Keyring.create();
   const messages = await Promise.all(
     [0, 1].map(async workers => {
@@ -151,7 +151,7 @@ test('errors say the same from a worker as from this thread', async () => {
   expect(new Set(messages[0]?.map(String)).size).toBe(5);
 });
 
-test('an error becomes data and keeps its code; anything unexpected is EBUG with its origin', async () => {
+it('an error becomes data and keeps its code; anything unexpected is EBUG with its origin', async () => {
   expect(describeError(new NetsealError('EKEY', 'no key'))).toEqual({ code: 'EKEY', message: 'no key' });
   expect(describeError(new TypeError('oops'))).toEqual({
     code: 'EBUG',
@@ -173,7 +173,7 @@ test('an error becomes data and keeps its code; anything unexpected is EBUG with
 });
 
 describe('settings', () => {
-  test.each([
+  it.each([
     [{ workers: -1 }],
     [{ workers: 1.5 }],
     [{ workers: 257 }],
@@ -187,12 +187,12 @@ describe('settings', () => {
     expect(errorCodeOf(() => checkSettings(settings))).toBe('EINVAL');
   });
 
-  test('more memory than offsets can name is EINVAL', async () => {
+  it('more memory than offsets can name is EINVAL', async () => {
     expect(await rejectionCode(openPipeline({ workers: 0, memoryBytes: 2 ** 52 }))).toBe('EINVAL');
     expect(await rejectionCode(openPipeline({ workers: 0, memoryBytes: 2 ** 34 }))).toBe('EINVAL');
   });
 
-  test('the least memory lets a unit of the default size through', async () => {
+  it('the least memory lets a unit of the default size through', async () => {
     const pipeline = await openPipeline({ workers: 0, memoryBytes: 4 * (262_144 + 72) });
     const own = pipeline.addKeyring(Keyring.create());
     const sealed = await sealAll(pipeline, own, [{ bytes: mixedBytes(262_144, 1), unitSizeBytes: 262_144 }]);

@@ -1,5 +1,5 @@
 /** Where keys go, and where they do not. */
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { messageOf } from '../../src/base/errors.ts';
 import { randomBytes } from '../../src/base/random.ts';
 import { Keyring } from '../../src/keys/keyring.ts';
@@ -30,7 +30,7 @@ function recordSharedMemory(): SharedArrayBuffer[] {
 }
 
 describe('keys', () => {
-  test('reach a worker in no message and no start data: those hold sizes, names and shared memory only', async () => {
+  it('reach a worker in no message and no start data: those hold sizes, names and shared memory only', async () => {
     const { pipeline, keys } = await openWith('tell', { workers: 1 });
     const error = await finish(await send(pipeline, keys, 1)).catch(thrown => thrown);
     await pipeline.close();
@@ -45,7 +45,7 @@ describe('keys', () => {
     expect(request).toEqual({ type: 'job', jobOffset: 0 });
   });
 
-  test('and other secrets of the environment do not reach a worker', async () => {
+  it('and other secrets of the environment do not reach a worker', async () => {
     vi.stubEnv('NETSEAL_PASSPHRASE', 'not for workers');
     const { pipeline, keys } = await openWith('tell', { workers: 1 });
     const error = await finish(await send(pipeline, keys, 1)).catch(thrown => thrown);
@@ -54,7 +54,7 @@ describe('keys', () => {
     expect(Object.keys(env).filter(name => !name.startsWith('PISCINA_'))).toEqual([]);
   });
 
-  test.each([0, 2])(
+  it.each([0, 2])(
     'lie in shared memory once while a pipeline of %d workers is open, and nowhere after close',
     async workers => {
       const made = recordSharedMemory();
@@ -73,7 +73,7 @@ describe('keys', () => {
     },
   );
 
-  test('removed are gone from shared memory at once', async () => {
+  it('removed are gone from shared memory at once', async () => {
     const made = recordSharedMemory();
     const pipeline = await openPipeline({ workers: 0 });
     const key = randomBytes(32);

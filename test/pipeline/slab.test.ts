@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { type Lease, Slab } from '../../src/pipeline/slab.ts';
 import { errorCodeOf } from '../support/errors.ts';
 import { propertyTimeoutMs } from '../support/property.ts';
@@ -226,7 +226,7 @@ class Checker {
 }
 
 describe('slab', () => {
-  test('lends, queues, quarantines and frees exactly as a plain model does, and ends as one free range', {
+  it('lends, queues, quarantines and frees exactly as a plain model does, and ends as one free range', {
     timeout: propertyTimeoutMs(4),
   }, async () => {
     await checkAsyncProperty(
@@ -249,7 +249,7 @@ describe('slab', () => {
     );
   });
 
-  test.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 4097, 2 ** 53])(
+  it.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 4097, 2 ** 53])(
     'reserve(%d) of a budget of 4096 is EINVAL at once, even behind others that wait',
     async lengthBytes => {
       const slab = new Slab('test', 4096);
@@ -263,11 +263,11 @@ describe('slab', () => {
     },
   );
 
-  test.each([0, -1, 0.5, Number.NaN, 2 ** 32, 2 ** 53])('a budget of %d is EINVAL', budgetBytes => {
+  it.each([0, -1, 0.5, Number.NaN, 2 ** 32, 2 ** 53])('a budget of %d is EINVAL', budgetBytes => {
     expect(errorCodeOf(() => new Slab('test', budgetBytes))).toBe('EINVAL');
   });
 
-  test('a budget that the system does not give is EINVAL', () => {
+  it('a budget that the system does not give is EINVAL', () => {
     const cause = new RangeError('Array buffer allocation failed');
     vi.stubGlobal(
       'SharedArrayBuffer',
@@ -284,13 +284,13 @@ describe('slab', () => {
     }
   });
 
-  test('the whole budget can be lent, also when it is no multiple of the granule', async () => {
+  it('the whole budget can be lent, also when it is no multiple of the granule', async () => {
     const slab = new Slab('test', 1000);
     const lease = await slab.reserve(slab.budgetBytes);
     expect(lease.lengthBytes).toBe(1024);
   });
 
-  test('a released lease gives out no memory and takes no hold', async () => {
+  it('a released lease gives out no memory and takes no hold', async () => {
     const slab = new Slab('test', 4096);
     const lease = await slab.reserve(100);
     lease.release();
@@ -300,7 +300,7 @@ describe('slab', () => {
     expect(lease.isOf(slab)).toBe(false);
   });
 
-  test("ending one's own hold twice does not end another's", async () => {
+  it("ending one's own hold twice does not end another's", async () => {
     const slab = new Slab('test', 4096);
     const lease = await slab.reserve(100);
     const unholdMine = lease.hold();
@@ -313,7 +313,7 @@ describe('slab', () => {
     expect(slab.usedBytes).toBe(0);
   });
 
-  test('trimming what is held is a fault of ours', async () => {
+  it('trimming what is held is a fault of ours', async () => {
     const slab = new Slab('test', 4096);
     const lease = await slab.reserve(100);
     lease.hold();
@@ -321,7 +321,7 @@ describe('slab', () => {
     expect(slab.usedBytes).toBe(128);
   });
 
-  test('a lease that is released while held may be held once more by who holds it, and is freed once', async () => {
+  it('a lease that is released while held may be held once more by who holds it, and is freed once', async () => {
     const slab = new Slab('test', 4096);
     const lease = await slab.reserve(100);
     const unholdFirst = lease.hold();
@@ -334,14 +334,14 @@ describe('slab', () => {
     expect(errorCodeOf(() => lease.hold())).toBe('ECLOSED');
   });
 
-  test('an aborted signal rejects before anything is taken', async () => {
+  it('an aborted signal rejects before anything is taken', async () => {
     const slab = new Slab('test', 4096);
     const reason = new Error('no');
     await expect(slab.reserve(100, AbortSignal.abort(reason))).rejects.toBe(reason);
     expect(slab.usedBytes).toBe(0);
   });
 
-  test('when the first in the queue gives up, those behind it are served at once', async () => {
+  it('when the first in the queue gives up, those behind it are served at once', async () => {
     const slab = new Slab('test', 4096);
     const lent = await slab.reserve(2048);
     const abort = new AbortController();
@@ -356,7 +356,7 @@ describe('slab', () => {
     expect(slab.usedBytes).toBe(0);
   });
 
-  test('ten thousand waiters are served in order', async () => {
+  it('ten thousand waiters are served in order', async () => {
     const slab = new Slab('test', 640);
     const order: number[] = [];
     const all = Array.from({ length: 10_000 }, async (_, at) => {

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import { KIB, MIB } from '../../src/base/geometry.ts';
 import { splitIntoJobs } from '../../src/pipeline/split.ts';
 import { checkProperty } from '../support/property.ts';
@@ -25,7 +25,7 @@ function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }
 
-test('spans cover all units in order, none empty, none cut', () => {
+it('spans cover all units in order, none empty, none cut', () => {
   checkProperty(requests, ([unitBytes, workers]) => {
     let next = 0;
     for (const { from, to } of splitIntoJobs(unitBytes, workers)) {
@@ -37,7 +37,7 @@ test('spans cover all units in order, none empty, none cut', () => {
   });
 });
 
-test('a job of several units is within 1 MiB and no larger than a share; two jobs in a row would be too large as one', () => {
+it('a job of several units is within 1 MiB and no larger than a share; two jobs in a row would be too large as one', () => {
   checkProperty(requests, ([unitBytes, workers]) => {
     const share = Math.max(JOB_BYTES_MIN, Math.ceil(sum(unitBytes) / Math.max(1, workers)));
     const bound = Math.min(JOB_BYTES_MAX, share);
@@ -51,7 +51,7 @@ test('a job of several units is within 1 MiB and no larger than a share; two job
   });
 });
 
-test('a small request is one job, a large one keeps all workers busy', () => {
+it('a small request is one job, a large one keeps all workers busy', () => {
   expect(splitIntoJobs([4096], 8)).toEqual([{ from: 0, to: 1 }]);
   expect(
     splitIntoJobs(

@@ -1,6 +1,6 @@
 /** What the pipeline's tests share: contents, requests as one call, and a look at what is still lent. */
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import { type ErrorCode, isNetsealError } from '../../src/base/errors.ts';
 import type { KeyHandle } from '../../src/pipeline/key-table.ts';
 import type { CallOptions, Pipeline } from '../../src/pipeline/pipeline.ts';
@@ -36,7 +36,7 @@ export async function checkAsyncProperty<Value>(
 
 /** A test that only some cases of a suite have. */
 export function testIf(condition: boolean, name: string, body: () => Promise<void>): void {
-  if (condition) test(name, body);
+  if (condition) it(name, body);
 }
 
 /** The seed of a test's own random choices, printed when the test fails. */

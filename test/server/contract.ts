@@ -1,7 +1,7 @@
 /** What every store must do. A store's own test file is a factory; see `docs/STORES.md`. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import type { ErrorCode } from '../../src/base/errors.ts';
 import { isNetsealError } from '../../src/base/errors.ts';
 import {
@@ -135,13 +135,13 @@ export function describeStore(
       }
     });
 
-    test('declares what it can do', async () => {
+    it('declares what it can do', async () => {
       const { store } = await open();
       expect(store.capabilities).toMatchObject(declared);
       expect(store.name).not.toBe('');
     });
 
-    test('gives back what was put, gathered from its parts, with version and size', async () => {
+    it('gives back what was put, gathered from its parts, with version and size', async () => {
       const { store } = await open();
       const { version } = await store.put('s/x', [text('one '), text(''), text('two')]);
       const found = await store.get('s/x');
@@ -150,7 +150,7 @@ export function describeStore(
       expect(await store.stat('s/x')).toMatchObject({ version, sizeBytes: 7 });
     });
 
-    test('keeps empty objects', async () => {
+    it('keeps empty objects', async () => {
       const { store } = await open();
       await store.put('empty', []);
       expect(await store.get('empty')).toMatchObject({ sizeBytes: 0, bytes: new Uint8Array(0) });
@@ -158,7 +158,7 @@ export function describeStore(
       expect(ranged.bytes.byteLength).toBe(0);
     });
 
-    test('keeps objects of many parts and many bytes', async () => {
+    it('keeps objects of many parts and many bytes', async () => {
       const { store } = await open();
       const parts = Array.from({ length: 1500 }, (_, at) => new Uint8Array(3000).fill(at));
       await store.put('big', parts);
@@ -166,7 +166,7 @@ export function describeStore(
       expect(Buffer.compare(bytes, Buffer.concat(parts))).toBe(0);
     });
 
-    test('a range gives what it covers, also where the object ends', async () => {
+    it('a range gives what it covers, also where the object ends', async () => {
       const { store } = await open();
       await store.put('r', [text('0123456789')]);
       const read = async (offsetBytes: number, lengthBytes: number): Promise<string> => {
@@ -182,7 +182,7 @@ export function describeStore(
       expect(await read(3, 0)).toBe('');
     });
 
-    test('reads into the memory that it is given, shared or not, and touches no more of it', async () => {
+    it('reads into the memory that it is given, shared or not, and touches no more of it', async () => {
       const { store } = await open();
       await store.put('r', [text('0123456789')]);
       for (const buffer of [new ArrayBuffer(16), new SharedArrayBuffer(16)]) {
@@ -194,14 +194,14 @@ export function describeStore(
       }
     });
 
-    test('reads the beginning of an object that is larger than the memory given, and says its size', async () => {
+    it('reads the beginning of an object that is larger than the memory given, and says its size', async () => {
       const { store } = await open();
       await store.put('r', [text('0123456789')]);
       const found = await store.get('r', { into: new Uint8Array(4) });
       expect([textOf(found.bytes), found.sizeBytes]).toEqual(['0123', 10]);
     });
 
-    test('takes parts from shared memory', async () => {
+    it('takes parts from shared memory', async () => {
       const { store } = await open();
       const shared = new Uint8Array(new SharedArrayBuffer(100)).fill(7);
       await store.put('sh', [shared.subarray(10, 20), text('x'), shared.subarray(0, 5)]);
@@ -209,7 +209,7 @@ export function describeStore(
       expect([...bytes]).toEqual([...Array(10).fill(7), 0x78, ...Array(5).fill(7)]);
     });
 
-    test('ranges and buffers that make no sense are refused', async () => {
+    it('ranges and buffers that make no sense are refused', async () => {
       const { store } = await open();
       await store.put('r', [text('0')]);
       for (const range of [
@@ -225,7 +225,7 @@ export function describeStore(
       expect(await rejectionOf(store.list({ limit: 0 }))).toBe('EINVAL');
     });
 
-    test('what is not there is missing; deleting it is well', async () => {
+    it('what is not there is missing; deleting it is well', async () => {
       const { store } = await open();
       expect(await rejectionOf(store.get('no'))).toBe('EMISSING');
       expect(await rejectionOf(store.stat('no/such'))).toBe('EMISSING');
@@ -238,7 +238,7 @@ export function describeStore(
       expect(await listAll(store)).toEqual([]);
     });
 
-    test('equal bytes put again, or after a delete, have another version', async () => {
+    it('equal bytes put again, or after a delete, have another version', async () => {
       const { store } = await open();
       const versions = new Set<string>();
       for (let round = 0; round < 20; round += 1) {
@@ -248,7 +248,7 @@ export function describeStore(
       expect(versions.size).toBe(20);
     });
 
-    test('a get can insist on a version', async () => {
+    it('a get can insist on a version', async () => {
       const { store } = await open();
       const first = await store.put('v', [text('1')]);
       expect(textOf((await store.get('v', { ifMatch: first.version })).bytes)).toBe('1');
@@ -257,7 +257,7 @@ export function describeStore(
       expect(await rejectionOf(store.get('gone', { ifMatch: first.version }))).toBe('EMISSING');
     });
 
-    test('keys are refused that no store can hold safely, by every operation', async () => {
+    it('keys are refused that no store can hold safely, by every operation', async () => {
       const { store } = await open();
       for (const key of INVALID_KEYS) {
         expect(await rejectionOf(store.get(key))).toBe('EINVAL');
@@ -268,7 +268,7 @@ export function describeStore(
       expect(await listAll(store)).toEqual([]);
     });
 
-    test('every valid key is its own object, however hostile, and lists come in order of bytes', async () => {
+    it('every valid key is its own object, however hostile, and lists come in order of bytes', async () => {
       const { store } = await open();
       await Promise.all(HOSTILE_KEYS.map(key => store.put(key, [text(`of ${key}`)])));
       for (const key of HOSTILE_KEYS) {
@@ -285,7 +285,7 @@ export function describeStore(
       expect(await listAll(store)).toEqual([]);
     });
 
-    test('lists tell sizes and times by the clock that now() reads', async () => {
+    it('lists tell sizes and times by the clock that now() reads', async () => {
       const { store } = await open();
       const before = await store.now();
       await store.put('t', [text('12345')]);
@@ -298,7 +298,7 @@ export function describeStore(
       expect(modifiedAtMs).toBeLessThanOrEqual(after + 1000);
     });
 
-    test('keys that stay are in a list exactly once, whatever comes and goes between its pages', async () => {
+    it('keys that stay are in a list exactly once, whatever comes and goes between its pages', async () => {
       const { store } = await open();
       const stays = Array.from({ length: 30 }, (_, at) => `k/${String(at * 2).padStart(3, '0')}`);
       const comesAndGoes = stays.map(key => `${key}-x`);
@@ -317,7 +317,7 @@ export function describeStore(
       expect(new Set(seen).size).toBe(seen.length);
     });
 
-    test('an aborted call rejects with the reason', async () => {
+    it('an aborted call rejects with the reason', async () => {
       const { store } = await open();
       await store.put('x', [text('old')]);
       const reason = new Error('enough');
@@ -331,7 +331,7 @@ export function describeStore(
       expect(textOf((await store.get('x')).bytes)).toBe('old');
     });
 
-    test('an abort at any moment leaves the old or the new object, and memory that nobody writes to', async () => {
+    it('an abort at any moment leaves the old or the new object, and memory that nobody writes to', async () => {
       const { store } = await open();
       const old = new Uint8Array(300_000).fill(1);
       const fresh = new Uint8Array(300_000).fill(2);
@@ -360,7 +360,7 @@ export function describeStore(
       }
     });
 
-    test('after close every call fails with ECLOSED; closing again is well', async () => {
+    it('after close every call fails with ECLOSED; closing again is well', async () => {
       const { store } = await open();
       const running = store.put('x', [text('1')]);
       await Promise.all([store.close(), running]);
@@ -371,7 +371,7 @@ export function describeStore(
       expect(await rejectionOf(store.delete('x'))).toBe('ECLOSED');
     });
 
-    test('readers beside writers see whole objects of one version', async () => {
+    it('readers beside writers see whole objects of one version', async () => {
       const { store, other = store } = await open();
       const put = (value: number): Promise<{ version: string }> =>
         store.put('x', [new Uint8Array(70_000).fill(value), new Uint8Array(70_000).fill(value)]);
@@ -389,7 +389,7 @@ export function describeStore(
       await writing;
     });
 
-    test('does what a plain map does, whatever the order of operations', async () => {
+    it('does what a plain map does, whatever the order of operations', async () => {
       const keys = ['a', 'a/b', 'A', 'b/c/d', 'a+', 'é'];
       const operation = fc.record({
         kind: fc.constantFrom('put', 'create', 'swap', 'get', 'stat', 'delete', 'list'),
@@ -415,7 +415,7 @@ export function describeStore(
     });
 
     if (declared.createIfAbsent === 'none') {
-      test('conditions are refused, and nothing is put', async () => {
+      it('conditions are refused, and nothing is put', async () => {
         const { store } = await open();
         const condition = { ifAbsent: true } as const;
         expect(await rejectionOf(store.put('x', [], { condition }))).toBe('EUNSUPPORTED');
@@ -425,7 +425,7 @@ export function describeStore(
       return;
     }
 
-    test('of many that create one key exactly one succeeds, and its bytes stay', async () => {
+    it('of many that create one key exactly one succeeds, and its bytes stay', async () => {
       const { store, other = store } = await open();
       for (let round = 0; round < 5; round += 1) {
         const key = `race/${round}`;
@@ -447,7 +447,7 @@ export function describeStore(
       }
     });
 
-    test('compare-and-swap loses no update', async () => {
+    it('compare-and-swap loses no update', async () => {
       const { store, other = store } = await open();
       await store.put('counter', [text('0')]);
       const increment = async (client: ObjectStore): Promise<void> => {
@@ -471,7 +471,7 @@ export function describeStore(
       expect(textOf((await store.get('counter')).bytes)).toBe('40');
     });
 
-    test('a swap of what is gone, or came back, is a conflict and changes nothing', async () => {
+    it('a swap of what is gone, or came back, is a conflict and changes nothing', async () => {
       const { store } = await open();
       const { version } = await store.put('x', [text('1')]);
       await store.delete('x');

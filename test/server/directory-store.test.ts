@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
-import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { isNetsealError } from '../../src/base/errors.ts';
 import { keyToPath, pathToKey } from '../../src/server/directory-names.ts';
 import { DirectoryStore } from '../../src/server/directory-store.ts';
@@ -92,7 +92,7 @@ function tree(folder: string): string[] {
 }
 
 describe('names on the disk', () => {
-  test('are readable for ordinary keys', () => {
+  it('are readable for ordinary keys', () => {
     expect(keyToPath('s/3fa9')).toEqual({ folders: ['s+'], file: '3fa9' });
     expect(keyToPath('i/3fa9@5')).toEqual({ folders: ['i+'], file: '3fa9@5' });
     expect(keyToPath('a')).toEqual({ folders: [], file: 'a' });
@@ -101,7 +101,7 @@ describe('names on the disk', () => {
     expect(keyToPath('x'.repeat(130))).toEqual({ folders: [`${'x'.repeat(128)}++`], file: 'xx' });
   });
 
-  test('are one to one with keys, differ by more than case, are short and never special', () => {
+  it('are one to one with keys, differ by more than case, are short and never special', () => {
     const segment = fc.oneof(
       fc.string({ unit: 'binary', minLength: 1, maxLength: 200 }),
       fc.string({
@@ -125,7 +125,7 @@ describe('names on the disk', () => {
     checkProperty(keys, check, { examples: [...HOSTILE_KEYS, `${'A/'.repeat(511)}AA`] });
   });
 
-  test('that no key has are nobody’s', () => {
+  it('that no key has are nobody’s', () => {
     for (const file of ['A', 'a b', '%', '%2', '%4G', '%61', '%2E', '.a', '', '%2f', '%ff', 'a+b', '%c3']) {
       expect(pathToKey({ folders: [], file }), file).toBeUndefined();
     }
@@ -135,7 +135,7 @@ describe('names on the disk', () => {
 });
 
 describe('the folder of a store', () => {
-  test('is nowhere left, whatever the keys, and nothing outside changes', async () => {
+  it('is nowhere left, whatever the keys, and nothing outside changes', async () => {
     writeFileSync(join(parent, 'witness'), 'untouched');
     const store = await open();
     for (const key of HOSTILE_KEYS) await store.put(key, [text(key)]);
@@ -144,7 +144,7 @@ describe('the folder of a store', () => {
     expect(readFileSync(join(parent, 'witness'), 'utf8')).toBe('untouched');
   });
 
-  test('is not made unless asked for', async () => {
+  it('is not made unless asked for', async () => {
     expect(await rejectionOf(DirectoryStore.open(root))).toBe('EMISSING');
     expect(existsSync(root)).toBe(false);
     mkdirSync(root);
@@ -152,7 +152,7 @@ describe('the folder of a store', () => {
     expect(readdirSync(root)).toEqual([]);
   });
 
-  test('may be reached by a symbolic link, but none inside it is followed', async () => {
+  it('may be reached by a symbolic link, but none inside it is followed', async () => {
     const outside = join(parent, 'outside');
     mkdirSync(outside);
     mkdirSync(root);
@@ -172,7 +172,7 @@ describe('the folder of a store', () => {
     expect(lstatSync(join(root, 'objects/file')).isFile()).toBe(true);
   });
 
-  test('a lock that is a symbolic link is refused, and nothing is made where it points', async () => {
+  it('a lock that is a symbolic link is refused, and nothing is made where it points', async () => {
     await open();
     symlinkSync(join(parent, 'made'), join(root, 'lock'));
     const [store] = opened;
@@ -180,7 +180,7 @@ describe('the folder of a store', () => {
     expect(existsSync(join(parent, 'made'))).toBe(false);
   });
 
-  test('what others put there is no object, and harms no other', async () => {
+  it('what others put there is no object, and harms no other', async () => {
     const store = await open();
     await store.put('good', [text('1')]);
     const objects = join(root, 'objects');
@@ -201,7 +201,7 @@ describe('the folder of a store', () => {
     expect(existsSync(join(objects, 'folder'))).toBe(true);
   });
 
-  test('an object that somebody cut, or let grow, is named damaged, never given in part', async () => {
+  it('an object that somebody cut, or let grow, is named damaged, never given in part', async () => {
     const store = await open();
     await store.put('x', [text('0123456789')]);
     const path = join(root, 'objects/x');
@@ -213,7 +213,7 @@ describe('the folder of a store', () => {
     expect(await rejectionOf(store.get('x'))).toBe('EMISSING');
   });
 
-  test('folders that are removed or replaced while a store is open are made and found again', async () => {
+  it('folders that are removed or replaced while a store is open are made and found again', async () => {
     const store = await open('fsync');
     await store.put('f/g/x', [text('1')]);
     rmSync(join(root, 'objects/f+'), { recursive: true });
@@ -223,7 +223,7 @@ describe('the folder of a store', () => {
     expect(existsSync(join(root, 'objects/f+/g+/x'))).toBe(true);
   });
 
-  test('a store that was copied has the same objects and versions', async () => {
+  it('a store that was copied has the same objects and versions', async () => {
     const store = await open();
     const { version } = await store.put('s/x', [text('1')]);
     execFileSync('cp', ['-r', root, join(parent, 'copy')]);
@@ -234,7 +234,7 @@ describe('the folder of a store', () => {
     await store.put('s/y', [text('goes on')]);
   });
 
-  test('descriptors are bounded, however many calls and folders', async () => {
+  it('descriptors are bounded, however many calls and folders', async () => {
     const store = await open();
     await Promise.all(Array.from({ length: 500 }, (_, at) => store.put(`d${at}/x`, [text('1')])));
     expect(readdirSync('/proc/self/fd').length).toBeLessThan(250);
@@ -253,7 +253,7 @@ describe('the folder of a store', () => {
     expect(ours).toEqual([]);
   });
 
-  test('small puts at once share the syncs of their folder, and are all there', async () => {
+  it('small puts at once share the syncs of their folder, and are all there', async () => {
     const store = await open('fsync');
     await Promise.all(Array.from({ length: 200 }, (_, at) => store.put(`s/${at}`, [text(`${at}`)])));
     expect(await listAll(store, 50, 's/')).toHaveLength(200);
@@ -274,7 +274,7 @@ describe.skipIf(process.getuid?.() !== 0)('a disk that does not take more', () =
     execFileSync('/bin/umount', [join(parent, 'disk')]);
   });
 
-  test('full: the put fails as a whole, the old object stays, nothing is left behind', async () => {
+  it('full: the put fails as a whole, the old object stays, nothing is left behind', async () => {
     const store = await open('fsync', mounted('1m'));
     await store.put('x', [new Uint8Array(300_000).fill(1)]);
     const before = tree(join(parent, 'disk'));
@@ -286,7 +286,7 @@ describe.skipIf(process.getuid?.() !== 0)('a disk that does not take more', () =
     await store.put('y', [new Uint8Array(900_000).fill(3)]);
   });
 
-  test('read-only: reads go on, changes are denied', async () => {
+  it('read-only: reads go on, changes are denied', async () => {
     const disk = mounted('1m');
     const writer = await open('none', disk);
     await writer.put('x', [text('1')]);
@@ -302,7 +302,7 @@ describe.skipIf(process.getuid?.() !== 0)('a disk that does not take more', () =
 });
 
 describe('several processes', () => {
-  test('of four that create the same keys each key has one winner', async () => {
+  it('of four that create the same keys each key has one winner', async () => {
     const store = await open();
     const writers = ['a', 'b', 'c', 'd'].map(id => ({ id, ...startWriter('create', root, id, 100) }));
     const winnerOf = new Map<string, string>();
@@ -316,7 +316,7 @@ describe('several processes', () => {
     for (const [key, id] of winnerOf) expect(textOf((await store.get(`race/${key}`)).bytes)).toBe(id);
   });
 
-  test('four that count by compare-and-swap lose no update', async () => {
+  it('four that count by compare-and-swap lose no update', async () => {
     const store = await open();
     await store.put('counter', [text('0')]);
     const writers = [1, 2, 3, 4].map(id => startWriter('increment', root, id, 75));
@@ -324,7 +324,7 @@ describe('several processes', () => {
     expect(textOf((await store.get('counter')).bytes)).toBe('300');
   });
 
-  test('what a living process uses is never cleaned away; what a killed one left is', async () => {
+  it('what a living process uses is never cleaned away; what a killed one left is', async () => {
     const store = await open();
     await store.put('x', []);
     const own = readdirSync(join(root, 'partial'));
@@ -348,7 +348,7 @@ describe('several processes', () => {
     expect(readdirSync(join(root, 'partial'))).not.toContain(theirs);
   });
 
-  test('sessions that died while they began or ended are cleaned up', async () => {
+  it('sessions that died while they began or ended are cleaned up', async () => {
     const store = await open();
     await store.put('x', []);
     const partial = join(root, 'partial');
@@ -364,7 +364,7 @@ describe('several processes', () => {
     expect(left.sort()).toEqual(['3'.repeat(32), 'not-ours']);
   });
 
-  test('a process that is stopped again and again, perhaps with the lock in hand, delays others, and no update is lost', async () => {
+  it('a process that is stopped again and again, perhaps with the lock in hand, delays others, and no update is lost', async () => {
     const store = await open();
     await store.put('counter', [text('0')]);
     const writers = [1, 2].map(id => startWriter('increment', root, id, 200));
@@ -378,7 +378,7 @@ describe('several processes', () => {
     expect(textOf((await store.get('counter')).bytes)).toBe('400');
   });
 
-  test('102 processes killed at random: objects old or new and whole, acknowledged changes kept', async () => {
+  it('102 processes killed at random: objects old or new and whole, acknowledged changes kept', async () => {
     const seed = Number(process.env.NETSEAL_SEED ?? Date.now() % 1_000_000);
     const chance = seededChance(seed);
     const store = await open('fsync');

@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { NetsealError } from '../../src/base/errors.ts';
 import {
   type Fault,
@@ -37,7 +37,7 @@ function failing(faults: FaultPlan, retry = {}) {
 }
 
 describe('retry', () => {
-  test('repeats what did not happen, with pauses that double up to a limit and are left to chance', async () => {
+  it('repeats what did not happen, with pauses that double up to a limit and are left to chance', async () => {
     const refused = Array<FaultKind>(7).fill('refused');
     const { time, store, meter } = failing(script(...refused), {
       attemptsMax: 8,
@@ -49,13 +49,13 @@ describe('retry', () => {
     expect(time.sleptMs.map(Math.round)).toEqual([100, 200, 400, 799, 999, 999, 999]);
   });
 
-  test('gives up after so many attempts, with the last error', async () => {
+  it('gives up after so many attempts, with the last error', async () => {
     const { time, store, meter } = failing(() => ({ kind: 'refused' }), { attemptsMax: 3 });
     expect(await time.run(rejectionOf(store.get('x')))).toBe('EUNAVAILABLE');
     expect(meter.requestCount).toBe(3);
   });
 
-  test('repeats no error that would come again', async () => {
+  it('repeats no error that would come again', async () => {
     const { time, store, meter } = failing(script());
     expect(await time.run(rejectionOf(store.get('x')))).toBe('EMISSING');
     expect(await time.run(rejectionOf(store.put('x', [], { condition: { ifMatch: '?' } })))).toBe(
@@ -64,7 +64,7 @@ describe('retry', () => {
     expect(meter.requestCount).toBe(2);
   });
 
-  test('all calls together keep to one budget, which success earns back', async () => {
+  it('all calls together keep to one budget, which success earns back', async () => {
     let down = true;
     const { time, store, meter } = failing(() => (down ? { kind: 'refused' } : undefined), { budget: 5 });
     const calls = Promise.all(Array.from({ length: 20 }, () => rejectionOf(store.now())));
@@ -77,7 +77,7 @@ describe('retry', () => {
     expect(meter.requestCount).toBe(25 + 10 + 2);
   });
 
-  test('a get that broke off is fetched again', async () => {
+  it('a get that broke off is fetched again', async () => {
     const { time, inner, store, meter } = failing(script('short', 'short'));
     await inner.put('x', [text('0123456789')]);
     const found = await time.run(store.get('x', { range: { offsetBytes: 2, lengthBytes: 5 } }));
@@ -85,7 +85,7 @@ describe('retry', () => {
     expect(meter.snapshot().get.requestCount).toBe(3);
   });
 
-  test('puts and deletes without a condition are repeated after a lost answer', async () => {
+  it('puts and deletes without a condition are repeated after a lost answer', async () => {
     const { time, inner, store } = failing(script('lost', 'dropped', undefined, 'lost', 'dropped'));
     const { version } = await time.run(store.put('x', [text('1')]));
     expect(await inner.get('x')).toMatchObject({ version });
@@ -93,7 +93,7 @@ describe('retry', () => {
     expect(await rejectionOf(inner.get('x'))).toBe('EMISSING');
   });
 
-  test('a conditional put of ordinary bytes is not repeated after a lost answer', async () => {
+  it('a conditional put of ordinary bytes is not repeated after a lost answer', async () => {
     for (const kind of ['lost', 'dropped'] as const) {
       const { time, store, meter } = failing(script(kind));
       const put = store.put('x', [text('1')], { condition: { ifAbsent: true } });
@@ -102,7 +102,7 @@ describe('retry', () => {
     }
   });
 
-  test('one of unique bytes succeeds after any number of lost answers, and its effect happens once', async () => {
+  it('one of unique bytes succeeds after any number of lost answers, and its effect happens once', async () => {
     for (const faults of [
       ['lost'],
       ['dropped'],
@@ -119,7 +119,7 @@ describe('retry', () => {
     }
   });
 
-  test('one that finds other bytes afterwards does not claim them, nor a loss', async () => {
+  it('one that finds other bytes afterwards does not claim them, nor a loss', async () => {
     for (const other of ['theirs', 'mine and more', 'min']) {
       const { time, inner, store } = failing(script('dropped'));
       const condition: PutCondition = { ifAbsent: true };
@@ -131,13 +131,13 @@ describe('retry', () => {
     }
   });
 
-  test('after a lost answer, giving up always says that it may have happened', async () => {
+  it('after a lost answer, giving up always says that it may have happened', async () => {
     const refused = Array<FaultKind>(20).fill('refused');
     const { time, store } = failing(script('lost', ...refused));
     expect(await time.run(rejectionOf(store.put('x', [])))).toBe('EUNCERTAIN');
   });
 
-  test('an abort ends a pause with its reason; close ends it with the last error', async () => {
+  it('an abort ends a pause with its reason; close ends it with the last error', async () => {
     const never = { now: () => 0, sleep: (_: number, signal?: AbortSignal) => waitForAbort(signal) };
     const make = (): ObjectStore =>
       wrapStore(new MemoryStore(), { retry: {} }, { faults: () => ({ kind: 'refused' }), scheduler: never });
@@ -154,7 +154,7 @@ describe('retry', () => {
     expect(await code).toBe('EUNAVAILABLE');
   });
 
-  test('counters by compare-and-swap under every fault are exact where the store answers for them', async () => {
+  it('counters by compare-and-swap under every fault are exact where the store answers for them', async () => {
     const kinds: FaultKind[] = ['refused', 'lost', 'dropped', 'late', 'vague', 'short', 'slow'];
     const first = Number(process.env.NETSEAL_SEED ?? Date.now() % 1_000_000);
     for (let seed = first; seed < first + 30; seed += 1) {
@@ -215,7 +215,7 @@ function waitForAbort(signal: AbortSignal | undefined): Promise<void> {
 }
 
 describe('the limit', () => {
-  test('lets so many through, keeps order, and refuses whom the queue cannot hold', async () => {
+  it('lets so many through, keeps order, and refuses whom the queue cannot hold', async () => {
     const gate = new Gate('gate', 2, 3);
     const order: number[] = [];
     const enders: (() => void)[] = [];
@@ -236,7 +236,7 @@ describe('the limit', () => {
     expect([gate.insideCount, gate.waiterCount]).toEqual([0, 0]);
   });
 
-  test('who is aborted while waiting leaves the queue, and its place is not lost', async () => {
+  it('who is aborted while waiting leaves the queue, and its place is not lost', async () => {
     const gate = new Gate('gate', 1);
     let end: () => void = () => undefined;
     const first = gate.run(() => new Promise<void>(resolve => (end = resolve)));
@@ -251,7 +251,7 @@ describe('the limit', () => {
     expect(await third).toBe('third');
   });
 
-  test('close fails who waits and waits for who is inside', async () => {
+  it('close fails who waits and waits for who is inside', async () => {
     const gate = new Gate('gate', 1);
     let end: () => void = () => undefined;
     const first = gate.run(() => new Promise<void>(resolve => (end = resolve)));
@@ -263,7 +263,7 @@ describe('the limit', () => {
     expect(await rejectionOf(gate.run(async () => 1))).toBe('ECLOSED');
   });
 
-  test('a call that pauses for a retry holds no place', async () => {
+  it('a call that pauses for a retry holds no place', async () => {
     const time = new VirtualTime();
     const limits = { retry: {}, limit: { concurrency: 1 } };
     const faults = script('refused');
@@ -276,7 +276,7 @@ describe('the limit', () => {
 });
 
 describe('the meter', () => {
-  test('counts requests, failures and bytes by operation, and tells of each', async () => {
+  it('counts requests, failures and bytes by operation, and tells of each', async () => {
     const events: MeterEvent[] = [];
     const meter = new StoreMeter(event => events.push(event));
     const store = meter.wrap(new MemoryStore());
@@ -291,7 +291,7 @@ describe('the meter', () => {
     expect(events[2]?.error).toMatchObject({ code: 'EMISSING' });
   });
 
-  test('tells how many requests had to wait for one another', async () => {
+  it('tells how many requests had to wait for one another', async () => {
     const time = new VirtualTime();
     const meter = new StoreMeter(undefined, time);
     const faults: FaultPlan = () => ({ kind: 'slow', delayMs: 10 });
@@ -307,7 +307,7 @@ describe('the meter', () => {
 });
 
 describe('faults', () => {
-  test('a torn put leaves its beginning, and only where puts can tear', async () => {
+  it('a torn put leaves its beginning, and only where puts can tear', async () => {
     const plan = script({ kind: 'torn', share: 0.5 });
     const inner = new MemoryStore({ capabilities: { atomicPut: false } });
     expect(await rejectionOf(faultyStore(inner, plan).put('x', [text('0123'), text('4567')]))).toBe(
@@ -317,7 +317,7 @@ describe('faults', () => {
     expect(await rejectionOf(faultyStore(new MemoryStore(), plan).put('x', []))).toBe('EINVAL');
   });
 
-  test('a late put happens afterwards, with the bytes of then', async () => {
+  it('a late put happens afterwards, with the bytes of then', async () => {
     const time = new VirtualTime();
     const inner = new MemoryStore({}, time);
     const store = faultyStore(inner, script({ kind: 'late', delayMs: 50 }), { scheduler: time });
@@ -330,7 +330,7 @@ describe('faults', () => {
     expect(textOf((await inner.get('x')).bytes)).toBe('then');
   });
 
-  test('a stale list lacks what is new and shows what is gone, in order and in pages', async () => {
+  it('a stale list lacks what is new and shows what is gone, in order and in pages', async () => {
     const inner = new MemoryStore({ capabilities: { listIsConsistent: false } });
     const store = faultyStore(inner, ({ operation }) =>
       operation === 'list' ? { kind: 'stale' } : undefined,
@@ -345,7 +345,7 @@ describe('faults', () => {
     expect((await listAll(inner)).map(entry => entry.key)).toEqual(['a', 'c', 'd']);
   });
 
-  test('a plan of one seed is the same plan, and hits about as often as it says', () => {
+  it('a plan of one seed is the same plan, and hits about as often as it says', () => {
     const kinds: FaultKind[] = ['refused', 'lost', 'slow'];
     const [one, same, other] = [7, 7, 8].map(seed => {
       const plan = seededFaults(seed, 0.3, kinds);

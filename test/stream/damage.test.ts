@@ -1,5 +1,5 @@
 /** Sealed streams that are not whole: a named error, everything before it, and nothing after it. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { concatBytes, viewOf } from '../../src/base/bytes.ts';
 import { isNetsealError } from '../../src/base/errors.ts';
 import { KIB } from '../../src/base/geometry.ts';
@@ -65,13 +65,13 @@ function wholeRecords(lengthBytes: number): number {
 }
 
 describe('truncation', () => {
-  test('at every byte of a small stream', async () => {
+  it('at every byte of a small stream', async () => {
     for (let lengthBytes = 0; lengthBytes < sealed.byteLength; lengthBytes += 1) {
       await expectFailure(sealed.subarray(0, lengthBytes), 'ETRUNCATED', wholeRecords(lengthBytes));
     }
   });
 
-  test('at every record of a stream of several batches', async () => {
+  it('at every record of a stream of several batches', async () => {
     const plain = mixedBytes(3_000_000, 1);
     const long = partsOf(await sealBytes(bench, plain, { ...SMALL, unitSizeBytes: 64 * KIB }));
     expect(long.records.length).toBeGreaterThan(40);
@@ -97,7 +97,7 @@ describe('flipped bits', () => {
     return error.code;
   }
 
-  test('every bit of a stream of one byte', async () => {
+  it('every bit of a stream of one byte', async () => {
     const plain = PLAIN.subarray(0, 1);
     const tiny = await sealBytes(bench, plain, SMALL);
     const codes = new Set<string>();
@@ -105,7 +105,7 @@ describe('flipped bits', () => {
     expect([...codes].sort()).toEqual(['EAUTH', 'EFORMAT', 'EKEY', 'ETRUNCATED', 'EUNSUPPORTED']);
   });
 
-  test('a bit of every byte of several records: everything before that record comes out', async () => {
+  it('a bit of every byte of several records: everything before that record comes out', async () => {
     for (let at = 0; at < sealed.byteLength; at += 1) {
       await codeOfFlip(sealed, at * 8 + (at % 8), PLAIN);
       const damaged = sealed.slice();
@@ -116,13 +116,13 @@ describe('flipped bits', () => {
 });
 
 describe('bytes after the end', () => {
-  test.each([1, 15, 16, 17, 71, 72, 100_000])('%i zeros', async lengthBytes => {
+  it.each([1, 15, 16, 17, 71, 72, 100_000])('%i zeros', async lengthBytes => {
     const trailing = new Uint8Array(lengthBytes);
     await expectFailure([sealed, trailing], 'EFORMAT', 4);
     await expectFailure(concatBytes(sealed, trailing), 'EFORMAT', 4);
   });
 
-  test('another record, another stream, a record of a newer version', async () => {
+  it('another record, another stream, a record of a newer version', async () => {
     const newer = records[3]!.slice();
     newer[4] = 2;
     for (const trailing of [records[0]!, records[3]!, sealed, newer]) {
@@ -143,11 +143,11 @@ describe('records out of place', () => {
     ['the last dropped', [0, 1, 2], 'ETRUNCATED', 3],
     ['the last first', [3, 0, 1, 2], 'EAUTH', 0],
   ];
-  test.each(arrangements)('%s', async (_, order, code, goodUnits) => {
+  it.each(arrangements)('%s', async (_, order, code, goodUnits) => {
     await expectFailure([head, ...order.map(at => records[at]!)], code, goodUnits);
   });
 
-  test('from another stream of the same volume', async () => {
+  it('from another stream of the same volume', async () => {
     const other = partsOf(await sealBytes(bench, PLAIN, SMALL));
     for (const at of records.keys()) {
       const spliced = records.map((record, index) => (index === at ? other.records[at]! : record));
@@ -157,7 +157,7 @@ describe('records out of place', () => {
     await expectFailure([other.head, ...records], 'EAUTH', 0);
   });
 
-  test('from another volume', async () => {
+  it('from another volume', async () => {
     const keys = bench.pipeline.addKeyring(Keyring.create());
     const other = await sealBytes({ ...bench, keys }, PLAIN, SMALL);
     await expectFailure([head, records[0]!, ...partsOf(other).records.slice(1)], 'EAUTH', 1);
@@ -187,18 +187,18 @@ describe('another head', () => {
     ['object id', 32, Array(16).fill(0), 'EKEY'],
     ['commitment', 48, Array(32).fill(0), 'EKEY'],
   ];
-  test.each(changes)('%s', async (_, offset, bytes, code) => {
+  it.each(changes)('%s', async (_, offset, bytes, code) => {
     const changed = head.slice();
     changed.set(bytes, offset);
     await expectFailure([changed, ...records], code, 0);
   });
 
-  test('the right commitment of another object does not help', async () => {
+  it('the right commitment of another object does not help', async () => {
     const other = decodeStreamHead(await sealBytes(bench, new Uint8Array(0), SMALL));
     await expectFailure([encodeStreamHead(other), ...records], 'EAUTH', 0);
   });
 
-  test('a head is what it was made of', () => {
+  it('a head is what it was made of', () => {
     const fields = decodeStreamHead(head);
     expect(fields).toMatchObject({ suite: 'xaes-256-gcm', unitSizeBytes: UNIT_BYTES, epoch: 1 });
     expect(fields.volumeId).toEqual(bench.keyring.volumeId);
@@ -207,7 +207,7 @@ describe('another head', () => {
 });
 
 describe('the wrong key', () => {
-  test('of the same volume: EKEY at the head, before any record is looked at', async () => {
+  it('of the same volume: EKEY at the head, before any record is looked at', async () => {
     const impostor = new Keyring(bench.keyring.volumeId, new Map([[1, new Uint8Array(32)]]));
     const keys = bench.pipeline.addKeyring(impostor);
     const { readable, writable } = openStream({ ...bench, keys });
@@ -217,7 +217,7 @@ describe('the wrong key', () => {
     bench.pipeline.removeKeyring(keys);
   });
 
-  test('keys that were removed', async () => {
+  it('keys that were removed', async () => {
     const keys = bench.pipeline.addKeyring(bench.keyring);
     bench.pipeline.removeKeyring(keys);
     expect(await openBytes({ ...bench, keys }, sealed)).toMatchObject({ code: 'EKEY', chunks: [] });
@@ -246,35 +246,35 @@ describe('what only a holder of the key can make', () => {
     return [head, ...forged.map(({ record }) => record)];
   }
 
-  test('the forger makes good streams, too', async () => {
+  it('the forger makes good streams, too', async () => {
     const { bytes, error } = await openBytes(bench, await forge([UNIT_BYTES, 7]));
     expect(error).toBeUndefined();
     expectSame(bytes, PLAIN.subarray(0, UNIT_BYTES + 7));
   });
 
-  test('a short unit in the middle', async () => {
+  it('a short unit in the middle', async () => {
     await expectFailure(await forge([UNIT_BYTES, 100, UNIT_BYTES]), 'EFORMAT', 1);
   });
-  test('an empty unit after others', async () => {
+  it('an empty unit after others', async () => {
     await expectFailure(await forge([UNIT_BYTES, 0]), 'EFORMAT', 1);
   });
-  test('an empty unit that is not the last', async () => {
+  it('an empty unit that is not the last', async () => {
     await expectFailure(await forge([0, UNIT_BYTES]), 'EFORMAT', 0);
   });
-  test('an end in the middle', async () => {
+  it('an end in the middle', async () => {
     await expectFailure(await forge([UNIT_BYTES, UNIT_BYTES, UNIT_BYTES], 'streamUnit', 1), 'EFORMAT', 2);
   });
-  test('records of another kind', async () => {
+  it('records of another kind', async () => {
     await expectFailure(await forge([UNIT_BYTES], 'unit'), 'EAUTH', 0);
   });
-  test('a record longer than its unit can be', async () => {
+  it('a record longer than its unit can be', async () => {
     const long = records[0]!.slice();
     viewOf(long).setUint32(12, UNIT_BYTES + 73, true);
     await expectFailure([head, long, new Uint8Array(2 * UNIT_BYTES)], 'EFORMAT', 0);
   });
 });
 
-test('a reader that takes its time gets everything before the fault', async () => {
+it('a reader that takes its time gets everything before the fault', async () => {
   const plain = mixedBytes(2_000_000, 3);
   const long = partsOf(await sealBytes(bench, plain, SMALL));
   const bad = 400;

@@ -1,6 +1,6 @@
 /** Streams over time: who waits for whom, and what is left when somebody gives up. */
 import type { Worker } from 'node:worker_threads';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { KIB, MIB } from '../../src/base/geometry.ts';
 import { openStream } from '../../src/pipeline/open-stream.ts';
 import type { StreamPair } from '../../src/pipeline/ordered-output.ts';
@@ -73,7 +73,7 @@ async function expectUsable(bench: Bench): Promise<void> {
 
 describe.each([0, 2])('with %i workers', workers => {
   describe('a slow source', () => {
-    test('gets its whole units sealed without filling a batch', async () => {
+    it('gets its whole units sealed without filling a batch', async () => {
       const bench = await start({ workers });
       const { readable, writable } = sealStream({ ...bench, ...SMALL });
       const reader = readable.getReader();
@@ -84,7 +84,7 @@ describe.each([0, 2])('with %i workers', workers => {
       expect(partsOf(new Uint8Array([...new Uint8Array(80), ...value!])).records).toHaveLength(3);
     });
 
-    test('that pauses after a burst gets the units sealed that came while others were worked on', async () => {
+    it('that pauses after a burst gets the units sealed that came while others were worked on', async () => {
       const bench = await start({ workers });
       const { readable, writable } = sealStream({ ...bench, ...SMALL });
       const { readable: opened, writable: toOpen } = openStream({ ...bench });
@@ -107,7 +107,7 @@ describe.each([0, 2])('with %i workers', workers => {
     // Batches in work or waiting for the reader, one that fills up, and a chunk in the writer's queue.
     const limitBytes = (Math.max(1, workers) + 2) * MIB + 2 * 64 * KIB;
 
-    test('makes the writer of plain bytes wait', async () => {
+    it('makes the writer of plain bytes wait', async () => {
       const bench = await start({ workers });
       const { readable, writable } = sealStream({ ...bench, codec: STORED });
       const reader = readable.getReader();
@@ -135,7 +135,7 @@ describe.each([0, 2])('with %i workers', workers => {
       expectIdle(bench.pipeline);
     });
 
-    test('makes few sealed bytes wait that open to many', async () => {
+    it('makes few sealed bytes wait that open to many', async () => {
       const bench = await start({ workers });
       const plain = new Uint8Array(64 * MIB);
       const sealed = await sealBytes(bench, plain, { unitSizeBytes: MIB, blockSizeBytes: 1 });
@@ -161,7 +161,7 @@ describe.each([0, 2])('with %i workers', workers => {
       ['opening', async bench => [openStream({ ...bench }), await sealBytes(bench, plain)]],
     ];
 
-    test.each(makers)('%s: the reader cancels after any chunk', async (_, make) => {
+    it.each(makers)('%s: the reader cancels after any chunk', async (_, make) => {
       const bench = await start({ workers });
       for (let chunks = 0; chunks < 4; chunks += 1) {
         const [pair, input] = await make(bench);
@@ -182,7 +182,7 @@ describe.each([0, 2])('with %i workers', workers => {
       }
     });
 
-    test.each(makers)('%s: the writer aborts after any chunk, also while it waits', async (_, make) => {
+    it.each(makers)('%s: the writer aborts after any chunk, also while it waits', async (_, make) => {
       const bench = await start({ workers });
       for (let chunks = 0; chunks < 30; chunks += 5) {
         const [{ readable, writable }, input] = await make(bench);
@@ -200,7 +200,7 @@ describe.each([0, 2])('with %i workers', workers => {
       }
     });
 
-    test.each(makers)('%s: a signal stops pipeTo at any moment', async (_, make) => {
+    it.each(makers)('%s: a signal stops pipeTo at any moment', async (_, make) => {
       const bench = await start({ workers });
       for (let turns = 0; turns < 24; turns += 3) {
         const [pair, input] = await make(bench);
@@ -221,7 +221,7 @@ describe.each([0, 2])('with %i workers', workers => {
       }
     });
 
-    test.each(makers)('%s: a source that fails', async (_, make) => {
+    it.each(makers)('%s: a source that fails', async (_, make) => {
       const bench = await start({ workers });
       const [pair, input] = await make(bench);
       const source = (function* () {
@@ -232,7 +232,7 @@ describe.each([0, 2])('with %i workers', workers => {
       await expectUsable(bench);
     });
 
-    test.each(makers)('%s: the pipeline is closed', async (_, make) => {
+    it.each(makers)('%s: the pipeline is closed', async (_, make) => {
       const bench = await start({ workers });
       const [{ readable, writable }, input] = await make(bench);
       const piped = ReadableStream.from(cut(input, [100_000])).pipeTo(writable);
@@ -248,7 +248,7 @@ describe.each([0, 2])('with %i workers', workers => {
     });
   });
 
-  test('streams that share little memory all get through', async () => {
+  it('streams that share little memory all get through', async () => {
     const bench = await start({ workers, memoryBytes: 4 * (256 * KIB + 72) });
     const plains = Array.from({ length: 6 }, (_, at) => mixedBytes(MIB + at * 7, at));
     await Promise.all(
@@ -262,7 +262,7 @@ describe.each([0, 2])('with %i workers', workers => {
     expectIdle(bench.pipeline);
   });
 
-  test('fifty idle streams and one whose reader never comes hold nothing up', async () => {
+  it('fifty idle streams and one whose reader never comes hold nothing up', async () => {
     const bench = await start({ workers, memoryBytes: 4 * (256 * KIB + 72) });
     const idle = Array.from({ length: 50 }, () => sealStream({ ...bench, codec: STORED }));
     const writers = idle.map(({ writable }) => writable.getWriter());
@@ -275,7 +275,7 @@ describe.each([0, 2])('with %i workers', workers => {
   });
 });
 
-test('a worker that dies in mid-stream fails it with EWORKER; the next stream is fine', async () => {
+it('a worker that dies in mid-stream fails it with EWORKER; the next stream is fine', async () => {
   const bench = await start({ workers: 1 });
   expect(threads).toHaveLength(1);
   const { readable, writable } = sealStream({ ...bench, codec: parseCodec('zstd:19') });

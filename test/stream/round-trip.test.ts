@@ -1,6 +1,6 @@
 /** Sealed streams that are whole: every size at a boundary, every setting, every way to cut them. */
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { KIB, MIB } from '../../src/base/geometry.ts';
 import { openStream } from '../../src/pipeline/open-stream.ts';
 import type { StreamPair } from '../../src/pipeline/ordered-output.ts';
@@ -35,7 +35,7 @@ describe.each([0, 2])('with %i workers', workers => {
     await bench.pipeline.close();
   });
 
-  test.each([4 * KIB, 256 * KIB])('units of %i bytes: every size around a boundary', async unitSizeBytes => {
+  it.each([4 * KIB, 256 * KIB])('units of %i bytes: every size around a boundary', async unitSizeBytes => {
     const edges = [0, unitSizeBytes, 2 * unitSizeBytes, BATCH_BYTES, 2 * BATCH_BYTES, 5 * BATCH_BYTES];
     const sizes = new Set(edges.flatMap(edge => [edge - 1, edge, edge + 1]).filter(size => size >= 0));
     for (const sizeBytes of sizes) {
@@ -46,14 +46,14 @@ describe.each([0, 2])('with %i workers', workers => {
     }
   });
 
-  test('units of 16 MiB', async () => {
+  it('units of 16 MiB', async () => {
     const plain = mixedBytes(16 * MIB + 1, 7);
     const sealed = await sealBytes(bench, plain, { unitSizeBytes: 16 * MIB });
     expect(partsOf(sealed).records).toHaveLength(2);
     await expectOpens(bench, sealed, plain);
   });
 
-  test.each([
+  it.each([
     ['stored', 1],
     ['stored', 64 * KIB],
     ['zstd:1', 512],
@@ -95,20 +95,20 @@ describe('inline', () => {
     await bench.pipeline.close();
   });
 
-  test('byte by byte on both sides', async () => {
+  it('byte by byte on both sides', async () => {
     const plain = mixedBytes(4 * KIB + 3, 1);
     const sealed = await sealBytes(bench, cut(plain, [1]), SMALL);
     await expectOpens(bench, cut(sealed, [1]), plain);
   });
 
-  test('empty chunks change nothing, and a stream of nothing is 152 bytes', async () => {
+  it('empty chunks change nothing, and a stream of nothing is 152 bytes', async () => {
     const nothing = new Uint8Array(0);
     const sealed = await sealBytes(bench, [nothing, nothing]);
     expect(sealed.byteLength).toBe(STREAM_HEAD_BYTES + 72);
     await expectOpens(bench, [nothing, sealed, nothing], nothing);
   });
 
-  test('however the input is cut, the same bytes come out', async () => {
+  it('however the input is cut, the same bytes come out', async () => {
     const cuts = fc.array(fc.integer({ min: 1, max: 20_000 }), { minLength: 1, maxLength: 8 });
     const sizes = fc.integer({ min: 0, max: 60_000 });
     await checkAsyncProperty(fc.tuple(sizes, cuts, cuts), async ([sizeBytes, plainCuts, sealedCuts]) => {
@@ -119,7 +119,7 @@ describe('inline', () => {
     });
   });
 
-  test('however a damaged stream is cut, the same bytes and the same error come out', async () => {
+  it('however a damaged stream is cut, the same bytes and the same error come out', async () => {
     const sealed = await sealBytes(bench, mixedBytes(40_000, 2), SMALL);
     const cuts = fc.array(fc.integer({ min: 1, max: 9000 }), { minLength: 1, maxLength: 8 });
     const places = fc.integer({ min: 0, max: sealed.byteLength * 8 - 1 });
@@ -133,14 +133,14 @@ describe('inline', () => {
     });
   });
 
-  test('a chunk may be used again once its write has resolved', async () => {
+  it('a chunk may be used again once its write has resolved', async () => {
     const plain = mixedBytes(3 * BATCH_BYTES, 4);
     const sealed = await passReusing(plain, 300_000, sealStream({ ...bench }));
     const opened = await passReusing(sealed.bytes, 1000, openStream({ ...bench }));
     expectSame(opened.bytes, plain);
   });
 
-  test('what comes out is private memory, and the reader may write to it', async () => {
+  it('what comes out is private memory, and the reader may write to it', async () => {
     const plain = mixedBytes(3 * BATCH_BYTES, 5);
     const { readable, writable } = sealStream({ ...bench });
     const written = ReadableStream.from([plain]).pipeTo(writable);
@@ -158,7 +158,7 @@ describe('inline', () => {
   });
 });
 
-test('what one set of providers seals, the other opens', async () => {
+it('what one set of providers seals, the other opens', async () => {
   const native = await openBench({ providers: { codecs: 'native', ciphers: 'native' } });
   const portable = await openBench({ providers: { codecs: 'portable', ciphers: 'portable' } });
   const keys = portable.pipeline.addKeyring(native.keyring);
@@ -175,7 +175,7 @@ test('what one set of providers seals, the other opens', async () => {
 });
 
 describe('a pipeline with little memory', () => {
-  test('carries every unit that fits it, whatever the size of a batch', async () => {
+  it('carries every unit that fits it, whatever the size of a batch', async () => {
     // The least that openPipeline takes: a quarter of it holds one sealed unit of 256 KiB.
     const bench = await openBench({ memoryBytes: 4 * (256 * KIB + 72) });
     const plain = mixedBytes(BATCH_BYTES + 5, 8);
@@ -186,7 +186,7 @@ describe('a pipeline with little memory', () => {
     await bench.pipeline.close();
   });
 
-  test('refuses a unit that does not fit, before anything is written or read', async () => {
+  it('refuses a unit that does not fit, before anything is written or read', async () => {
     const small = await openBench({ memoryBytes: 4 * (256 * KIB + 72) });
     const large = await openBench();
     const options = { unitSizeBytes: 512 * KIB };
@@ -202,7 +202,7 @@ describe('a pipeline with little memory', () => {
   });
 });
 
-test.each([
+it.each([
   [{ unitSizeBytes: 5000 }, /power of two/],
   [{ blockSizeBytes: 3 }, /power of two/],
   [{ codec: { codec: 'zstd', level: 99 } }, /zstd/],
@@ -213,7 +213,7 @@ test.each([
   await bench.pipeline.close();
 });
 
-test('chunks that are no bytes fail the stream with EINVAL', async () => {
+it('chunks that are no bytes fail the stream with EINVAL', async () => {
   const bench = await openBench();
   const text = ['text'] as unknown as Uint8Array[];
   await expect(sealBytes(bench, text)).rejects.toMatchObject({ code: 'EINVAL' });

@@ -1,7 +1,7 @@
 /** Benches must not rot: every target runs at its small size, which checks results and measures nothing. */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { contest } from '../../bench/contest.ts';
 import { isMet } from '../../bench/target.ts';
 import { TARGETS } from '../../bench/targets.ts';
@@ -12,11 +12,11 @@ function run(script: string, ...args: string[]): { status: number | null; stdout
   return spawnSync(process.execPath, [`${root}bench/${script}`, ...args], { encoding: 'utf8', cwd: root });
 }
 
-test('targets have ids of their own', () => {
+it('targets have ids of their own', () => {
   expect(new Set(TARGETS.map(({ id }) => id)).size).toBe(TARGETS.length);
 });
 
-test.each(TARGETS)('$id: right results on little data', async target => {
+it.each(TARGETS)('$id: right results on little data', async target => {
   const measurements = await target.measure('small');
   expect(measurements.length).toBeGreaterThan(0);
   for (const { measured, bound, what } of measurements) {
@@ -26,7 +26,7 @@ test.each(TARGETS)('$id: right results on little data', async target => {
 });
 
 describe('npm run targets', () => {
-  test('names the targets that there are when asked for another', () => {
+  it('names the targets that there are when asked for another', () => {
     const { status, stderr, stdout } = run('targets.ts', 'no-such-target');
     expect(status).toBe(2);
     expect(stdout).toBe('');
@@ -34,7 +34,7 @@ describe('npm run targets', () => {
   });
 });
 
-test('a target is met on the right side of its bound only', () => {
+it('a target is met on the right side of its bound only', () => {
   const ratio = { what: '', bound: 0.9, sense: '>=', unit: 'x', detail: '' } as const;
   expect(isMet({ ...ratio, measured: 0.9 })).toBe(true);
   expect(isMet({ ...ratio, measured: 0.89 })).toBe(false);
@@ -43,7 +43,7 @@ test('a target is met on the right side of its bound only', () => {
   expect(isMet({ ...size, measured: 201 })).toBe(false);
 });
 
-test('contenders take turns, the first of one round last in the next', async () => {
+it('contenders take turns, the first of one round last in the next', async () => {
   const order: string[] = [];
   const contender = (name: string) => ({
     name,
@@ -55,7 +55,7 @@ test('contenders take turns, the first of one round last in the next', async () 
   expect(order.join(' ')).toBe('a b  a b  b a'.replaceAll('  ', ' '));
 });
 
-test('the demo goes through on a small folder, and says what it found', () => {
+it('the demo goes through on a small folder, and says what it found', () => {
   const { status, stdout, stderr } = run('demo.ts', `${root}test`);
   expect(stderr).toBe('');
   expect(status).toBe(0);

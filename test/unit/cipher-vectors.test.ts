@@ -3,7 +3,7 @@ import { createSecretKey } from 'node:crypto';
 import { gcm } from '@noble/ciphers/aes.js';
 import { chacha20poly1305, hchacha } from '@noble/ciphers/chacha.js';
 import { shake128 } from '@noble/hashes/sha3.js';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { fromHex, toHex, viewOf } from '../../src/base/bytes.ts';
 import { openWithNode, sealWithNode } from '../../src/unit/node-aead.ts';
 import { type AccumulatedCase, type CipherCase, readCases } from '../../vectors/case.ts';
@@ -23,7 +23,7 @@ const PROVIDERS = [
 ];
 
 describe.each(PROVIDERS)('suites by $name', ({ name, suite }) => {
-  test.each(casesOf('xaes-256-gcm', 'xchacha20-poly1305'))('%s', (_file, known) => {
+  it.each(casesOf('xaes-256-gcm', 'xchacha20-poly1305'))('%s', (_file, known) => {
     const provider = suite(known.algorithm as 'xaes-256-gcm');
     expect(provider.provider).toBe(name);
     const cipher = provider.bind(fromHex(known.key));
@@ -44,7 +44,7 @@ describe.each(PROVIDERS)('suites by $name', ({ name, suite }) => {
   const accumulated = ALL.get('xaes-256-gcm-accumulated') as AccumulatedCase;
   const slow = process.env.NETSEAL_SLOW === '1';
   const counts = Object.keys(accumulated.results).filter(count => slow || Number(count) <= 10_000);
-  test.each(counts)(
+  it.each(counts)(
     'accumulated XAES-256-GCM, %s iterations',
     count => {
       expect(accumulate(Number(count), suite('xaes-256-gcm'))).toBe(accumulated.results[count]);
@@ -74,7 +74,7 @@ function accumulate(iterations: number, provider: ReturnType<typeof NATIVE.suite
   return toHex(hash.xof(32));
 }
 
-test.each(casesOf('aes-256-gcm', 'chacha20-poly1305'))('%s by the primitives', (_file, known) => {
+it.each(casesOf('aes-256-gcm', 'chacha20-poly1305'))('%s by the primitives', (_file, known) => {
   const [key, nonce, associated, plaintext] = [known.key, known.nonce, known.associated, known.plaintext].map(
     fromHex,
   ) as [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
@@ -90,7 +90,7 @@ test.each(casesOf('aes-256-gcm', 'chacha20-poly1305'))('%s by the primitives', (
   expect(toHex(noble(key, nonce, associated).decrypt(sealed))).toBe(known.plaintext);
 });
 
-test('openWithNode gives nothing for a wrong tag of any length', () => {
+it('openWithNode gives nothing for a wrong tag of any length', () => {
   const key = createSecretKey(new Uint8Array(32));
   const [nonce, none] = [new Uint8Array(12), new Uint8Array(0)];
   for (const algorithm of ['aes-256-gcm', 'chacha20-poly1305'] as const) {
@@ -108,7 +108,7 @@ test('openWithNode gives nothing for a wrong tag of any length', () => {
   }
 });
 
-test.each(casesOf('hchacha20'))('%s', (_file, known) => {
+it.each(casesOf('hchacha20'))('%s', (_file, known) => {
   const words = (bytes: Uint8Array) =>
     Uint32Array.from({ length: bytes.byteLength / 4 }, (_, word) => viewOf(bytes).getUint32(4 * word, true));
   const sigma = words(Buffer.from('expand 32-byte k'));

@@ -1,6 +1,6 @@
 /** The two providers of each suite against each other, and what they promise about memory. */
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { randomBytes } from '../../src/base/random.ts';
 import { SUITE_IDS, type SuiteName } from '../../src/unit/record-format.ts';
 import { checkProperty, contents, propertyTimeoutMs, shareAtOddOffset } from '../support/property.ts';
@@ -15,7 +15,7 @@ describe.each(SUITES)('%s', name => {
   const node = NATIVE.suite(name);
   const noble = PORTABLE.suite(name);
 
-  test(
+  it(
     'both providers make the same bytes and open each other, in shared memory at any offset',
     () => {
       checkProperty(
@@ -58,7 +58,7 @@ describe.each(SUITES)('%s', name => {
   );
 
   describe.each([node, noble])('by $provider', provider => {
-    test('opens to memory of its own, which the caller may discard', () => {
+    it('opens to memory of its own, which the caller may discard', () => {
       const cipher = provider.bind(new Uint8Array(32));
       const nonce = new Uint8Array(24);
       for (const lengthBytes of [0, 1, 15, 16, 17, 100, 4096, 70_000]) {
@@ -74,7 +74,7 @@ describe.each(SUITES)('%s', name => {
       }
     });
 
-    test('tells keys, nonces and associated data apart by any single bit', () => {
+    it('tells keys, nonces and associated data apart by any single bit', () => {
       const key = new Uint8Array(32);
       const nonce = new Uint8Array(24);
       const associated = new Uint8Array(64);
@@ -95,7 +95,7 @@ describe.each(SUITES)('%s', name => {
       tries(key, () => provider.bind(key).open(nonce, associated, sealed));
     });
 
-    test('a cached subkey never outlives its nonce', () => {
+    it('a cached subkey never outlives its nonce', () => {
       const key = randomBytes(32);
       const cipher = provider.bind(key);
       checkProperty(
@@ -115,7 +115,7 @@ describe.each(SUITES)('%s', name => {
       );
     });
 
-    test('keeps a copy of its key, and is bound to it', () => {
+    it('keeps a copy of its key, and is bound to it', () => {
       const key = randomBytes(32);
       const cipher = provider.bind(key);
       const [before, after] = [new Uint8Array(32), new Uint8Array(32)];
@@ -126,7 +126,7 @@ describe.each(SUITES)('%s', name => {
       expect(after).toEqual(before);
     });
 
-    test('a fault that is not a wrong tag is thrown', () => {
+    it('a fault that is not a wrong tag is thrown', () => {
       const cipher = provider.bind(new Uint8Array(32));
       expect(() =>
         cipher.open(new Uint8Array(24), new Uint8Array(0), 'no bytes' as unknown as Uint8Array),

@@ -1,6 +1,6 @@
 /** Every provider of a codec opens every other's output, at every level and up to the edges of its heap. */
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { KIB, MIB } from '../../src/base/geometry.ts';
 import { type CodecProvider, formatCodec, parseCodec } from '../../src/unit/codec.ts';
 import { deflateBitsByHand, FIXED, zstdBlockByHand, zstdFrameByHand } from '../../vectors/by-hand.ts';
@@ -39,7 +39,7 @@ function roundTrips(
 
 describe.each(CODECS)('$codec', ({ both, levels, levelMax }) => {
   describe.each([...both])('compressed by $provider', by => {
-    test(
+    it(
       'opens with both, whatever the content',
       () => {
         checkProperty(
@@ -51,7 +51,7 @@ describe.each(CODECS)('$codec', ({ both, levels, levelMax }) => {
       propertyTimeoutMs(2),
     );
 
-    test('every level, small', () => {
+    it('every level, small', () => {
       for (let level = 1; level <= levelMax; level += 1) {
         for (const lengthBytes of [1, 2, 255, 256, 257, 1000]) {
           roundTrips(by, makePlain('text', lengthBytes), level, both);
@@ -60,7 +60,7 @@ describe.each(CODECS)('$codec', ({ both, levels, levelMax }) => {
       }
     });
 
-    test.each([...levels])(
+    it.each([...levels])(
       'level %i at the edges of sizes',
       level => {
         for (const edge of [256, 4 * KIB, 64 * KIB, 65_792, 128 * KIB]) {
@@ -72,7 +72,7 @@ describe.each(CODECS)('$codec', ({ both, levels, levelMax }) => {
       20_000,
     );
 
-    test('shared memory at an odd offset, in and out', () => {
+    it('shared memory at an odd offset, in and out', () => {
       for (const plain of [makePlain('text', 5000), makePlain('random', 5000)]) {
         const shared = shareAtOddOffset(plain, 3);
         const payload = shareAtOddOffset(by.compress(shared, 1), 5);
@@ -80,7 +80,7 @@ describe.each(CODECS)('$codec', ({ both, levels, levelMax }) => {
       }
     });
 
-    test('a unit of 16 MiB', () => {
+    it('a unit of 16 MiB', () => {
       const plain = new Uint8Array(16 * MIB);
       plain.set(makePlain('random', 64 * KIB), 9 * MIB);
       roundTrips(by, plain, 1, both);
@@ -88,7 +88,7 @@ describe.each(CODECS)('$codec', ({ both, levels, levelMax }) => {
     }, 30_000);
   });
 
-  test(
+  it(
     'a damaged payload gives EFORMAT or content of the right length, and both agree on what it is',
     () => {
       const damage = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), { maxLength: 4 });
@@ -126,7 +126,7 @@ describe.each(CODECS)('$codec', ({ both, levels, levelMax }) => {
     propertyTimeoutMs(3),
   );
 
-  test.each([...both])('$provider: random bytes are no payload', provider => {
+  it.each([...both])('$provider: random bytes are no payload', provider => {
     checkProperty(
       fc.record({
         payload: fc.uint8Array({ maxLength: 300 }),
@@ -150,7 +150,7 @@ describe.each(CODECS)('$codec', ({ both, levels, levelMax }) => {
 describe('the heap of portable zstd', () => {
   const [native, portable] = ZSTD as [CodecProvider, CodecProvider];
 
-  test('holds what cannot be compressed, at the edges of the small heap, again and again', () => {
+  it('holds what cannot be compressed, at the edges of the small heap, again and again', () => {
     const edge = makePlain('random', 256 * KIB + 1);
     for (let round = 0; round < 20; round += 1) {
       for (const lengthBytes of [256 * KIB, 1, 100_003, 256 * KIB - 1, 4096 + round]) {
@@ -169,7 +169,7 @@ describe('the heap of portable zstd', () => {
     }
   }, 20_000);
 
-  test('opens 4 MiB that could not be compressed, and more', () => {
+  it('opens 4 MiB that could not be compressed, and more', () => {
     const random = makePlain('random', 4 * MIB + 1);
     for (const lengthBytes of [4 * MIB, 4 * MIB - 1, 3_000_001, 4 * MIB + 1, 4 * MIB, 2 * MIB + 7, 4 * MIB]) {
       const plain = random.subarray(0, lengthBytes);
@@ -178,7 +178,7 @@ describe('the heap of portable zstd', () => {
     }
   }, 20_000);
 
-  test('survives 4 MiB of damage', () => {
+  it('survives 4 MiB of damage', () => {
     const plain = makePlain('random', 4 * MIB);
     const payload = Uint8Array.from(native.compress(plain, 1));
     payload[payload.byteLength >> 1]! ^= 1;
@@ -208,7 +208,7 @@ describe('a bomb takes no more memory than the unit', () => {
     bomb: provider.codec === 'zstd' ? zstdBomb : deflateBomb,
   }));
 
-  test.each(cases)('$name', ({ provider, bomb }) => {
+  it.each(cases)('$name', ({ provider, bomb }) => {
     const grown = (work: () => void) => {
       const before = process.memoryUsage();
       work();
@@ -226,7 +226,7 @@ describe('a bomb takes no more memory than the unit', () => {
   });
 });
 
-test('codecs are written as they are read', () => {
+it('codecs are written as they are read', () => {
   const settings = fc.oneof(
     fc.constant({ codec: 'stored', level: 0 } as const),
     fc.integer({ min: 1, max: 19 }).map(level => ({ codec: 'zstd', level }) as const),
@@ -238,7 +238,7 @@ test('codecs are written as they are read', () => {
   expect(parseCodec('stored')).toEqual({ codec: 'stored', level: 0 });
 });
 
-test.each([
+it.each([
   '',
   'gzip',
   'zstd:',

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { toHex, viewOf } from '../../src/base/bytes.ts';
 import type { RandomFill } from '../../src/base/random.ts';
 import { NonceSource } from '../../src/unit/nonces.ts';
@@ -26,7 +26,7 @@ function take(source: NonceSource, count: number): string[] {
   });
 }
 
-test('a run shares its first 20 bytes and counts in the last 4', () => {
+it('a run shares its first 20 bytes and counts in the last 4', () => {
   const { random, draws } = countedRandom();
   expect(take(new NonceSource(random), 3)).toEqual([
     `${'01'.repeat(20)}01010101`,
@@ -36,7 +36,7 @@ test('a run shares its first 20 bytes and counts in the last 4', () => {
   expect(draws()).toBe(1);
 });
 
-test('a run ends after 1024 nonces', () => {
+it('a run ends after 1024 nonces', () => {
   const { random, draws } = countedRandom();
   const source = new NonceSource(random);
   take(source, RUN_LENGTH_MAX);
@@ -48,7 +48,7 @@ test('a run ends after 1024 nonces', () => {
   expect(draws()).toBe(3);
 });
 
-test('startRun draws afresh', () => {
+it('startRun draws afresh', () => {
   const { random, draws } = countedRandom();
   const source = new NonceSource(random);
   take(source, 5);
@@ -58,7 +58,7 @@ test('startRun draws afresh', () => {
   expect(take(source, 1)).toEqual(['02'.repeat(24)]);
 });
 
-test('the counter wraps without touching the rest', () => {
+it('the counter wraps without touching the rest', () => {
   const source = new NonceSource(target => target.fill(0xff));
   expect(take(source, 3)).toEqual([
     'ff'.repeat(24),
@@ -67,7 +67,7 @@ test('the counter wraps without touching the rest', () => {
   ]);
 });
 
-test('writes 24 bytes and keeps no hold on where it wrote them', () => {
+it('writes 24 bytes and keeps no hold on where it wrote them', () => {
   const { random } = countedRandom();
   const source = new NonceSource(random);
   const out = new Uint8Array(30).fill(9);
@@ -78,7 +78,7 @@ test('writes 24 bytes and keeps no hold on where it wrote them', () => {
 });
 
 describe('nonces never repeat', () => {
-  test('however runs are started, with a random source as bad as can be allowed', () => {
+  it('however runs are started, with a random source as bad as can be allowed', () => {
     const steps = fc.array(fc.oneof(fc.constant('start' as const), fc.integer({ min: 1, max: 1500 })), {
       maxLength: 12,
     });
@@ -102,7 +102,7 @@ describe('nonces never repeat', () => {
     });
   });
 
-  test('from the system', () => {
+  it('from the system', () => {
     const source = new NonceSource();
     const nonces = [...take(source, 5000), ...take(new NonceSource(), 5000)];
     expect(new Set(nonces).size).toBe(10_000);
@@ -110,7 +110,7 @@ describe('nonces never repeat', () => {
     expect(new Set(nonces.map(nonce => nonce.slice(0, 40))).size).toBe(10);
   });
 
-  test('canary: a source that forgets to count would be found out', () => {
+  it('canary: a source that forgets to count would be found out', () => {
     const stuck = { next: (out: Uint8Array) => out.fill(1) };
     expect(new Set(take(stuck as unknown as NonceSource, 2)).size).toBe(1);
   });

@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import { afterEach, expect, test, vi } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { isNetsealError } from '../../src/base/errors.ts';
 import { chooseProviders, type ProviderChoice } from '../../src/unit/providers.ts';
 
@@ -26,7 +26,7 @@ const PORTABLE_REPORT = {
   ciphers: { 'xaes-256-gcm': 'noble', 'xchacha20-poly1305': 'noble' },
 };
 
-test('native where it is there, and every choice is reported', async () => {
+it('native where it is there, and every choice is reported', async () => {
   expect((await chooseProviders()).report).toEqual(NATIVE_REPORT);
   expect((await chooseProviders({ codecs: 'native', ciphers: 'native' })).report).toEqual(NATIVE_REPORT);
   const portable = await chooseProviders({ codecs: 'portable', ciphers: 'portable' });
@@ -39,12 +39,12 @@ test('native where it is there, and every choice is reported', async () => {
   expect(portable.suite('xaes-256-gcm').provider).toBe('noble');
 });
 
-test('no other word', async () => {
+it('no other word', async () => {
   expect(await codeOf(chooseProviders({ codecs: 'wasm' as ProviderChoice }))).toBe('EINVAL');
   expect(await codeOf(chooseProviders({ ciphers: '' as ProviderChoice }))).toBe('EINVAL');
 });
 
-test('portable zstd where node:zlib has none', async () => {
+it('portable zstd where node:zlib has none', async () => {
   vi.resetModules();
   const zlib: typeof import('node:zlib') = createRequire(import.meta.url)('node:zlib');
   vi.doMock('node:zlib', () => ({ ...zlib, zstdCompressSync: undefined }));

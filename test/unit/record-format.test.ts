@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import {
   decodeHeader,
   parseSuite,
@@ -12,7 +12,7 @@ import { errorCodeOf } from '../support/errors.ts';
 const GOLDEN = readCases<GoldenCase>('unit').get('flag-last')!;
 const RECORD = Uint8Array.from(Buffer.from(GOLDEN.sealed!, 'base64'));
 
-test('the header can be read before the rest has come', () => {
+it('the header can be read before the rest has come', () => {
   const header = decodeHeader(RECORD);
   expect(header).toEqual({
     kind: 2,
@@ -28,18 +28,18 @@ test('the header can be read before the rest has come', () => {
   expect(errorCodeOf(() => peekHeader(RECORD.subarray(0, 15)))).toBe('ETRUNCATED');
 });
 
-test('what follows a record is not looked at', () => {
+it('what follows a record is not looked at', () => {
   const followed = new Uint8Array(RECORD.byteLength + 100).fill(0xff);
   followed.set(RECORD);
   expect(decodeHeader(followed)).toEqual(decodeHeader(RECORD));
 });
 
-test('the longest record', () => {
+it('the longest record', () => {
   expect(RECORD_BYTES_MAX).toBe(16_777_288);
   expect(payloadToSealedBytes(2 ** 24, 65_536)).toBe(RECORD_BYTES_MAX);
 });
 
-test('suites by name', () => {
+it('suites by name', () => {
   expect(parseSuite('xaes-256-gcm')).toBe('xaes-256-gcm');
   expect(parseSuite('xchacha20-poly1305')).toBe('xchacha20-poly1305');
   for (const text of ['', 'aes-256-gcm', 'XAES-256-GCM', 'toString', '__proto__']) {

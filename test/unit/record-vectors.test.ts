@@ -1,6 +1,6 @@
 /** Every file of vectors/unit, under every combination of providers. */
 import { createHash } from 'node:crypto';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { fromHex, toHex } from '../../src/base/bytes.ts';
 import { NonceSource } from '../../src/unit/nonces.ts';
 import { RecordKey } from '../../src/unit/record-key.ts';
@@ -31,14 +31,14 @@ beforeAll(async () => {
   generated = await makeUnitCases(false);
 });
 
-test('the committed files are what the generator makes', () => {
+it('the committed files are what the generator makes', () => {
   expect([...generated.keys()].sort()).toEqual([...COMMITTED.keys()].sort());
   for (const [name, unitCase] of generated) {
     expect(formatCase(unitCase), name).toBe(formatCase(COMMITTED.get(name) as RecordCase));
   }
 });
 
-test('there is a failure for every code that a record can cause, and a success for every suite and codec', () => {
+it('there is a failure for every code that a record can cause, and a success for every suite and codec', () => {
   const codes = new Set(FAILURES.map(([, { expect: code }]) => code));
   expect([...codes].sort()).toEqual(['EAUTH', 'EFORMAT', 'EKEY', 'ETRUNCATED', 'EUNSUPPORTED']);
   expect(new Set(GOLDEN.map(([, { suite, codec }]) => `${suite} ${codec}`)).size).toBe(6);
@@ -87,13 +87,13 @@ function hash(bytes: Uint8Array): string {
 }
 
 describe.each(EVERY_PROVIDERS)('$name', ({ providers }) => {
-  test.each(GOLDEN)('%s seals to the same bytes', (_name, golden) => {
+  it.each(GOLDEN)('%s seals to the same bytes', (_name, golden) => {
     const sealed = seal(golden, withPayload(golden, providers));
     expect(sealed.byteLength).toBe(golden.sealedBytes);
     expect(hash(sealed)).toBe(golden.sealedSha256);
   });
 
-  test.each(GOLDEN)('%s opens', (_name, golden) => {
+  it.each(GOLDEN)('%s opens', (_name, golden) => {
     const record = shareAtOddOffset(sealedOf(golden), 5);
     const out = shareAtOddOffset(new Uint8Array(golden.openBytesMax).fill(MARK), 3);
     const tag = toHex(record.slice(-16));
@@ -103,7 +103,7 @@ describe.each(EVERY_PROVIDERS)('$name', ({ providers }) => {
     expect(out.subarray(golden.plainBytes).every(byte => byte === MARK)).toBe(true);
   });
 
-  test.each(FAILURES)('%s is refused, and nothing released', (_name, failure) => {
+  it.each(FAILURES)('%s is refused, and nothing released', (_name, failure) => {
     const record = new Uint8Array(Buffer.from(failure.sealed, 'base64'));
     const out = new Uint8Array(failure.openBytesMax).fill(MARK);
     expect(errorCodeOf(() => openAs(failure, providers, record, out))).toBe(failure.expect);

@@ -1,5 +1,5 @@
 /** Records whose padding reaches past what they open to. */
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import { NonceSource } from '../../src/unit/nonces.ts';
 import { Opener } from '../../src/unit/open.ts';
 import { chooseProviders } from '../../src/unit/providers.ts';
@@ -9,7 +9,7 @@ import { Sealer } from '../../src/unit/seal.ts';
 
 const providers = await chooseProviders();
 
-test.each([
+it.each([
   { kind: 'inode', unitSizeLog2: 0, blockSizeBytes: 65536 },
   { kind: 'unit', unitSizeLog2: 12, blockSizeBytes: 4096 },
 ] as const)(

@@ -1,6 +1,6 @@
 /** Sealing and opening whole records: what always holds, and what must be refused. */
 import fc from 'fast-check';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { isNetsealError } from '../../src/base/errors.ts';
 import { roundUp } from '../../src/base/geometry.ts';
 import { randomBytes } from '../../src/base/random.ts';
@@ -88,7 +88,7 @@ const everyProviders = fc.constantFrom(...EVERY_PROVIDERS);
 const blocks = fc.integer({ min: 0, max: 16 }).map(log2 => 2 ** log2);
 
 describe('round trip', () => {
-  test(
+  it(
     'any content, size, block, codec, suite, provider and memory',
     () => {
       checkProperty(
@@ -125,7 +125,7 @@ describe('round trip', () => {
     propertyTimeoutMs(5),
   );
 
-  test.each(EVERY_PROVIDERS)(
+  it.each(EVERY_PROVIDERS)(
     '16 MiB in blocks of 64 KiB, $name',
     ({ providers }) => {
       const place = { index: 2 ** 53 - 1, unitSizeLog2: 24 };
@@ -142,7 +142,7 @@ describe('round trip', () => {
     30_000,
   );
 
-  test('one sealer for many: neither its scratch buffer nor a wipe leaks into what follows', () => {
+  it('one sealer for many: neither its scratch buffer nor a wipe leaks into what follows', () => {
     const sealer = new Sealer(NATIVE, new NonceSource());
     const out = new Uint8Array(2 ** 18);
     for (const [lengthBytes, blockSizeBytes] of [
@@ -163,7 +163,7 @@ describe('round trip', () => {
 });
 
 describe('length', () => {
-  test.each([
+  it.each([
     [0, 1, 72],
     [0, 4096, 72],
     [1, 1, 73],
@@ -196,7 +196,7 @@ describe('length', () => {
     return { providers: { ...NATIVE, codec: () => codec }, calls: () => calls };
   }
 
-  test.each([
+  it.each([
     // Plain, block, payload, then the length stored: compressed only when that saves a whole block.
     [4096, 512, 3584, 3584],
     [4096, 512, 3585, 4096],
@@ -216,7 +216,7 @@ describe('length', () => {
     },
   );
 
-  test('what cannot save a block is not even tried', () => {
+  it('what cannot save a block is not even tried', () => {
     const { providers, calls } = compressingTo(1);
     for (const [plainBytes, blockSizeBytes] of [
       [0, 1],
@@ -234,7 +234,7 @@ describe('length', () => {
 
 describe('refused by the sealer, with nothing written', () => {
   const key = keyOf(NATIVE);
-  test.each<
+  it.each<
     [string, { place?: Partial<RecordPlace>; block?: number; plain?: number; out?: number; flags?: number }]
   >([
     ['a block of 0', { block: 0 }],
@@ -270,7 +270,7 @@ describe('refused by the sealer, with nothing written', () => {
 });
 
 describe('refused by the opener, with nothing released', () => {
-  test.each(EVERY_PROVIDERS)('every single flipped bit, $name', ({ providers }) => {
+  it.each(EVERY_PROVIDERS)('every single flipped bit, $name', ({ providers }) => {
     for (const suite of Object.keys(SUITE_IDS) as SuiteName[]) {
       const name = { suite };
       const record = seal(makePlain('text', 300), { providers, name, codec: ZSTD, blockSizeBytes: 16 });
@@ -296,7 +296,7 @@ describe('refused by the opener, with nothing released', () => {
     }
   });
 
-  test.each(EVERY_PROVIDERS)('garbage: nothing but named errors, $name', ({ providers }) => {
+  it.each(EVERY_PROVIDERS)('garbage: nothing but named errors, $name', ({ providers }) => {
     const key = keyOf(providers);
     const out = new Uint8Array(4096).fill(MARK);
     const opener = new Opener(providers);
@@ -339,7 +339,7 @@ describe('refused by the opener, with nothing released', () => {
     );
   });
 
-  test('a genuine record of another version of the unit', () => {
+  it('a genuine record of another version of the unit', () => {
     const [one, two] = [seal(new Uint8Array(5)), seal(new Uint8Array(5))];
     const out = new Uint8Array(100);
     const key = keyOf(NATIVE);
@@ -352,7 +352,7 @@ describe('refused by the opener, with nothing released', () => {
     }
   });
 
-  test('a record that would not fit, before any work', () => {
+  it('a record that would not fit, before any work', () => {
     const record = seal(new Uint8Array(5000));
     expect(errorCodeOf(() => open(record, new Uint8Array(4999)))).toBe('EFORMAT');
     expect(open(record, new Uint8Array(5000)).plainBytes).toBe(5000);
@@ -360,7 +360,7 @@ describe('refused by the opener, with nothing released', () => {
 });
 
 describe('keys', () => {
-  test.each<[string, Partial<RecordKeyName>]>([
+  it.each<[string, Partial<RecordKeyName>]>([
     ['volume', { volumeId: new Uint8Array(16).fill(9) }],
     ['object', { objectId: new Uint8Array(16).fill(9) }],
     ['kind', { kind: 'mapPage' }],
@@ -376,7 +376,7 @@ describe('keys', () => {
     expect(sealedBy(two)).not.toEqual(sealedBy(one));
   });
 
-  test.each(EVERY_PROVIDERS)('a destroyed key seals and opens nothing, $name', ({ providers }) => {
+  it.each(EVERY_PROVIDERS)('a destroyed key seals and opens nothing, $name', ({ providers }) => {
     for (const suite of Object.keys(SUITE_IDS) as SuiteName[]) {
       const key = keyOf(providers, { suite });
       const { cipher } = key;
@@ -404,7 +404,7 @@ describe('keys', () => {
     }
   });
 
-  test('the name and the epoch key are copied', () => {
+  it('the name and the epoch key are copied', () => {
     const [volumeId, objectId, epochKey] = [new Uint8Array(16), new Uint8Array(16), new Uint8Array(32)];
     const key = keyOf(NATIVE, { volumeId, objectId }, epochKey);
     volumeId.fill(1);
@@ -422,7 +422,7 @@ describe('keys', () => {
     ]);
   });
 
-  test.each([0, -1, 1.5, 2 ** 32, Number.NaN])('no epoch %f', epoch => {
+  it.each([0, -1, 1.5, 2 ** 32, Number.NaN])('no epoch %f', epoch => {
     expect(errorCodeOf(() => keyOf(NATIVE, { epoch }))).toBe('EINVAL');
   });
 });
@@ -447,7 +447,7 @@ describe('memory', () => {
     return most;
   }
 
-  test.each([STORED, ZSTD, { codec: 'deflate', level: 1 } as const])(
+  it.each([STORED, ZSTD, { codec: 'deflate', level: 1 } as const])(
     'sealing and opening leave no garbage of the size of a unit, $codec',
     codec => {
       const place = { index: 0, unitSizeLog2: 20 };
@@ -466,7 +466,7 @@ describe('memory', () => {
     20_000,
   );
 
-  test('discarding spares a pool of any size', () => {
+  it('discarding spares a pool of any size', () => {
     const usual = Buffer.poolSize;
     Buffer.poolSize = 2 ** 20;
     try {
@@ -515,7 +515,7 @@ describe('canaries: the checks above do fail', () => {
     return out;
   }
 
-  test.each([
+  it.each([
     ['header', 0, 16],
     ['volume id', 16, 32],
     ['object id', 32, 48],
@@ -528,7 +528,7 @@ describe('canaries: the checks above do fail', () => {
     expect(open(whole, new Uint8Array(100)).plainBytes).toBe(10);
   });
 
-  test('an opener that ignores the tag would be found out by a flipped bit', () => {
+  it('an opener that ignores the tag would be found out by a flipped bit', () => {
     const record = seal(makePlain('text', 100));
     record[60]! ^= 1;
     const key = keyOf(PORTABLE);
@@ -553,7 +553,7 @@ describe('canaries: the checks above do fail', () => {
   });
 });
 
-test('encodeHeader refuses what decodeHeader would', () => {
+it('encodeHeader refuses what decodeHeader would', () => {
   const view = new DataView(new ArrayBuffer(16));
   const header = { suite: 'xaes-256-gcm', epoch: 1, sealedLengthBytes: 72 } as const;
   expect(errorCodeOf(() => encodeHeader(view, 'unit', { ...header, flags: 1 }))).toBe('EINVAL');
