@@ -40,24 +40,24 @@ export interface CookieRow extends ListedCookie {
 }
 
 export class Cookies {
-  readonly #records: Rows;
+  readonly #rows: Rows;
   readonly #fingerprinter: Fingerprinter;
   readonly #nowMs: () => number;
 
-  constructor(records: Rows, fingerprinter: Fingerprinter, nowMs: () => number) {
-    this.#records = records;
+  constructor(rows: Rows, fingerprinter: Fingerprinter, nowMs: () => number) {
+    this.#rows = rows;
     this.#fingerprinter = fingerprinter;
     this.#nowMs = nowMs;
   }
 
   get hasAny(): boolean {
-    return this.#records.hasAny('cookie');
+    return this.#rows.hasAny('cookie');
   }
 
   get(volume: VolumeState, objectId: Uint8Array): ListedCookie | undefined {
     if (!this.hasAny) return undefined;
     const name = this.#name(volume, objectId);
-    const value = this.#records.get('cookie', name);
+    const value = this.#rows.get('cookie', name);
     return value === undefined ? undefined : decode(name, value);
   }
 
@@ -68,14 +68,14 @@ export class Cookies {
     const changed: Uint8Array[] = [new Uint8Array(objectId)];
     if (known !== undefined && !equalBytes(known.key, key)) this.#removeKey(volume, objectId, known.key);
     const keyName = this.#keyName(volume, key);
-    const holder = this.#records.get('cookieKey', keyName);
+    const holder = this.#rows.get('cookieKey', keyName);
     // It may have another key by now, where a row was damaged.
     const isHeld =
       holder?.byteLength === ID_BYTES &&
       !equalBytes(holder, objectId) &&
       equalBytes(this.get(volume, holder)?.key ?? NONE, key);
     if (isHeld) {
-      this.#records.remove('cookie', this.#name(volume, holder));
+      this.#rows.remove('cookie', this.#name(volume, holder));
       changed.push(holder);
     }
     const head = new Uint8Array(HEAD_BYTES);
@@ -85,8 +85,8 @@ export class Cookies {
     setU64(view, 4, unitCount ?? 0);
     head.set(volume.id, 12);
     head.set(objectId, 28);
-    this.#records.put('cookieKey', keyName, objectId.slice());
-    this.#records.put('cookie', this.#name(volume, objectId), concatBytes(head, key));
+    this.#rows.put('cookieKey', keyName, objectId.slice());
+    this.#rows.put('cookie', this.#name(volume, objectId), concatBytes(head, key));
     return changed;
   }
 
@@ -95,7 +95,7 @@ export class Cookies {
     const known = this.get(volume, objectId);
     if (known === undefined) return false;
     this.#removeKey(volume, objectId, known.key);
-    this.#records.remove('cookie', this.#name(volume, objectId));
+    this.#rows.remove('cookie', this.#name(volume, objectId));
     return true;
   }
 
@@ -109,7 +109,7 @@ export class Cookies {
     limit = 64,
   ): { readonly cookies: ListedCookie[]; readonly next: Uint8Array | undefined } {
     if (!this.hasAny) return { cookies: [], next: undefined };
-    const { rows, next } = this.#records.page('cookie', after, LAST_NAME, limit);
+    const { rows, next } = this.#rows.page('cookie', after, LAST_NAME, limit);
     const cookies = rows.flatMap(({ name, value }) => {
       const cookie = decode(name, value);
       return cookie !== undefined && equalBytes(cookie.volumeId, volume.id) ? cookie : [];
@@ -119,13 +119,13 @@ export class Cookies {
 
   /** Cookies of all volumes with names between two. */
   rowsOf(after: Uint8Array, before: Uint8Array): CookieRow[] {
-    const { rows } = this.#records.page('cookie', after, before, Number.MAX_SAFE_INTEGER);
+    const { rows } = this.#rows.page('cookie', after, before, Number.MAX_SAFE_INTEGER);
     return rows.flatMap(({ name, value }) => decode(name, value) ?? []);
   }
 
   /** Of all volumes, those that are only in memory, as the database cannot be written now. */
   unsaved(): CookieRow[] {
-    return this.#records.unsavedRows('cookie').flatMap(({ name, value }) => decode(name, value) ?? []);
+    return this.#rows.unsavedRows('cookie').flatMap(({ name, value }) => decode(name, value) ?? []);
   }
 
   /** False when they could not be taken away on the disk yet. */
@@ -136,16 +136,16 @@ export class Cookies {
       const isHeld = this.#isHeldBy(keyName, objectId);
       return isHeld ? [cookie, { kind: 'cookieKey', name: keyName, value: undefined }] : [cookie];
     });
-    return this.#records.saveAll(gone);
+    return this.#rows.saveAll(gone);
   }
 
   #removeKey(volume: VolumeState, objectId: Uint8Array, key: Uint8Array): void {
     const keyName = this.#keyName(volume, key);
-    if (this.#isHeldBy(keyName, objectId)) this.#records.remove('cookieKey', keyName);
+    if (this.#isHeldBy(keyName, objectId)) this.#rows.remove('cookieKey', keyName);
   }
 
   #isHeldBy(keyName: Uint8Array, objectId: Uint8Array): boolean {
-    const holder = this.#records.get('cookieKey', keyName);
+    const holder = this.#rows.get('cookieKey', keyName);
     return holder !== undefined && equalBytes(holder, objectId);
   }
 

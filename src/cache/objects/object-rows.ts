@@ -57,12 +57,12 @@ interface ObjectToSave {
 }
 
 export class ObjectRows {
-  readonly #records: Rows;
+  readonly #rows: Rows;
   readonly #fingerprinter: Fingerprinter;
   readonly #nowMs: () => number;
 
-  constructor(records: Rows, fingerprinter: Fingerprinter, nowMs: () => number) {
-    this.#records = records;
+  constructor(rows: Rows, fingerprinter: Fingerprinter, nowMs: () => number) {
+    this.#rows = rows;
     this.#fingerprinter = fingerprinter;
     this.#nowMs = nowMs;
   }
@@ -73,10 +73,10 @@ export class ObjectRows {
 
   /** An object of which the row cannot be read has a new generation each time it is looked up. */
   load(volume: VolumeState, id: Uint8Array): StoredObject {
-    const hasRows = this.#records.hasAny('object');
+    const hasRows = this.#rows.hasAny('object');
     if (!hasRows && volume.floors === undefined) return NOTHING;
     const name = this.name(volume, id);
-    const value = this.#records.read('object', name);
+    const value = this.#rows.read('object', name);
     if (value === undefined) {
       const bucket = floorOf(name);
       return { generation: volume.floors?.[bucket] ?? 0, coherency: undefined, hasRow: false, bucket };
@@ -88,7 +88,7 @@ export class ObjectRows {
   /** @param coherency undefined for none. @param isDurable see `Rows.put`. */
   save(object: ObjectToSave, coherency: Coherency | undefined, isDurable = false): boolean {
     const { name, value } = this.rowOf(object, coherency);
-    return this.#records.put('object', name, value, isDurable);
+    return this.#rows.put('object', name, value, isDurable);
   }
 
   /** What {@link save} writes. */
@@ -116,18 +116,18 @@ export class ObjectRows {
   /** The rows of buckets from `from` to `to`; those that cannot be read are left out, and stay. */
   rowsOf(from: number, to: number): ObjectRow[] {
     const before = to >= FLOOR_COUNT ? LAST_NAME : floorStart(to);
-    const { rows } = this.#records.page('object', floorStart(from), before, Number.MAX_SAFE_INTEGER);
+    const { rows } = this.#rows.page('object', floorStart(from), before, Number.MAX_SAFE_INTEGER);
     return rows.flatMap(({ name, value }) => decode(name, value) ?? []);
   }
 
   /** Rows that are only in memory, as the database cannot be written now; what older version it may have of them is not looked at. */
   unsaved(): ObjectRow[] {
-    return this.#records.unsavedRows('object').flatMap(({ name, value }) => decode(name, value) ?? []);
+    return this.#rows.unsavedRows('object').flatMap(({ name, value }) => decode(name, value) ?? []);
   }
 
   /** Forgets those of them of which the database has no older version. */
   forgetUnsaved(rows: readonly ObjectRow[]): void {
-    this.#records.forgetUnsaved(
+    this.#rows.forgetUnsaved(
       'object',
       rows.map(({ name }) => name),
     );

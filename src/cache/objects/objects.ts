@@ -48,9 +48,9 @@ export class Objects {
   invalidations = 0;
   readonly cookies: Cookies;
   readonly pins: Pins;
-  readonly #records: Rows;
+  readonly #rows: Rows;
   readonly #fingerprinter: Fingerprinter;
-  readonly #rows: ObjectRows;
+  readonly #objectRows: ObjectRows;
   readonly #volumes: Volumes;
   readonly #objects = new Map<string, ObjectState>();
   /** False while pins are being read: any volume may have one. */
@@ -58,14 +58,14 @@ export class Objects {
   /** Something is pinned no more. */
   loosened: () => void = () => undefined;
 
-  constructor(records: Rows, fingerprinter: Fingerprinter, nowMs: () => number) {
-    this.#records = records;
+  constructor(rows: Rows, fingerprinter: Fingerprinter, nowMs: () => number) {
+    this.#rows = rows;
     this.#fingerprinter = fingerprinter;
-    this.#rows = new ObjectRows(records, fingerprinter, nowMs);
-    this.#volumes = new Volumes(records, fingerprinter, volume => this.#mayForget(volume));
-    this.cookies = new Cookies(records, fingerprinter, nowMs);
+    this.#objectRows = new ObjectRows(rows, fingerprinter, nowMs);
+    this.#volumes = new Volumes(rows, fingerprinter, volume => this.#mayForget(volume));
+    this.cookies = new Cookies(rows, fingerprinter, nowMs);
     this.pins = new Pins({
-      records,
+      rows,
       fingerprinter,
       volumes: this.#volumes,
       cookies: this.cookies,
@@ -114,7 +114,7 @@ export class Objects {
     const known = this.#objects.get(key);
     if (known !== undefined) return this.#refreshed(known);
     requireArgument(id.byteLength === ID_BYTES, `object id must be 16 bytes, not ${id.byteLength}`);
-    const { generation, hasRow, bucket } = this.#rows.load(volume, id);
+    const { generation, hasRow, bucket } = this.#objectRows.load(volume, id);
     const object: ObjectState = {
       volume,
       id: new Uint8Array(id),
@@ -151,7 +151,7 @@ export class Objects {
     const remembered = coherency ?? (object.hasRow ? this.coherency(object) : undefined);
     object.generation = newGeneration();
     object.hasRow = true;
-    this.#rows.save(object, remembered);
+    this.#objectRows.save(object, remembered);
     this.#renew(object);
   }
 
@@ -162,14 +162,14 @@ export class Objects {
 
   /** What {@link setCoherency} has kept. */
   coherency({ volume, id }: ObjectState): Coherency | undefined {
-    return this.#rows.load(volume, id).coherency;
+    return this.#objectRows.load(volume, id).coherency;
   }
 
   /** @param isChanging the cached data is about to become another than this says: after a crash it is not to be believed. */
   setCoherency(object: ObjectState, coherency: Uint8Array, isChanging: boolean): void {
     // A power cut must not bring back the state before, with data that is newer.
     const isDurable = isChanging && this.coherency(object)?.isChanging !== true;
-    this.#rows.save(object, { bytes: coherency, isChanging }, isDurable);
+    this.#objectRows.save(object, { bytes: coherency, isChanging }, isDurable);
     object.hasRow = true;
   }
 
@@ -188,7 +188,7 @@ export class Objects {
       `object id must be 16 bytes, not ${objectId.byteLength}`,
     );
     checkCookie(cookie);
-    this.#records.together(() => {
+    this.#rows.together(() => {
       for (const changed of this.cookies.set(volume, objectId, cookie)) this.pins.judge(volume, changed);
     });
   }
@@ -196,7 +196,7 @@ export class Objects {
   /** False when there was none. */
   removeCookie(volume: VolumeState, objectId: Uint8Array): boolean {
     let wasThere = false;
-    this.#records.together(() => {
+    this.#rows.together(() => {
       wasThere = this.cookies.remove(volume, objectId);
       if (wasThere) this.pins.judge(volume, objectId);
     });
@@ -220,7 +220,7 @@ export class Objects {
   /** Gives the object a row, so that no sweep takes its units. */
   keep(object: ObjectState): void {
     if (object.hasRow) return;
-    this.#rows.save(object, undefined);
+    this.#objectRows.save(object, undefined);
     object.hasRow = true;
   }
 
@@ -240,13 +240,13 @@ export class Objects {
     rowsMax: number,
     mustStay: (key: string) => boolean,
   ): number | undefined {
-    const free = this.#rows.rowsOf(from, to).flatMap(row => {
+    const free = this.#objectRows.rowsOf(from, to).flatMap(row => {
       const { volumeId, objectId, day } = row;
       const key = latin1(volumeId) + latin1(objectId);
       const volume = this.#volumes.known(volumeId);
       if (this.#staysRow(row, mustStay)) return [];
       // That of the volume may still be on the disk, and would find what this one has invalidated.
-      if (volume === undefined && this.#records.unsavedCount > 0) return [];
+      if (volume === undefined && this.#rows.unsavedCount > 0) return [];
       const known = this.#objects.get(key);
       return [{ row, volume, known, day: known === undefined ? day : Number.POSITIVE_INFINITY }];
     });
@@ -255,7 +255,7 @@ export class Objects {
     const volumes = new Set(victims.flatMap(({ volume }) => volume ?? []));
     const { kept, others: changed } = this.#inUse(volumes, from, to, rowsMax);
     const rows: RowToSave[] = [
-      ...kept.map(object => this.#rows.rowOf(object)),
+      ...kept.map(object => this.#objectRows.rowOf(object)),
       ...victims.map(({ row: { name } }): RowToSave => ({ kind: 'object', name, value: undefined })),
     ];
     if (!this.#volumes.raiseFloors(volumes, from, to, rows)) return undefined;
@@ -278,11 +278,11 @@ export class Objects {
    * @param mustStay whether an object has dirty units.
    */
   forgetUnsaved(mustStay: (key: string) => boolean): void {
-    const rows = this.#rows.unsaved().filter(row => !this.#staysRow(row, mustStay));
+    const rows = this.#objectRows.unsaved().filter(row => !this.#staysRow(row, mustStay));
     const volumes = new Set(rows.flatMap(({ volumeId }) => this.#volumes.known(volumeId) ?? []));
     this.#volumes.raiseAllFloors(volumes);
     this.invalidations += 1;
-    this.#rows.forgetUnsaved(rows);
+    this.#objectRows.forgetUnsaved(rows);
     // They have other prefixes now, and are made again when they are asked for.
     for (const [key, { volume }] of this.#objects) if (volumes.has(volume)) this.#objects.delete(key);
     this.cookies.removeRows(this.cookies.unsaved().filter(row => !this.#staysCookie(row)));
@@ -311,7 +311,7 @@ export class Objects {
     const others: { object: ObjectState; bucket: number }[] = [];
     for (const object of this.#objects.values()) {
       if (object.hasRow || !volumes.has(object.volume)) continue;
-      object.bucket ??= floorOf(this.#rows.name(object.volume, object.id));
+      object.bucket ??= floorOf(this.#objectRows.name(object.volume, object.id));
       const { bucket } = object;
       if (bucket < from || bucket >= to) continue;
       if (isWorthIt) kept.push(object);
@@ -352,8 +352,8 @@ export class Objects {
     const known = this.#objects.get(keyOf(volume.id, objectId));
     if (known !== undefined) known.pin = isPinned;
     if (!isPinned || known?.hasRow === true) return;
-    const { generation, hasRow } = this.#rows.load(volume, objectId);
-    if (!hasRow) this.#rows.save({ volume, id: objectId, generation }, undefined);
+    const { generation, hasRow } = this.#objectRows.load(volume, objectId);
+    if (!hasRow) this.#objectRows.save({ volume, id: objectId, generation }, undefined);
     if (known !== undefined) known.hasRow = true;
   }
 

@@ -48,7 +48,7 @@ interface Prefixes {
 }
 
 export interface PinsParts {
-  readonly records: Rows;
+  readonly rows: Rows;
   readonly fingerprinter: Fingerprinter;
   readonly volumes: Volumes;
   readonly cookies: Cookies;
@@ -75,9 +75,9 @@ export class Pins {
 
   constructor(parts: PinsParts) {
     this.#parts = parts;
-    const { records } = parts;
-    for (const { value } of records.all('pin')) this.#load(value);
-    const buckets = records.all('pinnedByPrefix');
+    const { rows } = parts;
+    for (const { value } of rows.all('pin')) this.#load(value);
+    const buckets = rows.all('pinnedByPrefix');
     for (const { value } of buckets) {
       for (let at = 0; at + 2 * ID_BYTES <= value.byteLength; at += 2 * ID_BYTES) {
         this.#setDerived(latin1(value.subarray(at, at + 2 * ID_BYTES)), true);
@@ -85,7 +85,7 @@ export class Pins {
     }
     this.#touched.clear();
     // What cannot be read is made again.
-    if (buckets.length < records.countMax('pinnedByPrefix')) {
+    if (buckets.length < rows.countMax('pinnedByPrefix')) {
       for (const { volume, texts } of this.#prefixes.values())
         for (const text of texts.keys()) this.#unfinished.add(prefixPin(volume, text));
     }
@@ -134,9 +134,9 @@ export class Pins {
     const pin: Pin = { volumeId: volume.id, objectId: id, prefix: undefined, unitCount };
     this.#pins.set(pinKey(volume.id, id), pin);
     if (id === undefined) volume.pin = true;
-    const { records, changed } = this.#parts;
-    records.together(() => {
-      records.put('pin', this.#name(pin), encodePin(pin, 0));
+    const { rows, changed } = this.#parts;
+    rows.together(() => {
+      rows.put('pin', this.#name(pin), encodePin(pin, 0));
       changed(volume, id);
     });
   }
@@ -146,7 +146,7 @@ export class Pins {
     const pin = this.get(volume, objectId);
     if (pin === undefined) return false;
     this.#pins.delete(pinKey(volume.id, objectId));
-    this.#parts.records.remove('pin', this.#name(pin));
+    this.#parts.rows.remove('pin', this.#name(pin));
     if (objectId === undefined) volume.pin = false;
     this.#parts.changed(volume, objectId);
     this.#parts.loosened();
@@ -215,15 +215,15 @@ export class Pins {
       texts.set(text, { isBegun: false });
       this.#savePrefix(pin, 0);
     } else {
-      this.#parts.records.remove('pin', this.#name(pin));
+      this.#parts.rows.remove('pin', this.#name(pin));
     }
   }
 
   async #judgeAll(volume: VolumeState): Promise<void> {
-    const { cookies, records } = this.#parts;
+    const { cookies, rows } = this.#parts;
     for (let after: Uint8Array | undefined, isFirst = true; isFirst || after !== undefined; isFirst = false) {
       const { cookies: some, next } = cookies.page(volume, after, STEP_OBJECTS);
-      records.together(() => {
+      rows.together(() => {
         for (const { objectId, key } of some) this.#judge(volume, objectId, key);
       });
       after = next;
@@ -283,12 +283,12 @@ export class Pins {
   }
 
   #saveTouched(): void {
-    const { records, fingerprinter } = this.#parts;
+    const { rows, fingerprinter } = this.#parts;
     for (const number of this.#touched) {
       const name = fingerprinter.name('pinned by prefix', Uint8Array.of(number));
       const keys = [...(this.#derived[number] ?? [])];
-      if (keys.length === 0) records.remove('pinnedByPrefix', name);
-      else records.put('pinnedByPrefix', name, new Uint8Array(Buffer.from(keys.join(''), 'latin1')));
+      if (keys.length === 0) rows.remove('pinnedByPrefix', name);
+      else rows.put('pinnedByPrefix', name, new Uint8Array(Buffer.from(keys.join(''), 'latin1')));
     }
     this.#touched.clear();
   }
@@ -312,7 +312,7 @@ export class Pins {
   }
 
   #savePrefix(pin: Pin, flags: number): void {
-    this.#parts.records.put('pin', this.#name(pin), encodePin(pin, flags));
+    this.#parts.rows.put('pin', this.#name(pin), encodePin(pin, flags));
   }
 
   #load(value: Uint8Array): void {

@@ -70,18 +70,18 @@ export function newGeneration(): number {
 }
 
 export class Volumes {
-  readonly #records: Rows;
+  readonly #rows: Rows;
   readonly #fingerprinter: Fingerprinter;
   readonly #volumes = new Map<string, VolumeState>();
   readonly #accounts = new Map<number, VolumeAccount>();
   readonly #mayForget: (volume: VolumeState) => boolean;
 
   /** @param mayForget whether a volume without units may go; if so, it does. */
-  constructor(records: Rows, fingerprinter: Fingerprinter, mayForget: (volume: VolumeState) => boolean) {
-    this.#records = records;
+  constructor(rows: Rows, fingerprinter: Fingerprinter, mayForget: (volume: VolumeState) => boolean) {
+    this.#rows = rows;
     this.#fingerprinter = fingerprinter;
     this.#mayForget = mayForget;
-    for (const { name, value } of records.all('volume')) this.#load(name, value);
+    for (const { name, value } of rows.all('volume')) this.#load(name, value);
   }
 
   /**
@@ -102,7 +102,7 @@ export class Volumes {
     this.#volumes.set(key, volume);
     // A power cut that loses this loses all that is cached of the volume.
     this.save(volume);
-    this.#records.isFlushDue = true;
+    this.#rows.isFlushDue = true;
     return volume;
   }
 
@@ -143,7 +143,7 @@ export class Volumes {
 
   /** False when it could not be written yet. */
   save(volume: VolumeState): boolean {
-    return this.#records.put('volume', volume.name, this.#encode(volume, volume.floors !== undefined));
+    return this.#rows.put('volume', volume.name, this.#encode(volume, volume.floors !== undefined));
   }
 
   #encode({ id, number, generation, shareBytes }: VolumeState, hasFloors: boolean): Uint8Array {
@@ -170,7 +170,7 @@ export class Volumes {
   }
 
   #loadFloors(volume: VolumeState): void {
-    const value = this.#records.get('floor', volume.name);
+    const value = this.#rows.get('floor', volume.name);
     if (value === undefined || value.byteLength !== FLOOR_COUNT * 8) {
       // Nobody knows what was invalidated.
       volume.generation = newGeneration();
@@ -192,7 +192,7 @@ export class Volumes {
   raiseFloors(volumes: Iterable<VolumeState>, from: number, to: number, also: readonly RowToSave[]): boolean {
     const raised = [...volumes].map(volume => ({ volume, floors: higherFloors(volume, from, to) }));
     const rows = raised.flatMap(each => this.#floorRows(each));
-    if (!this.#records.tryAll([...rows, ...also])) return false;
+    if (!this.#rows.tryAll([...rows, ...also])) return false;
     for (const { volume, floors } of raised) {
       volume.floors = floors;
       volume.hasFloorsStored = true;
@@ -204,7 +204,7 @@ export class Volumes {
   raiseAllFloors(volumes: Iterable<VolumeState>): void {
     for (const volume of volumes) {
       volume.floors = higherFloors(volume, 0, FLOOR_COUNT);
-      const isStored = this.#records.saveAll(this.#floorRows({ volume, floors: volume.floors }));
+      const isStored = this.#rows.saveAll(this.#floorRows({ volume, floors: volume.floors }));
       volume.hasFloorsStored ||= isStored;
     }
   }
@@ -244,7 +244,7 @@ export class Volumes {
       if (volume.liveBytes > 0 || volume.isInUse || !this.#mayForget(volume)) continue;
       volume.isForgotten = true;
       this.#volumes.delete(key);
-      this.#records.saveAll([
+      this.#rows.saveAll([
         { kind: 'volume', name: volume.name, value: undefined },
         { kind: 'floor', name: volume.name, value: undefined },
       ]);
