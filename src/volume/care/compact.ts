@@ -332,7 +332,7 @@ class Compactor {
     if (indexes.length === 0) return undefined;
     const from = indexes.reduce((least, index) => Math.min(least, index));
     const to = indexes.reduce((most, index) => Math.max(most, index)) + 1;
-    const map = new UnitMap(this.#session.sealing, id, this.#session.maps);
+    const map = new UnitMap(this.#session.sealing, id, this.#session.mapNodes);
     const changes = new Map<number, Pointer>();
     for await (const part of map.walk(root, from, to)) {
       if ('error' in part) continue;

@@ -200,7 +200,7 @@ export class Walk {
       await this.#entries(owner, node.entries);
       return;
     }
-    const tree = new NameTree(this.#session.sealing, owner.inode.id, this.#session.names);
+    const tree = new NameTree(this.#session.sealing, owner.inode.id, this.#session.nameNodes);
     const children = node.children.map((child, at) => ({ child, range: rangeOf(node.children, at, range) }));
     for (let at = 0; at < children.length; at += READS_MAX) {
       const chunk = children.slice(at, at + READS_MAX).filter(({ child, range: names }) => {
@@ -265,8 +265,8 @@ export class Walk {
       if (units.length > 0) await this.#visitor.units?.(owner, units);
       return;
     }
-    const { sealing, maps } = this.#session;
-    const map = new UnitMap(sealing, owner.inode.id, maps);
+    const { sealing, mapNodes } = this.#session;
+    const map = new UnitMap(sealing, owner.inode.id, mapNodes);
     const span = unitsPerSlot(height);
     const children = slots.map(({ slot, pointer }) => {
       const units = { from: (base + slot) * span, to: (base + slot + 1) * span };

@@ -32,7 +32,7 @@ export class FileContent {
     inode: Pick<FileInode, 'id' | 'unitSizeBytes' | 'map' | 'storedBytes' | 'sizeBytes'>,
   ) {
     this.#session = session;
-    this.#map = new UnitMap(session.sealing, inode.id, session.maps);
+    this.#map = new UnitMap(session.sealing, inode.id, session.mapNodes);
     this.#unitSizeBytes = inode.unitSizeBytes;
     this.#root = inode.map;
     this.#storedBytes = inode.storedBytes;

@@ -53,7 +53,7 @@ export class FileReader {
     this.#session = session;
     this.#inode = inode;
     this.#revalidate = revalidate;
-    this.#map = new UnitMap(session.sealing, inode.id, session.maps);
+    this.#map = new UnitMap(session.sealing, inode.id, session.mapNodes);
     this.#openedAtMs = session.nowMs();
   }
 

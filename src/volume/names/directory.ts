@@ -45,6 +45,6 @@ export class Directory {
   }
 
   get #names(): NameTree {
-    return new NameTree(this.#session.sealing, this.id, this.#session.names);
+    return new NameTree(this.#session.sealing, this.id, this.#session.nameNodes);
   }
 }

@@ -66,9 +66,9 @@ export class Draft {
   async find(name: Name): Promise<DirectoryEntry | undefined> {
     const { tree } = this.directory;
     if (this.#entries.has(name)) return this.#entries.get(name);
-    const { sealing, names } = this.#session;
+    const { sealing, nameNodes } = this.#session;
     // Commits of a new directory find no node to read.
-    return await new NameTree(sealing, this.#base.id, names).find(tree, name);
+    return await new NameTree(sealing, this.#base.id, nameNodes).find(tree, name);
   }
 
   /** A name that {@link find} did not find. */

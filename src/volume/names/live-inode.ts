@@ -241,13 +241,13 @@ export class LiveInode {
 
   /** The next record, with everything that it refers to in the store. */
   async #encode({ reliance }: CommitRun, base: Base, draft: Draft, nonce: Id): Promise<InodeRecord> {
-    const { dataSegments, nodeSegments, sealing, names } = this.#session;
+    const { dataSegments, nodeSegments, sealing, nameNodes } = this.#session;
     let { inode } = draft;
     const needed = new Set(draft.segments);
     if (inode.type === 'directory' && draft.changes.length > 0) {
       // With the units that it waits for anyway: one upload instead of two.
       const isUrgent = [...needed].some(segment => dataSegments.isOpen(segment));
-      const tree = new NameTree(sealing, inode.id, names);
+      const tree = new NameTree(sealing, inode.id, nameNodes);
       const writer = isUrgent ? dataSegments : nodeSegments;
       const { root, nextIndex, segments } = await tree.update(
         inode.tree,

@@ -51,7 +51,7 @@ async function eachSegment(
   { depth, slots }: MapRoot,
   see: (segment: Id) => void,
 ): Promise<void> {
-  const map = new UnitMap(session.sealing, file, session.maps);
+  const map = new UnitMap(session.sealing, file, session.mapNodes);
   const visit = async (height: number, page: number, nodes: MapSlots): Promise<void> => {
     for (const { slot, pointer } of nodes) {
       see(pointer.segment);

@@ -34,8 +34,10 @@ export interface Session {
   /** Leaves and map pages of commits whose units are durable already. */
   readonly nodeSegments: SegmentWriter;
   readonly units: UnitWriter;
-  readonly names: NodeCache<NameNode>;
-  readonly maps: NodeCache<MapSlots>;
+  /** Nodes of name trees that were read or written not long ago. */
+  readonly nameNodes: NodeCache<NameNode>;
+  /** Pages of extent maps, in the same way. */
+  readonly mapNodes: NodeCache<MapSlots>;
   readonly readBudget: ReadBudget;
   /** What this session has written, and when. */
   readonly writes: WriteTimes;
