@@ -106,7 +106,7 @@ export class CacheVolume {
    */
   async put(units: readonly UnitToPut[], options: CallOptions = {}): Promise<number> {
     this.#requireOpen();
-    return this.#core.storing.store(this.#incoming(units), options.signal);
+    return this.#core.cleanWriter.store(this.#incoming(units), options.signal);
   }
 
   /**

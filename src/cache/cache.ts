@@ -47,7 +47,7 @@ export class Cache {
   readonly #core: Core;
   readonly #keys: CacheKeys;
   readonly #lifetime: Lifetime;
-  readonly #ending: Shutdown;
+  readonly #shutdown: Shutdown;
   readonly #dirtyIntake: DirtyIntake;
   readonly #writeBehind: WriteBehind;
   readonly #volumes = new Map<string, CacheVolume>();
@@ -55,7 +55,7 @@ export class Cache {
   #maintaining: Promise<void> | undefined;
   #countersSavedMs: number;
   /** Calls that change the folder, and that closing waits for. */
-  readonly #underWay = new PendingWork();
+  readonly #pendingWork = new PendingWork();
 
   /** @internal `openCache` is the way in. */
   constructor(core: Core, keys: CacheKeys, lock: OwnerLock, lifetime: Lifetime) {
@@ -64,8 +64,8 @@ export class Cache {
     this.#lifetime = lifetime;
     this.#countersSavedMs = core.nowMs();
     this.#writeBehind = new WriteBehind(core);
-    this.#dirtyIntake = new DirtyIntake(core.dirty, core.room, core.objects, id => this.#stateOf(id));
-    this.#ending = new Shutdown({
+    this.#dirtyIntake = new DirtyIntake(core.dirty, core.admission, core.objects, id => this.#stateOf(id));
+    this.#shutdown = new Shutdown({
       core,
       keys,
       lock,
@@ -73,7 +73,7 @@ export class Cache {
       saveCounters: () => this.#saveCounters(),
     });
     core.requireOpen = () => {
-      this.#ending.requireOpen();
+      this.#shutdown.requireOpen();
     };
     core.objects.pins.resume();
     const { maintenanceMs } = core.settings;
@@ -99,13 +99,13 @@ export class Cache {
     const key = toHex(state.id);
     const known = this.#volumes.get(key);
     if (known !== undefined) return known;
-    const volume = new CacheVolume(this.#core, state, this.#writeBehind, () => this.#ending.requireOpen());
+    const volume = new CacheVolume(this.#core, state, this.#writeBehind, () => this.#shutdown.requireOpen());
     this.#volumes.set(key, volume);
     return volume;
   }
 
   #stateOf(volumeId: Uint8Array): VolumeState {
-    this.#ending.requireOpen();
+    this.#shutdown.requireOpen();
     const state = this.#core.objects.volume(volumeId);
     state.isInUse = true;
     return state;
@@ -121,11 +121,11 @@ export class Cache {
    * resolves with the id.
    */
   appendDirty(batch: DirtyBatch, { signal }: CallOptions = {}): Promise<number> {
-    return this.#underWay.add(this.#appendDirty(batch, signal));
+    return this.#pendingWork.add(this.#appendDirty(batch, signal));
   }
 
   async #appendDirty(batch: DirtyBatch, signal: AbortSignal | undefined): Promise<number> {
-    this.#ending.requireOpen();
+    this.#shutdown.requireOpen();
     return this.#dirtyIntake.append(batch, signal);
   }
 
@@ -134,11 +134,11 @@ export class Cache {
    * undoes is listed again: releasing has to be repeatable. ECLOSED, or the signal's reason: then some may be released.
    */
   releaseDirty(ids: Iterable<number>, { signal }: CallOptions = {}): Promise<void> {
-    return this.#underWay.add(this.#releaseDirty(ids, signal));
+    return this.#pendingWork.add(this.#releaseDirty(ids, signal));
   }
 
   async #releaseDirty(ids: Iterable<number>, signal: AbortSignal | undefined): Promise<void> {
-    this.#ending.requireOpen();
+    this.#shutdown.requireOpen();
     await this.#core.dirty.release(ids, signal);
   }
 
@@ -147,13 +147,13 @@ export class Cache {
    * the cache is closed.
    */
   markQueued(ids: Iterable<number>, isQueued = true): void {
-    this.#ending.requireOpen();
+    this.#shutdown.requireOpen();
     this.#core.dirty.markQueued(ids, isQueued);
   }
 
   /** What of each volume is dirty, being sent, and released. In no order. */
   ledger(): LedgerEntry[] {
-    this.#ending.requireOpen();
+    this.#shutdown.requireOpen();
     return this.#core.dirty.ledger();
   }
 
@@ -164,18 +164,18 @@ export class Cache {
    * @param position among the units of the batch.
    */
   readDirty(id: number, position: number, into: Uint8Array): Promise<number> {
-    return this.#underWay.add(this.#readDirty(id, position, into));
+    return this.#pendingWork.add(this.#readDirty(id, position, into));
   }
 
   async #readDirty(id: number, position: number, into: Uint8Array): Promise<number> {
-    this.#ending.requireOpen();
+    this.#shutdown.requireOpen();
     return this.#core.dirty.readUnit(id, position, into);
   }
 
   /** Every batch that is not released, oldest first. EIO or EAUTH where one cannot be read, ECLOSED. */
   async *listDirty(): AsyncGenerator<ListedBatch> {
-    this.#ending.requireOpen();
-    yield* this.#dirtyIntake.list(() => this.#ending.requireOpen());
+    this.#shutdown.requireOpen();
+    yield* this.#dirtyIntake.list(() => this.#shutdown.requireOpen());
   }
 
   pins(): Pin[] {
@@ -187,13 +187,13 @@ export class Cache {
    * ranges it yields parts of 2^20 units. ECLOSED.
    */
   incomplete(): AsyncGenerator<MissingRange> {
-    this.#ending.requireOpen();
+    this.#shutdown.requireOpen();
     return findMissing(this.#core);
   }
 
   /** Nothing clean is found any more, of any volume. */
   invalidateAll(): void {
-    this.#ending.requireOpen();
+    this.#shutdown.requireOpen();
     for (const volume of this.#core.objects.volumes()) this.#core.invalidateVolume(volume);
   }
 
@@ -203,7 +203,7 @@ export class Cache {
   }
 
   get statistics(): CacheStatistics {
-    const { counters, settings, places, zones, dirty, health, indexBytes } = this.#core;
+    const { counters, settings, unitIndex, zones, dirty, health, indexBytes } = this.#core;
     const count = { small: 0, main: 0, pinned: 0, dirty: 0 };
     for (const zone of zones.all()) if (!zone.isDead) count[zone.queue] += 1;
     return {
@@ -211,8 +211,8 @@ export class Cache {
       lifetime: this.#lifetime.total(),
       dropped: { ...counters.dropped },
       problems: { ...counters.problems },
-      state: this.#ending.hasBegun ? 'closed' : health.isUnwell ? 'away' : 'ready',
-      units: places.count,
+      state: this.#shutdown.hasBegun ? 'closed' : health.isUnwell ? 'away' : 'ready',
+      units: unitIndex.count,
       unitsMax: settings.unitsMax,
       bytes: zones.totalBytes,
       budgetBytes: settings.budgetBytes,
@@ -228,28 +228,28 @@ export class Cache {
 
   /** What a thread of this process needs to read hits by itself, until the cache is closed. */
   get shared(): SharedCache {
-    const { places, zones } = this.#core;
+    const { unitIndex, zones } = this.#core;
     // Other threads count hits where this one does not see it.
-    places.changes += 1;
-    const { words, bucketCount } = places.table;
+    unitIndex.changes += 1;
+    const { words, bucketCount } = unitIndex.table;
     return { words, bucketCount, slots: zones.slots };
   }
 
   /** Every clean unit that is there, in no order; for tools. System errors as they come, ECLOSED. */
   contents(): AsyncGenerator<CachedUnit> {
-    this.#ending.requireOpen();
+    this.#shutdown.requireOpen();
     return listUnits(this.#core);
   }
 
   /** Ids of the volumes that the cache knows, whether anything of them is there or not. */
   volumeIds(): Uint8Array[] {
-    this.#ending.requireOpen();
+    this.#shutdown.requireOpen();
     return this.#core.objects.volumes().map(({ id }) => new Uint8Array(id));
   }
 
   /** Volumes of which units are there, sorted by id; as {@link objects}. */
   contentsByVolume({ signal }: Pick<ListSettings, 'signal'> = {}): Promise<CachedVolume[]> {
-    this.#ending.requireOpen();
+    this.#shutdown.requireOpen();
     return listVolumes(this.#core, signal);
   }
 
@@ -258,7 +258,7 @@ export class Cache {
    * objects: however many there are, memory is bounded. System errors as they come.
    */
   objects(volumeId: Uint8Array, settings: ListSettings = {}): AsyncGenerator<CachedObject> {
-    this.#ending.requireOpen();
+    this.#shutdown.requireOpen();
     return listObjects(this.#core, volumeId, settings);
   }
 
@@ -268,7 +268,7 @@ export class Cache {
     objectId: Uint8Array,
     settings: Omit<ListSettings, 'idStart'> = {},
   ): AsyncGenerator<ListedUnit> {
-    this.#ending.requireOpen();
+    this.#shutdown.requireOpen();
     return listObjectUnits(this.#core, volumeId, objectId, settings);
   }
 
@@ -277,7 +277,7 @@ export class Cache {
    * `pinnedToo` says otherwise. Never rejects but with EINVAL, ECLOSED.
    */
   async discard(scope: DiscardScope = {}): Promise<Discarded> {
-    this.#ending.requireOpen();
+    this.#shutdown.requireOpen();
     requireArgument(
       scope.objectId === undefined || scope.volumeId !== undefined,
       'an object can only be dropped from a volume',
@@ -288,7 +288,7 @@ export class Cache {
 
   /** Reads everything, and yields what is damaged. */
   verify(options: VerifyOptions = {}): AsyncGenerator<Damage> {
-    this.#ending.requireOpen();
+    this.#shutdown.requireOpen();
     return findDamage(this.#core, options);
   }
 
@@ -297,23 +297,23 @@ export class Cache {
    * aborts with its reason: the step that was under way goes on then, and no other is begun.
    */
   flush({ signal }: CallOptions = {}): Promise<void> {
-    return abortable(this.#underWay.add(this.#flush(signal)), signal);
+    return abortable(this.#pendingWork.add(this.#flush(signal)), signal);
   }
 
   async #flush(signal: AbortSignal | undefined): Promise<void> {
-    this.#ending.requireOpen();
+    this.#shutdown.requireOpen();
     signal?.throwIfAborted();
     await this.#writeBehind.idle();
     signal?.throwIfAborted();
-    await this.#core.upkeep.snapshot();
+    await this.#core.maintenance.snapshot();
     signal?.throwIfAborted();
     this.#saveCounters();
-    this.#core.records.flush();
+    this.#core.rows.flush();
   }
 
   /** What is done every `maintenanceMs` anyway. Never rejects. */
   maintain(): Promise<void> {
-    this.#maintaining ??= this.#core.upkeep.maintain().finally(() => {
+    this.#maintaining ??= this.#core.maintenance.maintain().finally(() => {
       this.#maintaining = undefined;
       if (Math.abs(this.#core.nowMs() - this.#countersSavedMs) >= COUNTERS_MS) this.#saveCounters();
     });
@@ -325,17 +325,17 @@ export class Cache {
    * header, as its key is in memory only.
    */
   changeKey(slots: readonly { readonly label: string; readonly secret: NewSecret }[]): Promise<void> {
-    return this.#underWay.add(this.#changeKey(slots));
+    return this.#pendingWork.add(this.#changeKey(slots));
   }
 
   async #changeKey(slots: readonly { readonly label: string; readonly secret: NewSecret }[]): Promise<void> {
-    this.#ending.requireOpen();
-    const { seals, records } = this.#core;
+    this.#shutdown.requireOpen();
+    const { seals, rows } = this.#core;
     const secrets = slots.map(({ secret }) => secret satisfies Secret);
     await this.#keys.change(slots, secrets, keyring => {
       seals.replaceKeyring(keyring);
     });
-    await records.resealAll();
+    await rows.resealAll();
   }
 
   /**
@@ -343,12 +343,12 @@ export class Cache {
    * protect from is in `docs/CACHE.md`, "At rest".
    */
   wipe({ dirtyToo = false }: { readonly dirtyToo?: boolean } = {}): Promise<void> {
-    return this.#ending.wipe(dirtyToo);
+    return this.#shutdown.wipe(dirtyToo);
   }
 
   /** Writes what was offered, ends open zones, takes a snapshot, lets go of the folder. Never rejects. */
   close(): Promise<void> {
-    return this.#ending.close();
+    return this.#shutdown.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -361,14 +361,14 @@ export class Cache {
     await this.#maintaining;
     await this.#core.objects.pins.close();
     await this.#core.rowSweep.close();
-    await this.#underWay.idle();
+    await this.#pendingWork.idle();
     await this.#keys.idle();
     await this.#core.settle();
   }
 
   #saveCounters(): void {
-    const { records, fingerprinter, nowMs } = this.#core;
+    const { rows, fingerprinter, nowMs } = this.#core;
     this.#countersSavedMs = nowMs();
-    records.put('setting', fingerprinter.name(COUNTERS_ROW), this.#lifetime.encode());
+    rows.put('setting', fingerprinter.name(COUNTERS_ROW), this.#lifetime.encode());
   }
 }

@@ -69,7 +69,7 @@ export async function openCache(
   if (components.key !== 'memory' && components.key.slots === undefined) await requireCache(files, path);
   let lock: OwnerLock | undefined;
   let keys: CacheKeys | undefined;
-  let records: Rows | undefined;
+  let rows: Rows | undefined;
   try {
     await makeFolder(path);
     lock = OwnerLock.acquire(path, nowMs());
@@ -85,36 +85,36 @@ export async function openCache(
     const key = seals.fingerprintKey();
     const fingerprinter = new Fingerprinter(key);
     key.fill(0);
-    records = openRecords(files, seals, health);
-    const kept = keepSettings(readKept(records, fingerprinter), settings);
+    rows = openRows(files, seals, health);
+    const kept = keepSettings(readKept(rows, fingerprinter), settings);
     const core = new Core({
       settings: checkCacheSettings({ ...settings, ...kept }),
       files,
       seals,
-      records,
+      rows,
       fingerprinter,
       health,
       counters,
       nowMs,
       onEvent,
     });
-    const [ownKeys, ownLock, ownRecords] = [keys, lock, records];
+    const [ownKeys, ownLock, ownRows] = [keys, lock, rows];
     core.hasFolder = () => ownLock.isHeld;
     core.restoreFolder = async () => {
       ownLock.retake(nowMs());
       await ownKeys.restore();
       // Without the rows of its objects, a volume might find what they have invalidated.
-      if (!ownRecords.restore()) for (const volume of core.objects.volumes()) core.invalidateVolume(volume);
+      if (!ownRows.restore()) for (const volume of core.objects.volumes()) core.invalidateVolume(volume);
     };
     const isAllInSnapshot = await load(core);
     await loadDirty(core);
-    if (isAllInSnapshot) core.upkeep.holdSnapshotCurrent();
+    if (isAllInSnapshot) core.maintenance.holdSnapshotCurrent();
     // Rows of a key that nobody will have again are of no use.
-    if (components.key !== 'memory') saveKept(records, fingerprinter, kept);
-    const saved = records.get('setting', fingerprinter.name(COUNTERS_ROW));
+    if (components.key !== 'memory') saveKept(rows, fingerprinter, kept);
+    const saved = rows.get('setting', fingerprinter.name(COUNTERS_ROW));
     return new Cache(core, keys, lock, new Lifetime(saved, counters, nowMs()));
   } catch (error) {
-    records?.close();
+    rows?.close();
     keys?.destroy();
     lock?.release();
     if (error instanceof NetsealError || systemCodeOf(error) === undefined) throw error;
@@ -137,19 +137,19 @@ async function requireCache(files: CacheFiles, path: string): Promise<void> {
 /** Rows of kind `setting`. */
 const SETTINGS_ROW = 'settings';
 
-function readKept(records: Rows, fingerprinter: Fingerprinter): KeptSettings {
-  const bytes = records.get('setting', fingerprinter.name(SETTINGS_ROW));
+function readKept(rows: Rows, fingerprinter: Fingerprinter): KeptSettings {
+  const bytes = rows.get('setting', fingerprinter.name(SETTINGS_ROW));
   return bytes === undefined ? {} : decodeKept(bytes);
 }
 
-function saveKept(records: Rows, fingerprinter: Fingerprinter, kept: KeptSettings): void {
+function saveKept(rows: Rows, fingerprinter: Fingerprinter, kept: KeptSettings): void {
   const name = fingerprinter.name(SETTINGS_ROW);
   const bytes = encodeKept(kept);
-  if (Buffer.compare(bytes, records.get('setting', name) ?? new Uint8Array(0)) !== 0)
-    records.put('setting', name, bytes);
+  if (Buffer.compare(bytes, rows.get('setting', name) ?? new Uint8Array(0)) !== 0)
+    rows.put('setting', name, bytes);
 }
 
-function openRecords(files: CacheFiles, seals: Seals, health: Health): Rows {
+function openRows(files: CacheFiles, seals: Seals, health: Health): Rows {
   const path = files.databasePath(DATABASE);
   const note = (error: unknown): void => {
     health.note(error);
@@ -211,7 +211,7 @@ async function makeFolder(path: string): Promise<void> {
 
 /** Makes the index: from the snapshot, and the footers of what it does not know. True when the snapshot said it all. */
 async function load(core: Core): Promise<boolean> {
-  const { files, zones, places } = core;
+  const { files, zones, unitIndex } = core;
   await files.remove(SNAPSHOT_ASIDE_PATH);
   const names = new Map<string, Uint8Array<ArrayBuffer>>();
   for (const fileName of await files.list(ZONE_FOLDERS.clean)) {
@@ -226,7 +226,7 @@ async function load(core: Core): Promise<boolean> {
     if (zones.adopt(name, queue, sequence, id, fileBytes) !== undefined) names.delete(toHex(name));
   }
   // What the snapshot has of zones that are gone must not point into new ones.
-  places.recount();
+  unitIndex.recount();
   for (const name of names.values()) await loadZone(core, name);
   zones.sortQueues();
   return snapshot !== undefined && names.size === 0;
@@ -234,11 +234,11 @@ async function load(core: Core): Promise<boolean> {
 
 /** Undefined when there is none that can be used. */
 async function readKnown(core: Core): Promise<readonly SnapshotZone[] | undefined> {
-  const { files, seals, places, health } = core;
+  const { files, seals, unitIndex, health } = core;
   try {
-    return await readSnapshot(files, seals, places.table);
+    return await readSnapshot(files, seals, unitIndex.table);
   } catch (error) {
-    places.table.words.fill(0);
+    unitIndex.table.words.fill(0);
     // There may never have been one.
     if (systemCodeOf(error) !== 'ENOENT') health.note(error);
     return undefined;
@@ -264,7 +264,7 @@ async function loadZone(core: Core, name: Uint8Array<ArrayBuffer>): Promise<void
 }
 
 function enterAll(core: Core, zone: Zone, list: DecodedList): void {
-  const { objects, places } = core;
+  const { objects, unitIndex } = core;
   const fingerprint = newFingerprint();
   for (let at = 0; at < list.count; at += 1) {
     const entry = list.entry(at);
@@ -272,11 +272,11 @@ function enterAll(core: Core, zone: Zone, list: DecodedList): void {
     // Invalidated since.
     if (object === undefined || !equalPrefixes(object.prefix, list.prefix(entry.objectNumber))) continue;
     fingerprintOf(object.prefix, entry.index, fingerprint);
-    const known = places.find(fingerprint);
+    const known = unitIndex.find(fingerprint);
     const before = known === undefined ? undefined : core.zones.get(known.entry.zoneId);
     // The later one counts, in whatever order zones are read.
     if (before !== undefined && before.sequence > zone.sequence) continue;
-    places.insert(fingerprint, {
+    unitIndex.insert(fingerprint, {
       ...tagWords(entry.tag),
       zoneId: zone.id,
       offsetBytes: entry.offsetBytes,

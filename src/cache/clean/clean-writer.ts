@@ -1,5 +1,5 @@
 /**
- * Storing clean units: what can be kept is sorted into queues, waits for room, is written by a lane, and is then entered into the
+ * Storing clean units: what can be kept is sorted into queues, waits for room, is written by a zone writer, and is then entered into the
  * index, unless it was invalidated meanwhile. What cannot be kept is dropped and counted.
  */
 import { abortable } from '../../base/abortable.ts';
@@ -43,12 +43,12 @@ export interface CleanWriterParts {
   readonly health: Health;
   readonly counters: Counters;
   readonly objects: Objects;
-  readonly places: UnitIndex;
-  readonly ranges: RangeInvalidations;
-  readonly room: Admission;
-  readonly shares: Quotas;
-  readonly lanes: Readonly<Record<CleanQueue, ZoneWriter>>;
-  readonly underWay: PendingWork;
+  readonly unitIndex: UnitIndex;
+  readonly rangeInvalidations: RangeInvalidations;
+  readonly admission: Admission;
+  readonly quotas: Quotas;
+  readonly zoneWriters: Readonly<Record<CleanQueue, ZoneWriter>>;
+  readonly pendingWork: PendingWork;
 }
 
 export class CleanWriter {
@@ -78,17 +78,17 @@ export class CleanWriter {
    * then, too, none is; some may be stored.
    */
   store(units: readonly IncomingUnit[], signal?: AbortSignal): Promise<number> {
-    return this.#parts.underWay.add(this.#store(units, signal));
+    return this.#parts.pendingWork.add(this.#store(units, signal));
   }
 
   async #store(units: readonly IncomingUnit[], signal: AbortSignal | undefined): Promise<number> {
     signal?.throwIfAborted();
-    const { health, ranges, settings } = this.#parts;
+    const { health, rangeInvalidations, settings } = this.#parts;
     if (health.isAway) {
       this.drop('away', units.length);
       return 0;
     }
-    const stamp = ranges.arrive();
+    const stamp = rangeInvalidations.arrive();
     try {
       let storedCount = 0;
       const sorted = this.#sort(units.filter(unit => this.#isWanted(unit)));
@@ -99,7 +99,7 @@ export class CleanWriter {
       }
       return storedCount;
     } finally {
-      ranges.leave(stamp);
+      rangeInvalidations.leave(stamp);
     }
   }
 
@@ -108,34 +108,34 @@ export class CleanWriter {
     units: readonly UnitToStore[],
     signal: AbortSignal | undefined,
   ): Promise<number> {
-    const { room, lanes, health } = this.#parts;
+    const { admission, zoneWriters, health } = this.#parts;
     const bytes = units.reduce((sum, unit) => sum + paddedBytes(unit), 0);
     if (this.#isClosed || !(await this.#enter(bytes, signal))) {
       this.drop('space', units.length);
       return 0;
     }
-    const count = await lanes[queue].append(units, signal);
-    room.leave(bytes);
+    const count = await zoneWriters[queue].append(units, signal);
+    admission.leave(bytes);
     signal?.throwIfAborted();
     if (count < units.length) this.drop(health.isAway ? 'failed' : 'space', units.length - count);
     return count;
   }
 
-  /** As `room.enter`; rejects as soon as the signal aborts. */
+  /** As `admission.enter`; rejects as soon as the signal aborts. */
   #enter(bytes: number, signal: AbortSignal | undefined): Promise<boolean> {
-    const { room } = this.#parts;
-    const entering = room.enter(bytes, signal);
+    const { admission } = this.#parts;
+    const entering = admission.enter(bytes, signal);
     return abortable(entering, signal, () => {
       // It may have been let in just before.
-      void entering.then(isIn => (isIn ? room.leave(bytes) : undefined));
+      void entering.then(isIn => (isIn ? admission.leave(bytes) : undefined));
     });
   }
 
   /** What comes next finds room. */
   #dropForShare(volume: VolumeState): void {
-    const { underWay, shares } = this.#parts;
+    const { pendingWork, quotas } = this.#parts;
     this.drop('share', 1);
-    if (!this.#isClosed) void underWay.add(shares.trim(volume));
+    if (!this.#isClosed) void pendingWork.add(quotas.trim(volume));
   }
 
   /** False for what was invalidated between coming and now. */
@@ -147,7 +147,7 @@ export class CleanWriter {
 
   /** Which queue each unit goes to; without those that cannot be kept, or are there already. */
   #sort(units: readonly IncomingUnit[]): Record<CleanQueue, UnitToStore[]> {
-    const { places, counters, ranges } = this.#parts;
+    const { unitIndex, counters, rangeInvalidations } = this.#parts;
     const sorted: Record<CleanQueue, UnitToStore[]> = { small: [], main: [], pinned: [] };
     for (const unit of units) {
       const { object, index, bytes } = unit;
@@ -155,9 +155,9 @@ export class CleanWriter {
         this.drop('unsuitable', 1);
         continue;
       }
-      const { prefix, stamp } = unit.since ?? { prefix: object.prefix, stamp: ranges.stamp };
+      const { prefix, stamp } = unit.since ?? { prefix: object.prefix, stamp: rangeInvalidations.stamp };
       const fingerprint = fingerprintOf(prefix, index, this.#fingerprint);
-      const found = places.find(fingerprint);
+      const found = unitIndex.find(fingerprint);
       if (found !== undefined && hasTag(found.entry, recordTag(bytes))) {
         counters.alreadyThere += 1;
         continue;
@@ -171,15 +171,19 @@ export class CleanWriter {
         this.#dropForShare(volume);
         continue;
       }
-      const queue = object.pin ? 'pinned' : places.ghosts.take(fingerprint, places.count) ? 'main' : 'small';
+      const queue = object.pin
+        ? 'pinned'
+        : unitIndex.ghosts.take(fingerprint, unitIndex.count)
+          ? 'main'
+          : 'small';
       sorted[queue].push({ object, prefix, index, bytes, stamp });
     }
     return sorted;
   }
 
-  /** A lane has written a unit, all of it: new, or moved from another zone. */
+  /** A zone writer has written a unit, all of it: new, or moved from another zone. */
   stored(unit: UnitToStore, zone: Zone, offsetBytes: number): void {
-    const { health, counters, places } = this.#parts;
+    const { health, counters, unitIndex } = this.#parts;
     health.succeed();
     const { object, prefix, index, bytes, from } = unit;
     const fingerprint = fingerprintOf(prefix, index, this.#fingerprint);
@@ -187,12 +191,12 @@ export class CleanWriter {
     const place = { zoneId: zone.id, offsetBytes, lengthBytes: bytes.byteLength, flags };
     if (from !== undefined) {
       counters.reinsertedBytes += bytes.byteLength;
-      const found = places.find(fingerprint);
+      const found = unitIndex.find(fingerprint);
       const { entry } = from;
       const isWhere = found?.entry.zoneId === entry.zoneId && found.entry.offsetBytes === entry.offsetBytes;
       // Otherwise it was replaced or invalidated while it was being moved.
       const hits = Math.max(0, entry.hits - 1);
-      if (found !== undefined && isWhere) places.replace(fingerprint, found, { ...entry, ...place, hits });
+      if (found !== undefined && isWhere) unitIndex.replace(fingerprint, found, { ...entry, ...place, hits });
       return;
     }
     if (this.#isInvalidated(unit)) {
@@ -200,7 +204,7 @@ export class CleanWriter {
       return;
     }
     const volumeNumber = object.volume.number;
-    if (!places.insert(fingerprint, { ...tagWords(recordTag(bytes)), ...place, hits: 0, volumeNumber })) {
+    if (!unitIndex.insert(fingerprint, { ...tagWords(recordTag(bytes)), ...place, hits: 0, volumeNumber })) {
       this.drop('dirty', 1);
       return;
     }
@@ -209,8 +213,8 @@ export class CleanWriter {
   }
 
   #isInvalidated({ object, prefix, index, stamp = 0 }: Omit<UnitToStore, 'bytes'>): boolean {
-    const { objects, ranges } = this.#parts;
-    return !objects.isCurrent(object, prefix) || ranges.covers(object.key, index, stamp);
+    const { objects, rangeInvalidations } = this.#parts;
+    return !objects.isCurrent(object, prefix) || rangeInvalidations.covers(object.key, index, stamp);
   }
 }
 

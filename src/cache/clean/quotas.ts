@@ -15,13 +15,13 @@ const PART = 0.25;
 const WORDS_PER_TURN: number = 2048 * BUCKET_WORDS;
 
 export class Quotas {
-  readonly #places: UnitIndex;
+  readonly #unitIndex: UnitIndex;
   readonly #zones: Zones;
   readonly #counters: Counters;
   readonly #trimming = new Set<VolumeState>();
 
-  constructor(places: UnitIndex, zones: Zones, counters: Counters) {
-    this.#places = places;
+  constructor(unitIndex: UnitIndex, zones: Zones, counters: Counters) {
+    this.#unitIndex = unitIndex;
     this.#zones = zones;
     this.#counters = counters;
   }
@@ -40,9 +40,9 @@ export class Quotas {
       const oldest = this.#oldest(bytesOf, PART * volume.shareBytes);
       await this.#each(number, ({ at, zoneId, hits }) => {
         if (!oldest.has(zoneId)) return;
-        if (hits > 0) this.#places.cool(at);
+        if (hits > 0) this.#unitIndex.cool(at);
         else {
-          this.#places.drop(at);
+          this.#unitIndex.drop(at);
           this.#counters.evicted += 1;
         }
       });
@@ -70,7 +70,7 @@ export class Quotas {
   }
 
   async #each(volumeNumber: number, action: (entry: VolumeEntry) => void): Promise<void> {
-    const { table }: { table: IndexTable } = this.#places;
+    const { table }: { table: IndexTable } = this.#unitIndex;
     for (let from = 0; from < table.words.length; from += WORDS_PER_TURN) {
       volumeEntries(table, volumeNumber, from, from + WORDS_PER_TURN, action);
       await turn();

@@ -68,7 +68,7 @@ const TURN_MS = 1;
 const POOL_SHARE: number = Math.min(4, availableParallelism() - 1);
 
 export class Reads {
-  readonly #places: UnitIndex;
+  readonly #unitIndex: UnitIndex;
   readonly #zones: Zones;
   readonly #objects: Objects;
   readonly #counters: Counters;
@@ -84,14 +84,14 @@ export class Reads {
   #poolRuns = 0;
 
   constructor(
-    places: UnitIndex,
+    unitIndex: UnitIndex,
     zones: Zones,
     objects: Objects,
     counters: Counters,
     mayReadHere: boolean,
     onFailure: (zone: Zone, error: unknown) => void,
   ) {
-    this.#places = places;
+    this.#unitIndex = unitIndex;
     this.#zones = zones;
     this.#objects = objects;
     this.#counters = counters;
@@ -153,7 +153,7 @@ export class Reads {
   #planOne(position: number, unit: UnitToRead): Plan | undefined {
     const { object, index, expectedTag, into } = unit;
     const { prefix } = object;
-    const found = this.#places.find(fingerprintOf(prefix, index, this.#fingerprint));
+    const found = this.#unitIndex.find(fingerprintOf(prefix, index, this.#fingerprint));
     if (found === undefined) return undefined;
     const { entry } = found;
     if (expectedTag !== undefined && !hasTag(entry, expectedTag)) {
@@ -163,7 +163,7 @@ export class Reads {
     if (entry.lengthBytes > into.byteLength || entry.lengthBytes < TAG_BYTES) return undefined;
     const zone = this.#zones.get(entry.zoneId);
     if (zone === undefined || !this.#zones.pin(zone)) return undefined;
-    this.#places.countHit(found);
+    this.#unitIndex.countHit(found);
     return { position, unit, prefix, zone, entry, invalidations: this.#objects.invalidations };
   }
 
@@ -264,17 +264,17 @@ export class Reads {
   #isStillValid({ unit, prefix, entry, invalidations }: Plan): boolean {
     if (this.#objects.invalidations === invalidations) return true;
     if (!this.#objects.isCurrent(unit.object, prefix)) return false;
-    const now = this.#places.find(fingerprintOf(prefix, unit.index, this.#fingerprint));
+    const now = this.#unitIndex.find(fingerprintOf(prefix, unit.index, this.#fingerprint));
     return now !== undefined && now.entry.tagLow === entry.tagLow && now.entry.tagHigh === entry.tagHigh;
   }
 
   #dropDamaged({ unit, prefix, entry }: Plan): void {
     const fingerprint = fingerprintOf(prefix, unit.index, this.#fingerprint);
-    const now = this.#places.find(fingerprint);
+    const now = this.#unitIndex.find(fingerprint);
     const isSame = now?.entry.zoneId === entry.zoneId && now.entry.offsetBytes === entry.offsetBytes;
     // What is dirty stays listed and in its place: it may be read the next time, and nothing clean may take it.
     if (now !== undefined && isSame && (entry.flags & ENTRY_DIRTY) === 0)
-      this.#places.remove(fingerprint, now);
+      this.#unitIndex.remove(fingerprint, now);
     this.#counters.problems.damaged += 1;
   }
 }

@@ -39,7 +39,7 @@ const OBJECTS_KEPT_MAX = 4096;
 
 export interface ReclaimParts {
   readonly zones: Zones;
-  readonly places: UnitIndex;
+  readonly unitIndex: UnitIndex;
   readonly objects: Objects;
   readonly seals: Seals;
   readonly main: ZoneWriter;
@@ -119,7 +119,7 @@ export class Reclaim {
    * less: what S3-FIFO does to unit after unit. Nothing is copied, and nothing that was hit is dropped.
    */
   async #goesRound(zone: Zone): Promise<boolean> {
-    const { zones, places } = this.#parts;
+    const { zones, unitIndex } = this.#parts;
     if (!zones.pin(zone)) return false;
     try {
       const list = await this.#listOf(zone, await zones.fileOf(zone));
@@ -133,7 +133,7 @@ export class Reclaim {
       await this.#forEach(list, (entry, object) => {
         const found = this.#find(entry, object);
         if (!isIn(found, zone, entry) || found.entry.hits === 0) return undefined;
-        places.replace(this.#fingerprint, found, { ...found.entry, hits: found.entry.hits - 1 });
+        unitIndex.replace(this.#fingerprint, found, { ...found.entry, hits: found.entry.hits - 1 });
         return undefined;
       });
       zones.postpone(zone);
@@ -295,7 +295,7 @@ export class Reclaim {
 
   /** What goes on; everything else is forgotten here. */
   #judge(zone: Zone, entry: ZoneEntry, object: ObjectState, budgetBytes: number): Move | undefined {
-    const { places, counters } = this.#parts;
+    const { unitIndex, counters } = this.#parts;
     const found = this.#find(entry, object);
     if (!isIn(found, zone, entry)) return undefined;
     const place = found.entry;
@@ -307,16 +307,16 @@ export class Reclaim {
     if (place.hits >= hitsMin && entry.lengthBytes <= budgetBytes && !isOverShare) {
       return { entry, object, prefix, place, isPinned };
     }
-    places.remove(this.#fingerprint, found);
-    if (zone.queue === 'small') places.ghosts.add(this.#fingerprint);
+    unitIndex.remove(this.#fingerprint, found);
+    if (zone.queue === 'small') unitIndex.ghosts.add(this.#fingerprint);
     counters.evicted += 1;
     return undefined;
   }
 
   /** What the index finds of a unit; its fingerprint is in `#fingerprint` then. */
   #find({ index }: ZoneEntry, { volume, id }: ObjectState): Found | undefined {
-    const { objects, places } = this.#parts;
-    return places.find(fingerprintOf(objects.object(volume, id).prefix, index, this.#fingerprint));
+    const { objects, unitIndex } = this.#parts;
+    return unitIndex.find(fingerprintOf(objects.object(volume, id).prefix, index, this.#fingerprint));
   }
 
   #isPinned({ volume, id }: ObjectState): boolean {

@@ -1,5 +1,5 @@
 /**
- * A lane writes units of one queue to its open zone, many in one call, one call at a time.
+ * A zone writer writes units of one queue to its open zone, many in one call, one call at a time.
  *
  *   append() ──▶ waiting ──▶ laid out ──writev──▶ in the index, in the zone's list ──▶ append() resolves
  *                  └─ no zone to be had, or the write failed ─▶ not stored, append() resolves all the same
@@ -31,12 +31,12 @@ export interface UnitToStore {
   readonly stamp?: number;
 }
 
-/** What a lane needs of its cache. */
+/** What a zone writer needs of its cache. */
 export interface ZoneWriterHost {
   readonly zones: Zones;
   readonly seals: Seals;
   readonly zoneBytes: number;
-  /** A new zone for this lane; undefined when there is no room, or the cache is away. Never rejects. */
+  /** A new zone for this writer; undefined when there is no room, or the cache is away. Never rejects. */
   openZone(): Promise<Zone | undefined>;
   /** The unit lies in the zone now, all of it. */
   stored(unit: UnitToStore, zone: Zone, offsetBytes: number): void;

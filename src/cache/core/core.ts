@@ -4,7 +4,7 @@
  *
  * Invariants
  *   1. A unit is in the index only when all of it was written, and handed out only when length and tag are those asked for.
- *   2. The index is changed through `places` alone, and only on this thread.
+ *   2. The index is changed through `unitIndex` alone, and only on this thread.
  *   3. Dirty units are in dirty zones, which nothing but `dirty` gives up; pinned ones are never given up without a copy.
  *   4. Nothing here fails a caller that reads or stores clean units: what does not work is a miss, or dropped and counted.
  */
@@ -39,7 +39,7 @@ export interface CoreParts {
   readonly settings: CheckedSettings;
   readonly files: CacheFiles;
   readonly seals: Seals;
-  readonly records: Rows;
+  readonly rows: Rows;
   readonly fingerprinter: Fingerprinter;
   readonly health: Health;
   readonly counters: Counters;
@@ -54,25 +54,25 @@ export class Core {
   readonly settings: CheckedSettings;
   readonly files: CacheFiles;
   readonly seals: Seals;
-  readonly records: Rows;
+  readonly rows: Rows;
   readonly fingerprinter: Fingerprinter;
   readonly health: Health;
   readonly counters: Counters;
   readonly zones: Zones;
   readonly objects: Objects;
-  readonly places: UnitIndex;
+  readonly unitIndex: UnitIndex;
   readonly reads: Reads;
   readonly dirty: Dirty;
   readonly reclaim: Reclaim;
-  readonly room: Admission;
-  readonly lanes: Readonly<Record<CleanQueue, ZoneWriter>>;
+  readonly admission: Admission;
+  readonly zoneWriters: Readonly<Record<CleanQueue, ZoneWriter>>;
   readonly nowMs: () => number;
   readonly rowSweep: RowSweep;
-  readonly storing: CleanWriter;
-  readonly upkeep: Maintenance;
-  readonly ranges: RangeInvalidations = new RangeInvalidations();
+  readonly cleanWriter: CleanWriter;
+  readonly maintenance: Maintenance;
+  readonly rangeInvalidations: RangeInvalidations = new RangeInvalidations();
   readonly #fingerprint: Fingerprint = newFingerprint();
-  readonly #underWay = new PendingWork();
+  readonly #pendingWork = new PendingWork();
   /** False when the folder is not there any more, or another one is. */
   hasFolder: () => boolean = () => true;
   /** ECLOSED from the moment on when somebody closes the cache. */
@@ -81,22 +81,26 @@ export class Core {
   restoreFolder: () => Promise<void> = () => Promise.resolve();
 
   constructor(parts: CoreParts) {
-    const { settings, files, seals, records, fingerprinter, health, counters, nowMs, onEvent } = parts;
+    const { settings, files, seals, rows, fingerprinter, health, counters, nowMs, onEvent } = parts;
     this.settings = settings;
     this.files = files;
     this.seals = seals;
-    this.records = records;
+    this.rows = rows;
     this.fingerprinter = fingerprinter;
     this.health = health;
     this.counters = counters;
     this.nowMs = nowMs;
     this.zones = new Zones(files);
-    this.objects = new Objects(records, fingerprinter, nowMs);
+    this.objects = new Objects(rows, fingerprinter, nowMs);
     const table = createTable(settings.unitsMax);
     const { zones, objects } = this;
-    this.places = new UnitIndex(table, new Ghosts(settings.unitsMax), zones, objects, counters);
-    const { places } = this;
-    this.lanes = { small: this.#lane('small'), main: this.#lane('main'), pinned: this.#lane('pinned') };
+    this.unitIndex = new UnitIndex(table, new Ghosts(settings.unitsMax), zones, objects, counters);
+    const { unitIndex } = this;
+    this.zoneWriters = {
+      small: this.#zoneWriter('small'),
+      main: this.#zoneWriter('main'),
+      pinned: this.#zoneWriter('pinned'),
+    };
     const note = (error: unknown): void => {
       health.note(error);
     };
@@ -105,10 +109,10 @@ export class Core {
     this.dirty = new Dirty({
       files,
       zones,
-      places,
+      unitIndex,
       objects,
       seals,
-      records,
+      rows,
       fingerprinter,
       zoneBytes,
       nowMs,
@@ -117,56 +121,56 @@ export class Core {
         if (problemKindOf(error) === 'gone') health.fail(error);
         else health.note(error);
       },
-      filled: () => this.upkeep.filled(),
+      filled: () => this.maintenance.filled(),
       hasFolder,
     });
     this.reclaim = new Reclaim({
       zones,
-      places,
+      unitIndex,
       objects,
       seals,
-      main: this.lanes.main,
-      pinned: this.lanes.pinned,
+      main: this.zoneWriters.main,
+      pinned: this.zoneWriters.pinned,
       counters,
       smallBytesMax: (settings.budgetBytes * settings.smallPercent) / 100,
       onEvent,
       note,
     });
-    this.rowSweep = new RowSweep(records, objects, this.dirty, settings.rowsMax);
+    this.rowSweep = new RowSweep(rows, objects, this.dirty, settings.rowsMax);
     this.objects.loosened = () => {
       this.reclaim.loosenPinned();
     };
-    this.room = new Admission(settings, files, zones, this.reclaim, nowMs);
-    this.reads = new Reads(places, zones, objects, counters, settings.readsOnThisThread, (zone, error) =>
+    this.admission = new Admission(settings, files, zones, this.reclaim, nowMs);
+    this.reads = new Reads(unitIndex, zones, objects, counters, settings.readsOnThisThread, (zone, error) =>
       this.#readFailed(zone, error),
     );
-    const { lanes, dirty, room, rowSweep, ranges } = this;
-    const shares = new Quotas(places, zones, counters);
-    const underWay = this.#underWay;
-    this.storing = new CleanWriter({
+    const { zoneWriters, dirty, admission, rowSweep, rangeInvalidations } = this;
+    const quotas = new Quotas(unitIndex, zones, counters);
+    const pendingWork = this.#pendingWork;
+    this.cleanWriter = new CleanWriter({
       settings,
       health,
       counters,
       objects,
-      places,
-      ranges,
-      room,
-      shares,
-      lanes,
-      underWay,
+      unitIndex,
+      rangeInvalidations,
+      admission,
+      quotas,
+      zoneWriters,
+      pendingWork,
     });
-    this.upkeep = new Maintenance({
+    this.maintenance = new Maintenance({
       settings,
       files,
       seals,
-      records,
+      rows,
       health,
       counters,
       zones,
-      places,
-      lanes,
+      unitIndex,
+      zoneWriters,
       dirty,
-      room,
+      admission,
       rowSweep,
       onEvent,
       hasFolder,
@@ -176,15 +180,15 @@ export class Core {
 
   /** Bytes of the index in memory. */
   get indexBytes(): number {
-    return this.places.table.words.byteLength + this.settings.unitsMax * 4;
+    return this.unitIndex.table.words.byteLength + this.settings.unitsMax * 4;
   }
 
   /** Resolves when nothing is stored or given up any more; what has not been stored by then is dropped. For closing. */
   async settle(): Promise<void> {
-    this.storing.close();
-    await this.#underWay.idle();
-    await this.room.idle();
-    for (const lane of Object.values(this.lanes)) await lane.idle();
+    this.cleanWriter.close();
+    await this.#pendingWork.idle();
+    await this.admission.idle();
+    for (const zoneWriter of Object.values(this.zoneWriters)) await zoneWriter.idle();
     await this.dirty.finish();
   }
 
@@ -211,38 +215,38 @@ export class Core {
   }
 
   #invalidateUnits(object: ObjectState, from: number, to: number): void {
-    this.ranges.add(object.key, from, to);
+    this.rangeInvalidations.add(object.key, from, to);
     this.objects.invalidations += 1;
     for (let index = from; index < to; index += 1) {
       const fingerprint = fingerprintOf(object.prefix, index, this.#fingerprint);
-      const found = this.places.find(fingerprint);
+      const found = this.unitIndex.find(fingerprint);
       if (found !== undefined && (found.entry.flags & ENTRY_DIRTY) === 0)
-        this.places.remove(fingerprint, found);
+        this.unitIndex.remove(fingerprint, found);
     }
   }
 
   has(prefix: Prefix, index: number, expectedTag: Uint8Array | undefined): boolean {
-    const found = this.places.find(fingerprintOf(prefix, index, this.#fingerprint));
+    const found = this.unitIndex.find(fingerprintOf(prefix, index, this.#fingerprint));
     return found !== undefined && (expectedTag === undefined || hasTag(found.entry, expectedTag));
   }
 
-  #lane(queue: CleanQueue): ZoneWriter {
+  #zoneWriter(queue: CleanQueue): ZoneWriter {
     const { zones, seals, settings } = this;
     return new ZoneWriter({
       zones,
       seals,
       zoneBytes: settings.zoneBytes,
       openZone: () => this.#openZone(queue),
-      stored: (unit, zone, offsetBytes) => this.storing.stored(unit, zone, offsetBytes),
+      stored: (unit, zone, offsetBytes) => this.cleanWriter.stored(unit, zone, offsetBytes),
       failed: error => this.#writeFailed(error),
-      filled: () => this.upkeep.filled(),
+      filled: () => this.maintenance.filled(),
     });
   }
 
   async #openZone(queue: CleanQueue): Promise<Zone | undefined> {
     if (this.health.isAway) return undefined;
     try {
-      if (this.health.isUnwell) await this.upkeep.makeFolders();
+      if (this.health.isUnwell) await this.maintenance.makeFolders();
       return await this.zones.create(queue);
     } catch (error) {
       this.#writeFailed(error);
@@ -251,14 +255,15 @@ export class Core {
   }
 
   #writeFailed(error: unknown): void {
-    if (this.health.fail(error) !== 'full' || this.storing.isClosed) return;
-    void this.#underWay.add(this.room.giveUpOne()).catch(() => undefined);
+    if (this.health.fail(error) !== 'full' || this.cleanWriter.isClosed) return;
+    void this.#pendingWork.add(this.admission.giveUpOne()).catch(() => undefined);
   }
 
   #readFailed(zone: Zone, error: unknown): void {
     const kind: ProblemKind = this.health.note(error);
     // Not there, or not all of it: it will not be better the next time. Dirty data is not given up for that.
     const isHopeless = kind === 'gone' || error instanceof ShortFileError;
-    if (isHopeless && zone.isFull && zone.queue !== 'dirty') void this.#underWay.add(this.zones.giveUp(zone));
+    if (isHopeless && zone.isFull && zone.queue !== 'dirty')
+      void this.#pendingWork.add(this.zones.giveUp(zone));
   }
 }

@@ -21,14 +21,14 @@ export interface MaintenanceParts {
   readonly settings: CheckedSettings;
   readonly files: CacheFiles;
   readonly seals: Seals;
-  readonly records: Rows;
+  readonly rows: Rows;
   readonly health: Health;
   readonly counters: Counters;
   readonly zones: Zones;
-  readonly places: UnitIndex;
-  readonly lanes: Readonly<Record<string, ZoneWriter>>;
+  readonly unitIndex: UnitIndex;
+  readonly zoneWriters: Readonly<Record<string, ZoneWriter>>;
   readonly dirty: Dirty;
-  readonly room: Admission;
+  readonly admission: Admission;
   readonly rowSweep: RowSweep;
   readonly onEvent: (event: CacheEvent) => void;
   /** False when the folder is not there any more, or another one is. */
@@ -62,7 +62,8 @@ export class Maintenance {
    * could not be written, takes a snapshot when one is due. Never rejects.
    */
   async maintain(): Promise<void> {
-    const { settings, health, zones, places, lanes, dirty, room, rowSweep, records, hasFolder } = this.#parts;
+    const { settings, health, zones, unitIndex, zoneWriters, dirty, admission, rowSweep, rows, hasFolder } =
+      this.#parts;
     await zones.sweep();
     rowSweep.boundUnsaved();
     if (health.isUnwell) {
@@ -72,14 +73,14 @@ export class Maintenance {
     if (!hasFolder()) {
       health.fail(new NetsealError('ENOENT', 'the folder of the cache is gone, or is another one now'));
       // What is open lies in the folder that was.
-      for (const lane of Object.values(lanes)) await lane.finish();
+      for (const zoneWriter of Object.values(zoneWriters)) await zoneWriter.finish();
       dirty.renew();
       return;
     }
-    await room.maintain();
-    places.sweep();
+    await admission.maintain();
+    unitIndex.sweep();
     await rowSweep.run();
-    if (records.unsavedCount > 0 || records.isFlushDue) records.flush(UNSAVED_ROWS_MAX);
+    if (rows.unsavedCount > 0 || rows.isFlushDue) rows.flush(UNSAVED_ROWS_MAX);
     if (this.#filledZones >= settings.snapshotZones) await this.snapshot();
   }
 
@@ -124,8 +125,8 @@ export class Maintenance {
   }
 
   #stampNow(): string {
-    const { places, zones } = this.#parts;
-    return `${places.changes}/${zones.version}`;
+    const { unitIndex, zones } = this.#parts;
+    return `${unitIndex.changes}/${zones.version}`;
   }
 
   /** Takes a snapshot of the index, one at a time. False when that did not work. Never rejects. */
@@ -137,7 +138,7 @@ export class Maintenance {
   }
 
   async #takeSnapshot(): Promise<boolean> {
-    const { files, seals, places, zones, counters, health, onEvent, hasFolder } = this.#parts;
+    const { files, seals, unitIndex, zones, counters, health, onEvent, hasFolder } = this.#parts;
     if (!hasFolder()) return false;
     this.#filledZones = 0;
     const stamp = this.#stampNow();
@@ -148,10 +149,10 @@ export class Maintenance {
         ({ isFull, isDead, list, queue }) => isFull && !isDead && list === undefined && queue !== 'dirty',
       );
     try {
-      await writeSnapshot(files, seals, places.table, covered);
+      await writeSnapshot(files, seals, unitIndex.table, covered);
       counters.snapshots += 1;
       this.#snapshotStamp = stamp;
-      onEvent({ type: 'snapshot', units: places.count });
+      onEvent({ type: 'snapshot', units: unitIndex.count });
       return true;
     } catch (error) {
       health.note(error);

@@ -20,7 +20,7 @@ const KINDS = ['object', 'cookie'] as const;
 type Kind = (typeof KINDS)[number];
 
 export class RowSweep {
-  readonly #records: Rows;
+  readonly #rows: Rows;
   readonly #objects: Objects;
   readonly #dirty: Dirty;
   readonly #rowsMax: number;
@@ -33,8 +33,8 @@ export class RowSweep {
   #running: Promise<void> | undefined;
   #isClosed = false;
 
-  constructor(records: Rows, objects: Objects, dirty: Dirty, rowsMax: number) {
-    this.#records = records;
+  constructor(rows: Rows, objects: Objects, dirty: Dirty, rowsMax: number) {
+    this.#rows = rows;
     this.#objects = objects;
     this.#dirty = dirty;
     this.#rowsMax = rowsMax;
@@ -55,13 +55,13 @@ export class RowSweep {
 
   /** While nothing can be written, what was invalidated and named is not kept in memory without bound. */
   boundUnsaved(): void {
-    const { unsavedCount } = this.#records;
+    const { unsavedCount } = this.#rows;
     const limit = UNSAVED_PART_MAX * this.#rowsMax;
     // What stayed the last time stays again, and each time costs objects that have no row.
     if (unsavedCount <= limit) this.#unsavedLeft = 0;
     if (unsavedCount <= limit + this.#unsavedLeft) return;
     this.#objects.forgetUnsaved(key => this.#dirty.hasObject(key));
-    this.#unsavedLeft = this.#records.unsavedCount;
+    this.#unsavedLeft = this.#rows.unsavedCount;
   }
 
   async close(): Promise<void> {
@@ -77,8 +77,8 @@ export class RowSweep {
   async #sweep(kind: Kind): Promise<void> {
     // Where all that may go went and it was not enough, some more have to come first.
     const limit = Math.max(this.#rowsMax, this.#left[kind] + this.#rowsMax / 8);
-    if (this.#records.countMax(kind) <= limit) return;
-    let count = this.#records.recount(kind);
+    if (this.#rows.countMax(kind) <= limit) return;
+    let count = this.#rows.recount(kind);
     if (count <= limit) return;
     const span = Math.min(FLOOR_COUNT, Math.max(1, Math.round((FLOOR_COUNT * STEP_ROWS) / count)));
     const target = (this.#rowsMax * 7) / 8;
@@ -97,7 +97,7 @@ export class RowSweep {
       this.#next[kind] = to % FLOOR_COUNT;
       await new Promise(resolve => setImmediate(resolve));
     }
-    const left = this.#records.recount(kind);
+    const left = this.#rows.recount(kind);
     this.#left[kind] = idle >= FLOOR_COUNT ? left : 0;
   }
 

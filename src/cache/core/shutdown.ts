@@ -35,19 +35,19 @@ const WIPED_PATHS = [
 
 export class Shutdown {
   readonly #parts: ShutdownParts;
-  #ending: Promise<void> | undefined;
+  #ended: Promise<void> | undefined;
 
   constructor(parts: ShutdownParts) {
     this.#parts = parts;
   }
 
   get hasBegun(): boolean {
-    return this.#ending !== undefined;
+    return this.#ended !== undefined;
   }
 
   /** ECLOSED when the cache is being closed, or is. */
   requireOpen(): void {
-    if (this.#ending !== undefined) throw new NetsealError('ECLOSED', 'the cache is closed');
+    if (this.#ended !== undefined) throw new NetsealError('ECLOSED', 'the cache is closed');
   }
 
   /** As `cache.wipe`. */
@@ -55,12 +55,12 @@ export class Shutdown {
     this.requireOpen();
     this.#requireNoDirty(dirtyToo);
     const wiping = this.#wipe(dirtyToo);
-    this.#ending = wiping.catch(() => undefined);
+    this.#ended = wiping.catch(() => undefined);
     await wiping;
   }
 
   async #wipe(dirtyToo: boolean): Promise<void> {
-    const { dirty, zones, files, lanes } = this.#parts.core;
+    const { dirty, zones, files, zoneWriters } = this.#parts.core;
     await this.#parts.stop();
     try {
       // Some may have been on their way.
@@ -71,7 +71,8 @@ export class Shutdown {
       throw Health.errorOf('the key of the cache could not be destroyed', error);
     }
     dirty.forget();
-    for (const lane of Object.values(lanes)) if (lane.zone !== undefined) lane.abandon(lane.zone);
+    for (const zoneWriter of Object.values(zoneWriters))
+      if (zoneWriter.zone !== undefined) zoneWriter.abandon(zoneWriter.zone);
     for (const zone of zones.all()) await zones.giveUp(zone);
     await this.#end(async () => {
       // Before the last trace of why they could go.
@@ -90,15 +91,15 @@ export class Shutdown {
 
   /** As `cache.close`. */
   close(): Promise<void> {
-    this.#ending ??= this.#parts.stop().then(() => this.#finish());
-    return this.#ending;
+    this.#ended ??= this.#parts.stop().then(() => this.#finish());
+    return this.#ended;
   }
 
   async #finish(): Promise<void> {
-    const { lanes, upkeep } = this.#parts.core;
-    for (const lane of Object.values(lanes)) await lane.finish();
+    const { zoneWriters, maintenance } = this.#parts.core;
+    for (const zoneWriter of Object.values(zoneWriters)) await zoneWriter.finish();
     // Having looked at a large cache is not to cost writing its index.
-    if (!upkeep.isSnapshotCurrent) await upkeep.snapshot();
+    if (!maintenance.isSnapshotCurrent) await maintenance.snapshot();
     await this.#end();
   }
 
@@ -106,8 +107,8 @@ export class Shutdown {
   async #end(last: () => Promise<void> = () => Promise.resolve()): Promise<void> {
     const { core, keys, lock, saveCounters } = this.#parts;
     saveCounters();
-    core.records.flush();
-    core.records.close();
+    core.rows.flush();
+    core.rows.close();
     await core.zones.closeAll();
     await last();
     core.seals.destroy();

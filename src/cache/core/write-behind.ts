@@ -39,7 +39,7 @@ export class WriteBehind {
   /** Takes copies, of units as they are now: what is invalidated later is not kept. Returns how many units were taken. */
   offer(units: readonly IncomingUnit[]): number {
     if (this.#core.health.isAway) {
-      this.#core.storing.drop('away', units.length);
+      this.#core.cleanWriter.drop('away', units.length);
       return 0;
     }
     let count = 0;
@@ -48,11 +48,11 @@ export class WriteBehind {
       if (this.#isClosed || this.#bytes + costBytes > this.#bytesMax) continue;
       const copy = Buffer.allocUnsafeSlow(bytes.byteLength);
       copy.set(bytes);
-      this.#queue.push({ object, index, bytes: copy, since: this.#core.ranges.remember(object) });
+      this.#queue.push({ object, index, bytes: copy, since: this.#core.rangeInvalidations.remember(object) });
       this.#bytes += costBytes;
       count += 1;
     }
-    this.#core.storing.drop('queue', units.length - count);
+    this.#core.cleanWriter.drop('queue', units.length - count);
     this.#start();
     return count;
   }
@@ -86,8 +86,8 @@ export class WriteBehind {
       }
       const batch = this.#queue.slice(0, count);
       this.#queue = this.#queue.slice(count);
-      await this.#core.storing.store(batch);
-      for (const { since } of batch) this.#core.ranges.forget(since);
+      await this.#core.cleanWriter.store(batch);
+      for (const { since } of batch) this.#core.rangeInvalidations.forget(since);
       // Their memory counts until now.
       this.#bytes -= bytes;
     }

@@ -31,10 +31,10 @@ import type { DirtyUnit, WrittenBatch } from './writing.ts';
 export interface DirtyParts {
   readonly files: CacheFiles;
   readonly zones: Zones;
-  readonly places: UnitIndex;
+  readonly unitIndex: UnitIndex;
   readonly objects: Objects;
   readonly seals: Seals;
-  readonly records: Rows;
+  readonly rows: Rows;
   readonly fingerprinter: Fingerprinter;
   readonly zoneBytes: number;
   readonly nowMs: () => number;
@@ -84,20 +84,20 @@ export class Dirty {
   #unitBytes = 0;
 
   constructor(parts: DirtyParts) {
-    const { files, zones, objects, places, seals, records, fingerprinter, note, filled } = parts;
+    const { files, zones, objects, unitIndex, seals, rows, fingerprinter, note, filled } = parts;
     this.#parts = parts;
-    this.#units = new DirtyUnits(objects, places);
-    this.#released = new Released(records, fingerprinter);
-    this.#totals = new DurableTotals(records, fingerprinter);
-    this.#ids = new BatchIds(records, fingerprinter, parts.nowMs());
+    this.#units = new DirtyUnits(objects, unitIndex);
+    this.#released = new Released(rows, fingerprinter);
+    this.#totals = new DurableTotals(rows, fingerprinter);
+    this.#ids = new BatchIds(rows, fingerprinter, parts.nowMs());
     this.#ids.skip(this.#released.idMax);
     const gone = (zone: Zone): void => this.#released.forget(zone.name);
-    this.#cleanup = new DirtyCleanup({ files, zones, places, objects, seals, note, filled, gone });
+    this.#cleanup = new DirtyCleanup({ files, zones, unitIndex, objects, seals, note, filled, gone });
     this.#journal = new DirtyJournal({
       ...parts,
       takeId: () => this.#ids.take(),
       acknowledged: batch => this.#acknowledged(batch),
-      leftBehind: (zone, ids) => records.saveAll(this.#released.mark(zone.name, ids)),
+      leftBehind: (zone, ids) => rows.saveAll(this.#released.mark(zone.name, ids)),
       ended: zone => this.#settle(zone),
       failed: note,
     });
@@ -228,9 +228,9 @@ export class Dirty {
     const batches = some.filter(({ id }) => this.#batches.has(id));
     if (batches.length === 0) return;
     const byZone = Map.groupBy(batches, ({ zone }) => zone);
-    const { records, nowMs } = this.#parts;
+    const { rows, nowMs } = this.#parts;
     // In one: what counts as released is not listed any more.
-    records.saveAll([
+    rows.saveAll([
       ...[...byZone].flatMap(([{ name }, own]) =>
         this.#released.mark(
           name,

@@ -17,7 +17,7 @@ import { readHeads } from './scan.ts';
 export interface CleanupHost {
   readonly files: CacheFiles;
   readonly zones: Zones;
-  readonly places: UnitIndex;
+  readonly unitIndex: UnitIndex;
   readonly objects: Objects;
   readonly seals: Seals;
   note(error: unknown): void;
@@ -109,7 +109,7 @@ export class DirtyCleanup {
   }
 
   async #makeClean(zone: Zone): Promise<void> {
-    const { files, zones, places, seals, objects, note, filled } = this.#host;
+    const { files, zones, unitIndex, seals, objects, note, filled } = this.#host;
     const file = await files.open(zone.path, 'write');
     const list = new ZoneList();
     try {
@@ -119,7 +119,7 @@ export class DirtyCleanup {
           const object = objects.objectOf(unit);
           if (object === undefined) continue;
           const place = offsetBytes + unit.offsetBytes;
-          const found = places.find(fingerprintOf(object.prefix, unit.index, this.#fingerprint));
+          const found = unitIndex.find(fingerprintOf(object.prefix, unit.index, this.#fingerprint));
           // Replaced or invalidated since.
           if (found?.entry.zoneId !== zone.id || found.entry.offsetBytes !== place) continue;
           list.add(object.key, object.prefix, { ...unit, offsetBytes: place });

@@ -16,16 +16,16 @@ export function clampClockMs(nowMs: number): number {
 }
 
 export class BatchIds {
-  readonly #records: Rows;
+  readonly #rows: Rows;
   readonly #row: Uint8Array;
   #next: number;
   /** What the database has. */
   #saved = 0;
 
-  constructor(records: Rows, fingerprinter: Fingerprinter, nowMs: number) {
-    this.#records = records;
+  constructor(rows: Rows, fingerprinter: Fingerprinter, nowMs: number) {
+    this.#rows = rows;
     this.#row = fingerprinter.name('next batch');
-    const saved = records.get('setting', this.#row);
+    const saved = rows.get('setting', this.#row);
     const savedId = saved?.byteLength === 8 ? getU64(viewOf(saved), 0) : undefined;
     this.#next = Math.max(1, savedId ?? 1, clampClockMs(nowMs));
   }
@@ -42,7 +42,7 @@ export class BatchIds {
       this.#saved = this.#next + IDS_AHEAD;
       const value = new Uint8Array(8);
       setU64(viewOf(value), 0, this.#saved);
-      this.#records.put('setting', this.#row, value);
+      this.#rows.put('setting', this.#row, value);
     }
     return id;
   }

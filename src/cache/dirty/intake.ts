@@ -37,19 +37,19 @@ const FULL_TRIES_MAX = 8;
 
 export class DirtyIntake {
   readonly #dirty: Dirty;
-  readonly #room: Admission;
+  readonly #admission: Admission;
   readonly #objects: Objects;
   readonly #volumeOf: (volumeId: Uint8Array) => VolumeState;
 
   /** @param volumeOf returns the volume of an id, and throws ECLOSED, EINVAL and EFULL as `cache.volume` does. */
   constructor(
     dirty: Dirty,
-    room: Admission,
+    admission: Admission,
     objects: Objects,
     volumeOf: (volumeId: Uint8Array) => VolumeState,
   ) {
     this.#dirty = dirty;
-    this.#room = room;
+    this.#admission = admission;
     this.#objects = objects;
     this.#volumeOf = volumeOf;
   }
@@ -66,7 +66,7 @@ export class DirtyIntake {
         if (!isFull || tries > FULL_TRIES_MAX) throw error;
         signal?.throwIfAborted();
         // What is not on the server yet is worth more than what is.
-        if (!(await abortable(this.#room.giveUpOne(), signal))) throw error;
+        if (!(await abortable(this.#admission.giveUpOne(), signal))) throw error;
       }
     }
   }

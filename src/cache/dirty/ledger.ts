@@ -50,9 +50,9 @@ export class DurableTotals {
   readonly #fingerprinter: Fingerprinter;
   readonly #totals = new Map<string, Total>();
 
-  constructor(records: Rows, fingerprinter: Fingerprinter) {
+  constructor(rows: Rows, fingerprinter: Fingerprinter) {
     this.#fingerprinter = fingerprinter;
-    for (const { value } of records.all('durable')) {
+    for (const { value } of rows.all('durable')) {
       const total = decode(value);
       if (total !== undefined) this.#totals.set(toHex(total.volumeId), total);
     }

@@ -17,17 +17,17 @@ const BITS_AT = 24;
 const ROW_BYTES = BITS_AT + IDS_PER_ROW / 8;
 
 export class Released {
-  readonly #records: Rows;
+  readonly #rows: Rows;
   readonly #fingerprinter: Fingerprinter;
   /** Values of rows, by the name of the zone and the first id. */
-  readonly #rows = new Map<string, Map<number, Uint8Array>>();
+  readonly #bits = new Map<string, Map<number, Uint8Array>>();
   #idMax = 0;
 
   /** Reads what earlier sessions have left. */
-  constructor(records: Rows, fingerprinter: Fingerprinter) {
-    this.#records = records;
+  constructor(rows: Rows, fingerprinter: Fingerprinter) {
+    this.#rows = rows;
     this.#fingerprinter = fingerprinter;
-    for (const { value } of records.all('released')) {
+    for (const { value } of rows.all('released')) {
       const firstId = value.byteLength === ROW_BYTES ? getU64(viewOf(value), NAME_BYTES) : undefined;
       if (firstId === undefined) continue;
       this.#of(value.subarray(0, NAME_BYTES)).set(firstId, value.slice());
@@ -42,7 +42,7 @@ export class Released {
 
   has(zoneName: Uint8Array, id: number): boolean {
     const firstId = firstIdOf(id);
-    const bits = this.#rows.get(toHex(zoneName))?.get(firstId);
+    const bits = this.#bits.get(toHex(zoneName))?.get(firstId);
     return bits !== undefined && ((bits[byteOf(id, firstId)] ?? 0) & bitOf(id)) !== 0;
   }
 
@@ -67,19 +67,19 @@ export class Released {
 
   /** The zone's file is not among the dirty ones any more. */
   forget(zoneName: Uint8Array): void {
-    const rows = this.#rows.get(toHex(zoneName));
-    this.#rows.delete(toHex(zoneName));
+    const rows = this.#bits.get(toHex(zoneName));
+    this.#bits.delete(toHex(zoneName));
     const gone = [...(rows?.keys() ?? [])].map(firstId => ({
       kind: 'released' as const,
       name: this.#rowName(zoneName, firstId),
       value: undefined,
     }));
-    if (gone.length > 0) this.#records.saveAll(gone);
+    if (gone.length > 0) this.#rows.saveAll(gone);
   }
 
   /** Only these zones are there. @param names in hexadecimal. */
   forgetAllBut(names: ReadonlySet<string>): void {
-    for (const [name, rows] of [...this.#rows]) {
+    for (const [name, rows] of [...this.#bits]) {
       const [row] = rows.values();
       if (!names.has(name) && row !== undefined) this.forget(row.subarray(0, NAME_BYTES));
     }
@@ -87,10 +87,10 @@ export class Released {
 
   #of(zoneName: Uint8Array): Map<number, Uint8Array> {
     const key = toHex(zoneName);
-    const known = this.#rows.get(key);
+    const known = this.#bits.get(key);
     if (known !== undefined) return known;
     const rows = new Map<number, Uint8Array>();
-    this.#rows.set(key, rows);
+    this.#bits.set(key, rows);
     return rows;
   }
 

@@ -41,13 +41,13 @@ export type UnitToHold = Omit<HeldUnit, 'object' | 'newer' | 'older'>;
 
 export class DirtyUnits {
   readonly #objects: Objects;
-  readonly #places: UnitIndex;
+  readonly #unitIndex: UnitIndex;
   readonly #held = new Map<string, DirtyObject>();
   readonly #fingerprint: Fingerprint = newFingerprint();
 
-  constructor(objects: Objects, places: UnitIndex) {
+  constructor(objects: Objects, unitIndex: UnitIndex) {
     this.#objects = objects;
-    this.#places = places;
+    this.#unitIndex = unitIndex;
   }
 
   /** From now on this one is found: it is newer than all of its place. */
@@ -128,14 +128,14 @@ export class DirtyUnits {
       object.prefix = before;
       // Nobody would ever find it, and nothing could take its place.
       const found = this.#find(unit);
-      if (found !== undefined) this.#places.remove(this.#fingerprint, found);
+      if (found !== undefined) this.#unitIndex.remove(this.#fingerprint, found);
     }
     object.prefix = now;
   }
 
   #insert(unit: HeldUnit): void {
     const { object, index, zone, offsetBytes, lengthBytes, tagLow, tagHigh } = unit;
-    this.#places.insert(fingerprintOf(object.prefix, index, this.#fingerprint), {
+    this.#unitIndex.insert(fingerprintOf(object.prefix, index, this.#fingerprint), {
       tagLow,
       tagHigh,
       zoneId: zone.id,
@@ -149,7 +149,7 @@ export class DirtyUnits {
 
   /** The entry that is this very unit's. Leaves its fingerprint behind. */
   #find({ object, index, zone, offsetBytes }: HeldUnit): Found | undefined {
-    const found = this.#places.find(fingerprintOf(object.prefix, index, this.#fingerprint));
+    const found = this.#unitIndex.find(fingerprintOf(object.prefix, index, this.#fingerprint));
     return found?.entry.zoneId === zone.id && found.entry.offsetBytes === offsetBytes ? found : undefined;
   }
 
@@ -158,6 +158,6 @@ export class DirtyUnits {
     if (found === undefined) return;
     const { volume, id } = unit.object;
     const flags = this.#objects.object(volume, id).pin ? ENTRY_PINNED : 0;
-    this.#places.replace(this.#fingerprint, found, { ...found.entry, flags });
+    this.#unitIndex.replace(this.#fingerprint, found, { ...found.entry, flags });
   }
 }

@@ -128,7 +128,7 @@ async function dirtyEntriesOf(core: Core, zone: Zone): Promise<ZoneEntries> {
 export function findIn(core: Core, zone: Zone, entry: ZoneEntry): Found | undefined {
   const object = core.objects.objectOf(entry);
   if (object === undefined) return undefined;
-  const found = core.places.find(fingerprintOf(object.prefix, entry.index, newFingerprint()));
+  const found = core.unitIndex.find(fingerprintOf(object.prefix, entry.index, newFingerprint()));
   const isHere = found?.entry.zoneId === zone.id && found.entry.offsetBytes === entry.offsetBytes;
   return isHere ? found : undefined;
 }
@@ -216,7 +216,7 @@ async function* checkZone(
 function forget(core: Core, entry: ZoneEntry, found: Found): void {
   const object = core.objects.objectOf(entry);
   if (object === undefined) return;
-  core.places.remove(fingerprintOf(object.prefix, entry.index, newFingerprint()), found);
+  core.unitIndex.remove(fingerprintOf(object.prefix, entry.index, newFingerprint()), found);
 }
 
 async function isSound(window: Window, entry: ZoneEntry, { entry: place }: Found): Promise<boolean> {

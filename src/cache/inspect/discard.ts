@@ -41,13 +41,13 @@ const MOVE_BYTES = 4 * 1024 * 1024;
 export async function discard(core: Core, scope: DiscardScope): Promise<Discarded> {
   const beforeBytes = core.zones.totalBytes;
   // Open zones get their footers: nothing is copied while it is being written.
-  for (const lane of Object.values(core.lanes)) await lane.finish();
+  for (const zoneWriter of Object.values(core.zoneWriters)) await zoneWriter.finish();
   const dropping = new Dropping(core, scope);
   for (const zone of core.zones.all()) await dropping.emptyZone(zone);
   await dropping.invalidate();
   // What was copied is not to be lost for that in a crash.
-  for (const lane of Object.values(core.lanes)) await lane.finish();
-  await core.upkeep.snapshot();
+  for (const zoneWriter of Object.values(core.zoneWriters)) await zoneWriter.finish();
+  await core.maintenance.snapshot();
   const { units, bytes, pinned } = dropping;
   return { units, bytes, pinned, freedBytes: Math.max(0, beforeBytes - core.zones.totalBytes) };
 }
@@ -106,7 +106,7 @@ class Dropping {
 
   /** Returns how many bytes were dropped. */
   #drop(zone: Zone, entry: ZoneEntry): number {
-    const { objects, places } = this.#core;
+    const { objects, unitIndex } = this.#core;
     const { volumeId, objectId, pinnedToo = false } = this.#scope;
     if (volumeId !== undefined && Buffer.compare(entry.volumeId, volumeId) !== 0) return 0;
     if (objectId !== undefined && Buffer.compare(entry.objectId, objectId) !== 0) return 0;
@@ -121,7 +121,7 @@ class Dropping {
       return 0;
     }
     const { prefix } = objects.object(volume, entry.objectId);
-    places.remove(fingerprintOf(prefix, entry.index, this.#fingerprint), found);
+    unitIndex.remove(fingerprintOf(prefix, entry.index, this.#fingerprint), found);
     this.units += 1;
     this.bytes += lengthBytes;
     return lengthBytes;
@@ -133,7 +133,7 @@ class Dropping {
     list: { readonly count: number; entry(at: number): ZoneEntry },
   ): Promise<boolean> {
     if (zone.queue === 'dirty') return false;
-    const lane = this.#core.lanes[zone.queue];
+    const zoneWriter = this.#core.zoneWriters[zone.queue];
     let units: UnitToStore[] = [];
     let bytes = 0;
     for (let at = 0; at < list.count; at += 1) {
@@ -142,11 +142,11 @@ class Dropping {
       units.push(unit);
       bytes += unit.bytes.byteLength;
       if (bytes < MOVE_BYTES) continue;
-      if ((await lane.append(units)) < units.length) return false;
+      if ((await zoneWriter.append(units)) < units.length) return false;
       units = [];
       bytes = 0;
     }
-    return (await lane.append(units)) === units.length;
+    return (await zoneWriter.append(units)) === units.length;
   }
 
   /** A unit that is still found in the zone; undefined, too, when it is damaged. */
@@ -164,12 +164,12 @@ class Dropping {
 
   /** What zones without a list that can be read have in the index, and what was invalidated before. */
   async #forgetLost(volumes: ReadonlySet<VolumeState>): Promise<void> {
-    const { objects, places, zones } = this.#core;
-    for (const at of usedEntries(places.table)) {
-      const entry = entryAt(places.table, at);
+    const { objects, unitIndex, zones } = this.#core;
+    for (const at of usedEntries(unitIndex.table)) {
+      const entry = entryAt(unitIndex.table, at);
       const volume = objects.volumeOfNumber(entry.volumeNumber);
       if (volume === undefined || !volumes.has(volume) || (entry.flags & ENTRY_DIRTY) !== 0) continue;
-      places.remove(this.#fingerprint, { at, entry });
+      unitIndex.remove(this.#fingerprint, { at, entry });
       const zone = zones.get(entry.zoneId);
       const isEmpty = zone?.isFull === true && zone.queue !== 'dirty' && zone.liveBytes === 0;
       if (isEmpty) await zones.giveUp(zone);

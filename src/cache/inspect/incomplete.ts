@@ -44,7 +44,7 @@ async function* missingOf(
   objectId: Uint8Array,
   unitCount = 0,
 ): AsyncGenerator<MissingRange> {
-  const { places, objects } = core;
+  const { unitIndex, objects } = core;
   const fingerprint = newFingerprint();
   let from: number | undefined;
   for (let index = 0; index < unitCount; ) {
@@ -52,7 +52,7 @@ async function* missingOf(
     const { prefix } = objects.object(volume, objectId);
     const stepEnd = Math.min(unitCount, index + STEP_UNITS);
     for (; index < stepEnd; index += 1) {
-      const isThere = places.find(fingerprintOf(prefix, index, fingerprint)) !== undefined;
+      const isThere = unitIndex.find(fingerprintOf(prefix, index, fingerprint)) !== undefined;
       if (!isThere) from ??= index;
       if (from === undefined || (!isThere && index - from < RANGE_UNITS_MAX)) continue;
       yield { volumeId: volume.id, objectId, from, to: index };

@@ -190,7 +190,7 @@ async function lookAt(
       objects[entry.objectNumber] = object;
     }
     if (object === null) continue;
-    const found = core.places.find(fingerprintOf(object.prefix, entry.index, fingerprint));
+    const found = core.unitIndex.find(fingerprintOf(object.prefix, entry.index, fingerprint));
     const isHere = found?.entry.zoneId === zone.id && found.entry.offsetBytes === entry.offsetBytes;
     if (!isHere) continue;
     see(object.key, { ...entry, queue, isDirty: (found.entry.flags & ENTRY_DIRTY) !== 0 });
