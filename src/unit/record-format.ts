@@ -21,7 +21,7 @@ export const RECORD_KINDS = {
   segmentFooter: 6,
   journalRecord: 7,
   cacheIndex: 8,
-  gcMark: 9,
+  gcCandidates: 9,
   head: 10,
 } as const;
 export type RecordKind = keyof typeof RECORD_KINDS;

@@ -96,7 +96,7 @@ describe('netseal gc', () => {
     const before = Date.now();
     const first = await netseal('gc', 'vol');
     expect([first.exitCode, first.stderr]).toEqual([EXIT_OK, '']);
-    const [, time] = /it can be deleted by a run after (.*) UTC\n$/.exec(first.stdout.toString()) ?? [];
+    const [, time] = /can be deleted by a pass after (.*) UTC\n$/.exec(first.stdout.toString()) ?? [];
     const dueMs = Date.parse(`${time?.replace(' ', 'T')}:00Z`);
     expect(dueMs - before).toBeGreaterThan(24 * 3600_000);
     expect(dueMs - before).toBeLessThan(24 * 3600_000 + 180_000);

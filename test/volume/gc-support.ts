@@ -1,6 +1,7 @@
-/** Volumes whose time is ours, and looks into the store. */
+/** Volumes whose clock the test sets, and what lies in their store. */
+
+import { listAll } from '../../src/server/list-all.ts';
 import { MemoryStore } from '../../src/server/memory-store.ts';
-import { listAll } from '../../src/server/sealed/gc-notes.ts';
 import type { ObjectStore } from '../../src/server/store.ts';
 import { collectGarbage, type GcOptions, type GcReport } from '../../src/volume/care/gc.ts';
 import { verifyVolume } from '../../src/volume/care/verify.ts';
@@ -42,10 +43,10 @@ export class TimedVolume {
     this.clock.ms += ms;
   }
 
-  /** Runs of clients of their own, a grace apart, until nothing is left that waits. */
+  /** Does three passes, each by a client of its own, more than a grace apart: enough to delete all garbage. */
   async collectAll(options: GcOptions = {}): Promise<GcReport[]> {
     const reports: GcReport[] = [];
-    for (let run = 0; run < 3; run += 1) {
+    for (let pass = 0; pass < 3; pass += 1) {
       reports.push(await this.collect(options));
       this.wait(GRACE_MS + HOUR_MS);
     }
@@ -74,7 +75,7 @@ export class TimedVolume {
   }
 }
 
-/** Everything opened; the damaged objects, and how much nothing refers to. */
+/** Verifies everything, opening every unit. Returns the damages, and how many objects nothing refers to. */
 export async function deepCheck(volume: Volume): Promise<{ damages: string[]; unreferenced: number }> {
   const { damages, unreferenced } = await verifyVolume(volume, { deep: true });
   return {

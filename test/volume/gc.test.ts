@@ -1,11 +1,11 @@
-/** gc: what is deleted when, beside clients that pause at bad moments. */
+/** gc: which objects it deletes, and when, while clients pause at bad moments. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { NetsealError } from '../../src/base/errors.ts';
 import { type Chance, seededChance } from '../../src/server/scheduler.ts';
-import { decodeGcNote, encodeGcNote } from '../../src/server/sealed/gc-format.ts';
+import { decodeCandidateList, encodeCandidateList } from '../../src/server/sealed/gc-format.ts';
 import { randomId } from '../../src/server/sealed/ids.ts';
 import { collectGarbage } from '../../src/volume/care/gc.ts';
-import { putMark, readMarks, superfluousMarks } from '../../src/volume/care/gc-candidates.ts';
+import { readStoredLists, storeList, superfluousLists } from '../../src/volume/care/gc-candidates.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { deepCheck, GRACE_MS, HOUR_MS, TimedVolume } from './gc-support.ts';
 import {
@@ -34,7 +34,7 @@ afterEach(async () => {
   await timed.test.close();
 });
 
-/** A file whose units are in the store, and which nothing leads to: what commits it. */
+/** Uploads the units of a file that nothing leads to yet. Returns the function that commits it. */
 async function uploaded({ session, names, root }: Volume, name: string): Promise<() => Promise<void>> {
   const inode = names.newFile(FILE);
   const batch = await session.units.reserve(4096);
@@ -51,7 +51,7 @@ async function uploaded({ session, names, root }: Volume, name: string): Promise
 }
 
 describe('gc', () => {
-  it('deletes nothing in its first run, and what was unreferenced for a grace in a later one', async () => {
+  it('deletes nothing in its first pass, and in a later one what was unreferenced for a grace', async () => {
     const { volume } = await timed.client();
     await writeFile(volume, '/gone', bytesOf(1, 50_000));
     await writeFile(volume, '/stays', bytesOf(2, 50_000));
@@ -87,7 +87,7 @@ describe('gc', () => {
     expect(await timed.keys('s/')).toEqual([]);
   });
 
-  it('leaves alone what was written anew meanwhile', async () => {
+  it('leaves alone what was rewritten since it became a candidate', async () => {
     const { volume } = await timed.client();
     await writeFile(volume, '/gone', bytesOf(1, 5000));
     await volume.names.unlink(volume.root, 'gone');
@@ -101,7 +101,7 @@ describe('gc', () => {
     expect((await timed.collect()).deleted.objects).toBe(1);
   });
 
-  it('does not count marks from before something was in use again', async () => {
+  it('does not count lists from before an object was in use again', async () => {
     const { volume } = await timed.client();
     await writeFile(volume, '/file', bytesOf(1, 5000));
     const entry = await volume.root.find('file');
@@ -117,7 +117,7 @@ describe('gc', () => {
     expect((await timed.collect()).deleted.objects).toBe(1);
   });
 
-  it('keeps what open files may still read, and marks before their opening count', async () => {
+  it('keeps what open files may still read, and counts lists from before their opening', async () => {
     const { volume } = await timed.client();
     await writeFile(volume, '/gone', bytesOf(1, 5000));
     timed.wait(GRACE_MS);
@@ -130,7 +130,7 @@ describe('gc', () => {
     expect([later.held.objects, later.deleted.objects]).toEqual([0, 1]);
   });
 
-  it('keeps what open files may still read, though a mark of an upload has it', async () => {
+  it('keeps what open files may still read, although it was a candidate while it was being uploaded', async () => {
     const { volume } = await timed.client();
     const commit = await uploaded(volume, 'file');
     await timed.collect();
@@ -144,7 +144,7 @@ describe('gc', () => {
     expect([held.held.objects, held.deleted.objects]).toEqual([1, 0]);
     expect(await reader.read(Buffer.alloc(4096), 0)).toBe(4096);
 
-    // That run has left a mark that tells.
+    // That pass stored a list, made when no commit could take the object any more: it counts for files opened later.
     timed.wait(1);
     const still = await timed.collect({ protectedSinceMs: openedMs });
     expect([still.held.objects, still.deleted.objects]).toEqual([1, 0]);
@@ -230,7 +230,7 @@ describe('gc', () => {
       return await call.send();
     });
     const { volume: collecting } = await timed.client({ around: () => moving });
-    for (let run = 0; run < 4; run += 1) {
+    for (let pass = 0; pass < 4; pass += 1) {
       moves = 0;
       const report = await collectGarbage(collecting);
       expect(report.lost, `seed ${SEED}`).toEqual([]);
@@ -242,7 +242,7 @@ describe('gc', () => {
 });
 
 describe('a writer that pauses', () => {
-  /** Lets a commit's requests through one by one, with gc runs and time between them. */
+  /** Lets a commit's requests through one by one. Between them `plan` may run gc passes and let time go by. */
   async function pausedCommit(
     plan: (step: number) => Promise<void>,
     commit: (volume: Awaited<ReturnType<TimedVolume['client']>>['volume']) => Promise<unknown>,
@@ -273,7 +273,7 @@ describe('a writer that pauses', () => {
     return { error, steps };
   }
 
-  /** Lets requests through up to and with the first such one; fails when what sends them ends before. */
+  /** Lets requests through, up to and including the first that matches. Throws when the sender ends before that. */
   async function letThrough(
     { waiting }: SteppedStore,
     isRunning: () => boolean,
@@ -290,7 +290,7 @@ describe('a writer that pauses', () => {
     await quiet();
   }
 
-  /** Work that never rejects, and what it failed with. */
+  /** Turns `work` into a promise that never rejects, and a function that returns its error. */
   function settled(work: Promise<unknown>, then: () => void): [work: Promise<void>, error: () => unknown] {
     let error: unknown;
     const ended = work
@@ -304,7 +304,7 @@ describe('a writer that pauses', () => {
     return [ended, () => error];
   }
 
-  it('for longer than the grace, with one gc before, commits its data intact', async () => {
+  it('for longer than the grace, with one gc pass before, commits its data intact', async () => {
     for (let at = 0; at < 6; at += 1) {
       const path = `/file${at}`;
       const { error } = await pausedCommit(
@@ -321,7 +321,7 @@ describe('a writer that pauses', () => {
     }
   });
 
-  it('at any point, with gc runs at any other, commits its data intact or fails and has committed nothing', async () => {
+  it('at any point, with gc passes at any other, commits its data intact or fails and has committed nothing', async () => {
     const chance = seededChance(SEED);
     let failed = 0;
     let succeeded = 0;
@@ -331,7 +331,7 @@ describe('a writer that pauses', () => {
       const { error } = await pausedCommit(
         async step => {
           if (!pauses.has(step)) return;
-          for (let run = Math.floor(chance() * 3); run >= 0; run -= 1) {
+          for (let pass = Math.floor(chance() * 3); pass >= 0; pass -= 1) {
             timed.wait(Math.floor(chance() * 1.5 * GRACE_MS));
             await timed.collect();
           }
@@ -347,7 +347,7 @@ describe('a writer that pauses', () => {
         failed += 1;
         expect(error, hint).toBeInstanceOf(NetsealError);
         expect(['EIO', 'EMISSING'], hint).toContain((error as NetsealError).code);
-        // A commit whose loss was reported may be there, with the loss.
+        // A commit that reported a loss may have happened: then the name leads to the loss.
         await volume.names.unlink(volume.root, path.slice(1)).catch(() => undefined);
       }
       expect((await deepCheck(volume)).damages, hint).toEqual([]);
@@ -357,13 +357,13 @@ describe('a writer that pauses', () => {
     expect(failed, `seed ${SEED}`).toBeGreaterThan(0);
   }, 60_000);
 
-  /** Everything that nothing leads to becomes old enough. */
+  /** Makes everything that nothing leads to a candidate that is old enough to be deleted. */
   async function grow(): Promise<void> {
     await timed.collect();
     timed.wait(GRACE_MS + HOUR_MS);
   }
 
-  /** A commit that was paused for longer than the grace goes on beside a gc; what it failed with. */
+  /** Lets a commit that was paused for longer than the grace go on beside a gc. Returns the error of the commit. */
   async function race(path: string, chance: Chance): Promise<unknown> {
     const writing = new SteppedStore(timed.store);
     const collecting = new SteppedStore(timed.store);
@@ -386,7 +386,7 @@ describe('a writer that pauses', () => {
       const [collected, gcError] = settled(collectGarbage(collector, { compact: false }), () =>
         running.delete('gc'),
       );
-      // Often the gc has come some way towards its deletions before the writer goes on.
+      // Often the gc gets some way towards its deletions before the writer goes on.
       const stages = [
         ['list', 's/'],
         ['put', 'gc/orders/'],
@@ -410,7 +410,7 @@ describe('a writer that pauses', () => {
     }
   }
 
-  it('races a gc that deletes what it wrote, request by request: its data is there, or it hears that not', async () => {
+  it('races a gc that deletes what it wrote, request by request: its data is there, or it is told that it is not', async () => {
     const chance = seededChance(SEED);
     let failed = 0;
     let succeeded = 0;
@@ -455,32 +455,32 @@ describe('a writer that pauses', () => {
   });
 });
 
-describe('marks', () => {
-  it('of runs at one moment are in the order of the runs', async () => {
+describe('candidate lists', () => {
+  it('of passes at one moment are in the order of the passes', async () => {
     const { volume } = await timed.client();
     for (let at = 0; at < 12; at += 1) {
       await writeFile(volume, `/${at}`, bytesOf(at, 5000));
       await volume.names.unlink(volume.root, `${at}`);
-      // A clock that stands still, or is coarse.
+      // The clock stands still, as a coarse one would.
       await timed.collect();
     }
-    const { marks } = await readMarks(volume.session.sealing);
-    expect(marks).toHaveLength((await timed.keys('gc/')).length);
-    expect(marks[0]?.segments.size).toBe(12);
+    const { lists } = await readStoredLists(volume.session.sealing);
+    expect(lists).toHaveLength((await timed.keys('gc/')).length);
+    expect(lists[0]?.segments.size).toBe(12);
     timed.wait(GRACE_MS + HOUR_MS);
     expect((await timed.collect()).deleted.objects).toBe(12);
   });
 
-  it('are later than one that a clock has dated ahead', async () => {
+  it('are later than one that a wrong clock has dated ahead', async () => {
     const { volume } = await timed.client();
     const { sealing } = volume.session;
     const aheadMs = timed.clock.ms + HOUR_MS;
-    await putMark(sealing, { timeMs: aheadMs, segments: new Map(), inodes: new Map() });
+    await storeList(sealing, { timeMs: aheadMs, segments: new Map(), inodes: new Map() });
     await writeFile(volume, '/gone', bytesOf(1, 5000));
     await volume.names.unlink(volume.root, 'gone');
     await timed.collect();
-    const { marks } = await readMarks(sealing);
-    expect(marks.map(({ timeMs, segments }) => [timeMs, segments.size])).toEqual([
+    const { lists } = await readStoredLists(sealing);
+    expect(lists.map(({ timeMs, segments }) => [timeMs, segments.size])).toEqual([
       [aheadMs + 1, 1],
       [aheadMs, 0],
     ]);
@@ -490,7 +490,7 @@ describe('marks', () => {
     expect((await timed.collect()).deleted.objects).toBe(1);
   });
 
-  it('of one time, from runs beside one another, have what all of them have', async () => {
+  it('of one time, from concurrent passes, count as one with the candidates that all of them have', async () => {
     const { volume } = await timed.client();
     const { sealing } = volume.session;
     await writeFile(volume, '/gone', bytesOf(1, 5000));
@@ -502,11 +502,11 @@ describe('marks', () => {
     const inodes = new Map<string, number>();
     const rewritten = randomId();
     const of = (...ids: string[]): Map<string, number> => new Map(ids.map(id => [id, timeMs]));
-    await putMark(sealing, { timeMs, segments: of(one, other, rewritten), inodes });
-    await putMark(sealing, { timeMs, segments: of(one).set(rewritten, timeMs - 1), inodes });
-    const { marks } = await readMarks(sealing);
-    expect(marks.map(({ keys }) => keys.length)).toEqual([2]);
-    expect(marks[0]?.segments).toEqual(of(one));
+    await storeList(sealing, { timeMs, segments: of(one, other, rewritten), inodes });
+    await storeList(sealing, { timeMs, segments: of(one).set(rewritten, timeMs - 1), inodes });
+    const { lists } = await readStoredLists(sealing);
+    expect(lists.map(({ keys }) => keys.length)).toEqual([2]);
+    expect(lists[0]?.segments).toEqual(of(one));
 
     timed.wait(GRACE_MS);
     const report = await timed.collect();
@@ -516,7 +516,7 @@ describe('marks', () => {
     expect(await timed.keys('gc/')).toEqual([]);
   });
 
-  it('that are dropped go oldest first, so that a run that is cut short leaves none that says too much', async () => {
+  it('are dropped oldest first, so that a pass that is cut short makes no candidate look older than it is', async () => {
     const { volume } = await timed.client();
     await writeFile(volume, '/file', bytesOf(1, 5000));
     const entry = await volume.root.find('file');
@@ -541,30 +541,30 @@ describe('marks', () => {
     expect((await timed.collect()).deleted.objects).toBe(1);
   });
 
-  it('come back as they went, in as many records as it takes', () => {
+  it('survive encoding and decoding, in as many records as they need', () => {
     const segments = new Map(Array.from({ length: 7 }, (_, at) => [randomId(), at * 1000] as const));
     const inodes = new Map(Array.from({ length: 5 }, (_, at) => [randomId(), at] as const));
     for (const most of [1, 2, 3, 7, 8, 12, 100]) {
-      const records = encodeGcNote({ timeMs: 5, segments, inodes }, most);
+      const records = encodeCandidateList({ timeMs: 5, segments, inodes }, most);
       expect(records).toHaveLength(Math.ceil(12 / most));
-      const notes = records.map(record => decodeGcNote(record));
-      expect(notes.map(({ hasMore }) => hasMore)).toEqual(records.map((_, at) => at < records.length - 1));
-      expect(new Map(notes.flatMap(({ note }) => [...note.segments]))).toEqual(segments);
-      expect(new Map(notes.flatMap(({ note }) => [...note.inodes]))).toEqual(inodes);
+      const decoded = records.map(record => decodeCandidateList(record));
+      expect(decoded.map(({ hasMore }) => hasMore)).toEqual(records.map((_, at) => at < records.length - 1));
+      expect(new Map(decoded.flatMap(({ list }) => [...list.segments]))).toEqual(segments);
+      expect(new Map(decoded.flatMap(({ list }) => [...list.inodes]))).toEqual(inodes);
     }
-    expect(encodeGcNote({ timeMs: 5, segments: new Map(), inodes: new Map() })).toHaveLength(1);
+    expect(encodeCandidateList({ timeMs: 5, segments: new Map(), inodes: new Map() })).toHaveLength(1);
   });
 
-  it('are thinned, but for the one that counts and the next that will', () => {
-    const mark = (timeMs: number) => ({
+  it('are thinned out, except for the one that is older than the grace and the next that will be', () => {
+    const listOf = (timeMs: number) => ({
       keys: [`${timeMs}`],
       timeMs,
       segments: new Map(),
       inodes: new Map(),
     });
-    const marks = Array.from({ length: 30 }, (_, at) => mark(3000 - 100 * at));
-    const dropped = new Set(superfluousMarks(marks, 1000, 8).map(({ timeMs }) => timeMs));
-    const kept = marks.map(({ timeMs }) => timeMs).filter(timeMs => !dropped.has(timeMs));
+    const lists = Array.from({ length: 30 }, (_, at) => listOf(3000 - 100 * at));
+    const dropped = new Set(superfluousLists(lists, 1000, 8).map(({ timeMs }) => timeMs));
+    const kept = lists.map(({ timeMs }) => timeMs).filter(timeMs => !dropped.has(timeMs));
     expect(kept).toHaveLength(9);
     expect(kept).toContain(1000);
     expect(kept).toContain(1100);

@@ -22,9 +22,9 @@ interface GcOptions extends VolumeOptions {
 }
 
 const NOTES = `
-What nothing refers to is first marked, and deleted by a later run, when the
-mark is older than the grace period: so the first run deletes nothing. Clients
-may go on working. A grace shorter than 24h is safe only while nobody writes.
+Objects that nothing refers to become candidates. A later pass deletes them, once
+they have been candidates for the grace period: so the first pass deletes nothing.
+Clients may go on working. A grace shorter than 24h is safe only while nobody writes.
 
 Exit code 3: something is damaged; then nothing is deleted. See "netseal verify".`;
 const DAMAGE_SHOWN = 20;
@@ -36,7 +36,7 @@ export function gcCommand(): Command {
     .argument('<store>', 'a folder, or a file:// URL')
     .option('--dry-run', 'say what would be done, and change nothing')
     .addOption(
-      new Option('--grace <time>', 'how long garbage waits: 24h')
+      new Option('--grace <time>', 'how long candidates wait: 24h')
         .argParser(text => parseDuration(text, '--grace'))
         .default(GRACE_MS_DEFAULT, '24h'),
     )
@@ -97,8 +97,8 @@ function tell(report: GcReport, { dryRun = false }: GcOptions): string {
     lines.push(`${dryRun ? 'would be deleted' : 'not deleted'}: ${amount(deletable)}`);
   if (held.objects > 0) lines.push(`kept for files that are open somewhere: ${amount(held)}`);
   if (waiting.firstDueMs !== undefined) {
-    const when = `${dryRun ? 'at the earliest by a run after' : 'by a run after'} ${minute(waiting.firstDueMs)}`;
-    lines.push(`garbage that waits: ${amount(waiting)}; it can be deleted ${when}`);
+    const when = `${dryRun ? 'at the earliest by a pass after' : 'by a pass after'} ${minute(waiting.firstDueMs)}`;
+    lines.push(`candidates that wait: ${amount(waiting)}; can be deleted ${when}`);
   }
   if (deleted.objects + deletable.objects + waiting.objects + held.objects === 0) lines.push('no garbage');
   if (compaction !== undefined && compaction.segments > 0) {
@@ -106,7 +106,7 @@ function tell(report: GcReport, { dryRun = false }: GcOptions): string {
     lines.push(`moved ${from}, which become garbage: ${formatSize(compaction.freedBytes)}`);
   }
   if (compaction !== undefined && compaction.left > 0) {
-    lines.push(`left for the next run: ${formatCount(compaction.left, 'segment')} that are mostly garbage`);
+    lines.push(`left for the next pass: ${formatCount(compaction.left, 'segment')} that are mostly garbage`);
   }
   return `${lines.join('\n')}\n`;
 }

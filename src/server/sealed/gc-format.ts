@@ -1,13 +1,14 @@
 /**
- * What a gc writes down: candidates, which nothing referred to when it looked. `docs/LAYOUT.md`, "Garbage", is the
- * specification. Pure. An object of the store holds one record or more; this is the plaintext of one:
+ * A candidate list: what nothing referred to when a gc looked. `docs/LAYOUT.md`, "Garbage", is the specification. Pure.
+ *
+ * The object holds one record or more. The plaintext of one record:
  *
  *   1       layout version, 1
- *   1       bit 0: more records follow; others 0
+ *   1       bit 0: another record follows; the other bits are 0
  *   varint  the server's time in ms since 1970
  *   -- segments, then inodes --
- *   varint  how many
- *   -       each, ascending by id: id 16, varint: when the store says that it was written, in ms since 1970
+ *   varint  count
+ *   -       each, ascending by id: id 16; varint, when it was written, in ms since 1970 by the store's clock
  */
 import { ByteReader, ByteWriter } from '../../base/coder.ts';
 import { requireArgument } from '../../base/errors.ts';
@@ -15,26 +16,29 @@ import { ID_BYTES } from '../../keys/tree.ts';
 import type { Id } from './ids.ts';
 import { LAYOUT_VERSION, readVersion } from './node-frame.ts';
 
-/** When each candidate was written, in whole ms since 1970. */
+/** By id, when each candidate was written: whole ms since 1970, by the store's clock. */
 export type Candidates = ReadonlyMap<Id, number>;
 
-export interface GcNote {
-  /** By the server's clock: everything was seen before. */
+export interface CandidateList {
+  /** Later than all that the pass had read, in ms since 1970. */
   readonly timeMs: number;
   readonly segments: Candidates;
   readonly inodes: Candidates;
 }
 
-/** Candidates in one record: well below the 16 MiB that one holds. */
-export const NOTE_CANDIDATES_MAX = 400_000;
+/** How many candidates one record takes. They stay well below the 16 MiB that a record holds. */
+export const RECORD_CANDIDATES_MAX = 400_000;
 const HAS_MORE = 0x01;
 const CANDIDATE_BYTES_MIN = ID_BYTES + 1;
 
-/** The plaintexts of a note's records, in order. EINVAL for times that are no whole numbers from 0. */
-export function encodeGcNote(note: GcNote, candidatesMax: number = NOTE_CANDIDATES_MAX): Uint8Array[] {
+/** Returns the plaintexts of a list's records, in order. EINVAL unless all times are whole numbers from 0 up. */
+export function encodeCandidateList(
+  list: CandidateList,
+  candidatesMax: number = RECORD_CANDIDATES_MAX,
+): Uint8Array[] {
   requireArgument(candidatesMax > 0, 'a record must hold a candidate');
-  const segments = sorted(note.segments);
-  const inodes = sorted(note.inodes);
+  const segments = sorted(list.segments);
+  const inodes = sorted(list.inodes);
   const total = segments.length + inodes.length;
   const records: Uint8Array[] = [];
   for (let from = 0; from === 0 || from < total; from += candidatesMax) {
@@ -42,7 +46,7 @@ export function encodeGcNote(note: GcNote, candidatesMax: number = NOTE_CANDIDAT
     const out = new ByteWriter();
     out.u8(LAYOUT_VERSION);
     out.u8(to < total ? HAS_MORE : 0);
-    out.varint(note.timeMs);
+    out.varint(list.timeMs);
     encodeCandidates(out, segments.slice(from, to));
     encodeCandidates(
       out,
@@ -61,17 +65,20 @@ function encodeCandidates(out: ByteWriter, candidates: readonly (readonly [Id, n
   }
 }
 
-/** One record of a note, and whether another follows. EFORMAT, EUNSUPPORTED. */
-export function decodeGcNote(bytes: Uint8Array): { readonly note: GcNote; readonly hasMore: boolean } {
-  const input = new ByteReader(bytes, 'gc note');
-  readVersion(input, 'gc note');
+/** Decodes one record of a list. `hasMore`: another record follows. EFORMAT, EUNSUPPORTED. */
+export function decodeCandidateList(bytes: Uint8Array): {
+  readonly list: CandidateList;
+  readonly hasMore: boolean;
+} {
+  const input = new ByteReader(bytes, 'candidate list');
+  readVersion(input, 'candidate list');
   const flags = input.u8();
   if (flags > HAS_MORE) throw input.error(`unknown flags 0x${flags.toString(16)}`);
   const timeMs = input.varint();
   const segments = decodeCandidates(input);
   const inodes = decodeCandidates(input);
   input.end();
-  return { note: { timeMs, segments, inodes }, hasMore: flags === HAS_MORE };
+  return { list: { timeMs, segments, inodes }, hasMore: flags === HAS_MORE };
 }
 
 function decodeCandidates(input: ByteReader): Candidates {

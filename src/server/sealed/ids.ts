@@ -39,7 +39,7 @@ export function checkId(text: string): void {
 export const SEGMENT_PREFIX = 's/';
 export const INODE_PREFIX = 'i/';
 export const HEAD_PREFIX = 'heads/';
-export const MARK_PREFIX = 'gc/';
+export const CANDIDATES_PREFIX = 'gc/';
 export const ORDER_PREFIX = 'gc/orders/';
 /** The volume header. */
 export const HEADER_KEY = 'volume';

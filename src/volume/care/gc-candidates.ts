@@ -1,53 +1,60 @@
-/** Marks: what earlier runs of a gc found unreferenced, and since when without a break. */
+/**
+ * The candidate lists in the store. Each says what one pass of gc found unreferenced; together they say since when an object
+ * has been unreferenced without a break.
+ */
 import { isNetsealError } from '../../base/errors.ts';
-
-import type { GcNote } from '../../server/sealed/gc-format.ts';
-import { listGcNotes, putGcNote, readGcNote } from '../../server/sealed/gc-notes.ts';
-import { type Id, MARK_PREFIX, randomId } from '../../server/sealed/ids.ts';
+import type { CandidateList } from '../../server/sealed/gc-format.ts';
+import { candidateListIds, putCandidateList, readCandidateList } from '../../server/sealed/gc-objects.ts';
+import { CANDIDATES_PREFIX, type Id, randomId } from '../../server/sealed/ids.ts';
 import type { Sealing } from '../../server/sealed/sealing.ts';
 
-/** A mark that the store keeps. */
-export interface StoredMark extends GcNote {
-  /** Several where runs beside one another made marks at the same time. */
+/** A list that the store keeps. */
+export interface StoredList extends CandidateList {
+  /** The objects that hold it. Several when concurrent passes stored lists of the same time. */
   readonly keys: readonly string[];
 }
 
-/** Younger than the grace, this many are kept. */
-export const YOUNG_MARKS_MAX = 8;
+/** How many lists younger than the grace are kept. */
+export const YOUNG_LISTS_MAX = 8;
 
-/** Newest first, no two of one time. Marks that cannot be read count for nothing: `unreadable` has their keys. */
-export async function readMarks(
+/**
+ * Returns the lists, newest first, no two of the same time. `unreadable` has the keys of damaged lists, which count for
+ * nothing. Errors: the store's.
+ */
+export async function readStoredLists(
   sealing: Sealing,
   signal?: AbortSignal,
-): Promise<{ marks: StoredMark[]; unreadable: string[] }> {
-  const marks: StoredMark[] = [];
+): Promise<{ lists: StoredList[]; unreadable: string[] }> {
+  const lists: StoredList[] = [];
   const unreadable: string[] = [];
-  for (const id of await listGcNotes(sealing, MARK_PREFIX, signal)) {
-    const key = MARK_PREFIX + id;
+  for (const id of await candidateListIds(sealing, CANDIDATES_PREFIX, signal)) {
+    const key = CANDIDATES_PREFIX + id;
     try {
-      marks.push({ keys: [key], ...(await readGcNote(sealing, key, id, signal)) });
+      lists.push({ keys: [key], ...(await readCandidateList(sealing, key, id, signal)) });
     } catch (error) {
       if (!isNetsealError(error) || !UNREADABLE.has(error.code)) throw error;
-      // Another gc may have dropped it meanwhile.
+      // A missing list was dropped by another gc since they were listed.
       if (error.code !== 'EMISSING') unreadable.push(key);
     }
   }
-  marks.sort((left, right) => right.timeMs - left.timeMs);
-  return { marks: joinTies(marks), unreadable };
+  lists.sort((left, right) => right.timeMs - left.timeMs);
+  return { lists: joinTies(lists), unreadable };
 }
 
-/** Nobody knows which of two marks of one time came first: what only one of them has, no mark of that time has. */
-function joinTies(marks: readonly StoredMark[]): StoredMark[] {
-  const joined: StoredMark[] = [];
-  for (const mark of marks) {
+const UNREADABLE: ReadonlySet<string> = new Set(['EMISSING', 'EAUTH', 'EFORMAT', 'ETRUNCATED']);
+
+/** Joins lists of the same time. Their order is unknown, so the joined list has only the candidates that both have. */
+function joinTies(lists: readonly StoredList[]): StoredList[] {
+  const joined: StoredList[] = [];
+  for (const list of lists) {
     const last = joined.at(-1);
-    if (last?.timeMs !== mark.timeMs) joined.push(mark);
+    if (last?.timeMs !== list.timeMs) joined.push(list);
     else {
       joined[joined.length - 1] = {
-        keys: [...last.keys, ...mark.keys],
-        timeMs: mark.timeMs,
-        segments: inBoth(last.segments, mark.segments),
-        inodes: inBoth(last.inodes, mark.inodes),
+        keys: [...last.keys, ...list.keys],
+        timeMs: list.timeMs,
+        segments: inBoth(last.segments, list.segments),
+        inodes: inBoth(last.inodes, list.inodes),
       };
     }
   }
@@ -58,41 +65,47 @@ function inBoth(one: ReadonlyMap<Id, number>, other: ReadonlyMap<Id, number>): M
   return new Map([...one].filter(([id, modifiedAtMs]) => other.get(id) === modifiedAtMs));
 }
 
-const UNREADABLE: ReadonlySet<string> = new Set(['EMISSING', 'EAUTH', 'EFORMAT', 'ETRUNCATED']);
-
-export async function putMark(sealing: Sealing, note: GcNote, signal?: AbortSignal): Promise<StoredMark> {
+/** Puts a list under a new id. Errors: the store's. */
+export async function storeList(
+  sealing: Sealing,
+  list: CandidateList,
+  signal?: AbortSignal,
+): Promise<StoredList> {
   const id = randomId();
-  const key = MARK_PREFIX + id;
-  await putGcNote(sealing, key, id, note, signal);
-  return { keys: [key], ...note };
+  const key = CANDIDATES_PREFIX + id;
+  await putCandidateList(sealing, key, id, list, signal);
+  return { keys: [key], ...list };
 }
 
 /**
- * Since when an object has been a candidate of all marks, as it is now: the time of the oldest of them; undefined when the
- * newest does not have it.
+ * Returns since when every list has the object, written at the same time: the time of the oldest list of that unbroken row.
+ * Undefined when the newest list lacks it.
  *
- * @param marks newest first.
- * @param fromMs older marks do not count.
+ * @param lists newest first.
+ * @param fromMs older lists do not count.
  */
-export function waitingSinceMs(
-  marks: readonly StoredMark[],
+export function candidateSinceMs(
+  lists: readonly StoredList[],
   kind: 'segments' | 'inodes',
   id: Id,
   modifiedAtMs: number,
   fromMs = 0,
 ): number | undefined {
   let since: number | undefined;
-  for (const mark of marks) {
-    if (mark.timeMs < fromMs || mark[kind].get(id) !== modifiedAtMs) break;
-    since = mark.timeMs;
+  for (const list of lists) {
+    if (list.timeMs < fromMs || list[kind].get(id) !== modifiedAtMs) break;
+    since = list.timeMs;
   }
   return since;
 }
 
-/** True when a new mark of `now` would say what `newest` says: nothing came, and nothing is in use again. */
-export function saysTheSame(
-  newest: GcNote | undefined,
-  now: Pick<GcNote, 'segments' | 'inodes'>,
+/**
+ * True when storing `now` would add nothing to `newest`: there are no new candidates, and every candidate of `newest` is still
+ * one or has been deleted.
+ */
+export function addsNothing(
+  newest: CandidateList | undefined,
+  now: Pick<CandidateList, 'segments' | 'inodes'>,
   isThere: (kind: 'segments' | 'inodes', id: Id) => boolean,
 ): boolean {
   if (newest === undefined) return now.segments.size === 0 && now.inodes.size === 0;
@@ -103,18 +116,21 @@ export function saysTheSame(
 }
 
 /**
- * Which marks are not needed any more: those older than the newest that is older than the grace, and of the younger ones
- * those that leave the smallest gaps, until few enough are left. The oldest young one stays: it is the next to count.
+ * Returns the lists that are no longer needed:
  *
- * @param marks newest first.
+ *   older than the grace     all but the newest of them
+ *   younger than the grace   those whose neighbours are closest together, until `youngMax` are left. The oldest stays: it will
+ *                            be the next one older than the grace
+ *
+ * @param lists newest first.
  */
-export function superfluousMarks(
-  marks: readonly StoredMark[],
+export function superfluousLists(
+  lists: readonly StoredList[],
   graceEndMs: number,
-  youngMax: number = YOUNG_MARKS_MAX,
-): StoredMark[] {
-  const old = marks.filter(({ timeMs }) => timeMs <= graceEndMs);
-  const young = marks.filter(({ timeMs }) => timeMs > graceEndMs);
+  youngMax: number = YOUNG_LISTS_MAX,
+): StoredList[] {
+  const old = lists.filter(({ timeMs }) => timeMs <= graceEndMs);
+  const young = lists.filter(({ timeMs }) => timeMs > graceEndMs);
   const dropped = old.slice(1);
   while (young.length > youngMax) {
     let least = 1;
@@ -124,7 +140,7 @@ export function superfluousMarks(
   return dropped;
 }
 
-/** How far apart the neighbours of a mark are. */
-function gapAt(marks: readonly StoredMark[], at: number): number {
-  return (marks[at - 1]?.timeMs ?? 0) - (marks[at + 1]?.timeMs ?? 0);
+/** Returns the time in ms between the neighbours of a list. */
+function gapAt(lists: readonly StoredList[], at: number): number {
+  return (lists[at - 1]?.timeMs ?? 0) - (lists[at + 1]?.timeMs ?? 0);
 }

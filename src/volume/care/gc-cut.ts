@@ -9,7 +9,7 @@
  */
 import { NetsealError } from '../../base/errors.ts';
 import { inParallel } from '../../base/in-parallel.ts';
-import { listAll } from '../../server/sealed/gc-notes.ts';
+import { listAll } from '../../server/list-all.ts';
 import { type Id, INODE_PREFIX, idOfKey, inodeKey, SEGMENT_PREFIX } from '../../server/sealed/ids.ts';
 import type { Pointer } from '../../server/sealed/pointer.ts';
 import type { ListEntry, Version } from '../../server/store.ts';

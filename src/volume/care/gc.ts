@@ -1,57 +1,62 @@
 /**
- * Deletes what nothing refers to, beside running clients. `docs/LAYOUT.md`, "Garbage", says why that is safe.
+ * Garbage collection: deletes the objects that nothing refers to, while clients go on working. `docs/GC.md` says
+ * why that is safe. One pass:
  *
- *   read marks ──▶ cut: what is referred to ──▶ mark what is not ──▶ delete what an old mark had as well ──▶ compact
+ *   read the candidate lists ──▶ take a cut: which objects are referred to ──▶ store a list of those that are not
+ *     ──▶ delete the candidates that have been in every list for longer than the grace ──▶ compact
  *
  * Invariants
- *   1. Nothing is deleted that the cut of this run refers to, or when anything could not be read.
- *   2. Nothing is deleted that was not in all marks since one that is older than the grace, written at the same time.
- *   3. The age of a mark is measured on the server's clock, from after its own cut to before the cut of this run. A mark is
- *      later than all that its run has read, however coarse or wrong the clock.
- *   4. While files are open, nothing is deleted that was referred to since the first of them was: a mark tells that only of what
- *      was too old by then to be committed as it was.
- *   5. Before anything is deleted an order says so, and the volume is looked at again.
+ *   1. A pass deletes no object that its cut refers to. It deletes nothing at all when something could not be read.
+ *   2. A pass deletes only objects that were in every list, written at the same time, since a list that is older than the grace.
+ *   3. The age of a list is measured on the server's clock, from after the cut of its pass to before the cut of this pass. A list's
+ *      time is later than all that its pass had read, however coarse or wrong the clock.
+ *   4. While files are open, a pass deletes no object that was referred to at any time since the first of them was opened. A list
+ *      proves that only for objects that were then too old to be committed as they were.
+ *   5. Before a pass deletes anything, it publishes an order and looks at the volume again.
  */
 
 import { inParallel } from '../../base/in-parallel.ts';
-import type { GcNote } from '../../server/sealed/gc-format.ts';
+import type { CandidateList } from '../../server/sealed/gc-format.ts';
 import { type Id, inodeKey, segmentKey } from '../../server/sealed/ids.ts';
 import { dropOldHeads, mergeHeads, protectedSinceMs } from '../history/heads.ts';
 import { publishOrder, readOrders, withdrawOrder } from '../session/gc-orders.ts';
 import type { Volume } from '../volume.ts';
 import { type CompactionReport, compactSegments } from './compact.ts';
 import {
-  putMark,
-  readMarks,
-  type StoredMark,
-  saysTheSame,
-  superfluousMarks,
-  waitingSinceMs,
+  addsNothing,
+  candidateSinceMs,
+  readStoredLists,
+  type StoredList,
+  storeList,
+  superfluousLists,
 } from './gc-candidates.ts';
 import { type Cut, type CutTaker, type ListedObject, takeCut } from './gc-cut.ts';
 import type { Lost } from './walk.ts';
 
 export interface GcOptions {
-  /** Says what would be done, and changes nothing. */
+  /** Reports what a pass would do, and changes nothing. */
   readonly dryRun?: boolean | undefined;
-  /** Default: the volume's. Shorter than that of any client that writes, it is safe only while nobody writes. */
+  /** Default: the volume's. A grace shorter than that of some client is safe only while that client does not write. */
   readonly graceMs?: number | undefined;
-  /** Marks taken later do not count; server's clock. In any case when the first file was opened that sessions still have open. */
+  /**
+   * Keeps what was referred to at this time or later; ms since 1970, server's clock. Default: when the first of the files that
+   * sessions still have open was opened, which counts in any case.
+   */
   readonly protectedSinceMs?: number | undefined;
-  /** Moves what is left in segments that are mostly garbage. Default true. */
+  /** Whether to move the live records out of segments that are mostly garbage. Default true. */
   readonly compact?: boolean | undefined;
-  /** Compaction copies no more. Default 1 GiB. */
+  /** The most that compaction copies. Default 1 GiB. */
   readonly copyBytesMax?: number | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** May be called often. */
+  /** Called often. */
   readonly onProgress?: ((progress: GcProgress) => void) | undefined;
 }
 
 export interface GcProgress {
   readonly phase: 'reading' | 'deleting' | 'compacting';
-  /** Objects and nodes read; objects deleted; bytes copied. */
+  /** In objects and nodes while reading, in objects while deleting, in bytes copied while compacting. */
   readonly done: number;
-  /** Undefined while nobody knows. */
+  /** Undefined while reading: how much there is is not known. */
   readonly total: number | undefined;
 }
 
@@ -63,29 +68,29 @@ export interface Amount {
 export interface GcReport {
   readonly live: Amount;
   readonly deleted: Amount;
-  /** What may be deleted now: what a dry run leaves, or a run that was not allowed to go on. */
+  /** Candidates that may be deleted now, and were not: it was a dry run, or damage stopped the pass. */
   readonly deletable: Amount;
-  /** Waits for its grace to pass. */
+  /** Candidates whose grace has not passed. */
   readonly waiting: Amount & {
-    /** When the first of it may be deleted, and the last; ms since 1970, server's clock. */
+    /** When the first of them may be deleted, and the last; ms since 1970, server's clock. */
     readonly firstDueMs: number | undefined;
     readonly lastDueMs: number | undefined;
   };
-  /** Its grace has passed, and sessions may still read it. */
+  /** Candidates whose grace has passed, but which open files may still read. */
   readonly held: Amount;
-  /** What could not be read: then nothing was deleted. */
+  /** Inodes and nodes that could not be read. If there are any, nothing was deleted. */
   readonly lost: readonly Lost[];
-  /** Segments that files or folders refer to, and that are not there: then nothing was deleted either. */
+  /** Segments that are referred to and are not in the store. If there are any, nothing was deleted. */
   readonly missingSegments: readonly Id[];
   readonly compaction: CompactionReport | undefined;
-  /** The server's time when the run began. */
+  /** When the pass began, by the earlier of the server's clock and ours; ms since 1970. */
   readonly startedAtMs: number;
 }
 
 export const COPY_BYTES_MAX_DEFAULT: number = 1024 ** 3;
 const NEVER: number = Number.POSITIVE_INFINITY;
 const DELETES_MAX = 16;
-/** In graces: what nothing refers to for so long after it was written is written anew before a commit, see `keep-young.ts`. */
+/** In graces, how old an object gets before no commit takes it as it is: it is rewritten first, see `keep-young.ts`. */
 const COMMITTED_GRACES = 0.75;
 const ORDER_MS_MIN: number = 10 * 60 * 1000;
 
@@ -93,19 +98,22 @@ type Kind = 'segments' | 'inodes';
 const KINDS: readonly Kind[] = ['segments', 'inodes'];
 
 /** An object that nothing refers to. */
-interface Garbage extends ListedObject {
+interface Candidate extends ListedObject {
   readonly kind: Kind;
   readonly id: Id;
-  /** Since when marks have had it; undefined when none has. */
+  /** Time of the oldest list since which every list has it; undefined when the newest does not. */
   readonly sinceMs: number | undefined;
-  /** Likewise, and nobody can have referred to it in between: it was too old to be committed as it was. */
+  /** Likewise, but only lists count from when it was too old to be committed: since then nothing can have referred to it. */
   readonly settledMs: number | undefined;
 }
 
 /**
- * One run. ECONFLICT when the volume changes too fast to be looked at; EUNSUPPORTED when the store's lists are not
- * consistent; EFORK when clients
- * saw different histories; what the store throws; the signal's reason. Whatever it ends with, nothing that is referred to was deleted.
+ * Does one pass. Whatever error it ends with, no object that is referred to was deleted. Errors:
+ *
+ * - ECONFLICT: the volume changes too fast for a consistent cut.
+ * - EUNSUPPORTED: the store's lists are not consistent.
+ * - EFORK: clients have different histories.
+ * - What the store throws; the signal's reason.
  */
 export async function collectGarbage(volume: Volume, options: GcOptions = {}): Promise<GcReport> {
   const { dryRun = false, graceMs = volume.session.graceMs, signal, onProgress } = options;
@@ -113,10 +121,10 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
   const { sealing } = volume.session;
   const startedAtMs = await earlierNowMs(volume, signal);
   const { forks } = await mergeHeads(volume.session, signal);
-  // What two clients see differently nobody can tell garbage from.
+  // When two clients have different histories, gc cannot tell what is garbage.
   if (forks[0] !== undefined) throw forks[0].error;
   const heldSinceMs = await protectedSinceMs(volume.session, signal);
-  const { marks, unreadable } = await readMarks(sealing, signal);
+  const { lists, unreadable } = await readStoredLists(sealing, signal);
   const cut = await takeCut(volume, {
     signal,
     onProgress: done => onProgress?.({ phase: 'reading', done, total: undefined }),
@@ -127,16 +135,17 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
     return { ...NOTHING_DONE, live, lost: cut.lost, missingSegments, startedAtMs };
   }
   const countsFromMs = startedAtMs - graceMs;
-  const garbage = findGarbage(cut, marks, graceMs);
-  const ripe = garbage.filter(({ sinceMs }) => sinceMs !== undefined && sinceMs <= countsFromMs);
+  const candidates = findCandidates(cut, lists, graceMs);
+  const ripe = candidates.filter(({ sinceMs }) => sinceMs !== undefined && sinceMs <= countsFromMs);
   const openSinceMs = Math.min(heldSinceMs ?? NEVER, options.protectedSinceMs ?? NEVER);
-  const isHeld = ({ settledMs = NEVER }: Garbage): boolean => openSinceMs < NEVER && settledMs >= openSinceMs;
+  const isHeld = ({ settledMs = NEVER }: Candidate): boolean =>
+    openSinceMs < NEVER && settledMs >= openSinceMs;
   const deletable = ripe.filter(object => !isHeld(object));
   const held = ripe.filter(isHeld);
-  const waiting = garbage.filter(({ sinceMs }) => sinceMs === undefined || sinceMs > countsFromMs);
+  const waiting = candidates.filter(({ sinceMs }) => sinceMs === undefined || sinceMs > countsFromMs);
 
-  const markTimeMs = Math.max(await laterNowMs(volume, signal), (marks[0]?.timeMs ?? -1) + 1);
-  const due = waiting.map(({ sinceMs = markTimeMs }) => sinceMs + graceMs);
+  const listTimeMs = Math.max(await laterNowMs(volume, signal), (lists[0]?.timeMs ?? -1) + 1);
+  const due = waiting.map(({ sinceMs = listTimeMs }) => sinceMs + graceMs);
   const report: GcReport = {
     ...NOTHING_DONE,
     live,
@@ -151,19 +160,21 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
   };
   if (dryRun) return report;
 
-  const note = noteOf(markTimeMs, garbage);
+  const list = listOf(listTimeMs, candidates);
   const isThere = (kind: Kind, id: Id): boolean => cut[kind].has(id);
   const isNew =
-    !saysTheSame(marks[0], note, isThere) || held.some(({ settledMs }) => settledMs === undefined);
-  const allMarks = isNew ? [await putMark(sealing, note, signal), ...marks] : marks;
-  const unneeded = superfluousMarks(allMarks, countsFromMs);
+    !addsNothing(lists[0], list, isThere) || held.some(({ settledMs }) => settledMs === undefined);
+  const allLists = isNew ? [await storeList(sealing, list, signal), ...lists] : lists;
+  const unneeded = superfluousLists(allLists, countsFromMs);
   await dropOldHeads(volume.session, signal === undefined ? {} : { signal });
   await dropOldOrders(volume, startedAtMs - 2 * orderMs(graceMs), signal);
 
   const deleted = await deleteAll(volume, cut, deletable, graceMs, options);
-  const isEmpty = deleted.size === garbage.length;
-  // Oldest first: wherever this ends, nothing has waited for longer than before.
-  const dropped = (isEmpty ? [...allMarks] : unneeded).sort((left, right) => left.timeMs - right.timeMs);
+  const nothingIsLeft = deleted.size === candidates.length;
+  // Oldest first: wherever this is cut short, no candidate looks older than it did.
+  const dropped = (nothingIsLeft ? [...allLists] : unneeded).sort(
+    (left, right) => left.timeMs - right.timeMs,
+  );
   for (const key of [...dropped.flatMap(({ keys }) => keys), ...unreadable])
     await store.delete(key, { signal });
   const spared = deletable.filter(object => !deleted.has(object));
@@ -185,13 +196,13 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
   };
 }
 
-/** By whichever clock is behind, the server's or ours: one that jumps ahead must not let a grace pass. */
+/** Returns the earlier of the server's time and ours. A clock that jumps ahead must not make a grace pass. */
 async function earlierNowMs({ session }: Volume, signal: AbortSignal | undefined): Promise<number> {
   const serverMs = await session.sealing.store.now({ signal });
   return Math.trunc(Math.min(serverMs, session.nowMs()));
 }
 
-/** By whichever clock is ahead: what a mark is dated by. */
+/** Returns the later of the server's time and ours: the time of a new candidate list. */
 async function laterNowMs({ session }: Volume, signal: AbortSignal | undefined): Promise<number> {
   const serverMs = await session.sealing.store.now({ signal });
   return Math.trunc(Math.max(serverMs, session.nowMs()));
@@ -208,15 +219,15 @@ const NOTHING_DONE = {
   compaction: undefined,
 } as const;
 
-function findGarbage(cut: Cut, marks: readonly StoredMark[], graceMs: number): Garbage[] {
+function findCandidates(cut: Cut, lists: readonly StoredList[], graceMs: number): Candidate[] {
   return KINDS.flatMap(kind =>
     [...cut[kind]]
       .filter(([id]) => !isLive(cut, kind, id))
       .map(([id, object]) => {
         const { modifiedAtMs } = object;
-        const sinceMs = waitingSinceMs(marks, kind, id, modifiedAtMs);
-        const settledMs = waitingSinceMs(
-          marks,
+        const sinceMs = candidateSinceMs(lists, kind, id, modifiedAtMs);
+        const settledMs = candidateSinceMs(
+          lists,
           kind,
           id,
           modifiedAtMs,
@@ -231,33 +242,35 @@ function isLive({ liveBytes, liveInodes }: Cut, kind: Kind, id: Id): boolean {
   return kind === 'segments' ? liveBytes.has(id) : liveInodes.has(id);
 }
 
-function noteOf(timeMs: number, garbage: readonly Garbage[]): GcNote {
+function listOf(timeMs: number, candidates: readonly Candidate[]): CandidateList {
   const of = (wanted: Kind): Map<Id, number> =>
-    new Map(garbage.filter(({ kind }) => kind === wanted).map(({ id, modifiedAtMs }) => [id, modifiedAtMs]));
+    new Map(
+      candidates.filter(({ kind }) => kind === wanted).map(({ id, modifiedAtMs }) => [id, modifiedAtMs]),
+    );
   return { timeMs, segments: of('segments'), inodes: of('inodes') };
 }
 
-/** Orders, looks again, deletes. Returns what was deleted. */
+/** Publishes an order, looks again, deletes what still is a candidate, withdraws the order. Returns what was deleted. */
 async function deleteAll(
   volume: Volume,
   cut: CutTaker,
-  deletable: readonly Garbage[],
+  deletable: readonly Candidate[],
   graceMs: number,
   { signal, onProgress }: GcOptions,
-): Promise<ReadonlySet<Garbage>> {
-  const deleted = new Set<Garbage>();
+): Promise<ReadonlySet<Candidate>> {
+  const deleted = new Set<Candidate>();
   if (deletable.length === 0) return deleted;
   const { sealing, nowMs } = volume.session;
   const { store } = sealing;
   const orderedHereAtMs = nowMs();
   const orderedAtMs = Math.trunc(await store.now({ signal }));
-  const order = await publishOrder(sealing, noteOf(orderedAtMs, deletable), signal);
+  const order = await publishOrder(sealing, listOf(orderedAtMs, deletable), signal);
   await cut.settle();
   if (cut.lost.length === 0) {
     await inParallel(deletable, DELETES_MAX, async object => {
       const { kind, id, modifiedAtMs } = object;
       if (isLive(cut, kind, id) || cut[kind].get(id)?.modifiedAtMs !== modifiedAtMs) return;
-      // Others may have dropped the order by now, as of somebody who is gone.
+      // By now others may have dropped the order, taking this pass for dead.
       if (nowMs() - orderedHereAtMs > orderMs(graceMs)) return;
       await store.delete(kind === 'segments' ? segmentKey(id) : inodeKey(id), { signal });
       deleted.add(object);
@@ -268,20 +281,20 @@ async function deleteAll(
   return deleted;
 }
 
-/** For so long an order may be carried out; after twice that its maker is taken for dead. */
+/** Returns for how long an order may be carried out. After twice that, others take its pass for dead. */
 function orderMs(graceMs: number): number {
   return Math.max(graceMs / 2, ORDER_MS_MIN);
 }
 
-/** Of runs that did not come to their end. */
+/** Drops the orders of passes that died. */
 async function dropOldOrders(
   volume: Volume,
   beforeMs: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { sealing } = volume.session;
-  for (const { key, note } of await readOrders(sealing, signal)) {
-    if (note.timeMs < beforeMs) await withdrawOrder(sealing, key);
+  for (const { key, order } of await readOrders(sealing, signal)) {
+    if (order.timeMs < beforeMs) await withdrawOrder(sealing, key);
   }
 }
 

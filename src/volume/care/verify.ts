@@ -6,8 +6,8 @@
  */
 import { NetsealError } from '../../base/errors.ts';
 import { inParallel } from '../../base/in-parallel.ts';
+import { listAll } from '../../server/list-all.ts';
 import type { Chance } from '../../server/scheduler.ts';
-import { listAll } from '../../server/sealed/gc-notes.ts';
 import {
   HEAD_PREFIX,
   type Id,

@@ -7,7 +7,7 @@
  * nothing that something referred to at `protectedSinceMs(session)` or later; and `dropOldHeads(session)`.
  */
 import { messageOf, NetsealError } from '../../base/errors.ts';
-import { listAll } from '../../server/sealed/gc-notes.ts';
+import { listAll } from '../../server/list-all.ts';
 import type { Head } from '../../server/sealed/head-format.ts';
 import { type HeadObject, readHeadObject } from '../../server/sealed/head-object.ts';
 import { HEAD_PREFIX, type Id, idOfKey } from '../../server/sealed/ids.ts';

@@ -1,20 +1,20 @@
 /**
- * Orders: what a gc is about to delete, published before it looks for the last time. They settle who was first when a writer
- * comes back from a long pause while a gc runs:
+ * Orders. A gc publishes a list of the objects that it is about to delete, then looks at the volume once more. Orders settle
+ * who was first when a writer comes back from a long pause while a gc is deleting:
  *
- *   gc       publish the order ──▶ look again: what is referred to, or was written anew, is spared ──▶ delete ──▶ withdraw
- *   writer   write anew, or commit ──▶ look for orders, then whether everything is still there
+ *   gc       publish the order ──▶ look again: spare what is referred to or was rewritten ──▶ delete ──▶ withdraw the order
+ *   writer   rewrite, or commit ──▶ look for orders ──▶ check that every object is still there
  *
- * Each does its own before it looks. So either the gc sees what the writer did, or the writer sees the order or the loss.
+ * Each acts before it looks. So either the gc sees what the writer did, or the writer sees the order or the loss.
  */
 import { NetsealError } from '../../base/errors.ts';
 import { inParallel } from '../../base/in-parallel.ts';
-import type { GcNote } from '../../server/sealed/gc-format.ts';
-import { listGcNotes, putGcNote, readGcNote } from '../../server/sealed/gc-notes.ts';
+import type { CandidateList } from '../../server/sealed/gc-format.ts';
+import { candidateListIds, putCandidateList, readCandidateList } from '../../server/sealed/gc-objects.ts';
 import { type Id, inodeKey, ORDER_PREFIX, randomId, segmentKey } from '../../server/sealed/ids.ts';
 import type { Sealing } from '../../server/sealed/sealing.ts';
 
-/** What a commit refers to, or is about to. */
+/** The objects that a commit refers to, or is about to. */
 export interface Referred {
   readonly segments: Iterable<Id>;
   readonly inodes: Iterable<Id>;
@@ -23,10 +23,14 @@ export interface Referred {
 const STATS_MAX = 16;
 
 /** Publishes an order; returns its key, for {@link withdrawOrder}. */
-export async function publishOrder(sealing: Sealing, order: GcNote, signal?: AbortSignal): Promise<string> {
+export async function publishOrder(
+  sealing: Sealing,
+  order: CandidateList,
+  signal?: AbortSignal,
+): Promise<string> {
   const id = randomId();
   const key = ORDER_PREFIX + id;
-  await putGcNote(sealing, key, id, order, signal);
+  await putCandidateList(sealing, key, id, order, signal);
   return key;
 }
 
@@ -34,18 +38,18 @@ export async function withdrawOrder({ store }: Sealing, key: string): Promise<vo
   await store.delete(key);
 }
 
-/** Orders of runs that did not come to their end, with the times of their publication. */
+/** Returns all orders in the store: of passes that are deleting now, and of passes that died. */
 export async function readOrders(
   sealing: Sealing,
   signal?: AbortSignal,
-): Promise<{ readonly key: string; readonly note: GcNote }[]> {
-  const orders: { key: string; note: GcNote }[] = [];
-  for (const id of await listGcNotes(sealing, ORDER_PREFIX, signal)) {
+): Promise<{ readonly key: string; readonly order: CandidateList }[]> {
+  const orders: { key: string; order: CandidateList }[] = [];
+  for (const id of await candidateListIds(sealing, ORDER_PREFIX, signal)) {
     const key = ORDER_PREFIX + id;
     try {
-      orders.push({ key, note: await readGcNote(sealing, key, id, signal) });
+      orders.push({ key, order: await readCandidateList(sealing, key, id, signal) });
     } catch (error) {
-      // Withdrawn meanwhile.
+      // A missing order was withdrawn since they were listed.
       if (!(error instanceof NetsealError) || error.code !== 'EMISSING') throw error;
     }
   }
@@ -53,20 +57,20 @@ export async function readOrders(
 }
 
 /**
- * For a writer that has been away for long: makes sure that no gc has deleted, or is about to delete, what it relies on.
- * EIO when one has, or may.
+ * Checks, for a writer that was away for long, that no gc has deleted these objects or is about to. EIO when one has, or may
+ * have.
  */
 export async function requireKept(sealing: Sealing, { segments, inodes }: Referred): Promise<void> {
   const wanted = { segments: [...segments], inodes: [...inodes] };
   const keys = [...wanted.segments.map(segmentKey), ...wanted.inodes.map(inodeKey)];
   if (keys.length === 0) return;
-  for (const { note } of await readOrders(sealing)) {
+  for (const { order } of await readOrders(sealing)) {
     for (const kind of ['segments', 'inodes'] as const) {
-      const doomed = wanted[kind].find(id => note[kind].has(id));
+      const doomed = wanted[kind].find(id => order[kind].has(id));
       if (doomed !== undefined) throw takenError(`a gc is deleting ${doomed}`);
     }
   }
-  // After the orders: what an order that is gone already has deleted is missing now.
+  // This comes after reading the orders: if an order was carried out and withdrawn before that, its objects are missing now.
   await inParallel(keys, STATS_MAX, async key => {
     try {
       await sealing.store.stat(key);
@@ -77,7 +81,7 @@ export async function requireKept(sealing: Sealing, { segments, inodes }: Referr
   });
 }
 
-/** What was written so long ago that a gc took it for garbage. */
+/** Returns the error for objects that waited for their commit for so long that a gc took them for garbage. */
 export function takenError(what: string, cause?: unknown): NetsealError {
   return new NetsealError(
     'EIO',
