@@ -125,10 +125,10 @@ it(
     const sums: Sums = { acknowledged: 0, served: 0 };
     const seeds = Array.from({ length: Math.ceil(ROUNDS / LIFE) }, (_, at) => seed + at).values();
     // Two at once, for two processors.
-    const lane = async (): Promise<void> => {
+    const liveAll = async (): Promise<void> => {
       for (const next of seeds) await live(next, sums);
     };
-    await Promise.all([lane(), lane()]);
+    await Promise.all([liveAll(), liveAll()]);
     expect(sums.acknowledged).toBeGreaterThan(ROUNDS);
     expect(sums.served).toBeGreaterThan(ROUNDS);
   },

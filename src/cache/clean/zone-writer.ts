@@ -7,6 +7,7 @@
  * Nothing is synced here: what a power cut leaves torn is found out by the tag.
  */
 import { crc32 } from 'node:zlib';
+import { DrainLoop } from '../../base/drain-loop.ts';
 import { roundUp } from '../../base/geometry.ts';
 import { recordTag } from '../../unit/record-format.ts';
 import { type CacheFile, WRITE_BYTES_MAX, writeFully } from '../base/files.ts';
@@ -66,8 +67,11 @@ const ZEROS = new Uint8Array(GRANULE_BYTES);
 export class ZoneWriter {
   readonly #host: ZoneWriterHost;
   readonly #waiting: Waiting[] = [];
+  readonly #loop = new DrainLoop(
+    () => this.#waiting.length > 0,
+    () => this.#writeWaiting(),
+  );
   #zone: Zone | undefined;
-  #running: Promise<void> | undefined;
   #gather = new Uint8Array(0);
 
   constructor(host: ZoneWriterHost) {
@@ -87,7 +91,7 @@ export class ZoneWriter {
     const { promise, resolve } = Promise.withResolvers<number>();
     const waiting: Waiting = { units, end: units.length, next: 0, laidOut: 0, storedCount: 0, resolve };
     this.#waiting.push(waiting);
-    this.#start();
+    this.#loop.start();
     if (signal === undefined) return promise;
     const abort = (): void => this.#takeBack(waiting);
     signal.addEventListener('abort', abort, { once: true });
@@ -102,17 +106,9 @@ export class ZoneWriter {
     waiting.resolve(waiting.storedCount);
   }
 
-  #start(): void {
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-      // Who came after the last look, and before this.
-      if (this.#waiting.length > 0) this.#start();
-    });
-  }
-
   /** Resolves when nothing is under way. */
-  async idle(): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
+  idle(): Promise<void> {
+    return this.#loop.idle();
   }
 
   /** Ends the open zone, so that what is in it survives; for closing. */
@@ -126,7 +122,7 @@ export class ZoneWriter {
     if (this.#zone === zone) this.#zone = undefined;
   }
 
-  async #run(): Promise<void> {
+  async #writeWaiting(): Promise<void> {
     for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
       const zone = await this.#zoneFor(first.units[first.next]);
       if (zone === undefined) {

@@ -2,7 +2,7 @@
  * Semi-dirty intake: units that were just read from a server are kept until they are written, in a queue of bounded length. Who
  * offers never waits: what does not fit is dropped and counted, and read from the server again some time.
  */
-
+import { DrainLoop } from '../../base/drain-loop.ts';
 import type { IncomingUnit } from '../clean/clean-writer.ts';
 import type { Since } from '../clean/range-invalidations.ts';
 import type { Core } from './core.ts';
@@ -19,7 +19,10 @@ export class WriteBehind {
   readonly #bytesMax: number;
   #queue: Queued[] = [];
   #bytes = 0;
-  #running: Promise<void> | undefined;
+  readonly #loop = new DrainLoop(
+    () => this.#queue.length > 0,
+    () => this.#storeQueued(),
+  );
   #isClosed = false;
 
   constructor(core: Core) {
@@ -53,21 +56,13 @@ export class WriteBehind {
       count += 1;
     }
     this.#core.cleanWriter.drop('queue', units.length - count);
-    this.#start();
+    this.#loop.start();
     return count;
   }
 
-  #start(): void {
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-      // Who came after the last look, and before this.
-      if (this.#queue.length > 0) this.#start();
-    });
-  }
-
   /** Resolves when nothing waits. */
-  async idle(): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
+  idle(): Promise<void> {
+    return this.#loop.idle();
   }
 
   async close(): Promise<void> {
@@ -75,7 +70,7 @@ export class WriteBehind {
     await this.idle();
   }
 
-  async #run(): Promise<void> {
+  async #storeQueued(): Promise<void> {
     while (this.#queue.length > 0) {
       let bytes = 0;
       let count = 0;

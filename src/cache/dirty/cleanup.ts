@@ -3,6 +3,7 @@
  * still finds something in it. One after another, in the background.
  */
 
+import { DrainLoop } from '../../base/drain-loop.ts';
 import type { CacheFiles } from '../base/files.ts';
 import type { Seals } from '../base/seals.ts';
 import type { UnitIndex } from '../clean/unit-index.ts';
@@ -30,8 +31,11 @@ export interface CleanupHost {
 export class DirtyCleanup {
   readonly #host: CleanupHost;
   readonly #waiting: Zone[] = [];
+  readonly #loop = new DrainLoop(
+    () => this.#waiting.length > 0,
+    () => this.#cleanWaiting(),
+  );
   readonly #fingerprint: Fingerprint = newFingerprint();
-  #running: Promise<void> | undefined;
 
   constructor(host: CleanupHost) {
     this.#host = host;
@@ -40,7 +44,7 @@ export class DirtyCleanup {
   /** Full, and nothing in it is dirty. Once for each zone. */
   add(zone: Zone): void {
     this.#waiting.push(zone);
-    this.#start();
+    this.#loop.start();
   }
 
   /** Gives up zones without a look at what is in them. False when one of them may come back. */
@@ -60,18 +64,11 @@ export class DirtyCleanup {
     }
   }
 
-  async idle(): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
+  idle(): Promise<void> {
+    return this.#loop.idle();
   }
 
-  #start(): void {
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-      if (this.#waiting.length > 0) this.#start();
-    });
-  }
-
-  async #run(): Promise<void> {
+  async #cleanWaiting(): Promise<void> {
     const { files, note, gone } = this.#host;
     const done: Zone[] = [];
     for (let zone = this.#waiting.shift(); zone !== undefined; zone = this.#waiting.shift()) {

@@ -11,6 +11,7 @@
  * 3. Nothing is ever written behind what may be torn: after a failure the zone is cut back to its last sync, and ends.
  * 4. A zone's name is on the disk before its first batch is acknowledged.
  */
+import { DrainLoop } from '../../base/drain-loop.ts';
 import { NetsealError } from '../../base/errors.ts';
 import { roundUp } from '../../base/geometry.ts';
 import { type CacheFile, type CacheFiles, writeFully } from '../base/files.ts';
@@ -62,12 +63,15 @@ const NO_BYTES = new Uint8Array(0);
 export class DirtyJournal {
   readonly #host: JournalHost;
   readonly #waiting: Waiting[] = [];
+  readonly #loop = new DrainLoop(
+    () => this.#waiting.length > 0,
+    () => this.#writeWaiting(),
+  );
   #zone: Zone | undefined;
   /** Where the next batch goes; the zone's own `endBytes` is what is synced. */
   #endBytes = 0;
   /** A zone that was made ahead. */
   #spare: Promise<Zone | undefined> | undefined;
-  #running: Promise<void> | undefined;
   #mustEnd = false;
   #areParentsSynced = false;
 
@@ -87,7 +91,7 @@ export class DirtyJournal {
     }
     const waiting: Waiting = { units, payload, lengthBytes: lengthOf(units, payload), resolve, reject };
     this.#waiting.push(waiting);
-    this.#start();
+    this.#loop.start();
     if (signal === undefined) return promise;
     const abort = (): void => {
       if (this.#takeBack(waiting)) reject(signal.reason);
@@ -110,25 +114,17 @@ export class DirtyJournal {
 
   /** Ends the open zone. Nothing is appended any more, or this has to be called again. */
   async finish(): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
+    await this.#loop.idle();
     await this.#endZone(true);
     await this.#dropSpare();
   }
 
   async idle(): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
+    await this.#loop.idle();
     await this.#spare;
   }
 
-  #start(): void {
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-      // Who came after the last look, and before this.
-      if (this.#waiting.length > 0) this.#start();
-    });
-  }
-
-  async #run(): Promise<void> {
+  async #writeWaiting(): Promise<void> {
     for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
       const group: Planned[] = [];
       try {
