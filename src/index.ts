@@ -3,6 +3,7 @@
  * else is internal.
  */
 
+export type { CallOptions } from './base/call-options.ts';
 // Errors
 export { ERROR_CODES, type ErrorCode, isNetsealError, NetsealError } from './base/errors.ts';
 export {
@@ -43,7 +44,6 @@ export type { UnitPlace, UnitToPut } from './cache/objects/unit-place.ts';
 export { type CacheComponents, openCache } from './cache/open.ts';
 export { PlainCache, type PlainObject, type PlainUnit } from './cache/plain.ts';
 export { type SharedCache, ThreadReader } from './cache/thread-reader.ts';
-
 // Keys
 export {
   ARGON2_COST_DEFAULT,
@@ -76,13 +76,12 @@ export {
   unlockVolumeHeader,
 } from './keys/unlock.ts';
 export type { RekeyOptions, SlotInfo, VolumeHeader } from './keys/volume-header.ts';
-
 // Pipeline
 export type { UnitAt } from './pipeline/job.ts';
 export type { KeyHandle, RecordQuery } from './pipeline/key-table.ts';
 export { type OpenStreamOptions, openStream } from './pipeline/open-stream.ts';
 export type { StreamPair } from './pipeline/ordered-output.ts';
-export { type CallOptions, openPipeline, type Pipeline, type SlabUse } from './pipeline/pipeline.ts';
+export { openPipeline, type Pipeline, type SlabUse } from './pipeline/pipeline.ts';
 export type {
   OpenedUnit,
   OpenRequest,

@@ -1,5 +1,5 @@
 /** Access traces: which unit is asked for next, by number. The same seed makes the same trace. */
-import { seededChance } from '../../src/server/scheduler.ts';
+import { seededChance } from '../../src/base/chance.ts';
 
 export interface Trace {
   readonly name: TraceName;

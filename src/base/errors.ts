@@ -54,6 +54,46 @@ export function isNetsealError(error: unknown): error is NetsealError {
   );
 }
 
+/** Returns the code of a {@link NetsealError}; undefined for anything else. */
+export function codeOf(error: unknown): ErrorCode | undefined {
+  return isNetsealError(error) ? error.code : undefined;
+}
+
+/** True for what the operating system reported: `ENOENT`, `EACCES`, ... Its errors name the call that failed. */
+export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'syscall' in error && 'code' in error;
+}
+
+/** Returns the `code` of an error of the operating system; undefined for anything else. */
+export function systemCodeOf(error: unknown): string | undefined {
+  return isSystemError(error) ? error.code : undefined;
+}
+
+const DAMAGE: ReadonlySet<ErrorCode> = new Set(['EAUTH', 'EFORMAT', 'ETRUNCATED', 'EUNSUPPORTED', 'EKEY']);
+
+/** True for the errors that damaged, foreign or forged bytes cause. */
+export function isDamage(error: unknown): error is NetsealError {
+  return isNetsealError(error) && DAMAGE.has(error.code);
+}
+
+/** Codes that say nothing about what was asked for: the call may work later, or should not have been made. */
+const NO_LOSS: ReadonlySet<ErrorCode> = new Set([
+  'ECLOSED',
+  'ECONFLICT',
+  'EUNAVAILABLE',
+  'EWORKER',
+  'EBUG',
+  'EINVAL',
+]);
+
+/**
+ * True when an error says that something stored cannot be had: it is damaged, missing or refused. A check of a whole
+ * volume reports such a thing and goes on with the rest.
+ */
+export function isLoss(error: unknown): error is NetsealError {
+  return isNetsealError(error) && !NO_LOSS.has(error.code);
+}
+
 /** Throws EINVAL with `message` unless `condition` holds. */
 export function requireArgument(condition: boolean, message: string): asserts condition {
   if (!condition) throw new NetsealError('EINVAL', message);

@@ -3,7 +3,7 @@
  * seed and so is the same everywhere, except the executable code, which is the Node binary at hand.
  */
 import { createCipheriv } from 'node:crypto';
-import { messageOf, NetsealError } from '../base/errors.ts';
+import { isNetsealError, messageOf } from '../base/errors.ts';
 import { KIB, MIB } from '../base/geometry.ts';
 import { formatSize } from './format.ts';
 import { readSamples, type Sample, type SampleSet } from './samples.ts';
@@ -221,7 +221,7 @@ async function readCode(kindBytes: number, chunkBytes: number, signal?: AbortSig
     return { samples: renamed, notes: [] };
   } catch (error) {
     signal?.throwIfAborted();
-    if (!(error instanceof NetsealError)) throw error;
+    if (!isNetsealError(error)) throw error;
     return { samples: [], notes: [`no executable code: ${messageOf(error)}`] };
   }
 }

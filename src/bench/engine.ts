@@ -1,9 +1,9 @@
 /** What seals and opens while the bench holds the stopwatch: the pipeline, or `src/unit` on the calling thread. */
 import { isAllZero } from '../base/bytes.ts';
 import { roundUp, unitSizeToLog2 } from '../base/geometry.ts';
+import { ID_BYTES } from '../base/ids.ts';
 import { randomBytes } from '../base/random.ts';
 import { Keyring } from '../keys/keyring.ts';
-import { ID_BYTES } from '../keys/tree.ts';
 import { NonceSource } from '../unit/nonces.ts';
 import { Opener } from '../unit/open.ts';
 import type { ProviderReport, Providers } from '../unit/providers.ts';

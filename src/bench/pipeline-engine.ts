@@ -1,7 +1,7 @@
 /** The engine that users get: bounce buffers and worker threads. */
+import { ID_BYTES } from '../base/ids.ts';
 import { randomBytes } from '../base/random.ts';
 import { Keyring } from '../keys/keyring.ts';
-import { ID_BYTES } from '../keys/tree.ts';
 import type { KeyHandle } from '../pipeline/key-table.ts';
 import { openPipeline, type Pipeline } from '../pipeline/pipeline.ts';
 import type { UnitToOpen } from '../pipeline/requests.ts';

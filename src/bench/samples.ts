@@ -2,7 +2,7 @@
 import type { Dirent, Stats } from 'node:fs';
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
-import { messageOf, NetsealError, requireArgument } from '../base/errors.ts';
+import { messageOf, NetsealError, requireArgument, systemCodeOf } from '../base/errors.ts';
 import { MIB } from '../base/geometry.ts';
 import { formatCount, formatSize } from './format.ts';
 import { type Candidate, type Chunk, cutIntoChunks, sampleEvenly } from './sampling.ts';
@@ -120,7 +120,7 @@ async function statNamed(path: string): Promise<Stats> {
   try {
     return await stat(path);
   } catch (error) {
-    const missing = codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR';
+    const missing = systemCodeOf(error) === 'ENOENT' || systemCodeOf(error) === 'ENOTDIR';
     throw missing
       ? new NetsealError('EINVAL', `no such file or folder: ${path}`, { cause: error })
       : new NetsealError('EIO', `cannot look at ${path}: ${messageOf(error)}`, { cause: error });
@@ -140,7 +140,7 @@ async function walk(folder: string, found: FoundFiles, signal?: AbortSignal): Pr
   try {
     entries = await readdir(folder, { withFileTypes: true });
   } catch (error) {
-    found.skipped.add(`unreadable (${codeOf(error) ?? messageOf(error)})`, folder);
+    found.skipped.add(`unreadable (${systemCodeOf(error) ?? messageOf(error)})`, folder);
     return;
   }
   for (const entry of entries.sort((left, right) => (left.name < right.name ? -1 : 1))) {
@@ -155,7 +155,7 @@ async function addFound(path: string, found: FoundFiles): Promise<void> {
   try {
     addFile(path, await stat(path), found.inFolders, found.skipped);
   } catch (error) {
-    found.skipped.add(`unreadable (${codeOf(error) ?? messageOf(error)})`, path);
+    found.skipped.add(`unreadable (${systemCodeOf(error) ?? messageOf(error)})`, path);
   }
 }
 
@@ -199,7 +199,7 @@ async function readGroup(
     try {
       pieces.push(...(await readChunks(path, chunks)));
     } catch (error) {
-      skipped.add(`unreadable (${codeOf(error) ?? messageOf(error)})`, path);
+      skipped.add(`unreadable (${systemCodeOf(error) ?? messageOf(error)})`, path);
     }
   }
   if (pieces.length === 0) return undefined;
@@ -240,8 +240,4 @@ async function readUpTo(file: FileHandle, offsetBytes: number, lengthBytes: numb
     filled += bytesRead;
   }
   return bytes.subarray(0, filled);
-}
-
-function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error ? String(error.code) : undefined;
 }

@@ -1,6 +1,7 @@
 /** One volume's part of a cache: what most callers work with. */
+import type { CallOptions } from '../base/call-options.ts';
 import { requireArgument } from '../base/errors.ts';
-import { ID_BYTES } from '../keys/tree.ts';
+import { ID_BYTES } from '../base/ids.ts';
 import { TAG_BYTES } from '../unit/record-format.ts';
 import type { IncomingUnit } from './clean/clean-writer.ts';
 import type { UnitToRead } from './clean/reads.ts';
@@ -16,10 +17,6 @@ export interface UnitToGet extends UnitPlace {
   readonly expectedTag: Uint8Array;
   /** Where the record goes, shared memory or not; at least as long as the record. Undefined after a miss. */
   readonly into: Uint8Array;
-}
-
-export interface CallOptions {
-  readonly signal?: AbortSignal | undefined;
 }
 
 export interface UnitRange {

@@ -6,6 +6,7 @@
 
 import { abortable } from '../base/abortable.ts';
 import { toHex } from '../base/bytes.ts';
+import type { CallOptions } from '../base/call-options.ts';
 import { requireArgument } from '../base/errors.ts';
 import type { NewSecret, Secret } from '../keys/secret.ts';
 import type { CacheKeys } from './base/cache-keys.ts';
@@ -13,7 +14,7 @@ import type { OwnerLock } from './base/owner-lock.ts';
 import { PendingWork } from './base/pending-work.ts';
 import type { CheckedSettings } from './base/settings.ts';
 import type { CacheStatistics, Lifetime } from './base/statistics.ts';
-import { CacheVolume, type CallOptions } from './cache-volume.ts';
+import { CacheVolume } from './cache-volume.ts';
 import type { Core } from './core/core.ts';
 import { Shutdown } from './core/shutdown.ts';
 import { WriteBehind } from './core/write-behind.ts';

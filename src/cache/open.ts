@@ -6,14 +6,14 @@ import { rmSync } from 'node:fs';
 import { mkdir, open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { toHex } from '../base/bytes.ts';
-import { NetsealError, requireArgument } from '../base/errors.ts';
+import { isDamage, NetsealError, requireArgument, systemCodeOf } from '../base/errors.ts';
 import { chooseProviders, type ProviderSettings } from '../unit/providers.ts';
 import { type CacheKey, CacheKeys, HEADER_PATH } from './base/cache-keys.ts';
-import { type CacheFiles, readWhole, systemCodeOf, systemFiles } from './base/files.ts';
+import { type CacheFiles, readWhole, systemFiles } from './base/files.ts';
 import { guarded } from './base/guarded.ts';
 import { Health } from './base/health.ts';
 import { OwnerLock } from './base/owner-lock.ts';
-import { isDamage, Seals } from './base/seals.ts';
+import { Seals } from './base/seals.ts';
 import {
   type CacheSettings,
   checkCacheSettings,
@@ -22,6 +22,7 @@ import {
   type KeptSettings,
   keepSettings,
 } from './base/settings.ts';
+import { primaryCodeOf } from './base/sqlite.ts';
 import { type CacheEvent, Lifetime, newCounters, type ProblemKind } from './base/statistics.ts';
 import { Cache, COUNTERS_ROW } from './cache.ts';
 import { tagWords } from './clean/unit-index.ts';
@@ -117,7 +118,7 @@ export async function openCache(
     rows?.close();
     keys?.destroy();
     lock?.release();
-    if (error instanceof NetsealError || systemCodeOf(error) === undefined) throw error;
+    if (systemCodeOf(error) === undefined && primaryCodeOf(error) === undefined) throw error;
     throw Health.errorOf(`the cache cannot be opened: ${path}`, error);
   }
 }

@@ -7,6 +7,7 @@
  */
 import { createHmac } from 'node:crypto';
 import { concatBytes, utf8, viewOf } from '../base/bytes.ts';
+import type { CallOptions } from '../base/call-options.ts';
 import { requireArgument } from '../base/errors.ts';
 import { BLOCK_BYTES_DEFAULT, unitSizeToLog2 } from '../base/geometry.ts';
 import { deriveCommittedKey } from '../keys/tree.ts';
@@ -14,7 +15,7 @@ import type { KeyHandle } from '../pipeline/key-table.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { sealedBytesMax } from '../unit/seal.ts';
 import type { Cache } from './cache.ts';
-import type { CacheVolume, CallOptions } from './cache-volume.ts';
+import type { CacheVolume } from './cache-volume.ts';
 import { COOKIE_BYTES_MAX } from './objects/cookies.ts';
 
 const SLASH = utf8('/');

@@ -2,16 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { getSystemErrorMessage } from 'node:util';
 import { Command, CommanderError } from 'commander';
-import { isNetsealError, messageOf } from '../base/errors.ts';
+import { isNetsealError, isSystemError, messageOf } from '../base/errors.ts';
 import { listCommands, loadCommand } from './commands.ts';
-import {
-  EXIT_BUG,
-  EXIT_INTERRUPTED,
-  EXIT_OK,
-  EXIT_USAGE,
-  exitCodeOf,
-  isSystemError,
-} from './lib/exit-codes.ts';
+import { EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, exitCodeOf } from './lib/exit-codes.ts';
 import { printable } from './lib/printable.ts';
 
 /** Runs one command line (without `node` and the script) and sets `process.exitCode`. Never rejects. */

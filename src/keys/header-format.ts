@@ -21,10 +21,11 @@
  */
 import { concatBytes, getU64, setU64, toHex, viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
+import { ID_BYTES } from '../base/ids.ts';
 import { ARGON2_WORK_KIB_MAX, argon2WorkKiB } from './argon2.ts';
 import { EPOCHS_MAX } from './keyring.ts';
 import { decodeSlot, type Slot } from './slot-format.ts';
-import { ID_BYTES, KEY_BYTES } from './tree.ts';
+import { KEY_BYTES } from './tree.ts';
 import { WRAP_SALT_BYTES, WRAP_TAG_BYTES } from './wrap.ts';
 
 export const HEADER_VERSION = 1;

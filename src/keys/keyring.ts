@@ -1,7 +1,8 @@
 /** The unlocked keys of one volume: its id and the key of every epoch. */
 import { NetsealError, requireArgument } from '../base/errors.ts';
+import { ID_BYTES } from '../base/ids.ts';
 import { randomBytes, systemRandom } from '../base/random.ts';
-import { ID_BYTES, KEY_BYTES } from './tree.ts';
+import { KEY_BYTES } from './tree.ts';
 
 /** Epochs count from 1; a volume header holds at most this many. */
 export const EPOCHS_MAX = 256;

@@ -1,5 +1,6 @@
 /** Making slots from new secrets, and what the operations of a header work with. */
 import { requireArgument } from '../base/errors.ts';
+import { ID_BYTES } from '../base/ids.ts';
 import { type RandomFill, randomBytes, systemRandom } from '../base/random.ts';
 import {
   ARGON2_COST_DEFAULT,
@@ -20,7 +21,6 @@ import {
   type Slot,
   type SlotParameters,
 } from './slot-format.ts';
-import { ID_BYTES } from './tree.ts';
 
 /** Where a header's random bytes come from, fixed when it is created or unlocked. Not for applications. */
 export interface HeaderEntropy {

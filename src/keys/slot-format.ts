@@ -19,8 +19,9 @@
  */
 import { concatBytes, toHex, viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
+import { ID_BYTES } from '../base/ids.ts';
 import { ARGON2_SALT_BYTES, type Argon2Parameters, argon2CostFault } from './argon2.ts';
-import { ID_BYTES, KEY_BYTES } from './tree.ts';
+import { KEY_BYTES } from './tree.ts';
 import { WRAP_SALT_BYTES, WRAP_TAG_BYTES, type Wrapped } from './wrap.ts';
 
 export const SLOT_BYTES_MAX = 1536;

@@ -8,11 +8,10 @@
 import { createSecretKey, hkdfSync } from 'node:crypto';
 import { concatBytes, utf8 } from '../base/bytes.ts';
 import { requireArgument } from '../base/errors.ts';
+import { ID_BYTES } from '../base/ids.ts';
 
 /** Length of every symmetric key and of every commitment. */
 export const KEY_BYTES = 32;
-/** Length of volume, object and slot ids. */
-export const ID_BYTES = 16;
 
 const LABEL = 'netseal/1/';
 

@@ -8,6 +8,7 @@
  */
 import { toHex } from '../base/bytes.ts';
 import { requireArgument } from '../base/errors.ts';
+import { ID_BYTES } from '../base/ids.ts';
 import { randomBytes } from '../base/random.ts';
 import { FLAG_TEST_RANDOMNESS, type HeaderFields, SLOTS_MAX } from './header-format.ts';
 import { openKeyring, type SealedHeader, sealHeader, wrapOlderEpochs } from './header-seal.ts';
@@ -18,7 +19,7 @@ import { checkSettings, type PrivatePart, type SlotRecord } from './private-part
 import { rewrapSlots } from './rekey.ts';
 import { listSecrets, type Secret } from './secret.ts';
 import type { KnownSlot, Slot } from './slot-format.ts';
-import { ID_BYTES, KEY_BYTES } from './tree.ts';
+import { KEY_BYTES } from './tree.ts';
 
 /** A slot as a member of the volume sees it. */
 export type SlotInfo = SlotDescription & SlotRecord;

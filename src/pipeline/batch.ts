@@ -3,7 +3,7 @@
  * is shared memory that holds still, its own scratch, and keys from the key table.
  */
 import { isAllZero } from '../base/bytes.ts';
-import { type ErrorCode, messageOf, NetsealError } from '../base/errors.ts';
+import { type ErrorCode, isNetsealError, messageOf, NetsealError } from '../base/errors.ts';
 import { NonceSource } from '../unit/nonces.ts';
 import { Opener } from '../unit/open.ts';
 import { chooseProviders, type ProviderReport, type ProviderSettings } from '../unit/providers.ts';
@@ -159,7 +159,7 @@ export interface ErrorData {
 }
 
 export function describeError(error: unknown): ErrorData {
-  if (error instanceof NetsealError) return { code: error.code, message: error.message };
+  if (isNetsealError(error)) return { code: error.code, message: error.message };
   // Everything expected is a NetsealError: this is a fault of ours, or of a library.
   const [message = ''] = messageOf(error).split('\n');
   const stack = error instanceof Error ? error.stack : undefined;

@@ -33,7 +33,7 @@
  */
 import { getU64, setU64 } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
-import { ID_BYTES } from '../keys/tree.ts';
+import { ID_BYTES } from '../base/ids.ts';
 import type { CodecSetting } from '../unit/codec.ts';
 import {
   CODEC_IDS,

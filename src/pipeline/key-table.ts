@@ -15,8 +15,9 @@
  *      + 32    32  epoch key
  */
 import { NetsealError } from '../base/errors.ts';
+import { ID_BYTES } from '../base/ids.ts';
 import type { Keyring } from '../keys/keyring.ts';
-import { deriveRecordKey, ID_BYTES, KEY_BYTES } from '../keys/tree.ts';
+import { deriveRecordKey, KEY_BYTES } from '../keys/tree.ts';
 import type { Providers } from '../unit/providers.ts';
 import { RECORD_KINDS, type RecordKind, SUITE_IDS, type SuiteName } from '../unit/record-format.ts';
 import { RecordKey } from '../unit/record-key.ts';

@@ -10,6 +10,7 @@
  * something else is going to release that output.
  */
 import { abortable } from '../base/abortable.ts';
+import type { CallOptions } from '../base/call-options.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import type { Keyring } from '../keys/keyring.ts';
 import type { ProviderReport } from '../unit/providers.ts';
@@ -41,14 +42,6 @@ import {
 import { checkSettings, type PipelineSettings } from './settings.ts';
 import { type Lease, Slab } from './slab.ts';
 import { type JobSpan, splitIntoJobs } from './split.ts';
-
-export interface CallOptions {
-  /**
-   * Rejects the call with the signal's reason. Units that a worker has begun are finished, their memory stays counted
-   * until then, and their results are dropped.
-   */
-  readonly signal?: AbortSignal | undefined;
-}
 
 /** How much of a slab is in use. */
 export interface SlabUse {
@@ -179,7 +172,8 @@ export class Pipeline {
    * with it. The run's records are in the order of the units; release the run when they have been written.
    *
    * Rejects with EINVAL before anything happens, or EKEY, EWORKER, ECLOSED, EBUG, the signal's reason; then there is
-   * nothing to release but the caller's lease.
+   * nothing to release but the caller's lease. After an abort, units that a worker has begun are finished, their
+   * memory stays counted until then, and their results are dropped.
    */
   async seal(request: SealRequest, options: CallOptions = {}): Promise<Run<SealedUnit>> {
     this.#requireOpen();

@@ -12,7 +12,8 @@
 import { getCompileCacheDir } from 'node:module';
 import type { Worker } from 'node:worker_threads';
 import { FixedQueue, Piscina } from 'piscina';
-import { messageOf, NetsealError } from '../base/errors.ts';
+import { isNetsealError, messageOf, NetsealError } from '../base/errors.ts';
+import { giveTurn } from '../base/turns.ts';
 import type { ProviderReport } from '../unit/providers.ts';
 import { BatchRunner, describeError, type JobReply, restoreError, type WorkerStart } from './batch.ts';
 import { JobQueue } from './job-queue.ts';
@@ -193,7 +194,7 @@ export class WorkerPool implements JobRunner {
       return await this.#answerOf(request);
     } catch (cause) {
       await this.#departedThreads();
-      if (cause instanceof NetsealError) throw cause;
+      if (isNetsealError(cause)) throw cause;
       throw new NetsealError('EWORKER', `a worker thread died: ${messageOf(cause)}`, { cause });
     }
   }
@@ -282,10 +283,10 @@ export class InlineRunner implements JobRunner {
 
   async #work(): Promise<void> {
     // Lets I/O and timers in between jobs.
-    await nextTurn();
+    await giveTurn();
     for (let job = this.#queue.shift(); job !== undefined; job = this.#queue.shift()) {
       this.#runJob(job);
-      await nextTurn();
+      await giveTurn();
     }
     this.#working = undefined;
   }
@@ -302,8 +303,4 @@ export class InlineRunner implements JobRunner {
       reject(restoreError(describeError(cause)));
     }
   }
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise(resolve => setImmediate(resolve));
 }

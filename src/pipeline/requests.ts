@@ -1,7 +1,7 @@
 /** What the pipeline is asked for and what it gives back. */
 import { type NetsealError, requireArgument } from '../base/errors.ts';
 import { BLOCK_BYTES_DEFAULT, checkBlockSize, UNIT_BYTES_MAX, unitSizeToLog2 } from '../base/geometry.ts';
-import { ID_BYTES } from '../keys/tree.ts';
+import { ID_BYTES } from '../base/ids.ts';
 import { CODEC_DEFAULT, type CodecSetting, checkCodec } from '../unit/codec.ts';
 import {
   CODEC_IDS,

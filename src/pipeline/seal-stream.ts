@@ -8,8 +8,8 @@ import {
   UNIT_BYTES_DEFAULT,
   unitSizeToLog2,
 } from '../base/geometry.ts';
+import { ID_BYTES } from '../base/ids.ts';
 import { randomBytes } from '../base/random.ts';
-import { ID_BYTES } from '../keys/tree.ts';
 import { CODEC_DEFAULT, type CodecSetting, checkCodec } from '../unit/codec.ts';
 import { parseSuite, SUITE_DEFAULT, type SuiteName } from '../unit/record-format.ts';
 import { sealedBytesMax } from '../unit/seal.ts';

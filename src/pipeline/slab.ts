@@ -15,15 +15,10 @@
  */
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { roundUp } from '../base/geometry.ts';
+import { Waiters } from '../base/waiters.ts';
 
 /** Leases start and end on multiples of this, so that views of them are aligned for any codec. */
 const GRANULE_BYTES = 64;
-
-interface Waiter {
-  readonly lengthBytes: number;
-  readonly grant: (offsetBytes: number) => void;
-  readonly fail: (error: unknown) => void;
-}
 
 export class Slab {
   /** What the slab is for, in messages and statistics. */
@@ -31,7 +26,8 @@ export class Slab {
   readonly memory: SharedArrayBuffer;
   /** Free ranges by ascending offset, never adjacent. */
   readonly #free: { offset: number; length: number }[];
-  readonly #waiters: Waiter[] = [];
+  /** Wanted: bytes in whole granules. Granted: where they begin. */
+  readonly #waiters = new Waiters((lengthBytes: number) => this.#take(lengthBytes));
   #freeBytes: number;
   #closed = false;
 
@@ -58,7 +54,7 @@ export class Slab {
 
   /** Callers that wait now. */
   get waiterCount(): number {
-    return this.#waiters.length;
+    return this.#waiters.count;
   }
 
   /**
@@ -73,14 +69,14 @@ export class Slab {
       `${this.name}: cannot reserve ${lengthBytes} bytes of a budget of ${this.budgetBytes}`,
     );
     const granuleBytes = roundUp(lengthBytes, GRANULE_BYTES);
-    const offset = this.#waiters.length === 0 ? this.#take(granuleBytes) : undefined;
-    return new Lease(this, offset ?? (await this.#wait(granuleBytes, signal)), lengthBytes);
+    const offset = this.#waiters.tryNow(granuleBytes) ?? (await this.#waiters.wait(granuleBytes, signal));
+    return new Lease(this, offset, lengthBytes);
   }
 
   /** Rejects all waiters, now and later, with ECLOSED. Live leases stay valid until released. */
   close(): void {
     this.#closed = true;
-    for (const waiter of this.#waiters.splice(0)) waiter.fail(this.#closedError());
+    this.#waiters.failAll(this.#closedError());
   }
 
   /** For {@link Lease} only: takes a range of whole granules back and serves who waits. */
@@ -103,40 +99,7 @@ export class Slab {
       this.#free.splice(at, 0, { offset, length });
     }
     this.#freeBytes += length;
-    this.#serveWaiters();
-  }
-
-  #wait(lengthBytes: number, signal: AbortSignal | undefined): Promise<number> {
-    return new Promise<number>((resolve, reject) => {
-      const onAbort = (): void => {
-        this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
-        reject(signal?.reason);
-        // The one that left may have been all that held up the next.
-        this.#serveWaiters();
-      };
-      const waiter: Waiter = {
-        lengthBytes,
-        grant: offset => {
-          signal?.removeEventListener('abort', onAbort);
-          resolve(offset);
-        },
-        fail: error => {
-          signal?.removeEventListener('abort', onAbort);
-          reject(error);
-        },
-      };
-      this.#waiters.push(waiter);
-      signal?.addEventListener('abort', onAbort, { once: true });
-    });
-  }
-
-  #serveWaiters(): void {
-    for (let first = this.#waiters[0]; first !== undefined; first = this.#waiters[0]) {
-      const offset = this.#take(first.lengthBytes);
-      if (offset === undefined) return;
-      this.#waiters.shift();
-      first.grant(offset);
-    }
+    this.#waiters.serve();
   }
 
   /** First fit. */

@@ -5,7 +5,8 @@
 import { concatBytes, viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
 import { UNIT_BYTES_MAX, UNIT_BYTES_MIN } from '../base/geometry.ts';
-import { ID_BYTES, KEY_BYTES } from '../keys/tree.ts';
+import { ID_BYTES } from '../base/ids.ts';
+import { KEY_BYTES } from '../keys/tree.ts';
 import { SUITE_IDS, type SuiteName, suiteOfId } from '../unit/record-format.ts';
 
 /** "nSst" */

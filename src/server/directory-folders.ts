@@ -4,7 +4,7 @@
  */
 import { closeSync, constants, existsSync, fstatSync, fsync, mkdir, open } from 'node:fs';
 import { promisify } from 'node:util';
-import { systemCodeOf } from './system-errors.ts';
+import { systemCodeOf } from '../base/errors.ts';
 
 const openAsync = promisify(open);
 const mkdirAsync = promisify(mkdir);

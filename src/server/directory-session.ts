@@ -28,12 +28,11 @@ import {
 } from 'node:fs';
 import { promisify } from 'node:util';
 import { toHex } from '../base/bytes.ts';
-import { NetsealError } from '../base/errors.ts';
+import { NetsealError, systemCodeOf } from '../base/errors.ts';
 import { randomBytes } from '../base/random.ts';
+import type { Scheduler } from '../base/scheduler.ts';
 import { Folder, makeFolder } from './directory-folders.ts';
 import { createLockFile, FileLock } from './file-lock.ts';
-import type { Scheduler } from './scheduler.ts';
-import { systemCodeOf } from './system-errors.ts';
 
 const openAsync = promisify(open);
 const closeAsync = promisify(close);

@@ -27,15 +27,15 @@ import {
   type Stats,
 } from 'node:fs';
 import { promisify } from 'node:util';
-import { type ErrorCode, messageOf, NetsealError, requireArgument } from '../base/errors.ts';
+import type { CallOptions } from '../base/call-options.ts';
+import { type ErrorCode, messageOf, NetsealError, requireArgument, systemCodeOf } from '../base/errors.ts';
+import { type Scheduler, systemScheduler } from '../base/scheduler.ts';
 import { Folder, FolderCache, makeFolder } from './directory-folders.ts';
 import { newHeader, OBJECT_HEADER_BYTES, type ObjectHeader, readHeader } from './directory-format.ts';
 import { keyToPath, type ObjectPath, pathToKey, segmentsToFolders } from './directory-names.ts';
 import { DirectorySession } from './directory-session.ts';
 import { Gate } from './gate.ts';
-import { type Scheduler, systemScheduler } from './scheduler.ts';
 import {
-  type CallOptions,
   checkKey,
   compareKeys,
   conflictError,
@@ -55,7 +55,7 @@ import {
   totalBytes,
   type Version,
 } from './store.ts';
-import { storeError, systemCodeOf } from './system-errors.ts';
+import { storeError } from './system-errors.ts';
 
 const openAsync = promisify(open);
 const linkAsync = promisify(link);

@@ -12,11 +12,12 @@
  *   stale       a list does not show the latest changes. Only where `listIsConsistent` is false
  *   slow        everything is well, `delayMs` later
  */
+import type { CallOptions } from '../base/call-options.ts';
+import { seededChance } from '../base/chance.ts';
 import { isNetsealError, NetsealError, requireArgument } from '../base/errors.ts';
+import { type Scheduler, systemScheduler } from '../base/scheduler.ts';
 import type { StoreOperation } from './forward.ts';
-import { type Scheduler, seededChance, systemScheduler } from './scheduler.ts';
 import {
-  type CallOptions,
   compareKeys,
   type GetOptions,
   type GetResult,

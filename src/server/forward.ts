@@ -1,17 +1,19 @@
 /** What wrappers share: a store whose every call passes through one function on its way to another store. */
-import type {
-  CallOptions,
-  GetOptions,
-  GetResult,
-  ListOptions,
-  ListPage,
-  ObjectStat,
-  ObjectStore,
-  PutOptions,
-  StoreCapabilities,
-  Version,
+import type { CallOptions } from '../base/call-options.ts';
+import {
+  coveredBytes,
+  type GetOptions,
+  type GetResult,
+  type ListOptions,
+  type ListPage,
+  type ObjectStat,
+  type ObjectStore,
+  type PutOptions,
+  rangeOf,
+  type StoreCapabilities,
+  totalBytes,
+  type Version,
 } from './store.ts';
-import { coveredBytes, rangeOf, totalBytes } from './store.ts';
 
 export type StoreOperation = 'get' | 'put' | 'stat' | 'delete' | 'list' | 'now';
 

@@ -2,18 +2,13 @@
  * Lets a bounded number through at once; a bounded number waits, in order. Whoever is let through must leave.
  */
 import { NetsealError, requireArgument } from '../base/errors.ts';
-
-interface Waiter {
-  readonly enter: () => void;
-  readonly fail: (error: unknown) => void;
-}
+import { Waiters } from '../base/waiters.ts';
 
 export class Gate {
   readonly #name: string;
   readonly #capacity: number;
   readonly #queueMax: number;
-  /** In order of arrival: a Set keeps it, and lets one leave from the middle. */
-  readonly #waiters = new Set<Waiter>();
+  readonly #waiters = new Waiters<void, true>(() => this.#tryEnter());
   readonly #idleWaiters: (() => void)[] = [];
   #inside = 0;
   #closed = false;
@@ -34,7 +29,7 @@ export class Gate {
   }
 
   get waiterCount(): number {
-    return this.#waiters.size;
+    return this.#waiters.count;
   }
 
   /**
@@ -44,8 +39,7 @@ export class Gate {
   async run<Result>(action: () => Promise<Result>, signal?: AbortSignal): Promise<Result> {
     signal?.throwIfAborted();
     if (this.#closed) throw this.#closedError();
-    if (this.#inside < this.#capacity) this.#inside += 1;
-    else await this.#wait(signal);
+    if (this.#waiters.tryNow() === undefined) await this.#wait(signal);
     try {
       return await action();
     } finally {
@@ -56,46 +50,28 @@ export class Gate {
   /** Fails who waits and who comes with ECLOSED; resolves when nobody is inside. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const waiter of this.#waiters) waiter.fail(this.#closedError());
-    this.#waiters.clear();
+    this.#waiters.failAll(this.#closedError());
     if (this.#inside > 0) await new Promise<void>(resolve => this.#idleWaiters.push(resolve));
   }
 
-  /** Whoever leaves hands its place to the next: nobody overtakes. */
+  #tryEnter(): true | undefined {
+    if (this.#inside >= this.#capacity) return undefined;
+    this.#inside += 1;
+    return true;
+  }
+
   #leave(): void {
-    const [next] = this.#waiters;
-    if (next !== undefined) {
-      this.#waiters.delete(next);
-      next.enter();
-      return;
-    }
     this.#inside -= 1;
+    this.#waiters.serve();
     if (this.#inside === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();
   }
 
-  #wait(signal: AbortSignal | undefined): Promise<void> {
-    if (this.#waiters.size >= this.#queueMax) {
-      throw new NetsealError('EUNAVAILABLE', `${this.#name}: ${this.#waiters.size} requests wait already`);
+  #wait(signal: AbortSignal | undefined): Promise<true> {
+    const { count } = this.#waiters;
+    if (count >= this.#queueMax) {
+      throw new NetsealError('EUNAVAILABLE', `${this.#name}: ${count} requests wait already`);
     }
-    return new Promise((resolve, reject) => {
-      const settle = (): void => signal?.removeEventListener('abort', onAbort);
-      const onAbort = (): void => {
-        this.#waiters.delete(waiter);
-        reject(signal?.reason);
-      };
-      const waiter: Waiter = {
-        enter: () => {
-          settle();
-          resolve();
-        },
-        fail: error => {
-          settle();
-          reject(error);
-        },
-      };
-      this.#waiters.add(waiter);
-      signal?.addEventListener('abort', onAbort, { once: true });
-    });
+    return this.#waiters.wait(undefined, signal);
   }
 
   #closedError(): NetsealError {

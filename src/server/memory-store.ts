@@ -1,9 +1,9 @@
 /** Objects in this process's memory. Fast, exact, gone with the process. */
 import { randomUUID } from 'node:crypto';
+import type { CallOptions } from '../base/call-options.ts';
 import { NetsealError } from '../base/errors.ts';
-import { type Scheduler, systemScheduler } from './scheduler.ts';
+import { type Scheduler, systemScheduler } from '../base/scheduler.ts';
 import {
-  type CallOptions,
   checkKey,
   closedError,
   compareKeys,

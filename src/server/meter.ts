@@ -1,6 +1,6 @@
 /** Counts requests and bytes by operation, and how many requests had to wait for one another. */
+import { type Scheduler, systemScheduler } from '../base/scheduler.ts';
 import { ForwardingStore, type StoreOperation } from './forward.ts';
-import { type Scheduler, systemScheduler } from './scheduler.ts';
 import type { ObjectStore } from './store.ts';
 
 export interface OperationCounts {

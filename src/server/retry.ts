@@ -11,9 +11,10 @@
  * it false for the other. Once an answer was lost, giving up says EUNCERTAIN, whatever the last attempt said.
  */
 import { equalBytes } from '../base/bytes.ts';
-import { type ErrorCode, isNetsealError, messageOf, NetsealError } from '../base/errors.ts';
+import type { Chance } from '../base/chance.ts';
+import { codeOf, type ErrorCode, messageOf, NetsealError } from '../base/errors.ts';
+import { type Scheduler, systemScheduler } from '../base/scheduler.ts';
 import { ForwardingStore, type StoreCall } from './forward.ts';
-import { type Chance, type Scheduler, systemScheduler } from './scheduler.ts';
 import { closedError, type ObjectStore, totalBytes } from './store.ts';
 
 export interface RetrySettings {
@@ -162,10 +163,6 @@ class Retrier {
       { cause: lostAnswer },
     );
   }
-}
-
-function codeOf(error: unknown): ErrorCode | undefined {
-  return isNetsealError(error) ? error.code : undefined;
 }
 
 function mayRepeat<Result>(call: StoreCall<Result>, code: ErrorCode | undefined): boolean {

@@ -15,6 +15,7 @@
  *      EDENIED, EFULL, EIO, EFORMAT (the store itself is damaged)   repeating does not help; nothing was changed
  *      ECLOSED       used after close
  */
+import type { CallOptions } from '../base/call-options.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 
 /** Names one content of one key. Compare for equality only. No other content of the key has had it, or will. */
@@ -47,10 +48,6 @@ export interface StoreCapabilities {
 export interface ByteRange {
   readonly offsetBytes: number;
   readonly lengthBytes: number;
-}
-
-export interface CallOptions {
-  readonly signal?: AbortSignal | undefined;
 }
 
 export interface GetOptions extends CallOptions {

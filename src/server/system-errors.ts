@@ -1,5 +1,5 @@
 /** Errors of the operating system as those of a store. */
-import { type ErrorCode, messageOf, NetsealError } from '../base/errors.ts';
+import { type ErrorCode, messageOf, NetsealError, systemCodeOf } from '../base/errors.ts';
 
 const CODE_OF_SYSTEM_CODE: Readonly<Record<string, ErrorCode>> = {
   ENOSPC: 'EFULL',
@@ -22,11 +22,6 @@ const CODE_OF_SYSTEM_CODE: Readonly<Record<string, ErrorCode>> = {
   EISDIR: 'EFORMAT',
   ENXIO: 'EFORMAT',
 };
-
-/** The `code` of an error of the operating system. */
-export function systemCodeOf(error: unknown): string | undefined {
-  return error instanceof Error && 'syscall' in error && 'code' in error ? String(error.code) : undefined;
-}
 
 /**
  * What a store throws for `error`. What is a NetsealError, or was thrown by an abort, stays as it is.

@@ -3,7 +3,8 @@
  * the next ones arrive. What lies together in segments was put together, so it is mostly wanted together.
  */
 import { KIB, MIB } from '../base/geometry.ts';
-import type { FileInode, Name } from '../server/sealed/inode.ts';
+import type { Name } from '../base/name.ts';
+import type { FileInode } from '../server/sealed/inode.ts';
 import { type ReadUnits, readUnits } from '../server/sealed/unit-reader.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { TargetFolder } from './local-target.ts';

@@ -1,6 +1,6 @@
 /** What goes where in a `get`, before anything is written. */
 import { NetsealError } from '../base/errors.ts';
-import type { Name } from '../server/sealed/inode.ts';
+import type { Name } from '../base/name.ts';
 import { parsePath, toBytesName } from '../volume/names/name-checks.ts';
 import type { Found, Volume } from '../volume/volume.ts';
 import type { LocalStat } from './local-calls.ts';

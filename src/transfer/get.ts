@@ -3,15 +3,15 @@
  * size, modification time) is skipped, so that a repetition goes on where an interruption ended. What is damaged or cannot be
  * written is noted, and the rest goes on. Nothing is ever written outside the target: see local-target.ts.
  */
-import { NetsealError } from '../base/errors.ts';
+import { isNetsealError, NetsealError } from '../base/errors.ts';
 import { MIB } from '../base/geometry.ts';
-import type { Id } from '../server/sealed/ids.ts';
+import type { Id } from '../base/ids.ts';
+import type { Name } from '../base/name.ts';
 import type {
   DirectoryEntry,
   DirectoryInode,
   FileInode,
   Inode,
-  Name,
   SymlinkInode,
 } from '../server/sealed/inode.ts';
 import type { FileReader, Piece } from '../volume/content/file-reader.ts';
@@ -208,7 +208,7 @@ class Getter {
     try {
       work();
     } catch (error) {
-      this.#tally.failures.push({ path, error: error instanceof NetsealError ? error : unexpected(error) });
+      this.#tally.failures.push({ path, error: isNetsealError(error) ? error : unexpected(error) });
     }
   }
 

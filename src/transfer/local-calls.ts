@@ -7,7 +7,7 @@
  */
 import * as fs from 'node:fs';
 import { NetsealError } from '../base/errors.ts';
-import type { Name } from '../server/sealed/inode.ts';
+import type { Name } from '../base/name.ts';
 import { nameBytes } from '../volume/names/name-checks.ts';
 import { isComponent, joinPath, showName } from './local-names.ts';
 import {

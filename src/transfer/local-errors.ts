@@ -1,8 +1,7 @@
 /** Errors of the local file system as ours, with the path that they are about. */
 import { getSystemErrorMessage } from 'node:util';
-import { type ErrorCode, messageOf, NetsealError } from '../base/errors.ts';
-import type { Name } from '../server/sealed/inode.ts';
-import { systemCodeOf } from '../server/system-errors.ts';
+import { type ErrorCode, messageOf, NetsealError, systemCodeOf } from '../base/errors.ts';
+import type { Name } from '../base/name.ts';
 import { showName } from './local-names.ts';
 
 const CODE_OF_SYSTEM_CODE: Readonly<Record<string, ErrorCode>> = {

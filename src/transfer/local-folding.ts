@@ -1,6 +1,6 @@
 /** File systems where different names are one: which they are, and which names would meet there. */
 import { closeSync, constants } from 'node:fs';
-import type { Name } from '../server/sealed/inode.ts';
+import type { Name } from '../base/name.ts';
 import { type FolderHandle, lookAt, openAt, statOf, unlinkAt } from './local-calls.ts';
 import { partialName, textOfName } from './local-names.ts';
 

@@ -1,7 +1,7 @@
 /** Names on the local side: how messages show them, and which ones may be written. */
 import { randomBytes } from 'node:crypto';
 import { NetsealError } from '../base/errors.ts';
-import type { Name } from '../server/sealed/inode.ts';
+import type { Name } from '../base/name.ts';
 import { NAME_BYTES_MAX } from '../server/sealed/inode-body.ts';
 import { nameBytes } from '../volume/names/name-checks.ts';
 

@@ -1,6 +1,7 @@
 /** Attributes of what `get` writes. */
 import * as fs from 'node:fs';
-import type { Attributes, Name } from '../server/sealed/inode.ts';
+import type { Name } from '../base/name.ts';
+import type { Attributes } from '../server/sealed/inode.ts';
 import { setTimes } from './local-calls.ts';
 import {
   ACCESS_LIST_KEY,

@@ -1,9 +1,9 @@
 /** The local side of `put`: folders and files as they are, never through a symbolic link below the path that was named. */
 import * as fs from 'node:fs';
 import { promisify } from 'node:util';
-import { NetsealError } from '../base/errors.ts';
-import type { Attributes, ExtendedAttribute, Name } from '../server/sealed/inode.ts';
-import { systemCodeOf } from '../server/system-errors.ts';
+import { codeOf, NetsealError, systemCodeOf } from '../base/errors.ts';
+import type { Name } from '../base/name.ts';
+import type { Attributes, ExtendedAttribute } from '../server/sealed/inode.ts';
 import { nameBytes, toBytesName } from '../volume/names/name-checks.ts';
 import {
   FolderHandle,
@@ -113,7 +113,7 @@ export class LocalFolder {
       try {
         entries.push(this.entry(name));
       } catch (error) {
-        if (!(error instanceof NetsealError && error.code === 'ENOENT')) throw error;
+        if (codeOf(error) !== 'ENOENT') throw error;
       }
     }
     return entries;

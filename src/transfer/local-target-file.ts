@@ -2,7 +2,8 @@
 import * as fs from 'node:fs';
 import { promisify } from 'node:util';
 import { NetsealError } from '../base/errors.ts';
-import type { Attributes, Name } from '../server/sealed/inode.ts';
+import type { Name } from '../base/name.ts';
+import type { Attributes } from '../server/sealed/inode.ts';
 import { type FolderHandle, openAt, renameAt, tryLock, unlinkAt } from './local-calls.ts';
 import { localError } from './local-errors.ts';
 import { joinPath, partialName, showName } from './local-names.ts';

@@ -6,9 +6,9 @@
  */
 import * as fs from 'node:fs';
 import { promisify } from 'node:util';
-import { NetsealError } from '../base/errors.ts';
-import type { Attributes, Name } from '../server/sealed/inode.ts';
-import { systemCodeOf } from '../server/system-errors.ts';
+import { NetsealError, systemCodeOf } from '../base/errors.ts';
+import type { Name } from '../base/name.ts';
+import type { Attributes } from '../server/sealed/inode.ts';
 import { nameBytes, toBytesName } from '../volume/names/name-checks.ts';
 import {
   changeOwnerAt,

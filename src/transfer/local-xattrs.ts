@@ -2,7 +2,8 @@
  * Extended attributes of local files. Copied are the user's own (`user.*`), access control lists and capabilities. Not
  * copied is what belongs to this machine: security labels, what other file systems keep in `trusted.*`.
  */
-import type { ExtendedAttribute, Name } from '../server/sealed/inode.ts';
+import type { Name } from '../base/name.ts';
+import type { ExtendedAttribute } from '../server/sealed/inode.ts';
 import type { FolderHandle } from './local-calls.ts';
 import { hasFailedWith, native, systemError } from './local-native.ts';
 

@@ -1,5 +1,6 @@
 /** How much there is to copy: for progress bars. What cannot be looked at counts for nothing; copying it will say why. */
-import type { Id } from '../server/sealed/ids.ts';
+import type { Id } from '../base/ids.ts';
+import { giveTurn } from '../base/turns.ts';
 import type { Inode } from '../server/sealed/inode.ts';
 import type { Volume } from '../volume/volume.ts';
 import { LocalFolder, statLocal } from './local-source.ts';
@@ -32,7 +33,7 @@ async function measureFolder(
 ): Promise<void> {
   try {
     // Others get a turn.
-    await new Promise(setImmediate);
+    await giveTurn();
     signal?.throwIfAborted();
     for (const entry of attempt(() => folder.entries()) ?? []) {
       if (entry.type === 'folder') {

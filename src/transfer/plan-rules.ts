@@ -1,6 +1,6 @@
 /** The rules that `put` and `get` share about what was named on their command line. */
-import { NetsealError, requireArgument } from '../base/errors.ts';
-import type { Name } from '../server/sealed/inode.ts';
+import { isNetsealError, NetsealError, requireArgument } from '../base/errors.ts';
+import type { Name } from '../base/name.ts';
 import { showName } from './local-names.ts';
 
 /** EISDIR for a folder that nobody asked to go into. */
@@ -20,5 +20,5 @@ export function requireDistinct(keys: readonly string[]): void {
 
 /** Whether an error says that there is nothing of that name, or something on the way to it is no folder. */
 export function isNowhere(error: unknown): boolean {
-  return error instanceof NetsealError && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
+  return isNetsealError(error) && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
 }

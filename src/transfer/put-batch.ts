@@ -6,7 +6,8 @@
  */
 import type { NetsealError } from '../base/errors.ts';
 import { MIB } from '../base/geometry.ts';
-import type { FileInode, Name, SymlinkInode } from '../server/sealed/inode.ts';
+import type { Name } from '../base/name.ts';
+import type { FileInode, SymlinkInode } from '../server/sealed/inode.ts';
 import type { Pointer } from '../server/sealed/pointer.ts';
 import type { UnitBatch } from '../server/sealed/unit-writer.ts';
 import type { NewName } from '../volume/names/namespace.ts';

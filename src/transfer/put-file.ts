@@ -1,7 +1,8 @@
 /** A large file on its way into a volume: read, sealed and uploaded piece by piece, in memory that does not grow with it. */
 import { MIB, sizeToUnitCount } from '../base/geometry.ts';
-import type { Id } from '../server/sealed/ids.ts';
-import type { FileInode, Name } from '../server/sealed/inode.ts';
+import type { Id } from '../base/ids.ts';
+import type { Name } from '../base/name.ts';
+import type { FileInode } from '../server/sealed/inode.ts';
 import type { Pointer } from '../server/sealed/pointer.ts';
 import { FileContent } from '../volume/content/file-content.ts';
 import type { ClientState } from '../volume/state/client-state.ts';

@@ -3,7 +3,8 @@
  * finished; from then on its parents lead to it, so that an interruption keeps what was done.
  */
 import type { NetsealError } from '../base/errors.ts';
-import type { DirectoryEntry, Name } from '../server/sealed/inode.ts';
+import type { Name } from '../base/name.ts';
+import type { DirectoryEntry } from '../server/sealed/inode.ts';
 import type { Directory } from '../volume/names/directory.ts';
 import type { NewName } from '../volume/names/namespace.ts';
 import type { Volume } from '../volume/volume.ts';

@@ -14,12 +14,12 @@ import { type FileHandle, open, readdir, readFile, rm, stat } from 'node:fs/prom
 import { dirname } from 'node:path';
 import { fromHex, toHex } from '../base/bytes.ts';
 import { ByteReader, ByteWriter } from '../base/coder.ts';
-import { NetsealError } from '../base/errors.ts';
+import { codeOf, isNetsealError, systemCodeOf } from '../base/errors.ts';
 import { MIB } from '../base/geometry.ts';
-import { ID_BYTES } from '../keys/tree.ts';
+import { ID_BYTES, type Id } from '../base/ids.ts';
+import type { Name } from '../base/name.ts';
 import type { ControlSealer } from '../server/sealed/control.ts';
-import { type Id, segmentKey } from '../server/sealed/ids.ts';
-import type { Name } from '../server/sealed/inode.ts';
+import { segmentKey } from '../server/sealed/object-keys.ts';
 import {
   decodePointer,
   encodePointer,
@@ -27,7 +27,6 @@ import {
   SegmentList,
   SegmentTable,
 } from '../server/sealed/pointer.ts';
-import { systemCodeOf } from '../server/system-errors.ts';
 import { peekHeader } from '../unit/record-format.ts';
 import type { Session } from '../volume/session/session.ts';
 import type { ClientState } from '../volume/state/client-state.ts';
@@ -263,7 +262,7 @@ function* readRecords(
       );
       offsetBytes += sealedLengthBytes;
     } catch (error) {
-      if (!(error instanceof NetsealError)) throw error;
+      if (!isNetsealError(error)) throw error;
       return;
     }
     yield { items, endBytes: offsetBytes };
@@ -276,7 +275,7 @@ async function areThere(store: Session['sealing']['store'], segments: ReadonlySe
       store.stat(segmentKey(segment)).then(
         () => true,
         error => {
-          if (error instanceof NetsealError && error.code === 'EMISSING') return false;
+          if (codeOf(error) === 'EMISSING') return false;
           throw error;
         },
       ),

@@ -1,6 +1,6 @@
 /** Files with several names on their way into a volume: one file there, too, with as many of the names as are copied. */
-import type { Id } from '../server/sealed/ids.ts';
-import type { Name } from '../server/sealed/inode.ts';
+import type { Id } from '../base/ids.ts';
+import type { Name } from '../base/name.ts';
 import { placeInode } from '../volume/names/file-place.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { LocalStat } from './local-calls.ts';

@@ -1,5 +1,6 @@
 /** What goes where in a `put`, before anything is changed. */
-import type { DirectoryEntry, Name } from '../server/sealed/inode.ts';
+import type { Name } from '../base/name.ts';
+import type { DirectoryEntry } from '../server/sealed/inode.ts';
 import type { Directory } from '../volume/names/directory.ts';
 import { toBytesName } from '../volume/names/name-checks.ts';
 import type { Volume } from '../volume/volume.ts';

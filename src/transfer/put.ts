@@ -7,9 +7,10 @@
  *        ├─▶ files with several names (put-links.ts) ──▶ at the end
  *        └─▶ folders: with their first names (put-folder.ts), or when they are done
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { NetsealError } from '../base/errors.ts';
-import type { Attributes, DirectoryEntry, FileInode, Inode, Name } from '../server/sealed/inode.ts';
+import type { Name } from '../base/name.ts';
+import { giveTurn } from '../base/turns.ts';
+import type { Attributes, DirectoryEntry, FileInode, Inode } from '../server/sealed/inode.ts';
 import { checkName } from '../volume/names/name-checks.ts';
 import type { ClientState } from '../volume/state/client-state.ts';
 import type { Volume } from '../volume/volume.ts';
@@ -182,7 +183,7 @@ class Putter {
       done += 1;
       if (done % NAMES_PER_TURN === 0) {
         // Where nothing has changed, nothing else would let others have a turn, signals included.
-        await nextTurn();
+        await giveTurn();
         this.#signal?.throwIfAborted();
       }
       if (cursor.needsMore(entry.name)) await onVolume(cursor.advance(entry.name));

@@ -1,6 +1,6 @@
 /** What a copy has done, and what went wrong on the way. */
 import { isNetsealError, messageOf, NetsealError } from '../base/errors.ts';
-import type { Name } from '../server/sealed/inode.ts';
+import type { Name } from '../base/name.ts';
 
 /** Something that was not copied, or not quite as it was. */
 export interface Trouble {
@@ -110,6 +110,6 @@ export function throwIfUnreachable(error: NetsealError): void {
 }
 
 function asNetsealError(error: unknown): NetsealError {
-  if (error instanceof NetsealError) return error;
+  if (isNetsealError(error)) return error;
   return new NetsealError('EBUG', messageOf(error), { cause: error });
 }

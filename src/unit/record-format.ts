@@ -5,7 +5,7 @@
 import { setU64, viewOf } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { BLOCK_BYTES_MAX, roundUp, UNIT_BYTES_MAX, unitSizeToLog2 } from '../base/geometry.ts';
-import { ID_BYTES } from '../keys/tree.ts';
+import { ID_BYTES } from '../base/ids.ts';
 
 /** "nSrc" */
 export const RECORD_MAGIC = 0x6372536e;

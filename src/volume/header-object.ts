@@ -10,7 +10,7 @@ import { checkPin, type HeaderPin, pinOf } from '../keys/pin.ts';
 import type { Secret } from '../keys/secret.ts';
 import { type UnlockOptions, unlockVolumeHeader } from '../keys/unlock.ts';
 import type { VolumeHeader } from '../keys/volume-header.ts';
-import { HEADER_KEY } from '../server/sealed/ids.ts';
+import { HEADER_KEY } from '../server/sealed/object-keys.ts';
 import type { ObjectStore, PutCondition, Version } from '../server/store.ts';
 import type { ClientState } from './state/client-state.ts';
 

@@ -1,17 +1,11 @@
 /** A volume as a program uses it: paths in, files and folders out. */
-import { NetsealError, requireArgument } from '../base/errors.ts';
+import { codeOf, NetsealError, requireArgument } from '../base/errors.ts';
+import { type Id, randomId } from '../base/ids.ts';
+import type { Name } from '../base/name.ts';
 import type { VolumeHeader } from '../keys/volume-header.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { ControlSealer } from '../server/sealed/control.ts';
-import { type Id, randomId } from '../server/sealed/ids.ts';
-import type {
-  Attributes,
-  DirectoryEntry,
-  DirectoryInode,
-  FileInode,
-  Inode,
-  Name,
-} from '../server/sealed/inode.ts';
+import type { Attributes, DirectoryEntry, DirectoryInode, FileInode, Inode } from '../server/sealed/inode.ts';
 import { putInodeObject } from '../server/sealed/inode-object.ts';
 import { EMPTY_NAMES } from '../server/sealed/name-tree.ts';
 import { NodeCache } from '../server/sealed/node-cache.ts';
@@ -119,7 +113,7 @@ export async function createRoot(
     const record = { inode, writers: [{ version: 1, nonce: randomId() }], predecessor: undefined };
     await putInodeObject({ store, control }, record, { ifAbsent: true });
   } catch (cause) {
-    if (!(cause instanceof NetsealError) || cause.code !== 'ECONFLICT') throw cause;
+    if (codeOf(cause) !== 'ECONFLICT') throw cause;
     throw new NetsealError('EEXIST', 'the store has this root already', { cause });
   } finally {
     control.destroy();

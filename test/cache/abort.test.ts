@@ -2,11 +2,11 @@ import { getEventListeners } from 'node:events';
 import { readdirSync, statSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { seededChance } from '../../src/base/chance.ts';
 import { systemFiles } from '../../src/cache/base/files.ts';
 import type { CacheSettings } from '../../src/cache/base/settings.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import type { DirtyBatch } from '../../src/cache/dirty/intake.ts';
-import { seededChance } from '../../src/server/scheduler.ts';
 import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, unitOf } from './support.ts';
 import { WatchedFiles } from './watched-files.ts';
 
@@ -252,7 +252,7 @@ describe('a dirty batch whose call is aborted', () => {
     files.fault = (_, call) => {
       if (call !== 'open' || faults === 0) return undefined;
       faults -= 1;
-      return Object.assign(new Error('made up'), { code: 'EIO' });
+      return Object.assign(new Error('made up'), { code: 'EIO', syscall: 'test' });
     };
     files.letGo();
     await expect(first).rejects.toBe(REASON);
@@ -283,7 +283,7 @@ describe('a dirty batch whose call is aborted', () => {
     for (let index = 100; index < 130; index += 1) await cache.volume(VOLUME).put(unitsOf(index, 1));
     files.fault = (path, call) =>
       path.startsWith('dirty') && call === 'sync'
-        ? Object.assign(new Error('made up'), { code: 'ENOSPC' })
+        ? Object.assign(new Error('made up'), { code: 'ENOSPC', syscall: 'test' })
         : undefined;
     files.hold('dirty', 'write');
     const control = new AbortController();

@@ -9,8 +9,8 @@ import { closeSync, cpSync, existsSync, openSync, readFileSync, rmSync } from 'n
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
+import { seededChance } from '../../src/base/chance.ts';
 import type { Cache } from '../../src/cache/cache.ts';
-import { seededChance } from '../../src/server/scheduler.ts';
 import { CrashModel } from './crash-model.ts';
 import { CRASH_SETTINGS, type CrashLine, type CrashPlan, crashKey, MOODS } from './fixtures/crash-plan.ts';
 import type { KillPoint } from './fixtures/killing-files.ts';

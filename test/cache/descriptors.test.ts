@@ -1,10 +1,10 @@
 import { readdirSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { type Chance, seededChance } from '../../src/base/chance.ts';
 import { systemFiles } from '../../src/cache/base/files.ts';
 import type { CacheSettings } from '../../src/cache/base/settings.ts';
 import type { Cache } from '../../src/cache/cache.ts';
-import { type Chance, seededChance } from '../../src/server/scheduler.ts';
 import { FaultyFiles } from './faulty-files.ts';
 import { getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unitOf } from './support.ts';
 import { WatchedFiles } from './watched-files.ts';

@@ -1,9 +1,9 @@
 import { cpSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { seededChance } from '../../src/base/chance.ts';
 import { type CacheFiles, systemFiles } from '../../src/cache/base/files.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import type { DirtyBatch } from '../../src/cache/dirty/intake.ts';
-import { seededChance } from '../../src/server/scheduler.ts';
 import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unitOf } from './support.ts';
 
 const VOLUME = idOf(1);
@@ -284,7 +284,7 @@ describe('dirty zones', () => {
     const system = systemFiles(folder);
     let isBroken = false;
     const guard = async (action: () => Promise<void>): Promise<void> => {
-      if (isBroken) throw Object.assign(new Error('made up'), { code: 'EIO' });
+      if (isBroken) throw Object.assign(new Error('made up'), { code: 'EIO', syscall: 'test' });
       await action();
     };
     const files: CacheFiles = {

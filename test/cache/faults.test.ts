@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { seededChance } from '../../src/base/chance.ts';
 import type { CacheEvent, ProblemKind } from '../../src/cache/base/statistics.ts';
-import { seededChance } from '../../src/server/scheduler.ts';
 import { FaultyFiles, NO_FAULTS } from './faulty-files.ts';
 import { getUnit, idOf, KIB, MIB, newFolder, openTestCache, unitOf } from './support.ts';
 

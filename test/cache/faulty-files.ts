@@ -7,8 +7,8 @@
  *   both or none, unless their folder was synced; folders are there only when theirs was, or by luck.
  * - After a sync that failed, what it should have synced may never reach the disk, although it can be read until the power cut.
  */
+import type { Chance } from '../../src/base/chance.ts';
 import type { CacheFile, CacheFiles, DiskSpace, OpenMode } from '../../src/cache/base/files.ts';
-import type { Chance } from '../../src/server/scheduler.ts';
 
 type Change = { readonly at: number; readonly bytes: Uint8Array } | { readonly lengthBytes: number };
 

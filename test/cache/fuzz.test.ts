@@ -16,9 +16,9 @@ import {
 } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { seededChance } from '../../src/base/chance.ts';
 import { isNetsealError } from '../../src/base/errors.ts';
 import type { Cache } from '../../src/cache/cache.ts';
-import { seededChance } from '../../src/server/scheduler.ts';
 import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unitOf } from './support.ts';
 
 const VOLUME = idOf(1);

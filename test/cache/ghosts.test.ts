@@ -1,8 +1,8 @@
 /** What is remembered of units that were dropped, and for how long. */
 import { describe, expect, it } from 'vitest';
+import { seededChance } from '../../src/base/chance.ts';
 import { Ghosts } from '../../src/cache/index/ghosts.ts';
 import type { Fingerprint } from '../../src/cache/index/index-table.ts';
-import { seededChance } from '../../src/server/scheduler.ts';
 
 const ROOM = 32_768;
 

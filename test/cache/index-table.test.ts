@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
+import { seededChance } from '../../src/base/chance.ts';
 import {
   BUCKET_ENTRIES,
   clearEntry,
@@ -17,7 +18,6 @@ import {
   usedEntries,
   writeEntry,
 } from '../../src/cache/index/index-table.ts';
-import { seededChance } from '../../src/server/scheduler.ts';
 
 const ALIVE = (): boolean => false;
 

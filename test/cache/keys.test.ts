@@ -1,10 +1,10 @@
 /** The keys of a cache: changed, destroyed, and what a crash or a failure half-way leaves. */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { seededChance } from '../../src/base/chance.ts';
 import { systemFiles } from '../../src/cache/base/files.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import { openCache } from '../../src/cache/open.ts';
-import { seededChance } from '../../src/server/scheduler.ts';
 import { FaultyFiles } from './faulty-files.ts';
 import { crashKey } from './fixtures/crash-plan.ts';
 import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, unitOf } from './support.ts';
@@ -164,7 +164,7 @@ describe('a wipe', () => {
       ...files,
       rename: (from: string, to: string) =>
         from === 'header'
-          ? Promise.reject(Object.assign(new Error('no'), { code: 'EACCES' }))
+          ? Promise.reject(Object.assign(new Error('no'), { code: 'EACCES', syscall: 'test' }))
           : files.rename(from, to),
     };
     const cache = await openTestCache(folder, SETTINGS, { key: { slots: [slotOf(0)] }, files: failing });

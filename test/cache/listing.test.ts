@@ -2,9 +2,9 @@
 import { cpSync, readdirSync, statSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { toHex } from '../../src/base/bytes.ts';
+import { seededChance } from '../../src/base/chance.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import { Smallest } from '../../src/cache/inspect/smallest.ts';
-import { seededChance } from '../../src/server/scheduler.ts';
 import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unitOf } from './support.ts';
 
 const [FIRST, SECOND] = [idOf(1), idOf(2)];

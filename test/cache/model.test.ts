@@ -5,10 +5,10 @@
 import { rmSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { seededChance } from '../../src/base/chance.ts';
 import { isNetsealError } from '../../src/base/errors.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import { openCache } from '../../src/cache/open.ts';
-import { seededChance } from '../../src/server/scheduler.ts';
 import { FaultyFiles, NO_FAULTS } from './faulty-files.ts';
 import { collect, idOf, KIB, newFolder, RAW_KEY, tagOf, unitOf } from './support.ts';
 

@@ -4,10 +4,10 @@
  */
 import { copyFileSync, existsSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { seededChance } from '../../src/base/chance.ts';
 import { isNetsealError } from '../../src/base/errors.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import { openCache } from '../../src/cache/open.ts';
-import { seededChance } from '../../src/server/scheduler.ts';
 import { FaultyFiles, NO_FAULTS } from './faulty-files.ts';
 import { collect, idOf, KIB, newFolder, RAW_KEY, tagOf, unitOf } from './support.ts';
 

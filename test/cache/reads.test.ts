@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { seededChance } from '../../src/base/chance.ts';
 import type { UnitToGet } from '../../src/cache/cache-volume.ts';
-import { seededChance } from '../../src/server/scheduler.ts';
 import { FaultyFiles } from './faulty-files.ts';
 import { getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unitOf } from './support.ts';
 import { WatchedFiles } from './watched-files.ts';
@@ -147,7 +147,7 @@ describe('reads', () => {
     const units = unitsOf(40, 100 * KIB);
     await cache.volume(VOLUME).put(units);
     files.fault = (_, call) =>
-      call === 'read' ? Object.assign(new Error('made up'), { code: 'EIO' }) : undefined;
+      call === 'read' ? Object.assign(new Error('made up'), { code: 'EIO', syscall: 'test' }) : undefined;
     files.delay = () => 3;
     expect(await cache.volume(VOLUME).get(requestsFor(units))).toEqual(units.map(() => 0));
     expect(files.busyCount).toBe(0);

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { seededChance } from '../../src/server/scheduler.ts';
+import { seededChance } from '../../src/base/chance.ts';
 import { FaultyFiles } from './faulty-files.ts';
 import { getUnit, idOf, KIB, MIB, newFolder, openTestCache, unitOf } from './support.ts';
 import { WatchedFiles } from './watched-files.ts';
@@ -74,7 +74,7 @@ describe('giving up zones', () => {
     volume.pin(PINNED);
     files.fault = (path, call) =>
       path.startsWith('zones/') && call === 'read'
-        ? Object.assign(new Error('made up'), { code: 'EIO' })
+        ? Object.assign(new Error('made up'), { code: 'EIO', syscall: 'test' })
         : undefined;
     for (let index = 0; index < 400; index += 1)
       await volume.put([{ objectId: OTHER, index, bytes: unitOf(index) }]);

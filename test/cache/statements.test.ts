@@ -1,6 +1,6 @@
 /** Statements 45 to 50, by number. */
 import { describe, expect, it } from 'vitest';
-import { seededChance } from '../../src/server/scheduler.ts';
+import { seededChance } from '../../src/base/chance.ts';
 import { FaultyFiles } from './faulty-files.ts';
 import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unitOf } from './support.ts';
 

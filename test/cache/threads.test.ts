@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { expect, it } from 'vitest';
-import { seededChance } from '../../src/server/scheduler.ts';
+import { seededChance } from '../../src/base/chance.ts';
 import { CRASH_SETTINGS, crashUnit, FILES, PLACES, VERSIONS, VOLUME } from './fixtures/crash-plan.ts';
 import { newFolder, openTestCache } from './support.ts';
 

@@ -1,9 +1,9 @@
 /** Finding damage while other things happen. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
+import { seededChance } from '../../src/base/chance.ts';
 import { type CacheFile, type CacheFiles, systemFiles } from '../../src/cache/base/files.ts';
 import type { Cache } from '../../src/cache/cache.ts';
-import { seededChance } from '../../src/server/scheduler.ts';
 import { FaultyFiles, NO_FAULTS } from './faulty-files.ts';
 import { collect, getUnit, idOf, KIB, newFolder, openTestCache, unitOf } from './support.ts';
 

@@ -1,9 +1,10 @@
 /** What the pipeline's tests share: contents, requests as one call, and a look at what is still lent. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
+import type { CallOptions } from '../../src/base/call-options.ts';
 import { type ErrorCode, isNetsealError } from '../../src/base/errors.ts';
 import type { KeyHandle } from '../../src/pipeline/key-table.ts';
-import type { CallOptions, Pipeline } from '../../src/pipeline/pipeline.ts';
+import type { Pipeline } from '../../src/pipeline/pipeline.ts';
 import type { OpenRequest, SealRequest } from '../../src/pipeline/requests.ts';
 import type { RecordKind } from '../../src/unit/record-format.ts';
 

@@ -1,5 +1,5 @@
 /** Time that passes only when everything waits for it. */
-import type { Scheduler } from '../../src/server/scheduler.ts';
+import type { Scheduler } from '../../src/base/scheduler.ts';
 
 export class VirtualTime implements Scheduler {
   #nowMs = 1_000_000;

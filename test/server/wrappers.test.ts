@@ -1,5 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { type Chance, seededChance } from '../../src/base/chance.ts';
 import { NetsealError } from '../../src/base/errors.ts';
 import {
   type Fault,
@@ -11,7 +12,6 @@ import {
 import { Gate } from '../../src/server/gate.ts';
 import { MemoryStore } from '../../src/server/memory-store.ts';
 import { type MeterEvent, StoreMeter } from '../../src/server/meter.ts';
-import { type Chance, seededChance } from '../../src/server/scheduler.ts';
 import type { ObjectStore, PutCondition } from '../../src/server/store.ts';
 import { wrapStore } from '../../src/server/wrap.ts';
 import { listAll, rejectionOf, text, textOf } from './contract.ts';

@@ -1,7 +1,7 @@
 /** Local trees for tests of `put` and `get`: made from recipes, and looked at again. */
 import { createHash, randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
-import type { Name } from '../../src/server/sealed/inode.ts';
+import type { Name } from '../../src/base/name.ts';
 import { get } from '../../src/transfer/get.ts';
 import { setTimes } from '../../src/transfer/local-calls.ts';
 import { readAttributes, writeAttribute } from '../../src/transfer/local-xattrs.ts';

@@ -2,7 +2,8 @@
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { EntryNode, Name } from '../../src/server/sealed/inode.ts';
+import type { Name } from '../../src/base/name.ts';
+import type { EntryNode } from '../../src/server/sealed/inode.ts';
 import type { FoldingRules } from '../../src/transfer/local-folding.ts';
 import { type Client, FOLDER, TestVolume, writeFile } from '../volume/support.ts';
 import { comparable, failuresOf, getTree, lookAtTree, openDescriptors, putTree } from './copy-support.ts';

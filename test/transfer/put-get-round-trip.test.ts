@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { KIB, MIB } from '../../src/base/geometry.ts';
-import type { Name } from '../../src/server/sealed/inode.ts';
+import type { Name } from '../../src/base/name.ts';
 import { SEARCH_MS, TestVolume } from '../volume/support.ts';
 import {
   comparable,

@@ -1,7 +1,7 @@
 /** Commits: lost answers, groups, how many requests wait for one another, and inodes that become objects. */
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Fault, FaultKind, FaultPlan } from '../../src/server/faults.ts';
-import { inodeKey } from '../../src/server/sealed/ids.ts';
+import { inodeKey } from '../../src/server/sealed/object-keys.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import {
   aroundStore,

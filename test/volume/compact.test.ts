@@ -1,7 +1,8 @@
 /** Compaction: what it moves, what it costs, and clients that are at work meanwhile. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { seededChance } from '../../src/server/scheduler.ts';
-import type { FileInode, Name } from '../../src/server/sealed/inode.ts';
+import { seededChance } from '../../src/base/chance.ts';
+import type { Name } from '../../src/base/name.ts';
+import type { FileInode } from '../../src/server/sealed/inode.ts';
 import { collectGarbage } from '../../src/volume/care/gc.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { deepCheck, GRACE_MS, HOUR_MS, TimedVolume } from './gc-support.ts';

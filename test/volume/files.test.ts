@@ -1,10 +1,10 @@
 /** Files: any writes against a buffer, holes, sizes, damage, and others' changes. */
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
+import { seededChance } from '../../src/base/chance.ts';
 import { openPipeline } from '../../src/pipeline/pipeline.ts';
-import { seededChance } from '../../src/server/scheduler.ts';
-import { segmentKey } from '../../src/server/sealed/ids.ts';
 import type { FileInode } from '../../src/server/sealed/inode.ts';
+import { segmentKey } from '../../src/server/sealed/object-keys.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { bytesOf, codeOf, FILE, readFile, SEARCH_MS, SEED, TestVolume, writeFile } from './support.ts';
 

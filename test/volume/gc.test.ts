@@ -1,9 +1,9 @@
 /** gc: which objects it deletes, and when, while clients pause at bad moments. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Chance, seededChance } from '../../src/base/chance.ts';
 import { NetsealError } from '../../src/base/errors.ts';
-import { type Chance, seededChance } from '../../src/server/scheduler.ts';
+import { randomId } from '../../src/base/ids.ts';
 import { decodeCandidateList, encodeCandidateList } from '../../src/server/sealed/gc-format.ts';
-import { randomId } from '../../src/server/sealed/ids.ts';
 import { collectGarbage } from '../../src/volume/care/gc.ts';
 import { readStoredLists, storeList, superfluousLists } from '../../src/volume/care/gc-candidates.ts';
 import type { Volume } from '../../src/volume/volume.ts';

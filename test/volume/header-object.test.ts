@@ -7,7 +7,7 @@ import { createVolumeHeader } from '../../src/keys/unlock.ts';
 import type { VolumeHeader } from '../../src/keys/volume-header.ts';
 import { type FaultKind, type FaultPlan, faultyStore, seededFaults } from '../../src/server/faults.ts';
 import { MemoryStore } from '../../src/server/memory-store.ts';
-import { HEADER_KEY } from '../../src/server/sealed/ids.ts';
+import { HEADER_KEY } from '../../src/server/sealed/object-keys.ts';
 import type { ObjectStore } from '../../src/server/store.ts';
 import { wrapStore } from '../../src/server/wrap.ts';
 import {

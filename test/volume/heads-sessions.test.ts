@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { NetsealError } from '../../src/base/errors.ts';
 import { MemoryStore } from '../../src/server/memory-store.ts';
-import { HEAD_PREFIX } from '../../src/server/sealed/ids.ts';
+import { HEAD_PREFIX } from '../../src/server/sealed/object-keys.ts';
 import type { ObjectStore } from '../../src/server/store.ts';
 import { dropOldHeads, mergeHeads, protectedSinceMs } from '../../src/volume/history/heads.ts';
 import { HEAD_PERIOD_MS, type HeadTimer } from '../../src/volume/history/history.ts';

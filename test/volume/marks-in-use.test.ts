@@ -1,7 +1,7 @@
 /** What clients remember against a server that shows an older volume, or two clients two different ones. */
 import { afterEach, describe, expect, it } from 'vitest';
 import { MemoryStore } from '../../src/server/memory-store.ts';
-import { inodeKey } from '../../src/server/sealed/ids.ts';
+import { inodeKey } from '../../src/server/sealed/object-keys.ts';
 import { memoryState } from '../../src/volume/state/client-state.ts';
 import {
   type Client,

@@ -4,9 +4,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { type Chance, seededChance } from '../../src/base/chance.ts';
 import { isNetsealError } from '../../src/base/errors.ts';
 import { type FaultKind, seededFaults } from '../../src/server/faults.ts';
-import { type Chance, seededChance } from '../../src/server/scheduler.ts';
 import type { Directory } from '../../src/volume/names/directory.ts';
 import { idOfEntry } from '../../src/volume/names/inodes.ts';
 import type { Volume } from '../../src/volume/volume.ts';

@@ -1,7 +1,7 @@
 /** Moves between directories whose client stops after any request, or meets others in any order. */
 import { afterEach, describe, expect, it } from 'vitest';
 import { MemoryStore } from '../../src/server/memory-store.ts';
-import { inodeKey } from '../../src/server/sealed/ids.ts';
+import { inodeKey } from '../../src/server/sealed/object-keys.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import {
   type Client,

@@ -1,6 +1,6 @@
 /** How much readers may hold at once. */
 import { describe, expect, it } from 'vitest';
-import { seededChance } from '../../src/server/scheduler.ts';
+import { seededChance } from '../../src/base/chance.ts';
 import { ReadBudget } from '../../src/volume/session/read-budget.ts';
 import { quiet, SEED } from './support.ts';
 

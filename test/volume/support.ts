@@ -1,5 +1,6 @@
 /** Volumes for tests: one store, any number of clients, each with a session, a state, a meter and faults of its own. */
 import { randomBytes } from 'node:crypto';
+import { seededChance } from '../../src/base/chance.ts';
 import { isNetsealError, NetsealError } from '../../src/base/errors.ts';
 import { createVolumeHeader } from '../../src/keys/unlock.ts';
 import type { VolumeHeader } from '../../src/keys/volume-header.ts';
@@ -9,7 +10,6 @@ import { ForwardingStore, type StoreCall, type StoreOperation } from '../../src/
 import { MemoryStore } from '../../src/server/memory-store.ts';
 import { StoreMeter } from '../../src/server/meter.ts';
 import type { RetrySettings } from '../../src/server/retry.ts';
-import { seededChance } from '../../src/server/scheduler.ts';
 import type { Attributes, DirectoryEntry } from '../../src/server/sealed/inode.ts';
 import type { ObjectStore } from '../../src/server/store.ts';
 import { wrapStore } from '../../src/server/wrap.ts';

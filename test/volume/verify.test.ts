@@ -1,8 +1,8 @@
 /** verify: every kind of damage to every kind of object, and exactly what it affects. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { seededChance } from '../../src/base/chance.ts';
 import { NetsealError } from '../../src/base/errors.ts';
 import { MemoryStore } from '../../src/server/memory-store.ts';
-import { seededChance } from '../../src/server/scheduler.ts';
 import type { FileInode } from '../../src/server/sealed/inode.ts';
 import type { Pointer } from '../../src/server/sealed/pointer.ts';
 import { EMPTY_MAP } from '../../src/server/sealed/unit-map.ts';

@@ -21,6 +21,7 @@ import {
   writev,
 } from 'node:fs';
 import { promisify } from 'node:util';
+import { systemCodeOf } from '../../base/errors.ts';
 
 export interface CacheFile {
   /** Reads at `position` into `into`, up to its length; 0 at the end of the file. May be short. */
@@ -94,11 +95,6 @@ const FLAGS: Record<OpenMode, number> = {
   write: O_RDWR | NOTHING_SPECIAL,
   create: O_RDWR | O_CREAT | O_TRUNC | NOTHING_SPECIAL,
 };
-
-/** The `code` of a system error. */
-export function systemCodeOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error ? String(error.code) : undefined;
-}
 
 /** Which file lies at a path of the system: its device and number. Undefined when it cannot be seen. */
 export function fileIdentity(path: string): string | undefined {

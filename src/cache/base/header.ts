@@ -1,11 +1,11 @@
 /** The header of a cache by itself, for looking at its slots and changing them, while nobody has the cache open. */
-import { NetsealError } from '../../base/errors.ts';
+import { NetsealError, systemCodeOf } from '../../base/errors.ts';
 import { HEADER_BYTES_MAX } from '../../keys/header-format.ts';
 import type { Secret } from '../../keys/secret.ts';
 import { unlockVolumeHeader } from '../../keys/unlock.ts';
 import type { VolumeHeader } from '../../keys/volume-header.ts';
 import { HEADER_PATH } from './cache-keys.ts';
-import { readWhole, replaceFile, systemCodeOf, systemFiles } from './files.ts';
+import { readWhole, replaceFile, systemFiles } from './files.ts';
 import { Health } from './health.ts';
 import { OwnerLock } from './owner-lock.ts';
 

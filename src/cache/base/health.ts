@@ -8,8 +8,7 @@
  * On a disk that is almost full a small write may work and the next large one not. What fails again within the minute is the same
  * trouble: it is not reported again, and the pauses go on growing.
  */
-import { NetsealError } from '../../base/errors.ts';
-import { systemCodeOf } from './files.ts';
+import { codeOf, isNetsealError, NetsealError, systemCodeOf } from '../../base/errors.ts';
 import { primaryCodeOf } from './sqlite.ts';
 import type { CacheEvent, Counters, ProblemKind } from './statistics.ts';
 
@@ -40,7 +39,7 @@ const KIND_OF_CODE: Readonly<Record<string, ProblemKind>> = {
 /** What a failure means to a cache. */
 export function problemKindOf(error: unknown): ProblemKind {
   if (primaryCodeOf(error) !== undefined) return 'database';
-  return KIND_OF_CODE[systemCodeOf(error) ?? ''] ?? 'io';
+  return KIND_OF_CODE[codeOf(error) ?? systemCodeOf(error) ?? ''] ?? 'io';
 }
 
 /** SQLite's primary result codes for what a file system says by ENOSPC, EACCES and their like. */
@@ -132,7 +131,7 @@ export class Health {
 
   /** The error for callers who have to know. */
   static errorOf(what: string, cause: unknown): NetsealError {
-    if (cause instanceof NetsealError) return cause;
+    if (isNetsealError(cause)) return cause;
     const kind = sqliteKindOf(cause) ?? problemKindOf(cause);
     const code = kind === 'full' ? 'EFULL' : kind === 'denied' ? 'EDENIED' : 'EIO';
     return new NetsealError(code, `${what}: ${cause instanceof Error ? cause.message : String(cause)}`, {

@@ -1,8 +1,3 @@
-/**
- * How a cache seals what is its own: zones' heads and footers, the snapshot of the index, the heads of dirty batches, rows of the
- * database. Records of `docs/FORMAT.md` under the cache's keys, with places that no two of them share.
- */
-import { NetsealError } from '../../base/errors.ts';
 import type { Keyring } from '../../keys/keyring.ts';
 import { deriveCommittedKey } from '../../keys/tree.ts';
 import { NonceSource } from '../../unit/nonces.ts';
@@ -125,12 +120,4 @@ export class Seals {
     for (const key of this.#keys.values()) key.destroy();
     this.#keys.clear();
   }
-}
-
-/** True for the errors that damaged, foreign or forged bytes cause. */
-export function isDamage(error: unknown): boolean {
-  return (
-    error instanceof NetsealError &&
-    ['EAUTH', 'EFORMAT', 'ETRUNCATED', 'EUNSUPPORTED', 'EKEY'].includes(error.code)
-  );
 }

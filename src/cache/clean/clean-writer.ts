@@ -3,7 +3,7 @@
  * index, unless it was invalidated meanwhile. What cannot be kept is dropped and counted.
  */
 import { abortable } from '../../base/abortable.ts';
-import { NetsealError } from '../../base/errors.ts';
+import { isNetsealError } from '../../base/errors.ts';
 import { roundUp } from '../../base/geometry.ts';
 import {
   HEADER_BYTES,
@@ -244,7 +244,7 @@ export function isSealedUnit(bytes: Uint8Array): boolean {
     const header = peekHeader(bytes.subarray(0, HEADER_BYTES));
     return header.kind === RECORD_KINDS.unit && header.sealedLengthBytes === bytes.byteLength;
   } catch (error) {
-    if (error instanceof NetsealError) return false;
+    if (isNetsealError(error)) return false;
     throw error;
   }
 }

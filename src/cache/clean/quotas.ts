@@ -3,7 +3,7 @@
  * came first. What was hit there stays, with one hit less. Nothing is read, written or moved: the bytes lie where they are until
  * their zones are given up. Works in turns, over the whole table.
  */
-import { setImmediate as turn } from 'node:timers/promises';
+import { giveTurn } from '../../base/turns.ts';
 import type { Counters } from '../base/statistics.ts';
 import { BUCKET_WORDS, type IndexTable, type VolumeEntry, volumeEntries } from '../index/index-table.ts';
 import type { VolumeState } from '../objects/objects.ts';
@@ -73,7 +73,7 @@ export class Quotas {
     const { table }: { table: IndexTable } = this.#unitIndex;
     for (let from = 0; from < table.words.length; from += WORDS_PER_TURN) {
       volumeEntries(table, volumeNumber, from, from + WORDS_PER_TURN, action);
-      await turn();
+      await giveTurn();
     }
   }
 }

@@ -7,8 +7,8 @@
  * from a disk sends the next ones to the pool for a while, and for twice as long when it happens again.
  */
 import { availableParallelism } from 'node:os';
-import { setImmediate as turn } from 'node:timers/promises';
 import { u32At } from '../../base/bytes.ts';
+import { giveTurn } from '../../base/turns.ts';
 import { RECORD_MAGIC, TAG_BYTES } from '../../unit/record-format.ts';
 import { type CacheFile, readFully, ShortFileError } from '../base/files.ts';
 import type { Counters } from '../base/statistics.ts';
@@ -217,7 +217,7 @@ export class Reads {
     const nowMs = performance.now();
     this.#judgeSpeed(run, nowMs - startMs, nowMs);
     if (nowMs - turnStartMs < TURN_MS) return turnStartMs;
-    await turn();
+    await giveTurn();
     return performance.now();
   }
 

@@ -8,11 +8,12 @@
  * less, only when there is nothing else to give up. Dirty zones never come here.
  */
 
-import { setImmediate as turn } from 'node:timers/promises';
+import { isDamage, systemCodeOf } from '../../base/errors.ts';
 import { roundUp } from '../../base/geometry.ts';
+import { giveTurn } from '../../base/turns.ts';
 import { TAG_BYTES } from '../../unit/record-format.ts';
-import { type CacheFile, readFully, ShortFileError, systemCodeOf } from '../base/files.ts';
-import { isDamage, type Seals } from '../base/seals.ts';
+import { type CacheFile, readFully, ShortFileError } from '../base/files.ts';
+import type { Seals } from '../base/seals.ts';
 import type { CacheEvent, Counters } from '../base/statistics.ts';
 import { fingerprintOf, newFingerprint, type Prefix } from '../index/fingerprints.ts';
 import { type Entry, type Fingerprint, GRANULE_BYTES } from '../index/index-table.ts';
@@ -284,7 +285,7 @@ export class Reclaim {
       const wait = action(entry, object);
       if (wait !== undefined) await wait;
       if (at % UNITS_PER_LOOK !== 0 || performance.now() - startMs < TURN_MS) continue;
-      await turn();
+      await giveTurn();
       startMs = performance.now();
     }
   }

@@ -2,6 +2,7 @@
  * Keeps rows of objects and cookies from growing without bound. Above the limit, buckets of rows lose their oldest, half of them
  * or more, one after another, in steps of a few milliseconds, until an eighth of the limit is free again.
  */
+import { giveTurn } from '../../base/turns.ts';
 import type { Dirty } from '../dirty/batches.ts';
 import type { Objects } from '../objects/objects.ts';
 import { FLOOR_COUNT, floorStart } from '../objects/volumes.ts';
@@ -95,7 +96,7 @@ export class RowSweep {
       count -= gone;
       idle = gone > 0 ? 0 : idle + span;
       this.#next[kind] = to % FLOOR_COUNT;
-      await new Promise(resolve => setImmediate(resolve));
+      await giveTurn();
     }
     const left = this.#rows.recount(kind);
     this.#left[kind] = idle >= FLOOR_COUNT ? left : 0;

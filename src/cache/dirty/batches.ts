@@ -9,6 +9,7 @@
  */
 import { toHex, viewOf } from '../../base/bytes.ts';
 import { NetsealError } from '../../base/errors.ts';
+import { giveTurn } from '../../base/turns.ts';
 import { HEADER_BYTES, RECORD_KINDS, RECORD_MAGIC, TAG_BYTES } from '../../unit/record-format.ts';
 import { type CacheFile, type CacheFiles, readFully } from '../base/files.ts';
 import { Health } from '../base/health.ts';
@@ -217,7 +218,7 @@ export class Dirty {
       this.#releaseAll(step);
       step = [];
       unitCount = 0;
-      await new Promise(resolve => setImmediate(resolve));
+      await giveTurn();
       signal?.throwIfAborted();
     }
     this.#releaseAll(step);

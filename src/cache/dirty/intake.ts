@@ -2,7 +2,7 @@
  * What comes as a dirty batch, checked, and kept even where clean zones have to go for it; and how batches are listed.
  */
 import { abortable } from '../../base/abortable.ts';
-import { NetsealError, requireArgument } from '../../base/errors.ts';
+import { codeOf, requireArgument } from '../../base/errors.ts';
 import type { Admission } from '../clean/admission.ts';
 import { type IncomingUnit, isSealedUnit } from '../clean/clean-writer.ts';
 import type { Objects, VolumeState } from '../objects/objects.ts';
@@ -62,7 +62,7 @@ export class DirtyIntake {
       try {
         return await this.#dirty.append(units, payload, signal);
       } catch (error) {
-        const isFull = error instanceof NetsealError && error.code === 'EFULL';
+        const isFull = codeOf(error) === 'EFULL';
         if (!isFull || tries > FULL_TRIES_MAX) throw error;
         signal?.throwIfAborted();
         // What is not on the server yet is worth more than what is.

@@ -1,9 +1,9 @@
 /** Reading a dirty zone again: after a crash, and when it becomes a clean one. */
 import { crc32 } from 'node:zlib';
-import { NetsealError } from '../../base/errors.ts';
+import { isDamage, NetsealError } from '../../base/errors.ts';
 import { HEADER_BYTES, peekHeader, RECORD_KINDS } from '../../unit/record-format.ts';
 import { type CacheFile, readFully } from '../base/files.ts';
-import { isDamage, type Seals } from '../base/seals.ts';
+import type { Seals } from '../base/seals.ts';
 import { GRANULE_BYTES } from '../index/index-table.ts';
 import { type DirtyHead, decodeDirtyHead } from './format.ts';
 

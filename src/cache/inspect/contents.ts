@@ -1,9 +1,9 @@
 /** Looking at everything that a cache holds: for tools, and for finding damage. Works in bounded steps, beside everything else. */
 import { crc32 } from 'node:zlib';
 import { toHex } from '../../base/bytes.ts';
-import { NetsealError } from '../../base/errors.ts';
-import { type CacheFile, readFully, ShortFileError, systemCodeOf } from '../base/files.ts';
-import { isDamage } from '../base/seals.ts';
+import { isDamage, NetsealError, systemCodeOf } from '../../base/errors.ts';
+import { giveTurn } from '../../base/turns.ts';
+import { type CacheFile, readFully, ShortFileError } from '../base/files.ts';
 import { type Found, hasTag } from '../clean/unit-index.ts';
 import type { Core } from '../core/core.ts';
 import { readHeads } from '../dirty/scan.ts';
@@ -66,7 +66,7 @@ export async function* listUnits(core: Core): AsyncGenerator<CachedUnit> {
       const found = findIn(core, zone, entry);
       const isClean = found !== undefined && (found.entry.flags & ENTRY_DIRTY) === 0;
       if (isClean) yield toUnit(zone, entry);
-      if (at % STEP_UNITS === STEP_UNITS - 1) await new Promise(resolve => setImmediate(resolve));
+      if (at % STEP_UNITS === STEP_UNITS - 1) await giveTurn();
       core.requireOpen();
     }
   }

@@ -1,4 +1,5 @@
 /** What of pinned objects is not there. Works in bounded steps, beside everything else. */
+import { giveTurn } from '../../base/turns.ts';
 import type { Core } from '../core/core.ts';
 import { fingerprintOf, newFingerprint } from '../index/fingerprints.ts';
 import type { VolumeState } from '../objects/volumes.ts';
@@ -67,6 +68,6 @@ async function* missingOf(
 }
 
 async function turn(core: Core): Promise<void> {
-  await new Promise(resolve => setImmediate(resolve));
+  await giveTurn();
   core.requireOpen();
 }

@@ -2,7 +2,7 @@
  * What a cache holds by volume and object, sorted, for people. Zones have units in the order in which they came, so each list is a
  * look at the lists of all zones; what does not fit into bounded memory is left for another look. Nothing of the units is read.
  */
-import { setImmediate as turn } from 'node:timers/promises';
+import { giveTurn } from '../../base/turns.ts';
 import type { Core } from '../core/core.ts';
 import { fingerprintOf, newFingerprint, type Prefix } from '../index/fingerprints.ts';
 import { ENTRY_DIRTY } from '../index/index-table.ts';
@@ -177,7 +177,7 @@ async function lookAt(
   const fingerprint = newFingerprint();
   for (let at = 0; at < list.count; at += 1) {
     if (at % ENTRIES_A_TURN === ENTRIES_A_TURN - 1) {
-      await turn();
+      await giveTurn();
       core.requireOpen();
       signal?.throwIfAborted();
     }

@@ -10,7 +10,7 @@
  */
 import { concatBytes, equalBytes, getU64, setU64, viewOf } from '../../base/bytes.ts';
 import { requireArgument } from '../../base/errors.ts';
-import { ID_BYTES } from '../../keys/tree.ts';
+import { ID_BYTES } from '../../base/ids.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
 import { FIRST_NAME, LAST_NAME, type RowToSave } from '../rows/row-kinds.ts';
 import type { Rows } from '../rows/rows.ts';

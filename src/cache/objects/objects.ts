@@ -5,7 +5,8 @@
  */
 
 import { requireArgument } from '../../base/errors.ts';
-import { ID_BYTES } from '../../keys/tree.ts';
+import { ID_BYTES } from '../../base/ids.ts';
+import { giveTurn } from '../../base/turns.ts';
 import { equalPrefixes, type Fingerprinter, type Prefix } from '../index/fingerprints.ts';
 import { FIRST_NAME, type RowToSave } from '../rows/row-kinds.ts';
 import type { Rows } from '../rows/rows.ts';
@@ -212,7 +213,7 @@ export class Objects {
         requireOpen();
       }
       after = next;
-      await new Promise(resolve => setImmediate(resolve));
+      await giveTurn();
       requireOpen();
     }
   }

@@ -10,8 +10,9 @@
  *   pinnedByPrefix    of a bucket: volume id[16] and object id[16] of each
  */
 import { getU64, setU64, viewOf } from '../../base/bytes.ts';
-import { NetsealError, requireArgument } from '../../base/errors.ts';
-import { ID_BYTES } from '../../keys/tree.ts';
+import { codeOf, NetsealError, requireArgument } from '../../base/errors.ts';
+import { ID_BYTES } from '../../base/ids.ts';
+import { giveTurn } from '../../base/turns.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
 import type { Rows } from '../rows/rows.ts';
 import { COOKIE_BYTES_MAX, type Cookies, checkUnitCount } from './cookies.ts';
@@ -247,7 +248,7 @@ export class Pins {
   }
 
   async #turn(): Promise<void> {
-    await new Promise(resolve => setImmediate(resolve));
+    await giveTurn();
     if (this.#isClosed) throw new NetsealError('ECLOSED', 'the cache was closed meanwhile');
   }
 
@@ -335,7 +336,7 @@ export class Pins {
     try {
       return this.#parts.volumes.volume(volumeId);
     } catch (error) {
-      if (error instanceof NetsealError && error.code === 'EFULL') return undefined;
+      if (codeOf(error) === 'EFULL') return undefined;
       throw error;
     }
   }

@@ -1,8 +1,8 @@
 /** The volumes of a cache: their generations, numbers and shares. */
 import { getU64, setU64, toHex, viewOf } from '../../base/bytes.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
+import { ID_BYTES } from '../../base/ids.ts';
 import { randomBytes } from '../../base/random.ts';
-import { ID_BYTES } from '../../keys/tree.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
 import { VOLUME_NUMBER_MAX } from '../index/index-table.ts';
 import type { RowToSave } from '../rows/row-kinds.ts';

@@ -1,6 +1,6 @@
 /** The table of rows in SQLite, as it lies on the disk: kind, name and sealed value. Everything throws what SQLite throws. */
 import { closeSync, openSync } from 'node:fs';
-import { NetsealError } from '../../base/errors.ts';
+import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import { fileIdentity } from '../base/files.ts';
 import { type Database, isNoDatabase, openDatabase, type SqlValue, type Statement } from '../base/sqlite.ts';
 
@@ -40,7 +40,7 @@ export class RowDatabase {
       this.#database = open(path);
     } catch (error) {
       // What the system refuses today it may do tomorrow; only damage stays.
-      if (!(error instanceof NetsealError || isNoDatabase(error))) throw error;
+      if (!(isNetsealError(error) || isNoDatabase(error))) throw error;
       reset(error);
       this.#database = open(path);
     }

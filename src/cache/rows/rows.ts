@@ -4,8 +4,9 @@
  * when it can be: a cache goes on without.
  */
 import { concatBytes, equalBytes, utf8 } from '../../base/bytes.ts';
-import { messageOf, NetsealError } from '../../base/errors.ts';
-import { isDamage, type Seals } from '../base/seals.ts';
+import { isDamage, messageOf, NetsealError } from '../../base/errors.ts';
+import { giveTurn } from '../../base/turns.ts';
+import type { Seals } from '../base/seals.ts';
 import type { SqlValue } from '../base/sqlite.ts';
 import { RowDatabase, type SealedRow } from './row-database.ts';
 import {
@@ -299,7 +300,7 @@ export class Rows {
         const { rows, next } = this.page(kind, after, LAST_NAME, RESEAL_ROWS);
         this.#saveAll(rows.map(row => ({ kind, ...row })));
         after = next;
-        await new Promise(resolve => setImmediate(resolve));
+        await giveTurn();
       }
     }
   }

@@ -1,7 +1,7 @@
 /** What all commands for caches share: their options, opening and closing, and how what goes wrong there is told. */
-import { setImmediate as turn } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { type ErrorCode, isNetsealError, messageOf, NetsealError } from '../../base/errors.ts';
+import { giveTurn } from '../../base/turns.ts';
 import type { CacheSettings } from '../../cache/base/settings.ts';
 import type { Cache } from '../../cache/cache.ts';
 import { withInterrupt } from '../lib/interrupt.ts';
@@ -101,6 +101,6 @@ export function openingError(folder: string, error: unknown): unknown {
 
 /** Lets signals be noticed in a long loop. */
 export async function breathe(signal: AbortSignal): Promise<void> {
-  await turn();
+  await giveTurn();
   signal.throwIfAborted();
 }

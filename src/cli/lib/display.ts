@@ -1,5 +1,6 @@
 /** What is in a volume as people and programs read it. Nothing from a volume reaches a terminal as a control character. */
-import type { Inode, InodeType, Name } from '../../server/sealed/inode.ts';
+import type { Name } from '../../base/name.ts';
+import type { Inode, InodeType } from '../../server/sealed/inode.ts';
 import { showName, textOfName } from '../../transfer/local-names.ts';
 import { nameBytes, toBytesName } from '../../volume/names/name-checks.ts';
 import { formatSize } from './sizes.ts';

@@ -1,5 +1,5 @@
 /** Exit codes of the command line: a contract, listed in `docs/ERRORS.md`. Never reuse a number. */
-import { type ErrorCode, isNetsealError } from '../../base/errors.ts';
+import { type ErrorCode, isNetsealError, isSystemError } from '../../base/errors.ts';
 
 export const EXIT_OK = 0;
 /** Anything without a number of its own. */
@@ -48,11 +48,6 @@ const EXIT_OF_CODE: Record<ErrorCode, number> = {
   ENOTEMPTY: EXIT_FAILED,
   EFORK: EXIT_DAMAGED,
 };
-
-/** Whether the operating system reported it: `ENOENT`, `EACCES`, ... */
-export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
-  return error instanceof Error && 'syscall' in error && 'code' in error;
-}
 
 /** The exit code for whatever a command ended with. */
 export function exitCodeOf(error: unknown): number {

@@ -1,6 +1,6 @@
 /** `netseal du`: how much is in folders, and how much is stored for it. */
 import { Command } from 'commander';
-import type { Id } from '../../server/sealed/ids.ts';
+import type { Id } from '../../base/ids.ts';
 import type { DirectoryEntry, FileInode } from '../../server/sealed/inode.ts';
 import type { Directory } from '../../volume/names/directory.ts';
 import { typeOfEntry } from '../../volume/names/inodes.ts';

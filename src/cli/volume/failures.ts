@@ -1,6 +1,6 @@
 /** What went wrong at single paths of a command that goes on with the others. */
-import { isNetsealError, messageOf } from '../../base/errors.ts';
-import { EXIT_DAMAGED, exitCodeOf, isSystemError } from '../lib/exit-codes.ts';
+import { isNetsealError, isSystemError, messageOf } from '../../base/errors.ts';
+import { EXIT_DAMAGED, exitCodeOf } from '../lib/exit-codes.ts';
 import { printable } from '../lib/printable.ts';
 import { errorAt, type VolumePath } from './paths.ts';
 

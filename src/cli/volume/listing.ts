@@ -1,6 +1,7 @@
 /** A folder's entries with their inodes, in order, some of them at a time. */
 import { isNetsealError } from '../../base/errors.ts';
-import type { DirectoryEntry, Inode, InodeType, Name } from '../../server/sealed/inode.ts';
+import type { Name } from '../../base/name.ts';
+import type { DirectoryEntry, Inode, InodeType } from '../../server/sealed/inode.ts';
 import type { Directory } from '../../volume/names/directory.ts';
 import { typeOfEntry } from '../../volume/names/inodes.ts';
 import type { Volume } from '../../volume/volume.ts';

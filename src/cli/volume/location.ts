@@ -8,9 +8,8 @@
 import { lstat, readdir, realpath, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { isNetsealError, NetsealError, requireArgument } from '../../base/errors.ts';
+import { isNetsealError, NetsealError, requireArgument, systemCodeOf } from '../../base/errors.ts';
 import type { ObjectStore } from '../../server/store.ts';
-import { systemCodeOf } from '../../server/system-errors.ts';
 
 export interface Location {
   readonly storeText: string;

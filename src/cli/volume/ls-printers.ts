@@ -1,5 +1,5 @@
 /** The ways in which `netseal ls` writes what it lists: names, long lines, JSON. */
-import type { Name } from '../../server/sealed/inode.ts';
+import type { Name } from '../../base/name.ts';
 import { toBytesName } from '../../volume/names/name-checks.ts';
 import {
   describeInode,

@@ -1,7 +1,7 @@
 /** Paths in a volume as the command line takes them, and what goes wrong at one. */
 import type { Command } from 'commander';
 import { ERROR_CODES, isNetsealError, NetsealError, requireArgument } from '../../base/errors.ts';
-import type { Name } from '../../server/sealed/inode.ts';
+import type { Name } from '../../base/name.ts';
 import { joinPath, showName } from '../../transfer/local-names.ts';
 import { nameBytes, toBytesName } from '../../volume/names/name-checks.ts';
 import type { Volume } from '../../volume/volume.ts';

@@ -1,7 +1,7 @@
 /** `netseal rm`: names out of a volume. What nothing leads to any more is cleared away by gc. */
 import { Command } from 'commander';
 import { isNetsealError } from '../../base/errors.ts';
-import type { Name } from '../../server/sealed/inode.ts';
+import type { Name } from '../../base/name.ts';
 import type { Directory } from '../../volume/names/directory.ts';
 import { idOfEntry, typeOfEntry } from '../../volume/names/inodes.ts';
 import type { Volume } from '../../volume/volume.ts';

@@ -1,7 +1,7 @@
 /** `netseal stat`: everything that an inode says. */
 import { Command } from 'commander';
-import { inodeKey } from '../../server/sealed/ids.ts';
 import type { Inode, MapRoot } from '../../server/sealed/inode.ts';
+import { inodeKey } from '../../server/sealed/object-keys.ts';
 import { showName, textOfName } from '../../transfer/local-names.ts';
 import { toBytesName } from '../../volume/names/name-checks.ts';
 import type { Found } from '../../volume/volume.ts';

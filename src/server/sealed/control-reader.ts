@@ -1,5 +1,5 @@
 /** Reads control records (leaves, map pages) out of segments. One that cannot be read is reported in its place. */
-import { NetsealError } from '../../base/errors.ts';
+import { isNetsealError, type NetsealError } from '../../base/errors.ts';
 import { MIB } from '../../base/geometry.ts';
 import type { ControlAt } from './control.ts';
 import { fetchAll, planFetches } from './fetch.ts';
@@ -37,7 +37,7 @@ export async function readControl(
     try {
       return control.open({ kind: at.kind, objectId, index }, record, NODE_BYTES_MAX, pointer.tag);
     } catch (failure) {
-      if (failure instanceof NetsealError) return failure;
+      if (isNetsealError(failure)) return failure;
       throw failure;
     }
   });

@@ -3,7 +3,8 @@
  * a trip to a worker would cost more than the work; and they need none of the pipeline's memory, so that an upload
  * which needs its footer never waits for units that wait for that upload.
  */
-import { NetsealError } from '../../base/errors.ts';
+import { codeOf } from '../../base/errors.ts';
+import { type Id, idBytes } from '../../base/ids.ts';
 import type { Keyring } from '../../keys/keyring.ts';
 import type { CodecSetting } from '../../unit/codec.ts';
 import { NonceSource } from '../../unit/nonces.ts';
@@ -12,7 +13,6 @@ import { chooseProviders, type ProviderSettings, type Providers } from '../../un
 import { decodeHeader, type RecordKind, recordTag, type SuiteName } from '../../unit/record-format.ts';
 import { RecordKey } from '../../unit/record-key.ts';
 import { Sealer, sealedBytesMax } from '../../unit/seal.ts';
-import { type Id, idBytes } from './ids.ts';
 
 /** What control records are padded to: hides small differences, and costs little. */
 export const CONTROL_BLOCK_BYTES = 256;
@@ -96,7 +96,7 @@ export class ControlSealer {
         const { plainBytes } = this.#opener.open(header, key, place, sealed, out, expectedTag);
         return out.subarray(0, plainBytes);
       } catch (error) {
-        const isTooSmall = error instanceof NetsealError && error.code === 'EFORMAT';
+        const isTooSmall = codeOf(error) === 'EFORMAT';
         if (!isTooSmall || roomBytes === plainBytesMax) throw error;
       }
     }

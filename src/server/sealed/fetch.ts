@@ -1,8 +1,9 @@
 /** Fetches sealed records by their pointers: neighbours in a segment by one request. */
-import { messageOf, NetsealError } from '../../base/errors.ts';
+import { isNetsealError, messageOf, NetsealError } from '../../base/errors.ts';
 import { KIB, MIB } from '../../base/geometry.ts';
+import type { Id } from '../../base/ids.ts';
 import type { ObjectStore } from '../store.ts';
-import { type Id, segmentKey } from './ids.ts';
+import { segmentKey } from './object-keys.ts';
 import type { Pointer } from './pointer.ts';
 
 /** Gaps up to this, and up to twice what follows them, are fetched along: cheaper than a request. */
@@ -110,7 +111,7 @@ async function fetchOne(
     return { error, validTo: offsetBytes + got.bytes.byteLength };
   } catch (cause) {
     signal?.throwIfAborted();
-    if (!(cause instanceof NetsealError)) throw cause;
+    if (!isNetsealError(cause)) throw cause;
     const error = new NetsealError(cause.code, `segment ${segment}: ${messageOf(cause)}`, { cause });
     return { error, validTo: 0 };
   }

@@ -12,8 +12,7 @@
  */
 import { ByteReader, ByteWriter } from '../../base/coder.ts';
 import { requireArgument } from '../../base/errors.ts';
-import { ID_BYTES } from '../../keys/tree.ts';
-import type { Id } from './ids.ts';
+import { ID_BYTES, type Id } from '../../base/ids.ts';
 import { LAYOUT_VERSION, readVersion } from './node-frame.ts';
 
 /** By id, when each candidate was written: whole ms since 1970, by the store's clock. */

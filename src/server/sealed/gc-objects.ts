@@ -6,10 +6,11 @@
  */
 import { NetsealError } from '../../base/errors.ts';
 import { UNIT_BYTES_MAX } from '../../base/geometry.ts';
+import type { Id } from '../../base/ids.ts';
 import { peekHeader } from '../../unit/record-format.ts';
 import { listAll } from '../list-all.ts';
 import { type CandidateList, decodeCandidateList, encodeCandidateList } from './gc-format.ts';
-import { type CANDIDATES_PREFIX, type Id, idOfKey, type ORDER_PREFIX } from './ids.ts';
+import { type CANDIDATES_PREFIX, idOfKey, type ORDER_PREFIX } from './object-keys.ts';
 import type { Sealing } from './sealing.ts';
 
 type StoreAndKeys = Pick<Sealing, 'store' | 'control'>;

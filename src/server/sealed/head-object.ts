@@ -1,11 +1,12 @@
 /** A client's head as an object of the store: read, and replaced by compare-and-swap. */
 import { createHash } from 'node:crypto';
-import { NetsealError } from '../../base/errors.ts';
+import { isNetsealError, NetsealError } from '../../base/errors.ts';
+import type { Id } from '../../base/ids.ts';
 import { RECORD_OVERHEAD_BYTES } from '../../unit/record-format.ts';
 import type { PutCondition, Version } from '../store.ts';
 import { CONTROL_BLOCK_BYTES } from './control.ts';
 import { decodeClientHead, encodeClientHead, HEAD_BYTES_MAX, type Head } from './head-format.ts';
-import { HEAD_PREFIX, type Id } from './ids.ts';
+import { HEAD_PREFIX } from './object-keys.ts';
 import type { Sealing } from './sealing.ts';
 
 export interface HeadObject {
@@ -32,7 +33,7 @@ export async function readHeadObject(
     const at = { kind: 'head', objectId: client, index: 0 } as const;
     return { version, hash, head: decodeClientHead(control.open(at, bytes, HEAD_BYTES_MAX)) };
   } catch (cause) {
-    if (!(cause instanceof NetsealError)) throw cause;
+    if (!isNetsealError(cause)) throw cause;
     const message = `head of client ${client}: ${cause.message}`;
     return { version, hash, head: new NetsealError(cause.code, message, { cause }) };
   }

@@ -23,7 +23,7 @@
 import { type ByteReader, type ByteWriter, varintBytes } from '../../base/coder.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
 import { sizeToUnitCount, UNIT_BYTES_MAX, UNIT_BYTES_MIN, unitSizeToLog2 } from '../../base/geometry.ts';
-import { ID_BYTES } from '../../keys/tree.ts';
+import { ID_BYTES } from '../../base/ids.ts';
 import type { ExtendedAttribute, FileInode, Inode, InodeType, SymlinkInode } from './inode.ts';
 import {
   decodeMapSlotsFrom,

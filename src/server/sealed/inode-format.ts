@@ -21,8 +21,7 @@
  */
 import type { ByteReader, ByteWriter } from '../../base/coder.ts';
 import { requireArgument } from '../../base/errors.ts';
-import { ID_BYTES } from '../../keys/tree.ts';
-import type { Id } from './ids.ts';
+import { ID_BYTES, type Id } from '../../base/ids.ts';
 import type { Arrival, DirectoryInode, Inode, InodeRecord, Writer } from './inode.ts';
 import {
   decodeFileOrSymlink,

@@ -1,12 +1,13 @@
 /** An inode as an object of the store: read, and replaced by compare-and-swap. That put is the commit. */
 import { createHash } from 'node:crypto';
-import { NetsealError } from '../../base/errors.ts';
+import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import { UNIT_BYTES_MAX } from '../../base/geometry.ts';
+import type { Id } from '../../base/ids.ts';
 import { RECORD_BYTES_MAX } from '../../unit/record-format.ts';
 import type { PutCondition, Version } from '../store.ts';
-import { type Id, inodeKey } from './ids.ts';
 import type { InodeRecord } from './inode.ts';
 import { decodeInodeRecord, encodeInodeRecord } from './inode-format.ts';
+import { inodeKey } from './object-keys.ts';
 import type { Sealing } from './sealing.ts';
 
 /** An inode's record with what tells it from other versions of the same inode. */
@@ -33,7 +34,7 @@ export async function readInodeObject(
     const plain = control.open({ kind: 'inode', objectId: id, index: 0 }, bytes, UNIT_BYTES_MAX);
     return { record: decodeInodeRecord(plain, id), version, hash: hashOf(bytes) };
   } catch (cause) {
-    if (!(cause instanceof NetsealError)) throw cause;
+    if (!isNetsealError(cause)) throw cause;
     throw new NetsealError(cause.code, `inode ${id}: ${cause.message}`, { cause });
   }
 }

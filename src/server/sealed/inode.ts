@@ -1,12 +1,7 @@
 /** What an inode says: the types that the layout's formats and the volume share. No bytes here; see `inode-format.ts`. */
-import type { Id } from './ids.ts';
+import type { Id } from '../../base/ids.ts';
+import type { Name } from '../../base/name.ts';
 import type { Pointer } from './pointer.ts';
-
-/**
- * A name, or the key of an extended attribute: raw bytes as a string of one character a byte (Latin-1). Order and
- * equality are those of the bytes.
- */
-export type Name = string;
 
 export interface ExtendedAttribute {
   readonly key: Name;

@@ -19,8 +19,9 @@
  */
 import { type ByteReader, type ByteWriter, varintBytes } from '../../base/coder.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
-import { ID_BYTES } from '../../keys/tree.ts';
-import type { Departure, DirectoryEntry, EntryNode, InodeType, Name, NameChild, NameNode } from './inode.ts';
+import { ID_BYTES } from '../../base/ids.ts';
+import type { Name } from '../../base/name.ts';
+import type { Departure, DirectoryEntry, EntryNode, InodeType, NameChild, NameNode } from './inode.ts';
 import {
   decodeFileOrSymlink,
   decodeHead,

@@ -7,11 +7,12 @@
  *   2. No stored node is empty, or (but for a single huge entry) larger than `nodeBytes`. All leaves are equally deep.
  *   3. Each node that is stored gets the directory's next index, which its record is bound to; none is used twice.
  */
-import { NetsealError } from '../../base/errors.ts';
+import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import { KIB } from '../../base/geometry.ts';
+import type { Id } from '../../base/ids.ts';
+import type { Name } from '../../base/name.ts';
 import { readControl } from './control-reader.ts';
-import type { Id } from './ids.ts';
-import type { DirectoryEntry, Name, NameChild, NameNode } from './inode.ts';
+import type { DirectoryEntry, NameChild, NameNode } from './inode.ts';
 import { childBytes, decodeNameNode, encodeNameNode, entryBytes } from './name-node-format.ts';
 import type { NodeCache } from './node-cache.ts';
 import type { Sealing } from './sealing.ts';
@@ -75,7 +76,7 @@ export class NameTree {
     for (let at = 0; at < root.children.length; at += SCAN_NODES) {
       const nodes = await this.load(root.children.slice(at, at + SCAN_NODES));
       for (const node of nodes) {
-        if (node instanceof NetsealError) throw node;
+        if (isNetsealError(node)) throw node;
         yield* this.leaves(node);
       }
     }
@@ -92,13 +93,13 @@ export class NameTree {
       const known = cached[at];
       if (known !== undefined) return known;
       const plain = read[next++] ?? new NetsealError('EBUG', 'a node was not read');
-      if (plain instanceof NetsealError) return plain;
+      if (isNetsealError(plain)) return plain;
       try {
         const node = decodeNameNode(plain);
         this.#cache.set(pointer, node);
         return node;
       } catch (error) {
-        if (error instanceof NetsealError) return error;
+        if (isNetsealError(error)) return error;
         throw error;
       }
     });
@@ -330,6 +331,6 @@ function lowerBound<Item>(items: readonly Item[], isBefore: (item: Item) => bool
 function one(loaded: readonly (NameNode | NetsealError)[]): NameNode {
   const [node] = loaded;
   if (node === undefined) throw new NetsealError('EBUG', 'a node was not loaded');
-  if (node instanceof NetsealError) throw node;
+  if (isNetsealError(node)) throw node;
   return node;
 }

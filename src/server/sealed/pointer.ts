@@ -1,9 +1,8 @@
 /** Where a sealed record lies, and which version of it is meant. Pure. */
 import { type ByteReader, type ByteWriter, varintBytes } from '../../base/coder.ts';
 import { NetsealError } from '../../base/errors.ts';
-import { ID_BYTES } from '../../keys/tree.ts';
+import { ID_BYTES, type Id } from '../../base/ids.ts';
 import { RECORD_BYTES_MAX, RECORD_OVERHEAD_BYTES, TAG_BYTES } from '../../unit/record-format.ts';
-import type { Id } from './ids.ts';
 
 /** Under which place a record was sealed. */
 export interface Origin {

@@ -1,7 +1,8 @@
 /** Reads what a segment says about itself. */
 import { NetsealError } from '../../base/errors.ts';
 import { KIB, UNIT_BYTES_MAX } from '../../base/geometry.ts';
-import { type Id, segmentKey } from './ids.ts';
+import type { Id } from '../../base/ids.ts';
+import { segmentKey } from './object-keys.ts';
 import type { Sealing } from './sealing.ts';
 import { decodeFooter, decodeTrailer, type SegmentEntry, TRAILER_BYTES } from './segment-format.ts';
 

@@ -24,7 +24,7 @@ import { equalBytes, viewOf } from '../../base/bytes.ts';
 import { ByteReader, ByteWriter } from '../../base/coder.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
 import { UNIT_BYTES_MAX, UNIT_BYTES_MIN } from '../../base/geometry.ts';
-import { ID_BYTES } from '../../keys/tree.ts';
+import { ID_BYTES, type Id } from '../../base/ids.ts';
 import {
   KIND_NAMES,
   RECORD_BYTES_MAX,
@@ -33,7 +33,6 @@ import {
   type RecordKind,
   TAG_BYTES,
 } from '../../unit/record-format.ts';
-import type { Id } from './ids.ts';
 import { LAYOUT_VERSION, readVersion } from './node-frame.ts';
 import { SEGMENT_BYTES_MAX } from './pointer.ts';
 

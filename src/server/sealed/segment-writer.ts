@@ -12,8 +12,9 @@
  *   4. A segment's id is random and used once; its object never changes.
  */
 import { MIB } from '../../base/geometry.ts';
+import { type Id, randomId } from '../../base/ids.ts';
 import type { RecordKind } from '../../unit/record-format.ts';
-import { type Id, randomId, segmentKey } from './ids.ts';
+import { segmentKey } from './object-keys.ts';
 import type { Pointer } from './pointer.ts';
 import type { Sealing } from './sealing.ts';
 import { encodeFooter, encodeTrailer, type SegmentEntry } from './segment-format.ts';

@@ -8,9 +8,9 @@
  *
  * The root's height is its depth. It grows when the file does, and never shrinks: an old root says what is in its pages.
  */
-import { NetsealError } from '../../base/errors.ts';
+import { isNetsealError, NetsealError } from '../../base/errors.ts';
+import type { Id } from '../../base/ids.ts';
 import { readControl } from './control-reader.ts';
-import type { Id } from './ids.ts';
 import type { MapRoot, MapSlots } from './inode.ts';
 import {
   decodeMapPage,
@@ -112,7 +112,7 @@ export class UnitMap {
       const loaded = await this.pages(chunk, signal);
       for (const [order, child] of chunk.entries()) {
         const content = loaded[order] ?? [];
-        if (content instanceof NetsealError) {
+        if (isNetsealError(content)) {
           yield { from: child.page * span, to: (child.page + 1) * span, error: content };
         } else {
           yield* this.#walkNode(child.height, child.page, content, from, to, signal);
@@ -135,13 +135,13 @@ export class UnitMap {
 
   #decode({ pointer }: PageRef, plain: Uint8Array | NetsealError | undefined): MapSlots | NetsealError {
     if (plain === undefined) return new NetsealError('EBUG', 'a map page was not read');
-    if (plain instanceof NetsealError) return plain;
+    if (isNetsealError(plain)) return plain;
     try {
       const slots = decodeMapPage(plain);
       this.#cache.set(pointer, slots);
       return slots;
     } catch (error) {
-      if (error instanceof NetsealError) return error;
+      if (isNetsealError(error)) return error;
       throw error;
     }
   }
@@ -281,7 +281,7 @@ class Rewriter {
     return new Map(
       there.map(({ slot }, at) => {
         const content = pages[at] ?? [];
-        if (content instanceof NetsealError) throw content;
+        if (isNetsealError(content)) throw content;
         return [slot, content];
       }),
     );

@@ -1,8 +1,8 @@
 /** Reads units, of one file or many, through the pipeline. One that cannot be read or opened is reported in its place. */
 import { NetsealError } from '../../base/errors.ts';
+import { type Id, idBytes } from '../../base/ids.ts';
 import type { OpenedUnit } from '../../pipeline/requests.ts';
 import { fetchAll, planFetches } from './fetch.ts';
-import { type Id, idBytes } from './ids.ts';
 import type { Pointer } from './pointer.ts';
 import type { Sealing } from './sealing.ts';
 

@@ -5,10 +5,10 @@
  *   reserve ──▶ caller fills `bytes` and lists units ──▶ submit: sealed by workers ──▶ placed in turn ──▶ pointers
  */
 import { unitSizeToLog2 } from '../../base/geometry.ts';
+import { type Id, idBytes } from '../../base/ids.ts';
 import type { UnitToSeal } from '../../pipeline/requests.ts';
 import type { Lease } from '../../pipeline/slab.ts';
 import type { CodecSetting } from '../../unit/codec.ts';
-import { type Id, idBytes } from './ids.ts';
 import type { Pointer } from './pointer.ts';
 import type { Sealing } from './sealing.ts';
 import type { SegmentWriter } from './segment-writer.ts';

@@ -7,10 +7,12 @@
  *
  * Amplification: only segments less than half of which is live are emptied, so less is copied than becomes garbage.
  */
+import { isLoss } from '../../base/errors.ts';
 import { MIB, sizeToUnitCount, unitSizeToLog2 } from '../../base/geometry.ts';
+import type { Id } from '../../base/ids.ts';
+import type { Name } from '../../base/name.ts';
 import { fetchAll, planFetches } from '../../server/sealed/fetch.ts';
-import type { Id } from '../../server/sealed/ids.ts';
-import type { FileInode, MapRoot, Name } from '../../server/sealed/inode.ts';
+import type { FileInode, MapRoot } from '../../server/sealed/inode.ts';
 import { isSamePointer, type Pointer } from '../../server/sealed/pointer.ts';
 import { type MappedUnit, UnitMap } from '../../server/sealed/unit-map.ts';
 import { recordTag } from '../../unit/record-format.ts';
@@ -18,7 +20,7 @@ import type { Draft } from '../names/draft.ts';
 import type { Session } from '../session/session.ts';
 import type { Volume } from '../volume.ts';
 import type { Cut } from './gc-cut.ts';
-import { isDamage, type Visitor, Walk, type Walked, type WalkedNode } from './walk.ts';
+import { type Visitor, Walk, type Walked, type WalkedNode } from './walk.ts';
 
 export interface CompactOptions {
   /** Only segments that were written before; ms since 1970, server's clock. */
@@ -299,7 +301,7 @@ class Compactor {
       this.commits += 1;
     } catch (error) {
       // Gone or damaged meanwhile: it stays as it is.
-      if (!isDamage(error)) throw error;
+      if (!isLoss(error)) throw error;
     }
   }
 

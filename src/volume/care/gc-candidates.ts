@@ -3,9 +3,10 @@
  * has been unreferenced without a break.
  */
 import { isNetsealError } from '../../base/errors.ts';
+import { type Id, randomId } from '../../base/ids.ts';
 import type { CandidateList } from '../../server/sealed/gc-format.ts';
 import { candidateListIds, putCandidateList, readCandidateList } from '../../server/sealed/gc-objects.ts';
-import { CANDIDATES_PREFIX, type Id, randomId } from '../../server/sealed/ids.ts';
+import { CANDIDATES_PREFIX } from '../../server/sealed/object-keys.ts';
 import type { Sealing } from '../../server/sealed/sealing.ts';
 
 /** A list that the store keeps. */

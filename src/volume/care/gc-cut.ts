@@ -8,9 +8,10 @@
  * What was found in versions that have gone counts as well. That keeps garbage longer, never anything too short.
  */
 import { NetsealError } from '../../base/errors.ts';
+import type { Id } from '../../base/ids.ts';
 import { inParallel } from '../../base/in-parallel.ts';
 import { listAll } from '../../server/list-all.ts';
-import { type Id, INODE_PREFIX, idOfKey, inodeKey, SEGMENT_PREFIX } from '../../server/sealed/ids.ts';
+import { INODE_PREFIX, idOfKey, inodeKey, SEGMENT_PREFIX } from '../../server/sealed/object-keys.ts';
 import type { Pointer } from '../../server/sealed/pointer.ts';
 import type { ListEntry, Version } from '../../server/store.ts';
 import type { Volume } from '../volume.ts';

@@ -15,9 +15,10 @@
  *   5. Before a pass deletes anything, it publishes an order and looks at the volume again.
  */
 
+import type { Id } from '../../base/ids.ts';
 import { inParallel } from '../../base/in-parallel.ts';
 import type { CandidateList } from '../../server/sealed/gc-format.ts';
-import { type Id, inodeKey, segmentKey } from '../../server/sealed/ids.ts';
+import { inodeKey, segmentKey } from '../../server/sealed/object-keys.ts';
 import { dropOldHeads, mergeHeads, protectedSinceMs } from '../history/heads.ts';
 import { publishOrder, readOrders, withdrawOrder } from '../session/gc-orders.ts';
 import type { Volume } from '../volume.ts';

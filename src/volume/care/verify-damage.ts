@@ -1,7 +1,7 @@
 /** What a verification found: damaged objects of the store, each with the files and byte ranges that it affects. */
 import type { ErrorCode, NetsealError } from '../../base/errors.ts';
 import { sizeToUnitCount } from '../../base/geometry.ts';
-import type { Id } from '../../server/sealed/ids.ts';
+import type { Id } from '../../base/ids.ts';
 import type { FileInode, InodeType } from '../../server/sealed/inode.ts';
 import type { NameRange, UnitRange } from './walk.ts';
 

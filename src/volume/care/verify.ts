@@ -4,27 +4,28 @@
  * All inodes, nodes of names and map pages are opened. Of units it is checked that their segment is there and long enough;
  * a sample of them, or all, are opened as well. Nothing is changed; damage never ends it.
  */
-import { NetsealError } from '../../base/errors.ts';
+
+import type { Chance } from '../../base/chance.ts';
+import { isLoss, isNetsealError, NetsealError } from '../../base/errors.ts';
+import type { Id } from '../../base/ids.ts';
 import { inParallel } from '../../base/in-parallel.ts';
 import { listAll } from '../../server/list-all.ts';
-import type { Chance } from '../../server/scheduler.ts';
+import type { FileInode } from '../../server/sealed/inode.ts';
 import {
   HEAD_PREFIX,
-  type Id,
   INODE_PREFIX,
   idOfKey,
   inodeKey,
   SEGMENT_PREFIX,
   segmentKey,
-} from '../../server/sealed/ids.ts';
-import type { FileInode } from '../../server/sealed/inode.ts';
+} from '../../server/sealed/object-keys.ts';
 import { readSegmentFooter } from '../../server/sealed/segment-footer.ts';
 import type { MappedUnit } from '../../server/sealed/unit-map.ts';
 import { mergeHeads } from '../history/heads.ts';
 import type { Volume } from '../volume.ts';
 import { type AffectedItem, type Damage, DamageLog, unitsToBytes } from './verify-damage.ts';
 import { UnitChecker } from './verify-units.ts';
-import { isDamage, type Lost, type Visitor, Walk, type Walked, type WalkedPlace } from './walk.ts';
+import { type Lost, type Visitor, Walk, type Walked, type WalkedPlace } from './walk.ts';
 
 export interface VerifyOptions {
   /** Opens each unit with this probability, 0 to 1. Default 0. */
@@ -226,7 +227,7 @@ class Verification {
     try {
       ({ sizeBytes } = await store.stat(segmentKey(id), { signal: this.#options.signal }));
     } catch (error) {
-      if (!isDamage(error)) throw error;
+      if (!isLoss(error)) throw error;
     }
     this.#segments.set(id, sizeBytes);
     return sizeBytes;
@@ -257,7 +258,7 @@ class Verification {
         await readSegmentFooter(sealing, id, sizeBytes, this.#options.signal);
       } catch (error) {
         this.#options.signal?.throwIfAborted();
-        if (!isDamage(error)) throw error;
+        if (!isLoss(error)) throw error;
         this.#log.add(segmentKey(id), 'footer', error);
       }
     });
@@ -289,7 +290,7 @@ class Verification {
         names += 1;
         count = inode.linkCount;
       } catch (error) {
-        if (!(error instanceof NetsealError)) throw error;
+        if (!isNetsealError(error)) throw error;
       }
     }
     return { names, count };

@@ -4,8 +4,9 @@
  *
  * Depth first, a few folders at once. Memory: per level of the tree some nodes of names; never a list of the whole.
  */
-import { NetsealError } from '../../base/errors.ts';
-import { type Id, inodeKey, segmentKey } from '../../server/sealed/ids.ts';
+import { isLoss, isNetsealError, NetsealError } from '../../base/errors.ts';
+import type { Id } from '../../base/ids.ts';
+import type { Name } from '../../base/name.ts';
 import type {
   DirectoryEntry,
   DirectoryInode,
@@ -13,13 +14,13 @@ import type {
   FileInode,
   Inode,
   MapSlots,
-  Name,
   NameChild,
   NameNode,
 } from '../../server/sealed/inode.ts';
 import { readInodeObject, type StoredInode } from '../../server/sealed/inode-object.ts';
 import { PAGE_SLOTS, unitsPerSlot } from '../../server/sealed/map-format.ts';
 import { NameTree } from '../../server/sealed/name-tree.ts';
+import { inodeKey, segmentKey } from '../../server/sealed/object-keys.ts';
 import type { Pointer } from '../../server/sealed/pointer.ts';
 import { type MappedUnit, UnitMap } from '../../server/sealed/unit-map.ts';
 import type { Moves } from '../names/moves.ts';
@@ -92,21 +93,6 @@ export interface WalkOptions {
 
 /** Objects, and nodes, that are read at once for one folder. */
 const READS_MAX = 32;
-/** Errors that say nothing about what was asked for. */
-const NO_DAMAGE: ReadonlySet<string> = new Set([
-  'ECLOSED',
-  'ECONFLICT',
-  'EUNAVAILABLE',
-  'EWORKER',
-  'EBUG',
-  'EINVAL',
-]);
-
-/** True when an error says that something stored cannot be had, and not that nothing can. */
-export function isDamage(error: unknown): error is NetsealError {
-  return error instanceof NetsealError && !NO_DAMAGE.has(error.code);
-}
-
 export class Walk {
   readonly #session: Session;
   readonly #moves: Moves;
@@ -213,8 +199,7 @@ export class Walk {
       for (const [order, { child, range: names }] of chunk.entries()) {
         const below = loaded[order];
         if (below === undefined) continue;
-        if (below instanceof NetsealError)
-          this.#lose(owner, { role: 'names', pointer: child.pointer, names }, below);
+        if (isNetsealError(below)) this.#lose(owner, { role: 'names', pointer: child.pointer, names }, below);
         else await this.#names(owner, below, names);
       }
     }
@@ -286,7 +271,7 @@ export class Walk {
       for (const [order, { ref, node }] of chunk.entries()) {
         const content = loaded[order];
         if (content === undefined) continue;
-        if (content instanceof NetsealError) this.#lose(owner, node, content);
+        if (isNetsealError(content)) this.#lose(owner, node, content);
         else await this.#map(owner, ref.height, ref.page, content);
       }
     }
@@ -299,7 +284,7 @@ export class Walk {
 
   #throwIfNoDamage(error: unknown): void {
     this.#options.signal?.throwIfAborted();
-    if (!isDamage(error)) throw error;
+    if (!isLoss(error)) throw error;
   }
 }
 

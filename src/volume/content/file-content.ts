@@ -1,6 +1,6 @@
 /** The content of a file that is being written: which units have gone where, and the extent map that comes of it. */
 import { sizeToUnitCount } from '../../base/geometry.ts';
-import type { Id } from '../../server/sealed/ids.ts';
+import type { Id } from '../../base/ids.ts';
 import type { FileInode, MapRoot } from '../../server/sealed/inode.ts';
 import type { Pointer } from '../../server/sealed/pointer.ts';
 import { EMPTY_MAP, UnitMap } from '../../server/sealed/unit-map.ts';

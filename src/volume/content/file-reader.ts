@@ -4,7 +4,7 @@
  * What comes out is verified, or it is an error for exactly the bytes that are lost. If a segment is gone, the inode is asked
  * for again: a compaction may have moved the units, and then reading goes on; otherwise the file has lost them.
  */
-import { NetsealError } from '../../base/errors.ts';
+import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import { MIB, sizeToUnitCount } from '../../base/geometry.ts';
 import type { FileInode } from '../../server/sealed/inode.ts';
 import { type Mapped, UnitMap } from '../../server/sealed/unit-map.ts';
@@ -182,7 +182,7 @@ export class FileReader {
     const mapped = await this.#map.lookup(map, from, to, signal);
     const requests: UnitToRead[] = [];
     for (const [at, pointer] of mapped.entries()) {
-      if (pointer === undefined || pointer instanceof NetsealError) continue;
+      if (pointer === undefined || isNetsealError(pointer)) continue;
       const index = from + at;
       const plainBytesMax = Math.min(unitSizeBytes, sizeBytes - index * unitSizeBytes);
       requests.push({ objectId: id, index, unitSizeBytes, pointer, plainBytesMax });
@@ -206,7 +206,7 @@ export class FileReader {
 }
 
 function isPointer(mapped: Mapped): mapped is Exclude<Mapped, undefined | NetsealError> {
-  return mapped !== undefined && !(mapped instanceof NetsealError);
+  return mapped !== undefined && !isNetsealError(mapped);
 }
 
 /** Holes next to one another as one. */

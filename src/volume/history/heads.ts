@@ -6,11 +6,12 @@
  * For verify: `mergeHeads(session)`, and report its `forks` and `problems`. For gc: the same before anything else, then delete
  * nothing that something referred to at `protectedSinceMs(session)` or later; and `dropOldHeads(session)`.
  */
-import { messageOf, NetsealError } from '../../base/errors.ts';
+import { codeOf, isNetsealError, messageOf, NetsealError } from '../../base/errors.ts';
+import type { Id } from '../../base/ids.ts';
 import { listAll } from '../../server/list-all.ts';
 import type { Head } from '../../server/sealed/head-format.ts';
 import { type HeadObject, readHeadObject } from '../../server/sealed/head-object.ts';
-import { HEAD_PREFIX, type Id, idOfKey } from '../../server/sealed/ids.ts';
+import { HEAD_PREFIX, idOfKey } from '../../server/sealed/object-keys.ts';
 import type { ObjectStore } from '../../server/store.ts';
 import type { Session } from '../session/session.ts';
 import { type Mark, readBesideMark } from '../state/marks.ts';
@@ -109,7 +110,7 @@ export async function protectedSinceMs(session: Session, signal?: AbortSignal): 
   await eachOf(recent, async ({ client }) => {
     const head = await readHead(session, client, signal);
     if (head === undefined) return;
-    if (head instanceof NetsealError) throw head;
+    if (isNetsealError(head)) throw head;
     // Whoever wrote it left out those that it had not heard of for long. Of ourselves we know better.
     for (const { id, oldestOpenMs } of head.sessions) if (id !== session.id) times.push(oldestOpenMs);
   });
@@ -162,20 +163,20 @@ export async function readCheckedHead(
 ): Promise<HeadObject | undefined> {
   const read = (): Promise<HeadObject | undefined> =>
     readHeadObject(sealing, client, signal).catch(error => {
-      if (error instanceof NetsealError && error.code === 'EMISSING') return undefined;
+      if (codeOf(error) === 'EMISSING') return undefined;
       throw error;
     });
   const versionOf = (object: HeadObject | undefined): number | undefined =>
-    object === undefined || object.head instanceof NetsealError ? undefined : object.head.version;
+    object === undefined || isNetsealError(object.head) ? undefined : object.head.version;
   return await readBesideMark(marks, client, read, versionOf, object => {
-    if (object === undefined || object.head instanceof NetsealError) return object;
+    if (object === undefined || isNetsealError(object.head)) return object;
     const { version } = object.head;
     const newest = marks.get(client)?.version;
     try {
       marks.note(client, version, object.hash);
       return object;
     } catch (cause) {
-      if (!(cause instanceof NetsealError)) throw cause;
+      if (!isNetsealError(cause)) throw cause;
       const message =
         cause.code === 'EROLLBACK'
           ? `head of client ${client}: version ${version} is older than ${newest}, which was seen before`
@@ -255,11 +256,11 @@ class Merging {
   async #read(client: Id, signal: AbortSignal | undefined): Promise<Head | undefined> {
     try {
       const head = await readHead(this.#session, client, signal);
-      if (!(head instanceof NetsealError)) return head;
+      if (!isNetsealError(head)) return head;
       this.#report(client, head);
     } catch (error) {
       signal?.throwIfAborted();
-      if (!(error instanceof NetsealError)) throw error;
+      if (!isNetsealError(error)) throw error;
       const message = `head of client ${client}: ${messageOf(error)}`;
       this.problems.push(new NetsealError(error.code, message, { cause: error }));
     }

@@ -11,8 +11,8 @@
  *   3. One merge or write at a time.
  *   4. What a session read before it merged is read again if it proves to be old; EROLLBACK when it was old already then.
  */
-import { NetsealError } from '../../base/errors.ts';
-import type { Id } from '../../server/sealed/ids.ts';
+import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
+import type { Id } from '../../base/ids.ts';
 import type { HistoryCheck, Session } from '../session/session.ts';
 import { type Learned, type MergedHeads, mergeHeads } from './heads.ts';
 import { writeOwnHead } from './own-head.ts';
@@ -151,10 +151,9 @@ export class History implements HistoryCheck {
   }
 
   #report(error: unknown): void {
-    const problem =
-      error instanceof NetsealError
-        ? error
-        : new NetsealError('EBUG', 'heads: something unforeseen went wrong', { cause: error });
+    const problem = isNetsealError(error)
+      ? error
+      : new NetsealError('EBUG', 'heads: something unforeseen went wrong', { cause: error });
     if (problem instanceof HistoryError) {
       this.#verdict ??= problem;
       return;
@@ -180,7 +179,7 @@ async function recheck(
     try {
       await live.read(0);
     } catch (error) {
-      const code = error instanceof NetsealError ? error.code : undefined;
+      const code = codeOf(error);
       if (code === 'EROLLBACK' || code === 'EFORK') throw oldError(live.id, known, error);
       // Removed meanwhile, damaged, not to be reached: whoever needs it hears of that.
     }

@@ -2,7 +2,8 @@
  * Writes this client's own head. Processes of one client write the same object: each keeps the other's marks, and changes
  * only its own entry in the list of sessions with open files.
  */
-import { NetsealError } from '../../base/errors.ts';
+import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
+import type { Id } from '../../base/ids.ts';
 import {
   HEAD_MARKS_MAX,
   HEAD_SESSIONS_MAX,
@@ -11,7 +12,6 @@ import {
   type OpenSession,
 } from '../../server/sealed/head-format.ts';
 import { type HeadObject, putHeadObject } from '../../server/sealed/head-object.ts';
-import type { Id } from '../../server/sealed/ids.ts';
 import type { PutCondition } from '../../server/store.ts';
 import type { Session } from '../session/session.ts';
 import {
@@ -47,7 +47,7 @@ export async function writeOwnHead(session: Session): Promise<WrittenHead> {
     const [found, serverNowMs] = await Promise.all([readCheckedHead(session, clientId), sealing.store.now()]);
     const problem = problemOf(session, found);
     if (problem !== undefined) problems.set(problem.message, problem);
-    const before = found === undefined || found.head instanceof NetsealError ? undefined : found.head;
+    const before = found === undefined || isNetsealError(found.head) ? undefined : found.head;
     if (before !== undefined) {
       const ours = { client: clientId, head: before };
       forks.push(...learnMarks(session, ours, new Map()));
@@ -60,7 +60,7 @@ export async function writeOwnHead(session: Session): Promise<WrittenHead> {
       memory.noteWritten(session.nowMs());
       return { forks, problems: [...problems.values()] };
     } catch (error) {
-      const code = error instanceof NetsealError ? error.code : undefined;
+      const code = codeOf(error);
       // After a lost answer it may be there: then it is written once more, which does no harm.
       if (code !== 'ECONFLICT' && code !== 'EUNCERTAIN') throw error;
     }
@@ -72,7 +72,7 @@ function problemOf(
   { state, marks, nowMs }: Session,
   found: HeadObject | undefined,
 ): NetsealError | undefined {
-  if (found !== undefined) return found.head instanceof NetsealError ? found.head : undefined;
+  if (found !== undefined) return isNetsealError(found.head) ? found.head : undefined;
   const { clientId, writtenAtMs = 0 } = state.heads;
   const isExpected = marks.get(clientId) !== undefined && nowMs() - writtenAtMs < HEAD_AGE_MS_MAX;
   return isExpected ? goneError(clientId) : undefined;

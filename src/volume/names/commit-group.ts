@@ -1,6 +1,6 @@
 /** A group of changes on its way into one commit, and what comes of each. The commit itself is in `live-inode.ts`. */
 import { NetsealError } from '../../base/errors.ts';
-import type { Id } from '../../server/sealed/ids.ts';
+import type { Id } from '../../base/ids.ts';
 import type { Writer } from '../../server/sealed/inode.ts';
 import { WRITERS_MAX } from '../../server/sealed/inode-format.ts';
 import type { Version } from '../../server/store.ts';

@@ -1,7 +1,8 @@
 /** A directory as a session works on it. */
 import { NetsealError } from '../../base/errors.ts';
-import type { Id } from '../../server/sealed/ids.ts';
-import type { DirectoryEntry, DirectoryInode, Name } from '../../server/sealed/inode.ts';
+import type { Id } from '../../base/ids.ts';
+import type { Name } from '../../base/name.ts';
+import type { DirectoryEntry, DirectoryInode } from '../../server/sealed/inode.ts';
 import { NameTree } from '../../server/sealed/name-tree.ts';
 import type { Session } from '../session/session.ts';
 import type { ApplyOptions, Change } from './commit-group.ts';

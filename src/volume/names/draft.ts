@@ -1,7 +1,8 @@
 /** The next version of an inode while the changes of one commit are being applied to it. */
 import { NetsealError } from '../../base/errors.ts';
-import type { Id } from '../../server/sealed/ids.ts';
-import type { DirectoryEntry, DirectoryInode, FileInode, Inode, Name } from '../../server/sealed/inode.ts';
+import type { Id } from '../../base/ids.ts';
+import type { Name } from '../../base/name.ts';
+import type { DirectoryEntry, DirectoryInode, FileInode, Inode } from '../../server/sealed/inode.ts';
 import { type NameChanges, NameTree } from '../../server/sealed/name-tree.ts';
 import { nowNs, type Session } from '../session/session.ts';
 

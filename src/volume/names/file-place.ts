@@ -1,7 +1,8 @@
 /** Where a file's inode lives: embedded in its directory while it is small and rarely changed, else an object of its own. */
-import { NetsealError } from '../../base/errors.ts';
-import type { Id } from '../../server/sealed/ids.ts';
-import type { EntryNode, FileInode, Name, SymlinkInode } from '../../server/sealed/inode.ts';
+import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
+import type { Id } from '../../base/ids.ts';
+import type { Name } from '../../base/name.ts';
+import type { EntryNode, FileInode, SymlinkInode } from '../../server/sealed/inode.ts';
 import { fileOrSymlinkBytes } from '../../server/sealed/inode-body.ts';
 import type { Directory } from './directory.ts';
 import { type Inodes, idOfEntry } from './inodes.ts';
@@ -80,7 +81,7 @@ export async function promotePlaced(inodes: Inodes, moves: Moves, place: FilePla
     if (entry === undefined || entry.node.kind === 'object' || idOfEntry(entry) !== place.id) return;
     await tryChange<FileInode | SymlinkInode>(inodes, moves, place, () => ({ patch: {} }), { promote: true });
   } catch (error) {
-    if (!(error instanceof NetsealError)) throw error;
+    if (!isNetsealError(error)) throw error;
   }
 }
 
@@ -165,7 +166,7 @@ async function findOrMake(inodes: Inodes, inode: FileInode | SymlinkInode): Prom
     await object.read(0);
     return object;
   } catch (error) {
-    if (!(error instanceof NetsealError) || error.code !== 'EMISSING') throw error;
+    if (codeOf(error) !== 'EMISSING') throw error;
     return inodes.unborn(inode);
   }
 }

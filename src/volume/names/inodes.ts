@@ -1,5 +1,5 @@
 /** The inodes that a session works on: one `LiveInode` for each, so that all changes of one meet in its commits. */
-import type { Id } from '../../server/sealed/ids.ts';
+import type { Id } from '../../base/ids.ts';
 import type { DirectoryEntry, DirectoryInode, Inode } from '../../server/sealed/inode.ts';
 import type { Learned } from '../history/heads.ts';
 import type { InodeBehind, InodesHeld } from '../history/history.ts';

@@ -17,9 +17,10 @@
  *   5. A mark is noted for each version read or acknowledged.
  *   6. A change fails with what its own segments fail with, not with another's of its group.
  */
-import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
-import { NetsealError } from '../../base/errors.ts';
-import { type Id, randomId } from '../../server/sealed/ids.ts';
+import { setTimeout as pause } from 'node:timers/promises';
+import { codeOf, NetsealError } from '../../base/errors.ts';
+import { type Id, randomId } from '../../base/ids.ts';
+import { giveTurn } from '../../base/turns.ts';
 import type { Inode, InodeRecord, Writer } from '../../server/sealed/inode.ts';
 import { WRITERS_MAX } from '../../server/sealed/inode-format.ts';
 import { putInodeObject, readInodeObject, type StoredInode } from '../../server/sealed/inode-object.ts';
@@ -135,7 +136,7 @@ export class LiveInode {
     try {
       while (this.#queue.length > 0) {
         // Whoever acts in the same turn shares the commit.
-        await nextTurn();
+        await giveTurn();
         await this.#commitGroup(this.#queue.splice(0, GROUP_MAX));
       }
     } finally {
@@ -224,7 +225,7 @@ export class LiveInode {
       const condition = stored === undefined ? IF_ABSENT : { ifMatch: stored.version };
       this.#acknowledge(await putInodeObject(this.#session.sealing, record, condition));
     } catch (error) {
-      const code = error instanceof NetsealError ? error.code : undefined;
+      const code = codeOf(error);
       if (code === 'EUNCERTAIN') {
         run.lost ??= { oldestVersion: record.inode.version, replacing: stored?.version };
       } else if (code !== 'ECONFLICT') {
@@ -312,7 +313,7 @@ export class LiveInode {
       } catch (error) {
         // Nothing there: our first put has not arrived.
         const isUnborn = base !== undefined && base.stored === undefined;
-        if (isUnborn && error instanceof NetsealError && error.code === 'EMISSING') return base;
+        if (isUnborn && codeOf(error) === 'EMISSING') return base;
         throw error;
       }
     };

@@ -21,9 +21,10 @@
  *      looks at all ways up from there. Of moves that together would close a cycle the last to say sees it.
  *      Only who has marked the entry says so; what another move has left there is then a dead client's.
  */
-import { NetsealError } from '../../base/errors.ts';
-import { type Id, randomId } from '../../server/sealed/ids.ts';
-import type { Arrival, Departure, DirectoryEntry, Name } from '../../server/sealed/inode.ts';
+import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
+import { type Id, randomId } from '../../base/ids.ts';
+import type { Name } from '../../base/name.ts';
+import type { Arrival, Departure, DirectoryEntry } from '../../server/sealed/inode.ts';
 import type { ApplyOptions, Change } from './commit-group.ts';
 import type { Directory } from './directory.ts';
 import { DepartingError, type Draft } from './draft.ts';
@@ -78,7 +79,7 @@ export class Moves {
       }
     } catch (error) {
       // Without the source there is nothing that could come back.
-      const isGone = error instanceof NetsealError && (error.code === 'EMISSING' || error.code === 'ENOENT');
+      const isGone = isNetsealError(error) && (error.code === 'EMISSING' || error.code === 'ENOENT');
       if (!isGone) throw error;
     }
   }
@@ -195,7 +196,7 @@ export class Moves {
       .get(directory)
       .read(0)
       .catch(error => {
-        if (error instanceof NetsealError && error.code === 'EMISSING') return undefined;
+        if (codeOf(error) === 'EMISSING') return undefined;
         throw error;
       });
     if (inode?.type !== 'directory') return 'dead';
@@ -314,7 +315,7 @@ export async function bestEffort(work: Promise<unknown>): Promise<void> {
   try {
     await work;
   } catch (error) {
-    if (!(error instanceof NetsealError)) throw error;
+    if (!isNetsealError(error)) throw error;
   }
 }
 

@@ -1,6 +1,6 @@
 /** Names and paths: raw bytes, never normalised. */
 import { requireArgument } from '../../base/errors.ts';
-import type { Name } from '../../server/sealed/inode.ts';
+import type { Name } from '../../base/name.ts';
 import { NAME_BYTES_MAX } from '../../server/sealed/inode-body.ts';
 
 /** Text becomes its UTF-8 bytes; bytes are copied. EINVAL for text that is not Unicode. */

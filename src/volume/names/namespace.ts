@@ -1,6 +1,7 @@
 /** What can be done to names: each call is one commit of the directory that it changes, shared with others at the same time. */
-import { NetsealError, requireArgument } from '../../base/errors.ts';
-import { type Id, randomId } from '../../server/sealed/ids.ts';
+import { codeOf, isNetsealError, NetsealError, requireArgument } from '../../base/errors.ts';
+import { type Id, randomId } from '../../base/ids.ts';
+import type { Name } from '../../base/name.ts';
 import type {
   Attributes,
   DirectoryEntry,
@@ -8,7 +9,6 @@ import type {
   EntryNode,
   FileInode,
   Inode,
-  Name,
   SymlinkInode,
 } from '../../server/sealed/inode.ts';
 import { TARGET_BYTES_MAX } from '../../server/sealed/inode-body.ts';
@@ -21,7 +21,7 @@ import { changePlaced, placeInode } from './file-place.ts';
 import { type Inodes, idOfEntry, typeOfEntry } from './inodes.ts';
 import { bestEffort, type Moves } from './moves.ts';
 import { checkName } from './name-checks.ts';
-import { codeOf, noEntry, Removals } from './removals.ts';
+import { noEntry, Removals } from './removals.ts';
 
 export interface PutOptions extends ChangeOptions {
   /** A file or symlink of that name goes; otherwise EEXIST. */
@@ -189,7 +189,7 @@ export class Namespace {
       checkName(name);
       return await placeInode(this.#inodes, inode, segments);
     } catch (error) {
-      if (error instanceof NetsealError && error.code === 'EINVAL') return error;
+      if (isNetsealError(error) && error.code === 'EINVAL') return error;
       throw error;
     }
   }
@@ -201,7 +201,7 @@ export class Namespace {
     options: ChangeOptions & { readonly replace?: boolean | undefined },
     replaced: DirectoryEntry[],
   ): Promise<NetsealError | undefined> {
-    if (node instanceof NetsealError) return node;
+    if (isNetsealError(node)) return node;
     const found = await this.#findLive(draft, name);
     const there = found?.isLive === true ? found.entry : undefined;
     if (there !== undefined && idOfEntry(there) === idOfNode(node)) return undefined;

@@ -3,9 +3,10 @@
  * as dead, from when on nothing can be put into it and nobody finds it; then its name is taken away. Whoever needs the
  * name, or the folder above, finishes that for a client that did not live to do it.
  */
-import { NetsealError } from '../../base/errors.ts';
-import type { Id } from '../../server/sealed/ids.ts';
-import type { Arrival, DirectoryEntry, Name } from '../../server/sealed/inode.ts';
+import { codeOf, NetsealError } from '../../base/errors.ts';
+import type { Id } from '../../base/ids.ts';
+import type { Name } from '../../base/name.ts';
+import type { Arrival, DirectoryEntry } from '../../server/sealed/inode.ts';
 import type { Directory } from './directory.ts';
 import { type Inodes, idOfEntry, typeOfEntry } from './inodes.ts';
 import { bestEffort, type Moves } from './moves.ts';
@@ -110,10 +111,6 @@ class ArrivedError extends NetsealError {
     super('ECONFLICT', 'another client is moving something into the folder: try again');
     this.arrivals = arrivals;
   }
-}
-
-export function codeOf(error: unknown): string | undefined {
-  return error instanceof NetsealError ? error.code : undefined;
 }
 
 export function noEntry(): NetsealError {

@@ -2,8 +2,8 @@
  * For a writer whose file was compacted while it was open: what it commits still points where its units were before, and a
  * gc may be about to delete that. It says so in its commit, which then keeps those segments.
  */
-import { NetsealError } from '../../base/errors.ts';
-import type { Id } from '../../server/sealed/ids.ts';
+import { isNetsealError, NetsealError } from '../../base/errors.ts';
+import type { Id } from '../../base/ids.ts';
 import type { FileInode, MapRoot, MapSlots } from '../../server/sealed/inode.ts';
 import { PAGE_SLOTS } from '../../server/sealed/map-format.ts';
 import { isSamePointer } from '../../server/sealed/pointer.ts';
@@ -58,7 +58,7 @@ async function eachSegment(
       if (height === 0) continue;
       const child = page * PAGE_SLOTS + slot;
       const [content] = await map.pages([{ height: height - 1, page: child, pointer }]);
-      if (content instanceof NetsealError) throw content;
+      if (isNetsealError(content)) throw content;
       await visit(height - 1, child, content ?? []);
     }
   };

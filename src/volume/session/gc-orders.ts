@@ -7,11 +7,12 @@
  *
  * Each acts before it looks. So either the gc sees what the writer did, or the writer sees the order or the loss.
  */
-import { NetsealError } from '../../base/errors.ts';
+import { codeOf, NetsealError } from '../../base/errors.ts';
+import { type Id, randomId } from '../../base/ids.ts';
 import { inParallel } from '../../base/in-parallel.ts';
 import type { CandidateList } from '../../server/sealed/gc-format.ts';
 import { candidateListIds, putCandidateList, readCandidateList } from '../../server/sealed/gc-objects.ts';
-import { type Id, inodeKey, ORDER_PREFIX, randomId, segmentKey } from '../../server/sealed/ids.ts';
+import { inodeKey, ORDER_PREFIX, segmentKey } from '../../server/sealed/object-keys.ts';
 import type { Sealing } from '../../server/sealed/sealing.ts';
 
 /** The objects that a commit refers to, or is about to. */
@@ -50,7 +51,7 @@ export async function readOrders(
       orders.push({ key, order: await readCandidateList(sealing, key, id, signal) });
     } catch (error) {
       // A missing order was withdrawn since they were listed.
-      if (!(error instanceof NetsealError) || error.code !== 'EMISSING') throw error;
+      if (codeOf(error) !== 'EMISSING') throw error;
     }
   }
   return orders;
@@ -75,7 +76,7 @@ export async function requireKept(sealing: Sealing, { segments, inodes }: Referr
     try {
       await sealing.store.stat(key);
     } catch (cause) {
-      if (!(cause instanceof NetsealError) || cause.code !== 'EMISSING') throw cause;
+      if (codeOf(cause) !== 'EMISSING') throw cause;
       throw takenError(`${key} is gone`, cause);
     }
   });

@@ -6,8 +6,9 @@
  *                  gc may have ordered it to be deleted
  *   just after     if that was more than a quarter of the grace ago, everything must still be there, and not be ordered
  */
-import { NetsealError } from '../../base/errors.ts';
-import { type Id, inodeKey, segmentKey } from '../../server/sealed/ids.ts';
+import { codeOf, isNetsealError } from '../../base/errors.ts';
+import type { Id } from '../../base/ids.ts';
+import { inodeKey, segmentKey } from '../../server/sealed/object-keys.ts';
 import { type Referred, requireKept, takenError } from './gc-orders.ts';
 import type { Session } from './session.ts';
 
@@ -86,13 +87,13 @@ async function rewriteInode(session: Session, id: Id): Promise<void> {
       session.writes.note(id, atMs);
       return;
     } catch (error) {
-      const code = error instanceof NetsealError ? error.code : undefined;
+      const code = codeOf(error);
       if ((code !== 'ECONFLICT' && code !== 'EUNCERTAIN') || attempt === REWRITES_MAX) throw error;
     }
   }
 }
 
 function throwTaken(error: unknown): never {
-  if (error instanceof NetsealError && error.code === 'EMISSING') throw takenError(error.message, error);
+  if (isNetsealError(error) && error.code === 'EMISSING') throw takenError(error.message, error);
   throw error;
 }

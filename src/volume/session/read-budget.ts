@@ -5,10 +5,12 @@
  * Invariant: what is granted fits into the memory. What a reader needs next is granted in order of asking; what it reads
  * ahead only while a quarter of the budget stays free.
  */
+import { Waiters } from '../../base/waiters.ts';
+
 export class ReadBudget {
   readonly #totalBytes: number;
   #usedBytes = 0;
-  readonly #waiters: { readonly bytes: number; readonly grant: () => void }[] = [];
+  readonly #waiters = new Waiters((bytes: number) => this.#tryTake(bytes));
 
   constructor(totalBytes: number) {
     this.#totalBytes = totalBytes;
@@ -17,54 +19,24 @@ export class ReadBudget {
   /** Waits for room. A request for more than there is waits until it is alone. */
   async acquire(bytes: number, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
-    if (this.#waiters.length === 0 && this.#fits(bytes)) {
-      this.#usedBytes += bytes;
-      return;
-    }
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const waiter = { bytes, grant: resolve };
-    const onAbort = (): void => {
-      const at = this.#waiters.indexOf(waiter);
-      // Granted already: then whoever asked gives it back.
-      if (at === -1) return;
-      this.#waiters.splice(at, 1);
-      reject(signal?.reason);
-      this.#serve();
-    };
-    this.#waiters.push(waiter);
-    signal?.addEventListener('abort', onAbort, { once: true });
-    try {
-      await promise;
-    } finally {
-      signal?.removeEventListener('abort', onAbort);
-    }
+    if (this.#waiters.tryNow(bytes) === undefined) await this.#waiters.wait(bytes, signal);
   }
 
   /** For reading ahead: true if there is plenty of room now. */
   tryAcquire(bytes: number): boolean {
-    if (this.#waiters.length > 0 || this.#usedBytes + bytes > 0.75 * this.#totalBytes) return false;
+    if (this.#waiters.count > 0 || this.#usedBytes + bytes > 0.75 * this.#totalBytes) return false;
     this.#usedBytes += bytes;
     return true;
   }
 
   release(bytes: number): void {
     this.#usedBytes -= bytes;
-    this.#serve();
+    this.#waiters.serve();
   }
 
-  #fits(bytes: number): boolean {
-    return this.#usedBytes === 0 || this.#usedBytes + bytes <= this.#totalBytes;
-  }
-
-  #serve(): void {
-    for (
-      let first = this.#waiters[0];
-      first !== undefined && this.#fits(first.bytes);
-      first = this.#waiters[0]
-    ) {
-      this.#waiters.shift();
-      this.#usedBytes += first.bytes;
-      first.grant();
-    }
+  #tryTake(bytes: number): true | undefined {
+    if (this.#usedBytes > 0 && this.#usedBytes + bytes > this.#totalBytes) return undefined;
+    this.#usedBytes += bytes;
+    return true;
   }
 }

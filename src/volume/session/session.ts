@@ -1,5 +1,5 @@
 /** One mounted client of a volume: what all of its parts share. */
-import type { Id } from '../../server/sealed/ids.ts';
+import type { Id } from '../../base/ids.ts';
 import type { MapSlots, NameNode } from '../../server/sealed/inode.ts';
 import type { NodeCache } from '../../server/sealed/node-cache.ts';
 import type { Sealing } from '../../server/sealed/sealing.ts';

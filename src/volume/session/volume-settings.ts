@@ -14,7 +14,7 @@ import {
   UNIT_BYTES_DEFAULT,
   unitSizeToLog2,
 } from '../../base/geometry.ts';
-import { checkId, type Id, randomId } from '../../server/sealed/ids.ts';
+import { checkId, type Id, randomId } from '../../base/ids.ts';
 import { CODEC_DEFAULT, type CodecSetting, checkCodec, formatCodec, parseCodec } from '../../unit/codec.ts';
 import { parseSuite, SUITE_DEFAULT, type SuiteName } from '../../unit/record-format.ts';
 

@@ -1,5 +1,5 @@
 /** When a session wrote its objects: what tells whether gc may take them for garbage before they are committed. */
-import type { Id } from '../../server/sealed/ids.ts';
+import type { Id } from '../../base/ids.ts';
 
 /** The session forgets what it wrote longest ago when it knows of more objects than this. */
 const TIMES_MAX = 65_536;

@@ -2,7 +2,7 @@
  * Who this client is among those of a volume, and what it has read of their heads: so that a process reads only those that
  * have changed. Kept with the marks, as JSON. Losing it costs requests and a new id, no protection.
  */
-import { type Id, randomId } from '../../server/sealed/ids.ts';
+import { type Id, randomId } from '../../base/ids.ts';
 
 /** A head as the store listed it when it was read. */
 export interface KnownHead {

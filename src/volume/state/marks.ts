@@ -19,7 +19,7 @@
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { equalBytes, getU64, setU64, viewOf } from '../../base/bytes.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
-import { checkId, type Id } from '../../server/sealed/ids.ts';
+import { checkId, type Id } from '../../base/ids.ts';
 
 export interface Mark {
   readonly version: number;

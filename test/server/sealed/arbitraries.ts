@@ -1,6 +1,7 @@
 /** Values of every type in the sealed layout, for properties. */
 import fc from 'fast-check';
-import type { Id } from '../../../src/server/sealed/ids.ts';
+import type { Id } from '../../../src/base/ids.ts';
+import type { Name } from '../../../src/base/name.ts';
 import type {
   Arrival,
   Departure,
@@ -12,7 +13,6 @@ import type {
   Inode,
   InodeRecord,
   MapSlots,
-  Name,
   NameChild,
   NameNode,
   SymlinkInode,

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { DirectoryEntry, Name, NameNode } from '../../../src/server/sealed/inode.ts';
+import type { Name } from '../../../src/base/name.ts';
+import type { DirectoryEntry, NameNode } from '../../../src/server/sealed/inode.ts';
 import {
   childBytes,
   decodeNameNode,

@@ -1,8 +1,8 @@
 /** A directory's tree of names against a map, with small nodes, so that it is deep. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Chance, seededChance } from '../../../src/base/chance.ts';
+import { randomId } from '../../../src/base/ids.ts';
 import { MemoryStore } from '../../../src/server/memory-store.ts';
-import { type Chance, seededChance } from '../../../src/server/scheduler.ts';
-import { randomId } from '../../../src/server/sealed/ids.ts';
 import type { DirectoryEntry, NameNode } from '../../../src/server/sealed/inode.ts';
 import { childBytes, entryBytes } from '../../../src/server/sealed/name-node-format.ts';
 import { EMPTY_NAMES, type NameChanges, NameTree } from '../../../src/server/sealed/name-tree.ts';

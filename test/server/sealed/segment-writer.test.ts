@@ -1,11 +1,12 @@
 /** Segments under way: order, failures, memory. And units on their way into them. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
+import { seededChance } from '../../../src/base/chance.ts';
 import { NetsealError } from '../../../src/base/errors.ts';
+import { randomId } from '../../../src/base/ids.ts';
 import type { Pipeline } from '../../../src/pipeline/pipeline.ts';
 import { MemoryStore } from '../../../src/server/memory-store.ts';
-import { seededChance } from '../../../src/server/scheduler.ts';
-import { randomId, segmentKey } from '../../../src/server/sealed/ids.ts';
+import { segmentKey } from '../../../src/server/sealed/object-keys.ts';
 import type { Pointer } from '../../../src/server/sealed/pointer.ts';
 import {
   type RecordToPlace,

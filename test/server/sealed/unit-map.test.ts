@@ -1,8 +1,8 @@
 /** Extent maps against a plain map: any updates, any size, sparse to the end. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Chance, seededChance } from '../../../src/base/chance.ts';
+import { randomId } from '../../../src/base/ids.ts';
 import { MemoryStore } from '../../../src/server/memory-store.ts';
-import { type Chance, seededChance } from '../../../src/server/scheduler.ts';
-import { randomId } from '../../../src/server/sealed/ids.ts';
 import type { MapRoot } from '../../../src/server/sealed/inode.ts';
 import { depthFor } from '../../../src/server/sealed/map-format.ts';
 import { NodeCache } from '../../../src/server/sealed/node-cache.ts';

@@ -1,4 +1,4 @@
-/** Time and chance as a component, so that one seed replays a run. Never for keys, nonces or ids. */
+/** The clock as a component, so that tests own the time. */
 
 export interface Scheduler {
   /** Milliseconds since 1970. */
@@ -6,9 +6,6 @@ export interface Scheduler {
   /** Resolves after `delayMs`; rejects with the signal's reason when aborted. */
   sleep(delayMs: number, signal?: AbortSignal): Promise<void>;
 }
-
-/** A number from 0 (included) to 1 (excluded), as `Math.random`. */
-export type Chance = () => number;
 
 export const systemScheduler: Scheduler = {
   now: Date.now,
@@ -26,14 +23,3 @@ export const systemScheduler: Scheduler = {
       signal?.addEventListener('abort', onAbort, { once: true });
     }),
 };
-
-/** A stream of chances that a seed fixes (mulberry32: quick, not secret). */
-export function seededChance(seed: number): Chance {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 0x1_0000_0000;
-  };
-}
