@@ -58,15 +58,15 @@ try {
   lease.bytes.fill('changed ');
   const objectId = randomBytes(16);
   const place = { kind: 'unit', objectId, index: 0, unitSizeBytes: UNIT_BYTES };
-  const run = await pipeline.seal({
+  const batch = await pipeline.seal({
     keys,
     from: lease,
     units: [{ ...place, offsetBytes: 0, lengthBytes: UNIT_BYTES }],
   });
-  const [{ bytes, tag }] = run.units;
+  const [{ bytes, tag }] = batch.units;
   const sealed = Buffer.from(bytes);
   const expectedTag = Buffer.from(tag);
-  run.release();
+  batch.release();
   lease.release();
   const unit = { volumeId: keyring.volumeId, objectId, index: 0, bytes: sealed };
   await cache.appendDirty({ units: [unit], payload: Buffer.from('upload me') });

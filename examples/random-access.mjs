@@ -16,7 +16,7 @@ const pipeline = await openPipeline({ workers: 2 });
 try {
   const keys = pipeline.addKeyring(Keyring.create());
 
-  // Seal. `from` is shared memory that the workers read; `run` is shared memory that they wrote.
+  // Seal. `from` is shared memory that the workers read; `batch` is shared memory that they wrote.
   const from = await pipeline.reservePlain(value.byteLength);
   from.bytes.set(value);
   const units = [];
@@ -24,9 +24,9 @@ try {
     const lengthBytes = Math.min(unitSizeBytes, value.byteLength - offsetBytes);
     units.push({ objectId, kind: 'unit', index: units.length, unitSizeBytes, offsetBytes, lengthBytes });
   }
-  const run = await pipeline.seal({ keys, from, units });
-  const stored = run.units.map(({ bytes, tag }) => ({ bytes: Buffer.from(bytes), tag }));
-  run.release();
+  const batch = await pipeline.seal({ keys, from, units });
+  const stored = batch.units.map(({ bytes, tag }) => ({ bytes: Buffer.from(bytes), tag }));
+  batch.release();
   from.release();
 
   // Read 4 KiB at byte 1,000,000: one unit is enough.

@@ -83,9 +83,10 @@ export { type OpenStreamOptions, openStream } from './pipeline/open-stream.ts';
 export type { StreamPair } from './pipeline/ordered-output.ts';
 export { openPipeline, type Pipeline, type SlabUse } from './pipeline/pipeline.ts';
 export type {
+  OpenedBatch,
   OpenedUnit,
   OpenRequest,
-  Run,
+  SealedBatch,
   SealedUnit,
   SealRequest,
   UnitToOpen,

@@ -4,14 +4,14 @@ import { runCommand } from '../command.ts';
 import { type ContestResult, contest, megabytesPerSecond } from '../contest.ts';
 import { executableCode } from '../data.ts';
 import { requireSameFile, writeLargeFile } from '../files.ts';
-import { type Feed, PipelineSide } from '../lanes.ts';
+import { type Feed, PipelineSide } from '../pipeline-side.ts';
 import { inEachPlace, type PlaceName } from '../places.ts';
 import type { Measurement, Target, TargetSize } from '../target.ts';
 import { type OpenVolume, VolumeSide } from '../volume-side.ts';
 
 const MIB = 1024 * 1024;
 const GIB: number = 1024 * MIB;
-const FEED: Feed = { unitBytes: 256 * 1024, blockBytes: 4096, unitsPerRequest: 8, lanes: 4 };
+const FEED: Feed = { unitBytes: 256 * 1024, blockBytes: 4096, unitsPerRequest: 8, requestsAtOnce: 4 };
 
 interface Scale {
   /** What the file repeats, and what is sealed and opened alone, as often. */

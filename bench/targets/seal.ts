@@ -2,14 +2,14 @@
 import { BareThreads, type BareWork } from '../bare-threads.ts';
 import { contest, megabytesPerSecond } from '../contest.ts';
 import { executableCode } from '../data.ts';
-import { type Feed, PipelineSide } from '../lanes.ts';
+import { type Feed, PipelineSide } from '../pipeline-side.ts';
 import type { Measurement, Target, TargetSize } from '../target.ts';
 
 const MIB = 1024 * 1024;
 
-const LARGE: Feed = { unitBytes: 256 * 1024, blockBytes: 4096, unitsPerRequest: 8, lanes: 4 };
+const LARGE: Feed = { unitBytes: 256 * 1024, blockBytes: 4096, unitsPerRequest: 8, requestsAtOnce: 4 };
 // Blocks of one byte, so that both sides compress: in blocks of 4 KiB a unit of 4 KiB is stored as it is.
-const SMALL_BATCH: Feed = { unitBytes: 4096, blockBytes: 1, unitsPerRequest: 64, lanes: 6 };
+const SMALL_BATCH: Feed = { unitBytes: 4096, blockBytes: 1, unitsPerRequest: 64, requestsAtOnce: 6 };
 const SMALL_SINGLE: Feed = { ...SMALL_BATCH, unitsPerRequest: 1 };
 // The default block size. Without the codec's share, what is left is mostly dispatch.
 const STORED_BATCH: Feed = { ...SMALL_BATCH, blockBytes: 4096 };

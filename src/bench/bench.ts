@@ -28,8 +28,8 @@ export interface BenchSettings {
   readonly timeMs: number;
   /** Of each kind of the built-in corpus. Default 4 MiB. */
   readonly corpusKindBytes?: number;
-  /** The least that a timed run processes; see `measure.ts`. */
-  readonly runBytesMin?: number;
+  /** The least that a timed round processes; see `measure.ts`. */
+  readonly roundBytesMin?: number;
 }
 
 export interface BenchParts {
@@ -74,7 +74,7 @@ export async function runBench(settings: BenchSettings, parts: BenchParts = {}):
       samples: sampleSet.samples,
       settings: grid.settings,
       timeMs: settings.timeMs,
-      runBytesMin: settings.runBytesMin,
+      roundBytesMin: settings.roundBytesMin,
     },
     {
       signal,
@@ -112,9 +112,9 @@ function reportOf(
   const results = swept.results.map(result => ({
     ...result,
     summary: summarise(settings.link, result.samples, result.setting.unitSizeBytes),
-    workingBytes: workingBytes(result.setting, swept.lanes),
+    workingBytes: workingBytes(result.setting, swept.threadCount),
   }));
-  const early = `stopped early: ${results.length} of ${formatCount(settingCount, 'setting')} measured, with fewer runs`;
+  const early = `stopped early: ${results.length} of ${formatCount(settingCount, 'setting')} measured, with fewer rounds`;
   return {
     createdAt: new Date(),
     machine: describeMachine(),

@@ -26,7 +26,7 @@ export interface Costs {
   readonly read: AccessCost;
   /** An aligned 4 KiB written and committed, nothing cached. */
   readonly overwrite: AccessCost;
-  /** Time for one MiB of plain bytes in a long run. */
+  /** Time for one MiB of plain bytes in a long transfer. */
   readonly sequentialReadMsPerMiB: number;
   readonly sequentialWriteMsPerMiB: number;
 }

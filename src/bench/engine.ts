@@ -14,14 +14,14 @@ import type { Batch, PlainUnit } from './plan.ts';
 import type { BenchSetting } from './settings.ts';
 
 /** The records of a batch, one for each unit; undefined for a hole. Valid until released. */
-export interface SealedBatch {
+export interface TimedRecords {
   readonly elapsedMs: number;
   readonly records: readonly (Uint8Array | undefined)[];
   release(): void;
 }
 
 /** The plain bytes of a batch again; undefined for a hole. Valid until released. */
-export interface OpenedBatch {
+export interface TimedUnits {
   readonly elapsedMs: number;
   readonly units: readonly (Uint8Array | undefined)[];
   release(): void;
@@ -29,24 +29,24 @@ export interface OpenedBatch {
 
 export interface Engine {
   /** How many units it works on at a time. */
-  readonly lanes: number;
+  readonly threadCount: number;
   readonly providers: ProviderReport;
   /** Times sealing only, not copying the batch into the engine's memory. */
-  seal(setting: BenchSetting, batch: Batch, signal?: AbortSignal): Promise<SealedBatch>;
+  seal(setting: BenchSetting, batch: Batch, signal?: AbortSignal): Promise<TimedRecords>;
   /** Times opening only. Rejects with the error of the first unit that does not open. */
   open(
     setting: BenchSetting,
     batch: Batch,
     records: readonly (Uint8Array | undefined)[],
     signal?: AbortSignal,
-  ): Promise<OpenedBatch>;
+  ): Promise<TimedUnits>;
   /** Ends its workers and forgets its keys. */
   close(): Promise<void>;
 }
 
 /** Seals and opens on the calling thread, one unit after another: what a single unit costs, with no queue or wake-up. */
 export class InlineEngine implements Engine {
-  readonly lanes = 1;
+  readonly threadCount = 1;
   readonly providers: ProviderReport;
   readonly #providers: Providers;
   readonly #keyring = Keyring.create();
@@ -62,7 +62,7 @@ export class InlineEngine implements Engine {
     this.#opener = new Opener(providers);
   }
 
-  async seal(setting: BenchSetting, batch: Batch): Promise<SealedBatch> {
+  async seal(setting: BenchSetting, batch: Batch): Promise<TimedRecords> {
     const key = this.#keyOf(setting.suite);
     const unitSizeLog2 = unitSizeToLog2(setting.unitSizeBytes);
     const rooms = batch.units.map(
@@ -82,7 +82,7 @@ export class InlineEngine implements Engine {
     setting: BenchSetting,
     batch: Batch,
     records: readonly (Uint8Array | undefined)[],
-  ): Promise<OpenedBatch> {
+  ): Promise<TimedUnits> {
     const key = this.#keyOf(setting.suite);
     const unitSizeLog2 = unitSizeToLog2(setting.unitSizeBytes);
     const rooms = batch.units.map(({ plain }) => new Uint8Array(openingRoom(plain.byteLength, setting)));

@@ -13,14 +13,14 @@ import { formatCodec } from '../unit/codec.ts';
 import type { ProviderChoice } from '../unit/providers.ts';
 import type { Engine } from './engine.ts';
 import { formatSize } from './format.ts';
-import { type Batch, batchOf, cutIntoBatches, cutIntoUnits, type PlainUnit, unitsForRun } from './plan.ts';
+import { type Batch, batchOf, cutIntoBatches, cutIntoUnits, type PlainUnit, unitsForRound } from './plan.ts';
 import { median, type SampleResult, type SettingResult } from './results.ts';
 import type { Sample } from './samples.ts';
 import { spreadIndices } from './sampling.ts';
 import type { BenchSetting } from './settings.ts';
 import { Shuffler } from './shuffler.ts';
 
-/** Timed rounds after the check. Odd, so that the median is a run. */
+/** Timed rounds after the check. Odd, so that the median is one of them. */
 export const ROUNDS = 5;
 /** Units timed alone in each round, at most; the clock may end it sooner. */
 const SINGLE_UNITS_MAX = 8;
@@ -31,8 +31,8 @@ export interface SweepSettings {
   readonly settings: readonly BenchSetting[];
   /** About how long to time one setting on one sample, over all rounds. */
   readonly timeMs: number;
-  /** The least that a timed run processes. Default 1 MiB: less would time the dispatching rather than the work. */
-  readonly runBytesMin?: number | undefined;
+  /** The least that a timed round processes. Default 1 MiB: less would time the dispatching rather than the work. */
+  readonly roundBytesMin?: number | undefined;
 }
 
 export interface SweepParts {
@@ -54,7 +54,7 @@ export interface SweepResult {
   readonly rssStartBytes: number;
   readonly rssPeakBytes: number;
   /** How many units the pipeline works on at a time. */
-  readonly lanes: number;
+  readonly threadCount: number;
 }
 
 /**
@@ -68,21 +68,21 @@ export async function sweep(sweepSettings: SweepSettings, parts: SweepParts): Pr
   );
   const rssStartBytes = process.memoryUsage.rss();
   const engines = new Engines(parts);
-  const run = new Run(sweepSettings, parts, engines, rssStartBytes);
+  const running = new Sweep(sweepSettings, parts, engines, rssStartBytes);
   try {
-    await run.checkAll();
-    await run.timeAll();
+    await running.checkAll();
+    await running.timeAll();
   } catch (error) {
-    if (parts.signal?.aborted !== true || run.finished.length === 0) throw error;
+    if (parts.signal?.aborted !== true || running.finished.length === 0) throw error;
   } finally {
     await engines.close();
   }
   return {
-    results: run.finished,
-    isComplete: run.isComplete,
+    results: running.finished,
+    isComplete: running.isComplete,
     rssStartBytes,
-    rssPeakBytes: run.rssPeakBytes,
-    lanes: engines.lanes,
+    rssPeakBytes: running.rssPeakBytes,
+    threadCount: engines.threadCount,
   };
 }
 
@@ -96,7 +96,7 @@ class Engines {
   readonly #parts: SweepParts;
   readonly #open: Engine[] = [];
   readonly #pairs = new Map<ProviderChoice, EnginePair>();
-  lanes = 1;
+  threadCount = 1;
 
   constructor(parts: SweepParts) {
     this.#parts = parts;
@@ -111,7 +111,7 @@ class Engines {
       this.#open.push(pipeline);
       pair = { inline, pipeline };
       this.#pairs.set(providers, pair);
-      this.lanes = pipeline.lanes;
+      this.threadCount = pipeline.threadCount;
     }
     return pair;
   }
@@ -128,8 +128,8 @@ interface Cell {
   readonly engines: EnginePair;
   readonly units: readonly PlainUnit[];
   readonly dense: readonly PlainUnit[];
-  readonly sealRuns: number[];
-  readonly openRuns: number[];
+  readonly sealRates: number[];
+  readonly openRates: number[];
   readonly sealUnitMs: number[];
   readonly openUnitMs: number[];
   storedBytes: number;
@@ -137,7 +137,7 @@ interface Cell {
   weightedRecordBytes: number;
 }
 
-class Run {
+class Sweep {
   readonly #input: SweepSettings;
   readonly #parts: SweepParts;
   readonly #engines: Engines;
@@ -185,7 +185,7 @@ class Run {
     for (let round = 0; round < ROUNDS; round++) {
       // Another order each time: large units leave caches and collectors busy, and not always for the same neighbour.
       for (const cell of shuffler.shuffle(this.#rows.flat())) {
-        await this.#timeRun(cell);
+        await this.#timeRound(cell);
         await this.#timeSingles(cell);
         this.#step();
       }
@@ -201,8 +201,8 @@ class Run {
       engines: await this.#engines.of(setting.providers),
       units,
       dense: units.filter(({ plain }) => !isAllZero(plain)),
-      sealRuns: [],
-      openRuns: [],
+      sealRates: [],
+      openRates: [],
       sealUnitMs: [],
       openUnitMs: [],
       storedBytes: 0,
@@ -210,11 +210,11 @@ class Run {
     };
   }
 
-  /** Seals and opens the whole sample and compares every byte. Its times count as a first, rough run. */
+  /** Seals and opens the whole sample and compares every byte. Its times count as a first, rough round. */
   async #check(cell: Cell): Promise<void> {
     const { setting, units } = cell;
     const timer = new Timer();
-    for (const batch of cutIntoBatches(units, setting, cell.engines.pipeline.lanes)) {
+    for (const batch of cutIntoBatches(units, setting, cell.engines.pipeline.threadCount)) {
       await this.#roundTrip(cell, batch, timer, (records, opened) => {
         for (const [at, unit] of batch.units.entries()) {
           checkUnit(cell, unit, opened[at]);
@@ -227,15 +227,19 @@ class Run {
     timer.addTo(cell);
   }
 
-  async #timeRun(cell: Cell): Promise<void> {
-    const { lanes } = cell.engines.pipeline;
-    // Half of a round's time for each direction; the best runs so far say how much fits into it. Not the last one: a
-    // slow run would make the next one short, and a short run is slow.
-    const runMs = this.#input.timeMs / ROUNDS / 2;
-    const slower = Math.min(Math.max(...cell.sealRuns), Math.max(...cell.openRuns), RATE_MAX);
-    const targetBytes = Math.max(this.#input.runBytesMin ?? RUN_BYTES_MIN, (slower * runMs) / 1000);
+  async #timeRound(cell: Cell): Promise<void> {
+    const { threadCount } = cell.engines.pipeline;
+    // Half of a round's time for each direction; the best rates so far say how much fits into it. Not the last one: a
+    // slow round would make the next one short, and a short round is slow.
+    const directionMs = this.#input.timeMs / ROUNDS / 2;
+    const slower = Math.min(Math.max(...cell.sealRates), Math.max(...cell.openRates), RATE_MAX);
+    const targetBytes = Math.max(this.#input.roundBytesMin ?? ROUND_BYTES_MIN, (slower * directionMs) / 1000);
     const timer = new Timer();
-    for (const batch of cutIntoBatches(unitsForRun(cell.units, targetBytes, lanes), cell.setting, lanes)) {
+    for (const batch of cutIntoBatches(
+      unitsForRound(cell.units, targetBytes, threadCount),
+      cell.setting,
+      threadCount,
+    )) {
       await this.#roundTrip(cell, batch, timer);
     }
     timer.addTo(cell);
@@ -287,7 +291,7 @@ class Run {
   }
 }
 
-const RUN_BYTES_MIN: number = MIB;
+const ROUND_BYTES_MIN: number = MIB;
 /** Holes pass at any speed; more than this says nothing. */
 const RATE_MAX = 20e9;
 
@@ -297,10 +301,10 @@ type Inspect = (
 ) => void;
 
 function ignore(): void {
-  // Timed runs were checked before.
+  // Timed rounds were checked before.
 }
 
-/** Adds up what the batches of one run took. */
+/** Adds up what the batches of one round took. */
 class Timer {
   #plainBytes = 0;
   #sealMs = 0;
@@ -313,8 +317,8 @@ class Timer {
   }
 
   addTo(cell: Cell): void {
-    cell.sealRuns.push((this.#plainBytes / this.#sealMs) * 1000);
-    cell.openRuns.push((this.#plainBytes / this.#openMs) * 1000);
+    cell.sealRates.push((this.#plainBytes / this.#sealMs) * 1000);
+    cell.openRates.push((this.#plainBytes / this.#openMs) * 1000);
   }
 }
 
@@ -330,18 +334,18 @@ function checkUnit({ setting, sample }: Cell, unit: PlainUnit, opened: Uint8Arra
 
 function resultOf(cell: Cell): SampleResult {
   const { sample, units, dense } = cell;
-  // The run of the check includes cold code and caches: it counts only while there is no other.
-  const sealRuns = cell.sealRuns.length > 1 ? cell.sealRuns.slice(1) : cell.sealRuns;
-  const openRuns = cell.openRuns.length > 1 ? cell.openRuns.slice(1) : cell.openRuns;
+  // The round of the check includes cold code and caches: it counts only while there is no other.
+  const sealRates = cell.sealRates.length > 1 ? cell.sealRates.slice(1) : cell.sealRates;
+  const openRates = cell.openRates.length > 1 ? cell.openRates.slice(1) : cell.openRates;
   const plainBytes = batchOf(units).plainBytes;
   const denseBytes = batchOf(dense).plainBytes;
   return {
     sample: sample.name,
     weight: sample.sizeBytes / sample.sampledBytes,
-    sealRuns,
-    openRuns,
-    sealBytesPerSecond: median(sealRuns),
-    openBytesPerSecond: median(openRuns),
+    sealRates,
+    openRates,
+    sealBytesPerSecond: median(sealRates),
+    openBytesPerSecond: median(openRates),
     sealUnitMs: median(cell.sealUnitMs),
     openUnitMs: median(cell.openUnitMs),
     plainBytes,

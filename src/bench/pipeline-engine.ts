@@ -6,7 +6,7 @@ import type { KeyHandle } from '../pipeline/key-table.ts';
 import { openPipeline, type Pipeline } from '../pipeline/pipeline.ts';
 import type { UnitToOpen } from '../pipeline/requests.ts';
 import type { ProviderChoice, ProviderReport } from '../unit/providers.ts';
-import { type Engine, type OpenedBatch, openingRoom, type SealedBatch } from './engine.ts';
+import { type Engine, openingRoom, type TimedRecords, type TimedUnits } from './engine.ts';
 import type { Batch, PlainUnit } from './plan.ts';
 import type { BenchSetting } from './settings.ts';
 
@@ -33,7 +33,7 @@ export async function openPipelineEngine(settings: PipelineEngineSettings): Prom
 }
 
 class PipelineEngine implements Engine {
-  readonly lanes: number;
+  readonly threadCount: number;
   readonly providers: ProviderReport;
   readonly #pipeline: Pipeline;
   readonly #keyring = Keyring.create();
@@ -44,20 +44,20 @@ class PipelineEngine implements Engine {
     this.#pipeline = pipeline;
     this.#keys = pipeline.addKeyring(this.#keyring);
     this.providers = pipeline.providers;
-    this.lanes = Math.max(1, pipeline.workerCount);
+    this.threadCount = Math.max(1, pipeline.workerCount);
   }
 
-  async seal(setting: BenchSetting, batch: Batch, signal?: AbortSignal): Promise<SealedBatch> {
+  async seal(setting: BenchSetting, batch: Batch, signal?: AbortSignal): Promise<TimedRecords> {
     const { suite, codec, blockSizeBytes } = setting;
     const lease = await this.#pipeline.reservePlain(batch.plainBytes, { signal });
     try {
       const units = this.#layOut(setting, lease.bytes, batch.units);
       const request = { keys: this.#keys, from: lease, units, suite, codec, blockSizeBytes, holes: true };
       const started = performance.now();
-      const run = await this.#pipeline.seal(request, { signal });
+      const sealed = await this.#pipeline.seal(request, { signal });
       const elapsedMs = performance.now() - started;
-      const records = run.units.map(unit => (unit.isHole ? undefined : unit.bytes));
-      return { elapsedMs, records, release: () => run.release() };
+      const records = sealed.units.map(unit => (unit.isHole ? undefined : unit.bytes));
+      return { elapsedMs, records, release: () => sealed.release() };
     } finally {
       lease.release();
     }
@@ -68,7 +68,7 @@ class PipelineEngine implements Engine {
     batch: Batch,
     records: readonly (Uint8Array | undefined)[],
     signal?: AbortSignal,
-  ): Promise<OpenedBatch> {
+  ): Promise<TimedUnits> {
     const present = batch.units.flatMap(({ index, plain }, at) => {
       const record = records[at];
       return record === undefined
@@ -86,17 +86,17 @@ class PipelineEngine implements Engine {
         plainBytesMax: present[nth]?.plainBytesMax ?? setting.unitSizeBytes,
       }));
       const started = performance.now();
-      const run = await this.#pipeline.open({ keys: this.#keys, from: lease, units }, { signal });
+      const result = await this.#pipeline.open({ keys: this.#keys, from: lease, units }, { signal });
       const elapsedMs = performance.now() - started;
-      for (const [nth, unit] of run.units.entries()) {
+      for (const [nth, unit] of result.units.entries()) {
         if (unit.error !== undefined) {
-          run.release();
+          result.release();
           throw unit.error;
         }
         const at = present[nth]?.at;
         if (at !== undefined) opened[at] = unit.bytes;
       }
-      return { elapsedMs, units: opened, release: () => run.release() };
+      return { elapsedMs, units: opened, release: () => result.release() };
     } finally {
       lease.release();
     }

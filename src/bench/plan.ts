@@ -19,12 +19,12 @@ export interface Batch {
   readonly plainBytes: number;
 }
 
-/** A batch takes this much room sealed, or two units a lane if that is more. */
+/** A batch takes this much room sealed, or two units for each thread if that is more. */
 const BATCH_BYTES: number = 8 * MIB;
-/** However many lanes there are. */
+/** However many threads there are. */
 const BATCH_BYTES_MAX: number = 512 * MIB;
 const BATCH_UNITS_MAX = 2048;
-const UNITS_PER_LANE_MIN = 2;
+const UNITS_PER_THREAD_MIN = 2;
 /** Room that memory management may add to each unit. */
 const SLACK_BYTES = 64;
 
@@ -42,13 +42,14 @@ export function cutIntoUnits(pieces: readonly Piece[], unitSizeBytes: number): P
 }
 
 /** The memory that the largest batch of these settings needs: as much for its plain bytes as for its records. */
-export function batchBytesMax(settings: readonly BenchSetting[], lanes: number): number {
-  return Math.max(...settings.map(setting => roomOfBatch(setting, lanes)));
+export function batchBytesMax(settings: readonly BenchSetting[], threadCount: number): number {
+  return Math.max(...settings.map(setting => roomOfBatch(setting, threadCount)));
 }
 
-function roomOfBatch(setting: BenchSetting, lanes: number): number {
-  const forLanes = UNITS_PER_LANE_MIN * Math.max(1, lanes) * roomOfUnit(setting.unitSizeBytes, setting);
-  return Math.max(BATCH_BYTES, Math.min(BATCH_BYTES_MAX, forLanes));
+function roomOfBatch(setting: BenchSetting, threadCount: number): number {
+  const forThreads =
+    UNITS_PER_THREAD_MIN * Math.max(1, threadCount) * roomOfUnit(setting.unitSizeBytes, setting);
+  return Math.max(BATCH_BYTES, Math.min(BATCH_BYTES_MAX, forThreads));
 }
 
 function roomOfUnit(plainBytes: number, setting: BenchSetting): number {
@@ -56,8 +57,12 @@ function roomOfUnit(plainBytes: number, setting: BenchSetting): number {
 }
 
 /** Splits units, in order, into batches that fit in {@link batchBytesMax} of this setting. */
-export function cutIntoBatches(units: readonly PlainUnit[], setting: BenchSetting, lanes: number): Batch[] {
-  const maxBytes = roomOfBatch(setting, lanes);
+export function cutIntoBatches(
+  units: readonly PlainUnit[],
+  setting: BenchSetting,
+  threadCount: number,
+): Batch[] {
+  const maxBytes = roomOfBatch(setting, threadCount);
   const batches: Batch[] = [];
   let current: PlainUnit[] = [];
   let roomBytes = 0;
@@ -82,11 +87,18 @@ export function batchOf(units: readonly PlainUnit[]): Batch {
 }
 
 /**
- * The units of one timed run: spread evenly over the sample, or the whole sample several times, about `targetBytes`
- * together, and at least enough to give every lane two.
+ * The units of one timed round: spread evenly over the sample, or the whole sample several times, about `targetBytes`
+ * together, and at least enough to give every thread two.
  */
-export function unitsForRun(units: readonly PlainUnit[], targetBytes: number, lanes: number): PlainUnit[] {
+export function unitsForRound(
+  units: readonly PlainUnit[],
+  targetBytes: number,
+  threadCount: number,
+): PlainUnit[] {
   const unitBytes = Math.max(1, batchOf(units).plainBytes / Math.max(1, units.length));
-  const count = Math.max(UNITS_PER_LANE_MIN * Math.max(1, lanes), Math.round(targetBytes / unitBytes));
+  const count = Math.max(
+    UNITS_PER_THREAD_MIN * Math.max(1, threadCount),
+    Math.round(targetBytes / unitBytes),
+  );
   return spreadIndices(units.length, count).flatMap(index => units[index] ?? []);
 }

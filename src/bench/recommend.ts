@@ -218,7 +218,7 @@ function reasonsFor(
   ];
   if (workload !== 'random') {
     reasons.push(
-      `Long runs over this link: reads at ${formatMsPerMiB(costs.sequentialReadMsPerMiB)}, ` +
+      `Long transfers over this link: reads at ${formatMsPerMiB(costs.sequentialReadMsPerMiB)}, ` +
         `writes at ${formatMsPerMiB(costs.sequentialWriteMsPerMiB)}.`,
     );
   }

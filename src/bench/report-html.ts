@@ -216,11 +216,11 @@ function facts(report: BenchReport): string {
     ['Workers', settings.workers === 0 ? 'none, on the calling thread' : String(settings.workers)],
     [
       'Memory',
-      `${formatSize(report.rssPeakBytes)} resident at the peak of the whole run, ${formatSize(report.rssStartBytes)} before`,
+      `${formatSize(report.rssPeakBytes)} resident at the peak of the whole bench, ${formatSize(report.rssStartBytes)} before`,
     ],
     [
       'Method',
-      `every round trip compared byte for byte, then medians of interleaved runs, about ${formatDuration(settings.timeMs)} for each setting and kind of data`,
+      `every round trip compared byte for byte, then medians of interleaved rounds, about ${formatDuration(settings.timeMs)} for each setting and kind of data`,
     ],
     ...notes.map(note => ['Note', note] as const),
   ];

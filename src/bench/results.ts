@@ -5,10 +5,10 @@ import type { BenchSetting } from './settings.ts';
 
 /** One setting on one sample, as measured. */
 export interface Measured {
-  /** Plain bytes a second through the pipeline, one value a timed run. */
-  readonly sealRuns: readonly number[];
-  readonly openRuns: readonly number[];
-  /** Medians of the runs. */
+  /** Plain bytes a second through the pipeline, one value a timed round. */
+  readonly sealRates: readonly number[];
+  readonly openRates: readonly number[];
+  /** Medians of the rounds. */
   readonly sealBytesPerSecond: number;
   readonly openBytesPerSecond: number;
   /** Median time of one unit alone on the calling thread; 0 when all are holes. */
@@ -52,11 +52,11 @@ export function ratioOf({ plainBytes, storedBytes }: Pick<Measured, 'plainBytes'
 }
 
 /**
- * Memory that a setting needs at the least, computed: for each lane one plain unit, its sealed record, the sealer's
+ * Memory that a setting needs at the least, computed: for each thread one plain unit, its sealed record, the sealer's
  * plaintext and the codec's output.
  */
-export function workingBytes(setting: BenchSetting, lanes: number): number {
+export function workingBytes(setting: BenchSetting, threadCount: number): number {
   const recordBytes = sealedBytesMax(setting.unitSizeBytes, setting.blockSizeBytes);
   const codecBytes = setting.codec.codec === 'stored' ? 0 : setting.unitSizeBytes;
-  return Math.max(1, lanes) * (setting.unitSizeBytes + 2 * recordBytes + codecBytes);
+  return Math.max(1, threadCount) * (setting.unitSizeBytes + 2 * recordBytes + codecBytes);
 }

@@ -130,12 +130,16 @@ export class PlainCache {
         offsetBytes += bytes.byteLength;
         return unit;
       });
-      const run = await this.#pipeline.seal({ keys: this.#handle, from: lease, units: toSeal }, options);
+      const batch = await this.#pipeline.seal({ keys: this.#handle, from: lease, units: toSeal }, options);
       try {
-        const sealed = run.units.map(({ bytes }, at) => ({ objectId, index: toSeal[at]?.index ?? 0, bytes }));
+        const sealed = batch.units.map(({ bytes }, at) => ({
+          objectId,
+          index: toSeal[at]?.index ?? 0,
+          bytes,
+        }));
         return await this.#volume.put(sealed, options);
       } finally {
-        run.release();
+        batch.release();
       }
     } finally {
       lease.release();
@@ -184,15 +188,15 @@ export class PlainCache {
         offsetBytes,
         lengthBytes,
       }));
-      const run = await this.#pipeline.open({ keys: this.#handle, from: lease, units }, options);
+      const batch = await this.#pipeline.open({ keys: this.#handle, from: lease, units }, options);
       try {
-        for (const [position, opened] of run.units.entries()) {
+        for (const [position, opened] of batch.units.entries()) {
           const at = there[position]?.at;
           if (at !== undefined && opened.error === undefined) results[at] = new Uint8Array(opened.bytes);
         }
         return results;
       } finally {
-        run.release();
+        batch.release();
       }
     } finally {
       lease.release();

@@ -7,7 +7,7 @@ import type { KeyHandle } from './key-table.ts';
 import { type BatchResult, type BatchSource, OrderedOutput, type StreamPair } from './ordered-output.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { OpenedUnit } from './requests.ts';
-import { decodeStreamHead, STREAM_HEAD_BYTES, type StreamHead } from './stream-format.ts';
+import { decodeStreamHeader, STREAM_HEADER_BYTES, type StreamHeader } from './stream-format.ts';
 
 export interface OpenStreamOptions {
   readonly pipeline: Pipeline;
@@ -47,9 +47,9 @@ class StreamOpener implements BatchSource {
   readonly #pipeline: Pipeline;
   readonly #keys: KeyHandle;
   readonly #output: OrderedOutput;
-  #head: StreamHead | undefined;
-  /** Input not yet sent on: the head until it is whole, then records. */
-  #pending: Uint8Array<ArrayBuffer> = new Uint8Array(STREAM_HEAD_BYTES);
+  #header: StreamHeader | undefined;
+  /** Input not yet sent on: the header until it is whole, then records. */
+  #pending: Uint8Array<ArrayBuffer> = new Uint8Array(STREAM_HEADER_BYTES);
   #filledBytes = 0;
   /** Buffers that have been sent on, to be used again. */
   readonly #spares: Uint8Array<ArrayBuffer>[] = [];
@@ -97,10 +97,10 @@ class StreamOpener implements BatchSource {
       this.#pending.set(part, this.#filledBytes);
       this.#filledBytes += part.byteLength;
       at += part.byteLength;
-      if (this.#head === undefined) this.#readHead();
-      else this.#findRecords(this.#head);
+      if (this.#header === undefined) this.#readHeader();
+      else this.#findRecords(this.#header);
       // A full buffer holds at least one whole record.
-      if (this.#filledBytes === this.#pending.byteLength && this.#head !== undefined)
+      if (this.#filledBytes === this.#pending.byteLength && this.#header !== undefined)
         await this.#sendRecords();
     }
   }
@@ -121,43 +121,43 @@ class StreamOpener implements BatchSource {
     throw new NetsealError('ETRUNCATED', `sealed stream ends early, after ${this.#nextIndex} whole units`);
   }
 
-  #readHead(): void {
-    if (this.#filledBytes < STREAM_HEAD_BYTES) return;
-    const head = decodeStreamHead(this.#pending);
-    if (!equalBytes(head.volumeId, this.#keys.volumeId)) {
+  #readHeader(): void {
+    if (this.#filledBytes < STREAM_HEADER_BYTES) return;
+    const header = decodeStreamHeader(this.#pending);
+    if (!equalBytes(header.volumeId, this.#keys.volumeId)) {
       throw new NetsealError('EKEY', 'sealed stream of another volume: its keys are not these');
     }
-    const { epoch, suite, objectId } = head;
+    const { epoch, suite, objectId } = header;
     const commitment = this.#pipeline.keyCommitment(this.#keys, {
       epoch,
       kind: 'streamUnit',
       suite,
       objectId,
     });
-    if (!equalBytes(head.commitment, commitment)) {
+    if (!equalBytes(header.commitment, commitment)) {
       throw new NetsealError('EKEY', 'the key does not fit this sealed stream');
     }
-    const longestBytes = head.unitSizeBytes + RECORD_OVERHEAD_BYTES;
+    const longestBytes = header.unitSizeBytes + RECORD_OVERHEAD_BYTES;
     const unitsThatFit = Math.floor(this.#pipeline.slabBytes / longestBytes);
     requireArgument(
       unitsThatFit > 0,
       `this sealed stream's units do not fit: the pipeline's memoryBytes must be at least ${4 * longestBytes}`,
     );
-    this.#unitsPerBatch = Math.max(1, Math.min(Math.floor(BATCH_BYTES / head.unitSizeBytes), unitsThatFit));
-    this.#head = head;
+    this.#unitsPerBatch = Math.max(1, Math.min(Math.floor(BATCH_BYTES / header.unitSizeBytes), unitsThatFit));
+    this.#header = header;
     this.#resetPending(new Uint8Array(0));
   }
 
   /** Notes the lengths of records that have become whole. */
-  #findRecords(head: StreamHead): void {
-    const longestBytes = head.unitSizeBytes + RECORD_OVERHEAD_BYTES;
+  #findRecords(header: StreamHeader): void {
+    const longestBytes = header.unitSizeBytes + RECORD_OVERHEAD_BYTES;
     while (this.#filledBytes - this.#wholeBytes >= HEADER_BYTES) {
       const { sealedLengthBytes, suite, epoch } = peekHeader(
         this.#pending.subarray(this.#wholeBytes, this.#filledBytes),
       );
-      if (suite !== head.suite || epoch !== head.epoch) {
-        // The commitment in the head has shown that the key is right: it must be damage.
-        throw new NetsealError('EAUTH', 'sealed stream: a record of another suite or epoch than its head');
+      if (suite !== header.suite || epoch !== header.epoch) {
+        // The commitment in the header has shown that the key is right: it must be damage.
+        throw new NetsealError('EAUTH', 'sealed stream: a record of another suite or epoch than its header');
       }
       if (sealedLengthBytes > longestBytes) {
         throw new NetsealError(
@@ -173,8 +173,8 @@ class StreamOpener implements BatchSource {
 
   /** Sends whole records on, as many as may open to one batch at a time, and keeps the rest. */
   async #sendRecords(): Promise<void> {
-    const head = this.#head;
-    if (head === undefined) throw new NetsealError('EBUG', 'records before the head');
+    const header = this.#header;
+    if (header === undefined) throw new NetsealError('EBUG', 'records before the header');
     const bytes = this.#pending;
     const lengths = this.#lengths;
     const wholeBytes = this.#wholeBytes;
@@ -199,7 +199,7 @@ class StreamOpener implements BatchSource {
       };
       at += partBytes;
       this.#nextIndex += part.length;
-      const result = this.#resultOf(this.#open(head, batch), this.#lastBatch);
+      const result = this.#resultOf(this.#open(header, batch), this.#lastBatch);
       this.#lastBatch = result;
       this.#output.add(result);
       await this.#output.room();
@@ -207,7 +207,7 @@ class StreamOpener implements BatchSource {
   }
 
   /** Opens a batch and copies the plain bytes, up to the first fault, out of the shared memory. */
-  async #open(head: StreamHead, batch: RecordBatch): Promise<OpenedBatch> {
+  async #open(header: StreamHeader, batch: RecordBatch): Promise<PlainBatch> {
     const lease = await this.#pipeline.reserveSealed(batch.bytes.byteLength);
     try {
       lease.bytes.set(batch.bytes);
@@ -215,21 +215,21 @@ class StreamOpener implements BatchSource {
       let offsetBytes = 0;
       const units = batch.lengths.map((lengthBytes, at) => {
         const unit = {
-          objectId: head.objectId,
+          objectId: header.objectId,
           kind: 'streamUnit' as const,
           index: batch.firstIndex + at,
-          unitSizeBytes: head.unitSizeBytes,
+          unitSizeBytes: header.unitSizeBytes,
           offsetBytes,
           lengthBytes,
         };
         offsetBytes += lengthBytes;
         return unit;
       });
-      const run = await this.#pipeline.open({ keys: this.#keys, from: lease, units });
+      const opened = await this.#pipeline.open({ keys: this.#keys, from: lease, units });
       try {
-        return joinOpened(run.units, batch.firstIndex, head.unitSizeBytes);
+        return joinOpened(opened.units, batch.firstIndex, header.unitSizeBytes);
       } finally {
-        run.release();
+        opened.release();
       }
     } finally {
       lease.release();
@@ -237,7 +237,7 @@ class StreamOpener implements BatchSource {
   }
 
   /** What is to come out: nothing but a fault, if the stream has ended before. */
-  async #resultOf(opened: Promise<OpenedBatch>, previous: Promise<unknown>): Promise<BatchResult> {
+  async #resultOf(opened: Promise<PlainBatch>, previous: Promise<unknown>): Promise<BatchResult> {
     // Both at once, or the failure of one would count as unhandled while the other is waited for.
     const [{ plain, endsStream, fault }] = await Promise.all([opened, previous]);
     if (this.#sawLast) return { bytes: new Uint8Array(0), fault: afterEnd() };
@@ -247,7 +247,7 @@ class StreamOpener implements BatchSource {
 
   /** Starts a new buffer that holds `rest` and has room for a batch and the longest record. */
   #resetPending(rest: Uint8Array): void {
-    const unitSizeBytes = this.#head?.unitSizeBytes ?? 0;
+    const unitSizeBytes = this.#header?.unitSizeBytes ?? 0;
     const roomBytes = Math.max(BATCH_BYTES, unitSizeBytes) + unitSizeBytes + RECORD_OVERHEAD_BYTES;
     this.#pending = this.#spares.pop() ?? new Uint8Array(roomBytes);
     this.#pending.set(rest);
@@ -256,14 +256,14 @@ class StreamOpener implements BatchSource {
 }
 
 /** A batch that has been opened. */
-interface OpenedBatch {
+interface PlainBatch {
   /** The plain bytes of the units before the first fault, in private memory. */
   readonly plain: Uint8Array<ArrayBuffer>;
   readonly endsStream: boolean;
   readonly fault: NetsealError | undefined;
 }
 
-function joinOpened(units: readonly OpenedUnit[], firstIndex: number, unitSizeBytes: number): OpenedBatch {
+function joinOpened(units: readonly OpenedUnit[], firstIndex: number, unitSizeBytes: number): PlainBatch {
   const good: Uint8Array[] = [];
   let endsStream = false;
   let fault: NetsealError | undefined;

@@ -1,8 +1,8 @@
 /**
  * The pipeline: plain bytes in bounce buffers to sealed records and back, in worker threads, within a memory budget.
  *
- *   sealing   reservePlain → caller copies bytes in → seal → run of records in shared memory → release both
- *   opening   reserveSealed → caller reads records in → open → run of plain bytes in shared memory → release both
+ *   sealing   reservePlain → caller copies bytes in → seal → batch of records in shared memory → release both
+ *   opening   reserveSealed → caller reads records in → open → batch of plain bytes in shared memory → release both
  *
  * Each direction has slabs of its own, plain and sealed apart, so that reads cannot starve a flush, and the
  * workers take jobs of either in turn. Memory is taken in
@@ -32,11 +32,12 @@ import { InlineRunner, type JobRunner, WorkerPool } from './pool.ts';
 import {
   checkOpen,
   checkSeal,
+  type OpenedBatch,
   type OpenedUnit,
   type OpenRequest,
   REQUEST_UNITS_MAX,
-  Run,
-  type SealedUnit,
+  ResultBatch,
+  type SealedBatch,
   type SealRequest,
 } from './requests.ts';
 import { checkSettings, type PipelineSettings } from './settings.ts';
@@ -169,13 +170,13 @@ export class Pipeline {
    * Seals units. Waits for room for the records.
    *
    * The caller keeps its lease and releases it when it likes: the memory stays untouched until the workers are done
-   * with it. The run's records are in the order of the units; release the run when they have been written.
+   * with it. The batch's records are in the order of the units; release the batch when they have been written.
    *
    * Rejects with EINVAL before anything happens, or EKEY, EWORKER, ECLOSED, EBUG, the signal's reason; then there is
    * nothing to release but the caller's lease. After an abort, units that a worker has begun are finished, their
    * memory stays counted until then, and their results are dropped.
    */
-  async seal(request: SealRequest, options: CallOptions = {}): Promise<Run<SealedUnit>> {
+  async seal(request: SealRequest, options: CallOptions = {}): Promise<SealedBatch> {
     this.#requireOpen();
     requireArgument(request.from.isOf(this.#sealing.plain), 'seal needs a live lease from reservePlain');
     const { suite, codec, blockSizeBytes, holes, units, roomBytes } = checkSeal(request);
@@ -203,11 +204,11 @@ export class Pipeline {
 
   /**
    * Opens records. Waits for room for the plain bytes. A unit that fails (EAUTH, EFORMAT, ETRUNCATED, EUNSUPPORTED,
-   * EKEY) is reported in its place of the run; the others are opened all the same.
+   * EKEY) is reported in its place in the batch; the others are opened all the same.
    *
    * Leases and rejections as for {@link seal}.
    */
-  async open(request: OpenRequest, options: CallOptions = {}): Promise<Run<OpenedUnit>> {
+  async open(request: OpenRequest, options: CallOptions = {}): Promise<OpenedBatch> {
     this.#requireOpen();
     requireArgument(request.from.isOf(this.#opening.sealed), 'open needs a live lease from reserveSealed');
     const { units, roomBytes } = checkOpen(request);
@@ -233,7 +234,7 @@ export class Pipeline {
 
   /**
    * Waits for the units that workers have begun; everything else, waiting or called later, fails with ECLOSED. Zeroes
-   * the keys and ends the threads. Runs and leases that callers hold stay readable.
+   * the keys and ends the threads. Batches and leases that callers hold stay readable.
    *
    * @param waitMs a worker that is still busy after so long is ended, and its units fail with EWORKER. Default 60 s.
    */
@@ -265,7 +266,7 @@ export class Pipeline {
         const spans = splitIntoJobs(work.inputBytes, this.workerCount);
         const jobMemory = await this.#jobs.reserve(sum(spans.map(spanBytes)), signal);
         try {
-          return await this.#runJobs(work, spans, jobMemory, output);
+          return await this.#workThroughJobs(work, spans, jobMemory, output);
         } finally {
           jobMemory.release();
         }
@@ -278,7 +279,7 @@ export class Pipeline {
     }
   }
 
-  async #runJobs<Result>(
+  async #workThroughJobs<Result>(
     work: Work<Result>,
     spans: readonly JobSpan[],
     jobMemory: Lease,
@@ -367,7 +368,7 @@ function unitResults(jobs: readonly Job[], replies: readonly PromiseSettledResul
   });
 }
 
-function collectSealed(units: readonly UnitResult[], output: Lease): Run<SealedUnit> {
+function collectSealed(units: readonly UnitResult[], output: Lease): SealedBatch {
   const sealed = units.map(({ fields, error }) => {
     if (error !== undefined) throw error;
     const isHole = fields.outcome === OUTCOME_HOLE;
@@ -379,10 +380,10 @@ function collectSealed(units: readonly UnitResult[], output: Lease): Run<SealedU
   });
   const used = sealed.map(({ bytes }) => ({ offset: bytes.byteOffset, length: bytes.byteLength }));
   output.keepOnly(used);
-  return new Run(sealed, output);
+  return new ResultBatch(sealed, output);
 }
 
-function collectOpened(units: readonly UnitResult[], output: Lease): Run<OpenedUnit> {
+function collectOpened(units: readonly UnitResult[], output: Lease): OpenedBatch {
   const opened = units.map(({ fields, error }): OpenedUnit => {
     if (error !== undefined) return { error };
     return {
@@ -390,7 +391,7 @@ function collectOpened(units: readonly UnitResult[], output: Lease): Run<OpenedU
       isLast: (fields.recordFlags & FLAG_LAST) !== 0,
     };
   });
-  return new Run(opened, output);
+  return new ResultBatch(opened, output);
 }
 
 function viewOfLease(lease: Lease, slabOffset: number, lengthBytes: number): Uint8Array {

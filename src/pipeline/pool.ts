@@ -7,7 +7,7 @@
  *   2. A worker that dies fails the jobs that it had with EWORKER and is replaced.
  *   3. When no worker is left and none can be started, every job fails with EWORKER; none waits for ever. The next one
  *      tries to start a worker again.
- *   4. piscina itself never holds more jobs than the workers can take at once; the rest wait here, see job-queue.ts.
+ *   4. piscina itself never holds more jobs than the workers can take at once; the rest wait here, see job-queues.ts.
  */
 import { getCompileCacheDir } from 'node:module';
 import type { Worker } from 'node:worker_threads';
@@ -16,7 +16,7 @@ import { isNetsealError, messageOf, NetsealError } from '../base/errors.ts';
 import { giveTurn } from '../base/turns.ts';
 import type { ProviderReport } from '../unit/providers.ts';
 import { BatchRunner, describeError, type JobReply, restoreError, type WorkerStart } from './batch.ts';
-import { JobQueue } from './job-queue.ts';
+import { JobQueues } from './job-queues.ts';
 import type { WorkerReply, WorkerRequest } from './protocol.ts';
 
 /** Something that does jobs. */
@@ -25,9 +25,9 @@ export interface JobRunner {
   /**
    * Does the job at this offset of the job slab. Rejects with EWORKER, ECLOSED or EBUG.
    *
-   * @param lane jobs of one lane start in order; lanes take turns.
+   * @param queue the number of the queue that the job waits in. Jobs of one queue start in order; queues take turns.
    */
-  run(jobOffset: number, lane: number): Promise<JobReply>;
+  run(jobOffset: number, queue: number): Promise<JobReply>;
   /**
    * Fails what has not started with ECLOSED, waits for what has, ends the threads. Jobs that still run after `waitMs` fail
    * with EWORKER.
@@ -69,7 +69,7 @@ export class WorkerPool implements JobRunner {
   readonly #piscinaQueue = new FixedQueue();
   /** Every thread that has not exited yet, with its exit. */
   readonly #exits = new Map<Worker, Promise<void>>();
-  readonly #queue = new JobQueue<QueuedJob>();
+  readonly #queues = new JobQueues<QueuedJob>();
   readonly #capacity: number;
   readonly #idleWaiters: (() => void)[] = [];
   #running = 0;
@@ -129,20 +129,20 @@ export class WorkerPool implements JobRunner {
     return this.#piscina.threads;
   }
 
-  run(jobOffset: number, lane: number): Promise<JobReply> {
+  run(jobOffset: number, queue: number): Promise<JobReply> {
     return new Promise((resolve, reject) => {
       if (this.#closed) {
         reject(new NetsealError('ECLOSED', 'the pipeline is closed'));
         return;
       }
-      this.#queue.push(lane, { jobOffset, resolve, reject });
+      this.#queues.push(queue, { jobOffset, resolve, reject });
       this.#startQueued();
     });
   }
 
   async close(waitMs: number): Promise<void> {
     this.#closed = true;
-    for (const job of this.#queue.clear()) {
+    for (const job of this.#queues.clear()) {
       job.reject(new NetsealError('ECLOSED', 'the pipeline was closed before this job started'));
     }
     await this.#idle(waitMs);
@@ -166,7 +166,7 @@ export class WorkerPool implements JobRunner {
 
   #startQueued(): void {
     while (this.#running < this.#capacity) {
-      const job = this.#queue.shift();
+      const job = this.#queues.shift();
       if (job === undefined) return;
       this.#running += 1;
       this.#runJob(job.jobOffset)
@@ -244,14 +244,14 @@ export class WorkerPool implements JobRunner {
     while (this.#piscinaQueue.shift() !== null);
     for (const fail of this.#unanswered) fail(error);
     this.#unanswered.clear();
-    for (const job of this.#queue.clear()) job.reject(error);
+    for (const job of this.#queues.clear()) job.reject(error);
   }
 }
 
 /** No threads: jobs run here, one a turn of the event loop. */
 export class InlineRunner implements JobRunner {
   readonly #runner: BatchRunner;
-  readonly #queue = new JobQueue<QueuedJob>();
+  readonly #queues = new JobQueues<QueuedJob>();
   /** Runs while there are jobs. */
   #working: Promise<void> | undefined;
   #closed = false;
@@ -268,9 +268,9 @@ export class InlineRunner implements JobRunner {
     return this.#runner.providerReport;
   }
 
-  run(jobOffset: number, lane: number): Promise<JobReply> {
+  run(jobOffset: number, queue: number): Promise<JobReply> {
     return new Promise((resolve, reject) => {
-      this.#queue.push(lane, { jobOffset, resolve, reject });
+      this.#queues.push(queue, { jobOffset, resolve, reject });
       this.#working ??= this.#work();
     });
   }
@@ -284,7 +284,7 @@ export class InlineRunner implements JobRunner {
   async #work(): Promise<void> {
     // Lets I/O and timers in between jobs.
     await giveTurn();
-    for (let job = this.#queue.shift(); job !== undefined; job = this.#queue.shift()) {
+    for (let job = this.#queues.shift(); job !== undefined; job = this.#queues.shift()) {
       this.#runJob(job);
       await giveTurn();
     }

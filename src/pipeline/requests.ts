@@ -43,7 +43,7 @@ export interface SealRequest {
 
 /** One sealed unit. */
 export interface SealedUnit {
-  /** The record, in shared memory, valid until the run is released. Empty for a hole. */
+  /** The record, in shared memory, valid until the batch is released. Empty for a hole. */
   readonly bytes: Uint8Array;
   /** 16 bytes of the caller's own: what an extent map keeps to know this version by. Zero for a hole. */
   readonly tag: Uint8Array;
@@ -68,15 +68,18 @@ export interface OpenRequest {
 /** One unit that was asked for: opened, or the reason why not. One that fails does not stop the others. */
 export type OpenedUnit =
   | {
-      /** The plain bytes, in shared memory, valid until the run is released. */
+      /** The plain bytes, in shared memory, valid until the batch is released. */
       readonly bytes: Uint8Array;
       readonly isLast: boolean;
       readonly error?: undefined;
     }
   | { readonly error: NetsealError };
 
-/** Results of a request, in the order of its units, with the memory they lie in. */
-export class Run<Unit> {
+/**
+ * What a request gives back: one result a unit, in the order of the request, and the shared memory that they lie in.
+ * Whoever asked owns that memory until `release()`.
+ */
+export class ResultBatch<Unit> {
   readonly units: readonly Unit[];
   readonly #lease: Lease;
 
@@ -87,7 +90,7 @@ export class Run<Unit> {
   }
 
   /**
-   * Says that an operation still reads the memory: it stays as it is until the hold ends, even when the run is released.
+   * Says that an operation still reads the memory: it stays as it is until the hold ends, even when the batch is released.
    *
    * @returns what ends this hold. Calling it again does nothing.
    */
@@ -104,6 +107,12 @@ export class Run<Unit> {
     this.release();
   }
 }
+
+/** What `seal` gives back. */
+export type SealedBatch = ResultBatch<SealedUnit>;
+
+/** What `open` gives back. A unit in it may have failed: see {@link OpenedUnit}. */
+export type OpenedBatch = ResultBatch<OpenedUnit>;
 
 /** More units than this are a request too many: they would crowd the job slab. */
 export const REQUEST_UNITS_MAX = 4096;

@@ -16,7 +16,7 @@ import { sealedBytesMax } from '../unit/seal.ts';
 import type { KeyHandle } from './key-table.ts';
 import { type BatchResult, type BatchSource, OrderedOutput, type StreamPair } from './ordered-output.ts';
 import type { Pipeline } from './pipeline.ts';
-import { encodeStreamHead } from './stream-format.ts';
+import { encodeStreamHeader } from './stream-format.ts';
 
 export interface SealStreamOptions {
   readonly pipeline: Pipeline;
@@ -79,7 +79,7 @@ class StreamSealer implements BatchSource {
     this.#batchBytes = Math.min(Math.max(BATCH_BYTES, unitSizeBytes), unitsThatFit * unitSizeBytes);
     this.#batch = new Uint8Array(this.#batchBytes);
     this.#output = output;
-    output.add(Promise.resolve({ bytes: this.#encodeHead() }));
+    output.add(Promise.resolve({ bytes: this.#encodeHeader() }));
   }
 
   async write(chunk: Uint8Array): Promise<void> {
@@ -110,12 +110,12 @@ class StreamSealer implements BatchSource {
     this.#sendBatch(this.#filledBytes, true);
   }
 
-  #encodeHead(): Uint8Array<ArrayBuffer> {
+  #encodeHeader(): Uint8Array<ArrayBuffer> {
     const { pipeline, keys, suite, unitSizeBytes } = this.#options;
     const epoch = keys.newestEpoch;
     const objectId = this.#objectId;
     const commitment = pipeline.keyCommitment(keys, { epoch, kind: 'streamUnit', suite, objectId });
-    return encodeStreamHead({ suite, unitSizeBytes, epoch, volumeId: keys.volumeId, objectId, commitment });
+    return encodeStreamHeader({ suite, unitSizeBytes, epoch, volumeId: keys.volumeId, objectId, commitment });
   }
 
   /** Sends the first `lengthBytes` of the batch on, and keeps the rest. */
@@ -151,12 +151,12 @@ class StreamSealer implements BatchSource {
     try {
       lease.bytes.set(batch.subarray(0, lengthBytes));
       this.#spareBatches.push(batch);
-      const run = await pipeline.seal({ keys, from: lease, units, suite, codec, blockSizeBytes });
+      const sealed = await pipeline.seal({ keys, from: lease, units, suite, codec, blockSizeBytes });
       try {
         // Copied: what leaves the pipeline must not be shared memory.
-        return { bytes: concatBytes(...run.units.map(unit => unit.bytes)) };
+        return { bytes: concatBytes(...sealed.units.map(unit => unit.bytes)) };
       } finally {
-        run.release();
+        sealed.release();
       }
     } finally {
       lease.release();

@@ -1,5 +1,5 @@
 /**
- * A sealed stream: a head, then stream units in order; the last one says so. `docs/FORMAT.md`, "Sealed stream", is the
+ * A sealed stream: a header, then stream units in order; the last one says so. `docs/FORMAT.md`, "Sealed stream", is the
  * specification. Pure.
  */
 import { concatBytes, viewOf } from '../base/bytes.ts';
@@ -12,7 +12,7 @@ import { SUITE_IDS, type SuiteName, suiteOfId } from '../unit/record-format.ts';
 /** "nSst" */
 const STREAM_MAGIC = 0x7473536e;
 const STREAM_VERSION = 1;
-export const STREAM_HEAD_BYTES: number = 16 + 2 * ID_BYTES + KEY_BYTES;
+export const STREAM_HEADER_BYTES: number = 16 + 2 * ID_BYTES + KEY_BYTES;
 
 /**
  *   offset  size  field
@@ -27,10 +27,10 @@ export const STREAM_HEAD_BYTES: number = 16 + 2 * ID_BYTES + KEY_BYTES;
  *       32    16  object id: random, of this stream alone
  *       48    32  commitment to the key of the stream's units
  *
- * Nothing in the head is authentic by itself: suite, unit size, epoch and ids all enter the key or the associated data
- * of every unit, so a changed head opens nothing.
+ * Nothing in the header is authentic by itself: suite, unit size, epoch and ids all enter the key or the associated data
+ * of every unit, so a changed header opens nothing.
  */
-export interface StreamHead {
+export interface StreamHeader {
   readonly suite: SuiteName;
   readonly unitSizeBytes: number;
   readonly epoch: number;
@@ -39,20 +39,20 @@ export interface StreamHead {
   readonly commitment: Uint8Array;
 }
 
-/** The 80 bytes of a head; the caller owns them. */
-export function encodeStreamHead(head: StreamHead): Uint8Array<ArrayBuffer> {
+/** The 80 bytes of a header; the caller owns them. */
+export function encodeStreamHeader(header: StreamHeader): Uint8Array<ArrayBuffer> {
   const fixed = new Uint8Array(16);
   const view = viewOf(fixed);
   view.setUint32(0, STREAM_MAGIC, true);
   view.setUint8(4, STREAM_VERSION);
-  view.setUint8(5, SUITE_IDS[head.suite]);
-  view.setUint8(6, Math.log2(head.unitSizeBytes));
-  view.setUint32(8, head.epoch, true);
-  return concatBytes(fixed, head.volumeId, head.objectId, head.commitment);
+  view.setUint8(5, SUITE_IDS[header.suite]);
+  view.setUint8(6, Math.log2(header.unitSizeBytes));
+  view.setUint32(8, header.epoch, true);
+  return concatBytes(fixed, header.volumeId, header.objectId, header.commitment);
 }
 
-/** Reads a head from `bytes` (80). EFORMAT (no stream), or EUNSUPPORTED (newer version, unknown suite). */
-export function decodeStreamHead(bytes: Uint8Array): StreamHead {
+/** Reads a header from `bytes` (80). EFORMAT (no stream), or EUNSUPPORTED (newer version, unknown suite). */
+export function decodeStreamHeader(bytes: Uint8Array): StreamHeader {
   const view = viewOf(bytes);
   if (view.getUint32(0, true) !== STREAM_MAGIC)
     throw new NetsealError('EFORMAT', 'not a sealed stream: wrong magic');
@@ -77,6 +77,6 @@ export function decodeStreamHead(bytes: Uint8Array): StreamHead {
     epoch: view.getUint32(8, true),
     volumeId: bytes.slice(16, 32),
     objectId: bytes.slice(32, 48),
-    commitment: bytes.slice(48, STREAM_HEAD_BYTES),
+    commitment: bytes.slice(48, STREAM_HEADER_BYTES),
   };
 }

@@ -37,7 +37,7 @@ describe('random accesses', () => {
   });
 });
 
-describe('long runs', () => {
+describe('long transfers', () => {
   const MIB = 1024 * 1024;
   const fast = { bytesPerSecond: MIB * 100, roundTripMs: 0 };
 
@@ -144,7 +144,7 @@ it('transfer times and ratios', () => {
   );
 });
 
-it('working memory: unit, record, plaintext and codec output for each lane', () => {
+it('working memory: unit, record, plaintext and codec output for each thread', () => {
   const unit = 65_536;
   const record = unit + 72;
   expect(workingBytes(setting({ unitSizeBytes: unit }), 2)).toBe(2 * (unit + 2 * record + unit));

@@ -11,8 +11,8 @@ export function sampleResult(changes: Partial<SampleResult> = {}): SampleResult 
   return {
     sample: 'made up',
     weight: 1,
-    sealRuns: [100],
-    openRuns: [200],
+    sealRates: [100],
+    openRates: [200],
     sealBytesPerSecond: 100,
     openBytesPerSecond: 200,
     sealUnitMs: 1,

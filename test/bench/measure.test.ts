@@ -36,7 +36,7 @@ const SETTINGS = [
 ];
 
 /** As little timing as possible. */
-const QUICK = { timeMs: 1, runBytesMin: 0 };
+const QUICK = { timeMs: 1, roundBytesMin: 0 };
 
 async function openInline(): Promise<Engine> {
   return new InlineEngine(await chooseProviders());
@@ -55,7 +55,7 @@ it('every setting has every sample, with sizes that add up', async () => {
   const [compressed, stored] = swept.results;
   for (const sample of [...compressed!.samples, ...stored!.samples]) {
     expect(sample.plainBytes).toBe(64 * KIB);
-    expect(sample.sealRuns.every(rate => rate > 0)).toBe(true);
+    expect(sample.sealRates.every(rate => rate > 0)).toBe(true);
     expect(sample.sealUnitMs).toBeGreaterThan(0);
   }
   // Raw: one record of 64 KiB and 72 bytes. Incompressible text is stored raw as well.

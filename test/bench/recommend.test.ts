@@ -51,7 +51,7 @@ describe('tolerance', () => {
 });
 
 describe('workloads', () => {
-  // Small units: quick accesses, more to store and slower runs. Large units the other way round.
+  // Small units: quick accesses, more to store and slower transfers. Large units the other way round.
   const results = [
     entry(small, { read: 5, overwrite: 5, sequentialRead: 14, sequentialWrite: 14 }),
     entry(standard),
@@ -63,7 +63,7 @@ describe('workloads', () => {
     expect(recommend(results, 'sequential').winner.setting).toBe(large);
   });
 
-  it('sequential does not look at random accesses, nor random at long runs', () => {
+  it('sequential does not look at random accesses, nor random at long transfers', () => {
     const { winner } = recommend(
       [entry(standard, { read: 1e6 }), entry(small, { stored: 2000 })],
       'sequential',

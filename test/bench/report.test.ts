@@ -37,7 +37,7 @@ beforeAll(async () => {
     workload: 'mixed',
     sampleBytes: 64 * KIB,
     timeMs: 1,
-    runBytesMin: 0,
+    roundBytesMin: 0,
   });
 });
 

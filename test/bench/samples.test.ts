@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { batchBytesMax, cutIntoBatches, cutIntoUnits, unitsForRun } from '../../src/bench/plan.ts';
+import { batchBytesMax, cutIntoBatches, cutIntoUnits, unitsForRound } from '../../src/bench/plan.ts';
 import { readSamples } from '../../src/bench/samples.ts';
 import { cutIntoChunks, sampleEvenly, spreadIndices } from '../../src/bench/sampling.ts';
 import { setting } from './fixtures.ts';
@@ -149,8 +149,8 @@ describe('units and batches', () => {
     for (const batch of batches) expect(batch.plainBytes).toBeLessThanOrEqual(batchBytesMax([of], 2));
   });
 
-  it('a run gives every lane two units, from the start again if need be', () => {
-    expect(unitsForRun(units, 0, 4)).toHaveLength(8);
-    expect(unitsForRun(units, 1e6, 1).length).toBeGreaterThan(200);
+  it('a round gives every thread two units, from the start again if need be', () => {
+    expect(unitsForRound(units, 0, 4)).toHaveLength(8);
+    expect(unitsForRound(units, 1e6, 1).length).toBeGreaterThan(200);
   });
 });

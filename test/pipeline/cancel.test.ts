@@ -38,12 +38,15 @@ async function sendMany(pipeline: Pipeline, keys: KeyHandle, firstIndex: number,
     lengthBytes: 1,
   }));
   const codec = parseCodec('stored');
-  const run = pipeline.seal({ keys, from, units: [first, ...rest], blockSizeBytes: 1, codec }, { signal });
+  const sealing = pipeline.seal(
+    { keys, from, units: [first, ...rest], blockSizeBytes: 1, codec },
+    { signal },
+  );
   const go = (): void => {
     Atomics.store(gate, 1, 1);
     Atomics.notify(gate, 1);
   };
-  return { from, run, go };
+  return { from, sealing, go };
 }
 
 describe.each([0, 1, 2])('with %d workers, a call that is given up', workers => {
@@ -165,13 +168,13 @@ describe.each([0, 1, 2])('with %d workers, a call that is given up', workers => 
     await nextTurn();
     expect(waitersOf(pipeline, 'jobs')).toBe(2);
     abort.abort(REASON);
-    await expect(third.run).rejects.toBe(REASON);
+    await expect(third.sealing).rejects.toBe(REASON);
     third.from.release();
     first.go();
-    for (const { from, run } of [first, second, fourth]) {
+    for (const { from, sealing } of [first, second, fourth]) {
       from.release();
-      expect((await run).units).toHaveLength(BLOCKED);
-      (await run).release();
+      expect((await sealing).units).toHaveLength(BLOCKED);
+      (await sealing).release();
     }
   });
 
@@ -190,8 +193,8 @@ describe.each([0, 1, 2])('with %d workers, a call that is given up', workers => 
       const untouched = sealAll(pipeline, keys, [{ bytes: mixedBytes(9000, 5) }]);
       await nextTurn();
       abort.abort(REASON);
-      for (const { run, from } of [...running, ...queued]) {
-        await expect(run).rejects.toBe(REASON);
+      for (const { sealing, from } of [...running, ...queued]) {
+        await expect(sealing).rejects.toBe(REASON);
         from.release();
       }
       for (let turn = 0; turn < 20; turn += 1) await nextTurn();
@@ -207,7 +210,7 @@ describe.each([0, 1, 2])('with %d workers, a call that is given up', workers => 
 
   testIf(workers > 0, 'while a worker has not begun its units spares it the work', async () => {
     const probe = await send(pipeline, keys, 1);
-    const { buffer } = (await probe.run).units[0]!.bytes;
+    const { buffer } = (await probe.sealing).units[0]!.bytes;
     await finish(probe);
     const sealedSlab = new Uint8Array(buffer).fill(7);
     const sent = await send(pipeline, keys, ORDER.waitThenWork, 20_000, abort.signal);
@@ -226,15 +229,15 @@ describe.each([0, 1, 2])('with %d workers, a call that is given up', workers => 
       const late = await send(pipeline, keys, ORDER.waitThenScribble, LARGE, abort.signal);
       await late.begun();
       abort.abort(REASON);
-      await expect(late.run).rejects.toBe(REASON);
+      await expect(late.sealing).rejects.toBe(REASON);
       late.from.release();
       const from = await pipeline.reservePlain(LARGE);
       const plain = mixedBytes(LARGE, 1);
       from.bytes.set(plain);
       const place = { objectId: OBJECT_ID, kind: 'unit', index: 1, unitSizeBytes: 1 * MIB } as const;
       const units = [{ ...place, offsetBytes: 0, lengthBytes: LARGE }];
-      const run = await pipeline.seal({ keys, from, units, codec: parseCodec('stored') });
-      const record = run.units[0]!.bytes.slice();
+      const batch = await pipeline.seal({ keys, from, units, codec: parseCodec('stored') });
+      const record = batch.units[0]!.bytes.slice();
       // These two want what the late one has: input, and room for output.
       const wantsInput = pipeline.reservePlain(LARGE);
       const wantsOutput = pipeline.seal({
@@ -248,10 +251,10 @@ describe.each([0, 1, 2])('with %d workers, a call that is given up', workers => 
       expect(waitersOf(pipeline, 'sealed')).toBe(1);
       late.go();
       (await wantsInput).release();
-      expect(Buffer.compare(run.units[0]!.bytes, record)).toBe(0);
+      expect(Buffer.compare(batch.units[0]!.bytes, record)).toBe(0);
       expect(Buffer.compare(from.bytes, plain)).toBe(0);
-      const { tag } = run.units[0]!;
-      run.release();
+      const { tag } = batch.units[0]!;
+      batch.release();
       const results = await wantsOutput;
       expect(results.units).toHaveLength(2);
       from.release();

@@ -61,13 +61,13 @@ describe.each([0, 1, 2])('closing a pipeline of %d workers', workers => {
     await expectClosed(pipeline);
   });
 
-  it('with runs still held leaves them readable', async () => {
+  it('with batches still held leaves them readable', async () => {
     const { pipeline, keys } = await openWith('light', { workers });
-    const { from, run } = await send(pipeline, keys, 1);
-    const { units, release } = await run;
+    const { from, sealing } = await send(pipeline, keys, 1);
+    const { units, release } = await sealing;
     await pipeline.close();
     expect(units[0]?.bytes.byteLength).toBeGreaterThanOrEqual(1000);
-    release.call(await run);
+    release.call(await sealing);
     from.release();
     await expectClosed(pipeline);
   });
@@ -75,7 +75,7 @@ describe.each([0, 1, 2])('closing a pipeline of %d workers', workers => {
   it('with callers waiting for input and output memory fails them with ECLOSED', async () => {
     const { pipeline, keys } = await openWith('light', { workers, memoryBytes: 4 * SLAB_BYTES });
     const first = await send(pipeline, keys, 1, LARGE);
-    const run = await first.run;
+    const batch = await first.sealing;
     const [plain, sealed] = [await pipeline.reservePlain(1000), await pipeline.reserveSealed(SLAB_BYTES)];
     const unit = {
       objectId: OBJECT_ID,
@@ -95,7 +95,7 @@ describe.each([0, 1, 2])('closing a pipeline of %d workers', workers => {
     expect(pipeline.memory.reduce((sum, { waiterCount }) => sum + waiterCount, 0)).toBe(3);
     await pipeline.close();
     expect(await Promise.all(codes)).toEqual(['ECLOSED', 'ECLOSED', 'ECLOSED']);
-    for (const each of [first.from, run, plain, sealed]) each.release();
+    for (const each of [first.from, batch, plain, sealed]) each.release();
     await expectClosed(pipeline);
   });
 

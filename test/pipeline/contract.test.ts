@@ -183,10 +183,10 @@ describe.each([
     from.bytes.fill(0);
     const unit = { objectId: OBJECT_ID, kind: 'unit', unitSizeBytes: 4 * KIB, lengthBytes: 4 * KIB } as const;
     const units = Array.from({ length: 16 }, (_, at) => ({ ...unit, index: at, offsetBytes: at * 4 * KIB }));
-    const run = await pipeline.seal({ keys, from, units, holes: true });
+    const batch = await pipeline.seal({ keys, from, units, holes: true });
     from.release();
     expectIdle(pipeline);
-    run.release();
+    batch.release();
   });
 
   it('the expected tag must match', async () => {
@@ -256,31 +256,31 @@ describe.each([
     expect(plainOf(await openAll(pipeline, keys, sealed))).toEqual(plains.map(({ bytes }) => bytes));
   });
 
-  it('records stay as they are until the run is released, whatever else goes on', async () => {
-    const runs = [];
+  it('records stay as they are until their batch is released, whatever else goes on', async () => {
+    const batches = [];
     for (let at = 0; at < 20; at += 1) {
       const from = await pipeline.reservePlain(32 * KIB);
       from.bytes.set(mixedBytes(32 * KIB, at));
       const unit = { objectId: OBJECT_ID, kind: 'unit', index: at, unitSizeBytes: 32 * KIB } as const;
-      const run = await pipeline.seal({
+      const batch = await pipeline.seal({
         keys,
         from,
         units: [{ ...unit, offsetBytes: 0, lengthBytes: 32 * KIB }],
       });
       from.release();
-      runs.push({ run, unit, copy: run.units[0]!.bytes.slice(), tag: run.units[0]!.tag });
+      batches.push({ batch, unit, copy: batch.units[0]!.bytes.slice(), tag: batch.units[0]!.tag });
       await sealAll(pipeline, keys, [{ bytes: mixedBytes(60 * KIB, at + 100) }]);
     }
-    for (const { run, unit, copy, tag } of runs) {
-      expect(run.units[0]!.bytes).toEqual(copy);
+    for (const { batch, unit, copy, tag } of batches) {
+      expect(batch.units[0]!.bytes).toEqual(copy);
       const record = { ...unit, record: copy, tag, isHole: false, plainBytes: 32 * KIB, isLast: false };
       expect(openAlone(record)).toEqual(mixedBytes(32 * KIB, unit.index));
-      run.release();
-      run.release();
+      batch.release();
+      batch.release();
     }
   });
 
-  it('trimmed records of several jobs do not touch: each run is whole though all lie side by side', async () => {
+  it('trimmed records of several jobs do not touch: each batch is whole though all lie side by side', async () => {
     const from = await pipeline.reservePlain(1 * MIB);
     for (let at = 0; at < 16; at += 1) from.bytes.set(mixedBytes(64 * KIB, at), at * 64 * KIB);
     const unit = {
@@ -290,12 +290,12 @@ describe.each([
       lengthBytes: 64 * KIB,
     } as const;
     const units = Array.from({ length: 16 }, (_, at) => ({ ...unit, index: at, offsetBytes: at * 64 * KIB }));
-    const runs = [];
+    const batches = [];
     // The third would not fit if the first two had kept their whole room.
     for (let round = 0; round < 4; round += 1)
-      runs.push(await pipeline.seal({ keys, from, units, blockSizeBytes: 1 }));
-    for (const run of runs) {
-      for (const [at, { bytes, tag }] of run.units.entries()) {
+      batches.push(await pipeline.seal({ keys, from, units, blockSizeBytes: 1 }));
+    for (const batch of batches) {
+      for (const [at, { bytes, tag }] of batch.units.entries()) {
         const record = {
           ...units[at]!,
           record: bytes.slice(),
@@ -306,12 +306,12 @@ describe.each([
         };
         expect(equalBytes(openAlone(record), mixedBytes(64 * KIB, at))).toBe(true);
       }
-      run.release();
+      batch.release();
     }
     from.release();
   });
 
-  it('a run that is held stays readable after its release until it is let go', async () => {
+  it('a batch that is held stays readable after its release until it is let go', async () => {
     const [copy] = await sealAll(pipeline, keys, [{ bytes: mixedBytes(100, 1) }]);
     const from = await pipeline.reserveSealed(copy!.record.byteLength);
     from.bytes.set(copy!.record);
@@ -324,12 +324,12 @@ describe.each([
       offsetBytes: 0,
       lengthBytes: copy!.record.byteLength,
     };
-    const run = await pipeline.open({ keys, from, units: [unit] });
+    const batch = await pipeline.open({ keys, from, units: [unit] });
     from.release();
-    const unhold = run.hold();
-    run.release();
+    const unhold = batch.hold();
+    batch.release();
     expect(pipeline.memory.find(({ name }) => name === 'opened')?.usedBytes).toBeGreaterThan(0);
-    expect(run.units[0]).toMatchObject({ bytes: mixedBytes(100, 1) });
+    expect(batch.units[0]).toMatchObject({ bytes: mixedBytes(100, 1) });
     unhold();
   });
 
@@ -354,10 +354,10 @@ describe.each([
     Object.assign(unit, { index: 4, offsetBytes: 4 * MIB, lengthBytes: 1, kind: 'inode' });
     Object.assign(codec, { codec: 'none', level: 77 });
     units.length = 0;
-    const run = await sealing;
-    const record = run.units[0]!.bytes.slice();
-    const { tag } = run.units[0]!;
-    run.release();
+    const batch = await sealing;
+    const record = batch.units[0]!.bytes.slice();
+    const { tag } = batch.units[0]!;
+    batch.release();
     const copy = {
       objectId: OBJECT_ID,
       kind: 'unit',
@@ -449,16 +449,16 @@ describe.each([
     const sealing = units.map(unit =>
       pipeline.seal({ keys, from, units: [unit], codec: parseCodec('stored') }),
     );
-    const runs = sealing.map(async each => {
-      const run = await each;
+    const batches = sealing.map(async each => {
+      const batch = await each;
       order.push('long');
-      return run;
+      return batch;
     });
     const opening = openAll(pipeline, keys, [copy!]).then(() => order.push('short'));
     await opening;
     // The workers had four when it came, and then took turns.
     expect(order.length).toBeLessThan(12);
-    for (const run of await Promise.all(runs)) run.release();
+    for (const batch of await Promise.all(batches)) batch.release();
     from.release();
   });
 

@@ -210,11 +210,11 @@ describe('a worker that cannot start', () => {
       const codes = await Promise.all(all.map(sent => rejectionCode(finish(sent))));
       expect(codes).toEqual(orders.map(() => 'EWORKER'));
       setEnvironmentData(BOOTS_ALLOWED, 1000);
-      const { from, run } = await send(pipeline, keys, 1, 100_000);
-      const { units } = await run;
+      const { from, sealing } = await send(pipeline, keys, 1, 100_000);
+      const { units } = await sealing;
       expect(units[0]?.bytes.subarray(8).every(byte => byte === 255)).toBe(true);
       from.release();
-      (await run).release();
+      (await sealing).release();
     });
   });
 
@@ -266,9 +266,9 @@ it('hundreds of rounds of work, deaths, terminations and cancellations: all sett
         const index = isKill ? kills[Math.floor(random() * kills.length)]! : at;
         const lengthBytes = 8 + Math.floor(random() * 200_000);
         const signal = random() < 0.2 ? abort.signal : undefined;
-        const { from, run } = await send(pipeline, keys, index, lengthBytes, signal);
+        const { from, sealing } = await send(pipeline, keys, index, lengthBytes, signal);
         from.release();
-        const result = await run;
+        const result = await sealing;
         expect(result.units[0]?.bytes).toHaveLength(lengthBytes);
         // The gate is in the first bytes.
         expect(result.units[0]?.bytes.subarray(8).every(byte => byte === 255)).toBe(true);

@@ -6,7 +6,7 @@ import { MIB } from '../../src/base/geometry.ts';
 import { Keyring } from '../../src/keys/keyring.ts';
 import { BatchRunner, describeError, type SharedMemory } from '../../src/pipeline/batch.ts';
 import { Job, OPERATION_SEAL, OUTCOME_NONE } from '../../src/pipeline/job.ts';
-import { JobQueue } from '../../src/pipeline/job-queue.ts';
+import { JobQueues } from '../../src/pipeline/job-queues.ts';
 import { KeyTable } from '../../src/pipeline/key-table.ts';
 import { openPipeline } from '../../src/pipeline/pipeline.ts';
 import { InlineRunner, type JobRunner, WorkerPool } from '../../src/pipeline/pool.ts';
@@ -76,24 +76,24 @@ describe.each(['inline', 'a worker'])('a job run by %s', where => {
   });
 });
 
-it('a queue of jobs keeps the order of each lane, loses none, and gives lanes their turn', () => {
+it('the job queues keep the order of each queue, lose none, and give queues their turn', () => {
   const steps = fc.array(fc.oneof(fc.constant('shift' as const), fc.integer({ min: 1, max: 3 })));
   checkProperty(steps, list => {
-    const queue = new JobQueue<{ lane: number; number: number }>();
+    const queues = new JobQueues<{ queue: number; number: number }>();
     const waiting = new Map<number, number[]>();
-    /** How often others went first while a lane had a job. */
+    /** How often others went first while a queue had a job. */
     const passedOver = new Map<number, number>();
     const take = (): void => {
-      const job = queue.shift();
-      const busy = [...waiting].filter(([, numbers]) => numbers.length > 0).map(([lane]) => lane);
+      const job = queues.shift();
+      const busy = [...waiting].filter(([, numbers]) => numbers.length > 0).map(([queue]) => queue);
       if (job === undefined) {
         expect(busy).toEqual([]);
         return;
       }
-      expect(waiting.get(job.lane)?.shift()).toBe(job.number);
-      for (const lane of busy) {
-        passedOver.set(lane, lane === job.lane ? 0 : (passedOver.get(lane) ?? 0) + 1);
-        expect(passedOver.get(lane)).toBeLessThan(3);
+      expect(waiting.get(job.queue)?.shift()).toBe(job.number);
+      for (const queue of busy) {
+        passedOver.set(queue, queue === job.queue ? 0 : (passedOver.get(queue) ?? 0) + 1);
+        expect(passedOver.get(queue)).toBeLessThan(3);
       }
     };
     for (const [number, step] of list.entries()) {
@@ -101,13 +101,13 @@ it('a queue of jobs keeps the order of each lane, loses none, and gives lanes th
         take();
         continue;
       }
-      queue.push(step, { lane: step, number });
+      queues.push(step, { queue: step, number });
       waiting.set(step, [...(waiting.get(step) ?? []), number]);
     }
     const left = [...waiting.values()].flat().length;
-    if (list.length % 2 === 0) expect(queue.clear()).toHaveLength(left);
+    if (list.length % 2 === 0) expect(queues.clear()).toHaveLength(left);
     else for (let at = 0; at < left; at += 1) take();
-    expect(queue.shift()).toBeUndefined();
+    expect(queues.shift()).toBeUndefined();
   });
 });
 
@@ -132,15 +132,15 @@ it('errors say the same from a worker as from this thread', async () => {
         const { record, ...place } = { ...copy!, ...damage };
         const from = await pipeline.reserveSealed(record.byteLength);
         from.bytes.set(record);
-        const run = await pipeline.open({
+        const batch = await pipeline.open({
           keys: own,
           from,
           units: [{ ...place, offsetBytes: 0, lengthBytes: record.byteLength }],
         });
-        const error = run.units[0]?.error;
+        const error = batch.units[0]?.error;
         expect(error).toBeInstanceOf(NetsealError);
         found.push([error?.code, error?.message]);
-        run.release();
+        batch.release();
         from.release();
       }
       await pipeline.close();

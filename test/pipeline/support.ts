@@ -116,14 +116,14 @@ export async function sealAll(
       offsetBytes += plain.bytes.byteLength;
       return unit;
     });
-    const run = await pipeline.seal({ keys, from, units, ...setting }, { signal });
+    const batch = await pipeline.seal({ keys, from, units, ...setting }, { signal });
     try {
-      return run.units.map(({ bytes, tag, isHole }, at) => {
+      return batch.units.map(({ bytes, tag, isHole }, at) => {
         const { offsetBytes: _, lengthBytes, ...place } = units[at]!;
         return { ...place, record: bytes.slice(), tag, isHole, plainBytes: lengthBytes };
       });
     } finally {
-      run.release();
+      batch.release();
     }
   } finally {
     from.release();
@@ -157,15 +157,15 @@ export async function openAll(
       offsetBytes += record.byteLength;
       return unit;
     });
-    const run = await pipeline.open({ keys, from, units }, { signal });
+    const batch = await pipeline.open({ keys, from, units }, { signal });
     try {
-      return run.units.map(unit =>
+      return batch.units.map(unit =>
         unit.error === undefined
           ? { bytes: unit.bytes.slice(), isLast: unit.isLast }
           : { code: unit.error.code },
       );
     } finally {
-      run.release();
+      batch.release();
     }
   } finally {
     from.release();

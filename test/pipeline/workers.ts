@@ -4,7 +4,7 @@ import { MIB } from '../../src/base/geometry.ts';
 import { Keyring } from '../../src/keys/keyring.ts';
 import type { KeyHandle } from '../../src/pipeline/key-table.ts';
 import { Pipeline } from '../../src/pipeline/pipeline.ts';
-import type { Run, SealedUnit } from '../../src/pipeline/requests.ts';
+import type { SealedBatch } from '../../src/pipeline/requests.ts';
 import type { PipelineSettings } from '../../src/pipeline/settings.ts';
 import type { Lease } from '../../src/pipeline/slab.ts';
 import { parseCodec } from '../../src/unit/codec.ts';
@@ -48,7 +48,7 @@ export async function openWith(
 /** A request on its way, with the gate in its input. */
 export interface Sent {
   readonly from: Lease;
-  readonly run: Promise<Run<SealedUnit>>;
+  readonly sealing: Promise<SealedBatch>;
   /** Resolves when a worker has begun. */
   begun(): Promise<void>;
   /** Lets the worker go on. */
@@ -74,10 +74,10 @@ export async function send(
     offsetBytes: 0,
     lengthBytes,
   } as const;
-  const run = pipeline.seal({ keys, from, units: [unit], codec: parseCodec('stored') }, { signal });
+  const sealing = pipeline.seal({ keys, from, units: [unit], codec: parseCodec('stored') }, { signal });
   return {
     from,
-    run,
+    sealing,
     async begun() {
       await Atomics.waitAsync(gate, 0, 0).value;
     },
@@ -89,8 +89,8 @@ export async function send(
 }
 
 /** Releases what was sent; gives the result as soon as it is there. */
-export async function finish({ from, run }: Sent): Promise<'done'> {
+export async function finish({ from, sealing }: Sent): Promise<'done'> {
   from.release();
-  (await run).release();
+  (await sealing).release();
   return 'done';
 }

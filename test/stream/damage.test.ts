@@ -5,7 +5,11 @@ import { isNetsealError } from '../../src/base/errors.ts';
 import { KIB } from '../../src/base/geometry.ts';
 import { Keyring } from '../../src/keys/keyring.ts';
 import { openStream } from '../../src/pipeline/open-stream.ts';
-import { decodeStreamHead, encodeStreamHead, STREAM_HEAD_BYTES } from '../../src/pipeline/stream-format.ts';
+import {
+  decodeStreamHeader,
+  encodeStreamHeader,
+  STREAM_HEADER_BYTES,
+} from '../../src/pipeline/stream-format.ts';
 import { expectIdle, sealAll } from '../pipeline/support.ts';
 import {
   type Bench,
@@ -26,13 +30,13 @@ const PLAIN = new TextEncoder().encode('all work and no play makes Jack '.repeat
 
 let bench: Bench;
 let sealed: Uint8Array<ArrayBuffer>;
-let head: Uint8Array;
+let header: Uint8Array;
 let records: Uint8Array[];
 
 beforeAll(async () => {
   bench = await openBench();
   sealed = await sealBytes(bench, PLAIN, SMALL);
-  ({ head, records } = partsOf(sealed));
+  ({ header, records } = partsOf(sealed));
   expect(records).toHaveLength(4);
 });
 
@@ -57,7 +61,7 @@ async function expectFailure(
 
 /** The number of whole records in the first `lengthBytes` of the stream. */
 function wholeRecords(lengthBytes: number): number {
-  let end = STREAM_HEAD_BYTES;
+  let end = STREAM_HEADER_BYTES;
   return records.filter(record => {
     end += record.byteLength;
     return end <= lengthBytes;
@@ -76,7 +80,7 @@ describe('truncation', () => {
     const long = partsOf(await sealBytes(bench, plain, { ...SMALL, unitSizeBytes: 64 * KIB }));
     expect(long.records.length).toBeGreaterThan(40);
     for (let count = 0; count < long.records.length; count += 1) {
-      const { code, bytes } = await openBytes(bench, [long.head, ...long.records.slice(0, count)]);
+      const { code, bytes } = await openBytes(bench, [long.header, ...long.records.slice(0, count)]);
       expect(code).toBe('ETRUNCATED');
       expectSame(bytes, plain.subarray(0, count * 64 * KIB));
     }
@@ -90,8 +94,8 @@ describe('flipped bits', () => {
     damaged[bit >> 3]! ^= 1 << (bit & 7);
     const { error, bytes } = await openBytes(bench, damaged);
     if (!isNetsealError(error)) expect.fail(`bit ${bit}: ${String(error)}`);
-    // Whoever reads EKEY looks for another passphrase; past the head there is none to look for.
-    if (bit >= STREAM_HEAD_BYTES * 8) expect(error.code, `bit ${bit}`).not.toBe('EKEY');
+    // Whoever reads EKEY looks for another passphrase; past the header there is none to look for.
+    if (bit >= STREAM_HEADER_BYTES * 8) expect(error.code, `bit ${bit}`).not.toBe('EKEY');
     expect(bytes.byteLength % UNIT_BYTES, `bit ${bit}`).toBe(0);
     expectSame(bytes, plain.subarray(0, bytes.byteLength));
     return error.code;
@@ -144,30 +148,30 @@ describe('records out of place', () => {
     ['the last first', [3, 0, 1, 2], 'EAUTH', 0],
   ];
   it.each(arrangements)('%s', async (_, order, code, goodUnits) => {
-    await expectFailure([head, ...order.map(at => records[at]!)], code, goodUnits);
+    await expectFailure([header, ...order.map(at => records[at]!)], code, goodUnits);
   });
 
   it('from another stream of the same volume', async () => {
     const other = partsOf(await sealBytes(bench, PLAIN, SMALL));
     for (const at of records.keys()) {
       const spliced = records.map((record, index) => (index === at ? other.records[at]! : record));
-      await expectFailure([head, ...spliced], 'EAUTH', at);
+      await expectFailure([header, ...spliced], 'EAUTH', at);
     }
-    await expectFailure([head, ...other.records], 'EAUTH', 0);
-    await expectFailure([other.head, ...records], 'EAUTH', 0);
+    await expectFailure([header, ...other.records], 'EAUTH', 0);
+    await expectFailure([other.header, ...records], 'EAUTH', 0);
   });
 
   it('from another volume', async () => {
     const keys = bench.pipeline.addKeyring(Keyring.create());
     const other = await sealBytes({ ...bench, keys }, PLAIN, SMALL);
-    await expectFailure([head, records[0]!, ...partsOf(other).records.slice(1)], 'EAUTH', 1);
+    await expectFailure([header, records[0]!, ...partsOf(other).records.slice(1)], 'EAUTH', 1);
     await expectFailure(other, 'EKEY', 0);
-    await expectFailure([head.subarray(0, 16), other.subarray(16)], 'EKEY', 0);
+    await expectFailure([header.subarray(0, 16), other.subarray(16)], 'EKEY', 0);
     bench.pipeline.removeKeyring(keys);
   });
 });
 
-describe('another head', () => {
+describe('another header', () => {
   const changes: [string, number, number[], string][] = [
     ['magic', 0, [0x4e], 'EFORMAT'],
     ['version 0', 4, [0], 'EUNSUPPORTED'],
@@ -188,31 +192,31 @@ describe('another head', () => {
     ['commitment', 48, Array(32).fill(0), 'EKEY'],
   ];
   it.each(changes)('%s', async (_, offset, bytes, code) => {
-    const changed = head.slice();
+    const changed = header.slice();
     changed.set(bytes, offset);
     await expectFailure([changed, ...records], code, 0);
   });
 
   it('the right commitment of another object does not help', async () => {
-    const other = decodeStreamHead(await sealBytes(bench, new Uint8Array(0), SMALL));
-    await expectFailure([encodeStreamHead(other), ...records], 'EAUTH', 0);
+    const other = decodeStreamHeader(await sealBytes(bench, new Uint8Array(0), SMALL));
+    await expectFailure([encodeStreamHeader(other), ...records], 'EAUTH', 0);
   });
 
-  it('a head is what it was made of', () => {
-    const fields = decodeStreamHead(head);
+  it('a header is what it was made of', () => {
+    const fields = decodeStreamHeader(header);
     expect(fields).toMatchObject({ suite: 'xaes-256-gcm', unitSizeBytes: UNIT_BYTES, epoch: 1 });
     expect(fields.volumeId).toEqual(bench.keyring.volumeId);
-    expect(encodeStreamHead(fields)).toEqual(head);
+    expect(encodeStreamHeader(fields)).toEqual(header);
   });
 });
 
 describe('the wrong key', () => {
-  it('of the same volume: EKEY at the head, before any record is looked at', async () => {
+  it('of the same volume: EKEY at the header, before any record is looked at', async () => {
     const impostor = new Keyring(bench.keyring.volumeId, new Map([[1, new Uint8Array(32)]]));
     const keys = bench.pipeline.addKeyring(impostor);
     const { readable, writable } = openStream({ ...bench, keys });
     const outcome = collect(readable);
-    await expect(writable.getWriter().write(head)).rejects.toMatchObject({ code: 'EKEY' });
+    await expect(writable.getWriter().write(header)).rejects.toMatchObject({ code: 'EKEY' });
     expect(await outcome).toMatchObject({ code: 'EKEY', chunks: [] });
     bench.pipeline.removeKeyring(keys);
   });
@@ -232,7 +236,7 @@ describe('what only a holder of the key can make', () => {
     kind: 'streamUnit' | 'unit' = 'streamUnit',
     mark = lengths.length - 1,
   ): Promise<Uint8Array[]> {
-    const { objectId } = decodeStreamHead(head);
+    const { objectId } = decodeStreamHeader(header);
     const units = lengths.map((lengthBytes, index) => ({
       ...{
         bytes: PLAIN.subarray(index * UNIT_BYTES, index * UNIT_BYTES + lengthBytes),
@@ -243,7 +247,7 @@ describe('what only a holder of the key can make', () => {
       ...{ unitSizeBytes: UNIT_BYTES, isLast: kind === 'streamUnit' && index === mark },
     }));
     const forged = await sealAll(bench.pipeline, bench.keys, units, { blockSizeBytes: 1 });
-    return [head, ...forged.map(({ record }) => record)];
+    return [header, ...forged.map(({ record }) => record)];
   }
 
   it('the forger makes good streams, too', async () => {
@@ -270,7 +274,7 @@ describe('what only a holder of the key can make', () => {
   it('a record longer than its unit can be', async () => {
     const long = records[0]!.slice();
     viewOf(long).setUint32(12, UNIT_BYTES + 73, true);
-    await expectFailure([head, long, new Uint8Array(2 * UNIT_BYTES)], 'EFORMAT', 0);
+    await expectFailure([header, long, new Uint8Array(2 * UNIT_BYTES)], 'EFORMAT', 0);
   });
 });
 
@@ -280,7 +284,7 @@ it('a reader that takes its time gets everything before the fault', async () => 
   const bad = 400;
   long.records[bad] = long.records[bad]!.slice().fill(1, 50);
   const { readable, writable } = openStream({ ...bench });
-  const written = ReadableStream.from([concatBytes(long.head, ...long.records)]).pipeTo(writable);
+  const written = ReadableStream.from([concatBytes(long.header, ...long.records)]).pipeTo(writable);
   const writeError = expect(written).rejects.toMatchObject({ code: 'EAUTH' });
   const reader = readable.getReader();
   const chunks: Uint8Array[] = [];

@@ -5,7 +5,7 @@ import { KIB, MIB } from '../../src/base/geometry.ts';
 import { openStream } from '../../src/pipeline/open-stream.ts';
 import type { StreamPair } from '../../src/pipeline/ordered-output.ts';
 import { sealStream } from '../../src/pipeline/seal-stream.ts';
-import { STREAM_HEAD_BYTES } from '../../src/pipeline/stream-format.ts';
+import { STREAM_HEADER_BYTES } from '../../src/pipeline/stream-format.ts';
 import { parseCodec } from '../../src/unit/codec.ts';
 import { checkAsyncProperty, expectIdle } from '../pipeline/support.ts';
 import {
@@ -104,7 +104,7 @@ describe('inline', () => {
   it('empty chunks change nothing, and a stream of nothing is 152 bytes', async () => {
     const nothing = new Uint8Array(0);
     const sealed = await sealBytes(bench, [nothing, nothing]);
-    expect(sealed.byteLength).toBe(STREAM_HEAD_BYTES + 72);
+    expect(sealed.byteLength).toBe(STREAM_HEADER_BYTES + 72);
     await expectOpens(bench, [nothing, sealed, nothing], nothing);
   });
 

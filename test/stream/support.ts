@@ -9,7 +9,7 @@ import type { StreamPair } from '../../src/pipeline/ordered-output.ts';
 import { openPipeline, type Pipeline } from '../../src/pipeline/pipeline.ts';
 import { type SealStreamOptions, sealStream } from '../../src/pipeline/seal-stream.ts';
 import type { PipelineSettings } from '../../src/pipeline/settings.ts';
-import { STREAM_HEAD_BYTES } from '../../src/pipeline/stream-format.ts';
+import { STREAM_HEADER_BYTES } from '../../src/pipeline/stream-format.ts';
 
 export { mixedBytes } from '../pipeline/support.ts';
 
@@ -87,15 +87,15 @@ export function expectSame(actual: Uint8Array, expected: Uint8Array): void {
   expect(at, 'first byte that differs').toBe(-1);
 }
 
-/** The head and each record of a sealed stream. */
-export function partsOf(sealed: Uint8Array): { head: Uint8Array; records: Uint8Array[] } {
+/** The header and each record of a sealed stream. */
+export function partsOf(sealed: Uint8Array): { header: Uint8Array; records: Uint8Array[] } {
   const records: Uint8Array[] = [];
-  for (let at = STREAM_HEAD_BYTES; at < sealed.byteLength; ) {
+  for (let at = STREAM_HEADER_BYTES; at < sealed.byteLength; ) {
     const lengthBytes = viewOf(sealed).getUint32(at + 12, true);
     records.push(sealed.subarray(at, at + lengthBytes));
     at += lengthBytes;
   }
-  return { head: sealed.subarray(0, STREAM_HEAD_BYTES), records };
+  return { header: sealed.subarray(0, STREAM_HEADER_BYTES), records };
 }
 
 /** Cuts bytes at these lengths, again and again. */

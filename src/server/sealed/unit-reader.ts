@@ -52,13 +52,13 @@ export async function readUnits(
       plainBytesMax,
       expectedTag: pointer.tag,
     }));
-    const run = await sealing.pipeline.open({ keys: sealing.keys, from: lease, units }, { signal });
+    const opened = await sealing.pipeline.open({ keys: sealing.keys, from: lease, units }, { signal });
     let order = 0;
     const results = requests.map((_, at): OpenedUnit => {
       const error = errors.get(at);
-      return error === undefined ? (run.units[order++] ?? { error: notRead(at) }) : { error };
+      return error === undefined ? (opened.units[order++] ?? { error: notRead(at) }) : { error };
     });
-    return { units: results, release: () => run.release() };
+    return { units: results, release: () => opened.release() };
   } finally {
     lease.release();
   }

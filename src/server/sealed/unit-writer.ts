@@ -52,7 +52,7 @@ export class UnitWriter {
   ): Promise<(Pointer | undefined)[]> {
     const { pipeline, keys, suite, codec, blockSizeBytes } = this.#sealing;
     const { units, lease } = batch;
-    const run = await (async () => {
+    const sealed = await (async () => {
       try {
         const request = { keys, from: lease, units, suite, codec: batch.codec ?? codec, blockSizeBytes };
         return await pipeline.seal({ ...request, holes: true }, { signal });
@@ -62,7 +62,7 @@ export class UnitWriter {
     })();
     try {
       await before;
-      const records = run.units.flatMap(({ bytes, tag, isHole }, at) => {
+      const records = sealed.units.flatMap(({ bytes, tag, isHole }, at) => {
         const unit = units[at];
         if (isHole || unit === undefined) return [];
         const { index, unitSizeBytes } = unit;
@@ -72,9 +72,9 @@ export class UnitWriter {
       });
       const placed = await this.#segments.place(records);
       let next = 0;
-      return run.units.map(({ isHole }) => (isHole ? undefined : placed[next++]));
+      return sealed.units.map(({ isHole }) => (isHole ? undefined : placed[next++]));
     } finally {
-      run.release();
+      sealed.release();
     }
   }
 }

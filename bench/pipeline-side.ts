@@ -1,15 +1,15 @@
-/** Our side of a contest: the pipeline fed as its callers feed it, several requests in flight. */
+/** Our side of a contest about the pipeline: it is fed as its callers feed it, with several requests under way. */
 import { randomBytes } from 'node:crypto';
 import { Keyring } from '../src/keys/keyring.ts';
 import type { KeyHandle } from '../src/pipeline/key-table.ts';
 import { openPipeline, type Pipeline } from '../src/pipeline/pipeline.ts';
 
-/** How requests are cut: units a request, requests at once. */
+/** How the data is cut into requests, and how many requests are under way at a time. */
 export interface Feed {
   readonly unitBytes: number;
   readonly blockBytes: number;
   readonly unitsPerRequest: number;
-  readonly lanes: number;
+  readonly requestsAtOnce: number;
 }
 
 /** Two workers, one file's worth of data, sealed and opened again and again. */
@@ -37,14 +37,14 @@ export class PipelineSide {
       const { unitBytes } = feed;
       const lease = await this.#pipeline.reservePlain(unitCount * unitBytes);
       lease.bytes.set(this.#data.subarray(firstIndex * unitBytes, (firstIndex + unitCount) * unitBytes));
-      const run = await this.#pipeline.seal({
+      const batch = await this.#pipeline.seal({
         keys: this.#keys,
         from: lease,
         blockSizeBytes: feed.blockBytes,
         units: this.#places(feed, firstIndex, Array(unitCount).fill(unitBytes)),
       });
-      for (const [at, unit] of run.units.entries()) keep?.(firstIndex + at, unit.bytes.slice());
-      run.release();
+      for (const [at, unit] of batch.units.entries()) keep?.(firstIndex + at, unit.bytes.slice());
+      batch.release();
       lease.release();
     });
   }
@@ -62,12 +62,12 @@ export class PipelineSide {
       const units = this.#places(feed, firstIndex, lengths);
       const { bytes } = lease;
       for (const [at, record] of part.entries()) bytes.set(record, units[at]!.offsetBytes);
-      const run = await this.#pipeline.open({ keys: this.#keys, from: lease, units });
-      for (const [at, unit] of run.units.entries()) {
+      const batch = await this.#pipeline.open({ keys: this.#keys, from: lease, units });
+      for (const [at, unit] of batch.units.entries()) {
         if (unit.error !== undefined) throw unit.error;
         check?.(firstIndex + at, unit.bytes);
       }
-      run.release();
+      batch.release();
       lease.release();
     });
   }
@@ -101,14 +101,14 @@ export class PipelineSide {
   ): Promise<void> {
     const unitCount = this.#data.byteLength / feed.unitBytes;
     let next = 0;
-    const lane = async (): Promise<void> => {
+    const sendRequests = async (): Promise<void> => {
       while (next < unitCount) {
         const firstIndex = next;
         next += feed.unitsPerRequest;
         await request(firstIndex, Math.min(feed.unitsPerRequest, unitCount - firstIndex));
       }
     };
-    await Promise.all(Array.from({ length: feed.lanes }, lane));
+    await Promise.all(Array.from({ length: feed.requestsAtOnce }, sendRequests));
   }
 
   #places(feed: Feed, firstIndex: number, lengths: readonly number[]) {
