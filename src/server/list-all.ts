@@ -5,7 +5,10 @@ import { compareKeys, type ListEntry, type ObjectStore } from './store.ts';
 /** How many keys one request asks for. */
 const LIST_LIMIT = 1000;
 
-/** Yields every entry of a prefix, page by page. EUNAVAILABLE when a page does not begin after the one before it. */
+/**
+ * Yields every entry of a prefix, page by page. EUNAVAILABLE when a page does not begin after the one before
+ * it.
+ */
 export async function* listAll(
   store: ObjectStore,
   prefix: string,

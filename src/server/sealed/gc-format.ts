@@ -1,5 +1,6 @@
 /**
- * A candidate list: what nothing referred to when a gc looked. `docs/LAYOUT.md`, "Garbage", is the specification. Pure.
+ * A candidate list: what nothing referred to when a gc looked. `docs/LAYOUT.md`, "Garbage", is the
+ * specification. Pure.
  *
  * The object holds one record or more. The plaintext of one record:
  *
@@ -30,7 +31,9 @@ export const RECORD_CANDIDATES_MAX = 400_000;
 const HAS_MORE = 0x01;
 const CANDIDATE_BYTES_MIN = ID_BYTES + 1;
 
-/** Returns the plaintexts of a list's records, in order. EINVAL unless all times are whole numbers from 0 up. */
+/**
+ * Returns the plaintexts of a list's records, in order. EINVAL unless all times are whole numbers from 0 up.
+ */
 export function encodeCandidateList(
   list: CandidateList,
   candidatesMax: number = RECORD_CANDIDATES_MAX,

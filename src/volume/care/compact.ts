@@ -1,11 +1,12 @@
 /**
- * Moves what is left in segments that are mostly garbage into new ones, so that a later gc can delete them whole.
+ * Compaction: moves the live records out of segments that are mostly garbage, so that a later gc pass can
+ * delete those segments.
  *
- * Sealed units are copied as they are, unopened. Map pages and nodes of names are sealed anew, as the places that they name
- * change. A pointer is replaced only where it is still the one that was copied; what a client sees of a file, and its data
- * version, stay the same.
- *
- * Amplification: only segments less than half of which is live are emptied, so less is copied than becomes garbage.
+ *   - Sealed units are copied as they are, unopened.
+ *   - Map pages and name nodes are sealed anew, because the places that they name change.
+ *   - A pointer is replaced only where it is still the one that was copied. A file's content and data version
+ *     stay the same.
+ *   - A segment is emptied only when less than half of it is live. So less is copied than becomes garbage.
  */
 import { isLoss } from '../../base/errors.ts';
 import { MIB, sizeToUnitCount, unitSizeToLog2 } from '../../base/geometry.ts';
@@ -23,7 +24,7 @@ import type { Cut } from './gc-cut.ts';
 import { type Visitor, Walk, type Walked, type WalkedNode } from './walk.ts';
 
 export interface CompactOptions {
-  /** Only segments that were written before; ms since 1970, server's clock. */
+  /** Only segments written at this time or earlier are emptied; ms since 1970, server's clock. */
   readonly olderThanMs: number;
   readonly copyBytesMax: number;
   readonly signal?: AbortSignal | undefined;
@@ -33,28 +34,28 @@ export interface CompactOptions {
 export interface CompactionReport {
   /** Segments that were emptied as far as possible. */
   readonly segments: number;
-  /** Of live records that were moved out of them. */
+  /** Bytes of the live records that were moved out of them. */
   readonly movedBytes: number;
-  /** What those segments hold: garbage once all has been moved. */
+  /** Bytes of those segments. They become garbage once everything has been moved. */
   readonly freedBytes: number;
-  /** What was uploaded for it, with nodes that had to be sealed anew. */
+  /** Bytes that were uploaded for that, including the nodes that were sealed anew. */
   readonly writtenBytes: number;
-  /** Changes of inodes. */
+  /** How many inode objects were changed. */
   readonly commits: number;
-  /** Segments that would be next, beyond what one run may copy. */
+  /** Segments that would be worth emptying, but exceed what one pass may copy. */
   readonly left: number;
 }
 
-/** A segment is emptied when less of it is live. */
+/** A segment is emptied when a smaller share of it is live. */
 const LIVE_SHARE_MAX = 0.5;
-/** Units in one change. */
+/** The most units in one change of an inode object. */
 const CHANGES_MAX = 4096;
-/** Objects that are changed at the same time. */
+/** The most inode objects that are changed at once. */
 const WORKS_MAX = 64;
-/** Sealed bytes that are fetched and placed at once. */
+/** How many sealed bytes are fetched, then placed, at once. */
 const COPY_BYTES: number = 4 * MIB;
 
-/** Which segments to empty: those with the least left first. */
+/** Chooses the segments to empty: those with the smallest live share first. */
 export function chooseSegments(
   { segments, liveBytes }: Pick<Cut, 'segments' | 'liveBytes'>,
   { olderThanMs, copyBytesMax }: Pick<CompactOptions, 'olderThanMs' | 'copyBytesMax'>,
@@ -77,7 +78,7 @@ export function chooseSegments(
   return { chosen, copyBytes, left: worth.length - chosen.size };
 }
 
-/** Empties segments. What cannot be read or has changed stays where it is. What the store throws. */
+/** Empties segments. Records that cannot be read, or whose pointer has changed, stay. Errors: the store's. */
 export async function compactSegments(
   volume: Volume,
   cut: Pick<Cut, 'segments' | 'liveBytes'>,
@@ -104,31 +105,38 @@ export async function compactSegments(
   };
 }
 
-/** What of a file has to move. */
+/** The units of one file that have to move. */
 interface FileMoves {
   readonly id: Id;
   readonly unitSizeBytes: number;
-  /** Units that lie in chosen segments, and one below each page that does. */
+  /**
+   * Units in chosen segments; and one unit below each map page in a chosen segment, so that the page is
+   * sealed anew.
+   */
   readonly units: MappedUnit[];
 }
 
-/** What one change of an object moves. */
+/** One change of an inode object. */
 interface Work {
   readonly id: Id;
-  /** Of a file that is an object. */
+  /** When the object is a file: its units. */
   own?: FileMoves;
-  /** Of a folder: files that are embedded in it, by name; and names below nodes that lie in chosen segments. */
+  /** When the object is a folder: the files embedded in it, by name. */
   readonly embedded: Map<Name, FileMoves>;
+  /** When the object is a folder: for each name node in a chosen segment, the first name below it. */
   readonly rewritten: Set<Name>;
   unitCount: number;
 }
 
-/** Where a unit lay, and where it lies now; the same for one that is only there to have its page written anew. */
+/**
+ * Where a unit lay, and where it lies now: the same place if it is only listed to have its page sealed anew.
+ */
 interface Moved {
   readonly from: Pointer;
   readonly to: Pointer;
 }
 
+/** By unit index. */
 type MovesOf = ReadonlyMap<number, Moved>;
 
 class Compactor {
@@ -137,9 +145,9 @@ class Compactor {
   readonly #chosen: ReadonlySet<Id>;
   readonly #totalBytes: number;
   readonly #options: CompactOptions;
-  /** Of objects that are being walked. */
+  /** The changes of objects that are being walked, by the object's id. */
   readonly #open = new Map<Id, Work>();
-  /** Files in which a page has to be written anew. */
+  /** Files in which a map page has to be sealed anew. */
   readonly #pagesMove = new Set<Id>();
   #ready: Work[] = [];
   movedBytes = 0;
@@ -195,7 +203,7 @@ class Compactor {
     const moving = units.filter(
       ({ pointer }, at) => this.#chosen.has(pointer.segment) || (isPageMoved && at === 0),
     );
-    // What is on its way to another folder is left to a later run.
+    // A name that is being moved to another folder is left to a later pass.
     if (moving.length === 0 || entry?.departure !== undefined) return;
     const id = stored === undefined ? directory?.id : inode.id;
     if (id === undefined) return;
@@ -219,7 +227,7 @@ class Compactor {
     if (this.#ready.length >= WORKS_MAX || unitCount >= CHANGES_MAX) await this.#flush();
   }
 
-  /** Copies, then commits, what is ready: all together, so that it shares segments. */
+  /** Copies and then commits all that is ready, together, so that it shares segments. */
   async #flush(): Promise<void> {
     const works = this.#ready;
     this.#ready = [];
@@ -233,7 +241,7 @@ class Compactor {
     this.#options.onProgress?.(Math.min(this.movedBytes, this.#totalBytes), this.#totalBytes);
   }
 
-  /** Copies sealed units. Those that cannot be read, or are not what the pointer means, are left out. */
+  /** Copies sealed units. Leaves out those that cannot be read, or whose tag is not the pointer's. */
   async #copy({ id, unitSizeBytes, units }: FileMoves): Promise<MovesOf> {
     const moved = new Map<number, Moved>();
     const { sealing, nodeSegments } = this.#session;
@@ -300,7 +308,7 @@ class Compactor {
       });
       this.commits += 1;
     } catch (error) {
-      // Gone or damaged meanwhile: it stays as it is.
+      // The object is gone or damaged: it stays as it is.
       if (!isLoss(error)) throw error;
     }
   }
@@ -325,7 +333,10 @@ class Compactor {
     if (draft.isChanged) draft.update({ dataVersion });
   }
 
-  /** The map with what is still where it was moved from; undefined when nothing is. */
+  /**
+   * Returns the map with every pointer replaced that is still the one that was copied; undefined when none
+   * is.
+   */
   async #update(
     { id, map: root, sizeBytes, unitSizeBytes }: FileInode,
     moves: MovesOf = new Map(),

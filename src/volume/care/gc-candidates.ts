@@ -1,6 +1,6 @@
 /**
- * The candidate lists in the store. Each says what one pass of gc found unreferenced; together they say since when an object
- * has been unreferenced without a break.
+ * The candidate lists in the store. Each says what one pass of gc found unreferenced; together they say since
+ * when an object has been unreferenced without a break.
  */
 import { isNetsealError } from '../../base/errors.ts';
 import { type Id, randomId } from '../../base/ids.ts';
@@ -19,8 +19,8 @@ export interface StoredList extends CandidateList {
 export const YOUNG_LISTS_MAX = 8;
 
 /**
- * Returns the lists, newest first, no two of the same time. `unreadable` has the keys of damaged lists, which count for
- * nothing. Errors: the store's.
+ * Returns the lists, newest first, no two of the same time. `unreadable` has the keys of damaged lists, which
+ * count for nothing. Errors: the store's.
  */
 export async function readStoredLists(
   sealing: Sealing,
@@ -44,7 +44,10 @@ export async function readStoredLists(
 
 const UNREADABLE: ReadonlySet<string> = new Set(['EMISSING', 'EAUTH', 'EFORMAT', 'ETRUNCATED']);
 
-/** Joins lists of the same time. Their order is unknown, so the joined list has only the candidates that both have. */
+/**
+ * Joins lists of the same time. Their order is unknown, so the joined list has only the candidates that both
+ * have.
+ */
 function joinTies(lists: readonly StoredList[]): StoredList[] {
   const joined: StoredList[] = [];
   for (const list of lists) {
@@ -79,8 +82,8 @@ export async function storeList(
 }
 
 /**
- * Returns since when every list has the object, written at the same time: the time of the oldest list of that unbroken row.
- * Undefined when the newest list lacks it.
+ * Returns since when every list has the object, written at the same time: the time of the oldest list of that
+ * unbroken row. Undefined when the newest list lacks it.
  *
  * @param lists newest first.
  * @param fromMs older lists do not count.
@@ -101,8 +104,8 @@ export function candidateSinceMs(
 }
 
 /**
- * True when storing `now` would add nothing to `newest`: there are no new candidates, and every candidate of `newest` is still
- * one or has been deleted.
+ * True when storing `now` would add nothing to `newest`: there are no new candidates, and every candidate of
+ * `newest` is still one or has been deleted.
  */
 export function addsNothing(
   newest: CandidateList | undefined,
@@ -119,9 +122,9 @@ export function addsNothing(
 /**
  * Returns the lists that are no longer needed:
  *
- *   older than the grace     all but the newest of them
- *   younger than the grace   those whose neighbours are closest together, until `youngMax` are left. The oldest stays: it will
- *                            be the next one older than the grace
+ * - Of the lists older than the grace, all but the newest.
+ * - Of the younger ones, those whose neighbours are closest together, until `youngMax` are left. The oldest
+ *   of them stays: it will be the next to be older than the grace.
  *
  * @param lists newest first.
  */

@@ -1,11 +1,15 @@
 /**
- * What a volume's root leads to at one moment: a consistent cut, although others go on working.
+ * A cut: everything that a volume's root led to at one moment, although clients go on working.
  *
- * Everything is walked, then the store lists the inode objects with their versions. Those that changed since they were
- * walked are walked again, until a list shows exactly the versions that were walked. No version comes twice, and all walking
- * ended before that list began: so at the moment when it began, all of them were as they were walked.
+ *   1. Walk everything from the root, and remember the version of each inode object.
+ *   2. List the inode objects with their versions. Walk again those that have changed since they were walked.
+ *   3. Repeat step 2 until a list shows exactly the versions that were walked.
  *
- * What was found in versions that have gone counts as well. That keeps garbage longer, never anything too short.
+ * No version ever comes twice, and all walking ended before the last list began. So at the moment when that
+ * list began, every object was as it was walked.
+ *
+ * References found in versions that are gone by then count as well. That may keep garbage longer; it never
+ * lets anything be deleted too early.
  */
 import { NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
@@ -25,35 +29,38 @@ export interface ListedObject {
 }
 
 export interface Cut {
-  /** All there are in the store. */
+  /** All segments and inode objects in the store. */
   readonly segments: ReadonlyMap<Id, ListedObject>;
   readonly inodes: ReadonlyMap<Id, ListedObject>;
-  /** Bytes of the records that are referred to, by segment: all segments that are live. */
+  /** The live segments: for each, the bytes of its records that are referred to. */
   readonly liveBytes: ReadonlyMap<Id, number>;
   readonly liveInodes: ReadonlySet<Id>;
-  /** What could not be read: then nobody knows what it refers to. */
+  /** Inodes and nodes that could not be read. If there are any, the cut is incomplete. */
   readonly lost: readonly Lost[];
 }
 
 export interface CutOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Told how many objects and nodes were walked. */
+  /** Called with the number of objects and nodes walked so far. */
   readonly onProgress?: ((walkedCount: number) => void) | undefined;
-  /** How often to list before giving up. */
+  /** After so many lists it gives up: ECONFLICT. Default 32. */
   readonly roundsMax?: number | undefined;
 }
 
 const ROUNDS_MAX = 32;
-/** Requests at once for versions that a list does not tell. */
+/** How many versions are asked for at once, when the store's lists have none. */
 const STATS_MAX = 16;
 
-/** ECONFLICT when the volume changes too fast; EUNSUPPORTED when the store's lists are not consistent; what walking throws. */
+/**
+ * Takes a cut. Errors: ECONFLICT when the volume changes too fast; EUNSUPPORTED when the store's lists are
+ * not consistent; those of {@link Walk.from}.
+ */
 export async function takeCut(volume: Volume, options: CutOptions = {}): Promise<CutTaker> {
   const { store } = volume.session.sealing;
   if (!store.capabilities.listIsConsistent) {
     throw new NetsealError(
       'EUNSUPPORTED',
-      `${store.name} does not list what is there: garbage cannot be told`,
+      `${store.name} has no consistent lists: gc cannot tell what is garbage`,
     );
   }
   const taker = new CutTaker(volume, options);
@@ -64,9 +71,9 @@ export async function takeCut(volume: Volume, options: CutOptions = {}): Promise
 export class CutTaker implements Cut {
   readonly #volume: Volume;
   readonly #options: CutOptions;
-  /** The version that was walked last. */
+  /** For each inode object, the version that was walked last. */
   readonly #walked = new Map<Id, Version>();
-  /** Nodes that were walked: what lies in a segment never changes. */
+  /** The nodes that were walked, by place. They need no second walk: what lies in a segment never changes. */
   readonly #nodes = new Set<string>();
   readonly #liveBytes = new Map<Id, number>();
   readonly #liveInodes = new Set<Id>();
@@ -101,13 +108,13 @@ export class CutTaker implements Cut {
     return this.#lost;
   }
 
-  /** Brings the cut up to a moment after this call. */
+  /** Brings the cut up to date: to a moment after this call. */
   async settle(): Promise<void> {
     const { rootId } = this.#volume.settings;
     if (!this.#walked.has(rootId)) await this.#walk(rootId);
     const { roundsMax = ROUNDS_MAX } = this.#options;
     for (let round = 0; round < roundsMax; round += 1) {
-      // What is lost does not come back by looking again.
+      // Looking again would not bring back what is lost.
       if (this.#lost.length > 0) break;
       const changed = await this.#findChanged();
       if (changed.length === 0) break;
@@ -157,7 +164,7 @@ export class CutTaker implements Cut {
     this.#liveBytes.set(segment, (this.#liveBytes.get(segment) ?? 0) + lengthBytes);
   }
 
-  /** Lists the inodes; returns those that are not as they were walked. */
+  /** Lists the inode objects. Returns those that have changed since they were walked, or have gone. */
   async #findChanged(): Promise<Id[]> {
     const { store } = this.#volume.session.sealing;
     const { signal } = this.#options;
@@ -165,7 +172,7 @@ export class CutTaker implements Cut {
     this.#inodes = await this.#list(INODE_PREFIX, (id, { version }) => {
       if (this.#walked.has(id)) versions.set(id, version);
     });
-    // Deleted, which nobody but another gc does: walking it again says what is lost.
+    // Only another gc deletes an inode object. Walking it again reports what is lost with it.
     const changed = [...this.#walked.keys()].filter(id => !versions.has(id));
     await inParallel(versions, STATS_MAX, async ([id, listed]) => {
       const version = listed ?? (await store.stat(inodeKey(id), { signal })).version;

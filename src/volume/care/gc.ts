@@ -1,17 +1,21 @@
 /**
- * Garbage collection: deletes the objects that nothing refers to, while clients go on working. `docs/GC.md` says
- * why that is safe. One pass:
+ * Garbage collection: deletes the objects that nothing refers to, while clients go on working. `docs/GC.md`
+ * says why that is safe. One pass:
  *
- *   read the candidate lists ──▶ take a cut: which objects are referred to ──▶ store a list of those that are not
- *     ──▶ delete the candidates that have been in every list for longer than the grace ──▶ compact
+ *   read the candidate lists ──▶ take a cut: which objects are referred to? ──▶ list those that are not
+ *     ──▶ delete the candidates that every list has had for longer than the grace ──▶ compact
  *
  * Invariants
- *   1. A pass deletes no object that its cut refers to. It deletes nothing at all when something could not be read.
- *   2. A pass deletes only objects that were in every list, written at the same time, since a list that is older than the grace.
- *   3. The age of a list is measured on the server's clock, from after the cut of its pass to before the cut of this pass. A list's
- *      time is later than all that its pass had read, however coarse or wrong the clock.
- *   4. While files are open, a pass deletes no object that was referred to at any time since the first of them was opened. A list
- *      proves that only for objects that were then too old to be committed as they were.
+ *   1. A pass deletes no object that its cut refers to. It deletes nothing at all when something could not be
+ *      read.
+ *   2. A pass deletes only objects that were in every list, written at the same time, since a list that is
+ *      older than the grace.
+ *   3. The age of a list is measured on the server's clock, from after the cut of its pass to before the cut
+ *      of this pass. A list's time is later than all that its pass had read, however coarse or wrong the
+ *      clock.
+ *   4. While files are open, a pass deletes no object that was referred to at any time since the first of
+ *      them was opened. A list proves that only for objects that were then too old to be committed as they
+ *      were.
  *   5. Before a pass deletes anything, it publishes an order and looks at the volume again.
  */
 
@@ -37,11 +41,14 @@ import type { Lost } from './walk.ts';
 export interface GcOptions {
   /** Reports what a pass would do, and changes nothing. */
   readonly dryRun?: boolean | undefined;
-  /** Default: the volume's. A grace shorter than that of some client is safe only while that client does not write. */
+  /**
+   * Default: the volume's. A grace shorter than that of some client is safe only while that client does not
+   * write.
+   */
   readonly graceMs?: number | undefined;
   /**
-   * Keeps what was referred to at this time or later; ms since 1970, server's clock. Default: when the first of the files that
-   * sessions still have open was opened, which counts in any case.
+   * Keeps what was referred to at this time or later; ms since 1970, server's clock. Default: when the first
+   * of the files that sessions still have open was opened, which counts in any case.
    */
   readonly protectedSinceMs?: number | undefined;
   /** Whether to move the live records out of segments that are mostly garbage. Default true. */
@@ -91,7 +98,10 @@ export interface GcReport {
 export const COPY_BYTES_MAX_DEFAULT: number = 1024 ** 3;
 const NEVER: number = Number.POSITIVE_INFINITY;
 const DELETES_MAX = 16;
-/** In graces, how old an object gets before no commit takes it as it is: it is rewritten first, see `keep-young.ts`. */
+/**
+ * In graces, how old an object gets before no commit takes it as it is: it is rewritten first, see
+ * `keep-young.ts`.
+ */
 const COMMITTED_GRACES = 0.75;
 const ORDER_MS_MIN: number = 10 * 60 * 1000;
 
@@ -104,7 +114,10 @@ interface Candidate extends ListedObject {
   readonly id: Id;
   /** Time of the oldest list since which every list has it; undefined when the newest does not. */
   readonly sinceMs: number | undefined;
-  /** Likewise, but only lists count from when it was too old to be committed: since then nothing can have referred to it. */
+  /**
+   * Likewise, but only lists count from when it was too old to be committed: since then nothing can have
+   * referred to it.
+   */
   readonly settledMs: number | undefined;
 }
 
@@ -251,7 +264,10 @@ function listOf(timeMs: number, candidates: readonly Candidate[]): CandidateList
   return { timeMs, segments: of('segments'), inodes: of('inodes') };
 }
 
-/** Publishes an order, looks again, deletes what still is a candidate, withdraws the order. Returns what was deleted. */
+/**
+ * Publishes an order, looks again, deletes what still is a candidate, withdraws the order. Returns what was
+ * deleted.
+ */
 async function deleteAll(
   volume: Volume,
   cut: CutTaker,

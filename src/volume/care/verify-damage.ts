@@ -1,36 +1,41 @@
-/** What a verification found: damaged objects of the store, each with the files and byte ranges that it affects. */
+/**
+ * The findings of a verification: damaged objects of the store, with the files and byte ranges that each
+ * affects.
+ */
 import type { ErrorCode, NetsealError } from '../../base/errors.ts';
 import { sizeToUnitCount } from '../../base/geometry.ts';
 import type { Id } from '../../base/ids.ts';
 import type { FileInode, InodeType } from '../../server/sealed/inode.ts';
 import type { NameRange, UnitRange } from './walk.ts';
 
-/** [from, to) in bytes of a file. */
+/** Bytes [from, to) of a file. */
 export interface ByteSpan {
   readonly from: number;
   readonly to: number;
 }
 
+/** A file, folder or symlink that a damage affects. */
 export interface Affected {
-  /** All paths that lead to it, as bytes of Latin-1 characters; the root's is empty. */
+  /** All paths that lead to it, one character for each byte (Latin-1). The root's path is empty. */
   readonly paths: readonly string[];
   readonly type: InodeType;
-  /** Of a file: what cannot be read, ascending. Undefined: all of it. */
+  /** The spans of a file that cannot be read, ascending. Undefined: all of it. */
   readonly bytes?: readonly ByteSpan[] | undefined;
-  /** Of a folder: where the names that cannot be read lie. Undefined: all of it. */
+  /** The ranges of a folder's names that cannot be read. Undefined: all of it. */
   readonly names?: readonly NameRange[] | undefined;
 }
 
+/** One kind of error in one part of one object of the store. */
 export interface Damage {
-  /** Of the object in the store. */
+  /** The key of the object in the store. */
   readonly key: string;
   readonly what: 'inode' | 'names' | 'map page' | 'unit' | 'footer' | 'link count' | 'history';
-  /** Of the first finding; all of one damage have its code. */
+  /** The error of the first finding. The others have the same code. */
   readonly error: NetsealError;
   readonly affected: readonly Affected[];
 }
 
-/** Something in the volume. */
+/** A file, folder or symlink under one of its paths. */
 export interface AffectedItem {
   readonly id: Id;
   readonly type: InodeType;
@@ -51,7 +56,7 @@ interface Findings {
   readonly items: Map<string, Finding>;
 }
 
-/** Collects findings: one damage for each object, part and kind of error. */
+/** Collects findings into damages: one for each object, part and error code. */
 export class DamageLog {
   readonly #findings = new Map<string, Findings>();
 
@@ -59,7 +64,7 @@ export class DamageLog {
     return this.#findings.size;
   }
 
-  /** Without an item nothing in the volume is affected. */
+  /** Adds a finding. Without `item` no file is affected; without `part` all of the item is. */
   add(
     key: string,
     what: Damage['what'],
@@ -86,9 +91,9 @@ export class DamageLog {
   }
 
   /**
-   * Ordered by key, and by path.
+   * Returns the damages ordered by key, with what each affects ordered by path.
    *
-   * @param pathsOf all paths of a file with several names; undefined if it has one.
+   * @param pathsOf returns all paths of a file that may have several names; undefined for any other.
    */
   damages(pathsOf: (id: Id) => readonly string[] | undefined): Damage[] {
     const all = [...this.#findings.values()].map(({ key, what, error, items }) => ({
@@ -119,7 +124,10 @@ function compare(left: string = '', right: string = ''): number {
   return left === right ? 0 : left < right ? -1 : 1;
 }
 
-/** Findings of one file mostly come in order: they are joined at once, so that a lost file takes little memory. */
+/**
+ * Adds a span. It joins the last one if they touch: findings come mostly in order, so a lost file takes
+ * little memory.
+ */
 function addSpan(spans: ByteSpan[], span: ByteSpan): void {
   const last = spans.at(-1);
   if (last !== undefined && last.to === span.from) spans[spans.length - 1] = { from: last.from, to: span.to };
@@ -139,7 +147,7 @@ function joinSpans(spans: readonly ByteSpan[]): ByteSpan[] {
   return joined;
 }
 
-/** The bytes of a file that units hold; undefined when they lie behind its end. */
+/** Returns the bytes of a file that a range of units holds; undefined when they lie behind its end. */
 export function unitsToBytes(
   { unitSizeBytes, sizeBytes }: Pick<FileInode, 'unitSizeBytes' | 'sizeBytes'>,
   { from, to }: UnitRange,

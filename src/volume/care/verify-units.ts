@@ -1,18 +1,18 @@
-/** Opens units of many files, in groups that lie close together, several groups at once. */
+/** Opens units of many files: in groups, several groups at once. */
 
 import type { NetsealError } from '../../base/errors.ts';
 import { MIB } from '../../base/geometry.ts';
 import { readUnits, type UnitToRead } from '../../server/sealed/unit-reader.ts';
 import type { Session } from '../session/session.ts';
 
-/** Plain and sealed bytes of a group, at least one unit. */
+/** The most plain bytes, and the most sealed bytes, of a group. A group has at least one unit. */
 const GROUP_BYTES: number = 4 * MIB;
 const GROUP_UNITS = 1024;
-/** Groups on their way. */
+/** How many groups are being opened at once. */
 const GROUPS_MAX = 4;
 
 export interface UnitToCheck extends UnitToRead {
-  /** Told when it cannot be read or opened. */
+  /** Called when the unit cannot be read or opened. */
   readonly fail: (error: NetsealError) => void;
 }
 
@@ -36,7 +36,10 @@ export class UnitChecker {
     this.#signal = signal;
   }
 
-  /** Takes a unit; waits while enough are on their way. Rejects with what an earlier group failed with as a whole. */
+  /**
+   * Takes a unit. Waits while enough groups are being opened. Rejects with the error of an earlier group that
+   * failed as a whole.
+   */
   async add(unit: UnitToCheck): Promise<void> {
     const maxBytes = Math.min(GROUP_BYTES, this.#session.sealing.pipeline.slabBytes / 8);
     const isFull =
@@ -49,7 +52,7 @@ export class UnitChecker {
     this.#sealedBytes += unit.pointer.lengthBytes;
   }
 
-  /** Resolves when all have been opened, or told. */
+  /** Resolves when every unit has been opened, or its `fail` called. */
   async finish(): Promise<void> {
     if (this.#group.length > 0 && this.#signal?.aborted !== true) await this.#send();
     await Promise.all(this.#running);
@@ -65,13 +68,13 @@ export class UnitChecker {
     this.#sealedBytes = 0;
     while (this.#running.size >= GROUPS_MAX) await Promise.race(this.#running);
     this.#throwFailure();
-    const run = this.#open(group, plainBytes)
+    const ended = this.#open(group, plainBytes)
       .then(() => this.#onOpened(group.length, sealedBytes))
       .catch(error => {
         this.#failure ??= { error };
       })
-      .finally(() => this.#running.delete(run));
-    this.#running.add(run);
+      .finally(() => this.#running.delete(ended));
+    this.#running.add(ended);
   }
 
   async #open(group: readonly UnitToCheck[], plainBytes: number): Promise<void> {

@@ -1,8 +1,10 @@
 /**
- * Looks whether all of a volume is there and authentic, and says of each damaged object which files and bytes it affects.
+ * Checks that everything in a volume is there and authentic. For each damaged object it says which files and
+ * bytes are affected. Damage never ends a verification, and it changes nothing.
  *
- * All inodes, nodes of names and map pages are opened. Of units it is checked that their segment is there and long enough;
- * a sample of them, or all, are opened as well. Nothing is changed; damage never ends it.
+ *   inodes, name nodes, map pages   all are opened
+ *   units                           each must lie within an existing segment; a sample, or all, are opened
+ *   footers                         opened in a deep verification
  */
 
 import type { Chance } from '../../base/chance.ts';
@@ -28,21 +30,22 @@ import { UnitChecker } from './verify-units.ts';
 import { type Lost, type Visitor, Walk, type Walked, type WalkedPlace } from './walk.ts';
 
 export interface VerifyOptions {
-  /** Opens each unit with this probability, 0 to 1. Default 0. */
+  /** The probability, 0 to 1, with which each unit is opened. Default 0. */
   readonly sample?: number | undefined;
-  /** Opens all units, and the footers of segments. */
+  /** Whether to open all units, and the footers of segments. Default false. */
   readonly deep?: boolean | undefined;
   readonly chance?: Chance | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** May be called often. */
+  /** Called often. */
   readonly onProgress?: ((progress: VerifyProgress) => void) | undefined;
 }
 
 export interface VerifyProgress {
+  /** Folders, files and symlinks. */
   readonly items: number;
-  /** Sealed bytes of units that were checked. */
+  /** Sealed bytes of the units that were checked. */
   readonly doneBytes: number;
-  /** Of all segments: what is checked is at most that. */
+  /** Bytes of all segments in the store, an upper bound for `doneBytes`. */
   readonly totalBytes: number;
 }
 
@@ -50,27 +53,27 @@ export interface VerifyReport {
   readonly folders: number;
   readonly files: number;
   readonly symlinks: number;
-  /** Of the files: their sizes. */
+  /** The sum of the files' sizes. */
   readonly fileBytes: number;
-  /** Units that there are, and those that were opened. */
+  /** All units, and those of them that were opened. */
   readonly units: number;
   readonly openedUnits: number;
-  /** Whole if there are none. */
+  /** Empty when the volume is whole. */
   readonly damages: readonly Damage[];
-  /** What is odd, and loses nothing. */
+  /** Oddities through which nothing is lost. */
   readonly notes: readonly string[];
-  /** Objects that nothing leads to: a gc takes them in its time. */
+  /** Objects that nothing refers to. gc will delete them. */
   readonly unreferenced: { readonly objects: number; readonly bytes: number };
 }
 
 const FOOTERS_MAX = 8;
 
-/** Rejects only when the store cannot be asked at all, or with the signal's reason. */
+/** Verifies a volume. Rejects only when the store cannot be reached, or with the signal's reason. */
 export async function verifyVolume(volume: Volume, options: VerifyOptions = {}): Promise<VerifyReport> {
   return await new Verification(volume, options).run();
 }
 
-/** A file with an object of its own: it may have several names. */
+/** A file or symlink with an object of its own, which may have several names. */
 interface LinkedFile {
   readonly paths: string[];
   linkCount: number | undefined;
@@ -82,7 +85,7 @@ class Verification {
   readonly #log = new DamageLog();
   readonly #notes: string[] = [];
   readonly #checker: UnitChecker;
-  /** Sizes of segments; -1 for those that are not there. */
+  /** Sizes of segments in bytes; -1 for missing ones. */
   readonly #segments = new Map<Id, number>();
   readonly #usedSegments = new Set<Id>();
   readonly #linked = new Map<Id, LinkedFile>();
@@ -149,7 +152,7 @@ class Verification {
     };
   }
 
-  /** Takes over what other clients have seen: an inode that is older is refused from then on. */
+  /** Merges the heads of other clients. From then on an inode older than one of them has seen is refused. */
   async #checkHeads(): Promise<void> {
     const { forks, problems } = await mergeHeads(this.#volume.session, this.#options.signal);
     for (const { id, error } of forks) this.#log.add(inodeKey(id), 'history', error);
@@ -201,7 +204,7 @@ class Verification {
       const bytes = unitsToBytes(inode, { from: index, to: index + 1 });
       const { segment, lengthBytes, offsetBytes } = pointer;
       this.#usedSegments.add(segment);
-      // Behind the end: nobody can see it.
+      // A unit behind the end of the file cannot be seen.
       if (bytes === undefined) continue;
       this.#units += 1;
       const fail = (error: NetsealError): void =>
@@ -220,7 +223,7 @@ class Verification {
     this.#report();
   }
 
-  /** One that came after the list, or is not there. */
+  /** Returns the size of a segment that the list lacks: it is new, or missing (-1). */
   async #askForSegment(id: Id): Promise<number> {
     const { store } = this.#volume.session.sealing;
     let sizeBytes = -1;
@@ -279,7 +282,7 @@ class Verification {
     }
   }
 
-  /** Others may have been adding and removing names. */
+  /** Counts once more, as others may have added or removed names during the walk. */
   async #countAgain(id: Id, paths: readonly string[]): Promise<{ names: number; count: number | undefined }> {
     let names = 0;
     let count: number | undefined;
@@ -323,7 +326,7 @@ class Verification {
   }
 }
 
-/** For people. */
+/** Returns a path as people read it. */
 export function shownPath(path: string): string {
   return path === '' ? '/' : Buffer.from(path, 'latin1').toString('utf8');
 }

@@ -1,11 +1,13 @@
-/** How a walk works on several branches of a tree at once without holding more of it than a few. */
+/**
+ * Walks a few branches of a tree at once. The limit holds for the whole tree, which bounds the walk's memory.
+ */
 
-/** Branches beside the one that is always walked. */
+/** How many branches are walked beside the one that is always being walked. */
 const SPARE_BRANCHES = 3;
 
 /**
- * Runs what is below a place: beside one another while there are branches to spare, else one after another. Branches may
- * run branches of their own.
+ * Runs the branches below a place: concurrently while there are spare ones, else one after another. A branch
+ * may run branches of its own.
  */
 export class WalkBranches {
   #spare: number;
@@ -14,7 +16,9 @@ export class WalkBranches {
     this.#spare = spare;
   }
 
-  /** Resolves when all have ended; rejects with the first failure, and starts none after it. */
+  /**
+   * Resolves when all branches have ended. After a failure it starts no more, and rejects with that failure.
+   */
   async run(branches: readonly (() => Promise<void>)[]): Promise<void> {
     const running = new Set<Promise<void>>();
     const failures: unknown[] = [];
@@ -25,15 +29,15 @@ export class WalkBranches {
         continue;
       }
       this.#spare -= 1;
-      const run = branch()
+      const ended = branch()
         .catch(error => {
           failures.push(error);
         })
         .finally(() => {
           this.#spare += 1;
-          running.delete(run);
+          running.delete(ended);
         });
-      running.add(run);
+      running.add(ended);
     }
     await Promise.all(running);
     if (failures.length > 0) throw failures[0];

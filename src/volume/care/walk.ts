@@ -1,8 +1,8 @@
 /**
- * Visits all that a volume's root leads to: folders, files, symlinks, and the nodes of their trees. What cannot be read is
- * reported, and the walk goes on with everything else.
+ * Visits everything that a volume's root leads to: folders, files, symlinks, and the nodes of their trees.
+ * The walk reports what it cannot read, and goes on with everything else.
  *
- * Depth first, a few folders at once. Memory: per level of the tree some nodes of names; never a list of the whole.
+ * It goes depth first, a few folders at once. Its memory is a few name nodes for each level of the tree.
  */
 import { isLoss, isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
@@ -28,70 +28,76 @@ import type { Session } from '../session/session.ts';
 import { readBesideMark } from '../state/marks.ts';
 import { WalkBranches } from './walk-branches.ts';
 
-/** A name, and how it is reached: all names from the root on, each with a `/` before it; the root's is empty. */
+/** A name, and how the walk came to it. */
 export interface WalkedPlace {
+  /** All names from the root on, each with a `/` before it. The root's path is empty. */
   readonly path: string;
-  /** The folder that it is in, and its entry there; undefined for where the walk began. */
+  /** The folder that has the name, and its entry there. Undefined for the inode where the walk began. */
   readonly directory: DirectoryInode | undefined;
   readonly entry: DirectoryEntry | undefined;
 }
 
 export interface Walked<Kind extends Inode = Inode> extends WalkedPlace {
   readonly inode: Kind;
-  /** As the store has it; undefined for an embedded one. */
+  /** The inode's object. Undefined when the inode is embedded in its folder. */
   readonly stored: StoredInode | undefined;
 }
 
-/** A node of a tree that lies in a segment. */
+/** A node of a name tree or an extent map, stored in a segment. */
 export type WalkedNode =
   | { readonly role: 'names'; readonly pointer: Pointer; readonly names: NameRange }
   | { readonly role: 'mapPage'; readonly pointer: Pointer; readonly units: UnitRange };
 
-/** From a name on, up to another (excluded) or the end. */
+/** The names from `from` up to `to`, excluding `to`; up to the end when `to` is undefined. */
 export interface NameRange {
   readonly from: Name;
   readonly to: Name | undefined;
 }
 
-/** [from, to) */
+/** Units [from, to). */
 export interface UnitRange {
   readonly from: number;
   readonly to: number;
 }
 
-/** What cannot be read. */
+/** An inode or node that cannot be read. */
 export interface Lost {
-  /** Of the object in the store. */
+  /** The key of the object in the store. */
   readonly key: string;
   readonly error: NetsealError;
-  /** The whole of it, or of a folder or file a part. */
+  /** The file or folder that is lost, or part of which is lost. */
   readonly place: WalkedPlace;
   readonly node: WalkedNode | { readonly role: 'inode'; readonly id: Id };
-  /** Of which the node is a part. */
+  /** The file or folder that the node belongs to; undefined when the whole inode is lost. */
   readonly owner: Walked | undefined;
 }
 
 export interface Visitor {
-  /** A name that leads to an object, before that is read; false leaves it out. */
+  /** Called for a name that leads to an object, before the object is read. False skips it. */
   enter?(id: Id, type: Inode['type'], place: WalkedPlace): boolean;
-  /** False leaves out what is below. */
+  /** Called for each inode. False skips everything below it. */
   item?(item: Walked): boolean | undefined;
-  /** Before a node is read; false leaves it out. */
+  /** Called before a node is read. False skips it. */
   node?(owner: Walked, node: WalkedNode): boolean;
-  /** Ascending, many at a time. Without it map pages are not read. The walk waits. */
+  /**
+   * Called with a file's units, ascending, many at a time. Without it map pages are not read. The walk waits.
+   */
   units?(owner: Walked<FileInode>, units: readonly MappedUnit[]): Promise<void> | void;
-  /** When all that is below was visited. The walk waits. */
+  /** Called once everything below has been visited. The walk waits. */
   leave?(item: Walked): Promise<void> | void;
   lost(lost: Lost): void;
 }
 
 export interface WalkOptions {
-  /** Names that are being moved are visited where they were and where they go, as long as both are there. */
+  /**
+   * Visits a name that is being moved in both its places, the old and the new. Default: only in the one that
+   * counts.
+   */
   readonly movesTwice?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Objects, and nodes, that are read at once for one folder. */
+/** How many objects, and how many nodes, are read at once for one folder. */
 const READS_MAX = 32;
 export class Walk {
   readonly #session: Session;
@@ -107,14 +113,18 @@ export class Walk {
     this.#options = options;
   }
 
-  /** Walks an object, by default the root, and what is below. Rejects with the signal's reason, ECLOSED, EUNAVAILABLE, ECONFLICT (it changes too fast), ... */
+  /**
+   * Walks an object, by default the root, and everything below it. Damage goes to the visitor. Every other
+   * error ends the walk: ECLOSED, EUNAVAILABLE, ECONFLICT (an object changes too fast), ...; the signal's
+   * reason.
+   */
   async from(id: Id = this.#session.settings.rootId): Promise<void> {
     await this.#objects([
       { id, type: undefined, place: { path: '', directory: undefined, entry: undefined } },
     ]);
   }
 
-  /** Reads some objects at once, then visits them. */
+  /** Reads some objects concurrently, then visits them. */
   async #objects(
     wanted: readonly { id: Id; type: Inode['type'] | undefined; place: WalkedPlace }[],
   ): Promise<void> {
@@ -176,7 +186,7 @@ export class Walk {
       const file = { ...item, inode };
       await this.#map(file, inode.map.depth, 0, inode.map.slots);
     }
-    // What was removed holds nothing.
+    // A removed folder holds nothing.
     if (inode.type === 'directory' && !inode.isDead) await this.#names({ ...item, inode }, inode.tree, ALL);
     await this.#visitor.leave?.(item);
   }
@@ -232,7 +242,9 @@ export class Walk {
     return this.#visitor.enter?.(id, type, place) !== false;
   }
 
-  /** Where nobody can tell, the name counts as here. */
+  /**
+   * True when the name counts in this folder. It does as well when damage hides whether it has been moved.
+   */
   async #isHere(entry: DirectoryEntry): Promise<boolean> {
     if (this.#options.movesTwice === true) return true;
     try {

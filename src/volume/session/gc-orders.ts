@@ -1,11 +1,12 @@
 /**
- * Orders. A gc publishes a list of the objects that it is about to delete, then looks at the volume once more. Orders settle
- * who was first when a writer comes back from a long pause while a gc is deleting:
+ * Orders. A gc publishes a list of the objects that it is about to delete, then looks at the volume once
+ * more. Orders settle who was first when a writer comes back from a long pause while a gc is deleting:
  *
- *   gc       publish the order ──▶ look again: spare what is referred to or was rewritten ──▶ delete ──▶ withdraw the order
+ *   gc       publish the order ──▶ look again, spare what is in use or was rewritten ──▶ delete ──▶ withdraw
  *   writer   rewrite, or commit ──▶ look for orders ──▶ check that every object is still there
  *
- * Each acts before it looks. So either the gc sees what the writer did, or the writer sees the order or the loss.
+ * Each acts before it looks. So either the gc sees what the writer did, or the writer sees the order or the
+ * loss.
  */
 import { codeOf, NetsealError } from '../../base/errors.ts';
 import { type Id, randomId } from '../../base/ids.ts';
@@ -58,8 +59,8 @@ export async function readOrders(
 }
 
 /**
- * Checks, for a writer that was away for long, that no gc has deleted these objects or is about to. EIO when one has, or may
- * have.
+ * Checks, for a writer that was away for long, that no gc has deleted these objects or is about to. EIO when
+ * one has, or may have.
  */
 export async function requireKept(sealing: Sealing, { segments, inodes }: Referred): Promise<void> {
   const wanted = { segments: [...segments], inodes: [...inodes] };
@@ -71,7 +72,8 @@ export async function requireKept(sealing: Sealing, { segments, inodes }: Referr
       if (doomed !== undefined) throw takenError(`a gc is deleting ${doomed}`);
     }
   }
-  // This comes after reading the orders: if an order was carried out and withdrawn before that, its objects are missing now.
+  // This comes after reading the orders: if an order was carried out and withdrawn before that, its objects
+  // are missing now.
   await inParallel(keys, STATS_MAX, async key => {
     try {
       await sealing.store.stat(key);
