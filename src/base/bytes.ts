@@ -51,6 +51,16 @@ export function fromHex(hex: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(Buffer.from(hex, 'hex'));
 }
 
+/** A string with one character a byte. As the key of a map it takes a third of the time that hexadecimal digits take. */
+export function toByteString(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+}
+
+/** The inverse of {@link toByteString}. */
+export function fromByteString(text: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(Buffer.from(text, 'latin1'));
+}
+
 /** The UTF-8 bytes of a string. The caller owns them. */
 export function utf8(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text);

@@ -225,7 +225,7 @@ describe('damage', () => {
     writeFileSync(second, torn.subarray(0, torn.byteLength - 100));
     const cache = await openTestCache(folder, SETTINGS);
     const found = await collect(cache.verify());
-    expect(found.map(({ what }) => what).sort()).toEqual(['zone', 'unit']);
+    expect(found.map(({ what }) => what).sort()).toEqual(['unit', 'zone']);
     expect(await collect(cache.verify({ repair: true }))).toHaveLength(2);
     expect(await collect(cache.verify())).toEqual([]);
   });

@@ -1,80 +1,73 @@
+/**
+ * Seals what is the cache's own: footers of zones, the snapshot of the index, headers of dirty batches, rows of the database. They are
+ * records as `docs/FORMAT.md` has them, under the cache's keys. No two of them are sealed for the same place.
+ */
 import type { Keyring } from '../../keys/keyring.ts';
 import { deriveCommittedKey } from '../../keys/tree.ts';
-import { NonceSource } from '../../unit/nonces.ts';
-import { Opener } from '../../unit/open.ts';
 import type { Providers } from '../../unit/providers.ts';
 import {
   decodeHeader,
   payloadToSealedBytes,
-  type RecordHeader,
   type RecordKind,
   SUITE_DEFAULT,
-  type SuiteName,
 } from '../../unit/record-format.ts';
-import { RecordKey } from '../../unit/record-key.ts';
-import { Sealer } from '../../unit/seal.ts';
+import { RecordSealer } from '../../unit/record-sealer.ts';
 
-const SETTING = { codec: { codec: 'stored', level: 0 }, blockSizeBytes: 64 } as const;
+const BLOCK_BYTES = 64;
 const KEYS_MAX = 64;
 
 /** Kinds of records that a cache makes. */
 export type CacheKind = Extract<RecordKind, 'cacheIndex' | 'journalRecord'>;
 
 export class Seals {
-  readonly #providers: Providers;
-  readonly #sealer: Sealer;
-  readonly #opener: Opener;
-  readonly #keys = new Map<string, RecordKey>();
-  #keyring: Keyring;
+  readonly #sealer: RecordSealer;
 
-  /** @param keyring still the caller's, who destroys it last. */
+  /** @param keyring stays the caller's, who destroys it after this. */
   constructor(keyring: Keyring, providers: Providers) {
-    this.#keyring = keyring;
-    this.#providers = providers;
-    this.#sealer = new Sealer(providers, new NonceSource());
-    this.#opener = new Opener(providers);
+    this.#sealer = new RecordSealer(keyring, providers, {
+      suite: SUITE_DEFAULT,
+      codec: { codec: 'stored', level: 0 },
+      blockSizeBytes: BLOCK_BYTES,
+      keysMax: KEYS_MAX,
+    });
   }
 
   get cacheId(): Uint8Array {
-    return this.#keyring.volumeId;
+    return this.#sealer.keyring.volumeId;
   }
 
-  /** Records of later ones are of a header that is not the one that was opened. */
+  /** A record of a later epoch was sealed under a header that has since been replaced by an older one. */
   get newestEpoch(): number {
-    return this.#keyring.newestEpoch;
+    return this.#sealer.keyring.newestEpoch;
   }
 
-  /** What fingerprints are made with; the same in every epoch. 32 bytes, the caller's. */
+  /** The key that fingerprints are made with; the same in every epoch. 32 bytes, the caller's. */
   fingerprintKey(): Uint8Array<ArrayBuffer> {
-    const [oldest = 1] = this.#keyring.epochs;
-    return deriveCommittedKey(this.#keyring.epochKey(oldest), this.cacheId, 'cache/fingerprints').key;
+    const { keyring } = this.#sealer;
+    const [oldest = 1] = keyring.epochs;
+    return deriveCommittedKey(keyring.epochKey(oldest), this.cacheId, 'cache/fingerprints').key;
   }
 
-  /** The next epoch's keys, which hold the older ones as well. */
+  /** Seals with the next epoch's keys from now on. The new keyring holds the older keys as well. */
   replaceKeyring(keyring: Keyring): void {
-    this.#dropKeys();
-    this.#keyring = keyring;
+    this.#sealer.replaceKeyring(keyring);
   }
 
-  /** What {@link seal} makes of so many bytes. */
+  /** The length that {@link seal} makes of so many bytes. */
   static sealedBytes(plainBytes: number): number {
-    return payloadToSealedBytes(plainBytes, SETTING.blockSizeBytes);
+    return payloadToSealedBytes(plainBytes, BLOCK_BYTES);
   }
 
-  /** A record that the caller owns. @param objectId 16 bytes. @param plain at most 16 MiB. */
+  /** Returns a record that the caller owns. @param objectId 16 bytes. @param plain at most 16 MiB. */
   seal(kind: CacheKind, objectId: Uint8Array, index: number, plain: Uint8Array): Uint8Array<ArrayBuffer> {
-    const out = new Uint8Array(Seals.sealedBytes(plain.byteLength));
-    this.#sealer.startRun();
-    const key = this.#key(kind, objectId, this.#keyring.newestEpoch, SUITE_DEFAULT);
-    const lengthBytes = this.#sealer.seal(key, { index, unitSizeLog2: 0 }, SETTING, plain, out);
-    return out.subarray(0, lengthBytes);
+    return this.#sealer.seal({ kind, objectId, index }, plain);
   }
 
   /**
-   * The content of a record, which the caller owns. Throws what an opener throws: EAUTH, EFORMAT, ETRUNCATED, EKEY.
+   * Returns the content of a record, which the caller owns. Throws EAUTH, EFORMAT, ETRUNCATED, EUNSUPPORTED, EKEY.
    *
    * @param record may go on past the record's end.
-   * @param into where to put it; the result is a view of it then.
+   * @param into where to put the content; the result is then a view of it.
    */
   open(
     kind: CacheKind,
@@ -83,41 +76,15 @@ export class Seals {
     record: Uint8Array,
     into?: Uint8Array<ArrayBuffer>,
   ): Uint8Array<ArrayBuffer> {
-    const header: RecordHeader = decodeHeader(record);
-    const key = this.#key(kind, objectId, header.epoch, header.suite);
+    const header = decodeHeader(record);
     const out = into ?? new Uint8Array(header.sealedLengthBytes);
     const exact = record.subarray(0, header.sealedLengthBytes);
-    const { plainBytes } = this.#opener.open(header, key, { index, unitSizeLog2: 0 }, exact, out);
+    const plainBytes = this.#sealer.open({ kind, objectId, index }, header, exact, out);
     return out.subarray(0, plainBytes);
   }
 
+  /** Zeroes what was derived from the keyring. */
   destroy(): void {
-    this.#dropKeys();
-    this.#sealer.wipe();
-  }
-
-  #key(kind: CacheKind, objectId: Uint8Array, epoch: number, suite: SuiteName): RecordKey {
-    const name = `${kind}/${epoch}/${suite}/${Buffer.from(objectId).toString('latin1')}`;
-    const known = this.#keys.get(name);
-    if (known !== undefined) return known;
-    const { volumeId } = this.#keyring;
-    const epochKey = this.#keyring.epochKey(epoch);
-    const key = new RecordKey(
-      { volumeId, objectId, kind, suite, epoch },
-      epochKey,
-      this.#providers.suite(suite),
-    );
-    if (this.#keys.size >= KEYS_MAX) {
-      const [oldest] = this.#keys;
-      oldest?.[1].destroy();
-      if (oldest !== undefined) this.#keys.delete(oldest[0]);
-    }
-    this.#keys.set(name, key);
-    return key;
-  }
-
-  #dropKeys(): void {
-    for (const key of this.#keys.values()) key.destroy();
-    this.#keys.clear();
+    this.#sealer.destroy();
   }
 }

@@ -2,6 +2,7 @@
  * What a cache holds by volume and object, sorted, for people. Zones have units in the order in which they came, so each list is a
  * look at the lists of all zones; what does not fit into bounded memory is left for another look. Nothing of the units is read.
  */
+import { fromByteString, toByteString, toHex } from '../../base/bytes.ts';
 import { giveTurn } from '../../base/turns.ts';
 import type { Core } from '../core/core.ts';
 import { fingerprintOf, newFingerprint, type Prefix } from '../index/fingerprints.ts';
@@ -70,7 +71,7 @@ export async function listVolumes(core: Core, signal?: AbortSignal): Promise<Cac
   const volumes = new Map<string, Totals>();
   await look(
     core,
-    entry => latin1(entry.volumeId),
+    entry => toByteString(entry.volumeId),
     (key, unit) => {
       const totals = volumes.get(key) ?? noTotals();
       volumes.set(key, totals);
@@ -80,7 +81,7 @@ export async function listVolumes(core: Core, signal?: AbortSignal): Promise<Cac
   );
   return [...volumes]
     .sort(([left], [right]) => (left < right ? -1 : 1))
-    .map(([key, totals]) => ({ volumeId: bytesOf(key), ...describe(totals) }));
+    .map(([key, totals]) => ({ volumeId: fromByteString(key), ...describe(totals) }));
 }
 
 /** Objects of a volume of which there is anything, sorted by id. System errors as they come. */
@@ -89,14 +90,14 @@ export async function* listObjects(
   volumeId: Uint8Array,
   { idStart = '', atOnce = AT_ONCE, signal }: ListSettings = {},
 ): AsyncGenerator<CachedObject> {
-  const volumeKey = latin1(volumeId);
+  const volumeKey = toByteString(volumeId);
   let after: string | undefined;
   for (;;) {
     const smallest = new Smallest<string, Totals>(atOnce, after);
     const keyOf = (entry: ZoneEntry): string | undefined => {
-      const key = latin1(entry.objectId);
-      const isIn = latin1(entry.volumeId) === volumeKey && !smallest.isOutside(key);
-      return isIn && hexOf(key).startsWith(idStart) ? key : undefined;
+      const key = toByteString(entry.objectId);
+      const isIn = toByteString(entry.volumeId) === volumeKey && !smallest.isOutside(key);
+      return isIn && toHex(fromByteString(key)).startsWith(idStart) ? key : undefined;
     };
     const see: See = (key, unit) => {
       if (!smallest.isOutside(key)) add(smallest.value(key, noTotals), unit);
@@ -104,7 +105,7 @@ export async function* listObjects(
     await look(core, keyOf, see, signal);
     const { entries, isLast } = smallest.take();
     for (const [key, totals] of entries) {
-      const objectId = bytesOf(key);
+      const objectId = fromByteString(key);
       const volume = core.objects.volume(volumeId);
       yield { objectId, ...describe(totals), isPinned: core.objects.isPinned(volume, objectId) };
       after = key;
@@ -120,13 +121,13 @@ export async function* listObjectUnits(
   objectId: Uint8Array,
   { atOnce = AT_ONCE, signal }: Omit<ListSettings, 'idStart'> = {},
 ): AsyncGenerator<ListedUnit> {
-  const wanted = latin1(volumeId) + latin1(objectId);
+  const wanted = toByteString(volumeId) + toByteString(objectId);
   let after: number | undefined;
   for (;;) {
     const smallest = new Smallest<number, ListedUnit>(atOnce, after);
     await look(
       core,
-      entry => (latin1(entry.volumeId) + latin1(entry.objectId) === wanted ? wanted : undefined),
+      entry => (toByteString(entry.volumeId) + toByteString(entry.objectId) === wanted ? wanted : undefined),
       (_, { index, lengthBytes, tag, queue, isDirty }) => {
         if (smallest.isOutside(index)) return;
         smallest.value(index, () => ({ index, lengthBytes, tag: tag.slice(), queue, isDirty }));
@@ -211,16 +212,4 @@ function add(totals: Totals, { lengthBytes, isDirty }: Seen): void {
 
 function describe({ units, bytes, dirtyUnits, dirtyBytes }: Totals): UnitTotals & { dirty: UnitTotals } {
   return { units, bytes, dirty: { units: dirtyUnits, bytes: dirtyBytes } };
-}
-
-function latin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
-}
-
-function bytesOf(key: string): Uint8Array {
-  return new Uint8Array(Buffer.from(key, 'latin1'));
-}
-
-function hexOf(key: string): string {
-  return Buffer.from(key, 'latin1').toString('hex');
 }

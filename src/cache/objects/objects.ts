@@ -3,7 +3,7 @@
  * prefix that the generations of object and volume are part of; an invalidation is a new generation, and no generation comes twice:
  * so what was invalidated is never found again.
  */
-
+import { toByteString } from '../../base/bytes.ts';
 import { requireArgument } from '../../base/errors.ts';
 import { ID_BYTES } from '../../base/ids.ts';
 import { giveTurn } from '../../base/turns.ts';
@@ -12,7 +12,7 @@ import { FIRST_NAME, type RowToSave } from '../rows/row-kinds.ts';
 import type { Rows } from '../rows/rows.ts';
 import { type Cookie, type CookieRow, Cookies, checkCookie, type ListedCookie } from './cookies.ts';
 import { type Coherency, type ObjectRow, ObjectRows } from './object-rows.ts';
-import { latin1, Pins } from './pins.ts';
+import { Pins } from './pins.ts';
 import { floorOf, newGeneration, type VolumeAccount, type VolumeState, Volumes } from './volumes.ts';
 
 export type { Pin } from './pins.ts';
@@ -110,8 +110,7 @@ export class Objects {
 
   /** An object with a prefix that is valid now. */
   object(volume: VolumeState, id: Uint8Array): ObjectState {
-    // Latin-1 of both: a hexadecimal string takes three times as long.
-    const key = latin1(volume.id) + latin1(id);
+    const key = toByteString(volume.id) + toByteString(id);
     const known = this.#objects.get(key);
     if (known !== undefined) return this.#refreshed(known);
     requireArgument(id.byteLength === ID_BYTES, `object id must be 16 bytes, not ${id.byteLength}`);
@@ -243,7 +242,7 @@ export class Objects {
   ): number | undefined {
     const free = this.#objectRows.rowsOf(from, to).flatMap(row => {
       const { volumeId, objectId, day } = row;
-      const key = latin1(volumeId) + latin1(objectId);
+      const key = toByteString(volumeId) + toByteString(objectId);
       const volume = this.#volumes.known(volumeId);
       if (this.#staysRow(row, mustStay)) return [];
       // That of the volume may still be on the disk, and would find what this one has invalidated.
@@ -292,7 +291,7 @@ export class Objects {
   #staysRow({ volumeId, objectId }: ObjectRow, mustStay: (key: string) => boolean): boolean {
     const volume = this.#volumes.known(volumeId);
     return (
-      mustStay(latin1(volumeId) + latin1(objectId)) ||
+      mustStay(toByteString(volumeId) + toByteString(objectId)) ||
       (volume !== undefined && this.pins.isPinned(volume, objectId))
     );
   }
@@ -381,7 +380,7 @@ export class Objects {
 }
 
 function keyOf(volumeId: Uint8Array, objectId: Uint8Array): string {
-  return latin1(volumeId) + latin1(objectId);
+  return toByteString(volumeId) + toByteString(objectId);
 }
 
 function oldest<Row extends { readonly day: number }>(rows: Row[], part: number): Row[] {

@@ -9,7 +9,7 @@
  *                     volume id[16], object id[16], flags u8 (FLAG_*), unit count u64, prefix
  *   pinnedByPrefix    of a bucket: volume id[16] and object id[16] of each
  */
-import { getU64, setU64, viewOf } from '../../base/bytes.ts';
+import { fromByteString, getU64, setU64, toByteString, viewOf } from '../../base/bytes.ts';
 import { codeOf, NetsealError, requireArgument } from '../../base/errors.ts';
 import { ID_BYTES } from '../../base/ids.ts';
 import { giveTurn } from '../../base/turns.ts';
@@ -81,7 +81,7 @@ export class Pins {
     const buckets = rows.all('pinnedByPrefix');
     for (const { value } of buckets) {
       for (let at = 0; at + 2 * ID_BYTES <= value.byteLength; at += 2 * ID_BYTES) {
-        this.#setDerived(latin1(value.subarray(at, at + 2 * ID_BYTES)), true);
+        this.#setDerived(toByteString(value.subarray(at, at + 2 * ID_BYTES)), true);
       }
     }
     this.#touched.clear();
@@ -104,7 +104,7 @@ export class Pins {
   *byPrefix(): Generator<{ readonly volumeId: Uint8Array; readonly objectId: Uint8Array }> {
     for (const bucket of this.#derived) {
       for (const key of bucket) {
-        const bytes = new Uint8Array(Buffer.from(key, 'latin1'));
+        const bytes = fromByteString(key);
         yield { volumeId: bytes.slice(0, ID_BYTES), objectId: bytes.slice(ID_BYTES) };
       }
     }
@@ -123,7 +123,7 @@ export class Pins {
 
   /** Whether any pin is of this volume or something in it. */
   hasAnyOf(volume: VolumeState): boolean {
-    const start = latin1(volume.id);
+    const start = toByteString(volume.id);
     if (this.#prefixes.has(start)) return true;
     for (const key of this.#pins.keys()) if (key.startsWith(start)) return true;
     return false;
@@ -160,9 +160,9 @@ export class Pins {
       prefix instanceof Uint8Array && prefix.byteLength <= COOKIE_BYTES_MAX,
       `a prefix must be of at most ${COOKIE_BYTES_MAX} bytes`,
     );
-    const text = latin1(prefix);
+    const text = toByteString(prefix);
     const pin = prefixPin(volume, text);
-    if (this.#prefixes.get(latin1(volume.id))?.texts.get(text)?.isBegun === false) return;
+    if (this.#prefixes.get(toByteString(volume.id))?.texts.get(text)?.isBegun === false) return;
     this.#enterPrefix(volume, text, true);
     this.#savePrefix(pin, FLAG_BEGUN);
     await this.#finish(volume, pin);
@@ -170,8 +170,8 @@ export class Pins {
 
   /** False when there was no such pin. Resolves when all that only this prefix pinned is pinned no more. ECLOSED, EIO. */
   async removePrefix(volume: VolumeState, prefix: Uint8Array): Promise<boolean> {
-    const pin = prefixPin(volume, latin1(prefix));
-    if (!this.#removePrefix(volume, latin1(prefix))) return false;
+    const pin = prefixPin(volume, toByteString(prefix));
+    if (!this.#removePrefix(volume, toByteString(prefix))) return false;
     this.#savePrefix(pin, FLAG_LEAVING);
     await this.#finish(volume, pin);
     return true;
@@ -179,7 +179,7 @@ export class Pins {
 
   /** The cookie of this object has changed, or there is one now, or none any more. */
   judge(volume: VolumeState, objectId: Uint8Array): void {
-    if (this.#derivedCount === 0 && !this.#prefixes.has(latin1(volume.id))) return;
+    if (this.#derivedCount === 0 && !this.#prefixes.has(toByteString(volume.id))) return;
     if (this.#judge(volume, objectId, this.#parts.cookies.get(volume, objectId)?.key)) this.#parts.loosened();
     this.#saveTouched();
   }
@@ -201,8 +201,8 @@ export class Pins {
 
   /** Judges all objects that a prefix may concern, and then says in its row that this is done. */
   async #finish(volume: VolumeState, pin: Pin): Promise<void> {
-    const text = latin1(pin.prefix ?? NONE);
-    const key = latin1(volume.id) + text;
+    const text = toByteString(pin.prefix ?? NONE);
+    const key = toByteString(volume.id) + text;
     const change = Symbol('change of a prefix');
     this.#changes.set(key, change);
     const scan = this.#judgeAll(volume);
@@ -211,7 +211,7 @@ export class Pins {
     // Pinned or unpinned again meanwhile: whoever did will end it.
     if (this.#changes.get(key) !== change) return;
     this.#changes.delete(key);
-    const texts = this.#prefixes.get(latin1(volume.id))?.texts;
+    const texts = this.#prefixes.get(toByteString(volume.id))?.texts;
     if (texts?.has(text) === true) {
       texts.set(text, { isBegun: false });
       this.#savePrefix(pin, 0);
@@ -231,12 +231,12 @@ export class Pins {
       await this.#turn();
     }
     // Objects that have no cookie any more, too.
-    const start = latin1(volume.id);
+    const start = toByteString(volume.id);
     let count = 0;
     for (const bucket of this.#derived) {
       for (const key of bucket) {
         if (!key.startsWith(start)) continue;
-        const objectId = new Uint8Array(Buffer.from(key.slice(ID_BYTES), 'latin1'));
+        const objectId = fromByteString(key.slice(ID_BYTES));
         this.#judge(volume, objectId, cookies.get(volume, objectId)?.key);
         count += 1;
         if (count % STEP_OBJECTS === 0) await this.#turn();
@@ -262,9 +262,9 @@ export class Pins {
 
   /** Whether a prefix is to pin whatever has this cookie. */
   isUnderPrefix(volume: VolumeState, cookie: Uint8Array): boolean {
-    const prefixes = this.#prefixes.get(latin1(volume.id));
+    const prefixes = this.#prefixes.get(toByteString(volume.id));
     if (prefixes === undefined) return false;
-    const text = latin1(cookie);
+    const text = toByteString(cookie);
     for (const length of prefixes.lengths.keys()) {
       if (length <= text.length && prefixes.texts.has(text.slice(0, length))) return true;
     }
@@ -289,13 +289,13 @@ export class Pins {
       const name = fingerprinter.name('pinned by prefix', Uint8Array.of(number));
       const keys = [...(this.#derived[number] ?? [])];
       if (keys.length === 0) rows.remove('pinnedByPrefix', name);
-      else rows.put('pinnedByPrefix', name, new Uint8Array(Buffer.from(keys.join(''), 'latin1')));
+      else rows.put('pinnedByPrefix', name, fromByteString(keys.join('')));
     }
     this.#touched.clear();
   }
 
   #enterPrefix(volume: VolumeState, text: string, isBegun: boolean): void {
-    const key = latin1(volume.id);
+    const key = toByteString(volume.id);
     const known = this.#prefixes.get(key) ?? { volume, texts: new Map(), lengths: new Map() };
     this.#prefixes.set(key, known);
     if (!known.texts.has(text)) known.lengths.set(text.length, (known.lengths.get(text.length) ?? 0) + 1);
@@ -303,12 +303,12 @@ export class Pins {
   }
 
   #removePrefix(volume: VolumeState, text: string): boolean {
-    const known = this.#prefixes.get(latin1(volume.id));
+    const known = this.#prefixes.get(toByteString(volume.id));
     if (known === undefined || !known.texts.delete(text)) return false;
     const left = (known.lengths.get(text.length) ?? 1) - 1;
     if (left === 0) known.lengths.delete(text.length);
     else known.lengths.set(text.length, left);
-    if (known.texts.size === 0) this.#prefixes.delete(latin1(volume.id));
+    if (known.texts.size === 0) this.#prefixes.delete(toByteString(volume.id));
     return true;
   }
 
@@ -327,7 +327,7 @@ export class Pins {
       return;
     }
     const isBegun = (flags & FLAG_BEGUN) !== 0;
-    if ((flags & FLAG_LEAVING) === 0) this.#enterPrefix(volume, latin1(pin.prefix), isBegun);
+    if ((flags & FLAG_LEAVING) === 0) this.#enterPrefix(volume, toByteString(pin.prefix), isBegun);
     if (flags & (FLAG_BEGUN | FLAG_LEAVING)) this.#unfinished.add(pin);
   }
 
@@ -352,21 +352,17 @@ export class Pins {
 const NONE = new Uint8Array(0);
 
 function prefixPin(volume: VolumeState, text: string): Pin {
-  const prefix = new Uint8Array(Buffer.from(text, 'latin1'));
+  const prefix = fromByteString(text);
   return { volumeId: volume.id, objectId: undefined, prefix, unitCount: undefined };
 }
 
 /** The key of a volume is what those of its objects begin with. */
 function pinKey(volumeId: Uint8Array, objectId: Uint8Array | undefined): string {
-  return objectId === undefined ? latin1(volumeId) : latin1(volumeId) + latin1(objectId);
+  return objectId === undefined ? toByteString(volumeId) : toByteString(volumeId) + toByteString(objectId);
 }
 
 function bucketOf(key: string): number {
   return (key.charCodeAt(ID_BYTES) ^ key.charCodeAt(2 * ID_BYTES - 1)) & (BUCKET_COUNT - 1);
-}
-
-export function latin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }
 
 function encodePin({ volumeId, objectId, prefix, unitCount }: Pin, flags: number): Uint8Array {

@@ -1,0 +1,127 @@
+/**
+ * Seals and opens records one at a time on the calling thread, under keys that it derives from a keyring. For the small records that
+ * are not worth a trip to a worker. Belongs to one thread.
+ */
+import { toByteString } from '../base/bytes.ts';
+import type { Keyring } from '../keys/keyring.ts';
+import { NonceSource } from './nonces.ts';
+import { Opener } from './open.ts';
+import type { Providers } from './providers.ts';
+import type { RecordHeader, RecordKind, SuiteName } from './record-format.ts';
+import { RecordKey } from './record-key.ts';
+import { Sealer, type SealSetting, sealedBytesMax } from './seal.ts';
+
+/** The place that a record is sealed for. It opens at no other. */
+export interface RecordAddress {
+  readonly kind: RecordKind;
+  /** 16 bytes. */
+  readonly objectId: Uint8Array;
+  readonly index: number;
+}
+
+export interface RecordSealerSettings extends SealSetting {
+  readonly suite: SuiteName;
+  /** How many derived keys are kept. Deriving one costs more than sealing a small record. */
+  readonly keysMax: number;
+}
+
+export class RecordSealer {
+  readonly #providers: Providers;
+  readonly #settings: RecordSealerSettings;
+  readonly #sealer: Sealer;
+  readonly #opener: Opener;
+  /** By object, kind, suite and epoch; the least recently used comes first. */
+  readonly #keys = new Map<string, RecordKey>();
+  #latestKey: RecordKey | undefined;
+  #keyring: Keyring;
+
+  /** @param keyring stays the caller's, who destroys it after this. */
+  constructor(keyring: Keyring, providers: Providers, settings: RecordSealerSettings) {
+    this.#keyring = keyring;
+    this.#providers = providers;
+    this.#settings = settings;
+    this.#sealer = new Sealer(providers, new NonceSource());
+    this.#opener = new Opener(providers);
+  }
+
+  get keyring(): Keyring {
+    return this.#keyring;
+  }
+
+  /** Seals under another keyring from now on. What was derived from the old one is zeroed. */
+  replaceKeyring(keyring: Keyring): void {
+    this.#dropKeys();
+    this.#keyring = keyring;
+  }
+
+  /**
+   * Seals under the newest epoch.
+   *
+   * @param plain at most 16 MiB, otherwise EINVAL.
+   * @returns a view of new memory, which is the caller's and at most the padding and the compression longer than the record.
+   */
+  seal(address: RecordAddress, plain: Uint8Array): Uint8Array<ArrayBuffer> {
+    const key = this.#key(address, this.#settings.suite, this.#keyring.newestEpoch);
+    const out = new Uint8Array(sealedBytesMax(plain.byteLength, this.#settings.blockSizeBytes));
+    this.#sealer.startRun();
+    const place = { index: address.index, unitSizeLog2: 0 };
+    const lengthBytes = this.#sealer.seal(key, place, this.#settings, plain, out);
+    return out.subarray(0, lengthBytes);
+  }
+
+  /**
+   * Opens one whole record into the start of `out`. Throws what {@link Opener.open} throws.
+   *
+   * @param header the record's own, decoded.
+   * @returns how many bytes of `out` are the content.
+   */
+  open(
+    address: RecordAddress,
+    header: RecordHeader,
+    record: Uint8Array,
+    out: Uint8Array,
+    expectedTag?: Uint8Array,
+  ): number {
+    const key = this.#key(address, header.suite, header.epoch);
+    const place = { index: address.index, unitSizeLog2: 0 };
+    return this.#opener.open(header, key, place, record, out, expectedTag).plainBytes;
+  }
+
+  /** Zeroes what was derived. */
+  destroy(): void {
+    this.#dropKeys();
+    this.#sealer.wipe();
+  }
+
+  #key({ kind, objectId }: RecordAddress, suite: SuiteName, epoch: number): RecordKey {
+    const name = `${kind} ${suite} ${epoch} ${toByteString(objectId)}`;
+    const known = this.#keys.get(name);
+    if (known !== undefined) {
+      if (known !== this.#latestKey) this.#putLast(name, known);
+      return known;
+    }
+    const { volumeId } = this.#keyring;
+    const epochKey = this.#keyring.epochKey(epoch);
+    const provider = this.#providers.suite(suite);
+    const key = new RecordKey({ volumeId, objectId, kind, suite, epoch }, epochKey, provider);
+    this.#putLast(name, key);
+    for (const [oldName, old] of this.#keys) {
+      if (this.#keys.size <= this.#settings.keysMax) break;
+      old.destroy();
+      this.#keys.delete(oldName);
+    }
+    return key;
+  }
+
+  #putLast(name: string, key: RecordKey): void {
+    this.#keys.delete(name);
+    this.#keys.set(name, key);
+    this.#latestKey = key;
+  }
+
+  #dropKeys(): void {
+    for (const key of this.#keys.values()) key.destroy();
+    this.#keys.clear();
+    this.#latestKey = undefined;
+  }
+}
