@@ -1,6 +1,6 @@
 /** A volume as a program uses it: paths in, files and folders out. */
 import { codeOf, NetsealError, requireArgument } from '../base/errors.ts';
-import { type Id, randomId } from '../base/ids.ts';
+import { randomId } from '../base/ids.ts';
 import type { Name } from '../base/name.ts';
 import type { VolumeHeader } from '../keys/volume-header.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
@@ -14,16 +14,16 @@ import { type SegmentSettings, SegmentWriter } from '../server/sealed/segment-wr
 import { UnitWriter } from '../server/sealed/unit-writer.ts';
 import type { ObjectStore } from '../server/store.ts';
 import type { ProviderSettings } from '../unit/providers.ts';
+import { FileCommits, type NewFileOptions } from './content/file-commits.ts';
 import { FileReader } from './content/file-reader.ts';
 import { FileWriter } from './content/file-writer.ts';
 import { History, type HistoryOptions } from './history/history.ts';
 import type { Directory } from './names/directory.ts';
-import { changePlaced, type FilePlace, isEmbeddable, promotePlaced } from './names/file-place.ts';
+import type { FilePlace } from './names/file-place.ts';
 import { Inodes } from './names/inodes.ts';
 import { Moves } from './names/moves.ts';
 import { nameBytes, parsePath } from './names/name-checks.ts';
 import { Namespace } from './names/namespace.ts';
-import { CompactedError, isSameMap, segmentsLeft } from './session/compacted.ts';
 import { OpenFiles } from './session/open-files.ts';
 import { ReadBudget } from './session/read-budget.ts';
 import type { Session } from './session/session.ts';
@@ -51,10 +51,6 @@ export const GRACE_MS_DEFAULT: number = 24 * 60 * 60 * 1000;
 const FRESH_MS_DEFAULT = 1000;
 /** As on Linux. */
 const SYMLINKS_MAX = 40;
-/** From so many commits by one writer on, a file becomes an object of its own. */
-const PROMOTED_AFTER = 3;
-/** How often a file may be compacted while one commit of it is under way. */
-const COMPACTED_MAX = 8;
 
 /** Where a path leads. */
 export interface Found {
@@ -68,12 +64,6 @@ export interface Found {
 export interface Place {
   readonly directory: Directory;
   readonly name: Name;
-}
-
-export interface NewFileOptions {
-  /** The name leads to it only from the first commit on. */
-  readonly isNew?: boolean | undefined;
-  readonly replace?: boolean | undefined;
 }
 
 export interface ResolveOptions {
@@ -257,62 +247,14 @@ export class Volume {
 
   /** Writes to a file, wherever its inode lives. */
   writer(inode: FileInode, place: FilePlace, options: NewFileOptions = {}): FileWriter {
-    let commitCount = 0;
-    let base = inode;
-    let isPromoting = false;
-    // A file that is synced again and again should not have its directory written each time. Nobody waits for that.
-    const promoteLater = (): void => {
-      if (isPromoting || commitCount < PROMOTED_AFTER) return;
-      isPromoting = true;
-      this.#inBackground(
-        promotePlaced(this.inodes, this.moves, place).finally(() => {
-          isPromoting = false;
-        }),
-      );
+    const parts = {
+      session: this.session,
+      inodes: this.inodes,
+      moves: this.moves,
+      names: this.names,
+      inBackground: (work: Promise<void>) => this.#inBackground(work),
     };
-    return new FileWriter(
-      this.session,
-      inode,
-      options.isNew === true,
-      async (change, content, baseDataVersion) => {
-        commitCount += 1;
-        if (commitCount === 1 && options.isNew === true) {
-          const created = { ...inode, ...change, dataVersion: 1 };
-          const { replace } = options;
-          await this.names.insert(place.directory, place.name, created, {
-            replace,
-            segments: content.segments,
-          });
-          base = created;
-          return created;
-        }
-        let compacted: FileInode | undefined;
-        let left: ReadonlySet<Id> = new Set<Id>();
-        const tryCommit = (): Promise<FileInode> =>
-          changePlaced<FileInode>(this.inodes, this.moves, place, current => {
-            if (current.dataVersion !== baseDataVersion) {
-              throw new NetsealError(
-                'ECONFLICT',
-                'another client changed the content of the file: read it again',
-              );
-            }
-            if (!isSameMap(current.map, (compacted ?? base).map)) throw new CompactedError(current);
-            const segments = [...content.segments, ...left];
-            return { patch: { ...change, dataVersion: baseDataVersion + 1 }, segments };
-          });
-        for (let attempt = 1; ; attempt += 1) {
-          try {
-            base = await tryCommit();
-            if (isEmbeddable(base)) promoteLater();
-            return base;
-          } catch (error) {
-            if (!(error instanceof CompactedError) || attempt === COMPACTED_MAX) throw error;
-            compacted = error.current;
-            left = await segmentsLeft(this.session, inode.id, change.map, compacted.map);
-          }
-        }
-      },
-    );
+    return new FileWriter(this.session, inode, new FileCommits(parts, place, options));
   }
 
   /** Everything written so far is in the store, all marks are saved. Rejects with the first upload that failed. */

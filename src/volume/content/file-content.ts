@@ -13,6 +13,11 @@ export interface Content {
   readonly storedBytes: number;
 }
 
+/** A new file as its first commit makes it. */
+export function firstVersion(inode: FileInode, content: Content): FileInode {
+  return { ...inode, ...content, dataVersion: 1 };
+}
+
 /** Changes that are kept before they go into map pages: a few pages' worth. */
 const CHANGES_MAX = 4096;
 
@@ -20,7 +25,8 @@ export class FileContent {
   readonly #session: Session;
   readonly #map: UnitMap;
   readonly #unitSizeBytes: number;
-  readonly #changes = new Map<number, Pointer | undefined>();
+  /** Units that the map does not know yet where they are now. */
+  #changes = new Map<number, Pointer | undefined>();
   readonly #segments = new Set<Id>();
   #root: MapRoot;
   #storedBytes: number;
@@ -65,7 +71,10 @@ export class FileContent {
     return this.#changes.size >= CHANGES_MAX;
   }
 
-  /** Moves changes into map pages when there are many. Nobody may call another method meanwhile. */
+  /**
+   * Moves changes into map pages when there are many. {@link set} may be called meanwhile, nothing else. After a failure the
+   * changes are lost.
+   */
   async foldIfLarge(): Promise<void> {
     if (this.isLarge) await this.#fold();
   }
@@ -96,14 +105,15 @@ export class FileContent {
 
   async #fold(): Promise<void> {
     if (this.#changes.size === 0) return;
+    const changes = this.#changes;
+    this.#changes = new Map();
     // Into the segment that the units are in, if it is still open: one upload instead of two.
     const { dataSegments, nodeSegments } = this.#session;
-    const isUrgent = [...this.#changes.values()].some(
+    const isUrgent = [...changes.values()].some(
       pointer => pointer !== undefined && dataSegments.isOpen(pointer.segment),
     );
     const writer = isUrgent ? dataSegments : nodeSegments;
-    this.#adopt(await this.#map.update(this.#root, this.#changes, this.#unitCount, writer));
-    this.#changes.clear();
+    this.#adopt(await this.#map.update(this.#root, changes, this.#unitCount, writer));
   }
 
   #adopt(update: { root: MapRoot; segments: ReadonlySet<Id>; addedBytes: number }): void {

@@ -3,7 +3,7 @@
  * partly written is read first. Nothing of it can be seen before {@link FileWriter.commit}, and then all of it.
  *
  * Invariants
- *   1. A unit's latest content is in `#open` if it is there, else where `#content` points, else in the base version.
+ *   1. A unit's latest content is in `#open` if it is there, else where `#upload` points, else in the base version.
  *   2. A unit leaves `#open` in the same turn in which its memory is handed over; a later seal of the same unit is placed later,
  *      and counts.
  *   3. Plain memory of its own: at most OPEN_BYTES_MAX and one unit; what is being sealed lies in the pipeline's.
@@ -16,20 +16,8 @@ import { MIB, sizeToUnitCount } from '../../base/geometry.ts';
 import type { FileInode } from '../../server/sealed/inode.ts';
 import { readUnits } from '../../server/sealed/unit-reader.ts';
 import { nowNs, type Session } from '../session/session.ts';
-import { type Content, FileContent } from './file-content.ts';
-
-/** What a commit changes of the inode. */
-export interface FileChange extends Content {
-  readonly mtimeNs: bigint;
-  readonly ctimeNs: bigint;
-}
-
-/** Commits content: see `Volume`. @param baseDataVersion what the writer started from; ECONFLICT if it is another now. */
-export type CommitContent = (
-  change: FileChange,
-  content: FileContent,
-  baseDataVersion: number,
-) => Promise<FileInode>;
+import { ContentUpload } from './content-upload.ts';
+import type { FileCommits } from './file-commits.ts';
 
 /** Units that are being filled take no more, but for one. */
 const OPEN_BYTES_MAX: number = 8 * MIB;
@@ -47,15 +35,14 @@ interface OpenUnit {
 
 export class FileWriter {
   readonly #session: Session;
-  readonly #commitContent: CommitContent;
+  readonly #commits: FileCommits;
   /** Ends what its head says of this file. */
   readonly #release: () => void;
   readonly #open = new Map<number, OpenUnit>();
-  readonly #sealing = new Set<Promise<void>>();
   /** The last unit as it was handed over: appending to it after a commit needs no reading. */
   #tail: { readonly index: number; readonly unit: OpenUnit } | undefined;
   #base: FileInode;
-  #content: FileContent;
+  #upload: ContentUpload;
   #sizeBytes: number;
   #positionBytes: number;
   #queue: Promise<unknown> = Promise.resolve();
@@ -63,17 +50,17 @@ export class FileWriter {
   #isChanged = false;
   #isClosed = false;
 
-  /** @param isNew there is something to commit even if nothing is written. */
-  constructor(session: Session, base: FileInode, isNew: boolean, commit: CommitContent) {
+  constructor(session: Session, base: FileInode, commits: FileCommits) {
     this.#session = session;
-    this.#commitContent = commit;
+    this.#commits = commits;
     this.#base = base;
-    this.#content = new FileContent(session, base);
+    this.#upload = new ContentUpload(session, base);
     this.#sizeBytes = base.sizeBytes;
     this.#positionBytes = 0;
-    this.#isChanged = isNew;
-    // Until the first commit, nobody has what a new file is made of.
-    this.#release = isNew ? () => undefined : session.openFiles.open(session.nowMs());
+    // There is something to commit even if nothing is written: the name.
+    this.#isChanged = commits.isNew;
+    // A new file has no content that gc could take for garbage.
+    this.#release = commits.isNew ? () => undefined : session.openFiles.open(session.nowMs());
   }
 
   /** With what was written and not yet committed. */
@@ -123,7 +110,7 @@ export class FileWriter {
     this.#isClosed = true;
     this.#release();
     await this.#queue;
-    await Promise.allSettled([...this.#sealing]);
+    await this.#upload.abandon();
     this.#open.clear();
   }
 
@@ -131,6 +118,7 @@ export class FileWriter {
     const result = this.#queue.then(async () => {
       if (this.#isClosed) throw new NetsealError('ECLOSED', 'the file was closed');
       if (this.#failure !== undefined) throw this.#failure;
+      this.#upload.throwIfFailed();
       return await work();
     });
     this.#queue = result.catch(() => undefined);
@@ -187,8 +175,7 @@ export class FileWriter {
 
   /** Reads a unit as it was sealed last; returns how many bytes it has. */
   async #readUnit(index: number, plainBytesMax: number, into: Uint8Array): Promise<number> {
-    await this.#drain();
-    const pointer = await this.#content.find(index);
+    const pointer = await this.#upload.find(index);
     if (pointer === undefined) return 0;
     const { id: objectId, unitSizeBytes } = this.#base;
     // Placed just now, it may still be on its way.
@@ -221,53 +208,36 @@ export class FileWriter {
     const batchBytes = Math.min(BATCH_BYTES, this.#session.sealing.pipeline.slabBytes / 4);
     const perBatch = Math.max(1, Math.floor(batchBytes / unitSizeBytes));
     for (let at = 0; at < ready.length; at += perBatch) await this.#sealBatch(ready.slice(at, at + perBatch));
-    // What was placed is kept in map pages, however long the file.
-    if (this.#content.isLarge) await this.#drain();
+    if (this.#upload.isLarge) await this.#upload.settle();
   }
 
   async #sealBatch(units: readonly (readonly [number, OpenUnit])[]): Promise<void> {
-    const { id, unitSizeBytes } = this.#base;
+    const { unitSizeBytes } = this.#base;
     const totalBytes = units.reduce((sum, [, { filledBytes }]) => sum + filledBytes, 0);
     // Only zeros were left of it.
     if (totalBytes === 0) {
       for (const [index] of units) {
         this.#open.delete(index);
-        this.#content.set(index, undefined);
+        this.#upload.point(index, undefined);
       }
       return;
     }
-    const batch = await this.#session.units.reserve(totalBytes);
+    const batch = await this.#upload.reserve(totalBytes);
     let offsetBytes = 0;
     for (const [index, unit] of units) {
       const { bytes, filledBytes } = unit;
       this.#open.delete(index);
-      if (filledBytes === 0) continue;
+      if (filledBytes === 0) {
+        this.#upload.point(index, undefined);
+        continue;
+      }
       const isLast = (index + 1) * unitSizeBytes > this.#sizeBytes;
       if (isLast) this.#tail = { index, unit };
       batch.bytes.set(bytes.subarray(0, filledBytes), offsetBytes);
-      batch.add(id, index, unitSizeBytes, offsetBytes, filledBytes);
+      batch.add(index, offsetBytes, filledBytes);
       offsetBytes += filledBytes;
     }
-    const filled = units.filter(([, { filledBytes }]) => filledBytes > 0);
-    for (const [index, { filledBytes }] of units) if (filledBytes === 0) this.#content.set(index, undefined);
-    const sealing = batch.submit().then(
-      pointers => {
-        for (const [at, [index]] of filled.entries()) this.#content.set(index, pointers[at]);
-      },
-      error => {
-        this.#failure ??= error;
-      },
-    );
-    this.#sealing.add(sealing);
-    // It never rejects: failures are kept in #failure.
-    void sealing.then(() => this.#sealing.delete(sealing));
-  }
-
-  /** Waits for what is being sealed. Throws what failed. */
-  async #drain(): Promise<void> {
-    await Promise.all([...this.#sealing]);
-    if (this.#failure !== undefined) throw this.#failure;
-    await this.#content.foldIfLarge();
+    void batch.submit();
   }
 
   async #truncate(sizeBytes: number): Promise<void> {
@@ -287,11 +257,7 @@ export class FileWriter {
       }
       for (const index of [...this.#open.keys()]) if (index >= unitCount) this.#open.delete(index);
       this.#tail = undefined;
-      await this.#drain();
-      await this.#content.truncate(sizeBytes).catch(error => {
-        this.#failure ??= error;
-        throw error;
-      });
+      await this.#upload.truncate(sizeBytes);
     }
     this.#sizeBytes = sizeBytes;
     this.#isChanged = true;
@@ -301,16 +267,15 @@ export class FileWriter {
     if (!this.#isChanged) return this.#base;
     try {
       await this.#sealOpen();
-      await this.#drain();
-      const content = await this.#content.finish(this.#sizeBytes);
+      const { content, segments } = await this.#upload.finish(this.#sizeBytes);
       const time = nowNs(this.#session);
       const change = { ...content, mtimeNs: time, ctimeNs: time };
-      this.#base = await this.#commitContent(change, this.#content, this.#base.dataVersion);
+      this.#base = await this.#commits.commit(this.#base, change, segments);
     } catch (error) {
       this.#failure ??= error;
       throw error;
     }
-    this.#content = new FileContent(this.#session, this.#base);
+    this.#upload = new ContentUpload(this.#session, this.#base);
     this.#isChanged = false;
     return this.#base;
   }

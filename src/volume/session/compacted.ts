@@ -2,23 +2,13 @@
  * For a writer whose file was compacted while it was open: what it commits still points where its units were before, and a
  * gc may be about to delete that. It says so in its commit, which then keeps those segments.
  */
-import { isNetsealError, NetsealError } from '../../base/errors.ts';
+import { isNetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
-import type { FileInode, MapRoot, MapSlots } from '../../server/sealed/inode.ts';
+import type { MapRoot, MapSlots } from '../../server/sealed/inode.ts';
 import { PAGE_SLOTS } from '../../server/sealed/map-format.ts';
 import { isSamePointer } from '../../server/sealed/pointer.ts';
 import { UnitMap } from '../../server/sealed/unit-map.ts';
 import type { Session } from './session.ts';
-
-/** The content is what the writer started from, and lies elsewhere. */
-export class CompactedError extends NetsealError {
-  readonly current: FileInode;
-
-  constructor(current: FileInode) {
-    super('ECONFLICT', 'the file was compacted meanwhile: try again');
-    this.current = current;
-  }
-}
 
 /** True when both roots hold the same pointers. */
 export function isSameMap(left: MapRoot, right: MapRoot): boolean {

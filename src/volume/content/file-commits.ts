@@ -1,0 +1,79 @@
+/**
+ * The commits of one file that is being written. A new file gets its name with the first one. A file that is committed again
+ * and again becomes an object of its own, so that its folder is not written each time.
+ */
+import type { Id } from '../../base/ids.ts';
+import type { FileInode } from '../../server/sealed/inode.ts';
+import { type FilePlace, isEmbeddable, promotePlaced } from '../names/file-place.ts';
+import type { Namespace } from '../names/namespace.ts';
+import { type CommitParts, type ContentChange, commitContent } from './commit-content.ts';
+import { firstVersion } from './file-content.ts';
+
+export interface FileCommitParts extends CommitParts {
+  readonly names: Namespace;
+  /** Takes over work that only `Volume.sync` waits for. */
+  inBackground(work: Promise<void>): void;
+}
+
+export interface NewFileOptions {
+  /** The first commit gives the file its name. */
+  readonly isNew?: boolean | undefined;
+  /** Whether the name of a new file may be taken from another file. */
+  readonly replace?: boolean | undefined;
+}
+
+/** From so many commits on, a file becomes an object of its own. */
+const PROMOTED_AFTER = 3;
+
+export class FileCommits {
+  readonly #parts: FileCommitParts;
+  readonly #place: FilePlace;
+  readonly #replace: boolean | undefined;
+  #isNew: boolean;
+  #commitCount = 0;
+  #isPromoting = false;
+
+  constructor(parts: FileCommitParts, place: FilePlace, { isNew = false, replace }: NewFileOptions) {
+    this.#parts = parts;
+    this.#place = place;
+    this.#isNew = isNew;
+    this.#replace = replace;
+  }
+
+  /** True until the first commit of a new file was tried. */
+  get isNew(): boolean {
+    return this.#isNew;
+  }
+
+  /**
+   * Commits content that was made from `base`, the inode as it was committed last. Rejects as {@link commitContent} does; a new
+   * file also with EEXIST, EISDIR.
+   */
+  async commit(base: FileInode, change: ContentChange, segments: ReadonlySet<Id>): Promise<FileInode> {
+    this.#commitCount += 1;
+    if (this.#isNew) {
+      this.#isNew = false;
+      return await this.#create(firstVersion(base, change), segments);
+    }
+    const committed = await commitContent(this.#parts, { place: this.#place, base, change, segments });
+    if (isEmbeddable(committed)) this.#promoteLater();
+    return committed;
+  }
+
+  async #create(inode: FileInode, segments: ReadonlySet<Id>): Promise<FileInode> {
+    const { directory, name } = this.#place;
+    await this.#parts.names.insert(directory, name, inode, { replace: this.#replace, segments });
+    return inode;
+  }
+
+  #promoteLater(): void {
+    if (this.#isPromoting || this.#commitCount < PROMOTED_AFTER) return;
+    this.#isPromoting = true;
+    const { inodes, moves, inBackground } = this.#parts;
+    inBackground(
+      promotePlaced(inodes, moves, this.#place).finally(() => {
+        this.#isPromoting = false;
+      }),
+    );
+  }
+}
