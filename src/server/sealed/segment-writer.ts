@@ -10,6 +10,7 @@
  *   2. A pointer may be committed only after `durable(pointer.segment)` has resolved.
  *   3. Memory: at most `uploadsMax` + 1 segments. Whoever places more waits for an upload to end.
  *   4. A segment's id is random and used once; its object never changes.
+ *   5. A segment that failed is remembered as long as the writer lives: its records must never be committed.
  */
 import { MIB } from '../../base/geometry.ts';
 import { type Id, randomId } from '../../base/ids.ts';
@@ -46,19 +47,14 @@ const UPLOADS_MAX_DEFAULT = 3;
 const CHUNK_BYTES: number = MIB;
 /** Footers grow with the number of records. */
 const RECORDS_PER_SEGMENT_MAX = 65_536;
+/** How many segments' upload times are remembered: those of 64 GiB, in about a megabyte. */
+const UPLOAD_TIMES_MAX = 8192;
 
 interface OpenSegment {
   readonly id: Id;
   readonly chunks: Uint8Array[];
   readonly entries: SegmentEntry[];
   lengthBytes: number;
-}
-
-/** A segment that was closed. */
-interface ClosedSegment {
-  readonly durable: Promise<void>;
-  /** When its upload began. */
-  uploadedAtMs: number;
 }
 
 interface Upload {
@@ -73,7 +69,10 @@ export class SegmentWriter {
   readonly #uploadsMax: number;
   readonly #nowMs: () => number;
   readonly #freeChunks: Uint8Array[] = [];
-  readonly #closed = new Map<Id, ClosedSegment>();
+  /** Of closed segments, those on their way and those that failed: what is not here is in the store, or is not ours. */
+  readonly #unstored = new Map<Id, Promise<void>>();
+  /** When the uploads of the latest segments began, oldest first. */
+  readonly #uploadedAtMs = new Map<Id, number>();
   readonly #uploading = new Set<Upload>();
   readonly #closeWaiters = new Map<Id, PromiseWithResolvers<void>>();
   #open: OpenSegment | undefined;
@@ -121,7 +120,7 @@ export class SegmentWriter {
    */
   async durable(segment: Id): Promise<void> {
     if (this.#open?.id === segment) await this.#whenClosed(segment);
-    await this.#closed.get(segment)?.durable;
+    await this.#unstored.get(segment);
   }
 
   /** Closes the open segment. Resolves when everything placed so far is in the store; rejects if any of it failed. */
@@ -143,10 +142,18 @@ export class SegmentWriter {
     return this.#open?.id === segment;
   }
 
-  /** How long ago a segment of this writer was uploaded; undefined for other segments. */
+  /**
+   * Returns how long ago a segment of this writer was uploaded. Undefined for other writers' segments, and for those that
+   * thousands of later ones have followed: the store knows their age.
+   */
   ageMs(segment: Id): number | undefined {
-    const closed = this.#closed.get(segment);
-    return closed === undefined ? undefined : this.#nowMs() - closed.uploadedAtMs;
+    const atMs = this.#uploadedAtMs.get(segment);
+    return atMs === undefined ? undefined : this.#nowMs() - atMs;
+  }
+
+  /** How many closed segments the writer still remembers anything of. It stays bounded, however long a session lives. */
+  get rememberedCount(): number {
+    return new Set([...this.#unstored.keys(), ...this.#uploadedAtMs.keys()]).size;
   }
 
   /** Uploads a segment of this writer again, so that its age starts anew. EMISSING when it is gone. */
@@ -155,13 +162,14 @@ export class SegmentWriter {
     const nowMs = this.#nowMs();
     const { bytes } = await store.get(segmentKey(segment));
     await store.put(segmentKey(segment), [bytes], { bytesAreUnique: true });
-    const closed = this.#closed.get(segment);
-    if (closed !== undefined) closed.uploadedAtMs = nowMs;
+    if (this.#uploadedAtMs.has(segment)) this.#noteUpload(segment, nowMs);
   }
 
-  /** Forgets a segment whose records are all committed, or given up. */
-  forget(segment: Id): void {
-    this.#closed.delete(segment);
+  #noteUpload(segment: Id, atMs: number): void {
+    this.#uploadedAtMs.delete(segment);
+    this.#uploadedAtMs.set(segment, atMs);
+    const [oldest] = this.#uploadedAtMs.keys();
+    if (oldest !== undefined && this.#uploadedAtMs.size > UPLOAD_TIMES_MAX) this.#uploadedAtMs.delete(oldest);
   }
 
   #whenClosed(segment: Id): Promise<void> {
@@ -202,7 +210,8 @@ export class SegmentWriter {
     if (segment === undefined) return;
     this.#open = undefined;
     const durable = this.#upload(segment);
-    this.#closed.set(segment.id, { durable, uploadedAtMs: this.#nowMs() });
+    this.#unstored.set(segment.id, durable);
+    this.#noteUpload(segment.id, this.#nowMs());
     const done = (): void => {
       this.#uploading.delete(upload);
       // Given back only now: the store may read them until it has settled.
@@ -210,7 +219,11 @@ export class SegmentWriter {
       for (const chunk of segment.chunks) if (this.#freeChunks.length < room) this.#freeChunks.push(chunk);
     };
     // Whoever needs the segment hears of its failure from `durable`.
-    const upload = { durable, settled: durable.then(done, done) };
+    const stored = (): void => {
+      this.#unstored.delete(segment.id);
+      done();
+    };
+    const upload = { durable, settled: durable.then(stored, done) };
     this.#uploading.add(upload);
     this.#closeWaiters.get(segment.id)?.resolve();
     this.#closeWaiters.delete(segment.id);
