@@ -1,10 +1,11 @@
 /**
- * Heads: what each client of a volume says that it has seen, in an object of its own, `heads/<client id>`. Clients read one
- * another's, so that a server cannot show them different histories, or old ones, without cutting them off from each other.
- * `docs/LAYOUT.md`, "Heads and marks", has the rules.
+ * Heads. In its head, the object `heads/<client id>`, each client of a volume tells the others what it has
+ * seen. Clients merge one another's heads. So a server cannot show them different histories, or old ones,
+ * unless it keeps them apart entirely. `docs/LAYOUT.md`, "Heads and marks", has the rules.
  *
- * For verify: `mergeHeads(session)`, and report its `forks` and `problems`. For gc: the same before anything else, then delete
- * nothing that something referred to at `protectedSinceMs(session)` or later; and `dropOldHeads(session)`.
+ *   verify   calls `mergeHeads` and reports its `forks` and `problems`
+ *   gc       calls `mergeHeads` first of all; deletes nothing that was referred to at `protectedSinceMs` or later;
+ *            calls `dropOldHeads`
  */
 import { codeOf, isNetsealError, messageOf, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
@@ -16,13 +17,13 @@ import type { ObjectStore } from '../../server/store.ts';
 import type { Session } from '../session/session.ts';
 import { type Mark, readBesideMark } from '../state/marks.ts';
 
-/** One version of one object with two contents. */
+/** One version of one object that was seen with two contents. */
 export interface Fork {
   readonly id: Id;
   readonly version: number;
-  /** Who saw the two. */
+  /** The clients that saw one content each. Twice the same client when its own head has two contents. */
   readonly clients: readonly [Id, Id];
-  /** EFORK, for people. */
+  /** EFORK, with a message for people. */
   readonly error: NetsealError;
 }
 
@@ -31,24 +32,25 @@ export interface MergedHead {
   readonly head: Head;
 }
 
-/** Something that another client knew to exist, and we did not. */
+/** A version that another client has seen and this one had not heard of. */
 export interface Learned {
   readonly version: number;
-  /** By the store's clock: it existed then, or before. */
+  /** A time by which it existed; ms since 1970, store's clock. */
   readonly existedAtMs: number;
   readonly client: Id;
 }
 
 export interface MergedHeads {
-  /** Those that have changed since they were merged last. */
+  /** The heads that have changed since this client merged them last. */
   readonly heads: readonly MergedHead[];
-  /** All that there are, without our own. */
+  /** How many heads there are, not counting our own. */
   readonly headCount: number;
   readonly forks: readonly Fork[];
-  /** Heads that are gone, or cannot be read, or older than one that was seen before (EROLLBACK). */
+  /** Errors of heads that are gone, cannot be read, or are older than before (EROLLBACK). */
   readonly problems: readonly NetsealError[];
+  /** By inode. */
   readonly learned: ReadonlyMap<Id, Learned>;
-  /** By how much the store's clock is ahead of this machine's. */
+  /** By how much the store's clock is ahead of this machine's; negative when it is behind. */
   readonly serverAheadMs: number;
 }
 
@@ -59,19 +61,20 @@ interface ListedHead {
 }
 
 const HOUR_MS: number = 60 * 60 * 1000;
-/** A session whose head was not written for so long is not alive. */
+/** A session counts as dead when its client's head was not written for so long. */
 export const SESSION_SILENT_MS_MAX: number = HOUR_MS;
-/** A client whose head was not written for so long is gone. */
+/** A client counts as gone when its head was not written for so long. */
 export const HEAD_AGE_MS_MAX: number = 90 * 24 * HOUR_MS;
-/** What a file was opened by may be older than the file's opening, and the store's clock is asked from afar. */
+/** Allows for the time that asking the store for its clock takes. */
 const CLOCK_MARGIN_MS = 60_000;
 const READS_MAX = 64;
-/** More heads than this are not read: the newest are. */
+/** Only the newest heads are read, at most so many. */
 const HEADS_MAX = 16_384;
 
 /**
- * Reads the heads that have changed since the last time, and takes their marks over: from then on this client refuses what is
- * older. What is wrong with a head is reported, not thrown. Rejects with what listing throws.
+ * Reads the heads that have changed since the last merge and takes over their marks. From then on this client
+ * refuses older versions. Errors of single heads are returned as `problems`. Throws the store's errors in
+ * listing.
  */
 export async function mergeHeads(session: Session, signal?: AbortSignal): Promise<MergedHeads> {
   const { store } = session.sealing;
@@ -95,13 +98,14 @@ export async function mergeHeads(session: Session, signal?: AbortSignal): Promis
 }
 
 /**
- * What open files of living sessions may still need: gc must not delete what was referred to at this time (by the store's
- * clock) or later. Undefined when no session says that it has files open. Throws when a head that may count cannot be read.
+ * Returns since when files have been open in living sessions: ms since 1970, store's clock. gc must not
+ * delete what was referred to at that time or later. Undefined when no session has files open. Throws when a
+ * head that may count cannot be read.
  */
 export async function protectedSinceMs(session: Session, signal?: AbortSignal): Promise<number | undefined> {
   const { store } = session.sealing;
   const [listed, serverNowMs] = await Promise.all([listHeads(store, signal), store.now({ signal })]);
-  // A server's clock that runs ahead must not make sessions look dead.
+  // A server's clock that runs ahead must not make living sessions look dead.
   const earliestNowMs = Math.min(serverNowMs, session.nowMs());
   const recent = listed.filter(({ modifiedAtMs }) => earliestNowMs - modifiedAtMs <= SESSION_SILENT_MS_MAX);
   const times: number[] = [];
@@ -111,13 +115,16 @@ export async function protectedSinceMs(session: Session, signal?: AbortSignal): 
     const head = await readHead(session, client, signal);
     if (head === undefined) return;
     if (isNetsealError(head)) throw head;
-    // Whoever wrote it left out those that it had not heard of for long. Of ourselves we know better.
+    // The writer of a head has left out sessions that were silent for long. Our own session we know better.
     for (const { id, oldestOpenMs } of head.sessions) if (id !== session.id) times.push(oldestOpenMs);
   });
   return times.length === 0 ? undefined : Math.min(...times);
 }
 
-/** Since when this session has files open: by the store's clock, or earlier. Undefined when none is. */
+/**
+ * Returns since when this session has had files open, or an earlier time; ms since 1970, store's clock.
+ * Undefined when none is open.
+ */
 export function openSinceMs(
   { openFiles, nowMs, freshMs }: Pick<Session, 'openFiles' | 'nowMs' | 'freshMs'>,
   serverNowMs: number,
@@ -125,11 +132,12 @@ export function openSinceMs(
   const { oldestMs } = openFiles;
   if (oldestMs === undefined) return undefined;
   const ownNowMs = nowMs();
+  // A file may be opened by an inode that was read up to `freshMs` before.
   const openForMs = ownNowMs - oldestMs + freshMs + CLOCK_MARGIN_MS;
   return Math.max(0, Math.trunc(Math.min(serverNowMs, ownNowMs) - openForMs));
 }
 
-/** Removes the heads of clients that are gone. Returns whose. With `dryRun`, removes nothing. */
+/** Removes the heads of clients that are gone. Returns the clients. With `dryRun` it removes nothing. */
 export async function dropOldHeads(
   session: Session,
   { dryRun = false, signal }: { readonly dryRun?: boolean; readonly signal?: AbortSignal } = {},
@@ -151,10 +159,10 @@ export async function dropOldHeads(
 }
 
 /**
- * Reads one head and holds it against its mark.
+ * Reads one head and holds it against its mark. Throws the store's errors.
  *
- * @returns an error when it cannot be used (EROLLBACK and EFORK, too), undefined when there is none. Throws what the
- *   store throws.
+ * @returns undefined when there is no such head. In the object, `head` is an error when the head is damaged
+ *   or fails its mark (EROLLBACK, EFORK).
  */
 export async function readCheckedHead(
   { sealing, marks }: Pick<Session, 'sealing' | 'marks'>,
@@ -194,7 +202,7 @@ async function readHead(
   return (await readCheckedHead(session, client, signal))?.head;
 }
 
-/** Takes over the marks of one head. Returns what came out to be forked. */
+/** Takes over the marks of one head. Adds newer versions to `learned`, and returns the forks. */
 export function learnMarks(
   { marks, state }: Pick<Session, 'marks' | 'state'>,
   { client, head }: MergedHead,
@@ -218,7 +226,7 @@ function forkOf(id: Id, { version }: Mark, clients: readonly [Id, Id]): Fork {
   return { id, version, clients, error: new NetsealError('EFORK', message) };
 }
 
-/** One merge of all heads. */
+/** One merge of heads, and what it has found so far. */
 class Merging {
   readonly heads: MergedHead[] = [];
   readonly forks: Fork[] = [];
@@ -236,17 +244,17 @@ class Merging {
     this.heads.push({ client, head });
     const forks = learnMarks(this.#session, { client, head }, this.learned);
     this.forks.push(...forks);
-    // One with a fork is read again and again until that is settled.
+    // A head with a fork is not noted: every later merge reads it again and reports the fork again.
     if (forks.length === 0) this.#session.state.heads.noteRead(client, { version, modifiedAtMs });
   }
 
-  /** Heads that were there once and are no longer, though nobody had reason to remove them. */
+  /** Reports heads that were read before and have gone, although no gc had a reason to remove them. */
   checkNoneGone(listed: readonly ListedHead[], nowMs: number): void {
     const { heads: memory } = this.#session.state;
     const there = new Set(listed.map(({ client }) => client));
     for (const [client, { modifiedAtMs }] of memory.heads) {
       if (there.has(client)) continue;
-      // It was another's until this process heard that it has that id, too.
+      // This client has taken over this id from another of its processes: the head is now our own.
       if (client === memory.clientId) memory.forget(client);
       else if (nowMs - modifiedAtMs > HEAD_AGE_MS_MAX) memory.forget(client);
       else this.problems.push(goneError(client));
@@ -280,7 +288,7 @@ export function goneError(client: Id): NetsealError {
   return new NetsealError('EMISSING', `head of client ${client}: it was seen before, and is gone`);
 }
 
-/** Newest first. */
+/** Lists all heads, newest first. */
 async function listHeads(store: ObjectStore, signal: AbortSignal | undefined): Promise<ListedHead[]> {
   const listed: ListedHead[] = [];
   for await (const { key, version, modifiedAtMs, sizeBytes } of listAll(store, HEAD_PREFIX, signal)) {
@@ -291,7 +299,9 @@ async function listHeads(store: ObjectStore, signal: AbortSignal | undefined): P
   return listed.sort((left, right) => right.modifiedAtMs - left.modifiedAtMs);
 }
 
-/** A few at a time. Rejects with the first failure, when none runs any more. */
+/**
+ * Calls `work` for each item, a few at a time. When all calls have ended, it rejects with the first failure.
+ */
 async function eachOf<Item>(items: readonly Item[], work: (item: Item) => Promise<void>): Promise<void> {
   const queue = items.values();
   const workers = Array.from({ length: Math.min(READS_MAX, items.length) }, async () => {

@@ -1,15 +1,20 @@
 /**
  * Keeps a session in touch with the other clients of its volume: merges their heads, and writes its own.
  *
- *   merged    before the first commit of the session is acknowledged, while that is on its way; at the start when the last
- *             time was more than an hour ago, to be checked before the session ends; every 10 minutes while it lives
- *   written   every 10 minutes if something was committed or files are open; at the end if something was committed
+ *   heads are merged         at the session's start, if the last merge was more than an hour ago
+ *                            beside the first commit, which is acknowledged only after the merge
+ *                            every 10 minutes
+ *   our own head is written  every 10 minutes, if something was committed or files are open
+ *                            at the session's end, if something was committed or the head lists open files
  *
  * Invariants
- *   1. Nothing of this fails a session, but a fork or a rollback: what else goes wrong is counted, and told once.
- *   2. Once a fork or rollback is known, no commit begins or is acknowledged, and the session's end fails with it.
- *   3. One merge or write at a time.
- *   4. What a session read before it merged is read again if it proves to be old; EROLLBACK when it was old already then.
+ *   1. Only a fork or a rollback fails a session. Any other error is counted, and the first of them is
+ *      reported.
+ *   2. Once a fork or rollback is known, no commit begins or is acknowledged, and the session's end fails
+ *      with it.
+ *   3. There is one merge or write at a time.
+ *   4. An inode that the session read before a merge is read again if the merge shows that it was old.
+ *      EROLLBACK if it was old already when it was read.
  */
 import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
@@ -17,12 +22,13 @@ import type { HistoryCheck, Session } from '../session/session.ts';
 import { type Learned, type MergedHeads, mergeHeads } from './heads.ts';
 import { writeOwnHead } from './own-head.ts';
 
-/** Calls `tick` every so often; returns what ends that. It must not keep the process alive. */
+/** Calls `tick` once a period; returns a function that ends that. It must not keep the process alive. */
 export type HeadTimer = (periodMs: number, tick: () => void) => () => void;
 
 export interface HistoryOptions {
-  /** Told of the first thing that went wrong with heads, other than a fork or a rollback of what was read. */
+  /** Called with the first error about heads that does not fail the session. */
   readonly onProblem?: ((problem: NetsealError) => void) | undefined;
+  /** Default: the system's timer. */
   readonly headTimer?: HeadTimer | undefined;
 }
 
@@ -42,7 +48,7 @@ export interface InodesHeld {
 
 export const HEAD_PERIOD_MS: number = 10 * 60 * 1000;
 const MERGE_AGE_MS_MAX: number = 60 * 60 * 1000;
-/** By so much clocks may disagree before a read counts as later than a head. */
+/** A read counts as later than a head only by more than this, as clocks may disagree. */
 const CLOCK_SKEW_MS_MAX: number = 5 * 60 * 1000;
 
 const systemTimer: HeadTimer = (periodMs, tick) => {
@@ -55,12 +61,12 @@ export class History implements HistoryCheck {
   #parts: { readonly session: Session; readonly inodes: InodesHeld } | undefined;
   #verdict: NetsealError | undefined;
   #firstMerge: Promise<void> | undefined;
-  /** What runs, one after another; never rejects. */
+  /** Settles when all merges and writes begun so far have ended. Never rejects. */
   #turn: Promise<void> = Promise.resolve();
   #stopTimer: (() => void) | undefined;
   #isTicking = false;
   #hasCommitted = false;
-  /** The head lists files of this session as open. */
+  /** True when our head in the store lists this session as one with open files. */
   #isListed = false;
   #problemCount = 0;
 
@@ -68,16 +74,16 @@ export class History implements HistoryCheck {
     this.#options = options;
   }
 
-  /** How often something went wrong that did not fail the session. */
+  /** How many errors there were that did not fail the session. */
   get problemCount(): number {
     return this.#problemCount;
   }
 
-  /** Begins the work; call it once. */
+  /** Begins merging and writing. Call it once. */
   start(session: Session, inodes: InodesHeld): void {
     this.#parts = { session, inodes };
     const sinceMergeMs = session.nowMs() - session.state.heads.mergedAtMs;
-    // A clock that was set back is no reason to wait.
+    // The absolute value: a clock that was set back must not put the merge off.
     if (Math.abs(sinceMergeMs) > MERGE_AGE_MS_MAX) this.#mergeOnce();
     const timer = this.#options.headTimer ?? systemTimer;
     this.#stopTimer = timer(HEAD_PERIOD_MS, () => void this.#tick());
@@ -94,7 +100,7 @@ export class History implements HistoryCheck {
     if (this.#verdict !== undefined) throw this.#verdict;
   }
 
-  /** Ends the work. Throws EFORK or EROLLBACK if one is known. May be called again. */
+  /** Ends merging and writing. Throws EFORK or EROLLBACK if one is known. May be called again. */
   async close(): Promise<void> {
     this.#stopTimer?.();
     await this.#turn;
@@ -153,7 +159,7 @@ export class History implements HistoryCheck {
   #report(error: unknown): void {
     const problem = isNetsealError(error)
       ? error
-      : new NetsealError('EBUG', 'heads: something unforeseen went wrong', { cause: error });
+      : new NetsealError('EBUG', 'heads: an unexpected error', { cause: error });
     if (problem instanceof HistoryError) {
       this.#verdict ??= problem;
       return;
@@ -163,17 +169,17 @@ export class History implements HistoryCheck {
   }
 }
 
-/** What this session has read is not what there was. */
+/** EROLLBACK of an inode that this session has read. */
 class HistoryError extends NetsealError {}
 
-/** Looks again at what this session read before it heard that there was something newer. */
+/** Reads again the inodes that this session read before it heard of a newer version. */
 async function recheck(
   inodes: InodesHeld,
   { learned, serverAheadMs }: MergedHeads,
   nowMs: number,
 ): Promise<void> {
   for (const { live, readAtMs, known } of inodes.behind(learned)) {
-    // A clock that was set back tells nothing.
+    // Our clock may have been set back since the read; then the two times cannot be compared.
     const isKnownLate = readAtMs <= nowMs && readAtMs + serverAheadMs > known.existedAtMs + CLOCK_SKEW_MS_MAX;
     if (isKnownLate) throw oldError(live.id, known);
     try {
@@ -181,7 +187,7 @@ async function recheck(
     } catch (error) {
       const code = codeOf(error);
       if (code === 'EROLLBACK' || code === 'EFORK') throw oldError(live.id, known, error);
-      // Removed meanwhile, damaged, not to be reached: whoever needs it hears of that.
+      // Any other error (removed, damaged, out of reach) is for whoever reads the inode next.
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Writes this client's own head. Processes of one client write the same object: each keeps the other's marks, and changes
- * only its own entry in the list of sessions with open files.
+ * Writes this client's own head. All processes of a client write the same object. Each takes over the marks
+ * that it finds there, and changes only its own entry in the list of sessions with open files.
  */
 import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
@@ -26,15 +26,15 @@ import {
 
 export interface WrittenHead {
   readonly forks: readonly Fork[];
-  /** What was wrong with the head that was replaced. */
+  /** Errors of the head that was replaced: it was damaged, too old, or gone. */
   readonly problems: readonly NetsealError[];
 }
 
 const ATTEMPTS_MAX = 16;
 
 /**
- * Replaces the head by one with the latest marks. ECONFLICT when other processes of this client were first too often; what the
- * store throws.
+ * Replaces the head by one with the latest marks. ECONFLICT when other processes of this client won the swap
+ * too often; the store's errors.
  */
 export async function writeOwnHead(session: Session): Promise<WrittenHead> {
   const { sealing, state, marks } = session;
@@ -61,7 +61,7 @@ export async function writeOwnHead(session: Session): Promise<WrittenHead> {
       return { forks, problems: [...problems.values()] };
     } catch (error) {
       const code = codeOf(error);
-      // After a lost answer it may be there: then it is written once more, which does no harm.
+      // After a lost answer the head may be in the store. Writing it once more does no harm.
       if (code !== 'ECONFLICT' && code !== 'EUNCERTAIN') throw error;
     }
   }
@@ -89,7 +89,7 @@ function nextHead(session: Session, before: Head | undefined, serverNowMs: numbe
   };
 }
 
-/** Those of other processes that are still heard of, and ours. */
+/** Returns the entries of other processes that were not silent for too long, and our own. */
 function nextSessions(session: Session, before: Head | undefined, serverNowMs: number): OpenSession[] {
   const { id } = session;
   const alive = (before?.sessions ?? []).filter(
@@ -99,11 +99,11 @@ function nextSessions(session: Session, before: Head | undefined, serverNowMs: n
   if (oldestOpenMs !== undefined) {
     alive.push({ id, seenAtMs: Math.max(0, Math.trunc(serverNowMs)), oldestOpenMs });
   }
-  // If there are too many, the longest open count: they are all that gc asks for.
+  // If there are too many, those with the oldest open files stay: gc asks for the oldest only.
   return alive.sort((left, right) => left.oldestOpenMs - right.oldestOpenMs).slice(0, HEAD_SESSIONS_MAX);
 }
 
-/** Marks of heads are not told: whoever lists heads sees them. */
+/** Returns the latest marks, without those of heads: other clients see heads by listing them. */
 function nextMarks({ marks, state }: Session): HeadMark[] {
   const heads = new Set<Id>([state.heads.clientId, ...state.heads.heads.keys()]);
   return marks.latest(HEAD_MARKS_MAX, heads).map(([id, { version, hash }]) => ({ id, version, hash }));

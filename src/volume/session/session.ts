@@ -25,7 +25,7 @@ export interface Session {
   readonly settings: VolumeSettings;
   readonly sealing: Sealing;
   readonly state: ClientState;
-  /** The state's. */
+  /** The marks in `state`, kept here because they are used often. */
   readonly marks: Marks;
   readonly history: HistoryCheck;
   readonly openFiles: OpenFiles;

@@ -1,6 +1,7 @@
 /**
- * What a client remembers of a volume outside the server's reach: the header's pin, the marks of its inodes, who it is. Without
- * it a server could show an older volume, or two clients two different ones, and nobody would know.
+ * What a client remembers of a volume, out of the server's reach: the pin of the header, the marks of inodes,
+ * its own id. Without it, a server could show an older volume, or different volumes to two clients, and no
+ * client would notice.
  */
 import { fromHex } from '../../base/bytes.ts';
 import { NetsealError } from '../../base/errors.ts';
@@ -11,35 +12,37 @@ import { HeadMemory } from './head-memory.ts';
 import { Marks } from './marks.ts';
 
 export interface ClientState {
-  /** What was remembered before is there only after {@link attach}. */
+  /** Marks of earlier sessions are in it only after {@link attach}. */
   readonly marks: Marks;
-  /** This client's id in the volume, and what it knows of others. Only after {@link attach}. */
+  /** This client's id, and the heads that it has read. May be used only after {@link attach}. */
   readonly heads: HeadMemory;
-  /** Of the header that was seen last; undefined on the first visit. */
+  /** Returns the pin of the header that was seen last; undefined on the first visit. */
   pin(): HeaderPin | undefined;
   /**
-   * Remembers the pin, durably. Check it first (`checkPin`): a pin of another volume replaces the one there. Never
-   * replaces a newer pin of the same volume that another process has saved meanwhile; EROLLBACK when that one is of
-   * another header of the same generation.
+   * Remembers a pin; it is durable when this resolves. The caller checks it first (`checkPin`), because a pin
+   * of another volume replaces the present one. A newer pin of the same volume, saved by another process,
+   * stays. EROLLBACK when that other process has seen another header of the same generation.
    */
   savePin(pin: HeaderPin): Promise<void>;
   /**
-   * Reads the marks of this volume. Needs an unlocked header, as a key derived from it authenticates them. Again for the
-   * same volume does nothing; EINVAL for another one. The keyring may be destroyed afterwards.
+   * Reads the marks of a volume. The header must be unlocked, because a key derived from it authenticates the
+   * marks; its keyring may be destroyed afterwards. A second call for the same volume does nothing. EINVAL
+   * for another volume.
    */
   attach(header: VolumeHeader): Promise<void>;
   /**
-   * Where a journal of this name (letters, digits, `.`, `_`, `-`) may be kept; its folder is there. Undefined when there
-   * is no such place. Only after {@link attach}: journals belong to one volume.
+   * Returns the path for a journal of this name (letters, digits, `.`, `_`, `-`), in a folder that exists;
+   * undefined when this state has no place for journals. May be called only after {@link attach}: journals
+   * belong to one volume.
    */
   journalPath(name: string): string | undefined;
-  /** Writes what was noted since the last time. Calls may overlap. */
+  /** Saves what was noted since the last call. Calls may overlap. */
   flush(): Promise<void>;
-  /** Flushes, and ends. May be called again. */
+  /** Flushes and ends. May be called again. */
   close(): Promise<void>;
 }
 
-/** Remembers nothing beyond the process: for tests, and where a server is trusted. */
+/** Returns a state that ends with the process: for tests, and for servers that are trusted. */
 export function memoryState(): ClientState {
   return new MemoryState();
 }
@@ -75,7 +78,7 @@ class MemoryState implements ClientState {
   async close(): Promise<void> {}
 }
 
-/** Of two pins the one to keep, see {@link ClientState.savePin}. */
+/** Returns the pin to keep. EROLLBACK for two headers of one generation. See {@link ClientState.savePin}. */
 export function newerPin(known: HeaderPin | undefined, pin: HeaderPin): HeaderPin {
   if (known === undefined || known.volumeId !== pin.volumeId || known.generation < pin.generation) return pin;
   if (known.generation === pin.generation && known.headerHash !== pin.headerHash) {
@@ -87,15 +90,15 @@ export function newerPin(known: HeaderPin | undefined, pin: HeaderPin): HeaderPi
   return known;
 }
 
-/** EINVAL unless the header is of this volume. */
+/** EINVAL unless the header belongs to this volume. */
 export function checkSameVolume(volumeId: string, header: VolumeHeader): void {
   if (volumeId === header.volumeId) return;
   throw new NetsealError('EINVAL', `this state is of volume ${volumeId}, not ${header.volumeId}`);
 }
 
 /**
- * The key that authenticates a client's marks; the caller zeroes it. Of the first epoch, so that it stays the same when
- * the volume is rekeyed.
+ * Derives the key that authenticates a client's marks. It comes from the first epoch, so that it stays the
+ * same when the volume is rekeyed. The caller zeroes it.
  */
 export function deriveMarksKey({ keyring, volumeId }: VolumeHeader): Uint8Array<ArrayBuffer> {
   const [firstEpoch = keyring.newestEpoch] = keyring.epochs;

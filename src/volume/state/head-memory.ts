@@ -1,12 +1,13 @@
 /**
- * Who this client is among those of a volume, and what it has read of their heads: so that a process reads only those that
- * have changed. Kept with the marks, as JSON. Losing it costs requests and a new id, no protection.
+ * What a client remembers of heads: its own id, and the version of each head that it has read. So a process
+ * reads only the heads that have changed. Kept as JSON next to the marks. Losing it costs requests and a new
+ * id, but no protection.
  */
 import { type Id, randomId } from '../../base/ids.ts';
 
-/** A head as the store listed it when it was read. */
+/** A head as the store listed it when this client read it. */
 export interface KnownHead {
-  /** The store's name for its content, or what serves as one. */
+  /** The object's version in the store, or what stands for one where lists have none. */
   readonly version: string;
   readonly modifiedAtMs: number;
 }
@@ -19,7 +20,10 @@ interface HeadFields {
   heads: Map<Id, KnownHead>;
 }
 
-/** An id whose head was not written for so long is given up, well before a gc may remove the head: no id comes back. */
+/**
+ * A client whose head was not written for so long takes a new id, well before gc may remove that head: so no
+ * id comes back.
+ */
 const ID_AGE_MS_MAX: number = 60 * 24 * 60 * 60 * 1000;
 const ID_PATTERN = /^[0-9a-f]{32}$/;
 
@@ -27,14 +31,14 @@ export class HeadMemory {
   readonly #fields: HeadFields;
   #isChanged: boolean;
 
-  /** Of a client that has not been here before. */
+  /** The memory of a new client, with a random id. */
   static fresh(nowMs: number = Date.now()): HeadMemory {
     const madeAtMs = Math.trunc(nowMs);
     const fields = { clientId: randomId(), madeAtMs, mergedAtMs: undefined, writtenAtMs: undefined };
     return new HeadMemory({ ...fields, heads: new Map() }, true);
   }
 
-  /** Undefined when the text is not what {@link encode} writes. */
+  /** Returns undefined when the text is not what {@link encode} writes. */
   static decode(text: string): HeadMemory | undefined {
     const fields = parseFields(text);
     return fields === undefined ? undefined : new HeadMemory(fields, false);
@@ -45,27 +49,27 @@ export class HeadMemory {
     this.#isChanged = isChanged;
   }
 
-  /** Random; names the client's head in the store. */
+  /** The random id under which the store has this client's head. */
   get clientId(): Id {
     return this.#fields.clientId;
   }
 
-  /** When heads were last merged, else when this client came to be; by this machine's clock. */
+  /** When this client last merged heads, or was made if it never has; ms since 1970, this machine's clock. */
   get mergedAtMs(): number {
     return this.#fields.mergedAtMs ?? this.#fields.madeAtMs;
   }
 
-  /** When this client last wrote its head. */
+  /** When this client last wrote its head; ms since 1970, this machine's clock. */
   get writtenAtMs(): number | undefined {
     return this.#fields.writtenAtMs;
   }
 
-  /** Those that were read, by client. */
+  /** The heads that were read, by client. */
   get heads(): ReadonlyMap<Id, KnownHead> {
     return this.#fields.heads;
   }
 
-  /** Something is to be saved. */
+  /** True when there is something to save. */
   get isChanged(): boolean {
     return this.#isChanged;
   }
@@ -89,7 +93,7 @@ export class HeadMemory {
     this.#isChanged = true;
   }
 
-  /** Takes a new id if the head was not written for too long. */
+  /** Takes a new id when the head was not written for too long. */
   renewId(nowMs: number): void {
     const { writtenAtMs } = this.#fields;
     if (writtenAtMs === undefined || nowMs - writtenAtMs < ID_AGE_MS_MAX) return;
@@ -98,11 +102,11 @@ export class HeadMemory {
     this.#isChanged = true;
   }
 
-  /** Takes over what another process of this client has saved. */
+  /** Takes over what another process of the same client has saved. */
   absorb(other: HeadMemory): void {
     const { clientId, writtenAtMs, mergedAtMs, madeAtMs, heads } = other.#fields;
     const fields = this.#fields;
-    // An id that has a head already is the one to keep.
+    // The id that has a head already is kept.
     if (fields.writtenAtMs === undefined) {
       fields.clientId = clientId;
       fields.writtenAtMs = writtenAtMs;
@@ -116,7 +120,9 @@ export class HeadMemory {
     if (mergedAtMs !== undefined) fields.mergedAtMs = Math.max(fields.mergedAtMs ?? 0, mergedAtMs);
   }
 
-  /** Whether something is to be saved; then the caller saves it. */
+  /**
+   * Returns true when there is something to save. Then the caller saves it, or calls {@link returnChanged}.
+   */
   takeChanged(): boolean {
     const wasChanged = this.#isChanged;
     this.#isChanged = false;
@@ -140,13 +146,13 @@ function parseFields(text: string): HeadFields | undefined {
   } catch {
     return undefined;
   }
-  if (!isRecord(value)) return undefined;
+  if (!isObject(value)) return undefined;
   const { clientId, madeAtMs, mergedAtMs, writtenAtMs, heads: known } = value;
   if (typeof clientId !== 'string' || !ID_PATTERN.test(clientId) || !isTime(madeAtMs)) return undefined;
-  if (!isRecord(known)) return undefined;
+  if (!isObject(known)) return undefined;
   const heads = new Map<Id, KnownHead>();
   for (const [client, head] of Object.entries(known)) {
-    if (!isRecord(head) || !ID_PATTERN.test(client)) return undefined;
+    if (!isObject(head) || !ID_PATTERN.test(client)) return undefined;
     const { version, modifiedAtMs } = head;
     if (typeof version !== 'string' || !isTime(modifiedAtMs)) return undefined;
     heads.set(client, { version, modifiedAtMs });
@@ -160,7 +166,7 @@ function parseFields(text: string): HeadFields | undefined {
   };
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
+function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null;
 }
 

@@ -1,20 +1,24 @@
 /**
- * Marks: for each inode object, and each client's head, the highest version that this client has seen or heard of, with the
- * hash of its sealed record. They tell a server that shows an older one (EROLLBACK), or another one of the same version (EFORK).
+ * Marks: what this client remembers of each inode object and of each client's head. A mark is the highest
+ * version that the client has seen or heard of, with the hash of its sealed record. With its mark, a client
+ * notices when a server shows an older version (EROLLBACK), or the same version with other content (EFORK).
  *
  * Invariants
- *   1. A mark's version never gets lower, and one version has one hash: once it had two, every hash of it is refused.
- *   2. Only authenticated records are checked, and only what passed is noted. What the store has not acknowledged is not.
- *   3. At most `marksMax` marks: beyond that the one is forgotten whose object was noted longest ago. Losing marks weakens
- *      protection, and never refuses what is right.
- *   4. A record of the log is believed only with its MAC, which binds it to the volume.
+ *   1. A mark's version never gets lower. One version has one hash: once two were seen, every hash of that
+ *      version is refused.
+ *   2. Only authenticated records are checked, and only those that pass are noted. What the store has not
+ *      acknowledged is never noted.
+ *   3. There are at most `marksMax` marks. Beyond that, the mark that was noted longest ago is forgotten.
+ *      Losing marks weakens protection; it never makes a client refuse what is right.
+ *   4. An entry of the log counts only with its MAC, which binds it to the volume.
  *
- * The log is records one after another, little-endian, only appended to; the highest version of an id counts:
+ * The log is a list of entries, little-endian, only appended to. For each id the entry with the highest
+ * version counts:
  *
  *   0   16  id
  *   16   8  version
- *   24  32  SHA-256; zeros: this version has been seen with two hashes
- *   56  16  HMAC-SHA256 over volume id ‖ the 56 bytes before, its first half
+ *   24  32  SHA-256 of the sealed record; zeros: this version was seen with two hashes
+ *   56  16  the first half of HMAC-SHA256 over volume id ‖ the 56 bytes before
  */
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { equalBytes, getU64, setU64, viewOf } from '../../base/bytes.ts';
@@ -23,7 +27,7 @@ import { checkId, type Id } from '../../base/ids.ts';
 
 export interface Mark {
   readonly version: number;
-  /** SHA-256 in lower-case hexadecimal. */
+  /** SHA-256 of the sealed record, in lower-case hexadecimal. */
   readonly hash: string;
 }
 
@@ -34,11 +38,11 @@ const VERSION_OFFSET = 16;
 const HASH_OFFSET = 24;
 const MAC_OFFSET = 56;
 const HASH_PATTERN = /^[0-9a-f]{64}$/;
-/** No record has this hash. */
+/** The hash of a mark whose version was seen with two hashes. No record has it. */
 export const TWO_HISTORIES: string = '0'.repeat(64);
 
 export class Marks {
-  /** The one noted longest ago comes first. */
+  /** In the order in which they were noted, oldest first. */
   readonly #marks = new Map<Id, Mark>();
   readonly #marksMax: number;
   #unsaved = new Set<Id>();
@@ -53,7 +57,7 @@ export class Marks {
     return this.#marks.size;
   }
 
-  /** Records of the log that were not believed. */
+  /** How many entries of the log did not count, because of a wrong MAC or an impossible version. */
   get damagedCount(): number {
     return this.#damagedCount;
   }
@@ -67,7 +71,8 @@ export class Marks {
   }
 
   /**
-   * EROLLBACK when `version` is lower than the mark, EFORK when it is equal and the hash is another.
+   * Holds a version against its mark. EROLLBACK when it is lower; EFORK when it is equal and the hash
+   * differs.
    *
    * @param hash SHA-256 of the sealed record, lower-case hexadecimal.
    */
@@ -88,7 +93,10 @@ export class Marks {
     }
   }
 
-  /** Checks, then remembers. EINVAL when it could not be stored. */
+  /**
+   * Checks a version, then remembers it as the mark. Errors: those of {@link check}; EINVAL when it cannot be
+   * stored.
+   */
   note(id: Id, version: number, hash: string): void {
     checkId(id);
     requireArgument(
@@ -101,7 +109,10 @@ export class Marks {
     if (isNew) this.#unsaved.add(id);
   }
 
-  /** Takes over what the log holds. Never throws: the higher version wins, and two hashes of one are remembered. */
+  /**
+   * Takes over an entry of the log. Never throws: the higher version wins, and two hashes of one version are
+   * remembered.
+   */
   merge(id: Id, { version, hash }: Mark): void {
     const mark = this.#marks.get(id);
     if (mark !== undefined && version < mark.version) return;
@@ -112,10 +123,10 @@ export class Marks {
   }
 
   /**
-   * Takes over what another client says to have seen. Never throws.
+   * Takes over a mark of another client. Never throws.
    *
-   * @returns `newer` when we did not know that this version exists; `fork` when it is one that has been seen with two hashes,
-   *   here, there, or by the two of us.
+   * @returns `newer` when this client did not know that the version exists; `fork` when the version was seen
+   *   with two hashes: by this client, by the other, or one by each.
    */
   learn(id: Id, { version, hash }: Mark): 'known' | 'newer' | 'fork' {
     const mark = this.#marks.get(id);
@@ -128,7 +139,7 @@ export class Marks {
     return isFork ? 'fork' : 'newer';
   }
 
-  /** The `count` marks noted last, newest first, without those of `except`. */
+  /** Returns the `count` marks noted last, newest first, leaving out the ids in `except`. */
   latest(count: number, except: ReadonlySet<Id>): [Id, Mark][] {
     const latest: [Id, Mark][] = [];
     let skip = this.#marks.size - count - except.size;
@@ -143,12 +154,15 @@ export class Marks {
     this.#damagedCount += 1;
   }
 
-  /** How many marks {@link takeUnsaved} would return. */
+  /** How many ids {@link takeUnsaved} would return. */
   get unsavedCount(): number {
     return this.#unsaved.size;
   }
 
-  /** What was noted since the last call; give it back to {@link returnUnsaved} if it could not be saved. */
+  /**
+   * Returns the ids noted since the last call. The caller saves their marks, or gives the ids back to {@link
+   * returnUnsaved}.
+   */
   takeUnsaved(): ReadonlySet<Id> {
     const unsaved = this.#unsaved;
     this.#unsaved = new Set();
@@ -168,16 +182,20 @@ export class Marks {
   }
 }
 
-/** More answers in a row that others were quicker than, and something is wrong. */
+/** After so many answers in a row that were overtaken, something is wrong. */
 const READS_MAX = 64;
 
 /**
- * Reads what has a mark, and is to be held against it. An answer may be older than what this process has committed or heard of
- * while it was on its way; then the store is asked again. One that is older than what was known when it was asked for is
- * taken all the same: it does not pass {@link Marks.check}. ECONFLICT when others were quicker too often.
+ * Reads an object and holds it against its mark.
  *
- * @param versionOf undefined for an answer that no mark is about.
- * @param take checks and notes. At once, before anything else can change the mark.
+ * While the answer is on its way, this process may commit or hear of a newer version. Then the answer is
+ * overtaken, and the store is asked again. An answer that is older than the mark was when the request began
+ * is not overtaken but wrong: it goes to `take`, where it fails {@link Marks.check}.
+ *
+ * @param versionOf returns undefined for an answer that no mark is about.
+ * @param take checks the answer and notes it. It must do so at once, before anything else can change the
+ *   mark.
+ * @returns what `take` returns. ECONFLICT when too many answers in a row were overtaken.
  */
 export async function readBesideMark<Answer, Taken>(
   marks: Marks,
@@ -197,20 +215,25 @@ export async function readBesideMark<Answer, Taken>(
   throw new NetsealError('ECONFLICT', `${id} changes faster than it can be read: try again later`);
 }
 
-/** Encodes and decodes the log's records. */
+/** Encodes and decodes entries of the log. */
 export class MarkCoder {
   readonly #key: KeyObject;
-  /** Volume id ‖ a record's first 56 bytes: what a MAC is over. */
+  /** The input of a MAC: volume id ‖ the first 56 bytes of an entry. */
   readonly #input: Buffer;
   readonly #mac: Buffer = Buffer.alloc(MARK_BYTES - MAC_OFFSET);
 
-  /** Copies both. @param key 32 bytes. @param volumeId 16 bytes. */
+  /**
+   * Copies both.
+   *
+   * @param key 32 bytes.
+   * @param volumeId 16 bytes.
+   */
   constructor(key: Uint8Array, volumeId: Uint8Array) {
     this.#key = createSecretKey(key);
     this.#input = Buffer.concat([volumeId, new Uint8Array(MAC_OFFSET)]);
   }
 
-  /** The records of these marks; the caller owns them. */
+  /** Encodes one entry for each mark, one after another. The caller owns the bytes. */
   encode(marks: readonly (readonly [Id, Mark])[]): Uint8Array<ArrayBuffer> {
     const bytes = Buffer.alloc(marks.length * MARK_BYTES);
     const view = viewOf(bytes);
@@ -224,9 +247,12 @@ export class MarkCoder {
     return bytes;
   }
 
-  /** Merges whole records into `marks`; an incomplete one at the end is ignored. Those without a right MAC are counted. */
-  decodeInto(marks: Marks, records: Uint8Array): void {
-    const bytes = Buffer.from(records.buffer, records.byteOffset, records.byteLength);
+  /**
+   * Merges whole entries into `marks`. Counts those with a wrong MAC, and ignores an incomplete one at the
+   * end.
+   */
+  decodeInto(marks: Marks, entries: Uint8Array): void {
+    const bytes = Buffer.from(entries.buffer, entries.byteOffset, entries.byteLength);
     const view = viewOf(bytes);
     for (let at = 0; at + MARK_BYTES <= bytes.byteLength; at += MARK_BYTES) {
       const version = getU64(view, at + VERSION_OFFSET);
@@ -240,12 +266,13 @@ export class MarkCoder {
     }
   }
 
-  /** Valid until the next call. */
+  /** Returns the MAC of the entry at `at`, in a buffer that the next call overwrites. */
   #macOf(bytes: Buffer, at: number): Uint8Array {
     bytes.copy(this.#input, this.#input.byteLength - MAC_OFFSET, at, at + MAC_OFFSET);
-    // A digest as a string costs a tenth of one in a buffer of its own, and a log may have a million records.
+    // A digest as a string costs a tenth of a digest in a buffer of its own, and a log may have a million
+    // entries.
     const digest = createHmac('sha256', this.#key).update(this.#input).digest('hex');
-    // Writes as much as it holds.
+    // This writes as much as fits: the first half.
     this.#mac.write(digest, 'hex');
     return this.#mac;
   }

@@ -1,18 +1,19 @@
 /**
- * A client's state in a folder of its own for each store, named by SHA-256 of the store's canonical name:
+ * A client's state on disk: one folder for each store, named by the SHA-256 of the store's canonical name.
  *
- *   <hash>/pin.json              the pin of the header that was seen last
- *   <hash>/lock                  held while something here is written
- *   <hash>/<volume id>/marks     the log of marks (marks.ts)
- *   <hash>/<volume id>/heads.json this client's id, and which heads of other clients it has read (head-memory.ts)
- *   <hash>/<volume id>/journals/ for journals of uploads
+ *   <hash>/pin.json                 the pin of the header that was seen last
+ *   <hash>/lock                     held while something here is written
+ *   <hash>/<volume id>/marks        the log of marks (marks.ts)
+ *   <hash>/<volume id>/heads.json   this client's id, and the heads that it has read (head-memory.ts)
+ *   <hash>/<volume id>/journals/    journals of uploads
  *
  * Invariants
- *   1. Any number of processes use it at once. All writes happen under the lock; readers need none, as pin.json is only
- *      replaced by rename(), and the log is only appended to or replaced.
- *   2. Before it appends, a process takes over what others have appended, so that it never puts a lower mark after a higher
- *      one and a replaced log loses nothing.
- *   3. The pin is on the disk when `savePin` resolves. Marks survive the death of the process, not always a power cut.
+ *   1. Any number of processes may use it at once. Every write happens under the lock. Readers need no lock:
+ *      pin.json is only replaced, by rename(), and the log is only appended to or replaced.
+ *   2. Before a process appends, it takes over what others have appended. So it never puts a lower mark after
+ *      a higher one, and a log that is replaced loses nothing.
+ *   3. The pin is on the disk when `savePin` resolves. Marks survive the death of the process, but not always
+ *      a power cut.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
@@ -29,15 +30,16 @@ import { HeadMemory } from './head-memory.ts';
 import { MARK_BYTES, MarkCoder, Marks } from './marks.ts';
 
 const LOCK_WAIT_MS_MAX = 60_000;
-const CHUNK_RECORDS = 16 * 1024;
-/** Smaller logs are not worth replacing. */
-const LOG_RECORDS_MIN = 256;
+const CHUNK_ENTRIES = 16 * 1024;
+/** A log with fewer entries is not worth replacing. */
+const LOG_ENTRIES_MIN = 256;
 const JOURNAL_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}$/;
 
 /**
- * Opens, or makes, the state for one store below `folder`. EFORMAT when its pin is none; system errors as they come.
+ * Opens the state for one store below `folder`, making it if needed. EFORMAT when the pin is damaged; the
+ * system's errors.
  *
- * @param storeName the same for every way to reach the store.
+ * @param storeName the store's canonical name: the same for every way to reach the store.
  */
 export async function openStateFolder(folder: string, storeName: string): Promise<ClientState> {
   requireArgument(folder !== '' && storeName !== '', 'a state folder needs a path and the name of a store');
@@ -53,7 +55,7 @@ class StateFolder implements ClientState {
   #pin: HeaderPin | undefined;
   #lock: FileLock | undefined;
   #attached: { readonly volumeId: string; readonly log: MarkLog; readonly heads: HeadMemory } | undefined;
-  /** Settles when the last writer of this process is done; never rejects. */
+  /** Settles when everything begun in this process so far has ended. Never rejects. */
   #idle: Promise<unknown> = Promise.resolve();
   #closed: Promise<void> | undefined;
 
@@ -76,7 +78,7 @@ class StateFolder implements ClientState {
     return this.#exclusive(async () => {
       const known = await readPin(this.#path);
       const kept = newerPin(known, pin);
-      // The store's name is for people who look for its state.
+      // The store's name is for people who wonder which store the folder belongs to.
       const text = JSON.stringify({ store: this.#storeName, ...kept }, null, 2);
       if (kept !== known) await replaceFile(this.#path, 'pin.json', file => file.writeFile(`${text}\n`));
       this.#pin = kept;
@@ -132,7 +134,7 @@ class StateFolder implements ClientState {
     }
   }
 
-  /** Under the lock. */
+  /** Call it under the lock. */
   async #saveHeads({ volumeId, heads }: { volumeId: string; heads: HeadMemory }): Promise<void> {
     if (!heads.takeChanged()) return;
     const folder = `${this.#path}/${volumeId}`;
@@ -166,7 +168,7 @@ class StateFolder implements ClientState {
     });
   }
 
-  /** One after another within this process. */
+  /** Runs actions one after another within this process. */
   #inTurn<Result>(action: () => Promise<Result>): Promise<Result> {
     const result = this.#idle.then(action);
     this.#idle = result.catch(() => undefined);
@@ -174,16 +176,16 @@ class StateFolder implements ClientState {
   }
 }
 
-/** One volume's log of marks. Everything but opening it happens under the lock. */
+/** One volume's log of marks. All methods are called under the lock, except `open` and `close`. */
 class MarkLog {
   readonly #folder: string;
   readonly #marks: Marks;
   readonly #coder: MarkCoder;
-  /** Held open, so that the inode's number tells whether the log was replaced. */
+  /** Held open: comparing its inode number with that of the path shows whether the log was replaced. */
   #file: FileHandle;
-  /** What has been taken over. */
+  /** Up to where the log has been taken over. */
   #readBytes = 0;
-  /** Records known to be damaged that no longer lie in the log. */
+  /** How many of the damaged entries that were counted are no longer in the log. */
   #clearedCount = 0;
 
   /** Opens or makes the log and takes over its marks. */
@@ -205,11 +207,14 @@ class MarkLog {
     this.#file = file;
   }
 
-  /** Appends what was noted since the last time, and replaces the log when it has grown too long or holds damage. */
+  /**
+   * Appends the marks noted since the last call. Replaces the log when it is too long or has damaged entries.
+   */
   async append(): Promise<void> {
     await this.#follow();
     await this.#read();
-    // Cut off what a crash left of a record, or those after it could not be told apart.
+    // A crash may have left a part of an entry. Cut it off, or later entries would not lie where they are
+    // looked for.
     if ((await this.#file.stat()).size !== this.#readBytes) await this.#file.truncate(this.#readBytes);
     const ids = this.#marks.takeUnsaved();
     try {
@@ -220,8 +225,8 @@ class MarkLog {
       this.#marks.returnUnsaved(ids);
       throw error;
     }
-    const recordCount = this.#readBytes / MARK_BYTES;
-    const isLong = recordCount > LOG_RECORDS_MIN && recordCount > 2 * this.#marks.size;
+    const entryCount = this.#readBytes / MARK_BYTES;
+    const isLong = entryCount > LOG_ENTRIES_MIN && entryCount > 2 * this.#marks.size;
     if (isLong || this.#marks.damagedCount > this.#clearedCount) await this.#replace();
   }
 
@@ -229,13 +234,13 @@ class MarkLog {
     await this.#file.close();
   }
 
-  /** None when it was forgotten meanwhile. */
+  /** Returns the id with its mark, as a list; empty when the mark has been forgotten since. */
   #entryOf(id: string): [string, { version: number; hash: string }][] {
     const mark = this.#marks.get(id);
     return mark === undefined ? [] : [[id, mark]];
   }
 
-  /** Changes to the log that is there now, if another process has replaced it. */
+  /** If another process has replaced the log, opens the new one. */
   async #follow(): Promise<void> {
     const path = `${this.#folder}/marks`;
     const held = await this.#file.stat();
@@ -247,11 +252,11 @@ class MarkLog {
     this.#readBytes = 0;
   }
 
-  /** Takes over the whole records that came since the last time. */
+  /** Takes over the whole entries that were appended since the last call. */
   async #read(): Promise<void> {
     const { size } = await this.#file.stat();
     const end = size - (size % MARK_BYTES);
-    const buffer = new Uint8Array(Math.min(CHUNK_RECORDS * MARK_BYTES, end - this.#readBytes));
+    const buffer = new Uint8Array(Math.min(CHUNK_ENTRIES * MARK_BYTES, end - this.#readBytes));
     while (this.#readBytes < end) {
       const lengthBytes = Math.min(buffer.byteLength, end - this.#readBytes);
       const { bytesRead } = await this.#file.read(buffer, 0, lengthBytes, this.#readBytes);
@@ -262,18 +267,18 @@ class MarkLog {
     }
   }
 
-  /** Writes the log anew with one record for each mark. */
+  /** Replaces the log by one with a single entry for each mark. */
   async #replace(): Promise<void> {
     const entries = [...this.#marks.entries()];
     const damagedCount = this.#marks.damagedCount;
     await replaceFile(this.#folder, 'marks', async fresh => {
-      for (let at = 0; at < entries.length; at += CHUNK_RECORDS) {
-        await writeFully(fresh, this.#coder.encode(entries.slice(at, at + CHUNK_RECORDS)));
+      for (let at = 0; at < entries.length; at += CHUNK_ENTRIES) {
+        await writeFully(fresh, this.#coder.encode(entries.slice(at, at + CHUNK_ENTRIES)));
       }
     });
     this.#clearedCount = damagedCount;
     await this.#follow();
-    // Every record of it is ours.
+    // All of its entries come from this process's own marks.
     this.#readBytes = entries.length * MARK_BYTES;
   }
 }
@@ -288,13 +293,16 @@ function openLock(path: string): FileLock {
   return new FileLock(lockPath);
 }
 
-/** Under the lock: gives `name` to a file that `write` fills, once it is on the disk; then its name is, too. */
+/**
+ * Call it under the lock. Has `write` fill a new file, syncs it, and gives it the name. When this resolves,
+ * the name is on the disk as well.
+ */
 async function replaceFile(
   folder: string,
   name: string,
   write: (file: FileHandle) => Promise<void>,
 ): Promise<void> {
-  // A crash may leave it; the next one overwrites it.
+  // A crash may leave this file behind. The next call overwrites it.
   const temporaryPath = `${folder}/${name}.new`;
   const file = await open(temporaryPath, 'w', 0o600);
   try {
@@ -315,7 +323,10 @@ async function writeFully(file: FileHandle, bytes: Uint8Array): Promise<void> {
   }
 }
 
-/** Undefined when there are none, or they are damaged: then this client takes a new name, and reads all heads again. */
+/**
+ * Returns undefined when the file is missing or damaged: then the client takes a new id, and reads all heads
+ * again.
+ */
 async function readHeads(folder: string): Promise<HeadMemory | undefined> {
   try {
     return HeadMemory.decode(await readFile(`${folder}/heads.json`, 'utf8'));
