@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ByteReader, ByteWriter, varintBytes } from '../../src/base/coder.ts';
 import { errorCodeOf } from '../support/errors.ts';
-import { checkProperty, propertyTimeoutMs } from '../support/property.ts';
+import { checkProperty } from '../support/property.ts';
 
 function written(write: (out: ByteWriter) => void, startBytes = 1): Uint8Array {
   const out = new ByteWriter(startBytes);
@@ -59,7 +59,7 @@ const items = fc.oneof(
 );
 
 describe('the coder', () => {
-  it('reads what it wrote, wherever the bytes lie', { timeout: propertyTimeoutMs() }, () => {
+  it('reads what it wrote, wherever the bytes lie', () => {
     checkProperty(fc.tuple(fc.array(items), fc.nat({ max: 9 })), ([list, shift]) => {
       const bytes = written(out => {
         for (const item of list) item.write(out);
@@ -135,7 +135,7 @@ describe('varints', () => {
     expect([...written(out => out.varint(300))]).toEqual([0xac, 0x02]);
   });
 
-  it('have one encoding each', { timeout: propertyTimeoutMs() }, () => {
+  it('have one encoding each', () => {
     expect(errorCodeOf(() => reader(0x80, 0x00).varint())).toBe('EFORMAT');
     expect(errorCodeOf(() => reader(0xff, 0x80, 0x00).varint())).toBe('EFORMAT');
     checkProperty(fc.uint8Array({ minLength: 1, maxLength: 10 }), bytes => {

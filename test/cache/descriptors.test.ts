@@ -74,28 +74,24 @@ describe('descriptors', () => {
   it.each([
     ['many zones', MANY_ZONES, 3000, 2500],
     ['few zones', FEW_ZONES, 300, 3000],
-  ])(
-    'of %s are not closed while they are used, nor used after that',
-    async (_, settings, places, count) => {
-      for (const readsOnThisThread of [true, false]) {
-        const folder = newFolder();
-        const files = watch(folder, 1);
-        const cache = await openTestCache(folder, { ...settings, readsOnThisThread }, { files });
-        const chance = seededChance(readsOnThisThread ? 1 : 2);
-        const under = new Set<Promise<void>>();
-        for (let step = 0; step < count; step += 1) {
-          const done: Promise<void> = act(cache, chance, places).finally(() => under.delete(done));
-          under.add(done);
-          if (under.size >= 12) await Promise.race(under);
-        }
-        await Promise.all(under);
-        await cache.close();
-        expect(files.violations).toEqual([]);
-        expect(files.openCount).toBe(0);
+  ])('of %s are not closed while they are used, nor used after that', async (_, settings, places, count) => {
+    for (const readsOnThisThread of [true, false]) {
+      const folder = newFolder();
+      const files = watch(folder, 1);
+      const cache = await openTestCache(folder, { ...settings, readsOnThisThread }, { files });
+      const chance = seededChance(readsOnThisThread ? 1 : 2);
+      const under = new Set<Promise<void>>();
+      for (let step = 0; step < count; step += 1) {
+        const done: Promise<void> = act(cache, chance, places).finally(() => under.delete(done));
+        under.add(done);
+        if (under.size >= 12) await Promise.race(under);
       }
-    },
-    60_000,
-  );
+      await Promise.all(under);
+      await cache.close();
+      expect(files.violations).toEqual([]);
+      expect(files.openCount).toBe(0);
+    }
+  });
 
   it('of zones that end are not closed to make room for others while the footer is written', async () => {
     const folder = newFolder();
@@ -137,7 +133,7 @@ describe('descriptors', () => {
       for (let turns = 0; turns < 30; turns += 1) await turn();
       expect(stateOf(files, seed)).toEqual(quiet);
     }
-  }, 60_000);
+  });
 
   it('are no more than before when a cache was opened, used and closed', async () => {
     const folder = newFolder();
@@ -152,5 +148,5 @@ describe('descriptors', () => {
     const before = countOpen();
     for (let round = 0; round < 3; round += 1) await run();
     expect(countOpen()).toBeLessThanOrEqual(before);
-  }, 60_000);
+  });
 });

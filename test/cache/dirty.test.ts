@@ -4,6 +4,7 @@ import { seededChance } from '../../src/base/chance.ts';
 import { type CacheFiles, systemFiles } from '../../src/cache/base/files.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import type { DirtyBatch } from '../../src/cache/dirty/intake.ts';
+import { SEED } from '../support/soak.ts';
 import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unitOf } from './support.ts';
 
 const VOLUME = idOf(1);
@@ -172,7 +173,7 @@ describe('several dirty versions of one unit', () => {
   });
 
   it('are found in random order of appending, releasing, invalidating and reopening', async () => {
-    const chance = seededChance(Number(process.env.NETSEAL_SEED ?? Date.now() % 1e9));
+    const chance = seededChance(SEED);
     const below = (count: number): number => Math.floor(chance() * count);
     const folder = newFolder();
     let cache = await openTestCache(folder, SETTINGS);

@@ -194,7 +194,7 @@ describe('rows', () => {
       expect(await found(cache, cached.slice(0, 10))).toBe(10);
       await cache.close();
     }
-  }, 60_000);
+  });
 
   it('of cookies stay below the limit, but for those of pinned objects', async () => {
     const folder = newFolder();
@@ -228,7 +228,7 @@ describe('volumes', () => {
     for (let number = 0; number < 50; number += 1) cache.volume(idOf(number));
     expect(await getUnit(cache, ids[0]!, FILE, 0, unitOf(1))).toBe('hit');
     expect(cache.pins()).toHaveLength(1);
-  }, 60_000);
+  });
 });
 
 function lookUpOthers(volume: CacheVolume, count: number): void {

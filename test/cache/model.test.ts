@@ -9,10 +9,11 @@ import { seededChance } from '../../src/base/chance.ts';
 import { isNetsealError } from '../../src/base/errors.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import { openCache } from '../../src/cache/open.ts';
+import { SEED, soakSize } from '../support/soak.ts';
 import { FaultyFiles, NO_FAULTS } from './faulty-files.ts';
 import { collect, idOf, KIB, newFolder, RAW_KEY, tagOf, unitOf } from './support.ts';
 
-const LIMIT_MS = Number(process.env.NETSEAL_PROPERTY_MS ?? 200) * 25;
+const SOAK_MS = soakSize(3_000, 60_000);
 const VOLUMES = [idOf(1), idOf(2)];
 const OBJECTS = [idOf(10), idOf(11), idOf(12)];
 const INDEXES = 24;
@@ -318,33 +319,28 @@ function isInnerWhole(into: Uint8Array, bytes: Uint8Array): boolean {
 }
 
 describe('a cache over failing files', () => {
-  it(
-    'serves what was stored, keeps what is dirty, and comes back',
-    async () => {
-      let hits = 0;
-      const seed = process.env.NETSEAL_SEED;
-      await fc.assert(
-        fc.asyncProperty(
-          fc.integer(),
-          fc.array(step, { minLength: 20, maxLength: 120, size: 'max' }),
-          async (files, steps) => {
-            const run = new Run(files);
-            await run.open();
-            for (const each of steps) await run.step(each);
-            await run.finish();
-            hits += run.hits;
-          },
-        ),
-        {
-          examples: EXAMPLES,
-          numRuns: 100_000,
-          interruptAfterTimeLimit: LIMIT_MS,
-          markInterruptAsFailure: false,
-          ...(seed === undefined ? {} : { seed: Number(seed) }),
+  it('serves what was stored, keeps what is dirty, and comes back', async () => {
+    let hits = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer(),
+        fc.array(step, { minLength: 20, maxLength: 120, size: 'max' }),
+        async (files, steps) => {
+          const run = new Run(files);
+          await run.open();
+          for (const each of steps) await run.step(each);
+          await run.finish();
+          hits += run.hits;
         },
-      );
-      expect(hits).toBeGreaterThan(0);
-    },
-    LIMIT_MS * 3 + 60_000,
-  );
+      ),
+      {
+        examples: EXAMPLES,
+        numRuns: 100_000,
+        interruptAfterTimeLimit: SOAK_MS,
+        markInterruptAsFailure: false,
+        seed: SEED,
+      },
+    );
+    expect(hits).toBeGreaterThan(0);
+  });
 });

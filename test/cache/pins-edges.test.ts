@@ -148,5 +148,5 @@ describe('more that is pinned than there is room for', () => {
       expect(await cache.volume(OTHER).put(units(20, from, 10))).toBe(10);
     }
     expect(cache.statistics.bytes).toBeLessThanOrEqual(settings.budgetBytes);
-  }, 30_000);
+  });
 });

@@ -248,7 +248,7 @@ describe('pins by prefix', () => {
       }),
       { numRuns: 40 },
     );
-  }, 60_000);
+  });
 });
 
 describe('what pinned objects lack', () => {

@@ -8,10 +8,11 @@ import { seededChance } from '../../src/base/chance.ts';
 import { isNetsealError } from '../../src/base/errors.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import { openCache } from '../../src/cache/open.ts';
+import { SEED, soakSize } from '../support/soak.ts';
 import { FaultyFiles, NO_FAULTS } from './faulty-files.ts';
 import { collect, idOf, KIB, newFolder, RAW_KEY, tagOf, unitOf } from './support.ts';
 
-const LIMIT_MS = Number(process.env.NETSEAL_PROPERTY_MS ?? 200) * 30;
+const SOAK_MS = soakSize(3_000, 60_000);
 const VOLUME = idOf(1);
 const OBJECT = idOf(2);
 const PLACES = 12;
@@ -179,19 +180,14 @@ function dirtyUnit(serial: number, at: number): Uint8Array {
 }
 
 describe('a power cut at any call', () => {
-  it(
-    'takes nothing away that was acknowledged',
-    async () => {
-      const first = Number(process.env.NETSEAL_SEED ?? Date.now() % 1e9);
-      const endMs = performance.now() + LIMIT_MS;
-      let batches = 0;
-      for (let seed = first; seed === first || performance.now() < endMs; seed += 1) {
-        batches += await new PowerRun(seed).run().catch((error: unknown) => {
-          throw new Error(`seed ${seed}: ${error}`, { cause: error });
-        });
-      }
-      expect(batches).toBeGreaterThan(10);
-    },
-    LIMIT_MS * 3 + 60_000,
-  );
+  it('takes nothing away that was acknowledged', async () => {
+    const endMs = performance.now() + SOAK_MS;
+    let batches = 0;
+    for (let seed = SEED; seed === SEED || performance.now() < endMs; seed += 1) {
+      batches += await new PowerRun(seed).run().catch((error: unknown) => {
+        throw new Error(`seed ${seed}: ${error}`, { cause: error });
+      });
+    }
+    expect(batches).toBeGreaterThan(10);
+  });
 });

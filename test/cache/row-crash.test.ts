@@ -58,7 +58,7 @@ describe('a death between any two transactions', () => {
       count += 1;
     }
     expect(count).toBeGreaterThan(10);
-  }, 60_000);
+  });
 
   it('of a sweep leaves invalid what was invalidated, and keeps what is pinned', async () => {
     const folder = newFolder();
@@ -88,5 +88,5 @@ describe('a death between any two transactions', () => {
       count += 1;
     }
     expect(count).toBeGreaterThan(2);
-  }, 60_000);
+  });
 });

@@ -87,7 +87,7 @@ describe('what was invalidated stays so', () => {
     await putAll(cache, [20]);
     await cache.close();
     expect(await found(await openTestCache(folder), [3, 20])).toEqual([20]);
-  }, 30_000);
+  });
 });
 
 describe('a database that cannot be written', () => {
@@ -130,7 +130,7 @@ describe('a database that cannot be written', () => {
     expect(await found(cache, [1, 2999])).toEqual([1, 2999]);
     expect(volume.coherency(idOf(2998))).not.toEqual(utf8('old'));
     expect((await collect(cache.incomplete())).map(({ objectId }) => objectId)).toEqual([]);
-  }, 30_000);
+  });
 
   it('and has older versions of many rows does not cost others their units, again and again', async () => {
     const faults = failDatabases();
@@ -270,5 +270,5 @@ describe('volumes that made room', () => {
     for (let from = 100; from < 500; from += 10) expect(await put(VOLUME, from, 10)).toBe(10);
     expect(cache.statistics.problems).toMatchObject({ full: 0, io: 0 });
     await cache.close();
-  }, 30_000);
+  });
 });

@@ -6,8 +6,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { seededChance } from '../../src/base/chance.ts';
 import { EXIT_INTERRUPTED, EXIT_OK } from '../../src/cli/lib/exit-codes.ts';
-import { chooseSeed, mixedBytes, seededNumbers, until } from '../pipeline/support.ts';
+import { mixedBytes, until } from '../pipeline/support.ts';
+import { SEED, soakSize } from '../support/soak.ts';
 import { finish, launch, run } from './run.ts';
 
 const PLAIN = Buffer.from(mixedBytes(700_001, 1));
@@ -27,6 +29,8 @@ afterEach(async () => {
 function bytesOf(name: string): Buffer {
   return readFileSync(join(folder, name));
 }
+
+const KILLS = soakSize(12, 120);
 
 describe('interruption', () => {
   async function untilPartial(): Promise<void> {
@@ -73,22 +77,21 @@ describe('interruption', () => {
   });
 
   it('kill -9 at any moment: the file is whole or not there', async () => {
-    const seed = chooseSeed();
-    const random = seededNumbers(seed);
+    const chance = seededChance(SEED);
     const sealing = await run(['seal', 'plain', '-o', 'sealed', ...KEY], { cwd: folder });
     expect(sealing.exitCode).toBe(EXIT_OK);
     let absentCount = 0;
-    for (let round = 0; round < 20; round += 4) {
+    for (let round = 0; round < KILLS; round += 4) {
       const names = [0, 1, 2, 3].map(at => `round${round + at}`);
       await Promise.all(
         names.map(async name => {
           const child = launch(['open', 'sealed', '-o', name, ...KEY], { cwd: folder });
           const finished = finish(child);
-          const timer = setTimeout(() => child.kill('SIGKILL'), random() * 1200);
+          const timer = setTimeout(() => child.kill('SIGKILL'), chance() * 1200);
           await finished;
           clearTimeout(timer);
           const isThere = readdirSync(folder).includes(name);
-          if (isThere) expect(bytesOf(name).equals(PLAIN), `seed ${seed}, ${name}`).toBe(true);
+          if (isThere) expect(bytesOf(name).equals(PLAIN), `seed ${SEED}, ${name}`).toBe(true);
           absentCount += isThere ? 0 : 1;
         }),
       );

@@ -1,6 +1,6 @@
 /**
  * Random sequences of every operation, held against a model that is a list of secrets. Each run prints its seed when it
- * fails; NETSEAL_SEED replays it.
+ * fails; `NETSEAL_SEED` replays it.
  */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
@@ -9,10 +9,10 @@ import { checkPin, pinOf } from '../../src/keys/pin.ts';
 import type { NewSecret } from '../../src/keys/secret.ts';
 import { createVolumeHeader, unlockVolumeHeader } from '../../src/keys/unlock.ts';
 import type { VolumeHeader } from '../../src/keys/volume-header.ts';
+import { SEED, soakSize } from '../support/soak.ts';
 import { codeOf, QuickArgon2, rawKey, slotOf } from './helpers.ts';
 
 const argon2 = new QuickArgon2();
-const seed = process.env.NETSEAL_SEED;
 
 /** The secret of a number: its type goes round, and no two numbers share one. */
 function secretOf(number: number): NewSecret {
@@ -145,6 +145,6 @@ it('add, remove, settings, rekey and reopen agree with a list of secrets', async
         await check(before, model);
       }
     }),
-    { numRuns: 60, ...(seed !== undefined && { seed: Number(seed) }) },
+    { numRuns: soakSize(60, 2000), seed: SEED },
   );
 });

@@ -363,7 +363,7 @@ describe('operations', () => {
     const opened = await unlockVolumeHeader(header.bytes, { type: 'callback', callback: () => rawKey(5) });
     expect(opened.keyring.epochs.length).toBe(256);
     expect(await codeOf(() => header.rekey({ type: 'callback', callback: () => rawKey(5) }))).toBe('EINVAL');
-  }, 20_000);
+  });
 
   it('operations on a destroyed keyring are ECLOSED', async () => {
     const one = await createVolumeHeader({ slots: [slotOf(rawSecret(1))] });

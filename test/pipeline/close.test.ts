@@ -191,12 +191,8 @@ describe('a program ends by itself', () => {
     ['abortsAndLeaves', 2, 'left\n'],
     ['leavesAWaiter', 1, ''],
     ['closesWhileBusy', 2, 'true\n'],
-  ])(
-    'that %s, with %d workers',
-    async (scenario, workers, printed) => {
-      const { stdout } = await run(process.execPath, [child, scenario, String(workers)], { timeout: 15_000 });
-      expect(stdout).toBe(`${printed}end\n`);
-    },
-    20_000,
-  );
+  ])('that %s, with %d workers', async (scenario, workers, printed) => {
+    const { stdout } = await run(process.execPath, [child, scenario, String(workers)], { timeout: 15_000 });
+    expect(stdout).toBe(`${printed}end\n`);
+  });
 });

@@ -12,10 +12,9 @@ import { type CodecSetting, parseCodec } from '../../src/unit/codec.ts';
 import { Opener } from '../../src/unit/open.ts';
 import { decodeHeader, RECORD_KINDS, type RecordKind, type SuiteName } from '../../src/unit/record-format.ts';
 import { RecordKey } from '../../src/unit/record-key.ts';
-import { contents, propertyTimeoutMs } from '../support/property.ts';
+import { checkAsyncProperty, contents } from '../support/property.ts';
 import { NATIVE } from '../support/providers.ts';
 import {
-  checkAsyncProperty,
   expectIdle,
   mixedBytes,
   OBJECT_ID,
@@ -114,9 +113,7 @@ describe.each([
     );
   });
 
-  it('gives back what it was given: any sizes, kinds, suites, codecs and objects, and so does a lone opener', {
-    timeout: propertyTimeoutMs(),
-  }, async () => {
+  it('gives back what it was given: any sizes, kinds, suites, codecs and objects, and so does a lone opener', async () => {
     await checkAsyncProperty(cases, async ({ units, ...setting }) => {
       const sealed = await sealAll(pipeline, keys, units, setting);
       const opened = await openAll(pipeline, keys, sealed);

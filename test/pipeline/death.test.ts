@@ -1,22 +1,17 @@
 /** Workers that die, in every way we know, at every moment. */
 import { setEnvironmentData } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { seededChance } from '../../src/base/chance.ts';
 import { messageOf } from '../../src/base/errors.ts';
 import type { KeyHandle } from '../../src/pipeline/key-table.ts';
 import type { Pipeline } from '../../src/pipeline/pipeline.ts';
+import { SEED, soakSize } from '../support/soak.ts';
 import { BOOTS_ALLOWED, ORDER } from './fixtures/orders.ts';
-import {
-  chooseSeed,
-  expectIdle,
-  mixedBytes,
-  openAll,
-  plainOf,
-  rejectionCode,
-  sealAll,
-  seededNumbers,
-  until,
-} from './support.ts';
+import { expectIdle, mixedBytes, openAll, plainOf, rejectionCode, sealAll, until } from './support.ts';
 import { type Fixture, finish, liveThreads, openWith, send } from './workers.ts';
+
+/** Of the random test. */
+const ROUNDS = soakSize(60, 1000);
 
 const unhandled: unknown[] = [];
 const note = (reason: unknown): unknown => unhandled.push(reason);
@@ -253,13 +248,12 @@ async function settleWith(requests: readonly Promise<void>[], reason: unknown, w
   }
 }
 
-it('hundreds of rounds of work, deaths, terminations and cancellations: all settle, nothing is lost or mixed up', async () => {
-  const seed = chooseSeed();
-  const random = seededNumbers(seed);
+it('many rounds of work, deaths, terminations and cancellations: all settle, nothing is lost or mixed up', async () => {
+  const random = seededChance(SEED);
   const kills = [ORDER.exit, ORDER.throwLater, ORDER.rejectLater, ORDER.workThenExit];
   await withPipeline('light', 2, async (pipeline, keys) => {
     let done = 0;
-    for (let round = 0; round < 200; round += 1) {
+    for (let round = 0; round < ROUNDS; round += 1) {
       const abort = new AbortController();
       const requests = Array.from({ length: 1 + Math.floor(random() * 8) }, async (_, at) => {
         const isKill = random() < 0.02;
@@ -281,15 +275,15 @@ it('hundreds of rounds of work, deaths, terminations and cancellations: all sett
       else if (chance < 0.2) setImmediate(() => abort.abort(abort));
       const victims = liveThreads();
       if (random() < 0.04) void victims[Math.floor(random() * victims.length)]?.terminate();
-      await settleWith(requests, abort, `seed ${seed}, round ${round}`);
+      await settleWith(requests, abort, `seed ${SEED}, round ${round}`);
       // Cancelled ones may still be with a worker.
       await until(() => pipeline.memory.every(({ usedBytes }) => usedBytes === 0));
     }
-    expect(done, `seed ${seed}`).toBeGreaterThan(400);
+    expect(done, `seed ${SEED}`).toBeGreaterThan(2 * ROUNDS);
     // A thread that died while it started is replaced when there is more to do than the others can take.
     const four = await Promise.all([1, 2, 3, 4].map(() => send(pipeline, keys, ORDER.waitThenWork)));
     await until(() => liveThreads().length === 2);
     for (const { go } of four) go();
     expect(await Promise.all(four.map(finish))).toEqual(['done', 'done', 'done', 'done']);
   });
-}, 60_000);
+});

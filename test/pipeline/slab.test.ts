@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { type Lease, Slab } from '../../src/pipeline/slab.ts';
 import { errorCodeOf } from '../support/errors.ts';
-import { propertyTimeoutMs } from '../support/property.ts';
-import { checkAsyncProperty, nextTurn, rejectionCode } from './support.ts';
+import { checkAsyncProperty } from '../support/property.ts';
+import { nextTurn, rejectionCode } from './support.ts';
 
 const GRANULE = 64;
 const GRANULES = 24;
@@ -226,9 +226,7 @@ class Checker {
 }
 
 describe('slab', () => {
-  it('lends, queues, quarantines and frees exactly as a plain model does, and ends as one free range', {
-    timeout: propertyTimeoutMs(4),
-  }, async () => {
+  it('lends, queues, quarantines and frees exactly as a plain model does, and ends as one free range', async () => {
     await checkAsyncProperty(
       steps,
       async list => {

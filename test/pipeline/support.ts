@@ -1,5 +1,4 @@
 /** What the pipeline's tests share: contents, requests as one call, and a look at what is still lent. */
-import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { CallOptions } from '../../src/base/call-options.ts';
 import { type ErrorCode, isNetsealError } from '../../src/base/errors.ts';
@@ -8,52 +7,9 @@ import type { Pipeline } from '../../src/pipeline/pipeline.ts';
 import type { OpenRequest, SealRequest } from '../../src/pipeline/requests.ts';
 import type { RecordKind } from '../../src/unit/record-format.ts';
 
-const SEED = process.env.NETSEAL_SEED;
-const LIMIT_MS = Number(process.env.NETSEAL_PROPERTY_MS ?? 300);
-const RUNS_MIN = 5;
-
-/** As `checkProperty` of test/support, for properties that wait: a failure prints its seed, `NETSEAL_SEED` replays it. */
-export async function checkAsyncProperty<Value>(
-  values: fc.Arbitrary<Value>,
-  check: (value: Value) => Promise<void>,
-  weight = 1,
-): Promise<void> {
-  const seed = SEED === undefined ? {} : { seed: Number(SEED) };
-  let last: Promise<void> = Promise.resolve();
-  const property = fc.asyncProperty(values, value => {
-    last = check(value);
-    return last;
-  });
-  await fc.assert(property, { ...seed, numRuns: RUNS_MIN });
-  await fc.assert(property, {
-    ...seed,
-    numRuns: 1_000_000,
-    interruptAfterTimeLimit: LIMIT_MS * weight,
-    skipAllAfterTimeLimit: 0x7fff_ffff,
-  });
-  // At the limit fast-check leaves the running one behind.
-  await last;
-}
-
 /** A test that only some cases of a suite have. */
 export function testIf(condition: boolean, name: string, body: () => Promise<void>): void {
   if (condition) it(name, body);
-}
-
-/** The seed of a test's own random choices, printed when the test fails. */
-export function chooseSeed(): number {
-  return SEED === undefined ? (Math.random() * 2 ** 31) | 0 : Number(SEED);
-}
-
-/** Numbers from 0 to 1, the same for the same seed (mulberry32). */
-export function seededNumbers(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 /** Bytes that only `seed` decides: the first half compressible, the second not. Never all zero. */

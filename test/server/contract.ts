@@ -12,6 +12,7 @@ import {
   type PutCondition,
   type StoreCapabilities,
 } from '../../src/server/store.ts';
+import { checkAsyncProperty } from '../support/property.ts';
 
 export interface StoreUnderTest {
   readonly store: ObjectStore;
@@ -398,7 +399,7 @@ export function describeStore(
         offset: fc.integer({ min: 0, max: 5000 }),
         useOld: fc.boolean(),
       });
-      const property = fc.asyncProperty(fc.array(operation, { maxLength: 30 }), async operations => {
+      await checkAsyncProperty(fc.array(operation, { maxLength: 30 }), async operations => {
         const tested = await make();
         try {
           await compareToMap(tested.store, operations, declared);
@@ -408,10 +409,6 @@ export function describeStore(
           await tested.remove?.();
         }
       });
-      const seed = process.env.NETSEAL_SEED === undefined ? {} : { seed: Number(process.env.NETSEAL_SEED) };
-      const limit = Number(process.env.NETSEAL_PROPERTY_MS ?? 200);
-      await fc.assert(property, { ...seed, numRuns: 5 });
-      await fc.assert(property, { ...seed, numRuns: 100_000, interruptAfterTimeLimit: limit });
     });
 
     if (declared.createIfAbsent === 'none') {

@@ -25,8 +25,12 @@ import { keyToPath, pathToKey } from '../../src/server/directory-names.ts';
 import { DirectoryStore } from '../../src/server/directory-store.ts';
 import { keyProblem } from '../../src/server/store.ts';
 import { checkProperty } from '../support/property.ts';
+import { SEED, soakSize } from '../support/soak.ts';
 import { HOSTILE_KEYS, listAll, rejectionOf, text, textOf } from './contract.ts';
 import { readValue } from './fixtures/objects.ts';
+
+/** Three processes are killed in each. */
+const KILL_ROUNDS = soakSize(8, 100);
 
 const WRITER = fileURLToPath(new URL('fixtures/writer.ts', import.meta.url));
 
@@ -378,15 +382,14 @@ describe('several processes', () => {
     expect(textOf((await store.get('counter')).bytes)).toBe('400');
   });
 
-  it('102 processes killed at random: objects old or new and whole, acknowledged changes kept', async () => {
-    const seed = Number(process.env.NETSEAL_SEED ?? Date.now() % 1_000_000);
-    const chance = seededChance(seed);
+  it(`${3 * KILL_ROUNDS} processes killed at random: objects old or new and whole, acknowledged changes kept`, async () => {
+    const chance = seededChance(SEED);
     const store = await open('fsync');
     await store.put('counter', [text('0')]);
     let added = 0;
     let kills = 0;
     try {
-      for (let round = 0; round < 34; round += 1) {
+      for (let round = 0; round < KILL_ROUNDS; round += 1) {
         const ids = [0, 1, 2].map(at => `w${round}-${at}`);
         const writers = ids.map(id => startWriter('crash', root, id));
         await Promise.all(writers.map(writer => writer.firstLine));
@@ -421,7 +424,7 @@ describe('several processes', () => {
       expect(readdirSync(join(root, 'partial'))).toHaveLength(1);
       expect(left).toBeGreaterThan(tree(join(root, 'partial')).length);
     } catch (error) {
-      throw new Error(`with NETSEAL_SEED=${seed}`, { cause: error });
+      throw new Error(`with NETSEAL_SEED=${SEED}`, { cause: error });
     }
   });
 });

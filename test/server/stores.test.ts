@@ -6,6 +6,7 @@ import { type FaultKind, seededFaults } from '../../src/server/faults.ts';
 import { MemoryStore } from '../../src/server/memory-store.ts';
 import { StoreMeter } from '../../src/server/meter.ts';
 import { wrapStore } from '../../src/server/wrap.ts';
+import { SEED } from '../support/soak.ts';
 import { describeStore, type StoreUnderTest } from './contract.ts';
 
 async function directory(durability: 'fsync' | 'none'): Promise<StoreUnderTest> {
@@ -53,7 +54,7 @@ describeStore('directory store behind all wrappers', async () => {
 
 // What a retry hides completely: no change is ever in doubt.
 const HIDDEN: readonly FaultKind[] = ['refused', 'short', 'slow'];
-let seed = Number(process.env.NETSEAL_SEED ?? Date.now() % 1_000_000);
+let seed = SEED;
 describeStore(`memory store that fails (seeds from ${seed}), behind retry`, async () => {
   seed += 1;
   const faults = seededFaults(seed, 0.2, HIDDEN, 1);

@@ -14,6 +14,7 @@ import { MemoryStore } from '../../src/server/memory-store.ts';
 import { type MeterEvent, StoreMeter } from '../../src/server/meter.ts';
 import type { ObjectStore, PutCondition } from '../../src/server/store.ts';
 import { wrapStore } from '../../src/server/wrap.ts';
+import { SEED, soakSize } from '../support/soak.ts';
 import { listAll, rejectionOf, text, textOf } from './contract.ts';
 import { VirtualTime } from './virtual-time.ts';
 
@@ -156,8 +157,7 @@ describe('retry', () => {
 
   it('counters by compare-and-swap under every fault are exact where the store answers for them', async () => {
     const kinds: FaultKind[] = ['refused', 'lost', 'dropped', 'late', 'vague', 'short', 'slow'];
-    const first = Number(process.env.NETSEAL_SEED ?? Date.now() % 1_000_000);
-    for (let seed = first; seed < first + 30; seed += 1) {
+    for (let seed = SEED; seed < SEED + soakSize(30, 1000); seed += 1) {
       const one = await countWithFaults(seed, kinds);
       expect(one.wins, `NETSEAL_SEED=${seed}`).toBeLessThanOrEqual(one.applied);
       expect(one.applied, `NETSEAL_SEED=${seed}`).toBeLessThanOrEqual(one.wins + one.doubts);

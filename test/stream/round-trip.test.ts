@@ -7,7 +7,8 @@ import type { StreamPair } from '../../src/pipeline/ordered-output.ts';
 import { sealStream } from '../../src/pipeline/seal-stream.ts';
 import { STREAM_HEADER_BYTES } from '../../src/pipeline/stream-format.ts';
 import { parseCodec } from '../../src/unit/codec.ts';
-import { checkAsyncProperty, expectIdle } from '../pipeline/support.ts';
+import { expectIdle } from '../pipeline/support.ts';
+import { checkAsyncProperty } from '../support/property.ts';
 import {
   type Bench,
   collect,

@@ -1,44 +1,58 @@
-/**
- * Properties within a time limit. A failure prints its seed and path; `NETSEAL_SEED` replays it. Each property
- * searches for `NETSEAL_PROPERTY_MS` milliseconds (default 200: a few seconds for all tests; give CI more).
- */
+/** Properties that are searched for a limited time. A failure prints its seed and path; `NETSEAL_SEED` replays it. */
 import fc from 'fast-check';
+import { GIVEN_SEED, SEARCH_MS } from './soak.ts';
 
-const SEED = process.env.NETSEAL_SEED;
-const LIMIT_MS = Number(process.env.NETSEAL_PROPERTY_MS ?? 200);
-/** However slow the machine, a property is tried at least this often. */
+/** However slow the machine is, a property is tried at least this often. */
 const RUNS_MIN = 5;
-
-/** What vitest should wait for a test with this many properties. */
-export function propertyTimeoutMs(properties = 1): number {
-  return 30_000 + 4 * properties * LIMIT_MS;
-}
+const REPLAY = GIVEN_SEED === undefined ? {} : { seed: GIVEN_SEED };
 
 /**
- * Fails when `check` throws for some value of `values`. `weight` multiplies the time limit; `examples` are always tried
- * first.
+ * Fails when `check` throws for some value of `values`. `weight` multiplies the time of the search. The `examples` are
+ * always tried, and first.
  */
 export function checkProperty<Value>(
   values: fc.Arbitrary<Value>,
   check: (value: Value) => void,
   { weight = 1, examples = [] }: { weight?: number; examples?: readonly NoInfer<Value>[] } = {},
 ): void {
-  const seed = SEED === undefined ? {} : { seed: Number(SEED) };
   // Whatever an assertion returns is not a verdict.
   const property = fc.property(values, value => {
     check(value);
   });
   fc.assert(property, {
-    ...seed,
+    ...REPLAY,
     numRuns: examples.length + RUNS_MIN,
     examples: examples.map(value => [value]),
   });
-  fc.assert(property, {
-    ...seed,
-    numRuns: 1_000_000,
-    interruptAfterTimeLimit: LIMIT_MS * weight,
-    skipAllAfterTimeLimit: 0x7fff_ffff,
+  fc.assert(property, searchFor(weight));
+}
+
+/**
+ * As `checkProperty`, for a `check` that waits. Returns when no `check` is running any more; fast-check leaves the
+ * running one behind at the time limit.
+ */
+export async function checkAsyncProperty<Value>(
+  values: fc.Arbitrary<Value>,
+  check: (value: Value) => Promise<void>,
+  weight = 1,
+): Promise<void> {
+  let last: Promise<void> = Promise.resolve();
+  const property = fc.asyncProperty(values, value => {
+    last = check(value);
+    return last;
   });
+  await fc.assert(property, { ...REPLAY, numRuns: RUNS_MIN });
+  await fc.assert(property, searchFor(weight));
+  await last;
+}
+
+function searchFor(weight: number): fc.Parameters<unknown> {
+  return {
+    ...REPLAY,
+    numRuns: 1_000_000,
+    interruptAfterTimeLimit: SEARCH_MS * weight,
+    skipAllAfterTimeLimit: 0x7fff_ffff,
+  };
 }
 
 /**

@@ -11,7 +11,7 @@ import {
 } from '../../src/transfer/local-names.ts';
 import { nameBytes, toBytesName } from '../../src/volume/names/name-checks.ts';
 import { errorCodeOf } from '../support/errors.ts';
-import { checkProperty, propertyTimeoutMs } from '../support/property.ts';
+import { checkProperty } from '../support/property.ts';
 
 const bytes = fc.uint8Array({ maxLength: 12 });
 /** Bytes and texts that are close to each other. */
@@ -48,7 +48,7 @@ describe('names in messages', () => {
     );
   });
 
-  it('tell the bytes, and print in one line', { timeout: propertyTimeoutMs() }, () => {
+  it('tell the bytes, and print in one line', () => {
     checkProperty(names, name => {
       const shown = showName(name);
       expect(unshown(shown)).toBe(name);
@@ -56,7 +56,7 @@ describe('names in messages', () => {
     });
   });
 
-  it('are the bytes that they were', { timeout: propertyTimeoutMs() }, () => {
+  it('are the bytes that they were', () => {
     checkProperty(bytes, value => {
       expect([...nameBytes(toBytesName(value))]).toEqual([...value]);
     });

@@ -9,7 +9,7 @@ import type { Attributes } from '../../src/server/sealed/inode.ts';
 import { isComponent, isPartialName } from '../../src/transfer/local-names.ts';
 import { toBytesName } from '../../src/volume/names/name-checks.ts';
 import { errorCodeOf } from '../support/errors.ts';
-import { checkProperty, propertyTimeoutMs } from '../support/property.ts';
+import { checkProperty } from '../support/property.ts';
 import {
   ATTRIBUTES,
   asNobody,
@@ -76,7 +76,7 @@ describe.each(MODES)('writing $how', ({ hasKoffi }) => {
       expect(fs.readFileSync(Buffer.from(`${root}/${name}`, 'latin1'), 'latin1')).toBe(`content of ${name}`);
   });
 
-  it('makes what it reads back', { timeout: propertyTimeoutMs() }, () => {
+  it('makes what it reads back', () => {
     const names = fc
       .uint8Array({ minLength: 1, maxLength: 255 })
       .map(toBytesName)

@@ -8,6 +8,7 @@ import { fromHex, toHex, viewOf } from '../../src/base/bytes.ts';
 import { openWithNode, sealWithNode } from '../../src/unit/node-aead.ts';
 import { type AccumulatedCase, type CipherCase, readCases } from '../../vectors/case.ts';
 import { NATIVE, PORTABLE } from '../support/providers.ts';
+import { soakSize } from '../support/soak.ts';
 
 const ALL = readCases<CipherCase | AccumulatedCase>('ciphers');
 
@@ -42,15 +43,11 @@ describe.each(PROVIDERS)('suites by $name', ({ name, suite }) => {
   });
 
   const accumulated = ALL.get('xaes-256-gcm-accumulated') as AccumulatedCase;
-  const slow = process.env.NETSEAL_SLOW === '1';
-  const counts = Object.keys(accumulated.results).filter(count => slow || Number(count) <= 10_000);
-  it.each(counts)(
-    'accumulated XAES-256-GCM, %s iterations',
-    count => {
-      expect(accumulate(Number(count), suite('xaes-256-gcm'))).toBe(accumulated.results[count]);
-    },
-    15 * 60_000,
-  );
+  const countMax = soakSize(10_000, Number.POSITIVE_INFINITY);
+  const counts = Object.keys(accumulated.results).filter(count => Number(count) <= countMax);
+  it.each(counts)('accumulated XAES-256-GCM, %s iterations', count => {
+    expect(accumulate(Number(count), suite('xaes-256-gcm'))).toBe(accumulated.results[count]);
+  });
 });
 
 function accumulate(iterations: number, provider: ReturnType<typeof NATIVE.suite>): string {

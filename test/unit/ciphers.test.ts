@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { randomBytes } from '../../src/base/random.ts';
 import { SUITE_IDS, type SuiteName } from '../../src/unit/record-format.ts';
-import { checkProperty, contents, propertyTimeoutMs, shareAtOddOffset } from '../support/property.ts';
+import { checkProperty, contents, shareAtOddOffset } from '../support/property.ts';
 import { NATIVE, PORTABLE } from '../support/providers.ts';
 
 const SUITES = Object.keys(SUITE_IDS) as SuiteName[];
@@ -15,47 +15,43 @@ describe.each(SUITES)('%s', name => {
   const node = NATIVE.suite(name);
   const noble = PORTABLE.suite(name);
 
-  it(
-    'both providers make the same bytes and open each other, in shared memory at any offset',
-    () => {
-      checkProperty(
-        fc.record({
-          key: bytes32,
-          nonce: bytes24,
-          associated: fc.uint8Array({ maxLength: 100 }),
-          plain: contents(0, 70_000),
-          offset,
-        }),
-        ({ key, nonce, associated, plain, offset }) => {
-          const made = [node, noble].map(provider => {
-            const cipher = provider.bind(key);
-            const sharedPlain = shareAtOddOffset(plain, offset);
-            const out = shareAtOddOffset(new Uint8Array(plain.byteLength + 16), offset, 3);
-            cipher.seal(
-              shareAtOddOffset(nonce, offset),
-              shareAtOddOffset(associated, offset),
-              sharedPlain,
-              out,
-            );
-            expect(Buffer.compare(sharedPlain, plain)).toBe(0);
-            expect([...out.subarray(-3)]).toEqual([0, 0, 0]);
-            return out.subarray(0, plain.byteLength + 16);
-          });
-          const [byNode, byNoble] = made as [Uint8Array, Uint8Array];
-          expect(Buffer.compare(byNode, byNoble)).toBe(0);
-          for (const provider of [node, noble]) {
-            const before = byNode.slice();
-            const opened = provider.bind(key).open(nonce, associated, byNode);
-            expect(opened).toBeDefined();
-            expect(Buffer.compare(opened!, plain)).toBe(0);
-            expect(Buffer.compare(byNode, before)).toBe(0);
-          }
-        },
-        { weight: 2 },
-      );
-    },
-    propertyTimeoutMs(2),
-  );
+  it('both providers make the same bytes and open each other, in shared memory at any offset', () => {
+    checkProperty(
+      fc.record({
+        key: bytes32,
+        nonce: bytes24,
+        associated: fc.uint8Array({ maxLength: 100 }),
+        plain: contents(0, 70_000),
+        offset,
+      }),
+      ({ key, nonce, associated, plain, offset }) => {
+        const made = [node, noble].map(provider => {
+          const cipher = provider.bind(key);
+          const sharedPlain = shareAtOddOffset(plain, offset);
+          const out = shareAtOddOffset(new Uint8Array(plain.byteLength + 16), offset, 3);
+          cipher.seal(
+            shareAtOddOffset(nonce, offset),
+            shareAtOddOffset(associated, offset),
+            sharedPlain,
+            out,
+          );
+          expect(Buffer.compare(sharedPlain, plain)).toBe(0);
+          expect([...out.subarray(-3)]).toEqual([0, 0, 0]);
+          return out.subarray(0, plain.byteLength + 16);
+        });
+        const [byNode, byNoble] = made as [Uint8Array, Uint8Array];
+        expect(Buffer.compare(byNode, byNoble)).toBe(0);
+        for (const provider of [node, noble]) {
+          const before = byNode.slice();
+          const opened = provider.bind(key).open(nonce, associated, byNode);
+          expect(opened).toBeDefined();
+          expect(Buffer.compare(opened!, plain)).toBe(0);
+          expect(Buffer.compare(byNode, before)).toBe(0);
+        }
+      },
+      { weight: 2 },
+    );
+  });
 
   describe.each([node, noble])('by $provider', provider => {
     it('opens to memory of its own, which the caller may discard', () => {

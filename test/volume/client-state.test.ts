@@ -295,7 +295,7 @@ describe('the log', () => {
     again.marks.check(idOf(1), 6, hashOf(6));
   });
 
-  it('is shared by processes, and by those that are killed', { timeout: 60_000 }, async () => {
+  it('is shared by processes, and by those that are killed', async () => {
     await writeFile(`${folder}.header`, header.bytes);
     try {
       const writers = Array.from({ length: 4 }, () => startWriter(300, 12));

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { Fault, FaultKind, FaultPlan } from '../../src/server/faults.ts';
 import { inodeKey } from '../../src/server/sealed/object-keys.ts';
 import type { Volume } from '../../src/volume/volume.ts';
+import { SEED, soakSize } from '../support/soak.ts';
 import {
   aroundStore,
   bytesOf,
@@ -14,7 +15,6 @@ import {
   namesIn,
   quiet,
   readFile,
-  SEED,
   TestVolume,
   writeFile,
 } from './support.ts';
@@ -342,7 +342,7 @@ describe('a file whose inode becomes an object', () => {
   }
 
   it('is changed by two clients at once, whatever the order', async () => {
-    for (let round = 0; round < 40; round += 1) {
+    for (let round = 0; round < soakSize(12, 200); round += 1) {
       test = await TestVolume.create();
       const [first, second, third] = await Promise.all(
         [0, 1, 2].map(at => test.client({ around: store => jitteryStore(store, SEED + 31 * round + at) })),
@@ -422,7 +422,7 @@ describe('a file whose inode becomes an object', () => {
   });
 
   it('loses no commit of two that write to it at once', async () => {
-    for (let round = 0; round < 15; round += 1) {
+    for (let round = 0; round < soakSize(4, 60); round += 1) {
       test = await TestVolume.create();
       const clients = await Promise.all(
         [0, 1].map(at => test.client({ around: store => jitteryStore(store, SEED + 17 * round + at) })),

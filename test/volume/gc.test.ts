@@ -7,6 +7,7 @@ import { decodeCandidateList, encodeCandidateList } from '../../src/server/seale
 import { collectGarbage } from '../../src/volume/care/gc.ts';
 import { readStoredLists, storeList, superfluousLists } from '../../src/volume/care/gc-candidates.ts';
 import type { Volume } from '../../src/volume/volume.ts';
+import { SEED, soakSize } from '../support/soak.ts';
 import { deepCheck, GRACE_MS, HOUR_MS, TimedVolume } from './gc-support.ts';
 import {
   aroundStore,
@@ -17,7 +18,6 @@ import {
   makeFolder,
   quiet,
   readFile,
-  SEED,
   SteppedStore,
   writeFile,
 } from './support.ts';
@@ -325,7 +325,7 @@ describe('a writer that pauses', () => {
     const chance = seededChance(SEED);
     let failed = 0;
     let succeeded = 0;
-    for (let round = 0; round < 60; round += 1) {
+    for (let round = 0; round < soakSize(25, 400); round += 1) {
       const path = `/round${round}`;
       const pauses = new Set(Array.from({ length: 3 }, () => Math.floor(chance() * 8)));
       const { error } = await pausedCommit(
@@ -355,7 +355,7 @@ describe('a writer that pauses', () => {
     }
     expect(succeeded, `seed ${SEED}`).toBeGreaterThan(0);
     expect(failed, `seed ${SEED}`).toBeGreaterThan(0);
-  }, 60_000);
+  });
 
   /** Makes everything that nothing leads to a candidate that is old enough to be deleted. */
   async function grow(): Promise<void> {
@@ -414,7 +414,7 @@ describe('a writer that pauses', () => {
     const chance = seededChance(SEED);
     let failed = 0;
     let succeeded = 0;
-    for (let round = 0; round < 80; round += 1) {
+    for (let round = 0; round < soakSize(30, 500); round += 1) {
       const path = `/race${round}`;
       const hint = `seed ${SEED}, round ${round}`;
       const error = await race(path, chance).catch(failure => {
@@ -435,7 +435,7 @@ describe('a writer that pauses', () => {
     }
     expect(succeeded, `seed ${SEED}`).toBeGreaterThan(0);
     expect(failed, `seed ${SEED}`).toBeGreaterThan(0);
-  }, 60_000);
+  });
 
   it('before it names a folder that it made long ago finds the folder still there', async () => {
     const { error } = await pausedCommit(

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { randomBytes } from '../../src/base/random.ts';
 import { MARK_BYTES, type Mark, MarkCoder, Marks } from '../../src/volume/state/marks.ts';
 import { errorCodeOf } from '../support/errors.ts';
-import { checkProperty, propertyTimeoutMs } from '../support/property.ts';
+import { checkProperty } from '../support/property.ts';
 import { hashOf as hash, idOf as id } from './mark-values.ts';
 
 function coder(fill = 1, volume = 2): MarkCoder {
@@ -121,9 +121,7 @@ describe('the log of marks', () => {
     }),
   );
 
-  it('gives back the highest version of each id, whatever its order and its torn end', {
-    timeout: propertyTimeoutMs(),
-  }, () => {
+  it('gives back the highest version of each id, whatever its order and its torn end', () => {
     checkProperty(
       fc.tuple(fc.array(entry), fc.integer({ min: 0, max: MARK_BYTES - 1 })),
       ([entries, tornBytes]) => {
@@ -151,9 +149,7 @@ describe('the log of marks', () => {
     );
   });
 
-  it('believes no record with a changed bit, nor of another volume or key', {
-    timeout: propertyTimeoutMs(),
-  }, () => {
+  it('believes no record with a changed bit, nor of another volume or key', () => {
     const bytes = coder().encode(
       [1, 2, 3].map(number => [id(number), { version: 1, hash: hash(1) }] as const),
     );

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { MemoryStore } from '../../src/server/memory-store.ts';
 import { inodeKey } from '../../src/server/sealed/object-keys.ts';
 import type { Volume } from '../../src/volume/volume.ts';
+import { SEED, soakSize } from '../support/soak.ts';
 import {
   type Client,
   codeOf,
@@ -13,7 +14,6 @@ import {
   namesIn,
   quiet,
   readFile,
-  SEED,
   SteppedStore,
   TestVolume,
   treeOf,
@@ -279,7 +279,7 @@ describe('folders that are moved into one another at the same time', () => {
 
   it('two of them, each into the other: S64, at most one goes', async () => {
     let movedCount = 0;
-    for (let round = 0; round < 120; round += 1) {
+    for (let round = 0; round < soakSize(30, 600); round += 1) {
       const order = Math.imul(SEED + round, 0x9e3779b1) >>> 8;
       const codes = await interleave(order, [
         ['/a', '/b/x/a'],
@@ -293,7 +293,7 @@ describe('folders that are moved into one another at the same time', () => {
   });
 
   it('three of them in a ring', async () => {
-    for (let round = 0; round < 60; round += 1) {
+    for (let round = 0; round < soakSize(15, 300); round += 1) {
       const order = Math.imul(SEED + round, 0x85ebca6b) >>> 0;
       const codes = await interleave(order, [
         ['/a', '/b/x/a'],
@@ -306,7 +306,7 @@ describe('folders that are moved into one another at the same time', () => {
   });
 
   it('one name moved by two clients goes to one place', async () => {
-    for (let round = 0; round < 40; round += 1) {
+    for (let round = 0; round < soakSize(12, 200); round += 1) {
       test = await TestVolume.create({}, new MemoryStore());
       const clients = await Promise.all(
         [0, 1, 2].map(at => test.client({ around: store => jitteryStore(store, SEED + 7 * round + at) })),

@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { seededChance } from '../../src/base/chance.ts';
 import { ReadBudget } from '../../src/volume/session/read-budget.ts';
-import { quiet, SEED } from './support.ts';
+import { SEED } from '../support/soak.ts';
+import { quiet } from './support.ts';
 
 describe('a read budget', () => {
   it('grants no more than there is, in the order of asking, and everything in the end', async () => {

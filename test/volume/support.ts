@@ -25,11 +25,6 @@ import { createRoot, type OpenVolumeOptions, Volume } from '../../src/volume/vol
 export const FOLDER: Attributes = { mode: 0o755, uid: 0, gid: 0, mtimeNs: 5n, xattrs: [] };
 export const FILE: Attributes = { ...FOLDER, mode: 0o644 };
 
-/** `NETSEAL_SEED`, or one of the time; print it when a test fails. */
-export const SEED: number = Number(process.env.NETSEAL_SEED ?? Date.now() % 1_000_000_000);
-/** How long a test that searches should do so; see `test/support/property.ts`. */
-export const SEARCH_MS: number = Number(process.env.NETSEAL_PROPERTY_MS ?? 200);
-
 let sharedPipeline: Promise<Pipeline> | undefined;
 
 /** One for all tests of a file, on the calling thread. */

@@ -11,7 +11,7 @@ import {
   encodeTrailer,
   type SegmentEntry,
 } from '../../../src/server/sealed/segment-format.ts';
-import { checkProperty, propertyTimeoutMs } from '../../support/property.ts';
+import { checkProperty } from '../../support/property.ts';
 import { inodeRecords, mapPages, nameNodes, segmentEntries } from './arbitraries.ts';
 import {
   checkDamage,
@@ -114,7 +114,7 @@ describe('a byte that is wrong, missing or too many', () => {
 });
 
 describe('several wrong bytes', () => {
-  it('are refused, or are the one encoding of something', { timeout: propertyTimeoutMs(8) }, () => {
+  it('are refused, or are the one encoding of something', () => {
     checkProperty(
       inodeRecords.chain(record =>
         fc.tuple(damaged(fc.constant(encodeInodeRecord(record))), fc.constant(record.inode.id)),

@@ -9,7 +9,7 @@ import {
 } from '../../../src/server/sealed/inode-format.ts';
 import { SegmentList, SegmentTable } from '../../../src/server/sealed/pointer.ts';
 import { errorCodeOf } from '../../support/errors.ts';
-import { checkProperty, propertyTimeoutMs } from '../../support/property.ts';
+import { checkProperty } from '../../support/property.ts';
 import { inodeRecords, inodes } from './arbitraries.ts';
 import {
   DIRECTORY,
@@ -33,7 +33,7 @@ function record(inode: Inode): InodeRecord {
 }
 
 describe('inodes', () => {
-  it('come back as they went', { timeout: propertyTimeoutMs(2) }, () => {
+  it('come back as they went', () => {
     checkProperty(
       inodeRecords,
       value => expect(decodeInodeRecord(encodeInodeRecord(value), value.inode.id)).toEqual(value),

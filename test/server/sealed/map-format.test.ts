@@ -12,12 +12,12 @@ import {
   unitsPerSlot,
 } from '../../../src/server/sealed/map-format.ts';
 import { errorCodeOf } from '../../support/errors.ts';
-import { checkProperty, propertyTimeoutMs } from '../../support/property.ts';
+import { checkProperty } from '../../support/property.ts';
 import { counts, mapPages } from './arbitraries.ts';
 import { examplePointer } from './format-examples.ts';
 
 describe('map pages', () => {
-  it('come back as they went, and are never larger than estimated', { timeout: propertyTimeoutMs(2) }, () => {
+  it('come back as they went, and are never larger than estimated', () => {
     checkProperty(
       mapPages,
       page => {
@@ -56,7 +56,7 @@ describe('map pages', () => {
 });
 
 describe('the arithmetic of maps', () => {
-  it('finds the least depth that covers a file', { timeout: propertyTimeoutMs() }, () => {
+  it('finds the least depth that covers a file', () => {
     expect(
       [0, 1, 256, 257, 2 ** 18, 2 ** 18 + 1, 2 ** 28, 2 ** 38, 2 ** 38 + 1, 2 ** 41].map(depthFor),
     ).toEqual([0, 0, 0, 1, 1, 2, 2, 3, 4, 4]);
@@ -69,7 +69,7 @@ describe('the arithmetic of maps', () => {
     expect(errorCodeOf(() => depthFor(Number.NaN))).toBe('EINVAL');
   });
 
-  it('gives each page an index of its own', { timeout: propertyTimeoutMs() }, () => {
+  it('gives each page an index of its own', () => {
     expect(pageIndex(0, 7)).toBe(7);
     expect(pageIndex(3, 1)).toBe(3 * 2 ** 44 + 1);
     const pages = fc

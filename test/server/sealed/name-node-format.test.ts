@@ -9,7 +9,7 @@ import {
   NODE_BYTES_MAX,
 } from '../../../src/server/sealed/name-node-format.ts';
 import { errorCodeOf } from '../../support/errors.ts';
-import { checkProperty, propertyTimeoutMs } from '../../support/property.ts';
+import { checkProperty } from '../../support/property.ts';
 import { innerNodes, leaves } from './arbitraries.ts';
 import { DIRECTORY, exampleId, examplePointer, ODD_DIRECTORY, smallFileEntries } from './format-examples.ts';
 
@@ -24,7 +24,7 @@ function estimate(node: NameNode): number {
 }
 
 describe('name nodes', () => {
-  it('come back as they went, and are never larger than estimated', { timeout: propertyTimeoutMs(4) }, () => {
+  it('come back as they went, and are never larger than estimated', () => {
     const check = (node: NameNode) => {
       const bytes = encodeNameNode(node);
       expect(decodeNameNode(bytes)).toEqual(node);

@@ -8,14 +8,14 @@ import {
   type SegmentEntry,
 } from '../../../src/server/sealed/segment-format.ts';
 import { errorCodeOf } from '../../support/errors.ts';
-import { checkProperty, propertyTimeoutMs } from '../../support/property.ts';
+import { checkProperty } from '../../support/property.ts';
 import { segmentEntries } from './arbitraries.ts';
 import { exampleId, recordsBytes, SEGMENT_ENTRIES } from './format-examples.ts';
 
 const UNIT: SegmentEntry = SEGMENT_ENTRIES[0]!;
 
 describe('segment footers', () => {
-  it('come back as they went', { timeout: propertyTimeoutMs(2) }, () => {
+  it('come back as they went', () => {
     checkProperty(
       segmentEntries,
       entries => expect(decodeFooter(encodeFooter(entries), recordsBytes(entries))).toEqual(entries),
@@ -72,7 +72,7 @@ describe('segment footers', () => {
 });
 
 describe('segment trailers', () => {
-  it('say where the footer begins', { timeout: propertyTimeoutMs() }, () => {
+  it('say where the footer begins', () => {
     expect(Buffer.from(encodeTrailer(4168)).toString('hex')).toBe('6e536567010000004810000000000000');
     checkProperty(
       fc.tuple(fc.integer({ min: 72, max: 2 ** 24 + 72 }), fc.nat()),

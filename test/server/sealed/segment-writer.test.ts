@@ -16,7 +16,8 @@ import {
 import { readUnits } from '../../../src/server/sealed/unit-reader.ts';
 import { UnitWriter } from '../../../src/server/sealed/unit-writer.ts';
 import type { ObjectStore } from '../../../src/server/store.ts';
-import { aroundStore, bytesOf, codeOf, quiet, SEED } from '../../volume/support.ts';
+import { SEED } from '../../support/soak.ts';
+import { aroundStore, bytesOf, codeOf, quiet } from '../../volume/support.ts';
 import { openSealing, type TestSealing } from './support.ts';
 
 const KIB = 1024;
