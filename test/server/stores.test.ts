@@ -59,5 +59,6 @@ describeStore(`memory store that fails (seeds from ${seed}), behind retry`, asyn
   seed += 1;
   const faults = seededFaults(seed, 0.2, HIDDEN, 1);
   const retry = { attemptsMax: 30, pauseMs: 0.01, budget: 1e6 };
-  return { store: wrapStore(new MemoryStore(), { retry, limit: { concurrency: 8 } }, { faults }) };
+  const store = wrapStore(new MemoryStore(), { retry, limit: { concurrency: 8 } }, { faults });
+  return { store, isRefusing: true };
 });
