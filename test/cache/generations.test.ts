@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { utf8, viewOf } from '../../src/base/bytes.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import type { CacheVolume } from '../../src/cache/cache-volume.ts';
-import { ROW_KINDS, type RowKind } from '../../src/cache/rows/row-kinds.ts';
+import { ROW_KINDS, type RowKind } from '../../src/cache/rows/row.ts';
 import { getUnit, idOf, KIB, MIB, newFolder, openTestCache, unitOf } from './support.ts';
 
 const VOLUME = idOf(1);

@@ -3,7 +3,7 @@ import { cpSync, renameSync, rmSync, truncateSync } from 'node:fs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { utf8 } from '../../src/base/bytes.ts';
 import type { Cache } from '../../src/cache/cache.ts';
-import { ROW_KINDS } from '../../src/cache/rows/row-kinds.ts';
+import { ROW_KINDS } from '../../src/cache/rows/row.ts';
 import { crashed, failDatabases, rowCount } from './database-faults.ts';
 import { collect, getUnit, idOf, KIB, newFolder, openTestCache, unitOf } from './support.ts';
 

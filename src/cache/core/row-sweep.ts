@@ -5,8 +5,8 @@
 import { giveTurn } from '../../base/turns.ts';
 import type { Dirty } from '../dirty/batches.ts';
 import type { Objects } from '../objects/objects.ts';
-import { FLOOR_COUNT, floorStart } from '../objects/volumes.ts';
-import { LAST_NAME } from '../rows/row-kinds.ts';
+import { FLOOR_COUNT, floorBucketStart } from '../objects/volumes.ts';
+import { AFTER_ALL_NAMES } from '../rows/row.ts';
 import type { Rows } from '../rows/rows.ts';
 
 const STEP_ROWS = 256;
@@ -107,6 +107,10 @@ export class RowSweep {
   }
 
   #sweepCookies(from: number, to: number, part: number): number | undefined {
-    return this.#objects.sweepCookies(floorStart(from), to >= FLOOR_COUNT ? LAST_NAME : floorStart(to), part);
+    return this.#objects.sweepCookies(
+      floorBucketStart(from),
+      to >= FLOOR_COUNT ? AFTER_ALL_NAMES : floorBucketStart(to),
+      part,
+    );
   }
 }

@@ -6,7 +6,7 @@
  */
 import { getU64, setU64, toHex, viewOf } from '../../base/bytes.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
-import type { RowToSave } from '../rows/row-kinds.ts';
+import type { RowChange } from '../rows/row.ts';
 import type { Rows } from '../rows/rows.ts';
 
 /** Batches with units of a volume, and those units. A batch with units of two volumes counts in both. */
@@ -63,7 +63,7 @@ export class DurableTotals {
   }
 
   /** Adds released batches; returns the rows that have to be saved. */
-  add(batches: Iterable<readonly VolumeShare[]>, nowMs: number): RowToSave[] {
+  add(batches: Iterable<readonly VolumeShare[]>, nowMs: number): RowChange[] {
     const changed = new Map<string, Total>();
     for (const shares of batches) {
       for (const { volumeId, units, bytes } of shares) {

@@ -8,7 +8,7 @@
  */
 import { getU64, setU64, toHex, viewOf } from '../../base/bytes.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
-import type { RowToSave } from '../rows/row-kinds.ts';
+import type { RowChange } from '../rows/row.ts';
 import type { Rows } from '../rows/rows.ts';
 
 const IDS_PER_ROW = 1024;
@@ -47,7 +47,7 @@ export class Released {
   }
 
   /** Notes batches of a zone; returns the rows that have to be saved. */
-  mark(zoneName: Uint8Array, ids: Iterable<number>): RowToSave[] {
+  mark(zoneName: Uint8Array, ids: Iterable<number>): RowChange[] {
     const rows = this.#of(zoneName);
     const changed = new Map<number, Uint8Array>();
     for (const id of ids) {

@@ -12,13 +12,13 @@ import { concatBytes, equalBytes, getU64, setU64, viewOf } from '../../base/byte
 import { requireArgument } from '../../base/errors.ts';
 import { ID_BYTES } from '../../base/ids.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
-import { FIRST_NAME, LAST_NAME, type RowToSave } from '../rows/row-kinds.ts';
+import { AFTER_ALL_NAMES, BEFORE_ALL_NAMES, type RowChange } from '../rows/row.ts';
 import type { Rows } from '../rows/rows.ts';
 import { dayOf } from './object-rows.ts';
 import type { VolumeState } from './volumes.ts';
 
 export const COOKIE_BYTES_MAX = 4096;
-const HEAD_BYTES = 44;
+const ROW_PREFIX_BYTES = 44;
 
 /** What people call an object: a path, say, or a key on a server. */
 export interface Cookie {
@@ -51,7 +51,7 @@ export class Cookies {
   }
 
   get hasAny(): boolean {
-    return this.#rows.hasAny('cookie');
+    return this.#rows.mayHaveAny('cookie');
   }
 
   get(volume: VolumeState, objectId: Uint8Array): ListedCookie | undefined {
@@ -78,7 +78,7 @@ export class Cookies {
       this.#rows.remove('cookie', this.#name(volume, holder));
       changed.push(holder);
     }
-    const head = new Uint8Array(HEAD_BYTES);
+    const head = new Uint8Array(ROW_PREFIX_BYTES);
     const view = viewOf(head);
     head[0] = unitCount === undefined ? 0 : 1;
     view.setUint16(2, dayOf(this.#nowMs()), true);
@@ -105,11 +105,11 @@ export class Cookies {
    */
   page(
     volume: VolumeState,
-    after: Uint8Array = FIRST_NAME,
+    after: Uint8Array = BEFORE_ALL_NAMES,
     limit = 64,
   ): { readonly cookies: ListedCookie[]; readonly next: Uint8Array | undefined } {
     if (!this.hasAny) return { cookies: [], next: undefined };
-    const { rows, next } = this.#rows.page('cookie', after, LAST_NAME, limit);
+    const { rows, next } = this.#rows.page('cookie', after, AFTER_ALL_NAMES, limit);
     const cookies = rows.flatMap(({ name, value }) => {
       const cookie = decode(name, value);
       return cookie !== undefined && equalBytes(cookie.volumeId, volume.id) ? cookie : [];
@@ -130,9 +130,9 @@ export class Cookies {
 
   /** False when they could not be taken away on the disk yet. */
   removeRows(rows: readonly CookieRow[]): boolean {
-    const gone = rows.flatMap(({ name, volumeId, objectId, key }): RowToSave[] => {
+    const gone = rows.flatMap(({ name, volumeId, objectId, key }): RowChange[] => {
       const keyName = this.#keyName({ id: volumeId }, key);
-      const cookie: RowToSave = { kind: 'cookie', name, value: undefined };
+      const cookie: RowChange = { kind: 'cookie', name, value: undefined };
       const isHeld = this.#isHeldBy(keyName, objectId);
       return isHeld ? [cookie, { kind: 'cookieKey', name: keyName, value: undefined }] : [cookie];
     });
@@ -177,14 +177,14 @@ export function checkUnitCount(unitCount: number | undefined): void {
 }
 
 function decode(name: Uint8Array, value: Uint8Array): CookieRow | undefined {
-  if (value.byteLength <= HEAD_BYTES) return undefined;
+  if (value.byteLength <= ROW_PREFIX_BYTES) return undefined;
   const view = viewOf(value);
   return {
     name,
     day: view.getUint16(2, true),
     unitCount: ((value[0] ?? 0) & 1) === 0 ? undefined : getU64(view, 4),
     volumeId: value.slice(12, 28),
-    objectId: value.slice(28, HEAD_BYTES),
-    key: value.slice(HEAD_BYTES),
+    objectId: value.slice(28, ROW_PREFIX_BYTES),
+    key: value.slice(ROW_PREFIX_BYTES),
   };
 }

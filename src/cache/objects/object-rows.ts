@@ -18,12 +18,12 @@ import { concatBytes, getU64, setU64, viewOf } from '../../base/bytes.ts';
 import { requireArgument } from '../../base/errors.ts';
 import { ID_BYTES } from '../../base/ids.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
-import { LAST_NAME, type RowToSave } from '../rows/row-kinds.ts';
+import { AFTER_ALL_NAMES, type RowChange } from '../rows/row.ts';
 import type { Rows } from '../rows/rows.ts';
-import { FLOOR_COUNT, floorOf, floorStart, newGeneration, type VolumeState } from './volumes.ts';
+import { FLOOR_COUNT, floorBucketOf, floorBucketStart, newGeneration, type VolumeState } from './volumes.ts';
 
 export const COHERENCY_BYTES_MAX = 1024;
-const HEAD_BYTES = 44;
+const ROW_PREFIX_BYTES = 44;
 const FLAG_COHERENCY = 1;
 const FLAG_CHANGING = 2;
 const DAY_MS = 86_400_000;
@@ -73,12 +73,12 @@ export class ObjectRows {
 
   /** An object of which the row cannot be read has a new generation each time it is looked up. */
   load(volume: VolumeState, id: Uint8Array): StoredObject {
-    const hasRows = this.#rows.hasAny('object');
+    const hasRows = this.#rows.mayHaveAny('object');
     if (!hasRows && volume.floors === undefined) return NOTHING;
     const name = this.name(volume, id);
     const value = this.#rows.read('object', name);
     if (value === undefined) {
-      const bucket = floorOf(name);
+      const bucket = floorBucketOf(name);
       return { generation: volume.floors?.[bucket] ?? 0, coherency: undefined, hasRow: false, bucket };
     }
     const row = value === 'unreadable' ? undefined : decode(name, value);
@@ -95,13 +95,13 @@ export class ObjectRows {
   rowOf(
     { volume, id, generation }: ObjectToSave,
     coherency?: Coherency,
-  ): RowToSave & { readonly value: Uint8Array } {
+  ): RowChange & { readonly value: Uint8Array } {
     const lengthBytes = coherency?.bytes.byteLength ?? 0;
     requireArgument(
       lengthBytes <= COHERENCY_BYTES_MAX,
       `coherency data must be at most ${COHERENCY_BYTES_MAX} bytes, not ${lengthBytes}`,
     );
-    const head = new Uint8Array(HEAD_BYTES);
+    const head = new Uint8Array(ROW_PREFIX_BYTES);
     const view = viewOf(head);
     setU64(view, 0, generation);
     head[8] =
@@ -115,8 +115,8 @@ export class ObjectRows {
 
   /** The rows of buckets from `from` to `to`; those that cannot be read are left out, and stay. */
   rowsOf(from: number, to: number): ObjectRow[] {
-    const before = to >= FLOOR_COUNT ? LAST_NAME : floorStart(to);
-    const { rows } = this.#rows.page('object', floorStart(from), before, Number.MAX_SAFE_INTEGER);
+    const before = to >= FLOOR_COUNT ? AFTER_ALL_NAMES : floorBucketStart(to);
+    const { rows } = this.#rows.page('object', floorBucketStart(from), before, Number.MAX_SAFE_INTEGER);
     return rows.flatMap(({ name, value }) => decode(name, value) ?? []);
   }
 
@@ -137,7 +137,7 @@ export class ObjectRows {
 const NOTHING: StoredObject = { generation: 0, coherency: undefined, hasRow: false, bucket: undefined };
 
 function decode(name: Uint8Array, value: Uint8Array): ObjectRow | undefined {
-  if (value.byteLength < HEAD_BYTES) return undefined;
+  if (value.byteLength < ROW_PREFIX_BYTES) return undefined;
   const view = viewOf(value);
   const generation = getU64(view, 0);
   if (generation === undefined) return undefined;
@@ -145,13 +145,13 @@ function decode(name: Uint8Array, value: Uint8Array): ObjectRow | undefined {
   const coherency =
     (flags & FLAG_COHERENCY) === 0
       ? undefined
-      : { bytes: value.slice(HEAD_BYTES), isChanging: (flags & FLAG_CHANGING) !== 0 };
+      : { bytes: value.slice(ROW_PREFIX_BYTES), isChanging: (flags & FLAG_CHANGING) !== 0 };
   return {
     name,
     generation,
     coherency,
     hasRow: true,
-    bucket: floorOf(name),
+    bucket: floorBucketOf(name),
     day: view.getUint16(10, true),
     volumeId: value.slice(12, 12 + ID_BYTES),
     objectId: value.slice(28, 28 + ID_BYTES),

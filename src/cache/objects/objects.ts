@@ -8,12 +8,12 @@ import { requireArgument } from '../../base/errors.ts';
 import { ID_BYTES } from '../../base/ids.ts';
 import { giveTurn } from '../../base/turns.ts';
 import { equalPrefixes, type Fingerprinter, type Prefix } from '../index/fingerprints.ts';
-import { FIRST_NAME, type RowToSave } from '../rows/row-kinds.ts';
+import { BEFORE_ALL_NAMES, type RowChange } from '../rows/row.ts';
 import type { Rows } from '../rows/rows.ts';
 import { type Cookie, type CookieRow, Cookies, checkCookie, type ListedCookie } from './cookies.ts';
 import { type Coherency, type ObjectRow, ObjectRows } from './object-rows.ts';
 import { Pins } from './pins.ts';
-import { floorOf, newGeneration, type VolumeAccount, type VolumeState, Volumes } from './volumes.ts';
+import { floorBucketOf, newGeneration, type VolumeAccount, type VolumeState, Volumes } from './volumes.ts';
 
 export type { Pin } from './pins.ts';
 export type { VolumeState } from './volumes.ts';
@@ -188,7 +188,7 @@ export class Objects {
       `object id must be 16 bytes, not ${objectId.byteLength}`,
     );
     checkCookie(cookie);
-    this.#rows.together(() => {
+    this.#rows.inOneTransaction(() => {
       for (const changed of this.cookies.set(volume, objectId, cookie)) this.pins.judge(volume, changed);
     });
   }
@@ -196,7 +196,7 @@ export class Objects {
   /** False when there was none. */
   removeCookie(volume: VolumeState, objectId: Uint8Array): boolean {
     let wasThere = false;
-    this.#rows.together(() => {
+    this.#rows.inOneTransaction(() => {
       wasThere = this.cookies.remove(volume, objectId);
       if (wasThere) this.pins.judge(volume, objectId);
     });
@@ -205,7 +205,7 @@ export class Objects {
 
   /** The cookies of a volume, read in bounded steps. EIO. @param requireOpen throws when the cache was closed. */
   async *listCookies(volume: VolumeState, requireOpen: () => void): AsyncGenerator<ListedCookie> {
-    for (let after: Uint8Array | undefined = FIRST_NAME; after !== undefined; ) {
+    for (let after: Uint8Array | undefined = BEFORE_ALL_NAMES; after !== undefined; ) {
       const { cookies, next } = this.cookies.page(volume, after);
       for (const { objectId, key, unitCount } of cookies) {
         yield { objectId, key, unitCount };
@@ -254,14 +254,14 @@ export class Objects {
     if (victims.length === 0) return 0;
     const volumes = new Set(victims.flatMap(({ volume }) => volume ?? []));
     const { kept, others: changed } = this.#inUse(volumes, from, to, rowsMax);
-    const rows: RowToSave[] = [
+    const rows: RowChange[] = [
       ...kept.map(object => this.#objectRows.rowOf(object)),
-      ...victims.map(({ row: { name } }): RowToSave => ({ kind: 'object', name, value: undefined })),
+      ...victims.map(({ row: { name } }): RowChange => ({ kind: 'object', name, value: undefined })),
     ];
     if (!this.#volumes.raiseFloors(volumes, from, to, rows)) return undefined;
     for (const object of kept) object.hasRow = true;
     for (const { row, known } of victims)
-      if (known !== undefined) changed.push({ object: known, bucket: floorOf(row.name) });
+      if (known !== undefined) changed.push({ object: known, bucket: floorBucketOf(row.name) });
     this.invalidations += 1;
     for (const { object, bucket } of changed) {
       object.generation = object.volume.floors?.[bucket] ?? 0;
@@ -311,7 +311,7 @@ export class Objects {
     const others: { object: ObjectState; bucket: number }[] = [];
     for (const object of this.#objects.values()) {
       if (object.hasRow || !volumes.has(object.volume)) continue;
-      object.bucket ??= floorOf(this.#objectRows.name(object.volume, object.id));
+      object.bucket ??= floorBucketOf(this.#objectRows.name(object.volume, object.id));
       const { bucket } = object;
       if (bucket < from || bucket >= to) continue;
       if (isWorthIt) kept.push(object);

@@ -35,7 +35,7 @@ const FLAG_PREFIX = 4;
 const FLAG_BEGUN = 8;
 /** It pins nothing any more; what it pinned may still be marked. */
 const FLAG_LEAVING = 16;
-const HEAD_BYTES = 41;
+const ROW_PREFIX_BYTES = 41;
 const BUCKET_COUNT = 256;
 const STEP_OBJECTS = 64;
 
@@ -136,7 +136,7 @@ export class Pins {
     this.#pins.set(pinKey(volume.id, id), pin);
     if (id === undefined) volume.pin = true;
     const { rows, changed } = this.#parts;
-    rows.together(() => {
+    rows.inOneTransaction(() => {
       rows.put('pin', this.#name(pin), encodePin(pin, 0));
       changed(volume, id);
     });
@@ -224,7 +224,7 @@ export class Pins {
     const { cookies, rows } = this.#parts;
     for (let after: Uint8Array | undefined, isFirst = true; isFirst || after !== undefined; isFirst = false) {
       const { cookies: some, next } = cookies.page(volume, after, STEP_OBJECTS);
-      rows.together(() => {
+      rows.inOneTransaction(() => {
         for (const { objectId, key } of some) this.#judge(volume, objectId, key);
       });
       after = next;
@@ -317,7 +317,7 @@ export class Pins {
   }
 
   #load(value: Uint8Array): void {
-    if (value.byteLength < HEAD_BYTES) return;
+    if (value.byteLength < ROW_PREFIX_BYTES) return;
     const { pin, flags } = decodePin(value);
     const volume = this.#volumeOf(pin);
     if (volume === undefined) return;
@@ -366,7 +366,7 @@ function bucketOf(key: string): number {
 }
 
 function encodePin({ volumeId, objectId, prefix, unitCount }: Pin, flags: number): Uint8Array {
-  const value = new Uint8Array(HEAD_BYTES + (prefix?.byteLength ?? 0));
+  const value = new Uint8Array(ROW_PREFIX_BYTES + (prefix?.byteLength ?? 0));
   value.set(volumeId);
   if (objectId !== undefined) value.set(objectId, ID_BYTES);
   value[32] =
@@ -375,7 +375,7 @@ function encodePin({ volumeId, objectId, prefix, unitCount }: Pin, flags: number
     (unitCount === undefined ? 0 : FLAG_UNIT_COUNT) |
     (prefix === undefined ? 0 : FLAG_PREFIX);
   setU64(viewOf(value), 33, unitCount ?? 0);
-  if (prefix !== undefined) value.set(prefix, HEAD_BYTES);
+  if (prefix !== undefined) value.set(prefix, ROW_PREFIX_BYTES);
   return value;
 }
 
@@ -384,7 +384,7 @@ function decodePin(value: Uint8Array): { readonly pin: Pin; readonly flags: numb
   const pin = {
     volumeId: value.slice(0, ID_BYTES),
     objectId: (flags & FLAG_OBJECT) === 0 ? undefined : value.slice(ID_BYTES, 2 * ID_BYTES),
-    prefix: (flags & FLAG_PREFIX) === 0 ? undefined : value.slice(HEAD_BYTES),
+    prefix: (flags & FLAG_PREFIX) === 0 ? undefined : value.slice(ROW_PREFIX_BYTES),
     unitCount: (flags & FLAG_UNIT_COUNT) === 0 ? undefined : getU64(viewOf(value), 33),
   };
   return { pin, flags };

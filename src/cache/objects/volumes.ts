@@ -5,7 +5,7 @@ import { ID_BYTES } from '../../base/ids.ts';
 import { randomBytes } from '../../base/random.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
 import { VOLUME_NUMBER_MAX } from '../index/index-table.ts';
-import type { RowToSave } from '../rows/row-kinds.ts';
+import type { RowChange } from '../rows/row.ts';
 import type { Rows } from '../rows/rows.ts';
 
 /**
@@ -189,10 +189,10 @@ export class Volumes {
    * Raises the floors of some buckets of some volumes: objects without a row have another generation from now on. With it, `also` is
    * written, or taken away. False when that cannot be done now: then everything is as it was.
    */
-  raiseFloors(volumes: Iterable<VolumeState>, from: number, to: number, also: readonly RowToSave[]): boolean {
+  raiseFloors(volumes: Iterable<VolumeState>, from: number, to: number, also: readonly RowChange[]): boolean {
     const raised = [...volumes].map(volume => ({ volume, floors: higherFloors(volume, from, to) }));
     const rows = raised.flatMap(each => this.#floorRows(each));
-    if (!this.#rows.tryAll([...rows, ...also])) return false;
+    if (!this.#rows.trySaveAll([...rows, ...also])) return false;
     for (const { volume, floors } of raised) {
       volume.floors = floors;
       volume.hasFloorsStored = true;
@@ -215,11 +215,11 @@ export class Volumes {
   }: {
     readonly volume: VolumeState;
     readonly floors: Float64Array;
-  }): RowToSave[] {
+  }): RowChange[] {
     const value = new Uint8Array(FLOOR_COUNT * 8);
     const view = viewOf(value);
     for (const [at, floor] of floors.entries()) setU64(view, at * 8, floor);
-    const row: RowToSave = { kind: 'floor', name: volume.name, value };
+    const row: RowChange = { kind: 'floor', name: volume.name, value };
     if (volume.hasFloorsStored) return [row];
     return [row, { kind: 'volume', name: volume.name, value: this.#encode(volume, true) }];
   }
@@ -264,11 +264,11 @@ function higherFloors({ floors }: VolumeState, from: number, to: number): Float6
 const FLOOR_BITS = 10;
 export const FLOOR_COUNT: number = 2 ** FLOOR_BITS;
 
-export function floorOf(name: Uint8Array): number {
+export function floorBucketOf(name: Uint8Array): number {
   return ((name[0] ?? 0) << 2) | ((name[1] ?? 0) >> 6);
 }
 
 /** What the names of buckets from `bucket` on are not below. */
-export function floorStart(bucket: number): Uint8Array {
+export function floorBucketStart(bucket: number): Uint8Array {
   return Uint8Array.of(bucket >> 2, (bucket & 3) << 6);
 }

@@ -1,11 +1,14 @@
-/** The table of rows in SQLite, as it lies on the disk: kind, name and sealed value. Everything throws what SQLite throws. */
+/**
+ * The table of rows in SQLite, as it lies on the disk: kind, name and sealed value. `rows.ts` seals them.
+ * Every method throws what SQLite throws.
+ */
 import { closeSync, openSync } from 'node:fs';
 import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import { fileIdentity } from '../base/files.ts';
 import { type Database, isNoDatabase, openDatabase, type SqlValue, type Statement } from '../base/sqlite.ts';
 
-/** A row as it is to be; without a value it is to go. */
-export interface SealedRow {
+/** What a row is to become. A change without a sealed value deletes the row. */
+export interface SealedRowChange {
   readonly kind: number;
   readonly name: Uint8Array;
   readonly sealed: Uint8Array | undefined;
@@ -22,26 +25,27 @@ interface Statements {
 
 export class RowDatabase {
   readonly #path: string;
-  readonly #reset: (error: unknown) => void;
+  readonly #removeFiles: (error: unknown) => void;
   readonly #database: Database;
   readonly #statements: Statements;
-  /** Which file it is. */
+  /** The device and number of the database's file. */
   readonly #file: string | undefined;
 
   /**
-   * Opens or makes the database at `path`.
+   * Opens the database at `path`, or makes one.
    *
-   * @param reset called with what was wrong when it has to be made anew, and is to remove the files.
+   * @param removeFiles removes the files of a database that is damaged; a new one is then made. Called with
+   *   the reason.
    */
-  constructor(path: string, reset: (error: unknown) => void) {
+  constructor(path: string, removeFiles: (error: unknown) => void) {
     this.#path = path;
-    this.#reset = reset;
+    this.#removeFiles = removeFiles;
     try {
       this.#database = open(path);
     } catch (error) {
-      // What the system refuses today it may do tomorrow; only damage stays.
+      // A refusal of the system may pass; damage does not.
       if (!(isNetsealError(error) || isNoDatabase(error))) throw error;
-      reset(error);
+      removeFiles(error);
       this.#database = open(path);
     }
     const prepare = (sql: string): Statement => this.#database.prepare(sql);
@@ -58,15 +62,15 @@ export class RowDatabase {
     this.#file = fileIdentity(path);
   }
 
-  /** The file is gone, or another one by now; what is open can still be read. */
+  /** True when the file is gone or was replaced. The open database can still be read. */
   get isLost(): boolean {
     return fileIdentity(this.#path) !== this.#file;
   }
 
-  /** A new one in place of one that is lost; this one is still to be closed. */
-  again(): RowDatabase {
-    this.#reset(new NetsealError('ENOENT', 'the database of the cache was lost with its folder'));
-    return new RowDatabase(this.#path, this.#reset);
+  /** Makes a new database in place of this one, whose file is lost. The caller closes this one. */
+  recreate(): RowDatabase {
+    this.#removeFiles(new NetsealError('ENOENT', 'the database of the cache was lost with its folder'));
+    return new RowDatabase(this.#path, this.#removeFiles);
   }
 
   get(kind: number, name: Uint8Array): Record<string, SqlValue> | undefined {
@@ -86,10 +90,10 @@ export class RowDatabase {
   }
 
   /**
-   * All of them or none. Ends at the first that fails: SQLite may have taken back those before it by then, and those behind it would
-   * be written alone.
+   * Makes all of the changes or none. Stops at the first that fails: SQLite may have rolled back the earlier
+   * ones by then, and the later ones would be written without them.
    */
-  write(rows: readonly SealedRow[]): void {
+  write(rows: readonly SealedRowChange[]): void {
     if (rows.length <= 1) {
       this.#writeEach(rows);
       return;
@@ -104,7 +108,7 @@ export class RowDatabase {
     }
   }
 
-  #writeEach(rows: readonly SealedRow[]): void {
+  #writeEach(rows: readonly SealedRowChange[]): void {
     const { put, remove } = this.#statements;
     for (const { kind, name, sealed } of rows) {
       if (sealed === undefined) remove.run(kind, name);
@@ -116,16 +120,19 @@ export class RowDatabase {
     try {
       this.#database.exec('ROLLBACK');
     } catch {
-      // The system has done so already.
+      // SQLite has rolled back already.
     }
   }
 
-  /** FULL: the log of changes is synced up to each change from now on. */
+  /**
+   * With FULL, each later change is on the disk when it returns. With NORMAL, it is after the next
+   * {@link checkpoint}.
+   */
   setSynchronous(mode: 'FULL' | 'NORMAL'): void {
     this.#database.exec(`PRAGMA synchronous = ${mode}`);
   }
 
-  /** Syncs. */
+  /** Puts all changes so far on the disk. */
   checkpoint(): void {
     this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
   }
@@ -136,7 +143,8 @@ export class RowDatabase {
 }
 
 function open(path: string): Database {
-  // SQLite gives what belongs to it the same permissions. Nobody has it open yet, so closing loses no lock.
+  // SQLite gives its other files the permissions of this one. No lock is lost by closing: the file is not
+  // open elsewhere yet.
   closeSync(openSync(path, 'a', 0o600));
   const database = openDatabase(path);
   try {

@@ -1,76 +1,83 @@
 /**
- * The small slow things, in SQLite: volumes, objects that were invalidated or have coherency data, pins, released dirty batches.
- * Names of rows are keyed hashes, values are sealed for their row. What cannot be written now is kept in memory, and written
- * when it can be: a cache goes on without.
+ * The rows of a cache's database: small facts that change seldom, such as volumes, invalidated objects, pins,
+ * cookies and released dirty batches.
+ *
+ * Names of rows are keyed hashes. Values are sealed together with the name of their row. A change that cannot
+ * be written now stays in memory and is written later, so that the cache works while its database does not.
  */
 import { concatBytes, equalBytes, utf8 } from '../../base/bytes.ts';
 import { isDamage, messageOf, NetsealError } from '../../base/errors.ts';
 import { giveTurn } from '../../base/turns.ts';
 import type { Seals } from '../base/seals.ts';
 import type { SqlValue } from '../base/sqlite.ts';
-import { RowDatabase, type SealedRow } from './row-database.ts';
 import {
-  FIRST_NAME,
-  LAST_NAME,
+  AFTER_ALL_NAMES,
+  BEFORE_ALL_NAMES,
   ROW_KINDS,
   type Row,
+  type RowChange,
   type RowKind,
-  type RowToSave,
   rowKey,
-} from './row-kinds.ts';
+} from './row.ts';
+import { RowDatabase, type SealedRowChange } from './row-database.ts';
 
 /**
- * What all rows are sealed for; which one a value belongs to is said by the name before it, as keys for each row would take longer to
- * derive than all the rest.
+ * The object id that all rows are sealed for, so that they share one key: deriving a key for each row would
+ * take longer than all the rest. Each value has its row's name before it, which tells a value that was moved
+ * to another row.
  */
 const ROWS_ID: Uint8Array = utf8('rows of the cache').subarray(0, 16);
 
 const NAME_BYTES = 16;
 const RESEAL_ROWS = 128;
-/** Rows written in one transaction where there are many. */
+/** Many rows are written in transactions of this many. */
 const CHUNK_ROWS = 256;
 
 export class Rows {
   readonly #seals: Seals;
   readonly #onProblem: (error: unknown) => void;
-  /** Rows that the database does not have as they are; undefined for a row that is to go. */
-  readonly #unsaved = new Map<string, RowToSave>();
-  /** What is written together when the action that saves it has ended; it is among `#unsaved` until then. */
-  #batch: Map<string, RowToSave> | undefined;
-  /** Something should survive a power cut before long. */
+  /** Changes that the database does not have yet. */
+  readonly #unsaved = new Map<string, RowChange>();
+  /**
+   * Changes of the action that {@link inOneTransaction} is in, if it is. They are among `#unsaved` until they
+   * are written.
+   */
+  #transaction: Map<string, RowChange> | undefined;
+  /** True when a change should survive a power cut before long: {@link flush} soon. */
   isFlushDue = false;
   #database: RowDatabase;
-  /** Rows of each kind; no fewer than there are. */
+  /** How many rows of each kind there are at most. */
   readonly #counts = new Map<RowKind, number>();
 
   /**
-   * Opens or makes the database at `path`.
+   * Opens the database at `path`, or makes one.
    *
-   * @param reset called with what was wrong when it has to be made anew, and is to remove the files.
+   * @param removeFiles removes the files of a database that is damaged; a new one is then made. Called with
+   *   the reason.
    */
   constructor(
     path: string,
     seals: Seals,
     onProblem: (error: unknown) => void,
-    reset: (error: unknown) => void,
+    removeFiles: (error: unknown) => void,
   ) {
     this.#seals = seals;
     this.#onProblem = onProblem;
-    this.#database = new RowDatabase(path, reset);
+    this.#database = new RowDatabase(path, removeFiles);
     for (const kind of Object.keys(ROW_KINDS) as RowKind[]) this.recount(kind);
   }
 
-  /** Whether there may be any row of this kind: saves asking for each. */
-  hasAny(kind: RowKind): boolean {
+  /** False when there is no row of this kind, which saves asking the database for one. */
+  mayHaveAny(kind: RowKind): boolean {
     return this.countMax(kind) > 0;
   }
 
-  /** No fewer rows of this kind than there are. */
+  /** How many rows of this kind there are at most. */
   countMax(kind: RowKind): number {
     return this.#counts.get(kind) ?? 0;
   }
 
-  /** Counts the rows of a kind; takes about 10 ms for 300,000. */
+  /** Counts the rows of a kind, and returns {@link countMax}. Takes about 10 ms for 300,000. */
   recount(kind: RowKind): number {
     try {
       let count = this.#database.count(ROW_KINDS[kind]);
@@ -79,23 +86,23 @@ export class Rows {
       this.#counts.set(kind, count);
     } catch (error) {
       this.#onProblem(error);
-      // To be asked for: that there are none would bring back what they have invalidated.
+      // If 0 were assumed, what the rows invalidated would be found again.
       this.#counts.set(kind, Math.max(1, this.countMax(kind)));
     }
     return this.countMax(kind);
   }
 
-  /** Undefined when there is none, or none that can be read. */
+  /** The value of a row. Undefined when there is no such row, or it cannot be read. */
   get(kind: RowKind, name: Uint8Array): Uint8Array | undefined {
     const value = this.read(kind, name);
     return value === 'unreadable' ? undefined : value;
   }
 
-  /** For whom no row and one that cannot be read are not the same. */
+  /** As {@link get}, but tells a row that cannot be read from one that is not there. */
   read(kind: RowKind, name: Uint8Array): Uint8Array | 'unreadable' | undefined {
     const unsaved = this.#unsaved.get(rowKey(kind, name));
     if (unsaved !== undefined) return unsaved.value;
-    if (!this.hasAny(kind)) return undefined;
+    if (!this.mayHaveAny(kind)) return undefined;
     try {
       const row = this.#database.get(ROW_KINDS[kind], name);
       if (row === undefined) return undefined;
@@ -108,8 +115,13 @@ export class Rows {
   }
 
   /**
-   * At most `limit` rows of a kind that can be read, by name, all of them behind `after` and before `before`; shorter names than
-   * those of rows will do. `next` is what to go on behind; undefined at the end. EIO: nobody knows whether that is all.
+   * Returns a page of the rows of a kind, sorted by name. Rows that cannot be read are left out. EIO when the
+   * database cannot be read.
+   *
+   * @param after names are greater than this. It may be shorter than a name, as may `before`.
+   * @param before names are smaller than this.
+   * @param limit at most so many rows are read from the database; rows that are only in memory come on top.
+   * @returns `next` is the `after` of the next page; undefined at the end.
    */
   page(
     kind: RowKind,
@@ -137,12 +149,12 @@ export class Rows {
     return { rows, next };
   }
 
-  /** Every row of a kind that can be read. */
+  /** Returns every row of a kind that can be read. */
   all(kind: RowKind): Row[] {
     return this.#plainRows(kind, this.#storedRows(kind) ?? [], () => true);
   }
 
-  /** Undefined when the database does not say. */
+  /** Undefined when the database cannot be read. */
   #storedRows(kind: RowKind): Record<string, SqlValue>[] | undefined {
     try {
       return this.#database.all(ROW_KINDS[kind]);
@@ -152,7 +164,10 @@ export class Rows {
     }
   }
 
-  /** Rows of a kind that the database does not have as they are. */
+  /**
+   * Returns the rows of a kind that are in memory only, or newer there. Rows to be deleted are not among
+   * them.
+   */
   unsavedRows(kind: RowKind): Row[] {
     const found: Row[] = [];
     for (const { kind: itsKind, name, value } of this.#unsaved.values()) {
@@ -161,7 +176,7 @@ export class Rows {
     return found;
   }
 
-  /** What the database has, unsealed, as it is with what it does not have yet. */
+  /** Unseals rows of the database, and applies the changes that it does not have yet. */
   #plainRows(
     kind: RowKind,
     stored: readonly Record<string, SqlValue>[],
@@ -170,7 +185,8 @@ export class Rows {
     const found: Row[] = [];
     for (const { name, value } of stored) {
       if (!(name instanceof Uint8Array && value instanceof Uint8Array)) continue;
-      // What begins a shorter name's value may be the end of a longer one.
+      // Name and value are sealed as one string: with a shorter name, its end could pass as the beginning of
+      // the value.
       if (name.byteLength !== NAME_BYTES) continue;
       if (this.#unsaved.size > 0 && this.#unsaved.has(rowKey(kind, name))) continue;
       const plain = this.#unseal(kind, name, value);
@@ -183,15 +199,15 @@ export class Rows {
   }
 
   /**
-   * Survives the death of the process at once, a power cut after {@link flush}. False when it could not be written yet.
+   * Writes a row. It survives the death of the process at once, and a power cut after {@link flush}. False
+   * when it could not be written yet and is in memory only.
    *
-   * @param isDurable it survives a power cut at once, which takes as long as the disk does.
+   * @param isDurable it survives a power cut at once. Waits for the disk.
    */
   put(kind: RowKind, name: Uint8Array, value: Uint8Array, isDurable = false): boolean {
     const row = { kind, name, value };
     this.#countAll([row]);
     if (!isDurable) return this.#save(row);
-    // The log of changes is synced up to this one.
     this.#setSynchronous('FULL');
     const isSaved = this.#saveAll([row]);
     this.#setSynchronous('NORMAL');
@@ -203,53 +219,56 @@ export class Rows {
   }
 
   /**
-   * Writes several rows, or takes them away: a death of the process leaves all or none of them. As {@link put} otherwise; where it
-   * cannot be written now, it is written later, in parts.
+   * Makes several changes. The death of the process leaves all or none of them. Otherwise as {@link put};
+   * changes that cannot be written now are written later, and then in parts.
    */
-  saveAll(rows: readonly RowToSave[]): boolean {
+  saveAll(rows: readonly RowChange[]): boolean {
     this.#countAll(rows);
-    if (this.#batch === undefined) return this.#saveAll(rows);
+    if (this.#transaction === undefined) return this.#saveAll(rows);
     for (const row of rows) this.#save(row);
     return true;
   }
 
-  /** As {@link saveAll}; but what cannot be written now is not kept either, and everything is as it was. */
-  tryAll(rows: readonly RowToSave[]): boolean {
+  /** As {@link saveAll}; but when the changes cannot be written now, none is made. */
+  trySaveAll(rows: readonly RowChange[]): boolean {
     this.#countAll(rows);
     return this.#write(rows);
   }
 
   /**
-   * What `action` saves is written together when it has ended, as by {@link saveAll}, but for what has to be durable. Reading finds
-   * it at once. False when it could not be written yet.
+   * Writes what `action` saves in one transaction, after `action` has returned. Reads find it at once.
+   * Durable rows are written at once and by themselves. False when the transaction could not be written yet.
    */
-  together(action: () => void): boolean {
-    if (this.#batch !== undefined) {
+  inOneTransaction(action: () => void): boolean {
+    if (this.#transaction !== undefined) {
       action();
       return true;
     }
-    const batch = new Map<string, RowToSave>();
-    this.#batch = batch;
+    const transaction = new Map<string, RowChange>();
+    this.#transaction = transaction;
     try {
       action();
     } catch (error) {
-      this.#endBatch(batch);
+      this.#endTransaction(transaction);
       throw error;
     }
-    return this.#endBatch(batch);
+    return this.#endTransaction(transaction);
   }
 
-  #endBatch(batch: ReadonlyMap<string, RowToSave>): boolean {
-    this.#batch = undefined;
-    return this.#saveAll([...batch.values()]);
+  #endTransaction(transaction: ReadonlyMap<string, RowChange>): boolean {
+    this.#transaction = undefined;
+    return this.#saveAll([...transaction.values()]);
   }
 
-  #countAll(rows: readonly RowToSave[]): void {
+  #countAll(rows: readonly RowChange[]): void {
     for (const { kind, value } of rows)
       if (value !== undefined) this.#counts.set(kind, this.countMax(kind) + 1);
   }
 
-  /** Forgets rows that could not be written yet, and of which the database has no other version. Returns how many. */
+  /**
+   * Forgets unsaved rows of these names, except those of which the database has an older version. Returns how
+   * many.
+   */
   forgetUnsaved(kind: RowKind, names: readonly Uint8Array[]): number {
     let count = 0;
     for (const name of names) {
@@ -259,7 +278,10 @@ export class Rows {
     return count;
   }
 
-  /** Writes what could not be written before, at most so many rows, and syncs. False when that does not work. */
+  /**
+   * Writes unsaved changes, at most so many, and puts everything on the disk. False when some are still
+   * unsaved, or it failed.
+   */
   flush(rowsMax: number = Number.POSITIVE_INFINITY): boolean {
     this.isFlushDue = false;
     this.#saveUnsaved(rowsMax);
@@ -277,12 +299,12 @@ export class Rows {
     for (let at = 0; at < rows.length; at += CHUNK_ROWS) {
       const chunk = rows.slice(at, at + CHUNK_ROWS);
       if (this.#write(chunk)) continue;
-      // It may be one of them; what works not at all is not tried for all the others.
+      // One change may be the cause: each is tried alone. When none works, later chunks are not tried.
       const savedCount = chunk.filter(row => this.#write([row])).length;
       if (savedCount === 0) return;
       for (const row of chunk) {
         const key = rowKey(row.kind, row.name);
-        // Behind the others.
+        // It is tried after the others the next time.
         if (this.#unsaved.delete(key)) this.#unsaved.set(key, row);
       }
     }
@@ -292,12 +314,15 @@ export class Rows {
     return this.#unsaved.size;
   }
 
-  /** Seals all rows anew, after a change of keys. Others get their turn meanwhile; what they write is sealed anew anyway. */
+  /**
+   * Seals all rows again, after a change of keys. Gives others their turn; what they write meanwhile has the
+   * new key anyway.
+   */
   async resealAll(): Promise<void> {
     for (const kind of Object.keys(ROW_KINDS) as RowKind[]) {
-      let after: Uint8Array | undefined = FIRST_NAME;
+      let after: Uint8Array | undefined = BEFORE_ALL_NAMES;
       while (after !== undefined) {
-        const { rows, next } = this.page(kind, after, LAST_NAME, RESEAL_ROWS);
+        const { rows, next } = this.page(kind, after, AFTER_ALL_NAMES, RESEAL_ROWS);
         this.#saveAll(rows.map(row => ({ kind, ...row })));
         after = next;
         await giveTurn();
@@ -306,8 +331,8 @@ export class Rows {
   }
 
   /**
-   * Puts the database back, with all that was in it, when its folder was lost: what is open can still be read. False when it could
-   * not be read, and rows were lost.
+   * Makes the database again when its file was lost, with all rows that are read from the open one. False
+   * when rows were lost because it could not be read.
    */
   restore(): boolean {
     if (!this.#database.isLost) return true;
@@ -318,7 +343,7 @@ export class Rows {
       return this.#plainRows(kind, stored ?? [], () => true).map(row => ({ kind, ...row }));
     });
     const old = this.#database;
-    this.#database = old.again();
+    this.#database = old.recreate();
     old.close();
     for (let at = 0; at < rows.length; at += CHUNK_ROWS) this.#saveAll(rows.slice(at, at + CHUNK_ROWS));
     return isWhole;
@@ -340,28 +365,28 @@ export class Rows {
     }
   }
 
-  #save(row: RowToSave): boolean {
-    if (this.#batch === undefined) return this.#saveAll([row]);
+  #save(row: RowChange): boolean {
+    if (this.#transaction === undefined) return this.#saveAll([row]);
     const key = rowKey(row.kind, row.name);
-    this.#batch.set(key, row);
+    this.#transaction.set(key, row);
     this.#unsaved.set(key, row);
     return true;
   }
 
-  #saveAll(rows: readonly RowToSave[]): boolean {
+  #saveAll(rows: readonly RowChange[]): boolean {
     if (this.#write(rows)) return true;
     for (const row of rows) {
       const { kind, name, value } = row;
       const key = rowKey(kind, name);
-      // To go, and not there: nothing is left to do.
+      // A row to delete that the database does not have: nothing is left to do.
       if (value === undefined && !this.#isStored(kind, name)) this.#unsaved.delete(key);
       else this.#unsaved.set(key, row);
     }
     return false;
   }
 
-  /** All of them or none. */
-  #write(rows: readonly RowToSave[]): boolean {
+  /** Writes all of the changes or none. */
+  #write(rows: readonly RowChange[]): boolean {
     try {
       this.#database.write(rows.map(row => this.#sealed(row)));
     } catch (error) {
@@ -372,14 +397,14 @@ export class Rows {
     return true;
   }
 
-  #sealed({ kind, name, value }: RowToSave): SealedRow {
+  #sealed({ kind, name, value }: RowChange): SealedRowChange {
     const number = ROW_KINDS[kind];
     if (value === undefined) return { kind: number, name, sealed: undefined };
     const sealed = this.#seals.seal('cacheIndex', ROWS_ID, number, concatBytes(name, value));
     return { kind: number, name, sealed };
   }
 
-  /** Whether the database has a row of this name, as far as it says. */
+  /** Whether the database has a row of this name. True when it cannot be read. */
   #isStored(kind: RowKind, name: Uint8Array): boolean {
     try {
       return this.#database.get(ROW_KINDS[kind], name) !== undefined;

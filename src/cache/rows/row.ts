@@ -1,7 +1,7 @@
-/** Rows of a cache's database: their kinds, their names, and what is to become of them. */
+/** A row of a cache's database: its kind, its name, its value, and a change to it. */
 import { toHex } from '../../base/bytes.ts';
 
-/** The number is on the disk: append only. */
+/** The numbers are on the disk: only add to them. */
 export const ROW_KINDS = {
   setting: 1,
   volume: 2,
@@ -16,8 +16,8 @@ export const ROW_KINDS = {
 } as const;
 export type RowKind = keyof typeof ROW_KINDS;
 
-/** A row as it is to be; without a value it is to go. */
-export interface RowToSave {
+/** What a row is to become. A change without a value deletes the row. */
+export interface RowChange {
   readonly kind: RowKind;
   readonly name: Uint8Array;
   readonly value: Uint8Array | undefined;
@@ -28,11 +28,11 @@ export interface Row {
   readonly value: Uint8Array;
 }
 
-/** Before and behind the names of all rows. */
-export const FIRST_NAME: Uint8Array = new Uint8Array(0);
-export const LAST_NAME: Uint8Array = new Uint8Array(17).fill(0xff);
+/** Names that sort before and after the names of all rows, which are 16 bytes. */
+export const BEFORE_ALL_NAMES: Uint8Array = new Uint8Array(0);
+export const AFTER_ALL_NAMES: Uint8Array = new Uint8Array(17).fill(0xff);
 
-/** One string for each row. */
+/** Returns a string that no other row has. */
 export function rowKey(kind: RowKind, name: Uint8Array): string {
   return `${kind}/${toHex(name)}`;
 }
