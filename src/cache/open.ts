@@ -253,7 +253,7 @@ async function loadZone(core: Core, name: Uint8Array<ArrayBuffer>): Promise<void
   try {
     const file = await files.open(path, 'read');
     const { list, fileBytes } = await readFooter(seals, file, name).finally(() => file.close());
-    const { queue, sequence, id } = list.head;
+    const { queue, sequence, id } = list.header;
     const zone =
       zones.adopt(name, queue, sequence, id, fileBytes) ??
       zones.adopt(name, queue, sequence, zones.newId(), fileBytes);

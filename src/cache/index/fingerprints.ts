@@ -1,19 +1,21 @@
 /**
- * Fingerprints: keyed hashes of places. Nothing that a cache keeps in the clear, or could be made to show by what it does, has
- * an id in it.
+ * Fingerprints: keyed hashes that stand for volume, object and index of a unit. Without the key, neither what
+ * a cache keeps in the clear nor how it behaves tells an id.
  *
  *   prefix      = HMAC-SHA256(key, "object" ‖ volume id ‖ object id ‖ generations of both), its first 16 bytes
  *   fingerprint = a permutation of (prefix ^ unit index)
  *
- * An invalidation changes a generation, and with it every fingerprint of the object or volume: what was cached is not found any
- * more, at once and at no cost. Units of one object never have the same fingerprint; those of two objects practically never,
- * and then they are each other's misses, as tags differ.
+ * An invalidation changes a generation, and with it every fingerprint of the object or volume. So its units
+ * are not found any more, at once and at no cost.
+ *
+ * Two units of one object never share a fingerprint. Two units of different objects practically never do; if
+ * they did, one would replace the other and the tag would tell them apart.
  */
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { setU64, viewOf } from '../../base/bytes.ts';
 import type { Fingerprint } from './index-table.ts';
 
-/** Of one object in its present generation. */
+/** The four words that fingerprints of an object's units begin from, in its present generation. */
 export type Prefix = Uint32Array;
 
 export class Fingerprinter {
@@ -26,7 +28,7 @@ export class Fingerprinter {
     this.#key = createSecretKey(key);
   }
 
-  /** The prefix of an object. The generations are below 2^53. */
+  /** Returns the prefix of an object. Generations are below 2^53. */
   prefix(
     volumeId: Uint8Array,
     objectId: Uint8Array,
@@ -44,7 +46,10 @@ export class Fingerprinter {
     return words;
   }
 
-  /** 16 bytes that stand for `parts` in a database; `what` keeps uses apart. */
+  /**
+   * Returns 16 bytes that stand for `parts` in a database. The same parts under another `what` have another
+   * name.
+   */
   name(what: string, ...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
     const hmac = createHmac('sha256', this.#key).update(`${what}\0`);
     for (const part of parts) hmac.update(part);
@@ -56,7 +61,9 @@ export function equalPrefixes(left: Prefix, right: Prefix): boolean {
   return left === right || left.every((word, at) => word === right[at]);
 }
 
-/** Writes the fingerprint of a unit into `out`, which it returns. Two double rounds of ChaCha's quarter round. */
+/**
+ * Writes the fingerprint of a unit into `out`, which it returns. Two double rounds of ChaCha's quarter round.
+ */
 export function fingerprintOf(prefix: Prefix, index: number, out: Fingerprint): Fingerprint {
   let a = (prefix[0] ?? 0) ^ (index >>> 0);
   let b = (prefix[1] ?? 0) ^ (Math.floor(index / 0x1_0000_0000) | 0);

@@ -1,8 +1,9 @@
 /**
- * The index: which unit lies where, as a flat table in shared memory. Pure functions over arrays, for any thread.
+ * The index: a flat table in shared memory that says where each unit lies. These are pure functions on it,
+ * for any thread.
  *
- * Every unit has two buckets of eight entries, named by the first two words of its fingerprint, and lies in one of them. So
- * nothing ever moves within the table, a removal leaves no mark, and a look-up reads at most 512 bytes.
+ * A unit's entry is in one of two buckets of eight entries, which the first two words of its fingerprint
+ * choose. So entries never move, a removal leaves nothing behind, and a look-up reads at most 512 bytes.
  *
  *   word  entry, 32 bytes
  *      0  fingerprint, third word
@@ -14,10 +15,12 @@
  *      6  length in bytes (25 bits) | hits so far, up to 3 (2 bits) << 25 | ENTRY_* << 27
  *      7  version (20 bits), odd while the entry is being written | volume number (12 bits) << 20
  *
- * One thread writes, any thread reads: a reader takes the version, reads, and takes the version again; it begins anew when
- * the two differ or are odd. The words between are not atomic: on processors that reorder more than x86 does, a reader may see two
- * entries mixed, as it may after the version has gone round. What was read is a hint all the same: the zone's slot says whether
- * the zone is there, and the record's own length and tag decide.
+ * One thread writes, any thread reads. A reader loads the version, reads the entry, and loads the version
+ * again; when the two differ or are odd, it starts over.
+ *
+ * What was read is only a hint. A reader may see two entries mixed: when the version has gone round, or on a
+ * processor that reorders more than x86 does, as the other words are not atomic. So the zone's slot says
+ * whether the zone is there, and the record's own length and tag decide.
  */
 import { requireArgument } from '../../base/errors.ts';
 
@@ -27,9 +30,9 @@ export const BUCKET_WORDS: number = BUCKET_ENTRIES * ENTRY_WORDS;
 /** At this load an insert practically never finds both buckets full. */
 const LOAD_MAX = 0.75;
 
-/** Zones of which the unit must not be lost, though reclaim would. */
+/** Reclaim must copy this unit before it gives its zone up. */
 export const ENTRY_PINNED = 1;
-/** Not on the server yet. */
+/** The unit is not on the server yet. */
 export const ENTRY_DIRTY = 2;
 
 export const GRANULE_BYTES = 64;
@@ -40,7 +43,7 @@ const HITS_SHIFT = 25;
 const FLAGS_SHIFT = 27;
 const VERSION_MASK = 0xf_ffff;
 
-/** Four words of a keyed hash of a unit's place. */
+/** Four words that stand for volume, object and index of a unit; see `fingerprints.ts`. */
 export interface Fingerprint {
   first: number;
   second: number;
@@ -64,12 +67,12 @@ export interface Entry extends Location {
 }
 
 export interface IndexTable {
-  /** All of it is shared memory: give `words.buffer` to other threads. */
+  /** Shared memory: give `words.buffer` to other threads. */
   readonly words: Uint32Array<SharedArrayBuffer>;
   readonly bucketCount: number;
 }
 
-/** A table in which `unitsMax` units find room. */
+/** Returns an empty table with room for `unitsMax` units. */
 export function createTable(unitsMax: number): IndexTable {
   const bucketCount = Math.max(16, Math.ceil(unitsMax / LOAD_MAX / BUCKET_ENTRIES));
   const lengthBytes = bucketCount * BUCKET_WORDS * 4;
@@ -88,7 +91,7 @@ function findIn(words: Uint32Array, bucket: number, third: number, fourth: numbe
   return -1;
 }
 
-/** The word at which the unit's entry starts; -1 when there is none. */
+/** Returns the word at which the unit's entry starts; -1 when there is none. */
 export function findEntry(table: IndexTable, { first, second, third, fourth }: Fingerprint): number {
   const { words } = table;
   const at = findIn(words, bucketAt(table, first), third, fourth);
@@ -98,8 +101,8 @@ export function findEntry(table: IndexTable, { first, second, third, fourth }: F
 const READ_TRIES_MAX = 64;
 
 /**
- * A consistent copy of the entry at `at`; undefined when it is free or belongs to another unit by now. Safe while another
- * thread writes.
+ * Returns a consistent copy of the entry at `at`; undefined when it is free or another unit's by now. Safe
+ * while another thread writes.
  */
 export function readEntry(
   { words }: IndexTable,
@@ -131,14 +134,17 @@ function decode(words: Uint32Array, at: number, last: number): Entry {
   };
 }
 
-/** The entry at `at`, for the thread that writes. */
+/** Returns the entry at `at`. The writing thread only. */
 export function entryAt({ words }: IndexTable, at: number): Entry {
   return decode(words, at, words[at + 7] ?? 0);
 }
 
 /**
- * Counts a hit. Any thread; when two do so at once, one may get lost. When the entry was replaced meanwhile, the hit is not counted, or
- * is another unit's of the same length; nothing but the count of hits ever changes. In a free entry it means nothing.
+ * Counts a hit, on any thread. Nothing but the count ever changes.
+ *
+ * - Of two hits at once, one may get lost.
+ * - A hit on an entry that was replaced meanwhile is not counted, or counts for a unit of the same length.
+ * - A count in a free entry means nothing.
  */
 export function countHit({ words }: IndexTable, at: number): void {
   const packed = words[at + 6] ?? 0;
@@ -181,8 +187,11 @@ function beginWrite(words: Uint32Array, at: number): number {
 }
 
 /**
- * Where a new entry for this unit may go: its own entry, a free one or one that `isDead`, in the emptier bucket; else the one
- * that was hit least and is neither pinned nor dirty. -1 when there is none.
+ * Returns where an entry for this unit may go; -1 when there is no place. In this order:
+ *
+ * 1. the unit's own entry
+ * 2. a free entry, or one whose zone `isDead`, in the emptier bucket
+ * 3. the entry with the fewest hits that is neither pinned nor dirty
  */
 export function placeFor(
   table: IndexTable,
@@ -221,7 +230,7 @@ function survey(
   return found;
 }
 
-/** What the entries of a table add up to. */
+/** Sums over all entries of a table. */
 export interface TableSums {
   readonly count: number;
   /** By the lower 16 bits of the zone id. */
@@ -230,7 +239,10 @@ export interface TableSums {
   readonly volumeBytes: Float64Array;
 }
 
-/** Frees entries of zones that are dead, and adds up the others. No object for any of them: there may be millions. */
+/**
+ * Frees entries whose zone `isDead`, and adds up the others. Makes no object per entry: there may be
+ * millions.
+ */
 export function sumEntries(table: IndexTable, isDead: (zoneId: number) => boolean): TableSums {
   const { words } = table;
   const zoneBytes = new Float64Array(0x1_0000);
@@ -253,7 +265,7 @@ export function sumEntries(table: IndexTable, isDead: (zoneId: number) => boolea
   return { count, zoneBytes, volumeBytes };
 }
 
-/** A volume's entry as {@link volumeEntries} finds it. */
+/** An entry, as {@link volumeEntries} shows it. */
 export interface VolumeEntry {
   readonly at: number;
   readonly zoneId: number;
@@ -261,7 +273,7 @@ export interface VolumeEntry {
   readonly hits: number;
 }
 
-/** A volume's clean units that are not in pinned zones, between two words of the table. */
+/** Shows a volume's entries between two words of the table, except pinned and dirty ones. */
 export function volumeEntries(
   { words }: IndexTable,
   volumeNumber: number,
@@ -278,14 +290,14 @@ export function volumeEntries(
   }
 }
 
-/** Takes a hit off. The writing thread only. */
+/** Takes one hit off. The writing thread only. */
 export function coolEntry({ words }: IndexTable, at: number): void {
   const packed = words[at + 6] ?? 0;
   if (((packed >>> HITS_SHIFT) & HITS_MAX) === 0) return;
   Atomics.compareExchange(words, at + 6, packed, packed - (1 << HITS_SHIFT));
 }
 
-/** The word of every entry in use. Entries may come and go meanwhile. */
+/** Yields the word at which each entry in use starts. Entries may come and go meanwhile. */
 export function* usedEntries({ words }: IndexTable): Generator<number> {
   for (let at = 0; at < words.length; at += ENTRY_WORDS) if (words[at + 4] !== 0) yield at;
 }

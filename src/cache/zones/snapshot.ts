@@ -1,13 +1,16 @@
 /**
- * The snapshot of the index: the table as it is, sealed in pieces. Together with the footers of zones that have filled since,
- * it makes the index again. It may be old, or made while units came and went: everything in it is a hint.
+ * The snapshot of the index: a copy of the table, sealed in pieces. When a cache is opened, the index is made
+ * from the snapshot and from the footers of zones that have filled since.
+ *
+ * A snapshot may be old, and units may come and go while it is taken. So its entries are hints, as those of
+ * the index are: the unit's record decides.
  *
  *   16 random bytes, the object id of its records
  *   records of kind cacheIndex, numbered from 0 on:
  *     0       u32 version 2, u32 bucket count, u32 zone count R, u32 zero,
  *             R zones: name[16], id u32, queue u32, sequence u64, length of the file u64
- *     1...    u32 number of the piece, u32 zero, 256 KiB of the table (less at its end); pieces without entries are left out
- *     last    u32 2^32 - 1, u32 zero
+ *     1...    u32 number of the piece, u32 zero, 256 KiB of the table (less at its end); pieces that are all zero are left out
+ *     last    u32 2^32 - 1, u32 zero: a snapshot without it was cut short
  */
 import { getU64, isAllZero, setU64, viewOf } from '../../base/bytes.ts';
 import { NetsealError } from '../../base/errors.ts';
@@ -21,15 +24,15 @@ import { ZONE_QUEUES, type ZoneQueue } from './zone-format.ts';
 import type { Zone } from './zones.ts';
 
 export const SNAPSHOT_PATH = 'index';
-/** Where the next one is written. */
+/** Where the next snapshot is written. It is renamed when it is complete. */
 export const SNAPSHOT_ASIDE_PATH = 'index.new';
 const ID_BYTES = 16;
-const HEAD_BYTES = 16;
+const ZONES_HEADER_BYTES = 16;
 const ZONE_BYTES = 40;
-/** Several buffers of this length are all the memory that reading takes. */
+/** Reading a snapshot takes a few buffers of this length, and no more memory. */
 const PIECE_BYTES = 256 * KIB;
 const VERSION = 2;
-const PIECE_HEAD_BYTES = 8;
+const PIECE_HEADER_BYTES = 8;
 const LAST_PIECE = 0xffff_ffff;
 
 export interface SnapshotZone {
@@ -40,7 +43,10 @@ export interface SnapshotZone {
   readonly fileBytes: number;
 }
 
-/** Writes a snapshot and puts it in place of the one before. System errors as they come; then the old one is still there. */
+/**
+ * Writes a snapshot and replaces the old one with it. System errors as they come; then the old one is
+ * unchanged.
+ */
 export async function writeSnapshot(
   files: CacheFiles,
   seals: Seals,
@@ -52,14 +58,14 @@ export async function writeSnapshot(
     const file = await files.open(SNAPSHOT_ASIDE_PATH, 'create');
     try {
       await writeRecords(file, seals, id, table, zones);
-      // A snapshot that a power cut has torn costs a look at every zone.
+      // Without a sync, a power cut could tear the snapshot, and the next open would have to read every zone.
       await file.sync();
     } finally {
       await file.close();
     }
     await files.rename(SNAPSHOT_ASIDE_PATH, SNAPSHOT_PATH);
   } catch (error) {
-    // On a disk that is full, half a snapshot takes what others need.
+    // On a full disk, half a snapshot takes room that others need.
     await files.remove(SNAPSHOT_ASIDE_PATH).catch(() => undefined);
     throw error;
   }
@@ -79,29 +85,29 @@ async function writeRecords(
     await writeFully(file, parts, position);
     position += parts.reduce((sum, part) => sum + part.byteLength, 0);
   };
-  await write([id, seals.seal('cacheIndex', id, number, encodeHead(table, zones))]);
-  const piece = new Uint8Array(PIECE_HEAD_BYTES + PIECE_BYTES);
+  await write([id, seals.seal('cacheIndex', id, number, encodeZones(table, zones))]);
+  const piece = new Uint8Array(PIECE_HEADER_BYTES + PIECE_BYTES);
   for (let from = 0; from < bytes.byteLength; from += PIECE_BYTES) {
     const content = bytes.subarray(from, from + PIECE_BYTES);
     if (isAllZero(content)) continue;
     viewOf(piece).setUint32(0, from / PIECE_BYTES, true);
-    piece.set(content, PIECE_HEAD_BYTES);
+    piece.set(content, PIECE_HEADER_BYTES);
     number += 1;
-    const plain = piece.subarray(0, PIECE_HEAD_BYTES + content.byteLength);
+    const plain = piece.subarray(0, PIECE_HEADER_BYTES + content.byteLength);
     await write([seals.seal('cacheIndex', id, number, plain)]);
   }
   viewOf(piece).setUint32(0, LAST_PIECE, true);
-  await write([seals.seal('cacheIndex', id, number + 1, piece.subarray(0, PIECE_HEAD_BYTES))]);
+  await write([seals.seal('cacheIndex', id, number + 1, piece.subarray(0, PIECE_HEADER_BYTES))]);
 }
 
-function encodeHead({ bucketCount }: IndexTable, zones: readonly Zone[]): Uint8Array {
-  const bytes = new Uint8Array(HEAD_BYTES + zones.length * ZONE_BYTES);
+function encodeZones({ bucketCount }: IndexTable, zones: readonly Zone[]): Uint8Array {
+  const bytes = new Uint8Array(ZONES_HEADER_BYTES + zones.length * ZONE_BYTES);
   const view = viewOf(bytes);
   view.setUint32(0, VERSION, true);
   view.setUint32(4, bucketCount, true);
   view.setUint32(8, zones.length, true);
   for (const [position, zone] of zones.entries()) {
-    const at = HEAD_BYTES + position * ZONE_BYTES;
+    const at = ZONES_HEADER_BYTES + position * ZONE_BYTES;
     bytes.set(zone.name, at);
     view.setUint32(at + 16, zone.id, true);
     view.setUint32(at + 20, ZONE_QUEUES[zone.queue], true);
@@ -112,10 +118,10 @@ function encodeHead({ bucketCount }: IndexTable, zones: readonly Zone[]): Uint8A
 }
 
 /**
- * Reads the snapshot into an empty table.
+ * Reads the snapshot into an empty table. EFORMAT, EAUTH or another code of damage when the snapshot is
+ * damaged; then the table holds a part of it. System errors as they come, ENOENT when there is no snapshot.
  *
- * @returns the zones that it knows; undefined when there is no snapshot, or it is of a table of another size. EFORMAT, EAUTH
- *   and their like when it is damaged; then the table holds a part of it.
+ * @returns the zones that the snapshot knows; undefined when it is of a table of another size.
  */
 export async function readSnapshot(
   files: CacheFiles,
@@ -125,7 +131,7 @@ export async function readSnapshot(
   const file = await files.open(SNAPSHOT_PATH, 'read');
   try {
     const reader = new RecordReader(file, seals);
-    const zones = decodeHead(await reader.start(), table.bucketCount);
+    const zones = decodeZones(await reader.start(), table.bucketCount);
     if (zones === undefined) return undefined;
     const bytes = new Uint8Array(table.words.buffer);
     for (;;) {
@@ -134,7 +140,7 @@ export async function readSnapshot(
       const number = view.getUint32(0, true);
       if (number === LAST_PIECE) return zones;
       const from = number * PIECE_BYTES;
-      const content = piece.subarray(PIECE_HEAD_BYTES);
+      const content = piece.subarray(PIECE_HEADER_BYTES);
       if (from + content.byteLength > bytes.byteLength) throw malformed();
       bytes.set(content, from);
     }
@@ -143,14 +149,14 @@ export async function readSnapshot(
   }
 }
 
-function decodeHead(bytes: Uint8Array, bucketCount: number): SnapshotZone[] | undefined {
+function decodeZones(bytes: Uint8Array, bucketCount: number): SnapshotZone[] | undefined {
   const view = viewOf(bytes);
-  if (bytes.byteLength < HEAD_BYTES || view.getUint32(0, true) !== VERSION) throw malformed();
+  if (bytes.byteLength < ZONES_HEADER_BYTES || view.getUint32(0, true) !== VERSION) throw malformed();
   const count = view.getUint32(8, true);
-  if (bytes.byteLength !== HEAD_BYTES + count * ZONE_BYTES) throw malformed();
+  if (bytes.byteLength !== ZONES_HEADER_BYTES + count * ZONE_BYTES) throw malformed();
   if (view.getUint32(4, true) !== bucketCount) return undefined;
   return Array.from({ length: count }, (_, position) => {
-    const at = HEAD_BYTES + position * ZONE_BYTES;
+    const at = ZONES_HEADER_BYTES + position * ZONE_BYTES;
     const number = view.getUint32(at + 20, true);
     const queue = (Object.keys(ZONE_QUEUES) as ZoneQueue[]).find(name => ZONE_QUEUES[name] === number);
     const sequence = getU64(view, at + 24);
@@ -161,7 +167,7 @@ function decodeHead(bytes: Uint8Array, bucketCount: number): SnapshotZone[] | un
   });
 }
 
-/** Reads one record after another with little memory. */
+/** Reads the records of a snapshot one after another, into the same two buffers. */
 class RecordReader {
   readonly #file: CacheFile;
   readonly #seals: Seals;
@@ -181,11 +187,11 @@ class RecordReader {
     return this.next();
   }
 
-  /** Valid until the next call. */
+  /** Returns the content of the next record. It is overwritten by the next call. */
   async next(): Promise<Uint8Array> {
-    const head = new Uint8Array(HEADER_BYTES);
-    await readFully(this.#file, head, this.#position);
-    const lengthBytes = peekHeader(head).sealedLengthBytes;
+    const header = new Uint8Array(HEADER_BYTES);
+    await readFully(this.#file, header, this.#position);
+    const lengthBytes = peekHeader(header).sealedLengthBytes;
     if (this.#record.byteLength < lengthBytes) {
       this.#record = new Uint8Array(lengthBytes);
       this.#plain = new Uint8Array(lengthBytes);
@@ -193,7 +199,7 @@ class RecordReader {
     const record = this.#record.subarray(0, lengthBytes);
     await readFully(this.#file, record, this.#position);
     const plain = this.#seals.open('cacheIndex', this.#id, this.#number, record, this.#plain);
-    if (plain.byteLength < PIECE_HEAD_BYTES) throw malformed();
+    if (plain.byteLength < PIECE_HEADER_BYTES) throw malformed();
     this.#number += 1;
     this.#position += lengthBytes;
     return plain;

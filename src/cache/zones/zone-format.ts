@@ -1,7 +1,8 @@
 /**
- * What a full zone ends in: a sealed list of the units in it, and where that list begins.
+ * The format of a zone's file: units, then a sealed list of them, then a trailer that says where the list is.
+ * A zone gets list and trailer when it is full.
  *
- *   units        sealed records as they came, each from a multiple of 64 bytes on
+ *   units        sealed records as they came, each at a multiple of 64 bytes
  *   footer       a sealed record, kind cacheIndex, object id = the zone's name, index 0
  *   trailer      16 bytes: offset of the footer in granules u32, its length u32, zeros
  *
@@ -9,12 +10,12 @@
  *
  *    0   4  version, 2
  *    4   4  queue: ZONE_QUEUES
- *    8   8  sequence: of two zones the later has the higher
+ *    8   8  sequence: grows from each zone to the next
  *   16   4  zone id
  *   20   4  object count O
  *   24   4  entry count E
  *   28   4  zero
- *   32      O objects:  volume id[16], object id[16], prefix[16]: those that were invalidated meanwhile have another
+ *   32      O objects:  volume id[16], object id[16], prefix[16] that the units were stored under (see `fingerprints.ts`)
  *           E entries:  object u32, offset in granules u32, unit index u64, length u32, CRC-32 u32, tag[16]
  */
 import { getU64, setU64, viewOf } from '../../base/bytes.ts';
@@ -24,36 +25,39 @@ import { Seals } from '../base/seals.ts';
 import type { Prefix } from '../index/fingerprints.ts';
 import { GRANULE_BYTES } from '../index/index-table.ts';
 
-/** The number is on the disk: append only. */
+/** The numbers are on the disk: only add to them. */
 export const ZONE_QUEUES = { small: 1, main: 2, pinned: 3, dirty: 4 } as const;
 export type ZoneQueue = keyof typeof ZONE_QUEUES;
 
 export const TRAILER_BYTES = 16;
-const HEAD_BYTES = 32;
+const LIST_HEADER_BYTES = 32;
 const OBJECT_BYTES = 48;
 const VERSION = 2;
 const ENTRY_BYTES = 40;
-/** A zone with more units than this is full: its footer has to fit a record. */
+/** A zone is full when it has this many units, so that its list fits a record. */
 export const ZONE_UNITS_MAX = 180_000;
-const FOOTER_BYTES_MAX: number = HEAD_BYTES + ZONE_UNITS_MAX * (OBJECT_BYTES + ENTRY_BYTES);
+const FOOTER_BYTES_MAX: number = LIST_HEADER_BYTES + ZONE_UNITS_MAX * (OBJECT_BYTES + ENTRY_BYTES);
 
-/** What a list of so many units of so many objects takes, about. */
+/** The length of a list of so many units of so many objects, before it is sealed. */
 export function listBytes(unitCount: number, objectCount: number): number {
-  return HEAD_BYTES + unitCount * ENTRY_BYTES + objectCount * OBJECT_BYTES;
+  return LIST_HEADER_BYTES + unitCount * ENTRY_BYTES + objectCount * OBJECT_BYTES;
 }
 
-export interface ZoneHead {
+export interface ZoneListHeader {
   readonly queue: ZoneQueue;
   readonly sequence: number;
   readonly id: number;
 }
 
-/** One unit of a zone, as its footer has it. */
+/** One unit of a zone, as the zone's list has it. */
 export interface ZoneEntry {
   /** 16 bytes each, views of the list. */
   readonly volumeId: Uint8Array;
   readonly objectId: Uint8Array;
-  /** Equal for units of one object of this list. */
+  /**
+   * The position of the unit's object in this list. An object that was invalidated meanwhile has two
+   * positions.
+   */
   readonly objectNumber: number;
   readonly index: number;
   readonly offsetBytes: number;
@@ -74,13 +78,18 @@ export class ZoneList {
     return this.#entryCount;
   }
 
-  /** What the list takes at the end of the zone, when so many units more are in it. */
+  /** The length of footer and trailer if so many more units were added. */
   endBytes(unitCount: number): number {
     const bytes = listBytes(this.#entryCount + unitCount, this.#objectCount + unitCount);
     return Seals.sealedBytes(bytes) + TRAILER_BYTES;
   }
 
-  /** @param key the same string for the same two ids, and no others. @param prefix what the unit is found by. */
+  /**
+   * Adds a unit.
+   *
+   * @param key a string that stands for its two ids.
+   * @param prefix what the unit is found by.
+   */
   add(key: string, prefix: Prefix, entry: Omit<ZoneEntry, 'objectNumber'>): void {
     const objectNumber = this.#objectNumber(key, prefix, entry.volumeId, entry.objectId);
     const at = this.#entryCount * ENTRY_BYTES;
@@ -95,8 +104,8 @@ export class ZoneList {
     this.#entryCount += 1;
   }
 
-  encode({ queue, sequence, id }: ZoneHead): Uint8Array<ArrayBuffer> {
-    const objectsEnd = HEAD_BYTES + this.#objectCount * OBJECT_BYTES;
+  encode({ queue, sequence, id }: ZoneListHeader): Uint8Array<ArrayBuffer> {
+    const objectsEnd = LIST_HEADER_BYTES + this.#objectCount * OBJECT_BYTES;
     const bytes = new Uint8Array(objectsEnd + this.#entryCount * ENTRY_BYTES);
     const view = viewOf(bytes);
     view.setUint32(0, VERSION, true);
@@ -105,7 +114,7 @@ export class ZoneList {
     view.setUint32(16, id, true);
     view.setUint32(20, this.#objectCount, true);
     view.setUint32(24, this.#entryCount, true);
-    bytes.set(this.#objectBytes.subarray(0, this.#objectCount * OBJECT_BYTES), HEAD_BYTES);
+    bytes.set(this.#objectBytes.subarray(0, this.#objectCount * OBJECT_BYTES), LIST_HEADER_BYTES);
     bytes.set(this.#entryBytes.subarray(0, this.#entryCount * ENTRY_BYTES), objectsEnd);
     return bytes;
   }
@@ -134,31 +143,31 @@ function grown(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
 
 /** A decoded list. */
 export interface DecodedList {
-  readonly head: ZoneHead;
+  readonly header: ZoneListHeader;
   readonly count: number;
   entry(at: number): ZoneEntry;
-  /** What the units of an object were found by when they were stored. */
+  /** The prefix that an object's units were found by when they were stored. */
   prefix(objectNumber: number): Prefix;
 }
 
-/** Decodes what {@link ZoneList.encode} made. EFORMAT. */
+/** Decodes what {@link ZoneList.encode} made; entries are views of `bytes`. EFORMAT. */
 export function decodeList(bytes: Uint8Array): DecodedList {
   const view = viewOf(bytes);
-  if (bytes.byteLength < HEAD_BYTES || view.getUint32(0, true) !== VERSION) throw malformed();
+  if (bytes.byteLength < LIST_HEADER_BYTES || view.getUint32(0, true) !== VERSION) throw malformed();
   const number = view.getUint32(4, true);
   const queue = (Object.keys(ZONE_QUEUES) as ZoneQueue[]).find(name => ZONE_QUEUES[name] === number);
   const sequence = getU64(view, 8);
   const id = view.getUint32(16, true);
   const objectCount = view.getUint32(20, true);
   const count = view.getUint32(24, true);
-  const entriesAt = HEAD_BYTES + objectCount * OBJECT_BYTES;
+  const entriesAt = LIST_HEADER_BYTES + objectCount * OBJECT_BYTES;
   if (queue === undefined || sequence === undefined || id === 0) throw malformed();
   if (entriesAt + count * ENTRY_BYTES !== bytes.byteLength) throw malformed();
   return {
-    head: { queue, sequence, id },
+    header: { queue, sequence, id },
     count,
     prefix: number => {
-      const at = HEAD_BYTES + number * OBJECT_BYTES + 32;
+      const at = LIST_HEADER_BYTES + number * OBJECT_BYTES + 32;
       return Uint32Array.from({ length: 4 }, (_, word) => view.getUint32(at + 4 * word, true));
     },
     entry: position => {
@@ -166,7 +175,7 @@ export function decodeList(bytes: Uint8Array): DecodedList {
       const objectNumber = view.getUint32(at, true);
       const index = getU64(view, at + 8);
       if (objectNumber >= objectCount || index === undefined) throw malformed();
-      const objectAt = HEAD_BYTES + objectNumber * OBJECT_BYTES;
+      const objectAt = LIST_HEADER_BYTES + objectNumber * OBJECT_BYTES;
       return {
         volumeId: bytes.subarray(objectAt, objectAt + 16),
         objectId: bytes.subarray(objectAt + 16, objectAt + 32),
@@ -185,7 +194,7 @@ function malformed(): NetsealError {
   return new NetsealError('EFORMAT', 'the list of a zone of the cache is malformed');
 }
 
-/** Footer and trailer, to be written at `offsetBytes`, a multiple of the granule. */
+/** Returns footer and trailer, to be written at `offsetBytes`, a multiple of the granule. */
 export function encodeFooter(
   seals: Seals,
   name: Uint8Array,
@@ -200,8 +209,8 @@ export function encodeFooter(
 }
 
 /**
- * Reads a zone's list. EFORMAT, EAUTH and their like when it has none (it was not full when its writer died) or it is damaged;
- * system errors as they come.
+ * Reads a zone's list. EFORMAT, EAUTH or another code of damage when the list is damaged, or the zone has
+ * none because its writer died before it was full. System errors as they come.
  */
 export async function readFooter(
   seals: Seals,

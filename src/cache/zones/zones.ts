@@ -1,18 +1,20 @@
 /**
- * The zones that there are: append-only files, each written once, read for a while, and given up as a whole.
+ * The zones of a cache: files that are appended to until they are full, read for a while, and given up as a
+ * whole.
  *
  * A zone id is slot + 2^16 × generation. The table of slots is shared memory, for readers on other threads:
  *
  *   word  slot
- *      0  zone id; 0 when the slot is free, or its zone is given up
+ *      0  zone id; 0 when the slot is free, or its zone was given up
  *      1  file descriptor, -1 while it is not open
- *      2  readers under way
+ *      2  count of readers; who writes to the zone is one of them
  *      3  zero
  *
- * A reader adds itself (2), checks that the id (0) is still the one of its entry, reads, and takes itself off. Whoever gives a
- * zone up first clears the id, removes the file, and closes the descriptor when there are no readers any more: so nobody
- * ever reads from a descriptor that means another file by then. Who writes to a zone is one of its readers meanwhile: for
- * a write that would be worse.
+ * The system gives the number of a closed descriptor to the next file that is opened. No reader or writer may
+ * use it for that file:
+ *
+ *   1. A reader counts itself (2), checks that the id (0) is that of its index entry, reads, and takes itself off.
+ *   2. To give a zone up, its id is cleared first, then its file is removed. The descriptor is closed when nobody is counted.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fromHex, toHex } from '../../base/bytes.ts';
@@ -24,7 +26,7 @@ import { ZoneList, type ZoneQueue } from './zone-format.ts';
 
 export const SLOT_WORDS = 4;
 const SLOT_COUNT = 0x1_0000;
-/** Of full zones; those that are written to or read come on top. */
+/** How many files of full zones stay open. Zones that are written to or read come on top. */
 const OPEN_FILES_MAX = 256;
 const CLOSE_WAIT_MS = 10_000;
 
@@ -35,15 +37,15 @@ export class Zone {
   readonly name: Uint8Array<ArrayBuffer>;
   queue: ZoneQueue;
   readonly sequence: number;
-  /** Where the next unit goes; the end of the data once it is full. */
+  /** Where the next unit goes. Where the units end once the zone is full. */
   endBytes = 0;
-  /** Of units that the index still finds here. */
+  /** Sum of the lengths of units that the index still finds here. */
   liveBytes = 0;
-  /** On the disk, with the footer. */
+  /** Length of the file, with footer and trailer once it has them. */
   fileBytes = 0;
-  /** Units so far; kept only while there is no footer to read them from. */
+  /** The units so far. Kept until there is a footer to read them from. */
   list: ZoneList | undefined;
-  /** Nothing is written to it any more. */
+  /** True when nothing more will be written to it. */
   isFull = false;
   isDead = false;
   file: CacheFile | undefined;
@@ -65,7 +67,7 @@ export function zonePath(queue: ZoneQueue, name: Uint8Array): string {
   return `${queue === 'dirty' ? ZONE_FOLDERS.dirty : ZONE_FOLDERS.clean}/${toHex(name)}`;
 }
 
-/** The name in a file's name; undefined for files that are no zone's. */
+/** The zone's name, from the name of its file; undefined for files that are not zones. */
 export function zoneNameOf(fileName: string): Uint8Array<ArrayBuffer> | undefined {
   return /^[0-9a-f]{32}$/.test(fileName) ? fromHex(fileName) : undefined;
 }
@@ -83,9 +85,9 @@ export class Zones {
     pinned: new Set(),
     dirty: new Set(),
   };
-  /** Given up, and still read by somebody. */
+  /** Zones that were given up and are still being read. */
   readonly #leaving = new Set<Zone>();
-  /** The one used longest ago comes first. */
+  /** Zones whose files are open; the one used longest ago comes first. */
   readonly #open = new Set<Zone>();
   readonly #openMax: number;
   readonly #closing = new PendingWork();
@@ -126,7 +128,7 @@ export class Zones {
     return bytes;
   }
 
-  /** What zones that may be given up take, those that are open counted as full. */
+  /** Bytes that clean zones take on the disk. Zones that are still written to count as full. */
   cleanBytes(zoneBytes: number): number {
     let bytes = 0;
     for (const zone of this.#zones.values()) {
@@ -137,7 +139,7 @@ export class Zones {
     return bytes;
   }
 
-  /** Of all zones, and of those that go away when their readers do. */
+  /** Bytes of all zones, with those that were given up and wait for their last reader. */
   get totalBytes(): number {
     let bytes = 0;
     for (const zone of this.#zones.values()) if (!zone.isDead) bytes += zone.fileBytes;
@@ -149,13 +151,13 @@ export class Zones {
     return this.#zones.size;
   }
 
-  /** A new, empty zone with its file. System errors as they come; then there is none. */
+  /** Makes an empty zone and its file. System errors as they come; then there is no zone. */
   async create(queue: ZoneQueue): Promise<Zone> {
     await this.sweep();
     const zone = new Zone(this.#freeId(), randomBytes(16), queue, this.#nextSequence);
     this.#nextSequence += 1;
     zone.list = new ZoneList();
-    // Taken before anybody else asks for a slot.
+    // Takes the slot before the first `await`.
     this.#zones.set(zone.id & 0xffff, zone);
     try {
       zone.file = await this.#files.open(zone.path, 'create');
@@ -168,7 +170,10 @@ export class Zones {
     return zone;
   }
 
-  /** Takes over a full zone of an earlier session; undefined when its slot is taken. Of sequence 0: it is the latest. */
+  /**
+   * Takes over a full zone of an earlier opening. Undefined when its slot is taken. With sequence 0, it
+   * becomes the latest.
+   */
   adopt(
     name: Uint8Array<ArrayBuffer>,
     queue: ZoneQueue,
@@ -187,25 +192,28 @@ export class Zones {
     return zone;
   }
 
-  /** Gives an adopted zone another id, as its own was taken. */
+  /** Returns a free id, for a zone to adopt whose own slot is taken. */
   newId(): number {
     return this.#freeId();
   }
 
-  /** Takes a full zone into another queue. System errors as they come; then it stays where it is. */
+  /**
+   * Takes a full zone out of its queue, and moves its file to the folder of `queue`. The caller adds it to
+   * that queue by {@link finish}. System errors as they come; then nothing has changed.
+   */
   async rename(zone: Zone, queue: ZoneQueue): Promise<void> {
     await this.#files.rename(zone.path, zonePath(queue, zone.name));
     this.#queues[zone.queue].delete(zone);
     zone.queue = queue;
   }
 
-  /** Puts a full zone behind all others of its queue. */
+  /** Moves a full zone to the end of its queue. */
   postpone(zone: Zone): void {
     const queue = this.#queues[zone.queue];
     if (queue.delete(zone)) queue.add(zone);
   }
 
-  /** Sorts the queues by age, after many were adopted. */
+  /** Sorts the queues by age. Call it after zones were adopted. */
   sortQueues(): void {
     for (const queue of Object.values(this.#queues)) {
       const sorted = [...queue].sort((left, right) => left.sequence - right.sequence);
@@ -214,14 +222,14 @@ export class Zones {
     }
   }
 
-  /** Nothing more is written to it. */
+  /** Puts a zone among the full ones: nothing more will be written to it. */
   finish(zone: Zone): void {
     this.version += 1;
     zone.isFull = true;
     if (!zone.isDead) this.#queues[zone.queue].add(zone);
   }
 
-  /** Its file, opened if need be. System errors as they come. Pin the zone first. */
+  /** Returns the zone's file, opened if need be. {@link pin} the zone first. System errors as they come. */
   async fileOf(zone: Zone): Promise<CacheFile> {
     if (zone.file !== undefined) {
       this.#open.delete(zone);
@@ -234,7 +242,10 @@ export class Zones {
     return zone.opening;
   }
 
-  /** Says that somebody reads the zone, or writes to it: false when it is given up already. */
+  /**
+   * Counts a reader or writer of the zone, until {@link unpin}. False when the zone was given up: then
+   * nothing is counted.
+   */
   pin(zone: Zone): boolean {
     const at = (zone.id & 0xffff) * SLOT_WORDS;
     Atomics.add(this.slots, at + 2, 1);
@@ -252,7 +263,10 @@ export class Zones {
     return Atomics.load(this.slots, (zone.id & 0xffff) * SLOT_WORDS + 2);
   }
 
-  /** Gives a zone up: nothing is found in it from now on. Its file goes; readers under way finish. Never rejects. */
+  /**
+   * Gives a zone up: nothing is found in it from now on, and its file is removed. Readers under way finish.
+   * Never rejects.
+   */
   async giveUp(zone: Zone, keepFile = false): Promise<void> {
     if (zone.isDead) return;
     this.version += 1;
@@ -273,18 +287,23 @@ export class Zones {
     }
   }
 
-  /** Closes what readers on other threads have left by now, and tries again to remove what could not be removed. */
+  /**
+   * Closes zones that were given up and have lost their last reader, and tries again to remove files that
+   * could not be removed.
+   */
   async sweep(): Promise<void> {
     for (const zone of [...this.#leaving]) await this.#leave(zone);
     for (const path of [...this.#leftovers]) await this.#remove(path);
   }
 
-  /** Closes everything, when nobody reads any more. Whoever still does after ten seconds keeps the descriptor. */
+  /**
+   * Closes every file, each after its last reader. A file that is still read after ten seconds stays open.
+   */
   async closeAll(): Promise<void> {
     const zones = new Set([...this.#zones.values(), ...this.#leaving]);
     const endMs = performance.now() + CLOSE_WAIT_MS;
     for (const zone of zones) {
-      // Nobody begins to read from now on.
+      // No new reader from now on.
       Atomics.store(this.slots, (zone.id & 0xffff) * SLOT_WORDS, 0);
       while (this.readersOf(zone) > 0 && performance.now() < endMs) await sleep(1);
       if (this.readersOf(zone) === 0) await this.#closeFile(zone);
@@ -330,7 +349,10 @@ export class Zones {
     }
   }
 
-  /** Takes the descriptor out of the table, unless somebody reads from it. First out, then a look: readers do it the other way. */
+  /**
+   * Takes the descriptor out of the table, unless it is being read. Clears it first and counts the readers
+   * then: readers do both in the other order.
+   */
   #takeDescriptor(zone: Zone): boolean {
     const at = (zone.id & 0xffff) * SLOT_WORDS + 1;
     const descriptor = Atomics.exchange(this.slots, at, -1);
