@@ -15,7 +15,7 @@ import { checkVolumeSettings, encodeSettings } from '../src/volume/session/volum
 import { openStateFolder } from '../src/volume/state/state-folder.ts';
 import { createRoot, Volume } from '../src/volume/volume.ts';
 
-/** What the command line allows (`src/cli/location.ts`). */
+/** What the command line allows (`src/cli/volume/location.ts`). */
 const REQUESTS_AT_ONCE = 32;
 
 export const FOLDER_ATTRIBUTES: Attributes = { mode: 0o755, uid: 0, gid: 0, mtimeNs: 5n, xattrs: [] };

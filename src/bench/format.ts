@@ -1,4 +1,4 @@
-/** Numbers as people read them: sizes, rates, times. The parsers that read them back are in `src/cli/sizes.ts`. */
+/** Numbers as people read them: sizes, rates, times. The parsers that read them back are in `src/cli/lib/sizes.ts`. */
 
 const BINARY = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 

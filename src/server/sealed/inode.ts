@@ -60,7 +60,7 @@ export interface SymlinkInode extends InodeBase {
 export interface DirectoryEntry {
   readonly name: Name;
   readonly node: EntryNode;
-  /** On its way to another directory; see `rename.ts`. */
+  /** On its way to another directory; see `moves.ts`. */
   readonly departure?: Departure | undefined;
 }
 
