@@ -1,10 +1,10 @@
-/** The worker thread: a message in, a batch of units through `src/unit`, a message out. */
+/** The entry point of a worker thread. A request comes in, `src/unit` seals or opens its units, a reply goes out. */
 import { workerData } from 'node:worker_threads';
 import { BatchRunner, type WorkerStart } from '../src/pipeline/batch.ts';
 import { answer, type WorkerReply, type WorkerRequest } from '../src/pipeline/protocol.ts';
 
 const runner = BatchRunner.start(workerData as WorkerStart);
-// Its failure is the answer to every request; it must not end the thread before the first one comes.
+// When the start fails, every request is answered with that failure. It must not end the thread before the first one.
 runner.catch(() => undefined);
 
 export default function handle(request: WorkerRequest): Promise<WorkerReply> {

@@ -1,6 +1,6 @@
 /**
- * Works through one job: the same code in a worker and, with zero workers, on the calling thread. Everything it touches
- * is shared memory that holds still, its own scratch, and keys from the key table.
+ * Works through the units of one job. The same code runs in a worker and, in a pipeline without workers, on the calling
+ * thread. It touches only shared memory that holds still, scratch memory of its own, and keys from the key table.
  */
 import { isAllZero } from '../base/bytes.ts';
 import { type ErrorCode, isNetsealError, messageOf, NetsealError } from '../base/errors.ts';
@@ -21,33 +21,34 @@ import {
 } from './job.ts';
 import { KeyReader } from './key-table.ts';
 
-/** The shared memory that a worker maps when it starts. */
+/** The shared memory that a worker maps when it starts. A worker writes to `jobs`, `sealing.sealed` and `opening.plain`. */
 export interface SharedMemory {
   readonly jobs: SharedArrayBuffer;
   readonly keys: SharedArrayBuffer;
-  /** Input and output of sealing. */
+  /** Sealing reads from `plain` and writes to `sealed`. */
   readonly sealing: { readonly plain: SharedArrayBuffer; readonly sealed: SharedArrayBuffer };
-  /** Output and input of opening. */
+  /** Opening reads from `sealed` and writes to `plain`. */
   readonly opening: { readonly plain: SharedArrayBuffer; readonly sealed: SharedArrayBuffer };
 }
 
-/** What the pool hands every worker at its start. */
+/** What the pool gives every worker when it starts. */
 export interface WorkerStart {
   readonly memory: SharedMemory;
   readonly providers: ProviderSettings;
 }
 
-/** A unit that failed. Errors cross threads as data: cloning an error drops its code. */
+/** A unit that failed, and why. */
 export interface UnitFailure extends ErrorData {
-  /** Position in the job. */
+  /** The unit's position in the job, from 0. */
   readonly at: number;
 }
 
-/** A worker's answer to a job. Outcomes are in the job's own fields. */
+/** A worker's answer to a job. The outcome of each unit stands in the job's own fields. */
 export interface JobReply {
   readonly failures: readonly UnitFailure[];
 }
 
+/** Seals and opens for one thread, with that thread's keys, ciphers and scratch memory. */
 export class BatchRunner {
   readonly #memory: SharedMemory;
   readonly #sealer: Sealer;
@@ -55,7 +56,7 @@ export class BatchRunner {
   readonly #keys: KeyReader;
   readonly providerReport: ProviderReport;
 
-  /** Chooses providers for this thread and maps the memory. */
+  /** Chooses providers for this thread. Rejects with EUNSUPPORTED when one is missing. */
   static async start({ memory, providers }: WorkerStart): Promise<BatchRunner> {
     return new BatchRunner(memory, await chooseProviders(providers));
   }
@@ -68,7 +69,10 @@ export class BatchRunner {
     this.providerReport = providers.report;
   }
 
-  /** Does the job at `jobOffset` of the job slab. A unit that fails does not stop the others. */
+  /**
+   * Does the job at `jobOffset` of the job slab. A unit that fails does not stop the others; the reply lists it.
+   * Throws EBUG when the job's fields make no sense.
+   */
   run(jobOffset: number): JobReply {
     const job = new Job(this.#memory.jobs, jobOffset);
     this.#keys.refresh();
@@ -81,7 +85,7 @@ export class BatchRunner {
     this.#sealer.wipe();
   }
 
-  /** Seals units one after another into the job's output room, without gaps. */
+  /** Seals the units one after another into the job's output room, without gaps. */
   #sealAll(job: Job): UnitFailure[] {
     const setting = job.sealSetting;
     const { plain, sealed } = this.#memory.sealing;
@@ -133,7 +137,7 @@ export class BatchRunner {
   }
 }
 
-/** Runs `work` for each unit until the job is cancelled, and writes down what came of each. */
+/** Calls `work` for each unit until the job is cancelled. Writes each outcome into the job and returns the failures. */
 function eachUnit(job: Job, work: (unit: JobUnit) => number): UnitFailure[] {
   const failures: UnitFailure[] = [];
   const { unitCount } = job;
@@ -149,24 +153,25 @@ function eachUnit(job: Job, work: (unit: JobUnit) => number): UnitFailure[] {
   return failures;
 }
 
-/** An error as data that may cross threads. */
+/** An error as plain data. Errors cross threads in this form, because a cloned error loses its code. */
 export interface ErrorData {
   readonly code: ErrorCode;
   /** One line. */
   readonly message: string;
-  /** Where it came from, if nobody expected it. */
+  /** The stack of an unexpected error; not set for errors with a code of ours. */
   readonly stack?: string;
 }
 
+/** Returns an error as data. Anything that is not a {@link NetsealError} becomes EBUG and keeps its stack. */
 export function describeError(error: unknown): ErrorData {
   if (isNetsealError(error)) return { code: error.code, message: error.message };
-  // Everything expected is a NetsealError: this is a fault of ours, or of a library.
+  // Every expected error is a NetsealError. Anything else is a fault in netseal or in a library.
   const [message = ''] = messageOf(error).split('\n');
   const stack = error instanceof Error ? error.stack : undefined;
   return { code: 'EBUG', message: `unexpected: ${message}`, ...(stack === undefined ? {} : { stack }) };
 }
 
-/** The inverse of {@link describeError}, on the thread where it arrives. */
+/** Makes an error again from what {@link describeError} returned on another thread. */
 export function restoreError({ code, message, stack }: ErrorData): NetsealError {
   if (stack === undefined) return new NetsealError(code, message);
   const cause = new Error(message);

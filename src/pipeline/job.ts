@@ -1,6 +1,9 @@
 /**
- * A job: what a worker is asked to do with a batch of units, and what came of it, as fields in shared memory, so that
- * a message between threads is one number and nothing is cloned. Pure field access. Integers are little-endian.
+ * A job: the request to seal or open some units, and the results. All of it is fields in shared memory, so a message
+ * between threads is one number, the job's offset, and nothing is cloned. This file only reads and writes the fields.
+ *
+ * Integers are little-endian. Offsets in fields count from the start of the slab that the bytes lie in. "In" fields are
+ * written by the main thread before the worker starts; "out" fields are written by the worker.
  *
  *   offset  size  job header
  *        0     4  1 when cancelled (atomic), else 0
@@ -13,20 +16,20 @@
  *       16     4  epoch (seal)
  *       20     4  block size (seal)
  *       24     4  output offset
- *       28     4  output length: the room (in), the bytes used (out; seal)
+ *       28     4  output length: the room (in); the bytes used (out, seal)
  *       32    32  zero
  *
  *   offset  size  unit i, at 64 + 64 i
  *        0     8  index
  *        8     4  input offset
  *       12     4  input length
- *       16     4  output offset (in for open, out for seal)
- *       20     4  output length: the room (in, open), the bytes written (out)
+ *       16     4  output offset (in, open; out, seal)
+ *       20     4  output length: the room (in, open); the bytes written (out)
  *       24     1  kind
  *       25     1  log2 unit size
  *       26     1  request flags: UNIT_*
- *       27     1  record flags: in for seal, out for open
- *       28     1  outcome (out): see OUTCOME_*
+ *       27     1  record flags (in, seal; out, open)
+ *       28     1  outcome (out): OUTCOME_*
  *       29     3  zero
  *       32    16  object id
  *       48    16  tag: the expected one (in, open) or the new one (out, seal)
@@ -50,24 +53,24 @@ import {
 const HEADER_BYTES = 64;
 const UNIT_BYTES = 64;
 
-/** Job state: 0 until the main thread sets this one. */
+/** The state of a cancelled job. Any other job has state 0. Only the main thread changes it. */
 const JOB_CANCELLED = 1;
 
 export const OPERATION_SEAL = 1;
 export const OPERATION_OPEN = 2;
 
-/** Request flag: an all-zero unit is a hole; seal nothing for it. */
+/** Request flag: an all-zero unit becomes a hole, for which nothing is sealed. */
 export const UNIT_HOLES = 1;
-/** Request flag: the record must have the expected tag. */
+/** Request flag: the record must have the tag that the job's `tag` field holds. */
 export const UNIT_EXPECT_TAG = 2;
 
-/** Outcomes of a unit. */
+/** Outcomes of a unit. `NONE` is what a unit has that no worker has worked on, for example in a cancelled job. */
 export const OUTCOME_NONE = 0;
 export const OUTCOME_DONE = 1;
 export const OUTCOME_HOLE = 2;
 export const OUTCOME_FAILED = 3;
 
-/** The room that a job of `unitCount` units needs. */
+/** Returns the bytes that a job of `unitCount` units takes in the job slab; a multiple of 64. */
 export function jobBytes(unitCount: number): number {
   return HEADER_BYTES + unitCount * UNIT_BYTES;
 }
@@ -78,7 +81,7 @@ function nameOf<Name>(names: ReadonlyMap<number, Name>, id: number): Name {
   return name;
 }
 
-/** What sealing needs beyond the units. */
+/** The settings that all units of a seal job share. */
 export interface SealJobSetting {
   readonly suite: SuiteName;
   readonly codec: CodecSetting;
@@ -86,7 +89,7 @@ export interface SealJobSetting {
   readonly epoch: number;
 }
 
-/** Fields of a job; a view, so cheap to make. Both threads use it; which fields change when is said above. */
+/** A view of a job's fields. It holds no state of its own, so both threads make one whenever they need it. */
 export class Job {
   readonly offsetBytes: number;
   readonly #memory: SharedArrayBuffer;
@@ -99,7 +102,7 @@ export class Job {
     this.#view = new DataView(memory, offsetBytes, HEADER_BYTES);
   }
 
-  /** Zeroes a job of `unitCount` units and sets what all jobs have. */
+  /** Zeroes the memory of a job with `unitCount` units and writes the fields that every job has. */
   start(
     operation: number,
     unitCount: number,
@@ -115,7 +118,7 @@ export class Job {
     this.#view.setUint32(28, outputBytes, true);
   }
 
-  /** Asks the worker to leave the units that it has not begun. */
+  /** Asks the worker to skip the units that it has not begun. */
   cancel(): void {
     Atomics.store(this.#state(), 0, JOB_CANCELLED);
   }
@@ -172,28 +175,28 @@ export class Job {
     this.#view.setUint32(20, setting.blockSizeBytes, true);
   }
 
-  /** The fields of unit `at`, from 0. */
+  /** Returns the fields of unit `at`, counted from 0. */
   unit(at: number): JobUnit {
     return new JobUnit(this.#memory, this.offsetBytes + HEADER_BYTES + at * UNIT_BYTES);
   }
 }
 
-/** Where a record belongs, and where its bytes lie in the lease that they come from. */
+/** Where a record belongs, and where its bytes lie in the lease that a request reads from. */
 export interface UnitAt {
-  /** 16 bytes, copied. */
+  /** 16 bytes; copied before the call returns. */
   readonly objectId: Uint8Array;
   readonly kind: RecordKind;
-  /** Unit index; a safe integer from 0. */
+  /** The unit's index in its object: a safe integer from 0. */
   readonly index: number;
-  /** The unit size of `unit` and `streamUnit` records; 0 for other kinds. */
+  /** The unit size in bytes for `unit` and `streamUnit` records; 0 for other kinds. */
   readonly unitSizeBytes: number;
-  /** Start within the lease. */
+  /** Where the input starts, counted from the start of the lease. */
   readonly offsetBytes: number;
-  /** Plain bytes to seal, at most the unit size; or the whole sealed record to open. */
+  /** The input's length: the plain bytes to seal (at most the unit size), or the whole sealed record to open. */
   readonly lengthBytes: number;
 }
 
-/** Fields of one unit of a job. */
+/** A view of the fields of one unit of a job. */
 export class JobUnit {
   readonly #view: DataView;
   readonly #memory: SharedArrayBuffer;
@@ -247,20 +250,20 @@ export class JobUnit {
     return this.#view.getUint8(28);
   }
 
-  /** 16 bytes of shared memory. */
+  /** 16 bytes, a view of the job. */
   get objectId(): Uint8Array {
     return new Uint8Array(this.#memory, this.#offsetBytes + 32, ID_BYTES);
   }
 
-  /** 16 bytes of shared memory. */
+  /** 16 bytes, a view of the job: the expected tag (open), or the tag of the new record (seal). */
   get tag(): Uint8Array {
     return new Uint8Array(this.#memory, this.#offsetBytes + 48, TAG_BYTES);
   }
 
   /**
-   * Writes down what is asked for.
+   * Writes the request for this unit. The output and the expected tag are set apart from it.
    *
-   * @param inputBase where the lease that `unit.offsetBytes` counts from starts in its slab.
+   * @param inputBase where the input lease starts in its slab; `unit.offsetBytes` counts from there.
    */
   setRequest(unit: UnitAt, inputBase: number, requestFlags: number, recordFlags: number): void {
     setU64(this.#view, 0, unit.index);

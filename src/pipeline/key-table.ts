@@ -1,14 +1,16 @@
 /**
- * The key table: how keys reach workers once. A block of shared memory that every worker maps when it starts, so that
- * a worker started later, in place of one that died, finds all keys too. The main thread writes entries; workers
- * derive record keys from them and keep the derived ones. Destroying an entry zeroes it and moves the table's
- * generation on, upon which workers drop what they derived.
+ * The key table: shared memory through which epoch keys reach the workers, once for each key. Every worker maps it when
+ * it starts, so a worker that replaces a dead one finds all keys as well.
+ *
+ *   - The main thread writes entries. Workers derive record keys from them and keep the derived keys.
+ *   - Removing a keyring zeroes its entries and raises the table's generation. A worker that sees another generation
+ *     drops every key that it has derived.
  *
  *   offset  size  field
  *        0     4  generation (atomic)
  *        4    60  zero
  *   64 + 64 i     entry i
- *      +  0     4  handle: 0 for a free entry (atomic; written last, cleared first)
+ *      +  0     4  handle, 0 for a free entry (atomic; written last, cleared first)
  *      +  4     4  epoch
  *      +  8     8  zero
  *      + 16    16  volume id
@@ -25,24 +27,25 @@ import { RecordKey } from '../unit/record-key.ts';
 const ENTRY_BYTES = 64;
 const ENTRY_COUNT = 1024;
 
-/** Names a keyring that a pipeline knows. */
+/** Names a keyring that was added to a pipeline. */
 export interface KeyHandle {
-  /** From 1; never used again after {@link KeyTable.remove}. */
+  /** A number from 1, never used twice in a process. */
   readonly id: number;
-  /** As the keyring was when it was added: after a rekey, add the new one. */
+  /** The keyring's newest epoch when it was added. After a rekey, add the new keyring. */
   readonly newestEpoch: number;
   /** 16 bytes. */
   readonly volumeId: Uint8Array;
 }
 
-/** One count for all tables of the process, so that a handle of one pipeline never names another's keys. */
+/** Shared by all tables of the process, so that a handle of one pipeline never names keys of another. */
 let lastHandleId = 0;
 
+/** Returns the index of the 32-bit word that entry `entry` starts at. */
 function entryWord(entry: number): number {
   return ((entry + 1) * ENTRY_BYTES) / 4;
 }
 
-/** The main thread's side. */
+/** The main thread's side of the table: adds and removes keys. */
 export class KeyTable {
   readonly memory: SharedArrayBuffer = new SharedArrayBuffer((ENTRY_COUNT + 1) * ENTRY_BYTES);
   readonly #words = new Int32Array(this.memory);
@@ -73,7 +76,7 @@ export class KeyTable {
     return { id, newestEpoch, volumeId: new Uint8Array(volumeId) };
   }
 
-  /** What commits to the key of an object's records; 32 bytes. EKEY when the handle has no such epoch. */
+  /** Returns the 32-byte commitment to the key of an object's records. EKEY when the handle has no such epoch. */
   commitment(query: KeyQuery): Uint8Array {
     const at = findEntry(this.#words, query.handleId, query.epoch) * 4;
     const epochKey = this.#bytes.slice(at + 32, at + 32 + KEY_BYTES);
@@ -92,7 +95,7 @@ export class KeyTable {
     }
   }
 
-  /** Zeroes the entries of a handle. Units in flight under it fail with EKEY. Unknown handles are ignored. */
+  /** Zeroes the entries of a handle. Units in flight under it may fail with EKEY. An unknown handle does nothing. */
   remove(handle: KeyHandle): void {
     for (let entry = 0; entry < ENTRY_COUNT; entry += 1) {
       const word = entryWord(entry);
@@ -103,14 +106,14 @@ export class KeyTable {
     Atomics.add(this.#words, 0, 1);
   }
 
-  /** Zeroes everything. */
+  /** Zeroes all entries. */
   destroy(): void {
     this.#bytes.fill(0, ENTRY_BYTES);
     Atomics.add(this.#words, 0, 1);
   }
 }
 
-/** Which of a volume's keys a record is under. */
+/** Says which key of a volume a record is sealed under. */
 export interface RecordQuery {
   /** From 1. */
   readonly epoch: number;
@@ -120,18 +123,19 @@ export interface RecordQuery {
   readonly objectId: Uint8Array;
 }
 
-/** The same, of a volume that the table knows. */
+/** A {@link RecordQuery} with the handle of the volume's keyring. */
 export interface KeyQuery extends RecordQuery {
   readonly handleId: number;
 }
 
 /**
- * Derived keys kept by one thread. A file's key takes some 10 µs to derive and bind. Few, so that those of files of one unit die
- * young: with 512 of them, putting 10,000 small files took a fifth more of the processors, in garbage collection.
+ * How many derived keys one thread keeps. Deriving and binding a file's key takes some 10 µs. The cache is small so that
+ * the keys of one-unit files die young: with 512 keys, putting 10,000 small files took a fifth more processor time,
+ * spent on garbage collection.
  */
 const CACHE_SIZE = 32;
 
-/** A worker's side: finds an epoch key, derives record keys, keeps the latest. */
+/** A worker's side of the table: finds epoch keys, derives record keys and keeps the {@link CACHE_SIZE} newest. */
 export class KeyReader {
   readonly #words: Int32Array;
   readonly #bytes: Uint8Array;
@@ -146,7 +150,7 @@ export class KeyReader {
     this.#generation = Atomics.load(this.#words, 0);
   }
 
-  /** Call once a job: drops what was derived from keys that have been removed. */
+  /** Drops all derived keys when a keyring has been removed since the last call. Call it once for each job. */
   refresh(): void {
     const generation = Atomics.load(this.#words, 0);
     if (generation === this.#generation) return;
@@ -161,8 +165,8 @@ export class KeyReader {
   }
 
   /**
-   * The key for a record, still owned by this reader: not to be kept beyond the next call. EKEY when the handle has
-   * no such epoch.
+   * Returns the key for a record. The reader owns it: use it before the next call and do not keep it. EKEY when the
+   * handle has no such epoch.
    */
   get(query: KeyQuery): RecordKey {
     const name = cacheName(query);
@@ -180,7 +184,7 @@ export class KeyReader {
     const volumeId = this.#bytes.slice(at + 16, at + 16 + ID_BYTES);
     const epochKey = this.#bytes.slice(at + 32, at + 32 + KEY_BYTES);
     try {
-      // Removed while it was copied: the copy may be half zero.
+      // The entry may have been removed while it was copied; then the copy may be half zero.
       if (Atomics.load(this.#words, word) !== query.handleId) throw noSuchKey(query.epoch);
       return new RecordKey({ volumeId, ...query }, epochKey, this.#providers.suite(query.suite));
     } finally {
@@ -197,9 +201,9 @@ export class KeyReader {
   }
 }
 
-/** The word at which the entry of a handle's epoch starts. EKEY when there is none. */
+/** Returns the index of the word at which the entry of a handle and epoch starts. EKEY when there is none. */
 function findEntry(words: Int32Array, handleId: number, epoch: number): number {
-  // 0 marks a free entry: its key is all zero.
+  // Handle 0 would find a free entry, whose key is all zero.
   for (let entry = 0; entry < ENTRY_COUNT && handleId !== 0; entry += 1) {
     const word = entryWord(entry);
     if (Atomics.load(words, word) === handleId && (words[word + 1] ?? 0) >>> 0 === epoch) return word;

@@ -1,4 +1,4 @@
-/** A sealed stream in, its plain bytes out, as a Web Stream. */
+/** A Web Stream that takes a sealed stream and gives out its plain bytes. */
 import { concatBytes, equalBytes } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { MIB } from '../base/geometry.ts';
@@ -11,35 +11,46 @@ import { decodeStreamHeader, STREAM_HEADER_BYTES, type StreamHeader } from './st
 
 export interface OpenStreamOptions {
   readonly pipeline: Pipeline;
-  /** From `pipeline.addKeyring`; must stay there until the stream has ended. */
+  /** From `pipeline.addKeyring`. Do not remove it before the stream has ended. */
   readonly keys: KeyHandle;
 }
 
-/** Plain bytes that records may open to and still travel together, unless the pipeline's memory is smaller. */
+/** How many plain bytes a batch may open to, unless one unit is longer or the pipeline's memory is smaller. */
 const BATCH_BYTES = MIB;
 
 /**
- * A transform from a sealed stream (chunks of any length, copied before the write resolves) to its plain bytes
- * (chunks that the reader owns). Every byte given out has been authenticated in its place, but only the end of the
- * stream shows that nothing is missing: a reader must not act on the whole before the stream has closed. Everything
- * before a fault comes out, however the input is cut. A reader that pauses makes writers wait, however much their few
- * bytes open to, and closing resolves once the reader has everything.
+ * Makes a transform that opens a sealed stream.
  *
- * The stream fails with EKEY (another volume's or another key), EAUTH, EFORMAT (no sealed stream, or bytes after its
- * end), ETRUNCATED (it ends before its last unit), EUNSUPPORTED, EINVAL (a chunk that is no `Uint8Array`, or units
- * that the pipeline's memory cannot hold), EWORKER or ECLOSED.
+ *   - It takes the sealed stream as `Uint8Array` chunks of any length. A chunk is copied before its write resolves.
+ *   - It gives out the plain bytes in chunks that the reader owns.
+ *   - Every byte given out has been authenticated in its place. Only the end of the stream shows that nothing is
+ *     missing, so do not act on the whole before the stream has closed.
+ *   - All bytes before a fault come out, however the input was cut into chunks.
+ *   - While the reader pauses, writers wait, even if their few bytes open to many.
+ *   - Closing resolves when the reader has taken everything.
+ *
+ * The stream fails with one of these codes:
+ *
+ *   EKEY         it belongs to another volume, or was sealed under another key
+ *   EAUTH        it is damaged, or its records were moved
+ *   EFORMAT      it is not a sealed stream, or bytes follow its end
+ *   ETRUNCATED   it ends before its last unit
+ *   EUNSUPPORTED a newer netseal made it
+ *   EINVAL       a chunk is not a `Uint8Array`, or a unit does not fit the pipeline's memory
+ *   EWORKER      a worker died
+ *   ECLOSED      the pipeline was closed
  */
 export function openStream(options: OpenStreamOptions): StreamPair {
   const output = new OrderedOutput(options.pipeline.workerCount);
   return output.connect(new StreamOpener(options, output));
 }
 
-/** Whole records taken from the input, contiguous, in private memory. */
+/** Whole records from the input. They lie one after another in memory that is not shared. */
 interface RecordBatch {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly lengths: readonly number[];
   readonly firstIndex: number;
-  /** Says that the bytes are no longer needed. */
+  /** Tells the stream that `bytes` have been copied and may be overwritten. */
   readonly copied: () => void;
 }
 
@@ -48,22 +59,22 @@ class StreamOpener implements BatchSource {
   readonly #keys: KeyHandle;
   readonly #output: OrderedOutput;
   #header: StreamHeader | undefined;
-  /** Input not yet sent on: the header until it is whole, then records. */
+  /** Input that has not been sent on: the stream header until it is whole, then records. */
   #pending: Uint8Array<ArrayBuffer> = new Uint8Array(STREAM_HEADER_BYTES);
   #filledBytes = 0;
-  /** Buffers that have been sent on, to be used again. */
+  /** Buffers whose records have been sent on; they are used again. */
   readonly #spares: Uint8Array<ArrayBuffer>[] = [];
-  /** Lengths of the whole records at the start of what is pending. */
+  /** Lengths of the whole records at the start of `#pending`, and their sum. */
   #lengths: number[] = [];
   #wholeBytes = 0;
   #nextIndex = 0;
   #unitsPerBatch = 1;
-  /** The batch before the next one. */
+  /** The result of the batch that was sent last. */
   #lastBatch: Promise<unknown> = Promise.resolve();
-  /** Set in the order of the batches. */
+  /** True when a unit marked as the last has been opened. Batches set it in their order. */
   #sawLast = false;
 
-  /** Settles when no records are being sent on behalf of {@link onIdle}. */
+  /** Resolves when the records that {@link onIdle} sent have been handed over. */
   #idleSending: Promise<void> = Promise.resolve();
   #isWriting = false;
 
@@ -80,7 +91,7 @@ class StreamOpener implements BatchSource {
     try {
       await this.#take(chunk);
     } catch (error) {
-      // What came before it is good, unless a fault in there comes first.
+      // The records before the fault still come out, unless one of them has a fault of its own.
       if (this.#lengths.length > 0) await this.#sendRecords();
       await this.#output.drain();
       throw this.#sawLast ? afterEnd() : error;
@@ -105,10 +116,10 @@ class StreamOpener implements BatchSource {
     }
   }
 
-  /** A slow source's whole records need not wait for a full buffer. */
+  /** Sends the whole records that are there, so that those of a slow source do not wait for a full buffer. */
   onIdle(): void {
     if (this.#isWriting || !this.#output.isIdle || this.#lengths.length === 0) return;
-    // The stream itself tells of failures.
+    // A failure of these records also fails the stream, which reports it.
     this.#idleSending = this.#sendRecords().catch(() => undefined);
   }
 
@@ -148,7 +159,7 @@ class StreamOpener implements BatchSource {
     this.#resetPending(new Uint8Array(0));
   }
 
-  /** Notes the lengths of records that have become whole. */
+  /** Notes the lengths of records that are whole by now. EAUTH or EFORMAT for a record that cannot be of this stream. */
   #findRecords(header: StreamHeader): void {
     const longestBytes = header.unitSizeBytes + RECORD_OVERHEAD_BYTES;
     while (this.#filledBytes - this.#wholeBytes >= HEADER_BYTES) {
@@ -156,7 +167,7 @@ class StreamOpener implements BatchSource {
         this.#pending.subarray(this.#wholeBytes, this.#filledBytes),
       );
       if (suite !== header.suite || epoch !== header.epoch) {
-        // The commitment in the header has shown that the key is right: it must be damage.
+        // The commitment in the stream header has shown that the key is right, so this is damage.
         throw new NetsealError('EAUTH', 'sealed stream: a record of another suite or epoch than its header');
       }
       if (sealedLengthBytes > longestBytes) {
@@ -171,7 +182,7 @@ class StreamOpener implements BatchSource {
     }
   }
 
-  /** Sends whole records on, as many as may open to one batch at a time, and keeps the rest. */
+  /** Sends all whole records on, in batches, and keeps the incomplete rest. */
   async #sendRecords(): Promise<void> {
     const header = this.#header;
     if (header === undefined) throw new NetsealError('EBUG', 'records before the header');
@@ -206,7 +217,7 @@ class StreamOpener implements BatchSource {
     }
   }
 
-  /** Opens a batch and copies the plain bytes, up to the first fault, out of the shared memory. */
+  /** Opens a batch. Copies the plain bytes before the first fault out of the shared memory. */
   async #open(header: StreamHeader, batch: RecordBatch): Promise<PlainBatch> {
     const lease = await this.#pipeline.reserveSealed(batch.bytes.byteLength);
     try {
@@ -236,16 +247,16 @@ class StreamOpener implements BatchSource {
     }
   }
 
-  /** What is to come out: nothing but a fault, if the stream has ended before. */
+  /** Returns what the reader gets for a batch. After the last unit of the stream, that is only a fault. */
   async #resultOf(opened: Promise<PlainBatch>, previous: Promise<unknown>): Promise<BatchResult> {
-    // Both at once, or the failure of one would count as unhandled while the other is waited for.
+    // Both are awaited together: otherwise the failure of one would count as unhandled while the other is awaited.
     const [{ plain, endsStream, fault }] = await Promise.all([opened, previous]);
     if (this.#sawLast) return { bytes: new Uint8Array(0), fault: afterEnd() };
     this.#sawLast = endsStream;
     return { bytes: plain, fault };
   }
 
-  /** Starts a new buffer that holds `rest` and has room for a batch and the longest record. */
+  /** Starts a new buffer. It holds `rest` and has room for a batch and the longest record. */
   #resetPending(rest: Uint8Array): void {
     const unitSizeBytes = this.#header?.unitSizeBytes ?? 0;
     const roomBytes = Math.max(BATCH_BYTES, unitSizeBytes) + unitSizeBytes + RECORD_OVERHEAD_BYTES;
@@ -255,10 +266,11 @@ class StreamOpener implements BatchSource {
   }
 }
 
-/** A batch that has been opened. */
+/** A batch that has been opened, up to its first fault. */
 interface PlainBatch {
-  /** The plain bytes of the units before the first fault, in private memory. */
+  /** The plain bytes of the units before the first fault, in memory that is not shared. */
   readonly plain: Uint8Array<ArrayBuffer>;
+  /** True when its last good unit is marked as the last of the stream. */
   readonly endsStream: boolean;
   readonly fault: NetsealError | undefined;
 }

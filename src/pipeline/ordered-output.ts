@@ -1,36 +1,39 @@
 /**
- * The two ends of a stream whose batches are worked on side by side and come out in order.
+ * The two ends of a Web Stream whose batches are worked on in parallel and come out in order.
  *
  * Invariants
- *   1. The reader pulls: a batch, and what is wrong after it, is given out only when the reader has taken all before it.
- *      So an error never drops bytes that were good, and what comes out does not depend on how the input was cut.
- *   2. At most `limit` batches are in work or wait for the reader, however much one of them opens to; then writers wait.
- *   3. A batch goes out as soon as it and all before it are done, whether or not more input comes.
- *   4. A reader that cancels and a writer that aborts end both sides at once; results still in work are dropped.
+ *   1. The reader pulls. It gets a batch only when it has taken all batches before it, and a fault only when it has
+ *      taken all bytes before the fault. So an error never drops good bytes, and the output does not depend on how the
+ *      input was cut into chunks.
+ *   2. At most `limit` batches are in work or wait for the reader, whatever their length. Beyond that, writers wait.
+ *   3. A batch goes out as soon as it and all batches before it are done, whether or not more input comes.
+ *   4. When the reader cancels or the writer aborts, both ends finish at once. Results still in work are dropped.
  */
-/** What `pipeThrough` takes. */
+
+/** The two ends of a transform, as `pipeThrough` takes them. */
 export interface StreamPair {
   readonly writable: WritableStream<Uint8Array>;
   readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>;
 }
 
-/** What came of a batch. */
+/** The result of one batch. */
 export interface BatchResult {
-  /** For the reader, who owns them. May be empty. */
+  /** Bytes for the reader, who owns them. May be empty. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** What is wrong after these bytes. */
+  /** The error that the reader meets after these bytes. */
   readonly fault?: Error | undefined;
 }
 
-/** What turns input into batches. Its calls never overlap, but for `onIdle`, which comes at any time. */
+/** Turns input into batches. Calls of `write` and `end` never overlap; `onIdle` is called at any time. */
 export interface BatchSource {
   write(chunk: Uint8Array): Promise<void>;
-  /** Called after the last write. What it throws, and it may wait for {@link OrderedOutput.drain}, ends the stream. */
+  /** Called after the last write. An error that it throws fails the stream. It may await {@link OrderedOutput.drain}. */
   end(): Promise<void>;
-  /** The reader has everything: it may be glad of what does not fill a batch yet. */
+  /** Called when the reader has taken everything. The source may send on what does not fill a batch yet. */
   onIdle(): void;
 }
 
+/** Joins a source of batches with the two ends of a stream. */
 export class OrderedOutput {
   readonly #limit: number;
   /** Batches that the reader has not taken, oldest first. */
@@ -43,11 +46,11 @@ export class OrderedOutput {
   #writable: WritableStreamDefaultController | undefined;
 
   constructor(workerCount: number) {
-    // Enough for each worker to have work while one is handed over.
+    // Each worker has a batch to work on while one more is handed to the reader.
     this.#limit = Math.max(1, workerCount) + 1;
   }
 
-  /** Makes the two ends. Call it once. */
+  /** Makes the two ends of the stream. Call it once. */
   connect(source: BatchSource): StreamPair {
     this.#onIdle = () => source.onIdle();
     const readable = new ReadableStream<Uint8Array<ArrayBuffer>>(
@@ -63,7 +66,7 @@ export class OrderedOutput {
     const writable = new WritableStream<Uint8Array>({
       start: controller => {
         this.#writable = controller;
-        // The sink's own abort() comes only after the write that this has to wake.
+        // The sink's abort() would be called only after the current write, which this has to wake.
         const { signal } = controller as WritableStreamDefaultController & { readonly signal: AbortSignal };
         signal.addEventListener('abort', () => this.#failReader(signal.reason));
       },
@@ -78,31 +81,31 @@ export class OrderedOutput {
     return { readable, writable };
   }
 
-  /** True when the reader has everything. */
+  /** True when the reader has taken everything. */
   get isIdle(): boolean {
     return this.#batches.length === 0;
   }
 
-  /** Takes a batch that is being worked on. Wait for {@link room} before the next. */
+  /** Appends a batch that is being worked on. Await {@link room} before the next one. */
   add(batch: Promise<BatchResult>): void {
-    // It is looked at in its turn, and may not count as unhandled before that.
+    // The batch is awaited in its turn; until then a failure must not count as unhandled.
     batch.catch(() => undefined);
     if (this.#failure !== undefined) return;
     this.#batches.push(batch);
     this.#changed();
   }
 
-  /** Resolves when there is room for another batch. Rejects when the stream has failed. */
+  /** Resolves when another batch may be added. Rejects when the stream has failed. */
   async room(): Promise<void> {
     await this.#waitUntil(() => this.#batches.length < this.#limit);
   }
 
-  /** Resolves when the reader has everything. Rejects when the stream has failed. */
+  /** Resolves when the reader has taken everything. Rejects when the stream has failed. */
   async drain(): Promise<void> {
     await this.#waitUntil(() => this.#batches.length === 0);
   }
 
-  /** Fails the stream when `work` fails, after everything before it has come out. */
+  /** Calls `work`. When it fails, waits until the reader has taken everything before it, then fails the stream. */
   async #inTurn(work: () => Promise<void>): Promise<void> {
     try {
       await work();
@@ -113,7 +116,7 @@ export class OrderedOutput {
     }
   }
 
-  /** Gives out one chunk, or ends. */
+  /** Gives the reader one chunk, or fails the stream. */
   async #pull(controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>): Promise<void> {
     try {
       for (let given = false; !given; ) {
@@ -123,7 +126,7 @@ export class OrderedOutput {
         given = bytes.byteLength > 0;
         if (given) controller.enqueue(bytes);
         else if (fault !== undefined) throw fault;
-        // What is wrong waits until the bytes before it have been taken.
+        // The fault waits until the reader has taken the bytes before it.
         const rest = fault === undefined ? [] : [Promise.resolve({ bytes: new Uint8Array(0), fault })];
         this.#batches.splice(0, 1, ...rest);
         this.#changed();
@@ -141,7 +144,10 @@ export class OrderedOutput {
     this.#writable?.error(error);
   }
 
-  /** As {@link #fail}, for a writer that aborts: it knows, and would be told that its abort failed. */
+  /**
+   * Fails the reader's end only. Used when the writer aborts: failing the writer's end as well would make its call of
+   * `abort` reject.
+   */
   #failReader(error: unknown): void {
     if (this.#failure !== undefined) return;
     this.#failure = { error };

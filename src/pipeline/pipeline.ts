@@ -1,13 +1,15 @@
 /**
- * The pipeline: plain bytes in bounce buffers to sealed records and back, in worker threads, within a memory budget.
+ * The pipeline turns plain bytes in bounce buffers into sealed records, and back. Worker threads do the work, within a
+ * memory budget.
  *
  *   sealing   reservePlain → caller copies bytes in → seal → batch of records in shared memory → release both
  *   opening   reserveSealed → caller reads records in → open → batch of plain bytes in shared memory → release both
  *
- * Each direction has slabs of its own, plain and sealed apart, so that reads cannot starve a flush, and the
- * workers take jobs of either in turn. Memory is taken in
- * the order input, output, job. A caller that keeps an output must not wait for an input of the same direction unless
- * something else is going to release that output.
+ *   - Each direction has a plain slab and a sealed slab of its own, and workers take jobs of both directions in turn.
+ *     So reads cannot starve a flush.
+ *   - A request takes memory in this order: input, output, job.
+ *   - A caller that keeps an output must not wait for an input of the same direction, unless somebody else is going to
+ *     release that output. Otherwise it may wait for ever.
  */
 import { abortable } from '../base/abortable.ts';
 import type { CallOptions } from '../base/call-options.ts';
@@ -44,27 +46,36 @@ import { checkSettings, type PipelineSettings } from './settings.ts';
 import { type Lease, Slab } from './slab.ts';
 import { type JobSpan, splitIntoJobs } from './split.ts';
 
-/** How much of a slab is in use. */
+/** How much of a slab is in use now. */
 export interface SlabUse {
   readonly name: string;
   readonly budgetBytes: number;
+  /** Bytes lent, or quarantined until an operation on them ends. */
   readonly usedBytes: number;
+  /** Callers that wait for memory of this slab. */
   readonly waiterCount: number;
 }
 
-/** Longer than any job takes: two units of 16 MiB at the highest level, in portable code. */
+/** Longer than the slowest job takes: two units of 16 MiB at the highest level, in portable code. */
 const CLOSE_WAIT_MS = 60_000;
 
 const JOB_SLAB_BYTES = 2 * jobBytes(REQUEST_UNITS_MAX);
 
-/** Starts the workers and waits for them. EINVAL, EUNSUPPORTED (a provider is missing) or EWORKER. */
+/**
+ * Starts a pipeline and resolves when its workers are ready.
+ *
+ * Rejects with EINVAL (a setting is out of range, or the system does not give the memory), EUNSUPPORTED (a provider is
+ * missing) or EWORKER (no worker could be started). Nothing keeps running then.
+ */
 export async function openPipeline(settings: PipelineSettings = {}): Promise<Pipeline> {
   return await Pipeline.open(settings);
 }
 
+/** Seals and opens units. One thread uses it; its workers are its own. */
 export class Pipeline {
+  /** Worker threads; 0 when the work is done on the calling thread. */
   readonly workerCount: number;
-  /** What each of the four slabs holds: no request's input or output can be larger. */
+  /** The size of each of the four slabs in bytes. No request's input or output can be larger. */
   readonly slabBytes: number;
   readonly #keys: KeyTable;
   readonly #jobs: Slab;
@@ -74,7 +85,7 @@ export class Pipeline {
   #closing: Promise<void> | undefined;
 
   /**
-   * @internal `openPipeline` is the way in.
+   * @internal Callers use `openPipeline`.
    * @param workerEntry another worker entry point; tests only.
    */
   static async open(settings: PipelineSettings, workerEntry?: URL): Promise<Pipeline> {
@@ -112,12 +123,12 @@ export class Pipeline {
     this.#runner = runner;
   }
 
-  /** Which libraries do the work. */
+  /** The libraries that do the work. */
   get providers(): ProviderReport {
     return this.#runner.providers;
   }
 
-  /** Use of each slab now. */
+  /** The use of each slab now. */
   get memory(): SlabUse[] {
     return this.#slabs.map(({ name, budgetBytes, usedBytes, waiterCount }) => ({
       name,
@@ -127,16 +138,22 @@ export class Pipeline {
     }));
   }
 
-  /** Makes a volume's keys known to all workers. EINVAL when there are too many, ECLOSED after close. */
+  /**
+   * Gives a volume's keys to all workers. The key bytes are copied; the keyring stays the caller's.
+   *
+   * Throws EINVAL when the pipeline would hold more than 1,024 epoch keys, ECLOSED after close.
+   */
   addKeyring(keyring: Keyring): KeyHandle {
     this.#requireOpen();
     return this.#keys.add(keyring);
   }
 
   /**
-   * 32 bytes that commit to the key of an object's records: whoever stores them beside the object can tell a wrong key
-   * from damage. EKEY when the volume has no such epoch, EINVAL for an unknown kind or suite or an id that is not 16
-   * bytes, ECLOSED after close.
+   * Returns the 32 bytes that commit to the key of an object's records. Stored beside the object, they tell a wrong key
+   * from damage.
+   *
+   * Throws EKEY when the volume has no such epoch, EINVAL for an unknown kind or suite or an id that is not 16 bytes
+   * long, ECLOSED after close.
    */
   keyCommitment(keys: KeyHandle, record: RecordQuery): Uint8Array {
     this.#requireOpen();
@@ -146,34 +163,37 @@ export class Pipeline {
   }
 
   /**
-   * Zeroes the pipeline's copies of a volume's keys. Units in flight under them may fail with EKEY. A worker drops what it
-   * derived from them when its next job begins, or at close. Unknown handles are ignored.
+   * Zeroes the pipeline's copies of a volume's keys. Units that are being worked on may fail with EKEY. A worker drops
+   * the keys that it derived from them when its next job begins, or at close. An unknown handle does nothing.
    */
   removeKeyring(keys: KeyHandle): void {
     this.#keys.remove(keys);
   }
 
   /**
-   * Memory to copy plain bytes into. Waits for room. EINVAL when it can never fit, ECLOSED, or the signal's reason.
-   * The caller owns the lease until it releases it.
+   * Lends shared memory for plain bytes to seal. Waits while there is no room; callers are served in the order in which
+   * they asked. The caller owns the lease until it releases it.
+   *
+   * Rejects with EINVAL (more than {@link slabBytes}, or not a positive integer), ECLOSED, or the signal's reason.
    */
   reservePlain(lengthBytes: number, options: CallOptions = {}): Promise<Lease> {
     return this.#sealing.plain.reserve(lengthBytes, options.signal);
   }
 
-  /** Memory to read sealed records into; as {@link reservePlain}. */
+  /** Lends shared memory for sealed records to open. Otherwise like {@link reservePlain}. */
   reserveSealed(lengthBytes: number, options: CallOptions = {}): Promise<Lease> {
     return this.#opening.sealed.reserve(lengthBytes, options.signal);
   }
 
   /**
-   * Seals units. Waits for room for the records.
+   * Seals units. Waits until there is room for their records.
    *
-   * The caller keeps its lease and releases it when it likes: the memory stays untouched until the workers are done
-   * with it. The batch's records are in the order of the units; release the batch when they have been written.
+   * The batch holds one record for each unit, in the order of the request. Release it when the records have been
+   * written. The caller keeps its lease and may release it at any time, even before the call has settled: the memory is
+   * not lent again before the workers are done with it.
    *
-   * Rejects with EINVAL before anything happens, or EKEY, EWORKER, ECLOSED, EBUG, the signal's reason; then there is
-   * nothing to release but the caller's lease. After an abort, units that a worker has begun are finished, their
+   * Rejects with EINVAL before anything has happened, or with EKEY, EWORKER, ECLOSED, EBUG or the signal's reason. Then
+   * the caller has nothing to release but its lease. After an abort, units that a worker has begun are finished, their
    * memory stays counted until then, and their results are dropped.
    */
   async seal(request: SealRequest, options: CallOptions = {}): Promise<SealedBatch> {
@@ -203,10 +223,12 @@ export class Pipeline {
   }
 
   /**
-   * Opens records. Waits for room for the plain bytes. A unit that fails (EAUTH, EFORMAT, ETRUNCATED, EUNSUPPORTED,
-   * EKEY) is reported in its place in the batch; the others are opened all the same.
+   * Opens records. Waits until there is room for their plain bytes.
    *
-   * Leases and rejections as for {@link seal}.
+   * The batch holds one result for each unit, in the order of the request. A unit that fails (EAUTH, EFORMAT,
+   * ETRUNCATED, EUNSUPPORTED or EKEY) has its error there; the other units are opened all the same.
+   *
+   * Leases and rejections are those of {@link seal}.
    */
   async open(request: OpenRequest, options: CallOptions = {}): Promise<OpenedBatch> {
     this.#requireOpen();
@@ -233,10 +255,11 @@ export class Pipeline {
   }
 
   /**
-   * Waits for the units that workers have begun; everything else, waiting or called later, fails with ECLOSED. Zeroes
-   * the keys and ends the threads. Batches and leases that callers hold stay readable.
+   * Closes the pipeline: waits for the units that workers have begun, zeroes the keys and ends the threads. Calls that
+   * wait, and later calls, fail with ECLOSED. Batches and leases that callers hold stay readable.
    *
-   * @param waitMs a worker that is still busy after so long is ended, and its units fail with EWORKER. Default 60 s.
+   * @param waitMs how long to wait for busy workers, 60 s by default. Then they are ended, and their units fail with
+   *   EWORKER.
    */
   close(waitMs: number = CLOSE_WAIT_MS): Promise<void> {
     this.#closing ??= this.#close(waitMs);
@@ -256,7 +279,7 @@ export class Pipeline {
     }
   }
 
-  /** Takes the memory that a request needs, runs it, and gives back what its result does not keep. */
+  /** Takes the memory that a request needs, does the request, and gives back the memory that its result does not need. */
   async #perform<Result>(work: Work<Result>): Promise<Result> {
     const { from, outputSlab, signal } = work;
     const unholdInput = from.hold();
@@ -289,7 +312,7 @@ export class Pipeline {
     const unholdAll = [work.from, output, jobMemory].map(lease => lease.hold());
     const ended = Promise.allSettled(jobs.map(job => this.#runner.run(job.offsetBytes, work.operation))).then(
       results => {
-        // Only now is it certain that no worker touches the memory any more.
+        // All workers have answered or ended, so none of them touches the memory any more.
         for (const unhold of unholdAll) unhold();
         return results;
       },
@@ -300,7 +323,7 @@ export class Pipeline {
     return work.collect(unitResults(jobs, results), output);
   }
 
-  /** Writes the jobs down. Each gets the part of the output that its units may need. */
+  /** Writes the jobs into the job slab. Each job gets as much of the output as its units may need. */
   #layOut(work: Work<unknown>, spans: readonly JobSpan[], jobMemory: Lease, output: Lease): Job[] {
     let jobOffset = jobMemory.offsetBytes;
     let roomOffset = output.offsetBytes;
@@ -330,7 +353,7 @@ export class Pipeline {
   }
 }
 
-/** A request as both directions see it. Arrays have one entry a unit. */
+/** A request in the form that sealing and opening share. Each array has one entry for each unit. */
 interface Work<Result> {
   readonly operation: number;
   readonly keyHandleId: number;
@@ -341,11 +364,11 @@ interface Work<Result> {
   readonly signal: AbortSignal | undefined;
   fillJob(job: Job): void;
   fillUnit(fields: JobUnit, at: number): void;
-  /** Makes the result while the job's fields are still there. Throws when the request as a whole failed. */
+  /** Makes the result while the jobs' fields can still be read. Throws when the request as a whole failed. */
   collect(units: readonly UnitResult[], output: Lease): Result;
 }
 
-/** What came of one unit: its fields, and why it failed if it did. */
+/** The result of one unit: its fields in the job, and its error if it failed. */
 interface UnitResult {
   readonly fields: JobUnit;
   readonly error: NetsealError | undefined;
@@ -359,7 +382,7 @@ function unitResults(jobs: readonly Job[], replies: readonly PromiseSettledResul
     return Array.from({ length: job.unitCount }, (_, unit) => {
       const fields = job.unit(unit);
       const error = errors.get(unit);
-      // Its output is what was in that memory before.
+      // No worker wrote this unit's output, so that memory holds bytes of an earlier request.
       if (error === undefined && fields.outcome !== OUTCOME_DONE && fields.outcome !== OUTCOME_HOLE) {
         throw new NetsealError('EBUG', `a worker answered without having worked on unit ${unit} of a job`);
       }

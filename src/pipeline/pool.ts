@@ -1,13 +1,13 @@
 /**
- * Runs jobs on worker threads (by piscina), or on this thread when there are none.
+ * Runs jobs on worker threads, which piscina manages, or on this thread when there are no workers.
  *
  * Invariants
- *   1. `run` settles only after the worker has answered or its thread has exited: nobody writes to a job's memory
- *      afterwards, so its slots may be used again.
- *   2. A worker that dies fails the jobs that it had with EWORKER and is replaced.
- *   3. When no worker is left and none can be started, every job fails with EWORKER; none waits for ever. The next one
+ *   1. `run` settles only after the worker has answered or its thread has exited. No worker writes to the job's memory
+ *      after that, so the memory may be lent again.
+ *   2. When a worker dies, the jobs that it had fail with EWORKER, and another worker takes its place.
+ *   3. When no worker is left and none can be started, every job fails with EWORKER; none waits for ever. The next job
  *      tries to start a worker again.
- *   4. piscina itself never holds more jobs than the workers can take at once; the rest wait here, see job-queues.ts.
+ *   4. piscina never holds more jobs than the workers can take at once. The other jobs wait here (job-queues.ts).
  */
 import { getCompileCacheDir } from 'node:module';
 import type { Worker } from 'node:worker_threads';
@@ -19,7 +19,7 @@ import { BatchRunner, describeError, type JobReply, restoreError, type WorkerSta
 import { JobQueues } from './job-queues.ts';
 import type { WorkerReply, WorkerRequest } from './protocol.ts';
 
-/** Something that does jobs. */
+/** Does jobs, on this thread or on others. */
 export interface JobRunner {
   readonly providers: ProviderReport;
   /**
@@ -29,27 +29,28 @@ export interface JobRunner {
    */
   run(jobOffset: number, queue: number): Promise<JobReply>;
   /**
-   * Fails what has not started with ECLOSED, waits for what has, ends the threads. Jobs that still run after `waitMs` fail
-   * with EWORKER.
+   * Fails the jobs that have not started with ECLOSED, waits for the others, and ends the threads. Jobs that still run
+   * after `waitMs` fail with EWORKER.
    */
   close(waitMs: number): Promise<void>;
 }
 
-/** One job running and one waiting in each worker, so that none idles while the main thread is busy. */
+/** Each worker has one job running and one waiting, so that it does not idle while the main thread is busy. */
 const JOBS_PER_WORKER = 2;
 
-/** A worker's short-lived objects are small and die at once: more room for them would only be filled before it is swept. */
+/** A worker's short-lived objects are small and die at once. With more room, V8 would only fill it before it collects. */
 const WORKER_YOUNG_MIB = 2;
 
-/** The entry point beside these sources or, in the package, beside their build. */
+/** Returns the workers' entry point: the source beside these sources or, in the package, the build beside theirs. */
 function workerUrl(): URL {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   return new URL(`../../workers/unit.${extension}`, import.meta.url);
 }
 
 /**
- * Nothing of the environment but piscina's own switches: it may hold a passphrase, and no worker needs one. Where this process
- * keeps compiled code, workers do too: it halves their start in a checkout.
+ * Returns the environment that workers get: piscina's own switches and Node's compile cache, and nothing else. The rest
+ * of the environment may hold a passphrase, which no worker needs. The compile cache halves a worker's start in a
+ * checkout.
  */
 function workerEnvironment(): Record<string, string | undefined> {
   const switches = Object.entries(process.env).filter(([name]) => name.startsWith('PISCINA_'));
@@ -63,26 +64,27 @@ interface QueuedJob {
   readonly reject: (error: NetsealError) => void;
 }
 
+/** Worker threads that do jobs. */
 export class WorkerPool implements JobRunner {
   readonly #piscina: Piscina;
-  /** Of our own: piscina's default queue is one object for all pools. */
+  /** This pool's own task queue. piscina's default queue is one object that all pools share. */
   readonly #piscinaQueue = new FixedQueue();
-  /** Every thread that has not exited yet, with its exit. */
+  /** The threads that have not exited yet, each with the promise of its exit. */
   readonly #exits = new Map<Worker, Promise<void>>();
   readonly #queues = new JobQueues<QueuedJob>();
   readonly #capacity: number;
   readonly #idleWaiters: (() => void)[] = [];
   #running = 0;
   #closed = false;
-  /** How to fail each request that a worker has not answered yet. */
+  /** For each request that no worker has answered yet: the function that makes it fail. */
   readonly #unanswered = new Set<(error: unknown) => void>();
   #providers: ProviderReport | undefined;
 
   /**
-   * Starts `workerCount` threads and waits until they are ready. Rejects with what a worker's start failed with
-   * (EUNSUPPORTED for a missing provider), or EWORKER.
+   * Starts `workerCount` threads and resolves when they are ready. Rejects with the error of a worker that could not
+   * start (EUNSUPPORTED for a missing provider), or with EWORKER. Then no thread is left.
    *
-   * @param entry another entry point with the same protocol; tests only.
+   * @param entry another entry point that speaks the same protocol; tests only.
    */
   static async start(workerCount: number, start: WorkerStart, entry: URL = workerUrl()): Promise<WorkerPool> {
     const pool = new WorkerPool(workerCount, start, entry);
@@ -114,7 +116,7 @@ export class WorkerPool implements JobRunner {
     });
     this.#trackThreads();
     this.#piscina.on('workerCreate', () => this.#trackThreads());
-    // A microtask later, piscina has dropped the thread that died and started the one in its place.
+    // One microtask later, piscina has dropped the dead thread and started its replacement.
     this.#piscina.on('workerDestroy', () => queueMicrotask(() => this.#threadDied()));
     this.#piscina.on('error', error => this.#threadDied(error));
   }
@@ -124,7 +126,7 @@ export class WorkerPool implements JobRunner {
     return this.#providers;
   }
 
-  /** The live threads; tests end them to see what happens. */
+  /** The live threads. Tests end them to see what happens. */
   get threads(): readonly Worker[] {
     return this.#piscina.threads;
   }
@@ -146,7 +148,8 @@ export class WorkerPool implements JobRunner {
       job.reject(new NetsealError('ECLOSED', 'the pipeline was closed before this job started'));
     }
     await this.#idle(waitMs);
-    // Again, as piscina replaces a thread that died just before when that one's exit comes later than the end of this.
+    // Repeated, because piscina may still replace a thread that died just before: it does so when the thread's exit is
+    // reported after `destroy` has ended.
     do {
       await this.#piscina.destroy();
       await Promise.all(this.#exits.values());
@@ -188,7 +191,7 @@ export class WorkerPool implements JobRunner {
     throw new NetsealError('EBUG', `worker answered "${reply.type}" to a job`);
   }
 
-  /** Sends a request to some worker. Rejects with EWORKER after the worker's thread has exited. */
+  /** Sends a request to a worker. When the worker dies, rejects with EWORKER after its thread has exited. */
   async #ask(request: WorkerRequest): Promise<WorkerReply> {
     try {
       return await this.#answerOf(request);
@@ -199,7 +202,7 @@ export class WorkerPool implements JobRunner {
     }
   }
 
-  /** Rejects with what piscina rejects with, or {@link #failAll} was told. */
+  /** Sends a request to a worker. Rejects with piscina's error, or with the error that {@link #failAll} was given. */
   #answerOf(request: WorkerRequest): Promise<WorkerReply> {
     return new Promise((resolve, reject) => {
       this.#unanswered.add(reject);
@@ -207,11 +210,12 @@ export class WorkerPool implements JobRunner {
         .run(request)
         .finally(() => this.#unanswered.delete(reject))
         .then(resolve, reject);
-      // It may have started one.
+      // piscina may have started a thread for it.
       this.#trackThreads();
     });
   }
 
+  /** Notes the pool's new threads, to know when they exit. */
   #trackThreads(): void {
     for (const thread of this.#piscina.threads) {
       if (this.#exits.has(thread)) continue;
@@ -225,12 +229,13 @@ export class WorkerPool implements JobRunner {
     }
   }
 
-  /** Waits for the threads that left the pool. piscina reports a death before the thread has ended. */
+  /** Waits for the exit of all threads that have left the pool. piscina reports a death before the thread has ended. */
   async #departedThreads(): Promise<void> {
     const live = new Set(this.#piscina.threads);
     await Promise.all([...this.#exits].filter(([thread]) => !live.has(thread)).map(([, exit]) => exit));
   }
 
+  /** Called when a thread has died. Fails everything when no thread is left. */
   #threadDied(cause?: unknown): void {
     this.#trackThreads();
     if (this.#piscina.threads.length > 0) return;
@@ -238,9 +243,9 @@ export class WorkerPool implements JobRunner {
     this.#failAll(new NetsealError('EWORKER', `no worker thread can be started: ${why}`, { cause }));
   }
 
-  /** Fails everything that waits for a worker, while there is none. */
+  /** Fails everything that waits for a worker. Called when there is none. */
   #failAll(error: NetsealError): void {
-    // Or a worker started later would write to memory that is somebody else's by then.
+    // Otherwise a worker started later would do these jobs, and write to memory that has been lent to others.
     while (this.#piscinaQueue.shift() !== null);
     for (const fail of this.#unanswered) fail(error);
     this.#unanswered.clear();
@@ -248,11 +253,11 @@ export class WorkerPool implements JobRunner {
   }
 }
 
-/** No threads: jobs run here, one a turn of the event loop. */
+/** Does jobs on the calling thread, one in each turn of the event loop. */
 export class InlineRunner implements JobRunner {
   readonly #runner: BatchRunner;
   readonly #queues = new JobQueues<QueuedJob>();
-  /** Runs while there are jobs. */
+  /** Settles when all jobs are done; undefined when there are none. */
   #working: Promise<void> | undefined;
   #closed = false;
 
@@ -282,7 +287,7 @@ export class InlineRunner implements JobRunner {
   }
 
   async #work(): Promise<void> {
-    // Lets I/O and timers in between jobs.
+    // I/O and timers get their turn between jobs.
     await giveTurn();
     for (let job = this.#queues.shift(); job !== undefined; job = this.#queues.shift()) {
       this.#runJob(job);
@@ -299,7 +304,7 @@ export class InlineRunner implements JobRunner {
     try {
       resolve(this.#runner.run(jobOffset));
     } catch (cause) {
-      // As a worker would report it.
+      // The same error that a worker's reply would be turned into.
       reject(restoreError(describeError(cause)));
     }
   }

@@ -1,23 +1,23 @@
 /**
- * What the main thread and a worker say to each other. Everything large or secret lies in shared memory that the worker
- * maps when it starts; a message is a few words.
+ * The messages between the main thread and a worker. Each is a few words long. Everything large or secret lies in the
+ * shared memory that the worker maps when it starts.
  */
 import type { ProviderReport } from '../unit/providers.ts';
 import { type BatchRunner, describeError, type ErrorData, type JobReply } from './batch.ts';
 
 export type WorkerRequest =
-  /** Answered when the worker has its providers. */
+  /** Answered by `ready` when the worker has chosen its providers. */
   | { readonly type: 'hello' }
-  /** Do the job at this offset of the job slab. */
+  /** Asks for the job at this offset of the job slab. Answered by `done`. */
   | { readonly type: 'job'; readonly jobOffset: number };
 
 export type WorkerReply =
   | { readonly type: 'ready'; readonly providers: ProviderReport }
   | { readonly type: 'done'; readonly reply: JobReply }
-  /** The worker could not start, or the job as a whole failed. Errors travel as data: cloning one drops its code. */
+  /** The worker could not start, or the job as a whole failed. */
   | ({ readonly type: 'failed' } & ErrorData);
 
-/** A worker's answer to one request. Never rejects. */
+/** Returns a worker's answer to one request. Never rejects: a failure is an answer as well. */
 export async function answer(starting: Promise<BatchRunner>, request: WorkerRequest): Promise<WorkerReply> {
   try {
     const runner = await starting;

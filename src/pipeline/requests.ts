@@ -1,4 +1,4 @@
-/** What the pipeline is asked for and what it gives back. */
+/** Requests to the pipeline, their checks, and their results. */
 import { type NetsealError, requireArgument } from '../base/errors.ts';
 import { BLOCK_BYTES_DEFAULT, checkBlockSize, UNIT_BYTES_MAX, unitSizeToLog2 } from '../base/geometry.ts';
 import { ID_BYTES } from '../base/ids.ts';
@@ -18,57 +18,60 @@ import type { KeyHandle } from './key-table.ts';
 import type { Lease } from './slab.ts';
 
 export interface UnitToSeal extends UnitAt {
-  /** Marks the end of a stream; stream units only. */
+  /** True for the last unit of a stream. Only stream units have it. */
   readonly isLast?: boolean;
 }
 
 export interface SealRequest {
-  /** From `addKeyring`; the newest epoch is used. */
+  /** From `addKeyring`. The records are sealed under its newest epoch. */
   readonly keys: KeyHandle;
-  /** From `reservePlain`; its bytes must hold still until the call has settled. */
+  /** From `reservePlain`. Its bytes must not change until the call has settled. */
   readonly from: Lease;
   readonly units: readonly UnitToSeal[];
   /** Default `xaes-256-gcm`. */
   readonly suite?: SuiteName;
   /** Default zstd:1. */
   readonly codec?: CodecSetting;
-  /** What stored payloads are padded to; at most the unit size. Default 4 KiB. */
+  /** Payloads are padded to a multiple of this: a power of two, at most 64 KiB and the unit size. Default 4 KiB. */
   readonly blockSizeBytes?: number;
   /**
-   * True: an all-zero unit becomes a hole, for which nothing is sealed; the caller's extent map must say so. Units
-   * only: a stream or an inode has nowhere to say it. Default false.
+   * True makes holes of all-zero units: nothing is sealed for them, and the caller's extent map must say that they are
+   * holes. Allowed for kind `unit` only, because streams and inodes have no map. Default false.
    */
   readonly holes?: boolean;
 }
 
-/** One sealed unit. */
+/** The record of one unit, or a hole. */
 export interface SealedUnit {
-  /** The record, in shared memory, valid until the batch is released. Empty for a hole. */
+  /** The record, in shared memory; valid until the batch is released. Empty for a hole. */
   readonly bytes: Uint8Array;
-  /** 16 bytes of the caller's own: what an extent map keeps to know this version by. Zero for a hole. */
+  /** The record's tag: 16 bytes that the caller owns. An extent map keeps it to know this version. Zero for a hole. */
   readonly tag: Uint8Array;
   readonly isHole: boolean;
 }
 
 export interface UnitToOpen extends UnitAt {
-  /** The longest plain content that this place may have: at most, and by default, the unit size. Needed for other kinds. */
+  /**
+   * The longest plain content that is expected here. For units it is the unit size by default, and at most that. Kinds
+   * without a unit size need it: 1 byte to 16 MiB.
+   */
   readonly plainBytesMax?: number;
-  /** 16 bytes: the version that it must be. */
+  /** The tag of the version that this must be, 16 bytes. Without it, any version of this unit opens. */
   readonly expectedTag?: Uint8Array;
 }
 
 export interface OpenRequest {
   /** From `addKeyring`. */
   readonly keys: KeyHandle;
-  /** From `reserveSealed`; its bytes must hold still until the call has settled. */
+  /** From `reserveSealed`. Its bytes must not change until the call has settled. */
   readonly from: Lease;
   readonly units: readonly UnitToOpen[];
 }
 
-/** One unit that was asked for: opened, or the reason why not. One that fails does not stop the others. */
+/** The result for one unit: its plain bytes, or the error that it failed with. A failure does not stop other units. */
 export type OpenedUnit =
   | {
-      /** The plain bytes, in shared memory, valid until the batch is released. */
+      /** The plain bytes, in shared memory; valid until the batch is released. */
       readonly bytes: Uint8Array;
       readonly isLast: boolean;
       readonly error?: undefined;
@@ -76,8 +79,8 @@ export type OpenedUnit =
   | { readonly error: NetsealError };
 
 /**
- * What a request gives back: one result a unit, in the order of the request, and the shared memory that they lie in.
- * Whoever asked owns that memory until `release()`.
+ * The results of a request: one for each unit, in the order of the request, and the shared memory that they lie in. The
+ * caller owns that memory until it calls `release()`.
  */
 export class ResultBatch<Unit> {
   readonly units: readonly Unit[];
@@ -90,15 +93,15 @@ export class ResultBatch<Unit> {
   }
 
   /**
-   * Says that an operation still reads the memory: it stays as it is until the hold ends, even when the batch is released.
+   * Keeps the memory as it is while an operation reads it, even if the batch is released meanwhile.
    *
-   * @returns what ends this hold. Calling it again does nothing.
+   * @returns a function that ends this hold. Calling it again does nothing.
    */
   hold(): () => void {
     return this.#lease.hold();
   }
 
-  /** Gives the memory back; the units' bytes must not be used any more. Calling it again does nothing. */
+  /** Gives the memory back. Do not use the units' bytes after that. Calling it again does nothing. */
   release(): void {
     this.#lease.release();
   }
@@ -108,13 +111,13 @@ export class ResultBatch<Unit> {
   }
 }
 
-/** What `seal` gives back. */
+/** The results of `seal`. */
 export type SealedBatch = ResultBatch<SealedUnit>;
 
-/** What `open` gives back. A unit in it may have failed: see {@link OpenedUnit}. */
+/** The results of `open`. Single units may have failed; see {@link OpenedUnit}. */
 export type OpenedBatch = ResultBatch<OpenedUnit>;
 
-/** More units than this are a request too many: they would crowd the job slab. */
+/** The most units in one request. The job slab has room for two such requests. */
 export const REQUEST_UNITS_MAX = 4096;
 
 /** A seal request with every default filled in and every value checked. */
@@ -124,20 +127,20 @@ export interface CheckedSeal {
   readonly blockSizeBytes: number;
   readonly holes: boolean;
   readonly units: readonly UnitToSeal[];
-  /** The room that each unit may need. */
+  /** For each unit, the longest record that it may become. */
   readonly roomBytes: readonly number[];
 }
 
 /** An open request with every value checked. */
 export interface CheckedOpen {
   readonly units: readonly UnitToOpen[];
-  /** The room that each unit may need. */
+  /** For each unit, the longest plain content that it may have. */
   readonly roomBytes: readonly number[];
 }
 
 /**
- * EINVAL unless everything in the request is in range. The result is a copy: the request waits, and what its caller
- * does to its own arrays meanwhile must not matter.
+ * Fills in defaults and throws EINVAL unless every value is in range. Copies the units, because the request may wait and
+ * its caller may change its own arrays meanwhile.
  */
 export function checkSeal(request: SealRequest): CheckedSeal {
   const { suite = SUITE_DEFAULT, holes = false, blockSizeBytes = BLOCK_BYTES_DEFAULT } = request;
@@ -169,7 +172,7 @@ export function checkSeal(request: SealRequest): CheckedSeal {
   return { suite, codec, blockSizeBytes, holes, units, roomBytes };
 }
 
-/** As {@link checkSeal}. */
+/** Checks and copies an open request, as {@link checkSeal} does. */
 export function checkOpen(request: OpenRequest): CheckedOpen {
   checkHandle(request.keys);
   checkCount(request.units.length);
@@ -197,7 +200,7 @@ export function checkOpen(request: OpenRequest): CheckedOpen {
   return { units, roomBytes };
 }
 
-/** Units of one object share one copy of its id. */
+/** Copies units and their object ids. Neighbours that share an id array share its copy. */
 function copyUnits<Unit extends UnitAt>(units: readonly Unit[]): Unit[] {
   let lastId: Uint8Array | undefined;
   let copiedId = new Uint8Array(0);
@@ -210,7 +213,7 @@ function copyUnits<Unit extends UnitAt>(units: readonly Unit[]): Unit[] {
   });
 }
 
-/** What the format allows at this place: the unit size, or 16 MiB where there is none. */
+/** Returns the longest plain content that the format allows here: the unit size, or 16 MiB for kinds without one. */
 function longestPlainBytes({ unitSizeBytes }: UnitAt): number {
   return unitSizeBytes === 0 ? UNIT_BYTES_MAX : unitSizeBytes;
 }

@@ -1,4 +1,4 @@
-/** Plain bytes in, a sealed stream out, as a Web Stream: for whoever wants only the pipeline before a storage client. */
+/** A Web Stream that takes plain bytes and gives out a sealed stream. It needs a pipeline, but no volume and no store. */
 import { concatBytes } from '../base/bytes.ts';
 import { requireArgument } from '../base/errors.ts';
 import {
@@ -20,7 +20,7 @@ import { encodeStreamHeader } from './stream-format.ts';
 
 export interface SealStreamOptions {
   readonly pipeline: Pipeline;
-  /** From `pipeline.addKeyring`; must stay there until the stream has ended. */
+  /** From `pipeline.addKeyring`. Do not remove it before the stream has ended. */
   readonly keys: KeyHandle;
   /** Default 256 KiB. */
   readonly unitSizeBytes?: number;
@@ -32,18 +32,21 @@ export interface SealStreamOptions {
   readonly suite?: SuiteName;
 }
 
-/** Plain bytes that travel to the workers together, unless a unit is longer or the pipeline's memory smaller. */
+/** How many plain bytes a batch holds, unless one unit is longer or the pipeline's memory is smaller. */
 const BATCH_BYTES = MIB;
 
 /**
- * A transform from plain bytes (`Uint8Array` chunks of any length, copied before the write resolves) to a sealed
- * stream (chunks that the reader owns). A few batches of about 1 MiB are in flight; a reader that pauses makes
- * writers wait, and closing resolves once the reader has everything. To cancel, abort the writable side, cancel the
- * readable one, or give `pipeTo` a signal.
+ * Makes a transform that seals a stream.
  *
- * Throws EINVAL for bad options and for units that the pipeline's memory cannot hold, EKEY or ECLOSED. The stream fails
- * with EINVAL for a chunk that is no `Uint8Array`, or with EKEY, EWORKER or ECLOSED; what it gave out before does not
- * open as a whole stream.
+ *   - It takes plain bytes as `Uint8Array` chunks of any length. A chunk is copied before its write resolves.
+ *   - It gives out the sealed stream in chunks that the reader owns.
+ *   - A few batches of about 1 MiB are in work at a time. While the reader pauses, writers wait.
+ *   - Closing resolves when the reader has taken everything.
+ *   - To cancel, abort the writable end, cancel the readable end, or give `pipeTo` a signal.
+ *
+ * Throws EINVAL for an option out of range or a unit that does not fit the pipeline's memory, EKEY when the keyring was
+ * removed, ECLOSED when the pipeline is closed. The stream fails with EINVAL for a chunk that is not a `Uint8Array`, or
+ * with EKEY, EWORKER or ECLOSED. What it gave out until then does not open as a whole stream.
  */
 export function sealStream(options: SealStreamOptions): StreamPair {
   const output = new OrderedOutput(options.pipeline.workerCount);
@@ -86,7 +89,7 @@ class StreamSealer implements BatchSource {
     requireArgument(chunk instanceof Uint8Array, 'a stream to seal takes Uint8Array chunks');
     let at = 0;
     while (at < chunk.byteLength) {
-      // Only now is it known that what fills the batch is not the end.
+      // A full batch waits for one more byte: only then is it known that the batch is not the end of the stream.
       if (this.#filledBytes === this.#batchBytes) {
         this.#sendBatch(this.#batchBytes, false);
         await this.#output.room();
@@ -99,7 +102,10 @@ class StreamSealer implements BatchSource {
     this.onIdle();
   }
 
-  /** A slow source's whole units need not wait for a full batch. The last byte stays: it may be the end. */
+  /**
+   * Sends the whole units that are there, so that those of a slow source do not wait for a full batch. Keeps at least
+   * one byte back, because the unit that ends the stream must be marked as the last.
+   */
   onIdle(): void {
     const { unitSizeBytes } = this.#options;
     const wholeBytes = this.#filledBytes - 1 - ((this.#filledBytes - 1) % unitSizeBytes);
@@ -118,7 +124,7 @@ class StreamSealer implements BatchSource {
     return encodeStreamHeader({ suite, unitSizeBytes, epoch, volumeId: keys.volumeId, objectId, commitment });
   }
 
-  /** Sends the first `lengthBytes` of the batch on, and keeps the rest. */
+  /** Sends the first `lengthBytes` of the batch on and keeps the rest. */
   #sendBatch(lengthBytes: number, isEnd: boolean): void {
     const batch = this.#batch;
     const next = this.#spareBatches.pop() ?? new Uint8Array(this.#batchBytes);
@@ -153,7 +159,7 @@ class StreamSealer implements BatchSource {
       this.#spareBatches.push(batch);
       const sealed = await pipeline.seal({ keys, from: lease, units, suite, codec, blockSizeBytes });
       try {
-        // Copied: what leaves the pipeline must not be shared memory.
+        // Copied, because what the reader gets must not be shared memory.
         return { bytes: concatBytes(...sealed.units.map(unit => unit.bytes)) };
       } finally {
         sealed.release();

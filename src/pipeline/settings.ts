@@ -1,4 +1,4 @@
-/** Settings of a pipeline: plain values, checked once, at open. */
+/** The settings of a pipeline: plain values that are checked once, when it opens. */
 import { availableParallelism } from 'node:os';
 import { requireArgument } from '../base/errors.ts';
 import { MIB, UNIT_BYTES_DEFAULT } from '../base/geometry.ts';
@@ -6,33 +6,33 @@ import type { ProviderSettings } from '../unit/providers.ts';
 import { RECORD_OVERHEAD_BYTES } from '../unit/record-format.ts';
 
 export interface PipelineSettings {
-  /** Worker threads; 0 works on the calling thread. Default: as many as the machine runs at once. */
+  /** Worker threads, 0 to 256. With 0, the calling thread does the work. Default: as many as the machine runs at once. */
   readonly workers?: number;
   /**
-   * Bounce buffers for sealing and opening together, split evenly over four slabs: plain and sealed of either direction.
-   * Memory that is never touched is never resident. Default 128 MiB. A unit fits when a quarter of this holds it
-   * sealed.
+   * Memory for bounce buffers, 128 MiB by default. It is split evenly into four slabs: plain and sealed, for sealing and
+   * for opening. So the largest unit that fits is one whose record fits in a quarter of it. Pages that are never touched
+   * take no memory.
    */
   readonly memoryBytes?: number;
-  /** Which libraries do the work; by default what is fastest here. */
+  /** The libraries that do the work. Default: the fastest that this machine has. */
   readonly providers?: ProviderSettings;
 }
 
 export const WORKERS_MAX = 256;
 const MEMORY_BYTES_DEFAULT = 128 * MIB;
 const SLAB_COUNT = 4;
-/** Below this not even one unit of the default size would pass. */
+/** With less than this, not even one unit of the default size would fit. */
 const MEMORY_BYTES_MIN = SLAB_COUNT * (UNIT_BYTES_DEFAULT + RECORD_OVERHEAD_BYTES);
 
 /** Settings with every default filled in. */
 export interface CheckedSettings {
   readonly workers: number;
-  /** Of each of the four slabs. */
+  /** The size of each of the four slabs. */
   readonly slabBytes: number;
   readonly providers: ProviderSettings;
 }
 
-/** Fills in defaults. EINVAL when a value is out of range. */
+/** Fills in defaults. Throws EINVAL when a value is out of range. */
 export function checkSettings(settings: PipelineSettings): CheckedSettings {
   const { workers = availableParallelism(), memoryBytes = MEMORY_BYTES_DEFAULT, providers = {} } = settings;
   requireArgument(

@@ -1,14 +1,14 @@
 /**
- * A slab: one block of shared memory with a hard budget, lent out in leases. Who asks for more than is free waits, in
- * order of asking; nothing grows.
+ * A slab: one block of shared memory, which is lent out in leases. Its size never changes. A caller that asks for more
+ * than is free waits its turn.
  *
  * Invariants
  *   1. Free ranges and live leases partition the slab: no byte is in two of them.
- *   2. A lease's bytes return to the free list only when its owner has released it and nobody else holds it.
+ *   2. A lease's bytes return to the free list only when its owner has released it and every hold has ended.
  *   3. Waiters are served strictly in order: a later, smaller request never overtakes an earlier, larger one, so no
  *      request starves.
- *   4. When all leases end, the slab is one free range again, so every request up to its size is served in the end.
- *      Whoever waits for a lease while it keeps another of the same slab gives that guarantee up.
+ *   4. When all leases have ended, the slab is one free range again. So every request up to the slab's size is served in
+ *      the end, unless callers wait for one lease while they keep another of the same slab.
  *
  * Lease:  lent ──hold()──▶ lent, held ──last hold ends──▶ lent ──release()──▶ free
  *                            └─release()─▶ quarantined (counted, not reusable) ──last hold ends──▶ free
@@ -20,18 +20,23 @@ import { Waiters } from '../base/waiters.ts';
 /** Leases start and end on multiples of this, so that views of them are aligned for any codec. */
 const GRANULE_BYTES = 64;
 
+/** Shared memory with a fixed budget. One thread lends it; other threads only use what is lent. */
 export class Slab {
-  /** What the slab is for, in messages and statistics. */
+  /** Says what the slab is for, in messages and statistics. */
   readonly name: string;
   readonly memory: SharedArrayBuffer;
   /** Free ranges by ascending offset, never adjacent. */
   readonly #free: { offset: number; length: number }[];
-  /** Wanted: bytes in whole granules. Granted: where they begin. */
+  /** Waiters want a length in whole granules, and are granted the offset of a free range. */
   readonly #waiters = new Waiters((lengthBytes: number) => this.#take(lengthBytes));
   #freeBytes: number;
   #closed = false;
 
-  /** @param budgetBytes rounded up to 64; below 4 GiB, as offsets travel as u32. EINVAL when there is not that much. */
+  /**
+   * Allocates the memory. Throws EINVAL when the budget is out of range or the system does not give so much.
+   *
+   * @param budgetBytes rounded up to a multiple of 64; below 4 GiB, because offsets travel as u32.
+   */
   constructor(name: string, budgetBytes: number) {
     requireArgument(
       Number.isSafeInteger(budgetBytes) && budgetBytes > 0 && budgetBytes < 2 ** 32 - GRANULE_BYTES,
@@ -47,7 +52,7 @@ export class Slab {
     return this.memory.byteLength;
   }
 
-  /** Bytes lent or quarantined now. */
+  /** Bytes that are lent or quarantined now. */
   get usedBytes(): number {
     return this.budgetBytes - this.#freeBytes;
   }
@@ -58,8 +63,10 @@ export class Slab {
   }
 
   /**
-   * A lease of `lengthBytes`, once there is room. Rejects with EINVAL at once when the slab could never hold it, with
-   * ECLOSED when the slab is or gets closed, with the signal's reason when aborted while waiting.
+   * Lends `lengthBytes` of the slab; waits while there is no room.
+   *
+   * Rejects with EINVAL when the slab could never hold so much, with ECLOSED when the slab is closed or gets closed, and
+   * with the signal's reason.
    */
   async reserve(lengthBytes: number, signal?: AbortSignal): Promise<Lease> {
     signal?.throwIfAborted();
@@ -73,13 +80,13 @@ export class Slab {
     return new Lease(this, offset, lengthBytes);
   }
 
-  /** Rejects all waiters, now and later, with ECLOSED. Live leases stay valid until released. */
+  /** Fails all waiters and all later requests with ECLOSED. Live leases stay valid until they are released. */
   close(): void {
     this.#closed = true;
     this.#waiters.failAll(this.#closedError());
   }
 
-  /** For {@link Lease} only: takes a range of whole granules back and serves who waits. */
+  /** Takes a range of whole granules back and serves the waiters. For {@link Lease} only. */
   giveBack(offset: number, length: number): void {
     let at = this.#free.findIndex(range => range.offset > offset);
     if (at === -1) at = this.#free.length;
@@ -102,7 +109,7 @@ export class Slab {
     this.#waiters.serve();
   }
 
-  /** First fit. */
+  /** Takes the first free range that is long enough; undefined when there is none. */
   #take(lengthBytes: number): number | undefined {
     const at = this.#free.findIndex(range => range.length >= lengthBytes);
     const range = this.#free[at];
@@ -130,20 +137,18 @@ function allocate(name: string, lengthBytes: number): SharedArrayBuffer {
   }
 }
 
-/** A range of bytes of a slab. */
+/** A range of bytes in a slab. */
 interface Range {
   readonly offset: number;
   readonly length: number;
 }
 
-/**
- * Some bytes of a slab, owned by whoever reserved them until `release()`. After that the owner must not touch them.
- */
+/** Bytes lent from a slab. The caller that reserved them owns them until `release()` and must not touch them after. */
 export class Lease {
   readonly offsetBytes: number;
   readonly lengthBytes: number;
   readonly #slab: Slab;
-  /** What is still lent, by ascending offset; the whole lease unless {@link keepOnly} gave some back. */
+  /** The ranges that are still lent, by ascending offset. They are the whole lease unless {@link keepOnly} was called. */
   #ranges: readonly Range[];
   #holds = 0;
   #released = false;
@@ -156,22 +161,23 @@ export class Lease {
     this.#ranges = [{ offset: offsetBytes, length: roundUp(lengthBytes, GRANULE_BYTES) }];
   }
 
-  /** The lent memory, shared with the workers. ECLOSED after release. */
+  /** The lent memory, which the workers share. Throws ECLOSED after release. */
   get bytes(): Uint8Array<SharedArrayBuffer> {
     this.#requireLent();
     return new Uint8Array(this.#slab.memory, this.offsetBytes, this.lengthBytes);
   }
 
-  /** @internal True when the lease is of this slab and not yet released. */
+  /** @internal True when the lease is from this slab and has not been released. */
   isOf(slab: Slab): boolean {
     return this.#slab === slab && !this.#released;
   }
 
   /**
-   * Says that a worker or an I/O operation uses the memory: it will not be lent again before every hold has ended. Whoever
-   * holds it may hold it once more after its owner has released it. ECLOSED when it is back in the slab.
+   * Keeps the memory from being lent again while a worker or an I/O operation uses it. While one hold lasts, more holds
+   * can begin, even after the owner has released the lease. Throws ECLOSED when the memory is back in the slab.
    *
-   * @returns what ends this hold and no other, for when the operation has truly ended. Calling it again does nothing.
+   * @returns a function that ends this hold and no other. Call it when the operation has truly ended. Calling it again
+   *   does nothing.
    */
   hold(): () => void {
     if (this.#holds === 0) this.#requireLent();
@@ -186,11 +192,10 @@ export class Lease {
   }
 
   /**
-   * Gives back all but the granules that `used` touches, while nobody holds the lease. The bytes outside are no longer
-   * the owner's.
+   * Gives back all granules that `used` does not touch; they are no longer the owner's. The lease must not be held.
    *
-   * @internal The caller's own leases stay whole.
-   * @param used ranges of this lease in slab offsets, ascending, not overlapping.
+   * @internal For outputs of the pipeline only.
+   * @param used ranges of this lease in slab offsets: ascending, not overlapping.
    */
   keepOnly(used: readonly Range[]): void {
     this.#requireLent();
@@ -209,7 +214,7 @@ export class Lease {
     for (const range of without(before, kept)) this.#slab.giveBack(range.offset, range.length);
   }
 
-  /** Gives the memory back, or leaves it in quarantine while somebody holds it. Calling it again does nothing. */
+  /** Gives the memory back to the slab, or leaves it quarantined until every hold has ended. Again does nothing. */
   release(): void {
     if (this.#released) return;
     this.#released = true;
@@ -232,7 +237,7 @@ export class Lease {
   }
 }
 
-/** The parts of `ranges` that `kept` (each inside one of them, ascending) does not cover. */
+/** Returns the parts of `ranges` that `kept` does not cover. Each kept range lies inside one of `ranges`; ascending. */
 function without(ranges: readonly Range[], kept: readonly Range[]): Range[] {
   const gaps: Range[] = [];
   for (const { offset, length } of ranges) {

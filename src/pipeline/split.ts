@@ -1,20 +1,20 @@
-/** Cuts a request into jobs. Pure. */
+/** Cuts a request into jobs for the workers. Pure. */
 import { KIB, MIB } from '../base/geometry.ts';
 
-/** Below this, another job costs more in messages than a second worker gains. */
+/** A smaller job costs more in messages than a second worker gains. */
 const JOB_BYTES_MIN = 128 * KIB;
-/** Above this, a job only delays whoever waits for its first unit. */
+/** A larger job gains nothing, and makes the caller wait longer for its first unit. */
 const JOB_BYTES_MAX = 1 * MIB;
 
-/** Units [from, to) of a request. */
+/** The units [from, to) of a request. */
 export interface JobSpan {
   readonly from: number;
   readonly to: number;
 }
 
 /**
- * Contiguous spans that cover all units in order, none empty: one for each worker, unless that makes them larger than
- * 1 MiB or smaller than 128 KiB of input. A unit is never cut.
+ * Returns contiguous spans that cover all units in order. None is empty, and no unit is cut. There is one span for each
+ * worker, unless spans of that size would hold more than 1 MiB or less than 128 KiB of input.
  */
 export function splitIntoJobs(unitBytes: readonly number[], workers: number): JobSpan[] {
   const totalBytes = unitBytes.reduce((sum, bytes) => sum + bytes, 0);

@@ -1,6 +1,6 @@
 /**
- * A sealed stream: a header, then stream units in order; the last one says so. `docs/FORMAT.md`, "Sealed stream", is the
- * specification. Pure.
+ * The bytes of a sealed stream: a stream header, then records of stream units in order. The last record has a flag that
+ * says so. `docs/FORMAT.md`, "Sealed stream", is the specification. Pure.
  */
 import { concatBytes, viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
@@ -15,6 +15,8 @@ const STREAM_VERSION = 1;
 export const STREAM_HEADER_BYTES: number = 16 + 2 * ID_BYTES + KEY_BYTES;
 
 /**
+ * The stream header, 80 bytes:
+ *
  *   offset  size  field
  *        0     4  magic "nSst"
  *        4     1  version, 1
@@ -24,11 +26,11 @@ export const STREAM_HEADER_BYTES: number = 16 + 2 * ID_BYTES + KEY_BYTES;
  *        8     4  epoch
  *       12     4  zero
  *       16    16  volume id
- *       32    16  object id: random, of this stream alone
+ *       32    16  object id, random and used by this stream only
  *       48    32  commitment to the key of the stream's units
  *
- * Nothing in the header is authentic by itself: suite, unit size, epoch and ids all enter the key or the associated data
- * of every unit, so a changed header opens nothing.
+ * Nothing in the header is authentic by itself. But suite, unit size, epoch and ids all enter the key or the associated
+ * data of every unit, so a changed header opens nothing.
  */
 export interface StreamHeader {
   readonly suite: SuiteName;
@@ -39,7 +41,7 @@ export interface StreamHeader {
   readonly commitment: Uint8Array;
 }
 
-/** The 80 bytes of a header; the caller owns them. */
+/** Returns the 80 bytes of a stream header, which the caller owns. */
 export function encodeStreamHeader(header: StreamHeader): Uint8Array<ArrayBuffer> {
   const fixed = new Uint8Array(16);
   const view = viewOf(fixed);
@@ -51,7 +53,7 @@ export function encodeStreamHeader(header: StreamHeader): Uint8Array<ArrayBuffer
   return concatBytes(fixed, header.volumeId, header.objectId, header.commitment);
 }
 
-/** Reads a header from `bytes` (80). EFORMAT (no stream), or EUNSUPPORTED (newer version, unknown suite). */
+/** Reads a stream header from 80 bytes. Throws EFORMAT (no stream) or EUNSUPPORTED (newer version, unknown suite). */
 export function decodeStreamHeader(bytes: Uint8Array): StreamHeader {
   const view = viewOf(bytes);
   if (view.getUint32(0, true) !== STREAM_MAGIC)
