@@ -1,6 +1,7 @@
 /**
- * Works through the units of one job. The same code runs in a worker and, in a pipeline without workers, on the calling
- * thread. It touches only shared memory that holds still, scratch memory of its own, and keys from the key table.
+ * Works through the units of one job. The same code runs in a worker and, in a pipeline without workers, on
+ * the calling thread. It touches only shared memory that holds still, scratch memory of its own, and keys
+ * from the key table.
  */
 import { isAllZero } from '../base/bytes.ts';
 import { type ErrorCode, isNetsealError, messageOf, NetsealError } from '../base/errors.ts';
@@ -21,7 +22,10 @@ import {
 } from './job.ts';
 import { KeyReader } from './key-table.ts';
 
-/** The shared memory that a worker maps when it starts. A worker writes to `jobs`, `sealing.sealed` and `opening.plain`. */
+/**
+ * The shared memory that a worker maps when it starts. A worker writes to `jobs`, `sealing.sealed` and
+ * `opening.plain`.
+ */
 export interface SharedMemory {
   readonly jobs: SharedArrayBuffer;
   readonly keys: SharedArrayBuffer;
@@ -70,8 +74,8 @@ export class BatchRunner {
   }
 
   /**
-   * Does the job at `jobOffset` of the job slab. A unit that fails does not stop the others; the reply lists it.
-   * Throws EBUG when the job's fields make no sense.
+   * Does the job at `jobOffset` of the job slab. A unit that fails does not stop the others; the reply lists
+   * it. Throws EBUG when the job's fields make no sense.
    */
   run(jobOffset: number): JobReply {
     const job = new Job(this.#memory.jobs, jobOffset);
@@ -137,7 +141,10 @@ export class BatchRunner {
   }
 }
 
-/** Calls `work` for each unit until the job is cancelled. Writes each outcome into the job and returns the failures. */
+/**
+ * Calls `work` for each unit until the job is cancelled. Writes each outcome into the job and returns the
+ * failures.
+ */
 function eachUnit(job: Job, work: (unit: JobUnit) => number): UnitFailure[] {
   const failures: UnitFailure[] = [];
   const { unitCount } = job;

@@ -1,6 +1,6 @@
 /**
- * Jobs that wait for a worker, in numbered queues. A queue keeps its jobs in order, and queues take turns: a long
- * flush in one queue does not hold up a read that arrives later in another.
+ * Jobs that wait for a worker, in numbered queues. A queue keeps its jobs in order, and queues take turns: a
+ * long flush in one queue does not hold up a read that arrives later in another.
  */
 export class JobQueues<Job> {
   /** Queues that have jobs. The first one's turn is next. */
@@ -13,7 +13,9 @@ export class JobQueues<Job> {
     else jobs.push(job);
   }
 
-  /** Takes the next job, from the queue that has waited longest for its turn; undefined when there is none. */
+  /**
+   * Takes the next job, from the queue that has waited longest for its turn; undefined when there is none.
+   */
   shift(): Job | undefined {
     for (const [queue, jobs] of this.#queues) {
       const job = jobs.shift();

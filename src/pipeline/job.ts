@@ -1,9 +1,10 @@
 /**
- * A job: the request to seal or open some units, and the results. All of it is fields in shared memory, so a message
- * between threads is one number, the job's offset, and nothing is cloned. This file only reads and writes the fields.
+ * A job: the request to seal or open some units, and the results. All of it is fields in shared memory, so a
+ * message between threads is one number, the job's offset, and nothing is cloned. This file only reads and
+ * writes the fields.
  *
- * Integers are little-endian. Offsets in fields count from the start of the slab that the bytes lie in. "In" fields are
- * written by the main thread before the worker starts; "out" fields are written by the worker.
+ * Integers are little-endian. Offsets in fields count from the start of the slab that the bytes lie in. "In"
+ * fields are written by the main thread before the worker starts; "out" fields are written by the worker.
  *
  *   offset  size  job header
  *        0     4  1 when cancelled (atomic), else 0
@@ -64,7 +65,9 @@ export const UNIT_HOLES = 1;
 /** Request flag: the record must have the tag that the job's `tag` field holds. */
 export const UNIT_EXPECT_TAG = 2;
 
-/** Outcomes of a unit. `NONE` is what a unit has that no worker has worked on, for example in a cancelled job. */
+/**
+ * Outcomes of a unit. `NONE` is what a unit has that no worker has worked on, for example in a cancelled job.
+ */
 export const OUTCOME_NONE = 0;
 export const OUTCOME_DONE = 1;
 export const OUTCOME_HOLE = 2;
@@ -192,7 +195,9 @@ export interface UnitAt {
   readonly unitSizeBytes: number;
   /** Where the input starts, counted from the start of the lease. */
   readonly offsetBytes: number;
-  /** The input's length: the plain bytes to seal (at most the unit size), or the whole sealed record to open. */
+  /**
+   * The input's length: the plain bytes to seal (at most the unit size), or the whole sealed record to open.
+   */
   readonly lengthBytes: number;
 }
 

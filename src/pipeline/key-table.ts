@@ -1,10 +1,10 @@
 /**
- * The key table: shared memory through which epoch keys reach the workers, once for each key. Every worker maps it when
- * it starts, so a worker that replaces a dead one finds all keys as well.
+ * The key table: shared memory through which epoch keys reach the workers, once for each key. Every worker
+ * maps it when it starts, so a worker that replaces a dead one finds all keys as well.
  *
  *   - The main thread writes entries. Workers derive record keys from them and keep the derived keys.
- *   - Removing a keyring zeroes its entries and raises the table's generation. A worker that sees another generation
- *     drops every key that it has derived.
+ *   - Removing a keyring zeroes its entries and raises the table's generation. A worker that sees another
+ *     generation drops every key that it has derived.
  *
  *   offset  size  field
  *        0     4  generation (atomic)
@@ -76,7 +76,9 @@ export class KeyTable {
     return { id, newestEpoch, volumeId: new Uint8Array(volumeId) };
   }
 
-  /** Returns the 32-byte commitment to the key of an object's records. EKEY when the handle has no such epoch. */
+  /**
+   * Returns the 32-byte commitment to the key of an object's records. EKEY when the handle has no such epoch.
+   */
   commitment(query: KeyQuery): Uint8Array {
     const at = findEntry(this.#words, query.handleId, query.epoch) * 4;
     const epochKey = this.#bytes.slice(at + 32, at + 32 + KEY_BYTES);
@@ -95,7 +97,10 @@ export class KeyTable {
     }
   }
 
-  /** Zeroes the entries of a handle. Units in flight under it may fail with EKEY. An unknown handle does nothing. */
+  /**
+   * Zeroes the entries of a handle. Units in flight under it may fail with EKEY. An unknown handle does
+   * nothing.
+   */
   remove(handle: KeyHandle): void {
     for (let entry = 0; entry < ENTRY_COUNT; entry += 1) {
       const word = entryWord(entry);
@@ -129,13 +134,16 @@ export interface KeyQuery extends RecordQuery {
 }
 
 /**
- * How many derived keys one thread keeps. Deriving and binding a file's key takes some 10 µs. The cache is small so that
- * the keys of one-unit files die young: with 512 keys, putting 10,000 small files took a fifth more processor time,
- * spent on garbage collection.
+ * How many derived keys one thread keeps. Deriving and binding a file's key takes some 10 µs. The cache is
+ * small so that the keys of one-unit files die young: with 512 keys, putting 10,000 small files took a fifth
+ * more processor time, spent on garbage collection.
  */
 const CACHE_SIZE = 32;
 
-/** A worker's side of the table: finds epoch keys, derives record keys and keeps the {@link CACHE_SIZE} newest. */
+/**
+ * A worker's side of the table: finds epoch keys, derives record keys and keeps the {@link CACHE_SIZE}
+ * newest.
+ */
 export class KeyReader {
   readonly #words: Int32Array;
   readonly #bytes: Uint8Array;
@@ -150,7 +158,9 @@ export class KeyReader {
     this.#generation = Atomics.load(this.#words, 0);
   }
 
-  /** Drops all derived keys when a keyring has been removed since the last call. Call it once for each job. */
+  /**
+   * Drops all derived keys when a keyring has been removed since the last call. Call it once for each job.
+   */
   refresh(): void {
     const generation = Atomics.load(this.#words, 0);
     if (generation === this.#generation) return;
@@ -165,8 +175,8 @@ export class KeyReader {
   }
 
   /**
-   * Returns the key for a record. The reader owns it: use it before the next call and do not keep it. EKEY when the
-   * handle has no such epoch.
+   * Returns the key for a record. The reader owns it: use it before the next call and do not keep it. EKEY
+   * when the handle has no such epoch.
    */
   get(query: KeyQuery): RecordKey {
     const name = cacheName(query);

@@ -15,16 +15,19 @@ export interface OpenStreamOptions {
   readonly keys: KeyHandle;
 }
 
-/** How many plain bytes a batch may open to, unless one unit is longer or the pipeline's memory is smaller. */
+/**
+ * How many plain bytes a batch may open to, unless one unit is longer or the pipeline's memory is smaller.
+ */
 const BATCH_BYTES = MIB;
 
 /**
  * Makes a transform that opens a sealed stream.
  *
- *   - It takes the sealed stream as `Uint8Array` chunks of any length. A chunk is copied before its write resolves.
+ *   - It takes the sealed stream as `Uint8Array` chunks of any length. A chunk is copied before its write
+ *     resolves.
  *   - It gives out the plain bytes in chunks that the reader owns.
- *   - Every byte given out has been authenticated in its place. Only the end of the stream shows that nothing is
- *     missing, so do not act on the whole before the stream has closed.
+ *   - Every byte given out has been authenticated in its place. Only the end of the stream shows that nothing
+ *     is missing, so do not act on the whole before the stream has closed.
  *   - All bytes before a fault come out, however the input was cut into chunks.
  *   - While the reader pauses, writers wait, even if their few bytes open to many.
  *   - Closing resolves when the reader has taken everything.
@@ -159,7 +162,10 @@ class StreamOpener implements BatchSource {
     this.#resetPending(new Uint8Array(0));
   }
 
-  /** Notes the lengths of records that are whole by now. EAUTH or EFORMAT for a record that cannot be of this stream. */
+  /**
+   * Notes the lengths of records that are whole by now. EAUTH or EFORMAT for a record that cannot be of this
+   * stream.
+   */
   #findRecords(header: StreamHeader): void {
     const longestBytes = header.unitSizeBytes + RECORD_OVERHEAD_BYTES;
     while (this.#filledBytes - this.#wholeBytes >= HEADER_BYTES) {
@@ -249,7 +255,8 @@ class StreamOpener implements BatchSource {
 
   /** Returns what the reader gets for a batch. After the last unit of the stream, that is only a fault. */
   async #resultOf(opened: Promise<PlainBatch>, previous: Promise<unknown>): Promise<BatchResult> {
-    // Both are awaited together: otherwise the failure of one would count as unhandled while the other is awaited.
+    // Both are awaited together: otherwise the failure of one would count as unhandled while the other is
+    // awaited.
     const [{ plain, endsStream, fault }] = await Promise.all([opened, previous]);
     if (this.#sawLast) return { bytes: new Uint8Array(0), fault: afterEnd() };
     this.#sawLast = endsStream;

@@ -2,12 +2,14 @@
  * The two ends of a Web Stream whose batches are worked on in parallel and come out in order.
  *
  * Invariants
- *   1. The reader pulls. It gets a batch only when it has taken all batches before it, and a fault only when it has
- *      taken all bytes before the fault. So an error never drops good bytes, and the output does not depend on how the
- *      input was cut into chunks.
- *   2. At most `limit` batches are in work or wait for the reader, whatever their length. Beyond that, writers wait.
+ *   1. The reader pulls. It gets a batch only when it has taken all batches before it, and a fault only when
+ *      it has taken all bytes before the fault. So an error never drops good bytes, and the output does not
+ *      depend on how the input was cut into chunks.
+ *   2. At most `limit` batches are in work or wait for the reader, whatever their length. Beyond that,
+ *      writers wait.
  *   3. A batch goes out as soon as it and all batches before it are done, whether or not more input comes.
- *   4. When the reader cancels or the writer aborts, both ends finish at once. Results still in work are dropped.
+ *   4. When the reader cancels or the writer aborts, both ends finish at once. Results still in work are
+ *      dropped.
  */
 
 /** The two ends of a transform, as `pipeThrough` takes them. */
@@ -27,7 +29,10 @@ export interface BatchResult {
 /** Turns input into batches. Calls of `write` and `end` never overlap; `onIdle` is called at any time. */
 export interface BatchSource {
   write(chunk: Uint8Array): Promise<void>;
-  /** Called after the last write. An error that it throws fails the stream. It may await {@link OrderedOutput.drain}. */
+  /**
+   * Called after the last write. An error that it throws fails the stream. It may await
+   * {@link OrderedOutput.drain}.
+   */
   end(): Promise<void>;
   /** Called when the reader has taken everything. The source may send on what does not fill a batch yet. */
   onIdle(): void;
@@ -105,7 +110,10 @@ export class OrderedOutput {
     await this.#waitUntil(() => this.#batches.length === 0);
   }
 
-  /** Calls `work`. When it fails, waits until the reader has taken everything before it, then fails the stream. */
+  /**
+   * Calls `work`. When it fails, waits until the reader has taken everything before it, then fails the
+   * stream.
+   */
   async #inTurn(work: () => Promise<void>): Promise<void> {
     try {
       await work();
@@ -145,8 +153,8 @@ export class OrderedOutput {
   }
 
   /**
-   * Fails the reader's end only. Used when the writer aborts: failing the writer's end as well would make its call of
-   * `abort` reject.
+   * Fails the reader's end only. Used when the writer aborts: failing the writer's end as well would make its
+   * call of `abort` reject.
    */
   #failReader(error: unknown): void {
     if (this.#failure !== undefined) return;

@@ -1,15 +1,15 @@
 /**
- * The pipeline turns plain bytes in bounce buffers into sealed records, and back. Worker threads do the work, within a
- * memory budget.
+ * The pipeline turns plain bytes in bounce buffers into sealed records, and back. Worker threads do the work,
+ * within a memory budget.
  *
  *   sealing   reservePlain → caller copies bytes in → seal → batch of records in shared memory → release both
  *   opening   reserveSealed → caller reads records in → open → batch of plain bytes in shared memory → release both
  *
- *   - Each direction has a plain slab and a sealed slab of its own, and workers take jobs of both directions in turn.
- *     So reads cannot starve a flush.
+ *   - Each direction has a plain slab and a sealed slab of its own, and workers take jobs of both directions
+ *     in turn. So reads cannot starve a flush.
  *   - A request takes memory in this order: input, output, job.
- *   - A caller that keeps an output must not wait for an input of the same direction, unless somebody else is going to
- *     release that output. Otherwise it may wait for ever.
+ *   - A caller that keeps an output must not wait for an input of the same direction, unless somebody else is
+ *     going to release that output. Otherwise it may wait for ever.
  */
 import { abortable } from '../base/abortable.ts';
 import type { CallOptions } from '../base/call-options.ts';
@@ -64,8 +64,8 @@ const JOB_SLAB_BYTES = 2 * jobBytes(REQUEST_UNITS_MAX);
 /**
  * Starts a pipeline and resolves when its workers are ready.
  *
- * Rejects with EINVAL (a setting is out of range, or the system does not give the memory), EUNSUPPORTED (a provider is
- * missing) or EWORKER (no worker could be started). Nothing keeps running then.
+ * Rejects with EINVAL (a setting is out of range, or the system does not give the memory), EUNSUPPORTED (a
+ * provider is missing) or EWORKER (no worker could be started). Nothing keeps running then.
  */
 export async function openPipeline(settings: PipelineSettings = {}): Promise<Pipeline> {
   return await Pipeline.open(settings);
@@ -149,11 +149,11 @@ export class Pipeline {
   }
 
   /**
-   * Returns the 32 bytes that commit to the key of an object's records. Stored beside the object, they tell a wrong key
-   * from damage.
+   * Returns the 32 bytes that commit to the key of an object's records. Stored beside the object, they tell a
+   * wrong key from damage.
    *
-   * Throws EKEY when the volume has no such epoch, EINVAL for an unknown kind or suite or an id that is not 16 bytes
-   * long, ECLOSED after close.
+   * Throws EKEY when the volume has no such epoch, EINVAL for an unknown kind or suite or an id that is not
+   * 16 bytes long, ECLOSED after close.
    */
   keyCommitment(keys: KeyHandle, record: RecordQuery): Uint8Array {
     this.#requireOpen();
@@ -163,18 +163,20 @@ export class Pipeline {
   }
 
   /**
-   * Zeroes the pipeline's copies of a volume's keys. Units that are being worked on may fail with EKEY. A worker drops
-   * the keys that it derived from them when its next job begins, or at close. An unknown handle does nothing.
+   * Zeroes the pipeline's copies of a volume's keys. Units that are being worked on may fail with EKEY. A
+   * worker drops the keys that it derived from them when its next job begins, or at close. An unknown handle
+   * does nothing.
    */
   removeKeyring(keys: KeyHandle): void {
     this.#keys.remove(keys);
   }
 
   /**
-   * Lends shared memory for plain bytes to seal. Waits while there is no room; callers are served in the order in which
-   * they asked. The caller owns the lease until it releases it.
+   * Lends shared memory for plain bytes to seal. Waits while there is no room; callers are served in the
+   * order in which they asked. The caller owns the lease until it releases it.
    *
-   * Rejects with EINVAL (more than {@link slabBytes}, or not a positive integer), ECLOSED, or the signal's reason.
+   * Rejects with EINVAL (more than {@link slabBytes}, or not a positive integer), ECLOSED, or the signal's
+   * reason.
    */
   reservePlain(lengthBytes: number, options: CallOptions = {}): Promise<Lease> {
     return this.#sealing.plain.reserve(lengthBytes, options.signal);
@@ -188,13 +190,13 @@ export class Pipeline {
   /**
    * Seals units. Waits until there is room for their records.
    *
-   * The batch holds one record for each unit, in the order of the request. Release it when the records have been
-   * written. The caller keeps its lease and may release it at any time, even before the call has settled: the memory is
-   * not lent again before the workers are done with it.
+   * The batch holds one record for each unit, in the order of the request. Release it when the records have
+   * been written. The caller keeps its lease and may release it at any time, even before the call has
+   * settled: the memory is not lent again before the workers are done with it.
    *
-   * Rejects with EINVAL before anything has happened, or with EKEY, EWORKER, ECLOSED, EBUG or the signal's reason. Then
-   * the caller has nothing to release but its lease. After an abort, units that a worker has begun are finished, their
-   * memory stays counted until then, and their results are dropped.
+   * Rejects with EINVAL before anything has happened, or with EKEY, EWORKER, ECLOSED, EBUG or the signal's
+   * reason. Then the caller has nothing to release but its lease. After an abort, units that a worker has
+   * begun are finished, their memory stays counted until then, and their results are dropped.
    */
   async seal(request: SealRequest, options: CallOptions = {}): Promise<SealedBatch> {
     this.#requireOpen();
@@ -255,11 +257,11 @@ export class Pipeline {
   }
 
   /**
-   * Closes the pipeline: waits for the units that workers have begun, zeroes the keys and ends the threads. Calls that
-   * wait, and later calls, fail with ECLOSED. Batches and leases that callers hold stay readable.
+   * Closes the pipeline: waits for the units that workers have begun, zeroes the keys and ends the threads.
+   * Calls that wait, and later calls, fail with ECLOSED. Batches and leases that callers hold stay readable.
    *
-   * @param waitMs how long to wait for busy workers, 60 s by default. Then they are ended, and their units fail with
-   *   EWORKER.
+   * @param waitMs how long to wait for busy workers, 60 s by default. Then they are ended, and their units
+   *   fail with EWORKER.
    */
   close(waitMs: number = CLOSE_WAIT_MS): Promise<void> {
     this.#closing ??= this.#close(waitMs);
@@ -279,7 +281,10 @@ export class Pipeline {
     }
   }
 
-  /** Takes the memory that a request needs, does the request, and gives back the memory that its result does not need. */
+  /**
+   * Takes the memory that a request needs, does the request, and gives back the memory that its result does
+   * not need.
+   */
   async #perform<Result>(work: Work<Result>): Promise<Result> {
     const { from, outputSlab, signal } = work;
     const unholdInput = from.hold();

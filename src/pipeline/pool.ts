@@ -2,12 +2,13 @@
  * Runs jobs on worker threads, which piscina manages, or on this thread when there are no workers.
  *
  * Invariants
- *   1. `run` settles only after the worker has answered or its thread has exited. No worker writes to the job's memory
- *      after that, so the memory may be lent again.
+ *   1. `run` settles only after the worker has answered or its thread has exited. No worker writes to the
+ *      job's memory after that, so the memory may be lent again.
  *   2. When a worker dies, the jobs that it had fail with EWORKER, and another worker takes its place.
- *   3. When no worker is left and none can be started, every job fails with EWORKER; none waits for ever. The next job
- *      tries to start a worker again.
- *   4. piscina never holds more jobs than the workers can take at once. The other jobs wait here (job-queues.ts).
+ *   3. When no worker is left and none can be started, every job fails with EWORKER; none waits for ever. The
+ *      next job tries to start a worker again.
+ *   4. piscina never holds more jobs than the workers can take at once. The other jobs wait here
+ *      (job-queues.ts).
  */
 import { getCompileCacheDir } from 'node:module';
 import type { Worker } from 'node:worker_threads';
@@ -25,32 +26,41 @@ export interface JobRunner {
   /**
    * Does the job at this offset of the job slab. Rejects with EWORKER, ECLOSED or EBUG.
    *
-   * @param queue the number of the queue that the job waits in. Jobs of one queue start in order; queues take turns.
+   * @param queue the number of the queue that the job waits in. Jobs of one queue start in order; queues take
+   *   turns.
    */
   run(jobOffset: number, queue: number): Promise<JobReply>;
   /**
-   * Fails the jobs that have not started with ECLOSED, waits for the others, and ends the threads. Jobs that still run
-   * after `waitMs` fail with EWORKER.
+   * Fails the jobs that have not started with ECLOSED, waits for the others, and ends the threads. Jobs that
+   * still run after `waitMs` fail with EWORKER.
    */
   close(waitMs: number): Promise<void>;
 }
 
-/** Each worker has one job running and one waiting, so that it does not idle while the main thread is busy. */
+/**
+ * Each worker has one job running and one waiting, so that it does not idle while the main thread is busy.
+ */
 const JOBS_PER_WORKER = 2;
 
-/** A worker's short-lived objects are small and die at once. With more room, V8 would only fill it before it collects. */
+/**
+ * A worker's short-lived objects are small and die at once. With more room, V8 would only fill it before it
+ * collects.
+ */
 const WORKER_YOUNG_MIB = 2;
 
-/** Returns the workers' entry point: the source beside these sources or, in the package, the build beside theirs. */
+/**
+ * Returns the workers' entry point: the source beside these sources or, in the package, the build beside
+ * theirs.
+ */
 function workerUrl(): URL {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   return new URL(`../../workers/unit.${extension}`, import.meta.url);
 }
 
 /**
- * Returns the environment that workers get: piscina's own switches and Node's compile cache, and nothing else. The rest
- * of the environment may hold a passphrase, which no worker needs. The compile cache halves a worker's start in a
- * checkout.
+ * Returns the environment that workers get: piscina's own switches and Node's compile cache, and nothing
+ * else. The rest of the environment may hold a passphrase, which no worker needs. The compile cache halves a
+ * worker's start in a checkout.
  */
 function workerEnvironment(): Record<string, string | undefined> {
   const switches = Object.entries(process.env).filter(([name]) => name.startsWith('PISCINA_'));
@@ -81,8 +91,8 @@ export class WorkerPool implements JobRunner {
   #providers: ProviderReport | undefined;
 
   /**
-   * Starts `workerCount` threads and resolves when they are ready. Rejects with the error of a worker that could not
-   * start (EUNSUPPORTED for a missing provider), or with EWORKER. Then no thread is left.
+   * Starts `workerCount` threads and resolves when they are ready. Rejects with the error of a worker that
+   * could not start (EUNSUPPORTED for a missing provider), or with EWORKER. Then no thread is left.
    *
    * @param entry another entry point that speaks the same protocol; tests only.
    */
@@ -148,8 +158,8 @@ export class WorkerPool implements JobRunner {
       job.reject(new NetsealError('ECLOSED', 'the pipeline was closed before this job started'));
     }
     await this.#idle(waitMs);
-    // Repeated, because piscina may still replace a thread that died just before: it does so when the thread's exit is
-    // reported after `destroy` has ended.
+    // Repeated, because piscina may still replace a thread that died just before: it does so when the
+    // thread's exit is reported after `destroy` has ended.
     do {
       await this.#piscina.destroy();
       await Promise.all(this.#exits.values());
@@ -202,7 +212,10 @@ export class WorkerPool implements JobRunner {
     }
   }
 
-  /** Sends a request to a worker. Rejects with piscina's error, or with the error that {@link #failAll} was given. */
+  /**
+   * Sends a request to a worker. Rejects with piscina's error, or with the error that {@link #failAll} was
+   * given.
+   */
   #answerOf(request: WorkerRequest): Promise<WorkerReply> {
     return new Promise((resolve, reject) => {
       this.#unanswered.add(reject);
@@ -229,7 +242,10 @@ export class WorkerPool implements JobRunner {
     }
   }
 
-  /** Waits for the exit of all threads that have left the pool. piscina reports a death before the thread has ended. */
+  /**
+   * Waits for the exit of all threads that have left the pool. piscina reports a death before the thread has
+   * ended.
+   */
   async #departedThreads(): Promise<void> {
     const live = new Set(this.#piscina.threads);
     await Promise.all([...this.#exits].filter(([thread]) => !live.has(thread)).map(([, exit]) => exit));

@@ -1,6 +1,6 @@
 /**
- * The messages between the main thread and a worker. Each is a few words long. Everything large or secret lies in the
- * shared memory that the worker maps when it starts.
+ * The messages between the main thread and a worker. Each is a few words long. Everything large or secret
+ * lies in the shared memory that the worker maps when it starts.
  */
 import type { ProviderReport } from '../unit/providers.ts';
 import { type BatchRunner, describeError, type ErrorData, type JobReply } from './batch.ts';

@@ -32,11 +32,14 @@ export interface SealRequest {
   readonly suite?: SuiteName;
   /** Default zstd:1. */
   readonly codec?: CodecSetting;
-  /** Payloads are padded to a multiple of this: a power of two, at most 64 KiB and the unit size. Default 4 KiB. */
+  /**
+   * Payloads are padded to a multiple of this: a power of two, at most 64 KiB and the unit size. Default 4
+   * KiB.
+   */
   readonly blockSizeBytes?: number;
   /**
-   * True makes holes of all-zero units: nothing is sealed for them, and the caller's extent map must say that they are
-   * holes. Allowed for kind `unit` only, because streams and inodes have no map. Default false.
+   * True makes holes of all-zero units: nothing is sealed for them, and the caller's extent map must say that
+   * they are holes. Allowed for kind `unit` only, because streams and inodes have no map. Default false.
    */
   readonly holes?: boolean;
 }
@@ -45,15 +48,18 @@ export interface SealRequest {
 export interface SealedUnit {
   /** The record, in shared memory; valid until the batch is released. Empty for a hole. */
   readonly bytes: Uint8Array;
-  /** The record's tag: 16 bytes that the caller owns. An extent map keeps it to know this version. Zero for a hole. */
+  /**
+   * The record's tag: 16 bytes that the caller owns. An extent map keeps it to know this version. Zero for a
+   * hole.
+   */
   readonly tag: Uint8Array;
   readonly isHole: boolean;
 }
 
 export interface UnitToOpen extends UnitAt {
   /**
-   * The longest plain content that is expected here. For units it is the unit size by default, and at most that. Kinds
-   * without a unit size need it: 1 byte to 16 MiB.
+   * The longest plain content that is expected here. For units it is the unit size by default, and at most
+   * that. Kinds without a unit size need it: 1 byte to 16 MiB.
    */
   readonly plainBytesMax?: number;
   /** The tag of the version that this must be, 16 bytes. Without it, any version of this unit opens. */
@@ -68,7 +74,10 @@ export interface OpenRequest {
   readonly units: readonly UnitToOpen[];
 }
 
-/** The result for one unit: its plain bytes, or the error that it failed with. A failure does not stop other units. */
+/**
+ * The result for one unit: its plain bytes, or the error that it failed with. A failure does not stop other
+ * units.
+ */
 export type OpenedUnit =
   | {
       /** The plain bytes, in shared memory; valid until the batch is released. */
@@ -79,8 +88,8 @@ export type OpenedUnit =
   | { readonly error: NetsealError };
 
 /**
- * The results of a request: one for each unit, in the order of the request, and the shared memory that they lie in. The
- * caller owns that memory until it calls `release()`.
+ * The results of a request: one for each unit, in the order of the request, and the shared memory that they
+ * lie in. The caller owns that memory until it calls `release()`.
  */
 export class ResultBatch<Unit> {
   readonly units: readonly Unit[];
@@ -139,8 +148,8 @@ export interface CheckedOpen {
 }
 
 /**
- * Fills in defaults and throws EINVAL unless every value is in range. Copies the units, because the request may wait and
- * its caller may change its own arrays meanwhile.
+ * Fills in defaults and throws EINVAL unless every value is in range. Copies the units, because the request
+ * may wait and its caller may change its own arrays meanwhile.
  */
 export function checkSeal(request: SealRequest): CheckedSeal {
   const { suite = SUITE_DEFAULT, holes = false, blockSizeBytes = BLOCK_BYTES_DEFAULT } = request;
@@ -213,7 +222,10 @@ function copyUnits<Unit extends UnitAt>(units: readonly Unit[]): Unit[] {
   });
 }
 
-/** Returns the longest plain content that the format allows here: the unit size, or 16 MiB for kinds without one. */
+/**
+ * Returns the longest plain content that the format allows here: the unit size, or 16 MiB for kinds without
+ * one.
+ */
 function longestPlainBytes({ unitSizeBytes }: UnitAt): number {
   return unitSizeBytes === 0 ? UNIT_BYTES_MAX : unitSizeBytes;
 }

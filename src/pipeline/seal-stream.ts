@@ -1,4 +1,7 @@
-/** A Web Stream that takes plain bytes and gives out a sealed stream. It needs a pipeline, but no volume and no store. */
+/**
+ * A Web Stream that takes plain bytes and gives out a sealed stream. It needs a pipeline, but no volume and
+ * no store.
+ */
 import { concatBytes } from '../base/bytes.ts';
 import { requireArgument } from '../base/errors.ts';
 import {
@@ -44,9 +47,10 @@ const BATCH_BYTES = MIB;
  *   - Closing resolves when the reader has taken everything.
  *   - To cancel, abort the writable end, cancel the readable end, or give `pipeTo` a signal.
  *
- * Throws EINVAL for an option out of range or a unit that does not fit the pipeline's memory, EKEY when the keyring was
- * removed, ECLOSED when the pipeline is closed. The stream fails with EINVAL for a chunk that is not a `Uint8Array`, or
- * with EKEY, EWORKER or ECLOSED. What it gave out until then does not open as a whole stream.
+ * Throws EINVAL for an option out of range or a unit that does not fit the pipeline's memory, EKEY when the
+ * keyring was removed, ECLOSED when the pipeline is closed. The stream fails with EINVAL for a chunk that is
+ * not a `Uint8Array`, or with EKEY, EWORKER or ECLOSED. What it gave out until then does not open as a whole
+ * stream.
  */
 export function sealStream(options: SealStreamOptions): StreamPair {
   const output = new OrderedOutput(options.pipeline.workerCount);
@@ -89,7 +93,8 @@ class StreamSealer implements BatchSource {
     requireArgument(chunk instanceof Uint8Array, 'a stream to seal takes Uint8Array chunks');
     let at = 0;
     while (at < chunk.byteLength) {
-      // A full batch waits for one more byte: only then is it known that the batch is not the end of the stream.
+      // A full batch waits for one more byte: only then is it known that the batch is not the end of the
+      // stream.
       if (this.#filledBytes === this.#batchBytes) {
         this.#sendBatch(this.#batchBytes, false);
         await this.#output.room();
@@ -103,8 +108,8 @@ class StreamSealer implements BatchSource {
   }
 
   /**
-   * Sends the whole units that are there, so that those of a slow source do not wait for a full batch. Keeps at least
-   * one byte back, because the unit that ends the stream must be marked as the last.
+   * Sends the whole units that are there, so that those of a slow source do not wait for a full batch. Keeps
+   * at least one byte back, because the unit that ends the stream must be marked as the last.
    */
   onIdle(): void {
     const { unitSizeBytes } = this.#options;

@@ -6,12 +6,15 @@ import type { ProviderSettings } from '../unit/providers.ts';
 import { RECORD_OVERHEAD_BYTES } from '../unit/record-format.ts';
 
 export interface PipelineSettings {
-  /** Worker threads, 0 to 256. With 0, the calling thread does the work. Default: as many as the machine runs at once. */
+  /**
+   * Worker threads, 0 to 256. With 0, the calling thread does the work. Default: as many as the machine runs
+   * at once.
+   */
   readonly workers?: number;
   /**
-   * Memory for bounce buffers, 128 MiB by default. It is split evenly into four slabs: plain and sealed, for sealing and
-   * for opening. So the largest unit that fits is one whose record fits in a quarter of it. Pages that are never touched
-   * take no memory.
+   * Memory for bounce buffers, 128 MiB by default. It is split evenly into four slabs: plain and sealed, for
+   * sealing and for opening. So the largest unit that fits is one whose record fits in a quarter of it. Pages
+   * that are never touched take no memory.
    */
   readonly memoryBytes?: number;
   /** The libraries that do the work. Default: the fastest that this machine has. */

@@ -1,14 +1,14 @@
 /**
- * A slab: one block of shared memory, which is lent out in leases. Its size never changes. A caller that asks for more
- * than is free waits its turn.
+ * A slab: one block of shared memory, which is lent out in leases. Its size never changes. A caller that asks
+ * for more than is free waits its turn.
  *
  * Invariants
  *   1. Free ranges and live leases partition the slab: no byte is in two of them.
  *   2. A lease's bytes return to the free list only when its owner has released it and every hold has ended.
- *   3. Waiters are served strictly in order: a later, smaller request never overtakes an earlier, larger one, so no
- *      request starves.
- *   4. When all leases have ended, the slab is one free range again. So every request up to the slab's size is served in
- *      the end, unless callers wait for one lease while they keep another of the same slab.
+ *   3. Waiters are served strictly in order: a later, smaller request never overtakes an earlier, larger one,
+ *      so no request starves.
+ *   4. When all leases have ended, the slab is one free range again. So every request up to the slab's size
+ *      is served in the end, unless callers wait for one lease while they keep another of the same slab.
  *
  * Lease:  lent ──hold()──▶ lent, held ──last hold ends──▶ lent ──release()──▶ free
  *                            └─release()─▶ quarantined (counted, not reusable) ──last hold ends──▶ free
@@ -65,8 +65,8 @@ export class Slab {
   /**
    * Lends `lengthBytes` of the slab; waits while there is no room.
    *
-   * Rejects with EINVAL when the slab could never hold so much, with ECLOSED when the slab is closed or gets closed, and
-   * with the signal's reason.
+   * Rejects with EINVAL when the slab could never hold so much, with ECLOSED when the slab is closed or gets
+   * closed, and with the signal's reason.
    */
   async reserve(lengthBytes: number, signal?: AbortSignal): Promise<Lease> {
     signal?.throwIfAborted();
@@ -80,7 +80,9 @@ export class Slab {
     return new Lease(this, offset, lengthBytes);
   }
 
-  /** Fails all waiters and all later requests with ECLOSED. Live leases stay valid until they are released. */
+  /**
+   * Fails all waiters and all later requests with ECLOSED. Live leases stay valid until they are released.
+   */
   close(): void {
     this.#closed = true;
     this.#waiters.failAll(this.#closedError());
@@ -143,12 +145,18 @@ interface Range {
   readonly length: number;
 }
 
-/** Bytes lent from a slab. The caller that reserved them owns them until `release()` and must not touch them after. */
+/**
+ * Bytes lent from a slab. The caller that reserved them owns them until `release()` and must not touch them
+ * after.
+ */
 export class Lease {
   readonly offsetBytes: number;
   readonly lengthBytes: number;
   readonly #slab: Slab;
-  /** The ranges that are still lent, by ascending offset. They are the whole lease unless {@link keepOnly} was called. */
+  /**
+   * The ranges that are still lent, by ascending offset. They are the whole lease unless {@link keepOnly} was
+   * called.
+   */
   #ranges: readonly Range[];
   #holds = 0;
   #released = false;
@@ -173,11 +181,12 @@ export class Lease {
   }
 
   /**
-   * Keeps the memory from being lent again while a worker or an I/O operation uses it. While one hold lasts, more holds
-   * can begin, even after the owner has released the lease. Throws ECLOSED when the memory is back in the slab.
+   * Keeps the memory from being lent again while a worker or an I/O operation uses it. While one hold lasts,
+   * more holds can begin, even after the owner has released the lease. Throws ECLOSED when the memory is back
+   * in the slab.
    *
-   * @returns a function that ends this hold and no other. Call it when the operation has truly ended. Calling it again
-   *   does nothing.
+   * @returns a function that ends this hold and no other. Call it when the operation has truly ended. Calling
+   *   it again does nothing.
    */
   hold(): () => void {
     if (this.#holds === 0) this.#requireLent();
@@ -192,7 +201,8 @@ export class Lease {
   }
 
   /**
-   * Gives back all granules that `used` does not touch; they are no longer the owner's. The lease must not be held.
+   * Gives back all granules that `used` does not touch; they are no longer the owner's. The lease must not be
+   * held.
    *
    * @internal For outputs of the pipeline only.
    * @param used ranges of this lease in slab offsets: ascending, not overlapping.
@@ -214,7 +224,10 @@ export class Lease {
     for (const range of without(before, kept)) this.#slab.giveBack(range.offset, range.length);
   }
 
-  /** Gives the memory back to the slab, or leaves it quarantined until every hold has ended. Again does nothing. */
+  /**
+   * Gives the memory back to the slab, or leaves it quarantined until every hold has ended. Again does
+   * nothing.
+   */
   release(): void {
     if (this.#released) return;
     this.#released = true;
@@ -237,7 +250,10 @@ export class Lease {
   }
 }
 
-/** Returns the parts of `ranges` that `kept` does not cover. Each kept range lies inside one of `ranges`; ascending. */
+/**
+ * Returns the parts of `ranges` that `kept` does not cover. Each kept range lies inside one of `ranges`;
+ * ascending.
+ */
 function without(ranges: readonly Range[], kept: readonly Range[]): Range[] {
   const gaps: Range[] = [];
   for (const { offset, length } of ranges) {

@@ -13,8 +13,8 @@ export interface JobSpan {
 }
 
 /**
- * Returns contiguous spans that cover all units in order. None is empty, and no unit is cut. There is one span for each
- * worker, unless spans of that size would hold more than 1 MiB or less than 128 KiB of input.
+ * Returns contiguous spans that cover all units in order. None is empty, and no unit is cut. There is one
+ * span for each worker, unless spans of that size would hold more than 1 MiB or less than 128 KiB of input.
  */
 export function splitIntoJobs(unitBytes: readonly number[], workers: number): JobSpan[] {
   const totalBytes = unitBytes.reduce((sum, bytes) => sum + bytes, 0);

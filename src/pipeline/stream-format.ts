@@ -1,6 +1,6 @@
 /**
- * The bytes of a sealed stream: a stream header, then records of stream units in order. The last record has a flag that
- * says so. `docs/FORMAT.md`, "Sealed stream", is the specification. Pure.
+ * The bytes of a sealed stream: a stream header, then records of stream units in order. The last record has a
+ * flag that says so. `docs/FORMAT.md`, "Sealed stream", is the specification. Pure.
  */
 import { concatBytes, viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
@@ -29,8 +29,8 @@ export const STREAM_HEADER_BYTES: number = 16 + 2 * ID_BYTES + KEY_BYTES;
  *       32    16  object id, random and used by this stream only
  *       48    32  commitment to the key of the stream's units
  *
- * Nothing in the header is authentic by itself. But suite, unit size, epoch and ids all enter the key or the associated
- * data of every unit, so a changed header opens nothing.
+ * Nothing in the header is authentic by itself. But suite, unit size, epoch and ids all enter the key or the
+ * associated data of every unit, so a changed header opens nothing.
  */
 export interface StreamHeader {
   readonly suite: SuiteName;
@@ -53,7 +53,10 @@ export function encodeStreamHeader(header: StreamHeader): Uint8Array<ArrayBuffer
   return concatBytes(fixed, header.volumeId, header.objectId, header.commitment);
 }
 
-/** Reads a stream header from 80 bytes. Throws EFORMAT (no stream) or EUNSUPPORTED (newer version, unknown suite). */
+/**
+ * Reads a stream header from 80 bytes. Throws EFORMAT (no stream) or EUNSUPPORTED (newer version, unknown
+ * suite).
+ */
 export function decodeStreamHeader(bytes: Uint8Array): StreamHeader {
   const view = viewOf(bytes);
   if (view.getUint32(0, true) !== STREAM_MAGIC)

@@ -1,4 +1,4 @@
-/** Both suites by `@noble/ciphers`: portable, and the slow twin that the fast providers are held against. */
+/** Both suites by `@noble/ciphers`: the portable providers. Tests compare the fast providers with them. */
 import { ecb, gcm } from '@noble/ciphers/aes.js';
 import { xchacha20poly1305 } from '@noble/ciphers/chacha.js';
 import type { BoundCipher, CipherProvider } from './suite.ts';
@@ -48,7 +48,10 @@ export const xchachaNoble: CipherProvider = {
   },
 };
 
-/** The plaintext, or undefined when noble says that the tag is wrong. Any other failure is a fault of ours: thrown. */
+/**
+ * Returns the plaintext, or undefined when noble reports a wrong tag. Any other failure is a bug and is
+ * thrown.
+ */
 function openWithNoble(decrypt: () => Uint8Array): Uint8Array | undefined {
   try {
     return decrypt();

@@ -1,27 +1,32 @@
-/** What a codec is, and how people write one down: `stored`, `zstd:3`, `deflate:6`. */
+/**
+ * Codecs: their interface, their levels, and the text form that people write: `stored`, `zstd:3`,
+ * `deflate:6`.
+ */
 import { requireArgument } from '../base/errors.ts';
 import { CODEC_IDS, type CodecName } from './record-format.ts';
 
 export type CodecProviderName = 'native' | 'portable';
 
-/** One codec as one library provides it. Providers of a codec open each other's output. */
+/** One codec by one library. Each provider of a codec decompresses the output of the others. */
 export interface CodecProvider {
   readonly codec: CodecName;
   readonly provider: CodecProviderName;
   /**
-   * Compresses `plain` (1 byte to 16 MiB). Returns fresh memory whose whole buffer the caller owns; it may be longer
-   * than `plain`.
+   * Compresses `plain`, which is 1 byte to 16 MiB long. Returns new memory, possibly longer than `plain`. The
+   * caller owns its whole buffer.
    */
   compress(plain: Uint8Array, level: number): Uint8Array;
   /**
-   * Decompresses an authenticated payload to exactly `plainBytes` bytes, in fresh memory whose whole buffer the
-   * caller owns. Never allocates for more than `plainBytes` and the codec's own window, itself bounded by
-   * `plainBytes`. EFORMAT when the payload is malformed or makes another length.
+   * Decompresses an authenticated payload to exactly `plainBytes` bytes. Returns new memory; the caller owns
+   * its whole buffer. Allocates no more than `plainBytes` and the codec's window, which `plainBytes` bounds
+   * as well.
+   *
+   * Throws EFORMAT when the payload is malformed or decompresses to another length.
    */
   decompress(payload: Uint8Array, plainBytes: number): Uint8Array;
 }
 
-/** A codec and its level; level is 0 for `stored`. */
+/** A codec and its level: 1 to 19 for `zstd`, 1 to 9 for `deflate`, 0 for `stored`. */
 export interface CodecSetting {
   readonly codec: CodecName;
   readonly level: number;
@@ -35,7 +40,7 @@ const LEVELS: Record<CodecName, { readonly max: number; readonly standard: numbe
   deflate: { max: 9, standard: 1 },
 };
 
-/** EINVAL unless the level is one that the codec has: zstd 1-19, deflate 1-9, stored 0. */
+/** Throws EINVAL unless the codec has this level. */
 export function checkCodec(setting: CodecSetting): void {
   const limits = LEVELS[setting.codec];
   const min = Math.min(1, limits.max);
@@ -45,7 +50,10 @@ export function checkCodec(setting: CodecSetting): void {
   );
 }
 
-/** Reads `stored`, `zstd`, `zstd:3`, `deflate:6`. EINVAL for anything else. */
+/**
+ * Reads a codec such as `stored`, `zstd:3` or `deflate:6`; without a level it is 1. Throws EINVAL for any
+ * other text.
+ */
 export function parseCodec(text: string): CodecSetting {
   const [name = '', levelText, ...rest] = text.split(':');
   requireArgument(
@@ -62,7 +70,7 @@ export function parseCodec(text: string): CodecSetting {
   return setting;
 }
 
-/** The inverse of {@link parseCodec}. */
+/** Returns the text that {@link parseCodec} reads. */
 export function formatCodec(setting: CodecSetting): string {
   return setting.codec === 'stored' ? 'stored' : `${setting.codec}:${setting.level}`;
 }

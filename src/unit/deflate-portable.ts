@@ -1,4 +1,4 @@
-/** Portable deflate by `fflate`. */
+/** The deflate codec by `fflate`: the portable provider. */
 import { deflateSync, inflateSync } from 'fflate';
 import type { CodecProvider } from './codec.ts';
 import { malformedDeflate } from './deflate.ts';
@@ -14,7 +14,7 @@ export const portableDeflate: CodecProvider = {
   decompress(payload, plainBytes) {
     let plain: Uint8Array;
     try {
-      // One byte of room more than allowed: with a buffer given, fflate fills it and stops.
+      // fflate stops when its output buffer is full. One byte of extra room shows content that is too long.
       plain = inflateSync(payload, { out: new Uint8Array(plainBytes + 1) });
     } catch (cause) {
       throw malformedDeflate(plainBytes, cause);

@@ -1,9 +1,12 @@
-/** The deflate codec (RFC 1951, no wrapper) as `node:zlib` provides it; deflate-portable.ts has the other provider. */
+/**
+ * The deflate codec (RFC 1951, without a wrapper) by `node:zlib`. The other provider is in
+ * deflate-portable.ts.
+ */
 import * as zlib from 'node:zlib';
 import { NetsealError } from '../base/errors.ts';
 import type { CodecProvider } from './codec.ts';
 
-/** What a payload that is not what it says fails with. */
+/** Returns the error for a payload that does not decompress to the length that its record gives. */
 export function malformedDeflate(plainBytes: number, cause?: unknown): NetsealError {
   const message = `deflate payload does not decompress to ${plainBytes} bytes`;
   return new NetsealError('EFORMAT', message, cause === undefined ? {} : { cause });

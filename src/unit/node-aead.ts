@@ -1,14 +1,14 @@
-/** A 12-byte-nonce AEAD of `node:crypto`: the part that the fast providers of both suites share. */
+/** An AEAD of `node:crypto` with 12-byte nonces. The fast providers of both suites are built on it. */
 import { type CipherGCMTypes, createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto';
 import { discard } from '../base/bytes.ts';
 import { TAG_BYTES } from './record-format.ts';
 
 type NodeAead = CipherGCMTypes | 'chacha20-poly1305';
 
-// Without it, older Nodes accept tags as short as four bytes.
+// Without this option, older Nodes accept tags as short as four bytes.
 const TAG_OPTION = { authTagLength: TAG_BYTES };
 
-/** Writes ciphertext ‖ tag to the start of `out`. `nonce` is 12 bytes. */
+/** Encrypts `plaintext` and writes ciphertext ‖ tag to the start of `out`. `nonce` is 12 bytes. */
 export function sealWithNode(
   algorithm: NodeAead,
   key: KeyObject,
@@ -26,7 +26,11 @@ export function sealWithNode(
   out.set(cipher.getAuthTag(), plaintext.byteLength);
 }
 
-/** The verified plaintext, or undefined. What `update` gives out is unverified and stays here until `final`. */
+/**
+ * Decrypts `sealed` (ciphertext ‖ tag) and returns the verified plaintext in new memory, or undefined when
+ * the tag is wrong. The bytes that `update` returns are unverified; they leave this function only after
+ * `final`.
+ */
 export function openWithNode(
   algorithm: NodeAead,
   key: KeyObject,

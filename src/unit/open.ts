@@ -1,4 +1,7 @@
-/** Opening: one sealed record in, one plain unit out. Check, decrypt, verify, decompress, in that order. */
+/**
+ * Opens one sealed record to one plain unit. The steps are, in this order: check, decrypt, verify,
+ * decompress.
+ */
 import { discard, equalBytes, isAllZero, viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
 import { BLOCK_BYTES_MAX, roundUp } from '../base/geometry.ts';
@@ -18,14 +21,14 @@ import {
 } from './record-format.ts';
 import type { RecordKey } from './record-key.ts';
 
-/** What an opened record says about itself; authentic. */
+/** What an opened record says about itself. All of it is authentic. */
 export interface OpenedRecord {
-  /** How many bytes were written to the start of the caller's buffer. */
+  /** The number of bytes written to the start of the caller's buffer. */
   readonly plainBytes: number;
   readonly flags: number;
 }
 
-/** Opens records, one at a time. Belongs to one thread. */
+/** Opens records, one at a time. One thread uses it. */
 export class Opener {
   readonly #providers: Providers;
   readonly #associated = new Uint8Array(ASSOCIATED_BYTES);
@@ -38,15 +41,18 @@ export class Opener {
   /**
    * Opens `record` into the start of `out`.
    *
-   * @param header what `decodeHeader(record)` said; decides the key.
-   * @param key the key of the place, suite and epoch in question.
-   * @param record exactly one record; only read. May be shared memory that nobody writes meanwhile.
-   * @param out as long as the longest plain content that this place may have (the unit size, for units). Nothing is
-   *   written to it before the tag has been verified and the content decoded; may be shared memory.
-   * @param expectedTag 16 bytes, when the caller knows from an extent map which version of the unit this must be.
+   * Throws EAUTH (damaged, moved, replayed, or not the expected version), EFORMAT or EUNSUPPORTED, and EBUG
+   * when `key` is not the key that `header` names. Then `out` is unchanged.
    *
-   * Throws EAUTH (damaged, moved, replayed, or not the expected version), EFORMAT, ETRUNCATED or EUNSUPPORTED;
-   * then `out` is unchanged.
+   * @param header the result of `decodeHeader(record)`. It names the epoch and suite of the key.
+   * @param key the key for this object, kind, epoch and suite.
+   * @param record exactly one record. It is only read, and may be shared memory that does not change
+   *   meanwhile.
+   * @param out exactly as long as the longest plain content that this place may have: the unit size, for
+   *   units. It may be shared memory. Nothing is written to it before the tag has been verified and the
+   *   content decoded.
+   * @param expectedTag the tag of the version that this must be, 16 bytes. Callers have it from an extent
+   *   map.
    */
   open(
     header: RecordHeader,
@@ -110,7 +116,8 @@ function checkHeader(
       `${record.byteLength} bytes where a record says that it has ${header.sealedLengthBytes}`,
     );
   }
-  // Padding may take a payload past what it opens to, but a unit's never past the unit size.
+  // Padding may make a payload longer than its content, but a unit's payload is never longer than the unit
+  // size.
   const paddedBytesMax = roundUp(out.byteLength, BLOCK_BYTES_MAX);
   const payloadBytesMax =
     place.unitSizeLog2 === 0 ? paddedBytesMax : Math.min(paddedBytesMax, 2 ** place.unitSizeLog2);

@@ -1,6 +1,6 @@
 /**
- * Which library does the work: chosen by what the machine has, overridable, and reported. Portable libraries are loaded
- * only where they are used: together they cost every thread some 15 MiB.
+ * Chooses the libraries that do the work: by what the machine has, or as the caller says. Portable libraries
+ * are loaded only when they are used, because together they cost every thread some 15 MiB.
  */
 import { NetsealError } from '../base/errors.ts';
 import type { CodecProvider, CodecProviderName } from './codec.ts';
@@ -15,9 +15,9 @@ export type ProviderChoice = 'auto' | 'native' | 'portable';
 
 /** `native` is `node:zlib` and `node:crypto`; `portable` is `zstd-codec`, `fflate` and `@noble/ciphers`. */
 export interface ProviderSettings {
-  /** Default `auto`: native where it is there. */
+  /** Default `auto`: native where this Node has it, else portable. Chosen for each codec by itself. */
   readonly codecs?: ProviderChoice;
-  /** Default `auto`: native where it is there. */
+  /** Default `auto`: native where this Node has it, else portable. Chosen for each suite by itself. */
   readonly ciphers?: ProviderChoice;
 }
 
@@ -28,7 +28,7 @@ export interface Providers {
   readonly report: ProviderReport;
 }
 
-/** Who does what, for people and for `--json`. */
+/** The library chosen for each codec and suite. */
 export interface ProviderReport {
   readonly codecs: Readonly<Record<Exclude<CodecName, 'stored'>, CodecProviderName>>;
   readonly ciphers: Readonly<Record<SuiteName, CipherProviderName>>;
@@ -44,7 +44,7 @@ async function nobleSuite(name: SuiteName): Promise<CipherProvider> {
   return name === 'xaes-256-gcm' ? xaesNoble : xchachaNoble;
 }
 
-/** Builds of Node against a restricted OpenSSL (FIPS) lack ChaCha20, and some lack GCM. */
+/** Tries a cipher. Nodes built with a restricted OpenSSL (FIPS) lack ChaCha20, and some lack GCM. */
 function worksHere(provider: CipherProvider): boolean {
   try {
     const cipher = provider.bind(new Uint8Array(32));
@@ -84,8 +84,8 @@ async function chooseZstd(choice: ProviderChoice): Promise<CodecProvider> {
 }
 
 /**
- * Chooses and prepares providers for this thread. EUNSUPPORTED when `native` is asked for and missing, EINVAL for any
- * other word.
+ * Chooses and loads providers for this thread. Rejects with EUNSUPPORTED when `native` is asked for and
+ * missing, with EINVAL when a choice is not one of the three words.
  */
 export async function chooseProviders(settings: ProviderSettings = {}): Promise<Providers> {
   const codecChoice = checkChoice(settings.codecs ?? 'auto');

@@ -1,6 +1,7 @@
 /**
- * The sealed record, byte for byte: `docs/FORMAT.md`, "Sealed record", is the specification, and the tables here are
- * its tables. Pure arithmetic and field access; nothing here encrypts. All integers are little-endian.
+ * The bytes of a sealed record. `docs/FORMAT.md`, "Sealed record", is the specification, and the tables here
+ * are the same as there. This file does arithmetic and field access only; nothing in it encrypts. Integers
+ * are little-endian.
  */
 import { setU64, viewOf } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
@@ -11,7 +12,7 @@ import { ID_BYTES } from '../base/ids.ts';
 export const RECORD_MAGIC = 0x6372536e;
 export const RECORD_VERSION = 1;
 
-/** What a record is. The number is on the wire: append only, never reuse. */
+/** Kinds of record. Their numbers are stored: add new ones at the end, and never reuse one. */
 export const RECORD_KINDS = {
   unit: 1,
   streamUnit: 2,
@@ -26,17 +27,17 @@ export const RECORD_KINDS = {
 } as const;
 export type RecordKind = keyof typeof RECORD_KINDS;
 
-/** EINVAL unless `kind` is one of {@link RECORD_KINDS}. */
+/** Throws EINVAL unless `kind` is one of {@link RECORD_KINDS}. */
 export function checkKind(kind: string): asserts kind is RecordKind {
   requireArgument(Object.hasOwn(RECORD_KINDS, kind), `unknown kind of record "${kind}"`);
 }
 
-/** Cipher suites; the number is on the wire. */
+/** Cipher suites. Their numbers are stored. */
 export const SUITE_IDS = { 'xaes-256-gcm': 1, 'xchacha20-poly1305': 2 } as const;
 export type SuiteName = keyof typeof SUITE_IDS;
 export const SUITE_DEFAULT: SuiteName = 'xaes-256-gcm';
 
-/** Reads a suite's name. EINVAL for anything else. */
+/** Reads the name of a suite. Throws EINVAL for any other text. */
 export function parseSuite(text: string): SuiteName {
   requireArgument(
     Object.hasOwn(SUITE_IDS, text),
@@ -45,11 +46,11 @@ export function parseSuite(text: string): SuiteName {
   return text as SuiteName;
 }
 
-/** Codecs; the number is on the wire, inside the ciphertext. */
+/** Codecs. Their numbers are stored inside the ciphertext. */
 export const CODEC_IDS = { stored: 0, zstd: 1, deflate: 2 } as const;
 export type CodecName = keyof typeof CODEC_IDS;
 
-/** Header flag: no record follows this one in its stream. Only stream units carry it. */
+/** Header flag: this record is the last of its stream. Only stream units have it. */
 export const FLAG_LAST = 0x01;
 
 export const KIND_NAMES: ReadonlyMap<number, RecordKind> = namesById(RECORD_KINDS);
@@ -65,33 +66,35 @@ export const NONCE_BYTES = 24;
 export const TAG_BYTES = 16;
 export const INNER_HEADER_BYTES = 16;
 export const ASSOCIATED_BYTES = 64;
-/** What sealing adds to a payload, before padding: 72 bytes. */
+/** The bytes that sealing adds to a padded payload: 72. */
 export const RECORD_OVERHEAD_BYTES: number = HEADER_BYTES + NONCE_BYTES + INNER_HEADER_BYTES + TAG_BYTES;
-/** No record is longer than this. */
+/** The length of the longest record. */
 export const RECORD_BYTES_MAX: number = UNIT_BYTES_MAX + RECORD_OVERHEAD_BYTES;
 
-/** The sealed length of a payload of `payloadBytes`, padded to `blockSizeBytes`. */
+/**
+ * Returns the length of the record for a payload of `payloadBytes`, padded to a multiple of `blockSizeBytes`.
+ */
 export function payloadToSealedBytes(payloadBytes: number, blockSizeBytes: number): number {
   return RECORD_OVERHEAD_BYTES + roundUp(payloadBytes, blockSizeBytes);
 }
 
-/** The authentication tag of a whole sealed record: its last 16 bytes, not copied. */
+/** Returns the authentication tag of a whole record: a view of its last 16 bytes. */
 export function recordTag(record: Uint8Array): Uint8Array {
   return record.subarray(record.byteLength - TAG_BYTES);
 }
 
 /**
- * The clear header.
+ * The header, which is stored in the clear, and what follows it in a record.
  *
  *   offset  size  field
  *        0     4  magic "nSrc"
  *        4     1  version, 1
  *        5     1  kind
  *        6     1  suite
- *        7     1  flags; unknown bits zero
+ *        7     1  flags; unknown bits are zero
  *        8     4  epoch, from 1
- *       12     4  sealedLength: the whole record, header to tag
- *       16    24  nonce              (not part of the header proper)
+ *       12     4  sealedLength: the length of the whole record, from header to tag
+ *       16    24  nonce              (here the header has ended)
  *       40     n  ciphertext         (inner header, payload, zero padding)
  *     40+n    16  tag
  */
@@ -103,7 +106,10 @@ export interface RecordHeader {
   readonly sealedLengthBytes: number;
 }
 
-/** Writes a header into the first 16 bytes of `out`. EINVAL for flags that {@link decodeHeader} would refuse. */
+/**
+ * Writes a header into the first 16 bytes of `out`. Throws EINVAL for flags that {@link decodeHeader} would
+ * refuse.
+ */
 export function encodeHeader(out: DataView, kind: RecordKind, header: Omit<RecordHeader, 'kind'>): void {
   requireArgument(
     areFlagsKnown(RECORD_KINDS[kind], header.flags),
@@ -119,9 +125,10 @@ export function encodeHeader(out: DataView, kind: RecordKind, header: Omit<Recor
 }
 
 /**
- * Reads the header at the start of `record`, which may go on past the record's end.
+ * Reads the header at the start of `record` and checks that the whole record is there. Other bytes may follow
+ * it.
  *
- * Throws what {@link peekHeader} throws, and ETRUNCATED when there are fewer bytes than the header says.
+ * Throws what {@link peekHeader} throws, and ETRUNCATED when `record` is shorter than the header says.
  */
 export function decodeHeader(record: Uint8Array): RecordHeader {
   const header = peekHeader(record);
@@ -135,10 +142,11 @@ export function decodeHeader(record: Uint8Array): RecordHeader {
 }
 
 /**
- * Reads a header of which only the 16 bytes need to be there: how long the record is going to be.
+ * Reads the header from the first 16 bytes of a record; the rest need not be there yet. Readers learn from it
+ * how long the record is. Nothing that it returns is authentic.
  *
- * Throws EFORMAT (no record, or an impossible length), EUNSUPPORTED (newer version, unknown suite or flag) or
- * ETRUNCATED (fewer than 16 bytes). Nothing read here is authentic yet.
+ * Throws EFORMAT (not a record, or an impossible length), EUNSUPPORTED (a newer version, an unknown suite or
+ * flag) or ETRUNCATED (fewer than 16 bytes).
  */
 export function peekHeader(record: Uint8Array): RecordHeader {
   if (record.byteLength < HEADER_BYTES) {
@@ -178,22 +186,22 @@ function areFlagsKnown(kind: number, flags: number): boolean {
   return (flags & ~known) === 0;
 }
 
-/** The suite of a number from the wire. EUNSUPPORTED when there is none. */
+/** Returns the suite that has this stored number. Throws EUNSUPPORTED when there is none. */
 export function suiteOfId(id: number): SuiteName {
   const name = SUITE_NAMES.get(id);
   if (name === undefined) throw new NetsealError('EUNSUPPORTED', `unknown cipher suite ${id}`);
   return name;
 }
 
-/** Where a record belongs. It opens only with the same place. */
+/** Where a record belongs within its object. A record opens only with the place that it was sealed with. */
 export interface RecordPlace {
-  /** Unit index, page number, ...: a safe integer from 0. */
+  /** The unit index, page number or other number within the object: a safe integer from 0. */
   readonly index: number;
-  /** log2 of the unit size for units, 0 for other kinds. */
+  /** log2 of the unit size for units and stream units, 12 to 24; 0 for other kinds. */
   readonly unitSizeLog2: number;
 }
 
-/** EINVAL unless the associated data can hold the place exactly. */
+/** Throws EINVAL unless the place can be written into the associated data exactly. */
 export function checkPlace(place: RecordPlace): void {
   requireArgument(
     Number.isSafeInteger(place.index) && place.index >= 0,
@@ -203,7 +211,7 @@ export function checkPlace(place: RecordPlace): void {
 }
 
 /**
- * Writes the associated data into `out` (64 bytes), taking the header from the first 16 bytes of `record`.
+ * Writes the associated data into `out` (64 bytes). The header is copied from the first 16 bytes of `record`.
  *
  *   offset  size  field
  *        0    16  header
@@ -230,7 +238,7 @@ export function encodeAssociated(
 }
 
 /**
- * The inner header, first 16 bytes of the plaintext; the payload and zero padding follow.
+ * The inner header: the first 16 bytes of the plaintext. The payload and zero padding follow it.
  *
  *   offset  size  field
  *        0     1  codec
@@ -254,8 +262,11 @@ export function encodeInnerHeader(out: DataView, inner: InnerHeader): void {
 }
 
 /**
- * Reads the inner header of an authenticated plaintext and checks its lengths against the plaintext and against
- * `plainBytesMax`. Whoever fails here was sealed so by a holder of the key: EUNSUPPORTED (unknown codec) or EFORMAT.
+ * Reads the inner header of an authenticated plaintext. Checks its lengths against the plaintext's and
+ * `plainBytesMax`.
+ *
+ * Throws EUNSUPPORTED (unknown codec) or EFORMAT. As the plaintext is authentic, whoever sealed such a record
+ * had the key.
  */
 export function decodeInnerHeader(plaintext: Uint8Array, plainBytesMax: number): InnerHeader {
   const view = viewOf(plaintext);

@@ -1,10 +1,10 @@
-/** The key of one object's records of one kind and suite, with the ciphers bound to it. */
+/** The key for one object's records of one kind, under one suite and epoch, with a cipher bound to it. */
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { deriveRecordKey } from '../keys/tree.ts';
 import { RECORD_KINDS, type RecordKind, SUITE_IDS, type SuiteName } from './record-format.ts';
 import type { BoundCipher, CipherProvider } from './suite.ts';
 
-/** Says which key a record is sealed under; see `docs/FORMAT.md`, "Key derivation". */
+/** Names the key that a record is sealed under. `docs/FORMAT.md`, "Key derivation", explains it. */
 export interface RecordKeyName {
   /** 16 bytes. */
   readonly volumeId: Uint8Array;
@@ -16,24 +16,27 @@ export interface RecordKeyName {
   readonly epoch: number;
 }
 
-/** Belongs to one thread. Zero it with {@link RecordKey.destroy} when done. */
+/**
+ * A derived key and its cipher. One thread uses it, and zeroes it with {@link RecordKey.destroy} when done.
+ */
 export class RecordKey implements RecordKeyName {
   readonly volumeId: Uint8Array;
   readonly objectId: Uint8Array;
   readonly kind: RecordKind;
   readonly suite: SuiteName;
   readonly epoch: number;
-  /** 32 bytes, not secret: what an inode stores to commit to its file's key. */
+  /** The value that commits to this key: 32 bytes, not secret. A stream header stores it. */
   readonly commitment: Uint8Array;
   readonly #cipher: BoundCipher;
   #destroyed = false;
 
   /**
-   * Derives the key and binds it.
+   * Derives the key and binds a cipher to it. Throws EINVAL when an id, the epoch or the epoch key is not as
+   * below.
    *
-   * @param name ids are copied; the epoch is an integer from 1 to 2^32 - 1, otherwise EINVAL.
+   * @param name its ids (16 bytes) are copied; its epoch is an integer from 1 to 2^32 - 1.
    * @param epochKey 32 bytes, not kept.
-   * @param provider must be one for `name.suite`.
+   * @param provider a provider of `name.suite`.
    */
   constructor(name: RecordKeyName, epochKey: Uint8Array, provider: CipherProvider) {
     requireArgument(
@@ -57,7 +60,7 @@ export class RecordKey implements RecordKeyName {
     derived.key.fill(0);
   }
 
-  /** ECLOSED after destroy: a zeroed key must never seal anything. */
+  /** The bound cipher. Throws ECLOSED after destroy, because a zeroed key must never seal anything. */
   get cipher(): BoundCipher {
     if (this.#destroyed) throw new NetsealError('ECLOSED', `the key of ${this.kind} records was destroyed`);
     return this.#cipher;

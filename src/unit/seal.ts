@@ -1,4 +1,4 @@
-/** Sealing: one plain unit in, one sealed record out. Compress, pad, encrypt, in that order. */
+/** Seals one plain unit into one sealed record. The steps are, in this order: compress, pad, encrypt. */
 import { discard, viewOf } from '../base/bytes.ts';
 import { requireArgument } from '../base/errors.ts';
 import { checkBlockSize, roundUp, UNIT_BYTES_MAX } from '../base/geometry.ts';
@@ -20,19 +20,27 @@ import {
 } from './record-format.ts';
 import type { RecordKey } from './record-key.ts';
 
-/** How to seal; the same for many records. */
+/** Settings that many records share. */
 export interface SealSetting {
   readonly codec: CodecSetting;
-  /** The stored payload is padded to a multiple of this; a power of two from 1 to 64 KiB. */
+  /**
+   * The payload is padded to a multiple of this: a power of two from 1 byte to 64 KiB, at most the unit size.
+   */
   readonly blockSizeBytes: number;
 }
 
-/** The room that a sealed record of `plainBytes` needs at most: incompressible data is stored as it is. */
+/**
+ * Returns the length of the longest record that `plainBytes` can become. Incompressible data is stored as it
+ * is.
+ */
 export function sealedBytesMax(plainBytes: number, blockSizeBytes: number): number {
   return payloadToSealedBytes(plainBytes, blockSizeBytes);
 }
 
-/** Seals records, one at a time. Belongs to one thread; keeps a scratch buffer of the largest plaintext so far. */
+/**
+ * Seals records, one at a time. One thread uses it. It keeps a scratch buffer as long as the longest
+ * plaintext so far.
+ */
 export class Sealer {
   readonly #providers: Providers;
   readonly #nonces: NonceSource;
@@ -45,19 +53,23 @@ export class Sealer {
     this.#nonces = nonces;
   }
 
-  /** Call between batches: see {@link NonceSource}. */
+  /** Ends the current nonce run; see {@link NonceSource}. Call it between batches. */
   startRun(): void {
     this.#nonces.startRun();
   }
 
   /**
-   * Seals `plain` into the start of `out` and returns the sealed length.
+   * Seals `plain` into the start of `out` and returns the length of the record. Its last 16 bytes are the
+   * tag.
    *
-   * @param plain 0 bytes to the unit size of `place`, or 16 MiB where that is 0; only read. May be shared memory that nobody writes meanwhile.
-   * @param out at least `sealedBytesMax(plain.byteLength, blockSizeBytes)` long, not overlapping `plain`; may be
-   *   shared memory. Its last 16 written bytes are the authentication tag.
-   * @param flags {@link FLAG_LAST} or 0.
-   * Throws EINVAL when a size, the place or a flag is out of range; then `out` is unchanged.
+   * Throws EINVAL when a size, the place or a flag is out of range. Then `out` is unchanged.
+   *
+   * @param key the key for the object, kind, epoch and suite of the record.
+   * @param plain 0 bytes to the unit size of `place`, or to 16 MiB for kinds without one. It is only read,
+   *   and may be shared memory that does not change meanwhile.
+   * @param out at least `sealedBytesMax(plain.byteLength, blockSizeBytes)` long, not overlapping `plain`. It
+   *   may be shared memory.
+   * @param flags `FLAG_LAST` or 0.
    */
   seal(
     key: RecordKey,
@@ -74,7 +86,7 @@ export class Sealer {
       plain.byteLength <= unitBytesMax,
       `cannot seal ${plain.byteLength} bytes where at most ${unitBytesMax} belong`,
     );
-    // A reader refuses what is longer than a unit of whole blocks, and padding of a whole block of 64 KiB.
+    // Readers refuse a payload that is padded beyond the unit size, and padding of 64 KiB or more.
     checkBlockSize(blockSizeBytes, unitBytesMax);
     requireArgument(
       out.byteLength >= sealedBytesMax(plain.byteLength, blockSizeBytes),
@@ -100,7 +112,7 @@ export class Sealer {
     this.#scratch = new Uint8Array(0);
   }
 
-  /** Compresses, unless that saves less than one block of what is stored. */
+  /** Compresses `plain`. Returns it as it is (`stored`) when compression would save less than one block. */
   #encode(plain: Uint8Array, setting: SealSetting): { codec: CodecName; payload: Uint8Array } {
     const { codec, level } = setting.codec;
     const { blockSizeBytes } = setting;
@@ -112,7 +124,7 @@ export class Sealer {
     return { codec: 'stored', payload: plain };
   }
 
-  /** Inner header ‖ payload ‖ zero padding, contiguous in private memory that nobody else can change. */
+  /** Writes inner header ‖ payload ‖ zero padding to the scratch buffer, which no other thread can change. */
   #layOut(codec: CodecName, plainBytes: number, payload: Uint8Array, blockSizeBytes: number): Uint8Array {
     const payloadEnd = INNER_HEADER_BYTES + payload.byteLength;
     const end = INNER_HEADER_BYTES + roundUp(payload.byteLength, blockSizeBytes);

@@ -1,20 +1,20 @@
 /**
- * XAES-256-GCM (C2SP, https://c2sp.org/XAES-256-GCM): a 24-byte nonce over AES-256-GCM. The first 12 nonce bytes and
- * the key give a subkey, two blocks of AES-CMAC; the last 12 are the GCM nonce. The subkey of the last nonce front is
- * kept, so that a run of records sealed together derives it once.
+ * XAES-256-GCM (C2SP, https://c2sp.org/XAES-256-GCM): AES-256-GCM with 24-byte nonces. The key and the first
+ * 12 nonce bytes give a subkey, which is two blocks of AES-CMAC. The last 12 bytes are the nonce for GCM. The
+ * last subkey is kept, so that it is derived once for each nonce run.
  */
 import { createCipheriv, createSecretKey, type KeyObject } from 'node:crypto';
 import { openWithNode, sealWithNode } from './node-aead.ts';
 import type { BoundCipher, CipherProvider } from './suite.ts';
 
-/** The part of the nonce that the subkey depends on. */
+/** The length of the front of the nonce, which the subkey depends on. */
 export const XAES_FRONT_BYTES = 12;
 const BLOCK_BYTES = 16;
 
-/** Encrypts whole blocks by bare AES-256. */
+/** Encrypts whole blocks with AES-256 alone (ECB). */
 export type BlockEncrypt = (blocks: Uint8Array) => Uint8Array;
 
-/** K1 of CMAC: the encrypted zero block doubled in GF(2^128). */
+/** Returns K1 of CMAC: the encrypted zero block, doubled in GF(2^128). */
 function deriveK1(encrypt: BlockEncrypt): Uint8Array {
   const zeroBlock = encrypt(new Uint8Array(BLOCK_BYTES));
   const k1 = new Uint8Array(BLOCK_BYTES);
@@ -24,12 +24,12 @@ function deriveK1(encrypt: BlockEncrypt): Uint8Array {
     k1[at] = (byte << 1) | carry;
     carry = byte >> 7;
   }
-  // Without a branch on the secret top bit.
+  // The top bit is secret, so the code must not branch on it.
   k1[BLOCK_BYTES - 1] = (k1[BLOCK_BYTES - 1] ?? 0) ^ (0x87 & -carry);
   return k1;
 }
 
-/** The two blocks M1 xor K1 and M2 xor K1, whose encryption is the subkey. */
+/** Returns the two blocks M1 xor K1 and M2 xor K1. Encrypted, they are the subkey. */
 function subkeyInput(k1: Uint8Array, nonce: Uint8Array): Uint8Array {
   const blocks = new Uint8Array(2 * BLOCK_BYTES);
   for (let block = 0; block < 2; block += 1) {
@@ -43,7 +43,7 @@ function subkeyInput(k1: Uint8Array, nonce: Uint8Array): Uint8Array {
   return blocks;
 }
 
-/** Remembers the subkey of the nonce front seen last. */
+/** Derives subkeys and keeps the last one, together with the front of its nonce. */
 export class SubkeyCache<Subkey> {
   readonly #k1: Uint8Array;
   readonly #encrypt: BlockEncrypt;
@@ -67,7 +67,10 @@ export class SubkeyCache<Subkey> {
     return this.#subkey;
   }
 
-  /** A subkey in plain memory is zeroed; one inside OpenSSL is when its last reference goes. */
+  /**
+   * Drops the subkey. One in plain memory is zeroed here; OpenSSL zeroes its own when the last reference
+   * goes.
+   */
   #forget(): void {
     if (this.#subkey instanceof Uint8Array) this.#subkey.fill(0);
     this.#subkey = undefined;
@@ -83,7 +86,8 @@ export const xaesNode: CipherProvider = {
   suite: 'xaes-256-gcm',
   provider: 'node',
   bind(key): BoundCipher {
-    // One cipher object encrypts any number of blocks: ECB keeps no state between them. Raw keys take Node 8 µs more.
+    // One cipher object encrypts any number of blocks, because ECB keeps no state between them. The key is
+    // imported first, because a raw key costs Node 8 µs more.
     const blockCipher = createCipheriv('aes-256-ecb', createSecretKey(key), null).setAutoPadding(false);
     const subkeys = new SubkeyCache<KeyObject>(
       blocks => blockCipher.update(blocks),

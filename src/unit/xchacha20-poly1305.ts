@@ -1,6 +1,7 @@
 /**
- * XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03): HChaCha20 of the key and the first 16 nonce bytes gives a subkey for
- * ChaCha20-Poly1305 (RFC 8439) under four zero bytes and the last 8 nonce bytes.
+ * XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03): ChaCha20-Poly1305 (RFC 8439) with 24-byte nonces.
+ * HChaCha20 makes a subkey from the key and the first 16 nonce bytes. The nonce under it is four zero bytes
+ * and the last 8 nonce bytes.
  */
 import { createCipheriv, createSecretKey, type KeyObject } from 'node:crypto';
 import { viewOf } from '../base/bytes.ts';
@@ -12,9 +13,9 @@ const FRONT_BYTES = 16;
 const SIGMA = [0x61707865, 0x3320646e, 0x79622d32, 0x6b206574];
 
 /**
- * HChaCha20 by means of `node:crypto`, which has only the ChaCha20 block function: that is the same 20 rounds with the
- * input state added at the end. Subtracting the known input rows (the constants, and the row that holds the nonce)
- * leaves HChaCha20's output.
+ * Returns the HChaCha20 subkey, 32 bytes. `node:crypto` has only the ChaCha20 block function. It does the
+ * same 20 rounds and then adds its input state. Subtracting the input rows that are known (the constants and
+ * the row of the nonce) gives the output of HChaCha20.
  */
 function hchacha20(key: Uint8Array, nonce: Uint8Array): Uint8Array {
   const front = nonce.subarray(0, FRONT_BYTES);

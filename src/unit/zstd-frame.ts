@@ -1,7 +1,9 @@
 /**
- * The outline of a zstd frame (RFC 8878, section 3.1.1), read before any decoder sees the payload, so that what a
- * decoder may allocate is known and bounded, and so that all decoders agree about what follows a frame: some take
- * further frames for content, others ignore any bytes there. Pure.
+ * Checks the outline of a zstd frame (RFC 8878, section 3.1.1) before a decoder sees the payload. Pure.
+ *
+ *   - It bounds what a decoder allocates.
+ *   - It makes all decoders agree about bytes behind the frame. Some decoders take further frames there for
+ *     content, others ignore whatever is there.
  *
  *   magic u32 0xFD2FB528 ‖ descriptor u8 ‖ [window descriptor u8] ‖ [dictionary id 0-4] ‖ [content size 0-8]
  *   ‖ blocks, each: header u24 (last:1, type:2, size:21) ‖ content ‖ [checksum u32]
@@ -9,7 +11,7 @@
 import { viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
 
-/** The smallest window that the format can ask for is 1 KiB. */
+/** log2 of the smallest window that a frame can ask for: 1 KiB. */
 export const ZSTD_WINDOW_LOG_MIN = 10;
 const MAGIC = 0xfd2fb528;
 const DICTIONARY_ID_BYTES = [0, 1, 2, 4];
@@ -23,8 +25,11 @@ function malformed(what: string): NetsealError {
 }
 
 /**
- * Requires one ordinary frame and nothing after it, that says that its content has `plainBytes` bytes, in a window no
- * larger than the content (or 1 KiB), without a dictionary. netseal's writers always say so; EFORMAT otherwise.
+ * Throws EFORMAT unless `payload` is one ordinary frame, as netseal writes it:
+ *
+ *   - It says that its content is `plainBytes` long.
+ *   - Its window is no larger than its content, rounded up to a power of two, or 1 KiB.
+ *   - It needs no dictionary, and no bytes follow it.
  */
 export function checkZstdFrame(payload: Uint8Array, plainBytes: number): void {
   const view = viewOf(payload);
@@ -49,7 +54,7 @@ export function checkZstdFrame(payload: Uint8Array, plainBytes: number): void {
   if (end !== payload.byteLength) throw malformed(`frame of ${end} bytes in ${payload.byteLength}`);
 }
 
-/** The offset behind the last block. */
+/** Returns the offset behind the last block. */
 function findBlocksEnd(view: DataView, firstBlock: number): number {
   let at = firstBlock;
   let last = false;

@@ -1,9 +1,13 @@
 /**
- * Portable zstd by `zstd-codec`. Its WebAssembly build has a fixed heap of 16 MiB, too small for large units and high
- * levels, and a heap that overflows kills the instance. So there are two: the WebAssembly one for what surely fits,
- * and the slower JavaScript build, whose heap can be chosen, for the rest. Both are one instance a thread, and both are
- * made at the start, for neither can be made without waiting: together about 60 ms and 12 MiB. The package's own entry
- * point can choose neither build nor heap, hence the bindings below it.
+ * The zstd codec by `zstd-codec`: the portable provider. It uses two builds of that package:
+ *
+ *   - The WebAssembly build is fast, but its heap is fixed at 16 MiB. Large units at high levels overflow it,
+ *     and that kills the instance. It gets only what surely fits.
+ *   - The JavaScript build is slower, but its heap can be chosen. It gets the rest.
+ *
+ * Each thread has one instance of each. Both are made at the start, because making one is asynchronous;
+ * together they take about 60 ms and 12 MiB. The package's own entry point can choose neither the build nor
+ * the heap, so this file uses the bindings below it.
  */
 import { createRequire } from 'node:module';
 import { NetsealError } from '../base/errors.ts';
@@ -11,19 +15,19 @@ import { KIB, MIB } from '../base/geometry.ts';
 import type { CodecProvider } from './codec.ts';
 import { checkZstdFrame } from './zstd-frame.ts';
 
-/** What surely fits the 16 MiB heap; tests go to these edges with incompressible data. */
+/** The limits of what surely fits the 16 MiB heap. Tests go to these limits with incompressible data. */
 const SMALL_HEAP = { compressBytes: 256 * KIB, compressLevel: 9, decompressBytes: 4 * MIB };
-/** Level 19 on 16 MiB fits; tests hold it to that. Untouched heap costs no memory. */
+/** Enough for 16 MiB at level 19, as tests check. Heap that is never touched takes no memory. */
 const LARGE_HEAP_BYTES = 256 * MIB;
 
-/** The part of `zstd-codec`'s bindings (which ship no types) that is used here. */
+/** The part of `zstd-codec`'s bindings that is used here. The package has no types of its own. */
 interface Binding {
   onRuntimeInitialized?: () => void;
   TOTAL_MEMORY?: number;
   VectorU8: new () => VectorU8;
   ZstdCodec: new () => {
     compressBound(plainBytes: number): number;
-    /** The length written, or negative. */
+    /** Returns the length written, or a negative number for a failure. */
     compress(target: VectorU8, source: VectorU8, level: number): number;
     decompress(target: VectorU8, source: VectorU8): number;
   };
@@ -39,6 +43,7 @@ interface VectorU8 {
 type Instantiate = (binding: Partial<Binding>) => void;
 const require = createRequire(import.meta.url);
 
+/** One instance of a build. Its methods return undefined when the codec fails. */
 class Heap {
   readonly #binding: Binding;
   readonly #codec: InstanceType<Binding['ZstdCodec']>;
@@ -87,7 +92,7 @@ async function makeHeap(instantiate: Instantiate, settings: Partial<Binding>): P
   return new Heap(binding as Binding);
 }
 
-/** Portable zstd for this thread. Resolves when both builds are ready. */
+/** Makes the portable provider for this thread. Resolves when both builds are ready. */
 export async function portableZstd(): Promise<CodecProvider> {
   const [small, large] = await Promise.all([
     makeHeap(require('zstd-codec/lib/zstd-codec-binding-wasm.js'), {}),

@@ -1,12 +1,12 @@
-/** The zstd codec (RFC 8878) as `node:zlib` provides it; zstd-portable.ts has the other provider. */
+/** The zstd codec (RFC 8878) by `node:zlib`. The other provider is in zstd-portable.ts. */
 import * as zlib from 'node:zlib';
 import { NetsealError } from '../base/errors.ts';
 import type { CodecProvider } from './codec.ts';
 import { checkZstdFrame, ZSTD_WINDOW_LOG_MIN } from './zstd-frame.ts';
 
 /**
- * Native zstd. Node's zstd first shipped in 22.15, so every supported Node has it; builds against a shared zlib may
- * still lack it, hence undefined.
+ * Returns the native provider, or undefined where Node has no zstd. Node has it since 22.15, but a Node built
+ * with a shared zlib may lack it.
  */
 export function nativeZstd(): CodecProvider | undefined {
   if (typeof zlib.zstdCompressSync !== 'function') return undefined;
@@ -15,7 +15,8 @@ export function nativeZstd(): CodecProvider | undefined {
     codec: 'zstd',
     provider: 'native',
     compress(plain, level) {
-      // One chunk above the worst case: with Node's default of 16 KiB the output is built from many and joined.
+      // One chunk that holds the worst case. With Node's default of 16 KiB, many chunks would be made and
+      // joined.
       const chunkSize = plain.byteLength + (plain.byteLength >>> 8) + 512;
       return zlib.zstdCompressSync(plain, { chunkSize, params: { [ZSTD_c_compressionLevel]: level } });
     },
