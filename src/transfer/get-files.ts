@@ -2,10 +2,10 @@
  * Small files on their way out of a volume: neighbours are fetched and opened together, a few groups ahead, and written while
  * the next ones arrive. What lies together in segments was put together, so it is mostly wanted together.
  */
-import { KIB, MIB } from '../base/geometry.ts';
+import { MIB } from '../base/geometry.ts';
 import type { Name } from '../base/name.ts';
 import type { FileInode } from '../server/sealed/inode.ts';
-import { type ReadUnits, readUnits } from '../server/sealed/unit-reader.ts';
+import { fetchedBytesMax, type SmallContents } from '../volume/content/small-files.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { TargetFolder } from './local-target.ts';
 import { lostError } from './lost.ts';
@@ -16,8 +16,6 @@ const GROUP_BYTES: number = 2 * MIB;
 const GROUP_FILES = 1024;
 /** What it may take sealed, with gaps; where blocks are large, small files are not. A quarter of the memory at most. */
 const GROUP_SEALED_BYTES: number = 12 * MIB;
-/** What may be fetched along with a record, see `planFetches`. */
-const GAP_BYTES_MAX: number = 64 * KIB;
 /** Folders and links that may wait for their files. */
 const AFTER_MAX = 128;
 /** Groups on their way. */
@@ -45,7 +43,7 @@ interface Group {
   /** What waits for them. */
   readonly after: readonly AfterWork[];
   readonly bytes: number;
-  readonly reading: Promise<ReadUnits>;
+  readonly reading: Promise<SmallContents>;
 }
 
 export class GetFiles {
@@ -76,8 +74,8 @@ export class GetFiles {
   /** Must be {@link isSmall}. Its folder must stay open until {@link flush} has ended. Throws only what ends the copy. */
   async add(file: SmallFile): Promise<void> {
     const { sizeBytes } = file.inode;
-    const sealedBytes = sealedBytesOf(file);
-    const sealedBytesMax = Math.min(GROUP_SEALED_BYTES, this.#volume.session.sealing.pipeline.slabBytes / 2);
+    const sealedBytes = fetchedBytesMax(file.inode);
+    const sealedBytesMax = Math.min(GROUP_SEALED_BYTES, this.#volume.slabBytes / 2);
     const isFull =
       this.#filledBytes + sizeBytes > GROUP_BYTES ||
       this.#sealedBytes + sealedBytes > sealedBytesMax ||
@@ -104,7 +102,7 @@ export class GetFiles {
 
   /** Sees to it that somebody else can have so much of the read budget: what is held here is given back by nobody else. */
   async makeRoom(bytes: number): Promise<void> {
-    const { readBudget } = this.#volume.session;
+    const { readBudget } = this.#volume;
     while (this.#groups.length > 0) {
       if (readBudget.tryAcquire(bytes)) {
         readBudget.release(bytes);
@@ -121,7 +119,7 @@ export class GetFiles {
         ({ release }) => release(),
         () => undefined,
       );
-      this.#volume.session.readBudget.release(bytes);
+      this.#volume.readBudget.release(bytes);
       this.#run(after, false);
     }
     this.#files = [];
@@ -137,7 +135,7 @@ export class GetFiles {
 
   async #start(): Promise<void> {
     if (this.#files.length === 0) return;
-    const { readBudget, sealing } = this.#volume.session;
+    const { readBudget } = this.#volume;
     while (this.#groups.length >= GROUPS_MAX) await this.#write();
     const bytes = this.#filledBytes;
     // Whoever waits for room must not sit on it.
@@ -153,7 +151,8 @@ export class GetFiles {
     this.#after = [];
     this.#filledBytes = 0;
     this.#sealedBytes = 0;
-    const reading = readUnits(sealing, files.flatMap(unitOf), this.#signal);
+    const inodes = files.map(({ inode }) => inode);
+    const reading = this.#volume.readSmallFiles(inodes, this.#signal);
     // It is awaited in its turn.
     reading.catch(() => undefined);
     this.#groups.push({ files, after, bytes, reading });
@@ -168,9 +167,8 @@ export class GetFiles {
     });
     let isComplete = false;
     try {
-      let next = 0;
-      for (const file of group.files) {
-        const unit = unitOf(file).length === 0 ? undefined : units[next++];
+      for (const [at, file] of group.files.entries()) {
+        const unit = units[at];
         if (unit?.error !== undefined) throwIfUnreachable(unit.error);
         try {
           if (unit?.error !== undefined) throw lostError([{ ...whole(file), error: unit.error }]);
@@ -185,7 +183,7 @@ export class GetFiles {
     } finally {
       this.#groups.shift();
       release();
-      this.#volume.session.readBudget.release(group.bytes);
+      this.#volume.readBudget.release(group.bytes);
       this.#run(group.after, isComplete);
     }
   }
@@ -193,22 +191,4 @@ export class GetFiles {
 
 function whole({ inode }: SmallFile): { readonly offsetBytes: number; readonly lengthBytes: number } {
   return { offsetBytes: 0, lengthBytes: inode.sizeBytes };
-}
-
-function sealedBytesOf({ inode }: SmallFile): number {
-  const lengthBytes = inode.map.slots[0]?.pointer.lengthBytes ?? 0;
-  return lengthBytes + Math.min(GAP_BYTES_MAX, 2 * lengthBytes);
-}
-
-function unitOf({ inode }: SmallFile): {
-  objectId: string;
-  index: number;
-  unitSizeBytes: number;
-  pointer: FileInode['map']['slots'][number]['pointer'];
-  plainBytesMax: number;
-}[] {
-  const [slot] = inode.map.slots;
-  if (slot === undefined || inode.sizeBytes === 0) return [];
-  const { id: objectId, unitSizeBytes, sizeBytes: plainBytesMax } = inode;
-  return [{ objectId, index: 0, unitSizeBytes, pointer: slot.pointer, plainBytesMax }];
 }

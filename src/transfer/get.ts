@@ -213,7 +213,7 @@ class Getter {
   }
 
   async #getEntries(target: Target, path: Name, inode: Inode): Promise<void> {
-    const directory = this.#volume.inodes.directory(inode.id);
+    const directory = this.#volume.directoryById(inode.id);
     const { folder, isOld, rules } = target;
     const clashes = new NameClashes(rules, isOld && isFolding(rules) ? folder.names() : []);
     const folders: DirectoryEntry[] = [];
@@ -247,7 +247,7 @@ class Getter {
   ): Promise<void> {
     checkTargetName(entry.name);
     const { node } = entry;
-    const inode = node.kind === 'embedded' ? node.inode : await onVolume(this.#volume.inodes.inodeOf(entry));
+    const inode = node.kind === 'embedded' ? node.inode : await onVolume(this.#volume.inodeOf(entry));
     // Being removed by somebody.
     if (inode.type === 'directory' && inode.isDead) return;
     await this.#getInode(target, entry.name, path, inode, { parent, entry });

@@ -72,8 +72,8 @@ export async function measureVolume(volume: Volume, inode: Inode, signal?: Abort
     if (entered.has(inode.id)) return;
     entered.add(inode.id);
     try {
-      for await (const entries of volume.names.entries(volume.inodes.directory(inode.id))) {
-        for (const entry of entries) await measureInode(await volume.inodes.inodeOf(entry));
+      for await (const entries of volume.names.entries(volume.directoryById(inode.id))) {
+        for (const entry of entries) await measureInode(await volume.inodeOf(entry));
       }
     } catch {
       signal?.throwIfAborted();

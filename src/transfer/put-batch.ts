@@ -8,8 +8,7 @@ import type { NetsealError } from '../base/errors.ts';
 import { MIB } from '../base/geometry.ts';
 import type { Name } from '../base/name.ts';
 import type { FileInode, SymlinkInode } from '../server/sealed/inode.ts';
-import type { Pointer } from '../server/sealed/pointer.ts';
-import type { UnitBatch } from '../server/sealed/unit-writer.ts';
+import { type PlacedUnits, SmallUpload, segmentsOfSmall } from '../volume/content/small-files.ts';
 import type { NewName } from '../volume/names/namespace.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { LocalFile } from './local-source.ts';
@@ -42,9 +41,7 @@ export class PutBatches {
   readonly #signal: AbortSignal | undefined;
   readonly #updating = new Set<Promise<void>>();
   readonly #atEnd: (() => Promise<void>)[] = [];
-  #batch: UnitBatch | undefined;
-  #usedBytes = 0;
-  #unitCount = 0;
+  #upload: SmallUpload | undefined;
   #items: Item[] = [];
   #folders: PutFolder[] = [];
   #failure: { readonly error: unknown } | undefined;
@@ -66,20 +63,14 @@ export class PutBatches {
   async addFile(folder: PutFolder, name: Name, path: Name, file: LocalFile, inode: FileInode): Promise<void> {
     this.throwIfFailed();
     const { sizeBytes } = file.stat;
-    if (this.#usedBytes + sizeBytes > BATCH_BYTES || this.#items.length >= BATCH_NAMES) this.#submit();
-    while (this.#batch === undefined && this.#sealing.size >= SEALING_MAX) await Promise.race(this.#sealing);
-    this.#batch ??= await this.#volume.session.units.reserve(BATCH_BYTES, this.#signal);
-    const offsetBytes = this.#usedBytes;
-    const readBytes = file.readSync(this.#batch.bytes.subarray(offsetBytes, offsetBytes + sizeBytes), 0);
+    const usedBytes = this.#upload?.usedBytes ?? 0;
+    if (usedBytes + sizeBytes > BATCH_BYTES || this.#items.length >= BATCH_NAMES) this.#submit();
+    while (this.#upload === undefined && this.#sealing.size >= SEALING_MAX) await Promise.race(this.#sealing);
+    this.#upload ??= await this.#volume.reserveSmall(BATCH_BYTES, this.#signal);
+    const readBytes = file.readSync(this.#upload.next(sizeBytes), 0);
     const read = { ...inode, sizeBytes: readBytes };
-    if (readBytes === 0) {
-      this.#items.push({ folder, name, path, inode: read, unit: undefined });
-      return;
-    }
-    this.#batch.add(inode.id, 0, inode.unitSizeBytes, offsetBytes, readBytes);
-    this.#items.push({ folder, name, path, inode: read, unit: this.#unitCount });
-    this.#unitCount += 1;
-    this.#usedBytes += readBytes;
+    const unit = readBytes === 0 ? undefined : this.#upload.add(inode, readBytes);
+    this.#items.push({ folder, name, path, inode: read, unit });
   }
 
   /**
@@ -118,12 +109,11 @@ export class PutBatches {
   /** Hands over what was added, and waits until all of it is committed, or has failed. */
   async flush(): Promise<void> {
     this.#submit();
-    await this.#volume.session.units.placed();
-    // The names of what was placed begin to wait for their segments in the next turns; a flush must come after that.
+    // The names of what was placed begin to wait for their segments in the next turns; another flush must come after that.
     for (;;) {
       const running = [...this.#running];
       if (running.length === 0) break;
-      await onVolume(this.#volume.session.dataSegments.flush());
+      await onVolume(this.#volume.flushContent());
       await Promise.race(running);
     }
     this.throwIfFailed();
@@ -139,52 +129,48 @@ export class PutBatches {
    * committed if it can be, and nobody is left waiting for a segment that is never closed.
    */
   async drop(): Promise<void> {
-    this.#batch?.drop();
-    this.#batch = undefined;
+    this.#upload?.drop();
+    this.#upload = undefined;
     this.#items = [];
     this.#folders = [];
     while (this.#running.size > 0) {
-      await this.#volume.session.units.placed();
       // Whoever needs one of these segments hears of it.
-      await this.#volume.session.dataSegments.flush().catch(() => undefined);
+      await this.#volume.flushContent().catch(() => undefined);
       if (this.#running.size > 0) await Promise.race(this.#running);
     }
   }
 
   #submit(): void {
-    const batch = this.#batch;
+    const upload = this.#upload;
     const items = this.#items;
     const folders = this.#folders;
-    this.#batch = undefined;
+    this.#upload = undefined;
     this.#items = [];
     this.#folders = [];
-    this.#usedBytes = 0;
-    this.#unitCount = 0;
     if (items.length === 0 && folders.length === 0) {
-      batch?.drop();
+      upload?.drop();
       return;
     }
-    const hasUnits = items.some(({ unit }) => unit !== undefined);
-    if (!hasUnits) batch?.drop();
-    void this.track(this.#commit(hasUnits ? batch : undefined, items, folders));
+    const hasUnits = upload !== undefined && upload.usedBytes > 0;
+    if (!hasUnits) upload?.drop();
+    void this.track(this.#commit(hasUnits ? upload : undefined, items, folders));
   }
 
   async #commit(
-    batch: UnitBatch | undefined,
+    upload: SmallUpload | undefined,
     items: readonly Item[],
     folders: readonly PutFolder[],
   ): Promise<void> {
-    const pointers = batch === undefined ? [] : await onVolume(this.#seal(batch));
-    const { dataSegments } = this.#volume.session;
-    const segments = new Set(pointers.flatMap(pointer => (pointer === undefined ? [] : [pointer.segment])));
-    await onVolume(Promise.all([...segments].map(segment => dataSegments.durable(segment))));
+    const placed = upload === undefined ? [] : await onVolume(this.#seal(upload));
+    const segments = new Set(placed.flatMap(pointer => (pointer === undefined ? [] : [pointer.segment])));
+    await onVolume(this.#volume.whenDurable(segments));
     const byFolder = new Map<PutFolder, Item[]>();
     for (const item of items) {
       const known = byFolder.get(item.folder);
       if (known === undefined) byFolder.set(item.folder, [item]);
       else known.push(item);
     }
-    await Promise.all([...byFolder].map(([folder, group]) => this.#commitGroup(folder, group, pointers)));
+    await Promise.all([...byFolder].map(([folder, group]) => this.#commitGroup(folder, group, placed)));
     await Promise.all(folders.map(folder => this.#attempt([folder.path], () => folder.link())));
   }
 
@@ -198,8 +184,8 @@ export class PutBatches {
     }
   }
 
-  async #seal(batch: UnitBatch): Promise<(Pointer | undefined)[]> {
-    const sealing = batch.submit();
+  async #seal(upload: SmallUpload): Promise<PlacedUnits> {
+    const sealing = upload.submit();
     const ended = sealing.then(
       () => undefined,
       () => undefined,
@@ -212,12 +198,8 @@ export class PutBatches {
     }
   }
 
-  async #commitGroup(
-    folder: PutFolder,
-    group: readonly Item[],
-    pointers: readonly (Pointer | undefined)[],
-  ): Promise<void> {
-    const names = group.map(item => withContent(item, pointers));
+  async #commitGroup(folder: PutFolder, group: readonly Item[], placed: PlacedUnits): Promise<void> {
+    const names = group.map(item => newName(item, placed));
     await this.#attempt(
       group.map(({ path }) => path),
       async () => this.#count(group, await folder.insertMany(names)),
@@ -243,10 +225,8 @@ export class PutBatches {
   }
 }
 
-function withContent({ name, inode, unit }: Item, pointers: readonly (Pointer | undefined)[]): NewName {
-  const pointer = unit === undefined ? undefined : pointers[unit];
-  if (pointer === undefined || inode.type !== 'file') return { name, inode, segments: [] };
-  const map = { depth: 0, slots: [{ slot: 0, pointer }] };
-  const file = { ...inode, dataVersion: 1, storedBytes: pointer.lengthBytes, map };
-  return { name, inode: file, segments: [pointer.segment] };
+function newName({ name, inode, unit }: Item, placed: PlacedUnits): NewName {
+  if (inode.type !== 'file') return { name, inode, segments: [] };
+  const file = SmallUpload.finish(inode, placed, unit);
+  return { name, inode: file, segments: segmentsOfSmall(file) };
 }

@@ -4,11 +4,12 @@ import type { Id } from '../base/ids.ts';
 import type { Name } from '../base/name.ts';
 import type { FileInode } from '../server/sealed/inode.ts';
 import type { Pointer } from '../server/sealed/pointer.ts';
-import { FileContent } from '../volume/content/file-content.ts';
+import type { ContentUpload } from '../volume/content/content-upload.ts';
+import { firstVersion } from '../volume/content/file-content.ts';
 import type { ClientState } from '../volume/state/client-state.ts';
+import type { JournalItem, PutJournal } from '../volume/state/put-journal.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { LocalFile } from './local-source.ts';
-import { type JournalItem, PutJournal } from './put-journal.ts';
 import { onVolume, StoreFailure } from './tally.ts';
 
 /** Read and sealed as one, at least a unit. Not more: memory that is touched first costs as much as sealing into it. */
@@ -46,14 +47,13 @@ export async function putContent(
   options: PutFileOptions,
 ): Promise<PutContent> {
   const { unitSizeBytes } = inode;
-  const { session } = volume;
   const { stat } = file;
   const opened =
     options.state === undefined || stat.sizeBytes < JOURNAL_BYTES_MIN
       ? undefined
-      : await onVolume(PutJournal.open(session, options.state, { ...target, unitSizeBytes }, stat, inode.id));
+      : await onVolume(volume.openPutJournal(options.state, { ...target, unitSizeBytes }, stat, inode.id));
   const id = opened?.resumed?.id ?? inode.id;
-  const upload = new Upload(volume, { ...inode, id }, opened?.journal);
+  const upload = new JournalledUpload(volume, { ...inode, id }, opened?.journal);
   try {
     for (const items of opened?.resumed?.items() ?? []) {
       await onVolume(upload.resume(items));
@@ -72,7 +72,7 @@ export async function putContent(
 /** Reads from where the upload stands to the end; returns the file's length as it was read. */
 async function readAll(
   file: LocalFile,
-  upload: Upload,
+  upload: JournalledUpload,
   unitSizeBytes: number,
   { signal, onBytes }: PutFileOptions,
 ): Promise<number> {
@@ -104,54 +104,55 @@ async function readAll(
   return sizeBytes;
 }
 
-/** Units that are being sealed, or a hole. */
-type Step =
-  | { readonly from: number; readonly pointers: Promise<(Pointer | undefined)[]> }
-  | { readonly from: number; readonly holeCount: number };
-
-class Upload {
+/** A {@link ContentUpload} from front to back, which a journal remembers. */
+class JournalledUpload {
   readonly #volume: Volume;
   readonly #inode: FileInode;
-  readonly #content: FileContent;
+  readonly #upload: ContentUpload;
   readonly #journal: PutJournal | undefined;
-  /** In the order of the file. */
-  readonly #sealing: Step[] = [];
+  /** Segments whose upload is watched. */
   readonly #watched = new Set<Id>();
   #failure: { readonly error: unknown } | undefined;
-  /** Ends when the journal holds all that is durable so far. */
+  /** Ends when the journal holds all that is durable so far. It never rejects. */
   #journalled: Promise<void> = Promise.resolve();
   #isAbandoned = false;
-  nextUnit = 0;
+  #nextUnit = 0;
 
   constructor(volume: Volume, inode: FileInode, journal: PutJournal | undefined) {
     this.#volume = volume;
     this.#inode = inode;
     this.#journal = journal;
-    this.#content = new FileContent(volume.session, inode);
+    this.#upload = volume.upload(inode);
   }
 
+  get nextUnit(): number {
+    return this.#nextUnit;
+  }
+
+  /** Takes over units that an interrupted put has uploaded. */
   async resume(items: readonly JournalItem[]): Promise<void> {
     for (const item of items) {
-      if (typeof item !== 'number') this.#content.set(this.nextUnit, item);
-      this.nextUnit += typeof item === 'number' ? item : 1;
+      if (typeof item !== 'number') this.#upload.point(this.#nextUnit, item);
+      this.#nextUnit += typeof item === 'number' ? item : 1;
     }
-    await this.#content.foldIfLarge();
+    await this.#upload.settle();
   }
 
   addHoles(unitCount: number): void {
-    this.#sealing.push({ from: this.nextUnit, holeCount: unitCount });
-    this.nextUnit += unitCount;
+    this.#note(Promise.resolve([]), unitCount);
+    this.#nextUnit += unitCount;
   }
 
+  /** Has `fill` read the next units, and submits them. Returns how many bytes it read. */
   async addUnits(
     unitCount: number,
     lengthBytes: number,
     fill: (into: Uint8Array) => Promise<number>,
   ): Promise<number> {
-    // Of segments that others wait for only at the end: nothing more needs to be read.
+    // Others wait for the segments only at the end. If one is lost, nothing more needs to be read.
     if (this.#failure !== undefined) throw new StoreFailure(this.#failure.error);
-    const { id, unitSizeBytes } = this.#inode;
-    const batch = await this.#volume.session.units.reserve(lengthBytes);
+    const { unitSizeBytes } = this.#inode;
+    const batch = await this.#upload.reserve(lengthBytes);
     let readBytes: number;
     try {
       readBytes = await fill(batch.bytes.subarray(0, lengthBytes));
@@ -160,71 +161,62 @@ class Upload {
       throw error;
     }
     for (let offset = 0; offset < readBytes; offset += unitSizeBytes) {
-      const index = this.nextUnit + offset / unitSizeBytes;
-      batch.add(id, index, unitSizeBytes, offset, Math.min(unitSizeBytes, readBytes - offset));
+      const index = this.#nextUnit + offset / unitSizeBytes;
+      batch.add(index, offset, Math.min(unitSizeBytes, readBytes - offset));
     }
-    if (readBytes === 0) {
-      batch.drop();
-    } else {
-      const pointers = batch.submit();
-      // It is awaited in its turn.
-      pointers.catch(() => undefined);
-      this.#sealing.push({ from: this.nextUnit, pointers });
-    }
-    this.nextUnit += unitCount;
+    if (readBytes === 0) batch.drop();
+    else this.#note(batch.submit(), 0);
+    this.#nextUnit += unitCount;
     return readBytes;
   }
 
-  /** Takes over what was sealed, until no more than so many reads are on their way. */
-  async keepUp(readsMax: number): Promise<void> {
-    while (this.#sealing.length > readsMax) {
-      const first = this.#sealing.shift();
-      if (first === undefined) return;
-      if ('holeCount' in first) {
-        this.#note([first.holeCount]);
-        continue;
-      }
-      const pointers = await first.pointers;
-      for (const [at, pointer] of pointers.entries()) this.#content.set(first.from + at, pointer);
-      this.#note(pointers.map(pointer => pointer ?? 1));
-      await this.#content.foldIfLarge();
-    }
+  /** Waits until no more than so many reads are on their way. */
+  keepUp(readsMax: number): Promise<void> {
+    return this.#upload.settle(readsMax);
   }
 
   async finish(sizeBytes: number): Promise<{ inode: FileInode; segments: ReadonlySet<Id> }> {
-    await onVolume(this.keepUp(0));
-    const content = await onVolume(this.#content.finish(sizeBytes));
-    return { inode: { ...this.#inode, ...content, dataVersion: 1 }, segments: this.#content.segments };
+    const { content, segments } = await onVolume(this.#upload.finish(sizeBytes));
+    return { inode: firstVersion(this.#inode, content), segments };
   }
 
   async abandon(): Promise<void> {
     this.#isAbandoned = true;
-    await Promise.allSettled(this.#sealing.map(step => ('pointers' in step ? step.pointers : undefined)));
+    await this.#upload.abandon();
   }
 
-  /** Has the journal remember units once their segments are in the store. */
-  #note(items: readonly JournalItem[]): void {
-    const { dataSegments } = this.#volume.session;
-    const segments = new Set(items.flatMap(item => (typeof item === 'number' ? [] : [item.segment])));
+  /** Has the journal remember the next units, a hole or what is placed, once their segments are in the store. */
+  #note(placed: Promise<readonly (Pointer | undefined)[]>, holeCount: number): void {
+    this.#journalled = this.#remember(this.#journalled, placed, holeCount);
+  }
+
+  async #remember(
+    before: Promise<void>,
+    placed: Promise<readonly (Pointer | undefined)[]>,
+    holeCount: number,
+  ): Promise<void> {
+    try {
+      const pointers = await placed;
+      const segments = new Set(pointers.flatMap(pointer => (pointer === undefined ? [] : [pointer.segment])));
+      this.#watch(segments);
+      const journal = this.#journal;
+      if (journal === undefined) return;
+      await before;
+      await this.#volume.whenDurable(segments);
+      if (!this.#isAbandoned) journal.append(holeCount > 0 ? [holeCount] : pointers.map(at => at ?? 1));
+    } catch {
+      // The put fails with that, too. The journal ends here, as it cannot leave units out.
+      this.#isAbandoned = true;
+    }
+  }
+
+  #watch(segments: Iterable<Id>): void {
     for (const segment of segments) {
       if (this.#watched.has(segment)) continue;
       this.#watched.add(segment);
-      dataSegments.durable(segment).catch(error => {
+      this.#volume.whenDurable([segment]).catch(error => {
         this.#failure ??= { error };
       });
     }
-    const journal = this.#journal;
-    if (journal === undefined) return;
-    const before = this.#journalled;
-    this.#journalled = (async () => {
-      await before;
-      try {
-        await Promise.all([...segments].map(segment => dataSegments.durable(segment)));
-      } catch {
-        // The put fails with that, too. A gap must not be jumped: nothing more is noted.
-        this.#isAbandoned = true;
-      }
-      if (!this.#isAbandoned) journal.append(items);
-    })();
   }
 }

@@ -1,7 +1,6 @@
 /** Files with several names on their way into a volume: one file there, too, with as many of the names as are copied. */
 import type { Id } from '../base/ids.ts';
 import type { Name } from '../base/name.ts';
-import { placeInode } from '../volume/names/file-place.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { LocalStat } from './local-calls.ts';
 import type { PutContent } from './put-file.ts';
@@ -75,12 +74,11 @@ export class PutLinks {
 
   async #insert({ names }: LinkGroup, { inode, segments, journal }: PutContent): Promise<void> {
     try {
-      const { dataSegments } = this.#volume.session;
       // No hurry: the next files fill the segment that its end is in.
-      await onVolume(Promise.all([...segments].map(segment => dataSegments.durable(segment))));
+      await onVolume(this.#volume.whenDurable(segments));
       await journal?.beforeCommit();
       const linked = { ...inode, linkCount: names.length };
-      const node = await onVolume(placeInode(this.#volume.inodes, linked, segments));
+      const node = await onVolume(this.#volume.names.place(linked, segments));
       let linkedCount = 0;
       await Promise.all(
         names.map(async ({ folder, name, path }) => {

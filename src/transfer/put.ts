@@ -13,6 +13,7 @@ import { giveTurn } from '../base/turns.ts';
 import type { Attributes, DirectoryEntry, FileInode, Inode } from '../server/sealed/inode.ts';
 import { checkName } from '../volume/names/name-checks.ts';
 import type { ClientState } from '../volume/state/client-state.ts';
+import { PutJournal } from '../volume/state/put-journal.ts';
 import type { Volume } from '../volume/volume.ts';
 import { joinPath } from './local-names.ts';
 import {
@@ -26,7 +27,6 @@ import {
 import { PutBatches } from './put-batch.ts';
 import { JOURNAL_BYTES_MIN, type PutContent, putContent } from './put-file.ts';
 import { EntryCursor, PutFolder } from './put-folder.ts';
-import { PutJournal } from './put-journal.ts';
 import { PutLinks } from './put-links.ts';
 import { type PutJob, planPut } from './put-plan.ts';
 import { onVolume, StoreFailure, type Tally } from './tally.ts';
@@ -161,11 +161,11 @@ class Putter {
     existing: DirectoryEntry | undefined,
   ): Promise<PutFolder> {
     if (existing !== undefined) {
-      const inode = await onVolume(this.#volume.inodes.inodeOf(existing));
+      const inode = await onVolume(this.#volume.inodeOf(existing));
       if (inode.type !== 'directory') {
         throw new NetsealError('ENOTDIR', 'a folder cannot replace a file: remove it first');
       }
-      return new PutFolder(this.#volume, this.#volume.inodes.directory(inode.id), path, undefined, true);
+      return new PutFolder(this.#volume, this.#volume.directoryById(inode.id), path, undefined, true);
     }
     const directory = this.#volume.names.newDirectory(attributes, parent.directory.id);
     return new PutFolder(this.#volume, directory, path, { parent, name }, true);
@@ -214,7 +214,7 @@ class Putter {
       );
       return;
     }
-    const inode = existing === undefined ? undefined : await onVolume(this.#volume.inodes.inodeOf(existing));
+    const inode = existing === undefined ? undefined : await onVolume(this.#volume.inodeOf(existing));
     if (inode?.type === 'directory') {
       throw new NetsealError('EISDIR', 'a folder of this name is there: remove it first');
     }
@@ -307,10 +307,9 @@ class Putter {
     const { inode, segments, journal } = await this.#content(target, name, file, created);
     this.#tally.progress(0, 1);
     const commit = async (): Promise<void> => {
-      const { dataSegments } = this.#volume.session;
       try {
         // No hurry: the next files fill the segment that its end is in.
-        await onVolume(Promise.all([...segments].map(segment => dataSegments.durable(segment))));
+        await onVolume(this.#volume.whenDurable(segments));
         await journal?.beforeCommit();
         const [failure] = await target.insertMany([{ name, inode, segments }]);
         if (failure !== undefined) throw failure;

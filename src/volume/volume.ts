@@ -1,6 +1,6 @@
 /** A volume as a program uses it: paths in, files and folders out. */
 import { codeOf, NetsealError, requireArgument } from '../base/errors.ts';
-import { randomId } from '../base/ids.ts';
+import { type Id, randomId } from '../base/ids.ts';
 import type { Name } from '../base/name.ts';
 import type { VolumeHeader } from '../keys/volume-header.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
@@ -14,9 +14,11 @@ import { type SegmentSettings, SegmentWriter } from '../server/sealed/segment-wr
 import { UnitWriter } from '../server/sealed/unit-writer.ts';
 import type { ObjectStore } from '../server/store.ts';
 import type { ProviderSettings } from '../unit/providers.ts';
+import { ContentUpload } from './content/content-upload.ts';
 import { FileCommits, type NewFileOptions } from './content/file-commits.ts';
 import { FileReader } from './content/file-reader.ts';
 import { FileWriter } from './content/file-writer.ts';
+import { readSmallFiles, type SmallContents, SmallUpload } from './content/small-files.ts';
 import { History, type HistoryOptions } from './history/history.ts';
 import type { Directory } from './names/directory.ts';
 import type { FilePlace } from './names/file-place.ts';
@@ -30,6 +32,12 @@ import type { Session } from './session/session.ts';
 import { decodeSettings, type VolumeSettings } from './session/volume-settings.ts';
 import { WriteTimes } from './session/write-times.ts';
 import type { ClientState } from './state/client-state.ts';
+import {
+  type JournalSource,
+  type JournalTarget,
+  type OpenedJournal,
+  PutJournal,
+} from './state/put-journal.ts';
 
 export interface OpenVolumeOptions extends SegmentSettings, HistoryOptions {
   readonly store: ObjectStore;
@@ -200,6 +208,16 @@ export class Volume {
     return { directory: this.#directoryOf(inode), name };
   }
 
+  /** Returns the inode that an entry leads to. Throws what reading it throws. */
+  inodeOf(entry: DirectoryEntry): Promise<Inode> {
+    return this.inodes.inodeOf(entry);
+  }
+
+  /** Returns a folder by its id, without reading it. */
+  directoryById(id: Id): Directory {
+    return this.inodes.directory(id);
+  }
+
   /** A folder. ENOTDIR. */
   async directory(path: string | Uint8Array): Promise<Directory> {
     const { inode } = await this.find(path, { follow: true });
@@ -257,10 +275,61 @@ export class Volume {
     return new FileWriter(this.session, inode, new FileCommits(parts, place, options));
   }
 
-  /** Everything written so far is in the store, all marks are saved. Rejects with the first upload that failed. */
-  async sync(): Promise<void> {
+  /** Begins to upload the content of one file. Commit what comes of it as a new name, or through {@link writer}. */
+  upload(inode: FileInode): ContentUpload {
+    return new ContentUpload(this.session, inode);
+  }
+
+  /** Reserves memory for the content of many small files. Rejects as `Pipeline.reservePlain` does. */
+  reserveSmall(lengthBytes: number, signal?: AbortSignal): Promise<SmallUpload> {
+    return SmallUpload.reserve(this.session, lengthBytes, signal);
+  }
+
+  /** Reads the content of many small files; see {@link readSmallFiles}. */
+  readSmallFiles(files: readonly FileInode[], signal?: AbortSignal): Promise<SmallContents> {
+    return readSmallFiles(this.session, files, signal);
+  }
+
+  /** The opened data that readers may hold at once. Whoever calls {@link readSmallFiles} takes its plain bytes from here. */
+  get readBudget(): ReadBudget {
+    return this.session.readBudget;
+  }
+
+  /** How much shared memory there is for plain bytes, and as much again for sealed ones. */
+  get slabBytes(): number {
+    return this.session.sealing.pipeline.slabBytes;
+  }
+
+  /**
+   * Waits until segments are in the store, without hurrying them: one that is still open is filled by others first, or closed
+   * by {@link flushContent}. Rejects with what an upload failed with.
+   */
+  async whenDurable(segments: Iterable<Id>): Promise<void> {
+    const { dataSegments } = this.session;
+    await Promise.all(Array.from(segments, segment => dataSegments.durable(segment)));
+  }
+
+  /** Waits until all content that was submitted is placed, and its segments are in the store. Rejects if any upload failed. */
+  async flushContent(): Promise<void> {
     await this.session.units.placed();
     await this.session.dataSegments.flush();
+  }
+
+  /** Opens the journal of a put into this volume; see {@link PutJournal.open}. */
+  openPutJournal(
+    state: ClientState,
+    target: JournalTarget,
+    source: JournalSource,
+    newId: Id,
+  ): Promise<OpenedJournal | undefined> {
+    const { sealing, nowMs, graceMs } = this.session;
+    const { control, store } = sealing;
+    return PutJournal.open({ control, store, nowMs, graceMs }, state, target, source, newId);
+  }
+
+  /** Everything written so far is in the store, all marks are saved. Rejects with the first upload that failed. */
+  async sync(): Promise<void> {
+    await this.flushContent();
     await this.session.nodeSegments.flush();
     await Promise.all([...this.#background]);
     await this.inodes.settled();

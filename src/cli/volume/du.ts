@@ -100,7 +100,7 @@ class Survey {
 
   async of(path: VolumePath, { inode }: Found): Promise<FolderUse> {
     const use: FolderUse = { path, size: 0, stored: 0, linked: [], below: [] };
-    if (inode.type === 'directory') await this.#fill(use, this.#volume.inodes.directory(inode.id));
+    if (inode.type === 'directory') await this.#fill(use, this.#volume.directoryById(inode.id));
     else if (inode.type === 'file') count(use, inode);
     return use;
   }
@@ -117,7 +117,7 @@ class Survey {
           if (entry.node.kind !== 'object' || entry.node.type !== 'directory') continue;
           const child: FolderUse = { path, size: 0, stored: 0, linked: [], below: [] };
           use.below.push(child);
-          folders.push([child, this.#volume.inodes.directory(entry.node.id)]);
+          folders.push([child, this.#volume.directoryById(entry.node.id)]);
         }
       }
     } catch (error) {

@@ -46,7 +46,7 @@ async function readListed(
   if (entry.node.kind === 'embedded') return { ...item, inode: entry.node.inode };
   if (!needsInode) return item;
   try {
-    const inode = await volume.inodes.inodeOf(entry);
+    const inode = await volume.inodeOf(entry);
     const isRemoved = inode.type === 'directory' && inode.isDead;
     return isRemoved ? undefined : { ...item, inode };
   } catch (error) {

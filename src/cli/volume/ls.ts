@@ -79,7 +79,7 @@ class Listing {
       try {
         const found = await at(path, this.#find(path));
         const isListed = found.inode.type === 'directory' && this.#options.directory !== true;
-        if (isListed) folders.push([path, this.#volume.inodes.directory(found.inode.id)]);
+        if (isListed) folders.push([path, this.#volume.directoryById(found.inode.id)]);
         else await this.#print(path, [listedOf(path, found)], 'single');
       } catch (error) {
         this.#failures.add(path, error);
@@ -114,7 +114,7 @@ class Listing {
         if (recursive !== true) continue;
         for (const { entry, name } of items) {
           if (entry.node.kind !== 'object' || entry.node.type !== 'directory') continue;
-          below.push([childPath(path, name), this.#volume.inodes.directory(entry.node.id)]);
+          below.push([childPath(path, name), this.#volume.directoryById(entry.node.id)]);
         }
       }
     } catch (error) {

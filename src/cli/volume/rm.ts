@@ -73,7 +73,7 @@ class Removal {
         await this.#volume.names.unlink(directory, name);
         this.#removedCount += 1;
       } else if (this.#options.recursive === true) {
-        await this.#removeFolder(path, directory, name, this.#volume.inodes.directory(inode.id));
+        await this.#removeFolder(path, directory, name, this.#volume.directoryById(inode.id));
       } else {
         throw failAt(path, 'EISDIR', 'this is a folder: remove it with -r');
       }
@@ -114,7 +114,7 @@ class Removal {
     for await (const entries of this.#volume.names.entries(folder)) {
       for (const entry of entries) {
         if (typeOfEntry(entry) !== 'directory') names.push(entry.name);
-        else below.push([entry.name, this.#volume.inodes.directory(idOfEntry(entry))]);
+        else below.push([entry.name, this.#volume.directoryById(idOfEntry(entry))]);
       }
       if (names.length < NAMES_AT_ONCE) continue;
       await this.#unlinkAll(path, folder, names);

@@ -115,8 +115,16 @@ export class Namespace {
     options: PutOptions = {},
   ): Promise<void> {
     checkName(name);
-    const node = await placeInode(this.#inodes, inode, options.segments ?? []);
+    const node = await this.place(inode, options.segments ?? []);
     await this.insertNode(directory, name, node, options);
+  }
+
+  /**
+   * Returns the node of a new file or symlink, for {@link insertNode}. An inode that cannot be embedded, as one of several
+   * names, is put into the store first.
+   */
+  place(inode: FileInode | SymlinkInode, segments: Iterable<Id>): Promise<EntryNode> {
+    return placeInode(this.#inodes, inode, segments);
   }
 
   /** Gives a name to what has none yet, or has this one already. */
@@ -187,7 +195,7 @@ export class Namespace {
   async #tryPlace({ name, inode, segments }: NewName): Promise<EntryNode | NetsealError> {
     try {
       checkName(name);
-      return await placeInode(this.#inodes, inode, segments);
+      return await this.place(inode, segments);
     } catch (error) {
       if (isNetsealError(error) && error.code === 'EINVAL') return error;
       throw error;

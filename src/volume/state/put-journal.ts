@@ -12,25 +12,24 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { fromHex, toHex } from '../base/bytes.ts';
-import { ByteReader, ByteWriter } from '../base/coder.ts';
-import { codeOf, isNetsealError, systemCodeOf } from '../base/errors.ts';
-import { MIB } from '../base/geometry.ts';
-import { ID_BYTES, type Id } from '../base/ids.ts';
-import type { Name } from '../base/name.ts';
-import type { ControlSealer } from '../server/sealed/control.ts';
-import { segmentKey } from '../server/sealed/object-keys.ts';
+import { fromHex, toHex } from '../../base/bytes.ts';
+import { ByteReader, ByteWriter } from '../../base/coder.ts';
+import { codeOf, isNetsealError, systemCodeOf } from '../../base/errors.ts';
+import { MIB } from '../../base/geometry.ts';
+import { ID_BYTES, type Id } from '../../base/ids.ts';
+import type { Name } from '../../base/name.ts';
+import type { ControlSealer } from '../../server/sealed/control.ts';
+import { segmentKey } from '../../server/sealed/object-keys.ts';
 import {
   decodePointer,
   encodePointer,
   type Pointer,
   SegmentList,
   SegmentTable,
-} from '../server/sealed/pointer.ts';
-import { peekHeader } from '../unit/record-format.ts';
-import type { Session } from '../volume/session/session.ts';
-import type { ClientState } from '../volume/state/client-state.ts';
-import type { LocalStat } from './local-calls.ts';
+} from '../../server/sealed/pointer.ts';
+import type { ObjectStore } from '../../server/store.ts';
+import { peekHeader } from '../../unit/record-format.ts';
+import type { ClientState } from './client-state.ts';
 
 const RECORD_BYTES_MAX: number = MIB;
 const PREFIX = 'put-';
@@ -56,6 +55,29 @@ export interface JournalTarget {
   readonly unitSizeBytes: number;
 }
 
+/** The local file that is put, as the file system tells it from others and from itself at other times. */
+export interface JournalSource {
+  readonly device: number;
+  readonly inode: bigint;
+  readonly sizeBytes: number;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+}
+
+/** The parts of a volume that a journal works with. */
+export interface JournalParts {
+  readonly control: ControlSealer;
+  readonly store: ObjectStore;
+  readonly nowMs: () => number;
+  /** How long gc leaves alone what nothing refers to. */
+  readonly graceMs: number;
+}
+
+export interface OpenedJournal {
+  readonly journal: PutJournal;
+  readonly resumed: Resumed | undefined;
+}
+
 export class PutJournal {
   readonly #control: ControlSealer;
   readonly #path: string;
@@ -78,15 +100,14 @@ export class PutJournal {
    * asked for what a journal holds.
    */
   static async open(
-    { sealing, nowMs, graceMs }: Session,
+    { control, store, nowMs, graceMs }: JournalParts,
     state: ClientState,
     target: JournalTarget,
-    source: LocalStat,
+    source: JournalSource,
     newId: Id,
-  ): Promise<{ readonly journal: PutJournal; readonly resumed: Resumed | undefined } | undefined> {
+  ): Promise<OpenedJournal | undefined> {
     const path = journalPath(state, target, source);
     if (path === undefined) return undefined;
-    const { control, store } = sealing;
     await removeOld(path, nowMs() - graceMs);
     const found = await readJournal(control, path, nowMs() - graceMs / 2);
     const isUsable = found !== undefined && (await areThere(store, found.segments));
@@ -111,7 +132,7 @@ export class PutJournal {
   }
 
   /** Removes the journal of a put that was committed, should it have been interrupted just then. */
-  static async forget(state: ClientState, target: JournalTarget, source: LocalStat): Promise<void> {
+  static async forget(state: ClientState, target: JournalTarget, source: JournalSource): Promise<void> {
     const path = journalPath(state, target, source);
     if (path !== undefined) await rm(path, { force: true }).catch(() => undefined);
   }
@@ -158,7 +179,7 @@ export class PutJournal {
   }
 }
 
-function journalPath(state: ClientState, target: JournalTarget, source: LocalStat): string | undefined {
+function journalPath(state: ClientState, target: JournalTarget, source: JournalSource): string | undefined {
   try {
     return state.journalPath(journalName(target, source));
   } catch (error) {
@@ -179,7 +200,7 @@ async function removeOld(path: string, beforeMs: number): Promise<void> {
 
 function journalName(
   { directory, name, unitSizeBytes }: JournalTarget,
-  { device, inode, sizeBytes, mtimeNs, ctimeNs }: LocalStat,
+  { device, inode, sizeBytes, mtimeNs, ctimeNs }: JournalSource,
 ): string {
   const what = [directory, name.length, name, unitSizeBytes, device, inode, sizeBytes, mtimeNs, ctimeNs].join(
     '/',
@@ -269,7 +290,7 @@ function* readRecords(
   }
 }
 
-async function areThere(store: Session['sealing']['store'], segments: ReadonlySet<Id>): Promise<boolean> {
+async function areThere(store: ObjectStore, segments: ReadonlySet<Id>): Promise<boolean> {
   const found = await Promise.all(
     [...segments].map(segment =>
       store.stat(segmentKey(segment)).then(
