@@ -1,12 +1,16 @@
 /**
- * Cookies: what people call objects, so that these can be listed and pinned by what their names begin with. An object has at most
- * one, and a key belongs to at most one object of a volume: the last that was given it.
+ * Cookies: the names by which people know objects. Objects can be listed by them, and pinned by what they
+ * begin with.
  *
- * Two rows each, both under keyed hashes:
+ * An object has at most one cookie. A key belongs to at most one object of a volume: the one that was given
+ * it last.
  *
- *   cookie       of volume and object   flags u8 (1 has a unit count), zero, day u16 of its last change, unit count u64,
- *                                       volume id[16], object id[16], key
- *   cookieKey    of volume and key      object id[16]
+ * A cookie takes two rows. Their names are keyed hashes.
+ *
+ *   kind        name is the hash of   value
+ *   cookie      volume and object     flags u8 (1: has a unit count), zero u8, day u16 of the last change, unit count u64,
+ *                                     volume id[16], object id[16], key
+ *   cookieKey   volume and key        object id[16]
  */
 import { concatBytes, equalBytes, getU64, setU64, viewOf } from '../../base/bytes.ts';
 import { requireArgument } from '../../base/errors.ts';
@@ -14,17 +18,16 @@ import { ID_BYTES } from '../../base/ids.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
 import { AFTER_ALL_NAMES, BEFORE_ALL_NAMES, type RowChange } from '../rows/row.ts';
 import type { Rows } from '../rows/rows.ts';
-import { dayOf } from './object-rows.ts';
+import { dayOf, idsOf, newRowPrefix, ROW_PREFIX_BYTES } from './row-prefix.ts';
 import type { VolumeState } from './volumes.ts';
 
 export const COOKIE_BYTES_MAX = 4096;
-const ROW_PREFIX_BYTES = 44;
 
-/** What people call an object: a path, say, or a key on a server. */
+/** The name by which people know an object: a path, say, or a key on a server. */
 export interface Cookie {
   /** 1 to 4,096 bytes. */
   readonly key: Uint8Array;
-  /** How many units the object has, as far as is known. */
+  /** How many units the object has, if that is known. */
   readonly unitCount?: number | undefined;
 }
 
@@ -32,7 +35,7 @@ export interface ListedCookie extends Cookie {
   readonly objectId: Uint8Array;
 }
 
-/** A cookie of any volume, as the sweep sees it. */
+/** A cookie of any volume, as the sweep of old rows sees it. */
 export interface CookieRow extends ListedCookie {
   readonly name: Uint8Array;
   readonly volumeId: Uint8Array;
@@ -61,7 +64,10 @@ export class Cookies {
     return value === undefined ? undefined : decode(name, value);
   }
 
-  /** Returns the objects whose cookies are not what they were. Look at the cookie with {@link checkCookie} first. */
+  /**
+   * Sets an object's cookie. Check it with {@link checkCookie} first. Returns the objects whose cookies have
+   * changed.
+   */
   set(volume: VolumeState, objectId: Uint8Array, { key, unitCount }: Cookie): Uint8Array[] {
     const known = this.get(volume, objectId);
     if (known !== undefined && known.unitCount === unitCount && equalBytes(known.key, key)) return [];
@@ -69,7 +75,7 @@ export class Cookies {
     if (known !== undefined && !equalBytes(known.key, key)) this.#removeKey(volume, objectId, known.key);
     const keyName = this.#keyName(volume, key);
     const holder = this.#rows.get('cookieKey', keyName);
-    // It may have another key by now, where a row was damaged.
+    // The holder's own row decides: the row of the key may be left over from a damaged one.
     const isHeld =
       holder?.byteLength === ID_BYTES &&
       !equalBytes(holder, objectId) &&
@@ -78,19 +84,17 @@ export class Cookies {
       this.#rows.remove('cookie', this.#name(volume, holder));
       changed.push(holder);
     }
-    const head = new Uint8Array(ROW_PREFIX_BYTES);
-    const view = viewOf(head);
-    head[0] = unitCount === undefined ? 0 : 1;
+    const prefix = newRowPrefix(volume.id, objectId);
+    const view = viewOf(prefix);
+    prefix[0] = unitCount === undefined ? 0 : 1;
     view.setUint16(2, dayOf(this.#nowMs()), true);
     setU64(view, 4, unitCount ?? 0);
-    head.set(volume.id, 12);
-    head.set(objectId, 28);
     this.#rows.put('cookieKey', keyName, objectId.slice());
-    this.#rows.put('cookie', this.#name(volume, objectId), concatBytes(head, key));
+    this.#rows.put('cookie', this.#name(volume, objectId), concatBytes(prefix, key));
     return changed;
   }
 
-  /** False when there was none. */
+  /** Removes an object's cookie. False when there was none. */
   remove(volume: VolumeState, objectId: Uint8Array): boolean {
     const known = this.get(volume, objectId);
     if (known === undefined) return false;
@@ -100,8 +104,10 @@ export class Cookies {
   }
 
   /**
-   * At most `limit` rows' worth of a volume's cookies, those behind `after`; `next` is what to go on behind, undefined at the end.
-   * One that is set meanwhile may be left out.
+   * Returns a page of a volume's cookies: those among the next `limit` rows of all volumes. A cookie that is
+   * set between two pages may be left out.
+   *
+   * @param after the `next` of the page before. `next` is undefined at the end.
    */
   page(
     volume: VolumeState,
@@ -117,18 +123,20 @@ export class Cookies {
     return { cookies, next };
   }
 
-  /** Cookies of all volumes with names between two. */
+  /** Returns the cookies of all volumes whose rows have names between two. */
   rowsOf(after: Uint8Array, before: Uint8Array): CookieRow[] {
     const { rows } = this.#rows.page('cookie', after, before, Number.MAX_SAFE_INTEGER);
     return rows.flatMap(({ name, value }) => decode(name, value) ?? []);
   }
 
-  /** Of all volumes, those that are only in memory, as the database cannot be written now. */
+  /**
+   * Returns the cookies, of all volumes, that are only in memory because the database cannot be written now.
+   */
   unsaved(): CookieRow[] {
     return this.#rows.unsavedRows('cookie').flatMap(({ name, value }) => decode(name, value) ?? []);
   }
 
-  /** False when they could not be taken away on the disk yet. */
+  /** Removes cookies. False when that could not be written yet. */
   removeRows(rows: readonly CookieRow[]): boolean {
     const gone = rows.flatMap(({ name, volumeId, objectId, key }): RowChange[] => {
       const keyName = this.#keyName({ id: volumeId }, key);
@@ -160,7 +168,7 @@ export class Cookies {
 
 const NONE = new Uint8Array(0);
 
-/** EINVAL. */
+/** EINVAL unless key and unit count are in range. */
 export function checkCookie({ key, unitCount }: Cookie): void {
   requireArgument(
     key instanceof Uint8Array && key.byteLength > 0 && key.byteLength <= COOKIE_BYTES_MAX,
@@ -183,8 +191,7 @@ function decode(name: Uint8Array, value: Uint8Array): CookieRow | undefined {
     name,
     day: view.getUint16(2, true),
     unitCount: ((value[0] ?? 0) & 1) === 0 ? undefined : getU64(view, 4),
-    volumeId: value.slice(12, 28),
-    objectId: value.slice(28, ROW_PREFIX_BYTES),
+    ...idsOf(value),
     key: value.slice(ROW_PREFIX_BYTES),
   };
 }

@@ -1,32 +1,36 @@
 /**
- * What the database keeps of objects, in rows that come and go.
+ * The rows of objects. A row says under which generation the object's units are found, and keeps its
+ * coherency data.
  *
  *    0   8  generation
- *    8   1  flags: 1 has coherency data, 2 its data was about to change
+ *    8   1  flags: 1 has coherency data, 2 cached data was about to change
  *    9   1  zero
  *   10   2  day of its last use, since 1970
  *   12  16  volume id
  *   28  16  object id
  *   44      coherency data
  *
- * A row says under which generation an object's units are found. Generations are random: none comes twice. An object without a row
- * has the floor of its volume for the bucket of its row's name; 0 where none was raised. So rows can go: the floor of their bucket is
- * raised first, to a number that no object ever had, and what was invalidated stays so. That also drops the units of those objects
- * of the volume and bucket that never had a row, unless they are given one before, as all pinned, dirty and recent ones are.
+ * Generations are random numbers, so that none comes twice.
+ *
+ * Not every object has a row. Those without one share a generation, the *floor* of their volume and bucket;
+ * the first bits of the hash that is, or would be, their row's name say which bucket. A floor is 0 until it
+ * is raised.
+ *
+ * Old rows are removed when there are too many. First the floor of their bucket is raised, to a number that
+ * no object ever had, so that invalidated units stay invalidated. This also drops the units of other objects
+ * in the bucket that have no row; pinned, dirty and recent objects are given one before.
  */
 import { concatBytes, getU64, setU64, viewOf } from '../../base/bytes.ts';
 import { requireArgument } from '../../base/errors.ts';
-import { ID_BYTES } from '../../base/ids.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
 import { AFTER_ALL_NAMES, type RowChange } from '../rows/row.ts';
 import type { Rows } from '../rows/rows.ts';
+import { dayOf, idsOf, newRowPrefix, ROW_PREFIX_BYTES } from './row-prefix.ts';
 import { FLOOR_COUNT, floorBucketOf, floorBucketStart, newGeneration, type VolumeState } from './volumes.ts';
 
 export const COHERENCY_BYTES_MAX = 1024;
-const ROW_PREFIX_BYTES = 44;
 const FLAG_COHERENCY = 1;
 const FLAG_CHANGING = 2;
-const DAY_MS = 86_400_000;
 
 export interface Coherency {
   readonly bytes: Uint8Array;
@@ -37,11 +41,11 @@ export interface StoredObject {
   readonly generation: number;
   readonly coherency: Coherency | undefined;
   readonly hasRow: boolean;
-  /** Of its row's name, if it was looked up. */
+  /** The bucket of its row's name, if the name was needed. */
   readonly bucket: number | undefined;
 }
 
-/** A row as the sweep sees it. */
+/** A row, as the sweep of old rows sees it. */
 export interface ObjectRow extends StoredObject {
   readonly name: Uint8Array;
   readonly volumeId: Uint8Array;
@@ -49,7 +53,7 @@ export interface ObjectRow extends StoredObject {
   readonly day: number;
 }
 
-/** What a row is written from. */
+/** An object whose row is to be written. */
 interface ObjectToSave {
   readonly volume: VolumeState;
   readonly id: Uint8Array;
@@ -71,7 +75,7 @@ export class ObjectRows {
     return this.#fingerprinter.name('object', volume.id, id);
   }
 
-  /** An object of which the row cannot be read has a new generation each time it is looked up. */
+  /** Reads an object's row. When it cannot be read, the object has a new generation: nothing is found. */
   load(volume: VolumeState, id: Uint8Array): StoredObject {
     const hasRows = this.#rows.mayHaveAny('object');
     if (!hasRows && volume.floors === undefined) return NOTHING;
@@ -85,13 +89,13 @@ export class ObjectRows {
     return row ?? { ...NOTHING, generation: newGeneration() };
   }
 
-  /** @param coherency undefined for none. @param isDurable see `Rows.put`. */
+  /** Writes an object's row. Returns and `isDurable` are those of `Rows.put`. */
   save(object: ObjectToSave, coherency: Coherency | undefined, isDurable = false): boolean {
     const { name, value } = this.rowOf(object, coherency);
     return this.#rows.put('object', name, value, isDurable);
   }
 
-  /** What {@link save} writes. */
+  /** Returns the row that {@link save} writes. EINVAL when the coherency data is too long. */
   rowOf(
     { volume, id, generation }: ObjectToSave,
     coherency?: Coherency,
@@ -101,31 +105,35 @@ export class ObjectRows {
       lengthBytes <= COHERENCY_BYTES_MAX,
       `coherency data must be at most ${COHERENCY_BYTES_MAX} bytes, not ${lengthBytes}`,
     );
-    const head = new Uint8Array(ROW_PREFIX_BYTES);
-    const view = viewOf(head);
+    const prefix = newRowPrefix(volume.id, id);
+    const view = viewOf(prefix);
     setU64(view, 0, generation);
-    head[8] =
+    prefix[8] =
       (coherency === undefined ? 0 : FLAG_COHERENCY) | (coherency?.isChanging === true ? FLAG_CHANGING : 0);
     view.setUint16(10, dayOf(this.#nowMs()), true);
-    head.set(volume.id, 12);
-    head.set(id, 28);
-    const value = concatBytes(head, coherency?.bytes ?? new Uint8Array(0));
+    const value = concatBytes(prefix, coherency?.bytes ?? new Uint8Array(0));
     return { kind: 'object', name: this.name(volume, id), value };
   }
 
-  /** The rows of buckets from `from` to `to`; those that cannot be read are left out, and stay. */
+  /**
+   * Returns the rows in buckets from `from` up to, not including, `to`. Rows that cannot be read are left
+   * out.
+   */
   rowsOf(from: number, to: number): ObjectRow[] {
     const before = to >= FLOOR_COUNT ? AFTER_ALL_NAMES : floorBucketStart(to);
     const { rows } = this.#rows.page('object', floorBucketStart(from), before, Number.MAX_SAFE_INTEGER);
     return rows.flatMap(({ name, value }) => decode(name, value) ?? []);
   }
 
-  /** Rows that are only in memory, as the database cannot be written now; what older version it may have of them is not looked at. */
+  /**
+   * Returns the rows that are only in memory because the database cannot be written now. It may have older
+   * versions of them.
+   */
   unsaved(): ObjectRow[] {
     return this.#rows.unsavedRows('object').flatMap(({ name, value }) => decode(name, value) ?? []);
   }
 
-  /** Forgets those of them of which the database has no older version. */
+  /** Forgets these rows, except those of which the database has an older version. */
   forgetUnsaved(rows: readonly ObjectRow[]): void {
     this.#rows.forgetUnsaved(
       'object',
@@ -153,12 +161,6 @@ function decode(name: Uint8Array, value: Uint8Array): ObjectRow | undefined {
     hasRow: true,
     bucket: floorBucketOf(name),
     day: view.getUint16(10, true),
-    volumeId: value.slice(12, 12 + ID_BYTES),
-    objectId: value.slice(28, 28 + ID_BYTES),
+    ...idsOf(value),
   };
-}
-
-/** Clocks may jump: it is good for an order, and no more. */
-export function dayOf(nowMs: number): number {
-  return Math.min(0xffff, Math.max(0, Math.floor(nowMs / DAY_MS)));
 }

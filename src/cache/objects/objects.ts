@@ -1,7 +1,9 @@
 /**
- * Objects as a cache knows them: what their units are found by, coherency data, cookies, pins. An object's units are found under a
- * prefix that the generations of object and volume are part of; an invalidation is a new generation, and no generation comes twice:
- * so what was invalidated is never found again.
+ * Objects as a cache knows them: the prefixes that their units are found by, coherency data, cookies and
+ * pins.
+ *
+ * A prefix is made from the generations of object and volume. An invalidation is a new generation, and no
+ * generation comes twice, so invalidated units are never found again.
  */
 import { toByteString } from '../../base/bytes.ts';
 import { requireArgument } from '../../base/errors.ts';
@@ -21,7 +23,10 @@ export type { VolumeState } from './volumes.ts';
 const OBJECTS_KEPT_MAX = 65_536;
 const OBJECTS_FORGOTTEN = 4096;
 
-/** One object, with what a look-up needs. Kept as long as it is in use. */
+/**
+ * An object, with all that a look-up needs. The least recently made are forgotten, and made again when they
+ * are asked for.
+ */
 export interface ObjectState {
   readonly volume: VolumeState;
   readonly id: Uint8Array;
@@ -30,9 +35,9 @@ export interface ObjectState {
   generation: number;
   prefix: Prefix;
   pin: boolean;
-  /** The generation is in a row of the object's own. */
+  /** True when the object has a row, which has its generation. */
   hasRow: boolean;
-  /** Of its row, had it one; see `object-rows.ts`. */
+  /** The bucket that the object's row belongs to, or would belong to; see `object-rows.ts`. */
   bucket: number | undefined;
   /** The volume's age when the prefix was made. */
   age: number;
@@ -45,7 +50,7 @@ interface ObjectIds {
 }
 
 export class Objects {
-  /** Grows whenever anything is invalidated. */
+  /** Counts invalidations: it differs when anything was invalidated meanwhile. */
   invalidations = 0;
   readonly cookies: Cookies;
   readonly pins: Pins;
@@ -54,9 +59,9 @@ export class Objects {
   readonly #objectRows: ObjectRows;
   readonly #volumes: Volumes;
   readonly #objects = new Map<string, ObjectState>();
-  /** False while pins are being read: any volume may have one. */
+  /** False while pins are being read. Until then, any volume may have one. */
   #knowsPins = false;
-  /** Something is pinned no more. */
+  /** Called when something is no longer pinned. */
   loosened: () => void = () => undefined;
 
   constructor(rows: Rows, fingerprinter: Fingerprinter, nowMs: () => number) {
@@ -80,17 +85,17 @@ export class Objects {
     this.#knowsPins = true;
   }
 
-  /** The volume of an id, known from now on. EFULL when there are 4,096 others. */
+  /** Returns the volume of an id, and makes it known. EFULL when there are 4,096 others that are needed. */
   volume(id: Uint8Array): VolumeState {
     return this.#volumes.volume(id);
   }
 
-  /** What counts the bytes under a volume's number, also one that the volume has no more. */
+  /** Returns the account of a volume number, also of a number that its volume has given up. */
   account(number: number): VolumeAccount {
     return this.#volumes.account(number);
   }
 
-  /** Also for a number that the volume had before. */
+  /** Returns the volume that has a number, or had it last. */
   volumeOfNumber(number: number): VolumeState | undefined {
     return this.#volumes.ofNumber(number);
   }
@@ -108,7 +113,7 @@ export class Objects {
     this.#volumes.save(volume);
   }
 
-  /** An object with a prefix that is valid now. */
+  /** Returns an object, with the prefix that is valid now. EINVAL when the id is not 16 bytes. */
   object(volume: VolumeState, id: Uint8Array): ObjectState {
     const key = toByteString(volume.id) + toByteString(id);
     const known = this.#objects.get(key);
@@ -126,26 +131,34 @@ export class Objects {
       bucket,
       age: volume.age,
     };
-    // Whoever still works with a volume that made room must not hand its state to those who use the id anew.
+    // A caller may still hold a volume that was forgotten. Its objects must not reach those who use the id
+    // again.
     if (volume.isForgotten) return object;
     if (this.#objects.size >= OBJECTS_KEPT_MAX) this.#forgetOldest();
     this.#objects.set(key, object);
     return object;
   }
 
-  /** Of what lies in a zone; undefined when nobody knows its volume any more: nothing finds it, then. */
+  /**
+   * Returns the object of a unit in a zone. Undefined when the volume was forgotten: then nothing finds the
+   * unit.
+   */
   objectOf({ volumeId, objectId }: ObjectIds): ObjectState | undefined {
     const volume = this.#volumes.known(volumeId);
     return volume === undefined ? undefined : this.object(volume, objectId);
   }
 
-  /** True while the prefix of `object` is what its units are found by, or would be if it were asked for again. */
+  /** True while units of `object` are found by `prefix`. */
   isCurrent({ volume, id }: ObjectState, prefix: Prefix): boolean {
-    // Not of what the caller holds: that may have been forgotten here, and made again.
+    // The caller's object may have been forgotten here, and made again: the present one decides.
     return equalPrefixes(this.object(volume, id).prefix, prefix);
   }
 
-  /** Nothing that was cached of the object is found any more. @param coherency what is remembered; by default, what was. */
+  /**
+   * Invalidates an object: none of its cached units is found any more.
+   *
+   * @param coherency replaces its coherency data; by default it stays.
+   */
   invalidateObject(object: ObjectState, coherency?: Coherency): void {
     this.invalidations += 1;
     const remembered = coherency ?? (object.hasRow ? this.coherency(object) : undefined);
@@ -160,14 +173,19 @@ export class Objects {
     this.#volumes.invalidate(volume);
   }
 
-  /** What {@link setCoherency} has kept. */
+  /** Returns what {@link setCoherency} was given last. */
   coherency({ volume, id }: ObjectState): Coherency | undefined {
     return this.#objectRows.load(volume, id).coherency;
   }
 
-  /** @param isChanging the cached data is about to become another than this says: after a crash it is not to be believed. */
+  /**
+   * Keeps an object's coherency data.
+   *
+   * @param isChanging the cached data is about to differ from what `coherency` says. After a crash it is then
+   *   not trusted.
+   */
   setCoherency(object: ObjectState, coherency: Uint8Array, isChanging: boolean): void {
-    // A power cut must not bring back the state before, with data that is newer.
+    // Otherwise a power cut could bring back the old row, which trusts data that has changed since.
     const isDurable = isChanging && this.coherency(object)?.isChanging !== true;
     this.#objectRows.save(object, { bytes: coherency, isChanging }, isDurable);
     object.hasRow = true;
@@ -189,21 +207,25 @@ export class Objects {
     );
     checkCookie(cookie);
     this.#rows.inOneTransaction(() => {
-      for (const changed of this.cookies.set(volume, objectId, cookie)) this.pins.judge(volume, changed);
+      for (const changed of this.cookies.set(volume, objectId, cookie)) this.pins.recheck(volume, changed);
     });
   }
 
-  /** False when there was none. */
+  /** Removes an object's cookie. False when there was none. */
   removeCookie(volume: VolumeState, objectId: Uint8Array): boolean {
     let wasThere = false;
     this.#rows.inOneTransaction(() => {
       wasThere = this.cookies.remove(volume, objectId);
-      if (wasThere) this.pins.judge(volume, objectId);
+      if (wasThere) this.pins.recheck(volume, objectId);
     });
     return wasThere;
   }
 
-  /** The cookies of a volume, read in bounded steps. EIO. @param requireOpen throws when the cache was closed. */
+  /**
+   * Yields the cookies of a volume, read in bounded steps. EIO.
+   *
+   * @param requireOpen throws when the cache was closed.
+   */
   async *listCookies(volume: VolumeState, requireOpen: () => void): AsyncGenerator<ListedCookie> {
     for (let after: Uint8Array | undefined = BEFORE_ALL_NAMES; after !== undefined; ) {
       const { cookies, next } = this.cookies.page(volume, after);
@@ -217,7 +239,7 @@ export class Objects {
     }
   }
 
-  /** Gives the object a row, so that no sweep takes its units. */
+  /** Gives an object a row, so that raising its floor does not drop its units. */
   keep(object: ObjectState): void {
     if (object.hasRow) return;
     this.#objectRows.save(object, undefined);
@@ -225,13 +247,15 @@ export class Objects {
   }
 
   /**
-   * Removes the oldest rows of objects in buckets from `from` to `to`, but for those that are pinned or dirty; those in use go last.
-   * Their units, and those of objects there that have no row and are not in use, are not found any more.
+   * Removes the oldest rows of objects in buckets from `from` up to `to`. Rows of pinned and dirty objects
+   * stay; those of objects in use go last. The removed objects' units are not found any more, nor are those
+   * of objects in these buckets that have no row and are not in use.
    *
-   * @param part of the rows.
+   * @param part the share of the rows to remove, from 0 to 1.
    * @param rowsMax how many rows there may be.
    * @param mustStay whether an object has dirty units.
-   * @returns how many rows there are less; undefined when nothing can be written now, and nothing was changed.
+   * @returns by how many rows there are fewer; undefined when nothing can be written now and nothing was
+   *   changed.
    */
   sweepObjects(
     from: number,
@@ -245,7 +269,8 @@ export class Objects {
       const key = toByteString(volumeId) + toByteString(objectId);
       const volume = this.#volumes.known(volumeId);
       if (this.#staysRow(row, mustStay)) return [];
-      // That of the volume may still be on the disk, and would find what this one has invalidated.
+      // The row of the forgotten volume may still be on the disk, and would find what this row has
+      // invalidated.
       if (volume === undefined && this.#rows.unsavedCount > 0) return [];
       const known = this.#objects.get(key);
       return [{ row, volume, known, day: known === undefined ? day : Number.POSITIVE_INFINITY }];
@@ -272,8 +297,9 @@ export class Objects {
   }
 
   /**
-   * Takes rows of objects out of memory that the database does not take now, but for those of pinned and dirty ones: what their
-   * volumes have of objects without rows is not found any more.
+   * Frees memory while the database cannot be written: forgets unsaved rows of objects and cookies, except
+   * those of pinned and dirty objects. To keep what they invalidated invalidated, the volumes' floors are
+   * raised, which drops the units of all their objects without rows.
    *
    * @param mustStay whether an object has dirty units.
    */
@@ -283,7 +309,7 @@ export class Objects {
     this.#volumes.raiseAllFloors(volumes);
     this.invalidations += 1;
     this.#objectRows.forgetUnsaved(rows);
-    // They have other prefixes now, and are made again when they are asked for.
+    // Their prefixes have changed. They are made again when they are asked for.
     for (const [key, { volume }] of this.#objects) if (volumes.has(volume)) this.#objects.delete(key);
     this.cookies.removeRows(this.cookies.unsaved().filter(row => !this.#staysCookie(row)));
   }
@@ -297,8 +323,8 @@ export class Objects {
   }
 
   /**
-   * Objects in use that have no row: those that are to be given one before the floors of their volumes are raised, and those that are
-   * too many for that, with their buckets.
+   * Returns the objects in use that have no row, in two parts: `kept` are given a row before the floors are
+   * raised. `others` are not, because there are too many; they come with their buckets.
    */
   #inUse(
     volumes: ReadonlySet<VolumeState>,
@@ -320,7 +346,10 @@ export class Objects {
     return { kept, others };
   }
 
-  /** Removes the oldest cookies with names between two, but for those of pinned objects. Returns how many went. */
+  /**
+   * Removes the oldest cookies whose rows have names between two, except those of pinned objects. Returns how
+   * many; undefined when it could not be written yet.
+   */
   sweepCookies(after: Uint8Array, before: Uint8Array, part: number): number | undefined {
     const free = this.cookies.rowsOf(after, before).filter(row => !this.#staysCookie(row));
     const victims = oldest(free, part);
@@ -329,7 +358,7 @@ export class Objects {
 
   #staysCookie({ volumeId, objectId, key }: CookieRow): boolean {
     const volume = this.#volumes.known(volumeId);
-    // A prefix may not have come to it yet.
+    // A pinned prefix may cover it whose scan has not reached it yet.
     return (
       volume !== undefined && (this.pins.isPinned(volume, objectId) || this.pins.isUnderPrefix(volume, key))
     );
@@ -368,7 +397,10 @@ export class Objects {
     object.age = volume.age;
   }
 
-  /** Many at once: finding the first key of a map whose first keys were deleted takes as long as there were many. */
+  /**
+   * Forgets many at once: in a map whose first keys were deleted, finding the first key takes time for each
+   * of those.
+   */
   #forgetOldest(): void {
     let count = 0;
     for (const key of this.#objects.keys()) {

@@ -1,13 +1,17 @@
 /**
- * What is never given up: objects, volumes, and all objects whose cookies begin with a prefix.
+ * Pins: what a cache never gives up. A pin names an object, a volume, or all objects of a volume whose
+ * cookies begin with a prefix.
  *
- * A prefix pin is a row. The objects that prefixes pin are kept as sets, in rows of their own, so that opening a cache reads no
- * cookies. Whenever a cookie or a prefix changes, the objects concerned are judged anew by what cookies and prefixes say then; so it does
- * not matter in which order that happens. Prefixes whose objects were not all judged when the process died are marked in their rows.
+ * The objects that prefixes pin are kept as sets, in rows of their own, so that opening a cache reads no
+ * cookies. Whenever a cookie or a prefix changes, the objects concerned are checked again, by the cookies and
+ * prefixes of that moment. So the order of changes does not matter. A change of a prefix checks every cookie
+ * of its volume, in steps; until that scan has ended, a flag in the prefix's row says so, and the next
+ * opening scans again.
  *
- *   pin               of volume and object, or volume, or volume and prefix:
- *                     volume id[16], object id[16], flags u8 (FLAG_*), unit count u64, prefix
- *   pinnedByPrefix    of a bucket: volume id[16] and object id[16] of each
+ *   kind             name is the hash of                             value
+ *   pin              volume and object, volume, or volume and prefix volume id[16], object id[16], flags u8 (FLAG_*),
+ *                                                                    unit count u64, prefix
+ *   pinnedByPrefix   number of a bucket                              volume id[16] and object id[16] of each object
  */
 import { fromByteString, getU64, setU64, toByteString, viewOf } from '../../base/bytes.ts';
 import { codeOf, NetsealError, requireArgument } from '../../base/errors.ts';
@@ -22,7 +26,7 @@ export interface Pin {
   readonly volumeId: Uint8Array;
   /** Absent for a whole volume, or a prefix. */
   readonly objectId: Uint8Array | undefined;
-  /** What cookies' keys begin with; absent for an object or a volume. */
+  /** What keys of cookies begin with; absent for an object or a volume. */
   readonly prefix: Uint8Array | undefined;
   /** How many units the object has; undefined when the pin does not say. */
   readonly unitCount: number | undefined;
@@ -31,20 +35,20 @@ export interface Pin {
 const FLAG_OBJECT = 1;
 const FLAG_UNIT_COUNT = 2;
 const FLAG_PREFIX = 4;
-/** Not all cookies were compared with the prefix. */
-const FLAG_BEGUN = 8;
-/** It pins nothing any more; what it pinned may still be marked. */
-const FLAG_LEAVING = 16;
-const ROW_PREFIX_BYTES = 41;
+/** Not all cookies were compared with the prefix yet. */
+const FLAG_SCAN_PENDING = 8;
+/** The prefix was unpinned. Objects that it pinned may still be among those pinned by prefix. */
+const FLAG_REMOVED = 16;
+const PIN_PREFIX_BYTES = 41;
 const BUCKET_COUNT = 256;
 const STEP_OBJECTS = 64;
 
-/** Prefixes of one volume. Their strings have a character a byte. */
+/** The pinned prefixes of one volume, as byte strings. */
 interface Prefixes {
   readonly volume: VolumeState;
-  /** By text: whether not all cookies were compared with it yet. */
-  readonly texts: Map<string, { readonly isBegun: boolean }>;
-  /** How many there are of each length. */
+  /** By prefix: whether not all cookies were compared with it yet. */
+  readonly texts: Map<string, { readonly isScanPending: boolean }>;
+  /** How many prefixes there are of each length. */
   readonly lengths: Map<number, number>;
 }
 
@@ -53,9 +57,9 @@ export interface PinsParts {
   readonly fingerprinter: Fingerprinter;
   readonly volumes: Volumes;
   readonly cookies: Cookies;
-  /** What is said of this object, or of all objects of the volume, may have changed. */
+  /** Called when this object, or any object of the volume, may have been pinned or unpinned. */
   readonly changed: (volume: VolumeState, objectId: Uint8Array | undefined) => void;
-  /** Something is pinned no more. */
+  /** Called when something is no longer pinned. */
   readonly loosened: () => void;
 }
 
@@ -63,14 +67,14 @@ export class Pins {
   readonly #parts: PinsParts;
   readonly #pins = new Map<string, Pin>();
   readonly #prefixes = new Map<string, Prefixes>();
-  /** By prefixes, in buckets of one row each. */
-  readonly #derived: Set<string>[] = Array.from({ length: BUCKET_COUNT }, () => new Set());
-  readonly #touched = new Set<number>();
-  /** Prefixes whose row says that there is something left to do. */
+  /** Objects that prefixes pin. Each bucket is one row. */
+  readonly #pinnedByPrefix: Set<string>[] = Array.from({ length: BUCKET_COUNT }, () => new Set());
+  readonly #changedBuckets = new Set<number>();
+  /** Prefixes whose scan an earlier process has not ended. */
   readonly #unfinished = new Set<Pin>();
-  /** The last change of each prefix that somebody is working on. */
+  /** The latest change of each prefix whose scan is under way. */
   readonly #changes = new Map<string, symbol>();
-  #derivedCount = 0;
+  #pinnedByPrefixCount = 0;
   #isClosed = false;
   #scans: Promise<unknown> = Promise.resolve();
 
@@ -81,18 +85,18 @@ export class Pins {
     const buckets = rows.all('pinnedByPrefix');
     for (const { value } of buckets) {
       for (let at = 0; at + 2 * ID_BYTES <= value.byteLength; at += 2 * ID_BYTES) {
-        this.#setDerived(toByteString(value.subarray(at, at + 2 * ID_BYTES)), true);
+        this.#setPinnedByPrefix(toByteString(value.subarray(at, at + 2 * ID_BYTES)), true);
       }
     }
-    this.#touched.clear();
-    // What cannot be read is made again.
+    this.#changedBuckets.clear();
+    // Buckets that cannot be read are made again.
     if (buckets.length < rows.countMax('pinnedByPrefix')) {
       for (const { volume, texts } of this.#prefixes.values())
         for (const text of texts.keys()) this.#unfinished.add(prefixPin(volume, text));
     }
   }
 
-  /** What was pinned, as it was pinned. */
+  /** Returns all pins, as they were set. */
   list(): Pin[] {
     const prefixes = [...this.#prefixes.values()].flatMap(({ volume, texts }) =>
       [...texts.keys()].map(text => prefixPin(volume, text)),
@@ -100,9 +104,9 @@ export class Pins {
     return [...this.#pins.values(), ...prefixes];
   }
 
-  /** The ids of volume and object of all that prefixes pin. Pins may change meanwhile. */
+  /** Yields the ids of all objects that prefixes pin. Pins may change meanwhile. */
   *byPrefix(): Generator<{ readonly volumeId: Uint8Array; readonly objectId: Uint8Array }> {
-    for (const bucket of this.#derived) {
+    for (const bucket of this.#pinnedByPrefix) {
       for (const key of bucket) {
         const bytes = fromByteString(key);
         yield { volumeId: bytes.slice(0, ID_BYTES), objectId: bytes.slice(ID_BYTES) };
@@ -116,12 +120,15 @@ export class Pins {
 
   isPinned(volume: VolumeState, objectId: Uint8Array): boolean {
     if (volume.pin) return true;
-    if (this.#pins.size === 0 && this.#derivedCount === 0) return false;
+    if (this.#pins.size === 0 && this.#pinnedByPrefixCount === 0) return false;
     const key = pinKey(volume.id, objectId);
-    return this.#pins.has(key) || this.#derived[bucketOf(key)]?.has(key) === true;
+    return this.#pins.has(key) || this.#pinnedByPrefix[bucketOf(key)]?.has(key) === true;
   }
 
-  /** Whether any pin is of this volume or something in it. */
+  /**
+   * Whether there is a pin of this volume, or of something in it. Objects that prefixes pin are covered by
+   * their prefixes.
+   */
   hasAnyOf(volume: VolumeState): boolean {
     const start = toByteString(volume.id);
     if (this.#prefixes.has(start)) return true;
@@ -142,7 +149,7 @@ export class Pins {
     });
   }
 
-  /** False when there was none. */
+  /** Removes the pin of an object or a volume. False when there was none. */
   remove(volume: VolumeState, objectId: Uint8Array | undefined): boolean {
     const pin = this.get(volume, objectId);
     if (pin === undefined) return false;
@@ -154,7 +161,10 @@ export class Pins {
     return true;
   }
 
-  /** From now on every object whose cookie begins with the prefix is pinned; resolves when those that have one are. ECLOSED, EIO. */
+  /**
+   * Pins every object whose cookie begins with the prefix, now or later. Resolves when those that have such a
+   * cookie now are pinned. EINVAL, ECLOSED, EIO.
+   */
   async setPrefix(volume: VolumeState, prefix: Uint8Array): Promise<void> {
     requireArgument(
       prefix instanceof Uint8Array && prefix.byteLength <= COOKIE_BYTES_MAX,
@@ -162,29 +172,33 @@ export class Pins {
     );
     const text = toByteString(prefix);
     const pin = prefixPin(volume, text);
-    if (this.#prefixes.get(toByteString(volume.id))?.texts.get(text)?.isBegun === false) return;
+    if (this.#prefixes.get(toByteString(volume.id))?.texts.get(text)?.isScanPending === false) return;
     this.#enterPrefix(volume, text, true);
-    this.#savePrefix(pin, FLAG_BEGUN);
+    this.#savePrefix(pin, FLAG_SCAN_PENDING);
     await this.#finish(volume, pin);
   }
 
-  /** False when there was no such pin. Resolves when all that only this prefix pinned is pinned no more. ECLOSED, EIO. */
+  /**
+   * Removes a prefix. Resolves when the objects that only it pinned are unpinned; to false when there was no
+   * such pin. ECLOSED, EIO.
+   */
   async removePrefix(volume: VolumeState, prefix: Uint8Array): Promise<boolean> {
     const pin = prefixPin(volume, toByteString(prefix));
     if (!this.#removePrefix(volume, toByteString(prefix))) return false;
-    this.#savePrefix(pin, FLAG_LEAVING);
+    this.#savePrefix(pin, FLAG_REMOVED);
     await this.#finish(volume, pin);
     return true;
   }
 
-  /** The cookie of this object has changed, or there is one now, or none any more. */
-  judge(volume: VolumeState, objectId: Uint8Array): void {
-    if (this.#derivedCount === 0 && !this.#prefixes.has(toByteString(volume.id))) return;
-    if (this.#judge(volume, objectId, this.#parts.cookies.get(volume, objectId)?.key)) this.#parts.loosened();
-    this.#saveTouched();
+  /** Checks an object again. Call it when its cookie was set, changed or removed. */
+  recheck(volume: VolumeState, objectId: Uint8Array): void {
+    if (this.#pinnedByPrefixCount === 0 && !this.#prefixes.has(toByteString(volume.id))) return;
+    if (this.#recheck(volume, objectId, this.#parts.cookies.get(volume, objectId)?.key))
+      this.#parts.loosened();
+    this.#saveChangedBuckets();
   }
 
-  /** Goes on with what an earlier process has left. */
+  /** Starts the scans that an earlier process has not ended. */
   resume(): void {
     for (const pin of [...this.#unfinished]) {
       const volume = this.#parts.volumes.known(pin.volumeId);
@@ -193,57 +207,57 @@ export class Pins {
     }
   }
 
-  /** Ends what is under way; it goes on when the cache is opened again. */
+  /** Stops scans. They are started again when the cache is next opened. */
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#scans;
   }
 
-  /** Judges all objects that a prefix may concern, and then says in its row that this is done. */
+  /** Scans for a prefix that was pinned or unpinned, and then says so in its row. */
   async #finish(volume: VolumeState, pin: Pin): Promise<void> {
     const text = toByteString(pin.prefix ?? NONE);
     const key = toByteString(volume.id) + text;
     const change = Symbol('change of a prefix');
     this.#changes.set(key, change);
-    const scan = this.#judgeAll(volume);
+    const scan = this.#recheckAll(volume);
     this.#scans = Promise.allSettled([this.#scans, scan]);
     await scan;
-    // Pinned or unpinned again meanwhile: whoever did will end it.
+    // The prefix was pinned or unpinned again meanwhile: that call does the rest.
     if (this.#changes.get(key) !== change) return;
     this.#changes.delete(key);
     const texts = this.#prefixes.get(toByteString(volume.id))?.texts;
     if (texts?.has(text) === true) {
-      texts.set(text, { isBegun: false });
+      texts.set(text, { isScanPending: false });
       this.#savePrefix(pin, 0);
     } else {
       this.#parts.rows.remove('pin', this.#name(pin));
     }
   }
 
-  async #judgeAll(volume: VolumeState): Promise<void> {
+  async #recheckAll(volume: VolumeState): Promise<void> {
     const { cookies, rows } = this.#parts;
     for (let after: Uint8Array | undefined, isFirst = true; isFirst || after !== undefined; isFirst = false) {
       const { cookies: some, next } = cookies.page(volume, after, STEP_OBJECTS);
       rows.inOneTransaction(() => {
-        for (const { objectId, key } of some) this.#judge(volume, objectId, key);
+        for (const { objectId, key } of some) this.#recheck(volume, objectId, key);
       });
       after = next;
       await this.#turn();
     }
-    // Objects that have no cookie any more, too.
+    // Objects that were pinned by a prefix and have no cookie any more.
     const start = toByteString(volume.id);
     let count = 0;
-    for (const bucket of this.#derived) {
+    for (const bucket of this.#pinnedByPrefix) {
       for (const key of bucket) {
         if (!key.startsWith(start)) continue;
         const objectId = fromByteString(key.slice(ID_BYTES));
-        this.#judge(volume, objectId, cookies.get(volume, objectId)?.key);
+        this.#recheck(volume, objectId, cookies.get(volume, objectId)?.key);
         count += 1;
         if (count % STEP_OBJECTS === 0) await this.#turn();
       }
     }
-    // Not before: whoever dies before this does all of it again.
-    this.#saveTouched();
+    // After everything: a process that dies before this leaves a flag, and the next one scans again.
+    this.#saveChangedBuckets();
     this.#parts.loosened();
   }
 
@@ -252,15 +266,15 @@ export class Pins {
     if (this.#isClosed) throw new NetsealError('ECLOSED', 'the cache was closed meanwhile');
   }
 
-  /** True when a prefix pins it no more. */
-  #judge(volume: VolumeState, objectId: Uint8Array, cookie: Uint8Array | undefined): boolean {
-    const isToBe = cookie !== undefined && this.isUnderPrefix(volume, cookie);
-    if (!this.#setDerived(pinKey(volume.id, objectId), isToBe)) return false;
+  /** Checks one object against the prefixes. True when it was pinned by one, and no longer is. */
+  #recheck(volume: VolumeState, objectId: Uint8Array, cookie: Uint8Array | undefined): boolean {
+    const isPinned = cookie !== undefined && this.isUnderPrefix(volume, cookie);
+    if (!this.#setPinnedByPrefix(pinKey(volume.id, objectId), isPinned)) return false;
     this.#parts.changed(volume, objectId);
-    return !isToBe;
+    return !isPinned;
   }
 
-  /** Whether a prefix is to pin whatever has this cookie. */
+  /** Whether a pinned prefix covers this cookie. */
   isUnderPrefix(volume: VolumeState, cookie: Uint8Array): boolean {
     const prefixes = this.#prefixes.get(toByteString(volume.id));
     if (prefixes === undefined) return false;
@@ -271,35 +285,35 @@ export class Pins {
     return false;
   }
 
-  /** False when it was so before. */
-  #setDerived(key: string, isToBe: boolean): boolean {
+  /** False when that changes nothing. */
+  #setPinnedByPrefix(key: string, isPinned: boolean): boolean {
     const number = bucketOf(key);
-    const bucket = this.#derived[number];
-    if (bucket === undefined || bucket.has(key) === isToBe) return false;
-    if (isToBe) bucket.add(key);
+    const bucket = this.#pinnedByPrefix[number];
+    if (bucket === undefined || bucket.has(key) === isPinned) return false;
+    if (isPinned) bucket.add(key);
     else bucket.delete(key);
-    this.#derivedCount += isToBe ? 1 : -1;
-    this.#touched.add(number);
+    this.#pinnedByPrefixCount += isPinned ? 1 : -1;
+    this.#changedBuckets.add(number);
     return true;
   }
 
-  #saveTouched(): void {
+  #saveChangedBuckets(): void {
     const { rows, fingerprinter } = this.#parts;
-    for (const number of this.#touched) {
+    for (const number of this.#changedBuckets) {
       const name = fingerprinter.name('pinned by prefix', Uint8Array.of(number));
-      const keys = [...(this.#derived[number] ?? [])];
+      const keys = [...(this.#pinnedByPrefix[number] ?? [])];
       if (keys.length === 0) rows.remove('pinnedByPrefix', name);
       else rows.put('pinnedByPrefix', name, fromByteString(keys.join('')));
     }
-    this.#touched.clear();
+    this.#changedBuckets.clear();
   }
 
-  #enterPrefix(volume: VolumeState, text: string, isBegun: boolean): void {
+  #enterPrefix(volume: VolumeState, text: string, isScanPending: boolean): void {
     const key = toByteString(volume.id);
     const known = this.#prefixes.get(key) ?? { volume, texts: new Map(), lengths: new Map() };
     this.#prefixes.set(key, known);
     if (!known.texts.has(text)) known.lengths.set(text.length, (known.lengths.get(text.length) ?? 0) + 1);
-    known.texts.set(text, { isBegun });
+    known.texts.set(text, { isScanPending });
   }
 
   #removePrefix(volume: VolumeState, text: string): boolean {
@@ -317,7 +331,7 @@ export class Pins {
   }
 
   #load(value: Uint8Array): void {
-    if (value.byteLength < ROW_PREFIX_BYTES) return;
+    if (value.byteLength < PIN_PREFIX_BYTES) return;
     const { pin, flags } = decodePin(value);
     const volume = this.#volumeOf(pin);
     if (volume === undefined) return;
@@ -326,12 +340,12 @@ export class Pins {
       if (pin.objectId === undefined) volume.pin = true;
       return;
     }
-    const isBegun = (flags & FLAG_BEGUN) !== 0;
-    if ((flags & FLAG_LEAVING) === 0) this.#enterPrefix(volume, toByteString(pin.prefix), isBegun);
-    if (flags & (FLAG_BEGUN | FLAG_LEAVING)) this.#unfinished.add(pin);
+    const isScanPending = (flags & FLAG_SCAN_PENDING) !== 0;
+    if ((flags & FLAG_REMOVED) === 0) this.#enterPrefix(volume, toByteString(pin.prefix), isScanPending);
+    if (flags & (FLAG_SCAN_PENDING | FLAG_REMOVED)) this.#unfinished.add(pin);
   }
 
-  /** Undefined when its row was lost, and all that there may be are in use. */
+  /** Undefined when the volume's row was lost, and there are as many volumes in use as there can be. */
   #volumeOf({ volumeId }: Pin): VolumeState | undefined {
     try {
       return this.#parts.volumes.volume(volumeId);
@@ -356,7 +370,7 @@ function prefixPin(volume: VolumeState, text: string): Pin {
   return { volumeId: volume.id, objectId: undefined, prefix, unitCount: undefined };
 }
 
-/** The key of a volume is what those of its objects begin with. */
+/** Returns the map key of a pin. The key of a volume is the beginning of its objects' keys. */
 function pinKey(volumeId: Uint8Array, objectId: Uint8Array | undefined): string {
   return objectId === undefined ? toByteString(volumeId) : toByteString(volumeId) + toByteString(objectId);
 }
@@ -366,7 +380,7 @@ function bucketOf(key: string): number {
 }
 
 function encodePin({ volumeId, objectId, prefix, unitCount }: Pin, flags: number): Uint8Array {
-  const value = new Uint8Array(ROW_PREFIX_BYTES + (prefix?.byteLength ?? 0));
+  const value = new Uint8Array(PIN_PREFIX_BYTES + (prefix?.byteLength ?? 0));
   value.set(volumeId);
   if (objectId !== undefined) value.set(objectId, ID_BYTES);
   value[32] =
@@ -375,7 +389,7 @@ function encodePin({ volumeId, objectId, prefix, unitCount }: Pin, flags: number
     (unitCount === undefined ? 0 : FLAG_UNIT_COUNT) |
     (prefix === undefined ? 0 : FLAG_PREFIX);
   setU64(viewOf(value), 33, unitCount ?? 0);
-  if (prefix !== undefined) value.set(prefix, ROW_PREFIX_BYTES);
+  if (prefix !== undefined) value.set(prefix, PIN_PREFIX_BYTES);
   return value;
 }
 
@@ -384,7 +398,7 @@ function decodePin(value: Uint8Array): { readonly pin: Pin; readonly flags: numb
   const pin = {
     volumeId: value.slice(0, ID_BYTES),
     objectId: (flags & FLAG_OBJECT) === 0 ? undefined : value.slice(ID_BYTES, 2 * ID_BYTES),
-    prefix: (flags & FLAG_PREFIX) === 0 ? undefined : value.slice(ROW_PREFIX_BYTES),
+    prefix: (flags & FLAG_PREFIX) === 0 ? undefined : value.slice(PIN_PREFIX_BYTES),
     unitCount: (flags & FLAG_UNIT_COUNT) === 0 ? undefined : getU64(viewOf(value), 33),
   };
   return { pin, flags };

@@ -15,7 +15,10 @@ export interface UnitToPut extends UnitPlace {
   readonly bytes: Uint8Array;
 }
 
-/** Finds the object of each unit. EINVAL for an index that is no safe integer from 0, or an id of another length. */
+/**
+ * Finds the object of each unit. EINVAL for an index that is no safe integer from 0, or an id of another
+ * length.
+ */
 export function withObjects<Unit extends UnitPlace>(
   objects: Objects,
   volume: VolumeState,

@@ -1,4 +1,4 @@
-/** The volumes of a cache: their generations, numbers and shares. */
+/** The volumes of a cache: their generations, numbers, shares and floors. */
 import { getU64, setU64, toHex, viewOf } from '../../base/bytes.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
 import { ID_BYTES } from '../../base/ids.ts';
@@ -9,34 +9,39 @@ import type { RowChange } from '../rows/row.ts';
 import type { Rows } from '../rows/rows.ts';
 
 /**
- * What the index finds under one volume number. After an invalidation a volume goes on under another number, so that what it may
- * store does not depend on when its old units are given up.
+ * Counts the bytes that the index finds under one volume number.
+ *
+ * An invalidated volume goes on under another number. So its share counts only new units, whenever the old
+ * ones are given up.
  */
 export interface VolumeAccount {
   readonly number: number;
   liveBytes: number;
-  /** Whose units these are, or were. */
+  /** The volume that has the number, or had it last. */
   volume: VolumeState | undefined;
 }
 
 export class VolumeState {
   readonly id: Uint8Array;
-  /** Of its row. */
+  /** The name of its row. */
   readonly name: Uint8Array;
   account: VolumeAccount;
   generation: number;
-  /** What it may take of the cache; Infinity for no limit. */
+  /** How many bytes of the cache it may take; Infinity for no limit. */
   shareBytes: number = Number.POSITIVE_INFINITY;
   pin = false;
-  /** Somebody has asked for it since the cache was opened. */
+  /** True when it was asked for since the cache was opened. */
   isInUse = false;
-  /** Generations of its objects that have no row, by bucket of their rows' names; see `object-rows.ts`. */
+  /**
+   * The generation of its objects without rows, by bucket; see `object-rows.ts`. Undefined until one is
+   * raised.
+   */
   floors: Float64Array | undefined;
-  /** Its row on the disk says that it has floors. */
+  /** True when its row on the disk says that it has floors. */
   hasFloorsStored = false;
-  /** It made room for another: one with its id is another state. */
+  /** True when it was forgotten to make room. Should its id come back, that is another state. */
   isForgotten = false;
-  /** Prefixes made before this changed are not valid any more. */
+  /** Grows with each invalidation. Prefixes made at another age are not valid. */
   age = 0;
 
   constructor(id: Uint8Array, name: Uint8Array, account: VolumeAccount, generation: number) {
@@ -51,7 +56,7 @@ export class VolumeState {
     return this.account.number;
   }
 
-  /** What the index finds of it now. */
+  /** The bytes that the index finds of it now. */
   get liveBytes(): number {
     return this.account.liveBytes;
   }
@@ -60,10 +65,9 @@ export class VolumeState {
 const ROW_BYTES = 35;
 const FLAG_FLOORS = 1;
 
-/** A number that nothing had before: what was cached under another one is not found. Never 0. */
+/** Returns a random generation, which nothing had before. Never 0; below 2^53. */
 export function newGeneration(): number {
   const bytes = randomBytes(8);
-  // Below 2^53.
   bytes[6] = (bytes[6] ?? 0) & 0x1f;
   bytes[7] = 0;
   return Math.max(1, getU64(viewOf(bytes), 0) ?? 1);
@@ -76,7 +80,10 @@ export class Volumes {
   readonly #accounts = new Map<number, VolumeAccount>();
   readonly #mayForget: (volume: VolumeState) => boolean;
 
-  /** @param mayForget whether a volume without units may go; if so, it does. */
+  /**
+   * @param mayForget whether a volume without units may be forgotten. When it returns true, it has forgotten
+   *   the volume's objects.
+   */
   constructor(rows: Rows, fingerprinter: Fingerprinter, mayForget: (volume: VolumeState) => boolean) {
     this.#rows = rows;
     this.#fingerprinter = fingerprinter;
@@ -85,8 +92,9 @@ export class Volumes {
   }
 
   /**
-   * The volume of an id, known from now on. One that the database does not know begins with a generation of its own, so that nothing
-   * of an earlier time is found when the database was lost. EFULL when there are 4,096 others that are needed.
+   * Returns the volume of an id, and makes it known. A volume that the database does not know begins with a
+   * new generation: should the database have been lost, nothing older is found. EFULL when there are 4,096
+   * others that are needed.
    */
   volume(id: Uint8Array): VolumeState {
     const key = toHex(id);
@@ -100,7 +108,7 @@ export class Volumes {
     const name = this.#fingerprinter.name('volume', id);
     const volume = new VolumeState(new Uint8Array(id), name, account, newGeneration());
     this.#volumes.set(key, volume);
-    // A power cut that loses this loses all that is cached of the volume.
+    // If a power cut loses this row, all cached units of the volume are lost.
     this.save(volume);
     this.#rows.isFlushDue = true;
     return volume;
@@ -110,7 +118,7 @@ export class Volumes {
     return [...this.#volumes.values()];
   }
 
-  /** Also for a number that the volume had before. */
+  /** Returns the volume that has a number, or had it last. */
   ofNumber(number: number): VolumeState | undefined {
     return this.#accounts.get(number)?.volume;
   }
@@ -119,7 +127,7 @@ export class Volumes {
     return this.#volumes.get(toHex(id));
   }
 
-  /** What is counted under a number, of a volume or of what was invalidated. */
+  /** Returns the account of a number, which a volume has now or had before. */
   account(number: number): VolumeAccount {
     const known = this.#accounts.get(number);
     if (known !== undefined) return known;
@@ -132,7 +140,7 @@ export class Volumes {
     return this.#accounts.values();
   }
 
-  /** Nothing that was cached of the volume is found any more. */
+  /** Invalidates a volume: none of its cached units is found any more. */
   invalidate(volume: VolumeState): void {
     volume.generation = newGeneration();
     volume.age += 1;
@@ -141,7 +149,7 @@ export class Volumes {
     this.save(volume);
   }
 
-  /** False when it could not be written yet. */
+  /** Writes the volume's row. False when it could not be written yet. */
   save(volume: VolumeState): boolean {
     return this.#rows.put('volume', volume.name, this.#encode(volume, volume.floors !== undefined));
   }
@@ -172,7 +180,7 @@ export class Volumes {
   #loadFloors(volume: VolumeState): void {
     const value = this.#rows.get('floor', volume.name);
     if (value === undefined || value.byteLength !== FLOOR_COUNT * 8) {
-      // Nobody knows what was invalidated.
+      // What the floors had invalidated is unknown: invalidate the whole volume.
       volume.generation = newGeneration();
       this.save(volume);
       return;
@@ -186,8 +194,9 @@ export class Volumes {
   }
 
   /**
-   * Raises the floors of some buckets of some volumes: objects without a row have another generation from now on. With it, `also` is
-   * written, or taken away. False when that cannot be done now: then everything is as it was.
+   * Raises the floors of buckets from `from` up to `to`, for some volumes: their objects without rows have
+   * another generation from now on. Makes the changes `also` in the same transaction. False when that cannot
+   * be written now; then nothing has changed.
    */
   raiseFloors(volumes: Iterable<VolumeState>, from: number, to: number, also: readonly RowChange[]): boolean {
     const raised = [...volumes].map(volume => ({ volume, floors: higherFloors(volume, from, to) }));
@@ -200,7 +209,7 @@ export class Volumes {
     return true;
   }
 
-  /** The same for all buckets, in memory where it cannot be written now. */
+  /** Raises the floors of all buckets. What cannot be written now is kept in memory. */
   raiseAllFloors(volumes: Iterable<VolumeState>): void {
     for (const volume of volumes) {
       volume.floors = higherFloors(volume, 0, FLOOR_COUNT);
@@ -228,7 +237,7 @@ export class Volumes {
     return this.#unusedAccount(({ liveBytes }) => liveBytes === 0);
   }
 
-  /** One that no volume goes on with; what was invalidated may still be counted there, until its zones go. */
+  /** Returns an account that no volume uses. Invalidated units may still be counted there. */
   #unusedAccount(isFit: (account: VolumeAccount) => boolean = () => true): VolumeAccount | undefined {
     const used = new Set(this.all().map(({ number }) => number));
     for (let number = 0; number <= VOLUME_NUMBER_MAX; number += 1) {
@@ -238,7 +247,10 @@ export class Volumes {
     return undefined;
   }
 
-  /** Forgets a volume of which nothing is cached; should it come back, it begins anew. */
+  /**
+   * Forgets a volume without cached units, and returns its account. Should the volume come back, it is a new
+   * one.
+   */
   #forgetOne(): VolumeAccount | undefined {
     for (const [key, volume] of this.#volumes) {
       if (volume.liveBytes > 0 || volume.isInUse || !this.#mayForget(volume)) continue;
@@ -260,7 +272,7 @@ function higherFloors({ floors }: VolumeState, from: number, to: number): Float6
   return higher;
 }
 
-/** Buckets of rows' names, by their first bits. */
+/** Names of rows are put in buckets by their first bits. */
 const FLOOR_BITS = 10;
 export const FLOOR_COUNT: number = 2 ** FLOOR_BITS;
 
@@ -268,7 +280,7 @@ export function floorBucketOf(name: Uint8Array): number {
   return ((name[0] ?? 0) << 2) | ((name[1] ?? 0) >> 6);
 }
 
-/** What the names of buckets from `bucket` on are not below. */
+/** Returns the smallest name of a bucket, cut to two bytes. Names of later buckets are greater. */
 export function floorBucketStart(bucket: number): Uint8Array {
   return Uint8Array.of(bucket >> 2, (bucket & 3) << 6);
 }
