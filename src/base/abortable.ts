@@ -1,8 +1,12 @@
 /** Waiting that can be given up. */
 
 /**
- * `work`, or the signal's reason as soon as it aborts; then `onAbort` is called, and `work` goes on: nobody is told any more what
- * becomes of it.
+ * Resolves and rejects as `work` does, unless the signal aborts first: then it rejects with the signal's
+ * reason at once.
+ *
+ * After an abort `work` goes on, and its outcome is dropped, even if it is a failure.
+ *
+ * @param onAbort called once, when the signal aborts.
  */
 export function abortable<Result>(
   work: Promise<Result>,

@@ -2,7 +2,9 @@
 import { timingSafeEqual } from 'node:crypto';
 import { isMarkedAsUntransferable } from 'node:worker_threads';
 
-/** Compares in time that depends only on the lengths. Different lengths are unequal. */
+/**
+ * Compares two arrays in time that depends only on their lengths. Arrays of different lengths are unequal.
+ */
 export function equalBytes(left: Uint8Array, right: Uint8Array): boolean {
   return left.byteLength === right.byteLength && timingSafeEqual(left, right);
 }
@@ -18,12 +20,12 @@ export function isAllZero(bytes: Uint8Array): boolean {
   return true;
 }
 
-/** A view of the same memory, so that its offset starts at zero. The caller keeps ownership. */
+/** Returns a view of the same memory. Its offsets count from the first of `bytes`. */
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** A little-endian u32, without the cost of making a view; bytes that are not there count as 0. */
+/** Reads a little-endian u32 without the cost of making a view. Bytes beyond the end count as 0. */
 export function u32At(bytes: Uint8Array, offset: number): number {
   const low = (bytes[offset] ?? 0) | ((bytes[offset + 1] ?? 0) << 8);
   return (low | ((bytes[offset + 2] ?? 0) << 16) | ((bytes[offset + 3] ?? 0) << 24)) >>> 0;
@@ -41,17 +43,20 @@ export function getU64(view: DataView, offset: number): number | undefined {
   return Number.isSafeInteger(value) ? value : undefined;
 }
 
-/** Lower-case hexadecimal. */
+/** Returns the bytes as lower-case hexadecimal digits. */
 export function toHex(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex');
 }
 
-/** The bytes of a hexadecimal string. The caller owns them. */
+/** Returns the bytes that hexadecimal digits stand for. The caller owns them. */
 export function fromHex(hex: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(Buffer.from(hex, 'hex'));
 }
 
-/** A string with one character a byte. As the key of a map it takes a third of the time that hexadecimal digits take. */
+/**
+ * A string with one character a byte. As the key of a map it takes a third of the time that hexadecimal
+ * digits take.
+ */
 export function toByteString(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }
@@ -61,12 +66,12 @@ export function fromByteString(text: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(Buffer.from(text, 'latin1'));
 }
 
-/** The UTF-8 bytes of a string. The caller owns them. */
+/** Returns a string's bytes in UTF-8. The caller owns them. */
 export function utf8(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text);
 }
 
-/** The parts joined in a new array that the caller owns. */
+/** Joins the parts in a new array that the caller owns. */
 export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const joined = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
   let offset = 0;
@@ -78,14 +83,17 @@ export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array<ArrayBu
 }
 
 /**
- * Gives the memory under `bytes` back at once, instead of at some later garbage collection: a worker that makes
- * several short-lived buffers a unit would otherwise hold tens of MiB of garbage. The caller must own the whole
- * underlying buffer; it is empty afterwards. Does nothing for small buffers, Node's buffer pool and shared memory.
+ * Frees the memory under `bytes` at once, without waiting for a garbage collection: a worker that makes
+ * several short-lived buffers for each unit would otherwise hold tens of MiB of garbage.
+ *
+ * The caller must own the whole underlying buffer, which is empty afterwards. Small buffers, Node's buffer
+ * pool and shared memory are left alone.
  */
 export function discard(bytes: Uint8Array): void {
   const { buffer } = bytes;
   if (!(buffer instanceof ArrayBuffer) || buffer.byteLength < DISCARD_BYTES_MIN || buffer.detached) return;
-  // Node marks its pool so. Its size does not tell: a program may set Buffer.poolSize at any time.
+  // Node marks its own pool as untransferable. The size would not tell: a program may set Buffer.poolSize at
+  // any time.
   if (!isMarkedAsUntransferable(buffer)) buffer.transfer(0);
 }
 

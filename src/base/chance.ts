@@ -1,4 +1,7 @@
-/** Chance as a component, so that one seed replays a whole test. Never for keys, nonces or ids: see `random.ts`. */
+/**
+ * Chance as a component, so that one seed replays a whole test. Never for keys, nonces or ids: see
+ * `random.ts`.
+ */
 
 /** Returns a number from 0 (included) to 1 (excluded), as `Math.random` does. */
 export type Chance = () => number;

@@ -1,24 +1,24 @@
 /**
  * Reads and writes small structures: bytes, little-endian integers, variable-length integers. Pure.
  *
- * A varint is base 128, the lowest seven bits first, the top bit set on all bytes but the last; up to 2^53 - 1, in the
- * fewest bytes that hold it.
+ * A varint is a number from 0 to 2^53 - 1 in base 128. The lowest seven bits come first. Every byte but the
+ * last has its top bit set. A varint takes the fewest bytes that hold its number; a longer one is refused.
  */
 import { viewOf } from './bytes.ts';
 import { NetsealError, requireArgument } from './errors.ts';
 
 const START_BYTES = 256;
-/** 2^53 - 1 takes eight. */
+/** The length of 2^53 - 1 as a varint. */
 const VARINT_BYTES_MAX = 8;
 
-/** How many bytes {@link ByteWriter.varint} writes. */
+/** Returns how many bytes {@link ByteWriter.varint} writes for `value`. */
 export function varintBytes(value: number): number {
   let count = 1;
   for (let rest = value; rest >= 0x80; rest /= 0x80) count += 1;
   return count;
 }
 
-/** Grows as needed. */
+/** Writes values one after another, into memory of its own that grows as needed. */
 export class ByteWriter {
   #bytes: Buffer<ArrayBuffer>;
   #view: DataView;
@@ -33,7 +33,7 @@ export class ByteWriter {
     return this.#length;
   }
 
-  /** What was written: a view, valid until the next write. */
+  /** Everything written so far: a view that is valid until the next write. */
   get written(): Uint8Array<ArrayBuffer> {
     return new Uint8Array(this.#bytes.buffer, 0, this.#length);
   }
@@ -56,7 +56,7 @@ export class ByteWriter {
     this.#length += 8;
   }
 
-  /** EINVAL unless a safe integer from 0. */
+  /** Writes a varint. EINVAL unless `value` is a safe integer and at least 0. */
   varint(value: number): void {
     // Not requireArgument: it would build the message each time.
     if (!Number.isSafeInteger(value) || value < 0) {
@@ -73,20 +73,23 @@ export class ByteWriter {
     this.#length += 1;
   }
 
-  /** The bytes alone: the reader must know how many. */
+  /** Writes the bytes without their length: the reader must know it. */
   raw(bytes: Uint8Array): void {
     this.#grow(bytes.byteLength);
     this.#bytes.set(bytes, this.#length);
     this.#length += bytes.byteLength;
   }
 
-  /** A varint for the length, then the bytes. */
+  /** Writes the length as a varint, then the bytes. */
   sized(bytes: Uint8Array): void {
     this.varint(bytes.byteLength);
     this.raw(bytes);
   }
 
-  /** A byte string (one character a byte) alone, from the character `start` on. EINVAL for a character above 255. */
+  /**
+   * Writes a byte string (one character a byte) from its character `start` on, without its length. EINVAL for
+   * a character above 255.
+   */
   rawLatin1(text: string, start: number = 0): void {
     this.#grow(text.length - start);
     for (let at = start; at < text.length; at += 1) {
@@ -97,13 +100,13 @@ export class ByteWriter {
     this.#length += text.length - start;
   }
 
-  /** A byte string, sized. */
+  /** Writes the length of a byte string as a varint, then the string. */
   sizedLatin1(text: string): void {
     this.varint(text.length);
     this.rawLatin1(text);
   }
 
-  /** Hexadecimal as the `lengthBytes` bytes that it stands for. EINVAL when it does not. */
+  /** Writes the `lengthBytes` bytes that `hex` stands for. EINVAL unless it stands for exactly so many. */
   rawHex(hex: string, lengthBytes: number): void {
     this.#grow(lengthBytes);
     const isWhole =
@@ -123,19 +126,28 @@ export class ByteWriter {
   }
 }
 
-/** A Buffer for its hexadecimal; never from Node's pool, so that no other buffer shares the memory. */
+/**
+ * Allocates a Buffer, which can read and write hexadecimal. Never from Node's pool: no other buffer shares
+ * its memory.
+ */
 function allocate(lengthBytes: number): Buffer<ArrayBuffer> {
   return Buffer.from(new ArrayBuffer(lengthBytes));
 }
 
-/** EFORMAT, naming `what`, for anything that is not as it should be. */
+/**
+ * Reads values in the order in which they were written. Every method throws EFORMAT when the bytes are not
+ * what they should be.
+ */
 export class ByteReader {
   readonly #bytes: Buffer;
   readonly #view: DataView;
   readonly #what: string;
   #offset = 0;
 
-  /** @param bytes not copied; must hold still. @param what for messages, such as `inode`. */
+  /**
+   * @param bytes not copied: they must not change while they are read.
+   * @param what names the structure in messages, such as `inode`.
+   */
   constructor(bytes: Uint8Array, what: string) {
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#view = viewOf(bytes);
@@ -162,7 +174,9 @@ export class ByteReader {
     return this.#view.getBigInt64(this.#take(8), true);
   }
 
-  /** @param max larger values are EFORMAT: check before allocating. */
+  /**
+   * @param max larger values are EFORMAT, so that a forged count cannot make the caller allocate too much.
+   */
   varint(max: number = Number.MAX_SAFE_INTEGER): number {
     let value = 0;
     let scale = 1;
@@ -180,14 +194,14 @@ export class ByteReader {
     return value;
   }
 
-  /** A copy. */
+  /** Returns a copy of the next `lengthBytes` bytes. */
   raw(lengthBytes: number): Uint8Array<ArrayBuffer> {
     const offset = this.#take(lengthBytes);
     // Not slice, which for a Buffer is a view.
     return new Uint8Array(this.#bytes.subarray(offset, offset + lengthBytes));
   }
 
-  /** A copy of what {@link ByteWriter.sized} wrote. */
+  /** Returns a copy of the bytes that {@link ByteWriter.sized} wrote. */
   sized(maxBytes: number): Uint8Array<ArrayBuffer> {
     return this.raw(this.varint(maxBytes));
   }
@@ -206,7 +220,7 @@ export class ByteReader {
     return this.#bytes.toString('hex', offset, offset + lengthBytes);
   }
 
-  /** EFORMAT unless everything was read. */
+  /** Throws EFORMAT unless all bytes were read. */
   end(): void {
     if (this.restBytes !== 0) throw this.error(`${this.restBytes} bytes too many`);
   }

@@ -3,7 +3,8 @@
  *
  *   idle ──start()──▶ draining ──nothing is left──▶ idle
  *
- * The queue stays its owner's. The loop only knows whether something is in it, and how to work it off.
+ * The queue belongs to the owner of the loop. The loop knows only whether something is in it, and how to work
+ * it off.
  */
 export class DrainLoop {
   readonly #hasWork: () => boolean;
@@ -11,15 +12,15 @@ export class DrainLoop {
   #draining: Promise<void> | undefined;
 
   /**
-   * @param hasWork whether the queue holds anything.
-   * @param drain works until the queue is empty. It should not reject: nothing handles that but {@link idle}.
+   * @param hasWork tells whether the queue holds anything.
+   * @param drain works until the queue is empty. It should not reject: only {@link idle} would pass that on.
    */
   constructor(hasWork: () => boolean, drain: () => Promise<void>) {
     this.#hasWork = hasWork;
     this.#drain = drain;
   }
 
-  /** Begins to drain, unless that is under way. To be called after every addition to the queue. */
+  /** Begins to drain, unless it is draining already. Call it after every addition to the queue. */
   start(): void {
     this.#draining ??= this.#drain().finally(() => {
       this.#draining = undefined;

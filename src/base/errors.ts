@@ -1,10 +1,12 @@
 /**
- * The one error class. Codes are chosen by what the caller would do next; `docs/ERRORS.md` lists them with
- * causes and remedies. Codes are stable between majors, messages are not. Cancellation is not in the list: an
- * aborted call rejects with its signal's `reason`, as the platform's own calls do.
+ * The one error class, and how errors are told apart: by code, never by `instanceof`.
+ *
+ * Codes are chosen by what the caller would do next. `docs/ERRORS.md` lists them with causes and remedies.
+ * They are stable between major versions, messages are not. Cancellation has no code: an aborted call rejects
+ * with its signal's `reason`, as the platform's own calls do.
  */
 
-/** Every code with what it asks of the caller. The order is part of the worker protocol: append only. */
+/** Every code, with advice to the caller. The order is part of the worker protocol: append only. */
 export const ERROR_CODES = {
   EINVAL: 'an argument is wrong: fix the call',
   EFORMAT: 'the bytes are not what they should be: restore them from another copy',
@@ -34,7 +36,7 @@ export const ERROR_CODES = {
 export type ErrorCode = keyof typeof ERROR_CODES;
 
 export class NetsealError extends Error {
-  /** What to do about it; see {@link ERROR_CODES}. */
+  /** Says what the caller can do; see {@link ERROR_CODES}. */
   readonly code: ErrorCode;
 
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
@@ -44,7 +46,7 @@ export class NetsealError extends Error {
   }
 }
 
-/** True for a NetsealError of any copy of this library (matched by code, not by class). */
+/** True for a NetsealError of any copy of this library: two copies can meet in one program. */
 export function isNetsealError(error: unknown): error is NetsealError {
   return (
     error instanceof Error &&
@@ -59,7 +61,9 @@ export function codeOf(error: unknown): ErrorCode | undefined {
   return isNetsealError(error) ? error.code : undefined;
 }
 
-/** True for what the operating system reported: `ENOENT`, `EACCES`, ... Its errors name the call that failed. */
+/**
+ * True for what the operating system reported: `ENOENT`, `EACCES`, ... Its errors name the call that failed.
+ */
 export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && 'syscall' in error && 'code' in error;
 }
@@ -87,8 +91,8 @@ const NO_LOSS: ReadonlySet<ErrorCode> = new Set([
 ]);
 
 /**
- * True when an error says that something stored cannot be had: it is damaged, missing or refused. A check of a whole
- * volume reports such a thing and goes on with the rest.
+ * True when an error says that something stored cannot be had: it is damaged, missing or refused. A check of
+ * a whole volume reports such a thing and goes on with the rest.
  */
 export function isLoss(error: unknown): error is NetsealError {
   return isNetsealError(error) && !NO_LOSS.has(error.code);
@@ -99,7 +103,7 @@ export function requireArgument(condition: boolean, message: string): asserts co
   if (!condition) throw new NetsealError('EINVAL', message);
 }
 
-/** The message of anything that was thrown. */
+/** Returns the message of anything that was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

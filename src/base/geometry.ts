@@ -4,12 +4,12 @@ import { requireArgument } from './errors.ts';
 export const KIB = 1024;
 export const MIB: number = 1024 * KIB;
 
-/** Smallest and largest unit: what is compressed and encrypted as one. */
+/** Bounds of the unit size. A unit is compressed and encrypted as one. */
 export const UNIT_BYTES_MIN: number = 4 * KIB;
 export const UNIT_BYTES_MAX: number = 16 * MIB;
 export const UNIT_BYTES_DEFAULT: number = 256 * KIB;
 
-/** The granule that a sealed payload is padded to: from 1, which means no padding. */
+/** Sealed payloads are padded to a multiple of the block size, which is at least 1 (no padding). */
 export const BLOCK_BYTES_MAX: number = 64 * KIB;
 export const BLOCK_BYTES_DEFAULT: number = 4 * KIB;
 
@@ -24,7 +24,7 @@ export function roundUp(value: number, granule: number): number {
   return rest === 0 ? value : value - rest + granule;
 }
 
-/** log2 of a valid unit size. EINVAL unless a power of two from 4 KiB to 16 MiB. */
+/** Returns log2 of a unit size. EINVAL unless the size is a power of two from 4 KiB to 16 MiB. */
 export function unitSizeToLog2(unitSizeBytes: number): number {
   requireArgument(
     isPowerOfTwo(unitSizeBytes) && unitSizeBytes >= UNIT_BYTES_MIN && unitSizeBytes <= UNIT_BYTES_MAX,
@@ -33,10 +33,7 @@ export function unitSizeToLog2(unitSizeBytes: number): number {
   return Math.log2(unitSizeBytes);
 }
 
-/**
- * Checks a block size against the unit size that it serves: a power of two from 1 byte to 64 KiB, and no larger
- * than the unit. Otherwise EINVAL.
- */
+/** Throws EINVAL unless a block size is a power of two from 1 byte to 64 KiB, and no larger than the unit. */
 export function checkBlockSize(blockSizeBytes: number, unitSizeBytes: number): void {
   requireArgument(
     isPowerOfTwo(blockSizeBytes) && blockSizeBytes <= BLOCK_BYTES_MAX,
@@ -48,7 +45,7 @@ export function checkBlockSize(blockSizeBytes: number, unitSizeBytes: number): v
   );
 }
 
-/** How many units a file of `sizeBytes` has. */
+/** Returns how many units a file of `sizeBytes` has. */
 export function sizeToUnitCount(sizeBytes: number, unitSizeBytes: number): number {
   return Math.ceil(sizeBytes / unitSizeBytes);
 }

@@ -1,8 +1,8 @@
 /**
  * Ids of volumes, objects, segments and sessions.
  *
- * Where ids are map keys or parts of names they are text ({@link Id}); in records and in the cache they are 16 bytes.
- * {@link idBytes} and `toHex` convert.
+ * Where ids are map keys or parts of names they are text ({@link Id}); in records and in the cache they are
+ * 16 bytes. {@link idBytes} and `toHex` convert.
  */
 import { fromHex, toHex } from './bytes.ts';
 import { requireArgument } from './errors.ts';

@@ -1,4 +1,7 @@
-/** Calls `work` for every item, at most `atOnce` at a time. Rejects with the first failure, after all running calls have ended. */
+/**
+ * Calls `work` for every item, at most `atOnce` at a time. After a failure no further call begins; when those
+ * that run have ended, it rejects with the first failure.
+ */
 export async function inParallel<Item>(
   items: Iterable<Item>,
   atOnce: number,

@@ -1,4 +1,4 @@
-/** Where keys, nonces and ids come from: always the system, never a seed. */
+/** The random bytes of keys, nonces and ids. They come from the system, never from a seed. */
 import { randomFillSync } from 'node:crypto';
 
 /** Fills `target` with random bytes. */
@@ -9,7 +9,7 @@ export const systemRandom: RandomFill = target => {
   randomFillSync(target);
 };
 
-/** `lengthBytes` random bytes that the caller owns. */
+/** Returns `lengthBytes` random bytes that the caller owns. */
 export function randomBytes(lengthBytes: number, random: RandomFill = systemRandom): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(lengthBytes);
   random(bytes);

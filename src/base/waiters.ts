@@ -2,7 +2,8 @@
  * A queue of callers that wait for a share of something scarce: memory of a slab, a place in a gate.
  *
  * Invariants
- *   1. First come, first served: a later, smaller request never overtakes an earlier, larger one, so no request starves.
+ *   1. First come, first served: a later, smaller request never overtakes an earlier, larger one, so no
+ *      request starves.
  *   2. A caller that gives up by its signal leaves the queue, takes nothing, and holds nobody up.
  */
 export class Waiters<Wanted, Granted> {
@@ -10,7 +11,10 @@ export class Waiters<Wanted, Granted> {
   /** By order of arrival: a Set keeps that order, and lets a waiter leave from the middle. */
   readonly #queue = new Set<Waiter<Wanted, Granted>>();
 
-  /** @param tryGrant takes what is wanted and returns it; undefined, with nothing taken, while there is no room. */
+  /**
+   * @param tryGrant takes what is wanted and returns it. While there is no room it takes nothing and returns
+   *   undefined.
+   */
   constructor(tryGrant: (wanted: Wanted) => Granted | undefined) {
     this.#tryGrant = tryGrant;
   }
@@ -20,7 +24,7 @@ export class Waiters<Wanted, Granted> {
     return this.#queue.size;
   }
 
-  /** Takes what is wanted at once; undefined when there is no room or when others wait already. */
+  /** Takes what is wanted at once. Undefined when there is no room, or when others wait already. */
   tryNow(wanted: Wanted): Granted | undefined {
     return this.#queue.size === 0 ? this.#tryGrant(wanted) : undefined;
   }
@@ -55,7 +59,7 @@ export class Waiters<Wanted, Granted> {
     return promise;
   }
 
-  /** Serves waiters in order as far as there is room. To be called whenever some has become free. */
+  /** Serves waiters in order, as far as there is room. Call it whenever some has become free. */
   serve(): void {
     for (const waiter of this.#queue) {
       const granted = this.#tryGrant(waiter.wanted);
@@ -64,7 +68,7 @@ export class Waiters<Wanted, Granted> {
     }
   }
 
-  /** Rejects everybody who waits now. */
+  /** Rejects all who wait now. */
   failAll(error: unknown): void {
     for (const waiter of this.#queue) waiter.fail(error);
   }

@@ -1,6 +1,7 @@
 /**
- * Fills segments with sealed records and uploads them. Any number of callers place records; each record gets its pointer
- * at once, before its segment is uploaded, so that map pages and leaves that hold the pointer can go into the same segment.
+ * Fills segments with sealed records and uploads them. Any number of callers place records. Each record gets
+ * its pointer at once, before its segment is uploaded, so that a map page or leaf that holds the pointer can
+ * go into the same segment.
  *
  *   open ──no room left, or flush()──▶ closing ──▶ uploading ──▶ durable
  *                                                                        └────────▶ failed (its records are lost)
@@ -8,7 +9,7 @@
  * Invariants
  *   1. Records are placed in the order of calls.
  *   2. A pointer may be committed only after `durable(pointer.segment)` has resolved.
- *   3. Memory: at most `uploadsMax` + 1 segments. Whoever places more waits for an upload to end.
+ *   3. Memory: at most `uploadsMax` + 1 segments. A caller that places more waits until an upload ends.
  *   4. A segment's id is random and used once; its object never changes.
  *   5. A segment that failed is remembered as long as the writer lives: its records must never be committed.
  */
@@ -21,34 +22,40 @@ import type { Sealing } from './sealing.ts';
 import { encodeFooter, encodeTrailer, type SegmentEntry } from './segment-format.ts';
 
 export interface SegmentSettings {
-  /** A segment is closed when it would grow beyond this; a larger record gets one of its own. Default 8 MiB. */
+  /**
+   * A segment that would grow beyond this is closed first. A larger record gets a segment of its own. Default
+   * 8 MiB.
+   */
   readonly segmentBytes?: number;
-  /** Segments on their way at once. Default 3. */
+  /** Uploads that run at once. Default 3. */
   readonly uploadsMax?: number;
-  /** The time in ms since 1970; the system's by default. */
+  /** How many segments' upload times the writer remembers; see {@link SegmentWriter.ageMs}. Default 8192. */
+  readonly uploadTimesMax?: number;
+  /** Returns the time in ms since 1970. Default: the system's clock. */
   readonly nowMs?: () => number;
 }
 
-/** A record to place; its bytes are copied. */
+/** A record to place. */
 export interface RecordToPlace {
   readonly kind: RecordKind;
   readonly objectId: Id;
   readonly index: number;
   readonly unitSizeLog2: number;
+  /** The sealed record. It is copied. */
   readonly bytes: Uint8Array;
-  /** 16 bytes; the caller gives them away. */
+  /** 16 bytes, which belong to the writer from then on. */
   readonly tag: Uint8Array;
 }
 
-/** Large enough for few requests; not larger, as so much memory is used anew for each of those on their way. */
+/** Large enough for few requests. Not larger, because each upload under way holds so much memory. */
 export const SEGMENT_BYTES_DEFAULT: number = 8 * MIB;
 const UPLOADS_MAX_DEFAULT = 3;
-/** Segments are kept in pieces, so that a small one takes little memory. */
+/** The memory of a segment grows by chunks, so that a small segment takes little. */
 const CHUNK_BYTES: number = MIB;
 /** Footers grow with the number of records. */
 const RECORDS_PER_SEGMENT_MAX = 65_536;
-/** How many segments' upload times are remembered: those of 64 GiB, in about a megabyte. */
-const UPLOAD_TIMES_MAX = 8192;
+/** The upload times of 64 GiB, in about a megabyte. */
+const UPLOAD_TIMES_MAX_DEFAULT = 8192;
 
 interface OpenSegment {
   readonly id: Id;
@@ -67,16 +74,20 @@ export class SegmentWriter {
   readonly #sealing: Sealing;
   readonly #segmentBytes: number;
   readonly #uploadsMax: number;
+  readonly #uploadTimesMax: number;
   readonly #nowMs: () => number;
   readonly #freeChunks: Uint8Array[] = [];
-  /** Of closed segments, those on their way and those that failed: what is not here is in the store, or is not ours. */
+  /**
+   * Closed segments whose upload is under way or has failed. All other segments of this writer are open or
+   * stored.
+   */
   readonly #unstored = new Map<Id, Promise<void>>();
-  /** When the uploads of the latest segments began, oldest first. */
+  /** When the uploads of the latest segments began; the oldest first. */
   readonly #uploadedAtMs = new Map<Id, number>();
   readonly #uploading = new Set<Upload>();
   readonly #closeWaiters = new Map<Id, PromiseWithResolvers<void>>();
   #open: OpenSegment | undefined;
-  /** Ends when all calls of {@link place} so far have. */
+  /** Resolves when all calls of {@link place} so far have ended: they take turns. */
   #turn: Promise<void> = Promise.resolve();
   #sentBytes = 0;
 
@@ -84,15 +95,19 @@ export class SegmentWriter {
     this.#sealing = sealing;
     this.#segmentBytes = settings.segmentBytes ?? SEGMENT_BYTES_DEFAULT;
     this.#uploadsMax = settings.uploadsMax ?? UPLOADS_MAX_DEFAULT;
+    this.#uploadTimesMax = settings.uploadTimesMax ?? UPLOAD_TIMES_MAX_DEFAULT;
     this.#nowMs = settings.nowMs ?? Date.now;
   }
 
-  /** Bytes of segments that became durable. */
+  /** Bytes of the segments that are stored. */
   get sentBytes(): number {
     return this.#sentBytes;
   }
 
-  /** Copies records into the open segment. Resolves with their pointers, in order; waits while uploads lag. */
+  /**
+   * Copies records into the open segment. Resolves with their pointers, in order. Waits while too many
+   * uploads run.
+   */
   async place(records: readonly RecordToPlace[]): Promise<Pointer[]> {
     const before = this.#turn;
     const { promise: turn, resolve: endTurn } = Promise.withResolvers<void>();
@@ -103,7 +118,8 @@ export class SegmentWriter {
       for (const record of records) {
         if (this.#mustClose(record)) this.#close();
         while (this.#open === undefined && this.#uploading.size >= this.#uploadsMax) {
-          // Not what it failed with: only who needs the segment is to hear of that.
+          // `settled` never rejects: only callers that need the failed segment hear of its failure, from
+          // `durable`.
           await Promise.race([...this.#uploading].map(({ settled }) => settled));
         }
         pointers.push(this.#append(record));
@@ -115,48 +131,57 @@ export class SegmentWriter {
   }
 
   /**
-   * Resolves when the segment is in the store; rejects with what its upload failed with. Does not close a segment that
-   * is still open: see {@link flush}.
+   * Resolves when the segment is in the store. Rejects with the error of its upload. A segment that is still
+   * open is not closed by this: it waits until another call closes it.
    */
   async durable(segment: Id): Promise<void> {
     if (this.#open?.id === segment) await this.#whenClosed(segment);
     await this.#unstored.get(segment);
   }
 
-  /** Closes the open segment. Resolves when everything placed so far is in the store; rejects if any of it failed. */
+  /**
+   * Closes the open segment. Resolves when everything placed so far is in the store; rejects if any of it
+   * failed.
+   */
   async flush(): Promise<void> {
-    // Whoever was placing before us is part of what is to be flushed.
+    // Calls of `place` that came before are part of what is flushed.
     await this.#turn;
     this.#close();
     const results = await Promise.allSettled([...this.#uploading].map(({ durable }) => durable));
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
-  /** Makes sure that a segment of this writer is on its way, without waiting. */
+  /** Begins to upload a segment if it is this writer's open one. Does not wait. */
   closeIfOpen(segment: Id): void {
     if (this.#open?.id === segment) this.#close();
   }
 
-  /** Whether a segment of this writer still takes records. */
+  /** True for the open segment of this writer: it still takes records. */
   isOpen(segment: Id): boolean {
     return this.#open?.id === segment;
   }
 
   /**
-   * Returns how long ago a segment of this writer was uploaded. Undefined for other writers' segments, and for those that
-   * thousands of later ones have followed: the store knows their age.
+   * Returns how long ago the upload of a segment began. Undefined for segments of other writers, and for one
+   * that `uploadTimesMax` later ones have followed; the store knows how old those are.
    */
   ageMs(segment: Id): number | undefined {
     const atMs = this.#uploadedAtMs.get(segment);
     return atMs === undefined ? undefined : this.#nowMs() - atMs;
   }
 
-  /** How many closed segments the writer still remembers anything of. It stays bounded, however long a session lives. */
+  /**
+   * How many closed segments the writer remembers anything of: at most `uploadTimesMax`, and those that
+   * failed.
+   */
   get rememberedCount(): number {
     return new Set([...this.#unstored.keys(), ...this.#uploadedAtMs.keys()]).size;
   }
 
-  /** Uploads a segment of this writer again, so that its age starts anew. EMISSING when it is gone. */
+  /**
+   * Reads a segment from the store and writes it again, so that its age starts anew. EMISSING when it is
+   * gone.
+   */
   async refresh(segment: Id): Promise<void> {
     const { store } = this.#sealing;
     const nowMs = this.#nowMs();
@@ -169,7 +194,8 @@ export class SegmentWriter {
     this.#uploadedAtMs.delete(segment);
     this.#uploadedAtMs.set(segment, atMs);
     const [oldest] = this.#uploadedAtMs.keys();
-    if (oldest !== undefined && this.#uploadedAtMs.size > UPLOAD_TIMES_MAX) this.#uploadedAtMs.delete(oldest);
+    if (oldest !== undefined && this.#uploadedAtMs.size > this.#uploadTimesMax)
+      this.#uploadedAtMs.delete(oldest);
   }
 
   #whenClosed(segment: Id): Promise<void> {
@@ -214,11 +240,10 @@ export class SegmentWriter {
     this.#noteUpload(segment.id, this.#nowMs());
     const done = (): void => {
       this.#uploading.delete(upload);
-      // Given back only now: the store may read them until it has settled.
+      // Not earlier: the store may read the chunks until its call has settled.
       const room = (this.#uploadsMax + 1) * Math.ceil(this.#segmentBytes / CHUNK_BYTES);
       for (const chunk of segment.chunks) if (this.#freeChunks.length < room) this.#freeChunks.push(chunk);
     };
-    // Whoever needs the segment hears of its failure from `durable`.
     const stored = (): void => {
       this.#unstored.delete(segment.id);
       done();
