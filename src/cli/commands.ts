@@ -1,96 +1,24 @@
-/** The commands there are. What one needs is loaded when it runs: the others, and the list of all, should not wait for it. */
-import type { Command } from 'commander';
+/** All commands of netseal. A new command is one file, which exports `command()`, and one line here. */
+import type { CommandTable } from './lib/command-table.ts';
 
-interface CommandEntry {
-  /** Its line in the list of all commands. */
-  readonly summary: string;
-  readonly load: () => Promise<Command>;
-}
-
-/** In the order of the list. */
-const COMMANDS: Readonly<Record<string, CommandEntry>> = {
-  seal: {
-    summary: 'compress and encrypt a file or pipe',
-    load: async () => (await import('./stream/seal-open.ts')).sealCommand(),
-  },
-  open: {
-    summary: 'decrypt and decompress what "netseal seal" wrote',
-    load: async () => (await import('./stream/seal-open.ts')).openCommand(),
-  },
-  init: {
-    summary: 'make an empty volume in a store',
-    load: async () => (await import('./volume/init.ts')).initCommand(),
-  },
-  ls: {
-    summary: 'list folders and files of a volume',
-    load: async () => (await import('./volume/ls.ts')).lsCommand(),
-  },
-  stat: {
-    summary: 'tell everything about files and folders',
-    load: async () => (await import('./volume/stat.ts')).statCommand(),
-  },
-  cat: {
-    summary: 'write files, or parts of them, to standard output',
-    load: async () => (await import('./volume/cat.ts')).catCommand(),
-  },
-  mkdir: {
-    summary: 'make folders',
-    load: async () => (await import('./volume/mkdir.ts')).mkdirCommand(),
-  },
-  mv: {
-    summary: 'rename and move',
-    load: async () => (await import('./volume/mv.ts')).mvCommand(),
-  },
-  ln: {
-    summary: 'make hard and symbolic links',
-    load: async () => (await import('./volume/ln.ts')).lnCommand(),
-  },
-  rm: {
-    summary: 'remove files and folders',
-    load: async () => (await import('./volume/rm.ts')).rmCommand(),
-  },
-  du: {
-    summary: 'add up sizes by folder',
-    load: async () => (await import('./volume/du.ts')).duCommand(),
-  },
-  put: {
-    summary: 'copy files and folders into a volume',
-    load: async () => (await import('./volume/copy.ts')).putCommand(),
-  },
-  get: {
-    summary: 'copy files and folders out of a volume',
-    load: async () => (await import('./volume/copy.ts')).getCommand(),
-  },
-  verify: {
-    summary: 'look for damage in a volume',
-    load: async () => (await import('./volume/verify.ts')).verifyCommand(),
-  },
-  gc: {
-    summary: 'delete what nothing in a volume refers to any more',
-    load: async () => (await import('./volume/gc.ts')).gcCommand(),
-  },
-  key: {
-    summary: 'list, add and remove what opens a volume',
-    load: async () => (await import('./volume/key.ts')).keyCommand(),
-  },
-  cache: {
-    summary: 'make and look after a local cache, sealed at rest',
-    load: async () => (await import('./cache/commands.ts')).cacheCommand(),
-  },
-  bench: {
-    summary: 'measure on your data, and recommend a setting',
-    load: async () => (await import('./stream/bench.ts')).benchCommand(),
-  },
+/** In the order in which `netseal help` lists them. */
+export const COMMANDS: CommandTable = {
+  seal: ['compress and encrypt a file or pipe', () => import('./stream/seal.ts')],
+  open: ['decrypt and decompress what "netseal seal" wrote', () => import('./stream/open.ts')],
+  init: ['make an empty volume in a store', () => import('./volume/init.ts')],
+  ls: ['list folders and files of a volume', () => import('./volume/ls.ts')],
+  stat: ['show everything about files and folders', () => import('./volume/stat.ts')],
+  cat: ['write files, or parts of them, to standard output', () => import('./volume/cat.ts')],
+  mkdir: ['make folders', () => import('./volume/mkdir.ts')],
+  mv: ['rename and move files and folders', () => import('./volume/mv.ts')],
+  ln: ['make hard and symbolic links', () => import('./volume/ln.ts')],
+  rm: ['remove files and folders', () => import('./volume/rm.ts')],
+  du: ['add up sizes by folder', () => import('./volume/du.ts')],
+  put: ['copy files and folders into a volume', () => import('./volume/put.ts')],
+  get: ['copy files and folders out of a volume', () => import('./volume/get.ts')],
+  verify: ['look for damage in a volume', () => import('./volume/verify.ts')],
+  gc: ['delete what nothing in a volume refers to any more', () => import('./volume/gc.ts')],
+  key: ['list, add and remove the secrets that open a volume', () => import('./volume/key.ts')],
+  cache: ['make and look after a local cache, sealed at rest', () => import('./cache/commands.ts')],
+  bench: ['measure settings on your data, and recommend one', () => import('./bench.ts')],
 };
-
-/** Names with summaries. */
-export function listCommands(): [name: string, summary: string][] {
-  return Object.entries(COMMANDS).map(([name, { summary }]) => [name, summary]);
-}
-
-/** Undefined when there is no such command. */
-export async function loadCommand(name: string): Promise<Command | undefined> {
-  if (!Object.hasOwn(COMMANDS, name)) return undefined;
-  const entry = COMMANDS[name];
-  return (await entry?.load())?.summary(entry?.summary ?? '');
-}

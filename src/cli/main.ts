@@ -3,17 +3,18 @@ import { readFileSync } from 'node:fs';
 import { getSystemErrorMessage } from 'node:util';
 import { Command, CommanderError } from 'commander';
 import { isNetsealError, isSystemError, messageOf } from '../base/errors.ts';
-import { listCommands, loadCommand } from './commands.ts';
+import { COMMANDS } from './commands.ts';
+import { addCommands } from './lib/command-table.ts';
 import { EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, exitCodeOf } from './lib/exit-codes.ts';
 import { printable } from './lib/printable.ts';
 
 /** Runs one command line (without `node` and the script) and sets `process.exitCode`. Never rejects. */
 export async function main(args: readonly string[]): Promise<void> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    // A reader that closes our output early (`netseal ... | head`) is no error.
+    // A reader may close our output early, as in `netseal ... | head`. That is no error.
     process.exit(error.code === 'EPIPE' ? EXIT_OK : report(error));
   });
-  // There is nobody to tell.
+  // When standard error fails, there is nowhere left to report it.
   process.stderr.on('error', () => undefined);
   silenceSqliteWarning();
   try {
@@ -25,7 +26,7 @@ export async function main(args: readonly string[]): Promise<void> {
   }
 }
 
-/** The program for this command line: all commands by name, and of those that it names all there is. */
+/** Returns the program. Of the commands, only the one that `args` names is loaded. */
 async function createProgram(args: readonly string[]): Promise<Command> {
   const program = new Command('netseal')
     .description('Compress, encrypt and cache in front of any storage.')
@@ -33,25 +34,21 @@ async function createProgram(args: readonly string[]): Promise<Command> {
     .configureOutput({
       outputError: (text, write) => write(`netseal: ${oneLine(text)}; see "netseal help"\n`),
     });
-  const named = args[0] === 'help' ? args[1] : args[0];
-  for (const [name, summary] of listCommands()) {
-    const command = name === named ? await loadCommand(name) : undefined;
-    program.addCommand(command ?? new Command(name).summary(summary));
-  }
+  await addCommands(program, COMMANDS, args);
   program.exitOverride();
-  passSettingsOn(program);
+  inheritSettings(program);
   return program;
 }
 
-/** Commands that were made elsewhere, and those below them, report as the program does. */
-function passSettingsOn(parent: Command): void {
+/** Makes all commands report errors as the program does: commander does this only for those that the program creates itself. */
+function inheritSettings(parent: Command): void {
   for (const command of parent.commands) {
     command.copyInheritedSettings(parent);
-    passSettingsOn(command);
+    inheritSettings(command);
   }
 }
 
-/** Node 22 says that its SQLite is experimental when a lock is first taken. That is nothing for users to act on. */
+/** Hides Node 22's warning that its SQLite is experimental, which it prints at the first lock: users cannot act on it. */
 function silenceSqliteWarning(): void {
   const emitWarning = process.emitWarning.bind(process) as (...args: unknown[]) => void;
   process.emitWarning = (warning: string | Error, ...rest: unknown[]): void => {
@@ -62,14 +59,14 @@ function silenceSqliteWarning(): void {
 }
 
 /**
- * Ends the process even while a thread waits for a named pipe that nobody writes to; `process.exit` would wait for it,
- * too. To a shell, death by SIGINT is exit code 130.
+ * Ends the process even while a thread waits for a named pipe that has no writer. `process.exit` would wait for that thread.
+ * A shell reports death by SIGINT as exit code 130.
  */
 function endSoon(): void {
   setTimeout(() => process.kill(process.pid, 'SIGINT'), 500).unref();
 }
 
-/** Commander's messages may go on, with a suggestion, on a second line. */
+/** Joins the lines of a commander message: a suggestion may follow on a second line. */
 function oneLine(text: string): string {
   return text
     .replace(/^error: /, '')
@@ -78,14 +75,14 @@ function oneLine(text: string): string {
     .replace(/\.$/, '');
 }
 
-/** Both the sources and their build lie below the package's folder, at different depths. */
+/** Reads the version from package.json. The sources and their build lie at different depths below the package's folder. */
 function packageVersion(): string {
   const depth = import.meta.url.endsWith('.ts') ? '../..' : '../../..';
   const text = readFileSync(new URL(`${depth}/package.json`, import.meta.url), 'utf8');
   return (JSON.parse(text) as { version: string }).version;
 }
 
-/** Says what went wrong in one line on standard error; returns the exit code. */
+/** Writes what went wrong to standard error, in one line, and returns the exit code. */
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === EXIT_OK ? EXIT_OK : EXIT_USAGE;
   const code = exitCodeOf(error);

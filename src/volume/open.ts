@@ -7,9 +7,12 @@ import { openPipeline, type Pipeline } from '../pipeline/pipeline.ts';
 import type { Attributes } from '../server/sealed/inode.ts';
 import type { ObjectStore } from '../server/store.ts';
 import { createHeaderObject, type SecretSource, unlockHeaderObject } from './header-object.ts';
+import { newAttributes } from './new-attributes.ts';
 import { checkVolumeSettings, encodeSettings, type VolumeSettings } from './session/volume-settings.ts';
 import { type ClientState, memoryState } from './state/client-state.ts';
 import { createRoot, type OpenVolumeOptions, Volume } from './volume.ts';
+
+const ROOT_MODE = 0o755;
 
 export interface CreateVolumeOptions extends HeaderOptions {
   readonly store: ObjectStore;
@@ -32,22 +35,12 @@ export async function createVolume(options: CreateVolumeOptions): Promise<void> 
   const encoded = encodeSettings(checkVolumeSettings(settings));
   const header = await createVolumeHeader({ ...headerOptions, slots, settings: encoded });
   try {
-    await createRoot(store, header, { ...defaultAttributes(), ...attributes });
+    await createRoot(store, header, { ...newAttributes(ROOT_MODE), ...attributes });
     await createHeaderObject(store, header);
     await state?.savePin(pinOf(header));
   } finally {
     header.keyring.destroy();
   }
-}
-
-function defaultAttributes(): Attributes {
-  return {
-    mode: 0o755,
-    uid: process.getuid?.() ?? 0,
-    gid: process.getgid?.() ?? 0,
-    mtimeNs: BigInt(Date.now()) * 1_000_000n,
-    xattrs: [],
-  };
 }
 
 export interface OpenOptions extends Omit<OpenVolumeOptions, 'header' | 'pipeline' | 'state'> {

@@ -3,8 +3,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { type BenchIo, benchCommand } from '../../src/cli/bench.ts';
 import { describePace, startProgress } from '../../src/cli/lib/progress.ts';
-import { type BenchIo, benchCommand } from '../../src/cli/stream/bench.ts';
 
 let folder = '';
 let file = '';

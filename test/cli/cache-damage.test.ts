@@ -55,7 +55,7 @@ describe('netseal cache verify', () => {
     expect(found.exitCode).toBe(EXIT_DAMAGED);
     expect(found.stdout.toString()).toMatch(
       new RegExp(
-        `^damaged unit 0 of object ${FILE_TEXT} \\(photos/\\\\x1b\\]0;x\\\\x07\\\\xe2\\\\x80\\\\xae\\\\x0a\\\\\\\\\\.jpg\\) of volume ${VOLUME_TEXT}: 4.07 KiB, small\nchecked: .*\ndamaged: 1 unit; --repair drops what is on the server\n$`,
+        `^damaged unit 0 of object ${FILE_TEXT} \\(photos/\\\\x1b\\]0;x\\\\x07\\\\xe2\\\\x80\\\\xae\\\\x0a\\\\\\\\\\.jpg\\) of volume ${VOLUME_TEXT}: 4.07 KiB, small\nchecked: .*\ndamaged: 1 unit; --repair drops the copies of what is on the server\n$`,
       ),
     );
     const json = await jsonOf(folder, 'verify', 'c', '--repair');
@@ -80,7 +80,7 @@ describe('netseal cache verify', () => {
     expect(stdout.toString()).toMatch(new RegExp(`^damaged zone zones/${name}: \\d+ KiB, small; `));
     const repaired = await cache('verify', 'c', '--repair');
     expect(repaired.stdout.toString()).toMatch(
-      /\ndamaged: 1 zone; what was clean was dropped, and will be fetched again\n$/,
+      /\ndamaged: 1 zone; the damaged copies were dropped, and will be fetched again\n$/,
     );
     expect(await readdir(join(folder, 'c', 'zones'))).toEqual([]);
     expect((await cache('verify', 'c')).exitCode).toBe(EXIT_OK);

@@ -53,7 +53,7 @@ describe('netseal cache pin and unpin', () => {
     expect(listed.stdout.toString().split('\n').sort()).toEqual(
       [
         '',
-        `"photos/\\x1b" and what begins so, of volume ${VOLUME_TEXT}`,
+        `all objects of volume ${VOLUME_TEXT} whose names begin with "photos/\\x1b"`,
         `  object ${FILE_TEXT} (photos/\\x1b]0;x\\x07\\xe2\\x80\\xae\\x0a\\\\.jpg) of volume ${VOLUME_TEXT}: lacks 20 units: 100-119`,
         `all of volume ${toHex(idOf(7))}`,
         `object ${toHex(OTHER_FILE)} of volume ${VOLUME_TEXT}: lacks 5 of 15 units: 10-14`,

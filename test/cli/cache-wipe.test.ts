@@ -46,7 +46,7 @@ describe('netseal cache wipe', () => {
     const refused = await cache('wipe', 'c');
     expect(refused.exitCode).toBe(EXIT_USAGE);
     expect(refused.stderr).toBe(
-      'netseal: there is no terminal to ask on: give --yes if you mean it (EINVAL)\n',
+      'netseal: there is no terminal to ask on: give --yes if you are sure (EINVAL)\n',
     );
     expect((await jsonOf(folder, 'stats', 'c')).units).toBe(120);
 
@@ -54,7 +54,7 @@ describe('netseal cache wipe', () => {
     expect(wiped.exitCode).toBe(EXIT_OK);
     expect(wiped.stdout.toString()).toMatch(/^wiped 120 units, [^\n]*; the key is gone\n$/);
     expect(wiped.stderr).toMatch(
-      /^netseal: This protects from nobody who has a copy of the header [^\n]*\n$/,
+      /^netseal: This gives no protection from anyone who has a copy of the header [^\n]*\n$/,
     );
     expect(await readdir(join(folder, 'c', 'zones'))).toEqual([]);
     expect((await cache('stats', 'c')).exitCode).toBe(EXIT_NOT_FOUND);

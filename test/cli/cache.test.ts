@@ -64,7 +64,7 @@ describe('netseal cache init', () => {
     );
     expect(exitCode).toBe(EXIT_OK);
     expect(stdout.toString()).toMatch(
-      /^made cache [0-9a-f]{32} in c\n {2}budget {2}64 MiB, in zones of 2 MiB\n {2}index {3}room for 2,048 units\n {2}disk {4}below 5% free, units are given up until 9% are; below 1% nothing new is taken\n {2}slot {4}[0-9a-f]{32}, key-file, "me"\n$/,
+      /^made cache [0-9a-f]{32} in c\n {2}budget {2}64 MiB, in zones of 2 MiB\n {2}index {3}room for 2,048 units\n {2}disk {4}below 5% free, units are dropped until 9% are free; below 1% the cache does not grow\n {2}slot {4}[0-9a-f]{32}, key-file, "me"\n$/,
     );
     expect(stderr).toMatch(/^netseal: keep the secret safe: [^\n]*\n$/);
     await inCache(folder, ({ settings }) => {
@@ -109,7 +109,7 @@ describe('netseal cache init', () => {
     const again = await cache('init', 'c');
     expect([again.exitCode, again.stderr]).toEqual([
       EXIT_EXISTS,
-      'netseal: there is a cache already: c (EEXIST)\n',
+      'netseal: c already holds a cache: name another folder, or change this one with "netseal cache set" (EEXIST)\n',
     ]);
     expect(await readFile(join(folder, 'c', 'header'))).toEqual(header);
 
@@ -186,7 +186,7 @@ describe('netseal cache stats', () => {
     const text = stdout.toString();
     expect(text).toMatch(/^cache [0-9a-f]{32} in c\n/);
     expect(text).toMatch(
-      /\n {2}kept {6}23 units, .* of the budget of 16 MiB; of these not on the server: 3 units, 12\.2 KiB\n/,
+      /\n {2}kept {6}23 units, .* of the budget of 16 MiB; not on the server yet: 3 units, 12\.2 KiB\n/,
     );
     expect(text).toMatch(/\n {2}hits {6}2 of 3, 66\.7%; 8\.14 KiB\n/);
     expect(text).toMatch(

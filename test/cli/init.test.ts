@@ -35,7 +35,7 @@ describe('netseal init', () => {
     expect(String(stdout)).toMatch(
       /^made volume [0-9a-f]{32} in vol\n +units +256 KiB, padded to 4 KiB, zstd:1, xaes-256-gcm\n +slot +[0-9a-f]{32}, key-file, "key-file"\n$/,
     );
-    expect(stderr).toMatch(/^netseal: keep the secret safe: without it nobody can read .*\n$/);
+    expect(stderr).toMatch(/^netseal: keep the secret safe: without it nobody can read this volume.*\n$/);
     expect((await readdir(join(folder, 'vol'))).sort()).toEqual(['lock', 'objects', 'partial']);
   });
 
@@ -76,7 +76,7 @@ describe('netseal init', () => {
     // Said before a secret is asked for.
     expect([again.exitCode, again.stderr, again.stdout.byteLength]).toEqual([
       EXIT_EXISTS,
-      'netseal: there is a volume already: vol (EEXIST)\n',
+      'netseal: vol already holds a volume: name another store to make a new one (EEXIST)\n',
       0,
     ]);
     const listed = await netseal(['key', 'list', 'vol', ...KEY, '--json']);
@@ -116,9 +116,9 @@ describe('netseal init', () => {
     const before = await readdir(folder, { recursive: true });
     const cases: [string[], number, RegExp][] = [
       [['used', ...KEY], EXIT_EXISTS, /used holds other files.* \(EEXIST\)/],
-      [['key', ...KEY], EXIT_EXISTS, /key is no folder.* \(EEXIST\)/],
+      [['key', ...KEY], EXIT_EXISTS, /key is not a folder.* \(EEXIST\)/],
       [['no/such', ...KEY], EXIT_NOT_FOUND, /cannot make no\/such: there is no folder no \(ENOENT\)/],
-      [['vol:/docs', ...KEY], EXIT_USAGE, /whole store, not at \/docs/],
+      [['vol:/docs', ...KEY], EXIT_USAGE, /name only the store, not vol:\/docs/],
       [['s3://bucket', ...KEY], EXIT_USAGE, /a folder, or a file:\/\/ URL/],
       [['', ...KEY], EXIT_USAGE, /no store in ""/],
       [['vol', '--unit-size', '5000', ...KEY], EXIT_USAGE, /power of two/],

@@ -214,7 +214,9 @@ describe('netseal key remove', () => {
       EXIT_OK,
       `removed slot ${second?.id}, key-file, "second"; the volume has 1 now\n`,
     ]);
-    expect(stderr).toMatch(/^netseal: this is not revocation\. Whoever knows the secret of a removed slot/);
+    expect(stderr).toMatch(
+      /^netseal: this is not revocation\. Anyone who knows the secret of a removed slot/,
+    );
     await fail(['key', 'list', 'vol', '--key-file', 'key2'], EXIT_KEY, /\(EKEY\)/);
     expect(await slots()).toHaveLength(1);
   });

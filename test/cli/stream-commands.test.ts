@@ -131,7 +131,7 @@ describe('refusals', () => {
     [['seal', 'plain', '-o', 'no/x', ...KEY], EXIT_IO, /cannot create no\/x: there is no folder no \(EIO\)/],
     [['seal', 'plain', '-o', 'plain', ...KEY], EXIT_EXISTS, /--force to replace it/],
     [['seal', 'plain', '-o', '.', '-f', ...KEY], EXIT_EXISTS, /is a folder: name a file/],
-    [['seal', 'plain', '-o', '/dev/null', '-f', ...KEY], EXIT_EXISTS, /no ordinary file/],
+    [['seal', 'plain', '-o', '/dev/null', '-f', ...KEY], EXIT_EXISTS, /not an ordinary file/],
     [['open', 'plain', '-o', 'x', ...KEY], EXIT_DAMAGED, /\(EFORMAT\)/],
     [['open', '/dev/null', '-o', 'x', ...KEY], EXIT_DAMAGED, /\(ETRUNCATED\)/],
   ];

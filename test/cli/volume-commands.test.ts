@@ -12,7 +12,7 @@ import {
   EXIT_OK,
   EXIT_USAGE,
 } from '../../src/cli/lib/exit-codes.ts';
-import { withVolume } from '../../src/cli/volume/access.ts';
+import { withVolume } from '../../src/cli/volume/opening.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { mixedBytes } from '../pipeline/support.ts';
 import { type Finished, finish, launch, run, shell } from './run.ts';
@@ -349,8 +349,8 @@ describe('netseal mkdir', () => {
     expect(await failure('mkdir', 'vol:/docs', 'vol:/x/y', 'vol:/z')).toEqual([
       EXIT_EXISTS,
       [
-        'netseal: vol:/docs: something is there already (EEXIST)',
-        'netseal: vol:/x/y: there is no such folder to make it in; -p makes those on the way (ENOENT)',
+        'netseal: vol:/docs: this already exists: choose another path, or -p to use the folder (EEXIST)',
+        'netseal: vol:/x/y: the folder to make it in does not exist; -p also makes the folders on the way (ENOENT)',
       ],
     ]);
     expect(await output('ls', 'vol')).toBe('docs\nz\n');

@@ -2,11 +2,17 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { NetsealError } from '../../src/base/errors.ts';
-import { listCommands, loadCommand } from '../../src/cli/commands.ts';
+import { CACHE_COMMANDS } from '../../src/cli/cache/commands.ts';
+import { COMMANDS } from '../../src/cli/commands.ts';
+import { loadCommand } from '../../src/cli/lib/command-table.ts';
 import { Branches, mapConcurrent } from '../../src/cli/lib/concurrent.ts';
-import { formatMinute, formatMode, formatTime, toJson } from '../../src/cli/lib/display.ts';
+import { unescapeName } from '../../src/cli/lib/escaped-names.ts';
+import { toJson } from '../../src/cli/lib/json.ts';
 import { printable } from '../../src/cli/lib/printable.ts';
-import { errorAt, failAt, parseVolumePath, unescapeName } from '../../src/cli/volume/paths.ts';
+import { formatMinute, formatTime } from '../../src/cli/lib/times.ts';
+import { formatMode } from '../../src/cli/volume/inode-display.ts';
+import { errorAt, failAt } from '../../src/cli/volume/path-errors.ts';
+import { parseVolumePath } from '../../src/cli/volume/paths.ts';
 import { showName } from '../../src/transfer/local-names.ts';
 import { toBytesName } from '../../src/volume/names/name-checks.ts';
 import { errorCodeOf } from '../support/errors.ts';
@@ -150,12 +156,15 @@ describe('Branches', () => {
   });
 });
 
-describe('the list of commands', () => {
-  it('gives each command by its name', async () => {
-    for (const [name, summary] of listCommands()) {
-      const command = await loadCommand(name);
+describe('the tables of commands', () => {
+  it.each([
+    { of: 'netseal', table: COMMANDS },
+    { of: 'netseal cache', table: CACHE_COMMANDS },
+  ])('give each command of $of by its name', async ({ table }) => {
+    for (const [name, [summary]] of Object.entries(table)) {
+      const command = await loadCommand(table, name);
       expect([command?.name(), command?.summary()]).toEqual([name, summary]);
     }
-    expect(await loadCommand('toString')).toBeUndefined();
+    expect(await loadCommand(table, 'toString')).toBeUndefined();
   });
 });

@@ -1,26 +1,23 @@
-/** `netseal cache`: caches of sealed units, from outside. */
+/** `netseal cache`: the group of commands for caches. A new one is one file, which exports `command()`, and one line here. */
 import { Command } from 'commander';
-import { cacheFlushCommand } from './flush.ts';
-import { cacheInitCommand, cacheSetCommand } from './init.ts';
-import { cacheKeyCommand } from './key.ts';
-import { cacheLsCommand } from './ls.ts';
-import { cachePinCommand, cacheUnpinCommand } from './pin.ts';
-import { cacheStatsCommand } from './stats.ts';
-import { cacheVerifyCommand } from './verify.ts';
-import { cacheWipeCommand } from './wipe.ts';
+import { addCommands, type CommandTable } from '../lib/command-table.ts';
+
+/** In the order in which `netseal cache help` lists them. */
+export const CACHE_COMMANDS: CommandTable = {
+  init: ['make an empty cache', () => import('./init.ts')],
+  set: ['change the limits of a cache', () => import('./set.ts')],
+  stats: ['show what is in a cache, and whether everything is on the server', () => import('./stats.ts')],
+  ls: ['list the volumes, objects or units in a cache', () => import('./ls.ts')],
+  verify: ['look for damage in a cache', () => import('./verify.ts')],
+  flush: ['drop the copies of an object, a volume, or everything', () => import('./flush.ts')],
+  pin: ['keep an object, a volume, or a group of objects in the cache', () => import('./pin.ts')],
+  unpin: ['let go of what was pinned', () => import('./unpin.ts')],
+  key: ['list, add, remove and change the secrets that open a cache', () => import('./key.ts')],
+  wipe: ["destroy a cache's key and everything in it", () => import('./wipe.ts')],
+};
 
 /** `netseal cache init|set|stats|ls|verify|flush|pin|unpin|key|wipe DIR` */
-export function cacheCommand(): Command {
-  return new Command('cache')
-    .description('Make and look after a local cache, sealed at rest.')
-    .addCommand(cacheInitCommand())
-    .addCommand(cacheSetCommand())
-    .addCommand(cacheStatsCommand())
-    .addCommand(cacheLsCommand())
-    .addCommand(cacheVerifyCommand())
-    .addCommand(cacheFlushCommand())
-    .addCommand(cachePinCommand())
-    .addCommand(cacheUnpinCommand())
-    .addCommand(cacheKeyCommand())
-    .addCommand(cacheWipeCommand());
+export function command(args: readonly string[]): Promise<Command> {
+  const group = new Command('cache').description('Make and look after a local cache, sealed at rest.');
+  return addCommands(group, CACHE_COMMANDS, args);
 }

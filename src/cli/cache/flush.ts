@@ -1,13 +1,13 @@
-/** `netseal cache flush`: drops what is kept of an object, a volume, or everything, as AFS uses the word. */
-import { Command } from 'commander';
+/** `netseal cache flush`: drops the copies of an object, a volume, or everything. AFS uses the word in the same sense. */
+import type { Command } from 'commander';
 import { toHex } from '../../base/bytes.ts';
 import type { Cache } from '../../cache/cache.ts';
 import type { Discarded } from '../../cache/inspect/discard.ts';
 import type { UnitTotals } from '../../cache/inspect/listing.ts';
-import { toJson } from '../lib/display.ts';
+import { jsonDocument } from '../lib/json.ts';
 import { formatCount, formatSize } from '../lib/sizes.ts';
-import { type CacheAccess, type CacheOptions, tellProblems, withCache, withCacheOptions } from './access.ts';
 import { findObject, findVolume, ID_NOTES } from './ids.ts';
+import { type CacheAccess, type CacheOptions, cacheCommand, withCache } from './opening.ts';
 
 interface FlushOptions extends CacheOptions {
   readonly pinnedToo?: boolean;
@@ -15,19 +15,17 @@ interface FlushOptions extends CacheOptions {
 
 const NOTES = `${ID_NOTES}
 
-Nothing is lost: it is fetched again when it is asked for. What is not on the
-server yet stays in any case, and what is pinned unless --pinned-too is given
-(pins themselves stay). Room is given back at once; only where more than three
-quarters of a zone are others', their part of it comes back later.`;
+Nothing is lost: units are fetched again when they are asked for. Units that are
+not on the server yet always stay. Pinned units stay unless --pinned-too is given;
+the pins themselves always stay. Disk space is given back at once, except where
+more than three quarters of a zone hold other units: that part comes back later.`;
 
 /** `netseal cache flush DIR [VOLUME [OBJECT]]` */
-export function cacheFlushCommand(): Command {
-  return withCacheOptions(
-    new Command('flush').description('Drop what is kept of an object, a volume, or everything.'),
-  )
-    .argument('[volume]', 'only of this volume')
-    .argument('[object]', 'only of this object of it')
-    .option('--pinned-too', 'also what is pinned')
+export function command(): Command {
+  return cacheCommand('flush', 'Drop the copies of an object, a volume, or everything.')
+    .argument('[volume]', 'drop only this volume')
+    .argument('[object]', 'drop only this object of the volume')
+    .option('--pinned-too', 'also drop pinned units')
     .addHelpText('after', NOTES)
     .action((folder: string, volume: string | undefined, object: string | undefined, options: FlushOptions) =>
       withCache(folder, options, access => flush(access, volume, object, options)),
@@ -35,13 +33,11 @@ export function cacheFlushCommand(): Command {
 }
 
 async function flush(
-  access: CacheAccess,
+  { cache, signal, report }: CacheAccess,
   volumeText: string | undefined,
   objectText: string | undefined,
   { json = false, pinnedToo = false }: FlushOptions,
 ): Promise<void> {
-  const { cache, signal } = access;
-  tellProblems(access);
   const volume = volumeText === undefined ? undefined : findVolume(cache, volumeText);
   const objectId =
     volume === undefined || objectText === undefined
@@ -53,10 +49,10 @@ async function flush(
     ...(objectId === undefined ? {} : { objectId }),
   });
   const dirty = await dirtyOf(cache, volume?.id, objectId);
-  process.stdout.write(json ? `${toJson(describe(dropped, dirty), 2)}\n` : `${tell(dropped, dirty)}\n`);
+  report(json ? jsonDocument(describe(dropped, dirty)) : `${reportText(dropped, dirty)}\n`);
 }
 
-/** What stayed because it is not on the server yet. */
+/** Returns the totals of the units that stayed because they are not on the server yet. */
 async function dirtyOf(
   cache: Cache,
   volumeId: Uint8Array | undefined,
@@ -77,7 +73,7 @@ function add(left: UnitTotals, right: UnitTotals): UnitTotals {
   return { units: left.units + right.units, bytes: left.bytes + right.bytes };
 }
 
-function tell({ units, bytes, freedBytes, pinned }: Discarded, dirty: UnitTotals): string {
+function reportText({ units, bytes, freedBytes, pinned }: Discarded, dirty: UnitTotals): string {
   const kept = [
     ...(pinned.units > 0 ? [`${amount(pinned)} pinned`] : []),
     ...(dirty.units > 0 ? [`${amount(dirty)} not on the server yet`] : []),

@@ -1,4 +1,4 @@
-/** Volumes and objects of a cache as the command line names them: ids in hexadecimal digits, or what only one of them begins with. */
+/** Volumes and objects of a cache as they are named on the command line: by their ids, or by the first digits of an id. */
 import { fromHex, toHex } from '../../base/bytes.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
 import type { Cache } from '../../cache/cache.ts';
@@ -8,10 +8,10 @@ const DIGITS = 32;
 const DIGITS_MIN = 4;
 
 export const ID_NOTES = `
-VOLUME and OBJECT are ids of 32 hexadecimal digits, or so many of their first
-digits, 4 at least, that only one begins so.`;
+VOLUME and OBJECT are ids of 32 hexadecimal digits. The first digits are enough,
+at least 4, when only one id begins with them.`;
 
-/** EINVAL unless the text could begin an id. */
+/** Returns the digits in lower case. EINVAL unless they could begin an id. */
 export function parseIdStart(text: string, what: 'volume' | 'object'): string {
   const digits = text.toLowerCase();
   requireArgument(
@@ -22,9 +22,9 @@ export function parseIdStart(text: string, what: 'volume' | 'object'): string {
 }
 
 /**
- * ENOENT when there is none, EINVAL when there are several.
+ * Returns the volume that the text names. ENOENT when there is none, EINVAL when there are several.
  *
- * @param mayBeNew take a whole id for that of a volume of which nothing is known yet.
+ * @param mayBeNew whether a whole id may name a volume that the cache does not know yet.
  */
 export function findVolume(cache: Cache, text: string, mayBeNew = false): CacheVolume {
   const start = parseIdStart(text, 'volume');
@@ -38,7 +38,10 @@ export function findVolume(cache: Cache, text: string, mayBeNew = false): CacheV
   return cache.volume(id);
 }
 
-/** The id of an object; a whole one as it is, whether anything of it is there or not. ENOENT, EINVAL as {@link findVolume}. */
+/**
+ * Returns the id of the object that the text names. A whole id is returned as it is, even when the cache knows no such object.
+ * ENOENT and EINVAL as {@link findVolume}.
+ */
 export async function findObject(
   cache: Cache,
   volume: CacheVolume,

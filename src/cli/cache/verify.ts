@@ -1,43 +1,39 @@
-/** `netseal cache verify`: is what a cache keeps as it was written? */
-import { Command } from 'commander';
+/** `netseal cache verify`: checks whether everything in a cache is as it was written. */
+import type { Command } from 'commander';
 import { toHex } from '../../base/bytes.ts';
 import { isNetsealError, messageOf } from '../../base/errors.ts';
 import type { Cache } from '../../cache/cache.ts';
 import type { Damage } from '../../cache/inspect/contents.ts';
-import { showName } from '../../transfer/local-names.ts';
-import { toBytesName } from '../../volume/names/name-checks.ts';
-import { nameFields, toJson } from '../lib/display.ts';
 import { EXIT_DAMAGED } from '../lib/exit-codes.ts';
+import { jsonDocument } from '../lib/json.ts';
 import { printable } from '../lib/printable.ts';
 import { startProgress } from '../lib/progress.ts';
 import { formatCount, formatSize } from '../lib/sizes.ts';
-import { writeOut } from '../lib/write-out.ts';
-import { type CacheAccess, type CacheOptions, withCache, withCacheOptions } from './access.ts';
-import { cookieKeyOf } from './cookies.ts';
+import { objectFields, showObject } from './object-names.ts';
+import { type CacheAccess, type CacheOptions, cacheCommand, withCache } from './opening.ts';
 
 interface VerifyOptions extends CacheOptions {
   readonly repair?: boolean;
 }
 
 const NOTES = `
-Everything is read, and held against the sums that were written with it. With
---repair, what is damaged is dropped, and will be fetched again. What is not on
-the server yet is never dropped, only reported.
+Everything is read and compared with the sums that were written with it. With
+--repair, damaged units are dropped; they will be fetched again. Units that are
+not on the server yet are never dropped, only reported.
 
-Exit code 0: all is whole; 3: something is or was damaged, repaired or not.`;
+Exit code 0: everything is whole; 3: something is or was damaged, repaired or not.`;
 
 /** `netseal cache verify DIR` */
-export function cacheVerifyCommand(): Command {
-  const command = new Command('verify')
-    .description('Look for damage in a cache.')
-    .option('--repair', 'drop what is damaged')
-    .addHelpText('after', NOTES);
-  return withCacheOptions(command).action((folder: string, options: VerifyOptions) =>
-    withCache(folder, options, access => verify(access, options)),
-  );
+export function command(): Command {
+  return cacheCommand('verify', 'Look for damage in a cache.')
+    .option('--repair', 'drop damaged units')
+    .addHelpText('after', NOTES)
+    .action((folder: string, options: VerifyOptions) =>
+      withCache(folder, options, access => verify(access, options), { reportsProblems: true }),
+    );
 }
 
-/** How much of it is kept for the end: the rest is only counted. */
+/** The damages that are listed at the end. Further ones are only counted. */
 const SHOWN_MAX = 10_000;
 
 interface Findings {
@@ -46,7 +42,7 @@ interface Findings {
 }
 
 async function verify(access: CacheAccess, { json = false, repair = false }: VerifyOptions): Promise<void> {
-  const { cache, signal, problems } = access;
+  const { cache, signal, problems, print } = access;
   const { units, bytes } = cache.statistics;
   const findings: Findings = { shown: [], counts: { unit: 0, zone: 0, 'dirty batch': 0 } };
   const progress = startProgress({ label: 'verifying', noun: 'bytes' });
@@ -79,40 +75,31 @@ async function verify(access: CacheAccess, { json = false, repair = false }: Ver
       damages: findings.shown.map(damage => describe(cache, damage)),
       problems: problems.map(describeProblem),
     };
-    await writeOut(`${toJson(result, 2)}\n`, signal);
+    await print(jsonDocument(result));
   } else {
     const lines = [
       ...problems.map(problem => `found while opening: ${printable(messageOf(problem))}`),
-      ...findings.shown.map(damage => tell(cache, damage)),
+      ...findings.shown.map(damage => damageText(cache, damage)),
       ...(total > findings.shown.length
         ? [`and ${(total - findings.shown.length).toLocaleString('en-US')} more`]
         : []),
       `checked: ${formatCount(units, 'unit')}, ${formatSize(bytes)}`,
       conclusion(findings, problems.length, repair),
     ];
-    await writeOut(`${lines.join('\n')}\n`, signal);
+    await print(`${lines.join('\n')}\n`);
   }
   if (total + problems.length > 0) process.exitCode = EXIT_DAMAGED;
 }
 
-function tell(cache: Cache, damage: Damage): string {
+function damageText(cache: Cache, damage: Damage): string {
   if (damage.what === 'unit') {
-    const { volumeId, objectId, index, lengthBytes, queue } = damage;
-    const cookie = cookieOf(cache, damage);
-    const name = cookie === undefined ? '' : ` (${showName(toBytesName(cookie))})`;
-    return `damaged unit ${index} of object ${toHex(objectId)}${name} of volume ${toHex(volumeId)}: ${formatSize(lengthBytes)}, ${queue}`;
+    const { volumeId, index, lengthBytes, queue } = damage;
+    return `damaged unit ${index} of object ${showObject(cache, damage)} of volume ${toHex(volumeId)}: ${formatSize(lengthBytes)}, ${queue}`;
   }
   if (damage.what === 'zone') {
-    return `damaged zone ${damage.path}: ${formatSize(damage.lengthBytes)}, ${damage.queue}; what lay in it is not known by name`;
+    return `damaged zone ${damage.path}: ${formatSize(damage.lengthBytes)}, ${damage.queue}; the units in it are not known by name`;
   }
   return `damaged dirty batch ${damage.batchId}: it is not on the server yet, and stays as it is`;
-}
-
-function cookieOf(
-  cache: Cache,
-  { volumeId, objectId }: { readonly volumeId: Uint8Array; readonly objectId: Uint8Array },
-) {
-  return cookieKeyOf(cache.volume(volumeId), objectId);
 }
 
 function conclusion({ counts }: Findings, problemCount: number, repair: boolean): string {
@@ -128,24 +115,14 @@ function conclusion({ counts }: Findings, problemCount: number, repair: boolean)
   const what = `damaged: ${parts.join(', ')}`;
   if (clean === 0) return what;
   return repair
-    ? `${what}; what was clean was dropped, and will be fetched again`
-    : `${what}; --repair drops what is on the server`;
+    ? `${what}; the damaged copies were dropped, and will be fetched again`
+    : `${what}; --repair drops the copies of what is on the server`;
 }
 
 function describe(cache: Cache, damage: Damage): Record<string, unknown> {
   if (damage.what === 'unit') {
-    const { volumeId, objectId, index, lengthBytes, queue } = damage;
-    const cookie = cookieOf(cache, damage);
-    const name = cookie === undefined ? {} : nameFields('cookie', toBytesName(cookie));
-    return {
-      what: 'unit',
-      volume: toHex(volumeId),
-      object: toHex(objectId),
-      ...name,
-      index,
-      bytes: lengthBytes,
-      queue,
-    };
+    const { index, lengthBytes, queue } = damage;
+    return { what: 'unit', ...objectFields(cache, damage), index, bytes: lengthBytes, queue };
   }
   if (damage.what === 'zone') {
     return { what: 'zone', path: damage.path, bytes: damage.lengthBytes, queue: damage.queue };

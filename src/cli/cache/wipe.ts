@@ -1,11 +1,11 @@
-/** `netseal cache wipe`: destroys a cache's key, and then all that is there. */
-import { Command } from 'commander';
+/** `netseal cache wipe`: destroys a cache's key, then removes everything in it. */
+import type { Command } from 'commander';
 import { requireArgument } from '../../base/errors.ts';
 import { confirm } from '../lib/confirm.ts';
-import { toJson } from '../lib/display.ts';
+import { jsonDocument } from '../lib/json.ts';
 import { formatCount, formatSize } from '../lib/sizes.ts';
-import { type CacheAccess, type CacheOptions, withCache, withCacheOptions } from './access.ts';
-import { describeDirty, summarizeDirty } from './ledger.ts';
+import { describeDirty, summarizeDirty } from './dirty-summary.ts';
+import { type CacheAccess, type CacheOptions, cacheCommand, withCache } from './opening.ts';
 
 interface WipeOptions extends CacheOptions {
   readonly dirtyToo?: boolean;
@@ -13,27 +13,26 @@ interface WipeOptions extends CacheOptions {
 }
 
 const NOT_PROTECTED =
-  'This protects from nobody who has a copy of the header (a backup, a snapshot, old blocks of a flash disk) and a secret that opened it.';
+  'This gives no protection from anyone who has a copy of the header (a backup, a snapshot, old blocks of a flash disk) and a secret that opened it.';
 
 /** `netseal cache wipe DIR` */
-export function cacheWipeCommand(): Command {
-  const command = new Command('wipe')
-    .description("Destroy a cache's key, and remove all that is in it.")
-    .option('--dirty-too', 'also what is not on the server yet: it is lost then')
+export function command(): Command {
+  return cacheCommand('wipe', "Destroy a cache's key, and remove everything in it.")
+    .option('--dirty-too', 'also lose what is not on the server yet')
     .option('--yes', 'do not ask')
-    .addHelpText('after', `\n${NOT_PROTECTED}`);
-  return withCacheOptions(command).action((folder: string, options: WipeOptions) =>
-    withCache(folder, options, access => wipe(access, options)),
-  );
+    .addHelpText('after', `\n${NOT_PROTECTED}`)
+    .action((folder: string, options: WipeOptions) =>
+      withCache(folder, options, access => wipe(access, options)),
+    );
 }
 
-async function wipe({ cache, folder, signal }: CacheAccess, options: WipeOptions): Promise<void> {
+async function wipe({ cache, folder, signal, report }: CacheAccess, options: WipeOptions): Promise<void> {
   const { dirtyToo = false, yes = false, json = false } = options;
   const { units, bytes } = cache.statistics;
   const dirty = summarizeDirty(cache);
   requireArgument(
     dirty.batches === 0 || dirtyToo,
-    `${describeDirty(dirty)}: nothing was wiped; give --dirty-too if it may be lost`,
+    `${describeDirty(dirty)}: nothing was wiped; give --dirty-too if this may be lost`,
   );
   if (!yes) {
     const lost = dirty.batches > 0 ? ` ${describeDirty(dirty)}, and will be lost.` : '';
@@ -48,9 +47,9 @@ async function wipe({ cache, folder, signal }: CacheAccess, options: WipeOptions
     wiped: { units, bytes },
     lost: { batches: dirty.batches, units: dirty.units, bytes: dirty.bytes },
   };
-  process.stdout.write(
+  report(
     json
-      ? `${toJson(result, 2)}\n`
+      ? jsonDocument(result)
       : `wiped ${formatCount(units, 'unit')}, ${formatSize(bytes)}; the key is gone\n`,
   );
   process.stderr.write(`netseal: ${NOT_PROTECTED}\n`);

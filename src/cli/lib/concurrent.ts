@@ -1,6 +1,9 @@
-/** Bounded work at the same time. */
+/** Work on many items at the same time, within a limit. */
 
-/** What `work` makes of each item, in order, at most `limit` under way at once. After a failure no further one is begun. */
+/**
+ * Returns the results of `work` for each item, in the items' order. At most `limit` run at a time. After a failure no further
+ * item is begun; the call rejects once those under way have ended.
+ */
 export async function mapConcurrent<Item, Result>(
   items: readonly Item[],
   limit: number,
@@ -26,8 +29,11 @@ export async function mapConcurrent<Item, Result>(
 }
 
 /**
- * The branches of a tree: they run at the same time while there is room, else one after the other. However wide and deep
- * the tree, `limit + 1` are under way at most, and none waits for room while it takes some.
+ * The limit for work on the branches of a tree, where each branch starts work on its own branches. A branch runs beside the
+ * others while the limit allows it. Otherwise its parent waits for it before it starts the next.
+ *
+ * - At most `limit + 1` branches run at a time, however wide and deep the tree is.
+ * - There is no deadlock: a branch that cannot run beside the others runs at once, in its parent's turn.
  */
 export class Branches {
   #free: number;
@@ -36,7 +42,7 @@ export class Branches {
     this.#free = limit;
   }
 
-  /** Waits for all; rejects with the first failure, and begins no more after it was seen. */
+  /** Does `work` for each item, and waits for all. After a failure begins no more, and rejects with the first failure. */
   async each<Item>(items: Iterable<Item>, work: (item: Item) => Promise<void>): Promise<void> {
     const running = new Set<Promise<void>>();
     const failures: unknown[] = [];

@@ -3,11 +3,11 @@ import { createInterface } from 'node:readline';
 import { requireArgument } from '../../base/errors.ts';
 
 /**
- * Resolves when somebody at the terminal has typed `yes`. EINVAL for any other answer, and where there is nobody to ask; an
- * interruption as the signal's reason.
+ * Asks on the terminal, and resolves when the answer is `yes`. Rejects with EINVAL for any other answer or without a terminal,
+ * and with an AbortError after Ctrl-C, Ctrl-D or the signal.
  */
 export async function confirm(question: string, signal: AbortSignal): Promise<void> {
-  requireArgument(process.stdin.isTTY === true, 'there is no terminal to ask on: give --yes if you mean it');
+  requireArgument(process.stdin.isTTY === true, 'there is no terminal to ask on: give --yes if you are sure');
   const reader = createInterface({ input: process.stdin, output: process.stderr });
   const { promise: interrupted, reject } = Promise.withResolvers<never>();
   const stop = (): void => reject(new DOMException('interrupted', 'AbortError'));
@@ -20,7 +20,7 @@ export async function confirm(question: string, signal: AbortSignal): Promise<vo
       reader.question(`${question} Type "yes" to go on: `, resolve),
     );
     const typed = await Promise.race([answer, interrupted]);
-    requireArgument(typed.trim().toLowerCase() === 'yes', 'nothing was done');
+    requireArgument(typed.trim().toLowerCase() === 'yes', 'nothing was done: the answer was not "yes"');
   } finally {
     signal.removeEventListener('abort', stop);
     reader.close();

@@ -1,8 +1,8 @@
-/** Exit codes of the command line: a contract, listed in `docs/ERRORS.md`. Never reuse a number. */
+/** Exit codes of the command line. They are a contract, listed in `docs/ERRORS.md`: never reuse a number. */
 import { type ErrorCode, isNetsealError, isSystemError } from '../../base/errors.ts';
 
 export const EXIT_OK = 0;
-/** Anything without a number of its own. */
+/** Any failure that has no code of its own. */
 export const EXIT_FAILED = 1;
 /** The command line itself is wrong. */
 export const EXIT_USAGE = 2;
@@ -10,17 +10,17 @@ export const EXIT_USAGE = 2;
 export const EXIT_DAMAGED = 3;
 /** No key fits. */
 export const EXIT_KEY = 4;
-/** Needs a newer Node or netseal. */
+/** A newer Node or netseal is needed. */
 export const EXIT_UNSUPPORTED = 5;
-/** The operating system failed. */
+/** The operating system or the store failed. */
 export const EXIT_IO = 6;
-/** Something is there already. */
+/** Something already has that name. */
 export const EXIT_EXISTS = 7;
-/** No such file or folder in a volume, or one of the other kind; or no volume. */
+/** No such file, folder, volume or cache; or a folder where a file was expected, or the reverse. */
 export const EXIT_NOT_FOUND = 8;
-/** netseal's own fault. */
+/** A fault in netseal itself. */
 export const EXIT_BUG = 70;
-/** Interrupted (128 + SIGINT). */
+/** Interrupted by Ctrl-C (128 + SIGINT). */
 export const EXIT_INTERRUPTED = 130;
 
 const EXIT_OF_CODE: Record<ErrorCode, number> = {
@@ -49,7 +49,7 @@ const EXIT_OF_CODE: Record<ErrorCode, number> = {
   EFORK: EXIT_DAMAGED,
 };
 
-/** The exit code for whatever a command ended with. */
+/** Returns the exit code for the error that a command ended with. */
 export function exitCodeOf(error: unknown): number {
   if (isNetsealError(error)) return EXIT_OF_CODE[error.code];
   if (error instanceof Error && error.name === 'AbortError') return EXIT_INTERRUPTED;

@@ -1,4 +1,4 @@
-/** Ctrl-C: the first one asks the command to stop and tidy up, the second one ends the process at once. */
+/** Ctrl-C. The first one asks the command to stop and tidy up; the second one ends the process at once. */
 
 /**
  * Runs `work` with a signal that aborts at the first SIGINT or SIGTERM. The abort's reason is an `AbortError`, which
@@ -8,7 +8,7 @@ export async function withInterrupt<Result>(work: (signal: AbortSignal) => Promi
   const controller = new AbortController();
   const onSignal = (): void => {
     controller.abort(new DOMException('interrupted', 'AbortError'));
-    // With no listener left, the next one has its usual effect.
+    // With no listener left, the next signal ends the process.
     stopListening();
   };
   const stopListening = (): void => {
@@ -24,9 +24,9 @@ export async function withInterrupt<Result>(work: (signal: AbortSignal) => Promi
   }
 }
 
-/** Settles as `work` does, or rejects with the signal's reason as soon as it aborts, whatever `work` waits for. */
+/** Settles as `work` does, or rejects with the signal's reason as soon as it aborts, even while `work` is stuck. */
 export async function untilAborted<Result>(signal: AbortSignal, work: Promise<Result>): Promise<Result> {
-  // Once it has been left behind, nobody listens to how it fails.
+  // After an abort nothing awaits `work`: its failure must not count as unhandled.
   work.catch(() => undefined);
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const onAbort = (): void => reject(signal.reason);

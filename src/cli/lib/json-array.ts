@@ -1,9 +1,9 @@
-/** A JSON array on standard output, an entry a line, written as its entries come. */
-import { toJson } from './display.ts';
+/** A JSON array on standard output, one entry a line. Entries are written as they come, so that a list may be of any length. */
+import { toJson } from './json.ts';
 import { writeOut } from './write-out.ts';
 
-/** Written at once. */
-const CHARACTERS = 64 * 1024;
+/** Text is gathered up to this length before it is written. */
+const WRITE_CHARACTERS = 64 * 1024;
 
 export class JsonArray {
   readonly #signal: AbortSignal;
@@ -17,11 +17,12 @@ export class JsonArray {
   async add(entry: unknown): Promise<void> {
     this.#text += `${this.#count === 0 ? '[\n' : ',\n'}${toJson(entry)}`;
     this.#count += 1;
-    if (this.#text.length < CHARACTERS) return;
+    if (this.#text.length < WRITE_CHARACTERS) return;
     await writeOut(this.#text, this.#signal);
     this.#text = '';
   }
 
+  /** Closes the array. Without it, what was written is no JSON. */
   async end(): Promise<void> {
     await writeOut(`${this.#text}${this.#count === 0 ? '[]\n' : '\n]\n'}`, this.#signal);
   }

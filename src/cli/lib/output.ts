@@ -1,4 +1,4 @@
-/** Where a command writes one stream of bytes: a file that appears whole or not at all, or standard output. */
+/** The one file that a command writes, which appears whole or not at all; or standard output. */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import type { Stats } from 'node:fs';
@@ -11,14 +11,14 @@ export interface Output {
   write(bytes: Uint8Array): Promise<void>;
   /** Makes the file durable and gives it its name. */
   commit(): Promise<void>;
-  /** Drops what was not committed. Call it in any case. */
+  /** Drops what was not committed. Call it in every case. */
   close(): Promise<void>;
 }
 
 export interface OutputOptions {
   /** Standard output when left out, or `-`. */
   readonly output?: string;
-  /** Replace a file that is there. */
+  /** Replaces an existing file. Default: false. */
   readonly force?: boolean;
 }
 
@@ -27,7 +27,12 @@ export function isStandardOutput(output: string | undefined): output is undefine
   return output === undefined || output === '-';
 }
 
-/** Opens the output. EEXIST when it is there and `force` is not set, or it is no file; EIO when it cannot be created. */
+/**
+ * Opens the output.
+ *
+ * - EEXIST: the file exists and `force` is not set, or the path is a folder or a device.
+ * - EIO: the file cannot be created.
+ */
 export async function openOutput({ output, force = false }: OutputOptions): Promise<Output> {
   if (isStandardOutput(output)) return STANDARD_OUTPUT;
   const path = await checkTarget(output, force);
@@ -39,14 +44,17 @@ export async function openOutput({ output, force = false }: OutputOptions): Prom
   }
 }
 
-/** What may be replaced or made: the path, or the file that a link at the path leads to. */
+/** Returns the path to make or replace: the given one, or the file that a link there leads to. */
 async function checkTarget(output: string, force: boolean): Promise<string> {
   const found = (await lookUp(output, stat)) ?? (await lookUp(output, lstat));
   if (found === undefined) return output;
   if (found.isDirectory()) throw new NetsealError('EEXIST', `${output} is a folder: name a file`);
   if (!found.isFile() && !found.isSymbolicLink()) {
     // Renaming over it would replace the device itself.
-    throw new NetsealError('EEXIST', `${output} is no ordinary file: leave out -o and redirect the output`);
+    throw new NetsealError(
+      'EEXIST',
+      `${output} is not an ordinary file: leave out -o and redirect the output`,
+    );
   }
   if (!force) throw alreadyThere(output);
   return found.isFile() ? await realpath(output) : output;
@@ -68,7 +76,7 @@ function cannotCreate(path: string, cause: unknown): NetsealError {
   return new NetsealError('EIO', `cannot create ${path}: ${text}`, { cause });
 }
 
-/** How file systems say that they have no hard links. */
+/** The codes with which file systems say that they have no hard links. */
 const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
 
 class FileOutput implements Output {
@@ -86,7 +94,7 @@ class FileOutput implements Output {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    // Unlike write(), it goes on after a short write.
+    // Unlike write(), writeFile() continues after a short write.
     await this.#file.writeFile(bytes);
   }
 
@@ -98,7 +106,7 @@ class FileOutput implements Output {
       await this.#nameUnlessThere();
     }
     this.#isCommitted = true;
-    // Or a power cut might take the name back.
+    // Without this, a power cut could undo the rename.
     const folder = await open(dirname(this.#path));
     try {
       await folder.sync();
@@ -107,7 +115,7 @@ class FileOutput implements Output {
     }
   }
 
-  /** Unlike rename() alone, never replaces what somebody else has made meanwhile. */
+  /** Names the file, unless another process has made one there meanwhile, which rename() would replace. EEXIST then. */
   async #nameUnlessThere(): Promise<void> {
     try {
       await link(this.#partial, this.#path);
@@ -121,7 +129,7 @@ class FileOutput implements Output {
     await rm(this.#partial);
   }
 
-  /** For file systems without hard links (FAT, some network shares): the name is claimed by an empty file first. */
+  /** Names the file on file systems without hard links (FAT, some network shares). An empty file claims the name first. */
   async #claimAndRename(): Promise<void> {
     try {
       await (await open(this.#path, 'wx')).close();
@@ -142,16 +150,13 @@ const STANDARD_OUTPUT: Output = {
     if (!process.stdout.write(bytes)) await once(process.stdout, 'drain');
   },
   async commit() {
-    // There is nothing to name.
+    // Standard output has no name to give.
   },
   async close() {
-    // It is not ours to close.
+    // Standard output belongs to the process.
   },
 };
 
 function alreadyThere(path: string): NetsealError {
-  return new NetsealError(
-    'EEXIST',
-    `${path} is there already: choose another name, or --force to replace it`,
-  );
+  return new NetsealError('EEXIST', `${path} already exists: choose another name, or --force to replace it`);
 }

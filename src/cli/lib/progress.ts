@@ -1,25 +1,25 @@
-/** A progress bar with rate and remaining time, for people only: nothing is written unless the stream is a terminal. */
+/** A progress bar with rate and remaining time. It is only for people: without a terminal, nothing is written. */
 import cliProgress from 'cli-progress';
 import { formatCount, formatDuration, formatThroughput } from './sizes.ts';
 
 export interface ProgressSettings {
-  /** What is going on, in a word or two. */
+  /** The work that goes on, in a word or two. */
   readonly label: string;
-  /** What is counted: `bytes`, or a noun such as `file`. */
+  /** The thing that is counted: `bytes`, or a noun such as `file`. */
   readonly noun: string;
-  /** Default standard error, so that standard output stays clean. */
+  /** Default: standard error, so that standard output stays clean. */
   readonly stream?: NodeJS.WriteStream;
 }
 
 export interface Progress {
-  /** Says how much is done of how much. Cheap: draws at most ten times a second. */
+  /** Shows that `done` of `total` are done. Cheap: draws at most ten times a second. */
   update(done: number, total: number): void;
   /** Removes the bar. Call it before writing anything else to the terminal; calling it again does nothing. */
   stop(): void;
 }
 
 const BAR_WIDTH = 24;
-/** Before this a rate would be a guess. */
+/** Earlier than this, a rate would be a guess. */
 const RATE_AFTER_MS = 500;
 
 export function startProgress(settings: ProgressSettings): Progress {
@@ -31,7 +31,7 @@ export function startProgress(settings: ProgressSettings): Progress {
     clearOnComplete: true,
     hideCursor: true,
     barsize: BAR_WIDTH,
-    // A program that is being piped to may print meanwhile; it is not ours to wrap its lines.
+    // A program that we pipe to may print meanwhile: the bar must not change how its lines wrap.
     linewrap: null,
     format: (options, params) => {
       const filled = Math.round(params.progress * (options.barsize ?? BAR_WIDTH));
@@ -56,7 +56,7 @@ export function startProgress(settings: ProgressSettings): Progress {
   };
 }
 
-/** `12 of 40 files, 3/s, 9 s left`, `120 MB/s, 2 min left`. */
+/** Returns how far and how fast work is: `12 of 40 files, 3/s, 9 s left`, `120 MB/s, 2 min left`. */
 export function describePace(noun: string, done: number, total: number, elapsedMs: number): string {
   const isBytes = noun === 'bytes';
   const counted = isBytes ? [] : [`${done.toLocaleString('en-US')} of ${formatCount(total, noun)}`];

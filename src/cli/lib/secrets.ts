@@ -1,6 +1,6 @@
 /**
- * Where the command line's secrets come from: a key file, a passphrase file, `NETSEAL_PASSPHRASE`, or a prompt. Never the
- * arguments: other users of the machine can read those.
+ * The sources of secrets: a key file, a passphrase file, `NETSEAL_PASSPHRASE`, or a prompt. Never the arguments, which other
+ * users of the machine can read.
  */
 import { isUtf8 } from 'node:buffer';
 import { openSync } from 'node:fs';
@@ -24,14 +24,17 @@ export interface SecretOptions {
   readonly passphraseFile?: string;
 }
 
-/** Adds the options that say where the secret is. */
+/** Adds the options that name the secret's source. */
 export function withSecretOptions(command: Command): Command {
   return command
     .option('--key-file <file>', 'use the bytes of this file as the secret (at least 32)')
     .option('--passphrase-file <file>', 'read the passphrase from the first line of this file');
 }
 
-/** The secret to unlock with. EINVAL when two sources are named, one is empty or too long, or there is no terminal. */
+/**
+ * Reads the secret to unlock with. EINVAL when two sources are named, when the source is empty or too long, or when no source is
+ * named and there is no terminal to ask on.
+ */
 export async function readSecret(
   options: SecretOptions,
   signal?: AbortSignal,
@@ -41,9 +44,10 @@ export async function readSecret(
 }
 
 /**
- * As {@link readSecret}, for the first slot: a passphrase is asked for twice, as a typing error would lock the data away.
+ * Reads the secret for a first slot, as {@link readSecret} does. A passphrase is asked for twice: a typing error would lock the
+ * data away.
  *
- * @param label what people will know the slot by; its type by default.
+ * @param label the slot's name for people. Default: its type.
  */
 export async function readNewSlot(
   options: SecretOptions,
@@ -59,22 +63,25 @@ export async function readNewSlot(
   return { label: label ?? secret.type, secret };
 }
 
-/** Where a further slot's secret is. */
+/** The source of a further slot's secret. */
 export interface AddedSlotOptions {
   readonly newKeyFile?: string;
   readonly newPassphraseFile?: string;
   readonly label?: string;
 }
 
-/** Adds the options that say where a further slot's secret is. */
+/** Adds the options of {@link AddedSlotOptions}. */
 export function withAddedSlotOptions(command: Command): Command {
   return command
     .option('--new-key-file <file>', "use the bytes of this file as the new slot's secret (at least 32)")
     .option('--new-passphrase-file <file>', 'read the new passphrase from the first line of this file')
-    .option('--label <text>', "what to know the new slot by (default: its secret's type)");
+    .option('--label <text>', "name for the new slot (default: its secret's type)");
 }
 
-/** The secret of a further slot; a prompt when no file is named, as the environment's opens the volume. EINVAL. */
+/**
+ * Reads the secret of a further slot from the file that is named, else from a prompt: the passphrase in the environment is the
+ * one that opens the volume. EINVAL as {@link readSecret}.
+ */
 export async function readAddedSlot(options: AddedSlotOptions, signal?: AbortSignal): Promise<NewSlot> {
   const { newKeyFile, newPassphraseFile, label } = options;
   if (label !== undefined) checkLabel(label);
@@ -90,7 +97,7 @@ export async function readAddedSlot(options: AddedSlotOptions, signal?: AbortSig
   return { label: label ?? secret.type, secret };
 }
 
-/** The secret that the options or the environment name, if they name one. */
+/** Reads the secret that the options or the environment name. Undefined when they name none. */
 async function readStoredSecret({
   keyFile,
   passphraseFile,
@@ -98,13 +105,13 @@ async function readStoredSecret({
   const fromFile = await readSecretFile(keyFile, passphraseFile, '');
   const fromEnvironment = process.env.NETSEAL_PASSPHRASE;
   if (fromFile !== undefined || fromEnvironment === undefined) return fromFile;
-  // Not for the processes that we start.
+  // Processes that we start must not inherit it.
   delete process.env.NETSEAL_PASSPHRASE;
   requireArgument(fromEnvironment !== '', 'NETSEAL_PASSPHRASE is set but empty');
   return { type: 'passphrase', passphrase: fromEnvironment };
 }
 
-/** @param prefix of the options' names. */
+/** @param prefix the beginning of the options' names, for messages: `` or `new-`. */
 async function readSecretFile(
   keyFile: string | undefined,
   passphraseFile: string | undefined,
@@ -121,14 +128,14 @@ async function readSecretFile(
   const bytes = await readAtMost(passphraseFile, PASSPHRASE_BYTES_MAX);
   requireArgument(
     isUtf8(bytes),
-    `${passphraseFile}: not UTF-8; for a secret of any bytes use --${prefix}key-file`,
+    `${passphraseFile}: not UTF-8; for a secret that is not text use --${prefix}key-file`,
   );
   const [line = ''] = Buffer.from(bytes).toString('utf8').split(/\r?\n/);
   requireArgument(line !== '', `${passphraseFile}: its first line is empty`);
   return { type: 'passphrase', passphrase: line };
 }
 
-/** EINVAL when the file is longer than `maxBytes`. */
+/** Returns the file's bytes. EINVAL when it is longer than `maxBytes`. */
 async function readAtMost(path: string, maxBytes: number): Promise<Uint8Array> {
   const file = await open(path);
   try {
@@ -167,7 +174,7 @@ async function promptNewPassphrase(
   return passphrase;
 }
 
-/** The terminal itself, as standard input and output may carry data. */
+/** Opens the terminal itself: standard input and output may carry data. */
 function openTerminal(otherWays: string): ReadStream {
   try {
     return new ReadStream(openSync('/dev/tty', 'r'));
@@ -178,13 +185,13 @@ function openTerminal(otherWays: string): ReadStream {
   }
 }
 
-/** Asks without echo. Ctrl-C, Ctrl-D, a hang-up or the signal counts as an interruption. */
+/** Asks without echo. Rejects with an AbortError after Ctrl-C, Ctrl-D, a hang-up or the signal. */
 async function ask(prompt: string, signal: AbortSignal | undefined, otherWays = ''): Promise<string> {
   const terminal = openTerminal(otherWays);
   const interrupted = new DOMException('interrupted at the passphrase prompt', 'AbortError');
   const { promise: stopped, reject: stop } = Promise.withResolvers<never>();
   const onStop = (): void => stop(interrupted);
-  // read() says nothing when Ctrl-D ends the input, which it can be told by.
+  // read() does not settle when Ctrl-D ends the input. A paused terminal shows that this has happened.
   terminal.on('keypress', () => setImmediate(() => terminal.isPaused() && onStop()));
   terminal.on('end', onStop);
   terminal.on('error', onStop);

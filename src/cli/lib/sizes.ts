@@ -1,4 +1,4 @@
-/** Sizes, rates and times as people write them, and back. The one place for that in the command line. */
+/** Reads sizes, rates and times as people write them. All commands read and format them here. */
 import { requireArgument } from '../../base/errors.ts';
 import type { Link } from '../../bench/link.ts';
 

@@ -1,22 +1,29 @@
-/** Slots of a header, of a volume or a cache, as people and programs read them. */
+/** The key slots in the header of a volume or a cache, as people and programs read them. */
 import { requireArgument } from '../../base/errors.ts';
 import type { SlotInfo, VolumeHeader } from '../../keys/volume-header.ts';
+import { jsonDocument } from './json.ts';
+import { Columns } from './lines.ts';
 import { formatSize } from './sizes.ts';
+import { formatUtcMinute } from './times.ts';
 
-/** What the header is of. */
+/** The thing that the header belongs to. */
 export type Keyed = 'volume' | 'cache';
 
 export function notRevoked(what: Keyed): string {
-  return `Whoever knows the secret of a removed slot, and has a copy of an older ${what} header, can still read the ${what}.`;
+  return `Anyone who knows the secret of a removed slot and has a copy of an older ${what} header can still read the ${what}.`;
 }
 
-/** EINVAL unless the text could begin a slot's id. @param command that lists them. */
+/**
+ * Returns the text in lower case. EINVAL unless it could begin a slot's id.
+ *
+ * @param command the command that lists the ids, for the message.
+ */
 export function parseSlotStart(text: string, command: string): string {
   requireArgument(/^[0-9a-f]{1,32}$/i.test(text), `not a slot's id: "${text}"; see "${command}"`);
   return text.toLowerCase();
 }
 
-/** EINVAL unless exactly one id begins so. */
+/** Returns the slot whose id begins with `idStart`. EINVAL when there is none, or more than one. */
 export function findSlot(
   slots: readonly SlotInfo[],
   idStart: string,
@@ -32,7 +39,7 @@ export function findSlot(
   return slot;
 }
 
-/** What became of a slot. */
+/** Returns the report of a command that added or removed a slot. */
 export function slotReport(
   asJson: boolean,
   did: 'added' | 'removed',
@@ -43,15 +50,15 @@ export function slotReport(
   if (slot === undefined) return '';
   const { id, type, label } = slot;
   return asJson
-    ? slotJson({ [did]: { id, type, label }, generation: header.generation })
+    ? jsonDocument({ [did]: { id, type, label }, generation: header.generation })
     : `${did} slot ${id}, ${type}, "${label}"; the ${what} has ${header.slots.length} now\n`;
 }
 
-/** All slots: a table, or JSON. */
+/** Returns the list of all slots: a table, or JSON. */
 export function slotList(asJson: boolean, header: VolumeHeader, idName: 'volumeId' | 'cacheId'): string {
   if (!asJson) return slotTable(header);
   const { volumeId, generation, epoch } = header;
-  return slotJson({
+  return jsonDocument({
     [idName]: volumeId,
     generation,
     epoch,
@@ -76,22 +83,14 @@ function slotTable(header: VolumeHeader): string {
     header.openedSlotIds.includes(slot.id) ? '*' : ' ',
     slot.id,
     slot.type,
-    new Date(slot.createdAtMs).toISOString().slice(0, 16).replace('T', ' '),
+    formatUtcMinute(slot.createdAtMs),
     slot.type === 'passphrase' ? describeCost(slot.cost) : '-',
     slot.label,
   ]);
   const table = [[' ', 'slot', 'type', 'created (UTC)', 'argon2id', 'label'], ...rows];
-  const widths = table.reduce<number[]>(
-    (most, row) => row.map((cell, column) => Math.max(most[column] ?? 0, cell.length)),
-    [],
-  );
-  const lines = table.map(row =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
-  return `${lines.join('\n')}\n`;
+  const columns = new Columns();
+  for (const row of table) columns.fit(row);
+  return table.map(row => `${columns.join(row, 'end').trimEnd()}\n`).join('');
 }
 
 function describeCost({
@@ -104,8 +103,4 @@ function describeCost({
   lanes: number;
 }): string {
   return `${formatSize(memoryKiB * 1024)}, ${passes} passes, ${lanes} lanes`;
-}
-
-function slotJson(value: unknown): string {
-  return `${JSON.stringify(value, null, 2)}\n`;
 }

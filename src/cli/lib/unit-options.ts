@@ -1,5 +1,5 @@
-/** The options that say how units are made, for every command that makes them. */
-import { type Command, Option } from 'commander';
+/** The options for how units are sealed, for every command that sets it. */
+import type { Command } from 'commander';
 import {
   BLOCK_BYTES_DEFAULT,
   checkBlockSize,
@@ -8,7 +8,8 @@ import {
 } from '../../base/geometry.ts';
 import { CODEC_DEFAULT, type CodecSetting, formatCodec, parseCodec } from '../../unit/codec.ts';
 import { parseSuite, SUITE_DEFAULT, type SuiteName } from '../../unit/record-format.ts';
-import { formatSize, parseSize } from './sizes.ts';
+import { formatSize } from './sizes.ts';
+import { sizeOption } from './value-options.ts';
 
 export interface UnitOptions {
   readonly unitSize: number;
@@ -27,14 +28,16 @@ export interface UnitSettings {
 export function withUnitOptions(command: Command): Command {
   return command
     .addOption(
-      new Option('--unit-size <size>', 'what is compressed and encrypted as one, 4KiB to 16MiB')
-        .argParser(text => parseSize(text, '--unit-size'))
-        .default(UNIT_BYTES_DEFAULT, formatSize(UNIT_BYTES_DEFAULT)),
+      sizeOption('--unit-size <size>', 'compress and encrypt in units of this size, 4KiB to 16MiB').default(
+        UNIT_BYTES_DEFAULT,
+        formatSize(UNIT_BYTES_DEFAULT),
+      ),
     )
     .addOption(
-      new Option('--block-size <size>', 'what stored units are padded to, 1 to 64KiB')
-        .argParser(text => parseSize(text, '--block-size'))
-        .default(BLOCK_BYTES_DEFAULT, formatSize(BLOCK_BYTES_DEFAULT)),
+      sizeOption('--block-size <size>', 'pad stored units to blocks of this size, 1 to 64KiB').default(
+        BLOCK_BYTES_DEFAULT,
+        formatSize(BLOCK_BYTES_DEFAULT),
+      ),
     )
     .option(
       '--codec <codec>',
@@ -44,7 +47,7 @@ export function withUnitOptions(command: Command): Command {
     .option('--cipher <suite>', 'xaes-256-gcm or xchacha20-poly1305', SUITE_DEFAULT);
 }
 
-/** EINVAL when a value is out of range. */
+/** Returns the settings that the options mean. EINVAL when a value is out of range. */
 export function readUnitOptions(options: UnitOptions): UnitSettings {
   const { unitSize: unitSizeBytes, blockSize: blockSizeBytes } = options;
   const codec = parseCodec(options.codec);

@@ -1,9 +1,9 @@
-/** Standard output, by whoever has much to say. */
+/** Standard output for commands that write much. */
 import { untilAborted } from './interrupt.ts';
 
 /**
- * Writes bytes to standard output and waits until they are taken: afterwards they may change. Rejects when it fails, or
- * with the signal's reason.
+ * Writes to standard output and waits until it has taken the bytes; they may change afterwards. Rejects when writing fails, or
+ * with the signal's reason once it aborts.
  */
 export function writeOut(bytes: Uint8Array | string, signal: AbortSignal): Promise<void> {
   const writing = new Promise<void>((resolve, reject) => {

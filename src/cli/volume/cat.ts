@@ -1,76 +1,58 @@
-/** `netseal cat`: files, or parts of them, to standard output. Only the units that are asked for are fetched. */
-import { Command, Option } from 'commander';
+/** `netseal cat`: writes files, or parts of them, to standard output. Only the units that are needed are fetched. */
+import { Command } from 'commander';
 import type { NetsealError } from '../../base/errors.ts';
 import { MIB } from '../../base/geometry.ts';
-import { openPipeline, type Pipeline } from '../../pipeline/pipeline.ts';
+import type { Pipeline } from '../../pipeline/pipeline.ts';
 import type { FileReader, Piece } from '../../volume/content/file-reader.ts';
-import { Volume } from '../../volume/volume.ts';
-import { withInterrupt } from '../lib/interrupt.ts';
-import { parseSize } from '../lib/sizes.ts';
-import { writeOut } from '../lib/write-out.ts';
-import type { VolumeAccess } from './access.ts';
-import {
-  at,
-  failAt,
-  type PathOptions,
-  parseVolumePath,
-  pathBytes,
-  type VolumePath,
-  withPathOptions,
-  withVolumePaths,
-} from './paths.ts';
+import type { Volume } from '../../volume/volume.ts';
+import { loadPipeline, loadVolume } from '../lib/lazy.ts';
+import { sizeOption } from '../lib/value-options.ts';
+import { onPaths, type PathFrame } from './each-path.ts';
+import type { VolumeAccess } from './opening.ts';
+import { at, failAt } from './path-errors.ts';
+import { type PathOptions, parseVolumePath, pathBytes, type VolumePath, withPathOptions } from './paths.ts';
 
 interface CatOptions extends PathOptions {
   readonly offset?: number;
   readonly length?: number;
 }
 
-/** Below this, threads would have nothing left to do when they have started. */
+/** With less to read, threads would have nothing left to do once they have started. */
 const THREADS_FROM_BYTES: number = 64 * MIB;
 const ZEROS = new Uint8Array(256 * 1024);
 
 /** `netseal cat STORE:/path...` */
-export function catCommand(): Command {
-  const command = new Command('cat')
+export function command(): Command {
+  const cat = new Command('cat')
     .description('Write files of a volume to standard output.')
     .argument('<path...>', 'STORE:/path of a file')
-    .addOption(
-      new Option('--offset <size>', 'begin at this byte of each file, counted from 0').argParser(text =>
-        parseSize(text, '--offset'),
-      ),
-    )
-    .addOption(
-      new Option('--length <size>', 'write at most so many bytes of each file').argParser(text =>
-        parseSize(text, '--length'),
-      ),
-    );
-  return withPathOptions(command, { json: false }).action(cat);
+    .addOption(sizeOption('--offset <size>', 'begin at this byte of each file, counted from 0'))
+    .addOption(sizeOption('--length <size>', 'write at most so many bytes of each file'));
+  return withPathOptions(cat, { json: false }).action(writeFiles);
 }
 
-function cat(texts: readonly string[], options: CatOptions): Promise<void> {
+function writeFiles(texts: readonly string[], options: CatOptions): Promise<void> {
   const paths = texts.map(text => parseVolumePath(text, options));
   const { offset = 0, length = Number.POSITIVE_INFINITY } = options;
-  return withInterrupt(signal =>
-    withVolumePaths(paths, { workers: 0, ...options }, signal, async access => {
-      const threads = new Threads(access, options.workers);
-      try {
-        // What follows a gap would be taken for what belongs there: the first failure ends it.
-        for (const path of paths) await at(path, copyOut(threads, path, offset, offset + length, signal));
-      } finally {
-        await threads.close();
-      }
-    }),
-  );
+  return onPaths(paths, { workers: 0, ...options }, async frame => {
+    const threads = new Threads(frame, options.workers);
+    try {
+      // The first failure ends it all: after a gap, a reader would take what follows for what was missing.
+      for (const path of paths) await at(path, copyOut(threads, path, offset, offset + length, frame));
+    } finally {
+      await threads.close();
+    }
+  });
 }
 
-/** The volume once more, with threads, when there is enough to do for them. */
+/** Opens files. For a large one, opens the volume a second time, with worker threads. */
 class Threads {
   readonly #access: VolumeAccess;
   readonly #workers: number | undefined;
   #pipeline: Pipeline | undefined;
   #volume: Volume | undefined;
 
-  /** @param workers what the user asked for: the volume that is open has them already. */
+  /** @param workers the number that the user asked for, if any: the volume that is open already has them. */
   constructor(access: VolumeAccess, workers: number | undefined) {
     this.#access = access;
     this.#workers = workers;
@@ -94,6 +76,7 @@ class Threads {
   }
 
   async #threaded(): Promise<Volume> {
+    const [{ openPipeline }, { Volume }] = await Promise.all([loadPipeline(), loadVolume()]);
     this.#pipeline ??= await openPipeline();
     this.#volume ??= await Volume.open({ ...this.#access, pipeline: this.#pipeline });
     return this.#volume;
@@ -105,21 +88,21 @@ async function copyOut(
   path: VolumePath,
   fromBytes: number,
   toBytes: number,
-  signal: AbortSignal,
+  { print, signal }: PathFrame,
 ): Promise<void> {
   const reader = await threads.open(path, fromBytes, toBytes);
   for await (const piece of reader.pieces(fromBytes, toBytes, { signal })) {
-    if (piece.error !== undefined) throw lost(path, piece, piece.error);
+    if (piece.error !== undefined) throw lostError(path, piece, piece.error);
     const { bytes, lengthBytes } = piece;
-    if (bytes !== undefined) await writeOut(bytes, signal);
+    if (bytes !== undefined) await print(bytes);
     for (let left = lengthBytes - (bytes?.byteLength ?? 0); left > 0; left -= ZEROS.byteLength) {
-      await writeOut(ZEROS.subarray(0, Math.min(left, ZEROS.byteLength)), signal);
+      await print(ZEROS.subarray(0, Math.min(left, ZEROS.byteLength)));
     }
   }
 }
 
-function lost(path: VolumePath, { offsetBytes, lengthBytes }: Piece, cause: NetsealError): NetsealError {
+function lostError(path: VolumePath, { offsetBytes, lengthBytes }: Piece, cause: NetsealError): NetsealError {
   const endBytes = offsetBytes + lengthBytes;
-  const text = `bytes ${offsetBytes} to ${endBytes - 1} cannot be read: ${cause.message}; what comes after them may be whole: --offset ${endBytes}`;
+  const text = `bytes ${offsetBytes} to ${endBytes - 1} cannot be read: ${cause.message}; to write what follows them, use --offset ${endBytes}`;
   return failAt(path, cause.code, text);
 }

@@ -1,26 +1,17 @@
-/** `netseal du`: how much is in folders, and how much is stored for it. */
+/** `netseal du`: the size of everything in folders, and of what is stored for it. */
 import { Command } from 'commander';
 import type { Id } from '../../base/ids.ts';
 import type { DirectoryEntry, FileInode } from '../../server/sealed/inode.ts';
 import type { Directory } from '../../volume/names/directory.ts';
 import { typeOfEntry } from '../../volume/names/inodes.ts';
-import type { Found, Volume } from '../../volume/volume.ts';
 import { Branches } from '../lib/concurrent.ts';
-import { formatBytes, Lines, nameFields, toJson } from '../lib/display.ts';
-import { withInterrupt } from '../lib/interrupt.ts';
-import { writeOut } from '../lib/write-out.ts';
-import { Failures } from './failures.ts';
-import { listEntries } from './listing.ts';
-import {
-  at,
-  childPath,
-  type PathOptions,
-  parseVolumePath,
-  pathBytes,
-  type VolumePath,
-  withPathOptions,
-  withVolumePaths,
-} from './paths.ts';
+import { jsonDocument, nameFields } from '../lib/json.ts';
+import { Columns, Lines } from '../lib/lines.ts';
+import { eachPath, type PathFrame, type PathWork } from './each-path.ts';
+import { folderOf, listEntries } from './entries.ts';
+import { formatBytes } from './inode-display.ts';
+import { at } from './path-errors.ts';
+import { childPath, type PathOptions, pathBytes, type VolumePath, withPathOptions } from './paths.ts';
 
 interface DuOptions extends PathOptions {
   readonly summarize?: boolean;
@@ -31,41 +22,21 @@ interface DuOptions extends PathOptions {
 const FOLDERS_AT_ONCE = 8;
 
 const NOTES = `
-The first number is the size of the files' content, the second what is stored
-for it: sealed units, without folders and inodes. A file with several names
-counts once, where it comes first.`;
+The first number is the size of the files' content. The second is the size of
+the sealed units that are stored for it, without folders and inodes. A file with
+several names counts once, where it comes first.`;
 
 /** `netseal du STORE:/path...` */
-export function duCommand(): Command {
-  const command = new Command('du')
+export function command(): Command {
+  const du = new Command('du')
     .description('Add up the files in each folder of a volume.')
     .argument('<path...>', 'STORE:/path; STORE alone is its root')
-    .option('-s, --summarize', 'only what is named, not the folders below')
+    .option('-s, --summarize', 'only the given paths, not the folders below them')
     .option('-h, --human-readable', 'sizes as 1.5 MiB')
-    .option('--apparent', 'only the size, not what is stored')
+    .option('--apparent', 'only the size of the content, not of what is stored')
     .addHelpText('after', NOTES);
-  return withPathOptions(command).action(du);
-}
-
-function du(texts: readonly string[], options: DuOptions): Promise<void> {
-  const paths = texts.map(text => parseVolumePath(text, options));
-  return withInterrupt(signal =>
-    withVolumePaths(paths, { workers: 0, ...options }, signal, async ({ volume }) => {
-      const failures = new Failures();
-      const survey = new Survey(volume, failures, signal);
-      const counted = new Set<Id>();
-      const totals: Total[] = [];
-      for (const path of paths) {
-        try {
-          const use = await survey.of(path, await at(path, volume.find(pathBytes(path))));
-          addUp(use, counted, totals, options.summarize === true);
-        } catch (error) {
-          failures.add(path, error);
-        }
-      }
-      await writeOut(format(totals, options), signal);
-      failures.report();
-    }),
+  return withPathOptions(du).action((texts: readonly string[], options: DuOptions) =>
+    eachPath(texts, options, frame => new Survey(frame, options)),
   );
 }
 
@@ -74,10 +45,10 @@ interface Sizes {
   stored: number;
 }
 
-/** What a folder holds by itself. */
+/** The sizes of a folder's own files, without the folders below it. */
 interface FolderUse extends Sizes {
   readonly path: VolumePath;
-  /** Files that other names may lead to as well. */
+  /** Files with several names. They are added later, so that each counts once. */
   readonly linked: FileInode[];
   readonly below: FolderUse[];
 }
@@ -86,45 +57,57 @@ interface Total extends Sizes {
   readonly path: VolumePath;
 }
 
-class Survey {
-  readonly #volume: Volume;
-  readonly #failures: Failures;
-  readonly #signal: AbortSignal;
+class Survey implements PathWork {
+  readonly #frame: PathFrame;
+  readonly #options: DuOptions;
   readonly #branches = new Branches(FOLDERS_AT_ONCE);
+  readonly #counted = new Set<Id>();
+  readonly #totals: Total[] = [];
 
-  constructor(volume: Volume, failures: Failures, signal: AbortSignal) {
-    this.#volume = volume;
-    this.#failures = failures;
-    this.#signal = signal;
+  constructor(frame: PathFrame, options: DuOptions) {
+    this.#frame = frame;
+    this.#options = options;
   }
 
-  async of(path: VolumePath, { inode }: Found): Promise<FolderUse> {
-    const use: FolderUse = { path, size: 0, stored: 0, linked: [], below: [] };
-    if (inode.type === 'directory') await this.#fill(use, this.#volume.directoryById(inode.id));
+  async each(path: VolumePath): Promise<void> {
+    const { volume } = this.#frame;
+    const { inode } = await at(path, volume.find(pathBytes(path)));
+    const use = emptyUse(path);
+    if (inode.type === 'directory') await this.#fill(use, volume.directoryById(inode.id));
     else if (inode.type === 'file') count(use, inode);
-    return use;
+    addUp(use, this.#counted, this.#totals, this.#options.summarize === true);
+  }
+
+  async end(): Promise<void> {
+    await this.#frame.print(format(this.#totals, this.#options));
   }
 
   async #fill(use: FolderUse, directory: Directory): Promise<void> {
+    const { volume, failures, signal } = this.#frame;
     const folders: [FolderUse, Directory][] = [];
     try {
       const isFile = (entry: DirectoryEntry): boolean => typeOfEntry(entry) === 'file';
-      for await (const items of listEntries(this.#volume, directory, this.#signal, isFile)) {
+      for await (const items of listEntries(volume, directory, signal, isFile)) {
         for (const { entry, name, inode, error } of items) {
           const path = childPath(use.path, name);
-          if (error !== undefined) this.#failures.add(path, error);
+          if (error !== undefined) failures.add(path, error);
           if (inode?.type === 'file') count(use, inode);
-          if (entry.node.kind !== 'object' || entry.node.type !== 'directory') continue;
-          const child: FolderUse = { path, size: 0, stored: 0, linked: [], below: [] };
+          const folder = folderOf(volume, entry);
+          if (folder === undefined) continue;
+          const child = emptyUse(path);
           use.below.push(child);
-          folders.push([child, this.#volume.directoryById(entry.node.id)]);
+          folders.push([child, folder]);
         }
       }
     } catch (error) {
-      this.#failures.add(use.path, error);
+      failures.add(use.path, error);
     }
-    await this.#branches.each(folders, ([child, childDirectory]) => this.#fill(child, childDirectory));
+    await this.#branches.each(folders, ([child, folder]) => this.#fill(child, folder));
   }
+}
+
+function emptyUse(path: VolumePath): FolderUse {
+  return { path, size: 0, stored: 0, linked: [], below: [] };
 }
 
 function count(use: FolderUse, inode: FileInode): void {
@@ -137,7 +120,10 @@ function add(sum: Sizes, { size, stored }: Sizes): void {
   sum.stored += stored;
 }
 
-/** Folders after what is in them, in the order of their names, so that it is always the same name that a file counts for. */
+/**
+ * Adds the totals of a folder to `totals`, after those of the folders below it. Folders are visited in the order of their names, so
+ * that a file with several names always counts in the same folder.
+ */
 function addUp(use: FolderUse, counted: Set<Id>, totals: Total[], isSummary: boolean): Total {
   const total = { path: use.path, size: use.size, stored: use.stored };
   for (const { id, sizeBytes, storedBytes } of use.linked) {
@@ -154,19 +140,18 @@ function addUp(use: FolderUse, counted: Set<Id>, totals: Total[], isSummary: boo
 function format(totals: readonly Total[], options: DuOptions): Uint8Array | string {
   const { humanReadable = false, apparent = false, json = false } = options;
   if (json) {
-    const rows = totals.map(({ path, size, stored }) => ({ ...nameFields('path', path.path), size, stored }));
-    return `${toJson(rows, 2)}\n`;
+    return jsonDocument(
+      totals.map(({ path, size, stored }) => ({ ...nameFields('path', path.path), size, stored })),
+    );
   }
   const rows = totals.map(({ size, stored }) =>
     (apparent ? [size] : [size, stored]).map(bytes => formatBytes(bytes, humanReadable)),
   );
-  const widths = [0, 1].map(column =>
-    rows.reduce((most, row) => Math.max(most, row[column]?.length ?? 0), 0),
-  );
+  const columns = new Columns();
+  for (const row of rows) columns.fit(row);
   const lines = new Lines(process.stdout.isTTY === true);
   for (const [index, { path }] of totals.entries()) {
-    const cells = (rows[index] ?? []).map((cell, column) => cell.padStart(widths[column] ?? 0));
-    lines.add(`${cells.join('  ')}  ${lines.name(path.path)}`);
+    lines.add(`${columns.join(rows[index] ?? [])}  ${lines.name(path.path)}`);
   }
   return lines.take();
 }

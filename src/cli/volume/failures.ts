@@ -1,15 +1,11 @@
-/** What went wrong at single paths of a command that goes on with the others. */
+/** Failures at single paths, kept by a command that goes on with its other paths. */
 import { isNetsealError, isSystemError, messageOf } from '../../base/errors.ts';
 import { EXIT_DAMAGED, exitCodeOf } from '../lib/exit-codes.ts';
 import { printable } from '../lib/printable.ts';
-import { errorAt, type VolumePath } from './paths.ts';
+import { errorAt } from './path-errors.ts';
+import type { VolumePath } from './paths.ts';
 
 const SHOWN_MAX = 100;
-
-function isOfPath(error: unknown): error is Error & { readonly code: string } {
-  if (isNetsealError(error)) return error.code !== 'EBUG' && error.code !== 'ECLOSED';
-  return isSystemError(error);
-}
 
 export class Failures {
   readonly #shown: string[] = [];
@@ -20,18 +16,18 @@ export class Failures {
     return this.#count;
   }
 
-  /** Keeps an error of one path. Throws what is about the whole command: an interruption, a bug. */
+  /** Keeps an error at a path. Throws it instead if it concerns the whole command: an interruption, a bug. */
   add(path: VolumePath, error: unknown): void {
-    const told = errorAt(path, error);
-    if (!isOfPath(told)) throw told;
+    const atPath = errorAt(path, error);
+    if (!concernsPath(atPath)) throw atPath;
     this.#count += 1;
-    const code = exitCodeOf(told);
-    // Damage is what one must hear of.
+    const code = exitCodeOf(atPath);
+    // Damage matters more than any other failure.
     if (this.#exitCode === undefined || code === EXIT_DAMAGED) this.#exitCode = code;
-    if (this.#shown.length < SHOWN_MAX) this.#shown.push(`${messageOf(told)} (${told.code})`);
+    if (this.#shown.length < SHOWN_MAX) this.#shown.push(`${messageOf(atPath)} (${atPath.code})`);
   }
 
-  /** Lists them on standard error, and sets the exit code: that of the first, or of damage if there is any. */
+  /** Lists the failures on standard error. Sets the exit code: that of damage if there is any, else that of the first failure. */
   report(): void {
     if (this.#exitCode === undefined) return;
     for (const line of this.#shown) process.stderr.write(`netseal: ${printable(line)}\n`);
@@ -39,4 +35,9 @@ export class Failures {
     if (more > 0) process.stderr.write(`netseal: and ${more} more\n`);
     process.exitCode = this.#exitCode;
   }
+}
+
+function concernsPath(error: unknown): error is Error & { readonly code: string } {
+  if (isNetsealError(error)) return error.code !== 'EBUG' && error.code !== 'ECLOSED';
+  return isSystemError(error);
 }

@@ -1,18 +1,17 @@
-/** `netseal gc`: deletes what nothing refers to any more, and empties segments that are mostly garbage. */
-import { Command, Option } from 'commander';
-import { requireArgument } from '../../base/errors.ts';
+/** `netseal gc`: deletes objects that nothing refers to any more, and empties segments that are mostly garbage. */
+import { Command } from 'commander';
 import { type Amount, COPY_BYTES_MAX_DEFAULT, collectGarbage, type GcReport } from '../../volume/care/gc.ts';
 import type { Lost } from '../../volume/care/walk.ts';
 import { GRACE_MS_DEFAULT } from '../../volume/volume.ts';
-import { formatTime, nameFields, toJson } from '../lib/display.ts';
 import { EXIT_DAMAGED } from '../lib/exit-codes.ts';
-import { withInterrupt } from '../lib/interrupt.ts';
+import { jsonDocument, nameFields } from '../lib/json.ts';
 import { printable } from '../lib/printable.ts';
 import { type Progress, startProgress } from '../lib/progress.ts';
-import { formatCount, formatSize, parseDuration, parseSize } from '../lib/sizes.ts';
-import { writeOut } from '../lib/write-out.ts';
-import { type VolumeOptions, withVolume, withVolumeOptions } from './access.ts';
-import { parseLocation } from './location.ts';
+import { formatCount, formatSize } from '../lib/sizes.ts';
+import { formatTimeMs, formatUtcMinute } from '../lib/times.ts';
+import { durationOption, sizeOption } from '../lib/value-options.ts';
+import { onWholeVolume } from './opening.ts';
+import { type VolumeOptions, withVolumeOptions } from './options.ts';
 
 interface GcOptions extends VolumeOptions {
   readonly dryRun?: boolean;
@@ -30,57 +29,55 @@ Exit code 3: something is damaged; then nothing is deleted. See "netseal verify"
 const DAMAGE_SHOWN = 20;
 
 /** `netseal gc STORE` */
-export function gcCommand(): Command {
-  const command = new Command('gc')
+export function command(): Command {
+  const gcCommand = new Command('gc')
     .description('Delete what no file or folder of a volume refers to any more.')
     .argument('<store>', 'a folder, or a file:// URL')
-    .option('--dry-run', 'say what would be done, and change nothing')
+    .option('--dry-run', 'show what would be done, and change nothing')
     .addOption(
-      new Option('--grace <time>', 'how long candidates wait: 24h')
-        .argParser(text => parseDuration(text, '--grace'))
-        .default(GRACE_MS_DEFAULT, '24h'),
+      durationOption('--grace <time>', 'how long candidates wait before they are deleted').default(
+        GRACE_MS_DEFAULT,
+        '24h',
+      ),
     )
-    .option('--no-compact', 'do not move what is left in segments that are mostly garbage')
+    .option('--no-compact', 'leave segments that are mostly garbage as they are')
     .addOption(
-      new Option('--max-copy <size>', 'move at most so much')
-        .argParser(text => parseSize(text, '--max-copy'))
-        .default(COPY_BYTES_MAX_DEFAULT, '1GiB'),
+      sizeOption('--max-copy <size>', 'move at most so much out of segments').default(
+        COPY_BYTES_MAX_DEFAULT,
+        '1GiB',
+      ),
     )
     .addHelpText('after', NOTES);
-  return withVolumeOptions(command).action(gc);
+  return withVolumeOptions(gcCommand).action(gc);
 }
 
 function gc(text: string, options: GcOptions): Promise<void> {
-  const location = parseLocation(text);
-  requireArgument(location.path === undefined, `gc is for a whole volume: name only the store, not ${text}`);
-  return withInterrupt(signal =>
-    withVolume(location, { workers: 0, ...options }, signal, async ({ volume }) => {
-      let progress: Progress | undefined;
-      let phase = '';
-      const report = await collectGarbage(volume, {
-        dryRun: options.dryRun === true,
-        graceMs: options.grace,
-        compact: options.compact,
-        copyBytesMax: options.maxCopy,
-        signal,
-        onProgress: now => {
-          // Nobody knows how much there is to read.
-          if (now.total === undefined) return;
-          if (now.phase !== phase) progress?.stop();
-          if (now.phase !== phase) progress = startProgress(PHASES[now.phase]);
-          phase = now.phase;
-          progress?.update(now.done, now.total);
-        },
-      }).finally(() => progress?.stop());
-      const isDamaged = report.lost.length + report.missingSegments.length > 0;
-      if (options.json === true) await writeOut(`${toJson(describe(report), 2)}\n`, signal);
-      // What was counted before the damage was met says nothing.
-      else if (!isDamaged) await writeOut(tell(report, options), signal);
-      if (!isDamaged) return;
-      process.stderr.write(damageText(report));
-      process.exitCode = EXIT_DAMAGED;
-    }),
-  );
+  return onWholeVolume('gc', text, { workers: 0, ...options }, async ({ volume, signal, print }) => {
+    let progress: Progress | undefined;
+    let phase = '';
+    const report = await collectGarbage(volume, {
+      dryRun: options.dryRun === true,
+      graceMs: options.grace,
+      compact: options.compact,
+      copyBytesMax: options.maxCopy,
+      signal,
+      onProgress: now => {
+        // While the total is not known, there is nothing to show.
+        if (now.total === undefined) return;
+        if (now.phase !== phase) progress?.stop();
+        if (now.phase !== phase) progress = startProgress(PHASES[now.phase]);
+        phase = now.phase;
+        progress?.update(now.done, now.total);
+      },
+    }).finally(() => progress?.stop());
+    const isDamaged = report.lost.length + report.missingSegments.length > 0;
+    if (options.json === true) await print(jsonDocument(describe(report)));
+    // With damage, the counts are not of the whole volume: only JSON shows them.
+    else if (!isDamaged) await print(tell(report, options));
+    if (!isDamaged) return;
+    process.stderr.write(damageText(report));
+    process.exitCode = EXIT_DAMAGED;
+  });
 }
 
 const PHASES = {
@@ -97,7 +94,7 @@ function tell(report: GcReport, { dryRun = false }: GcOptions): string {
     lines.push(`${dryRun ? 'would be deleted' : 'not deleted'}: ${amount(deletable)}`);
   if (held.objects > 0) lines.push(`kept for files that are open somewhere: ${amount(held)}`);
   if (waiting.firstDueMs !== undefined) {
-    const when = `${dryRun ? 'at the earliest by a pass after' : 'by a pass after'} ${minute(waiting.firstDueMs)}`;
+    const when = `${dryRun ? 'at the earliest by a pass after' : 'by a pass after'} ${dueMinute(waiting.firstDueMs)}`;
     lines.push(`candidates that wait: ${amount(waiting)}; can be deleted ${when}`);
   }
   if (deleted.objects + deletable.objects + waiting.objects + held.objects === 0) lines.push('no garbage');
@@ -115,11 +112,9 @@ function amount({ objects, bytes }: Amount): string {
   return `${formatCount(objects, 'object')}, ${formatSize(bytes)}`;
 }
 
-/** UTC, as the server has it. */
-function minute(timeMs: number): string {
-  // The next whole minute: not before it.
-  const date = new Date(Math.ceil(timeMs / 60_000) * 60_000);
-  return `${date.toISOString().slice(0, 16).replace('T', ' ')} UTC`;
+/** Formats a time as UTC, to the next whole minute: before it, the time has not come. */
+function dueMinute(timeMs: number): string {
+  return `${formatUtcMinute(Math.ceil(timeMs / 60_000) * 60_000)} UTC`;
 }
 
 function damageText({ lost, missingSegments }: GcReport): string {
@@ -136,20 +131,16 @@ function describe(report: GcReport): Record<string, unknown> {
   const { live, deleted, deletable, waiting, held, lost, missingSegments, compaction, startedAtMs } = report;
   const { firstDueMs, lastDueMs, ...waits } = waiting;
   return {
-    startedAt: time(startedAtMs),
+    startedAt: formatTimeMs(startedAtMs),
     live,
     deleted,
     deletable,
-    waiting: { ...waits, firstDue: time(firstDueMs), lastDue: time(lastDueMs) },
+    waiting: { ...waits, firstDue: formatTimeMs(firstDueMs), lastDue: formatTimeMs(lastDueMs) },
     held,
     ...(compaction === undefined ? {} : { compaction }),
     damages: lost.map(describeLost),
     missingSegments,
   };
-}
-
-function time(timeMs: number | undefined): string | null {
-  return timeMs === undefined ? null : formatTime(BigInt(Math.trunc(timeMs)) * 1_000_000n);
 }
 
 function describeLost({ key, place, error }: Lost): Record<string, unknown> {

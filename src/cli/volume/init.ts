@@ -7,19 +7,21 @@ import type { VolumeHeader } from '../../keys/volume-header.ts';
 import type { ObjectStore } from '../../server/store.ts';
 import { formatCodec } from '../../unit/codec.ts';
 import { createHeaderObject, readHeaderObject } from '../../volume/header-object.ts';
+import { newAttributes } from '../../volume/new-attributes.ts';
 import {
   checkVolumeSettings,
   encodeSettings,
   type VolumeSettings,
 } from '../../volume/session/volume-settings.ts';
 import { createRoot } from '../../volume/volume.ts';
-import { withInterrupt } from '../lib/interrupt.ts';
+import { inFrame } from '../lib/frame.ts';
+import { jsonDocument } from '../lib/json.ts';
 import { readNewSlot } from '../lib/secrets.ts';
 import { formatSize } from '../lib/sizes.ts';
 import { readUnitOptions, type UnitOptions, withUnitOptions } from '../lib/unit-options.ts';
-import { type StoreAccess, type VolumeOptions, withStore, withVolumeOptions } from './access.ts';
-import { newAttributes } from './attributes.ts';
 import { parseLocation } from './location.ts';
+import { type StoreAccess, withStore } from './opening.ts';
+import { type VolumeOptions, withVolumeOptions } from './options.ts';
 
 interface InitOptions extends VolumeOptions, UnitOptions {
   readonly label?: string;
@@ -28,30 +30,30 @@ interface InitOptions extends VolumeOptions, UnitOptions {
 const ROOT_MODE = 0o755;
 
 /** `netseal init STORE` */
-export function initCommand(): Command {
-  const command = new Command('init')
+export function command(): Command {
+  const initCommand = new Command('init')
     .description('Make an empty volume in a store, and the store if there is none.')
     .argument('<store>', 'a folder, or a file:// URL')
-    .option('--label <text>', "what to know the first slot by (default: its secret's type)");
-  return withVolumeOptions(withUnitOptions(command)).action(init);
+    .option('--label <text>', "name for the first slot (default: its secret's type)");
+  return withVolumeOptions(withUnitOptions(initCommand)).action(init);
 }
 
 function init(text: string, options: InitOptions): Promise<void> {
   const location = parseLocation(text);
   if (location.path !== undefined && location.path !== '/') {
-    throw new NetsealError('EINVAL', `a volume is made in a whole store, not at ${location.path} in one`);
+    throw new NetsealError('EINVAL', `a volume fills a whole store: name only the store, not ${text}`);
   }
   const settings = checkVolumeSettings(readUnitOptions(options));
-  return withInterrupt(signal =>
+  return inFrame(({ signal, report }) =>
     withStore(location, { ...options, create: true }, signal, async access => {
       await requireNoVolume(access.store, signal);
       const slot = await readNewSlot(options, signal, options.label);
       const header = await createVolumeHeader({ slots: [slot], settings: encodeSettings(settings) });
       try {
         await makeVolume(access, header, signal);
-        process.stdout.write(describe(location.storeText, header, settings, options.json === true));
+        report(describe(location.storeText, header, settings, options.json === true));
         process.stderr.write(
-          'netseal: keep the secret safe: without it nobody can read anything in this volume, netseal neither\n',
+          'netseal: keep the secret safe: without it nobody can read this volume, and netseal cannot help\n',
         );
       } finally {
         header.keyring.destroy();
@@ -60,19 +62,22 @@ function init(text: string, options: InitOptions): Promise<void> {
   );
 }
 
-/** Told before a passphrase is asked for. */
+/** Fails when the store holds a volume, before a passphrase is asked for. EEXIST. */
 async function requireNoVolume(store: ObjectStore, signal: AbortSignal): Promise<void> {
   try {
     await readHeaderObject(store, { signal });
   } catch (error) {
     if (isNetsealError(error) && error.code === 'ENOENT') return;
-    // Whatever it is, it is in the way, and `init` replaces nothing.
+    // Something else is in the way, and `init` replaces nothing.
     throw error;
   }
-  throw new NetsealError('EEXIST', `there is a volume already: ${store.name}`);
+  throw new NetsealError(
+    'EEXIST',
+    `${store.name} already holds a volume: name another store to make a new one`,
+  );
 }
 
-/** The header comes last: until it is there, there is no volume, and what a crash leaves behind is in nobody's way. */
+/** Makes the root folder, then the header. Before the header there is no volume: what a crash leaves behind is in no one's way. */
 async function makeVolume(
   { store, state }: StoreAccess,
   header: VolumeHeader,
@@ -96,7 +101,7 @@ function describe(
   const [{ id, type, label } = { id: '', type: '', label: '' }] = slots;
   if (asJson) {
     const slot = { id, type, label };
-    return `${JSON.stringify({ store: storeText, volumeId, unitSizeBytes, blockSizeBytes, codec, cipher, slot }, null, 2)}\n`;
+    return jsonDocument({ store: storeText, volumeId, unitSizeBytes, blockSizeBytes, codec, cipher, slot });
   }
   return [
     `made volume ${volumeId} in ${storeText}`,

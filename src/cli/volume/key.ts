@@ -1,23 +1,24 @@
-/** `netseal key`: the ways into a volume. */
+/** `netseal key`: the slots of a volume, each with a secret that opens it. */
 import { Command } from 'commander';
 import type { NewSlot } from '../../keys/new-slot.ts';
 import type { SlotInfo, VolumeHeader } from '../../keys/volume-header.ts';
 import { changeHeaderObject } from '../../volume/header-object.ts';
-import { withInterrupt } from '../lib/interrupt.ts';
+import { inFrame } from '../lib/frame.ts';
 import { type AddedSlotOptions, readAddedSlot, withAddedSlotOptions } from '../lib/secrets.ts';
 import { findSlot, notRevoked, parseSlotStart, slotList, slotReport } from '../lib/slots.ts';
-import { type StoreOptions, withStore, withStoreOptions, withUnlockedHeader } from './access.ts';
 import { parseLocation } from './location.ts';
+import { withStore, withUnlockedHeader } from './opening.ts';
+import { type StoreOptions, withStoreOptions } from './options.ts';
 
 /** `netseal key list|add|remove STORE` */
-export function keyCommand(): Command {
+export function command(): Command {
   return new Command('key')
     .description('List, add and remove the passphrases and key files that open a volume.')
     .addCommand(keyAction('list', 'List the slots of a volume; * marks the one that opened it.').action(list))
     .addCommand(withAddedSlotOptions(keyAction('add', 'Add a slot with another secret.')).action(add))
     .addCommand(
       keyAction('remove', 'Remove a slot. This is not revocation: see below.')
-        .argument('<slot>', 'its id, or so much of the beginning that only one fits')
+        .argument('<slot>', 'its id, or enough of its first digits to name only one slot')
         .addHelpText('after', `\n${notRevoked('volume')}`)
         .action(remove),
     );
@@ -26,42 +27,40 @@ export function keyCommand(): Command {
 const LIST = 'netseal key list';
 
 function keyAction(name: string, description: string): Command {
-  const command = new Command(name)
-    .description(description)
-    .argument('<store>', 'a folder, or a file:// URL');
-  return withStoreOptions(command);
+  const action = new Command(name).description(description).argument('<store>', 'a folder, or a file:// URL');
+  return withStoreOptions(action);
 }
 
 function list(text: string, options: StoreOptions): Promise<void> {
-  return withInterrupt(signal =>
+  return inFrame(({ signal, report }) =>
     withUnlockedHeader(parseLocation(text), options, signal, async ({ header }) => {
-      process.stdout.write(slotList(options.json === true, header, 'volumeId'));
+      report(slotList(options.json === true, header, 'volumeId'));
     }),
   );
 }
 
 function add(text: string, options: StoreOptions & AddedSlotOptions): Promise<void> {
-  return withInterrupt(signal =>
+  return inFrame(({ signal, report }) =>
     withStore(parseLocation(text), options, signal, async ({ store, state, secrets }) => {
       let newSlot: NewSlot | undefined;
       const change = async (header: VolumeHeader): Promise<VolumeHeader> => {
-        // Asked for once, and not before the volume has opened.
+        // Asked for once, even when the change is repeated, and only after the volume has opened.
         newSlot ??= await readAddedSlot(options, signal);
         signal.throwIfAborted();
         return header.addSlot(newSlot);
       };
       const header = await changeHeaderObject(store, secrets, state, change, { signal });
       header.keyring.destroy();
-      // A new slot comes last.
+      // A new slot is the last one.
       const slot = header.slots.at(-1);
-      process.stdout.write(slotReport(options.json === true, 'added', slot, header, 'volume'));
+      report(slotReport(options.json === true, 'added', slot, header, 'volume'));
     }),
   );
 }
 
 function remove(text: string, slotText: string, options: StoreOptions): Promise<void> {
   const start = parseSlotStart(slotText, LIST);
-  return withInterrupt(signal =>
+  return inFrame(({ signal, report }) =>
     withStore(parseLocation(text), options, signal, async ({ store, state, secrets }) => {
       let removed: SlotInfo | undefined;
       const change = (header: VolumeHeader): VolumeHeader => {
@@ -70,7 +69,7 @@ function remove(text: string, slotText: string, options: StoreOptions): Promise<
       };
       const header = await changeHeaderObject(store, secrets, state, change, { signal });
       header.keyring.destroy();
-      process.stdout.write(slotReport(options.json === true, 'removed', removed, header, 'volume'));
+      report(slotReport(options.json === true, 'removed', removed, header, 'volume'));
       process.stderr.write(`netseal: this is not revocation. ${notRevoked('volume')}\n`);
     }),
   );

@@ -1,15 +1,16 @@
 /**
- * Where a volume is, and what in it: `STORE` or `STORE:/path`. STORE is a folder or a file:// URL.
+ * Locations: `STORE` names a store, and `STORE:/path` a path in its volume. STORE is a folder or a file:// URL.
  *
  *   backup            the folder backup
  *   backup:/docs/a    /docs/a in the volume there
- *   file:///mnt/x:/a  the same with a URL, in which a folder's name may hold "%3A/"
+ *   file:///mnt/x:/a  the same with a URL; a folder's name may hold ":/" there, as "%3A/"
  */
 import { lstat, readdir, realpath, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isNetsealError, NetsealError, requireArgument, systemCodeOf } from '../../base/errors.ts';
 import type { ObjectStore } from '../../server/store.ts';
+import { loadStore } from '../lib/lazy.ts';
 
 export interface Location {
   readonly storeText: string;
@@ -18,18 +19,18 @@ export interface Location {
 }
 
 export interface OpenStoreOptions {
-  /** Make the store if there is none. Default: false. */
+  /** Makes the store if there is none. Default: false. */
   readonly create?: boolean;
 }
 
 const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
 const KNOWN = 'a folder, or a file:// URL';
-/** Below what the store itself allows. */
+/** Fewer requests than the store itself allows. */
 const REQUESTS_AT_ONCE = 32;
-/** All that a directory store has in its folder. */
+/** Everything that a directory store has in its folder. */
 const STORE_NAMES: ReadonlySet<string> = new Set(['objects', 'partial', 'lock']);
 
-/** Splits at the first ":/" behind the scheme; a ":" at the end counts as no path. EINVAL when no store is left. */
+/** Splits at the first ":/" after the scheme. A ":" at the end means that there is no path. EINVAL when there is no store. */
 export function parseLocation(text: string): Location {
   const schemeLength = SCHEME.exec(text)?.[0].length ?? 0;
   const at = text.indexOf(':/', schemeLength);
@@ -42,14 +43,31 @@ export function parseLocation(text: string): Location {
 }
 
 /**
- * Opens the store with retries and a limit. ENOENT when there is none and it is not to be made, or no folder to make it
- * in; EEXIST when something else is in the way; EINVAL for what is no store's name.
+ * Reads the store of a command that works on a whole volume. EINVAL when the text names a path.
+ *
+ * @param command the command's name, for the message.
+ */
+export function parseStore(text: string, command: string): Location {
+  const location = parseLocation(text);
+  requireArgument(
+    location.path === undefined,
+    `${command} works on a whole volume: name only the store, not ${text}`,
+  );
+  return location;
+}
+
+/**
+ * Opens the store, with retries and a limit for requests at the same time.
+ *
+ * - ENOENT: there is no store and `create` is not set, or there is no folder to make it in.
+ * - EEXIST: something else is in the way of a new store.
+ * - EINVAL: the text cannot name a store.
  */
 export async function openStoreAt(storeText: string, options: OpenStoreOptions = {}): Promise<ObjectStore> {
   const path = storePath(storeText);
   const { create = false } = options;
   if (create) await checkFree(path, storeText);
-  const { DirectoryStore, wrapStore } = await import('../lib/modules-store.ts');
+  const { DirectoryStore, wrapStore } = await loadStore();
   try {
     const store = await DirectoryStore.open(path, { create });
     return wrapStore(store, { retry: {}, limit: { concurrency: REQUESTS_AT_ONCE } });
@@ -61,7 +79,7 @@ export async function openStoreAt(storeText: string, options: OpenStoreOptions =
   }
 }
 
-/** The one name of a store that is there, however it was written. System errors. */
+/** Returns the one name of an existing store, however it was written. Rejects with a system error when there is none. */
 export async function canonicalStoreName(storeText: string): Promise<string> {
   return `file://${await realpath(storePath(storeText))}`;
 }
@@ -81,14 +99,14 @@ function storePath(storeText: string): string {
   }
 }
 
-/** A new store takes an empty folder, or one that is a store already: never one that holds anything else. */
+/** Checks that a store may be made here: in a new or empty folder, or in one that already is a store. EEXIST, ENOENT. */
 async function checkFree(path: string, storeText: string): Promise<void> {
   let names: string[];
   try {
     names = await readdir(path);
   } catch (cause) {
     if (systemCodeOf(cause) === 'ENOTDIR') {
-      throw new NetsealError('EEXIST', `${storeText} is no folder: name another one`, { cause });
+      throw new NetsealError('EEXIST', `${storeText} is not a folder: name another one`, { cause });
     }
     if (systemCodeOf(cause) !== 'ENOENT') throw cause;
     await checkParent(path, storeText);
@@ -99,12 +117,13 @@ async function checkFree(path: string, storeText: string): Promise<void> {
 }
 
 async function checkParent(path: string, storeText: string): Promise<void> {
-  // A symbolic link to nothing.
+  // True for a symbolic link to nothing.
   const isThere = await lstat(path).then(
     () => true,
     () => false,
   );
-  if (isThere) throw new NetsealError('EEXIST', `${storeText} leads nowhere: name another folder`);
+  if (isThere)
+    throw new NetsealError('EEXIST', `${storeText} is a link that leads nowhere: name another folder`);
   try {
     await stat(dirname(path));
   } catch (cause) {

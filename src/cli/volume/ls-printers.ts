@@ -1,38 +1,32 @@
-/** The ways in which `netseal ls` writes what it lists: names, long lines, JSON. */
+/** The forms in which `netseal ls` prints: names, long lines, JSON. */
 import type { Name } from '../../base/name.ts';
 import { toBytesName } from '../../volume/names/name-checks.ts';
-import {
-  describeInode,
-  formatBytes,
-  formatMinute,
-  formatMode,
-  Lines,
-  nameFields,
-  sizesOf,
-  toJson,
-} from '../lib/display.ts';
-import type { Listed } from './listing.ts';
+import { nameFields, toJson } from '../lib/json.ts';
+import { Columns, Lines } from '../lib/lines.ts';
+import { formatMinute } from '../lib/times.ts';
+import type { Listed } from './entries.ts';
+import { describeInode, formatBytes, formatMode, sizesOf } from './inode-display.ts';
 import type { VolumePath } from './paths.ts';
 
 export interface PrintedItem extends Listed {
   readonly path: Name;
-  /** Named on the command line: it goes by its path. */
+  /** True for a path of the command line: it is listed by its path, not by its name. */
   readonly isNamedByPath: boolean;
 }
 
 export interface Printer {
-  /** What follows is in this folder. */
+  /** Begins the entries of a folder. */
   startFolder(path: VolumePath): void;
-  /** The bytes to write for some items. */
+  /** Returns the bytes to write for some items. */
   print(items: readonly PrintedItem[]): Uint8Array;
-  /** What comes last. */
+  /** Returns the bytes to write after the last item. */
   end(): Uint8Array;
 }
 
 export interface LineSettings {
   readonly isTerminal: boolean;
   readonly end: string;
-  /** Whether each folder is named before what is in it. */
+  /** Whether to name each folder before its entries. */
   readonly hasHeaders: boolean;
   readonly isHuman: boolean;
 }
@@ -69,10 +63,10 @@ export class NamePrinter implements Printer {
   }
 }
 
-/** Columns are as wide as the widest cell so far: lines are written while the rest is still being read. */
+/** Prints columns as wide as the widest cell so far: lines are written while the rest is still being read. */
 export class LongPrinter extends NamePrinter {
   readonly #isHuman: boolean;
-  readonly #widths: number[] = [];
+  readonly #columns = new Columns();
 
   constructor(settings: LineSettings) {
     super(settings);
@@ -80,20 +74,15 @@ export class LongPrinter extends NamePrinter {
   }
 
   override print(items: readonly PrintedItem[]): Uint8Array {
-    for (const item of items) {
-      for (const [at, cell] of this.#cells(item).entries()) {
-        this.#widths[at] = Math.max(this.#widths[at] ?? 0, cell.length);
-      }
-    }
+    for (const item of items) this.#columns.fit(this.#cells(item));
     return super.print(items);
   }
 
   protected override line(item: PrintedItem): Name {
-    const cells = this.#cells(item).map((cell, at) => cell.padStart(this.#widths[at] ?? 0));
     const name = super.line(item);
     const { inode } = item;
     const target = inode?.type === 'symlink' ? ` -> ${this.lines.name(toBytesName(inode.target))}` : '';
-    return `${cells.join('  ')}  ${name}${target}`;
+    return `${this.#columns.join(this.#cells(item))}  ${name}${target}`;
   }
 
   #cells({ type, inode }: PrintedItem): string[] {
@@ -113,12 +102,12 @@ export class LongPrinter extends NamePrinter {
   }
 }
 
-/** One array, an entry a line. */
+/** Prints one array, an entry a line. */
 export class JsonPrinter implements Printer {
   #count = 0;
 
   startFolder(): void {
-    // Paths say it.
+    // Each entry has its whole path.
   }
 
   print(items: readonly PrintedItem[]): Uint8Array {

@@ -1,24 +1,20 @@
 /** `netseal mkdir`: new folders in a volume. */
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { isNetsealError, requireArgument } from '../../base/errors.ts';
 import { parsePath, toBytesName } from '../../volume/names/name-checks.ts';
+import { newAttributes } from '../../volume/new-attributes.ts';
 import type { Volume } from '../../volume/volume.ts';
-import { toJson } from '../lib/display.ts';
-import { withInterrupt } from '../lib/interrupt.ts';
-import { newAttributes } from './attributes.ts';
-import { Failures } from './failures.ts';
+import { jsonDocument } from '../lib/json.ts';
+import { valueOption } from '../lib/value-options.ts';
+import { eachPath, isFolder } from './each-path.ts';
+import { at, failAt } from './path-errors.ts';
 import {
-  at,
   childPath,
-  failAt,
-  isFolder,
   type PathOptions,
-  parseVolumePath,
   pathBytes,
   showPath,
   type VolumePath,
   withPathOptions,
-  withVolumePaths,
 } from './paths.ts';
 
 interface MkdirOptions extends PathOptions {
@@ -27,50 +23,44 @@ interface MkdirOptions extends PathOptions {
 }
 
 /** `netseal mkdir STORE:/path...` */
-export function mkdirCommand(): Command {
-  const command = new Command('mkdir')
+export function command(): Command {
+  const mkdir = new Command('mkdir')
     .description('Make folders in a volume.')
     .argument('<path...>', 'STORE:/path')
-    .option('-p, --parents', 'also the folders on the way; one that is there is no error')
+    .option('-p, --parents', 'also make the folders on the way; an existing folder is no error')
     .addOption(
-      new Option(
+      valueOption(
         '-m, --mode <octal>',
         'permissions of the new folder (default: 777 without the umask)',
-      ).argParser(parseMode),
+        parseMode,
+      ),
     );
-  return withPathOptions(command).action(mkdir);
+  return withPathOptions(mkdir).action(makeFolders);
 }
 
-/** EINVAL unless it is 0 to 7777 in octal digits. */
-function parseMode(text: string): number {
-  requireArgument(/^[0-7]{1,4}$/.test(text), `--mode: write permissions in octal, as 755, not "${text}"`);
+/** Reads 0 to 7777 in octal digits. EINVAL for anything else. */
+function parseMode(text: string, option: string): number {
+  requireArgument(
+    /^[0-7]{1,4}$/.test(text),
+    `${option}: write permissions in octal, for example 755, not "${text}"`,
+  );
   return Number.parseInt(text, 8);
 }
 
-function mkdir(texts: readonly string[], options: MkdirOptions): Promise<void> {
-  const paths = texts.map(text => parseVolumePath(text, options));
+function makeFolders(texts: readonly string[], options: MkdirOptions): Promise<void> {
   const defaultMode = 0o777 & ~process.umask();
-  const { parents = false, mode = defaultMode, json } = options;
-  return withInterrupt(signal =>
-    withVolumePaths(paths, { workers: 0, ...options }, signal, async ({ volume }) => {
-      const failures = new Failures();
-      const made: string[] = [];
-      for (const path of paths) {
-        signal.throwIfAborted();
-        try {
-          if (parents) await makeAll(volume, path, mode, defaultMode, made);
-          else await makeOne(volume, path, mode, made);
-        } catch (error) {
-          failures.add(path, error);
-        }
-      }
-      if (json === true) process.stdout.write(`${toJson({ made }, 2)}\n`);
-      failures.report();
-    }),
-  );
+  const { parents = false, mode = defaultMode, json = false } = options;
+  const made: string[] = [];
+  return eachPath(texts, options, ({ volume, report }) => ({
+    each: path =>
+      parents ? makeAll(volume, path, mode, defaultMode, made) : makeOne(volume, path, mode, made),
+    end: () => {
+      if (json) report(jsonDocument({ made }));
+    },
+  }));
 }
 
-/** Each folder on the way that is not there, then the last one. */
+/** Makes each folder on the way that does not exist, then the last one. */
 async function makeAll(
   volume: Volume,
   path: VolumePath,
@@ -86,7 +76,7 @@ async function makeAll(
     try {
       await makeOne(volume, current, index === names.length - 1 ? mode : parentMode, made);
     } catch (error) {
-      // Somebody else may want the same.
+      // Another client may have made it meanwhile.
       const isThere = isNetsealError(error) && error.code === 'EEXIST' && (await isFolder(volume, current));
       if (!isThere) throw error;
     }
@@ -102,9 +92,9 @@ async function makeOne(volume: Volume, path: VolumePath, mode: number, made: str
 
 async function placeOf(volume: Volume, path: VolumePath): ReturnType<Volume['place']> {
   const place = await findPlace(volume, path);
-  // Before anything is put into the store.
+  // Checked before anything is put into the store.
   if ((await volume.names.find(place.directory, place.name)) !== undefined) {
-    throw failAt(path, 'EEXIST', 'something is there already');
+    throw failAt(path, 'EEXIST', 'this already exists: choose another path, or -p to use the folder');
   }
   return place;
 }
@@ -114,6 +104,10 @@ async function findPlace(volume: Volume, path: VolumePath): ReturnType<Volume['p
     return await volume.place(pathBytes(path));
   } catch (error) {
     if (!isNetsealError(error) || error.code !== 'ENOENT') throw error;
-    throw failAt(path, 'ENOENT', 'there is no such folder to make it in; -p makes those on the way');
+    throw failAt(
+      path,
+      'ENOENT',
+      'the folder to make it in does not exist; -p also makes the folders on the way',
+    );
   }
 }

@@ -5,54 +5,39 @@ import { inodeKey } from '../../server/sealed/object-keys.ts';
 import { showName, textOfName } from '../../transfer/local-names.ts';
 import { toBytesName } from '../../volume/names/name-checks.ts';
 import type { Found } from '../../volume/volume.ts';
-import { describeInode, formatMode, formatTime, nameFields, octalMode, toJson } from '../lib/display.ts';
-import { withInterrupt } from '../lib/interrupt.ts';
-import { writeOut } from '../lib/write-out.ts';
-import { Failures } from './failures.ts';
-import {
-  at,
-  type PathOptions,
-  parseVolumePath,
-  pathBytes,
-  showPath,
-  type VolumePath,
-  withPathOptions,
-  withVolumePaths,
-} from './paths.ts';
+import { jsonDocument, nameFields } from '../lib/json.ts';
+import { formatTime } from '../lib/times.ts';
+import { eachPath } from './each-path.ts';
+import { describeInode, formatMode, octalMode } from './inode-display.ts';
+import { at } from './path-errors.ts';
+import { type PathOptions, pathBytes, showPath, type VolumePath, withPathOptions } from './paths.ts';
 
 interface StatOptions extends PathOptions {
   readonly dereference?: boolean;
 }
 
 /** `netseal stat STORE:/path...` */
-export function statCommand(): Command {
-  const command = new Command('stat')
-    .description('Tell everything about files and folders of a volume.')
+export function command(): Command {
+  const stat = new Command('stat')
+    .description('Show everything about files and folders of a volume.')
     .argument('<path...>', 'STORE:/path; STORE alone is its root')
-    .option('-L, --dereference', 'of a symbolic link, what it leads to');
-  return withPathOptions(command).action(stat);
+    .option('-L, --dereference', 'follow symbolic links: show what they lead to');
+  return withPathOptions(stat).action(showStatus);
 }
 
-function stat(texts: readonly string[], options: StatOptions): Promise<void> {
-  const paths = texts.map(text => parseVolumePath(text, options));
-  const { dereference: follow, json } = options;
-  return withInterrupt(signal =>
-    withVolumePaths(paths, { workers: 0, ...options }, signal, async ({ volume }) => {
-      const failures = new Failures();
-      const results: unknown[] = [];
-      for (const path of paths) {
-        try {
-          const found = await at(path, volume.find(pathBytes(path), { follow }));
-          results.push(describeFound(path, found));
-          if (json !== true) await writeOut(toText(path, found), signal);
-        } catch (error) {
-          failures.add(path, error);
-        }
-      }
-      if (json === true) await writeOut(`${toJson(results, 2)}\n`, signal);
-      failures.report();
-    }),
-  );
+function showStatus(texts: readonly string[], options: StatOptions): Promise<void> {
+  const { dereference: follow, json = false } = options;
+  const results: unknown[] = [];
+  return eachPath(texts, options, ({ volume, print }) => ({
+    each: async path => {
+      const found = await at(path, volume.find(pathBytes(path), { follow }));
+      if (json) results.push(describeFound(path, found));
+      else await print(toText(path, found));
+    },
+    end: async () => {
+      if (json) await print(jsonDocument(results));
+    },
+  }));
 }
 
 function describeFound({ path }: VolumePath, found: Found): Record<string, unknown> {
@@ -76,7 +61,7 @@ function describeFound({ path }: VolumePath, found: Found): Record<string, unkno
   };
 }
 
-/** Whether the inode lies in its folder rather than in an object of its own. */
+/** Whether the inode is embedded in its folder, and not an object of its own. */
 function isEmbedded({ entry }: Found): boolean {
   return entry?.node.kind === 'embedded';
 }
@@ -94,7 +79,7 @@ function describeContent(inode: Inode): Record<string, unknown> {
 
 function toText(path: VolumePath, found: Found): string {
   const { inode } = found;
-  const where = isEmbedded(found) ? 'in its folder' : `object ${inodeKey(inode.id)}`;
+  const where = isEmbedded(found) ? 'embedded in its folder' : `object ${inodeKey(inode.id)}`;
   const lines: [string, string][] = [
     ['path', showPath(path)],
     ['type', inode.type],
@@ -105,7 +90,7 @@ function toText(path: VolumePath, found: Found): string {
     ['changed', formatTime(inode.ctimeNs)],
     ['born', formatTime(inode.birthNs)],
     ['id', inode.id],
-    ['version', `${inode.version}, of the content ${inode.dataVersion}`],
+    ['version', `${inode.version}; content ${inode.dataVersion}`],
     ['inode', where],
     ...inode.xattrs.map(({ key, value }): [string, string] => [
       'xattr',
@@ -132,8 +117,8 @@ function contentLines(inode: Inode): [string, string][] {
 }
 
 function showMap({ depth, slots }: MapRoot): string {
-  if (depth === 0) return `${slots.length} stored, by the inode itself`;
-  return `by ${slots.length} map pages, ${depth} deep`;
+  if (depth === 0) return `${slots.length} stored, listed in the inode itself`;
+  return `listed in ${slots.length} map pages, ${depth} deep`;
 }
 
 function showValue(value: Uint8Array): string {

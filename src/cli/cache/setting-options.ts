@@ -1,13 +1,14 @@
-/** The options that say how a cache is to be, for `netseal cache init` and `netseal cache set`. */
+/** The options for the limits of a cache, for `netseal cache init` and `netseal cache set`. */
 import { stat, statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { type Command, Option } from 'commander';
+import type { Command, Option } from 'commander';
 import { requireArgument } from '../../base/errors.ts';
 import { type CacheSettings, type CheckedSettings, DISK_DEFAULT } from '../../cache/base/settings.ts';
-import { formatCount, formatSize, parseCount, parseSize } from '../lib/sizes.ts';
+import { formatCount, formatSize, parseSize } from '../lib/sizes.ts';
+import { countOption, sizeOption, valueOption } from '../lib/value-options.ts';
 
 export interface CacheSettingOptions {
-  /** As it was written: a size, or a part of the disk. */
+  /** A size, or a percentage of the disk, as it was typed. */
   readonly budget?: string;
   readonly unitsMax?: number;
   readonly zoneSize?: number;
@@ -20,41 +21,57 @@ const UNITS_MAX = 100_000_000;
 
 export function withCacheSettings(command: Command): Command {
   return command
-    .option('--budget <size>', 'what may be kept: 20GiB, or 10% of the disk (1GiB unless it is said)')
+    .option(
+      '--budget <size>',
+      'how much the cache may keep: a size, or a part of the disk such as 10% (default: 1GiB)',
+    )
     .addOption(
-      new Option(
+      countOption(
         '--units-max <count>',
-        'what the index has room for (default: a unit for 32 KiB of the budget)',
-      ).argParser(text => parseCount(text, '--units-max', 1, UNITS_MAX)),
+        'how many units the index has room for (default: one per 32 KiB of the budget)',
+        1,
+        UNITS_MAX,
+      ),
     )
     .addOption(
-      new Option(
+      sizeOption(
         '--zone-size <size>',
-        'length of the files that units lie in (32MiB, or less for small budgets)',
-      ).argParser(text => parseSize(text, '--zone-size')),
+        'length of the files that units lie in (default: 32MiB, or less for small budgets)',
+      ),
     )
     .addOption(
-      percentOption('--run', `give up units until so much of the disk is free (${DISK_DEFAULT.runPercent}%)`),
+      percentOption(
+        '--run',
+        `drop units until this much of the disk is free (default: ${DISK_DEFAULT.runPercent}%)`,
+      ),
     )
-    .addOption(percentOption('--cull', `... once less than this is (${DISK_DEFAULT.cullPercent}%)`))
     .addOption(
-      percentOption('--stop', `take no new room when less than this is (${DISK_DEFAULT.stopPercent}%)`),
+      percentOption(
+        '--cull',
+        `begin to drop units when less than this is free (default: ${DISK_DEFAULT.cullPercent}%)`,
+      ),
+    )
+    .addOption(
+      percentOption(
+        '--stop',
+        `take no more room while less than this is free (default: ${DISK_DEFAULT.stopPercent}%)`,
+      ),
     );
 }
 
 function percentOption(name: string, description: string): Option {
-  return new Option(`${name} <percent>`, description).argParser(text => parsePercent(text, name));
+  return valueOption(`${name} <percent>`, description, parsePercent);
 }
 
-/** `7%` or `7`. */
-function parsePercent(text: string, what: string): number {
+/** Reads `7%` or `7`. EINVAL above 100, or for anything else. */
+function parsePercent(text: string, option: string): number {
   const match = /^(\d+(?:\.\d+)?|\.\d+)\s*%?$/.exec(text.trim());
   const percent = Number(match?.[1] ?? Number.NaN);
-  requireArgument(percent <= 100, `${what}: cannot read "${text}"; write a part of the disk as 7%`);
+  requireArgument(percent <= 100, `${option}: cannot read "${text}"; write a part of the disk as 7%`);
   return percent;
 }
 
-/** What was given, and nothing else. EINVAL; system errors when the disk cannot be asked. */
+/** Returns the settings that were given, and no others. EINVAL; system errors when the size of the disk cannot be read. */
 export async function readCacheSettings(
   folder: string,
   options: CacheSettingOptions,
@@ -76,11 +93,12 @@ export async function readCacheSettings(
 async function parseBudget(folder: string, text: string): Promise<number> {
   if (!text.includes('%')) return parseSize(text, '--budget');
   const percent = parsePercent(text, '--budget');
-  requireArgument(percent > 0, `--budget: "${text}" is nothing`);
+  requireArgument(percent > 0, `--budget: "${text}" leaves no room: give more than 0%`);
   const { blocks, bsize } = await statfs(await existingFolder(resolve(folder)));
   return Math.floor((blocks * bsize * percent) / 100);
 }
 
+/** Returns the path, or the nearest folder above it that exists. */
 async function existingFolder(path: string): Promise<string> {
   try {
     await stat(path);
@@ -92,12 +110,12 @@ async function existingFolder(path: string): Promise<string> {
   }
 }
 
-/** For people, indented. */
+/** Returns the settings as indented lines. */
 export function settingLines({ budgetBytes, zoneBytes, unitsMax, disk }: CheckedSettings): string[] {
   const limits =
     disk === false
-      ? 'not looked at'
-      : `below ${disk.cullPercent}% free, units are given up until ${disk.runPercent}% are; below ${disk.stopPercent}% nothing new is taken`;
+      ? 'not watched'
+      : `below ${disk.cullPercent}% free, units are dropped until ${disk.runPercent}% are free; below ${disk.stopPercent}% the cache does not grow`;
   return [
     `  budget  ${formatSize(budgetBytes)}, in zones of ${formatSize(zoneBytes)}`,
     `  index   room for ${formatCount(unitsMax, 'unit')}`,
@@ -105,7 +123,7 @@ export function settingLines({ budgetBytes, zoneBytes, unitsMax, disk }: Checked
   ];
 }
 
-/** For programs. */
+/** Returns the settings as fields for JSON. */
 export function settingFields({
   budgetBytes,
   unitsMax,

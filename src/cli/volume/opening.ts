@@ -1,32 +1,23 @@
 /**
- * What all commands for volumes share: their options, and opening and closing what lies behind them. Modules are loaded when
- * they are needed: threads start while the rest is loaded.
+ * Opens what a command for volumes works on, and closes it whatever happens. There are three depths, each within the one before:
+ *
+ * - {@link withStore}: the store, and what this client remembers of it.
+ * - {@link withUnlockedHeader}: also the volume header, unlocked.
+ * - {@link withVolume}: also the volume, with its worker threads.
  */
-import { homedir } from 'node:os';
-import { isAbsolute } from 'node:path';
-import { type Command, Option } from 'commander';
 import type { NetsealError } from '../../base/errors.ts';
 import type { Secret } from '../../keys/secret.ts';
 import type { VolumeHeader } from '../../keys/volume-header.ts';
 import type { Pipeline } from '../../pipeline/pipeline.ts';
-import { WORKERS_MAX } from '../../pipeline/settings.ts';
 import type { ObjectStore } from '../../server/store.ts';
 import type { ClientState } from '../../volume/state/client-state.ts';
 import type { Volume } from '../../volume/volume.ts';
+import { type Frame, inFrame } from '../lib/frame.ts';
+import { loadPipeline, loadStore, loadVolume } from '../lib/lazy.ts';
 import { printable } from '../lib/printable.ts';
-import { readSecret, type SecretOptions, withSecretOptions } from '../lib/secrets.ts';
-import { parseCount } from '../lib/sizes.ts';
-import { canonicalStoreName, type Location, openStoreAt } from './location.ts';
-
-export interface StoreOptions extends SecretOptions {
-  readonly state?: string;
-  readonly json?: boolean;
-}
-
-export interface VolumeOptions extends StoreOptions {
-  /** Threads; undefined for as many as the machine runs at once. */
-  readonly workers?: number;
-}
+import { readSecret } from '../lib/secrets.ts';
+import { canonicalStoreName, type Location, openStoreAt, parseStore } from './location.ts';
+import { type StoreOptions, stateFolder, type VolumeOptions } from './options.ts';
 
 /** A store with what this client remembers of it. */
 export interface StoreAccess {
@@ -38,7 +29,7 @@ export interface StoreAccess {
 
 export interface UnlockedHeader {
   readonly store: ObjectStore;
-  /** Its keyring is destroyed afterwards. */
+  /** Its keyring is destroyed when the work ends. */
   readonly header: VolumeHeader;
   readonly state: ClientState;
 }
@@ -48,32 +39,7 @@ export interface VolumeAccess extends UnlockedHeader {
   readonly pipeline: Pipeline;
 }
 
-/** Adds the options of {@link StoreOptions}. */
-export function withStoreOptions(
-  command: Command,
-  { json = true }: { readonly json?: boolean } = {},
-): Command {
-  withSecretOptions(command).option(
-    '--state <folder>',
-    'where to remember what was seen of the store (default: NETSEAL_STATE, $XDG_STATE_HOME/netseal or ~/.local/state/netseal)',
-  );
-  return json ? command.option('--json', 'print the result as JSON') : command;
-}
-
-/**
- * Adds the options of {@link VolumeOptions}.
- *
- * @param settings.json false for a command that has nothing to print as JSON.
- */
-export function withVolumeOptions(command: Command, settings: { readonly json?: boolean } = {}): Command {
-  return withStoreOptions(command, settings).addOption(
-    new Option('--workers <count>', 'threads that seal and open (default: one a processor)').argParser(text =>
-      parseCount(text, '--workers', 0, WORKERS_MAX),
-    ),
-  );
-}
-
-/** Opens the store and its state for `work`; afterwards saves and closes them, whatever happens. */
+/** Opens the store and its state for `work`. Afterwards saves the state and closes both. */
 export async function withStore<Result>(
   { storeText }: Location,
   options: StoreOptions & { readonly create?: boolean },
@@ -82,7 +48,7 @@ export async function withStore<Result>(
 ): Promise<Result> {
   const store = await openStoreAt(storeText, { create: options.create ?? false });
   try {
-    const { openStateFolder } = await import('../lib/modules-store.ts');
+    const { openStateFolder } = await loadStore();
     const state = await openStateFolder(stateFolder(options), await canonicalStoreName(storeText));
     try {
       return await work({ store, state, secrets: () => readSecret(options, signal) });
@@ -94,7 +60,7 @@ export async function withStore<Result>(
   }
 }
 
-/** Opens the store, unlocks its header and holds it against what was seen before; closes everything afterwards. */
+/** Opens the store, unlocks its header, and compares it with what this client saw before. Then as {@link withStore}. */
 export function withUnlockedHeader<Result>(
   location: Location,
   options: StoreOptions,
@@ -102,7 +68,7 @@ export function withUnlockedHeader<Result>(
   work: (unlocked: UnlockedHeader) => Promise<Result>,
 ): Promise<Result> {
   return withStore(location, options, signal, async ({ store, state, secrets }) => {
-    const { unlockHeaderObject } = await import('../lib/modules-store.ts');
+    const { unlockHeaderObject } = await loadStore();
     const header = await unlockHeaderObject(store, secrets, state, { signal });
     try {
       signal.throwIfAborted();
@@ -115,9 +81,10 @@ export function withUnlockedHeader<Result>(
 }
 
 /**
- * Opens a volume for `work`, and afterwards syncs and closes it, its pipeline and its store in this order, whatever happens.
- * What fails while closing is reported unless `work` failed before. When the signal aborts, it is for `work` to end: nothing
- * is closed under it.
+ * Opens a volume for `work`. Afterwards syncs and closes the volume, its pipeline and its store, in this order, whatever happens.
+ *
+ * - A failure of closing is reported only if `work` did not fail.
+ * - When the signal aborts, `work` must end by itself: nothing is closed under it.
  */
 export async function withVolume<Result>(
   location: Location,
@@ -125,11 +92,10 @@ export async function withVolume<Result>(
   signal: AbortSignal,
   work: (access: VolumeAccess) => Promise<Result>,
 ): Promise<Result> {
-  const { workers } = options;
   // The threads start while the header is read and unlocked.
-  const starting = startPipeline(workers);
+  const starting = startPipeline(options.workers);
   starting.catch(() => undefined);
-  const loading = import('../lib/modules-volume.ts');
+  const loading = loadVolume();
   loading.catch(() => undefined);
   return await closing(
     withUnlockedHeader(location, options, signal, async unlocked => {
@@ -146,12 +112,30 @@ export async function withVolume<Result>(
   );
 }
 
+/**
+ * Runs a command that works on a whole volume: opens the volume in the store that `text` names, and stops at Ctrl-C. EINVAL when
+ * `text` also names a path.
+ *
+ * @param command the command's name, for messages.
+ */
+export function onWholeVolume(
+  command: string,
+  text: string,
+  options: VolumeOptions,
+  work: (access: VolumeAccess & Frame) => Promise<void>,
+): Promise<void> {
+  const location = parseStore(text, command);
+  return inFrame(frame =>
+    withVolume(location, options, frame.signal, access => work({ ...access, ...frame })),
+  );
+}
+
 async function startPipeline(workers: number | undefined): Promise<Pipeline> {
-  const { openPipeline } = await import('../lib/modules-pipeline.ts');
+  const { openPipeline } = await loadPipeline();
   return await openPipeline(workers === undefined ? {} : { workers });
 }
 
-/** `work`, then `close`; the first of the two that fails is what it fails with. */
+/** Waits for `work`, then for `close`. Rejects with the failure of `work`, else with that of `close`. */
 async function closing<Result>(work: Promise<Result>, close: () => Promise<void>): Promise<Result> {
   const [outcome] = await Promise.allSettled([work]);
   const [closed] = await Promise.allSettled([close()]);
@@ -160,27 +144,17 @@ async function closing<Result>(work: Promise<Result>, close: () => Promise<void>
   return outcome.value;
 }
 
-/** Clients could not compare what they have seen: that hides nothing by itself, but could help to. */
+/** Warns that clients could not compare what they have seen. Nothing is wrong by that, but an older version could pass unnoticed. */
 function warnOfHeads({ code, message }: NetsealError): void {
   process.stderr.write(
     `netseal: could not compare with all other clients: ${printable(message)} (${code})\n`,
   );
 }
 
-/** What was forgotten by accident is no reason to stop, and the user should know. */
+/** Warns of marks that were lost by damage. This is no reason to stop. */
 function warnOfDamage({ marks: { damagedCount } }: ClientState): void {
   if (damagedCount === 0) return;
   process.stderr.write(
     `netseal: ${damagedCount} of the marks in the state folder were damaged and are dropped\n`,
   );
-}
-
-/** The folder for the state of all stores. */
-function stateFolder({ state }: StoreOptions): string {
-  const { NETSEAL_STATE: fromEnvironment, XDG_STATE_HOME: xdg } = process.env;
-  if (state !== undefined) return state;
-  if (fromEnvironment !== undefined && fromEnvironment !== '') return fromEnvironment;
-  // Relative ones are to be ignored, says the specification.
-  const base = xdg !== undefined && isAbsolute(xdg) ? xdg : `${homedir()}/.local/state`;
-  return `${base}/netseal`;
 }

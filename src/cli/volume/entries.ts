@@ -1,9 +1,9 @@
-/** A folder's entries with their inodes, in order, some of them at a time. */
+/** The entries of a folder with their inodes, in the order of their names. */
 import { isNetsealError } from '../../base/errors.ts';
 import type { Name } from '../../base/name.ts';
 import type { DirectoryEntry, Inode, InodeType } from '../../server/sealed/inode.ts';
 import type { Directory } from '../../volume/names/directory.ts';
-import { typeOfEntry } from '../../volume/names/inodes.ts';
+import { idOfEntry, typeOfEntry } from '../../volume/names/inodes.ts';
 import type { Volume } from '../../volume/volume.ts';
 import { mapConcurrent } from '../lib/concurrent.ts';
 
@@ -11,15 +11,20 @@ export interface Listed {
   readonly entry: DirectoryEntry;
   readonly name: Name;
   readonly type: InodeType;
-  /** Undefined when it was not asked for, or cannot be read. */
+  /** Undefined when it was not asked for, or when it cannot be read. */
   readonly inode?: Inode | undefined;
+  /** The reason why the inode cannot be read. */
   readonly error?: unknown;
 }
 
-/** Inodes that are objects of their own, read at once. */
+/** The number of inode objects that are read at the same time. */
 const INODES_AT_ONCE = 32;
 
-/** @param needsInode whether the inode of an entry that does not hold it is to be read. */
+/**
+ * Yields the entries of a folder, some of them at a time. Folders that were removed meanwhile are left out.
+ *
+ * @param needsInode whether to read the inode of an entry that does not embed it.
+ */
 export async function* listEntries(
   volume: Volume,
   directory: Directory,
@@ -36,7 +41,12 @@ export async function* listEntries(
   }
 }
 
-/** Undefined for a folder that was removed meanwhile. */
+/** Returns the folder that an entry names, or undefined when it names none. */
+export function folderOf(volume: Volume, entry: DirectoryEntry): Directory | undefined {
+  return typeOfEntry(entry) === 'directory' ? volume.directoryById(idOfEntry(entry)) : undefined;
+}
+
+/** Returns undefined for a folder that was removed meanwhile. */
 async function readListed(
   volume: Volume,
   entry: DirectoryEntry,

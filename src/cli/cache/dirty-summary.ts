@@ -1,17 +1,17 @@
-/** What of a cache is not on the server yet, in words and as fields. */
+/** A summary of the units in a cache that are not on the server yet, in words and as fields for JSON. */
 import { toHex } from '../../base/bytes.ts';
 import type { Cache } from '../../cache/cache.ts';
 import type { LedgerCount, LedgerEntry } from '../../cache/dirty/ledger.ts';
-import { formatTime } from '../lib/display.ts';
 import { formatCount, formatSize } from '../lib/sizes.ts';
+import { formatTimeMs } from '../lib/times.ts';
 
 export interface DirtySummary {
   readonly batches: number;
   readonly units: number;
   readonly bytes: number;
-  /** When the oldest batch came, in ms since 1970. */
+  /** When the oldest batch was written, in ms since 1970. */
   readonly oldestMs: number | undefined;
-  /** What arrived, in the life of the cache. */
+  /** What has reached a server from this cache, in all its life. */
   readonly durable: { readonly units: number; readonly bytes: number; readonly latestMs: number | undefined };
   readonly volumes: readonly LedgerEntry[];
 }
@@ -35,7 +35,7 @@ export function summarizeDirty(cache: Cache): DirtySummary {
   };
 }
 
-/** The least, or with a sign of -1 the greatest, of those that there are. */
+/** Returns the least of the times that are defined, or with a sign of -1 the greatest. */
 function least(times: readonly (number | undefined)[], sign: 1 | -1): number | undefined {
   let found: number | undefined;
   for (const time of times) {
@@ -44,7 +44,7 @@ function least(times: readonly (number | undefined)[], sign: 1 | -1): number | u
   return found;
 }
 
-/** One line: whether the cache may go. */
+/** Says in one line what is not on the server yet, so that a user knows whether the cache can be given up. */
 export function describeDirty(
   { batches, units, bytes, oldestMs }: DirtySummary,
   nowMs: number = Date.now(),
@@ -66,7 +66,7 @@ const AGES: readonly (readonly [number, string])[] = [
   [1000, 's'],
 ];
 
-/** `2 h`, in whole units. */
+/** Formats an age in whole units: `2 h`. */
 export function ageText(ageMs: number): string {
   for (const [unitMs, unit] of AGES) {
     if (ageMs >= unitMs) return `${Math.floor(ageMs / unitMs).toLocaleString('en-US')} ${unit}`;
@@ -74,7 +74,7 @@ export function ageText(ageMs: number): string {
   return 'less than a second';
 }
 
-/** What was sent to servers from here; undefined for nothing. */
+/** Says what has reached a server. Undefined when nothing has. */
 export function describeDurable({ durable }: DirtySummary, nowMs: number = Date.now()): string | undefined {
   const { units, bytes, latestMs } = durable;
   if (units === 0) return undefined;
@@ -82,6 +82,7 @@ export function describeDurable({ durable }: DirtySummary, nowMs: number = Date.
   return `${formatCount(units, 'unit')}, ${formatSize(bytes)}${age}`;
 }
 
+/** Returns the summary and the ledger of each volume as fields for JSON. */
 export function ledgerFields({
   batches,
   units,
@@ -90,7 +91,7 @@ export function ledgerFields({
   volumes,
 }: DirtySummary): Record<string, unknown> {
   return {
-    dirty: { batches, units, bytes, oldest: time(oldestMs) },
+    dirty: { batches, units, bytes, oldest: formatTimeMs(oldestMs) },
     ledger: volumes.map(({ volumeId, dirty, queued, durable }) => ({
       volume: toHex(volumeId),
       dirty: countFields(dirty, 'oldest', dirty.oldestMs),
@@ -105,9 +106,5 @@ function countFields(
   name: string,
   timeMs: number | undefined,
 ): Record<string, unknown> {
-  return { batches, units, bytes, [name]: time(timeMs) };
-}
-
-function time(timeMs: number | undefined): string | null {
-  return timeMs === undefined ? null : formatTime(BigInt(Math.trunc(timeMs)) * 1_000_000n);
+  return { batches, units, bytes, [name]: formatTimeMs(timeMs) };
 }

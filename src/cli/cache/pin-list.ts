@@ -1,21 +1,22 @@
-/** What is pinned, and what of it is not there. */
+/** The list of pins, with the units that each pinned object lacks. */
 import { toHex } from '../../base/bytes.ts';
 import type { Cache } from '../../cache/cache.ts';
 import type { Pin } from '../../cache/objects/pins.ts';
 import { showName } from '../../transfer/local-names.ts';
 import { toBytesName } from '../../volume/names/name-checks.ts';
-import { nameFields, toJson } from '../lib/display.ts';
+import { jsonDocument, nameFields } from '../lib/json.ts';
 import { formatCount } from '../lib/sizes.ts';
-import { writeOut } from '../lib/write-out.ts';
-import type { CacheAccess } from './access.ts';
-import { cookieKeyOf } from './cookies.ts';
+import { objectFields, showObject } from './object-names.ts';
+import type { CacheAccess } from './opening.ts';
 
-/** Of one object: the first ranges one by one, the rest only counted. */
+/** The ranges of one object that are listed. Further ones are only counted. */
 const RANGES_MAX = 1000;
-const RANGES_TOLD = 8;
-/** Objects that prefixes pin and that are not whole: the rest is only counted. */
+/** The ranges of one object that are listed in text. */
+const RANGES_SHOWN = 8;
+/** The incomplete objects under prefix pins that are listed. Further ones are only counted. */
 const OBJECTS_MAX = 10_000;
 
+/** The units that a pinned object lacks. */
 interface Lack {
   readonly volumeId: Uint8Array;
   readonly objectId: Uint8Array;
@@ -25,17 +26,18 @@ interface Lack {
 }
 
 interface Lacks {
-  /** Of objects with a pin of their own, by both ids. */
+  /** Objects with a pin of their own, by volume and object id. */
   readonly own: ReadonlyMap<string, Lack>;
+  /** Objects that only a prefix pins. */
   readonly byPrefix: readonly Lack[];
-  /** Objects that are not among those. */
+  /** The number of further such objects. */
   readonly moreByPrefix: number;
 }
 
-export async function listPins({ cache, signal }: CacheAccess, asJson: boolean): Promise<void> {
+export async function listPins({ cache, signal, print }: CacheAccess, asJson: boolean): Promise<void> {
   const pins = cache.pins();
   const lacks = await findLacks(cache, pins, signal);
-  await writeOut(asJson ? `${toJson(describe(cache, pins, lacks), 2)}\n` : tell(cache, pins, lacks), signal);
+  await print(asJson ? jsonDocument(describe(cache, pins, lacks)) : toText(cache, pins, lacks));
 }
 
 async function findLacks(cache: Cache, pins: readonly Pin[], signal: AbortSignal): Promise<Lacks> {
@@ -44,7 +46,7 @@ async function findLacks(cache: Cache, pins: readonly Pin[], signal: AbortSignal
   const byPrefix: Lack[] = [];
   let moreByPrefix = 0;
   let last: { readonly key: string; readonly lack: Lack } | undefined;
-  // Ranges of one object come one after another.
+  // The ranges of one object come one after the other.
   for await (const { volumeId, objectId, from, to } of cache.incomplete()) {
     signal.throwIfAborted();
     const key = keyOf({ volumeId, objectId });
@@ -59,7 +61,7 @@ async function findLacks(cache: Cache, pins: readonly Pin[], signal: AbortSignal
   return { own, byPrefix, moreByPrefix };
 }
 
-/** Long ranges come in parts. */
+/** Adds a range. A long range comes in parts, which are joined. */
 function addRange(lack: Lack, from: number, to: number): void {
   lack.units += to - from;
   const before = lack.ranges.at(-1);
@@ -75,45 +77,39 @@ function keyOf({ volumeId, objectId }: Pick<Pin, 'volumeId' | 'objectId'>): stri
   return `${toHex(volumeId)}/${objectId === undefined ? '' : toHex(objectId)}`;
 }
 
-/** How many units a pinned object has, if anybody has said so. */
+/** Returns the number of units of a pinned object, from the pin or the cookie. Undefined when neither has it. */
 function unitCountOf(cache: Cache, { volumeId, objectId, unitCount }: Pin): number | undefined {
   if (unitCount !== undefined || objectId === undefined) return unitCount;
   return cache.volume(volumeId).cookie(objectId)?.unitCount;
 }
 
-function tell(cache: Cache, pins: readonly Pin[], { own, byPrefix, moreByPrefix }: Lacks): string {
+function toText(cache: Cache, pins: readonly Pin[], { own, byPrefix, moreByPrefix }: Lacks): string {
   if (pins.length === 0) return 'nothing is pinned\n';
   const lines = pins.map(pin => {
     const { volumeId, objectId, prefix } = pin;
     const of = `volume ${toHex(volumeId)}`;
-    if (prefix !== undefined) return `"${showName(toBytesName(prefix))}" and what begins so, of ${of}`;
+    if (prefix !== undefined)
+      return `all objects of ${of} whose names begin with "${showName(toBytesName(prefix))}"`;
     if (objectId === undefined) return `all of ${of}`;
     const count = unitCountOf(cache, pin);
-    return `object ${nameOf(cache, volumeId, objectId)} of ${of}: ${tellLack(own.get(keyOf(pin)), count)}`;
+    return `object ${showObject(cache, { volumeId, objectId })} of ${of}: ${lackText(own.get(keyOf(pin)), count)}`;
   });
   for (const lack of byPrefix) {
     const { volumeId, objectId } = lack;
     lines.push(
-      `  object ${nameOf(cache, volumeId, objectId)} of volume ${toHex(volumeId)}: ${tellLack(lack, undefined)}`,
+      `  object ${showObject(cache, { volumeId, objectId })} of volume ${toHex(volumeId)}: ${lackText(lack, undefined)}`,
     );
   }
   if (moreByPrefix > 0) lines.push(`  and ${formatCount(moreByPrefix, 'object')} more that are not whole`);
   return `${lines.join('\n')}\n`;
 }
 
-function nameOf(cache: Cache, volumeId: Uint8Array, objectId: Uint8Array): string {
-  const cookie = cookieKeyOf(cache.volume(volumeId), objectId);
-  return `${toHex(objectId)}${cookie === undefined ? '' : ` (${showName(toBytesName(cookie))})`}`;
-}
-
-function tellLack(lack: Lack | undefined, count: number | undefined): string {
+function lackText(lack: Lack | undefined, count: number | undefined): string {
   if (lack === undefined) {
-    return count === undefined
-      ? 'nobody has said how many units it has'
-      : `whole, ${formatCount(count, 'unit')}`;
+    return count === undefined ? 'its number of units is not known' : `whole, ${formatCount(count, 'unit')}`;
   }
   const shown = lack.ranges
-    .slice(0, RANGES_TOLD)
+    .slice(0, RANGES_SHOWN)
     .map(({ from, to }) => (to === from + 1 ? `${from}` : `${from}-${to - 1}`));
   const more = lack.rangeCount > shown.length ? [`${lack.rangeCount - shown.length} more ranges`] : [];
   const what =
@@ -137,20 +133,14 @@ function describe(
       if (objectId === undefined) return { volume: toHex(volumeId) };
       const lack = own.get(keyOf(pin));
       const missing = count === undefined ? null : describeLack(lack);
-      return { ...describeObject(cache, volumeId, objectId), units: count ?? null, missing };
+      return { ...objectFields(cache, { volumeId, objectId }), units: count ?? null, missing };
     }),
     byPrefix: byPrefix.map(lack => ({
-      ...describeObject(cache, lack.volumeId, lack.objectId),
+      ...objectFields(cache, lack),
       missing: describeLack(lack),
     })),
     moreByPrefix,
   };
-}
-
-function describeObject(cache: Cache, volumeId: Uint8Array, objectId: Uint8Array): Record<string, unknown> {
-  const cookie = cookieKeyOf(cache.volume(volumeId), objectId);
-  const name = cookie === undefined ? {} : nameFields('cookie', toBytesName(cookie));
-  return { volume: toHex(volumeId), object: toHex(objectId), ...name };
 }
 
 function describeLack(lack: Lack | undefined): Record<string, unknown> {

@@ -1,34 +1,34 @@
-/** `netseal bench`: arguments in, report out. The measuring is in `src/bench`. */
+/** `netseal bench`: reads the arguments, and writes the report. The measuring itself is in `src/bench`. */
 import { stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { Command } from 'commander';
-import { NetsealError, requireArgument } from '../../base/errors.ts';
-import { KIB } from '../../base/geometry.ts';
-import { type BenchReport, type BenchSettings, runBench } from '../../bench/bench.ts';
-import { WORKLOADS, type Workload } from '../../bench/recommend.ts';
-import { reportToHtml } from '../../bench/report-html.ts';
-import { reportToJson } from '../../bench/report-json.ts';
-import { reportToText } from '../../bench/report-text.ts';
-import { expandGrid } from '../../bench/settings.ts';
-import { WORKERS_MAX } from '../../pipeline/settings.ts';
-import { parseCodec } from '../../unit/codec.ts';
-import type { ProviderChoice } from '../../unit/providers.ts';
-import { SUITE_IDS, type SuiteName } from '../../unit/record-format.ts';
-import { EXIT_INTERRUPTED } from '../lib/exit-codes.ts';
-import { withInterrupt } from '../lib/interrupt.ts';
-import { openOutput } from '../lib/output.ts';
-import { startProgress } from '../lib/progress.ts';
-import { parseCount, parseDuration, parseLink, parseList, parseSize } from '../lib/sizes.ts';
+import { NetsealError, requireArgument } from '../base/errors.ts';
+import { KIB } from '../base/geometry.ts';
+import { type BenchReport, type BenchSettings, runBench } from '../bench/bench.ts';
+import { WORKLOADS, type Workload } from '../bench/recommend.ts';
+import { reportToHtml } from '../bench/report-html.ts';
+import { reportToJson } from '../bench/report-json.ts';
+import { reportToText } from '../bench/report-text.ts';
+import { expandGrid } from '../bench/settings.ts';
+import { WORKERS_MAX } from '../pipeline/settings.ts';
+import { parseCodec } from '../unit/codec.ts';
+import type { ProviderChoice } from '../unit/providers.ts';
+import { SUITE_IDS, type SuiteName } from '../unit/record-format.ts';
+import { EXIT_INTERRUPTED } from './lib/exit-codes.ts';
+import { withInterrupt } from './lib/interrupt.ts';
+import { openOutput } from './lib/output.ts';
+import { startProgress } from './lib/progress.ts';
+import { parseCount, parseDuration, parseLink, parseList, parseSize } from './lib/sizes.ts';
 
-/** Where a command writes; the process's own streams unless a test looks on. */
+/** The streams that the command writes to. Tests pass their own. */
 export interface BenchIo {
   readonly stdout: { write(text: string): unknown; readonly isTTY?: boolean | undefined };
   readonly stderr: NodeJS.WriteStream;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-/** As commander hands them over: text, as typed. */
+/** Text as it was typed. */
 interface BenchOptions {
   readonly unitSizes: string;
   readonly blockSizes: string;
@@ -57,19 +57,24 @@ Examples:
 
 Ctrl-C stops and reports what was measured so far (exit code 130).`;
 
-/** The `bench` command, to be added to a program. Its action rejects with NetsealError. */
-export function benchCommand(io: BenchIo = process): Command {
+/** `netseal bench [FILE...]` */
+export function command(): Command {
+  return benchCommand(process);
+}
+
+/** Returns the command. Its action rejects with a NetsealError. */
+export function benchCommand(io: BenchIo): Command {
   return new Command('bench')
     .description('measure unit sizes, codecs and ciphers on your data, and recommend a setting')
     .argument('[file...]', 'files and folders to measure on (default: a built-in corpus)')
-    .option('--unit-sizes <sizes>', 'units, 4KiB to 16MiB', '4KiB,16KiB,64KiB,256KiB,1MiB,4MiB')
-    .option('--block-sizes <sizes>', 'stored lengths are padded to blocks, 1 to 64KiB', '4KiB')
+    .option('--unit-sizes <sizes>', 'unit sizes, 4KiB to 16MiB', '4KiB,16KiB,64KiB,256KiB,1MiB,4MiB')
+    .option('--block-sizes <sizes>', 'block sizes that stored units are padded to, 1 to 64KiB', '4KiB')
     .option('--codecs <codecs>', 'stored, zstd:1-19, deflate:1-9', 'stored,zstd:1,zstd:3,deflate:1')
     .option('--ciphers <suites>', Object.keys(SUITE_IDS).join(', '), 'xaes-256-gcm')
     .option('--providers <choices>', `libraries: ${PROVIDER_CHOICES.join(', ')}`, 'auto')
     .option('--workers <count>', 'worker threads; 0 for none', String(availableParallelism()))
-    .option('--link <rate,round-trip>', 'the line to the server', '1Gbit/s,20ms')
-    .option('--workload <kind>', `what to recommend for: ${WORKLOADS.join(', ')}`, 'mixed')
+    .option('--link <rate,round-trip>', 'bandwidth and round trip to the server', '1Gbit/s,20ms')
+    .option('--workload <kind>', `the use to recommend for: ${WORKLOADS.join(', ')}`, 'mixed')
     .option('--sample <size>', 'measure on at most this much of each file or kind', '64MiB')
     .option('--time <duration>', 'time for each setting and kind of data', '200ms')
     .option('--details', 'also print every setting by kind of data')
@@ -97,7 +102,7 @@ async function bench(paths: readonly string[], options: BenchOptions, io: BenchI
 
 const PROVIDER_CHOICES: readonly ProviderChoice[] = ['auto', 'native', 'portable'];
 
-/** Reads and checks everything that was typed, so that nothing is measured in vain. EINVAL. */
+/** Reads and checks everything that was typed, before anything is measured. EINVAL. */
 function readSettings(paths: readonly string[], options: BenchOptions): BenchSettings {
   const parseWord =
     <Word extends string>(what: string, words: readonly Word[]) =>
@@ -136,21 +141,18 @@ function readSettings(paths: readonly string[], options: BenchOptions): BenchSet
   };
 }
 
-/** Fails now rather than after minutes of measuring. EEXIST, EINVAL. */
+/** Checks that the page can be written, rather than fail after minutes of measuring. EEXIST, EINVAL. */
 async function checkHtmlPath({ html, force }: BenchOptions): Promise<void> {
   if (html === undefined) return;
   const folder = await stat(dirname(html)).catch(() => undefined);
   requireArgument(folder?.isDirectory() === true, `--html: no such folder: ${dirname(html)}`);
   const page = await stat(html).catch(() => undefined);
   if (page !== undefined && force !== true) {
-    throw new NetsealError(
-      'EEXIST',
-      `${html} is there already: choose another name, or --force to replace it`,
-    );
+    throw new NetsealError('EEXIST', `${html} already exists: choose another name, or --force to replace it`);
   }
 }
 
-/** Rejects with an AbortError when Ctrl-C came before there was anything to report. */
+/** Measures. Ctrl-C ends it with what was measured so far, or with an AbortError when that is nothing. */
 async function run(settings: BenchSettings, io: BenchIo): Promise<BenchReport> {
   const progress = startProgress({ label: 'measuring', noun: 'measurement', stream: io.stderr });
   try {

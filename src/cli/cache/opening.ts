@@ -1,0 +1,97 @@
+/** What all commands for caches share: their options, opening and closing the cache, and the errors of opening it. */
+import { Command } from 'commander';
+import { type ErrorCode, isNetsealError, messageOf, NetsealError } from '../../base/errors.ts';
+import type { CacheSettings } from '../../cache/base/settings.ts';
+import type { Cache } from '../../cache/cache.ts';
+import type { CacheComponents } from '../../cache/open.ts';
+import { type Frame, inFrame } from '../lib/frame.ts';
+import { loadCache } from '../lib/lazy.ts';
+import { printable } from '../lib/printable.ts';
+import { readSecret, type SecretOptions, withSecretOptions } from '../lib/secrets.ts';
+
+export interface CacheOptions extends SecretOptions {
+  readonly json?: boolean;
+}
+
+export interface CacheAccess extends Frame {
+  readonly cache: Cache;
+  /** The cache's folder, as it was typed. */
+  readonly folder: string;
+  /** The problems that were found while the cache was opened, the first of each kind. */
+  readonly problems: readonly unknown[];
+}
+
+export interface OpeningSettings {
+  /** Settings to change from now on. Default: none. */
+  readonly change?: CacheSettings;
+  /** True for a command that reports the problems of opening itself. Default: they are written to standard error. */
+  readonly reportsProblems?: boolean;
+}
+
+/** Makes a command with the folder of a cache as its first argument, and the options of {@link CacheOptions}. */
+export function cacheCommand(name: string, description: string): Command {
+  const command = new Command(name).description(description).argument('<dir>', "the cache's folder");
+  return withSecretOptions(command).option('--json', 'print the result as JSON');
+}
+
+/** Opens the cache for `work`, and closes it whatever happens. When the signal aborts, `work` must end by itself. */
+export function withCache(
+  folder: string,
+  options: CacheOptions,
+  work: (access: CacheAccess) => Promise<void>,
+  { change = {}, reportsProblems = false }: OpeningSettings = {},
+): Promise<void> {
+  return inFrame(async frame => {
+    const problems: unknown[] = [];
+    const cache = await openCacheIn(folder, change, {
+      key: { secrets: () => readSecret(options, frame.signal) },
+      onProblem: (_, error) => problems.push(error),
+    });
+    try {
+      frame.signal.throwIfAborted();
+      if (!reportsProblems) warnOfProblems(problems);
+      await work({ ...frame, cache, folder, problems });
+    } finally {
+      await cache.close();
+    }
+  });
+}
+
+/** Opens or makes a cache. Its errors name the folder, and say what to do. */
+export async function openCacheIn(
+  folder: string,
+  settings: CacheSettings,
+  components: CacheComponents,
+): Promise<Cache> {
+  const { openCache } = await loadCache();
+  try {
+    // A command does not live long enough for work in the background.
+    return await openCache(folder, { ...settings, maintenanceMs: 0 }, components);
+  } catch (error) {
+    throw openingError(folder, error);
+  }
+}
+
+function warnOfProblems(problems: readonly unknown[]): void {
+  for (const problem of problems) {
+    process.stderr.write(`netseal: there is a problem with the cache: ${printable(messageOf(problem))}\n`);
+  }
+}
+
+/** Messages that say what to do. Opening itself knows only what is wrong. */
+const ADVICE: Partial<Record<ErrorCode, (folder: string, message: string) => string>> = {
+  ENOENT: folder => `there is no cache in ${folder}; make one with "netseal cache init"`,
+  EKEY: (folder, message) => `the cache in ${folder}: ${message}`,
+  EUNSUPPORTED: (folder, message) => `the cache in ${folder}: ${message}`,
+};
+const DAMAGE_CODES: ReadonlySet<ErrorCode> = new Set(['EFORMAT', 'ETRUNCATED', 'EAUTH']);
+
+/** Returns an error of opening a cache with the folder in it, and what to do. Other errors are returned as they are. */
+export function openingError(folder: string, error: unknown): unknown {
+  if (!isNetsealError(error)) return error;
+  const { code, message } = error;
+  const text = DAMAGE_CODES.has(code)
+    ? `the header of the cache in ${folder} is damaged, and nothing in the cache can be opened without it: ${message}; put back a copy of its file "header", or remove the folder and make a new cache`
+    : ADVICE[code]?.(folder, message);
+  return text === undefined ? error : new NetsealError(code, text, { cause: error });
+}

@@ -1,0 +1,62 @@
+/**
+ * Loads the large parts of netseal when a command first needs them, so that a command starts without the parts it never uses.
+ * Each call returns the same modules: Node keeps what it has loaded.
+ */
+import type * as CacheHeaderModule from '../../cache/base/header.ts';
+import type * as CacheModule from '../../cache/open.ts';
+import type * as PipelineModule from '../../pipeline/pipeline.ts';
+import type * as DirectoryStoreModule from '../../server/directory-store.ts';
+import type * as WrapModule from '../../server/wrap.ts';
+import type * as GetModule from '../../transfer/get.ts';
+import type * as NativeModule from '../../transfer/local-native.ts';
+import type * as MeasureModule from '../../transfer/measure.ts';
+import type * as PutModule from '../../transfer/put.ts';
+import type * as HeaderObjectModule from '../../volume/header-object.ts';
+import type * as StateFolderModule from '../../volume/state/state-folder.ts';
+import type * as VolumeModule from '../../volume/volume.ts';
+
+/** What starts the worker threads. A command that needs it loads it first: threads start while the rest loads. */
+export function loadPipeline(): Promise<typeof PipelineModule> {
+  return import('../../pipeline/pipeline.ts');
+}
+
+/** What opens a store, its volume header and the state that this client keeps of it. */
+export async function loadStore(): Promise<
+  typeof DirectoryStoreModule & typeof WrapModule & typeof HeaderObjectModule & typeof StateFolderModule
+> {
+  const [directoryStore, wrap, headerObject, stateFolder] = await Promise.all([
+    import('../../server/directory-store.ts'),
+    import('../../server/wrap.ts'),
+    import('../../volume/header-object.ts'),
+    import('../../volume/state/state-folder.ts'),
+  ]);
+  return { ...directoryStore, ...wrap, ...headerObject, ...stateFolder };
+}
+
+/** The volume itself: names, folders, files. */
+export function loadVolume(): Promise<typeof VolumeModule> {
+  return import('../../volume/volume.ts');
+}
+
+/** What copies local trees in and out of a volume. */
+export async function loadTransfer(): Promise<
+  typeof PutModule & typeof GetModule & typeof MeasureModule & typeof NativeModule
+> {
+  const [put, get, measure, native] = await Promise.all([
+    import('../../transfer/put.ts'),
+    import('../../transfer/get.ts'),
+    import('../../transfer/measure.ts'),
+    import('../../transfer/local-native.ts'),
+  ]);
+  return { ...put, ...get, ...measure, ...native };
+}
+
+/** What opens a cache. */
+export function loadCache(): Promise<typeof CacheModule> {
+  return import('../../cache/open.ts');
+}
+
+/** What opens only the header of a cache. */
+export function loadCacheHeader(): Promise<typeof CacheHeaderModule> {
+  return import('../../cache/base/header.ts');
+}

@@ -1,0 +1,53 @@
+/** The options that all commands for volumes share. */
+import { homedir } from 'node:os';
+import { isAbsolute } from 'node:path';
+import type { Command } from 'commander';
+import { WORKERS_MAX } from '../../pipeline/settings.ts';
+import { type SecretOptions, withSecretOptions } from '../lib/secrets.ts';
+import { countOption } from '../lib/value-options.ts';
+
+export interface StoreOptions extends SecretOptions {
+  readonly state?: string;
+  readonly json?: boolean;
+}
+
+export interface VolumeOptions extends StoreOptions {
+  /** Number of worker threads. Default: as many as the machine runs at once. */
+  readonly workers?: number;
+}
+
+export interface JsonSetting {
+  /** False for a command that has nothing to print as JSON. Default: true. */
+  readonly json?: boolean;
+}
+
+/** Adds the options of {@link StoreOptions}. */
+export function withStoreOptions(command: Command, { json = true }: JsonSetting = {}): Command {
+  withSecretOptions(command).option(
+    '--state <folder>',
+    'folder for what this client remembers of stores (default: NETSEAL_STATE, $XDG_STATE_HOME/netseal or ~/.local/state/netseal)',
+  );
+  return json ? command.option('--json', 'print the result as JSON') : command;
+}
+
+/** Adds the options of {@link VolumeOptions}. */
+export function withVolumeOptions(command: Command, setting: JsonSetting = {}): Command {
+  return withStoreOptions(command, setting).addOption(
+    countOption(
+      '--workers <count>',
+      'threads that seal and open (default: one per processor)',
+      0,
+      WORKERS_MAX,
+    ),
+  );
+}
+
+/** Returns the folder with what this client remembers of all stores. */
+export function stateFolder({ state }: StoreOptions): string {
+  const { NETSEAL_STATE: fromEnvironment, XDG_STATE_HOME: xdg } = process.env;
+  if (state !== undefined) return state;
+  if (fromEnvironment !== undefined && fromEnvironment !== '') return fromEnvironment;
+  // The XDG specification says to ignore relative paths.
+  const base = xdg !== undefined && isAbsolute(xdg) ? xdg : `${homedir()}/.local/state`;
+  return `${base}/netseal`;
+}
