@@ -1,19 +1,19 @@
 /**
- * Argon2id (RFC 9106, version 0x13) as a passphrase's stretching function: its parameters, their bounds, and the
- * two providers, which agree byte for byte. Node has Argon2 of its own from 24.7; before that `@noble/hashes` does it,
- * about ten times slower.
+ * Argon2id (RFC 9106, version 0x13), which stretches passphrases: its parameters, their bounds, and its two
+ * providers, which agree byte for byte. Node has its own Argon2 since 24.7. Before that, `@noble/hashes` does
+ * it, about ten times slower.
  */
 import crypto from 'node:crypto';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { KEY_BYTES } from './tree.ts';
 
-/** What one derivation costs. */
+/** The cost of one derivation. */
 export interface Argon2Cost {
   /** Memory in KiB; at least 8 a lane. */
   readonly memoryKiB: number;
-  /** How often that memory is gone over. */
+  /** How many times the whole memory is worked through. */
   readonly passes: number;
-  /** How many threads could share the work (RFC 9106 calls it parallelism). */
+  /** How many threads could share the work. RFC 9106 calls it the degree of parallelism. */
   readonly lanes: number;
 }
 
@@ -27,8 +27,8 @@ export type Argon2ProviderName = 'native' | 'portable';
 export interface Argon2Provider {
   readonly name: string;
   /**
-   * Argon2id, version 0x13, without secret or associated data. Resolves to 32 bytes that the caller owns and zeroes; the
-   * passphrase's bytes stay the caller's.
+   * Derives 32 bytes by Argon2id, version 0x13, without a secret value and without associated data. The
+   * caller owns the result and zeroes it. The passphrase's bytes stay the caller's and are not kept.
    */
   derive(passphrase: Uint8Array, parameters: Argon2Parameters): Promise<Uint8Array>;
 }
@@ -38,25 +38,29 @@ export const ARGON2_SALT_BYTES = 32;
 /** RFC 9106's second recommended option. */
 export const ARGON2_COST_DEFAULT: Argon2Cost = { memoryKiB: 64 * 1024, passes: 3, lanes: 4 };
 
-/** What a header may ask for in one slot. */
+/** The highest cost that one slot of a header may ask for. */
 export const ARGON2_MEMORY_KIB_MAX: number = 1024 * 1024;
 export const ARGON2_PASSES_MAX = 16;
 export const ARGON2_LANES_MAX = 16;
 /**
- * What all slots of a header may ask for together, as memory in KiB times passes: 4 GiB once over. Room for 16 slots at the
- * default cost (3 GiB), and 2 to 6 s (native) or 20 s (portable) for each passphrase tried.
+ * The most work that all slots of a header may ask for together: memory in KiB times passes, 4 GiB in one
+ * pass. So 16 slots at the default cost fit (3 GiB). Trying one passphrase on all slots takes at most 2 to 6
+ * s with the native provider, 20 s with the portable one.
  */
 export const ARGON2_WORK_KIB_MAX: number = 4 * 1024 * 1024;
-/** What a new slot has to cost at least: OWASP's floor of 19 MiB and two passes, or as much work in one pass. */
+/**
+ * The lowest cost of a new slot: 19 MiB and two passes, which is OWASP's minimum, or as much work in fewer
+ * passes.
+ */
 export const ARGON2_NEW_MEMORY_KIB_MIN: number = 19 * 1024;
 export const ARGON2_NEW_WORK_KIB_MIN: number = 2 * ARGON2_NEW_MEMORY_KIB_MIN;
 
-/** Memory in KiB times passes: what {@link ARGON2_WORK_KIB_MAX} limits. */
+/** Returns the work of a derivation: memory in KiB times passes. {@link ARGON2_WORK_KIB_MAX} limits it. */
 export function argon2WorkKiB(cost: Argon2Cost): number {
   return cost.memoryKiB * cost.passes;
 }
 
-/** Why a cost is outside RFC 9106 or the bounds above; undefined when it is within them. */
+/** Says why a cost is outside RFC 9106 or the bounds above. Undefined when it is within them. */
 export function argon2CostFault(cost: Argon2Cost): string | undefined {
   const { memoryKiB, passes, lanes } = cost;
   if (!Number.isInteger(lanes) || lanes < 1 || lanes > ARGON2_LANES_MAX) {
@@ -74,7 +78,7 @@ export function argon2CostFault(cost: Argon2Cost): string | undefined {
   return undefined;
 }
 
-/** Why a cost is too low for a new slot; undefined when it is not. */
+/** Says why a cost is too low for a new slot. Undefined when it is high enough. */
 export function argon2CostWeakness(cost: Argon2Cost): string | undefined {
   if (cost.memoryKiB < ARGON2_NEW_MEMORY_KIB_MIN || argon2WorkKiB(cost) < ARGON2_NEW_WORK_KIB_MIN) {
     return (
@@ -85,9 +89,9 @@ export function argon2CostWeakness(cost: Argon2Cost): string | undefined {
   return undefined;
 }
 
-/** `node:crypto`'s Argon2, on a thread of libuv's pool; undefined where this Node has none (before 24.7). */
+/** Returns `node:crypto`'s Argon2, which works on libuv's thread pool. Undefined before Node 24.7. */
 export function nativeArgon2(): Argon2Provider | undefined {
-  // Looked up at run time: a named import would not even load under Node 22.
+  // Looked up when called, because a named import would fail to load under Node 22.
   const { argon2 } = crypto;
   if (typeof argon2 !== 'function') return undefined;
   return {
@@ -107,7 +111,10 @@ export function nativeArgon2(): Argon2Provider | undefined {
   };
 }
 
-/** `@noble/hashes`' Argon2, on the calling thread, which it yields every 10 ms. */
+/**
+ * Returns the Argon2 of `@noble/hashes`. It works on the calling thread and gives others their turn every 10
+ * ms.
+ */
 export function portableArgon2(): Argon2Provider {
   return {
     name: 'portable',
@@ -119,8 +126,10 @@ export function portableArgon2(): Argon2Provider {
 }
 
 /**
- * The provider that will be used: the given one, or the named one, or by default `native` where this Node has it.
- * Its `name` is the report. EUNSUPPORTED when `native` is asked for and missing.
+ * Returns the provider to use: the given one, the named one, or by default `native` where this Node has it
+ * and else `portable`. Its `name` says which it is.
+ *
+ * Throws EUNSUPPORTED when `native` is asked for and missing, EINVAL for another name.
  */
 export function selectArgon2(choice?: Argon2ProviderName | Argon2Provider): Argon2Provider {
   if (typeof choice === 'object') return choice;

@@ -1,13 +1,13 @@
 /**
- * The volume header's bytes: decode and encode, no cryptography. `docs/FORMAT.md`, "Volume header", is the
- * specification. Integers are little-endian.
+ * The bytes of the volume header: encoding and decoding, without cryptography. `docs/FORMAT.md`, "Volume
+ * header", is the specification. Integers are little-endian.
  *
  *   offset  size  field
  *        0     4  magic "nShd"
  *        4     1  version, 1
  *        5     1  slot count S, 1 to 16
  *        6     2  older epoch count E, 0 to 255
- *        8     4  flags: bit 0 = made with test randomness; the rest 0
+ *        8     4  flags: bit 0 for test randomness; the rest 0
  *       12     4  total length, MAC included
  *       16     8  generation, 1 to 2^53 - 1
  *       24    16  volume id
@@ -29,15 +29,15 @@ import { KEY_BYTES } from './tree.ts';
 import { WRAP_SALT_BYTES, WRAP_TAG_BYTES } from './wrap.ts';
 
 export const HEADER_VERSION = 1;
-/** Bit 0 of the flags. */
+/** The flag of headers that were made with test randomness. */
 export const FLAG_TEST_RANDOMNESS = 1;
 export const SLOTS_MAX = 16;
-/** Upper bound of a whole header; what the other limits allow stays below it. */
+/** The length that no header exceeds. A header at all its other limits is shorter. */
 export const HEADER_BYTES_MAX: number = 64 * 1024;
-/** So many bytes tell how long a header is. */
+/** The first bytes of a header, enough to tell its length. */
 export const HEADER_PREFIX_BYTES = 16;
 export const MAC_BYTES = 32;
-/** The private part's plaintext is a multiple of this. */
+/** The plaintext of the private part is padded to a multiple of this. */
 export const PRIVATE_GRANULE_BYTES = 256;
 export const PRIVATE_PLAIN_BYTES_MAX: number = 21 * PRIVATE_GRANULE_BYTES;
 
@@ -54,7 +54,7 @@ export interface OlderEpoch {
   readonly sealed: Uint8Array<ArrayBuffer>;
 }
 
-/** Everything in a header but its lengths and its MAC. */
+/** The fields of a header, without its lengths and its MAC. */
 export interface HeaderFields {
   readonly flags: number;
   readonly generation: number;
@@ -70,7 +70,7 @@ function malformed(message: string): NetsealError {
   return new NetsealError('EFORMAT', `volume header: ${message}`);
 }
 
-/** The header's bytes with a MAC of zeros at the end; the caller owns them. */
+/** Returns the header's bytes, which the caller owns. The MAC at their end is left zero. */
 export function encodeHeader(fields: HeaderFields): Uint8Array<ArrayBuffer> {
   const { privatePart } = fields;
   const fixed = new Uint8Array(FIXED_BYTES);
@@ -104,8 +104,10 @@ function encodeOlderEpoch({ epoch, commitment, salt, sealed }: OlderEpoch): Uint
 }
 
 /**
- * How long the header at the start of a stream is, from its first bytes: 16 of them are enough. Undefined when more are
- * needed; EFORMAT or EUNSUPPORTED when no header starts so. Nothing is authenticated.
+ * Returns the length of a header in bytes, from its first 16 bytes. Undefined when fewer are given. Nothing
+ * is authenticated.
+ *
+ * Throws EFORMAT when the bytes are not the start of a header, EUNSUPPORTED when it is of another version.
  */
 export function volumeHeaderLength(prefix: Uint8Array): number | undefined {
   for (const [index, byte] of MAGIC.entries()) {
@@ -128,8 +130,10 @@ export function volumeHeaderLength(prefix: Uint8Array): number | undefined {
 }
 
 /**
- * Decodes one whole header and nothing after it. Every field is a copy. EFORMAT, ETRUNCATED or EUNSUPPORTED; allocates
- * no more than the header's own length, which is at most 64 KiB.
+ * Decodes one whole header, after which no bytes may follow. Every field is a copy. Allocates no more than
+ * the header's length, which is at most 64 KiB.
+ *
+ * Throws EFORMAT (not a header, or bytes after it), ETRUNCATED or EUNSUPPORTED (a newer version or flag).
  */
 export function decodeHeader(bytes: Uint8Array): HeaderFields {
   const totalBytes = volumeHeaderLength(bytes);
@@ -188,7 +192,10 @@ function checkPrivateLength(privateBytes: number): number {
   return privateBytes;
 }
 
-/** Exactly `count` slots between the fixed part and `end`, with ids that differ and a bounded cost. */
+/**
+ * Decodes the slots, which must fill the bytes up to `end`. Their ids must differ, and their cost has a
+ * limit.
+ */
 function decodeSlots(bytes: Uint8Array, count: number, end: number): Slot[] {
   const slots: Slot[] = [];
   const ids = new Set<string>();

@@ -1,8 +1,8 @@
 /**
- * The cryptography of a whole header, apart from its slots: what is derived from the newest epoch's key.
+ * The cryptography of a header, without its slots. All of it is derived from the newest epoch's key:
  *
  *   commitment   = HKDF-SHA256(epoch key, volume id, "netseal/1/epoch" 0x00 epoch:u32), second half
- *   older epochs : wrapped under purpose "older-epoch", context volume id ‖ epoch:u32, for every number of its own
+ *   older epochs : each wrapped under purpose "older-epoch", context volume id ‖ epoch:u32 (its own number)
  *   private part : wrapped under purpose "header-private", context volume id ‖ newest epoch:u32
  *   MAC          = HMAC-SHA256(HKDF-SHA256(newest epoch key, volume id, "netseal/1/header-mac" 0x00 epoch:u32), first half)
  */
@@ -25,7 +25,7 @@ import { unwrap, type WrapPurpose, wrap } from './wrap.ts';
 
 const NO_BYTES = new Uint8Array(0);
 
-/** The commitment to an epoch's key; 32 bytes, not secret. */
+/** Returns the commitment to an epoch's key: 32 bytes, not secret. */
 export function epochCommitment(
   epochKey: Uint8Array,
   volumeId: Uint8Array,
@@ -74,7 +74,7 @@ export interface SealedHeader {
   readonly fields: HeaderFields;
 }
 
-/** A whole header with its private part sealed afresh and its MAC. Everything returned is the caller's. */
+/** Makes a whole header: seals its private part and adds its MAC. The caller owns everything returned. */
 export function sealHeader(
   content: Omit<HeaderFields, 'epochCommitment' | 'privatePart'>,
   privatePart: PrivatePart,
@@ -88,11 +88,11 @@ export function sealHeader(
   const commitment = epochCommitment(newestKey, volumeId, epoch);
   const bytes = encodeHeader({ ...content, epochCommitment: commitment, privatePart: sealedPart });
   bytes.set(macOf(bytes, newestKey, volumeId, epoch), bytes.byteLength - MAC_BYTES);
-  // What is handed out is what the decoder makes of it: nothing that could not be read back is ever written.
+  // The fields are decoded from the bytes again, so a header that could not be read back is never written.
   return { bytes, fields: decodeHeader(bytes) };
 }
 
-/** Throws EAUTH unless `newestKey` is the key that the header commits to, and made its MAC. */
+/** Throws EAUTH unless the header commits to `newestKey` and its MAC was made with that key. */
 export function verifyHeader(bytes: Uint8Array, fields: HeaderFields, newestKey: Uint8Array): void {
   const { volumeId, epoch } = fields;
   if (!equalBytes(epochCommitment(newestKey, volumeId, epoch), fields.epochCommitment)) {
@@ -103,7 +103,10 @@ export function verifyHeader(bytes: Uint8Array, fields: HeaderFields, newestKey:
   }
 }
 
-/** Every epoch's key, in a keyring of its own. For verified headers; EAUTH if an older key is not what it should be. */
+/**
+ * Returns a new keyring with the keys of all epochs. The header must have been verified. Throws EAUTH when an
+ * older key does not unwrap, or is not the one that the header commits to.
+ */
 export function openKeyring(fields: HeaderFields, newestKey: Uint8Array): Keyring {
   const { volumeId } = fields;
   const older: [number, Uint8Array][] = [];
@@ -124,7 +127,7 @@ export function openKeyring(fields: HeaderFields, newestKey: Uint8Array): Keyrin
   }
 }
 
-/** Labels and settings of a verified header. */
+/** Opens the private part of a verified header: labels and settings. Throws EAUTH or EFORMAT. */
 export function openPrivatePart(fields: HeaderFields, newestKey: Uint8Array): PrivatePart {
   const plain = unwrap(newestKey, privatePurpose(fields.volumeId, fields.epoch), fields.privatePart);
   try {

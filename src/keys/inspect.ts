@@ -1,15 +1,18 @@
-/** What anyone can read in a header without a key. Nothing of it is authenticated: a server can write what it likes. */
+/**
+ * The parts of a header that anybody can read without a key. A server can forge them, as nothing
+ * authenticates them.
+ */
 import { toHex } from '../base/bytes.ts';
 import type { Argon2Cost } from './argon2.ts';
 import { decodeHeader, FLAG_TEST_RANDOMNESS } from './header-format.ts';
 import type { Slot } from './slot-format.ts';
 
-/** A slot's clear parts. */
+/** The parts of a slot that are in the clear. */
 export type SlotDescription = { /** Hexadecimal. */ readonly id: string; readonly typeNumber: number } & (
   | { readonly type: 'passphrase'; readonly cost: Argon2Cost }
   | { readonly type: 'key-file' | 'raw-key' }
   | { readonly type: 'callback'; readonly provider: string; readonly blobBytes: number }
-  /** Of a newer netseal; kept, and skipped. */
+  /** A type of a newer netseal. The slot is kept, but cannot be opened here. */
   | { readonly type: 'unknown' }
 );
 
@@ -21,7 +24,7 @@ export interface HeaderDescription {
   readonly epochs: readonly number[];
   readonly slots: readonly SlotDescription[];
   readonly lengthBytes: number;
-  /** Made with test randomness. */
+  /** True when the header was made with test randomness. */
   readonly isTest: boolean;
 }
 
@@ -39,7 +42,7 @@ export function describeSlot(slot: Slot): SlotDescription {
   }
 }
 
-/** Reads the clear parts of one whole header. EFORMAT, ETRUNCATED or EUNSUPPORTED. */
+/** Reads the clear parts of one whole header. Throws EFORMAT, ETRUNCATED or EUNSUPPORTED. */
 export function inspectVolumeHeader(bytes: Uint8Array): HeaderDescription {
   const fields = decodeHeader(bytes);
   return {

@@ -4,12 +4,12 @@ import { ID_BYTES } from '../base/ids.ts';
 import { randomBytes, systemRandom } from '../base/random.ts';
 import { KEY_BYTES } from './tree.ts';
 
-/** Epochs count from 1; a volume header holds at most this many. */
+/** The most epochs that a volume header holds. Their numbers start at 1. */
 export const EPOCHS_MAX = 256;
 
 /**
- * Holds copies of the key bytes and zeroes them in {@link Keyring.destroy}. New records are sealed under the newest
- * epoch; older epochs only open.
+ * Holds copies of a volume's epoch keys, and zeroes them in {@link Keyring.destroy}. New records are sealed
+ * under the newest epoch. Keys of older epochs only open records.
  */
 export class Keyring {
   /** 16 bytes; do not change them. */
@@ -19,8 +19,10 @@ export class Keyring {
   #destroyed = false;
 
   /**
-   * @param volumeId 16 bytes, copied.
-   * @param epochKeys epoch number (1 to 2^32 - 1) to 32-byte key, copied; at least one, at most {@link EPOCHS_MAX}.
+   * Copies the id and the keys. Throws EINVAL when one of them is not as below.
+   *
+   * @param volumeId 16 bytes.
+   * @param epochKeys 1 to {@link EPOCHS_MAX} entries: epoch number (1 to 2^32 - 1) to 32-byte key.
    */
   constructor(volumeId: Uint8Array, epochKeys: ReadonlyMap<number, Uint8Array>) {
     requireArgument(
@@ -45,7 +47,7 @@ export class Keyring {
     this.newestEpoch = Math.max(...copies.keys());
   }
 
-  /** A fresh volume: random id, random key, epoch 1. */
+  /** Makes the keyring of a new volume: a random id, and a random key for epoch 1. */
   static create(): Keyring {
     const key = randomBytes(KEY_BYTES, systemRandom);
     const keyring = new Keyring(randomBytes(ID_BYTES, systemRandom), new Map([[1, key]]));
@@ -53,14 +55,15 @@ export class Keyring {
     return keyring;
   }
 
-  /** The epochs held, ascending. */
+  /** The numbers of the epochs in this keyring, ascending. */
   get epochs(): number[] {
     return [...this.#epochKeys.keys()].sort((left, right) => left - right);
   }
 
   /**
-   * The 32-byte key of an epoch, still owned by the keyring: copy what must outlive it. EKEY when the volume has no
-   * such epoch, ECLOSED after destroy.
+   * Returns the 32-byte key of an epoch. The keyring owns it: copy it if it must outlive the keyring.
+   *
+   * Throws EKEY when the keyring has no such epoch, ECLOSED after destroy.
    */
   epochKey(epoch: number): Uint8Array<ArrayBuffer> {
     if (this.#destroyed) throw new NetsealError('ECLOSED', 'the keyring was destroyed');
@@ -74,7 +77,7 @@ export class Keyring {
     return key;
   }
 
-  /** Zeroes every key. The keyring is of no further use; calling it again does nothing. */
+  /** Zeroes every key. After that the keyring gives out none. Calling it again does nothing. */
   destroy(): void {
     this.#destroyed = true;
     for (const key of this.#epochKeys.values()) key.fill(0);

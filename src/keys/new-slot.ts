@@ -1,4 +1,4 @@
-/** Making slots from new secrets, and what the operations of a header work with. */
+/** Makes slots from new secrets. Also defines the context that all operations on a header share. */
 import { requireArgument } from '../base/errors.ts';
 import { ID_BYTES } from '../base/ids.ts';
 import { type RandomFill, randomBytes, systemRandom } from '../base/random.ts';
@@ -22,29 +22,36 @@ import {
   type SlotParameters,
 } from './slot-format.ts';
 
-/** Where a header's random bytes come from, fixed when it is created or unlocked. Not for applications. */
+/**
+ * The source of a header's random bytes. It is fixed when the header is created or unlocked. Not for
+ * applications.
+ */
 export interface HeaderEntropy {
   readonly fill: RandomFill;
-  /** Marks every header made with it. */
+  /** True for test randomness. Every header made with it gets the flag that says so. */
   readonly isTest: boolean;
 }
 
 export const SYSTEM_ENTROPY: HeaderEntropy = { fill: systemRandom, isTest: false };
 
-/** What a header's operations work with. */
+/** What all operations on a header need from outside. */
 export interface HeaderContext {
   readonly entropy: HeaderEntropy;
   readonly argon2: Argon2Provider;
+  /** The time in ms since 1970, for the creation time of new slots. */
   readonly nowMs: () => number;
 }
 
 export interface NewSlot {
-  /** 1 to 64 bytes of UTF-8, for people; sealed within the header. */
+  /** A name for people: 1 to 64 bytes of UTF-8 without control characters. It is sealed within the header. */
   readonly label: string;
   readonly secret: NewSecret;
 }
 
-/** Everything that can be wrong with new slots, before any work is done for them. */
+/**
+ * Throws EINVAL unless all new slots can be made beside the given ones. Does so before Argon2 runs for any of
+ * them.
+ */
 export function checkNewSlots(
   newSlots: readonly NewSlot[],
   slots: readonly Slot[],
@@ -76,7 +83,7 @@ export function checkNewSlots(
   );
 }
 
-/** A slot of a random id for a checked secret. */
+/** Makes a slot with a random id for a checked secret. */
 export async function buildSlot(
   { secret }: NewSlot,
   { volumeId, epoch }: SlotBinding,

@@ -1,13 +1,14 @@
 /**
- * A pin is what a client remembers of a volume's header, outside the server's reach, so that the server cannot show it
- * an older one. It is not secret, and plain JSON; whoever can change it can undo it.
+ * A pin is a client's memory of a volume header. The client keeps it where the server cannot reach it, so the
+ * server cannot show it an older header. A pin is plain JSON and not secret. But anybody who can change a pin
+ * can make the client accept an older header.
  */
 import { createHash } from 'node:crypto';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import type { VolumeHeader } from './volume-header.ts';
 
 export interface HeaderPin {
-  /** Hexadecimal, as the hashes below. */
+  /** Hexadecimal, like the hashes below. */
   readonly volumeId: string;
   readonly generation: number;
   /** The newest epoch. */
@@ -18,7 +19,7 @@ export interface HeaderPin {
   readonly headerHash: string;
 }
 
-/** What to remember of an unlocked header. */
+/** Returns the pin of an unlocked header. */
 export function pinOf(header: VolumeHeader): HeaderPin {
   return {
     volumeId: header.volumeId,
@@ -30,9 +31,11 @@ export function pinOf(header: VolumeHeader): HeaderPin {
 }
 
 /**
- * Throws EROLLBACK unless `header` is what the pin was taken of, or can come after it. Takes an unlocked header, so that
- * nothing unauthenticated is ever compared or remembered; replace the pin by `pinOf(header)` afterwards. EINVAL when the pin
- * is not one.
+ * Throws EROLLBACK unless `header` is the header that was pinned or may be a later one of the same volume.
+ * The header must be unlocked, so that nothing unauthenticated is compared or remembered. Afterwards, replace
+ * the pin by `pinOf(header)`.
+ *
+ * Throws EINVAL when `pin` is not a pin.
  */
 export function checkPin(pin: HeaderPin, header: VolumeHeader): void {
   checkShape(pin);
@@ -48,15 +51,18 @@ export function checkPin(pin: HeaderPin, header: VolumeHeader): void {
   if (now.generation === pin.generation && now.headerHash !== pin.headerHash) {
     throw rollback(`generation ${now.generation} is not the one that was seen before`);
   }
-  // Generations may have been skipped, but an epoch's key never changes. Unlocking unwrapped every epoch's key and held it
-  // against its commitment, so whoever wrote this header knew the key that was seen before: a stranger's does not pass.
+  // The client may have missed generations, but an epoch's key never changes. Unlocking has compared every
+  // epoch's key with its commitment. So the writer of this header knew the pinned key, and a stranger's
+  // header does not pass.
   const commitment = header.epochCommitments.get(pin.epoch);
   if (commitment !== pin.epochCommitment) {
     throw rollback(`the key of epoch ${pin.epoch} is not the one that was seen before`);
   }
 }
 
-/** A pin comes back from a file: one that lacks a field must not pass for one that agrees. */
+/**
+ * Throws EINVAL unless all fields are there. Pins are read from files, and one without a field must not pass.
+ */
 function checkShape({ volumeId, generation, epoch, epochCommitment, headerHash }: HeaderPin): void {
   requireArgument(
     Number.isSafeInteger(generation) &&

@@ -1,12 +1,12 @@
 /**
- * The plaintext of the header's private part: what only a member of the volume may read. It is sealed as a whole, and
- * padded so that its length tells little.
+ * The plaintext of the header's private part, which only members of the volume can read. It is sealed as a
+ * whole and padded, so that its length tells little.
  *
  *   offset  size  field
- *        0     2  record count, equal to the header's slot count
+ *        0     2  entry count, equal to the header's slot count
  *        2     2  settings length, 0 to 4,096
  *        4     4  reserved, 0
- *        8     -  one record a slot, in the slots' order: created at, in ms since 1970: u64, label length L: u8, label[L]
+ *        8     -  an entry for each slot, in order: created at, in ms since 1970: u64, label length L: u8, label[L]
  *        -     -  settings
  *        -     -  zeros up to a multiple of 256
  */
@@ -19,21 +19,21 @@ export const LABEL_BYTES_MAX = 64;
 export const SETTINGS_BYTES_MAX = 4096;
 
 const FIXED_BYTES = 8;
-const RECORD_FIXED_BYTES = 9;
+const ENTRY_FIXED_BYTES = 9;
 
-/** What a volume's members know about a slot. */
-export interface SlotRecord {
+/** What members of the volume can read about a slot. */
+export interface SlotEntry {
   /** 1 to 64 bytes of UTF-8 without control characters. */
   readonly label: string;
   readonly createdAtMs: number;
 }
 
 export interface PrivatePart {
-  readonly records: readonly SlotRecord[];
+  readonly entries: readonly SlotEntry[];
   readonly settings: Uint8Array<ArrayBuffer>;
 }
 
-/** Throws EINVAL unless a label can be stored and printed. */
+/** Throws EINVAL unless `label` is 1 to 64 bytes of UTF-8 without control characters. */
 export function checkLabel(label: string): void {
   requireArgument(
     label.isWellFormed() && !/\p{Cc}/u.test(label),
@@ -46,7 +46,7 @@ export function checkLabel(label: string): void {
   );
 }
 
-/** Throws EINVAL unless settings fit. */
+/** Throws EINVAL unless settings are at most 4,096 bytes long. */
 export function checkSettings(settings: Uint8Array): void {
   requireArgument(
     settings.byteLength <= SETTINGS_BYTES_MAX,
@@ -54,47 +54,50 @@ export function checkSettings(settings: Uint8Array): void {
   );
 }
 
-/** The padded plaintext; the caller owns it. */
-export function encodePrivatePart({ records, settings }: PrivatePart): Uint8Array<ArrayBuffer> {
+/** Returns the padded plaintext, which the caller owns and zeroes. */
+export function encodePrivatePart({ entries, settings }: PrivatePart): Uint8Array<ArrayBuffer> {
   const fixed = new Uint8Array(FIXED_BYTES);
-  viewOf(fixed).setUint16(0, records.length, true);
+  viewOf(fixed).setUint16(0, entries.length, true);
   viewOf(fixed).setUint16(2, settings.byteLength, true);
-  const content = concatBytes(fixed, ...records.map(encodeRecord), settings);
+  const content = concatBytes(fixed, ...entries.map(encodeEntry), settings);
   const padded = new Uint8Array(roundUp(content.byteLength, PRIVATE_GRANULE_BYTES));
   padded.set(content);
   content.fill(0);
   return padded;
 }
 
-function encodeRecord({ label, createdAtMs }: SlotRecord): Uint8Array<ArrayBuffer> {
+function encodeEntry({ label, createdAtMs }: SlotEntry): Uint8Array<ArrayBuffer> {
   const labelBytes = utf8(label);
-  const bytes = new Uint8Array(RECORD_FIXED_BYTES + labelBytes.byteLength);
+  const bytes = new Uint8Array(ENTRY_FIXED_BYTES + labelBytes.byteLength);
   setU64(viewOf(bytes), 0, createdAtMs);
   bytes[8] = labelBytes.byteLength;
-  bytes.set(labelBytes, RECORD_FIXED_BYTES);
+  bytes.set(labelBytes, ENTRY_FIXED_BYTES);
   return bytes;
 }
 
-/** Decodes an authenticated plaintext of a header with `slotCount` slots; copies what it keeps. EFORMAT. */
+/**
+ * Decodes the authenticated plaintext of a header with `slotCount` slots. Every field is a copy. Throws
+ * EFORMAT.
+ */
 export function decodePrivatePart(bytes: Uint8Array, slotCount: number): PrivatePart {
   const view = viewOf(bytes);
   const settingsBytes = view.getUint16(2, true);
   if (view.getUint16(0, true) !== slotCount || settingsBytes > SETTINGS_BYTES_MAX) throw malformed();
   if (view.getUint32(4, true) !== 0) throw malformed();
-  const records: SlotRecord[] = [];
+  const entries: SlotEntry[] = [];
   let offset = FIXED_BYTES;
-  while (records.length < slotCount) {
-    if (offset + RECORD_FIXED_BYTES > bytes.byteLength) throw malformed();
+  while (entries.length < slotCount) {
+    if (offset + ENTRY_FIXED_BYTES > bytes.byteLength) throw malformed();
     const createdAtMs = getU64(view, offset);
-    const labelEnd = offset + RECORD_FIXED_BYTES + view.getUint8(offset + 8);
+    const labelEnd = offset + ENTRY_FIXED_BYTES + view.getUint8(offset + 8);
     if (createdAtMs === undefined || labelEnd > bytes.byteLength) throw malformed();
-    records.push({ createdAtMs, label: decodeLabel(bytes.subarray(offset + RECORD_FIXED_BYTES, labelEnd)) });
+    entries.push({ createdAtMs, label: decodeLabel(bytes.subarray(offset + ENTRY_FIXED_BYTES, labelEnd)) });
     offset = labelEnd;
   }
   const settingsEnd = offset + settingsBytes;
   if (roundUp(settingsEnd, PRIVATE_GRANULE_BYTES) !== bytes.byteLength) throw malformed();
   if (!isAllZero(bytes.subarray(settingsEnd))) throw malformed();
-  return { records, settings: new Uint8Array(bytes.subarray(offset, settingsEnd)) };
+  return { entries, settings: new Uint8Array(bytes.subarray(offset, settingsEnd)) };
 }
 
 function decodeLabel(bytes: Uint8Array): string {

@@ -1,4 +1,4 @@
-/** Which slots live on under a new epoch, and wrapping its key for them. */
+/** Chooses the slots that stay after a rekey, and wraps the new epoch's key for them. */
 import { toHex } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import type { HeaderFields } from './header-format.ts';
@@ -8,10 +8,12 @@ import { makeSlot, openSlot } from './slot.ts';
 import type { KnownSlot } from './slot-format.ts';
 
 /**
- * For each slot, in order, the slot that replaces it under `newEpoch`, or undefined where no secret opens it or `slotIds` does
- * not name it. A kept passphrase slot keeps its Argon2 salt, so that one Argon2 run both opens and wraps; its wrap salt is new.
+ * Returns, for each slot in order, the slot that replaces it under `newEpoch`. Undefined for slots that no
+ * secret opens and slots that `slotIds` does not name. A passphrase slot keeps its Argon2 salt, so one
+ * derivation both opens the old slot and wraps for the new one. Its wrap salt is new.
  *
- * EKEY when a secret opens none of them, or a named slot is not opened; EINVAL when there is no such slot.
+ * Throws EKEY when a secret opens no slot to keep, or a named slot is opened by no secret. Throws EINVAL when
+ * a named slot does not exist.
  */
 export async function rewrapSlots(
   fields: HeaderFields,

@@ -1,6 +1,6 @@
 /**
- * What opens a slot, and the 32-byte slot secret that it becomes for one slot. Nothing here keeps a secret after it
- * returns, and no message holds one.
+ * Secrets, which open slots, and how a secret becomes the 32-byte slot secret of one slot. No function here
+ * keeps a secret after it has returned, and no error message contains one.
  */
 import { createHash } from 'node:crypto';
 import { isAllZero, toHex, utf8 } from '../base/bytes.ts';
@@ -10,13 +10,13 @@ import type { Argon2Cost, Argon2Parameters, Argon2Provider } from './argon2.ts';
 import type { SlotParameters } from './slot-format.ts';
 import { KEY_BYTES } from './tree.ts';
 
-/** As many as a header can have slots. */
+/** The most secrets in one call: as many as a header can have slots. */
 export const SECRETS_MAX = 16;
 export const PASSPHRASE_BYTES_MAX = 4096;
 export const KEY_FILE_BYTES_MIN = 32;
 export const KEY_FILE_BYTES_MAX: number = MIB;
 
-/** Not empty, at most 4,096 bytes of UTF-8 in NFC, which it is normalised to. */
+/** A passphrase: 1 to 4,096 bytes of UTF-8 after normalisation to NFC, which is done here. */
 export interface PassphraseSecret {
   readonly type: 'passphrase';
   readonly passphrase: string;
@@ -35,12 +35,13 @@ export interface RawKeySecret {
 }
 
 /**
- * What a callback slot says of itself, unauthenticated. Check `provider`, and treat `blob` as hostile: if the service decrypts
- * what anyone may encrypt, anyone can make a slot that it opens. `docs/SECURITY.md`, "What a slot protects", says what helps.
+ * What a callback slot says about itself. Nothing of it is authenticated: check `provider`, and treat `blob`
+ * as hostile. If your service decrypts what anybody may encrypt, anybody can make a slot that it opens.
+ * `docs/SECURITY.md`, "What a slot protects", says what to do about it.
  */
 export interface CallbackRequest {
   readonly provider: string;
-  /** The callback's to keep. */
+  /** A copy, which the callback owns. */
   readonly blob: Uint8Array<ArrayBuffer>;
   /** Hexadecimal. */
   readonly slotId: string;
@@ -48,9 +49,13 @@ export interface CallbackRequest {
 }
 
 /**
- * The application's own key holder, such as a key management service. Returns 32 secret bytes, always the same for one
- * blob, or null for "not mine". Throw only when the answer could not be found out (the service is unreachable): it
- * reaches the caller as it is. The returned bytes stay the callback's; netseal copies them and zeroes its copy.
+ * Asks the application's own key holder, such as a key management service.
+ *
+ *   - Return 32 secret bytes, always the same ones for the same blob. They stay yours: netseal copies them
+ *     and zeroes its copy.
+ *   - Return null when the slot is not yours.
+ *   - Throw only when you cannot tell, for example when the service is unreachable. The caller gets your
+ *     error as it is.
  */
 export type KeyCallback = (
   request: CallbackRequest,
@@ -61,12 +66,12 @@ export interface CallbackSecret {
   readonly callback: KeyCallback;
 }
 
-/** What to unlock with. Its bytes stay the caller's. */
+/** A secret to unlock a header with. Its bytes stay the caller's. */
 export type Secret = PassphraseSecret | KeyFileSecret | RawKeySecret | CallbackSecret;
 
 /**
- * What to make a slot from: the same, with what the slot is to store. A callback is called once with its own provider
- * (1 to 64 printable ASCII characters) and blob (at most 1 KiB).
+ * A secret to make a slot from, with the values that the slot stores. A callback is called once, with its own
+ * provider (1 to 64 printable ASCII characters without spaces) and blob (at most 1 KiB).
  */
 export type NewSecret =
   | (PassphraseSecret & { readonly cost?: Argon2Cost })
@@ -74,7 +79,7 @@ export type NewSecret =
   | RawKeySecret
   | (CallbackSecret & { readonly provider: string; readonly blob: Uint8Array });
 
-/** Throws EINVAL unless a secret could open a slot at all. */
+/** Throws EINVAL unless a secret has a form that can open a slot. */
 export function checkSecret(secret: Secret): void {
   switch (secret.type) {
     case 'passphrase':
@@ -104,7 +109,7 @@ function checkKey(key: Uint8Array, what: string): void {
   requireArgument(!isAllZero(key), `${what} must not be all zeros: was it used after being wiped?`);
 }
 
-/** One or several secrets as a checked list. EINVAL. */
+/** Returns one or several secrets as a list. Throws EINVAL unless there are 1 to 16, each of a valid form. */
 export function listSecrets(secrets: Secret | readonly Secret[]): readonly Secret[] {
   const list: readonly Secret[] = 'type' in secrets ? [secrets] : [...secrets];
   requireArgument(
@@ -115,7 +120,10 @@ export function listSecrets(secrets: Secret | readonly Secret[]): readonly Secre
   return list;
 }
 
-/** A passphrase in NFC, so that composed and decomposed accents are one; nothing is trimmed or folded. */
+/**
+ * Returns the bytes of a passphrase in NFC, so that composed and decomposed accents give the same bytes.
+ * Nothing is trimmed or folded. The caller zeroes them.
+ */
 function passphraseBytes(passphrase: string): Uint8Array<ArrayBuffer> {
   requireArgument(passphrase !== '', 'the passphrase is empty');
   requireArgument(passphrase.isWellFormed(), 'the passphrase holds half a surrogate pair');
@@ -128,15 +136,19 @@ function passphraseBytes(passphrase: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** Where a secret is tried: the slot's own clear parts. */
+/** The slot that a secret is tried on. */
 export interface SlotPlace {
   readonly id: Uint8Array;
   readonly volumeId: Uint8Array;
 }
 
 /**
- * The 32 bytes that a slot's wrapping key is derived from, which the caller owns and zeroes. Undefined when the secret is
- * not for slots of this type, or its callback declines. Assumes a checked secret and bounded parameters.
+ * Returns the 32 bytes that a slot's wrapping key is derived from. The caller owns and zeroes them. Undefined
+ * when the secret is not for slots of this type, or its callback returns null. The secret must have been
+ * checked, and the parameters must be within their bounds.
+ *
+ * Throws EUNSUPPORTED when Argon2 fails on this machine, EINVAL when a provider or callback does not return
+ * 32 bytes.
  */
 export async function secretToSlotSecret(
   secret: Secret,
@@ -185,7 +197,7 @@ async function runArgon2(
   }
 }
 
-/** Copies 32 bytes that were made for us, and zeroes the original (it may lie in a pool). */
+/** Copies 32 bytes that were made for this call, and zeroes the original, which may lie in a shared pool. */
 function takeOver(bytes: Uint8Array, source: string): Uint8Array<ArrayBuffer> {
   requireArgument(bytes.byteLength === KEY_BYTES, `${source} returned ${bytes.byteLength} bytes, not 32`);
   const copy = new Uint8Array(bytes);

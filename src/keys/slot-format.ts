@@ -1,21 +1,22 @@
 /**
- * One slot's bytes: decode and encode, no cryptography. Integers are little-endian; offsets count from the slot.
+ * The bytes of one slot: encoding and decoding, without cryptography. Integers are little-endian. Offsets
+ * count from the start of the slot.
  *
  *   offset  size  field
  *        0     2  slot length, 24 to 1,536
  *        2     2  type: 1 passphrase, 2 key file, 3 raw key, 4 callback
  *        4     4  reserved, 0
  *        8    16  slot id
- *   -- the types above go on; the rest of any other type is kept as it is --
+ *   -- slots of the types above go on as follows; the rest of any other slot is kept as it is --
  *       24    32  wrap salt
  *       56    32  commitment to the wrapping key
  *       88    32  the newest epoch's key, wrapped
  *      120    16  tag
  *      136     -  parameters
  *
- *   passphrase: 0 memory in KiB:u32, 4 passes:u32, 8 lanes:u32, 12 reserved 0:u32, 16 Argon2 salt[32]
- *   key file, raw key: nothing
- *   callback: 0 provider length N:u16, 2 blob length B:u16, 4 provider[N], then blob[B]
+ *   passphrase: 0 memory in KiB:u32, 4 passes:u32, 8 lanes:u32, 12 reserved 0:u32, 16 Argon2 salt[32] key
+ *   file, raw key: nothing callback: 0 provider length N:u16, 2 blob length B:u16, 4 provider[N], then
+ *   blob[B]
  */
 import { concatBytes, toHex, viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
@@ -32,11 +33,11 @@ const ENVELOPE_BYTES = 24;
 const PARAMETERS_OFFSET = 136;
 const PASSPHRASE_PARAMETERS_BYTES = 48;
 
-/** Type numbers of the format. */
+/** Slot types. Their numbers are stored. */
 export const SLOT_TYPES = { passphrase: 1, 'key-file': 2, 'raw-key': 3, callback: 4 } as const;
 export type KnownSlotType = keyof typeof SLOT_TYPES;
 
-/** What a slot of each type keeps in the clear besides its id. */
+/** The values that a slot of each type stores in the clear, besides its id. */
 export type SlotParameters =
   | { readonly type: 'passphrase'; readonly argon2: Argon2Parameters }
   | { readonly type: 'key-file' }
@@ -47,7 +48,7 @@ interface SlotBase {
   readonly typeNumber: number;
   /** 16 bytes. */
   readonly id: Uint8Array<ArrayBuffer>;
-  /** The whole slot as it stands in the header, so that rewriting a header leaves it as it was. */
+  /** The whole slot as it is in the header. A rewritten header contains the same bytes. */
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
@@ -59,7 +60,10 @@ function malformed(message: string): NetsealError {
   return new NetsealError('EFORMAT', `volume header: ${message}`);
 }
 
-/** True for 1 to 64 printable ASCII characters without spaces, so that a hostile header cannot print what it likes. */
+/**
+ * True for 1 to 64 printable ASCII characters without spaces. So a hostile header cannot put control codes in
+ * output.
+ */
 export function isProviderName(name: string): boolean {
   return /^[!-~]{1,64}$/.test(name);
 }
@@ -85,7 +89,7 @@ function encodeParameters(parameters: SlotParameters): Uint8Array<ArrayBuffer> {
   return new Uint8Array(0);
 }
 
-/** The parts of a slot that its wrapping authenticates: the envelope and the parameters. */
+/** Returns the parts of a slot that its wrapping authenticates: the envelope and the parameters. */
 export function slotIdentity(id: Uint8Array, parameters: SlotParameters): Uint8Array<ArrayBuffer> {
   const encoded = encodeParameters(parameters);
   const envelope = new Uint8Array(ENVELOPE_BYTES);
@@ -96,7 +100,7 @@ export function slotIdentity(id: Uint8Array, parameters: SlotParameters): Uint8A
   return concatBytes(envelope, encoded);
 }
 
-/** A slot from its parts; keeps references to them. */
+/** Makes a slot from its parts, and keeps references to them. */
 export function encodeSlot(
   id: Uint8Array<ArrayBuffer>,
   parameters: SlotParameters,
@@ -113,7 +117,10 @@ export function encodeSlot(
   return { ...parameters, typeNumber: SLOT_TYPES[parameters.type], id, bytes, wrapped };
 }
 
-/** Decodes the slot at `offset` of a header, which must end at or before `end`. Copies what it keeps. */
+/**
+ * Decodes the slot at `offset` of a header. It must end at or before `end`. Every field is a copy. Throws
+ * EFORMAT.
+ */
 export function decodeSlot(header: Uint8Array, offset: number, end: number): Slot {
   if (end - offset < ENVELOPE_BYTES) throw malformed('the slots overrun their space');
   const lengthBytes = viewOf(header).getUint16(offset, true);

@@ -1,11 +1,12 @@
 /**
- * Making and opening one key slot. A slot wraps the newest epoch's key:
+ * Makes and opens key slots. A slot wraps the newest epoch's key:
  *
- *   wrapping key ‖ commitment = HKDF-SHA256(slot secret, wrap salt, "netseal/1/slot" 0x00 volume id ‖ slot id ‖ type:u16)
+ *   wrapping key ‖ commitment = HKDF-SHA256(slot secret, wrap salt, "netseal/1/slot" 0x00 volume id ‖ slot id
+ *   ‖ type:u16)
  *   wrapped key               = AES-256-GCM(wrapping key, associated data = volume id ‖ epoch:u32 ‖ envelope ‖ parameters)
  *
- * The epoch is in the associated data so that nobody who knew an older epoch's key can present an older slot as one of
- * a newer epoch.
+ * The associated data contains the epoch. So somebody who knew an older epoch's key cannot present an older
+ * slot as one of a newer epoch.
  */
 import { concatBytes, viewOf } from '../base/bytes.ts';
 import type { RandomFill } from '../base/random.ts';
@@ -14,7 +15,7 @@ import { type Secret, secretToSlotSecret } from './secret.ts';
 import { encodeSlot, type KnownSlot, SLOT_TYPES, type SlotParameters, slotIdentity } from './slot-format.ts';
 import { unwrapIfCommitted, type WrapPurpose, wrap } from './wrap.ts';
 
-/** What a slot is bound to. */
+/** The volume and epoch that a slot is bound to. */
 export interface SlotBinding {
   readonly volumeId: Uint8Array;
   /** The epoch whose key it wraps. */
@@ -39,7 +40,7 @@ function purposeOf(
   };
 }
 
-/** Wraps `epochKey` under a key that is derived from `slotSecret` and a fresh salt. */
+/** Makes a slot: wraps `epochKey` under a key derived from `slotSecret` and a new random salt. */
 export function makeSlot(
   id: Uint8Array<ArrayBuffer>,
   parameters: SlotParameters,
@@ -52,14 +53,16 @@ export function makeSlot(
 }
 
 export interface OpenedSlot {
-  /** The epoch key; the caller owns both and zeroes them. */
+  /** 32 bytes each. The caller owns both and zeroes them. */
   readonly epochKey: Uint8Array<ArrayBuffer>;
   readonly slotSecret: Uint8Array<ArrayBuffer>;
 }
 
 /**
- * Tries one secret on one slot. Undefined when it is of another type, its callback declines, or the slot's commitment is
- * another key's; EAUTH when the commitment matches and the slot is still not what was written for this volume and epoch.
+ * Tries one secret on one slot. Undefined when the secret does not open it: it is of another type, its
+ * callback returns null, or the slot commits to another key.
+ *
+ * Throws EAUTH when the commitment matches, but the slot was changed or was made for another volume or epoch.
  */
 export async function openSlot(
   slot: KnownSlot,

@@ -1,21 +1,23 @@
 /**
- * The key tree: every key is derived from an epoch key by HKDF-SHA256 (RFC 5869) under a label that says what it
- * is for. `docs/FORMAT.md`, "Key derivation", is the specification. Pure: bytes in, bytes out.
+ * The key tree. HKDF-SHA256 (RFC 5869) derives every key from an epoch key, under a label that names its
+ * purpose. `docs/FORMAT.md`, "Key derivation", is the specification. Pure: bytes in, bytes out.
  *
  *   epoch key ── "record" kind suite object id ──▶ record key (32) ‖ commitment (32)
- *             └─ the purposes of the volume header: see slot.ts and header-seal.ts
+ *             └─ purposes of the volume header: see header-seal.ts (slot.ts derives its keys from slot secrets)
  */
 import { createSecretKey, hkdfSync } from 'node:crypto';
 import { concatBytes, utf8 } from '../base/bytes.ts';
 import { requireArgument } from '../base/errors.ts';
 import { ID_BYTES } from '../base/ids.ts';
 
-/** Length of every symmetric key and of every commitment. */
+/** The length of every symmetric key and every commitment. */
 export const KEY_BYTES = 32;
 
 const LABEL = 'netseal/1/';
 
-/** A key and the value that commits to it: publish the second, and no other key can be passed off as the first. */
+/**
+ * A key and the commitment to it. With the commitment published, no other key can be passed off as this one.
+ */
 export interface CommittedKey {
   /** 32 bytes, secret; the caller owns them and zeroes them when done. */
   readonly key: Uint8Array<ArrayBuffer>;
@@ -24,8 +26,8 @@ export interface CommittedKey {
 }
 
 /**
- * HKDF-SHA256(inputKey, salt, "netseal/1/" purpose 0x00 context, 64), split into a key and its commitment. Purposes
- * are fixed words of ours, so no two derivations share an info string.
+ * Returns HKDF-SHA256(inputKey, salt, "netseal/1/" purpose 0x00 context, 64), split into a key and its
+ * commitment. Purposes are fixed words, so derivations for two purposes never have the same info string.
  */
 export function deriveCommittedKey(
   inputKey: Uint8Array,
@@ -34,7 +36,7 @@ export function deriveCommittedKey(
   ...context: readonly Uint8Array[]
 ): CommittedKey {
   const info = concatBytes(utf8(`${LABEL}${purpose}\0`), ...context);
-  // A raw key takes Node twice as long as one that it has imported.
+  // Imported first, because with a raw key Node takes twice as long.
   const derived = new Uint8Array(hkdfSync('sha256', createSecretKey(inputKey), salt, info, 2 * KEY_BYTES));
   const result = { key: derived.slice(0, KEY_BYTES), commitment: derived.slice(KEY_BYTES) };
   derived.fill(0);
@@ -42,7 +44,8 @@ export function deriveCommittedKey(
 }
 
 /**
- * The key that seals all records of one kind and suite of one object.
+ * Derives the key for all records of one object that are of one kind and under one suite. Throws EINVAL when
+ * a length is not as below.
  *
  * @param epochKey 32 bytes.
  * @param volumeId 16 bytes, the salt.

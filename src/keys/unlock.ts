@@ -1,4 +1,4 @@
-/** Creating and unlocking volume headers: what applications call. */
+/** Creates and unlocks volume headers. Applications call these functions. */
 import { toHex } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
 import { type Argon2Provider, type Argon2ProviderName, selectArgon2 } from './argon2.ts';
@@ -11,16 +11,16 @@ import type { KnownSlot } from './slot-format.ts';
 import { createHeader, VolumeHeader } from './volume-header.ts';
 
 export interface HeaderOptions {
-  /** Which Argon2: by default native where this Node has it, else portable. */
+  /** The Argon2 to use. Default: native where this Node has it, else portable. */
   readonly argon2?: Argon2ProviderName | Argon2Provider;
-  /** The time that new slots are stamped with, in ms since 1970; the system's by default. */
+  /** Returns the time in ms since 1970, for the creation time of new slots. Default: the system's time. */
   readonly nowMs?: () => number;
 }
 
 export interface CreateOptions extends HeaderOptions {
-  /** 1 to 16. */
+  /** 1 to 16 slots. */
   readonly slots: readonly NewSlot[];
-  /** At most 4,096 bytes, sealed within the header; empty by default. */
+  /** At most 4,096 bytes, which are sealed within the header. Default: empty. */
   readonly settings?: Uint8Array;
 }
 
@@ -29,7 +29,7 @@ export interface UnlockOptions extends HeaderOptions {
   readonly slotId?: string;
 }
 
-/** Options as every operation of a header needs them. */
+/** Returns the context of a header's operations. */
 export function headerContext(
   { argon2, nowMs = Date.now }: HeaderOptions,
   entropy: HeaderEntropy,
@@ -38,8 +38,11 @@ export function headerContext(
 }
 
 /**
- * A fresh volume: random id, a random key of epoch 1, generation 1, and the given slots. The caller stores `bytes` and
- * destroys `keyring` when done. EINVAL when a label, secret, cost or settings will not do.
+ * Makes the header of a new volume: a random id, a random key for epoch 1, generation 1, and the given slots.
+ * The caller stores the header's `bytes`, and destroys its `keyring` when done.
+ *
+ * Rejects with EINVAL when a label, secret, cost or the settings are out of range, EUNSUPPORTED when Argon2
+ * is missing or fails on this machine.
  */
 export async function createVolumeHeader(options: CreateOptions): Promise<VolumeHeader> {
   const { slots, settings = new Uint8Array(0) } = options;
@@ -47,11 +50,19 @@ export async function createVolumeHeader(options: CreateOptions): Promise<Volume
 }
 
 /**
- * Unlocks one whole header with the first of the secrets that opens a slot, tried in the order given. Costs one Argon2 run
- * for each passphrase and passphrase slot tried, one after the other; the header's bounds are checked before the first.
+ * Unlocks one whole header. Tries the secrets in the given order and uses the first that opens a slot. Each
+ * passphrase costs one Argon2 derivation for each passphrase slot it is tried on, one after the other. The
+ * bounds of the header are checked before the first derivation.
  *
- * EFORMAT, ETRUNCATED: not a header. EUNSUPPORTED: of a newer netseal, or made with test randomness. EKEY: no secret opens
- * a slot. EAUTH: one does, and the header is not what was written. What a callback throws comes through as it is.
+ * Rejects with one of these codes, or with the error that a callback throws:
+ *
+ *   EINVAL       a secret or option is not valid
+ *   EFORMAT      `bytes` are not a header, or more follow it
+ *   ETRUNCATED   the header is cut short
+ *   EUNSUPPORTED a newer netseal made it, it was made with test randomness, or Argon2 is missing or fails
+ *   here
+ *   EKEY         no secret opens a slot
+ *   EAUTH        a secret opens a slot, but the header was damaged or changed
  */
 export async function unlockVolumeHeader(
   bytes: Uint8Array,
@@ -61,14 +72,18 @@ export async function unlockVolumeHeader(
   return unlockHeader(bytes, secrets, options.slotId, headerContext(options, SYSTEM_ENTROPY));
 }
 
-/** The same under any entropy; only test entropy opens headers that were made with test randomness. */
+/**
+ * Unlocks a header with any context. Only a context with test randomness opens headers that were made with
+ * it.
+ */
 export async function unlockHeader(
   bytes: Uint8Array,
   secrets: Secret | readonly Secret[],
   slotId: string | undefined,
   context: HeaderContext,
 ): Promise<VolumeHeader> {
-  // A copy, so that nobody changes between check and use what is being awaited on. Longer ones fail to decode anyway.
+  // Copied, so that the caller cannot change the bytes between their check and their use. Longer input fails
+  // to decode.
   const header = new Uint8Array(bytes.subarray(0, HEADER_BYTES_MAX + 1));
   const fields = decodeHeader(header);
   if ((fields.flags & FLAG_TEST_RANDOMNESS) !== 0 && !context.entropy.isTest) {
@@ -98,7 +113,10 @@ export async function unlockHeader(
   throw noSlotOpens(fields, candidates, list);
 }
 
-/** The slots to try. EKEY when there is no such slot, EUNSUPPORTED when only a newer netseal knows its type. */
+/**
+ * Returns the slots to try. Throws EKEY when there is none, EUNSUPPORTED when only a newer netseal knows
+ * their types.
+ */
 function candidateSlots({ slots }: HeaderFields, slotId: string | undefined): KnownSlot[] {
   const named = slotId === undefined ? slots : slots.filter(slot => toHex(slot.id) === slotId);
   if (named.length === 0) throw new NetsealError('EKEY', `the volume header has no slot ${slotId}`);
@@ -110,7 +128,9 @@ function candidateSlots({ slots }: HeaderFields, slotId: string | undefined): Kn
   return known;
 }
 
-/** Says what was tried and what there is, and nothing about the secrets themselves. */
+/**
+ * Returns the error that says what was tried and what there is. It says nothing about the secrets themselves.
+ */
 function noSlotOpens(
   { slots }: HeaderFields,
   tried: readonly KnownSlot[],

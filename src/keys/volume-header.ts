@@ -1,6 +1,7 @@
 /**
- * An unlocked volume header and what can be done with it. A header never changes: each operation returns the next one,
- * whose generation is one higher, and the caller replaces the stored bytes (by compare-and-swap where clients share it).
+ * An unlocked volume header and its operations. A header never changes. Each operation returns the next
+ * header, whose generation is one higher, and the caller replaces the stored bytes. Where clients share the
+ * header, it does so by compare-and-swap.
  *
  *   createVolumeHeader ──▶ VolumeHeader ──addSlot, removeSlot, withSettings──▶ VolumeHeader (same keyring)
  *   unlockVolumeHeader ──▶      │
@@ -15,27 +16,27 @@ import { openKeyring, type SealedHeader, sealHeader, wrapOlderEpochs } from './h
 import { describeSlot, type SlotDescription } from './inspect.ts';
 import { EPOCHS_MAX, Keyring } from './keyring.ts';
 import { buildSlot, checkNewSlots, type HeaderContext, type NewSlot } from './new-slot.ts';
-import { checkSettings, type PrivatePart, type SlotRecord } from './private-part.ts';
+import { checkSettings, type PrivatePart, type SlotEntry } from './private-part.ts';
 import { rewrapSlots } from './rekey.ts';
 import { listSecrets, type Secret } from './secret.ts';
 import type { KnownSlot, Slot } from './slot-format.ts';
 import { KEY_BYTES } from './tree.ts';
 
-/** A slot as a member of the volume sees it. */
-export type SlotInfo = SlotDescription & SlotRecord;
+/** A slot as members of the volume see it. */
+export type SlotInfo = SlotDescription & SlotEntry;
 
 export interface RekeyOptions {
-  /** Keep no slots but these (hexadecimal). */
+  /** Ids (hexadecimal) of the slots to keep. Default: every slot that a secret opens. */
   readonly slotIds?: readonly string[];
 }
 
-/** An authenticated, unlocked header. Made by `createVolumeHeader` and `unlockVolumeHeader` only. */
+/** An authenticated, unlocked header. `createVolumeHeader` and `unlockVolumeHeader` make it. */
 export class VolumeHeader {
   /** The header to store; do not change it. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /**
-   * The keys of every epoch. Shared with the headers that addSlot, removeSlot and withSettings return: destroy it once, when
-   * the last of them is done with.
+   * The keys of all epochs. The headers that addSlot, removeSlot and withSettings return share this keyring.
+   * Destroy it once, when the last of them is no longer used.
    */
   readonly keyring: Keyring;
   /** Hexadecimal. */
@@ -43,20 +44,23 @@ export class VolumeHeader {
   readonly generation: number;
   /** The newest epoch. */
   readonly epoch: number;
-  /** In the order of the header. */
+  /** The slots, in the order of the header. */
   readonly slots: readonly SlotInfo[];
-  /** At most 4,096 bytes that the volume layer keeps here; do not change them. */
+  /** At most 4,096 bytes, which the volume layer defines; do not change them. */
   readonly settings: Uint8Array<ArrayBuffer>;
-  /** The slots whose secret was presented, hexadecimal: the one that unlocked it, and those made or kept since. */
+  /**
+   * Ids (hexadecimal) of the slots whose secret was presented: the one that unlocked the header, and those
+   * made since.
+   */
   readonly openedSlotIds: readonly string[];
-  /** Made with test randomness: not to be trusted with anything. */
+  /** True when the header was made with test randomness. Trust it with nothing. */
   readonly isTest: boolean;
   readonly #fields: HeaderFields;
   readonly #context: HeaderContext;
 
   /**
    * @internal
-   * @param keyring the header's now.
+   * @param keyring belongs to the header from now on.
    */
   constructor(
     { bytes, fields }: SealedHeader,
@@ -71,8 +75,8 @@ export class VolumeHeader {
     this.generation = fields.generation;
     this.epoch = fields.epoch;
     this.slots = fields.slots.flatMap((slot, index) => {
-      const record = privatePart.records[index];
-      return record === undefined ? [] : [{ ...describeSlot(slot), ...record }];
+      const entry = privatePart.entries[index];
+      return entry === undefined ? [] : [{ ...describeSlot(slot), ...entry }];
     });
     this.settings = privatePart.settings;
     this.openedSlotIds = openedSlotIds;
@@ -81,7 +85,7 @@ export class VolumeHeader {
     this.#context = context;
   }
 
-  /** The epochs that the header holds with the commitment to each one's key, hexadecimal; ascending. */
+  /** The epochs of the header, ascending, each with the commitment to its key (hexadecimal). */
   get epochCommitments(): ReadonlyMap<number, string> {
     const { olderEpochs, epoch, epochCommitment } = this.#fields;
     return new Map(
@@ -93,23 +97,27 @@ export class VolumeHeader {
   }
 
   /**
-   * The next header, with one slot more; the other slots stay as they are, byte for byte. EINVAL when there is no room, or
-   * the label, secret or Argon2 cost will not do; EUNSUPPORTED when this machine cannot run that Argon2.
+   * Returns the next header, with one more slot. The other slots keep their bytes.
+   *
+   * Rejects with EINVAL when there are 16 slots already, or the label, secret or Argon2 cost is out of range.
+   * Rejects with EUNSUPPORTED when Argon2 fails on this machine.
    */
   async addSlot(newSlot: NewSlot): Promise<VolumeHeader> {
     const fields = this.#fields;
     requireArgument(fields.slots.length < SLOTS_MAX, `the header has ${SLOTS_MAX} slots already: remove one`);
     checkNewSlots([newSlot], fields.slots, this.#context);
     const slot = await buildSlot(newSlot, fields, this.keyring.epochKey(fields.epoch), this.#context);
-    const record = { label: newSlot.label, createdAtMs: this.#context.nowMs() };
+    const entry = { label: newSlot.label, createdAtMs: this.#context.nowMs() };
     const openedSlotIds = [...this.openedSlotIds, toHex(slot.id)];
-    return this.#next([...fields.slots, slot], [...this.#records, record], this.settings, openedSlotIds);
+    return this.#next([...fields.slots, slot], [...this.#entries, entry], this.settings, openedSlotIds);
   }
 
   /**
-   * The next header, without one slot. This is not revocation: whoever knows its secret and has a copy of an older header
-   * can still read everything, until {@link rekey} and re-sealing. EINVAL for an unknown
-   * id, or when no slot of a type known here would be left.
+   * Returns the next header, without one slot. This does not revoke the slot's secret: with it and a copy of
+   * an older header, everything can still be read. Only {@link rekey} followed by sealing all data again ends
+   * that.
+   *
+   * Throws EINVAL for an unknown id, or when no slot would be left that this netseal can open.
    */
   removeSlot(slotId: string): VolumeHeader {
     const { slots } = this.#fields;
@@ -119,25 +127,32 @@ export class VolumeHeader {
     requireArgument(isOpenable, 'the last slot cannot be removed: nothing would open the volume');
     return this.#next(
       slots.toSpliced(index, 1),
-      this.#records.toSpliced(index, 1),
+      this.#entries.toSpliced(index, 1),
       this.settings,
       this.openedSlotIds.filter(id => id !== slotId),
     );
   }
 
-  /** The next header, with other settings (copied; at most 4,096 bytes, else EINVAL). */
+  /**
+   * Returns the next header, with other settings. They are copied. Throws EINVAL when they exceed 4,096
+   * bytes.
+   */
   withSettings(settings: Uint8Array): VolumeHeader {
     checkSettings(settings);
-    return this.#next(this.#fields.slots, this.#records, new Uint8Array(settings), this.openedSlotIds);
+    return this.#next(this.#fields.slots, this.#entries, new Uint8Array(settings), this.openedSlotIds);
   }
 
   /**
-   * The next header, with a new epoch: a fresh random key, under which new records are sealed. Keeps only the slots that
-   * the given secrets open; older epochs' keys are wrapped under the new one. The new header has a keyring of its own.
+   * Returns the next header, with a new epoch: a new random key, under which new records are sealed.
    *
-   * One callback, or one passphrase in two slots, may open more than was meant: to shut out one holder among several,
-   * name the slots to keep in `slotIds`. EKEY, and nothing changed, when a secret opens no slot, or a named slot is opened
-   * by no secret; EINVAL without secrets, for an unknown id, or after 256 epochs.
+   *   - Only slots that the given secrets open are kept. One callback, or one passphrase used in two slots,
+   *     may open more slots than you mean to keep. To shut out one holder, name the slots to keep in
+   *     `slotIds`.
+   *   - The keys of older epochs are wrapped under the new key.
+   *   - The new header has a keyring of its own.
+   *
+   * Rejects with EKEY when a secret opens no slot to keep, or no secret opens a named slot. Rejects with
+   * EINVAL without secrets, for an unknown slot id, or after 256 epochs. In each case nothing has changed.
    */
   async rekey(secrets: Secret | readonly Secret[], { slotIds }: RekeyOptions = {}): Promise<VolumeHeader> {
     const fields = this.#fields;
@@ -152,7 +167,7 @@ export class VolumeHeader {
       const kept = await rewrapSlots(fields, listSecrets(secrets), slotIds, epoch, newKey, this.#context);
       const { fill } = this.#context.entropy;
       const privatePart = {
-        records: this.#records.filter((_, index) => kept[index] !== undefined),
+        entries: this.#entries.filter((_, index) => kept[index] !== undefined),
         settings: this.settings,
       };
       const slots = kept.filter(slot => slot !== undefined);
@@ -166,11 +181,11 @@ export class VolumeHeader {
     }
   }
 
-  get #records(): SlotRecord[] {
+  get #entries(): SlotEntry[] {
     return this.slots.map(({ label, createdAtMs }) => ({ label, createdAtMs }));
   }
 
-  /** The next generation. Test randomness leaves a mark that stays. */
+  /** Returns the next generation and its flags. The flag for test randomness is never taken away. */
   #mark(): { generation: number; flags: number } {
     const { generation, flags } = this.#fields;
     requireArgument(generation < Number.MAX_SAFE_INTEGER, 'the header has reached its last generation');
@@ -182,12 +197,12 @@ export class VolumeHeader {
 
   #next(
     slots: readonly Slot[],
-    records: readonly SlotRecord[],
+    entries: readonly SlotEntry[],
     settings: Uint8Array<ArrayBuffer>,
     openedSlotIds: readonly string[],
   ): VolumeHeader {
     const fields = this.#fields;
-    const privatePart = { records, settings };
+    const privatePart = { entries, settings };
     const sealed = sealHeader(
       { ...fields, ...this.#mark(), slots },
       privatePart,
@@ -198,7 +213,9 @@ export class VolumeHeader {
   }
 }
 
-/** A fresh volume: random id, random key of epoch 1, generation 1. */
+/**
+ * Makes the header of a new volume: a random id, a random key for epoch 1, generation 1. Rejects with EINVAL.
+ */
 export async function createHeader(
   newSlots: readonly NewSlot[],
   settings: Uint8Array,
@@ -214,12 +231,12 @@ export async function createHeader(
   const epochKey = randomBytes(KEY_BYTES, fill);
   try {
     const volumeId = randomBytes(ID_BYTES, fill);
-    const records = newSlots.map(({ label }) => ({ label, createdAtMs: context.nowMs() }));
+    const entries = newSlots.map(({ label }) => ({ label, createdAtMs: context.nowMs() }));
     const slots: KnownSlot[] = [];
     for (const newSlot of newSlots) {
       slots.push(await buildSlot(newSlot, { volumeId, epoch: 1 }, epochKey, context));
     }
-    const privatePart = { records, settings: new Uint8Array(settings) };
+    const privatePart = { entries, settings: new Uint8Array(settings) };
     const flags = isTest ? FLAG_TEST_RANDOMNESS : 0;
     const content = { flags, generation: 1, volumeId, epoch: 1, slots, olderEpochs: [] };
     const sealed = sealHeader(content, privatePart, epochKey, fill);

@@ -1,7 +1,7 @@
 /**
- * Wrapping of small secrets under single-use keys: AES-256-GCM with a nonce of twelve zero bytes. A fixed nonce is sound
- * because every call of {@link wrap} draws a fresh 32-byte salt and derives from it a key that seals this one message;
- * this file is the only one that uses the cipher, so there is no way to seal twice under one key.
+ * Wraps small secrets with AES-256-GCM, each under a key that is used once. The nonce is always twelve zero
+ * bytes. That is sound because every call of {@link wrap} draws a new 32-byte salt and derives from it a key
+ * for this one message. No other file uses the cipher in this way, so nothing can seal twice under one key.
  */
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 import { concatBytes, equalBytes } from '../base/bytes.ts';
@@ -16,24 +16,24 @@ const CIPHER = 'aes-256-gcm';
 const ZERO_NONCE = new Uint8Array(12);
 const OPTIONS = { authTagLength: WRAP_TAG_BYTES } as const;
 
-/** What a wrapping key is derived for: see "Derivations" in the format. */
+/** What a wrapping key is derived for. `docs/FORMAT.md`, "Derivations", lists the purposes. */
 export interface WrapPurpose {
   readonly purpose: string;
   readonly context: readonly Uint8Array[];
-  /** Authenticated with the message, and not part of it. */
+  /** Authenticated together with the message, but not stored with it. */
   readonly associatedData: Uint8Array;
 }
 
 export interface Wrapped {
   /** 32 bytes. */
   readonly salt: Uint8Array<ArrayBuffer>;
-  /** 32 bytes that commit to the input key, salt, purpose and context. */
+  /** 32 bytes. They commit to the input key, salt, purpose and context. */
   readonly commitment: Uint8Array<ArrayBuffer>;
-  /** As long as the message, and a tag of 16 bytes. */
+  /** The ciphertext, as long as the message, and a tag of 16 bytes. */
   readonly sealed: Uint8Array<ArrayBuffer>;
 }
 
-/** Seals `message` under a key derived from `inputKey` and a fresh salt. The results are the caller's. */
+/** Seals `message` under a key derived from `inputKey` and a new random salt. The caller owns the results. */
 export function wrap(
   inputKey: Uint8Array,
   { purpose, context, associatedData }: WrapPurpose,
@@ -50,9 +50,8 @@ export function wrap(
 }
 
 /**
- * Opens what {@link wrap} sealed.
- *
- * @returns the message, which the caller owns and zeroes. EAUTH when the sealed bytes do not verify.
+ * Opens what {@link wrap} sealed. Returns the message, which the caller owns and zeroes. Throws EAUTH when
+ * the sealed bytes do not verify.
  */
 export function unwrap(
   inputKey: Uint8Array,
@@ -63,7 +62,10 @@ export function unwrap(
   return open(key, wrapped.sealed, associatedData, purpose);
 }
 
-/** The same, with the commitment compared before anything is decrypted; undefined when it belongs to another key. */
+/**
+ * Does what {@link unwrap} does, but compares the commitment before it decrypts. Returns undefined when the
+ * commitment belongs to another key.
+ */
 export function unwrapIfCommitted(
   inputKey: Uint8Array,
   { purpose, context, associatedData }: WrapPurpose,
@@ -77,7 +79,7 @@ export function unwrapIfCommitted(
   return open(key, wrapped.sealed, associatedData, purpose);
 }
 
-/** Zeroes `key`. Unverified plaintext never leaves this function. */
+/** Decrypts and verifies, and zeroes `key`. Unverified plaintext never leaves this function. */
 function open(
   key: Uint8Array,
   sealed: Uint8Array,
