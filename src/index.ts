@@ -1,6 +1,6 @@
 /**
- * netseal's public surface: errors, keys, units, the pipeline and its streams, the local cache, stores, volumes. Everything
- * else is internal.
+ * The public surface of netseal: errors, keys, units, the pipeline and its streams, the local cache, stores
+ * and volumes. Everything that is not exported here is internal.
  */
 
 export type { CallOptions } from './base/call-options.ts';

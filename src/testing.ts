@@ -1,7 +1,12 @@
 /**
- * For tests only (`netseal/testing`): volumes whose keys, ids and salts come from a seed, so that a test replays to the
- * byte. Every header made here is marked, the mark is authenticated and never goes away, and the normal
- * functions refuse it: one seed used twice seals two messages under one key. Weak Argon2 costs are allowed here, too.
+ * For tests only (`netseal/testing`): volumes whose keys, ids and salts come from a seed, so that a test can
+ * be replayed byte for byte.
+ *
+ *   - Every header made here has a flag that says so. The flag is authenticated, and no operation takes it
+ *     away.
+ *   - The functions for applications refuse such headers, because a seed that is used twice seals two
+ *     messages under one key.
+ *   - Weak Argon2 costs are allowed here.
  */
 import { createHash } from 'node:crypto';
 import { utf8, viewOf } from './base/bytes.ts';
@@ -12,7 +17,10 @@ import { createHeader, type VolumeHeader } from './keys/volume-header.ts';
 
 export type { RandomFill };
 
-/** A stream of bytes that depends only on the seed: SHA-256 of the seed's hash and a counter, 32 bytes at a time. */
+/**
+ * Returns a source of bytes that depend only on the seed: SHA-256 of the seed's hash and a counter, again and
+ * again.
+ */
 export function seededRandom(seed: string): RandomFill {
   const block = new Uint8Array(36);
   block.set(createHash('sha256').update(utf8(seed)).digest());
@@ -33,7 +41,7 @@ export function seededRandom(seed: string): RandomFill {
   };
 }
 
-/** As `createVolumeHeader`, with the given randomness, and marked. */
+/** Does what `createVolumeHeader` does, with the given randomness. The header gets the test flag. */
 export async function createTestVolumeHeader(
   random: RandomFill,
   options: CreateOptions,
@@ -42,7 +50,10 @@ export async function createTestVolumeHeader(
   return createHeader(slots, settings, headerContext(options, { fill: random, isTest: true }));
 }
 
-/** As `unlockVolumeHeader`, for marked and unmarked headers; what is made from the result is marked. */
+/**
+ * Does what `unlockVolumeHeader` does, for headers with and without the test flag. Headers made from the
+ * result get the flag.
+ */
 export async function unlockTestVolumeHeader(
   random: RandomFill,
   bytes: Uint8Array,

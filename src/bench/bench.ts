@@ -1,4 +1,4 @@
-/** The whole bench: settings in, a report to print out. What a command line or a script calls. */
+/** The whole bench, as a command line or a script calls it: it takes settings and returns a report. */
 import { chooseProviders } from '../unit/providers.ts';
 import { makeCorpus } from './corpus.ts';
 import { type Summary, summarise } from './cost.ts';
@@ -15,20 +15,20 @@ import { readSamples, type Sample, type SampleSet } from './samples.ts';
 import { type BenchGrid, expandGrid } from './settings.ts';
 
 export interface BenchSettings {
-  /** Files and folders; the built-in corpus when empty. */
+  /** Files and folders to take samples of. When empty, the built-in corpus is measured. */
   readonly paths: readonly string[];
   readonly grid: BenchGrid;
-  /** Worker threads; 0 works on the calling thread. */
+  /** Worker threads. With 0, the calling thread does the work. */
   readonly workers: number;
   readonly link: Link;
   readonly workload: Workload;
-  /** No sample of the user's files is larger than this. */
+  /** The largest sample of the user's files, in bytes. */
   readonly sampleBytes: number;
   /** About how long to time one setting on one sample. */
   readonly timeMs: number;
-  /** Of each kind of the built-in corpus. Default 4 MiB. */
+  /** The size of each kind of data in the built-in corpus. Default 4 MiB. */
   readonly corpusKindBytes?: number;
-  /** The least that a timed round processes; see `measure.ts`. */
+  /** The fewest plain bytes in a timed round; see `measure.ts`. */
   readonly roundBytesMin?: number;
 }
 
@@ -37,11 +37,11 @@ export interface BenchParts {
   onProgress?(done: number, total: number): void;
 }
 
-/** A setting with everything known of it. */
+/** A setting with all its results. */
 export interface ReportedSetting extends SettingResult {
-  /** All samples together, over the link. */
+  /** The results on all samples together, with their costs over the link. */
   readonly summary: Summary;
-  /** See {@link workingBytes}. */
+  /** The memory that the setting needs; see the function {@link workingBytes}. */
   readonly workingBytes: number;
 }
 
@@ -59,9 +59,12 @@ export interface BenchReport {
 }
 
 /**
- * Collects samples, measures, and recommends. EINVAL before anything is measured when a setting or path is wrong;
- * EUNSUPPORTED when a provider is missing; EBUG when a round trip fails. When aborted it returns what was finished
- * (`isComplete` false), or rejects with the signal's reason if that is nothing.
+ * Collects samples, measures all settings on them, and recommends one. When aborted, it returns what has been
+ * finished (`isComplete` is false).
+ *
+ * Rejects with EINVAL before anything is measured when a setting or path is wrong, EUNSUPPORTED when a
+ * provider is missing, EBUG when a round trip gives other bytes back, and the signal's reason when nothing
+ * was finished.
  */
 export async function runBench(settings: BenchSettings, parts: BenchParts = {}): Promise<BenchReport> {
   const { signal } = parts;

@@ -1,6 +1,6 @@
 /**
- * The built-in corpus: seven kinds of data, for those who have no files at hand. Everything is made from a fixed
- * seed and so is the same everywhere, except the executable code, which is the Node binary at hand.
+ * The built-in corpus: seven kinds of data, for users who give no files. Six kinds are made from fixed seeds,
+ * so they are the same everywhere. The executable code is the Node binary of this machine.
  */
 import { createCipheriv } from 'node:crypto';
 import { isNetsealError, messageOf } from '../base/errors.ts';
@@ -9,11 +9,11 @@ import { formatSize } from './format.ts';
 import { readSamples, type Sample, type SampleSet } from './samples.ts';
 import { Shuffler } from './shuffler.ts';
 
-/** The least that each kind has. */
+/** The size of each kind of data, unless a unit is larger. */
 export const KIND_BYTES_DEFAULT: number = 4 * MIB;
 
 export interface CorpusSettings {
-  /** The largest unit size under comparison; no kind is smaller than that. */
+  /** The largest unit size under comparison. No kind is smaller than that. */
   readonly chunkBytes: number;
   /** Default {@link KIND_BYTES_DEFAULT}. */
   readonly kindBytes?: number;
@@ -53,7 +53,7 @@ function makeWords(shuffler: Shuffler, count: number): string[] {
   );
 }
 
-/** Joins what `makeLine` makes until there are `lengthBytes` of ASCII. */
+/** Returns `lengthBytes` of ASCII text: lines from `makeLine`, the last one cut. */
 function textOf(lengthBytes: number, makeLine: (lineIndex: number) => string): Uint8Array {
   const bytes = Buffer.alloc(lengthBytes);
   let filled = 0;
@@ -120,7 +120,10 @@ function makeCsv(lengthBytes: number): Uint8Array {
 
 const DB_PAGE_BYTES = 4 * KIB;
 
-/** Leaf pages like those of a B-tree: a header, cell pointers from the front, rows from the back, zeros between. */
+/**
+ * Makes pages like the leaves of a B-tree: a header, cell pointers from the front, rows from the back, zeros
+ * between.
+ */
 function makeDatabase(lengthBytes: number): Uint8Array {
   const shuffler = new Shuffler(0x5eed_0004);
   const words = makeWords(shuffler, 5000);
@@ -150,7 +153,7 @@ function makeDatabase(lengthBytes: number): Uint8Array {
   return bytes;
 }
 
-/** What compressed or encrypted files look like from outside. */
+/** Makes data that looks like compressed or encrypted files. */
 function makeIncompressible(lengthBytes: number): Uint8Array {
   const keystream = createCipheriv('aes-256-ctr', Buffer.alloc(32, 1), Buffer.alloc(16));
   return keystream.update(Buffer.alloc(lengthBytes));
@@ -158,7 +161,7 @@ function makeIncompressible(lengthBytes: number): Uint8Array {
 
 const ISLAND_BYTES = 64 * KIB;
 
-/** A disk image that little was written to: every eighth 64 KiB or so has some pages of data. */
+/** Makes a disk image to which little was written: about every eighth 64 KiB has some pages of data. */
 function makeSparse(lengthBytes: number): Uint8Array {
   const shuffler = new Shuffler(0x5eed_0005);
   const data = makeDatabase(lengthBytes);
@@ -177,7 +180,7 @@ interface Kind {
   readonly make: (lengthBytes: number) => Uint8Array;
 }
 
-/** The kinds that are generated; each deterministic. */
+/** The kinds of data that are generated. Each is always the same. */
 export const GENERATED_KINDS: readonly Kind[] = [
   { name: 'source text', description: 'lines of program text', make: makeSource },
   { name: 'JSON logs', description: 'one request a line', make: makeLogs },
@@ -187,7 +190,7 @@ export const GENERATED_KINDS: readonly Kind[] = [
   { name: 'sparse', description: 'a disk image, mostly zeros', make: makeSparse },
 ];
 
-/** Makes the corpus in memory. The Node binary is left out with a note where it cannot be read. */
+/** Makes the corpus in memory. Where the Node binary cannot be read, it is left out, and a note says so. */
 export async function makeCorpus(settings: CorpusSettings, signal?: AbortSignal): Promise<SampleSet> {
   const { chunkBytes } = settings;
   const kindBytes = Math.max(settings.kindBytes ?? KIND_BYTES_DEFAULT, chunkBytes);
@@ -208,7 +211,10 @@ export async function makeCorpus(settings: CorpusSettings, signal?: AbortSignal)
   return { samples, notes: code.notes };
 }
 
-/** The Node binary, counted as no larger than the other kinds, so that it weighs no more than they do. */
+/**
+ * Returns a sample of the Node binary. Its size counts as the sampled bytes, so it weighs no more than other
+ * kinds.
+ */
 async function readCode(kindBytes: number, chunkBytes: number, signal?: AbortSignal): Promise<SampleSet> {
   try {
     const { samples } = await readSamples([process.execPath], { capBytes: kindBytes, chunkBytes }, signal);

@@ -1,6 +1,6 @@
 /**
- * The cost model: from measured units to what a caller waits for over a given link. `docs/BENCH.md`, "The cost model",
- * explains it and works an example. Pure arithmetic; times in ms.
+ * The cost model: computes how long a caller waits over a given link, from the times that were measured for
+ * units. `docs/BENCH.md`, "The cost model", explains it with an example. Pure arithmetic; times are in ms.
  */
 import { KIB, MIB } from '../base/geometry.ts';
 import { type Link, transferMs } from './link.ts';
@@ -8,32 +8,36 @@ import { type Measured, ratioOf, type SampleResult } from './results.ts';
 
 /** The size of a random access. */
 export const ACCESS_BYTES: number = 4 * KIB;
-/** Sequential work asks for ranges of at least this much, plain ... */
+/** The plain bytes in one request of a long transfer, unless a unit is larger. */
 export const SEQUENTIAL_REQUEST_BYTES: number = 8 * MIB;
-/** ... and keeps this many requests under way. */
+/** The number of requests that a long transfer keeps under way. */
 export const SEQUENTIAL_REQUESTS_IN_FLIGHT = 4;
 
-/** Latency of one access and how many times its size goes over the link for it. */
+/** The cost of one access of 4 KiB. */
 export interface AccessCost {
   readonly ms: number;
+  /** The bytes that go over the link for it. */
   readonly transferredBytes: number;
-  /** transferredBytes / 4096. */
+  /** `transferredBytes` / 4096. */
   readonly amplification: number;
 }
 
 export interface Costs {
-  /** A random 4 KiB from the server, nothing cached. */
+  /** A read of 4 KiB at a random place, with nothing cached. */
   readonly read: AccessCost;
-  /** An aligned 4 KiB written and committed, nothing cached. */
+  /** A write of 4 aligned KiB at a random place, and its commit, with nothing cached. */
   readonly overwrite: AccessCost;
-  /** Time for one MiB of plain bytes in a long transfer. */
+  /** Times for one MiB of plain bytes in a long transfer. */
   readonly sequentialReadMsPerMiB: number;
   readonly sequentialWriteMsPerMiB: number;
 }
 
 type UnitCosts = Pick<Measured, 'recordBytes' | 'sealUnitMs' | 'openUnitMs'>;
 
-/** One round trip, the unit's record, and opening it. Nothing for a hole: the extent map says that it is one. */
+/**
+ * Returns the cost of a read: one round trip, the transfer of the unit's record, and opening it. A hole costs
+ * nothing.
+ */
 export function readCost(link: Link, unit: UnitCosts): AccessCost {
   if (unit.recordBytes === 0) return access(0, 0);
   const ms = link.roundTripMs + transferMs(link, unit.recordBytes) + unit.openUnitMs;
@@ -41,8 +45,8 @@ export function readCost(link: Link, unit: UnitCosts): AccessCost {
 }
 
 /**
- * Reading the unit that the write falls into, unless the write covers it; sealing it; uploading the record (a round
- * trip); committing (another).
+ * Returns the cost of an overwrite. It reads the unit that the write falls into (unless the write covers all
+ * of it), seals it, uploads its record (one round trip), and commits (another one).
  */
 export function overwriteCost(link: Link, unit: UnitCosts, unitSizeBytes: number): AccessCost {
   const base = unitSizeBytes <= ACCESS_BYTES ? access(0, 0) : readCost(link, unit);
@@ -55,7 +59,13 @@ function access(ms: number, transferredBytes: number): AccessCost {
   return { ms, transferredBytes, amplification: transferredBytes / ACCESS_BYTES };
 }
 
-/** The slower of link and processor, as they work side by side, and this MiB's share of the round trips. */
+/**
+ * Returns the time of a long transfer for each MiB of plain bytes. Link and processor work at the same time,
+ * so the slower one counts; this MiB's share of the round trips is added.
+ *
+ * @param ratio plain bytes for each stored byte; Infinity when nothing is stored.
+ * @param bytesPerSecond plain bytes that the pipeline seals or opens in a second; 0 if unknown.
+ */
 export function sequentialMsPerMiB(
   link: Link,
   ratio: number,
@@ -69,7 +79,7 @@ export function sequentialMsPerMiB(
   return Math.max(linkMs, workMs) + (roundTripsMs * MIB) / requestBytes;
 }
 
-/** All costs of a setting on one sample. */
+/** Returns all costs of a setting on one sample. */
 export function costsOf(link: Link, measured: Measured, unitSizeBytes: number): Costs {
   const ratio = ratioOf(measured);
   return {
@@ -80,11 +90,13 @@ export function costsOf(link: Link, measured: Measured, unitSizeBytes: number): 
   };
 }
 
-/** A setting over all samples together. */
+/**
+ * The results of a setting on all samples together. Sizes and counts are those of the whole files, not of
+ * samples.
+ */
 export interface Summary {
   readonly sealBytesPerSecond: number;
   readonly openBytesPerSecond: number;
-  /** Of the files, not of what was sampled of them. */
   readonly plainBytes: number;
   readonly storedBytes: number;
   readonly ratio: number;
@@ -94,8 +106,8 @@ export interface Summary {
 }
 
 /**
- * Adds samples up, each counted by the size of its files: times per byte for throughput, random accesses by where a
- * random stored byte lies.
+ * Adds up the results on all samples. Each sample counts by the size of its files. Throughputs are averaged
+ * as times for each byte. Costs of random accesses are averaged over the bytes outside of holes.
  */
 export function summarise(link: Link, samples: readonly SampleResult[], unitSizeBytes: number): Summary {
   const sum = (value: (sample: SampleResult) => number): number =>
@@ -107,7 +119,7 @@ export function summarise(link: Link, samples: readonly SampleResult[], unitSize
 
   const perByte = (value: (costs: Costs) => number): number =>
     sum(sample => value(costs.get(sample) ?? NO_COSTS) * sample.plainBytes) / plainBytes;
-  // Where there is nothing but holes, that is where accesses fall.
+  // When all data is holes, accesses are to holes.
   const accessedBytes = (sample: SampleResult): number =>
     denseBytes === 0 ? sample.plainBytes : sample.plainBytes - sample.holeBytes;
   const perAccess = (value: (costs: Costs) => number): number =>

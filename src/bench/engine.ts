@@ -1,4 +1,4 @@
-/** What seals and opens while the bench holds the stopwatch: the pipeline, or `src/unit` on the calling thread. */
+/** The engines that the bench times: the pipeline, or `src/unit` on the calling thread. */
 import { isAllZero } from '../base/bytes.ts';
 import { roundUp, unitSizeToLog2 } from '../base/geometry.ts';
 import { ID_BYTES } from '../base/ids.ts';
@@ -13,14 +13,17 @@ import { Sealer, sealedBytesMax } from '../unit/seal.ts';
 import type { Batch, PlainUnit } from './plan.ts';
 import type { BenchSetting } from './settings.ts';
 
-/** The records of a batch, one for each unit; undefined for a hole. Valid until released. */
+/**
+ * The records of a batch, one for each unit and undefined for a hole, and how long sealing took. Valid until
+ * released.
+ */
 export interface TimedRecords {
   readonly elapsedMs: number;
   readonly records: readonly (Uint8Array | undefined)[];
   release(): void;
 }
 
-/** The plain bytes of a batch again; undefined for a hole. Valid until released. */
+/** The plain bytes of a batch, undefined for a hole, and how long opening took. Valid until released. */
 export interface TimedUnits {
   readonly elapsedMs: number;
   readonly units: readonly (Uint8Array | undefined)[];
@@ -28,23 +31,29 @@ export interface TimedUnits {
 }
 
 export interface Engine {
-  /** How many units it works on at a time. */
+  /** How many threads seal or open at a time; 1 for the calling thread. */
   readonly threadCount: number;
   readonly providers: ProviderReport;
-  /** Times sealing only, not copying the batch into the engine's memory. */
+  /** Seals a batch. The time is that of sealing, without copying the batch into the engine's memory. */
   seal(setting: BenchSetting, batch: Batch, signal?: AbortSignal): Promise<TimedRecords>;
-  /** Times opening only. Rejects with the error of the first unit that does not open. */
+  /**
+   * Opens a batch. The time is that of opening alone. Rejects with the error of the first unit that does not
+   * open.
+   */
   open(
     setting: BenchSetting,
     batch: Batch,
     records: readonly (Uint8Array | undefined)[],
     signal?: AbortSignal,
   ): Promise<TimedUnits>;
-  /** Ends its workers and forgets its keys. */
+  /** Ends the engine's workers and zeroes its keys. */
   close(): Promise<void>;
 }
 
-/** Seals and opens on the calling thread, one unit after another: what a single unit costs, with no queue or wake-up. */
+/**
+ * Seals and opens on the calling thread, one unit after another. So it times single units, without queues or
+ * wake-ups.
+ */
 export class InlineEngine implements Engine {
   readonly threadCount = 1;
   readonly providers: ProviderReport;
@@ -122,11 +131,14 @@ export class InlineEngine implements Engine {
   }
 }
 
-/** A record may be as long as the room for its content and the overhead: so the room has the padding, too. */
+/**
+ * Returns the room to open a record into: the plain length with its padding, as a record's limit depends on
+ * the room.
+ */
 export function openingRoom(plainBytes: number, setting: BenchSetting): number {
   return roundUp(plainBytes, setting.blockSizeBytes);
 }
 
 function nothing(): void {
-  // Its memory is ordinary and collected.
+  // Its memory is ordinary memory, which is garbage-collected.
 }

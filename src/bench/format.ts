@@ -1,15 +1,17 @@
-/** Numbers as people read them: sizes, rates, times. The parsers that read them back are in `src/cli/lib/sizes.ts`. */
+/** Formats numbers for people: sizes, rates, times. `src/cli/lib/sizes.ts` reads them back. */
 
 const BINARY = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 
-/** At most three significant digits, no trailing zeros, thousands separated: 1,234 / 12.3 / 0.05. */
+/**
+ * Formats a number with three significant digits, or as a whole number from 100 on: `1,234`, `12.3`, `0.05`.
+ */
 export function formatNumber(value: number): string {
   if (value === 0) return '0';
   if (Math.abs(value) >= 100) return Math.round(value).toLocaleString('en-US');
   return String(Number(value.toPrecision(3)));
 }
 
-/** Bytes in binary units: `256 KiB`, `1.25 MiB`, `71 B`. Exact for whole multiples of a unit. */
+/** Formats bytes in binary units: `256 KiB`, `1.25 MiB`, `71 B`. Whole multiples of such a unit are exact. */
 export function formatSize(bytes: number): string {
   let value = bytes;
   let step = 0;
@@ -21,7 +23,7 @@ export function formatSize(bytes: number): string {
   return `${text} ${BINARY[step]}`;
 }
 
-/** Throughput in decimal megabytes: `412 MB/s`. */
+/** Formats a throughput in decimal megabytes: `412 MB/s`. */
 export function formatThroughput(bytesPerSecond: number): string {
   return `${formatNumber(bytesPerSecond / 1e6)} MB/s`;
 }
@@ -33,14 +35,14 @@ const BIT_RATES: readonly (readonly [number, string])[] = [
   [1, 'bit/s'],
 ];
 
-/** The rate of a link in bits: `1 Gbit/s`, `2.5 Mbit/s`. */
+/** Formats the rate of a link in bits: `1 Gbit/s`, `2.5 Mbit/s`. */
 export function formatBitRate(bytesPerSecond: number): string {
   const bits = bytesPerSecond * 8;
   const [factor, unit] = BIT_RATES.find(([least]) => bits >= least) ?? [1, 'bit/s'];
   return `${Number((bits / factor).toPrecision(12))} ${unit}`;
 }
 
-/** A time: `850 µs`, `22.1 ms`, `3.5 s`, `2 min`. */
+/** Formats a time: `850 µs`, `22.1 ms`, `3.5 s`, `2 min`. */
 export function formatDuration(ms: number): string {
   if (ms === 0) return '0 ms';
   if (ms < 1) return `${formatNumber(ms * 1000)} µs`;
@@ -49,7 +51,7 @@ export function formatDuration(ms: number): string {
   return `${formatNumber(ms / 60_000)} min`;
 }
 
-/** A change from `base` to `value` in words: `31% more`, `4% less`, `the same`, `2.4 times as much`. */
+/** Says in words how `value` differs from `base`: `31% more`, `4% less`, `the same`, `2.4 times as much`. */
 export function formatChange(value: number, base: number): string {
   if (base === 0) return value === 0 ? 'the same' : `${formatNumber(value)} more`;
   const percent = Math.round((value / base - 1) * 100);
@@ -58,7 +60,7 @@ export function formatChange(value: number, base: number): string {
   return percent > 0 ? `${percent}% more` : `${-percent}% less`;
 }
 
-/** `1 file`, `3 files`. */
+/** Formats a count: `1 file`, `3 files`. */
 export function formatCount(count: number, noun: string): string {
   return `${count.toLocaleString('en-US')} ${noun}${count === 1 ? '' : 's'}`;
 }

@@ -1,18 +1,18 @@
-/** The line between this machine and the server, as far as the cost model knows it. */
+/** The link between this machine and the server, as the cost model describes it. */
 import { requireArgument } from '../base/errors.ts';
 import { formatBitRate, formatDuration } from './format.ts';
 
 export interface Link {
-  /** Bandwidth, the same in both directions. */
+  /** The bandwidth, the same in both directions. */
   readonly bytesPerSecond: number;
-  /** From sending a request to the first byte of its answer. */
+  /** The time from sending a request to the first byte of its answer. */
   readonly roundTripMs: number;
 }
 
-/** An office or home line to a data centre in the same region. */
+/** A line of an office or home to a data centre in the same part of the world: 1 Gbit/s, 20 ms. */
 export const LINK_DEFAULT: Link = { bytesPerSecond: 125_000_000, roundTripMs: 20 };
 
-/** EINVAL unless the bandwidth is positive and the round trip is not negative. */
+/** Throws EINVAL unless the bandwidth is positive and the round trip is not negative. */
 export function checkLink(link: Link): void {
   requireArgument(
     Number.isFinite(link.bytesPerSecond) && link.bytesPerSecond > 0,
@@ -24,12 +24,12 @@ export function checkLink(link: Link): void {
   );
 }
 
-/** How long `bytes` take at full bandwidth, without any round trip. */
+/** Returns how long `bytes` take at full bandwidth, without a round trip. */
 export function transferMs(link: Link, bytes: number): number {
   return (bytes / link.bytesPerSecond) * 1000;
 }
 
-/** `1 Gbit/s, 20 ms`: what the parser reads. */
+/** Formats a link as the parser reads it: `1 Gbit/s, 20 ms`. */
 export function formatLink(link: Link): string {
   return `${formatBitRate(link.bytesPerSecond)}, ${formatDuration(link.roundTripMs)}`;
 }

@@ -1,13 +1,13 @@
-/** The machine that was measured, named so that results can be told apart later. */
+/** Describes the machine, so that results of different machines can be told apart later. */
 import { arch, availableParallelism, cpus, platform, totalmem } from 'node:os';
 
 export interface Machine {
   readonly cpu: string;
   readonly cores: number;
   readonly memoryBytes: number;
-  /** `linux x64` */
+  /** For example `linux x64`. */
   readonly platform: string;
-  /** `v24.1.0` */
+  /** For example `v24.1.0`. */
   readonly node: string;
   readonly openssl: string;
   /** Empty where Node has no zstd of its own. */

@@ -31,7 +31,10 @@ export interface SweepSettings {
   readonly settings: readonly BenchSetting[];
   /** About how long to time one setting on one sample, over all rounds. */
   readonly timeMs: number;
-  /** The least that a timed round processes. Default 1 MiB: less would time the dispatching rather than the work. */
+  /**
+   * The least that a timed round processes. Default 1 MiB: less would time the dispatching rather than the
+   * work.
+   */
   readonly roundBytesMin?: number | undefined;
 }
 
@@ -58,8 +61,8 @@ export interface SweepResult {
 }
 
 /**
- * Runs the sweep. Throws what engines throw, EBUG when a round trip does not give the same bytes back, and the signal's
- * reason when it was aborted before any setting was finished.
+ * Runs the sweep. Throws what engines throw, EBUG when a round trip does not give the same bytes back, and
+ * the signal's reason when it was aborted before any setting was finished.
  */
 export async function sweep(sweepSettings: SweepSettings, parts: SweepParts): Promise<SweepResult> {
   requireArgument(
@@ -183,7 +186,8 @@ class Sweep {
   async timeAll(): Promise<void> {
     const shuffler = new Shuffler(ROUNDS);
     for (let round = 0; round < ROUNDS; round++) {
-      // Another order each time: large units leave caches and collectors busy, and not always for the same neighbour.
+      // Another order each time: large units leave caches and collectors busy, and not always for the same
+      // neighbour.
       for (const cell of shuffler.shuffle(this.#rows.flat())) {
         await this.#timeRound(cell);
         await this.#timeSingles(cell);
@@ -229,8 +233,8 @@ class Sweep {
 
   async #timeRound(cell: Cell): Promise<void> {
     const { threadCount } = cell.engines.pipeline;
-    // Half of a round's time for each direction; the best rates so far say how much fits into it. Not the last one: a
-    // slow round would make the next one short, and a short round is slow.
+    // Half of a round's time for each direction; the best rates so far say how much fits into it. Not the
+    // last one: a slow round would make the next one short, and a short round is slow.
     const directionMs = this.#input.timeMs / ROUNDS / 2;
     const slower = Math.min(Math.max(...cell.sealRates), Math.max(...cell.openRates), RATE_MAX);
     const targetBytes = Math.max(this.#input.roundBytesMin ?? ROUND_BYTES_MIN, (slower * directionMs) / 1000);

@@ -41,7 +41,9 @@ export function cutIntoUnits(pieces: readonly Piece[], unitSizeBytes: number): P
   return units;
 }
 
-/** The memory that the largest batch of these settings needs: as much for its plain bytes as for its records. */
+/**
+ * The memory that the largest batch of these settings needs: as much for its plain bytes as for its records.
+ */
 export function batchBytesMax(settings: readonly BenchSetting[], threadCount: number): number {
   return Math.max(...settings.map(setting => roomOfBatch(setting, threadCount)));
 }
@@ -87,8 +89,8 @@ export function batchOf(units: readonly PlainUnit[]): Batch {
 }
 
 /**
- * The units of one timed round: spread evenly over the sample, or the whole sample several times, about `targetBytes`
- * together, and at least enough to give every thread two.
+ * The units of one timed round: spread evenly over the sample, or the whole sample several times, about
+ * `targetBytes` together, and at least enough to give every thread two.
  */
 export function unitsForRound(
   units: readonly PlainUnit[],

@@ -31,10 +31,15 @@ export const WORKLOAD_WEIGHTS: Readonly<Record<Workload, Criteria>> = {
   mixed: { sequentialRead: 0.2, sequentialWrite: 0.2, randomRead: 0.2, overwrite: 0.2, stored: 0.2 },
 };
 
-/** Settings whose scores are within this of the best count as equally good; the simplest of them is recommended. */
+/**
+ * Settings whose scores are within this of the best count as equally good; the simplest of them is
+ * recommended.
+ */
 export const TOLERANCE = 0.05;
 
-/** A setting with its score: 1 would be the best of the sweep in everything; 1.1 is a tenth worse than that. */
+/**
+ * A setting with its score: 1 would be the best of the sweep in everything; 1.1 is a tenth worse than that.
+ */
 export interface Scored {
   readonly setting: BenchSetting;
   readonly summary: Summary;
@@ -47,7 +52,9 @@ export type AlternativeRole = 'default' | 'runner-up' | 'smaller units' | 'large
 
 export interface Alternative extends Scored {
   readonly role: AlternativeRole;
-  /** Compared with the recommendation, for people: `64 KiB units, zstd:1 (smaller units): random read ...`. */
+  /**
+   * Compared with the recommendation, for people: `64 KiB units, zstd:1 (smaller units): random read ...`.
+   */
   readonly text: string;
 }
 
@@ -72,8 +79,9 @@ const CRITERIA: readonly Criterion[] = [
 ];
 
 /**
- * Scores every setting by the weighted geometric mean of its criteria, each divided by the best value of any setting,
- * and recommends the simplest among those within {@link TOLERANCE} of the best score. EINVAL when there are none.
+ * Scores every setting by the weighted geometric mean of its criteria, each divided by the best value of any
+ * setting, and recommends the simplest among those within {@link TOLERANCE} of the best score. EINVAL when
+ * there are none.
  */
 export function recommend(
   summaries: readonly { readonly setting: BenchSetting; readonly summary: Summary }[],
@@ -125,7 +133,10 @@ function score(
   );
 }
 
-/** Simpler first: the default, then less codec, then the default suite, then smaller units, then smaller blocks. */
+/**
+ * Simpler first: the default, then less codec, then the default suite, then smaller units, then smaller
+ * blocks.
+ */
 function compareSimplicity(left: BenchSetting, right: BenchSetting): number {
   const keys = [left, right].map(setting => [
     isDefault(setting) ? 0 : 1,
@@ -173,7 +184,9 @@ function alternativesOf(winner: Scored, ranking: readonly Scored[], varying: Var
   });
 }
 
-/** What would change with `other`, in words: `random read 20.3 ms instead of 21.1 ms, ..., stores 6% more`. */
+/**
+ * What would change with `other`, in words: `random read 20.3 ms instead of 21.1 ms, ..., stores 6% more`.
+ */
 function compareWith(winner: Scored, other: Scored): string {
   const [ours, theirs] = [winner.summary, other.summary].map(textsOf);
   const changes = Object.entries(theirs ?? {}).flatMap(([what, value]) => {

@@ -1,6 +1,7 @@
 /**
- * The report as one HTML page that needs nothing else: style, script, Chart.js and data are inside it. File names and
- * everything else that was not written here are escaped, and a content security policy lets only our own scripts run.
+ * The report as one HTML page that needs nothing else: style, script, Chart.js and data are inside it. File
+ * names and everything else that was not written here are escaped, and a content security policy lets only
+ * our own scripts run.
  */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -60,7 +61,10 @@ export function escapeHtml(text: string): string {
   return text.replace(/\p{Cc}/gu, '?').replace(/[&<>"']/g, character => entities[character] ?? '');
 }
 
-/** The browser build lies beside the one that `chart.js` resolves to. It must not end its script element early. */
+/**
+ * The browser build lies beside the one that `chart.js` resolves to. It must not end its script element
+ * early.
+ */
 async function readChartScript(): Promise<string> {
   const main = createRequire(import.meta.url).resolve('chart.js');
   const script = await readFile(join(dirname(main), 'chart.umd.min.js'), 'utf8');

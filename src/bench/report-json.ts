@@ -1,4 +1,7 @@
-/** The report for programs. `docs/BENCH.md`, "The JSON document", is its description; bump the version with it. */
+/**
+ * The report for programs. `docs/BENCH.md`, "The JSON document", is its description; bump the version with
+ * it.
+ */
 import { formatCodec } from '../unit/codec.ts';
 import type { BenchReport, ReportedSetting } from './bench.ts';
 import { type Costs, costsOf } from './cost.ts';

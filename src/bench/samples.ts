@@ -50,11 +50,12 @@ const FOLDER_KINDS_MAX = 6;
 const NOTE_NAMES_MAX = 3;
 
 /**
- * Reads samples of files and of folders (recursively, without following links in them). A named file is a sample of
- * its own; files in folders are grouped by extension. Above the cap, a sample is spread evenly over its files.
+ * Reads samples of files and of folders (recursively, without following links in them). A named file is a
+ * sample of its own; files in folders are grouped by extension. Above the cap, a sample is spread evenly over
+ * its files.
  *
- * EINVAL when a path does not exist, or when nothing is left to measure. What cannot be read, is empty, or is no
- * ordinary file, is skipped with a note. Rejects with the signal's reason when aborted.
+ * EINVAL when a path does not exist, or when nothing is left to measure. What cannot be read, is empty, or is
+ * no ordinary file, is skipped with a note. Rejects with the signal's reason when aborted.
  */
 export async function readSamples(
   paths: readonly string[],

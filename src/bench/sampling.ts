@@ -6,7 +6,9 @@ export interface Candidate {
   readonly sizeBytes: number;
 }
 
-/** A stretch of a file. It starts at a multiple of the chunk size, so that units cut from it are real units. */
+/**
+ * A stretch of a file. It starts at a multiple of the chunk size, so that units cut from it are real units.
+ */
 export interface Chunk {
   readonly path: string;
   readonly offsetBytes: number;
@@ -25,9 +27,9 @@ export function cutIntoChunks(files: readonly Candidate[], chunkBytes: number): 
 }
 
 /**
- * Chooses chunks spread evenly over all of them, about `capBytes` together and never more, except that one chunk is
- * always chosen. Large and small chunks are equally likely per byte: what a chunk takes beyond its share is kept
- * from those that follow. The same input gives the same choice.
+ * Chooses chunks spread evenly over all of them, about `capBytes` together and never more, except that one
+ * chunk is always chosen. Large and small chunks are equally likely per byte: what a chunk takes beyond its
+ * share is kept from those that follow. The same input gives the same choice.
  */
 export function sampleEvenly(chunks: readonly Chunk[], capBytes: number): Chunk[] {
   const totalBytes = chunks.reduce((sum, chunk) => sum + chunk.lengthBytes, 0);

@@ -65,8 +65,9 @@ export interface ExpandedGrid {
 }
 
 /**
- * All combinations without repetition. A block larger than the unit it would pad makes no sense and is left out with
- * a note. EINVAL when a value is impossible, when nothing is left, or beyond {@link SETTINGS_MAX} settings.
+ * All combinations without repetition. A block larger than the unit it would pad makes no sense and is left
+ * out with a note. EINVAL when a value is impossible, when nothing is left, or beyond {@link SETTINGS_MAX}
+ * settings.
  */
 export function expandGrid(grid: BenchGrid): ExpandedGrid {
   const unitSizes = [...new Set(grid.unitSizesBytes)].sort((left, right) => left - right);
@@ -154,7 +155,10 @@ function seriesParts(setting: BenchSetting, varying: Varying): string[] {
   return parts;
 }
 
-/** Everything but the codec, for a table with a row a codec: `256 KiB units`, `256 KiB units, 1 B blocks, portable`. */
+/**
+ * Everything but the codec, for a table with a row a codec: `256 KiB units`,
+ * `256 KiB units, 1 B blocks, portable`.
+ */
 export function groupLabel(setting: BenchSetting, varying: Varying): string {
   const [, ...others] = seriesParts(setting, varying);
   return [`${formatSize(setting.unitSizeBytes)} units`, ...others].join(', ');
