@@ -52,7 +52,10 @@ it('contenders take turns, the first of one round last in the next', async () =>
     },
   });
   await contest([contender('a'), contender('b')], 2);
-  expect(order.join(' ')).toBe('a b  a b  b a'.replaceAll('  ', ' '));
+  const warmUp = ['a', 'b'];
+  const firstRound = ['a', 'b'];
+  const secondRound = ['b', 'a'];
+  expect(order).toEqual([...warmUp, ...firstRound, ...secondRound]);
 });
 
 it('the demo goes through on a small folder, and says what it found', () => {
