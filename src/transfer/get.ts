@@ -3,7 +3,7 @@
  * size, modification time) is skipped, so that a repetition goes on where an interruption ended. What is damaged or cannot be
  * written is noted, and the rest goes on. Nothing is ever written outside the target: see local-target.ts.
  */
-import { isNetsealError, NetsealError } from '../base/errors.ts';
+import { isNetsealError, messageOf, NetsealError } from '../base/errors.ts';
 import { MIB } from '../base/geometry.ts';
 import type { Id } from '../base/ids.ts';
 import type { Name } from '../base/name.ts';
@@ -14,28 +14,23 @@ import type {
   Inode,
   SymlinkInode,
 } from '../server/sealed/inode.ts';
-import type { FileReader, Piece } from '../volume/content/file-reader.ts';
 import type { Found, Volume } from '../volume/volume.ts';
-import { GetFiles, isSmall, type SmallFile } from './get-files.ts';
+import { type CopyOptions, copyPart, runCopy } from './copying.ts';
+import { GetContent } from './get-content.ts';
+import { GetFiles, isSmall } from './get-files.ts';
 import { type GetJob, ITSELF, planGet } from './get-plan.ts';
 import { hasLocks, type LocalStat } from './local-calls.ts';
 import { type FoldingRules, isFolding, NameClashes } from './local-folding.ts';
 import { checkTargetName, joinPath, showName } from './local-names.ts';
 import type { RestoreOptions } from './local-restore.ts';
 import { TargetFolder } from './local-target.ts';
-import type { TargetFile } from './local-target-file.ts';
-import { lostError } from './lost.ts';
-import { eachOnVolume, onVolume, StoreFailure, type Tally, throwIfUnreachable } from './tally.ts';
-import { dataParts } from './zeros.ts';
+import { eachOnVolume, onVolume, type Tally } from './tally.ts';
 
-export interface GetOptions {
-  /** Folders with all that is in them; otherwise they are refused. */
-  readonly recursive?: boolean | undefined;
+export interface GetOptions extends CopyOptions {
   /** Restores owners, too, and what depends on them. */
   readonly owner?: boolean | undefined;
   /** Which names are one in the target; asked of the file system when left out. */
   readonly folding?: FoldingRules | undefined;
-  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -51,12 +46,7 @@ export async function get(
   options: GetOptions = {},
 ): Promise<void> {
   const jobs = await planGet(volume, sources, target, options);
-  const getter = new Getter(volume, tally, options);
-  try {
-    await getter.run(jobs);
-  } catch (error) {
-    throw error instanceof StoreFailure ? error.cause : error;
-  }
+  await runCopy(() => new Getter(volume, tally, options).run(jobs));
 }
 
 /** A file with several names, where it was first met. */
@@ -91,6 +81,7 @@ class Getter {
   readonly #tally: Tally;
   readonly #options: GetOptions;
   readonly #restore: RestoreOptions;
+  readonly #content: GetContent;
   readonly #files: GetFiles;
   readonly #firstNames = new Map<Id, FirstName>();
   /** Folders of the source that is being copied. */
@@ -103,7 +94,10 @@ class Getter {
     this.#options = options;
     this.#restore = { owner: options.owner ?? false };
     this.#signal = options.signal;
-    this.#files = new GetFiles(volume, tally, options.signal, (file, bytes) => this.#writeSmall(file, bytes));
+    this.#content = new GetContent(tally, this.#restore, options.signal);
+    this.#files = new GetFiles(volume, tally, options.signal, (file, bytes) =>
+      this.#content.writeSmall(file, bytes),
+    );
   }
 
   async run(jobs: readonly GetJob[]): Promise<void> {
@@ -131,14 +125,8 @@ class Getter {
     }
   }
 
-  async #attempt(path: Name, work: () => Promise<void> | void): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      if (error instanceof StoreFailure) throw error;
-      this.#signal?.throwIfAborted();
-      this.#tally.fail(path, error);
-    }
+  #attempt(path: Name, work: () => Promise<void> | void): Promise<void> {
+    return copyPart(path, this.#tally, this.#signal, work);
   }
 
   async #getInode(
@@ -196,7 +184,7 @@ class Getter {
   #finishFolder({ folder }: Target, path: Name, inode: Inode, closes: boolean): void {
     this.#noting(path, () => {
       try {
-        this.#noteLost(path, folder.finishFolder(inode, this.#restore));
+        this.#content.noteLost(path, folder.finishFolder(inode, this.#restore));
       } finally {
         if (closes) folder.close();
       }
@@ -266,7 +254,7 @@ class Getter {
       return;
     }
     folder.symlink(name, inode.target, inode, this.#restore);
-    this.#noteLost(
+    this.#content.noteLost(
       path,
       inode.xattrs.map(({ key }) => key),
     );
@@ -306,7 +294,7 @@ class Getter {
       await this.#files.add({ folder, name, path, inode, onWritten });
     } else {
       await this.#files.makeRoom(Math.max(inode.unitSizeBytes, READ_BYTES));
-      await this.#getLarge(folder, name, path, this.#volume.reader(inode, place));
+      await this.#content.writeLarge(folder, name, path, this.#volume.reader(inode, place));
       onWritten?.();
     }
   }
@@ -321,7 +309,7 @@ class Getter {
     // Whatever was changed in the volume after it was written here shows in the time of that change.
     if (hasAttributes && (inode.ctimeNs <= existing.ctimeNs || existing.linkCount > 1)) return true;
     const lost = folder.restore(name, existing, inode, this.#restore);
-    if (lost !== false) this.#noteLost(path, lost);
+    if (lost !== false) this.#content.noteLost(path, lost);
     return lost !== false;
   }
 
@@ -349,56 +337,8 @@ class Getter {
       from.close();
     }
   }
-
-  #writeSmall({ folder, name, path, inode }: SmallFile, bytes: Uint8Array | undefined): void {
-    const file = folder.createFile(name);
-    try {
-      for (const part of dataParts(bytes ?? NO_BYTES, 0)) file.writeSync(part.bytes, part.offsetBytes);
-      this.#finish(file, path, inode);
-    } catch (error) {
-      file.discard();
-      throw error;
-    }
-  }
-
-  async #getLarge(folder: TargetFolder, name: Name, path: Name, reader: FileReader): Promise<void> {
-    const file = folder.createFile(name, { isLong: true });
-    const failures: Piece[] = [];
-    try {
-      for await (const pieces of reader.groups(0, reader.sizeBytes, { signal: this.#signal })) {
-        for (const piece of pieces) {
-          if (piece.error === undefined) continue;
-          throwIfUnreachable(piece.error);
-          failures.push(piece);
-        }
-        // What is lost is looked for to the end, but nothing of the file will be kept.
-        for (const { parts, offsetBytes } of failures.length > 0 ? [] : runsOf(pieces)) {
-          await file.writeParts(parts, offsetBytes, this.#signal);
-        }
-        for (const { lengthBytes } of pieces) this.#tally.progress(lengthBytes, 0);
-      }
-      this.#tally.progress(0, 1);
-      if (failures.length > 0) throw lostError(failures);
-      this.#finish(file, path, reader.inode);
-    } catch (error) {
-      file.discard();
-      throw error;
-    }
-  }
-
-  #finish(file: TargetFile, path: Name, inode: FileInode): void {
-    const { sizeBytes } = inode;
-    this.#noteLost(path, file.finish({ attributes: inode, sizeBytes, ...this.#restore }));
-    this.#tally.counts.files += 1;
-    this.#tally.counts.bytes += sizeBytes;
-  }
-
-  #noteLost(path: Name, lost: readonly Name[]): void {
-    if (lost.length > 0) this.#tally.note(path, `attributes not restored: ${lost.map(showName).join(', ')}`);
-  }
 }
 
-const NO_BYTES = new Uint8Array();
 /** What a reader asks for at once, at least. */
 const READ_BYTES: number = 2 * MIB;
 
@@ -406,21 +346,6 @@ function isSameTime({ mtimeNs }: LocalStat, inode: Inode): boolean {
   // Without the native calls times are kept to the microsecond.
   const difference = mtimeNs - inode.mtimeNs;
   return difference < 1000n && difference > -1000n;
-}
-
-/** Data that follows one another without a gap. */
-function runsOf(pieces: readonly Piece[]): { readonly offsetBytes: number; readonly parts: Uint8Array[] }[] {
-  const runs: { readonly offsetBytes: number; readonly parts: Uint8Array[] }[] = [];
-  let endBytes = -1;
-  for (const piece of pieces) {
-    if (piece.bytes === undefined) continue;
-    for (const { bytes, offsetBytes } of dataParts(piece.bytes, piece.offsetBytes)) {
-      if (offsetBytes === endBytes) runs.at(-1)?.parts.push(bytes);
-      else runs.push({ offsetBytes, parts: [bytes] });
-      endBytes = offsetBytes + bytes.byteLength;
-    }
-  }
-  return runs;
 }
 
 function clashError(clash: Name): NetsealError {
@@ -431,7 +356,7 @@ function clashError(clash: Name): NetsealError {
 }
 
 function unexpected(cause: unknown): NetsealError {
-  return new NetsealError('EBUG', `unexpected: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  return new NetsealError('EBUG', `unexpected: ${messageOf(cause)}`, { cause });
 }
 
 function folderInTheWay(): NetsealError {

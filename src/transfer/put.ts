@@ -15,6 +15,7 @@ import { checkName } from '../volume/names/name-checks.ts';
 import type { ClientState } from '../volume/state/client-state.ts';
 import { PutJournal } from '../volume/state/put-journal.ts';
 import type { Volume } from '../volume/volume.ts';
+import { type CopyOptions, copyPart, runCopy } from './copying.ts';
 import { joinPath } from './local-names.ts';
 import {
   attributesOf,
@@ -29,14 +30,11 @@ import { JOURNAL_BYTES_MIN, type PutContent, putContent } from './put-file.ts';
 import { EntryCursor, PutFolder } from './put-folder.ts';
 import { PutLinks } from './put-links.ts';
 import { type PutJob, planPut } from './put-plan.ts';
-import { onVolume, StoreFailure, type Tally } from './tally.ts';
+import { onVolume, type Tally } from './tally.ts';
 
-export interface PutOptions {
-  /** Folders with all that is in them; otherwise they are refused. */
-  readonly recursive?: boolean | undefined;
+export interface PutOptions extends CopyOptions {
   /** For journals of large files. */
   readonly state?: ClientState | undefined;
-  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -57,12 +55,7 @@ export async function put(
   options: PutOptions = {},
 ): Promise<void> {
   const jobs = await planPut(volume, sources, target, options);
-  const putter = new Putter(volume, tally, options);
-  try {
-    await putter.run(jobs);
-  } catch (error) {
-    throw error instanceof StoreFailure ? error.cause : error;
-  }
+  await runCopy(() => new Putter(volume, tally, options).run(jobs));
 }
 
 /** Names of a folder that are looked at before others get a turn. */
@@ -120,15 +113,8 @@ class Putter {
     });
   }
 
-  /** Runs a part of the work; a failure of its own does not end the rest. */
-  async #attempt(path: Name, work: () => Promise<void> | void): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      if (error instanceof StoreFailure) throw error;
-      this.#signal?.throwIfAborted();
-      this.#tally.fail(path, error);
-    }
+  #attempt(path: Name, work: () => Promise<void> | void): Promise<void> {
+    return copyPart(path, this.#tally, this.#signal, work);
   }
 
   async #fillFolder(

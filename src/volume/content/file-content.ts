@@ -1,4 +1,5 @@
 /** The content of a file that is being written: which units have gone where, and the extent map that comes of it. */
+import { isNetsealError } from '../../base/errors.ts';
 import { sizeToUnitCount } from '../../base/geometry.ts';
 import type { Id } from '../../base/ids.ts';
 import type { FileInode, MapRoot } from '../../server/sealed/inode.ts';
@@ -55,7 +56,7 @@ export class FileContent {
     if (this.#changes.has(index)) return this.#changes.get(index);
     if (index >= this.#unitCount) return undefined;
     const [mapped] = await this.#map.lookup(this.#root, index, index + 1);
-    if (mapped instanceof Error) throw mapped;
+    if (isNetsealError(mapped)) throw mapped;
     return mapped;
   }
 
