@@ -1,6 +1,8 @@
 /**
- * The folders of a directory store, held open: paths start from a descriptor, so that nobody who swaps a folder for a
- * symbolic link leads the store out of its own, and each folder syncs once for all who wait.
+ * The open folders of a directory store.
+ *
+ * Paths start from a folder's descriptor. So an attacker who replaces a folder with a symbolic link cannot
+ * lead the store to a place outside of itself. And each folder syncs once for all callers that wait for it.
  */
 import { closeSync, constants, existsSync, fstatSync, fsync, mkdir, open } from 'node:fs';
 import { promisify } from 'node:util';
@@ -16,11 +18,11 @@ const FOLDERS_MAX = 64;
 /** An open folder. */
 export class Folder {
   readonly fd: number;
-  /** Where its entries are found: through the descriptor, or where there is no such path, by its name. */
+  /** A path to the folder: through the descriptor, or on systems that have no such path, its name. */
   readonly path: string;
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
-  /** That its own name is on the disk, once somebody asked. */
+  /** Resolves when the folder's own name is on the disk. Undefined until a caller needs that. */
   durable: Promise<void> | undefined;
 
   constructor(fd: number, name: string) {
@@ -33,7 +35,10 @@ export class Folder {
     return new Folder(await openAsync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), path);
   }
 
-  /** Resolves when all names that are in it now are on the disk. Callers that come while it syncs share the next one. */
+  /**
+   * Resolves when all names that are in it now are on the disk. Callers that come during a sync share the
+   * next one.
+   */
   sync(): Promise<void> {
     if (this.#running === undefined) {
       this.#running = fsyncAsync(this.fd).finally(() => {
@@ -50,7 +55,7 @@ export class Folder {
     return this.#next;
   }
 
-  /** Whether somebody removed it while it was open. */
+  /** True when the folder was removed while it was open. */
   isRemoved(): boolean {
     return fstatSync(this.fd).nlink === 0;
   }
@@ -63,17 +68,17 @@ export class Folder {
 interface Entry {
   readonly names: readonly string[];
   readonly folder: Promise<Folder>;
-  /** Whether it is made if it is missing. */
+  /** The folder is made if it is missing. */
   readonly create: boolean;
   users: number;
   isDropped: boolean;
 }
 
-/** How a folder is wanted. */
+/** How a caller uses a folder. */
 export interface FolderUse {
-  /** Make what is missing. */
+  /** Makes the folders that are missing. */
   readonly create: boolean;
-  /** Have its name on the disk first. */
+  /** Makes sure first that the folder's name is on the disk. */
   readonly durable: boolean;
 }
 
@@ -85,7 +90,10 @@ export class FolderCache {
     this.#root = root;
   }
 
-  /** Runs `action` with the folder of these names; it stays open that long. Once more if it was removed meanwhile. */
+  /**
+   * Runs `action` with the folder of these names, which stays open that long. Repeats it once if the folder
+   * was removed.
+   */
   async use<Result>(
     names: readonly string[],
     how: FolderUse,
@@ -97,7 +105,7 @@ export class FolderCache {
       try {
         const folder = await settledFolder(entry);
         if (folder === undefined) {
-          // A reader found nothing; a writer makes it.
+          // A reader has looked for the folder before; this caller makes it.
           if (how.create && !entry.create) continue;
           return await action(await entry.folder);
         }
@@ -119,7 +127,10 @@ export class FolderCache {
     for (const entry of [...this.#entries.values()]) this.#drop(entry);
   }
 
-  /** Each folder's name is synced at most once: the one who made it may have died before it did. */
+  /**
+   * Syncs the names of a folder and of all folders above it, each at most once. Also for folders that were
+   * there already: the process that made one may have died before it synced.
+   */
   #makeDurable(names: readonly string[], folder: Folder): Promise<void> {
     folder.durable ??= this.use(names.slice(0, -1), { create: false, durable: true }, parent =>
       parent.sync(),
@@ -134,7 +145,7 @@ export class FolderCache {
     const id = names.join('/');
     const present = this.#entries.get(id);
     if (present !== undefined) {
-      // Last used comes last.
+      // Keeps the entries in order of use.
       this.#entries.delete(id);
       this.#entries.set(id, present);
       present.users += 1;
@@ -154,7 +165,7 @@ export class FolderCache {
   }
 
   #open(names: readonly string[], how: FolderUse): Promise<Folder> {
-    // Without durability: whoever needs it asks for each folder on the way.
+    // Not durable yet: `use` makes each folder on the path durable when its caller asks for that.
     return this.use(names.slice(0, -1), { create: how.create, durable: false }, async parent => {
       const path = `${parent.path}/${names.at(-1)}`;
       try {
@@ -182,7 +193,7 @@ export class FolderCache {
     }
   }
 
-  /** Takes it out of the cache; it is closed when nobody uses it. */
+  /** Takes a folder out of the cache, and closes it when no caller uses it any more. */
   #drop(entry: Entry): void {
     if (entry.isDropped) return;
     entry.isDropped = true;
@@ -191,7 +202,7 @@ export class FolderCache {
   }
 }
 
-/** Undefined when the folder is missing. */
+/** Returns the opened folder; undefined when it is missing. */
 async function settledFolder(entry: Entry): Promise<Folder | undefined> {
   try {
     return await entry.folder;

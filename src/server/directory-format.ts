@@ -1,8 +1,9 @@
 /**
- * What a directory store puts before an object's bytes, so that content and version are one file and change in one step.
+ * The header before an object's bytes in a directory store. It puts content and version into one file, so
+ * that they change together.
  *
  *   0   16  "netseal object 1"
- *   16  16  version: random, so that it never repeats, whatever inodes and clocks do
+ *   16  16  version: random, so that it never repeats (inode numbers and times may)
  *   32   8  length of the object in bytes, u64 little-endian
  */
 import { getU64, setU64, viewOf } from '../base/bytes.ts';
@@ -19,7 +20,7 @@ export interface ObjectHeader {
   readonly sizeBytes: number;
 }
 
-/** A header with a version of its own. */
+/** Makes a header with a new version. */
 export function newHeader(sizeBytes: number): { bytes: Uint8Array; version: Version } {
   const bytes = new Uint8Array(OBJECT_HEADER_BYTES);
   bytes.set(MAGIC);
@@ -28,7 +29,9 @@ export function newHeader(sizeBytes: number): { bytes: Uint8Array; version: Vers
   return { bytes, version: versionIn(bytes) };
 }
 
-/** The header of a file of `fileBytes`; undefined when it is no object, or not all of one. */
+/**
+ * Decodes the header of a file of `fileBytes`. Undefined when the file is no object, or an incomplete one.
+ */
 export function readHeader(bytes: Uint8Array, fileBytes: number): ObjectHeader | undefined {
   if (bytes.byteLength < OBJECT_HEADER_BYTES || !MAGIC.equals(bytes.subarray(0, MAGIC.byteLength)))
     return undefined;

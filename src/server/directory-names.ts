@@ -1,24 +1,25 @@
 /**
- * Keys as paths below a directory store's `objects`, one to one.
+ * Maps keys to paths below `objects` in a directory store, one to one.
  *
  *   key      s/3fa9         i/3fa9@5        a/b           A/.x          a segment that is too long for one name
  *   path     s+/3fa9        i+/3fa9@5       a+/b          %41+/%2ex     <first 128 characters>++/<the rest>
  *
- * A folder's name ends in `+` where a `/` follows, in `++` where the same segment goes on; an object's name never does.
- * So `a` and `a/b` do not meet. Lower-case letters, digits and `_@=,.-` stand for themselves; every other byte is
- * `%` and two lower-case hexadecimal digits, and so is a `.` that begins a name. Whatever the key: no name is `.` or
- * `..`, or differs from another only by case or Unicode normalisation, or is longer than 130 bytes.
+ * A folder's name ends in `+` where a `/` follows, and in `++` where the same segment goes on. An object's
+ * name never ends in `+`, so `a` and `a/b` do not collide. Lower-case letters, digits and `_@=,.-` stand for
+ * themselves; every other byte is `%` and two lower-case hexadecimal digits, and so is a `.` that begins a
+ * name. So no name is `.` or `..`, none is longer than 130 bytes, and no two differ only by case or by
+ * Unicode normalisation.
  */
 
 export interface ObjectPath {
-  /** From `objects` down. */
+  /** The names from `objects` down. */
   readonly folders: readonly string[];
   readonly file: string;
 }
 
 const NAME_LENGTH_MAX = 128;
 
-/** Where the object of a valid key lies. */
+/** Returns where the object of a valid key lies. */
 export function keyToPath(key: string): ObjectPath {
   const segments = key.split('/');
   const last = segmentToNames(segments.pop() ?? '');
@@ -26,7 +27,7 @@ export function keyToPath(key: string): ObjectPath {
   return { folders: [...segmentsToFolders(segments), ...last.map(name => `${name}++`)], file };
 }
 
-/** The folder that holds everything below these segments. */
+/** Returns the folder that holds all keys below these segments. */
 export function segmentsToFolders(segments: readonly string[]): string[] {
   return segments.flatMap(segment => {
     const names = segmentToNames(segment);
@@ -34,7 +35,7 @@ export function segmentsToFolders(segments: readonly string[]): string[] {
   });
 }
 
-/** The key that `path` belongs to; undefined when {@link keyToPath} never makes it. */
+/** Returns the key whose object lies at `path`; undefined for a path that {@link keyToPath} never gives. */
 export function pathToKey(path: ObjectPath): string | undefined {
   let escaped = '';
   for (const folder of path.folders) {
@@ -50,7 +51,7 @@ export function pathToKey(path: ObjectPath): string | undefined {
   return isSame ? key : undefined;
 }
 
-/** At least one name, cut between escapes. */
+/** Cuts a segment into names that are not too long; never within an escape. At least one name. */
 function segmentToNames(segment: string): string[] {
   const names: string[] = [];
   let name = '';

@@ -1,14 +1,16 @@
 /**
- * What a writer of a directory store has for itself: a folder in `partial/` for files that are not objects yet, and a
- * lock in it that says, for as long as the process lives, that they are in use.
+ * A session: one process that writes to a directory store. It has a folder in `partial/` for files that are
+ * not objects yet. It holds a lock in that folder as long as the process lives, so that no other process
+ * removes them.
  *
  *   lock                     held for one step at a time: to compare and replace, to delete, to start and end sessions
  *   partial/<id>/lock        held while its session lives
- *   partial/<id>/<number>    being written, or on its way out
- *   partial/dead-<id>/       of a session that ended; anybody may remove it
+ *   partial/<id>/<number>    a file that is being written, or that is about to be removed
+ *   partial/dead-<id>/       what is left of a session that ended; any process may remove it
  *
- * A session's folder and lock come into being while its maker holds the store's lock, and a session is declared dead (by
- * renaming its folder) by who holds both locks. So a folder without a held lock, seen under the store's lock, is dead.
+ * A process makes its session's folder and lock while it holds the store's lock. A session is declared dead,
+ * by renaming its folder, only by a process that holds both locks. So a folder whose lock is free belongs to
+ * a dead session, provided that the store's lock was held when the folder's was tried.
  */
 import {
   close,
@@ -45,7 +47,7 @@ const { O_CREAT, O_EXCL, O_WRONLY, O_NOFOLLOW } = constants;
 const SESSION_NAME = /^[0-9a-f]{32}$/;
 const DEAD_PREFIX = 'dead-';
 const LOCK_WAIT_MS_MAX = 10_000;
-/** One system call takes at most so much, so that an abort is heard in between. */
+/** The most that one system call writes, so that an abort takes effect between two calls. */
 const WRITE_BYTES_MAX = 16 * 1024 * 1024;
 const WRITE_PARTS_MAX = 512;
 
@@ -57,7 +59,7 @@ export class DirectorySession {
   #own: { readonly id: string; readonly folder: Folder; readonly lock: FileLock } | undefined;
   #count = 0;
 
-  /** @param rootPath the store's folder, without symbolic links. */
+  /** @param rootPath the store's folder; no part of the path is a symbolic link. */
   static async start(rootPath: string, scheduler: Scheduler): Promise<DirectorySession> {
     const partialPath = `${rootPath}/partial`;
     await makeFolder(partialPath);
@@ -85,8 +87,9 @@ export class DirectorySession {
   }
 
   /**
-   * Runs `step`, alone among all processes. Synchronous, so that no other work of this process makes others wait; keep it
-   * short. EUNAVAILABLE when others hold the lock for 10 s.
+   * Runs `step` while holding the store's lock, which keeps out all other processes. `step` is synchronous,
+   * so that it cannot wait for other work of this process; keep it short. EUNAVAILABLE when others have held
+   * the lock for 10 s.
    */
   async locked<Result>(step: () => Result, signal?: AbortSignal): Promise<Result> {
     let waitedMs = 0;
@@ -97,7 +100,7 @@ export class DirectorySession {
           `another process has held the lock for ${LOCK_WAIT_MS_MAX} ms`,
         );
       }
-      // Holders need some 20 microseconds; chance keeps those who wait from meeting again.
+      // A holder needs some 20 microseconds. Random pauses keep those that wait from colliding again.
       const delayMs = Math.random() * Math.min(8, 0.5 * 2 ** attempt);
       await this.#scheduler.sleep(delayMs, signal);
       waitedMs += delayMs;
@@ -110,14 +113,14 @@ export class DirectorySession {
     }
   }
 
-  /** A path for a file of this session that is not there yet. Through descriptors: see {@link Folder}. */
+  /** Returns a new path in this session's folder. It leads through a descriptor: see {@link Folder}. */
   newPartialPath(): string {
     if (this.#own === undefined) throw new NetsealError('EBUG', 'a directory session was used after its end');
     this.#count += 1;
     return `${this.#own.folder.path}/${this.#count}`;
   }
 
-  /** Writes a partial file and returns its path. Leaves nothing behind when it fails or is aborted. */
+  /** Writes a partial file and returns its path. Removes the file when that fails or is aborted. */
   async write(
     parts: readonly Uint8Array[],
     durable: boolean,
@@ -144,12 +147,12 @@ export class DirectorySession {
     }
   }
 
-  /** Removes a partial file, if it is there. If that fails it stays until the session's end. */
+  /** Removes a partial file if it exists. If that fails, the file stays until the session ends. */
   async discard(path: string): Promise<void> {
     await unlinkAsync(path).catch(() => undefined);
   }
 
-  /** The file system's clock, in ms since 1970. */
+  /** Returns the time by the file system's clock, in ms since 1970. */
   now(): number {
     const path = this.newPartialPath();
     const fd = openSync(path, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o666);
@@ -161,7 +164,7 @@ export class DirectorySession {
     }
   }
 
-  /** Removes what sessions left that ended without tidying up: never what a living process, this one or another, uses. */
+  /** Removes the files of sessions that died. Files of a living process, this one or another, stay. */
   async removeLeftovers(): Promise<void> {
     for (const name of readdirSync(this.#partials.path)) {
       if (SESSION_NAME.test(name) && name !== this.#own?.id)
@@ -172,7 +175,7 @@ export class DirectorySession {
     }
   }
 
-  /** No writes may be under way. */
+  /** Ends the session and removes its folder. No write may be under way. */
   async end(): Promise<void> {
     const own = this.#own;
     if (own === undefined) return;
@@ -181,7 +184,7 @@ export class DirectorySession {
       await this.locked(() => this.#rename(own.id));
       await this.#removeDead(DEAD_PREFIX + own.id);
     } catch {
-      // Somebody else will remove it.
+      // Another session will remove the folder.
     }
     own.lock.close();
     own.folder.close();
@@ -204,10 +207,10 @@ export class DirectorySession {
     }
   }
 
-  /** Under the store's lock. */
+  /** Declares a session dead if nobody holds its lock. The store's lock must be held. */
   #declareIfDead(id: string): void {
     try {
-      // Not a folder, or gone: none of ours.
+      // Throws when it has gone, or is no folder and so no session.
       openFolder(`${this.#partials.path}/${id}`).close();
     } catch {
       return;
@@ -216,7 +219,7 @@ export class DirectorySession {
     try {
       lock = new FileLock(`${this.#rootPath}/partial/${id}/lock`);
     } catch (error) {
-      // Without a lock its maker died at once. Anything else proves nothing.
+      // Without a lock file its maker died while making the session. Any other error proves nothing.
       if (systemCodeOf(error) !== 'ENOENT') return;
     }
     try {
@@ -236,14 +239,14 @@ export class DirectorySession {
     try {
       folder = await Folder.open(path);
     } catch {
-      // Another process removed it, or it is no folder and none of ours.
+      // Another process removed it, or it is no folder and so no session.
       return;
     }
     try {
       for (const file of readdirSync(folder.path)) await this.discard(`${folder.path}/${file}`);
       rmdirSync(path);
     } catch {
-      // Another process removes it, too.
+      // Another process is removing it as well.
     } finally {
       folder.close();
     }
@@ -255,7 +258,7 @@ function openFolder(path: string): Folder {
   return new Folder(openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), path);
 }
 
-/** The parts in groups that one system call can take. */
+/** Yields the parts in groups that one system call can write. */
 function* batches(parts: readonly Uint8Array[]): Generator<Uint8Array[]> {
   let batch: Uint8Array[] = [];
   let room = WRITE_BYTES_MAX;
@@ -282,7 +285,7 @@ async function writeFully(fd: number, batch: readonly Uint8Array[]): Promise<voi
   }
 }
 
-/** What remains of `parts` when so many bytes are done. */
+/** Returns what remains of `parts` after their first `doneBytes`. */
 function after(parts: readonly Uint8Array[], doneBytes: number): Uint8Array[] {
   let left = doneBytes;
   return parts.flatMap(part => {

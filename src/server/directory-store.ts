@@ -1,13 +1,13 @@
 /**
- * Objects as files below one folder, which any number of processes may use at once. `docs/STORES.md` describes what is on
- * the disk.
+ * A store that keeps objects as files below one folder. Any number of processes may use the folder at once.
+ * `docs/STORES.md` describes what is on the disk.
  *
  * Invariants
- *   1. A name below `objects/` is only ever given to a whole file: by link() when there is none, by rename() otherwise.
- *      So readers see the old or the new object, and a crash at any point leaves one of them.
- *   2. Whatever replaces or removes an object does so under the store's lock. link() needs none, as it never replaces.
- *      So nothing changes between a compare and its swap.
- *   3. A change is acknowledged after the file (1), the name (2) and the names of its folders are on the disk.
+ *   1. Only a complete file gets a name below `objects/`: by link() when the name is free, by rename()
+ *      otherwise. So readers see the old or the new object, and a crash at any point leaves one of them.
+ *   2. Objects are replaced and removed only under the store's lock, so nothing changes between a compare and
+ *      its swap. link() needs no lock, because it never replaces.
+ *   3. A change is acknowledged when the file, its name and the names of its folders are on the disk.
  *   4. No path that depends on a key, or on what is in the store, follows a symbolic link.
  */
 import {
@@ -65,21 +65,26 @@ const readdirAsync = promisify(readdir);
 const realpathAsync = promisify(realpath);
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
-/** Nothing but a regular file may be there; a pipe must not make us wait until we know. */
+/**
+ * Only a regular file may be there. O_NONBLOCK, so that opening a pipe does not wait before that is checked.
+ */
 const OPEN_TO_READ = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
 
-/** Each needs a descriptor or two. */
+/** Requests that run at once: each needs a descriptor or two. */
 const REQUESTS_MAX = 64;
 const STATS_AT_ONCE = 32;
-/** One system call takes at most so much, so that an abort is heard in between. */
+/** The most that one system call reads, so that an abort takes effect between two calls. */
 const READ_BYTES_MAX = 16 * 1024 * 1024;
 
 export interface DirectoryStoreSettings {
-  /** Make the folder if it is missing. Its parent must be there. Default: false. */
+  /** Makes the folder if it is missing. Its parent must exist. Default: false. */
   readonly create?: boolean;
   /**
-   * `fsync`: what was acknowledged survives a power cut. `none`: it survives the death of the process; after a power cut
-   * objects may be missing, or damaged, which `get` then says. Default: `fsync`.
+   * Which changes survive. Default: `fsync`.
+   *
+   * - `fsync`: acknowledged changes survive a power cut.
+   * - `none`: they survive the death of the process. After a power cut objects may be missing or damaged;
+   *   `get` reports that.
    */
   readonly durability?: 'fsync' | 'none';
 }
@@ -104,14 +109,14 @@ export class DirectoryStore implements ObjectStore {
   readonly #durable: boolean;
   readonly #scheduler: Scheduler;
   readonly #gate: Gate;
-  /** Started by the first change: who only reads needs no permission to write. */
+  /** Started by the first change: a reader needs no permission to write. */
   #session: Promise<DirectorySession> | undefined;
   #leftovers: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
   /**
-   * Opens the store in folder `path`, which may be reached through symbolic links. EMISSING when there is none and it is
-   * not to be created, EDENIED, EIO.
+   * Opens the store in the folder `path`. The path may lead through symbolic links. EMISSING when there is no
+   * store and `create` is not set, EDENIED, EIO.
    */
   static async open(
     path: string,
@@ -192,7 +197,7 @@ export class DirectoryStore implements ObjectStore {
           await this.#syncChange(folder, key);
         });
       } finally {
-        // It has two names after link(), none after rename().
+        // After link() the partial file still has this name as well; after rename() it has not.
         await session.discard(partial);
       }
       return { version };
@@ -220,13 +225,13 @@ export class DirectoryStore implements ObjectStore {
     await this.#run(key, signal, async () => {
       const session = await this.#writer();
       const { folders, file } = keyToPath(key);
-      // Large files take time to remove: they leave under the lock, and go after it.
+      // Removing a large file takes time. So it is only renamed under the lock, and removed after that.
       const outgoing = session.newPartialPath();
       try {
         await this.#folders.use(folders, { create: false, durable: false }, async folder => {
           const target = `${folder.path}/${file}`;
           const isGone = await session.locked(() => this.#moveOut(target, outgoing, key), signal);
-          // Also when there was nothing: who removed it may not have come to this yet.
+          // Also when there was no object: another process that removed it may not have synced yet.
           await this.#syncChange(folder, key);
           if (isGone) await session.discard(outgoing);
         });
@@ -258,7 +263,7 @@ export class DirectoryStore implements ObjectStore {
     return this.#run('', options.signal, async () => (await this.#writer()).now());
   }
 
-  /** Removes what crashed processes left behind; the first change does so by itself. For tests and for the impatient. */
+  /** Removes files that crashed processes left behind. The first change does so anyway. */
   async removeLeftovers(): Promise<void> {
     await this.#run('partial', undefined, async () => (await this.#writer()).removeLeftovers());
   }
@@ -281,7 +286,7 @@ export class DirectoryStore implements ObjectStore {
     this.#objects.close();
   }
 
-  /** Every operation goes through here: bounded descriptors, and errors as a store's. */
+  /** Runs every operation: bounds the number of descriptors, and translates errors into those of a store. */
   async #run<Result>(
     key: string,
     signal: AbortSignal | undefined,
@@ -301,7 +306,7 @@ export class DirectoryStore implements ObjectStore {
       const session = DirectorySession.start(this.#rootPath, this.#scheduler);
       this.#session = session;
       this.#leftovers = session.then(started => started.removeLeftovers()).catch(() => undefined);
-      // The next change tries again.
+      // So that the next change tries again.
       session.catch(() => {
         this.#session = undefined;
       });
@@ -309,7 +314,7 @@ export class DirectoryStore implements ObjectStore {
     return this.#session;
   }
 
-  /** False when there is something already. */
+  /** Links the partial file to its name. False when the name is taken. */
   async #linkNew(partial: string, target: string, signal: AbortSignal | undefined): Promise<boolean> {
     signal?.throwIfAborted();
     try {
@@ -321,13 +326,13 @@ export class DirectoryStore implements ObjectStore {
     }
   }
 
-  /** Under the lock: replaces the object if it has this version. */
+  /** Replaces the object if it has the expected version. The lock must be held. */
   #swap(partial: string, target: string, key: string, expected: Version): void {
     if (this.#versionAt(target, key) !== expected) throw conflictError(this.name, key);
     renameSync(partial, target);
   }
 
-  /** Under the lock: takes an object away; false when there is none. */
+  /** Moves an object out of `objects`. False when there is none. The lock must be held. */
   #moveOut(target: string, outgoing: string, key: string): boolean {
     const stats = lstatSync(target, { throwIfNoEntry: false });
     if (stats === undefined) return false;
@@ -355,7 +360,7 @@ export class DirectoryStore implements ObjectStore {
     }
   }
 
-  /** After a change: what fails here leaves it done, but perhaps not for good. */
+  /** Syncs a change. EUNCERTAIN when that fails: the change is made, but may not survive a power cut. */
   async #syncChange(folder: Folder, key: string): Promise<void> {
     if (!this.#durable) return;
     try {
@@ -375,7 +380,7 @@ export class DirectoryStore implements ObjectStore {
     return this.#folders.use(folders, { create: false, durable: false }, async folder => {
       const fd = await openAsync(`${folder.path}/${file}`, OPEN_TO_READ);
       try {
-        // No trip to a thread: the inode has just been read.
+        // Synchronous: the kernel has just read the inode, so this does not wait for the disk.
         const stats = fstatSync(fd);
         if (!stats.isFile()) throw this.#damagedError(key);
         const bytes = new Uint8Array(OBJECT_HEADER_BYTES);
@@ -397,10 +402,10 @@ export class DirectoryStore implements ObjectStore {
     return new NetsealError('EFORMAT', `${this.name}: not an object of this store, or not all of it: ${key}`);
   }
 
-  /** The keys that a list asks for, each with its folders. */
+  /** Finds the keys that a list asks for. Returns each with the folders it lies in. */
   async #findKeys({ prefix = '', after, signal }: ListOptions): Promise<Map<string, readonly string[]>> {
     const found = new Map<string, readonly string[]>();
-    // Only valid segments have folders.
+    // Segments that are not valid have no folders.
     const segments = prefix.split('/').slice(0, -1);
     if (segments.length > 0 && keyProblem(segments.join('/')) !== undefined) return found;
     const pending: (readonly string[])[] = [segmentsToFolders(segments)];
@@ -426,13 +431,13 @@ export class DirectoryStore implements ObjectStore {
         readdirAsync(folder.path),
       );
     } catch (error) {
-      // Gone meanwhile, or not a folder of ours.
+      // Removed meanwhile, or not a folder of the store.
       if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(systemCodeOf(error) ?? '')) return [];
       throw error;
     }
   }
 
-  /** Undefined when it is no object, or no longer there. */
+  /** Returns the list entry of a key. Undefined when its file is no object, or has gone. */
   async #entryOf(key: string, folders: readonly string[]): Promise<ListEntry | undefined> {
     try {
       const { file }: ObjectPath = keyToPath(key);
@@ -449,7 +454,7 @@ export class DirectoryStore implements ObjectStore {
   }
 }
 
-/** Syncs the new names in the store's folder, and its own in its parent. */
+/** Syncs the store's folder, which may hold new names, and its parent, which holds the folder's own name. */
 async function syncNames(rootPath: string): Promise<void> {
   for (const path of [rootPath, `${rootPath}/..`]) {
     const folder = await Folder.open(path);
@@ -457,7 +462,7 @@ async function syncNames(rootPath: string): Promise<void> {
   }
 }
 
-/** Whether keys in this folder can begin with `prefix` and lie above `after`. */
+/** True when keys in this folder can begin with `prefix` and come after `after`. */
 function mayHold(folders: readonly string[], prefix: string, after: string | undefined): boolean {
   if (folders.at(-1)?.endsWith('++') === true) return true;
   const first = pathToKey({ folders, file: '0' })?.slice(0, -1);
@@ -467,7 +472,7 @@ function mayHold(folders: readonly string[], prefix: string, after: string | und
 }
 
 function sortKeys(keys: string[]): string[] {
-  // The built-in order is many times faster, and the same up to U+D7FF.
+  // The built-in order is many times faster. It is the same for characters up to U+D7FF.
   return keys.some(key => /[\ud800-\uffff]/.test(key)) ? keys.sort(compareKeys) : keys.sort();
 }
 
@@ -489,7 +494,7 @@ async function readFully(
     signal?.throwIfAborted();
     const lengthBytes = Math.min(READ_BYTES_MAX, bytes.byteLength - done);
     const { bytesRead } = await readAsync(fd, bytes, done, lengthBytes, position + done);
-    // Objects never change: somebody else has cut the file.
+    // The file was as long as its header says when it was opened, and the store never changes a file.
     if (bytesRead === 0) throw new NetsealError('EFORMAT', 'an object of the store is cut short');
     done += bytesRead;
   }

@@ -1,16 +1,15 @@
 /**
- * A store that fails as real ones do, by a plan: same plan, same order of calls, same faults.
- *
- * What each fault does:
+ * A wrapper that makes a store fail as real ones do, by a plan. The same plan and order of calls give the
+ * same faults:
  *   refused     nothing happens: EUNAVAILABLE
  *   lost        a change happens, but its answer is lost: EUNCERTAIN (a read: EUNAVAILABLE)
- *   dropped     a change does not happen, and nobody knows: EUNCERTAIN
- *   late        a change is reported lost, and happens `delayMs` later
- *   vague       a condition that does not hold is not reported as such: EUNCERTAIN instead of ECONFLICT
- *   torn        a put leaves its first bytes: EUNCERTAIN. Only where `atomicPut` is false
- *   short       a get gives too few bytes, as if they were all
+ *   dropped     a change does not happen, but is reported as lost: EUNCERTAIN
+ *   late        a change is reported as lost (EUNCERTAIN), and happens `delayMs` later
+ *   vague       a condition does not hold, but the answer is EUNCERTAIN instead of ECONFLICT
+ *   torn        a put leaves only its first bytes: EUNCERTAIN. Only where `atomicPut` is false
+ *   short       a get gives too few bytes, as if they were all there are
  *   stale       a list does not show the latest changes. Only where `listIsConsistent` is false
- *   slow        everything is well, `delayMs` later
+ *   slow        the call succeeds, `delayMs` later
  */
 import type { CallOptions } from '../base/call-options.ts';
 import { seededChance } from '../base/chance.ts';
@@ -45,13 +44,15 @@ export type FaultKind =
 
 export interface Fault {
   readonly kind: FaultKind;
-  /** Of `slow` and `late`. */
+  /** The delay of `slow` and `late`. */
   readonly delayMs?: number;
-  /** How much of the bytes is left by `torn` and `short`: from 0 to 1. Default: a half. */
+  /** The share of the bytes that `torn` and `short` leave, from 0 to 1. Default: 0.5. */
   readonly share?: number;
 }
 
-/** The fault of the request with this number, counted from 0 in the order of the calls; undefined: none. */
+/**
+ * Returns the fault of a request; undefined for none. Requests are counted from 0 in the order of the calls.
+ */
 export type FaultPlan = (request: {
   readonly index: number;
   readonly operation: StoreOperation;
@@ -72,8 +73,8 @@ const KINDS_OF_OPERATION: Readonly<Record<StoreOperation, readonly FaultKind[]>>
 };
 
 /**
- * A plan that one seed fixes: each request meets a fault of a kind that it can have with probability `rate`. The fault of a
- * request depends on the seed, its number and its operation only.
+ * Returns a plan with random faults. Each request has a fault with probability `rate`, of one of the `kinds`
+ * that its operation can have. It depends only on the seed and on the number and operation of the request.
  */
 export function seededFaults(
   seed: number,
@@ -90,7 +91,7 @@ export function seededFaults(
   };
 }
 
-/** `inner` with the plan's faults. A fault that an operation cannot have is passed over. */
+/** Returns `inner` with the faults of a plan. A fault that the operation cannot have is ignored. */
 export function faultyStore(
   inner: ObjectStore,
   plan: FaultPlan,
@@ -105,7 +106,7 @@ class FaultyStore implements ObjectStore {
   readonly #inner: ObjectStore;
   readonly #plan: FaultPlan;
   readonly #scheduler: Scheduler;
-  /** What the latest changes found: what a stale list still shows. */
+  /** Each key as it was before its latest change: what a stale list still shows. */
   readonly #past = new Map<string, ListEntry | undefined>();
   readonly #late = new Set<Promise<void>>();
   #requestCount = 0;
@@ -141,7 +142,7 @@ class FaultyStore implements ObjectStore {
           throw this.#lostError('put', key);
         }
         if (fault.kind !== 'late') return;
-        // The caller's memory is the caller's again by then.
+        // By then the caller may use its memory for something else.
         const copies = parts.map(part => Uint8Array.from(part));
         this.#happenLater(fault, () =>
           this.#inner.put(key, copies, { ...options, signal: undefined }).then(() => undefined),
@@ -179,7 +180,7 @@ class FaultyStore implements ObjectStore {
     return this.#read('now', '', options, () => this.#inner.now(options));
   }
 
-  /** Waits for what is to happen late. */
+  /** Waits for the changes that happen late. */
   async close(): Promise<void> {
     await Promise.all(this.#late);
     await this.#inner.close();
@@ -213,7 +214,7 @@ class FaultyStore implements ObjectStore {
     key: string,
     options: CallOptions,
     send: (options: CallOptions) => Promise<Result>,
-    /** What else the fault does, before the answer is reported lost. */
+    /** Does what is special about the fault, before the answer is reported as lost. */
     special: (fault: Fault) => Promise<void>,
   ): Promise<Result> {
     const fault = this.#faultOf(operation, key);
@@ -225,7 +226,7 @@ class FaultyStore implements ObjectStore {
       const result = await send(options);
       if (fault?.kind !== 'lost') return result;
     } catch (error) {
-      // Who loses an answer does not learn of a conflict either.
+      // A lost answer hides a conflict as well.
       const isVague = fault?.kind === 'vague' || fault?.kind === 'lost';
       if (!isVague || !isNetsealError(error) || error.code !== 'ECONFLICT') throw error;
     }
@@ -247,7 +248,7 @@ class FaultyStore implements ObjectStore {
     const happening = this.#scheduler
       .sleep(fault.delayMs ?? 0)
       .then(effect)
-      // Nobody is there to be told.
+      // The caller has its answer already: there is nowhere to report this.
       .catch(() => undefined)
       .then(() => {
         this.#late.delete(happening);
@@ -255,7 +256,7 @@ class FaultyStore implements ObjectStore {
     this.#late.add(happening);
   }
 
-  /** Notes what a key is before it changes; only where lists may show it. */
+  /** Notes the entry of a key before it changes. Only for stores whose lists may be stale. */
   async #remember(key: string): Promise<void> {
     if (this.capabilities.listIsConsistent) return;
     this.#past.delete(key);

@@ -1,9 +1,11 @@
 /**
- * A lock between processes that the kernel releases when its holder dies, however it dies. Node has no `flock`; SQLite
- * has done this well for decades: the lock is a transaction that changes nothing on a database that stays empty.
+ * A lock between processes that the kernel releases when its holder dies, however it dies.
  *
- * Never open a lock file by other means in the same process: closing any descriptor of a file gives up all locks that the
- * process has on it (POSIX). SQLite takes care of that for its own.
+ * Node has no `flock`, but SQLite locks files reliably: holding the lock means to be inside a transaction
+ * that changes nothing, on a database that stays empty.
+ *
+ * Never open a lock file by other means in the same process: when a process closes any descriptor of a file,
+ * it gives up all its locks on that file (POSIX). SQLite takes care of that for its own descriptors.
  */
 import { closeSync, constants, linkSync, lstatSync, openSync, unlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -20,11 +22,11 @@ export class FileLock {
   constructor(path: string) {
     if (!lstatSync(path).isFile()) throw new NetsealError('EFORMAT', `not a lock file: ${path}`);
     const url = pathToFileURL(path);
-    // Nothing is created where a symbolic link might point to by now.
+    // Opens, never creates: a symbolic link may have taken the file's place by now.
     url.search = 'mode=rw';
     this.#database = new (loadSqlite().DatabaseSync)(url, { timeout: 0 });
     try {
-      // The journal of a transaction that changes nothing; never a file.
+      // Otherwise SQLite might create a journal file beside it.
       this.#database.exec('PRAGMA journal_mode = MEMORY');
     } catch (error) {
       this.#database.close();
@@ -32,7 +34,7 @@ export class FileLock {
     }
   }
 
-  /** True when this one has it now; false while another has. Never waits. */
+  /** Takes the lock if it is free. Returns whether it did. Never waits. */
   tryAcquire(): boolean {
     try {
       this.#database.exec('BEGIN IMMEDIATE');
@@ -47,19 +49,23 @@ export class FileLock {
     this.#database.exec('ROLLBACK');
   }
 
-  /** Releases it, too. */
+  /** Releases the lock and closes the file. */
   close(): void {
     this.#database.close();
   }
 }
 
-/** Makes sure that there is a lock file at `path`, by way of `temporaryPath` on the same file system. */
+/**
+ * Makes a lock file at `path` unless there is one. It is made at `temporaryPath`, on the same file system,
+ * and then linked.
+ */
 export function createLockFile(path: string, temporaryPath: string): void {
   if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) return;
   const { O_CREAT, O_EXCL, O_WRONLY, O_NOFOLLOW } = constants;
   closeSync(openSync(temporaryPath, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o666));
   try {
-    // Under its own name it is never opened and closed; another thread may have locked it at once.
+    // Created and closed under another name: under its own, another thread of this process may have locked it
+    // already.
     linkSync(temporaryPath, path);
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
@@ -75,7 +81,9 @@ function isBusy(error: unknown): boolean {
 
 let sqlite: typeof import('node:sqlite') | undefined;
 
-/** Loaded by the first writer: on Node 22 it prints a warning, and readers do without. */
+/**
+ * Loads SQLite when the first writer needs it: on Node 22 that prints a warning, and readers need no lock.
+ */
 function loadSqlite(): typeof import('node:sqlite') {
   try {
     sqlite ??= createRequire(import.meta.url)('node:sqlite') as typeof import('node:sqlite');

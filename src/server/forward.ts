@@ -1,4 +1,6 @@
-/** What wrappers share: a store whose every call passes through one function on its way to another store. */
+/**
+ * The base of all wrappers: a store that passes every call through one function on its way to another store.
+ */
 import type { CallOptions } from '../base/call-options.ts';
 import {
   coveredBytes,
@@ -20,18 +22,18 @@ export type StoreOperation = 'get' | 'put' | 'stat' | 'delete' | 'list' | 'now';
 /** One call on its way. */
 export interface StoreCall<Result> {
   readonly operation: StoreOperation;
-  /** The key, or the prefix of a list. */
+  /** The key; for a list, its prefix. */
   readonly key: string;
   readonly signal: AbortSignal | undefined;
-  /** Object bytes that it carries. */
+  /** Object bytes that the request carries. */
   readonly sentBytes: number;
-  /** Object bytes that its answer carries. */
+  /** Returns how many object bytes an answer carries. */
   receivedBytes(result: Result): number;
-  /** Sends it on. May be used more than once. */
+  /** Sends the call to the inner store. May be called more than once. */
   send(): Promise<Result>;
-  /** Why an answer cannot be all of one; undefined when it can. */
+  /** Says why an answer cannot be complete; undefined when it can. */
   problemOf(result: Result): string | undefined;
-  /** What a put puts. */
+  /** The arguments of a put; undefined for all other operations. */
   readonly put: { readonly parts: readonly Uint8Array[]; readonly options: PutOptions } | undefined;
 }
 
@@ -39,7 +41,10 @@ export type Around = <Result>(call: StoreCall<Result>) => Promise<Result>;
 
 const NOTHING = { sentBytes: 0, put: undefined, receivedBytes: () => 0, problemOf: () => undefined };
 
-/** `inner` with `around` about every call. `close` closes both, `beforeClose` first. */
+/**
+ * A store that calls `around` for every call to `inner`. Its `close` calls `beforeClose`, then closes
+ * `inner`.
+ */
 export class ForwardingStore implements ObjectStore {
   readonly name: string;
   readonly capabilities: StoreCapabilities;
@@ -110,7 +115,7 @@ export class ForwardingStore implements ObjectStore {
   }
 }
 
-/** An answer to a get that broke off without the client noticing. */
+/** Says how an answer to a get is too short: the connection broke off and the client did not notice. */
 function shortAnswer(options: GetOptions, { bytes, sizeBytes }: GetResult): string | undefined {
   const expected = coveredBytes(rangeOf(options), sizeBytes);
   return bytes.byteLength === expected ? undefined : `${bytes.byteLength} bytes came of ${expected}`;

@@ -1,6 +1,4 @@
-/**
- * Lets a bounded number through at once; a bounded number waits, in order. Whoever is let through must leave.
- */
+/** Limits how many actions run at once. A bounded number of further ones wait, in order. */
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { Waiters } from '../base/waiters.ts';
 
@@ -33,8 +31,9 @@ export class Gate {
   }
 
   /**
-   * Runs `action` once there is room. EUNAVAILABLE at once when the queue is full, ECLOSED when the gate is or gets
-   * closed before it starts, the signal's reason when aborted while waiting.
+   * Runs `action` as soon as there is room. Rejects with EUNAVAILABLE at once when the queue is full, with
+   * ECLOSED when the gate closes before the action starts, and with the signal's reason when aborted while it
+   * waits.
    */
   async run<Result>(action: () => Promise<Result>, signal?: AbortSignal): Promise<Result> {
     signal?.throwIfAborted();
@@ -47,7 +46,7 @@ export class Gate {
     }
   }
 
-  /** Fails who waits and who comes with ECLOSED; resolves when nobody is inside. */
+  /** Fails all that wait, and all later calls, with ECLOSED. Resolves when no action runs. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#waiters.failAll(this.#closedError());

@@ -1,12 +1,12 @@
-/** At most so many requests at once; a bounded number waits, in order. */
+/** A wrapper that lets a bounded number of requests through at once. The others wait, in order. */
 import { ForwardingStore } from './forward.ts';
 import { Gate } from './gate.ts';
 import type { ObjectStore } from './store.ts';
 
 export interface LimitSettings {
-  /** Requests at once. */
+  /** Requests that may run at once. */
   readonly concurrency: number;
-  /** Requests that may wait; more fail with EUNAVAILABLE at once. Default: no bound. */
+  /** Requests that may wait. Any more fail at once with EUNAVAILABLE. Default: no bound. */
   readonly queueMax?: number;
 }
 

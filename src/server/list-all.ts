@@ -1,4 +1,4 @@
-/** A store's whole list of a prefix. */
+/** Lists everything below a prefix. */
 import { NetsealError } from '../base/errors.ts';
 import { compareKeys, type ListEntry, type ObjectStore } from './store.ts';
 

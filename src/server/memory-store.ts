@@ -1,4 +1,4 @@
-/** Objects in this process's memory. Fast, exact, gone with the process. */
+/** A store in this process's memory: for tests, and for data that may end with the process. */
 import { randomUUID } from 'node:crypto';
 import type { CallOptions } from '../base/call-options.ts';
 import { NetsealError } from '../base/errors.ts';
@@ -33,7 +33,10 @@ interface StoredObject {
 
 export interface MemoryStoreSettings {
   readonly name?: string;
-  /** To stand in for a lesser store: without conditions, or with puts that may tear under faults. */
+  /**
+   * Replace capabilities, so that a test can have a store without conditions, or with puts that tear under
+   * faults.
+   */
   readonly capabilities?: Partial<StoreCapabilities>;
 }
 
@@ -42,7 +45,7 @@ export class MemoryStore implements ObjectStore {
   readonly capabilities: StoreCapabilities;
   readonly #scheduler: Pick<Scheduler, 'now'>;
   readonly #objects = new Map<string, StoredObject>();
-  /** Versions of two stores must differ as well: an object may be deleted in one and restored from another. */
+  /** Makes versions unique among stores: an object may be deleted in one and restored from another. */
   readonly #versionPrefix = randomUUID();
   #versionCount = 0;
   #sortedKeys: string[] | undefined;

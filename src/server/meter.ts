@@ -1,11 +1,14 @@
-/** Counts requests and bytes by operation, and how many requests had to wait for one another. */
+/**
+ * Counts requests and bytes for each operation, and round trips: how many requests had to wait for one
+ * another.
+ */
 import { type Scheduler, systemScheduler } from '../base/scheduler.ts';
 import { ForwardingStore, type StoreOperation } from './forward.ts';
 import type { ObjectStore } from './store.ts';
 
 export interface OperationCounts {
   readonly requestCount: number;
-  /** Requests that failed or were aborted, conflicts and missing objects included. */
+  /** Requests that failed or were aborted. Conflicts and missing objects count as failures. */
   readonly failureCount: number;
   readonly runningCount: number;
   readonly sentBytes: number;
@@ -19,7 +22,7 @@ export interface MeterEvent {
   readonly sentBytes: number;
   readonly receivedBytes: number;
   readonly durationMs: number;
-  /** What it failed with. */
+  /** The error of a request that failed; undefined for all others. */
   readonly error: unknown;
 }
 
@@ -33,7 +36,7 @@ export class StoreMeter {
   readonly #counts: Record<StoreOperation, Mutable<OperationCounts>>;
   #tripsDone = 0;
 
-  /** @param onRequest told of each request when it has settled; must not throw. */
+  /** @param onRequest called for each request when it has settled; must not throw. */
   constructor(onRequest?: (event: MeterEvent) => void, scheduler: Pick<Scheduler, 'now'> = systemScheduler) {
     this.#onRequest = onRequest;
     this.#scheduler = scheduler;
@@ -47,7 +50,7 @@ export class StoreMeter {
     }));
   }
 
-  /** A copy of the counts so far. */
+  /** Returns a copy of the counts. */
   snapshot(): Record<StoreOperation, OperationCounts> {
     return perOperation(operation => ({ ...this.#counts[operation] }));
   }
@@ -57,8 +60,9 @@ export class StoreMeter {
   }
 
   /**
-   * Since {@link resetRoundTrips}: the longest chain of requests of which each began after the one before had ended. That
-   * is how many round trips the work takes on a link of infinite width, if nothing unrelated runs meanwhile.
+   * The length of the longest chain of requests, since {@link resetRoundTrips}, in which each began after the
+   * one before it had ended. On a link of infinite bandwidth the work takes so many round trips, if nothing
+   * unrelated runs meanwhile.
    */
   get roundTripCount(): number {
     return this.#tripsDone;
@@ -68,7 +72,7 @@ export class StoreMeter {
     this.#tripsDone = 0;
   }
 
-  /** `inner`, counted here. One meter may count several stores. */
+  /** Returns `inner` with every request counted. One meter may count several stores. */
   wrap(inner: ObjectStore): ObjectStore {
     return new ForwardingStore(inner, async call => {
       const counts = this.#counts[call.operation];

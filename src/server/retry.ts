@@ -1,14 +1,17 @@
 /**
- * Repeats what did not happen, after a pause that grows and is left to chance (full jitter).
+ * A wrapper that repeats failed requests. The pauses between attempts grow, and each is random from 0 on
+ * (full jitter).
  *
  *   call                          EUNAVAILABLE    EUNCERTAIN (the answer was lost)
  *   get, stat, list, now          repeat          repeat
- *   delete, put without condition repeat          repeat: twice is as once
- *   put with a condition          repeat          `bytesAreUnique`: repeat; a conflict then means either that the first one
- *                                                 won, or that another did: look whose bytes are there. Else: pass it on
+ *   delete, put without condition repeat          repeat: to do it twice does no harm
+ *   put with a condition          repeat          with `bytesAreUnique`: repeat. A conflict then means that the first
+ *                                                 attempt won, or another writer did: compare the bytes that
+ *                                                 are there. Otherwise: pass the error on
  *
- * A conditional put is thus never carried out twice: both attempts have the same condition, and the first to arrive makes
- * it false for the other. Once an answer was lost, giving up says EUNCERTAIN, whatever the last attempt said.
+ * So a conditional put never happens twice: both attempts have the same condition, and the first to arrive
+ * makes it false for the other. Once an answer was lost, the call fails with EUNCERTAIN, whatever the last
+ * attempt failed with.
  */
 import { equalBytes } from '../base/bytes.ts';
 import type { Chance } from '../base/chance.ts';
@@ -18,15 +21,15 @@ import { ForwardingStore, type StoreCall } from './forward.ts';
 import { closedError, type ObjectStore, totalBytes } from './store.ts';
 
 export interface RetrySettings {
-  /** The first one included. Default: 6. */
+  /** Attempts of one call, the first one included. Default: 6. */
   readonly attemptsMax?: number;
-  /** The first pause is from 0 to this; each further one to twice as much. Default: 100. */
+  /** The longest first pause. Each later pause may be twice as long as the one before. Default: 100. */
   readonly pauseMs?: number;
-  /** Default: 10,000. */
+  /** The longest pause. Default: 10,000. */
   readonly pauseMsMax?: number;
   /**
-   * All calls together may repeat so many requests in a row; each call that succeeds earns a tenth of one. Keeps a
-   * server that fails from being asked many times as much as one that works. Default: 50.
+   * How many requests all calls together may repeat in a row. Each call that succeeds earns a tenth of a
+   * repetition. So a server that fails does not get many times the requests of one that works. Default: 50.
    */
   readonly budget?: number;
 }
@@ -69,7 +72,7 @@ class Retrier {
     this.#budget = this.#settings.budget * BUDGET_UNITS;
   }
 
-  /** Ends all pauses: their calls fail with what they failed with. */
+  /** Ends all pauses. The calls that pause fail with the error of their last attempt. */
   close(): void {
     this.#closing.abort(closedError(this.#inner.name));
   }
@@ -86,7 +89,7 @@ class Retrier {
         if (code === 'EUNCERTAIN') lostAnswer = error;
         if (code === 'ECONFLICT' && lostAnswer !== undefined) return await this.#settle(call, lostAnswer);
         if (mayRepeat(call, code) && (await this.#pause(attempt, call.signal))) continue;
-        // A change that was aborted may have happened: the caller knows.
+        // After an abort the caller already has to assume that the change may have happened.
         if (lostAnswer === undefined || call.signal?.aborted === true) throw error;
         throw this.#uncertainError(call, lostAnswer, error);
       }
@@ -103,7 +106,7 @@ class Retrier {
     );
   }
 
-  /** False when it is time to give up. Rejects when aborted. */
+  /** Waits before the next attempt. Returns false when it is time to give up. Rejects when aborted. */
   async #pause(attempt: number, signal: AbortSignal | undefined): Promise<boolean> {
     const { attemptsMax, pauseMs, pauseMsMax } = this.#settings;
     if (attempt >= attemptsMax || this.#budget < BUDGET_UNITS || this.#closing.signal.aborted) return false;
@@ -121,8 +124,9 @@ class Retrier {
   }
 
   /**
-   * A conditional put whose answer was lost met a conflict when it was repeated. If its bytes are there, it was its own
-   * first attempt. If not, somebody else was first, or has replaced them since: only the caller can tell.
+   * Decides what a conflict means for a conditional put that was repeated after a lost answer. If its bytes
+   * are there, its own first attempt has won. If not, another writer was first, or has replaced them since:
+   * EUNCERTAIN.
    */
   async #settle<Result>(call: StoreCall<Result>, lostAnswer: unknown): Promise<Result> {
     const { put } = call;
@@ -131,7 +135,8 @@ class Retrier {
     const into = new Uint8Array(wantedBytes);
     let version: string;
     try {
-      // Through run: what is missing here was removed since, what cannot be asked for now is asked for again.
+      // By way of `run`, so that this read is repeated as well. A missing object was removed since:
+      // EUNCERTAIN below.
       const found = await this.run({
         operation: 'get',
         key: call.key,
@@ -151,7 +156,7 @@ class Retrier {
       if (call.signal?.aborted === true) throw error;
       throw this.#uncertainError(call, lostAnswer, error);
     }
-    // Only puts have conditions that conflict after a lost answer, and this is what a put gives.
+    // Only a put can conflict after a lost answer, and this is the result of a put.
     return { version } as Result;
   }
 

@@ -1,11 +1,13 @@
 /**
- * What netseal asks of a server: named objects, written whole and read in ranges. A store knows nothing of files, keys
- * or encryption. `docs/STORES.md` is the page for whoever writes one; `test/server/contract.ts` holds every store to it.
+ * The interface to a server: named objects, written whole and read in ranges. A store knows nothing of files,
+ * encryption keys or volumes. `docs/STORES.md` explains how to write one, and `test/server/contract.ts` tests
+ * any store against the rules.
  *
  * Rules for every operation
- *   1. It settles only when the store has truly ended with the caller's memory (`parts`, `into`), also when aborted.
- *   2. An abort rejects with the signal's reason. A change that was aborted may have happened.
- *   3. Everything else that it throws is a NetsealError, chosen by what the caller would do:
+ *   1. It settles only when the store no longer touches the caller's memory (`parts`, `into`), also when
+ *      aborted.
+ *   2. When aborted it rejects with the signal's reason. A change that was aborted may have happened.
+ *   3. All its other errors are NetsealErrors. The code says what the caller can do:
  *      EINVAL        the call is wrong; nothing was sent
  *      EUNSUPPORTED  the store lacks a declared capability, such as conditions; nothing was sent
  *      EMISSING      no object has this key
@@ -18,49 +20,61 @@
 import type { CallOptions } from '../base/call-options.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 
-/** Names one content of one key. Compare for equality only. No other content of the key has had it, or will. */
+/**
+ * Names one content of one key; no other content of that key ever has the same version. Compare for equality
+ * only.
+ */
 export type Version = string;
 
 export interface StoreCapabilities {
-  /** `ifAbsent`: of any number of writers, in any processes, exactly one succeeds. */
+  /** `atomic`: of any number of writers with `ifAbsent`, in any processes, exactly one succeeds. */
   readonly createIfAbsent: 'atomic' | 'none';
-  /** `ifMatch` on put: an atomic compare-and-swap. */
+  /** `atomic`: a put with `ifMatch` is a compare-and-swap. */
   readonly replaceIfMatch: 'atomic' | 'none';
-  /** Readers see the old or the new object whole, whatever happens to the writer. */
+  /** Readers see the whole old object or the whole new one, also when the writer dies. */
   readonly atomicPut: boolean;
-  /** A ranged get costs about what its range does. Otherwise the store fetches more and cuts it. */
+  /** A ranged get costs about as much as its range is long. Otherwise the store fetches more and cuts it. */
   readonly rangedGet: boolean;
   /** `parts` and `into` may be views of shared memory at no extra cost. Otherwise the store copies. */
   readonly sharedMemory: boolean;
   /** A list that starts after a change was acknowledged shows it. */
   readonly listIsConsistent: boolean;
-  /** `list` tells versions. */
+  /** The entries of {@link ObjectStore.list} hold versions. */
   readonly listHasVersions: boolean;
-  /** {@link ObjectStore.now} is the clock that `modifiedAtMs` is taken from. Otherwise it is this machine's. */
+  /**
+   * {@link ObjectStore.now} reads the clock that `modifiedAtMs` comes from. Otherwise it reads this
+   * machine's.
+   */
   readonly serverClock: boolean;
-  /** The largest object. */
+  /** Size of the largest object that the store takes. */
   readonly objectBytesMax: number;
-  /** The longest page of a list; longer ones are cut to it. */
+  /** Length of the longest page that a list gives; a higher `limit` counts as this one. */
   readonly listEntriesMax: number;
 }
 
-/** Bytes from `offsetBytes`, at most `lengthBytes` of them. */
+/** A range that begins at `offsetBytes` and has at most `lengthBytes` bytes. */
 export interface ByteRange {
   readonly offsetBytes: number;
   readonly lengthBytes: number;
 }
 
 export interface GetOptions extends CallOptions {
-  /** Default: from 0, as many as there are or as `into` holds. */
+  /** Default: from 0 to the end of the object, or of `into`. */
   readonly range?: ByteRange | undefined;
-  /** The caller's memory, shared or not, at least as long as `range`. Its content is undefined after a failure. */
+  /**
+   * Where the bytes go: memory of the caller's, shared or not, at least as long as `range`. Undefined content
+   * after a failure.
+   */
   readonly into?: Uint8Array | undefined;
   /** ECONFLICT unless this is the current version. */
   readonly ifMatch?: Version | undefined;
 }
 
 export interface GetResult {
-  /** What the range covers of the object: shorter, perhaps empty, where the object ends. A view of `into` if given. */
+  /**
+   * The part of the object that lies in the range: shorter, or empty, where the object ends. A view of `into`
+   * if given.
+   */
   readonly bytes: Uint8Array;
   readonly version: Version;
   /** Of the whole object. */
@@ -72,8 +86,8 @@ export type PutCondition = { readonly ifAbsent: true } | { readonly ifMatch: Ver
 export interface PutOptions extends CallOptions {
   readonly condition?: PutCondition | undefined;
   /**
-   * Nobody else ever writes these same bytes, as they hold a random nonce. Says that a lost answer may be settled by
-   * looking whether they are there; see `retry.ts`.
+   * The bytes hold a random nonce, so no other writer ever writes the same. After a lost answer, reading the
+   * object then tells whether this put has happened; see `retry.ts`.
    */
   readonly bytesAreUnique?: boolean | undefined;
 }
@@ -85,11 +99,11 @@ export interface ObjectStat {
 }
 
 export interface ListOptions extends CallOptions {
-  /** Keys that begin with these characters; need not end at a `/`. Default: all. */
+  /** Only keys that begin with these characters, which need not end at a `/`. Default: all keys. */
   readonly prefix?: string | undefined;
-  /** Only keys above this one. */
+  /** Only keys that come after this one. */
   readonly after?: string | undefined;
-  /** At least 1. */
+  /** How many entries to give at most; at least 1. */
   readonly limit: number;
 }
 
@@ -101,15 +115,15 @@ export interface ListEntry {
 }
 
 export interface ListPage {
-  /** Ascending by the bytes of their keys. May be fewer than asked for while there are more: see `next`. */
+  /** Ascending by the bytes of their keys. May be fewer than `limit` although more follow: see `next`. */
   readonly entries: readonly ListEntry[];
-  /** Where to go on, as `after`; undefined at the end. */
+  /** The `after` of the next page; undefined when this is the last one. */
   readonly next?: string | undefined;
 }
 
 /** See the rules at the top of this file. Any number of calls may run at once. */
 export interface ObjectStore extends AsyncDisposable {
-  /** For messages; never holds secrets. */
+  /** Names the store in messages. Never holds secrets. */
   readonly name: string;
   readonly capabilities: StoreCapabilities;
 
@@ -117,34 +131,42 @@ export interface ObjectStore extends AsyncDisposable {
   get(key: string, options?: GetOptions): Promise<GetResult>;
 
   /**
-   * Writes an object whole: the parts, one after another. They are only read, and must hold still until the call has
-   * settled. Durable when it resolves. ECONFLICT when the condition does not hold (`ifMatch` of a missing object, too).
+   * Writes a whole object: the parts, one after another. It is durable when the call resolves.
+   *
+   * The store only reads the parts. They must not change until the call has settled. ECONFLICT when the
+   * condition does not hold; `ifMatch` does not hold for a missing object.
    */
   put(key: string, parts: readonly Uint8Array[], options?: PutOptions): Promise<{ version: Version }>;
 
-  /** EMISSING. */
+  /** Returns what is known of an object without reading it. EMISSING. */
   stat(key: string, options?: CallOptions): Promise<ObjectStat>;
 
-  /** Resolves as well when there is nothing. There is no conditional delete: too many servers ignore the condition. */
+  /**
+   * Removes an object; resolves as well when there is none. Takes no condition: too many servers ignore it.
+   */
   delete(key: string, options?: CallOptions): Promise<void>;
 
   /**
-   * A page of the keys. Keys that are there from the first page to the last are in exactly one; those that come or go
-   * meanwhile may be missing or shown. Skips what has no valid key (see {@link checkKey}).
+   * Returns one page of the keys. A key that exists from the first page to the last is in exactly one of
+   * them. A key that comes or goes meanwhile may be in one or in none. Objects without a valid key (see
+   * {@link checkKey}) are skipped.
    */
   list(options: ListOptions): Promise<ListPage>;
 
-  /** The time, in ms since 1970, by the clock that `modifiedAtMs` comes from. */
+  /**
+   * Returns the time in ms since 1970, by the clock that `modifiedAtMs` comes from (see {@link
+   * StoreCapabilities}).
+   */
   now(options?: CallOptions): Promise<number>;
 
-  /** Lets running calls end; later ones fail with ECLOSED. May be called again. */
+  /** Waits until running calls have ended. Later calls fail with ECLOSED. May be called again. */
   close(): Promise<void>;
 }
 
-/** In bytes of UTF-8. */
+/** Length of the longest key, in bytes of UTF-8. */
 export const KEY_BYTES_MAX = 1024;
 
-/** Why `key` is no valid key; undefined when it is one. */
+/** Says why `key` is not valid; undefined when it is. */
 export function keyProblem(key: string): string | undefined {
   if (key.length === 0) return 'it is empty';
   if (!key.isWellFormed()) return 'it is not Unicode';
@@ -154,15 +176,16 @@ export function keyProblem(key: string): string | undefined {
   if (key.includes('\0')) return 'it holds a NUL';
   for (const segment of key.split('/')) {
     if (segment === '') return 'it has an empty segment';
-    // URL parsers resolve them before a request is sent.
+    // URL parsers would resolve such a segment before the request is sent.
     if (segment === '.' || segment === '..') return 'it has a segment "." or ".."';
   }
   return undefined;
 }
 
 /**
- * EINVAL unless `key` can name an object in any store: 1 to 1024 bytes of UTF-8 without NUL, in segments divided by `/`,
- * none of them empty, `.` or `..`. One key may be a "folder" of another: `a` and `a/b` are two objects.
+ * Throws EINVAL unless `key` can name an object in any store: 1 to 1024 bytes of UTF-8 without NUL, in
+ * segments divided by `/`, none of them empty, `.` or `..`. One key may look like a folder of another: `a`
+ * and `a/b` are two objects.
  */
 export function checkKey(key: string): void {
   const problem = keyProblem(key);
@@ -181,12 +204,12 @@ export function compareKeys(left: string, right: string): number {
   return left.length - right.length;
 }
 
-/** Surrogates stand for what sorts above everything else. */
+/** Surrogates encode the characters above U+FFFF, which sort after all others in UTF-8. */
 function isSurrogate(codeUnit: number): boolean {
   return codeUnit >= 0xd800 && codeUnit < 0xe000;
 }
 
-/** The range that a get asks for, checked: EINVAL when it makes no sense or `into` is too small for it. */
+/** Returns the range that a get asks for. EINVAL when it is no range, or does not fit into `into`. */
 export function rangeOf({ range, into }: GetOptions): ByteRange {
   if (range === undefined) {
     return { offsetBytes: 0, lengthBytes: into?.byteLength ?? Number.MAX_SAFE_INTEGER };
@@ -206,12 +229,15 @@ export function rangeOf({ range, into }: GetOptions): ByteRange {
   return range;
 }
 
-/** How many bytes a range covers of an object of `sizeBytes`. */
+/** Returns how many bytes of an object of `sizeBytes` lie in a range. */
 export function coveredBytes({ offsetBytes, lengthBytes }: ByteRange, sizeBytes: number): number {
   return Math.max(0, Math.min(lengthBytes, sizeBytes - offsetBytes));
 }
 
-/** The checked size of a page: at most what the store can do. */
+/**
+ * Returns the length of the page that a list asks for, at most the store's longest. EINVAL for a limit below
+ * 1.
+ */
 export function pageLimit({ limit }: ListOptions, listEntriesMax: number): number {
   requireArgument(
     Number.isSafeInteger(limit) && limit > 0,
@@ -220,7 +246,7 @@ export function pageLimit({ limit }: ListOptions, listEntriesMax: number): numbe
   return Math.min(limit, listEntriesMax);
 }
 
-/** EUNSUPPORTED unless the store can hold to the condition. */
+/** Throws EUNSUPPORTED unless the store supports the condition. */
 export function requireCondition(store: ObjectStore, condition: PutCondition | undefined): void {
   if (condition === undefined) return;
   const { createIfAbsent, replaceIfMatch } = store.capabilities;

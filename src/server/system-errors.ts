@@ -1,4 +1,4 @@
-/** Errors of the operating system as those of a store. */
+/** Translates errors of the operating system into those of a store. */
 import { type ErrorCode, messageOf, NetsealError, systemCodeOf } from '../base/errors.ts';
 
 const CODE_OF_SYSTEM_CODE: Readonly<Record<string, ErrorCode>> = {
@@ -16,7 +16,7 @@ const CODE_OF_SYSTEM_CODE: Readonly<Record<string, ErrorCode>> = {
   ETIMEDOUT: 'EUNAVAILABLE',
   EFBIG: 'EINVAL',
   ENAMETOOLONG: 'EINVAL',
-  // Something is in the place of an object or a folder that the store never puts there.
+  // A link, a pipe or the like lies where the store has only files and folders.
   ELOOP: 'EFORMAT',
   ENOTDIR: 'EFORMAT',
   EISDIR: 'EFORMAT',
@@ -24,9 +24,11 @@ const CODE_OF_SYSTEM_CODE: Readonly<Record<string, ErrorCode>> = {
 };
 
 /**
- * What a store throws for `error`. What is a NetsealError, or was thrown by an abort, stays as it is.
+ * Returns the error that a store throws for `error`. A NetsealError, or the reason of an abort, is returned
+ * as it is.
  *
- * @param codeOfMissing for ENOENT: a change that meets it lacks a folder of the store, not an object.
+ * @param codeOfMissing the code for ENOENT. When a change meets ENOENT, a folder of the store is missing, not
+ *   an object.
  */
 export function storeError(
   store: string,
@@ -37,7 +39,7 @@ export function storeError(
   const systemCode = systemCodeOf(error);
   if (systemCode === undefined) return sqliteError(store, error);
   const code = systemCode === 'ENOENT' ? codeOfMissing : (CODE_OF_SYSTEM_CODE[systemCode] ?? 'EIO');
-  // The system's own text names a descriptor of this process.
+  // The system's message is about a path through a descriptor, which tells the user nothing.
   const text = code === 'EMISSING' ? 'no such object' : messageOf(error);
   return new NetsealError(code, `${store}: ${text}: ${key}`, { cause: error });
 }

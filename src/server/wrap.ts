@@ -17,8 +17,13 @@ export interface WrapComponents extends RetryComponents, FaultComponents {
 }
 
 /**
- * `store` behind retries (outermost: a call that pauses holds no place), a limit, a meter (which sees each request that is
- * really sent, with its faults) and faults, as far as each is asked for. Closing it closes `store`.
+ * Puts those wrappers around `store` that are asked for, and returns the outermost. Closing that one closes
+ * `store`. From the outside in:
+ *
+ *   retries   outside of the limit, so that a call that pauses holds no place
+ *   limit
+ *   meter     counts each request that is really sent, with its fault
+ *   faults
  */
 export function wrapStore(
   store: ObjectStore,
