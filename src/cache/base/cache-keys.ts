@@ -1,5 +1,6 @@
 /**
- * The key of a cache: a volume header of its own in the cache's folder, or none at all, and a key that only this process ever knows.
+ * The key of a cache. Either a header in the cache's folder holds it, of the same format as a volume's, or it
+ * is in the memory of this process only.
  */
 import { utf8 } from '../../base/bytes.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
@@ -13,34 +14,40 @@ import type { VolumeHeader } from '../../keys/volume-header.ts';
 import { type CacheFiles, readWhole, replaceFile, writeFully } from './files.ts';
 
 export const HEADER_PATH = 'header';
-/** Left by a change of keys that a crash has cut short. It may open the cache, so it is not left lying about. */
+/** A header that a crash kept from being put in place. It may open the cache, so it is destroyed. */
 const NEW_HEADER_PATH = `${HEADER_PATH}.new`;
 /**
- * The header of a cache that is being wiped, soon overwritten. It goes last: as long as it is there, and no header, everything
- * in the folder may go, also what is dirty.
+ * The header of a cache that is being wiped. It is removed last: while it is there and {@link HEADER_PATH} is
+ * not, everything in the folder may be removed, dirty data as well.
  */
 export const WIPED_HEADER_PATH: string = `${HEADER_PATH}.old`;
-/** Says of a folder without a header that nobody can open what is in it: its key was in the memory of a process. */
-export const MEMORY_MARK_PATH = 'memory';
-const MEMORY_MARK: Uint8Array = utf8('the key of this cache is in the memory of a process\n');
+/**
+ * A notice that a folder has no header because its key is, or was, in the memory of a process. Nothing of an
+ * earlier process can be opened.
+ */
+export const MEMORY_NOTICE_PATH = 'memory';
+const MEMORY_NOTICE: Uint8Array = utf8('the key of this cache is in the memory of a process\n');
 
 /** How a cache's key is found. */
 export type CacheKey =
-  /** It never leaves this process: what an earlier one has left is removed. */
+  /** A new key that never leaves this process. Whatever an earlier process has left is removed. */
   | 'memory'
   | {
-      /** Any one of them opens the header. A function is asked when the cache is known to be there and free. */
+      /**
+       * Any one of them opens the header. A function is called only when the cache is there and no other
+       * process has it.
+       */
       readonly secrets?: Secret | readonly Secret[] | (() => Promise<Secret>);
-      /** For a new header, where there is none. */
+      /** For a new header, when there is none. */
       readonly slots?: readonly NewSlot[];
       readonly options?: HeaderOptions;
     };
 
-/** What else is in a cache's folder. */
+/** The rest of a cache's folder. */
 export interface FolderRest {
   /** Whether there may be data that is on no server yet. */
   readonly hasDirty: () => Promise<boolean>;
-  /** Removes everything that was sealed under keys which nobody has any more. */
+  /** Removes everything that was sealed under keys that are lost. */
   readonly clear: () => Promise<void>;
 }
 
@@ -51,9 +58,13 @@ export class CacheKeys {
   #changing: Promise<unknown> = Promise.resolve();
 
   /**
-   * Unlocks the header, or makes one. EKEY, EAUTH, EFORMAT, EUNSUPPORTED as unlocking throws them; EINVAL when there is none and
-   * no slots for one are given; EEXIST when there is one and the key is to be in memory; EFORMAT when there is none, and dirty data
-   * that its backup could still open; system errors as they come.
+   * Unlocks the header, or makes one. Errors:
+   *
+   * - EKEY, EAUTH, EFORMAT, EUNSUPPORTED: as unlocking throws them.
+   * - EINVAL: there is no header, and no slots for a new one are given.
+   * - EEXIST: there is a header, and the key is to be in memory.
+   * - EFORMAT: the header is gone, and there is dirty data that a backup of it could still open.
+   * - System errors as they come.
    */
   static async open(files: CacheFiles, key: CacheKey, rest: FolderRest): Promise<CacheKeys> {
     await removeLeftover(files, NEW_HEADER_PATH);
@@ -63,22 +74,22 @@ export class CacheKeys {
       if (key === 'memory') {
         throw new NetsealError('EEXIST', 'there is a cache with a key of its own here: wipe it first');
       }
-      await files.remove(MEMORY_MARK_PATH);
+      await files.remove(MEMORY_NOTICE_PATH);
       const given = typeof key.secrets === 'function' ? await key.secrets() : key.secrets;
       const secrets = given ?? key.slots?.map(({ secret }) => secret) ?? [];
       const header = await unlockVolumeHeader(bytes, secrets, key.options);
       return new CacheKeys(files, header, header.keyring);
     }
     if (key === 'memory') {
-      await clearRest(files, rest);
-      await replaceFile(files, MEMORY_MARK_PATH, MEMORY_MARK);
+      await clearFolder(files, rest);
+      await replaceFile(files, MEMORY_NOTICE_PATH, MEMORY_NOTICE);
       return new CacheKeys(files, undefined, Keyring.create());
     }
     requireArgument(key.slots !== undefined, 'there is no cache here yet, and no slots for a new one');
     const header = await createVolumeHeader({ ...key.options, slots: key.slots });
-    await clearRest(files, rest);
+    await clearFolder(files, rest);
     await replaceFile(files, HEADER_PATH, header.bytes);
-    await files.remove(MEMORY_MARK_PATH);
+    await files.remove(MEMORY_NOTICE_PATH);
     return new CacheKeys(files, header, header.keyring);
   }
 
@@ -88,24 +99,29 @@ export class CacheKeys {
     this.#keyring = keyring;
   }
 
-  /** Replaced by {@link change}. */
+  /** The keys. {@link change} replaces them. */
   get keyring(): Keyring {
     return this.#keyring;
   }
 
-  /** Puts the header, or the mark of a key in memory, back when the folder was lost. */
+  /**
+   * Writes the header, or the notice of a key in memory, again when the folder was lost. System errors as
+   * they come.
+   */
   async restore(): Promise<void> {
     const header = this.#header;
-    const path = header === undefined ? MEMORY_MARK_PATH : HEADER_PATH;
+    const path = header === undefined ? MEMORY_NOTICE_PATH : HEADER_PATH;
     if ((await readWhole(this.#files, path, 1)) === undefined) {
-      await replaceFile(this.#files, path, header?.bytes ?? MEMORY_MARK);
+      await replaceFile(this.#files, path, header?.bytes ?? MEMORY_NOTICE);
     }
   }
 
   /**
-   * A new epoch, with these slots and no others; one change at a time. EINVAL for a key in memory; system errors as they come.
+   * Begins a new epoch, with these slots and no others. Changes are made one after another. EINVAL for a key
+   * in memory; system errors as they come, then the old keys stay.
    *
-   * @param replaced told the new keys as soon as they hold; the old ones are destroyed after that.
+   * @param replaced called with the new keys when their header is on the disk. The old keys are destroyed
+   *   after it.
    */
   async change(
     slots: readonly NewSlot[],
@@ -141,14 +157,15 @@ export class CacheKeys {
     old.destroy();
   }
 
-  /** Resolves when no change is under way. */
+  /** Waits until no change is under way. */
   async idle(): Promise<void> {
     await this.#changing;
   }
 
   /**
-   * Overwrites the header: nothing in the folder can be opened any more. A crash leaves the header as it was, or none. What is
-   * left of it, {@link WIPED_HEADER_PATH}, is to be removed after everything else. System errors as they come.
+   * Overwrites the header, so that nothing in the folder can be opened any more. After a crash, the header is
+   * unchanged or gone. The caller removes the overwritten file, {@link WIPED_HEADER_PATH}, after everything
+   * else. System errors as they come.
    */
   async destroyHeader(): Promise<void> {
     this.#header = undefined;
@@ -168,16 +185,20 @@ async function removeLeftover(files: CacheFiles, path: string): Promise<void> {
   const bytes = await readWhole(files, path, HEADER_BYTES_MAX + 1);
   if (bytes === undefined) return;
   const header = await readWhole(files, HEADER_PATH, HEADER_BYTES_MAX + 1);
-  // A renaming that a power cut has left half done may have two names for one file: that is not to be overwritten.
+  // A power cut during a rename can leave two names for one file. Then overwriting the leftover would destroy
+  // the header.
   if (header !== undefined && Buffer.compare(bytes, header) === 0) await files.remove(path);
   else await destroyFile(files, path);
 }
 
-/** Removes what was sealed under keys that nobody has; EFORMAT where somebody may still have a backup of them, and misses dirty data. */
-async function clearRest(files: CacheFiles, { hasDirty, clear }: FolderRest): Promise<void> {
+/**
+ * Removes everything that was sealed under lost keys. EFORMAT when there is dirty data and the keys may not
+ * be lost: someone may have a backup of the header.
+ */
+async function clearFolder(files: CacheFiles, { hasDirty, clear }: FolderRest): Promise<void> {
   const isWiped = (await readWhole(files, WIPED_HEADER_PATH, 1)) !== undefined;
-  const isOfMemory = (await readWhole(files, MEMORY_MARK_PATH, 1)) !== undefined;
-  if (!(isWiped || isOfMemory) && (await hasDirty())) {
+  const hasMemoryNotice = (await readWhole(files, MEMORY_NOTICE_PATH, 1)) !== undefined;
+  if (!(isWiped || hasMemoryNotice) && (await hasDirty())) {
     throw new NetsealError(
       'EFORMAT',
       'the header of this cache is gone, and there is data that is on no server yet: put a backup of the file "header" back, or remove the folder "dirty" to give it up',
@@ -188,7 +209,7 @@ async function clearRest(files: CacheFiles, { hasDirty, clear }: FolderRest): Pr
   if (isWiped) await files.remove(WIPED_HEADER_PATH);
 }
 
-/** Overwrites a small file and removes it; is content when there is none. */
+/** Overwrites a small file and removes it, if it is there. */
 async function destroyFile(files: CacheFiles, path: string): Promise<void> {
   await overwriteFile(files, path);
   await files.remove(path);

@@ -1,6 +1,7 @@
 /**
- * The one door to the operating system for everything in a cache folder but its databases. Tests put their own behind it:
- * short writes, failures, power cuts. Paths are relative to the cache's folder, with `/`.
+ * Access to the files in a cache's folder: the only code of the cache, besides SQLite and the lock, that
+ * calls the file system. Tests replace it to make short writes, failures and power cuts. Paths are relative
+ * to the cache's folder, with `/`.
  */
 import {
   close,
@@ -24,19 +25,28 @@ import { promisify } from 'node:util';
 import { systemCodeOf } from '../../base/errors.ts';
 
 export interface CacheFile {
-  /** Reads at `position` into `into`, up to its length; 0 at the end of the file. May be short. */
+  /**
+   * Reads at `position` into `into`, and returns how many bytes it read: perhaps fewer than fit, 0 at the end
+   * of the file.
+   */
   read(into: Uint8Array, position: number): Promise<number>;
-  /** The same at once, on this thread. For what most likely lies in the page cache. */
+  /** Reads like {@link read}, but blocks this thread. For bytes that are most likely in the page cache. */
   readNow(into: Uint8Array, position: number): number;
-  /** Writes the parts one after another at `position`. May be short: the bytes that were written. */
+  /**
+   * Writes the parts one after another at `position`, and returns how many bytes it wrote: perhaps fewer than
+   * all.
+   */
   write(parts: readonly Uint8Array[], position: number): Promise<number>;
-  /** Everything written so far, and the length, is on the disk. ENOENT when the file was removed meanwhile: it is of no use there. */
+  /**
+   * Waits until everything written so far, and the length, is on the disk. ENOENT when the file was removed:
+   * its bytes will be lost.
+   */
   sync(): Promise<void>;
   truncate(lengthBytes: number): Promise<void>;
   size(): Promise<number>;
-  /** Calling it again does nothing. Never rejects. */
+  /** Closes the file. Calling it again does nothing. Never rejects. */
   close(): Promise<void>;
-  /** For other threads of this process; -1 when there is none. */
+  /** The file descriptor, for other threads of this process; -1 when there is none. */
   readonly descriptor: number;
 }
 
@@ -45,10 +55,10 @@ export type OpenMode =
   | 'read'
   /** An existing file, to be read and written. */
   | 'write'
-  /** A new file; what is there is emptied. */
+  /** A new file. One that is there is emptied. */
   | 'create';
 
-/** Free space as the user of this process may use it. */
+/** Space of the file system, as far as the user of this process may use it. */
 export interface DiskSpace {
   readonly blockCount: number;
   readonly blocksAvailable: number;
@@ -57,21 +67,21 @@ export interface DiskSpace {
   readonly filesAvailable: number;
 }
 
-/** Everything rejects with system errors as they come. */
+/** All methods reject with system errors as they come. */
 export interface CacheFiles {
   open(path: string, mode: OpenMode): Promise<CacheFile>;
-  /** Names in a folder, in no order. */
+  /** Lists the names in a folder, in no order. */
   list(folder: string): Promise<string[]>;
-  /** Makes a folder and its parents; is content when it is there. `''` is the cache's own. */
+  /** Makes a folder and its parents, if it is not there. `''` is the cache's folder. */
   makeFolder(folder: string): Promise<void>;
-  /** Replaces what is at `to`. */
+  /** Renames a file, and replaces one that is at `to`. */
   rename(from: string, to: string): Promise<void>;
-  /** Removes a file; is content when there is none. */
+  /** Removes a file, if it is there. */
   remove(path: string): Promise<void>;
-  /** The names in the folder are on the disk. */
+  /** Waits until the names in a folder are on the disk. */
   syncFolder(folder: string): Promise<void>;
   space(): Promise<DiskSpace>;
-  /** Where SQLite may keep a database of this name. */
+  /** Returns the system path at which SQLite keeps a database of this name. */
   databasePath(name: string): string;
 }
 
@@ -88,7 +98,7 @@ const fstatAsync = promisify(fstat);
 const closeAsync = promisify(close);
 
 const { O_RDONLY, O_RDWR, O_CREAT, O_TRUNC, O_NOFOLLOW, O_NONBLOCK } = constants;
-/** Whoever may put links or pipes into the folder makes nobody write elsewhere, or wait for ever. */
+/** Follows no symbolic links and waits for no pipes, should someone have put any into the folder. */
 const NOTHING_SPECIAL = O_NOFOLLOW | O_NONBLOCK;
 const FLAGS: Record<OpenMode, number> = {
   read: O_RDONLY | NOTHING_SPECIAL,
@@ -96,7 +106,10 @@ const FLAGS: Record<OpenMode, number> = {
   create: O_RDWR | O_CREAT | O_TRUNC | NOTHING_SPECIAL,
 };
 
-/** Which file lies at a path of the system: its device and number. Undefined when it cannot be seen. */
+/**
+ * Returns device and inode number of the file at a system path. Undefined when there is none, or it cannot be
+ * seen.
+ */
 export function fileIdentity(path: string): string | undefined {
   try {
     const { dev, ino } = statSync(path, { bigint: true });
@@ -106,7 +119,7 @@ export function fileIdentity(path: string): string | undefined {
   }
 }
 
-/** The real files below `root`. Everything is made for this user alone. */
+/** Returns the real files below `root`. New files and folders are accessible to this user only. */
 export function systemFiles(root: string): CacheFiles {
   const at = (path: string): string => (path === '' ? root : `${root}/${path}`);
   return {
@@ -195,17 +208,20 @@ class SystemFile implements CacheFile {
   }
 }
 
-/** A file that somebody has removed: what is written to it is lost when it is closed. */
+/** Says that an open file was removed: its bytes are lost when it is closed. */
 class RemovedFileError extends Error {
   readonly code = 'ENOENT';
 }
 
-/** A file that was cut short, or whose writes do not get on. */
+/** Says that a file is too short, or that writes to it make no progress. */
 export class ShortFileError extends Error {
   readonly code = 'EIO';
 }
 
-/** Reads all of `into`; throws {@link ShortFileError} when the file ends before. */
+/**
+ * Reads until `into` is full. {@link ShortFileError} when the file ends before that; system errors as they
+ * come.
+ */
 export async function readFully(file: CacheFile, into: Uint8Array, position: number): Promise<void> {
   for (let done = 0; done < into.byteLength; ) {
     const count = await file.read(done === 0 ? into : into.subarray(done), position + done);
@@ -214,10 +230,13 @@ export async function readFully(file: CacheFile, into: Uint8Array, position: num
   }
 }
 
-/** Larger writes fill the page cache in larger pieces of memory, which took Linux 6.18 four times as long. */
+/**
+ * The longest single write. Longer ones took Linux 6.18 four times as long per byte, as it then allocates
+ * larger pieces of the page cache.
+ */
 export const WRITE_BYTES_MAX: number = 2 * 1024 * 1024;
 
-/** Writes all parts, however often the system stops short. */
+/** Writes all parts, in as many writes as the system needs. */
 export async function writeFully(
   file: CacheFile,
   parts: readonly Uint8Array[],
@@ -235,7 +254,7 @@ export async function writeFully(
   }
 }
 
-/** What is left of the parts behind their first `count` bytes. */
+/** Returns the parts without their first `count` bytes. */
 function skip(parts: readonly Uint8Array[], count: number): readonly Uint8Array[] {
   let left = count;
   for (const [index, part] of parts.entries()) {
@@ -245,7 +264,7 @@ function skip(parts: readonly Uint8Array[], count: number): readonly Uint8Array[
   return [];
 }
 
-/** Puts a small file in place as a whole: written aside, synced, renamed. */
+/** Replaces a small file at once: writes another, syncs it, and renames it. */
 export async function replaceFile(files: CacheFiles, path: string, bytes: Uint8Array): Promise<void> {
   const aside = `${path}.new`;
   const file = await files.open(aside, 'create');
@@ -259,7 +278,7 @@ export async function replaceFile(files: CacheFiles, path: string, bytes: Uint8A
   await files.syncFolder('');
 }
 
-/** The whole of a small file; undefined when there is none. Longer ones than `bytesMax` are cut. */
+/** Reads a small file. Undefined when there is none. At most its first `bytesMax` bytes are read. */
 export async function readWhole(
   files: CacheFiles,
   path: string,

@@ -1,4 +1,7 @@
-/** A callback of the application's. What it throws becomes a warning of the process: nothing in the cache is to fail for it. */
+/**
+ * Wraps a callback of the application: an error that it throws becomes a warning of the process, and the
+ * cache goes on.
+ */
 export function guarded<Arguments extends unknown[]>(
   callback: (...given: Arguments) => void,
 ): (...given: Arguments) => void {

@@ -1,4 +1,6 @@
-/** The header of a cache by itself, for looking at its slots and changing them, while nobody has the cache open. */
+/**
+ * Opens only the header of a cache, to look at its slots or change them. The cache itself must not be open.
+ */
 import { NetsealError, systemCodeOf } from '../../base/errors.ts';
 import { HEADER_BYTES_MAX } from '../../keys/header-format.ts';
 import type { Secret } from '../../keys/secret.ts';
@@ -11,17 +13,20 @@ import { OwnerLock } from './owner-lock.ts';
 
 export interface OpenHeader {
   readonly header: VolumeHeader;
-  /** Puts `next`, made of this header, in its place. EIO, EFULL, EDENIED: then it is as it was. */
+  /**
+   * Replaces the header by `next`, which was made from it. EIO, EFULL, EDENIED; then the file is unchanged.
+   */
   replace(next: VolumeHeader): Promise<void>;
-  /** Destroys its keys, and lets go of the cache. */
+  /** Destroys the header's keys, and releases the cache. */
   close(): void;
 }
 
 /**
- * Unlocks the header of the cache in folder `path`. ENOENT when there is none, EDENIED, naming the owner, while another process has
- * the cache; EKEY, EAUTH, EFORMAT as unlocking throws them.
+ * Unlocks the header of the cache in folder `path`. Other processes cannot open the cache until `close`.
+ * ENOENT when there is no cache; EDENIED, naming the owner, while another process has it; EKEY, EAUTH,
+ * EFORMAT as unlocking throws them.
  *
- * @param secret asked for when the cache is there and free.
+ * @param secret called only when the cache is there and no other process has it.
  */
 export async function openHeader(path: string, secret: () => Promise<Secret>): Promise<OpenHeader> {
   const files = systemFiles(path);
@@ -31,7 +36,7 @@ export async function openHeader(path: string, secret: () => Promise<Secret>): P
     if ((await read()) === undefined) throw new NetsealError('ENOENT', `there is no cache in ${path}`);
     const lock = OwnerLock.acquire(path, Date.now());
     try {
-      // Nobody changes it from now on.
+      // With the lock, nothing else changes the header from now on.
       const bytes = (await read()) ?? new Uint8Array(0);
       const header = await unlockVolumeHeader(bytes, await secret());
       return {

@@ -1,12 +1,13 @@
 /**
- * How a cache steps aside: after a failure that concerns more than one unit it serves and keeps nothing for a while, and then tries
- * again by itself. Each kind of problem is reported once until the cache was well for a minute.
+ * How a cache steps aside. After a failure that concerns more than one unit it is *away*: it serves and keeps
+ * nothing for a while. Then it tries again by itself.
  *
  *   ready ──fail()──▶ away ──the pause is over──▶ trying ──succeed()──▶ ready
  *                      ▲                            └──────fail()─────▶ away, for twice as long
  *
- * On a disk that is almost full a small write may work and the next large one not. What fails again within the minute is the same
- * trouble: it is not reported again, and the pauses go on growing.
+ * Each kind of problem is reported once, and again only after a minute without it. So a disk that is almost
+ * full, where a small write works and the next large one fails, is reported once, and its pauses go on
+ * growing.
  */
 import { codeOf, isNetsealError, NetsealError, systemCodeOf } from '../../base/errors.ts';
 import { primaryCodeOf } from './sqlite.ts';
@@ -14,7 +15,7 @@ import type { CacheEvent, Counters, ProblemKind } from './statistics.ts';
 
 const PAUSE_MS_MIN = 500;
 const PAUSE_MS_MAX = 60_000;
-/** After so long without a failure the cache is well again. */
+/** After this time without a failure, the next one is reported and begins with the shortest pause. */
 const WELL_MS = 60_000;
 
 const KIND_OF_CODE: Readonly<Record<string, ProblemKind>> = {
@@ -36,13 +37,13 @@ const KIND_OF_CODE: Readonly<Record<string, ProblemKind>> = {
   EKEY: 'damaged',
 };
 
-/** What a failure means to a cache. */
+/** Returns the kind of problem that an error means. */
 export function problemKindOf(error: unknown): ProblemKind {
   if (primaryCodeOf(error) !== undefined) return 'database';
   return KIND_OF_CODE[codeOf(error) ?? systemCodeOf(error) ?? ''] ?? 'io';
 }
 
-/** SQLite's primary result codes for what a file system says by ENOSPC, EACCES and their like. */
+/** SQLite's primary result codes that mean what ENOSPC, EACCES and similar codes mean for files. */
 const KIND_OF_SQLITE_CODE: Readonly<Record<number, ProblemKind>> = {
   3: 'denied', // PERM
   8: 'denied', // READONLY
@@ -59,7 +60,7 @@ export class Health {
   readonly #nowMs: () => number;
   readonly #onProblem: (kind: ProblemKind, error: unknown) => void;
   readonly #onEvent: (event: CacheEvent) => void;
-  /** When each kind was last seen, or last over. */
+  /** When each kind of problem was last seen, or when the cache was last back after it. */
   readonly #reported = new Map<ProblemKind, number>();
   #pauseMs = PAUSE_MS_MIN;
   #awaySinceMs: number | undefined;
@@ -77,7 +78,7 @@ export class Health {
     this.#onEvent = onEvent;
   }
 
-  /** True while nothing is to be tried. */
+  /** True during a pause: nothing is tried. */
   get isAway(): boolean {
     const since = this.#awaySinceMs;
     if (since === undefined) return false;
@@ -86,12 +87,12 @@ export class Health {
     return passedMs >= 0 && passedMs < this.#pauseMs;
   }
 
-  /** True from a failure to the next success. */
+  /** True from a failure until the next success. */
   get isUnwell(): boolean {
     return this.#awaySinceMs !== undefined;
   }
 
-  /** Counts and reports a problem that concerns little: the cache goes on. */
+  /** Counts and reports a problem that concerns single units. The cache goes on. */
   note(error: unknown): ProblemKind {
     const kind = problemKindOf(error);
     this.#counters.problems[kind] += 1;
@@ -104,7 +105,7 @@ export class Health {
   /** Counts and reports a failure, and steps aside. */
   fail(error: unknown): ProblemKind {
     const kind = this.note(error);
-    // What was under way when the first one failed says nothing new.
+    // Operations that were under way when the first one failed say nothing new.
     if (this.isAway) return kind;
     const isFirst = this.#awaySinceMs === undefined;
     const isNew = isFirst && this.#isLongAgo(this.#backSinceMs);
@@ -114,7 +115,7 @@ export class Health {
     return kind;
   }
 
-  /** Something worked that would not have worked. */
+  /** Called when an operation succeeds that would fail while the cache is away: the cache is back. */
   succeed(): void {
     if (this.#awaySinceMs === undefined) return;
     this.#awaySinceMs = undefined;
@@ -123,13 +124,16 @@ export class Health {
     this.#onEvent({ type: 'back' });
   }
 
-  /** A minute; also when the clock was set back. Undefined is long ago. */
+  /** True when a minute has passed, when the clock was set back, and for undefined. */
   #isLongAgo(timeMs: number = Number.NEGATIVE_INFINITY): boolean {
     const passedMs = this.#nowMs() - timeMs;
     return passedMs >= WELL_MS || passedMs < 0;
   }
 
-  /** The error for callers who have to know. */
+  /**
+   * Returns the error for a caller: EFULL, EDENIED or EIO with the cause, or `cause` itself if it is a
+   * NetsealError.
+   */
   static errorOf(what: string, cause: unknown): NetsealError {
     if (isNetsealError(cause)) return cause;
     const kind = sqliteKindOf(cause) ?? problemKindOf(cause);

@@ -1,8 +1,10 @@
 /**
- * One process owns a cache folder. The lock is SQLite's on an empty database: the kernel lets go of it when its holder dies,
- * however it dies, so nothing is ever stale. A small file beside it names the owner, for people only.
+ * The lock by which one process owns a cache's folder. It is SQLite's lock on an empty database, `lock`: the
+ * kernel releases it when its holder dies, however it dies, so that no stale lock is left. The file `owner`
+ * beside it names the holder, for messages only.
  *
- * Nobody here opens the file `lock` by other means: closing any descriptor of it would let go of the lock, as POSIX has it.
+ * Nothing here opens `lock` except through SQLite: under POSIX, closing any descriptor of a file releases the
+ * process's locks on it.
  */
 import {
   chmodSync,
@@ -19,7 +21,7 @@ import { NetsealError } from '../../base/errors.ts';
 import { fileIdentity } from './files.ts';
 import { type Database, isBusy, isNoDatabase, openDatabase } from './sqlite.ts';
 
-/** POSIX locks do not keep a process from itself. */
+/** Folders that this process owns. POSIX locks do not exclude the process that holds them. */
 const ownedHere = new Set<string>();
 
 export interface Owner {
@@ -31,10 +33,13 @@ export interface Owner {
 export class OwnerLock {
   #database: Database;
   readonly #path: string;
-  /** Which file the lock is on. */
+  /** Device and inode number of the file that the lock is on. */
   #file: string;
 
-  /** Takes the lock of the cache in `folder`, which is there. EDENIED, naming the owner, when another process has it. */
+  /**
+   * Takes the lock of the cache in `folder`, which must exist. EDENIED, naming the owner, when another
+   * process has it.
+   */
   static acquire(folder: string, nowMs: number): OwnerLock {
     const path = realpathSync(folder);
     if (ownedHere.has(path)) throw deniedError(path, readOwner(path));
@@ -50,12 +55,15 @@ export class OwnerLock {
     this.#file = fileIdentity(`${path}/lock`) ?? '';
   }
 
-  /** False when the folder was removed, or is another one by now, in which somebody else may have a cache. */
+  /** False when the folder was removed or replaced. Another process may own what is there now. */
   get isHeld(): boolean {
     return fileIdentity(`${this.#path}/lock`) === this.#file;
   }
 
-  /** Takes the lock in the folder that is there now, if it is another one. EDENIED when somebody else has that. */
+  /**
+   * Takes the lock in the folder that is there now, if the folder was replaced. EDENIED when another process
+   * has it.
+   */
   retake(nowMs: number): void {
     if (this.isHeld) return;
     const database = lockDatabase(this.#path);
@@ -76,7 +84,7 @@ function lockDatabase(path: string): Database {
     return lockOnce(path);
   } catch (error) {
     if (!isNoDatabase(error)) throw error;
-    // Somebody has damaged it. It is emptied, not removed: there must not be two of it.
+    // The file is damaged. It is emptied, not removed: two processes could otherwise lock two files.
     truncateSync(`${path}/lock`);
     return lockOnce(path);
   }
@@ -95,11 +103,11 @@ function lockOnce(path: string): Database {
   }
 }
 
-/** It only serves messages: that it cannot be written is nobody's trouble. */
+/** Writes the owner's name. It only serves messages, so a failure is ignored. */
 function writeOwner(path: string, nowMs: number): void {
   try {
     chmodSync(`${path}/lock`, 0o600);
-    // In here: there are clocks of which no date can be made.
+    // Within the `try`: a clock may be set to a time that no date can express.
     const owner: Owner = {
       pid: process.pid,
       host: hostname(),
@@ -119,7 +127,7 @@ function writeOwner(path: string, nowMs: number): void {
   } catch {}
 }
 
-/** Undefined when nobody has left a name. */
+/** Undefined when there is no name that can be read. */
 function readOwner(path: string): Owner | undefined {
   try {
     const owner = JSON.parse(readFileSync(`${path}/owner`, 'utf8')) as Partial<Owner>;

@@ -1,8 +1,8 @@
-/** Work that was begun and that nobody waits for, but for whoever closes the place where it is done. */
+/** Background work that nothing awaits until its owner is closed. */
 export class PendingWork {
   readonly #promises = new Set<Promise<unknown>>();
 
-  /** Resolves and rejects as `promise` does, which it returns. */
+  /** Adds work, and returns it. */
   add<Result>(promise: Promise<Result>): Promise<Result> {
     const settled: Promise<void> = promise.then(
       () => void this.#promises.delete(settled),
@@ -12,7 +12,7 @@ export class PendingWork {
     return promise;
   }
 
-  /** Resolves when nothing is under way. */
+  /** Waits until no work is under way. Never rejects. */
   async idle(): Promise<void> {
     while (this.#promises.size > 0) await Promise.all(this.#promises);
   }

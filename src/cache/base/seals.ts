@@ -1,6 +1,7 @@
 /**
- * Seals what is the cache's own: footers of zones, the snapshot of the index, headers of dirty batches, rows of the database. They are
- * records as `docs/FORMAT.md` has them, under the cache's keys. No two of them are sealed for the same place.
+ * Seals what is the cache's own: footers of zones, the snapshot of the index, headers of dirty batches, rows
+ * of the database. They are records as `docs/FORMAT.md` has them, under the cache's keys. No two of them are
+ * sealed for the same place.
  */
 import type { Keyring } from '../../keys/keyring.ts';
 import { deriveCommittedKey } from '../../keys/tree.ts';
@@ -64,7 +65,8 @@ export class Seals {
   }
 
   /**
-   * Returns the content of a record, which the caller owns. Throws EAUTH, EFORMAT, ETRUNCATED, EUNSUPPORTED, EKEY.
+   * Returns the content of a record, which the caller owns. Throws EAUTH, EFORMAT, ETRUNCATED, EUNSUPPORTED,
+   * EKEY.
    *
    * @param record may go on past the record's end.
    * @param into where to put the content; the result is then a view of it.

@@ -1,38 +1,53 @@
 /**
- * Settings of a cache: plain values, checked once, at open. Those that are about the cache itself are remembered in it; those that
- * are about the process that works with it are not.
+ * Settings of a cache: plain values, checked once, at open. Settings of the cache itself are remembered in
+ * its database; settings of the process that uses it are not.
  */
 import { requireArgument } from '../../base/errors.ts';
 import { KIB, MIB } from '../../base/geometry.ts';
 
 /**
- * The first five are remembered: left out at a later opening, each is what it was when it was last given, and a default follows from
- * the budget that holds now. (`zoneBytes` gives way where a smaller budget does not allow it.)
+ * The first five are remembered: a setting that is left out has the value that was last given. One that was
+ * never given has its default, by the present budget. A remembered `zoneBytes` that is too long for a smaller
+ * budget is forgotten.
  */
 export interface CacheSettings {
-  /** What all clean units may take on the disk. Default 1 GiB. Dirty ones come on top. */
+  /** Bytes that clean units may take on the disk. Default 1 GiB. Dirty units come on top. */
   readonly budgetBytes?: number;
-  /** Units that the index has room for, 47 bytes of memory each once it is in use. Default: a unit for 32 KiB of the budget. */
+  /**
+   * How many units the index has room for; it takes 47 bytes of memory for each, once used. Default: one per
+   * 32 KiB of the budget.
+   */
   readonly unitsMax?: number;
-  /** Length of a zone. Default a 64th of the budget, from 2 to 32 MiB, or a 32nd where that is less. */
+  /** Length of a zone. Default: a 64th of the budget, from 2 to 32 MiB, but at most a 32nd of the budget. */
   readonly zoneBytes?: number;
-  /** Of the budget, what units that were not asked for again may take. Default 10. */
+  /** Percent of the budget for units that were not asked for again yet. Default 10. */
   readonly smallPercent?: number;
   /**
-   * Percent of the disk that is free for others, 0 ≤ stop < cull < run < 100. Below `cull` of blocks or files, units are given up
-   * until both are at `run`; below `stop` nothing takes new room. Default 7, 5, 1; false to look at the budget alone. Each of the
-   * three is remembered by itself.
+   * How much of the disk the cache leaves free for others, in percent of its blocks and of its files; 0 ≤
+   * stop < cull < run < 100. Each of the three is remembered by itself. False: only the budget counts.
+   *
+   * - Below `cull`, default 5, units are given up until both are at `run`, default 7.
+   * - Below `stop`, default 1, the cache takes no new room.
    */
   readonly disk?: Partial<DiskLimits> | false;
-  /** What `offer` keeps until it is written. Default 32 MiB. */
+  /** Bytes that `offer` keeps in memory until they are written. Default 32 MiB. */
   readonly queueBytes?: number;
-  /** Time between two looks at the disk, snapshots that are due, and attempts after a failure, in ms. Default 1,000; 0 for never. */
+  /**
+   * Time between two rounds of maintenance, in ms: looking at the disk, snapshots, new attempts after a
+   * failure. Default 1,000; 0 for never.
+   */
   readonly maintenanceMs?: number;
-  /** A snapshot is taken when so many zones have filled since the last. Default 64. */
+  /** A snapshot of the index is taken when this many zones have filled since the last. Default 64. */
   readonly snapshotZones?: number;
-  /** Rows of each kind that the database keeps of objects (invalidations, coherency data, cookies). Default 262,144. */
+  /**
+   * How many rows the database keeps of objects (invalidations, coherency data), and how many of cookies.
+   * Default 262,144.
+   */
   readonly rowsMax?: number;
-  /** Small reads are done on this thread, as long as they come out of the page cache. Default true. */
+  /**
+   * Whether small reads block this thread while they come out of the page cache, which is faster. Default
+   * true.
+   */
   readonly readsOnThisThread?: boolean;
 }
 
@@ -46,7 +61,7 @@ export type CheckedSettings = Required<Omit<CacheSettings, 'disk'>> & { readonly
 
 const KEPT = ['budgetBytes', 'unitsMax', 'zoneBytes', 'smallPercent', 'disk'] as const;
 
-/** What was ever given of what a cache remembers. */
+/** The remembered settings, as far as they were ever given. */
 export type KeptSettings = Pick<CacheSettings, (typeof KEPT)[number]>;
 
 export const DISK_DEFAULT: DiskLimits = { runPercent: 7, cullPercent: 5, stopPercent: 1 };
@@ -57,24 +72,27 @@ const ZONE_BYTES_MIN = 8 * KIB;
 const ZONE_BYTES_MAX = 64 * MIB;
 const UNITS_MAX = 100_000_000;
 
-/** What to remember when `given` comes on top of what was `kept` before. */
+/** Returns what to remember: `given`, and what was `kept` before where `given` has nothing. */
 export function keepSettings(kept: KeptSettings, given: CacheSettings): KeptSettings {
   const { budgetBytes, unitsMax, zoneBytes, smallPercent, disk } = given;
   const news = withoutUndefined({ budgetBytes, unitsMax, zoneBytes, smallPercent });
   const all = { ...kept, ...news, ...(disk === undefined ? {} : { disk: joinDisk(kept.disk, disk) }) };
-  // What was right for a larger budget must not keep the cache from opening.
+  // A length that fitted a larger budget must not keep the cache from opening.
   const fits = all.zoneBytes === undefined || all.zoneBytes <= zoneBytesMax(all.budgetBytes);
   if (fits || zoneBytes !== undefined) return all;
   const { zoneBytes: _, ...rest } = all;
   return rest;
 }
 
-/** As a row of the cache has it. */
+/** Encodes the settings for their row. */
 export function encodeKept(kept: KeptSettings): Uint8Array {
   return Buffer.from(JSON.stringify(kept));
 }
 
-/** Nothing where the bytes are not what {@link encodeKept} makes, or of what is out of range by now. */
+/**
+ * Decodes what {@link encodeKept} made. Returns no settings when the bytes are malformed, or a value is out
+ * of range.
+ */
 export function decodeKept(bytes: Uint8Array): KeptSettings {
   try {
     const kept = JSON.parse(Buffer.from(bytes).toString('utf8')) as KeptSettings;
@@ -134,14 +152,18 @@ export function checkCacheSettings(settings: CacheSettings): CheckedSettings {
 }
 
 /**
- * Of dirty zones, which are on top of the budget, and clean ones when all in them is released: longer, as each new one costs a sync of
- * its folder.
+ * The length of dirty zones. They are at least as long as clean ones: each new one costs a sync of its
+ * folder, and they come on top of the budget. When all its units are released, a dirty zone becomes a clean
+ * one.
  */
 export function dirtyZoneBytes({ budgetBytes, zoneBytes }: CheckedSettings): number {
   return Math.max(zoneBytes, Math.min(32 * MIB, Math.floor(budgetBytes / 32)));
 }
 
-/** What is given up goes by zones: with many of them more of what is asked for stays. Short ones waste room at their ends. */
+/**
+ * Whole zones are given up, so with many short ones more useful units stay. But each wastes some room at its
+ * end.
+ */
 function zoneBytesDefault(budgetBytes: number): number {
   const manyBytes = Math.min(32 * MIB, Math.max(2 * MIB, Math.floor(budgetBytes / 64)));
   return Math.min(manyBytes, Math.floor(budgetBytes / 32));

@@ -1,8 +1,10 @@
-/** `node:sqlite`, whatever it calls its class, without its warning on the user's terminal. */
+/**
+ * `node:sqlite`, without the warning that it is experimental, and under whatever name it exports its class.
+ */
 import { createRequire } from 'node:module';
 import { NetsealError } from '../../base/errors.ts';
 
-/** As much of it as a cache uses. */
+/** The part of `node:sqlite`'s statement that a cache uses. */
 export interface Statement {
   get(...values: readonly SqlValue[]): Record<string, SqlValue> | undefined;
   all(...values: readonly SqlValue[]): Record<string, SqlValue>[];
@@ -19,14 +21,14 @@ type DatabaseClass = new (path: string, options?: object) => Database;
 
 let databaseClass: DatabaseClass | undefined;
 
-/** EUNSUPPORTED when this Node has no SQLite. */
+/** Opens a database, without waiting for locks. EUNSUPPORTED when this Node has no SQLite. */
 export function openDatabase(path: string): Database {
   databaseClass ??= load();
   return new databaseClass(path, { timeout: 0 });
 }
 
 function load(): DatabaseClass {
-  // Node says once that the module is experimental; users of a cache cannot do anything about that.
+  // Node warns once that the module is experimental. Users of a cache cannot do anything about that.
   const { emitWarning } = process;
   process.emitWarning = (warning: string | Error, ...rest: unknown[]): void => {
     if (String(warning).includes('SQLite')) return;
@@ -44,7 +46,7 @@ function load(): DatabaseClass {
   }
 }
 
-/** By what it can do, for the day on which it has another name. */
+/** Recognises the class by its methods, should a later Node give it another name. */
 function isDatabaseClass(value: DatabaseClass | undefined): boolean {
   const prototype: Partial<Database> | undefined = typeof value === 'function' ? value.prototype : undefined;
   return prototype !== undefined && prototype !== null && 'exec' in prototype && 'prepare' in prototype;
@@ -58,13 +60,13 @@ export function isBusy(error: unknown): boolean {
   return primaryCodeOf(error) === SQLITE_BUSY;
 }
 
-/** True when the file is there and is damaged, or no database at all; not for what the system says. */
+/** True when the file is damaged or is no database. False for errors of the system. */
 export function isNoDatabase(error: unknown): boolean {
   const code = primaryCodeOf(error);
   return code === SQLITE_CORRUPT || code === SQLITE_NOTADB;
 }
 
-/** SQLite's; undefined for errors that are not its own. The lower byte is the primary code. */
+/** Returns SQLite's primary result code, the low byte of its code. Undefined for errors of another origin. */
 export function primaryCodeOf(error: unknown): number | undefined {
   return error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : undefined;
 }

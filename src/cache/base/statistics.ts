@@ -1,4 +1,4 @@
-/** What a cache counts: since it was opened, and in its whole life. */
+/** The counters of a cache: since it was opened, and over its whole life. */
 
 /** Why a unit was not kept. */
 export type DropReason =
@@ -8,37 +8,40 @@ export type DropReason =
   | 'away'
   /** The write failed. */
   | 'failed'
-  /** The disk has no room for others; nothing could be given up. */
+  /** The disk is too full, and nothing could be given up. */
   | 'space'
-  /** Its volume has its share already. */
+  /** Its volume has used up its share. */
   | 'share'
-  /** No sealed record, or longer than a zone may be. */
+  /** It is no sealed record, or longer than a zone may be. */
   | 'unsuitable'
-  /** There is a version of it that is not on the server yet. */
+  /** The cache has a dirty version of it. */
   | 'dirty'
-  /** Invalidated while it was being written, or the cache was closed. */
+  /** It was invalidated while it was being written, or the cache was closed. */
   | 'invalidated';
 
-/** What kind of thing went wrong. */
+/** The kind of a problem. */
 export type ProblemKind = 'full' | 'io' | 'gone' | 'denied' | 'damaged' | 'database';
 
 export interface Counters {
   hits: number;
   hitBytes: number;
   misses: number;
-  /** Of the misses: the version that is there is another one. */
+  /** Misses for which the cache had another version of the unit. */
   otherVersions: number;
-  /** Units written, of either kind of intake. */
+  /** Units written, by `put` and `offer`. */
   stored: number;
   storedBytes: number;
-  /** Offered again with the same tag: nothing was done. */
+  /** Units that came again with the same tag, and were not written. */
   alreadyThere: number;
   reclaimedZones: number;
-  /** Units that reclaim gave up, and those it carried on. */
+  /** Units that reclaim gave up. `reinserted` are those that it copied to another zone. */
   evicted: number;
   reinserted: number;
   reinsertedBytes: number;
-  /** Entries that lost their place to another although there was room on the disk: the index is too small. */
+  /**
+   * Units that lost their place in the index to another, with room on the disk. Many of them: the index is
+   * too small.
+   */
   displaced: number;
   snapshots: number;
   dropped: Record<DropReason, number>;
@@ -74,21 +77,25 @@ export function newCounters(): Counters {
   };
 }
 
-/** Counters of a cache's whole life, over all openings. */
+/** The counters of a cache over all openings. */
 export interface LifetimeCounters extends Readonly<Counters> {
-  /** When counting began, in ms since 1970: when the cache was made, or its database was lost. */
+  /** When counting began, in ms since 1970: when the cache was made, or after its database was lost. */
   readonly sinceMs: number;
 }
 
 /**
- * Adds up what was counted before and what is being counted. What a process counted in its last minute is lost when it is killed.
+ * Adds the counters of earlier openings to those of this one. A process that is killed loses what it counted
+ * in its last minute.
  */
 export class Lifetime {
   readonly #before: Counters;
   readonly #now: Counters;
   readonly #sinceMs: number;
 
-  /** @param saved of {@link encode}, by an earlier process; undefined, or what cannot be read, begins at `nowMs`. */
+  /**
+   * @param saved what {@link encode} returned in an earlier process. When it is undefined or unreadable,
+   *   counting begins at `nowMs`.
+   */
   constructor(saved: Uint8Array | undefined, now: Counters, nowMs: number) {
     const before = saved === undefined ? undefined : decodeCounters(saved);
     this.#before = before?.counters ?? newCounters();
@@ -138,7 +145,7 @@ function decodeCounters(
   return { counters, sinceMs: Number(saved.sinceMs ?? 0) };
 }
 
-/** Counters that an older version did not have are 0. */
+/** Reads the counters of these names. Those that an older version did not have are 0. */
 function takeNumbers<Name extends string>(
   zeros: Readonly<Record<Name, number>>,
   saved: { readonly [Key in NoInfer<Name>]?: unknown } = {},
@@ -151,13 +158,13 @@ function takeNumbers<Name extends string>(
   return numbers;
 }
 
-/** What a cache holds and has done. Counters are those since it was opened. */
+/** What a cache holds, and what it has done since it was opened. */
 export interface CacheStatistics extends Readonly<Counters> {
   readonly lifetime: LifetimeCounters;
   readonly state: 'ready' | 'away' | 'closed';
   readonly units: number;
   readonly unitsMax: number;
-  /** On the disk, without the index. */
+  /** Bytes of all zones on the disk. The index comes on top. */
   readonly bytes: number;
   readonly budgetBytes: number;
   readonly zones: Readonly<Record<'small' | 'main' | 'pinned' | 'dirty', number>>;
@@ -169,7 +176,7 @@ export interface CacheStatistics extends Readonly<Counters> {
   readonly indexBytes: number;
 }
 
-/** Something that an operator may want to know as it happens. */
+/** An event that an operator may want to know of as it happens. */
 export type CacheEvent =
   | { readonly type: 'reclaimed'; readonly evicted: number; readonly reinserted: number }
   | { readonly type: 'snapshot'; readonly units: number }

@@ -6,7 +6,7 @@
  *                                    └─ that failed ─▶ closed as above, wipe() rejects
  */
 import { NetsealError, requireArgument } from '../../base/errors.ts';
-import { type CacheKeys, MEMORY_MARK_PATH, WIPED_HEADER_PATH } from '../base/cache-keys.ts';
+import { type CacheKeys, MEMORY_NOTICE_PATH, WIPED_HEADER_PATH } from '../base/cache-keys.ts';
 import { Health } from '../base/health.ts';
 import type { OwnerLock } from '../base/owner-lock.ts';
 import { ZONE_FOLDERS } from '../zones/zones.ts';
@@ -28,7 +28,7 @@ const WIPED_PATHS = [
   'cache.db-journal',
   'cache.db-shm',
   'owner',
-  MEMORY_MARK_PATH,
+  MEMORY_NOTICE_PATH,
   // Last: as long as it is there, everything else may go.
   WIPED_HEADER_PATH,
 ] as const;
