@@ -1,4 +1,4 @@
-/** Names: what each operation does and refuses, and what it leaves of links, times and counts. */
+/** Names: what each operation does and refuses, and how it changes link counts, times and entry counts. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Volume } from '../../src/volume/volume.ts';
 import {
@@ -58,7 +58,7 @@ async function linkCountOf(path: string): Promise<number> {
 }
 
 describe('creating', () => {
-  it('refuses what is there already, as it says', async () => {
+  it('refuses a name that is there already, and says why', async () => {
     await write('/f', 'one');
     await makeFolder(volume, '/d');
     expect(await codeOf(write('/f', 'two'))).toBe('EEXIST');
@@ -76,17 +76,18 @@ describe('creating', () => {
   });
 
   it('takes names of any bytes but NUL and slash, up to 255, and keeps them apart', async () => {
-    const names = ['\xff\xfe', 'e\u0301', '\u00e9', 'A', 'a', '\n', ' ', '-', 'x'.repeat(255)];
-    for (const name of names)
-      await volume.names.insert(volume.root, name, volume.names.newFile(FILE)).catch(() => 0);
-    const latin = names.filter(name => [...name].every(char => char.charCodeAt(0) < 256));
-    expect(await namesIn(volume, '/')).toEqual(expect.arrayContaining(latin));
-    for (const name of ['', '.', '..', 'a/b', 'a\0', 'x'.repeat(256)]) {
+    const names = ['\xff\xfe', 'e\xcc\x81', '\xc3\xa9', '\xe9', 'A', 'a', '\n', ' ', '-', 'x'.repeat(255)];
+    for (const name of names) {
+      expect(await codeOf(volume.names.insert(volume.root, name, volume.names.newFile(FILE)))).toBe('ok');
+    }
+    expect(await namesIn(volume, '/')).toEqual([...names].sort());
+    // A name has one character for each byte, so U+0301 cannot be in one.
+    for (const name of ['', '.', '..', 'a/b', 'a\0', 'x'.repeat(256), 'e\u0301']) {
       expect(await codeOf(volume.names.insert(volume.root, name, volume.names.newFile(FILE)))).toBe('EINVAL');
     }
   });
 
-  it('appears whole with its first commit, and not at all if that never comes', async () => {
+  it('a file appears whole with its first commit, and not at all if that never comes', async () => {
     const writer = await volume.createFile('/f', FILE);
     await writer.write(bytesOf(1, 100_000));
     expect(await namesIn(volume, '/')).toEqual([]);
@@ -127,7 +128,7 @@ describe('many names at once', () => {
 });
 
 describe('removing', () => {
-  it('refuses what is not there, or of the other kind, or not empty', async () => {
+  it('refuses names that are not there, lead to the other kind, or to a folder that is not empty', async () => {
     await write('/f', 'x');
     await makeFolder(volume, '/d');
     await write('/d/f', 'x');
@@ -143,7 +144,7 @@ describe('removing', () => {
     expect((await volume.root.read()).entryCount).toBe(0);
   });
 
-  it('lets nobody put anything into a folder that somebody has removed', async () => {
+  it('lets no client put anything into a folder that another has removed', async () => {
     const other = (await test.client({ freshMs: 60_000 })).volume;
     await makeFolder(volume, '/d');
     const folder = await other.directory('/d');
@@ -197,13 +198,13 @@ describe('renaming', () => {
     });
   }
 
-  it('into itself is refused, and leaves the empty folder that is in the way', async () => {
+  it('a folder into itself is refused, and leaves the empty folder at the target', async () => {
     await makeFolder(volume, '/a');
     await makeFolder(volume, '/a/b');
     await makeFolder(volume, '/a/b/c');
     const before = await treeOf(volume);
     for (const to of ['/a/x', '/a/b/x', '/a/b/c', '/a/b/c/x', '/a/b']) {
-      expect(['EINVAL', 'ENOTEMPTY'], to).toContain(await codeOf(rename('/a', to)));
+      expect(await codeOf(rename('/a', to)), to).toBe('EINVAL');
       expect(await treeOf(volume)).toEqual(before);
     }
     expect(await codeOf(rename('/a', '/a'))).toBe('ok');
@@ -244,7 +245,7 @@ describe('links', () => {
     expect((await readFile(volume, '/b')).toString()).toBe('yz');
   });
 
-  it('are refused for folders, to what is there, of what is not', async () => {
+  it('are refused to folders, under names that are there, and to names that are not', async () => {
     await makeFolder(volume, '/d');
     await write('/a', 'x');
     await write('/b', 'x');
@@ -254,7 +255,7 @@ describe('links', () => {
     expect([await linkCountOf('/a'), await linkCountOf('/b')]).toEqual([1, 1]);
   });
 
-  it('that lead on are followed, up to forty, never above the root', async () => {
+  it('symbolic ones are followed, up to forty, never above the root', async () => {
     await makeFolder(volume, '/d');
     await makeFolder(volume, '/d/e');
     await write('/d/f', 'found');

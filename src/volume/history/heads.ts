@@ -4,7 +4,7 @@
  * unless it keeps them apart entirely. `docs/LAYOUT.md`, "Heads and marks", has the rules.
  *
  *   verify   calls `mergeHeads` and reports its `forks` and `problems`
- *   gc       calls `mergeHeads` first of all; deletes nothing that was referred to at `protectedSinceMs` or later;
+ *   gc       calls `mergeHeads` first; deletes nothing that was referred to at `protectedSinceMs` or later;
  *            calls `dropOldHeads`
  */
 import { codeOf, isNetsealError, messageOf, NetsealError } from '../../base/errors.ts';
