@@ -30,14 +30,12 @@ export class CacheVolume {
   readonly #core: Core;
   readonly #state: VolumeState;
   readonly #writeBehind: WriteBehind;
-  readonly #requireOpen: () => void;
 
   /** @internal `cache.volume` is the way in. */
-  constructor(core: Core, state: VolumeState, writeBehind: WriteBehind, requireOpen: () => void) {
+  constructor(core: Core, state: VolumeState, writeBehind: WriteBehind) {
     this.#core = core;
     this.#state = state;
     this.#writeBehind = writeBehind;
-    this.#requireOpen = requireOpen;
   }
 
   /** 16 bytes; do not change them. */
@@ -57,10 +55,10 @@ export class CacheVolume {
    * Never fails for what the cache cannot do. Rejects with EINVAL, ECLOSED, or the signal's reason; by then no read is under way.
    */
   async get(units: readonly UnitToGet[], options: CallOptions = {}): Promise<number[]> {
-    this.#requireOpen();
+    this.#core.requireOpen();
     const reads = this.#toReads(units);
-    if (this.#core.health.isAway) {
-      this.#core.counters.misses += units.length;
+    if (this.#core.context.health.isAway) {
+      this.#core.context.counters.misses += units.length;
       return new Array<number>(units.length).fill(0);
     }
     return this.#core.reads.read(reads, options.signal);
@@ -71,8 +69,8 @@ export class CacheVolume {
     units: readonly (UnitPlace & { readonly into: Uint8Array })[],
     options: CallOptions,
   ): Promise<number[]> {
-    this.#requireOpen();
-    if (this.#core.health.isAway) return new Array<number>(units.length).fill(0);
+    this.#core.requireOpen();
+    if (this.#core.context.health.isAway) return new Array<number>(units.length).fill(0);
     const reads = withObjects(this.#core.objects, this.#state, units).map(({ unit, object }) => ({
       object,
       index: unit.index,
@@ -84,15 +82,15 @@ export class CacheVolume {
 
   /** Whether the index has this version of a unit: what a read of it most likely will find. */
   has(unit: UnitPlace & { readonly expectedTag?: Uint8Array }): boolean {
-    this.#requireOpen();
-    if (this.#core.health.isAway) return false;
+    this.#core.requireOpen();
+    if (this.#core.context.health.isAway) return false;
     const { prefix } = this.#object(unit.objectId);
-    return this.#core.has(prefix, unit.index, unit.expectedTag);
+    return this.#core.unitIndex.has(prefix, unit.index, unit.expectedTag);
   }
 
   /** What another thread finds the object's units by, until they are invalidated. See `ThreadReader`. */
   prefix(objectId: Uint8Array): Prefix {
-    this.#requireOpen();
+    this.#core.requireOpen();
     return this.#object(objectId).prefix;
   }
 
@@ -102,7 +100,7 @@ export class CacheVolume {
    * abort ends waiting at once, but what is being written is waited for.
    */
   async put(units: readonly UnitToPut[], options: CallOptions = {}): Promise<number> {
-    this.#requireOpen();
+    this.#core.requireOpen();
     return this.#core.cleanWriter.store(this.#incoming(units), options.signal);
   }
 
@@ -111,7 +109,7 @@ export class CacheVolume {
    * were taken; the rest is dropped.
    */
   offer(units: readonly UnitToPut[]): number {
-    this.#requireOpen();
+    this.#core.requireOpen();
     return this.#writeBehind.offer(this.#incoming(units));
   }
 
@@ -120,15 +118,15 @@ export class CacheVolume {
    * 65,536 units the whole object is dropped. It survives the death of the process; ranges do not: tags are what guards them.
    */
   invalidate(objectId: Uint8Array, { from = 0, to = Number.POSITIVE_INFINITY }: UnitRange = {}): void {
-    this.#requireOpen();
+    this.#core.requireOpen();
     requireArgument(from >= 0 && to >= from, `a range of units from ${from} to ${to} makes no sense`);
-    this.#core.invalidateRange(this.#object(objectId), from, to);
+    this.#core.invalidator.invalidateRange(this.#object(objectId), from, to);
   }
 
   /** The same for the whole volume. */
   invalidateAll(): void {
-    this.#requireOpen();
-    this.#core.invalidateVolume(this.#state);
+    this.#core.requireOpen();
+    this.#core.invalidator.invalidateVolume(this.#state);
   }
 
   /**
@@ -137,12 +135,12 @@ export class CacheVolume {
    * most 1 KiB, in any case.
    */
   revalidate(objectId: Uint8Array, coherency: Uint8Array): 'kept' | 'dropped' {
-    this.#requireOpen();
+    this.#core.requireOpen();
     const object = this.#object(objectId);
     const known = this.#core.objects.coherency(object);
     const isSame = known !== undefined && !known.isChanging && Buffer.compare(known.bytes, coherency) === 0;
     if (isSame) return 'kept';
-    this.#core.invalidateObject(object, { bytes: coherency, isChanging: false });
+    this.#core.invalidator.invalidateObject(object, { bytes: coherency, isChanging: false });
     return 'dropped';
   }
 
@@ -152,13 +150,13 @@ export class CacheVolume {
    * @param isChanging its data is about to become another than this says: until this is called again, `revalidate` drops it.
    */
   setCoherency(objectId: Uint8Array, coherency: Uint8Array, isChanging = false): void {
-    this.#requireOpen();
+    this.#core.requireOpen();
     this.#core.objects.setCoherency(this.#object(objectId), coherency, isChanging);
   }
 
   /** What was remembered; a copy. */
   coherency(objectId: Uint8Array): Uint8Array | undefined {
-    this.#requireOpen();
+    this.#core.requireOpen();
     return this.#core.objects.coherency(this.#object(objectId))?.bytes;
   }
 
@@ -168,13 +166,13 @@ export class CacheVolume {
    * @param options `unitCount`, for `incomplete`; by default what the object's cookie says.
    */
   pin(objectId?: Uint8Array, { unitCount }: { readonly unitCount?: number | undefined } = {}): void {
-    this.#requireOpen();
+    this.#core.requireOpen();
     this.#core.objects.pins.set(this.#state, this.#checked(objectId), unitCount);
   }
 
   /** False when there was no such pin. Its units then go the way of all others, unless a prefix pins them. */
   unpin(objectId?: Uint8Array): boolean {
-    this.#requireOpen();
+    this.#core.requireOpen();
     return this.#core.objects.pins.remove(this.#state, this.#checked(objectId));
   }
 
@@ -184,7 +182,7 @@ export class CacheVolume {
    * closed meanwhile, EIO when cookies cannot be read: the rest is done when it is opened again.
    */
   pinPrefix(prefix: Uint8Array): Promise<void> {
-    this.#requireOpen();
+    this.#core.requireOpen();
     return this.#core.objects.pins.setPrefix(this.#state, prefix);
   }
 
@@ -193,7 +191,7 @@ export class CacheVolume {
    * others are not; ECLOSED and EIO as for {@link pinPrefix}.
    */
   unpinPrefix(prefix: Uint8Array): Promise<boolean> {
-    this.#requireOpen();
+    this.#core.requireOpen();
     return this.#core.objects.pins.removePrefix(this.#state, prefix);
   }
 
@@ -202,31 +200,31 @@ export class CacheVolume {
    * name, the object that came last has the pins. Survives the death of the process; sealed on the disk. EINVAL.
    */
   setCookie(objectId: Uint8Array, cookie: Cookie): void {
-    this.#requireOpen();
+    this.#core.requireOpen();
     this.#core.objects.setCookie(this.#state, objectId, cookie);
   }
 
   /** A copy. */
   cookie(objectId: Uint8Array): Cookie | undefined {
-    this.#requireOpen();
+    this.#core.requireOpen();
     return this.#core.objects.cookie(this.#state, objectId);
   }
 
   /** False when there was none. */
   removeCookie(objectId: Uint8Array): boolean {
-    this.#requireOpen();
+    this.#core.requireOpen();
     return this.#core.objects.removeCookie(this.#state, objectId);
   }
 
   /** All cookies of the volume, in no order, read in bounded steps; those set meanwhile may be among them. EIO, ECLOSED. */
   async *cookies(): AsyncGenerator<ListedCookie> {
-    this.#requireOpen();
-    yield* this.#core.objects.listCookies(this.#state, this.#requireOpen);
+    this.#core.requireOpen();
+    yield* this.#core.objects.listCookies(this.#state, () => this.#core.requireOpen());
   }
 
   /** What the volume may take of the cache; more of it is dropped. Infinity for no limit. */
   setShare(shareBytes: number): void {
-    this.#requireOpen();
+    this.#core.requireOpen();
     requireArgument(shareBytes > 0, `a share must be more than ${shareBytes} bytes`);
     this.#core.objects.setShare(this.#state, shareBytes);
   }

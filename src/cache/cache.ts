@@ -63,21 +63,15 @@ export class Cache {
     this.#core = core;
     this.#keys = keys;
     this.#lifetime = lifetime;
-    this.#countersSavedMs = core.nowMs();
+    this.#countersSavedMs = core.context.nowMs();
     this.#writeBehind = new WriteBehind(core);
     this.#dirtyIntake = new DirtyIntake(core.dirty, core.admission, core.objects, id => this.#stateOf(id));
-    this.#shutdown = new Shutdown({
-      core,
-      keys,
-      lock,
+    this.#shutdown = new Shutdown(core, keys, lock, {
       stop: () => this.#stop(),
       saveCounters: () => this.#saveCounters(),
     });
-    core.requireOpen = () => {
-      this.#shutdown.requireOpen();
-    };
     core.objects.pins.resume();
-    const { maintenanceMs } = core.settings;
+    const { maintenanceMs } = core.context.settings;
     if (maintenanceMs > 0) {
       this.#timer = setInterval(() => void this.maintain(), maintenanceMs);
       this.#timer.unref();
@@ -100,13 +94,13 @@ export class Cache {
     const key = toHex(state.id);
     const known = this.#volumes.get(key);
     if (known !== undefined) return known;
-    const volume = new CacheVolume(this.#core, state, this.#writeBehind, () => this.#shutdown.requireOpen());
+    const volume = new CacheVolume(this.#core, state, this.#writeBehind);
     this.#volumes.set(key, volume);
     return volume;
   }
 
   #stateOf(volumeId: Uint8Array): VolumeState {
-    this.#shutdown.requireOpen();
+    this.#core.requireOpen();
     const state = this.#core.objects.volume(volumeId);
     state.isInUse = true;
     return state;
@@ -126,7 +120,7 @@ export class Cache {
   }
 
   async #appendDirty(batch: DirtyBatch, signal: AbortSignal | undefined): Promise<number> {
-    this.#shutdown.requireOpen();
+    this.#core.requireOpen();
     return this.#dirtyIntake.append(batch, signal);
   }
 
@@ -139,7 +133,7 @@ export class Cache {
   }
 
   async #releaseDirty(ids: Iterable<number>, signal: AbortSignal | undefined): Promise<void> {
-    this.#shutdown.requireOpen();
+    this.#core.requireOpen();
     await this.#core.dirty.release(ids, signal);
   }
 
@@ -148,13 +142,13 @@ export class Cache {
    * the cache is closed.
    */
   markQueued(ids: Iterable<number>, isQueued = true): void {
-    this.#shutdown.requireOpen();
+    this.#core.requireOpen();
     this.#core.dirty.markQueued(ids, isQueued);
   }
 
   /** What of each volume is dirty, being sent, and released. In no order. */
   ledger(): LedgerEntry[] {
-    this.#shutdown.requireOpen();
+    this.#core.requireOpen();
     return this.#core.dirty.ledger();
   }
 
@@ -169,17 +163,19 @@ export class Cache {
   }
 
   async #readDirty(id: number, position: number, into: Uint8Array): Promise<number> {
-    this.#shutdown.requireOpen();
+    this.#core.requireOpen();
     return this.#core.dirty.readUnit(id, position, into);
   }
 
   /** Every batch that is not released, oldest first. EIO or EAUTH where one cannot be read, ECLOSED. */
   async *listDirty(): AsyncGenerator<ListedBatch> {
-    this.#shutdown.requireOpen();
-    yield* this.#dirtyIntake.list(() => this.#shutdown.requireOpen());
+    this.#core.requireOpen();
+    yield* this.#dirtyIntake.list(() => this.#core.requireOpen());
   }
 
+  /** Lists the pins, as they were given. */
   pins(): Pin[] {
+    this.#core.requireOpen();
     return this.#core.objects.pins.list();
   }
 
@@ -188,23 +184,24 @@ export class Cache {
    * ranges it yields parts of 2^20 units. ECLOSED.
    */
   incomplete(): AsyncGenerator<MissingRange> {
-    this.#shutdown.requireOpen();
+    this.#core.requireOpen();
     return findMissing(this.#core);
   }
 
   /** Nothing clean is found any more, of any volume. */
   invalidateAll(): void {
-    this.#shutdown.requireOpen();
-    for (const volume of this.#core.objects.volumes()) this.#core.invalidateVolume(volume);
+    this.#core.requireOpen();
+    for (const volume of this.#core.objects.volumes()) this.#core.invalidator.invalidateVolume(volume);
   }
 
   /** What holds now: what was given, remembered, or follows from the budget. */
   get settings(): CheckedSettings {
-    return this.#core.settings;
+    return this.#core.context.settings;
   }
 
   get statistics(): CacheStatistics {
-    const { counters, settings, unitIndex, zones, dirty, health, indexBytes } = this.#core;
+    const { unitIndex, zones, dirty, indexBytes, isClosed, context } = this.#core;
+    const { counters, settings, health } = context;
     const count = { small: 0, main: 0, pinned: 0, dirty: 0 };
     for (const zone of zones.all()) if (!zone.isDead) count[zone.queue] += 1;
     return {
@@ -212,7 +209,7 @@ export class Cache {
       lifetime: this.#lifetime.total(),
       dropped: { ...counters.dropped },
       problems: { ...counters.problems },
-      state: this.#shutdown.hasBegun ? 'closed' : health.isUnwell ? 'away' : 'ready',
+      state: isClosed ? 'closed' : health.isUnwell ? 'away' : 'ready',
       units: unitIndex.count,
       unitsMax: settings.unitsMax,
       bytes: zones.totalBytes,
@@ -238,19 +235,19 @@ export class Cache {
 
   /** Every clean unit that is there, in no order; for tools. System errors as they come, ECLOSED. */
   contents(): AsyncGenerator<CachedUnit> {
-    this.#shutdown.requireOpen();
+    this.#core.requireOpen();
     return listUnits(this.#core);
   }
 
   /** Ids of the volumes that the cache knows, whether anything of them is there or not. */
   volumeIds(): Uint8Array[] {
-    this.#shutdown.requireOpen();
+    this.#core.requireOpen();
     return this.#core.objects.volumes().map(({ id }) => new Uint8Array(id));
   }
 
   /** Volumes of which units are there, sorted by id; as {@link objects}. */
   contentsByVolume({ signal }: Pick<ListSettings, 'signal'> = {}): Promise<CachedVolume[]> {
-    this.#shutdown.requireOpen();
+    this.#core.requireOpen();
     return listVolumes(this.#core, signal);
   }
 
@@ -259,7 +256,7 @@ export class Cache {
    * objects: however many there are, memory is bounded. System errors as they come.
    */
   objects(volumeId: Uint8Array, settings: ListSettings = {}): AsyncGenerator<CachedObject> {
-    this.#shutdown.requireOpen();
+    this.#core.requireOpen();
     return listObjects(this.#core, volumeId, settings);
   }
 
@@ -269,7 +266,7 @@ export class Cache {
     objectId: Uint8Array,
     settings: Omit<ListSettings, 'idStart'> = {},
   ): AsyncGenerator<ListedUnit> {
-    this.#shutdown.requireOpen();
+    this.#core.requireOpen();
     return listObjectUnits(this.#core, volumeId, objectId, settings);
   }
 
@@ -278,7 +275,7 @@ export class Cache {
    * `pinnedToo` says otherwise. Never rejects but with EINVAL, ECLOSED.
    */
   async discard(scope: DiscardScope = {}): Promise<Discarded> {
-    this.#shutdown.requireOpen();
+    this.#core.requireOpen();
     requireArgument(
       scope.objectId === undefined || scope.volumeId !== undefined,
       'an object can only be dropped from a volume',
@@ -289,7 +286,7 @@ export class Cache {
 
   /** Reads everything, and yields what is damaged. */
   verify(options: VerifyOptions = {}): AsyncGenerator<Damage> {
-    this.#shutdown.requireOpen();
+    this.#core.requireOpen();
     return findDamage(this.#core, options);
   }
 
@@ -302,21 +299,21 @@ export class Cache {
   }
 
   async #flush(signal: AbortSignal | undefined): Promise<void> {
-    this.#shutdown.requireOpen();
+    this.#core.requireOpen();
     signal?.throwIfAborted();
     await this.#writeBehind.idle();
     signal?.throwIfAborted();
     await this.#core.maintenance.snapshot();
     signal?.throwIfAborted();
     this.#saveCounters();
-    this.#core.rows.flush();
+    this.#core.context.rows.flush();
   }
 
   /** What is done every `maintenanceMs` anyway. Never rejects. */
   maintain(): Promise<void> {
     this.#maintaining ??= this.#core.maintenance.maintain().finally(() => {
       this.#maintaining = undefined;
-      if (Math.abs(this.#core.nowMs() - this.#countersSavedMs) >= COUNTERS_MS) this.#saveCounters();
+      if (Math.abs(this.#core.context.nowMs() - this.#countersSavedMs) >= COUNTERS_MS) this.#saveCounters();
     });
     return this.#maintaining;
   }
@@ -330,8 +327,8 @@ export class Cache {
   }
 
   async #changeKey(slots: readonly { readonly label: string; readonly secret: NewSecret }[]): Promise<void> {
-    this.#shutdown.requireOpen();
-    const { seals, rows } = this.#core;
+    this.#core.requireOpen();
+    const { seals, rows } = this.#core.context;
     const secrets = slots.map(({ secret }) => secret satisfies Secret);
     await this.#keys.change(slots, secrets, keyring => {
       seals.replaceKeyring(keyring);
@@ -368,7 +365,7 @@ export class Cache {
   }
 
   #saveCounters(): void {
-    const { rows, fingerprinter, nowMs } = this.#core;
+    const { rows, fingerprinter, nowMs } = this.#core.context;
     this.#countersSavedMs = nowMs();
     rows.put('setting', fingerprinter.name(COUNTERS_ROW), this.#lifetime.encode());
   }

@@ -5,11 +5,10 @@
 import { rmSync } from 'node:fs';
 import { mkdir, open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { toHex } from '../base/bytes.ts';
-import { isDamage, NetsealError, requireArgument, systemCodeOf } from '../base/errors.ts';
+import { NetsealError, requireArgument, systemCodeOf } from '../base/errors.ts';
 import { chooseProviders, type ProviderSettings } from '../unit/providers.ts';
 import { type CacheKey, CacheKeys, HEADER_PATH } from './base/cache-keys.ts';
-import { type CacheFiles, readWhole, systemFiles } from './base/files.ts';
+import { type CacheFiles, readWhole, removeStray, systemFiles } from './base/files.ts';
 import { guarded } from './base/guarded.ts';
 import { Health } from './base/health.ts';
 import { OwnerLock } from './base/owner-lock.ts';
@@ -25,14 +24,13 @@ import {
 import { primaryCodeOf } from './base/sqlite.ts';
 import { type CacheEvent, Lifetime, newCounters, type ProblemKind } from './base/statistics.ts';
 import { Cache, COUNTERS_ROW } from './cache.ts';
-import { tagWords } from './clean/unit-index.ts';
 import { Core } from './core/core.ts';
-import { equalPrefixes, Fingerprinter, fingerprintOf, newFingerprint } from './index/fingerprints.ts';
-import { ENTRY_PINNED } from './index/index-table.ts';
+import { loadZones } from './core/load.ts';
+import { Fingerprinter } from './index/fingerprints.ts';
+import type { CacheContext } from './rows/cache-context.ts';
 import { Rows } from './rows/rows.ts';
-import { readSnapshot, SNAPSHOT_ASIDE_PATH, SNAPSHOT_PATH, type SnapshotZone } from './zones/snapshot.ts';
-import { type DecodedList, readFooter } from './zones/zone-format.ts';
-import { ZONE_FOLDERS, type Zone, zoneNameOf } from './zones/zones.ts';
+import { SNAPSHOT_ASIDE_PATH, SNAPSHOT_PATH } from './zones/snapshot.ts';
+import { ZONE_FOLDERS, zoneNameOf } from './zones/zones.ts';
 
 /** What a cache works with, beside its settings. */
 export interface CacheComponents {
@@ -88,7 +86,8 @@ export async function openCache(
     key.fill(0);
     rows = openRows(files, seals, health);
     const kept = keepSettings(readKept(rows, fingerprinter), settings);
-    const core = new Core({
+    const ownLock = lock;
+    const context: CacheContext = {
       settings: checkCacheSettings({ ...settings, ...kept }),
       files,
       seals,
@@ -98,18 +97,10 @@ export async function openCache(
       counters,
       nowMs,
       onEvent,
-    });
-    const [ownKeys, ownLock, ownRows] = [keys, lock, rows];
-    core.hasFolder = () => ownLock.isHeld;
-    core.restoreFolder = async () => {
-      ownLock.retake(nowMs());
-      await ownKeys.restore();
-      // Without the rows of its objects, a volume might find what they have invalidated.
-      if (!ownRows.restore()) for (const volume of core.objects.volumes()) core.invalidateVolume(volume);
+      hasFolder: () => ownLock.isHeld,
     };
-    const isAllInSnapshot = await load(core);
-    await loadDirty(core);
-    if (isAllInSnapshot) core.maintenance.holdSnapshotCurrent();
+    const core = new Core(context, lock, keys);
+    await loadZones(core);
     // Rows of a key that nobody will have again are of no use.
     if (components.key !== 'memory') saveKept(rows, fingerprinter, kept);
     const saved = rows.get('setting', fingerprinter.name(COUNTERS_ROW));
@@ -191,15 +182,6 @@ async function removeEverything(files: CacheFiles): Promise<void> {
   removeDatabase(files.databasePath(DATABASE));
 }
 
-/** A folder in the way is nobody's business here. */
-async function removeStray(files: CacheFiles, path: string): Promise<void> {
-  try {
-    await files.remove(path);
-  } catch (error) {
-    if (!['EISDIR', 'EPERM'].includes(systemCodeOf(error) ?? '')) throw error;
-  }
-}
-
 /** Makes the cache's folder, and where it was not there sees to it that a power cut does not take it away again. */
 async function makeFolder(path: string): Promise<void> {
   const first = await mkdir(path, { recursive: true, mode: 0o700 });
@@ -208,104 +190,4 @@ async function makeFolder(path: string): Promise<void> {
     const parent = await open(dirname(at), 'r');
     await parent.sync().finally(() => parent.close());
   }
-}
-
-/** Makes the index: from the snapshot, and the footers of what it does not know. True when the snapshot said it all. */
-async function load(core: Core): Promise<boolean> {
-  const { files, zones, unitIndex } = core;
-  await files.remove(SNAPSHOT_ASIDE_PATH);
-  const names = new Map<string, Uint8Array<ArrayBuffer>>();
-  for (const fileName of await files.list(ZONE_FOLDERS.clean)) {
-    const name = zoneNameOf(fileName);
-    if (name === undefined) await removeStray(files, `${ZONE_FOLDERS.clean}/${fileName}`);
-    else names.set(fileName, name);
-  }
-  const snapshot = await readKnown(core);
-  for (const known of snapshot ?? []) {
-    if (!names.has(toHex(known.name))) continue;
-    const { name, queue, sequence, id, fileBytes } = known;
-    if (zones.adopt(name, queue, sequence, id, fileBytes) !== undefined) names.delete(toHex(name));
-  }
-  // What the snapshot has of zones that are gone must not point into new ones.
-  unitIndex.recount();
-  for (const name of names.values()) await loadZone(core, name);
-  zones.sortQueues();
-  return snapshot !== undefined && names.size === 0;
-}
-
-/** Undefined when there is none that can be used. */
-async function readKnown(core: Core): Promise<readonly SnapshotZone[] | undefined> {
-  const { files, seals, unitIndex, health } = core;
-  try {
-    return await readSnapshot(files, seals, unitIndex.table);
-  } catch (error) {
-    unitIndex.table.words.fill(0);
-    // There may never have been one.
-    if (systemCodeOf(error) !== 'ENOENT') health.note(error);
-    return undefined;
-  }
-}
-
-/** A zone that filled after the snapshot; without a footer it was open at a crash, and goes. */
-async function loadZone(core: Core, name: Uint8Array<ArrayBuffer>): Promise<void> {
-  const { files, zones, seals, health } = core;
-  const path = `${ZONE_FOLDERS.clean}/${toHex(name)}`;
-  try {
-    const file = await files.open(path, 'read');
-    const { list, fileBytes } = await readFooter(seals, file, name).finally(() => file.close());
-    const { queue, sequence, id } = list.header;
-    const zone =
-      zones.adopt(name, queue, sequence, id, fileBytes) ??
-      zones.adopt(name, queue, sequence, zones.newId(), fileBytes);
-    if (zone !== undefined) enterAll(core, zone, list);
-  } catch (error) {
-    if (isDamage(error) || systemCodeOf(error) === 'EIO') await files.remove(path).catch(() => undefined);
-    else health.note(error);
-  }
-}
-
-function enterAll(core: Core, zone: Zone, list: DecodedList): void {
-  const { objects, unitIndex } = core;
-  const fingerprint = newFingerprint();
-  for (let at = 0; at < list.count; at += 1) {
-    const entry = list.entry(at);
-    const object = objects.objectOf(entry);
-    // Invalidated since.
-    if (object === undefined || !equalPrefixes(object.prefix, list.prefix(entry.objectNumber))) continue;
-    fingerprintOf(object.prefix, entry.index, fingerprint);
-    const known = unitIndex.find(fingerprint);
-    const before = known === undefined ? undefined : core.zones.get(known.entry.zoneId);
-    // The later one counts, in whatever order zones are read.
-    if (before !== undefined && before.sequence > zone.sequence) continue;
-    unitIndex.insert(fingerprint, {
-      ...tagWords(entry.tag),
-      zoneId: zone.id,
-      offsetBytes: entry.offsetBytes,
-      lengthBytes: entry.lengthBytes,
-      hits: 0,
-      flags: zone.queue === 'pinned' ? ENTRY_PINNED : 0,
-      volumeNumber: object.volume.number,
-    });
-  }
-}
-
-/** Finds every acknowledged batch that was not released. */
-async function loadDirty(core: Core): Promise<void> {
-  const { files, zones, dirty, health } = core;
-  let isComplete = true;
-  for (const fileName of await files.list(ZONE_FOLDERS.dirty)) {
-    const name = zoneNameOf(fileName);
-    if (name === undefined) continue;
-    const zone = zones.adopt(name, 'dirty', 0, zones.newId(), 0);
-    if (zone === undefined) continue;
-    try {
-      await dirty.adopt(zone);
-    } catch (error) {
-      // Not removed: it may be readable the next time.
-      health.note(error);
-      await zones.giveUp(zone, true);
-      isComplete = false;
-    }
-  }
-  await dirty.adoptEnd(isComplete);
 }

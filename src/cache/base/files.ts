@@ -299,3 +299,12 @@ export async function readWhole(
     await file.close();
   }
 }
+
+/** Removes a file that does not belong to the cache, or nothing where a folder has that name. System errors as they come. */
+export async function removeStray(files: CacheFiles, path: string): Promise<void> {
+  try {
+    await files.remove(path);
+  } catch (error) {
+    if (!['EISDIR', 'EPERM'].includes(systemCodeOf(error) ?? '')) throw error;
+  }
+}

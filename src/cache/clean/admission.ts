@@ -2,8 +2,9 @@
  * Room for what comes: within the budget, and within what the disk may be filled to. Below `cull` percent of free blocks or files,
  * zones are given up until both are at `run`; below `stop` new room is taken only for what was given up before.
  */
-import type { CacheFiles, DiskSpace } from '../base/files.ts';
-import type { CheckedSettings, DiskLimits } from '../base/settings.ts';
+import type { DiskSpace } from '../base/files.ts';
+import type { DiskLimits } from '../base/settings.ts';
+import type { CacheContext } from '../rows/cache-context.ts';
 import type { Zones } from '../zones/zones.ts';
 import type { Reclaim } from './reclaim.ts';
 
@@ -17,11 +18,9 @@ const BUDGET_STEPS_MAX = 32;
 const ENTERED_PART_MAX = 1 / 8;
 
 export class Admission {
-  readonly #settings: CheckedSettings;
-  readonly #files: CacheFiles;
+  readonly #context: CacheContext;
   readonly #zones: Zones;
   readonly #reclaim: Reclaim;
-  readonly #nowMs: () => number;
   #lock: Promise<unknown> = Promise.resolve();
   #lookedAtMs: number | undefined;
   #space: DiskSpace | undefined;
@@ -34,18 +33,10 @@ export class Admission {
   #waiting = 0;
   #onLeave: (() => void) | undefined;
 
-  constructor(
-    settings: CheckedSettings,
-    files: CacheFiles,
-    zones: Zones,
-    reclaim: Reclaim,
-    nowMs: () => number,
-  ) {
-    this.#settings = settings;
-    this.#files = files;
+  constructor(context: CacheContext, zones: Zones, reclaim: Reclaim) {
+    this.#context = context;
     this.#zones = zones;
     this.#reclaim = reclaim;
-    this.#nowMs = nowMs;
   }
 
   get isCulling(): boolean {
@@ -91,7 +82,7 @@ export class Admission {
 
   /** Nobody who was let in needs the lock to get on. */
   async #waitForOthers(bytes: number): Promise<void> {
-    const bytesMax = this.#settings.budgetBytes * ENTERED_PART_MAX;
+    const bytesMax = this.#context.settings.budgetBytes * ENTERED_PART_MAX;
     while (this.#enteredBytes > 0 && this.#enteredBytes + bytes > bytesMax) {
       await new Promise<void>(resolve => {
         this.#onLeave = resolve;
@@ -122,7 +113,7 @@ export class Admission {
   async #make(bytes: number): Promise<boolean> {
     if (this.#isLookDue()) await this.#look();
     let steps = 0;
-    const { zoneBytes } = this.#settings;
+    const { zoneBytes } = this.#context.settings;
     while (this.#isOver(this.#zones.cleanBytes(zoneBytes), bytes)) {
       steps += 1;
       if (steps > BUDGET_STEPS_MAX) return false;
@@ -136,13 +127,13 @@ export class Admission {
 
   /** What is there, what is on its way, and one zone more. */
   #isOver(cleanBytes: number, bytes: number): boolean {
-    const { budgetBytes, zoneBytes } = this.#settings;
+    const { budgetBytes, zoneBytes } = this.#context.settings;
     return cleanBytes + this.#enteredBytes + Math.max(bytes, zoneBytes) > budgetBytes;
   }
 
   /** False when there must not be another zone. */
   async #cull(): Promise<boolean> {
-    const { disk } = this.#settings;
+    const { disk } = this.#context.settings;
     if (disk === false || this.#space === undefined) return true;
     let hasGivenUp = false;
     for (let steps = 0; steps < STEPS_MAX && this.#mustCull(disk); steps += 1) {
@@ -170,14 +161,14 @@ export class Admission {
   }
 
   #isLookDue(): boolean {
-    if (this.#settings.disk === false) return false;
-    const sinceMs = this.#nowMs() - (this.#lookedAtMs ?? Number.NEGATIVE_INFINITY);
+    if (this.#context.settings.disk === false) return false;
+    const sinceMs = this.#context.nowMs() - (this.#lookedAtMs ?? Number.NEGATIVE_INFINITY);
     // A clock that was set back is no reason to stop looking.
     return sinceMs >= LOOK_MS || sinceMs < 0;
   }
 
   async #look(): Promise<void> {
-    this.#lookedAtMs = this.#nowMs();
-    this.#space = await this.#files.space().catch(() => undefined);
+    this.#lookedAtMs = this.#context.nowMs();
+    this.#space = await this.#context.files.space().catch(() => undefined);
   }
 }

@@ -12,20 +12,19 @@ import {
   RECORD_OVERHEAD_BYTES,
   recordTag,
 } from '../../unit/record-format.ts';
-import type { Health } from '../base/health.ts';
 import type { PendingWork } from '../base/pending-work.ts';
-import type { CheckedSettings } from '../base/settings.ts';
-import type { Counters, DropReason } from '../base/statistics.ts';
+import type { DropReason } from '../base/statistics.ts';
 import { fingerprintOf, newFingerprint } from '../index/fingerprints.ts';
-import { ENTRY_DIRTY, ENTRY_PINNED, type Fingerprint, GRANULE_BYTES } from '../index/index-table.ts';
-import type { ObjectState, Objects, VolumeState } from '../objects/objects.ts';
+import { ENTRY_DIRTY, type Fingerprint, GRANULE_BYTES } from '../index/index-table.ts';
+import type { ObjectState, VolumeState } from '../objects/objects.ts';
+import type { CacheContext } from '../rows/cache-context.ts';
 import type { ZoneQueue } from '../zones/zone-format.ts';
-import type { Zone } from '../zones/zones.ts';
 import type { Admission } from './admission.ts';
 import type { Quotas } from './quotas.ts';
 import type { RangeInvalidations, Since } from './range-invalidations.ts';
-import { hasTag, tagWords, type UnitIndex } from './unit-index.ts';
-import type { UnitToStore, ZoneWriter } from './zone-writer.ts';
+import type { StoredUnits, UnitToStore } from './stored-units.ts';
+import { hasTag, type UnitIndex } from './unit-index.ts';
+import type { ZoneWriter } from './zone-writer.ts';
 
 /** A unit as it comes. */
 export interface IncomingUnit {
@@ -39,11 +38,8 @@ export interface IncomingUnit {
 export type CleanQueue = Exclude<ZoneQueue, 'dirty'>;
 
 export interface CleanWriterParts {
-  readonly settings: CheckedSettings;
-  readonly health: Health;
-  readonly counters: Counters;
-  readonly objects: Objects;
   readonly unitIndex: UnitIndex;
+  readonly storedUnits: StoredUnits;
   readonly rangeInvalidations: RangeInvalidations;
   readonly admission: Admission;
   readonly quotas: Quotas;
@@ -52,11 +48,13 @@ export interface CleanWriterParts {
 }
 
 export class CleanWriter {
+  readonly #context: CacheContext;
   readonly #parts: CleanWriterParts;
   readonly #fingerprint: Fingerprint = newFingerprint();
   #isClosed = false;
 
-  constructor(parts: CleanWriterParts) {
+  constructor(context: CacheContext, parts: CleanWriterParts) {
+    this.#context = context;
     this.#parts = parts;
   }
 
@@ -70,7 +68,7 @@ export class CleanWriter {
   }
 
   drop(reason: DropReason, count: number): void {
-    this.#parts.counters.dropped[reason] += count;
+    this.#context.counters.dropped[reason] += count;
   }
 
   /**
@@ -83,7 +81,8 @@ export class CleanWriter {
 
   async #store(units: readonly IncomingUnit[], signal: AbortSignal | undefined): Promise<number> {
     signal?.throwIfAborted();
-    const { health, rangeInvalidations, settings } = this.#parts;
+    const { health, settings } = this.#context;
+    const { rangeInvalidations } = this.#parts;
     if (health.isAway) {
       this.drop('away', units.length);
       return 0;
@@ -108,7 +107,7 @@ export class CleanWriter {
     units: readonly UnitToStore[],
     signal: AbortSignal | undefined,
   ): Promise<number> {
-    const { admission, zoneWriters, health } = this.#parts;
+    const { admission, zoneWriters } = this.#parts;
     const bytes = units.reduce((sum, unit) => sum + paddedBytes(unit), 0);
     if (this.#isClosed || !(await this.#enter(bytes, signal))) {
       this.drop('space', units.length);
@@ -117,7 +116,8 @@ export class CleanWriter {
     const count = await zoneWriters[queue].append(units, signal);
     admission.leave(bytes);
     signal?.throwIfAborted();
-    if (count < units.length) this.drop(health.isAway ? 'failed' : 'space', units.length - count);
+    if (count < units.length)
+      this.drop(this.#context.health.isAway ? 'failed' : 'space', units.length - count);
     return count;
   }
 
@@ -140,14 +140,15 @@ export class CleanWriter {
 
   /** False for what was invalidated between coming and now. */
   #isWanted({ object, index, since }: IncomingUnit): boolean {
-    if (since === undefined || !this.#isInvalidated({ object, index, ...since })) return true;
+    if (since === undefined || !this.#parts.storedUnits.isInvalidated({ object, index, ...since }))
+      return true;
     this.drop('invalidated', 1);
     return false;
   }
 
   /** Which queue each unit goes to; without those that cannot be kept, or are there already. */
   #sort(units: readonly IncomingUnit[]): Record<CleanQueue, UnitToStore[]> {
-    const { unitIndex, counters, rangeInvalidations } = this.#parts;
+    const { unitIndex, rangeInvalidations } = this.#parts;
     const sorted: Record<CleanQueue, UnitToStore[]> = { small: [], main: [], pinned: [] };
     for (const unit of units) {
       const { object, index, bytes } = unit;
@@ -159,7 +160,7 @@ export class CleanWriter {
       const fingerprint = fingerprintOf(prefix, index, this.#fingerprint);
       const found = unitIndex.find(fingerprint);
       if (found !== undefined && hasTag(found.entry, recordTag(bytes))) {
-        counters.alreadyThere += 1;
+        this.#context.counters.alreadyThere += 1;
         continue;
       }
       if (found !== undefined && (found.entry.flags & ENTRY_DIRTY) !== 0) {
@@ -179,42 +180,6 @@ export class CleanWriter {
       sorted[queue].push({ object, prefix, index, bytes, stamp });
     }
     return sorted;
-  }
-
-  /** A zone writer has written a unit, all of it: new, or moved from another zone. */
-  stored(unit: UnitToStore, zone: Zone, offsetBytes: number): void {
-    const { health, counters, unitIndex } = this.#parts;
-    health.succeed();
-    const { object, prefix, index, bytes, from } = unit;
-    const fingerprint = fingerprintOf(prefix, index, this.#fingerprint);
-    const flags = zone.queue === 'pinned' ? ENTRY_PINNED : 0;
-    const place = { zoneId: zone.id, offsetBytes, lengthBytes: bytes.byteLength, flags };
-    if (from !== undefined) {
-      counters.reinsertedBytes += bytes.byteLength;
-      const found = unitIndex.find(fingerprint);
-      const { entry } = from;
-      const isWhere = found?.entry.zoneId === entry.zoneId && found.entry.offsetBytes === entry.offsetBytes;
-      // Otherwise it was replaced or invalidated while it was being moved.
-      const hits = Math.max(0, entry.hits - 1);
-      if (found !== undefined && isWhere) unitIndex.replace(fingerprint, found, { ...entry, ...place, hits });
-      return;
-    }
-    if (this.#isInvalidated(unit)) {
-      this.drop('invalidated', 1);
-      return;
-    }
-    const volumeNumber = object.volume.number;
-    if (!unitIndex.insert(fingerprint, { ...tagWords(recordTag(bytes)), ...place, hits: 0, volumeNumber })) {
-      this.drop('dirty', 1);
-      return;
-    }
-    counters.stored += 1;
-    counters.storedBytes += bytes.byteLength;
-  }
-
-  #isInvalidated({ object, prefix, index, stamp = 0 }: Omit<UnitToStore, 'bytes'>): boolean {
-    const { objects, rangeInvalidations } = this.#parts;
-    return !objects.isCurrent(object, prefix) || rangeInvalidations.covers(object.key, index, stamp);
   }
 }
 

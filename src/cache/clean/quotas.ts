@@ -7,6 +7,7 @@ import { giveTurn } from '../../base/turns.ts';
 import type { Counters } from '../base/statistics.ts';
 import { BUCKET_WORDS, type IndexTable, type VolumeEntry, volumeEntries } from '../index/index-table.ts';
 import type { VolumeState } from '../objects/objects.ts';
+import type { CacheContext } from '../rows/cache-context.ts';
 import type { Zone, Zones } from '../zones/zones.ts';
 import type { UnitIndex } from './unit-index.ts';
 
@@ -20,7 +21,7 @@ export class Quotas {
   readonly #counters: Counters;
   readonly #trimming = new Set<VolumeState>();
 
-  constructor(unitIndex: UnitIndex, zones: Zones, counters: Counters) {
+  constructor({ counters }: CacheContext, zones: Zones, unitIndex: UnitIndex) {
     this.#unitIndex = unitIndex;
     this.#zones = zones;
     this.#counters = counters;

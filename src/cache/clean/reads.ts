@@ -15,6 +15,7 @@ import type { Counters } from '../base/statistics.ts';
 import { fingerprintOf, newFingerprint, type Prefix } from '../index/fingerprints.ts';
 import { ENTRY_DIRTY, type Entry, type Fingerprint } from '../index/index-table.ts';
 import type { ObjectState, Objects } from '../objects/objects.ts';
+import type { CacheContext } from '../rows/cache-context.ts';
 import type { Zone, Zones } from '../zones/zones.ts';
 import { hasTag, type UnitIndex } from './unit-index.ts';
 
@@ -84,18 +85,17 @@ export class Reads {
   #poolRuns = 0;
 
   constructor(
-    unitIndex: UnitIndex,
+    { settings, counters }: CacheContext,
     zones: Zones,
     objects: Objects,
-    counters: Counters,
-    mayReadHere: boolean,
+    unitIndex: UnitIndex,
     onFailure: (zone: Zone, error: unknown) => void,
   ) {
     this.#unitIndex = unitIndex;
     this.#zones = zones;
     this.#objects = objects;
     this.#counters = counters;
-    this.#mayReadHere = mayReadHere;
+    this.#mayReadHere = settings.readsOnThisThread;
     this.#onFailure = onFailure;
   }
 

@@ -13,15 +13,15 @@ import { roundUp } from '../../base/geometry.ts';
 import { giveTurn } from '../../base/turns.ts';
 import { TAG_BYTES } from '../../unit/record-format.ts';
 import { type CacheFile, readFully, ShortFileError } from '../base/files.ts';
-import type { Seals } from '../base/seals.ts';
-import type { CacheEvent, Counters } from '../base/statistics.ts';
 import { fingerprintOf, newFingerprint, type Prefix } from '../index/fingerprints.ts';
 import { type Entry, type Fingerprint, GRANULE_BYTES } from '../index/index-table.ts';
 import type { ObjectState, Objects } from '../objects/objects.ts';
+import type { CacheContext } from '../rows/cache-context.ts';
 import { type DecodedList, decodeList, listBytes, readFooter, type ZoneEntry } from '../zones/zone-format.ts';
 import type { Zone, Zones } from '../zones/zones.ts';
+import type { UnitToStore } from './stored-units.ts';
 import { type Found, hasTag, type UnitIndex } from './unit-index.ts';
-import type { UnitToStore, ZoneWriter } from './zone-writer.ts';
+import type { ZoneWriter } from './zone-writer.ts';
 
 /** Hits that take a unit from the small to the main queue. */
 const SMALL_HITS_MIN = 1;
@@ -38,19 +38,6 @@ const UNITS_PER_LOOK = 128;
 const KEPT_PART_MAX = 0.9;
 const OBJECTS_KEPT_MAX = 4096;
 
-export interface ReclaimParts {
-  readonly zones: Zones;
-  readonly unitIndex: UnitIndex;
-  readonly objects: Objects;
-  readonly seals: Seals;
-  readonly main: ZoneWriter;
-  readonly pinned: ZoneWriter;
-  readonly counters: Counters;
-  readonly smallBytesMax: number;
-  readonly onEvent: (event: CacheEvent) => void;
-  readonly note: (error: unknown) => void;
-}
-
 interface Move {
   readonly entry: ZoneEntry;
   readonly object: ObjectState;
@@ -61,21 +48,31 @@ interface Move {
 }
 
 export class Reclaim {
-  readonly #parts: ReclaimParts;
+  readonly #context: CacheContext;
+  readonly #zones: Zones;
+  readonly #objects: Objects;
+  readonly #unitIndex: UnitIndex;
+  readonly #zoneWriters: Readonly<Record<'main' | 'pinned', ZoneWriter>>;
   readonly #fingerprint: Fingerprint = newFingerprint();
   /** Pinned zones that were looked at and left: what was live in them then, and what has to stay. */
   readonly #looked = new Map<Zone, { readonly liveBytes: number; readonly keptBytes: number }>();
   /** Pinned zones of which something may be pinned no more, or was invalidated. */
   readonly #loose = new Set<Zone>();
+  /** `objects.loosenings` when {@link #loose} was last filled. */
+  #loosenings = 0;
 
-  constructor(parts: ReclaimParts) {
-    this.#parts = parts;
-  }
-
-  /** Something was unpinned or invalidated: pinned zones may hold what need not stay. */
-  loosenPinned(): void {
-    // The open one, too, which will be full one day.
-    for (const zone of this.#parts.zones.all()) if (zone.queue === 'pinned') this.#loose.add(zone);
+  constructor(
+    context: CacheContext,
+    zones: Zones,
+    objects: Objects,
+    unitIndex: UnitIndex,
+    zoneWriters: Readonly<Record<'main' | 'pinned', ZoneWriter>>,
+  ) {
+    this.#context = context;
+    this.#zones = zones;
+    this.#objects = objects;
+    this.#unitIndex = unitIndex;
+    this.#zoneWriters = zoneWriters;
   }
 
   /**
@@ -86,7 +83,8 @@ export class Reclaim {
   async step(keepHit: boolean): Promise<boolean> {
     const zone = await this.#chooseCold(keepHit);
     if (zone === undefined) return false;
-    const { counters, zones, onEvent } = this.#parts;
+    const { counters, onEvent } = this.#context;
+    const zones = this.#zones;
     const before = { evicted: counters.evicted, reinserted: counters.reinserted };
     if (!(await this.#empty(zone, keepHit))) {
       // The next attempt is another's.
@@ -120,7 +118,8 @@ export class Reclaim {
    * less: what S3-FIFO does to unit after unit. Nothing is copied, and nothing that was hit is dropped.
    */
   async #goesRound(zone: Zone): Promise<boolean> {
-    const { zones, unitIndex } = this.#parts;
+    const zones = this.#zones;
+    const unitIndex = this.#unitIndex;
     if (!zones.pin(zone)) return false;
     try {
       const list = await this.#listOf(zone, await zones.fileOf(zone));
@@ -158,7 +157,9 @@ export class Reclaim {
   }
 
   #chooseClean(): Zone | undefined {
-    const { zones, smallBytesMax } = this.#parts;
+    const { budgetBytes, smallPercent } = this.#context.settings;
+    const smallBytesMax = (budgetBytes * smallPercent) / 100;
+    const zones = this.#zones;
     const [small] = zones.full('small');
     const [main] = zones.full('main');
     const isSmallOver = main === undefined || zones.bytesOf('small') >= smallBytesMax;
@@ -167,12 +168,23 @@ export class Reclaim {
 
   /** A pinned zone that may be worth a look. */
   #candidate(): Zone | undefined {
-    for (const zone of this.#parts.zones.full('pinned')) {
+    this.#refillLoose();
+    for (const zone of this.#zones.full('pinned')) {
       if (this.#loose.has(zone)) return zone;
       const isThin = zone.liveBytes < zone.fileBytes / 2;
       if (isThin && this.#looked.get(zone)?.liveBytes !== zone.liveBytes) return zone;
     }
     return undefined;
+  }
+
+  /** After something was unpinned or invalidated, any pinned zone may hold units that need not stay. */
+  #refillLoose(): void {
+    const { loosenings } = this.#objects;
+    if (loosenings === this.#loosenings) return;
+    this.#loosenings = loosenings;
+    this.#loose.clear();
+    // The open one, too, which will be full one day.
+    for (const zone of this.#zones.all()) if (zone.queue === 'pinned') this.#loose.add(zone);
   }
 
   /** Looks what has to stay of a pinned zone, and remembers it. */
@@ -186,7 +198,7 @@ export class Reclaim {
 
   /** Infinity when its list cannot be read: what is pinned in it is still found. */
   async #keptBytes(zone: Zone): Promise<number> {
-    const { zones, note } = this.#parts;
+    const zones = this.#zones;
     if (!zones.pin(zone)) return Number.POSITIVE_INFINITY;
     try {
       const list = await this.#listOf(zone, await zones.fileOf(zone));
@@ -202,7 +214,7 @@ export class Reclaim {
       });
       return bytes + listBytes(count, objects.size);
     } catch (error) {
-      note(error);
+      this.#context.health.note(error);
       return Number.POSITIVE_INFINITY;
     } finally {
       zones.unpin(zone);
@@ -226,16 +238,17 @@ export class Reclaim {
 
   /** Moves on what is to stay and forgets the rest. False when something had to stay and could not be moved. */
   async #empty(zone: Zone, keepHit: boolean): Promise<boolean> {
-    const { zones, objects, counters, note } = this.#parts;
+    const { counters, health } = this.#context;
+    const zones = this.#zones;
     if (!zones.pin(zone)) return true;
     try {
       const file = await zones.fileOf(zone);
       return await this.#moveAll(zone, file, await this.#listOf(zone, file), keepHit);
     } catch (error) {
       if (isDamage(error)) counters.problems.damaged += 1;
-      else note(error);
+      else health.note(error);
       // Its units are misses from now on, unless some may be pinned that can be read the next time.
-      return isDamage(error) || isHopeless(error) || objects.pins.list().length === 0;
+      return isDamage(error) || isHopeless(error) || this.#objects.pins.list().length === 0;
     } finally {
       zones.unpin(zone);
     }
@@ -243,7 +256,7 @@ export class Reclaim {
 
   async #listOf(zone: Zone, file: CacheFile): Promise<DecodedList> {
     if (zone.list !== undefined) return decodeList(zone.list.encode(zone));
-    return (await readFooter(this.#parts.seals, file, zone.name)).list;
+    return (await readFooter(this.#context.seals, file, zone.name)).list;
   }
 
   async #moveAll(zone: Zone, file: CacheFile, list: DecodedList, keepHit: boolean): Promise<boolean> {
@@ -277,7 +290,7 @@ export class Reclaim {
     let startMs = performance.now();
     for (let at = 0; at < list.count; at += 1) {
       const entry = list.entry(at);
-      const object = objects.get(entry.objectNumber) ?? this.#parts.objects.objectOf(entry);
+      const object = objects.get(entry.objectNumber) ?? this.#objects.objectOf(entry);
       // Its volume made room for another: nothing of it is found.
       if (object === undefined) continue;
       if (objects.size >= OBJECTS_KEPT_MAX) objects.clear();
@@ -296,37 +309,37 @@ export class Reclaim {
 
   /** What goes on; everything else is forgotten here. */
   #judge(zone: Zone, entry: ZoneEntry, object: ObjectState, budgetBytes: number): Move | undefined {
-    const { unitIndex, counters } = this.#parts;
     const found = this.#find(entry, object);
     if (!isIn(found, zone, entry)) return undefined;
     const place = found.entry;
     const isPinned = this.#isPinned(object);
-    const { prefix } = this.#parts.objects.object(object.volume, object.id);
+    const { prefix } = this.#objects.object(object.volume, object.id);
     if (isPinned) return { entry, object, prefix, place, isPinned };
     const hitsMin = zone.queue === 'small' ? SMALL_HITS_MIN : 1;
     const isOverShare = object.volume.liveBytes > object.volume.shareBytes;
     if (place.hits >= hitsMin && entry.lengthBytes <= budgetBytes && !isOverShare) {
       return { entry, object, prefix, place, isPinned };
     }
-    unitIndex.remove(this.#fingerprint, found);
-    if (zone.queue === 'small') unitIndex.ghosts.add(this.#fingerprint);
-    counters.evicted += 1;
+    this.#unitIndex.remove(this.#fingerprint, found);
+    if (zone.queue === 'small') this.#unitIndex.ghosts.add(this.#fingerprint);
+    this.#context.counters.evicted += 1;
     return undefined;
   }
 
   /** What the index finds of a unit; its fingerprint is in `#fingerprint` then. */
   #find({ index }: ZoneEntry, { volume, id }: ObjectState): Found | undefined {
-    const { objects, unitIndex } = this.#parts;
-    return unitIndex.find(fingerprintOf(objects.object(volume, id).prefix, index, this.#fingerprint));
+    const { prefix } = this.#objects.object(volume, id);
+    return this.#unitIndex.find(fingerprintOf(prefix, index, this.#fingerprint));
   }
 
   #isPinned({ volume, id }: ObjectState): boolean {
-    return this.#parts.objects.isPinned(volume, id);
+    return this.#objects.isPinned(volume, id);
   }
 
   /** False when a pinned unit could not be moved. */
   async #move(file: CacheFile, moves: readonly Move[]): Promise<boolean> {
-    const { counters, main, pinned, note } = this.#parts;
+    const { counters, health } = this.#context;
+    const { main, pinned } = this.#zoneWriters;
     const units = { main: [] as UnitToStore[], pinned: [] as UnitToStore[] };
     let isDone = true;
     const moveOne = async ({ entry, object, prefix, place, isPinned }: Move): Promise<void> => {
@@ -335,7 +348,7 @@ export class Reclaim {
         await readFully(file, bytes, entry.offsetBytes);
       } catch (error) {
         // Others can be moved all the same.
-        note(error);
+        health.note(error);
         if (isPinned && !isHopeless(error)) isDone = false;
         return;
       }

@@ -4,11 +4,13 @@
  */
 import { u32At } from '../../base/bytes.ts';
 import type { Counters } from '../base/statistics.ts';
-import type { Ghosts } from '../index/ghosts.ts';
+import { fingerprintOf, newFingerprint, type Prefix } from '../index/fingerprints.ts';
+import { Ghosts } from '../index/ghosts.ts';
 import {
   clearEntry,
   coolEntry,
   countHit,
+  createTable,
   ENTRY_DIRTY,
   ENTRY_WORDS,
   type Entry,
@@ -22,6 +24,7 @@ import {
   writeEntry,
 } from '../index/index-table.ts';
 import type { Objects } from '../objects/objects.ts';
+import type { CacheContext } from '../rows/cache-context.ts';
 import type { Zones } from '../zones/zones.ts';
 
 /** About a millisecond. */
@@ -41,15 +44,16 @@ export class UnitIndex {
   readonly #counters: Counters;
   /** Dirty units for which both buckets were full of what must not be lost. */
   readonly #overflow = new Map<string, Entry>();
+  readonly #fingerprint: Fingerprint = newFingerprint();
   #count = 0;
   /** Grows with every change of the index by this thread. */
   changes = 0;
   /** Where {@link sweep} goes on. */
   #sweptWords = 0;
 
-  constructor(table: IndexTable, ghosts: Ghosts, zones: Zones, objects: Objects, counters: Counters) {
-    this.table = table;
-    this.ghosts = ghosts;
+  constructor({ settings, counters }: CacheContext, zones: Zones, objects: Objects) {
+    this.table = createTable(settings.unitsMax);
+    this.ghosts = new Ghosts(settings.unitsMax);
     this.#zones = zones;
     this.#objects = objects;
     this.#counters = counters;
@@ -58,6 +62,12 @@ export class UnitIndex {
   /** Units that the index finds. */
   get count(): number {
     return this.#count;
+  }
+
+  /** Whether there is a unit; with a tag, whether there is this version of it. */
+  has(prefix: Prefix, index: number, expectedTag: Uint8Array | undefined): boolean {
+    const found = this.find(fingerprintOf(prefix, index, this.#fingerprint));
+    return found !== undefined && (expectedTag === undefined || hasTag(found.entry, expectedTag));
   }
 
   /** Undefined when there is none. Frees what points into a zone that is gone. */

@@ -10,41 +10,20 @@ import { crc32 } from 'node:zlib';
 import { DrainLoop } from '../../base/drain-loop.ts';
 import { roundUp } from '../../base/geometry.ts';
 import { recordTag } from '../../unit/record-format.ts';
-import { type CacheFile, WRITE_BYTES_MAX, writeFully } from '../base/files.ts';
-import type { Seals } from '../base/seals.ts';
-import type { Prefix } from '../index/fingerprints.ts';
-import { type Entry, GRANULE_BYTES } from '../index/index-table.ts';
-import type { ObjectState } from '../objects/objects.ts';
-import { encodeFooter, ZONE_UNITS_MAX } from '../zones/zone-format.ts';
+import { WRITE_BYTES_MAX, writeFully } from '../base/files.ts';
+import { GRANULE_BYTES } from '../index/index-table.ts';
+import type { CacheContext } from '../rows/cache-context.ts';
+import { endZone } from '../zones/end-zone.ts';
+import { ZONE_UNITS_MAX } from '../zones/zone-format.ts';
 import type { Zone, Zones } from '../zones/zones.ts';
+import type { StoredUnits, UnitToStore } from './stored-units.ts';
 
-/** A unit on its way into a zone. */
-export interface UnitToStore {
-  readonly object: ObjectState;
-  /** The object's when the unit came: after an invalidation it is not found by it. */
-  readonly prefix: Prefix;
-  readonly index: number;
-  /** The sealed record; holds still until it is stored. */
-  readonly bytes: Uint8Array;
-  /** Where it is moved from, when that is what happens. */
-  readonly from?: { readonly entry: Entry; readonly crc32: number };
-  /** When it came, in invalidations of ranges. */
-  readonly stamp?: number;
-}
-
-/** What a zone writer needs of its cache. */
-export interface ZoneWriterHost {
-  readonly zones: Zones;
-  readonly seals: Seals;
-  readonly zoneBytes: number;
-  /** A new zone for this writer; undefined when there is no room, or the cache is away. Never rejects. */
-  openZone(): Promise<Zone | undefined>;
-  /** The unit lies in the zone now, all of it. */
-  stored(unit: UnitToStore, zone: Zone, offsetBytes: number): void;
-  /** A write failed. */
-  failed(error: unknown): void;
-  /** The zone will not be written to any more. */
-  filled(zone: Zone): void;
+/** What a zone writer asks of its cache. */
+export interface ZoneWriterCalls {
+  /** Makes a new zone for this writer; undefined when there is no room or the cache is away. Never rejects. */
+  readonly openZone: () => Promise<Zone | undefined>;
+  /** Called when a write failed. */
+  readonly failed: (error: unknown) => void;
 }
 
 interface Waiting {
@@ -65,7 +44,10 @@ const GATHER_BYTES = 1024 * 1024;
 const ZEROS = new Uint8Array(GRANULE_BYTES);
 
 export class ZoneWriter {
-  readonly #host: ZoneWriterHost;
+  readonly #context: CacheContext;
+  readonly #zones: Zones;
+  readonly #storedUnits: StoredUnits;
+  readonly #calls: ZoneWriterCalls;
   readonly #waiting: Waiting[] = [];
   readonly #loop = new DrainLoop(
     () => this.#waiting.length > 0,
@@ -74,8 +56,11 @@ export class ZoneWriter {
   #zone: Zone | undefined;
   #gather = new Uint8Array(0);
 
-  constructor(host: ZoneWriterHost) {
-    this.#host = host;
+  constructor(context: CacheContext, zones: Zones, storedUnits: StoredUnits, calls: ZoneWriterCalls) {
+    this.#context = context;
+    this.#zones = zones;
+    this.#storedUnits = storedUnits;
+    this.#calls = calls;
   }
 
   get zone(): Zone | undefined {
@@ -138,7 +123,7 @@ export class ZoneWriter {
     const zone = this.#zone;
     if (zone !== undefined && unit !== undefined && this.#fits(zone, zone.endBytes, unit)) return zone;
     await this.#endZone();
-    this.#zone = await this.#host.openZone();
+    this.#zone = await this.#calls.openZone();
     return this.#zone;
   }
 
@@ -147,12 +132,12 @@ export class ZoneWriter {
     const { list } = zone;
     if (zone.isDead || zone.isFull || list === undefined || list.count >= ZONE_UNITS_MAX) return false;
     const bytes = roundUp(unit.bytes.byteLength, GRANULE_BYTES) + list.endBytes(added + 1);
-    return endBytes === 0 || endBytes + bytes <= this.#host.zoneBytes;
+    return endBytes === 0 || endBytes + bytes <= this.#context.settings.zoneBytes;
   }
 
   async #writeBatch(zone: Zone): Promise<void> {
     const layout = this.#layOut(zone);
-    const { zones } = this.#host;
+    const zones = this.#zones;
     const isHeld = zones.pin(zone);
     try {
       const { file } = zone;
@@ -163,7 +148,7 @@ export class ZoneWriter {
       await writing;
       this.#enter(zone, layout, sums);
     } catch (error) {
-      this.#host.failed(error);
+      this.#calls.failed(error);
       await this.#endZone();
       for (const waiting of this.#waiting.splice(0)) waiting.resolve(waiting.storedCount);
       return;
@@ -193,7 +178,7 @@ export class ZoneWriter {
         crc32: sums[position] ?? 0,
         tag: recordTag(bytes),
       });
-      this.#host.stored(unit, zone, offsetBytes);
+      this.#storedUnits.enter(unit, zone, offsetBytes);
     }
   }
 
@@ -233,53 +218,11 @@ export class ZoneWriter {
     this.#zone = undefined;
     if (zone.isFull) return;
     if (zone.endBytes === 0) {
-      await this.#host.zones.giveUp(zone);
+      await this.#zones.giveUp(zone);
       return;
     }
-    await endZone(this.#host, zone);
+    await endZone(this.#context.seals, this.#zones, zone, this.#calls.failed);
   }
-}
-
-/**
- * Writes the footer, and keeps the list where that fails: the zone then serves until the cache is closed.
- *
- * @param file where to write it, if not to the zone's own.
- */
-export async function endZone(
-  host: Pick<ZoneWriterHost, 'zones' | 'seals' | 'failed' | 'filled'>,
-  zone: Zone,
-  file: CacheFile | undefined = zone.file,
-): Promise<void> {
-  const { list, name } = zone;
-  // First, so that nobody writes behind it.
-  zone.isFull = true;
-  // Full zones are closed and given up by others.
-  const isHeld = host.zones.pin(zone);
-  try {
-    if (!isHeld || list === undefined || file === undefined) throw new Error('the zone is not open');
-    await writeZoneEnd(host.seals, zone, list.encode(zone), name, file);
-    zone.list = undefined;
-  } catch (error) {
-    host.failed(error);
-  } finally {
-    if (isHeld) host.zones.unpin(zone);
-  }
-  host.zones.finish(zone);
-  host.filled(zone);
-}
-
-async function writeZoneEnd(
-  seals: Seals,
-  zone: Zone,
-  list: Uint8Array,
-  name: Uint8Array,
-  file: CacheFile,
-): Promise<void> {
-  const parts = encodeFooter(seals, name, list, zone.endBytes);
-  await writeFully(file, parts, zone.endBytes);
-  zone.fileBytes = zone.endBytes + parts.reduce((sum, part) => sum + part.byteLength, 0);
-  // What a write that failed has left behind the data would pass for the trailer.
-  await file.truncate(zone.fileBytes);
 }
 
 function padded(bytes: Uint8Array, paddedBytes: number): Uint8Array[] {

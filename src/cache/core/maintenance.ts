@@ -1,69 +1,51 @@
 /**
- * What is done now and then: closing what is not read any more, looking at the disk and the folder, trying again after a failure,
- * writing what could not be written, taking snapshots of the index.
+ * What is done every now and then: closing files that are no longer read, looking at the disk and the folder,
+ * trying again after a failure, writing rows that could not be written before, taking snapshots of the index.
  */
 import { NetsealError } from '../../base/errors.ts';
-import type { CacheFiles } from '../base/files.ts';
-import type { Health } from '../base/health.ts';
-import type { Seals } from '../base/seals.ts';
-import type { CheckedSettings } from '../base/settings.ts';
-import type { CacheEvent, Counters } from '../base/statistics.ts';
 import type { Admission } from '../clean/admission.ts';
 import type { UnitIndex } from '../clean/unit-index.ts';
 import type { ZoneWriter } from '../clean/zone-writer.ts';
-import type { Dirty } from '../dirty/batches.ts';
-import type { Rows } from '../rows/rows.ts';
+import type { DirtyBatches } from '../dirty/batches.ts';
+import type { CacheContext } from '../rows/cache-context.ts';
 import { writeSnapshot } from '../zones/snapshot.ts';
 import { ZONE_FOLDERS, type Zones } from '../zones/zones.ts';
+import type { CacheFolder } from './folder.ts';
 import type { RowSweep } from './row-sweep.ts';
 
 export interface MaintenanceParts {
-  readonly settings: CheckedSettings;
-  readonly files: CacheFiles;
-  readonly seals: Seals;
-  readonly rows: Rows;
-  readonly health: Health;
-  readonly counters: Counters;
   readonly zones: Zones;
   readonly unitIndex: UnitIndex;
   readonly zoneWriters: Readonly<Record<string, ZoneWriter>>;
-  readonly dirty: Dirty;
+  readonly dirty: DirtyBatches;
   readonly admission: Admission;
   readonly rowSweep: RowSweep;
-  readonly onEvent: (event: CacheEvent) => void;
-  /** False when the folder is not there any more, or another one is. */
-  readonly hasFolder: () => boolean;
-  /** Puts back what has to be there when the folder was lost. */
-  readonly restoreFolder: () => Promise<void>;
+  readonly folder: CacheFolder;
 }
 
-/** Written in one go of maintenance, some 200 ms. */
+/** Rows that one call writes at most, in some 200 ms. */
 const UNSAVED_ROWS_MAX = 16_384;
 const PROBE_PATH = `${ZONE_FOLDERS.clean}/probe`;
+const PROBE_BYTES = 4096;
 
 export class Maintenance {
+  readonly #context: CacheContext;
   readonly #parts: MaintenanceParts;
-  #filledZones = 0;
+  /** `zones.filledCount` when the last snapshot was begun. */
+  #filledCount = 0;
   #snapshot: Promise<boolean> | undefined;
-  /** Of what there was when the snapshot on the disk was made. */
+  /** The stamp of what the snapshot on the disk holds. */
   #snapshotStamp: string | undefined;
 
-  constructor(parts: MaintenanceParts) {
+  constructor(context: CacheContext, parts: MaintenanceParts) {
+    this.#context = context;
     this.#parts = parts;
   }
 
-  /** A zone is written to no more: the next snapshot is due after so many. */
-  filled(): void {
-    this.#filledZones += 1;
-  }
-
-  /**
-   * What is to be done now and then: closes what is not read any more, looks at the disk, tries again after a failure, writes what
-   * could not be written, takes a snapshot when one is due. Never rejects.
-   */
+  /** Does all that is due. While the cache is unwell it only tries whether the disk works again. Never rejects. */
   async maintain(): Promise<void> {
-    const { settings, health, zones, unitIndex, zoneWriters, dirty, admission, rowSweep, rows, hasFolder } =
-      this.#parts;
+    const { settings, health, rows, hasFolder } = this.#context;
+    const { zones, unitIndex, zoneWriters, dirty, admission, rowSweep } = this.#parts;
     await zones.sweep();
     rowSweep.boundUnsaved();
     if (health.isUnwell) {
@@ -72,7 +54,7 @@ export class Maintenance {
     }
     if (!hasFolder()) {
       health.fail(new NetsealError('ENOENT', 'the folder of the cache is gone, or is another one now'));
-      // What is open lies in the folder that was.
+      // The open zones lie in the folder that was removed.
       for (const zoneWriter of Object.values(zoneWriters)) await zoneWriter.finish();
       dirty.renew();
       return;
@@ -81,17 +63,19 @@ export class Maintenance {
     unitIndex.sweep();
     await rowSweep.run();
     if (rows.unsavedCount > 0 || rows.isFlushDue) rows.flush(UNSAVED_ROWS_MAX);
-    if (this.#filledZones >= settings.snapshotZones) await this.snapshot();
+    if (zones.filledCount - this.#filledCount >= settings.snapshotZones) await this.snapshot();
   }
 
   /** Finds out whether the folder can be written to again. */
   async #probe(): Promise<void> {
-    const { files, dirty, health } = this.#parts;
+    const { files, health } = this.#context;
+    const { dirty, folder } = this.#parts;
     try {
-      await this.makeFolders();
+      await folder.make();
       const file = await files.open(PROBE_PATH, 'create');
       try {
-        if ((await file.write([new Uint8Array(4096)], 0)) !== 4096) throw new Error('short write');
+        if ((await file.write([new Uint8Array(PROBE_BYTES)], 0)) !== PROBE_BYTES)
+          throw new Error('short write');
       } finally {
         await file.close();
       }
@@ -103,33 +87,22 @@ export class Maintenance {
     }
   }
 
-  /** Makes what a cache's folder has, where it is not there. System errors as they come. */
-  async makeFolders(): Promise<void> {
-    const { files, restoreFolder } = this.#parts;
-    this.#snapshotStamp = undefined;
-    await files.makeFolder('');
-    // First, as somebody else may have a cache there by now.
-    await restoreFolder();
-    for (const folder of Object.values(ZONE_FOLDERS)) await files.makeFolder(folder);
-    await files.syncFolder('');
-  }
-
-  /** Whether a snapshot would be the one that is there. */
+  /** Whether a snapshot that was taken now would hold what the one on the disk holds. */
   get isSnapshotCurrent(): boolean {
     return this.#snapshotStamp === this.#stampNow();
   }
 
-  /** The index has just been made from the snapshot that is there, and from nothing else that should be in one. */
+  /** To be called when the index was just read from the snapshot, which held everything. */
   holdSnapshotCurrent(): void {
     this.#snapshotStamp = this.#stampNow();
   }
 
   #stampNow(): string {
-    const { unitIndex, zones } = this.#parts;
-    return `${unitIndex.changes}/${zones.version}`;
+    const { unitIndex, zones, folder } = this.#parts;
+    return `${unitIndex.changes}/${zones.version}/${folder.makeCount}`;
   }
 
-  /** Takes a snapshot of the index, one at a time. False when that did not work. Never rejects. */
+  /** Takes a snapshot of the index, one at a time. Resolves with false when that did not work. Never rejects. */
   snapshot(): Promise<boolean> {
     this.#snapshot ??= this.#takeSnapshot().finally(() => {
       this.#snapshot = undefined;
@@ -138,11 +111,12 @@ export class Maintenance {
   }
 
   async #takeSnapshot(): Promise<boolean> {
-    const { files, seals, unitIndex, zones, counters, health, onEvent, hasFolder } = this.#parts;
+    const { files, seals, counters, health, onEvent, hasFolder } = this.#context;
+    const { unitIndex, zones } = this.#parts;
     if (!hasFolder()) return false;
-    this.#filledZones = 0;
+    this.#filledCount = zones.filledCount;
     const stamp = this.#stampNow();
-    // What fills meanwhile is read from its footer.
+    // Zones that fill meanwhile are not among these: the next opening reads their footers.
     const covered = zones
       .all()
       .filter(

@@ -3,9 +3,10 @@
  * or more, one after another, in steps of a few milliseconds, until an eighth of the limit is free again.
  */
 import { giveTurn } from '../../base/turns.ts';
-import type { Dirty } from '../dirty/batches.ts';
+import type { DirtyBatches } from '../dirty/batches.ts';
 import type { Objects } from '../objects/objects.ts';
 import { FLOOR_COUNT, floorBucketStart } from '../objects/volumes.ts';
+import type { CacheContext } from '../rows/cache-context.ts';
 import { AFTER_ALL_NAMES } from '../rows/row.ts';
 import type { Rows } from '../rows/rows.ts';
 
@@ -23,7 +24,7 @@ type Kind = (typeof KINDS)[number];
 export class RowSweep {
   readonly #rows: Rows;
   readonly #objects: Objects;
-  readonly #dirty: Dirty;
+  readonly #dirty: DirtyBatches;
   readonly #rowsMax: number;
   /** The bucket to go on with. */
   readonly #next: Record<Kind, number> = { object: 0, cookie: 0 };
@@ -34,11 +35,11 @@ export class RowSweep {
   #running: Promise<void> | undefined;
   #isClosed = false;
 
-  constructor(rows: Rows, objects: Objects, dirty: Dirty, rowsMax: number) {
+  constructor({ rows, settings }: CacheContext, objects: Objects, dirty: DirtyBatches) {
     this.#rows = rows;
     this.#objects = objects;
     this.#dirty = dirty;
-    this.#rowsMax = rowsMax;
+    this.#rowsMax = settings.rowsMax;
   }
 
   /** Begins when there is something to do. Resolves when that is done, or a while later, and it goes on. */

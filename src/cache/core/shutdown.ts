@@ -5,17 +5,14 @@
  *     └───wipe()────▶ stopped ──▶ key on the disk destroyed, zones given up ──▶ the same, and the rest removed under the lock
  *                                    └─ that failed ─▶ closed as above, wipe() rejects
  */
-import { NetsealError, requireArgument } from '../../base/errors.ts';
+import { requireArgument } from '../../base/errors.ts';
 import { type CacheKeys, MEMORY_NOTICE_PATH, WIPED_HEADER_PATH } from '../base/cache-keys.ts';
 import { Health } from '../base/health.ts';
 import type { OwnerLock } from '../base/owner-lock.ts';
 import { ZONE_FOLDERS } from '../zones/zones.ts';
 import type { Core } from './core.ts';
 
-export interface ShutdownParts {
-  readonly core: Core;
-  readonly keys: CacheKeys;
-  readonly lock: OwnerLock;
+export interface ShutdownCalls {
   /** Resolves when nothing is under way any more, and nothing more begins. */
   readonly stop: () => Promise<void>;
   readonly saveCounters: () => void;
@@ -34,38 +31,36 @@ const WIPED_PATHS = [
 ] as const;
 
 export class Shutdown {
-  readonly #parts: ShutdownParts;
+  readonly #core: Core;
+  readonly #keys: CacheKeys;
+  readonly #lock: OwnerLock;
+  readonly #calls: ShutdownCalls;
   #ended: Promise<void> | undefined;
 
-  constructor(parts: ShutdownParts) {
-    this.#parts = parts;
-  }
-
-  get hasBegun(): boolean {
-    return this.#ended !== undefined;
-  }
-
-  /** ECLOSED when the cache is being closed, or is. */
-  requireOpen(): void {
-    if (this.#ended !== undefined) throw new NetsealError('ECLOSED', 'the cache is closed');
+  constructor(core: Core, keys: CacheKeys, lock: OwnerLock, calls: ShutdownCalls) {
+    this.#core = core;
+    this.#keys = keys;
+    this.#lock = lock;
+    this.#calls = calls;
   }
 
   /** As `cache.wipe`. */
   async wipe(dirtyToo: boolean): Promise<void> {
-    this.requireOpen();
+    this.#core.requireOpen();
     this.#requireNoDirty(dirtyToo);
+    this.#core.refuseCalls();
     const wiping = this.#wipe(dirtyToo);
     this.#ended = wiping.catch(() => undefined);
     await wiping;
   }
 
   async #wipe(dirtyToo: boolean): Promise<void> {
-    const { dirty, zones, files, zoneWriters } = this.#parts.core;
-    await this.#parts.stop();
+    const { dirty, zones, zoneWriters, context } = this.#core;
+    await this.#calls.stop();
     try {
       // Some may have been on their way.
       this.#requireNoDirty(dirtyToo);
-      await this.#parts.keys.destroyHeader();
+      await this.#keys.destroyHeader();
     } catch (error) {
       await this.#finish();
       throw Health.errorOf('the key of the cache could not be destroyed', error);
@@ -76,13 +71,13 @@ export class Shutdown {
     for (const zone of zones.all()) await zones.giveUp(zone);
     await this.#end(async () => {
       // Before the last trace of why they could go.
-      await files.syncFolder(ZONE_FOLDERS.dirty).catch(() => undefined);
-      for (const path of WIPED_PATHS) await files.remove(path).catch(() => undefined);
+      await context.files.syncFolder(ZONE_FOLDERS.dirty).catch(() => undefined);
+      for (const path of WIPED_PATHS) await context.files.remove(path).catch(() => undefined);
     });
   }
 
   #requireNoDirty(dirtyToo: boolean): void {
-    const { batchCount } = this.#parts.core.dirty;
+    const { batchCount } = this.#core.dirty;
     requireArgument(
       dirtyToo || batchCount === 0,
       `${batchCount} batches of the cache are not on the server yet`,
@@ -91,12 +86,13 @@ export class Shutdown {
 
   /** As `cache.close`. */
   close(): Promise<void> {
-    this.#ended ??= this.#parts.stop().then(() => this.#finish());
+    this.#core.refuseCalls();
+    this.#ended ??= this.#calls.stop().then(() => this.#finish());
     return this.#ended;
   }
 
   async #finish(): Promise<void> {
-    const { zoneWriters, maintenance } = this.#parts.core;
+    const { zoneWriters, maintenance } = this.#core;
     for (const zoneWriter of Object.values(zoneWriters)) await zoneWriter.finish();
     // Having looked at a large cache is not to cost writing its index.
     if (!maintenance.isSnapshotCurrent) await maintenance.snapshot();
@@ -105,14 +101,14 @@ export class Shutdown {
 
   /** @param last what is to be done when nothing is open any more, and nobody else may open it yet. */
   async #end(last: () => Promise<void> = () => Promise.resolve()): Promise<void> {
-    const { core, keys, lock, saveCounters } = this.#parts;
-    saveCounters();
-    core.rows.flush();
-    core.rows.close();
-    await core.zones.closeAll();
+    const { context, zones } = this.#core;
+    this.#calls.saveCounters();
+    context.rows.flush();
+    context.rows.close();
+    await zones.closeAll();
     await last();
-    core.seals.destroy();
-    keys.destroy();
-    lock.release();
+    context.seals.destroy();
+    this.#keys.destroy();
+    this.#lock.release();
   }
 }

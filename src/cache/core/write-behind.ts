@@ -27,7 +27,7 @@ export class WriteBehind {
 
   constructor(core: Core) {
     this.#core = core;
-    this.#bytesMax = core.settings.queueBytes;
+    this.#bytesMax = core.context.settings.queueBytes;
   }
 
   get units(): number {
@@ -41,7 +41,7 @@ export class WriteBehind {
 
   /** Takes copies, of units as they are now: what is invalidated later is not kept. Returns how many units were taken. */
   offer(units: readonly IncomingUnit[]): number {
-    if (this.#core.health.isAway) {
+    if (this.#core.context.health.isAway) {
       this.#core.cleanWriter.drop('away', units.length);
       return 0;
     }

@@ -11,13 +11,12 @@ import { toHex, viewOf } from '../../base/bytes.ts';
 import { NetsealError } from '../../base/errors.ts';
 import { giveTurn } from '../../base/turns.ts';
 import { HEADER_BYTES, RECORD_KINDS, RECORD_MAGIC, TAG_BYTES } from '../../unit/record-format.ts';
-import { type CacheFile, type CacheFiles, readFully } from '../base/files.ts';
-import { Health } from '../base/health.ts';
+import { type CacheFile, readFully } from '../base/files.ts';
+import { Health, problemKindOf } from '../base/health.ts';
 import type { Seals } from '../base/seals.ts';
 import { tagWords, type UnitIndex } from '../clean/unit-index.ts';
-import type { Fingerprinter } from '../index/fingerprints.ts';
 import type { Objects } from '../objects/objects.ts';
-import type { Rows } from '../rows/rows.ts';
+import type { CacheContext } from '../rows/cache-context.ts';
 import type { Zone, Zones } from '../zones/zones.ts';
 import { DirtyCleanup } from './cleanup.ts';
 import { type DirtyHead, decodeDirtyHead } from './format.ts';
@@ -28,22 +27,6 @@ import { Released } from './released.ts';
 import { type FoundHead, findBatches, isWhole } from './scan.ts';
 import { DirtyUnits, type HeldUnit } from './units.ts';
 import type { DirtyUnit, WrittenBatch } from './writing.ts';
-
-export interface DirtyParts {
-  readonly files: CacheFiles;
-  readonly zones: Zones;
-  readonly unitIndex: UnitIndex;
-  readonly objects: Objects;
-  readonly seals: Seals;
-  readonly rows: Rows;
-  readonly fingerprinter: Fingerprinter;
-  readonly zoneBytes: number;
-  readonly nowMs: () => number;
-  readonly note: (error: unknown) => void;
-  readonly filled: () => void;
-  /** False when the folder is not there any more, or another one is. */
-  readonly hasFolder: () => boolean;
-}
 
 /** A batch that was acknowledged and is not released. */
 interface Batch {
@@ -68,8 +51,10 @@ interface Adopted {
 /** Others get their turn after so many units. */
 const STEP_UNITS = 4096;
 
-export class Dirty {
-  readonly #parts: DirtyParts;
+export class DirtyBatches {
+  readonly #context: CacheContext;
+  readonly #zones: Zones;
+  readonly #objects: Objects;
   readonly #journal: DirtyJournal;
   readonly #cleanup: DirtyCleanup;
   readonly #units: DirtyUnits;
@@ -84,24 +69,35 @@ export class Dirty {
   #unitCount = 0;
   #unitBytes = 0;
 
-  constructor(parts: DirtyParts) {
-    const { files, zones, objects, unitIndex, seals, rows, fingerprinter, note, filled } = parts;
-    this.#parts = parts;
+  constructor(context: CacheContext, zones: Zones, objects: Objects, unitIndex: UnitIndex) {
+    const { rows, fingerprinter } = context;
+    this.#context = context;
+    this.#zones = zones;
+    this.#objects = objects;
     this.#units = new DirtyUnits(objects, unitIndex);
     this.#released = new Released(rows, fingerprinter);
     this.#totals = new DurableTotals(rows, fingerprinter);
-    this.#ids = new BatchIds(rows, fingerprinter, parts.nowMs());
+    this.#ids = new BatchIds(rows, fingerprinter, context.nowMs());
     this.#ids.skip(this.#released.idMax);
-    const gone = (zone: Zone): void => this.#released.forget(zone.name);
-    this.#cleanup = new DirtyCleanup({ files, zones, unitIndex, objects, seals, note, filled, gone });
-    this.#journal = new DirtyJournal({
-      ...parts,
+    const note = (error: unknown): void => this.#note(error);
+    this.#cleanup = new DirtyCleanup(context, zones, objects, unitIndex, {
+      note,
+      gone: zone => this.#released.forget(zone.name),
+    });
+    this.#journal = new DirtyJournal(context, zones, {
       takeId: () => this.#ids.take(),
       acknowledged: batch => this.#acknowledged(batch),
       leftBehind: (zone, ids) => rows.saveAll(this.#released.mark(zone.name, ids)),
       ended: zone => this.#settle(zone),
       failed: note,
     });
+  }
+
+  /** Reports a failure. After one that says that the folder is gone, the cache steps aside until it has found it again. */
+  #note(error: unknown): void {
+    const { health } = this.#context;
+    if (problemKindOf(error) === 'gone') health.fail(error);
+    else health.note(error);
   }
 
   get batchCount(): number {
@@ -146,7 +142,7 @@ export class Dirty {
     return this.#read(id, async (file, { zone, offsetBytes, headBytes }) => {
       const sealed = new Uint8Array(headBytes);
       await readFully(file, sealed, offsetBytes);
-      return decodeDirtyHead(this.#parts.seals, zone.name, offsetBytes, sealed);
+      return decodeDirtyHead(this.#context.seals, zone.name, offsetBytes, sealed);
     });
   }
 
@@ -190,7 +186,7 @@ export class Dirty {
     action: (file: CacheFile, batch: Batch) => Promise<Result>,
   ): Promise<Result | undefined> {
     const batch = this.#batches.get(id);
-    const { zones } = this.#parts;
+    const zones = this.#zones;
     if (batch === undefined || !zones.pin(batch.zone)) return undefined;
     try {
       return await action(await zones.fileOf(batch.zone), batch);
@@ -229,7 +225,7 @@ export class Dirty {
     const batches = some.filter(({ id }) => this.#batches.has(id));
     if (batches.length === 0) return;
     const byZone = Map.groupBy(batches, ({ zone }) => zone);
-    const { rows, nowMs } = this.#parts;
+    const { rows, nowMs } = this.#context;
     // In one: what counts as released is not listed any more.
     rows.saveAll([
       ...[...byZone].flatMap(([{ name }, own]) =>
@@ -281,10 +277,12 @@ export class Dirty {
 
   /** Takes over a zone of an earlier session; {@link adoptEnd} lists its batches. System errors as they come. */
   async adopt(zone: Zone): Promise<void> {
-    const { zones, seals, note } = this.#parts;
-    const file = await zones.fileOf(zone);
+    const { seals } = this.#context;
+    const file = await this.#zones.fileOf(zone);
     zone.fileBytes = await file.size();
-    const { batches, batchIdMax } = await findBatches(seals, zone.name, file, zone.fileBytes, note);
+    const { batches, batchIdMax } = await findBatches(seals, zone.name, file, zone.fileBytes, error =>
+      this.#note(error),
+    );
     if (batches.length === 0) await requireKnownEpoch(seals, file, zone.fileBytes);
     this.#ids.skip(batchIdMax);
     this.#held.set(zone, 0);
@@ -318,7 +316,7 @@ export class Dirty {
 
   #listFound({ zone, found }: Adopted, id: number): void {
     const { offsetBytes, headBytes, head } = found;
-    const { objects } = this.#parts;
+    const objects = this.#objects;
     const units = head.units.map(unit =>
       this.#units.add(objects.object(objects.volume(unit.volumeId), unit.objectId), {
         ...tagWords(unit.tag),
@@ -333,7 +331,7 @@ export class Dirty {
   }
 
   #acknowledged({ id, appendedMs, zone, offsetBytes, headBytes, units }: WrittenBatch): void {
-    const { objects } = this.#parts;
+    const objects = this.#objects;
     const held = units.map(({ object, index, bytes, offsetBytes: unitAt }) =>
       this.#units.add(objects.object(object.volume, object.id), {
         ...tagWords(bytes.subarray(bytes.byteLength - TAG_BYTES)),

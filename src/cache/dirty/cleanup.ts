@@ -4,32 +4,28 @@
  */
 
 import { DrainLoop } from '../../base/drain-loop.ts';
-import type { CacheFiles } from '../base/files.ts';
-import type { Seals } from '../base/seals.ts';
 import type { UnitIndex } from '../clean/unit-index.ts';
-import { endZone } from '../clean/zone-writer.ts';
 import { fingerprintOf, newFingerprint } from '../index/fingerprints.ts';
 import type { Fingerprint } from '../index/index-table.ts';
 import type { Objects } from '../objects/objects.ts';
+import type { CacheContext } from '../rows/cache-context.ts';
+import { endZone } from '../zones/end-zone.ts';
 import { ZoneList } from '../zones/zone-format.ts';
 import { ZONE_FOLDERS, type Zone, type Zones, zonePath } from '../zones/zones.ts';
 import { readHeads } from './scan.ts';
 
-export interface CleanupHost {
-  readonly files: CacheFiles;
-  readonly zones: Zones;
-  readonly unitIndex: UnitIndex;
-  readonly objects: Objects;
-  readonly seals: Seals;
-  note(error: unknown): void;
-  /** A clean zone has come into being. */
-  filled(): void;
-  /** Its file is not among the dirty ones any more, whatever happens. */
-  gone(zone: Zone): void;
+export interface CleanupCalls {
+  readonly note: (error: unknown) => void;
+  /** Called when the file of a zone is no longer among the dirty ones, not even after a power cut. */
+  readonly gone: (zone: Zone) => void;
 }
 
 export class DirtyCleanup {
-  readonly #host: CleanupHost;
+  readonly #context: CacheContext;
+  readonly #zones: Zones;
+  readonly #objects: Objects;
+  readonly #unitIndex: UnitIndex;
+  readonly #calls: CleanupCalls;
   readonly #waiting: Zone[] = [];
   readonly #loop = new DrainLoop(
     () => this.#waiting.length > 0,
@@ -37,8 +33,18 @@ export class DirtyCleanup {
   );
   readonly #fingerprint: Fingerprint = newFingerprint();
 
-  constructor(host: CleanupHost) {
-    this.#host = host;
+  constructor(
+    context: CacheContext,
+    zones: Zones,
+    objects: Objects,
+    unitIndex: UnitIndex,
+    calls: CleanupCalls,
+  ) {
+    this.#context = context;
+    this.#zones = zones;
+    this.#objects = objects;
+    this.#unitIndex = unitIndex;
+    this.#calls = calls;
   }
 
   /** Full, and nothing in it is dirty. Once for each zone. */
@@ -49,7 +55,8 @@ export class DirtyCleanup {
 
   /** Gives up zones without a look at what is in them. False when one of them may come back. */
   async drop(some: readonly Zone[]): Promise<boolean> {
-    const { zones, files, note } = this.#host;
+    const { files } = this.#context;
+    const zones = this.#zones;
     try {
       for (const zone of some) {
         await zones.giveUp(zone);
@@ -59,7 +66,7 @@ export class DirtyCleanup {
       if (some.length > 0) await files.syncFolder(ZONE_FOLDERS.dirty);
       return true;
     } catch (error) {
-      note(error);
+      this.#calls.note(error);
       return false;
     }
   }
@@ -69,7 +76,8 @@ export class DirtyCleanup {
   }
 
   async #cleanWaiting(): Promise<void> {
-    const { files, note, gone } = this.#host;
+    const { files } = this.#context;
+    const { note, gone } = this.#calls;
     const done: Zone[] = [];
     for (let zone = this.#waiting.shift(); zone !== undefined; zone = this.#waiting.shift()) {
       await this.#clean(zone);
@@ -91,7 +99,7 @@ export class DirtyCleanup {
   }
 
   async #clean(zone: Zone): Promise<void> {
-    const { zones, note } = this.#host;
+    const zones = this.#zones;
     if (zone.isDead) return;
     if (zone.liveBytes === 0) {
       await zones.giveUp(zone);
@@ -100,23 +108,24 @@ export class DirtyCleanup {
     try {
       await this.#makeClean(zone);
     } catch (error) {
-      note(error);
+      this.#calls.note(error);
       await zones.giveUp(zone);
     }
   }
 
   async #makeClean(zone: Zone): Promise<void> {
-    const { files, zones, unitIndex, seals, objects, note, filled } = this.#host;
+    const { files, seals } = this.#context;
+    const zones = this.#zones;
     const file = await files.open(zone.path, 'write');
     const list = new ZoneList();
     try {
       const { heads } = await readHeads(seals, zone.name, file, zone.endBytes);
       for (const { offsetBytes, head } of heads) {
         for (const unit of head.units) {
-          const object = objects.objectOf(unit);
+          const object = this.#objects.objectOf(unit);
           if (object === undefined) continue;
           const place = offsetBytes + unit.offsetBytes;
-          const found = unitIndex.find(fingerprintOf(object.prefix, unit.index, this.#fingerprint));
+          const found = this.#unitIndex.find(fingerprintOf(object.prefix, unit.index, this.#fingerprint));
           // Replaced or invalidated since.
           if (found?.entry.zoneId !== zone.id || found.entry.offsetBytes !== place) continue;
           list.add(object.key, object.prefix, { ...unit, offsetBytes: place });
@@ -124,7 +133,7 @@ export class DirtyCleanup {
       }
       await zones.rename(zone, 'main');
       zone.list = list;
-      await endZone({ zones, seals, failed: note, filled }, zone, file);
+      await endZone(seals, zones, zone, this.#calls.note, file);
     } finally {
       await file.close();
     }

@@ -7,7 +7,7 @@ import type { Admission } from '../clean/admission.ts';
 import { type IncomingUnit, isSealedUnit } from '../clean/clean-writer.ts';
 import type { Objects, VolumeState } from '../objects/objects.ts';
 import { type UnitToPut, withObjects } from '../objects/unit-place.ts';
-import type { Dirty } from './batches.ts';
+import type { DirtyBatches } from './batches.ts';
 import { BATCH_UNITS_MAX, PAYLOAD_BYTES_MAX } from './format.ts';
 
 /** Units that are not on the server yet, kept together or not at all. */
@@ -36,14 +36,14 @@ export interface ListedBatch {
 const FULL_TRIES_MAX = 8;
 
 export class DirtyIntake {
-  readonly #dirty: Dirty;
+  readonly #dirty: DirtyBatches;
   readonly #admission: Admission;
   readonly #objects: Objects;
   readonly #volumeOf: (volumeId: Uint8Array) => VolumeState;
 
   /** @param volumeOf returns the volume of an id, and throws ECLOSED, EINVAL and EFULL as `cache.volume` does. */
   constructor(
-    dirty: Dirty,
+    dirty: DirtyBatches,
     admission: Admission,
     objects: Objects,
     volumeOf: (volumeId: Uint8Array) => VolumeState,

@@ -14,10 +14,11 @@
 import { DrainLoop } from '../../base/drain-loop.ts';
 import { NetsealError } from '../../base/errors.ts';
 import { roundUp } from '../../base/geometry.ts';
-import { type CacheFile, type CacheFiles, writeFully } from '../base/files.ts';
+import { type CacheFile, writeFully } from '../base/files.ts';
 import { Health } from '../base/health.ts';
-import type { Seals } from '../base/seals.ts';
+import { dirtyZoneBytes } from '../base/settings.ts';
 import { GRANULE_BYTES } from '../index/index-table.ts';
+import type { CacheContext } from '../rows/cache-context.ts';
 import { ZONE_FOLDERS, type Zone, type Zones } from '../zones/zones.ts';
 import { encodeDirtyHead, headRoomBytes } from './format.ts';
 import { clampClockMs } from './ids.ts';
@@ -29,23 +30,16 @@ import {
   writeBatches,
 } from './writing.ts';
 
-export interface JournalHost {
-  readonly files: CacheFiles;
-  readonly zones: Zones;
-  readonly seals: Seals;
-  readonly zoneBytes: number;
-  readonly nowMs: () => number;
-  /** False when the folder is not there any more, or another one is: what lies there is lost. */
-  hasFolder(): boolean;
+export interface JournalCalls {
   /** An id that no batch has had. */
-  takeId(): number;
+  readonly takeId: () => number;
   /** In the order of ids, just before `append` resolves. */
-  acknowledged(batch: WrittenBatch): void;
+  readonly acknowledged: (batch: WrittenBatch) => void;
   /** What was not acknowledged may be found in the zone all the same. */
-  leftBehind(zone: Zone, ids: readonly number[]): void;
+  readonly leftBehind: (zone: Zone, ids: readonly number[]) => void;
   /** Nothing more is written to the zone. */
-  ended(zone: Zone): void;
-  failed(error: unknown): void;
+  readonly ended: (zone: Zone) => void;
+  readonly failed: (error: unknown) => void;
 }
 
 interface Waiting extends BatchToWrite {
@@ -61,7 +55,10 @@ const GROUP_BYTES_MAX = 16 * 1024 * 1024;
 const NO_BYTES = new Uint8Array(0);
 
 export class DirtyJournal {
-  readonly #host: JournalHost;
+  readonly #context: CacheContext;
+  readonly #zones: Zones;
+  readonly #calls: JournalCalls;
+  readonly #zoneBytes: number;
   readonly #waiting: Waiting[] = [];
   readonly #loop = new DrainLoop(
     () => this.#waiting.length > 0,
@@ -75,8 +72,11 @@ export class DirtyJournal {
   #mustEnd = false;
   #areParentsSynced = false;
 
-  constructor(host: JournalHost) {
-    this.#host = host;
+  constructor(context: CacheContext, zones: Zones, calls: JournalCalls) {
+    this.#context = context;
+    this.#zones = zones;
+    this.#calls = calls;
+    this.#zoneBytes = dirtyZoneBytes(context.settings);
   }
 
   /**
@@ -132,7 +132,7 @@ export class DirtyJournal {
         // It may have been taken back, and what is first now may need another zone.
         if (this.#waiting[0] !== first) continue;
         this.#layOut(zone, group);
-        await writeBatches(this.#host.seals, file, group);
+        await writeBatches(this.#context.seals, file, group);
         await file.sync();
         this.#requireFolder();
         this.#acknowledge(zone, group);
@@ -144,9 +144,10 @@ export class DirtyJournal {
   }
 
   #requireFolder(): void {
-    if (this.#host.hasFolder()) return;
+    if (this.#context.hasFolder()) return;
+    // Like an error of the system, so that it counts as one: the batch's caller gets EIO.
     const gone = new Error('the folder of the cache is gone, or is another one now');
-    throw Object.assign(gone, { code: 'ENOENT' });
+    throw Object.assign(gone, { code: 'ENOENT', syscall: 'stat' });
   }
 
   async #zoneFor(lengthBytes: number): Promise<{ zone: Zone; file: CacheFile }> {
@@ -160,7 +161,7 @@ export class DirtyJournal {
   }
 
   #fits(lengthBytes: number): boolean {
-    return this.#endBytes === 0 || this.#endBytes + lengthBytes <= this.#host.zoneBytes;
+    return this.#endBytes === 0 || this.#endBytes + lengthBytes <= this.#zoneBytes;
   }
 
   async #nextZone(): Promise<Zone> {
@@ -171,7 +172,8 @@ export class DirtyJournal {
   }
 
   async #createZone(): Promise<Zone> {
-    const { zones, files } = this.#host;
+    const { files } = this.#context;
+    const zones = this.#zones;
     const zone = await zones.create('dirty');
     zone.list = undefined;
     try {
@@ -187,14 +189,14 @@ export class DirtyJournal {
 
   /** While there is room in this zone yet. */
   #prepareSpare(): void {
-    if (this.#spare !== undefined || this.#endBytes < this.#host.zoneBytes / 2) return;
+    if (this.#spare !== undefined || this.#endBytes < this.#zoneBytes / 2) return;
     this.#spare = this.#createZone().catch(() => undefined);
   }
 
   async #dropSpare(): Promise<void> {
     const spare = await this.#spare;
     this.#spare = undefined;
-    if (spare !== undefined) await this.#host.zones.giveUp(spare);
+    if (spare !== undefined) await this.#zones.giveUp(spare);
   }
 
   /** Takes up what waits, as far as it fits. */
@@ -211,8 +213,8 @@ export class DirtyJournal {
         return { ...unit, offsetBytes };
       });
       const batch: WrittenBatch = {
-        id: this.#host.takeId(),
-        appendedMs: clampClockMs(this.#host.nowMs()),
+        id: this.#calls.takeId(),
+        appendedMs: clampClockMs(this.#context.nowMs()),
         zone,
         offsetBytes: this.#endBytes,
         headBytes,
@@ -229,7 +231,7 @@ export class DirtyJournal {
     zone.endBytes = this.#endBytes;
     zone.fileBytes = this.#endBytes;
     for (const { waiting, batch } of group) {
-      this.#host.acknowledged(batch);
+      this.#calls.acknowledged(batch);
       waiting.resolve(batch.id);
     }
     this.#prepareSpare();
@@ -237,7 +239,7 @@ export class DirtyJournal {
 
   /** Nothing that was not acknowledged is to be found later. */
   async #fail(error: unknown, group: readonly Planned[], first: Waiting): Promise<void> {
-    const { failed, leftBehind } = this.#host;
+    const { failed, leftBehind } = this.#calls;
     failed(error);
     // The spare one may not be any better.
     this.#mustEnd = true;
@@ -262,15 +264,15 @@ export class DirtyJournal {
     if (zone === undefined) return;
     if (isSound && zone.endBytes > 0) await this.#writeEndMark(zone);
     this.#zone = undefined;
-    this.#host.zones.finish(zone);
-    this.#host.ended(zone);
+    this.#zones.finish(zone);
+    this.#calls.ended(zone);
   }
 
   /** All of the zone is synced: the next opening need not read its last group. Not synced; without it, it is read. */
   async #writeEndMark(zone: Zone): Promise<void> {
     const { endBytes, file, name } = zone;
     const lengthBytes = headRoomBytes(0, 0);
-    const mark = encodeDirtyHead(this.#host.seals, name, endBytes, {
+    const mark = encodeDirtyHead(this.#context.seals, name, endBytes, {
       batchId: 0,
       appendedMs: 0,
       isEndMark: true,
@@ -283,7 +285,7 @@ export class DirtyJournal {
       if (file !== undefined) await writeFully(file, [mark], endBytes);
       zone.fileBytes = endBytes + lengthBytes;
     } catch (error) {
-      this.#host.failed(error);
+      this.#calls.failed(error);
     }
   }
 }

@@ -94,7 +94,7 @@ export async function entriesOf(core: Core, zone: Zone): Promise<ZoneEntries | u
   if (zone.queue === 'dirty') return dirtyEntriesOf(core, zone);
   if (zone.list !== undefined) return decodeList(zone.list.encode(zone));
   try {
-    return (await readFooter(core.seals, await core.zones.fileOf(zone), zone.name)).list;
+    return (await readFooter(core.context.seals, await core.zones.fileOf(zone), zone.name)).list;
   } catch (error) {
     if (isDamage(error)) return undefined;
     throw error;
@@ -104,7 +104,7 @@ export async function entriesOf(core: Core, zone: Zone): Promise<ZoneEntries | u
 /** Units of all batches, those that were released as well. */
 async function dirtyEntriesOf(core: Core, zone: Zone): Promise<ZoneEntries> {
   const file = await core.zones.fileOf(zone);
-  const { heads } = await readHeads(core.seals, zone.name, file, zone.fileBytes);
+  const { heads } = await readHeads(core.context.seals, zone.name, file, zone.fileBytes);
   const numbers = new Map<string, number>();
   const entries = heads.flatMap(({ offsetBytes, head }) =>
     head.units.map((unit): ZoneEntry => {

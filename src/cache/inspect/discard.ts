@@ -4,8 +4,8 @@
  */
 import { TAG_BYTES } from '../../unit/record-format.ts';
 import { readFully } from '../base/files.ts';
+import type { UnitToStore } from '../clean/stored-units.ts';
 import { hasTag } from '../clean/unit-index.ts';
-import type { UnitToStore } from '../clean/zone-writer.ts';
 import type { Core } from '../core/core.ts';
 import { fingerprintOf, newFingerprint } from '../index/fingerprints.ts';
 import { ENTRY_DIRTY, entryAt, usedEntries } from '../index/index-table.ts';
@@ -69,7 +69,7 @@ class Dropping {
 
   /** Drops what is to go of a zone, and the zone if that leaves little. */
   async emptyZone(zone: Zone): Promise<void> {
-    const { zones, health } = this.#core;
+    const { zones, context } = this.#core;
     if (!zones.pin(zone)) return;
     try {
       const list = await entriesOf(this.#core, zone);
@@ -84,7 +84,7 @@ class Dropping {
         await zones.giveUp(zone);
       }
     } catch (error) {
-      health.note(error);
+      context.health.note(error);
     } finally {
       zones.unpin(zone);
     }
@@ -97,8 +97,8 @@ class Dropping {
     const volumes = volumeId === undefined ? objects.volumes() : [objects.volume(volumeId)];
     for (const volume of volumes) {
       if (this.#keeping.has(volume)) continue;
-      if (objectId !== undefined) this.#core.invalidateObject(objects.object(volume, objectId));
-      else this.#core.invalidateVolume(volume);
+      if (objectId !== undefined) this.#core.invalidator.invalidateObject(objects.object(volume, objectId));
+      else this.#core.invalidator.invalidateVolume(volume);
     }
     if (objectId === undefined)
       await this.#forgetLost(new Set(volumes.filter(volume => !this.#keeping.has(volume))));

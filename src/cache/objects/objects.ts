@@ -10,6 +10,7 @@ import { requireArgument } from '../../base/errors.ts';
 import { ID_BYTES } from '../../base/ids.ts';
 import { giveTurn } from '../../base/turns.ts';
 import { equalPrefixes, type Fingerprinter, type Prefix } from '../index/fingerprints.ts';
+import type { CacheContext } from '../rows/cache-context.ts';
 import { BEFORE_ALL_NAMES, type RowChange } from '../rows/row.ts';
 import type { Rows } from '../rows/rows.ts';
 import { type Cookie, type CookieRow, Cookies, checkCookie, type ListedCookie } from './cookies.ts';
@@ -52,6 +53,8 @@ interface ObjectIds {
 export class Objects {
   /** Counts invalidations: it differs when anything was invalidated meanwhile. */
   invalidations = 0;
+  /** Grows whenever units in pinned zones may no longer have to stay: something was unpinned or invalidated. */
+  loosenings = 0;
   readonly cookies: Cookies;
   readonly pins: Pins;
   readonly #rows: Rows;
@@ -61,25 +64,20 @@ export class Objects {
   readonly #objects = new Map<string, ObjectState>();
   /** False while pins are being read. Until then, any volume may have one. */
   #knowsPins = false;
-  /** Called when something is no longer pinned. */
-  loosened: () => void = () => undefined;
 
-  constructor(rows: Rows, fingerprinter: Fingerprinter, nowMs: () => number) {
+  constructor(context: CacheContext) {
+    const { rows, fingerprinter, nowMs } = context;
     this.#rows = rows;
     this.#fingerprinter = fingerprinter;
     this.#objectRows = new ObjectRows(rows, fingerprinter, nowMs);
     this.#volumes = new Volumes(rows, fingerprinter, volume => this.#mayForget(volume));
     this.cookies = new Cookies(rows, fingerprinter, nowMs);
-    this.pins = new Pins({
-      rows,
-      fingerprinter,
-      volumes: this.#volumes,
-      cookies: this.cookies,
+    this.pins = new Pins(context, this.#volumes, this.cookies, {
       changed: (volume, objectId) => {
         this.#pinChanged(volume, objectId);
       },
       loosened: () => {
-        this.loosened();
+        this.loosenings += 1;
       },
     });
     this.#knowsPins = true;
@@ -161,6 +159,7 @@ export class Objects {
    */
   invalidateObject(object: ObjectState, coherency?: Coherency): void {
     this.invalidations += 1;
+    if (object.pin) this.loosenings += 1;
     const remembered = coherency ?? (object.hasRow ? this.coherency(object) : undefined);
     object.generation = newGeneration();
     object.hasRow = true;
@@ -170,6 +169,7 @@ export class Objects {
 
   invalidateVolume(volume: VolumeState): void {
     this.invalidations += 1;
+    this.loosenings += 1;
     this.#volumes.invalidate(volume);
   }
 

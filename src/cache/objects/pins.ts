@@ -18,6 +18,7 @@ import { codeOf, NetsealError, requireArgument } from '../../base/errors.ts';
 import { ID_BYTES } from '../../base/ids.ts';
 import { giveTurn } from '../../base/turns.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
+import type { CacheContext } from '../rows/cache-context.ts';
 import type { Rows } from '../rows/rows.ts';
 import { COOKIE_BYTES_MAX, type Cookies, checkUnitCount } from './cookies.ts';
 import type { VolumeState, Volumes } from './volumes.ts';
@@ -52,11 +53,7 @@ interface Prefixes {
   readonly lengths: Map<number, number>;
 }
 
-export interface PinsParts {
-  readonly rows: Rows;
-  readonly fingerprinter: Fingerprinter;
-  readonly volumes: Volumes;
-  readonly cookies: Cookies;
+export interface PinCalls {
   /** Called when this object, or any object of the volume, may have been pinned or unpinned. */
   readonly changed: (volume: VolumeState, objectId: Uint8Array | undefined) => void;
   /** Called when something is no longer pinned. */
@@ -64,7 +61,11 @@ export interface PinsParts {
 }
 
 export class Pins {
-  readonly #parts: PinsParts;
+  readonly #rows: Rows;
+  readonly #fingerprinter: Fingerprinter;
+  readonly #volumes: Volumes;
+  readonly #cookies: Cookies;
+  readonly #calls: PinCalls;
   readonly #pins = new Map<string, Pin>();
   readonly #prefixes = new Map<string, Prefixes>();
   /** Objects that prefixes pin. Each bucket is one row. */
@@ -78,9 +79,12 @@ export class Pins {
   #isClosed = false;
   #scans: Promise<unknown> = Promise.resolve();
 
-  constructor(parts: PinsParts) {
-    this.#parts = parts;
-    const { rows } = parts;
+  constructor({ rows, fingerprinter }: CacheContext, volumes: Volumes, cookies: Cookies, calls: PinCalls) {
+    this.#rows = rows;
+    this.#fingerprinter = fingerprinter;
+    this.#volumes = volumes;
+    this.#cookies = cookies;
+    this.#calls = calls;
     for (const { value } of rows.all('pin')) this.#load(value);
     const buckets = rows.all('pinnedByPrefix');
     for (const { value } of buckets) {
@@ -142,10 +146,9 @@ export class Pins {
     const pin: Pin = { volumeId: volume.id, objectId: id, prefix: undefined, unitCount };
     this.#pins.set(pinKey(volume.id, id), pin);
     if (id === undefined) volume.pin = true;
-    const { rows, changed } = this.#parts;
-    rows.inOneTransaction(() => {
-      rows.put('pin', this.#name(pin), encodePin(pin, 0));
-      changed(volume, id);
+    this.#rows.inOneTransaction(() => {
+      this.#rows.put('pin', this.#name(pin), encodePin(pin, 0));
+      this.#calls.changed(volume, id);
     });
   }
 
@@ -154,10 +157,10 @@ export class Pins {
     const pin = this.get(volume, objectId);
     if (pin === undefined) return false;
     this.#pins.delete(pinKey(volume.id, objectId));
-    this.#parts.rows.remove('pin', this.#name(pin));
+    this.#rows.remove('pin', this.#name(pin));
     if (objectId === undefined) volume.pin = false;
-    this.#parts.changed(volume, objectId);
-    this.#parts.loosened();
+    this.#calls.changed(volume, objectId);
+    this.#calls.loosened();
     return true;
   }
 
@@ -193,15 +196,14 @@ export class Pins {
   /** Checks an object again. Call it when its cookie was set, changed or removed. */
   recheck(volume: VolumeState, objectId: Uint8Array): void {
     if (this.#pinnedByPrefixCount === 0 && !this.#prefixes.has(toByteString(volume.id))) return;
-    if (this.#recheck(volume, objectId, this.#parts.cookies.get(volume, objectId)?.key))
-      this.#parts.loosened();
+    if (this.#recheck(volume, objectId, this.#cookies.get(volume, objectId)?.key)) this.#calls.loosened();
     this.#saveChangedBuckets();
   }
 
   /** Starts the scans that an earlier process has not ended. */
   resume(): void {
     for (const pin of [...this.#unfinished]) {
-      const volume = this.#parts.volumes.known(pin.volumeId);
+      const volume = this.#volumes.known(pin.volumeId);
       this.#unfinished.delete(pin);
       if (volume !== undefined) void this.#finish(volume, pin).catch(() => undefined);
     }
@@ -230,12 +232,13 @@ export class Pins {
       texts.set(text, { isScanPending: false });
       this.#savePrefix(pin, 0);
     } else {
-      this.#parts.rows.remove('pin', this.#name(pin));
+      this.#rows.remove('pin', this.#name(pin));
     }
   }
 
   async #recheckAll(volume: VolumeState): Promise<void> {
-    const { cookies, rows } = this.#parts;
+    const cookies = this.#cookies;
+    const rows = this.#rows;
     for (let after: Uint8Array | undefined, isFirst = true; isFirst || after !== undefined; isFirst = false) {
       const { cookies: some, next } = cookies.page(volume, after, STEP_OBJECTS);
       rows.inOneTransaction(() => {
@@ -258,7 +261,7 @@ export class Pins {
     }
     // After everything: a process that dies before this leaves a flag, and the next one scans again.
     this.#saveChangedBuckets();
-    this.#parts.loosened();
+    this.#calls.loosened();
   }
 
   async #turn(): Promise<void> {
@@ -270,7 +273,7 @@ export class Pins {
   #recheck(volume: VolumeState, objectId: Uint8Array, cookie: Uint8Array | undefined): boolean {
     const isPinned = cookie !== undefined && this.isUnderPrefix(volume, cookie);
     if (!this.#setPinnedByPrefix(pinKey(volume.id, objectId), isPinned)) return false;
-    this.#parts.changed(volume, objectId);
+    this.#calls.changed(volume, objectId);
     return !isPinned;
   }
 
@@ -298,7 +301,8 @@ export class Pins {
   }
 
   #saveChangedBuckets(): void {
-    const { rows, fingerprinter } = this.#parts;
+    const rows = this.#rows;
+    const fingerprinter = this.#fingerprinter;
     for (const number of this.#changedBuckets) {
       const name = fingerprinter.name('pinned by prefix', Uint8Array.of(number));
       const keys = [...(this.#pinnedByPrefix[number] ?? [])];
@@ -327,7 +331,7 @@ export class Pins {
   }
 
   #savePrefix(pin: Pin, flags: number): void {
-    this.#parts.rows.put('pin', this.#name(pin), encodePin(pin, flags));
+    this.#rows.put('pin', this.#name(pin), encodePin(pin, flags));
   }
 
   #load(value: Uint8Array): void {
@@ -348,7 +352,7 @@ export class Pins {
   /** Undefined when the volume's row was lost, and there are as many volumes in use as there can be. */
   #volumeOf({ volumeId }: Pin): VolumeState | undefined {
     try {
-      return this.#parts.volumes.volume(volumeId);
+      return this.#volumes.volume(volumeId);
     } catch (error) {
       if (codeOf(error) === 'EFULL') return undefined;
       throw error;
@@ -356,7 +360,7 @@ export class Pins {
   }
 
   #name({ volumeId, objectId, prefix }: Pin): Uint8Array {
-    const { fingerprinter } = this.#parts;
+    const fingerprinter = this.#fingerprinter;
     return prefix === undefined
       ? fingerprinter.name('pin', volumeId, objectId ?? NONE)
       : fingerprinter.name('pinned prefix', volumeId, prefix);

@@ -95,6 +95,7 @@ export class Zones {
   readonly #leftovers = new Set<string>();
   /** Changes whenever zones come or go. */
   version = 0;
+  #filledCount = 0;
   #nextSlot = 0;
   #nextSequence = 1;
   #generation: number = 1 + ((randomBytes(1)[0] ?? 0) & 0x7f);
@@ -222,9 +223,15 @@ export class Zones {
     }
   }
 
+  /** How many zones of clean units have filled since the cache was opened. */
+  get filledCount(): number {
+    return this.#filledCount;
+  }
+
   /** Puts a zone among the full ones: nothing more will be written to it. */
   finish(zone: Zone): void {
     this.version += 1;
+    if (zone.queue !== 'dirty') this.#filledCount += 1;
     zone.isFull = true;
     if (!zone.isDead) this.#queues[zone.queue].add(zone);
   }

@@ -1,0 +1,53 @@
+/** The folder of a cache, which may be removed or replaced under an open cache, and is made again then. */
+import type { CacheKeys } from '../base/cache-keys.ts';
+import type { OwnerLock } from '../base/owner-lock.ts';
+import type { Objects } from '../objects/objects.ts';
+import type { CacheContext } from '../rows/cache-context.ts';
+import { ZONE_FOLDERS } from '../zones/zones.ts';
+import type { Invalidator } from './invalidator.ts';
+
+export class CacheFolder {
+  readonly #context: CacheContext;
+  readonly #lock: OwnerLock;
+  readonly #keys: CacheKeys;
+  readonly #objects: Objects;
+  readonly #invalidator: Invalidator;
+  #makeCount = 0;
+
+  constructor(
+    context: CacheContext,
+    lock: OwnerLock,
+    keys: CacheKeys,
+    objects: Objects,
+    invalidator: Invalidator,
+  ) {
+    this.#context = context;
+    this.#lock = lock;
+    this.#keys = keys;
+    this.#objects = objects;
+    this.#invalidator = invalidator;
+  }
+
+  /** How often {@link make} was called: files made before the last time may be gone. */
+  get makeCount(): number {
+    return this.#makeCount;
+  }
+
+  /**
+   * Makes what is missing of the folder: the lock, the header, the database, the folders of zones. System errors
+   * as they come; EDENIED when another process has a cache there by now.
+   */
+  async make(): Promise<void> {
+    const { files, rows, nowMs } = this.#context;
+    this.#makeCount += 1;
+    await files.makeFolder('');
+    // First of all, because another process may have a cache there by now.
+    this.#lock.retake(nowMs());
+    await this.#keys.restore();
+    // A volume whose rows are lost might find units that those rows have invalidated.
+    if (!rows.restore())
+      for (const volume of this.#objects.volumes()) this.#invalidator.invalidateVolume(volume);
+    for (const folder of Object.values(ZONE_FOLDERS)) await files.makeFolder(folder);
+    await files.syncFolder('');
+  }
+}

@@ -1,0 +1,26 @@
+/**
+ * What all parts of one opened cache share. It lies beside the rows because they are the highest of what it
+ * holds: every folder above can import it.
+ */
+import type { CacheFiles } from '../base/files.ts';
+import type { Health } from '../base/health.ts';
+import type { Seals } from '../base/seals.ts';
+import type { CheckedSettings } from '../base/settings.ts';
+import type { CacheEvent, Counters } from '../base/statistics.ts';
+import type { Fingerprinter } from '../index/fingerprints.ts';
+import type { Rows } from './rows.ts';
+
+export interface CacheContext {
+  readonly settings: CheckedSettings;
+  readonly files: CacheFiles;
+  readonly seals: Seals;
+  readonly rows: Rows;
+  readonly fingerprinter: Fingerprinter;
+  readonly health: Health;
+  readonly counters: Counters;
+  /** The time in milliseconds since 1970. It may jump, backwards as well. */
+  readonly nowMs: () => number;
+  readonly onEvent: (event: CacheEvent) => void;
+  /** False when the folder of the cache was removed, or when another folder has its place: what lies there is lost. */
+  readonly hasFolder: () => boolean;
+}
