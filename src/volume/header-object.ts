@@ -20,7 +20,7 @@ export interface HeaderObject {
   readonly version: Version;
 }
 
-/** Secrets, or how to get them: that is asked once, after the header was found. */
+/** Secrets, or a function that gets them. It is called once, after the header was found. */
 export type SecretSource = Secret | readonly Secret[] | (() => Promise<Secret | readonly Secret[]>);
 
 export interface HeaderObjectOptions extends UnlockOptions {
@@ -29,7 +29,10 @@ export interface HeaderObjectOptions extends UnlockOptions {
 
 const CHANGE_TRIES = 8;
 
-/** Stores the first header. EEXIST when the store holds a volume; EUNCERTAIN when nobody can tell whether it is there. */
+/**
+ * Stores the first header. EEXIST when the store holds a volume; EUNCERTAIN when it is unknown whether it is
+ * there.
+ */
 export async function createHeaderObject(
   store: ObjectStore,
   header: VolumeHeader,
@@ -41,13 +44,16 @@ export async function createHeaderObject(
     if (hasCode(error, 'ECONFLICT')) throw volumeExists(store, error);
     if (!hasCode(error, 'EUNCERTAIN')) throw error;
     const found = await look(store, error, signal);
-    // Not there yet: it may still come.
+    // The put may still arrive.
     if (found === undefined) throw error;
     if (!equalBytes(found.bytes, header.bytes)) throw volumeExists(store, error);
   }
 }
 
-/** ENOENT when the store holds no volume; EFORMAT or ETRUNCATED when what it holds is no whole header. */
+/**
+ * Reads the header. ENOENT when the store holds no volume; EFORMAT or ETRUNCATED when it holds no whole
+ * header.
+ */
 export async function readHeaderObject(
   store: ObjectStore,
   { signal }: HeaderObjectOptions = {},
@@ -58,9 +64,11 @@ export async function readHeaderObject(
 }
 
 /**
- * Reads and unlocks the header. With a state, also checks it against the pin there (EROLLBACK), attaches the state to the
- * volume and saves the new pin. Other errors as of {@link readHeaderObject} and `unlockVolumeHeader`. The caller destroys
- * the keyring.
+ * Reads and unlocks the header. The caller destroys its keyring.
+ *
+ * With a state, the header is also checked against the pin in it (EROLLBACK), the state is attached to the
+ * volume, and the new pin is saved. Other errors are those of {@link readHeaderObject} and
+ * `unlockVolumeHeader`.
  */
 export async function unlockHeaderObject(
   store: ObjectStore,
@@ -74,10 +82,14 @@ export async function unlockHeaderObject(
 }
 
 /**
- * Replaces the header by what `change` makes of it; returns that, whose keyring the caller destroys. When another client
- * was first, reads and unlocks again and calls `change` with that header: ECONFLICT after 8 tries. EUNCERTAIN when the
- * answer was lost and it cannot be told whether the change is there. What `change` throws comes through; when it returns what it was
- * given, nothing is written.
+ * Replaces the header with the one that `change` makes of it, and returns that. The caller destroys its
+ * keyring.
+ *
+ *   - If another client was first, the header is read and unlocked again, and `change` is called with it.
+ *   - If `change` returns the header that it was given, nothing is written.
+ *
+ * Rejects with what `change` throws; ECONFLICT when other clients were first 8 times; EUNCERTAIN when the
+ * answer was lost and it is unknown whether the change is there.
  */
 export async function changeHeaderObject(
   store: ObjectStore,
@@ -119,7 +131,7 @@ export async function changeHeaderObject(
   }
 }
 
-/** Puts `next` in the place of `base`. Returns what is there instead when another was first. */
+/** Replaces `base` with `next`. Returns the header that is there instead if another client was first. */
 async function swapHeader(
   store: ObjectStore,
   base: HeaderObject,
@@ -134,9 +146,9 @@ async function swapHeader(
     const found = await look(store, lostAnswer, signal);
     if (found === undefined) throw lostAnswer ?? noVolume(store);
     if (equalBytes(found.bytes, next.bytes)) return undefined;
-    // Put again under the same condition, it is carried out once at most.
+    // Under the same condition, two puts cannot both happen.
     if (found.version === base.version) continue;
-    // A later one may stand on ours, or on another's.
+    // A later header may have been made from ours, or from another one.
     const isLater = inspectVolumeHeader(found.bytes).generation > next.generation;
     if (lostAnswer !== undefined && isLater) throw lostAnswer;
     return found;
@@ -144,7 +156,10 @@ async function swapHeader(
   throw lostAnswer ?? new NetsealError('EUNAVAILABLE', `${store.name}: refuses to replace what it shows`);
 }
 
-/** Undefined when it is done; ECONFLICT or EUNCERTAIN when one has to look. */
+/**
+ * Returns undefined when the put has happened; the ECONFLICT or EUNCERTAIN after which the store has to be
+ * read.
+ */
 async function tryPut(
   store: ObjectStore,
   base: HeaderObject,
@@ -161,12 +176,15 @@ async function tryPut(
   }
 }
 
-/** Once an answer was lost, no later failure says what became of the change. An abort is still an abort. */
+/**
+ * Returns the lost answer, as later failures do not say what became of the change. An abort is still an
+ * abort.
+ */
 function unlessLost(error: unknown, lostAnswer: unknown, signal: AbortSignal | undefined): unknown {
   return signal?.aborted === true ? error : (lostAnswer ?? error);
 }
 
-/** What is there now. */
+/** Reads the header that is there now; undefined for none. */
 async function look(
   store: ObjectStore,
   lostAnswer: unknown,
@@ -185,7 +203,7 @@ async function putHeader(
   condition: PutCondition,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  // Its private part is sealed under a random salt.
+  // The private part is sealed under a random salt, so the bytes are unique.
   await store.put(HEADER_KEY, [header.bytes], { condition, signal, bytesAreUnique: true });
 }
 
@@ -210,7 +228,7 @@ async function findHeaderObject(
   }
 }
 
-/** @param known the pin from before the header was read: a newer one may be of a header that has come since. */
+/** @param known the pin as it was before the header was read: a newer pin may be of a newer header. */
 async function unlockFound(
   { bytes }: HeaderObject,
   secrets: Secret | readonly Secret[],

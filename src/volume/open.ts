@@ -1,5 +1,4 @@
-/** Making and opening a volume in one call: what a program starts with. */
-
+/** Makes and opens volumes, each in one call. Programs start here. */
 import type { NewSlot } from '../keys/new-slot.ts';
 import { pinOf } from '../keys/pin.ts';
 import { createVolumeHeader, type HeaderOptions } from '../keys/unlock.ts';
@@ -20,15 +19,17 @@ export interface CreateVolumeOptions extends HeaderOptions {
   readonly slots: readonly NewSlot[];
   /** Default: units of 256 KiB, blocks of 4 KiB, zstd:1, xaes-256-gcm. */
   readonly settings?: Partial<Omit<VolumeSettings, 'rootId'>>;
-  /** Of the root folder. Default: mode 0o755, this process's user and group, now. */
+  /** Attributes of the root folder. Default: mode 0o755, this process's user and group, now. */
   readonly attributes?: Partial<Attributes>;
-  /** Remembers the new volume, so that nobody can put another one in its place. */
+  /** Remembers the new volume, so that a server cannot put another one in its place unnoticed. */
   readonly state?: ClientState;
 }
 
 /**
- * Makes an empty volume. A crash leaves a whole volume or none. EEXIST when the store holds one; EINVAL when a slot or a setting
- * will not do; what the store throws.
+ * Makes an empty volume. A crash leaves a whole volume or none.
+ *
+ * Rejects with EEXIST when the store holds a volume, EINVAL when a slot or a setting is wrong, and what the
+ * store throws.
  */
 export async function createVolume(options: CreateVolumeOptions): Promise<void> {
   const { store, slots, state, attributes, settings, ...headerOptions } = options;
@@ -44,23 +45,28 @@ export async function createVolume(options: CreateVolumeOptions): Promise<void> 
 }
 
 export interface OpenOptions extends Omit<OpenVolumeOptions, 'header' | 'pipeline' | 'state'> {
-  /** What opens a slot; a function is asked once, after the header was found. */
+  /** Secrets that may open a slot. A function is called once, after the header was found. */
   readonly secrets: SecretSource;
-  /** Default: one of its own, closed with the volume. */
+  /** Default: a pipeline of its own, which is closed with the volume. */
   readonly pipeline?: Pipeline;
   /**
-   * What this client remembers from one session to the next; it stays the caller's. Default: nothing, so that a server could show an
-   * older volume unnoticed.
+   * What this client remembers between sessions. It stays the caller's. Default: nothing; then a server could
+   * show an older volume unnoticed.
    */
   readonly state?: ClientState;
 }
 
 /**
- * Opens the volume in a store. Closing it (`close`, or `await using`) syncs, ends its threads and zeroes its keys; the store stays
- * the caller's.
+ * Opens the volume in a store. Closing the volume (`close`, or `await using`) syncs it, ends its threads and
+ * zeroes its keys. The store stays the caller's.
  *
- * ENOENT when there is none; EKEY when no secret opens it; EROLLBACK when it is older than what was seen before; EUNSUPPORTED,
- * EFORMAT, EAUTH, and what the store throws.
+ * | rejects with                            | when                                                  |
+ * | --------------------------------------- | ----------------------------------------------------- |
+ * | ENOENT                                  | the store holds no volume                             |
+ * | EKEY                                    | no secret opens it                                    |
+ * | EROLLBACK                               | the header is older than one that `state` remembers   |
+ * | EUNSUPPORTED                            | a newer netseal made it, or the store cannot hold one |
+ * | EFORMAT, EAUTH, what the store throws   | the header is damaged, or cannot be read              |
  */
 export async function openVolume(options: OpenOptions): Promise<Volume> {
   const { secrets, state = memoryState(), pipeline: given, ...rest } = options;

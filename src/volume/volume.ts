@@ -1,4 +1,4 @@
-/** A volume as a program uses it: paths in, files and folders out. */
+/** An open volume: paths in, files and folders out. It joins the parts and decides nothing itself. */
 import { codeOf, NetsealError, requireArgument } from '../base/errors.ts';
 import { type Id, randomId } from '../base/ids.ts';
 import type { Name } from '../base/name.ts';
@@ -42,46 +42,47 @@ import {
 export interface OpenVolumeOptions extends SegmentSettings, HistoryOptions {
   readonly store: ObjectStore;
   readonly pipeline: Pipeline;
-  /** Unlocked; its keyring must outlive the volume, which does not destroy it. */
+  /** The unlocked header. Its keyring must outlive the volume, which does not destroy it. */
   readonly header: VolumeHeader;
-  /** Attached to the same header. */
+  /** What this client remembers between sessions. It must be attached to the same header. */
   readonly state: ClientState;
-  /** For so long what was read of an inode is served without asking again. Default 1000; 0 for never. */
+  /** How long an inode that was read is used without asking the store again. Default 1000; 0 for never. */
   readonly freshMs?: number;
-  /** How long gc leaves alone what nothing refers to. Default 24 h; the same for all clients of a volume. */
+  /** How long gc keeps objects that nothing refers to. Default 24 h; it must be the same for all clients. */
   readonly graceMs?: number;
   readonly providers?: ProviderSettings;
-  /** Called once, when the volume has been closed: for whoever opened pipeline and header for it alone. */
+  /** Called once, after the volume was closed. `openVolume` ends its own pipeline and keyring here. */
   readonly onClosed?: () => Promise<void>;
 }
 
 export const GRACE_MS_DEFAULT: number = 24 * 60 * 60 * 1000;
 const FRESH_MS_DEFAULT = 1000;
-/** As on Linux. */
+/** How many symlinks one path may go through: as many as on Linux. */
 const SYMLINKS_MAX = 40;
 
-/** Where a path leads. */
+/** What a path leads to. */
 export interface Found {
   readonly inode: Inode;
-  /** The folder that the last name is in, and the entry there; undefined for the root. */
+  /** The folder that holds the last name of the path; undefined for the root. So is its entry. */
   readonly parent: Directory | undefined;
   readonly entry: DirectoryEntry | undefined;
 }
 
-/** The last name of a path, which may lead nowhere yet. */
+/** The place of a path: a folder and a name in it. The name need not exist. */
 export interface Place {
   readonly directory: Directory;
   readonly name: Name;
 }
 
 export interface ResolveOptions {
-  /** Whether a symlink at the end of the path is followed. Those on the way always are. Default false. */
+  /** Follows a symlink at the end of the path. Symlinks on the way are always followed. Default false. */
   readonly follow?: boolean | undefined;
 }
 
 /**
- * Puts the root directory of a new volume into the store. Do it before the header is stored: then there is either a whole
- * volume or none. EEXIST when there is one.
+ * Puts the root directory of a new volume into the store. Call it before the header is stored, so that a
+ * crash leaves a whole volume or none. Rejects with EEXIST when the store has this root, and with what the
+ * store throws.
  */
 export async function createRoot(
   store: ObjectStore,
@@ -132,8 +133,10 @@ export class Volume {
   #isClosed = false;
 
   /**
-   * Starts a session. Nothing is read yet, but for other clients' heads if that is due. EUNSUPPORTED when the store has no
-   * atomic conditions: several clients could undo each other's work there.
+   * Starts a session. It reads nothing yet, except for the heads of other clients if those are due.
+   *
+   * Rejects with EUNSUPPORTED when the store has no atomic conditions: clients could undo each other's work
+   * there.
    */
   static async open(options: OpenVolumeOptions): Promise<Volume> {
     const { store, header } = options;
@@ -194,12 +197,12 @@ export class Volume {
     return this.inodes.directory(this.settings.rootId);
   }
 
-  /** Where a path leads. ENOENT, ENOTDIR, EINVAL (too many symlinks), and what reading throws. */
+  /** Returns what a path leads to. ENOENT, ENOTDIR, EINVAL (too many symlinks), and what reading throws. */
   async find(path: string | Uint8Array, { follow = false }: ResolveOptions = {}): Promise<Found> {
     return await this.#walk(parsePath(path), follow, { left: SYMLINKS_MAX });
   }
 
-  /** The folder that the last name of a path belongs into, and that name. EINVAL for the root. */
+  /** Returns the folder that the last name of a path belongs in, and that name. EINVAL for the root. */
   async place(path: string | Uint8Array): Promise<Place> {
     const names = parsePath(path);
     const name = names.pop();
@@ -218,18 +221,21 @@ export class Volume {
     return this.inodes.directory(id);
   }
 
-  /** A folder. ENOTDIR. */
+  /**
+   * Returns the folder that a path leads to. Rejects as {@link find} does; ENOTDIR for anything but a folder.
+   */
   async directory(path: string | Uint8Array): Promise<Directory> {
     const { inode } = await this.find(path, { follow: true });
     return this.#directoryOf(inode);
   }
 
-  /** Reads a file as it is now. EISDIR; EINVAL for a symlink (`follow` leads to its target). */
+  /** Opens the present version of a file for reading. EISDIR; EINVAL for a symlink that is not followed. */
   async openFile(path: string | Uint8Array, options: ResolveOptions = {}): Promise<FileReader> {
     const found = await this.find(path, { follow: true, ...options });
     return this.reader(requireFile(found.inode), found);
   }
 
+  /** Opens a file for reading whose inode was read already. */
   reader(inode: FileInode, { parent, entry }: Pick<Found, 'parent' | 'entry'>): FileReader {
     return new FileReader(this.session, inode, async () => {
       if (parent === undefined || entry === undefined) return inode;
@@ -242,8 +248,9 @@ export class Volume {
   }
 
   /**
-   * Opens a new file for writing. It appears with its first commit, whole, in one step; then EEXIST if a file is there and
-   * `replace` is not set, EISDIR if a folder is.
+   * Opens a new file for writing. Its name appears with the first commit, in one step with its content. That
+   * commit rejects with EISDIR if a folder has the name, and with EEXIST if a file has it and `replace` is
+   * not set.
    */
   async createFile(
     path: string | Uint8Array,
@@ -255,7 +262,7 @@ export class Volume {
     return this.writer(inode, { ...place, id: inode.id }, { isNew: true, replace: options.replace });
   }
 
-  /** Opens a file that is there for writing. EISDIR. */
+  /** Opens an existing file for writing. Rejects as {@link find} does; EISDIR. */
   async openWriter(path: string | Uint8Array): Promise<FileWriter> {
     const { inode, parent, entry } = await this.find(path, { follow: true });
     const file = requireFile(inode);
@@ -263,7 +270,7 @@ export class Volume {
     return this.writer(file, { directory: parent, name: entry.name, id: file.id });
   }
 
-  /** Writes to a file, wherever its inode lives. */
+  /** Opens a file for writing whose inode was read or made already. */
   writer(inode: FileInode, place: FilePlace, options: NewFileOptions = {}): FileWriter {
     const parts = {
       session: this.session,
@@ -275,7 +282,7 @@ export class Volume {
     return new FileWriter(this.session, inode, new FileCommits(parts, place, options));
   }
 
-  /** Begins to upload the content of one file. Commit what comes of it as a new name, or through {@link writer}. */
+  /** Begins to upload the content of a new file. Its first commit is a name: see `Namespace.insertMany`. */
   upload(inode: FileInode): ContentUpload {
     return new ContentUpload(this.session, inode);
   }
@@ -290,7 +297,7 @@ export class Volume {
     return readSmallFiles(this.session, files, signal);
   }
 
-  /** The opened data that readers may hold at once. Whoever calls {@link readSmallFiles} takes its plain bytes from here. */
+  /** How much opened data readers may hold at once. Acquire the plain bytes before {@link readSmallFiles}. */
   get readBudget(): ReadBudget {
     return this.session.readBudget;
   }
@@ -301,15 +308,15 @@ export class Volume {
   }
 
   /**
-   * Waits until segments are in the store, without hurrying them: one that is still open is filled by others first, or closed
-   * by {@link flushContent}. Rejects with what an upload failed with.
+   * Waits until segments are in the store. It does not close one that is still open: other files fill that
+   * first, or {@link flushContent} closes it. Rejects with what an upload failed with.
    */
   async whenDurable(segments: Iterable<Id>): Promise<void> {
     const { dataSegments } = this.session;
     await Promise.all(Array.from(segments, segment => dataSegments.durable(segment)));
   }
 
-  /** Waits until all content that was submitted is placed, and its segments are in the store. Rejects if any upload failed. */
+  /** Waits until all submitted content is in the store. Rejects with the first upload that failed. */
   async flushContent(): Promise<void> {
     await this.session.units.placed();
     await this.session.dataSegments.flush();
@@ -327,7 +334,10 @@ export class Volume {
     return PutJournal.open({ control, store, nowMs, graceMs }, state, target, source, newId);
   }
 
-  /** Everything written so far is in the store, all marks are saved. Rejects with the first upload that failed. */
+  /**
+   * Waits until everything written so far is in the store and all marks are saved. Rejects with the first
+   * upload that failed. It commits no open `FileWriter`.
+   */
   async sync(): Promise<void> {
     await this.flushContent();
     await this.session.nodeSegments.flush();
@@ -336,17 +346,19 @@ export class Volume {
     await this.#state.flush();
   }
 
-  /** What nobody waits for but {@link sync}. */
+  /** Starts work that only {@link sync} waits for. */
   #inBackground(work: Promise<void>): void {
     const ended = work.finally(() => this.#background.delete(ended));
-    // It is `sync` that hears of it.
+    // `sync` reports a failure.
     ended.catch(() => undefined);
     this.#background.add(ended);
   }
 
   /**
-   * Syncs, tells the other clients, and ends the session. EFORK or EROLLBACK when it turned out that the store shows different
-   * or old histories; `onProblem` hears of what else was wrong with heads. Calling it again does nothing.
+   * Syncs, writes this client's head, and ends the session. A second call does nothing.
+   *
+   * Rejects as {@link sync} does, and with EFORK or EROLLBACK when the store was found to show different
+   * histories, or an old one. `onProblem` is told of anything else that was wrong with heads.
    */
   async close(): Promise<void> {
     if (this.#isClosed) return;
@@ -394,7 +406,7 @@ export class Volume {
   }
 }
 
-/** The names that a symlink leads to. Above the root is the root. */
+/** Returns the names, from the root on, that a symlink leads to. The root is its own parent. */
 function linkTarget(from: readonly Name[], target: Uint8Array): Name[] {
   const text = Buffer.from(target).toString('latin1');
   const names = text.startsWith('/') ? [] : [...from];

@@ -1,6 +1,6 @@
 /**
- * Gives a file new content: one swap of the inode that points to it. Whoever has placed the units in segments, in whatever way,
- * ends here.
+ * Gives a file new content: one swap of the inode that points to it. All ways of writing an existing file end
+ * here, whoever has placed the units in segments.
  */
 import { NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
@@ -39,10 +39,11 @@ export interface ContentCommit {
 const COMPACTED_MAX = 8;
 
 /**
- * Commits new content of a file that is there, wherever its inode lives. Returns the inode as it is afterwards.
+ * Commits new content of an existing file, wherever its inode lies. Returns the inode as it is afterwards.
  *
- * Rejects with ECONFLICT when another client has changed the content since `base`, or it was compacted too often; ENOENT when
- * the name does not lead to the file any more; EFORK, EROLLBACK, and what the store throws.
+ * Rejects with ECONFLICT when another client has changed the content since `base`, or has compacted the file
+ * too often; ENOENT when the name does not lead to the file any more; EFORK, EROLLBACK, and what the store
+ * throws.
  */
 export async function commitContent(
   { session, inodes, moves }: CommitParts,

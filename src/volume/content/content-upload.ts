@@ -1,13 +1,14 @@
 /**
- * The content of one file on its way from plain bytes into segments. `FileWriter` and `put` both write through it; many small
- * files share a `SmallUpload` instead.
+ * The content of one file on its way from plain bytes into segments. `FileWriter` and `put` both write
+ * through it. Many small files share a `SmallUpload` instead.
  *
- *   reserve ──▶ the caller fills `bytes` and lists units ──▶ submit ──▶ workers seal ──▶ records are placed in segments
- *                                                                                        └──▶ the extent map learns where
+ *   reserve ──▶ the caller fills `bytes` and lists units ──▶ submit ──▶ workers seal ──▶ placed in segments
+ *                                                                           the extent map learns where ◀──┘
  *   finish  ──▶ the content that an inode is to have, and the segments that must be durable before its commit
  *
  * Invariants
- *   1. Units are placed in the order in which they were submitted. One that is submitted twice counts as submitted last.
+ *   1. Units are placed in the order in which they were submitted. One that is submitted twice counts as
+ *      submitted last.
  *   2. Memory does not grow with the file: {@link ContentUpload.settle} moves what was placed into map pages.
  *   3. After a failure nothing can be finished, as it is no longer known which units are where.
  */
@@ -57,16 +58,16 @@ export class ContentUpload {
   }
 
   /**
-   * Points a unit to a record that lies in a segment already; undefined makes the unit a hole. Do not call it for a unit that
-   * is under way.
+   * Points a unit to a record that lies in a segment already; undefined makes the unit a hole. The unit must
+   * not be under way.
    */
   point(index: number, pointer: Pointer | undefined): void {
     this.#content.set(index, pointer);
   }
 
   /**
-   * Waits until at most `batchesMax` batches are under way, and moves pointers into map pages if there are many. Throws what
-   * failed.
+   * Waits until at most `batchesMax` batches are under way, and moves pointers into map pages if there are
+   * many. Rejects with what failed.
    */
   async settle(batchesMax: number = 0): Promise<void> {
     for (const batch of this.#underWay) {
@@ -89,7 +90,10 @@ export class ContentUpload {
     await this.#guard(this.#content.truncate(sizeBytes));
   }
 
-  /** Waits until everything is placed, and returns the content as it is then. Nothing may be submitted afterwards. */
+  /**
+   * Waits until everything is placed, and returns the content as it is then. Nothing may be submitted
+   * afterwards.
+   */
   async finish(sizeBytes: number): Promise<UploadedContent> {
     await this.settle();
     const content = await this.#guard(this.#content.finish(sizeBytes));
@@ -159,8 +163,8 @@ export class ContentBatch {
   /**
    * Has the units sealed and placed; the memory is given back by itself. Call it once.
    *
-   * @returns a pointer for each unit, in order; undefined for one that is all zeros and became a hole. It may be ignored: the
-   *   upload takes the pointers over, and its next call throws what failed.
+   * @returns a pointer for each unit, in order; undefined for one that is all zeros and became a hole. The
+   *   caller may ignore it: the upload takes the pointers over, and its next call throws what failed.
    */
   submit(): Promise<(Pointer | undefined)[]> {
     return this.#submit(this.#indices);

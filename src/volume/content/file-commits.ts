@@ -1,6 +1,7 @@
 /**
- * The commits of one file that is being written. A new file gets its name with the first one. A file that is committed again
- * and again becomes an object of its own, so that its folder is not written each time.
+ * The commits of one file that is being written. The first commit of a new file gives it its name. A file
+ * that is committed again and again becomes an object of its own, so that its folder is not written each
+ * time.
  */
 import type { Id } from '../../base/ids.ts';
 import type { FileInode } from '../../server/sealed/inode.ts';
@@ -46,8 +47,8 @@ export class FileCommits {
   }
 
   /**
-   * Commits content that was made from `base`, the inode as it was committed last. Rejects as {@link commitContent} does; a new
-   * file also with EEXIST, EISDIR.
+   * Commits content that was made from `base`, the inode as it was committed last. Rejects as
+   * {@link commitContent} does, and for a new file with EEXIST, EISDIR.
    */
   async commit(base: FileInode, change: ContentChange, segments: ReadonlySet<Id>): Promise<FileInode> {
     this.#commitCount += 1;

@@ -1,4 +1,4 @@
-/** The content of a file that is being written: which units have gone where, and the extent map that comes of it. */
+/** The content of a file that is being written: where each unit lies, and the extent map that says so. */
 import { isNetsealError } from '../../base/errors.ts';
 import { sizeToUnitCount } from '../../base/geometry.ts';
 import type { Id } from '../../base/ids.ts';
@@ -7,33 +7,33 @@ import type { Pointer } from '../../server/sealed/pointer.ts';
 import { EMPTY_MAP, UnitMap } from '../../server/sealed/unit-map.ts';
 import type { Session } from '../session/session.ts';
 
-/** What an inode says of its content. */
+/** The part of an inode that describes its content. */
 export interface Content {
   readonly map: MapRoot;
   readonly sizeBytes: number;
   readonly storedBytes: number;
 }
 
-/** A new file as its first commit makes it. */
+/** Returns the inode of a new file with its first content. */
 export function firstVersion(inode: FileInode, content: Content): FileInode {
   return { ...inode, ...content, dataVersion: 1 };
 }
 
-/** Changes that are kept before they go into map pages: a few pages' worth. */
+/** From so many changes on, they are moved into map pages: these fill a few. */
 const CHANGES_MAX = 4096;
 
 export class FileContent {
   readonly #session: Session;
   readonly #map: UnitMap;
   readonly #unitSizeBytes: number;
-  /** Units that the map does not know yet where they are now. */
+  /** Where units lie whose place is not in the map yet. */
   #changes = new Map<number, Pointer | undefined>();
   readonly #segments = new Set<Id>();
   #root: MapRoot;
   #storedBytes: number;
   #unitCount: number;
 
-  /** Starts from what the inode says now. */
+  /** Starts from the content that the inode has now. */
   constructor(
     session: Session,
     inode: Pick<FileInode, 'id' | 'unitSizeBytes' | 'map' | 'storedBytes' | 'sizeBytes'>,
@@ -46,12 +46,12 @@ export class FileContent {
     this.#unitCount = sizeToUnitCount(inode.sizeBytes, inode.unitSizeBytes);
   }
 
-  /** What must be durable before the content may be committed. */
+  /** Segments that must be durable before the content may be committed. */
   get segments(): ReadonlySet<Id> {
     return this.#segments;
   }
 
-  /** Where a unit is now; undefined for a hole. Throws what reading a map page throws. */
+  /** Returns where a unit lies; undefined for a hole. Rejects with what reading a map page throws. */
   async find(index: number): Promise<Pointer | undefined> {
     if (this.#changes.has(index)) return this.#changes.get(index);
     if (index >= this.#unitCount) return undefined;
@@ -60,7 +60,7 @@ export class FileContent {
     return mapped;
   }
 
-  /** Points a unit elsewhere; undefined makes it a hole. */
+  /** Points a unit to a record; undefined makes it a hole. */
   set(index: number, pointer: Pointer | undefined): void {
     this.#changes.set(index, pointer);
     this.#unitCount = Math.max(this.#unitCount, index + 1);
@@ -73,17 +73,17 @@ export class FileContent {
   }
 
   /**
-   * Moves changes into map pages when there are many. {@link set} may be called meanwhile, nothing else. After a failure the
-   * changes are lost.
+   * Moves changes into map pages if there are many. Only {@link set} may be called meanwhile. After a failure
+   * the changes are lost.
    */
   async foldIfLarge(): Promise<void> {
     if (this.isLarge) await this.#fold();
   }
 
-  /** Drops what lies beyond; the caller takes care of the unit that the new end lies in. */
+  /** Drops the units beyond a new end. The caller rewrites the unit that the new end lies in. */
   async truncate(sizeBytes: number): Promise<void> {
     if (sizeBytes === 0) {
-      // Also where the map cannot be read any more.
+      // This must work even if the map cannot be read any more.
       this.#changes.clear();
       this.#root = EMPTY_MAP;
       this.#storedBytes = 0;
@@ -98,7 +98,7 @@ export class FileContent {
     this.#unitCount = unitCount;
   }
 
-  /** The content so far, for a commit. */
+  /** Returns the content so far, for a commit. */
   async finish(sizeBytes: number): Promise<Content> {
     await this.#fold();
     return { map: this.#root, sizeBytes, storedBytes: this.#storedBytes };
@@ -108,7 +108,7 @@ export class FileContent {
     if (this.#changes.size === 0) return;
     const changes = this.#changes;
     this.#changes = new Map();
-    // Into the segment that the units are in, if it is still open: one upload instead of two.
+    // Pages go into the segment of their units if that is still open: one upload instead of two.
     const { dataSegments, nodeSegments } = this.#session;
     const isUrgent = [...changes.values()].some(
       pointer => pointer !== undefined && dataSegments.isOpen(pointer.segment),

@@ -1,8 +1,9 @@
 /**
  * Reads one version of a file: from any place, or from front to back with reading ahead.
  *
- * What comes out is verified, or it is an error for exactly the bytes that are lost. If a segment is gone, the inode is asked
- * for again: a compaction may have moved the units, and then reading goes on; otherwise the file has lost them.
+ *   - All bytes that it returns are verified. Bytes that are lost are an error for exactly their range.
+ *   - If a segment is gone, the inode is read again. A compaction may have moved the units: then reading goes
+ *     on with the new place. Otherwise these units are lost.
  */
 import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import { MIB, sizeToUnitCount } from '../../base/geometry.ts';
@@ -11,13 +12,16 @@ import { type Mapped, UnitMap } from '../../server/sealed/unit-map.ts';
 import { readUnits, type UnitToRead } from '../../server/sealed/unit-reader.ts';
 import type { Session } from '../session/session.ts';
 
-/** A stretch of a file, in order. */
+/** Bytes of a file that lie together: data, a hole, or an error. */
 export interface Piece {
   readonly offsetBytes: number;
   readonly lengthBytes: number;
-  /** Shared memory, valid until the next piece is asked for; may be shorter: the rest is zeros. Undefined for a hole. */
+  /**
+   * Shared memory, valid until the next piece is asked for; undefined for a hole. It may be shorter than the
+   * piece: the rest is zeros.
+   */
   readonly bytes?: Uint8Array | undefined;
-  /** Why these bytes cannot be had. */
+  /** Why these bytes cannot be read. */
   readonly error?: NetsealError | undefined;
 }
 
@@ -25,12 +29,12 @@ export interface ReadOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Plain bytes that are read as one; at least a unit. */
+/** Plain bytes of one group; a group has at least one unit. */
 const GROUP_BYTES: number = 2 * MIB;
-/** Groups on their way at once. */
+/** Groups that are read at once. */
 const AHEAD_MAX = 6;
 
-/** Units next to one another that are read together. */
+/** Adjacent units that are read together: [from, to). */
 interface Group {
   readonly from: number;
   readonly to: number;
@@ -48,7 +52,7 @@ export class FileReader {
   readonly #openedAtMs: number;
   #inode: FileInode;
 
-  /** @param revalidate reads the inode again; without it a lost segment is an error at once. */
+  /** @param revalidate reads the inode again. Without it a missing segment is an error at once. */
   constructor(session: Session, inode: FileInode, revalidate?: () => Promise<FileInode>) {
     this.#session = session;
     this.#inode = inode;
@@ -66,11 +70,10 @@ export class FileReader {
   }
 
   /**
-   * Reads into `into` from `offsetBytes` on.
+   * Fills `into` with the bytes from `offsetBytes` on. Rejects with the first {@link Piece.error}.
    *
-   * @param into the caller's own or shared; its content is undefined after a failure.
-   * @returns how many bytes: fewer than `into` holds only at the end of the file. Throws the first error of
-   *   {@link Piece.error}.
+   * @param into the caller's own memory or shared memory. Its content is undefined after a failure.
+   * @returns how many bytes were read: fewer than `into` holds only at the end of the file.
    */
   async read(into: Uint8Array, offsetBytes: number, options: ReadOptions = {}): Promise<number> {
     const endBytes = Math.min(this.sizeBytes, offsetBytes + into.byteLength);
@@ -84,14 +87,17 @@ export class FileReader {
     return Math.max(0, endBytes - offsetBytes);
   }
 
-  /** [from, to) in order and without gaps, reading ahead. Rejects as {@link groups} does. */
+  /**
+   * Yields the bytes of [from, to) in order and without gaps, reading ahead. Rejects as {@link groups} does.
+   */
   async *pieces(fromBytes: number, toBytes: number, options: ReadOptions = {}): AsyncGenerator<Piece> {
     for await (const pieces of this.groups(fromBytes, toBytes, options)) yield* pieces;
   }
 
   /**
-   * {@link pieces} a few at a time, all valid until the next ones are asked for. Rejects with the signal's reason, ECLOSED,
-   * EWORKER; ECONFLICT when the file was changed and its old content is gone.
+   * Yields the same as {@link pieces}, several pieces at a time. They are valid until the next ones are asked
+   * for. Rejects with the signal's reason, ECLOSED, EWORKER; ECONFLICT when the file was changed and its old
+   * content is gone.
    */
   async *groups(
     fromBytes: number,
@@ -107,7 +113,7 @@ export class FileReader {
     let next = groups.next();
     const start = (bytes: number, group: Group): void => {
       const reading = this.#readGroup(group, signal);
-      // It is awaited in its turn.
+      // It is awaited in its turn; until then a failure must not count as unhandled.
       reading.catch(() => undefined);
       ahead.push({ bytes, reading });
       next = groups.next();
@@ -150,7 +156,7 @@ export class FileReader {
   *#groups(fromBytes: number, toBytes: number): Generator<Group, undefined> {
     const { unitSizeBytes } = this.#inode;
     const last = sizeToUnitCount(toBytes, unitSizeBytes);
-    // Sealed and with the gaps between them, small units may take three times as much.
+    // Small units may take three times as much memory sealed, with the gaps between them.
     const groupBytes = Math.min(GROUP_BYTES, this.#session.sealing.pipeline.slabBytes / 4);
     const unitCount = Math.max(1, Math.floor(groupBytes / unitSizeBytes));
     for (let from = Math.floor(fromBytes / unitSizeBytes); from < last; from += unitCount) {
@@ -209,7 +215,7 @@ function isPointer(mapped: Mapped): mapped is Exclude<Mapped, undefined | Netsea
   return mapped !== undefined && !isNetsealError(mapped);
 }
 
-/** Holes next to one another as one. */
+/** Joins adjacent holes. */
 function joinHoles(pieces: readonly Piece[]): Piece[] {
   const joined: Piece[] = [];
   for (const piece of pieces) {
@@ -227,7 +233,7 @@ function isHole({ bytes, error }: Piece): boolean {
   return bytes === undefined && error === undefined;
 }
 
-/** The part of a piece within [from, to). */
+/** Returns the part of a piece that lies within [from, to); nothing if there is none. */
 function clip(piece: Piece, fromBytes: number, toBytes: number): Piece[] {
   const start = Math.max(piece.offsetBytes, fromBytes);
   const end = Math.min(piece.offsetBytes + piece.lengthBytes, toBytes);

@@ -1,15 +1,18 @@
 /**
- * Writes a file: at any place, or from front to back. Whole units are sealed as they fill; the rest of a unit that is only
- * partly written is read first. Nothing of it can be seen before {@link FileWriter.commit}, and then all of it.
+ * Writes a file: at any place, or from front to back. Units are sealed as they fill. Where only part of a
+ * unit is written, its other bytes are read first. Others see nothing before {@link FileWriter.commit}, and
+ * then everything.
  *
  * Invariants
- *   1. A unit's latest content is in `#open` if it is there, else where `#upload` points, else in the base version.
- *   2. A unit leaves `#open` in the same turn in which its memory is handed over; a later seal of the same unit is placed later,
- *      and counts.
- *   3. Plain memory of its own: at most OPEN_BYTES_MAX and one unit; what is being sealed lies in the pipeline's.
- *   4. After an error nothing can be committed any more: what was written is no longer known.
+ *   1. A unit's latest content is in `#open` if it is there, else where `#upload` points, else in the base
+ *      version.
+ *   2. A unit leaves `#open` in the same turn in which its bytes are handed over. If it is sealed again, the
+ *      later record counts.
+ *   3. The writer's own plain memory is at most OPEN_BYTES_MAX and one unit. Units that are being sealed lie
+ *      in the pipeline's memory.
+ *   4. After an error nothing can be committed any more, as it is unknown which bytes were written.
  *
- * Calls must not overlap, but for `write`s, which queue up.
+ * Calls must not overlap, except `write`s, which queue up.
  */
 import { NetsealError, requireArgument } from '../../base/errors.ts';
 import { MIB, sizeToUnitCount } from '../../base/geometry.ts';
@@ -19,27 +22,27 @@ import { nowNs, type Session } from '../session/session.ts';
 import { ContentUpload } from './content-upload.ts';
 import type { FileCommits } from './file-commits.ts';
 
-/** Units that are being filled take no more, but for one. */
+/** Beyond so many bytes, units that are being filled are sealed; one unit may exceed it. */
 const OPEN_BYTES_MAX: number = 8 * MIB;
-/** Units are sealed so many bytes at a time, at least one. */
+/** Plain bytes that are sealed at a time; at least one unit. */
 const BATCH_BYTES: number = 4 * MIB;
-/** The largest file: what a number counts exactly. */
+/** The largest file: larger numbers are not exact. */
 const SIZE_BYTES_MAX: number = Number.MAX_SAFE_INTEGER;
 
 interface OpenUnit {
-  /** As long as a unit. */
+  /** One unit long. */
   readonly bytes: Uint8Array;
-  /** Up to where it is filled; the rest is zeros. */
+  /** How many bytes from the start are in use; the rest is zeros. */
   filledBytes: number;
 }
 
 export class FileWriter {
   readonly #session: Session;
   readonly #commits: FileCommits;
-  /** Ends what its head says of this file. */
+  /** Ends the note that this session has the file open. */
   readonly #release: () => void;
   readonly #open = new Map<number, OpenUnit>();
-  /** The last unit as it was handed over: appending to it after a commit needs no reading. */
+  /** The last unit as it was handed over, so that appending after a commit need not read it. */
   #tail: { readonly index: number; readonly unit: OpenUnit } | undefined;
   #base: FileInode;
   #upload: ContentUpload;
@@ -57,13 +60,13 @@ export class FileWriter {
     this.#upload = new ContentUpload(session, base);
     this.#sizeBytes = base.sizeBytes;
     this.#positionBytes = 0;
-    // There is something to commit even if nothing is written: the name.
+    // A new file has its name to commit, even if nothing is written.
     this.#isChanged = commits.isNew;
-    // A new file has no content that gc could take for garbage.
+    // A new file has no old content that other clients must keep.
     this.#release = commits.isNew ? () => undefined : session.openFiles.open(session.nowMs());
   }
 
-  /** With what was written and not yet committed. */
+  /** The size of the file, uncommitted writes included. */
   get sizeBytes(): number {
     return this.#sizeBytes;
   }
@@ -74,27 +77,33 @@ export class FileWriter {
   }
 
   /**
-   * Writes at `offsetBytes`; without it, where the last write ended, at first 0. `bytes` is copied before the call settles.
-   * EINVAL when the file would be too large; EAUTH, EMISSING, ... when the rest of a unit cannot be read; ECLOSED.
+   * Writes at `offsetBytes`; by default where the last write ended, at first 0. `bytes` must not change
+   * before the call settles; they are copied by then.
+   *
+   * Rejects with EINVAL when the file would be too large; ECLOSED; EAUTH, EMISSING, ... when the other bytes
+   * of a unit cannot be read.
    */
   write(bytes: Uint8Array, offsetBytes?: number): Promise<void> {
     return this.#enqueue(() => this.#write(bytes, offsetBytes ?? this.#positionBytes));
   }
 
-  /** Shortens the file, or lengthens it by a hole. */
+  /** Shortens the file, or lengthens it with a hole. */
   truncate(sizeBytes: number): Promise<void> {
     return this.#enqueue(() => this.#truncate(sizeBytes));
   }
 
   /**
-   * Commits what was written so far: when it resolves, the file has it, in the store. ECONFLICT when another client changed
-   * the content since this writer (or its last commit) began; what a lost upload failed with.
+   * Commits everything written so far. When it resolves, the store has it. Returns the inode as it is then.
+   *
+   * Rejects with ECONFLICT when another client has changed the content since this writer was opened or last
+   * committed; with what a failed upload failed with; and with what the store throws. The writer is of no use
+   * afterwards.
    */
   commit(): Promise<FileInode> {
     return this.#enqueue(() => this.#commit());
   }
 
-  /** Commits, and ends. Calling it again does nothing. */
+  /** Commits and ends the writer. A second call does nothing. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     try {
@@ -105,7 +114,7 @@ export class FileWriter {
     }
   }
 
-  /** Ends without committing what is not committed. */
+  /** Ends the writer. Writes since the last commit are lost. */
   async abort(): Promise<void> {
     this.#isClosed = true;
     this.#release();
@@ -151,7 +160,10 @@ export class FileWriter {
     this.#positionBytes = offsetBytes + bytes.byteLength;
   }
 
-  /** A unit's memory with its present content, unless all of that is about to be overwritten. */
+  /**
+   * Returns the memory of a unit. It holds the unit's present content, unless all of that is about to be
+   * overwritten.
+   */
   async #openUnit(index: number, within: number, lengthBytes: number): Promise<OpenUnit> {
     const known = this.#open.get(index) ?? this.#takeTail(index);
     if (known !== undefined) return known;
@@ -173,12 +185,12 @@ export class FileWriter {
     return unit;
   }
 
-  /** Reads a unit as it was sealed last; returns how many bytes it has. */
+  /** Reads a unit as it was sealed last. Returns how many bytes it has. */
   async #readUnit(index: number, plainBytesMax: number, into: Uint8Array): Promise<number> {
     const pointer = await this.#upload.find(index);
     if (pointer === undefined) return 0;
     const { id: objectId, unitSizeBytes } = this.#base;
-    // Placed just now, it may still be on its way.
+    // A unit that was placed just now may not be in the store yet.
     await this.#makeReadable(pointer.segment);
     const request = { objectId, index, unitSizeBytes, pointer, plainBytesMax };
     const { units, release } = await readUnits(this.#session.sealing, [request]);
@@ -198,13 +210,13 @@ export class FileWriter {
     await dataSegments.durable(segment);
   }
 
-  /** Hands all open units to the workers, but for one that is likely to be written next. */
+  /** Hands all open units to the workers, except one that is likely to be written next. */
   async #sealOpen(keepIndex?: number): Promise<void> {
     const { unitSizeBytes } = this.#base;
     const kept = keepIndex === undefined ? undefined : this.#open.get(keepIndex);
     const ready = [...this.#open].filter(([, unit]) => unit !== kept || unit.filledBytes === unitSizeBytes);
     ready.sort(([left], [right]) => left - right);
-    // Sealed, small units may take twice as much.
+    // Small units may take twice as much memory sealed.
     const batchBytes = Math.min(BATCH_BYTES, this.#session.sealing.pipeline.slabBytes / 4);
     const perBatch = Math.max(1, Math.floor(batchBytes / unitSizeBytes));
     for (let at = 0; at < ready.length; at += perBatch) await this.#sealBatch(ready.slice(at, at + perBatch));
@@ -214,7 +226,7 @@ export class FileWriter {
   async #sealBatch(units: readonly (readonly [number, OpenUnit])[]): Promise<void> {
     const { unitSizeBytes } = this.#base;
     const totalBytes = units.reduce((sum, [, { filledBytes }]) => sum + filledBytes, 0);
-    // Only zeros were left of it.
+    // All of these units were cut down to nothing: they are holes.
     if (totalBytes === 0) {
       for (const [index] of units) {
         this.#open.delete(index);
@@ -249,7 +261,7 @@ export class FileWriter {
       const { unitSizeBytes } = this.#base;
       const unitCount = sizeToUnitCount(sizeBytes, unitSizeBytes);
       const lastBytes = sizeBytes - (unitCount - 1) * unitSizeBytes;
-      // The bytes that are cut off must not come back when the file grows again.
+      // Bytes that are cut off must not come back when the file grows again.
       if (unitCount > 0 && lastBytes < unitSizeBytes) {
         const unit = await this.#openUnit(unitCount - 1, 0, 0);
         unit.bytes.fill(0, lastBytes);

@@ -1,6 +1,7 @@
 /**
- * Small files, whose content is one unit or none: many at a time. On the way in they share a batch of plain memory, on the way
- * out one request. Compare `ContentUpload` and `FileReader`, which are for one file of any size.
+ * Writes and reads many small files at a time. The content of each is one unit or none. On the way in they
+ * share a batch of plain memory, on the way out one request. `ContentUpload` and `FileReader` are for one
+ * file of any size.
  */
 
 import { KIB } from '../../base/geometry.ts';
@@ -46,8 +47,8 @@ export class SmallUpload {
   }
 
   /**
-   * Adds a file that fills the first `lengthBytes` of what {@link next} returned: more than none, at most its unit size.
-   * Returns the number of its unit, for {@link finish}.
+   * Adds a file that fills the first `lengthBytes` of what {@link next} returned: at least 1, at most its
+   * unit size. Returns the number of its unit, for {@link finish}.
    */
   add({ id, unitSizeBytes }: FileInode, lengthBytes: number): number {
     this.#batch.add(id, 0, unitSizeBytes, this.#usedBytes, lengthBytes);
@@ -56,7 +57,10 @@ export class SmallUpload {
     return this.#unitCount - 1;
   }
 
-  /** Has the units sealed and placed; the memory is given back by itself. Call it once. Rejects as `Pipeline.seal` does. */
+  /**
+   * Has the units sealed and placed; the memory is given back by itself. Call it once. Rejects as
+   * `Pipeline.seal` does.
+   */
   submit(): Promise<PlacedUnits> {
     return this.#batch.submit();
   }
@@ -88,17 +92,19 @@ const GAP_BYTES_MAX: number = 64 * KIB;
 
 /** What was read of small files, in order, with the shared memory that it lies in. */
 export interface SmallContents {
-  /** Undefined where a file has no unit: it is empty, or a hole. A unit may be shorter than its file; the rest is zeros. */
+  /** Undefined where a file is empty or a hole. A unit may be shorter than its file: the rest is zeros. */
   readonly units: readonly (OpenedUnit | undefined)[];
   /** The units' bytes must not be used afterwards. */
   release(): void;
 }
 
 /**
- * Reads the content of small files. Sealed with their gaps (see {@link fetchedBytesMax}), and plain, they must fit in a
- * quarter of the pipeline's memory each: EINVAL. Take the plain bytes from the read budget before.
+ * Reads the content of small files. Their sealed bytes (see {@link fetchedBytesMax}) must fit in a quarter of
+ * the pipeline's memory, and so must their plain bytes: else EINVAL. Acquire the plain bytes from the read
+ * budget first.
  *
- * A unit that cannot be had is reported in its place, as `readUnits` does. Rejects with the signal's reason, ECLOSED, EWORKER.
+ * A unit that cannot be read is reported in its place, as `readUnits` does. Rejects with the signal's reason,
+ * ECLOSED, EWORKER.
  */
 export async function readSmallFiles(
   { sealing }: Session,

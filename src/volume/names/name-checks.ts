@@ -1,9 +1,9 @@
-/** Names and paths: raw bytes, never normalised. */
+/** Checks and converts names and paths. They are raw bytes and never normalised. */
 import { requireArgument } from '../../base/errors.ts';
 import type { Name } from '../../base/name.ts';
 import { NAME_BYTES_MAX } from '../../server/sealed/inode-body.ts';
 
-/** Text becomes its UTF-8 bytes; bytes are copied. EINVAL for text that is not Unicode. */
+/** Returns text as its UTF-8 bytes, and bytes as they are. EINVAL for text that is not Unicode. */
 export function toBytesName(name: string | Uint8Array): Name {
   if (typeof name !== 'string') {
     return Buffer.from(name.buffer, name.byteOffset, name.byteLength).toString('latin1');
@@ -12,12 +12,12 @@ export function toBytesName(name: string | Uint8Array): Name {
   return Buffer.from(name).toString('latin1');
 }
 
-/** The bytes of a name; the caller owns them. */
+/** Returns the bytes of a name; the caller owns them. */
 export function nameBytes(name: Name): Buffer<ArrayBuffer> {
   return Buffer.from(name, 'latin1');
 }
 
-/** EINVAL unless it can be a name: 1 to 255 bytes, no NUL, no `/`, not `.` or `..`. */
+/** Throws EINVAL unless this can be a name: 1 to 255 bytes, no NUL, no `/`, not `.` or `..`. */
 export function checkName(name: Name): void {
   const shown = JSON.stringify(name).slice(0, 300);
   requireArgument(name.length > 0, 'a name is empty');
@@ -30,8 +30,8 @@ export function checkName(name: Name): void {
 }
 
 /**
- * The names of a path. Empty components count for nothing, so that `/a//b/` is `/a/b`, and `/` the root. EINVAL for `..`, which
- * would mean one thing here and another to the shell, and for what no name can be.
+ * Returns the names of a path. Empty parts are left out: `/a//b/` is `/a/b`, and `/` is the root. EINVAL for
+ * `..`, which a shell resolves in another way, and for anything that cannot be a name.
  */
 export function parsePath(path: string | Uint8Array): Name[] {
   const names = toBytesName(path)

@@ -1,6 +1,7 @@
 /**
- * For a writer whose file was compacted while it was open: what it commits still points where its units were before, and a
- * gc may be about to delete that. It says so in its commit, which then keeps those segments.
+ * Helps a writer whose file was compacted while it was open. The content that it commits still points to
+ * where units lay before, and a gc may be about to delete those segments. So the commit names them, which
+ * keeps them.
  */
 import { isNetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
@@ -22,7 +23,10 @@ export function isSameMap(left: MapRoot, right: MapRoot): boolean {
   );
 }
 
-/** Segments that `map` points into and `current` does not. Throws what reading pages of `map` throws. */
+/**
+ * Returns the segments that `map` points into and `current` does not. Rejects with what reading a page
+ * throws.
+ */
 export async function segmentsLeft(
   session: Session,
   file: Id,

@@ -1,10 +1,10 @@
 /**
- * How a writer keeps what it is about to commit out of the hands of a gc. A gc deletes nothing that is younger than the
- * grace, so what a commit refers to must be younger than that when the commit becomes visible:
+ * Keeps a gc from deleting objects that a commit is about to refer to. A gc deletes nothing that is younger
+ * than the grace. So these objects must be younger than that when the commit becomes visible:
  *
- *   just before    whatever was written more than half the grace ago is written anew, which makes it young; afterwards no
- *                  gc may have ordered it to be deleted
- *   just after     if that was more than a quarter of the grace ago, everything must still be there, and not be ordered
+ *   just before   rewrite the objects that were written more than half the grace ago; then check that no gc has
+ *                 ordered their deletion
+ *   just after    if that check was more than a quarter of the grace ago, check all objects again
  */
 import { codeOf, isNetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
@@ -14,13 +14,13 @@ import type { Session } from './session.ts';
 
 const REWRITES_MAX = 8;
 
-/** What the attempts of one commit rely on. */
+/** The objects that the attempts of one commit rely on. */
 export class Reliance implements Referred {
   readonly segments: Set<Id> = new Set<Id>();
   readonly inodes: Set<Id> = new Set<Id>();
   #checkedAtMs: number | undefined;
 
-  /** Since when nobody has looked; the session's clock. */
+  /** When the objects were checked first, by the session's clock. */
   get checkedAtMs(): number | undefined {
     return this.#checkedAtMs;
   }
@@ -32,7 +32,10 @@ export class Reliance implements Referred {
   }
 }
 
-/** Before a commit, once its segments are in the store. EIO when a gc was quicker; then nothing may be committed. */
+/**
+ * Rewrites old objects before a commit; call it once the commit's segments are in the store. EIO when a gc
+ * was quicker: then nothing may be committed.
+ */
 export async function keepYoung(session: Session, referred: Referred, reliance: Reliance): Promise<void> {
   const checkedAtMs = session.nowMs();
   const isOld = (atMs: number | undefined): boolean =>
@@ -46,20 +49,20 @@ export async function keepYoung(session: Session, referred: Referred, reliance: 
   reliance.add(checkedAtMs, referred);
 }
 
-/** After a commit. EIO when it took so long that a gc may have taken what it refers to. */
+/** Checks the objects again after a commit that took long. EIO when a gc may have deleted one. */
 export async function requireStillKept(session: Session, reliance: Reliance): Promise<void> {
   const { checkedAtMs } = reliance;
   if (checkedAtMs === undefined || session.nowMs() - checkedAtMs <= session.graceMs / 4) return;
   await requireKept(session.sealing, reliance);
 }
 
-/** When a segment was written, by the session's clock. */
+/** Returns when a segment was written, by the session's clock. */
 async function segmentTime(session: Session, id: Id): Promise<number> {
   const { dataSegments, nodeSegments, writes, nowMs } = session;
   const ageMs = dataSegments.ageMs(id) ?? nodeSegments.ageMs(id);
   const known = ageMs === undefined ? writes.get(id) : nowMs() - ageMs;
   if (known !== undefined) return known;
-  // Of an earlier session, or of a version of a file that is not the current one any more.
+  // An earlier session has written it, or this one has forgotten it: the store knows.
   const { store } = session.sealing;
   const serverNowMs = await store.now();
   const { modifiedAtMs } = await store.stat(segmentKey(id)).catch(throwTaken);
@@ -76,7 +79,7 @@ async function rewriteSegment(session: Session, id: Id): Promise<void> {
   writes.note(id, atMs);
 }
 
-/** The same bytes once more: a new version of the object, and the same version of the inode. */
+/** Puts the same bytes again: the object gets a new version, the inode keeps its own. */
 async function rewriteInode(session: Session, id: Id): Promise<void> {
   const { store } = session.sealing;
   for (let attempt = 1; ; attempt += 1) {

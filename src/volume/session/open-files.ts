@@ -1,4 +1,7 @@
-/** The files that a session is using, so that its head can say since when: gc keeps what they were made of. */
+/**
+ * The files that this session has open. Its head tells other clients since when, and their gc keeps the
+ * objects that such files may still read.
+ */
 export class OpenFiles {
   readonly #since = new Set<{ readonly atMs: number }>();
 
@@ -6,14 +9,14 @@ export class OpenFiles {
     return this.#since.size;
   }
 
-  /** When the oldest was opened, by this machine's clock; undefined when none is open. */
+  /** When the file that is open longest was opened, by this machine's clock; undefined when none is open. */
   get oldestMs(): number | undefined {
     let oldestMs: number | undefined;
     for (const { atMs } of this.#since) if (oldestMs === undefined || atMs < oldestMs) oldestMs = atMs;
     return oldestMs;
   }
 
-  /** Returns what ends it; calling that again does nothing. */
+  /** Notes an open file. Returns the function that ends it; a second call of that does nothing. */
   open(atMs: number): () => void {
     const file = { atMs };
     this.#since.add(file);

@@ -1,9 +1,12 @@
 /**
- * How much opened data readers may hold at once. Opened units lie in the pipeline's memory until their reader is done with
- * them; if readers could fill it with what they have read ahead, the unit that one of them waits for would find no room.
+ * Limits how much opened data readers hold at once. Opened units lie in the pipeline's memory until their
+ * reader is done with them. Without a limit, data that was read ahead could fill that memory, and the unit
+ * that a reader waits for would find no room.
  *
- * Invariant: what is granted fits into the memory. What a reader needs next is granted in order of asking; what it reads
- * ahead only while a quarter of the budget stays free.
+ * Invariants
+ *   1. All grants together fit into the memory.
+ *   2. Data that a reader needs next is granted in the order of asking.
+ *   3. Reading ahead is granted only while a quarter of the budget stays free.
  */
 import { Waiters } from '../../base/waiters.ts';
 
@@ -16,13 +19,13 @@ export class ReadBudget {
     this.#totalBytes = totalBytes;
   }
 
-  /** Waits for room. A request for more than there is waits until it is alone. */
+  /** Waits for room. A request that is larger than the budget waits until nothing else is granted. */
   async acquire(bytes: number, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     if (this.#waiters.tryNow(bytes) === undefined) await this.#waiters.wait(bytes, signal);
   }
 
-  /** For reading ahead: true if there is plenty of room now. */
+  /** Takes room for reading ahead, if there is plenty. Returns whether it did. */
   tryAcquire(bytes: number): boolean {
     if (this.#waiters.count > 0 || this.#usedBytes + bytes > 0.75 * this.#totalBytes) return false;
     this.#usedBytes += bytes;

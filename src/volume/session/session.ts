@@ -1,4 +1,4 @@
-/** One mounted client of a volume: what all of its parts share. */
+/** One opening of a volume by one client: the parts and settings that everything in it shares. */
 import type { Id } from '../../base/ids.ts';
 import type { MapSlots, NameNode } from '../../server/sealed/inode.ts';
 import type { NodeCache } from '../../server/sealed/node-cache.ts';
@@ -29,26 +29,29 @@ export interface Session {
   readonly marks: Marks;
   readonly history: HistoryCheck;
   readonly openFiles: OpenFiles;
-  /** Units, and what a commit needs that waits for them. */
+  /** Segments for units, and for the nodes of commits that wait for these units anyway. */
   readonly dataSegments: SegmentWriter;
-  /** Leaves and map pages of commits whose units are durable already. */
+  /** Segments for leaves and map pages of commits whose units are durable already. */
   readonly nodeSegments: SegmentWriter;
   readonly units: UnitWriter;
-  /** Nodes of name trees that were read or written not long ago. */
+  /** Nodes of name trees that were read or written recently. */
   readonly nameNodes: NodeCache<NameNode>;
-  /** Pages of extent maps, in the same way. */
+  /** Pages of extent maps that were read or written recently. */
   readonly mapNodes: NodeCache<MapSlots>;
   readonly readBudget: ReadBudget;
-  /** What this session has written, and when. */
+  /** When this session wrote which object. */
   readonly writes: WriteTimes;
   readonly nowMs: () => number;
-  /** For so long what was read of an inode is served without asking again. */
+  /** How long an inode that was read is used without asking the store again. */
   readonly freshMs: number;
-  /** How long gc leaves alone what nothing refers to. */
+  /** How long gc keeps objects that nothing refers to. */
   readonly graceMs: number;
 }
 
-/** Waits until segments of this session are in the store. Rejects with what an upload failed with. */
+/**
+ * Closes segments of this session and waits until they are in the store. Rejects with what an upload failed
+ * with.
+ */
 export async function makeDurable(session: Session, segments: Iterable<Id>): Promise<void> {
   const ids = [...segments];
   for (const writer of [session.dataSegments, session.nodeSegments]) {
@@ -59,7 +62,10 @@ export async function makeDurable(session: Session, segments: Iterable<Id>): Pro
   );
 }
 
-/** The time as inodes keep it. */
+/**
+ * Returns the present time as inodes keep it: nanoseconds since 1970, with the precision of the session's
+ * clock.
+ */
 export function nowNs({ nowMs }: Pick<Session, 'nowMs'>): bigint {
   return BigInt(Math.trunc(nowMs())) * 1_000_000n;
 }

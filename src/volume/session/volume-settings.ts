@@ -1,9 +1,12 @@
 /**
- * What a volume fixes when it is made. It lies in the volume header's sealed `settings`, as JSON in UTF-8:
+ * The settings that a volume is made with. They lie in the volume header's sealed `settings`, as JSON in
+ * UTF-8:
  *
- *   {"layout":1,"rootId":"<32 hex>","unitSizeBytes":262144,"blockSizeBytes":4096,"codec":"zstd:1","suite":"xaes-256-gcm"}
+ *   {"layout":1,"rootId":"<32
+ *   hex>","unitSizeBytes":262144,"blockSizeBytes":4096,"codec":"zstd:1","suite":"xaes-256-gcm"}
  *
- * Sizes, codec and suite are what new files get; every record says its own. Unknown fields of layout 1 are ignored.
+ * Sizes, codec and suite are those of new files; every record names its own. Unknown fields of layout 1 are
+ * ignored.
  */
 import { isUtf8 } from 'node:buffer';
 import { utf8 } from '../../base/bytes.ts';
@@ -29,7 +32,10 @@ export interface VolumeSettings {
 
 const LAYOUT = 1;
 
-/** Fills in what is left out: a random root, 256 KiB, 4 KiB, zstd:1, xaes-256-gcm. EINVAL when a value will not do. */
+/**
+ * Fills in defaults: a random root, units of 256 KiB, blocks of 4 KiB, zstd:1, xaes-256-gcm. EINVAL for a
+ * wrong value.
+ */
 export function checkVolumeSettings(partial: Partial<VolumeSettings> = {}): VolumeSettings {
   const settings = {
     rootId: partial.rootId ?? randomId(),
@@ -45,13 +51,13 @@ export function checkVolumeSettings(partial: Partial<VolumeSettings> = {}): Volu
   return settings;
 }
 
-/** For `createVolumeHeader` and `withSettings`; some 150 bytes. EINVAL when a value will not do. */
+/** Encodes settings for `createVolumeHeader` and `withSettings`: some 150 bytes. EINVAL for a wrong value. */
 export function encodeSettings(settings: VolumeSettings): Uint8Array<ArrayBuffer> {
   const { codec, ...rest } = checkVolumeSettings(settings);
   return utf8(JSON.stringify({ layout: LAYOUT, ...rest, codec: formatCodec(codec) }));
 }
 
-/** EFORMAT when this is no volume's settings, EUNSUPPORTED when they are of a newer layout. */
+/** Decodes settings. EFORMAT when these are not the settings of a volume; EUNSUPPORTED for a newer layout. */
 export function decodeSettings(bytes: Uint8Array): VolumeSettings {
   const fields = parseFields(bytes);
   const { layout, rootId, unitSizeBytes, blockSizeBytes, codec, suite } = fields;

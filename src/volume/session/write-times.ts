@@ -1,10 +1,11 @@
-/** When a session wrote its objects: what tells whether gc may take them for garbage before they are committed. */
+/**
+ * Remembers when a session wrote its objects: old ones are rewritten before a commit, see `keep-young.ts`.
+ */
 import type { Id } from '../../base/ids.ts';
 
-/** The session forgets what it wrote longest ago when it knows of more objects than this. */
+/** Beyond so many objects, those that were written longest ago are forgotten. */
 const TIMES_MAX = 65_536;
 
-/** When this session last wrote each object, by its own clock. */
 export class WriteTimes {
   readonly #times = new Map<Id, number>();
 
@@ -17,7 +18,10 @@ export class WriteTimes {
     }
   }
 
-  /** Undefined for what this session has not written. */
+  /**
+   * Returns when the session last wrote an object, by its own clock; undefined if it has not, or has
+   * forgotten.
+   */
   get(id: Id): number | undefined {
     return this.#times.get(id);
   }
