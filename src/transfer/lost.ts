@@ -1,11 +1,14 @@
-/** What is lost of a damaged file, as one error. */
+/** One error for all the lost ranges of a damaged file. */
 import { NetsealError } from '../base/errors.ts';
 import type { Piece } from '../volume/content/file-reader.ts';
 
-/** Ranges that a message names. */
+/** The most ranges that a message names. */
 const RANGES_MAX = 8;
 
-/** Names the ranges, half-open, in bytes; code and cause are those of the first one. */
+/**
+ * Returns an error that names the ranges, half-open, in bytes. Its code and cause are those of the first
+ * range.
+ */
 export function lostError(pieces: readonly Piece[]): NetsealError {
   const ranges: { start: number; end: number }[] = [];
   for (const { offsetBytes, lengthBytes } of [...pieces].sort((a, b) => a.offsetBytes - b.offsetBytes)) {

@@ -1,4 +1,7 @@
-/** How much there is to copy: for progress bars. What cannot be looked at counts for nothing; copying it will say why. */
+/**
+ * Measures how much there is to copy, for progress bars. Paths that cannot be read count for nothing; copying
+ * them says why.
+ */
 import type { Id } from '../base/ids.ts';
 import { giveTurn } from '../base/turns.ts';
 import type { Inode } from '../server/sealed/inode.ts';
@@ -10,7 +13,7 @@ export interface Amount {
   readonly files: number;
 }
 
-/** Of local paths, with all that is below folders. */
+/** Measures local paths with everything below them. Rejects with the signal's reason. */
 export async function measureLocal(paths: readonly string[], signal?: AbortSignal): Promise<Amount> {
   const total = { bytes: 0, files: 0 };
   for (const path of paths) {
@@ -32,7 +35,7 @@ async function measureFolder(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   try {
-    // Others get a turn.
+    // Lets other work have a turn.
     await giveTurn();
     signal?.throwIfAborted();
     for (const entry of attempt(() => folder.entries()) ?? []) {
@@ -57,7 +60,7 @@ function attempt<Result>(look: () => Result): Result | undefined {
   }
 }
 
-/** Of what an inode of the volume leads to. Rejects with the signal's reason. */
+/** Measures an inode of the volume with everything below it. Rejects with the signal's reason. */
 export async function measureVolume(volume: Volume, inode: Inode, signal?: AbortSignal): Promise<Amount> {
   const total = { bytes: 0, files: 0 };
   const entered = new Set<Id>();

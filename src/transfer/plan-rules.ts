@@ -1,16 +1,20 @@
-/** The rules that `put` and `get` share about what was named on their command line. */
+/** The rules that `put` and `get` share for their sources and targets. */
 import { isNetsealError, NetsealError, requireArgument } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
 import { showName } from './local-names.ts';
 
-/** EISDIR for a folder that nobody asked to go into. */
+/** EISDIR for a folder unless the copy is recursive. */
 export function requireRecursive(isFolder: boolean, recursive: boolean, path: Name): void {
   if (isFolder && !recursive) {
     throw new NetsealError('EISDIR', `${showName(path)} is a folder: add -r to copy all of it`);
   }
 }
 
-/** EINVAL when two sources would become one file. @param keys a folder and a name each, as one string. */
+/**
+ * EINVAL when two sources would become one file.
+ *
+ * @param keys the place of each source: folder and name as one string.
+ */
 export function requireDistinct(keys: readonly string[]): void {
   requireArgument(
     new Set(keys).size === keys.length,
@@ -18,7 +22,10 @@ export function requireDistinct(keys: readonly string[]): void {
   );
 }
 
-/** Whether an error says that there is nothing of that name, or something on the way to it is no folder. */
+/**
+ * True when an error means that there is no such path: a name is missing, or something on the way is no
+ * folder.
+ */
 export function isNowhere(error: unknown): boolean {
   return isNetsealError(error) && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
 }

@@ -1,8 +1,8 @@
 /**
- * Small files on their way into a volume: many to a batch of plain memory, whose units are sealed and placed together; and
- * their names, many to a commit, once the segment that their units are in is in the store.
+ * Copies small files into a volume. Many share one batch of plain memory, whose units are sealed and placed
+ * together. Their names follow, many to a commit, once the segment with their units is in the store.
  *
- * Names wait for full segments: nobody hurries them. `PutBatches.flush` ends that.
+ * Names wait until their segment is full; `PutBatches.flush` ends that wait.
  */
 import type { NetsealError } from '../base/errors.ts';
 import { MIB } from '../base/geometry.ts';
@@ -15,13 +15,16 @@ import type { LocalFile } from './local-source.ts';
 import type { PutFolder } from './put-folder.ts';
 import { isFatal, onVolume, StoreFailure, type Tally } from './tally.ts';
 
-/** Plain memory of one batch. */
+/** The plain memory of one batch. */
 const BATCH_BYTES: number = MIB;
-/** Batches that are being sealed. Not more: memory that is touched first costs as much as sealing into it. */
+/**
+ * How many batches are sealed at once. More would cost time: touching new memory takes as long as sealing
+ * into it.
+ */
 const SEALING_MAX = 4;
-/** Commits of attributes on their way. */
+/** How many commits of attributes run at once. */
 const UPDATES_MAX = 1024;
-/** Names in one batch, with or without content: what a batch of empty files is cut by. */
+/** The most names in one batch, with or without content. It limits batches of empty files. */
 const BATCH_NAMES = 2048;
 
 interface Item {
@@ -29,7 +32,7 @@ interface Item {
   readonly name: Name;
   readonly path: Name;
   readonly inode: FileInode | SymlinkInode;
-  /** Which unit of the batch; undefined where there is no content. */
+  /** The index of the file's unit in the batch; undefined for an empty file. */
   readonly unit: number | undefined;
 }
 
@@ -52,14 +55,17 @@ export class PutBatches {
     this.#signal = signal;
   }
 
-  /** Adds a file or symlink without content to read. */
+  /** Adds an inode that has no content to read: a symlink, or a file without data. */
   addBare(folder: PutFolder, name: Name, path: Name, inode: FileInode | SymlinkInode): void {
     this.throwIfFailed();
     this.#items.push({ folder, name, path, inode, unit: undefined });
     if (this.#items.length >= BATCH_NAMES) this.#submit();
   }
 
-  /** Reads a file that fits in one unit, and in a batch. `inode` is what becomes of it but for its content. */
+  /**
+   * Reads and adds a file that fits in one unit and in a batch. `inode` is what the file gets, without its
+   * content.
+   */
   async addFile(folder: PutFolder, name: Name, path: Name, file: LocalFile, inode: FileInode): Promise<void> {
     this.throwIfFailed();
     const { sizeBytes } = file.stat;
@@ -74,8 +80,8 @@ export class PutBatches {
   }
 
   /**
-   * Commits a change of something that is there, together with others. What it fails with is a failure of `path`. Waits
-   * while there are many.
+   * Runs a commit that changes an existing name, beside others. Its error is counted as a failure of `path`.
+   * Waits while there are many.
    */
   async update(path: Name, commit: () => Promise<unknown>): Promise<void> {
     this.throwIfFailed();
@@ -85,7 +91,7 @@ export class PutBatches {
     void ended.then(() => this.#updating.delete(ended));
   }
 
-  /** Has {@link flush} wait for other work that needs segments; what it rejects with ends the whole copy. */
+  /** Has {@link flush} wait for other work that needs segments. An error of that work ends the whole copy. */
   track(work: Promise<void>): Promise<void> {
     const running = work.catch(error => {
       this.#failure ??= { error };
@@ -95,21 +101,22 @@ export class PutBatches {
     return running;
   }
 
-  /** Has a new folder linked once everything that was added before is committed, whether it got names of its own or not. */
+  /** Links a new folder, with or without names in it, once everything that was added before is committed. */
   addFolder(folder: PutFolder): void {
     this.#folders.push(folder);
     if (this.#items.length + this.#folders.length >= BATCH_NAMES) this.#submit();
   }
 
-  /** Runs when everything else is committed: for what commits would undo. What it fails with is a failure of `path`. */
+  /** Runs work after all commits, which would undo it. Its error is counted as a failure of `path`. */
   atEnd(path: Name, work: () => Promise<unknown>): void {
     this.#atEnd.push(() => this.#attempt([path], work));
   }
 
-  /** Hands over what was added, and waits until all of it is committed, or has failed. */
+  /** Waits until everything that was added is committed or has failed. */
   async flush(): Promise<void> {
     this.#submit();
-    // The names of what was placed begin to wait for their segments in the next turns; another flush must come after that.
+    // Names begin to wait for their segments a few turns after their units were placed. The next flush must
+    // come after that.
     for (;;) {
       const running = [...this.#running];
       if (running.length === 0) break;
@@ -119,14 +126,15 @@ export class PutBatches {
     this.throwIfFailed();
   }
 
-  /** After the last {@link flush}: runs what was left for the end. */
+  /** Runs the work that was left for the end. Call it after the last {@link flush}. */
   async end(): Promise<void> {
     await Promise.all(this.#atEnd.splice(0).map(work => work()));
   }
 
   /**
-   * Gives back what is not on its way, and waits for what is. After an interruption or a failure: what was sealed is
-   * committed if it can be, and nobody is left waiting for a segment that is never closed.
+   * Ends early, after an interruption or a failure. Gives back memory that is not in use, and waits for what
+   * is running. What was sealed is committed if possible, and nothing is left waiting for a segment that is
+   * never closed.
    */
   async drop(): Promise<void> {
     this.#upload?.drop();
@@ -134,7 +142,7 @@ export class PutBatches {
     this.#items = [];
     this.#folders = [];
     while (this.#running.size > 0) {
-      // Whoever needs one of these segments hears of it.
+      // The error reaches every file that needs one of these segments.
       await this.#volume.flushContent().catch(() => undefined);
       if (this.#running.size > 0) await Promise.race(this.#running);
     }
@@ -174,7 +182,10 @@ export class PutBatches {
     await Promise.all(folders.map(folder => this.#attempt([folder.path], () => folder.link())));
   }
 
-  /** Runs a commit that others do not depend on: what it fails with is a failure of these paths, unless it ends everything. */
+  /**
+   * Runs a commit that no other depends on. Its error is counted as a failure of these paths, unless it ends
+   * the copy.
+   */
   async #attempt(paths: readonly Name[], commit: () => Promise<unknown>): Promise<void> {
     try {
       await onVolume(commit());
@@ -218,9 +229,9 @@ export class PutBatches {
     }
   }
 
-  /** What went wrong in the background and ends the whole copy. */
+  /** Throws the background error that ends the whole copy, if there was one. */
   throwIfFailed(): void {
-    // Whoever is told is another file: it must not be taken for that one's.
+    // The caller is dealing with another file. A StoreFailure is not counted as that file's failure.
     if (this.#failure !== undefined) throw new StoreFailure(this.#failure.error);
   }
 }

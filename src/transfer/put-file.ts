@@ -1,4 +1,7 @@
-/** A large file on its way into a volume: read, sealed and uploaded piece by piece, in memory that does not grow with it. */
+/**
+ * Copies a large file into a volume: reads, seals and uploads it piece by piece, in memory that does not grow
+ * with it.
+ */
 import { MIB, sizeToUnitCount } from '../base/geometry.ts';
 import type { Id } from '../base/ids.ts';
 import type { Name } from '../base/name.ts';
@@ -12,21 +15,24 @@ import type { Volume } from '../volume/volume.ts';
 import type { LocalFile } from './local-source.ts';
 import { onVolume, StoreFailure } from './tally.ts';
 
-/** Read and sealed as one, at least a unit. Not more: memory that is touched first costs as much as sealing into it. */
+/**
+ * The size of a piece, at least a unit. A larger one would cost time: touching new memory takes as long as
+ * sealing into it.
+ */
 const READ_BYTES: number = 2 * MIB;
-/** Reads whose units are being sealed: enough to keep all threads at work. */
+/** How many pieces are being sealed at once: enough to keep all threads at work. */
 const READS_MAX = 4;
-/** Smaller files are sent again after an interruption. */
+/** Smaller files have no journal: after an interruption they are sent again. */
 export const JOURNAL_BYTES_MIN: number = 64 * MIB;
 
 export interface PutFileOptions {
   readonly signal?: AbortSignal | undefined;
-  /** For the journal; without it an interrupted put starts over. */
+  /** Where the journal is kept. Without it an interrupted put starts over. */
   readonly state?: ClientState | undefined;
   onBytes(bytes: number): void;
 }
 
-/** A file's content in segments, some of which may be on their way still. */
+/** A file's content in segments, some of which may still be uploading. */
 export interface PutContent {
   readonly inode: FileInode;
   readonly segments: ReadonlySet<Id>;
@@ -36,8 +42,9 @@ export interface PutContent {
 /**
  * Reads all of a file into segments.
  *
- * @param inode what becomes of it, but for its content.
- * Throws what reading throws, and {@link StoreFailure}; a journal then stays for the next time.
+ * @param inode the inode that the file gets, without its content.
+ * @returns the content. Throws reading errors and {@link StoreFailure}; then the journal stays for the next
+ *   `put`.
  */
 export async function putContent(
   volume: Volume,
@@ -69,7 +76,7 @@ export async function putContent(
   }
 }
 
-/** Reads from where the upload stands to the end; returns the file's length as it was read. */
+/** Reads from the upload's position to the file's end. Returns the length in bytes as it was read. */
 async function readAll(
   file: LocalFile,
   upload: JournalledUpload,
@@ -104,16 +111,16 @@ async function readAll(
   return sizeBytes;
 }
 
-/** A {@link ContentUpload} from front to back, which a journal remembers. */
+/** A {@link ContentUpload} from front to back, whose progress a journal records. */
 class JournalledUpload {
   readonly #volume: Volume;
   readonly #inode: FileInode;
   readonly #upload: ContentUpload;
   readonly #journal: PutJournal | undefined;
-  /** Segments whose upload is watched. */
+  /** The segments whose upload is being waited for. */
   readonly #watched = new Set<Id>();
   #failure: { readonly error: unknown } | undefined;
-  /** Ends when the journal holds all that is durable so far. It never rejects. */
+  /** Settles when the journal has everything that is durable so far. Never rejects. */
   #journalled: Promise<void> = Promise.resolve();
   #isAbandoned = false;
   #nextUnit = 0;
@@ -129,7 +136,7 @@ class JournalledUpload {
     return this.#nextUnit;
   }
 
-  /** Takes over units that an interrupted put has uploaded. */
+  /** Takes over the units that an interrupted put has uploaded. */
   async resume(items: readonly JournalItem[]): Promise<void> {
     for (const item of items) {
       if (typeof item !== 'number') this.#upload.point(this.#nextUnit, item);
@@ -149,7 +156,7 @@ class JournalledUpload {
     lengthBytes: number,
     fill: (into: Uint8Array) => Promise<number>,
   ): Promise<number> {
-    // Others wait for the segments only at the end. If one is lost, nothing more needs to be read.
+    // The segments are awaited only at the end. If one has failed already, there is no point in reading on.
     if (this.#failure !== undefined) throw new StoreFailure(this.#failure.error);
     const { unitSizeBytes } = this.#inode;
     const batch = await this.#upload.reserve(lengthBytes);
@@ -170,7 +177,7 @@ class JournalledUpload {
     return readBytes;
   }
 
-  /** Waits until no more than so many reads are on their way. */
+  /** Waits until at most so many pieces are being sealed. */
   keepUp(readsMax: number): Promise<void> {
     return this.#upload.settle(readsMax);
   }
@@ -185,7 +192,7 @@ class JournalledUpload {
     await this.#upload.abandon();
   }
 
-  /** Has the journal remember the next units, a hole or what is placed, once their segments are in the store. */
+  /** Adds the next units, a hole or placed ones, to the journal once their segments are in the store. */
   #note(placed: Promise<readonly (Pointer | undefined)[]>, holeCount: number): void {
     this.#journalled = this.#remember(this.#journalled, placed, holeCount);
   }
@@ -205,7 +212,7 @@ class JournalledUpload {
       await this.#volume.whenDurable(segments);
       if (!this.#isAbandoned) journal.append(holeCount > 0 ? [holeCount] : pointers.map(at => at ?? 1));
     } catch {
-      // The put fails with that, too. The journal ends here, as it cannot leave units out.
+      // The put fails with the same error. The journal cannot leave units out, so it ends here.
       this.#isAbandoned = true;
     }
   }

@@ -1,6 +1,6 @@
 /**
- * A folder of a volume that a tree is copied into. One that is new is put into the store with its first names, or when it is
- * finished; from then on its parents lead to it, so that an interruption keeps what was done.
+ * A folder of a volume that `put` fills. A new folder is stored together with its first names, or at its end
+ * if it has none. From then on its parents lead to it, so an interruption loses nothing that was done.
  */
 import type { NetsealError } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
@@ -12,12 +12,12 @@ import { onVolume } from './tally.ts';
 
 export class PutFolder {
   readonly directory: Directory;
-  /** The local one, for messages. */
+  /** The path of the local folder, for messages. */
   readonly path: Name;
-  /** It is being copied itself, so its times are its original's. */
+  /** True when the folder itself is being copied: it gets the times of the local folder. */
   readonly keepTimes: boolean;
   readonly #volume: Volume;
-  /** Where it belongs, as long as it is new. */
+  /** Its parent and name while it is new and not yet linked. */
   readonly #place: { readonly parent: PutFolder; readonly name: Name } | undefined;
   #linked: Promise<void> | undefined;
 
@@ -39,7 +39,10 @@ export class PutFolder {
     return this.#place !== undefined;
   }
 
-  /** Adds names in one commit, then makes sure that the folder is reached. See `Namespace.insertMany`. */
+  /**
+   * Adds names in one commit, then makes sure that the parents lead to the folder. See
+   * `Namespace.insertMany`.
+   */
   async insertMany(names: readonly NewName[]): Promise<(NetsealError | undefined)[]> {
     const options = { replace: true, keepTimes: this.keepTimes };
     const failures = await onVolume(this.#volume.names.insertMany(this.directory, names, options));
@@ -47,7 +50,7 @@ export class PutFolder {
     return failures;
   }
 
-  /** The folder, and those above it, are in the store and lead here. */
+  /** Stores the folder and those above it, unless they are stored, and links each into its parent. */
   link(): Promise<void> {
     this.#linked ??= this.#link();
     return this.#linked;
@@ -62,26 +65,26 @@ export class PutFolder {
   }
 }
 
-/** Finds one name after the other, asked for in ascending order, in a directory that is read once. */
+/** Finds names in a directory that it reads once. The names must be asked for in ascending order. */
 export class EntryCursor {
   readonly #batches: AsyncGenerator<readonly DirectoryEntry[]> | undefined;
   #batch: readonly DirectoryEntry[] = [];
   #at = 0;
   #isDone: boolean;
 
-  /** @param batches ascending; undefined for none. */
+  /** @param batches the entries, ascending; undefined for an empty directory. */
   constructor(batches: AsyncGenerator<readonly DirectoryEntry[]> | undefined) {
     this.#batches = batches;
     this.#isDone = batches === undefined;
   }
 
-  /** Whether {@link find} would have to wait. */
+  /** True when {@link advance} must be awaited before {@link find}. */
   needsMore(name: Name): boolean {
     const last = this.#batch.at(-1);
     return !this.#isDone && (last === undefined || last.name < name);
   }
 
-  /** Reads on until `name` would be there. */
+  /** Reads on until the batch in memory reaches `name`. */
   async advance(name: Name): Promise<void> {
     while (this.needsMore(name)) {
       const next = await this.#batches?.next();
@@ -91,7 +94,7 @@ export class EntryCursor {
     }
   }
 
-  /** Only when {@link needsMore} is false. */
+  /** Returns the entry of a name. Call it only when {@link needsMore} is false. */
   find(name: Name): DirectoryEntry | undefined {
     for (
       let entry = this.#batch[this.#at];

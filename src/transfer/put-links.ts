@@ -1,4 +1,7 @@
-/** Files with several names on their way into a volume: one file there, too, with as many of the names as are copied. */
+/**
+ * Copies files with several names (hard links): in the volume, too, each is one file, with those of its names
+ * that are copied.
+ */
 import type { Id } from '../base/ids.ts';
 import type { Name } from '../base/name.ts';
 import type { Volume } from '../volume/volume.ts';
@@ -15,9 +18,9 @@ interface LinkName {
 
 interface LinkGroup {
   readonly names: LinkName[];
-  /** What was sent of it; undefined while all names are unchanged. */
+  /** The content that was sent; undefined while all names are unchanged. */
   content: PutContent | undefined;
-  /** Files in the volume that are what a name led to already. */
+  /** Files in the volume that names of this one lead to already. */
   readonly unchanged: { readonly at: LinkName; readonly id: Id }[];
 }
 
@@ -31,7 +34,7 @@ export class PutLinks {
     this.#tally = tally;
   }
 
-  /** Notes a name. True if the content is needed: then call {@link setContent}. */
+  /** Adds a name. Returns true when the content is needed: then call {@link setContent}. */
   add(stat: LocalStat, at: LinkName, unchangedId: Id | undefined): boolean {
     const group = this.#groupOf(stat);
     group.names.push(at);
@@ -43,7 +46,10 @@ export class PutLinks {
     this.#groupOf(stat).content = content;
   }
 
-  /** The work that gives a file its names, once all that it has were added; undefined before. Fails as {@link finish} does. */
+  /**
+   * Once all names of a file were added, returns the work that links them; before, undefined. The work
+   * rejects as {@link finish} does.
+   */
   takeComplete(stat: LocalStat): (() => Promise<void>) | undefined {
     const group = this.#groupOf(stat);
     if (group.names.length < stat.linkCount) return undefined;
@@ -51,7 +57,10 @@ export class PutLinks {
     return () => this.#finish(group);
   }
 
-  /** Gives all files their names, whose other names lie elsewhere. Rejects with what ends the copy. */
+  /**
+   * Links the names of all remaining files, some of whose names lie outside the copied trees. Rejects with
+   * what ends the copy.
+   */
   async finish(signal: AbortSignal | undefined): Promise<void> {
     for (const group of this.#groups.values()) {
       signal?.throwIfAborted();
@@ -59,7 +68,7 @@ export class PutLinks {
     }
   }
 
-  /** After a failure: journals stay for the next time. */
+  /** Ends early, after a failure. Journals stay for the next `put`. */
   async drop(): Promise<void> {
     for (const { content } of this.#groups.values()) await content?.journal?.close();
   }
@@ -74,7 +83,7 @@ export class PutLinks {
 
   async #insert({ names }: LinkGroup, { inode, segments, journal }: PutContent): Promise<void> {
     try {
-      // No hurry: the next files fill the segment that its end is in.
+      // This need not wait: the next files fill the segment that holds the file's end.
       await onVolume(this.#volume.whenDurable(segments));
       await journal?.beforeCommit();
       const linked = { ...inode, linkCount: names.length };
@@ -102,7 +111,7 @@ export class PutLinks {
     }
   }
 
-  /** Names that do not lead to the file that the others lead to are put right. */
+  /** Links again every name that does not lead to the same file as the others. */
   async #linkToUnchanged({ names, unchanged }: LinkGroup): Promise<void> {
     const [first] = unchanged;
     if (first === undefined) return;

@@ -1,4 +1,4 @@
-/** What goes where in a `put`, before anything is changed. */
+/** Decides where each source of a `put` goes, before anything is changed. */
 import type { Name } from '../base/name.ts';
 import type { DirectoryEntry } from '../server/sealed/inode.ts';
 import type { Directory } from '../volume/names/directory.ts';
@@ -8,17 +8,17 @@ import type { LocalStat } from './local-calls.ts';
 import { statLocal } from './local-source.ts';
 import { isNowhere, requireDistinct, requireRecursive } from './plan-rules.ts';
 
-/** One source with its place. */
+/** One source, and its place in the volume. */
 export interface PutJob {
   readonly path: Name;
   readonly stat: LocalStat;
   readonly directory: Directory;
-  /** Undefined for the folder itself. */
+  /** The name in that folder. Undefined when the source's content goes into the folder itself. */
   readonly name: Name | undefined;
   readonly existing: DirectoryEntry | undefined;
 }
 
-/** Looks at everything that was named before anything is changed. */
+/** Looks at every source and the target before anything is changed. */
 export async function planPut(
   volume: Volume,
   sources: readonly (string | Uint8Array)[],
@@ -59,7 +59,10 @@ async function folderAt(volume: Volume, path: string | Uint8Array): Promise<Dire
   }
 }
 
-/** Undefined for `.`, `..` and `/`: what is in such a folder goes into the target itself. */
+/**
+ * Returns the last name of a path. Undefined for `.`, `..` and `/`: the content of such a folder goes into
+ * the target itself.
+ */
 function lastName(path: Name): Name | undefined {
   const name = path.split('/').findLast(part => part !== '');
   return name === '.' || name === '..' ? undefined : name;

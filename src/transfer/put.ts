@@ -1,11 +1,12 @@
 /**
- * Copies local files and trees into a volume. What is there already and unchanged (type, size, modification time) is skipped, so
- * that a repetition goes on where an interruption ended. What cannot be copied is noted, and the rest goes on.
+ * `put`: copies local files and trees into a volume. A file that is there already and unchanged (type, size,
+ * modification time) is skipped, so a second `put` goes on where an interruption ended. Failures of single
+ * files are noted, and the rest goes on.
  *
  *   walk ──▶ small files: batches (put-batch.ts) ──▶ names in groups, as their segments arrive
- *        ├─▶ large files, one after the other (put-file.ts) ──▶ names
+ *        ├─▶ large files, one after another (put-file.ts) ──▶ names
  *        ├─▶ files with several names (put-links.ts) ──▶ at the end
- *        └─▶ folders: with their first names (put-folder.ts), or when they are done
+ *        └─▶ folders: stored with their first names (put-folder.ts), or at their end
  */
 import { NetsealError } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
@@ -33,19 +34,22 @@ import { type PutJob, planPut } from './put-plan.ts';
 import { onVolume, type Tally } from './tally.ts';
 
 export interface PutOptions extends CopyOptions {
-  /** For journals of large files. */
+  /** Where journals of large files are kept. Without it an interrupted upload starts over. */
   readonly state?: ClientState | undefined;
 }
 
 /**
  * Copies local paths to a path of the volume.
  *
- * A target that ends in `/`, or that several sources go to, is a folder that must be there: each source goes into it under its
- * own name. So do files if the target is a folder. Otherwise the target is the name that the source gets; a folder's content
- * then goes into a folder that is there.
+ * - A target that ends in `/`, or that has several sources, is an existing folder. Each source goes into it
+ *   under its own name.
+ * - If the target is an existing folder, a file goes into it under its own name, and the content of a folder
+ *   goes directly into it.
+ * - Otherwise the target is the name that the source gets.
  *
- * Fills `tally`. Rejects before anything is copied with ENOENT, EISDIR, ENOTDIR, EINVAL; later with what ends everything: the
- * signal's reason, what the store fails with. What was copied until then stays.
+ * Fills `tally`. Before anything is copied it rejects with ENOENT, EISDIR, ENOTDIR or EINVAL. Later it
+ * rejects with what ends the whole copy: the signal's reason, or the store's error. What was copied by then
+ * stays.
  */
 export async function put(
   volume: Volume,
@@ -58,7 +62,7 @@ export async function put(
   await runCopy(() => new Putter(volume, tally, options).run(jobs));
 }
 
-/** Names of a folder that are looked at before others get a turn. */
+/** After looking at so many names of a folder, other work gets a turn. */
 const NAMES_PER_TURN = 64;
 
 class Putter {
@@ -168,7 +172,7 @@ class Putter {
     for (const entry of local.entries()) {
       done += 1;
       if (done % NAMES_PER_TURN === 0) {
-        // Where nothing has changed, nothing else would let others have a turn, signals included.
+        // In an unchanged folder nothing else is awaited, so signals and other work would never get a turn.
         await giveTurn();
         this.#signal?.throwIfAborted();
       }
@@ -271,7 +275,8 @@ class Putter {
       const { unitSizeBytes } = this.#volume.settings;
       const created = this.#volume.names.newFile(attributesOf(file.stat, file.xattrs()));
       if (file.stat.sizeBytes <= Math.min(unitSizeBytes, SMALL_BYTES_MAX)) {
-        // If it changes now, its time is another than the one that is kept: a repetition copies it again.
+        // If the file changes from now on, its time differs from the stored one: the next `put` copies it
+        // again.
         await this.#batches.addFile(target, name, path, file, created);
         this.#tally.progress(file.stat.sizeBytes, 1);
       } else {
@@ -294,7 +299,7 @@ class Putter {
     this.#tally.progress(0, 1);
     const commit = async (): Promise<void> => {
       try {
-        // No hurry: the next files fill the segment that its end is in.
+        // This need not wait: the next files fill the segment that holds the file's end.
         await onVolume(this.#volume.whenDurable(segments));
         await journal?.beforeCommit();
         const [failure] = await target.insertMany([{ name, inode, segments }]);
@@ -312,7 +317,7 @@ class Putter {
     void this.#batches.track(commit());
   }
 
-  /** The content of a file with several names; the names come when all of them are known. */
+  /** Copies the content of a file with several names. The names follow once all are known. */
   async #putLinked(target: PutFolder, entry: LocalEntry, path: Name, local: LocalAccess): Promise<void> {
     const file = local.openFile();
     try {
@@ -332,7 +337,7 @@ class Putter {
     });
   }
 
-  /** Of a put that was interrupted between its commit and its end. */
+  /** Removes the journal of a put that was interrupted between its commit and its end. */
   async #forgetJournal({ directory }: PutFolder, entry: LocalEntry): Promise<void> {
     const { state } = this.#options;
     if (state === undefined || entry.sizeBytes < JOURNAL_BYTES_MIN) return;
@@ -341,7 +346,7 @@ class Putter {
     await PutJournal.forget(state, target, entry);
   }
 
-  /** Content is the same; mode, owner or attributes may have changed since. */
+  /** Updates a file whose content is unchanged: mode, owner or attributes may differ. */
   async #updateAttributes(
     target: PutFolder,
     existing: DirectoryEntry,
@@ -351,7 +356,7 @@ class Putter {
     local: LocalAccess,
   ): Promise<void> {
     const isSameHere = entry.mode === inode.mode && entry.uid === inode.uid && entry.gid === inode.gid;
-    // Nobody has touched it since it was copied.
+    // The file was not changed since it was copied.
     if (isSameHere && entry.ctimeNs < inode.ctimeNs - CLOCK_STEP_NS) return;
     const file = local.openFile();
     try {
@@ -367,13 +372,13 @@ class Putter {
 }
 
 const CHANGED = 'it was changed while it was read: put it again';
-/** File systems stamp with a clock that is behind by up to a tick. */
+/** File systems take times from a clock that is behind by up to one tick. */
 const CLOCK_STEP_NS = 50_000_000n;
 
-/** Larger files are not read at once, whatever the unit size. */
+/** Larger files are never read in one piece, whatever the unit size. */
 const SMALL_BYTES_MAX: number = 1024 * 1024;
 
-/** How to get at what an entry is; throws what the file system fails with. */
+/** Ways to open or read an entry. All throw the file system's errors. */
 interface LocalAccess {
   readonly openFile: () => LocalFile;
   readonly readLink: () => Uint8Array;

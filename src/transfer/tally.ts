@@ -1,19 +1,19 @@
-/** What a copy has done, and what went wrong on the way. */
+/** Counts what a copy has done, and collects its failures. */
 import { isNetsealError, messageOf, NetsealError } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
 
-/** Something that was not copied, or not quite as it was. */
+/** A path that was not copied, or not exactly. */
 export interface Trouble {
   readonly path: Name;
   readonly error: NetsealError;
 }
 
 export interface Counts {
-  /** Copied; those that were there already are `unchanged`. */
+  /** Files that were copied. Those that were there already count as `unchanged`. */
   files: number;
   folders: number;
   symlinks: number;
-  /** Further names of files. */
+  /** Further names of files (hard links). */
   links: number;
   unchanged: number;
   /** Plain bytes of the files that were copied. */
@@ -22,9 +22,9 @@ export interface Counts {
 
 export class Tally {
   readonly counts: Counts = { files: 0, folders: 0, symlinks: 0, links: 0, unchanged: 0, bytes: 0 };
-  /** What was not copied. */
+  /** Paths that were not copied. */
   readonly failures: Trouble[] = [];
-  /** What was copied with something missing that could not be kept: special attributes, for instance. */
+  /** Paths that were copied without something that could not be kept, for instance special attributes. */
   readonly notes: Trouble[] = [];
   readonly #onProgress: ((done: { readonly bytes: number; readonly files: number }) => void) | undefined;
   #bytesSeen = 0;
@@ -34,14 +34,14 @@ export class Tally {
     this.#onProgress = onProgress;
   }
 
-  /** Says that so much more was dealt with, copied or not. */
+  /** Reports progress: so many more bytes were dealt with, copied or not. */
   progress(bytes: number, files: number): void {
     this.#bytesSeen += bytes;
     this.#filesSeen += files;
     this.#onProgress?.({ bytes: this.#bytesSeen, files: this.#filesSeen });
   }
 
-  /** Remembers a failure and lets the rest go on. Rethrows what the rest would meet as well. */
+  /** Counts a failure, so that the rest can go on. Rethrows an error that the rest would meet as well. */
   fail(path: Name, error: unknown): void {
     if (isFatal(error)) throw error;
     this.failures.push({ path, error: asNetsealError(error) });
@@ -52,7 +52,7 @@ export class Tally {
   }
 }
 
-/** What ends a copy: going on would only repeat it. Callers get its cause. */
+/** An error that ends a copy, because every further step would meet it, too. Callers get its cause. */
 export class StoreFailure extends Error {
   override readonly cause: unknown;
 
@@ -63,10 +63,12 @@ export class StoreFailure extends Error {
   }
 }
 
-/** No room on the local side is none for what follows, either. */
+/** Local errors that later files would meet as well: there is no room. */
 const FATAL_CODES: ReadonlySet<string> = new Set(['ECLOSED', 'EBUG', 'EWORKER', 'EFULL']);
 
-/** Whether going on makes no sense: interrupted, the store or netseal itself fails, or there is no room. */
+/**
+ * True when a copy cannot go on: it was interrupted, the store or netseal itself fails, or there is no room.
+ */
 export function isFatal(error: unknown): boolean {
   return !isNetsealError(error) || FATAL_CODES.has(error.code);
 }
@@ -80,7 +82,10 @@ const STORE_CODES: ReadonlySet<string> = new Set([
   'EFORK',
 ]);
 
-/** Runs work on the volume: what the store fails with is {@link StoreFailure}, so that it is not taken for the file's. */
+/**
+ * Runs work on the volume. Turns the store's errors into {@link StoreFailure}, so that they are not taken for
+ * the file's.
+ */
 export async function onVolume<Result>(work: Promise<Result>): Promise<Result> {
   try {
     return await work;
@@ -89,7 +94,7 @@ export async function onVolume<Result>(work: Promise<Result>): Promise<Result> {
   }
 }
 
-/** A generator that reads from the volume, as {@link onVolume}. */
+/** Does the same as {@link onVolume} for a generator that reads from the volume. */
 export async function* eachOnVolume<Item>(items: AsyncGenerator<Item>): AsyncGenerator<Item> {
   try {
     for (let next = await onVolume(items.next()); next.done !== true; next = await onVolume(items.next())) {
@@ -101,8 +106,8 @@ export async function* eachOnVolume<Item>(items: AsyncGenerator<Item>): AsyncGen
 }
 
 /**
- * Throws {@link StoreFailure} when a unit cannot be read because the store cannot be asked at all. EIO is about one object:
- * where a disk is damaged, the rest may be readable.
+ * Throws {@link StoreFailure} when a unit cannot be read because the store cannot be reached. EIO does not
+ * count: it is about one object, and the rest of a damaged disk may be readable.
  */
 export function throwIfUnreachable(error: NetsealError): void {
   if (error.code === 'EUNAVAILABLE' || error.code === 'EDENIED' || isFatal(error))

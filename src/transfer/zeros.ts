@@ -1,8 +1,8 @@
-/** Holes that are smaller than units: a unit that lies across the border of one holds zeros. */
+/** Finds holes smaller than a unit: zeros within a unit that need not be written to a local file. */
 
-/** What file systems allocate, or a multiple of it. */
+/** The size that file systems allocate, or a multiple of it. */
 const PAGE_BYTES = 4096;
-/** Shorter ones are written: one call more costs as much. */
+/** Shorter holes are written: leaving them out would cost one more call. */
 const HOLE_BYTES_MIN: number = 4 * PAGE_BYTES;
 const ZEROS = Buffer.alloc(PAGE_BYTES);
 
@@ -13,9 +13,10 @@ export interface DataPart {
 }
 
 /**
- * The parts of a unit that hold data. Quick where there are no zeros: it looks at one byte a page.
+ * Returns the parts of a unit that hold data. Fast where there are no zeros: it looks at one byte of each
+ * page.
  *
- * @param offsetBytes of the unit in its file; a multiple of 4096.
+ * @param offsetBytes where the unit lies in its file; a multiple of 4096.
  */
 export function dataParts(bytes: Uint8Array, offsetBytes: number): DataPart[] {
   const { byteLength } = bytes;
@@ -33,7 +34,7 @@ export function dataParts(bytes: Uint8Array, offsetBytes: number): DataPart[] {
   return parts;
 }
 
-/** Where the pages of zeros end that begin here. */
+/** Returns where the pages of zeros that begin at `from` end. */
 function zerosEnd(bytes: Uint8Array, from: number): number {
   let at = from;
   while (at < bytes.byteLength && bytes[at] === 0) {
