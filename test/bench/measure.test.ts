@@ -157,22 +157,27 @@ describe('stopping early', () => {
 });
 
 it('engines are closed, also after a failure', async () => {
-  let open = 0;
+  let openedCount = 0;
+  let closedCount = 0;
   const counted = async (): Promise<Engine> => {
     const engine = await openInline();
-    open += 1;
+    openedCount += 1;
     const close = engine.close.bind(engine);
     engine.close = async () => {
-      open -= 1;
+      closedCount += 1;
       await close();
     };
     return engine;
   };
   const parts = { openEngine: counted, openInline: counted };
   await sweep({ samples: SAMPLES, settings: SETTINGS, ...QUICK }, parts);
+  const openedFirst = openedCount;
+  expect(openedFirst).toBeGreaterThanOrEqual(2);
+  expect(closedCount).toBe(openedFirst);
   const aborted = { ...parts, signal: AbortSignal.abort(new Error('enough')) };
   await expect(sweep({ samples: SAMPLES, settings: SETTINGS, ...QUICK }, aborted)).rejects.toThrow('enough');
-  expect(open).toBe(0);
+  expect(openedCount).toBeGreaterThan(openedFirst);
+  expect(closedCount).toBe(openedCount);
 });
 
 it.each([0, 1])('the built-in corpus through the pipeline with %d workers', async workers => {

@@ -11,16 +11,16 @@ import type {
   RawKeySecret,
 } from '../../src/keys/secret.ts';
 
-/** Stands in for Argon2 where its cost is not what a test is about; counts its runs and remembers what it saw. */
+/** Stands in for Argon2 where its cost is not what a test is about; counts its calls and remembers what it saw. */
 export class QuickArgon2 implements Argon2Provider {
   readonly name: string = 'quick';
-  readonly runs: { passphrase: Uint8Array; parameters: Argon2Parameters; output: Uint8Array }[] = [];
+  readonly calls: { passphrase: Uint8Array; parameters: Argon2Parameters; output: Uint8Array }[] = [];
 
   async derive(passphrase: Uint8Array, parameters: Argon2Parameters): Promise<Uint8Array> {
     const { memoryKiB, passes, lanes, salt } = parameters;
     const hash = createHash('sha256').update(passphrase).update(salt);
     const output = new Uint8Array(hash.update(`${memoryKiB} ${passes} ${lanes}`).digest());
-    this.runs.push({ passphrase, parameters, output });
+    this.calls.push({ passphrase, parameters, output });
     return output;
   }
 }

@@ -135,7 +135,7 @@ describe('bounds hold before any work is done', () => {
       slots: passphrases.map(secret => slotOf(secret)),
       argon2: quick,
     });
-    quick.runs.length = 0;
+    quick.calls.length = 0;
     const hostile = changed(bytes, (_copy, view) => {
       for (let index = 0; index < 4; index++) {
         const at = 80 + 184 * index + 136;
@@ -145,7 +145,7 @@ describe('bounds hold before any work is done', () => {
       }
     });
     const code = await codeOf(() => unlockVolumeHeader(hostile, passphrases[0]!, { argon2: quick }));
-    return `${code} after ${quick.runs.length} runs`;
+    return `${code} after ${quick.calls.length} calls`;
   }
 
   it.each([
@@ -157,11 +157,11 @@ describe('bounds hold before any work is done', () => {
     ['4 times 1 GiB, twice', 1024 * 1024, 2, 1],
     ['4 GiB and a little together', 262_145, 4, 4],
   ])('%s', async (_name, memoryKiB, passes, lanes) => {
-    expect(await withCost(memoryKiB, passes, lanes)).toBe('EFORMAT after 0 runs');
+    expect(await withCost(memoryKiB, passes, lanes)).toBe('EFORMAT after 0 calls');
   });
 
   it('what is just allowed is tried', async () => {
-    expect(await withCost(262_144, 4, 4)).toBe('EKEY after 4 runs');
+    expect(await withCost(262_144, 4, 4)).toBe('EKEY after 4 calls');
   });
 
   it('17 slots, no slots, a doubled slot, 256 older epochs, epochs out of order', async () => {

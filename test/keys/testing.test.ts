@@ -39,14 +39,14 @@ it('a seeded header is refused by the normal unlock before any secret is tried, 
   }
 });
 
-it('the mark is authenticated', async () => {
+it('the test flag is authenticated', async () => {
   const made = await createTestVolumeHeader(seededRandom('a'), options);
-  const unmarked = new Uint8Array(made.bytes);
-  unmarked[8] = 0;
-  expect(await codeOf(() => unlockVolumeHeader(unmarked, secret))).toBe('EAUTH');
+  const unflagged = new Uint8Array(made.bytes);
+  unflagged[8] = 0;
+  expect(await codeOf(() => unlockVolumeHeader(unflagged, secret))).toBe('EAUTH');
 });
 
-it('a real volume that is edited with test randomness is marked from then on', async () => {
+it('a real volume that is edited with test randomness has the test flag from then on', async () => {
   const real = await createVolumeHeader(options);
   const opened = await unlockTestVolumeHeader(seededRandom('a'), real.bytes, secret);
   expect(opened.isTest).toBe(false);

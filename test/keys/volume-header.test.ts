@@ -149,7 +149,7 @@ describe('what does not open', () => {
       slots: passphrases.map(secret => slotOf(secret)),
       argon2: quick,
     });
-    quick.runs.length = 0;
+    quick.calls.length = 0;
     const slotId = made.slots[2]?.id ?? '';
     const opened = await unlockVolumeHeader(
       made.bytes,
@@ -157,7 +157,7 @@ describe('what does not open', () => {
       { slotId, argon2: quick },
     );
     expect(opened.openedSlotIds).toEqual([slotId]);
-    expect(quick.runs.length).toBe(1);
+    expect(quick.calls.length).toBe(1);
     const one = { type: 'passphrase', passphrase: 'one' } as const;
     expect(await codeOf(() => unlockVolumeHeader(made.bytes, one, { slotId, argon2: quick }))).toBe('EKEY');
     expect(await codeOf(() => unlockVolumeHeader(made.bytes, one, { slotId: 'ff', argon2: quick }))).toBe(
@@ -207,7 +207,7 @@ describe('what does not open', () => {
     const quick = new QuickArgon2();
     const slots = [slotOf(secrets.rawKey), slotOf(secret)];
     expect(await codeOf(() => createVolumeHeader({ slots, argon2: quick }))).toBe('EINVAL');
-    expect(quick.runs.length).toBe(0);
+    expect(quick.calls.length).toBe(0);
   });
 
   it.each(['', 'x'.repeat(65), 'ä'.repeat(33), 'a\nb', '\u001b[2J', '\ud800'])(

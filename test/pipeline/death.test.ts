@@ -125,6 +125,7 @@ describe('a worker that dies', () => {
           if (result.status === 'rejected') expect(result.reason).toMatchObject({ code: 'EWORKER' });
         }
         await until(() => liveThreads().length === 2);
+        expect(await finish(await send(pipeline, keys, 7))).toBe('done');
       }
       expect(await finish(await send(pipeline, keys, 1))).toBe('done');
     });
