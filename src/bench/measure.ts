@@ -1,10 +1,11 @@
 /**
- * The sweep: every setting on every sample.
+ * The sweep: measures every setting on every sample.
  *
- *   1. check   every unit of every sample is sealed, opened and compared; only then is anything timed
- *   2. time    rounds over all settings, so that a machine that gets busy or warm disturbs all of them alike
+ *   1. check   Every unit of every sample is sealed, opened and compared. Nothing is timed before that.
+ *   2. time    Rounds over all settings. So a machine that gets busy or warm disturbs all of them alike.
  *
- * Stopping it early costs accuracy, not results: settings that were checked have been timed at least once.
+ * Stopping the sweep early costs accuracy, but no results: settings that were checked have been timed at
+ * least once.
  */
 import { equalBytes, isAllZero } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
@@ -20,9 +21,9 @@ import { spreadIndices } from './sampling.ts';
 import type { BenchSetting } from './settings.ts';
 import { Shuffler } from './shuffler.ts';
 
-/** Timed rounds after the check. Odd, so that the median is one of them. */
+/** The number of timed rounds after the check. It is odd, so that the median is one of them. */
 export const ROUNDS = 5;
-/** Units timed alone in each round, at most; the clock may end it sooner. */
+/** The most units that are timed alone in each round. When the time is over, fewer are. */
 const SINGLE_UNITS_MAX = 8;
 const SINGLE_UNITS_MIN = 2;
 
@@ -39,24 +40,30 @@ export interface SweepSettings {
 }
 
 export interface SweepParts {
-  /** The engine whose throughput is measured. Called once for each choice; disposed at the end. */
+  /**
+   * Opens the engine whose throughput is measured. Called once for each choice of providers; closed at the
+   * end.
+   */
   openEngine(providers: ProviderChoice): Promise<Engine>;
-  /** The engine that times one unit alone, on the calling thread. */
+  /** Opens the engine that times single units, on the calling thread. */
   openInline(providers: ProviderChoice): Promise<Engine>;
   readonly signal?: AbortSignal | undefined;
-  /** Called after each step with how many of all steps are done. */
+  /** Called after each step, with the number of steps that are done and the number of all steps. */
   onProgress?(done: number, total: number): void;
 }
 
 export interface SweepResult {
-  /** In the order of the settings; after an early stop only those that were finished at least once. */
+  /**
+   * Results in the order of the settings. After an early stop, only settings that were finished at least
+   * once.
+   */
   readonly results: readonly SettingResult[];
   /** False when it was stopped early. */
   readonly isComplete: boolean;
-  /** Resident memory of this process before anything was started, and the most seen while it measured. */
+  /** The resident memory of this process before anything was started, and its peak while measuring. */
   readonly rssStartBytes: number;
   readonly rssPeakBytes: number;
-  /** How many units the pipeline works on at a time. */
+  /** How many threads the pipeline has, at least 1. */
   readonly threadCount: number;
 }
 
@@ -124,7 +131,7 @@ class Engines {
   }
 }
 
-/** One setting on one sample, while it is being measured. */
+/** The state of one setting on one sample while it is measured. */
 interface Cell {
   readonly setting: BenchSetting;
   readonly sample: Sample;
@@ -136,7 +143,9 @@ interface Cell {
   readonly sealUnitMs: number[];
   readonly openUnitMs: number[];
   storedBytes: number;
-  /** Sum of plain length x record length: divided by the plain bytes, the record under a random byte. */
+  /**
+   * The sum of plain length times record length. Divided by the plain bytes it gives `Measured.recordBytes`.
+   */
   weightedRecordBytes: number;
 }
 
@@ -158,7 +167,7 @@ class Sweep {
     this.rssPeakBytes = rssStartBytes;
   }
 
-  /** Results of the settings that were finished on every sample. */
+  /** The results of the settings that were finished on every sample. */
   get finished(): SettingResult[] {
     const rows = this.#rows.filter(row => row.length === this.#input.samples.length);
     return rows.flatMap(row => {
@@ -214,7 +223,9 @@ class Sweep {
     };
   }
 
-  /** Seals and opens the whole sample and compares every byte. Its times count as a first, rough round. */
+  /**
+   * Seals and opens the whole sample and compares every byte. Its times count as a first, less exact round.
+   */
   async #check(cell: Cell): Promise<void> {
     const { setting, units } = cell;
     const timer = new Timer();
@@ -268,7 +279,7 @@ class Sweep {
     }
   }
 
-  /** Times units one at a time, other ones in each round. */
+  /** Times units one at a time. Each round takes other units. */
   async #timeSingles(cell: Cell): Promise<void> {
     const { setting, dense, engines } = cell;
     const deadlineMs = performance.now() + this.#input.timeMs / ROUNDS / 4;
@@ -296,7 +307,7 @@ class Sweep {
 }
 
 const ROUND_BYTES_MIN: number = MIB;
-/** Holes pass at any speed; more than this says nothing. */
+/** The highest rate that is believed, in bytes a second. Holes pass at any speed. */
 const RATE_MAX = 20e9;
 
 type Inspect = (
@@ -308,7 +319,7 @@ function ignore(): void {
   // Timed rounds were checked before.
 }
 
-/** Adds up what the batches of one round took. */
+/** Adds up the times of the batches of one round. */
 class Timer {
   #plainBytes = 0;
   #sealMs = 0;
@@ -338,7 +349,7 @@ function checkUnit({ setting, sample }: Cell, unit: PlainUnit, opened: Uint8Arra
 
 function resultOf(cell: Cell): SampleResult {
   const { sample, units, dense } = cell;
-  // The round of the check includes cold code and caches: it counts only while there is no other.
+  // The check ran with cold code and caches, so its rate counts only when there is no other.
   const sealRates = cell.sealRates.length > 1 ? cell.sealRates.slice(1) : cell.sealRates;
   const openRates = cell.openRates.length > 1 ? cell.openRates.slice(1) : cell.openRates;
   const plainBytes = batchOf(units).plainBytes;

@@ -1,4 +1,4 @@
-/** The look of the HTML report: light or dark as the reader's system is, one column on a phone. */
+/** The style of the HTML report: light or dark like the reader's system, in one column on a phone. */
 export const PAGE_STYLE: string = `
 :root {
   color-scheme: light dark;

@@ -1,4 +1,4 @@
-/** The engine that users get: bounce buffers and worker threads. */
+/** The engine that measures what users get: the pipeline, with its bounce buffers and worker threads. */
 import { ID_BYTES } from '../base/ids.ts';
 import { randomBytes } from '../base/random.ts';
 import { Keyring } from '../keys/keyring.ts';
@@ -11,17 +11,19 @@ import type { Batch, PlainUnit } from './plan.ts';
 import type { BenchSetting } from './settings.ts';
 
 export interface PipelineEngineSettings {
-  /** Worker threads; 0 works on the calling thread. */
+  /** Worker threads. With 0, the calling thread does the work. */
   readonly workers: number;
   readonly providers: ProviderChoice;
-  /** The largest batch, plain or sealed, whichever is more. */
+  /** The length of the largest batch, plain or sealed, whichever is more. */
   readonly batchBytes: number;
 }
 
-/** The pipeline keeps four slabs: plain and sealed of either direction. */
+/** A pipeline splits its memory into four slabs: plain and sealed, for sealing and for opening. */
 const SLAB_COUNT = 4;
 
-/** Starts a pipeline with memory for one batch in each direction. Throws what `openPipeline` throws. */
+/**
+ * Starts a pipeline with memory for one batch in each direction. Rejects with the errors of `openPipeline`.
+ */
 export async function openPipelineEngine(settings: PipelineEngineSettings): Promise<Engine> {
   const { workers, providers, batchBytes } = settings;
   const pipeline = await openPipeline({

@@ -1,15 +1,15 @@
-/** Which units of a sample go through the engine together. Pure. */
+/** Cuts samples into units and units into batches, which an engine seals together. Pure. */
 import { MIB } from '../base/geometry.ts';
 import { sealedBytesMax } from '../unit/seal.ts';
 import type { Piece } from './samples.ts';
 import { spreadIndices } from './sampling.ts';
 import type { BenchSetting } from './settings.ts';
 
-/** One unit of a sample: the whole of it, or what there is at the end of a file. */
+/** One unit of a sample. The last unit of a file may be short. */
 export interface PlainUnit {
-  /** Unit index in its file. */
+  /** The unit's index in its file. */
   readonly index: number;
-  /** A view of the sample; do not change it. */
+  /** The plain bytes, a view of the sample. Do not change them. */
   readonly plain: Uint8Array;
 }
 
@@ -19,16 +19,16 @@ export interface Batch {
   readonly plainBytes: number;
 }
 
-/** A batch takes this much room sealed, or two units for each thread if that is more. */
+/** The room for the records of a batch, unless two units for each thread need more. */
 const BATCH_BYTES: number = 8 * MIB;
-/** However many threads there are. */
+/** The most room for a batch, however many threads there are. */
 const BATCH_BYTES_MAX: number = 512 * MIB;
 const BATCH_UNITS_MAX = 2048;
 const UNITS_PER_THREAD_MIN = 2;
-/** Room that memory management may add to each unit. */
+/** The room that rounding may add to each unit. */
 const SLACK_BYTES = 64;
 
-/** The units that `pieces` consist of. */
+/** Returns the units that `pieces` consist of. */
 export function cutIntoUnits(pieces: readonly Piece[], unitSizeBytes: number): PlainUnit[] {
   const units: PlainUnit[] = [];
   for (const { offsetBytes, bytes } of pieces) {
@@ -83,7 +83,7 @@ export function cutIntoBatches(
   return batches;
 }
 
-/** These units as one batch. */
+/** Returns these units as one batch. */
 export function batchOf(units: readonly PlainUnit[]): Batch {
   return { units, plainBytes: units.reduce((sum, unit) => sum + unit.plain.byteLength, 0) };
 }

@@ -1,4 +1,4 @@
-/** Which setting to use, and why. Pure: measured summaries in, a reasoned choice out. */
+/** Chooses a setting from the summaries of all settings, and gives reasons. Pure. */
 import { requireArgument } from '../base/errors.ts';
 import type { Summary } from './cost.ts';
 import { formatChange, formatDuration, formatNumber, formatSize, formatThroughput } from './format.ts';
@@ -14,7 +14,7 @@ import {
 export const WORKLOADS = ['sequential', 'random', 'mixed'] as const;
 export type Workload = (typeof WORKLOADS)[number];
 
-/** What a setting is judged by; less is better for each. */
+/** The values that a setting is judged by. Less is better for each. */
 export interface Criteria {
   readonly sequentialRead: number;
   readonly sequentialWrite: number;
@@ -24,7 +24,7 @@ export interface Criteria {
 }
 export type Criterion = keyof Criteria;
 
-/** How much each criterion counts; the weights of a workload add up to 1. */
+/** The weight of each criterion. The weights of a workload add up to 1. */
 export const WORKLOAD_WEIGHTS: Readonly<Record<Workload, Criteria>> = {
   sequential: { sequentialRead: 0.4, sequentialWrite: 0.4, randomRead: 0, overwrite: 0, stored: 0.2 },
   random: { sequentialRead: 0, sequentialWrite: 0, randomRead: 0.4, overwrite: 0.4, stored: 0.2 },
@@ -47,7 +47,7 @@ export interface Scored {
   readonly score: number;
 }
 
-/** Why an alternative is worth showing. */
+/** Why an alternative is shown. */
 export type AlternativeRole = 'default' | 'runner-up' | 'smaller units' | 'larger units';
 
 export interface Alternative extends Scored {
@@ -66,7 +66,7 @@ export interface Recommendation {
   /** All settings, best first. */
   readonly ranking: readonly Scored[];
   readonly alternatives: readonly Alternative[];
-  /** Sentences that say why, in order of weight. */
+  /** Sentences that give the reasons, the most important first. */
   readonly reasons: readonly string[];
 }
 
@@ -122,7 +122,7 @@ function score(
   const scored = measured.map(entry => {
     const exponent = CRITERIA.reduce((sum, criterion) => {
       const best = Math.min(...measured.map(({ criteria }) => criteria[criterion]));
-      // All holes cost nothing: then there is nothing to choose by this criterion.
+      // When everything is a hole, all settings cost nothing, and this criterion does not count.
       if (best <= 0) return sum;
       return sum + weights[criterion] * Math.log(entry.criteria[criterion] / best);
     }, 0);
@@ -156,7 +156,7 @@ function compareSimplicity(left: BenchSetting, right: BenchSetting): number {
   return 0;
 }
 
-/** The provider is this machine's affair, not a property of what is stored. */
+/** True for the default setting with any provider, because the provider changes nothing in what is stored. */
 function isDefault(setting: BenchSetting): boolean {
   return settingId({ ...setting, providers: 'auto' }) === settingId(SETTING_DEFAULT);
 }
@@ -206,12 +206,12 @@ function textsOf({ costs }: Summary): Readonly<Record<string, string>> {
   };
 }
 
-/** A model's time for one MiB as a throughput. */
+/** Formats the time for one MiB as a throughput. */
 export function formatMsPerMiB(msPerMiB: number): string {
   return msPerMiB === 0 ? 'at once' : formatThroughput((1024 * 1024 * 1000) / msPerMiB);
 }
 
-/** Two decimals: 1.00 is the best. */
+/** Formats a score with two decimals. */
 export function formatScore(value: number): string {
   return value.toFixed(2);
 }
@@ -265,7 +265,7 @@ function reasonsFor(
   return reasons;
 }
 
-/** `2.31`, or what to say when nothing is stored. */
+/** Formats a ratio: `2.31`, or `holes` when nothing is stored. */
 export function formatRatio(ratio: number): string {
   return ratio === Infinity ? 'holes' : ratio.toFixed(2);
 }

@@ -17,7 +17,7 @@ import { formatMsPerMiB, formatRatio, formatScore, type Scored } from './recomme
 import { reportToJson } from './report-json.ts';
 import { type BenchSetting, groupLabel, settingLabel, varyingOf } from './settings.ts';
 
-/** The page as text. Rejects with the system's error when Chart.js is not installed. */
+/** Returns the page as text. Rejects with the system's error when Chart.js is not installed. */
 export async function reportToHtml(report: BenchReport): Promise<string> {
   const chartScript = await readChartScript();
   const data = JSON.stringify(reportToJson(report)).replaceAll('<', '\\u003c');
@@ -49,7 +49,7 @@ ${facts(report)}
 `;
 }
 
-/** Safe in text and in quoted attributes. Control characters, which no page shows, become question marks. */
+/** Escapes text for use in HTML text and quoted attributes. Control characters become question marks. */
 export function escapeHtml(text: string): string {
   const entities: Readonly<Record<string, string>> = {
     '&': '&amp;',

@@ -13,11 +13,14 @@ import { type BenchSetting, settingId } from './settings.ts';
 export const BENCH_JSON_FORMAT = 'netseal-bench';
 export const BENCH_JSON_VERSION = 1;
 
-/** Anything that JSON can hold. */
+/** Any value that JSON can represent. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json };
 export type JsonObject = { readonly [name: string]: Json };
 
-/** The whole report as plain values. Lengths in bytes, times in ms unless the name says otherwise. */
+/**
+ * Returns the whole report as plain values. Lengths are in bytes, and times in ms unless the name says
+ * otherwise.
+ */
 export function reportToJson(report: BenchReport): JsonObject {
   const { settings, recommendation } = report;
   const { ranking, winner, alternatives } = recommendation;
@@ -117,7 +120,10 @@ function costsToJson(costs: Costs): JsonObject {
   };
 }
 
-/** JSON has no infinity: null where nothing is stored, or no time was needed. */
+/**
+ * Returns null for infinite values, which JSON lacks. They occur where nothing is stored or no time was
+ * needed.
+ */
 function finite(value: number): number | null {
   return Number.isFinite(value) ? value : null;
 }

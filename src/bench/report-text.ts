@@ -1,4 +1,4 @@
-/** The report for a terminal, at most 100 columns wide. Returns text; printing is the caller's. */
+/** The report for a terminal, at most 100 columns wide. */
 import Table from 'cli-table3';
 import { formatCodec } from '../unit/codec.ts';
 import type { BenchReport, ReportedSetting } from './bench.ts';
@@ -10,15 +10,15 @@ import { ratioOf } from './results.ts';
 import { type BenchSetting, groupLabel, settingLabel, varyingOf } from './settings.ts';
 
 export interface TextSettings {
-  /** Colours and bold; off for files, pipes and `NO_COLOR`. */
+  /** True adds colours and bold. Callers set it to false for files, pipes and `NO_COLOR`. */
   readonly color: boolean;
-  /** Also what was measured on each sample, for every setting. */
+  /** True adds the results on each sample, for every setting. */
   readonly details: boolean;
 }
 
 const WIDTH = 100;
 
-/** The whole report, ending with a newline. */
+/** Returns the whole report as text that ends with a newline. */
 export function reportToText(report: BenchReport, settings: TextSettings): string {
   const style = styleOf(settings.color);
   const { winner } = report.recommendation;
@@ -139,7 +139,7 @@ function sampleTable(report: BenchReport, result: ReportedSetting, style: Style,
 
 const NAME_WIDTH = 22;
 
-/** The end of a path says more than its start. */
+/** Shortens a name from its start, because the end of a path says more. */
 function shorten(name: string): string {
   const printable = name.replace(/\p{Cc}/gu, '?');
   return printable.length <= NAME_WIDTH ? printable : `…${printable.slice(1 - NAME_WIDTH)}`;
@@ -160,7 +160,7 @@ function recommendationText(report: BenchReport, style: Style): string {
   ].join('\n');
 }
 
-/** Nothing left out, as this is what somebody will configure. */
+/** Names all parts of a setting that somebody may have to configure. */
 function longLabel(setting: BenchSetting): string {
   return settingLabel(setting, { blocks: true, suites: true, providers: setting.providers !== 'auto' });
 }
@@ -178,7 +178,7 @@ function trimmed(table: Table.Table): string {
     .join('\n');
 }
 
-/** Breaks at spaces to stay within 100 columns; further lines start with `indent`. */
+/** Wraps text at spaces, within 100 columns. Lines after the first start with `indent`. */
 export function wrap(text: string, indent: string): string {
   const lines: string[] = [];
   let line = /^ */.exec(text)?.[0] ?? '';

@@ -1,34 +1,36 @@
-/** What was measured, per setting and sample, and how samples add up. Pure. */
+/** The results for each setting and sample. Pure. */
 import type { ProviderReport } from '../unit/providers.ts';
 import { sealedBytesMax } from '../unit/seal.ts';
 import type { BenchSetting } from './settings.ts';
 
-/** One setting on one sample, as measured. */
+/** The measurements of one setting on one sample. */
 export interface Measured {
-  /** Plain bytes a second through the pipeline, one value a timed round. */
+  /** Plain bytes a second through the pipeline: one value for each timed round. */
   readonly sealRates: readonly number[];
   readonly openRates: readonly number[];
-  /** Medians of the rounds. */
+  /** The medians of the rates. */
   readonly sealBytesPerSecond: number;
   readonly openBytesPerSecond: number;
-  /** Median time of one unit alone on the calling thread; 0 when all are holes. */
+  /** The median time of one unit alone on the calling thread; 0 when all units are holes. */
   readonly sealUnitMs: number;
   readonly openUnitMs: number;
-  /** What was sealed to find the sizes: the whole sample. */
+  /** The length of the whole sample. */
   readonly plainBytes: number;
-  /** Its records, with their overhead and padding. */
+  /** The length of its records, with their overhead and padding. */
   readonly storedBytes: number;
   readonly unitCount: number;
   /** All-zero units, for which nothing is stored. */
   readonly holeCount: number;
   readonly holeBytes: number;
-  /** The record that a random byte outside holes lies in, on average; 0 when all units are holes. */
+  /**
+   * The average length of the record that a random byte outside of holes lies in; 0 when all units are holes.
+   */
   readonly recordBytes: number;
 }
 
 export interface SampleResult extends Measured {
   readonly sample: string;
-  /** Files' bytes for each sampled byte: what the sample counts for. */
+  /** The sample's weight in sums: how many bytes of the files each sampled byte stands for. */
   readonly weight: number;
 }
 
@@ -38,7 +40,7 @@ export interface SettingResult {
   readonly samples: readonly SampleResult[];
 }
 
-/** The middle value, or the mean of the two in the middle; 0 for none. */
+/** Returns the middle value, or the mean of the two in the middle; 0 for an empty list. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((left, right) => left - right);
   const middle = sorted.length / 2;
@@ -46,7 +48,7 @@ export function median(values: readonly number[]): number {
   return Number.isInteger(middle) ? (upper + (sorted[middle - 1] ?? upper)) / 2 : upper;
 }
 
-/** Plain bytes for each stored byte; Infinity when nothing is stored. */
+/** Returns the plain bytes for each stored byte; Infinity when nothing is stored. */
 export function ratioOf({ plainBytes, storedBytes }: Pick<Measured, 'plainBytes' | 'storedBytes'>): number {
   return plainBytes / storedBytes;
 }

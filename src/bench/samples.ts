@@ -1,4 +1,4 @@
-/** From the user's files and folders to samples in memory. The only file of the bench that reads a disk. */
+/** Reads samples of the user's files and folders into memory. No other file of the bench reads a disk. */
 import type { Dirent, Stats } from 'node:fs';
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
@@ -7,7 +7,7 @@ import { MIB } from '../base/geometry.ts';
 import { formatCount, formatSize } from './format.ts';
 import { type Candidate, type Chunk, cutIntoChunks, sampleEvenly } from './sampling.ts';
 
-/** A stretch of one file in memory. */
+/** A part of one file, in memory. */
 export interface Piece {
   /** Where it starts in its file: a multiple of the largest unit size under comparison. */
   readonly offsetBytes: number;
@@ -21,7 +21,7 @@ export interface Sample {
   /** What it is, in a few words. */
   readonly description: string;
   readonly fileCount: number;
-  /** Size of all its files, of which `sampledBytes` are in `pieces`. */
+  /** The size of all its files. `sampledBytes` of them are in `pieces`. */
   readonly sizeBytes: number;
   readonly sampledBytes: number;
   readonly pieces: readonly Piece[];
@@ -29,22 +29,25 @@ export interface Sample {
 
 export interface SampleSet {
   readonly samples: readonly Sample[];
-  /** What was left out, and why; for people. */
+  /** For people: what was left out, and why. */
   readonly notes: readonly string[];
 }
 
 export interface SampleSettings {
-  /** No sample is larger than this. */
+  /** The largest sample, in bytes. */
   readonly capBytes: number;
   /** The largest unit size under comparison. */
   readonly chunkBytes: number;
 }
 
-/** What is held in memory of all samples together. */
+/** The most bytes of all samples together. They are held in memory. */
 export const SAMPLES_BYTES_MAX: number = 512 * MIB;
-/** More named files than this are grouped by their kind, as the files of folders are. */
+/** When more files than this are named, they are grouped by kind, like the files in folders. */
 const NAMED_FILES_MAX = 8;
-/** Kinds of file in folders that get a sample of their own, largest first; the rest share one. */
+/**
+ * The most kinds of file in folders that get a sample of their own, largest first. Other kinds share one
+ * sample.
+ */
 const FOLDER_KINDS_MAX = 6;
 /** How many unreadable paths a note lists by name. */
 const NOTE_NAMES_MAX = 3;
@@ -78,7 +81,7 @@ export async function readSamples(
   return { samples, notes };
 }
 
-/** Collects what was skipped, by reason, and says it in a line each. */
+/** Collects skipped paths by reason, and makes one note of each reason. */
 class Skipped {
   readonly #pathsOf = new Map<string, string[]>();
 
@@ -177,7 +180,7 @@ function groupByKind(files: readonly Candidate[]): FileGroup[] {
   return rest.length === 0 ? own : [...own, { name: 'other files', files: rest }];
 }
 
-/** `.json`, or what to call files without one. */
+/** Returns a file's kind: its extension, such as `.json`, or `no extension`. */
 function kindOf({ path }: Candidate): string {
   return extname(path).toLowerCase() || 'no extension';
 }
@@ -231,7 +234,7 @@ async function readChunks(path: string, chunks: readonly Chunk[]): Promise<Piece
   }
 }
 
-/** A file may have shrunk since it was found: then what is left of the chunk. */
+/** Reads `lengthBytes`, or fewer if the file has become shorter since it was found. */
 async function readUpTo(file: FileHandle, offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(lengthBytes);
   let filled = 0;

@@ -1,4 +1,4 @@
-/** Which parts of which files to measure when there is more than the cap allows. Pure arithmetic. */
+/** Chooses the parts of files to measure when there is more than the cap allows. Pure arithmetic. */
 
 /** A file that could be measured. */
 export interface Candidate {
@@ -15,7 +15,7 @@ export interface Chunk {
   readonly lengthBytes: number;
 }
 
-/** The chunks of all files, in order. The last chunk of a file is as short as the file makes it. */
+/** Returns the chunks of all files, in order. The last chunk of a file may be shorter than the others. */
 export function cutIntoChunks(files: readonly Candidate[], chunkBytes: number): Chunk[] {
   const chunks: Chunk[] = [];
   for (const { path, sizeBytes } of files) {
@@ -50,7 +50,10 @@ export function sampleEvenly(chunks: readonly Chunk[], capBytes: number): Chunk[
   return chosen.length === 0 && middle !== undefined ? [middle] : chosen;
 }
 
-/** `count` indices below `length`, spread evenly; beyond `length` they start over. */
+/**
+ * Returns `count` indices below `length`, spread evenly. When `count` exceeds `length`, they start again from
+ * 0.
+ */
 export function spreadIndices(length: number, count: number): number[] {
   if (length === 0) return [];
   if (count >= length) return Array.from({ length: count }, (_, index) => index % length);

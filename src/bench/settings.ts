@@ -1,4 +1,4 @@
-/** The grid: every combination of the settings under comparison. */
+/** The settings under comparison: a grid of values, and all their combinations. */
 import { requireArgument } from '../base/errors.ts';
 import {
   BLOCK_BYTES_DEFAULT,
@@ -19,11 +19,11 @@ export interface BenchSetting {
   readonly blockSizeBytes: number;
   readonly codec: CodecSetting;
   readonly suite: SuiteName;
-  /** Which libraries do the work, codecs and ciphers alike. */
+  /** The libraries that do the work, for codecs and for ciphers. */
   readonly providers: ProviderChoice;
 }
 
-/** The values of each setting to combine; none may be empty. */
+/** The values to combine, for each part of a setting. No list may be empty. */
 export interface BenchGrid {
   readonly unitSizesBytes: readonly number[];
   readonly blockSizesBytes: readonly number[];
@@ -45,7 +45,7 @@ export const GRID_DEFAULT: BenchGrid = {
   providers: ['auto'],
 };
 
-/** What netseal uses when nobody says otherwise. */
+/** The setting that netseal uses by default. */
 export const SETTING_DEFAULT: BenchSetting = {
   unitSizeBytes: UNIT_BYTES_DEFAULT,
   blockSizeBytes: BLOCK_BYTES_DEFAULT,
@@ -54,13 +54,13 @@ export const SETTING_DEFAULT: BenchSetting = {
   providers: 'auto',
 };
 
-/** More than this is a mistake rather than a sweep. */
+/** The most settings in one sweep. */
 export const SETTINGS_MAX = 1000;
 
 export interface ExpandedGrid {
-  /** Ascending by unit size, then in the order given. */
+  /** Settings, ascending by unit size, then in the order of the grid. */
   readonly settings: readonly BenchSetting[];
-  /** What was left out, and why; for people. */
+  /** For people: what was left out, and why. */
   readonly notes: readonly string[];
 }
 
@@ -104,7 +104,7 @@ export function expandGrid(grid: BenchGrid): ExpandedGrid {
   return { settings: list, notes: [...notes, ...rawNotes(list)] };
 }
 
-/** Says where a codec cannot do anything, so that nobody wonders about its ratio. */
+/** Returns notes about settings where no codec can save anything, to explain their ratios. */
 function rawNotes(settings: readonly BenchSetting[]): string[] {
   const raw = settings.filter(({ unitSizeBytes, blockSizeBytes }) => unitSizeBytes === blockSizeBytes);
   const sizes = new Set(
@@ -120,13 +120,13 @@ function* pairs<Left, Right>(lefts: readonly Left[], rights: readonly Right[]): 
   for (const left of lefts) for (const right of rights) yield [left, right];
 }
 
-/** A short unique name: `262144/4096/zstd:1/xaes-256-gcm/auto`. */
+/** Returns a unique name of the setting: `262144/4096/zstd:1/xaes-256-gcm/auto`. */
 export function settingId(setting: BenchSetting): string {
   const { unitSizeBytes, blockSizeBytes, codec, suite, providers } = setting;
   return [unitSizeBytes, blockSizeBytes, formatCodec(codec), suite, providers].join('/');
 }
 
-/** Which settings take more than one value: only those need saying in a label. */
+/** Which parts of the settings have more than one value. Labels name only those. */
 export interface Varying {
   readonly blocks: boolean;
   readonly suites: boolean;
@@ -142,7 +142,7 @@ export function varyingOf(settings: readonly BenchSetting[]): Varying {
   };
 }
 
-/** Everything but the unit size: `zstd:1`, or `zstd:1, 4 KiB blocks, xchacha20-poly1305, portable`. */
+/** Names all but the unit size: `zstd:1`, or `zstd:1, 4 KiB blocks, xchacha20-poly1305, portable`. */
 export function seriesLabel(setting: BenchSetting, varying: Varying): string {
   return seriesParts(setting, varying).join(', ');
 }
@@ -164,7 +164,7 @@ export function groupLabel(setting: BenchSetting, varying: Varying): string {
   return [`${formatSize(setting.unitSizeBytes)} units`, ...others].join(', ');
 }
 
-/** The whole setting for a sentence: `256 KiB units, zstd:1`. */
+/** Names the whole setting, for a sentence: `256 KiB units, zstd:1`. */
 export function settingLabel(setting: BenchSetting, varying: Varying): string {
   return `${formatSize(setting.unitSizeBytes)} units, ${seriesLabel(setting, varying)}`;
 }

@@ -1,6 +1,6 @@
-/** Repeatable disorder, for data and for the order of measurements. */
+/** Repeatable random numbers, for generated data and for the order of measurements. */
 
-/** A few bytes of state, good enough for shuffling words (xorshift32). Never for keys. */
+/** A small generator (xorshift32): good enough to shuffle words, and never for keys. */
 export class Shuffler {
   #state: number;
 
@@ -8,7 +8,7 @@ export class Shuffler {
     this.#state = seed >>> 0 || 1;
   }
 
-  /** An integer from 0, below `limit`. */
+  /** Returns an integer from 0 to `limit` - 1. */
   below(limit: number): number {
     let state = this.#state;
     state ^= state << 13;
@@ -18,7 +18,9 @@ export class Shuffler {
     return this.#state % limit;
   }
 
-  /** Low numbers far more often than high ones, as words are used. */
+  /**
+   * Returns an integer from 0 to `limit` - 1. Low numbers are far more frequent, like common words in a text.
+   */
   skewedBelow(limit: number): number {
     const fraction = this.below(1 << 24) / (1 << 24);
     return Math.floor(limit * fraction ** 3);
@@ -28,7 +30,7 @@ export class Shuffler {
     return items[this.below(items.length)] ?? items[0];
   }
 
-  /** The items in another order; the argument is not changed. */
+  /** Returns the items in another order. The argument is not changed. */
   shuffle<Item>(items: readonly Item[]): Item[] {
     return items
       .map(item => ({ item, key: this.below(1 << 30) }))
