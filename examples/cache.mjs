@@ -1,5 +1,10 @@
-// A slow plain source behind a cache that is sealed on the disk: hits after a restart, and what no server has yet survives it.
-//   node --conditions=netseal-source examples/cache.mjs
+/**
+ * A cache that is sealed on the disk, in front of a slow server with plain data. After a restart, reads hit the cache, and a
+ * changed unit that no server has yet is still there.
+ *
+ *   node cache.mjs                                     where netseal is installed
+ *   npx node --conditions=netseal-source cache.mjs     in its own checkout
+ */
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -9,7 +14,7 @@ import { Keyring, openCache, openPipeline, PlainCache } from 'netseal';
 
 const UNIT_BYTES = 64 * 1024;
 
-/** Somebody's server: plain objects with versions, 20 ms a request. */
+/** Stands for a server: plain objects with versions, 20 ms for a request. */
 const source = {
   requestCount: 0,
   async read(name, index) {
@@ -20,7 +25,7 @@ const source = {
   version: () => Buffer.from('etag-1'),
 };
 
-/** Reads units of an object, from the cache as far as it has them. */
+/** Reads units of an object: from the cache what it has, the rest from the server. */
 async function readUnits(plain, name, indexes) {
   const object = {
     server: Buffer.from('https://files.example'),
@@ -44,14 +49,14 @@ const key = {
 const indexes = Array.from({ length: 32 }, (_, index) => index);
 const pipeline = await openPipeline({ workers: 2 });
 try {
-  // The first start makes the cache. What is on its disk tells nobody what it is.
+  // The first start makes the cache. Its files on the disk are all sealed.
   let cache = await openCache(folder, { budgetBytes: 256 * 2 ** 20 }, { key });
   let plain = new PlainCache(cache, pipeline, UNIT_BYTES);
   let startMs = performance.now();
   const first = await readUnits(plain, 'films/one', indexes);
   console.log(`cold: ${source.requestCount} requests, ${Math.round(performance.now() - startMs)} ms`);
 
-  // A unit that was changed and is on no server yet: sealed once, and on the disk when appendDirty resolves.
+  // A changed unit that no server has yet. It is sealed once, and is on the disk when appendDirty resolves.
   const keyring = Keyring.create();
   const keys = pipeline.addKeyring(keyring);
   const lease = await pipeline.reservePlain(UNIT_BYTES);
@@ -73,7 +78,7 @@ try {
   plain.close();
   await cache.close();
 
-  // After a restart: all of it is there, settings included.
+  // After a restart everything is there, with the settings.
   cache = await openCache(folder, {}, { key });
   plain = new PlainCache(cache, pipeline, UNIT_BYTES);
   startMs = performance.now();
@@ -95,6 +100,7 @@ try {
   }
   const isDirtySame = into.equals(sealed) && cache.statistics.dirtyBatches === 0;
   console.log(isSame && isDirtySame ? 'the same' : 'DIFFERENT');
+  if (!isSame || !isDirtySame) process.exitCode = 1;
   plain.close();
   await cache.close();
 } finally {

@@ -1,5 +1,9 @@
-// A volume in a folder: files and folders, sealed, with a few calls.
-//   node --conditions=netseal-source examples/volume.mjs
+/**
+ * A volume in a folder: sealed files and folders, with a few calls.
+ *
+ *   node volume.mjs                                     where netseal is installed
+ *   npx node --conditions=netseal-source volume.mjs     in its own checkout
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,7 +30,7 @@ try {
     const docs = volume.names.newDirectory({ ...attributes, mode: 0o755 }, volume.root.id);
     await volume.names.insertDirectory(volume.root, 'docs', docs);
 
-    // Nobody sees the file before it is committed, and then all of it.
+    // Other clients see nothing of the file before its commit, and all of it afterwards.
     const writer = await volume.createFile('/docs/hello.txt', attributes);
     await writer.write(Buffer.from('hello, world\n'));
     await writer.commit();
@@ -36,7 +40,9 @@ try {
     const reader = await volume.openFile('/docs/hello.txt');
     const bytes = Buffer.alloc(reader.sizeBytes);
     await reader.read(bytes, 0);
-    console.log(bytes.toString() === 'HELLO, world\n' ? 'the same' : 'DIFFERENT');
+    const isSame = bytes.toString() === 'HELLO, world\n';
+    console.log(isSame ? 'the same' : 'DIFFERENT');
+    if (!isSame) process.exitCode = 1;
 
     for await (const entries of volume.names.entries(docs)) {
       for (const { name } of entries) console.log(`/docs/${Buffer.from(name, 'latin1')}`);
