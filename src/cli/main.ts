@@ -40,7 +40,10 @@ async function createProgram(args: readonly string[]): Promise<Command> {
   return program;
 }
 
-/** Makes all commands report errors as the program does: commander does this only for those that the program creates itself. */
+/**
+ * Makes all commands report errors as the program does: commander does this only for those that the program
+ * creates itself.
+ */
 function inheritSettings(parent: Command): void {
   for (const command of parent.commands) {
     command.copyInheritedSettings(parent);
@@ -48,7 +51,10 @@ function inheritSettings(parent: Command): void {
   }
 }
 
-/** Hides Node 22's warning that its SQLite is experimental, which it prints at the first lock: users cannot act on it. */
+/**
+ * Hides Node 22's warning that its SQLite is experimental, which it prints at the first lock: users cannot
+ * act on it.
+ */
 function silenceSqliteWarning(): void {
   const emitWarning = process.emitWarning.bind(process) as (...args: unknown[]) => void;
   process.emitWarning = (warning: string | Error, ...rest: unknown[]): void => {
@@ -59,8 +65,8 @@ function silenceSqliteWarning(): void {
 }
 
 /**
- * Ends the process even while a thread waits for a named pipe that has no writer. `process.exit` would wait for that thread.
- * A shell reports death by SIGINT as exit code 130.
+ * Ends the process even while a thread waits for a named pipe that has no writer. `process.exit` would wait
+ * for that thread. A shell reports death by SIGINT as exit code 130.
  */
 function endSoon(): void {
   setTimeout(() => process.kill(process.pid, 'SIGINT'), 500).unref();
@@ -75,7 +81,10 @@ function oneLine(text: string): string {
     .replace(/\.$/, '');
 }
 
-/** Reads the version from package.json. The sources and their build lie at different depths below the package's folder. */
+/**
+ * Reads the version from package.json. The sources and their build lie at different depths below the
+ * package's folder.
+ */
 function packageVersion(): string {
   const depth = import.meta.url.endsWith('.ts') ? '../..' : '../../..';
   const text = readFileSync(new URL(`${depth}/package.json`, import.meta.url), 'utf8');

@@ -5,18 +5,17 @@ import { toHex } from '../../src/base/bytes.ts';
 import { EXIT_DAMAGED, EXIT_NOT_FOUND, EXIT_OK, EXIT_USAGE } from '../../src/cli/lib/exit-codes.ts';
 import { idOf } from '../cache/support.ts';
 import {
+  cacheOnTerminal,
   damage,
   FILE,
-  HAS_PYTHON,
   inCache,
   jsonOf,
   netsealCache,
   newFolderWithCache,
   OTHER_FILE,
-  onTerminal,
   VOLUME,
 } from './cache-support.ts';
-import type { Finished } from './run.ts';
+import { type Finished, HAS_PYTHON } from './run.ts';
 
 const VOLUME_TEXT = toHex(VOLUME);
 const FILE_TEXT = toHex(FILE);
@@ -99,16 +98,16 @@ describe('netseal cache pin and unpin', () => {
 
 describe('on a terminal', () => {
   it.runIf(HAS_PYTHON)('no name acts on it, and damage is shown after the progress is gone', async () => {
-    const listed = await onTerminal(folder, [], 'ls', 'c', VOLUME_TEXT);
+    const listed = await cacheOnTerminal(folder, [], 'ls', 'c', VOLUME_TEXT);
     expect(listed.stdout.toString()).toContain('photos/\\x1b]0;x\\x07\\xe2\\x80\\xae\\x0a\\\\.jpg');
     expect(listed.stdout.includes(0x1b)).toBe(false);
-    expect((await onTerminal(folder, [], 'ls', 'c', VOLUME_TEXT, '--json')).stdout.includes(0x1b)).toBe(
+    expect((await cacheOnTerminal(folder, [], 'ls', 'c', VOLUME_TEXT, '--json')).stdout.includes(0x1b)).toBe(
       false,
     );
     await cache('pin', 'c', VOLUME_TEXT, FILE_TEXT);
-    expect((await onTerminal(folder, [], 'pin', 'c')).stdout.includes(0x1b)).toBe(false);
+    expect((await cacheOnTerminal(folder, [], 'pin', 'c')).stdout.includes(0x1b)).toBe(false);
     await damage(folder, 'zones', 2000);
-    const verified = await onTerminal(folder, [], 'verify', 'c');
+    const verified = await cacheOnTerminal(folder, [], 'verify', 'c');
     expect(verified.exitCode).toBe(EXIT_DAMAGED);
     const [, after = ''] = verified.stdout.toString().split('damaged unit 0');
     expect(after).toContain('damaged: 1 unit');

@@ -1,27 +1,21 @@
 /** Caches for `netseal cache` to look at. */
-import { spawn, spawnSync } from 'node:child_process';
 import { mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { CacheSettings } from '../../src/cache/base/settings.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import { openCache } from '../../src/cache/open.ts';
 import { idOf, unitOf } from '../cache/support.ts';
 import { mixedBytes } from '../pipeline/support.ts';
-import { type Finished, finish, run, SCRIPT } from './run.ts';
+import { type Finished, onTerminal, run } from './run.ts';
 
 export const VOLUME: Uint8Array = idOf(1);
 export const OTHER_VOLUME: Uint8Array = idOf(2);
 export const FILE: Uint8Array = idOf(100);
 export const OTHER_FILE: Uint8Array = idOf(101);
-/** Nothing in it may reach a terminal. */
+/** A name that acts on a terminal: it may only be shown escaped. */
 export const HOSTILE_NAME: Buffer = Buffer.from('photos/\x1b]0;x\x07\u202e\n\\.jpg');
 export const UNIT_BYTES: number = unitOf(1).byteLength;
-
-/** Without it nobody can play a terminal. */
-export const HAS_PYTHON: boolean = spawnSync('python3', ['--version']).status === 0;
-const TERMINAL = fileURLToPath(new URL('terminal.py', import.meta.url));
 
 /** A new folder with the file `key`. */
 export async function newFolder(): Promise<string> {
@@ -47,13 +41,12 @@ export async function newFolderWithCache(): Promise<string> {
 }
 
 /** `netseal cache ...` on a terminal on which somebody types `answers`. */
-export async function onTerminal(
+export function cacheOnTerminal(
   folder: string,
   answers: readonly string[],
   ...args: string[]
 ): Promise<Finished> {
-  const command = [process.execPath, SCRIPT, 'cache', ...args, '--key-file', 'key'];
-  return finish(spawn('python3', [TERMINAL, JSON.stringify(answers), ...command], { cwd: folder }));
+  return onTerminal(answers, ['cache', ...args, '--key-file', 'key'], { cwd: folder });
 }
 
 /** Flips a bit of the only zone of that kind in the cache `c`; a negative offset counts from its end. */

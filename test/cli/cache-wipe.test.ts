@@ -15,17 +15,16 @@ import {
 } from '../../src/cli/lib/exit-codes.ts';
 import { collect } from '../cache/support.ts';
 import {
-  HAS_PYTHON,
+  cacheOnTerminal,
   inCache,
   jsonOf,
   netsealCache,
   newFolderWithCache,
   OTHER_FILE,
-  onTerminal,
   putDirty,
   VOLUME,
 } from './cache-support.ts';
-import type { Finished } from './run.ts';
+import { type Finished, HAS_PYTHON } from './run.ts';
 
 let folder = '';
 
@@ -76,15 +75,15 @@ describe('netseal cache wipe', () => {
   });
 
   it.runIf(HAS_PYTHON)('asks on a terminal', async () => {
-    const no = await onTerminal(folder, ['no\n'], 'wipe', 'c');
+    const no = await cacheOnTerminal(folder, ['no\n'], 'wipe', 'c');
     expect(no.exitCode).toBe(EXIT_USAGE);
     expect(no.stdout.toString()).toMatch(
       /Destroy 120 units, .*, in c\? Type "yes" to go on: [\s\S]*nothing was done/,
     );
-    const interrupted = await onTerminal(folder, ['\x03'], 'wipe', 'c');
+    const interrupted = await cacheOnTerminal(folder, ['\x03'], 'wipe', 'c');
     expect(interrupted.exitCode).toBe(EXIT_INTERRUPTED);
     expect((await jsonOf(folder, 'stats', 'c')).units).toBe(120);
-    const yes = await onTerminal(folder, ['yes\n'], 'wipe', 'c');
+    const yes = await cacheOnTerminal(folder, ['yes\n'], 'wipe', 'c');
     expect(yes.exitCode).toBe(EXIT_OK);
     expect((await cache('stats', 'c')).exitCode).toBe(EXIT_NOT_FOUND);
   });

@@ -1,9 +1,13 @@
 /** Runs `bin/netseal.js` as a user's shell would: a process of its own, in a folder of its own. */
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
 export const SCRIPT: string = fileURLToPath(new URL('../../bin/netseal.js', import.meta.url));
+
+/** Plays a terminal, which needs Python. */
+const TERMINAL = fileURLToPath(new URL('terminal.py', import.meta.url));
+export const HAS_PYTHON: boolean = spawnSync('python3', ['--version']).status === 0;
 
 export interface RunOptions {
   readonly cwd: string;
@@ -52,5 +56,18 @@ export function shell(line: string, options: RunOptions): Promise<Finished> {
   const text = `netseal() { "${process.execPath}" "${SCRIPT}" "$@"; }; ${line}`;
   return finish(
     spawn('bash', ['-c', text], { cwd: options.cwd, env: { ...inherited, ...options.env }, detached: true }),
+  );
+}
+
+/** Runs a command on a terminal on which somebody types `answers`. What the terminal shows is in `stdout`. */
+export function onTerminal(
+  answers: readonly string[],
+  args: readonly string[],
+  { cwd, env = {} }: Pick<RunOptions, 'cwd' | 'env'>,
+): Promise<Finished> {
+  const { NETSEAL_PASSPHRASE: _, ...inherited } = process.env;
+  const command = [process.execPath, SCRIPT, ...args];
+  return finish(
+    spawn('python3', [TERMINAL, JSON.stringify(answers), ...command], { cwd, env: { ...inherited, ...env } }),
   );
 }

@@ -1,10 +1,9 @@
 /** `netseal seal` and `netseal open` in processes of their own: what they write, say, leave behind and exit with. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { lstat, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   EXIT_DAMAGED,
@@ -17,15 +16,13 @@ import {
   EXIT_USAGE,
 } from '../../src/cli/lib/exit-codes.ts';
 import { mixedBytes, until } from '../pipeline/support.ts';
-import { type Finished, finish, launch, run, SCRIPT, shell } from './run.ts';
+import { type Finished, finish, HAS_PYTHON, launch, onTerminal, run, SCRIPT, shell } from './run.ts';
 
 const PLAIN = Buffer.from(mixedBytes(700_001, 1));
 const KEY = ['--key-file', 'key'];
-const TERMINAL = fileURLToPath(new URL('terminal.py', import.meta.url));
 const PASSPHRASE = 'correct horse battery';
 
 /** Some machines lack what drives a terminal, or let nobody mount; CI has both, and says so if not. */
-const HAS_PYTHON = works('python3', '--version');
 const CAN_MOUNT = works('unshare', '--mount', '--map-root-user', 'true');
 
 function works(command: string, ...args: readonly string[]): boolean {
@@ -242,27 +239,23 @@ function unshared(line: string): string {
 }
 
 describe.runIf(HAS_PYTHON)('on a terminal', () => {
-  async function onTerminal(answers: readonly string[], args: readonly string[]): Promise<Finished> {
-    const command = [process.execPath, SCRIPT, ...args];
-    const { NETSEAL_PASSPHRASE: _, ...env } = process.env;
-    return await finish(
-      spawn('python3', [TERMINAL, JSON.stringify(answers), ...command], { cwd: folder, env }),
-    );
+  function type(answers: readonly string[], args: readonly string[]): Promise<Finished> {
+    return onTerminal(answers, args, { cwd: folder });
   }
 
   it('a passphrase is asked for, twice when sealing, and never shown', async () => {
     const typed = `${PASSPHRASE}\r`;
-    const sealed = await onTerminal([typed, typed], ['seal', 'plain', '-o', 'sealed']);
+    const sealed = await type([typed, typed], ['seal', 'plain', '-o', 'sealed']);
     expect([sealed.exitCode, sealed.stdout.toString().includes('horse')]).toEqual([0, false]);
-    const opened = await onTerminal([typed], ['open', 'sealed', '-o', 'opened']);
+    const opened = await type([typed], ['open', 'sealed', '-o', 'opened']);
     expect([opened.exitCode, opened.stdout.toString().includes('horse')]).toEqual([0, false]);
     expect(bytesOf('opened').equals(PLAIN)).toBe(true);
-    const wrong = await onTerminal(['wrong\r'], ['open', 'sealed', '-o', 'x']);
+    const wrong = await type(['wrong\r'], ['open', 'sealed', '-o', 'x']);
     expect(wrong.exitCode).toBe(EXIT_KEY);
   });
 
   it('two that differ', async () => {
-    const { exitCode, stdout } = await onTerminal(['one\r', 'two\r'], ['seal', 'plain', '-o', 'x']);
+    const { exitCode, stdout } = await type(['one\r', 'two\r'], ['seal', 'plain', '-o', 'x']);
     expect([exitCode, stdout.toString()]).toEqual([
       EXIT_USAGE,
       expect.stringContaining('passphrases differ'),
@@ -275,7 +268,7 @@ describe.runIf(HAS_PYTHON)('on a terminal', () => {
     ['Ctrl-D', '\u0004'],
     ['Ctrl-C after some typing', 'horse\u0003'],
   ])('%s at the prompt', async (_, typed) => {
-    const { exitCode, stdout } = await onTerminal([typed], ['seal', 'plain', '-o', 'x']);
+    const { exitCode, stdout } = await type([typed], ['seal', 'plain', '-o', 'x']);
     expect(exitCode).toBe(EXIT_INTERRUPTED);
     expect(stdout.toString()).toMatch(/Passphrase: .*netseal: interrupted\r\n$/s);
     expect(stdout.includes('horse')).toBe(false);
@@ -283,7 +276,7 @@ describe.runIf(HAS_PYTHON)('on a terminal', () => {
   });
 
   it('sealed bytes are not written to it', async () => {
-    const { exitCode, stdout } = await onTerminal([], ['seal', 'plain', ...KEY]);
+    const { exitCode, stdout } = await type([], ['seal', 'plain', ...KEY]);
     expect([exitCode, stdout.toString()]).toEqual([EXIT_USAGE, expect.stringContaining('use -o FILE')]);
   });
 });

@@ -1,4 +1,7 @@
-/** `netseal cache`: the group of commands for caches. A new one is one file, which exports `command()`, and one line here. */
+/**
+ * `netseal cache`: the group of commands for caches. A new one is one file, which exports `command()`, and
+ * one line here.
+ */
 import { Command } from 'commander';
 import { addCommands, type CommandTable } from '../lib/command-table.ts';
 

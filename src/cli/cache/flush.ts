@@ -1,4 +1,7 @@
-/** `netseal cache flush`: drops the copies of an object, a volume, or everything. AFS uses the word in the same sense. */
+/**
+ * `netseal cache flush`: drops the copies of an object, a volume, or everything. AFS uses the word in the
+ * same sense.
+ */
 import type { Command } from 'commander';
 import { toHex } from '../../base/bytes.ts';
 import type { Cache } from '../../cache/cache.ts';

@@ -1,4 +1,7 @@
-/** Volumes and objects of a cache as they are named on the command line: by their ids, or by the first digits of an id. */
+/**
+ * Volumes and objects of a cache as they are named on the command line: by their ids, or by the first digits
+ * of an id.
+ */
 import { fromHex, toHex } from '../../base/bytes.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
 import type { Cache } from '../../cache/cache.ts';
@@ -39,8 +42,8 @@ export function findVolume(cache: Cache, text: string, mayBeNew = false): CacheV
 }
 
 /**
- * Returns the id of the object that the text names. A whole id is returned as it is, even when the cache knows no such object.
- * ENOENT and EINVAL as {@link findVolume}.
+ * Returns the id of the object that the text names. A whole id is returned as it is, even when the cache
+ * knows no such object. ENOENT and EINVAL as {@link findVolume}.
  */
 export async function findObject(
   cache: Cache,

@@ -66,7 +66,10 @@ const LEFT_BEHIND: ReadonlySet<string> = new Set([
 /** Where one of these files exists and there is no header, nothing in the folder can ever be opened again. */
 const CLOSED_FOR_EVER: readonly string[] = ['header.old', 'memory'];
 
-/** Checks, before a passphrase is asked for, that the folder is new or empty, or holds only what is left of a cache. EEXIST. */
+/**
+ * Checks, before a passphrase is asked for, that the folder is new or empty, or holds only what is left of a
+ * cache. EEXIST.
+ */
 async function requireFree(folder: string): Promise<void> {
   const names = await namesIn(folder);
   if (names.includes('header'))

@@ -1,4 +1,6 @@
-/** Objects of a cache as people call them: by the cookie that the client gave them, which may be any bytes. */
+/**
+ * Objects of a cache as people call them: by the cookie that the client gave them, which may be any bytes.
+ */
 import { toHex } from '../../base/bytes.ts';
 import type { Cache } from '../../cache/cache.ts';
 import { showName } from '../../transfer/local-names.ts';

@@ -1,4 +1,7 @@
-/** What all commands for caches share: their options, opening and closing the cache, and the errors of opening it. */
+/**
+ * What all commands for caches share: their options, opening and closing the cache, and the errors of opening
+ * it.
+ */
 import { Command } from 'commander';
 import { type ErrorCode, isNetsealError, messageOf, NetsealError } from '../../base/errors.ts';
 import type { CacheSettings } from '../../cache/base/settings.ts';
@@ -24,17 +27,25 @@ export interface CacheAccess extends Frame {
 export interface OpeningSettings {
   /** Settings to change from now on. Default: none. */
   readonly change?: CacheSettings;
-  /** True for a command that reports the problems of opening itself. Default: they are written to standard error. */
+  /**
+   * True for a command that reports the problems of opening itself. Default: they are written to standard
+   * error.
+   */
   readonly reportsProblems?: boolean;
 }
 
-/** Makes a command with the folder of a cache as its first argument, and the options of {@link CacheOptions}. */
+/**
+ * Makes a command with the folder of a cache as its first argument, and the options of {@link CacheOptions}.
+ */
 export function cacheCommand(name: string, description: string): Command {
   const command = new Command(name).description(description).argument('<dir>', "the cache's folder");
   return withSecretOptions(command).option('--json', 'print the result as JSON');
 }
 
-/** Opens the cache for `work`, and closes it whatever happens. When the signal aborts, `work` must end by itself. */
+/**
+ * Opens the cache for `work`, and closes it whatever happens. When the signal aborts, `work` must end by
+ * itself.
+ */
 export function withCache(
   folder: string,
   options: CacheOptions,
@@ -86,7 +97,10 @@ const ADVICE: Partial<Record<ErrorCode, (folder: string, message: string) => str
 };
 const DAMAGE_CODES: ReadonlySet<ErrorCode> = new Set(['EFORMAT', 'ETRUNCATED', 'EAUTH']);
 
-/** Returns an error of opening a cache with the folder in it, and what to do. Other errors are returned as they are. */
+/**
+ * Returns an error of opening a cache with the folder in it, and what to do. Other errors are returned as
+ * they are.
+ */
 export function openingError(folder: string, error: unknown): unknown {
   if (!isNetsealError(error)) return error;
   const { code, message } = error;

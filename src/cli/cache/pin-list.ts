@@ -77,7 +77,9 @@ function keyOf({ volumeId, objectId }: Pick<Pin, 'volumeId' | 'objectId'>): stri
   return `${toHex(volumeId)}/${objectId === undefined ? '' : toHex(objectId)}`;
 }
 
-/** Returns the number of units of a pinned object, from the pin or the cookie. Undefined when neither has it. */
+/**
+ * Returns the number of units of a pinned object, from the pin or the cookie. Undefined when neither has it.
+ */
 function unitCountOf(cache: Cache, { volumeId, objectId, unitCount }: Pin): number | undefined {
   if (unitCount !== undefined || objectId === undefined) return unitCount;
   return cache.volume(volumeId).cookie(objectId)?.unitCount;

@@ -41,7 +41,9 @@ async function fitAndReport(
   report(json ? jsonDocument(fields) : lines.join('\n'));
 }
 
-/** Drops units, zone by zone, until the cache is within its budget or only dirty and pinned units are left. */
+/**
+ * Drops units, zone by zone, until the cache is within its budget or only dirty and pinned units are left.
+ */
 async function shrink(cache: Cache, signal: AbortSignal): Promise<void> {
   const progress = startProgress({ label: 'giving up', noun: 'bytes' });
   try {

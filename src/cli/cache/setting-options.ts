@@ -71,7 +71,10 @@ function parsePercent(text: string, option: string): number {
   return percent;
 }
 
-/** Returns the settings that were given, and no others. EINVAL; system errors when the size of the disk cannot be read. */
+/**
+ * Returns the settings that were given, and no others. EINVAL; system errors when the size of the disk cannot
+ * be read.
+ */
 export async function readCacheSettings(
   folder: string,
   options: CacheSettingOptions,

@@ -1,4 +1,7 @@
-/** `netseal cache stats`: shows what is in a cache, what the cache has done, and whether everything is on the server. */
+/**
+ * `netseal cache stats`: shows what is in a cache, what the cache has done, and whether everything is on the
+ * server.
+ */
 import type { Command } from 'commander';
 import { toHex } from '../../base/bytes.ts';
 import type { CacheStatistics } from '../../cache/base/statistics.ts';

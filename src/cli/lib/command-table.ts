@@ -1,12 +1,15 @@
 /**
- * Tables of commands. A table lists each command by name, with its summary and the file that defines it. Only the file of the
- * command that was typed is loaded; the others appear in lists by name and summary.
+ * Tables of commands. A table lists each command by name, with its summary and the file that defines it. Only
+ * the file of the command that was typed is loaded; the others appear in lists by name and summary.
  */
 import { Command } from 'commander';
 
 /** What the file of a command exports. */
 export interface CommandModule {
-  /** @param args what follows the command's name on the command line: a group of commands loads the one that is named there. */
+  /**
+   * @param args what follows the command's name on the command line: a group of commands loads the one that
+   * is named there.
+   */
   command(args: readonly string[]): Command | Promise<Command>;
 }
 

@@ -1,8 +1,8 @@
 /** Work on many items at the same time, within a limit. */
 
 /**
- * Returns the results of `work` for each item, in the items' order. At most `limit` run at a time. After a failure no further
- * item is begun; the call rejects once those under way have ended.
+ * Returns the results of `work` for each item, in the items' order. At most `limit` run at a time. After a
+ * failure no further item is begun; the call rejects once those under way have ended.
  */
 export async function mapConcurrent<Item, Result>(
   items: readonly Item[],
@@ -29,8 +29,9 @@ export async function mapConcurrent<Item, Result>(
 }
 
 /**
- * The limit for work on the branches of a tree, where each branch starts work on its own branches. A branch runs beside the
- * others while the limit allows it. Otherwise its parent waits for it before it starts the next.
+ * The limit for work on the branches of a tree, where each branch starts work on its own branches. A branch
+ * runs beside the others while the limit allows it. Otherwise its parent waits for it before it starts the
+ * next.
  *
  * - At most `limit + 1` branches run at a time, however wide and deep the tree is.
  * - There is no deadlock: a branch that cannot run beside the others runs at once, in its parent's turn.
@@ -42,7 +43,10 @@ export class Branches {
     this.#free = limit;
   }
 
-  /** Does `work` for each item, and waits for all. After a failure begins no more, and rejects with the first failure. */
+  /**
+   * Does `work` for each item, and waits for all. After a failure begins no more, and rejects with the first
+   * failure.
+   */
   async each<Item>(items: Iterable<Item>, work: (item: Item) => Promise<void>): Promise<void> {
     const running = new Set<Promise<void>>();
     const failures: unknown[] = [];

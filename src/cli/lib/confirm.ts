@@ -3,8 +3,8 @@ import { createInterface } from 'node:readline';
 import { requireArgument } from '../../base/errors.ts';
 
 /**
- * Asks on the terminal, and resolves when the answer is `yes`. Rejects with EINVAL for any other answer or without a terminal,
- * and with an AbortError after Ctrl-C, Ctrl-D or the signal.
+ * Asks on the terminal, and resolves when the answer is `yes`. Rejects with EINVAL for any other answer or
+ * without a terminal, and with an AbortError after Ctrl-C, Ctrl-D or the signal.
  */
 export async function confirm(question: string, signal: AbortSignal): Promise<void> {
   requireArgument(process.stdin.isTTY === true, 'there is no terminal to ask on: give --yes if you are sure');

@@ -5,7 +5,9 @@ import { writeOut } from './write-out.ts';
 export interface Frame {
   /** Aborts at Ctrl-C. */
   readonly signal: AbortSignal;
-  /** Writes to standard output, and waits until it has taken the bytes. Rejects once the signal has aborted. */
+  /**
+   * Writes to standard output, and waits until it has taken the bytes. Rejects once the signal has aborted.
+   */
   print(output: Uint8Array | string): Promise<void>;
   /** Writes the result of a change that has been made: this is printed even after Ctrl-C. */
   report(text: string): void;

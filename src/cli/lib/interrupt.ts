@@ -1,8 +1,8 @@
 /** Ctrl-C. The first one asks the command to stop and tidy up; the second one ends the process at once. */
 
 /**
- * Runs `work` with a signal that aborts at the first SIGINT or SIGTERM. The abort's reason is an `AbortError`, which
- * becomes exit code 130.
+ * Runs `work` with a signal that aborts at the first SIGINT or SIGTERM. The abort's reason is an
+ * `AbortError`, which becomes exit code 130.
  */
 export async function withInterrupt<Result>(work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
   const controller = new AbortController();
@@ -24,7 +24,10 @@ export async function withInterrupt<Result>(work: (signal: AbortSignal) => Promi
   }
 }
 
-/** Settles as `work` does, or rejects with the signal's reason as soon as it aborts, even while `work` is stuck. */
+/**
+ * Settles as `work` does, or rejects with the signal's reason as soon as it aborts, even while `work` is
+ * stuck.
+ */
 export async function untilAborted<Result>(signal: AbortSignal, work: Promise<Result>): Promise<Result> {
   // After an abort nothing awaits `work`: its failure must not count as unhandled.
   work.catch(() => undefined);

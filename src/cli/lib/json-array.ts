@@ -1,4 +1,7 @@
-/** A JSON array on standard output, one entry a line. Entries are written as they come, so that a list may be of any length. */
+/**
+ * A JSON array on standard output, one entry a line. Entries are written as they come, so that a list may be
+ * of any length.
+ */
 import { toJson } from './json.ts';
 import { writeOut } from './write-out.ts';
 

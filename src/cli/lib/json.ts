@@ -1,4 +1,7 @@
-/** JSON for standard output. Names from a volume are bytes, and may hold anything: no JSON written here acts on a terminal. */
+/**
+ * JSON for standard output. Names from a volume are bytes, and may hold anything: no JSON written here acts
+ * on a terminal.
+ */
 import type { Name } from '../../base/name.ts';
 import { textOfName } from '../../transfer/local-names.ts';
 import { nameBytes } from '../../volume/names/name-checks.ts';
@@ -21,7 +24,9 @@ export function jsonDocument(value: unknown): string {
   return `${toJson(value, 2)}\n`;
 }
 
-/** Returns `{ [key]: text }`. Where the name's bytes are not UTF-8, adds `{ [key]Hex }` with the exact bytes. */
+/**
+ * Returns `{ [key]: text }`. Where the name's bytes are not UTF-8, adds `{ [key]Hex }` with the exact bytes.
+ */
 export function nameFields(key: string, name: Name): Record<string, string> {
   const text = textOfName(name);
   if (text !== undefined) return { [key]: text };

@@ -1,6 +1,6 @@
 /**
- * Loads the large parts of netseal when a command first needs them, so that a command starts without the parts it never uses.
- * Each call returns the same modules: Node keeps what it has loaded.
+ * Loads the large parts of netseal when a command first needs them, so that a command starts without the
+ * parts it never uses. Each call returns the same modules: Node keeps what it has loaded.
  */
 import type * as CacheHeaderModule from '../../cache/base/header.ts';
 import type * as CacheModule from '../../cache/open.ts';
@@ -15,7 +15,9 @@ import type * as HeaderObjectModule from '../../volume/header-object.ts';
 import type * as StateFolderModule from '../../volume/state/state-folder.ts';
 import type * as VolumeModule from '../../volume/volume.ts';
 
-/** What starts the worker threads. A command that needs it loads it first: threads start while the rest loads. */
+/**
+ * What starts the worker threads. A command that needs it loads it first: threads start while the rest loads.
+ */
 export function loadPipeline(): Promise<typeof PipelineModule> {
   return import('../../pipeline/pipeline.ts');
 }

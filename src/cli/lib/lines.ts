@@ -19,7 +19,11 @@ export class Lines {
     return this.#isTerminal ? toBytesName(showName(name)) : name;
   }
 
-  /** Adds a line. @param line bytes; its names come from {@link name}, its other text from {@link textToBytes}. */
+  /**
+   * Adds a line.
+   *
+   * @param line bytes; its names come from {@link name}, its other text from {@link textToBytes}.
+   */
   add(line: Name): void {
     this.#bytes += line + this.#end;
   }
@@ -32,23 +36,25 @@ export class Lines {
   }
 }
 
-/** Returns text as bytes in the form of a name, for a line that also holds names. ASCII text is that already. */
+/**
+ * Returns text as bytes in the form of a name, for a line that also holds names. ASCII text is that already.
+ */
 export function textToBytes(text: string): Name {
   return Buffer.from(text).toString('latin1');
 }
 
-/** Returns the cells joined to one line, each padded on the left, and remembers the widest cell of each column so far. */
+/** The columns of a table. Each is as wide as its widest cell so far. */
 export class Columns {
   readonly #widths: number[] = [];
 
-  /** Makes room for the cells of a row that will be joined later. */
+  /** Widens the columns for the cells of a row. Call it before {@link join}. */
   fit(cells: readonly string[]): void {
     for (const [column, cell] of cells.entries()) {
       this.#widths[column] = Math.max(this.#widths[column] ?? 0, cell.length);
     }
   }
 
-  /** @param pad the side on which spaces are added. */
+  /** Returns the cells as one line. @param pad the side on which spaces are added. */
   join(cells: readonly string[], pad: 'start' | 'end' = 'start'): string {
     const padded = cells.map((cell, column) => {
       const width = this.#widths[column] ?? 0;

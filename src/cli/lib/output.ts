@@ -115,7 +115,10 @@ class FileOutput implements Output {
     }
   }
 
-  /** Names the file, unless another process has made one there meanwhile, which rename() would replace. EEXIST then. */
+  /**
+   * Names the file, unless another process has made one there meanwhile, which rename() would replace. EEXIST
+   * then.
+   */
   async #nameUnlessThere(): Promise<void> {
     try {
       await link(this.#partial, this.#path);
@@ -129,7 +132,10 @@ class FileOutput implements Output {
     await rm(this.#partial);
   }
 
-  /** Names the file on file systems without hard links (FAT, some network shares). An empty file claims the name first. */
+  /**
+   * Names the file on file systems without hard links (FAT, some network shares). An empty file claims the
+   * name first.
+   */
   async #claimAndRename(): Promise<void> {
     try {
       await (await open(this.#path, 'wx')).close();

@@ -1,4 +1,6 @@
-/** Messages that are safe on a terminal. They quote names and arguments, which may hold control characters. */
+/**
+ * Messages that are safe on a terminal. They quote names and arguments, which may hold control characters.
+ */
 
 const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]/gu;
 

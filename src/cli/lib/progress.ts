@@ -1,4 +1,6 @@
-/** A progress bar with rate and remaining time. It is only for people: without a terminal, nothing is written. */
+/**
+ * A progress bar with rate and remaining time. It is only for people: without a terminal, nothing is written.
+ */
 import cliProgress from 'cli-progress';
 import { formatCount, formatDuration, formatThroughput } from './sizes.ts';
 

@@ -1,6 +1,6 @@
 /**
- * The sources of secrets: a key file, a passphrase file, `NETSEAL_PASSPHRASE`, or a prompt. Never the arguments, which other
- * users of the machine can read.
+ * The sources of secrets: a key file, a passphrase file, `NETSEAL_PASSPHRASE`, or a prompt. Never the
+ * arguments, which other users of the machine can read.
  */
 import { isUtf8 } from 'node:buffer';
 import { openSync } from 'node:fs';
@@ -32,8 +32,8 @@ export function withSecretOptions(command: Command): Command {
 }
 
 /**
- * Reads the secret to unlock with. EINVAL when two sources are named, when the source is empty or too long, or when no source is
- * named and there is no terminal to ask on.
+ * Reads the secret to unlock with. EINVAL when two sources are named, when the source is empty or too long,
+ * or when no source is named and there is no terminal to ask on.
  */
 export async function readSecret(
   options: SecretOptions,
@@ -44,8 +44,8 @@ export async function readSecret(
 }
 
 /**
- * Reads the secret for a first slot, as {@link readSecret} does. A passphrase is asked for twice: a typing error would lock the
- * data away.
+ * Reads the secret for a first slot, as {@link readSecret} does. A passphrase is asked for twice: a typing
+ * error would lock the data away.
  *
  * @param label the slot's name for people. Default: its type.
  */
@@ -79,8 +79,8 @@ export function withAddedSlotOptions(command: Command): Command {
 }
 
 /**
- * Reads the secret of a further slot from the file that is named, else from a prompt: the passphrase in the environment is the
- * one that opens the volume. EINVAL as {@link readSecret}.
+ * Reads the secret of a further slot from the file that is named, else from a prompt: the passphrase in the
+ * environment is the one that opens the volume. EINVAL as {@link readSecret}.
  */
 export async function readAddedSlot(options: AddedSlotOptions, signal?: AbortSignal): Promise<NewSlot> {
   const { newKeyFile, newPassphraseFile, label } = options;

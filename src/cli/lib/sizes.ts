@@ -42,8 +42,8 @@ const DURATION_UNITS_MS: Readonly<Record<string, number>> = {
 const QUANTITY = /^(\d+(?:\.\d+)?|\.\d+)\s*([a-zµμ/]*)$/i;
 
 /**
- * Reads a size in whole bytes: `4096`, `256KiB`, `1.5 MiB`, `1GB`. KiB, MiB, GiB, TiB are powers of 1024, kB, MB, GB, TB
- * of 1000; capitals do not matter. EINVAL otherwise; `what` names the value in the message.
+ * Reads a size in whole bytes: `4096`, `256KiB`, `1.5 MiB`, `1GB`. KiB, MiB, GiB, TiB are powers of 1024, kB,
+ * MB, GB, TB of 1000; capitals do not matter. EINVAL otherwise; `what` names the value in the message.
  */
 export function parseSize(text: string, what = 'size'): number {
   const [value, unit] = parseQuantity(text);
@@ -56,7 +56,10 @@ export function parseSize(text: string, what = 'size'): number {
   return bytes;
 }
 
-/** Reads a rate in bytes a second: `1Gbit/s`, `100Mbps`, `125MB/s`, `40MiB/s`. EINVAL otherwise, or when it is 0. */
+/**
+ * Reads a rate in bytes a second: `1Gbit/s`, `100Mbps`, `125MB/s`, `40MiB/s`. EINVAL otherwise, or when it is
+ * 0.
+ */
 export function parseRate(text: string, what = 'rate'): number {
   const [value, unit = ''] = parseQuantity(text);
   const rate = value * (bitFactor(unit) ?? byteFactor(unit) ?? Number.NaN);

@@ -1,4 +1,7 @@
-/** Options with a value that is read and checked as soon as it is typed. EINVAL, with the option's name, when it cannot be. */
+/**
+ * Options with a value that is read and checked as soon as it is typed. EINVAL, with the option's name, when
+ * it cannot be.
+ */
 import { Option } from 'commander';
 import { parseCount, parseDuration, parseSize } from './sizes.ts';
 

@@ -21,7 +21,10 @@ function open(path: string, options: StreamOptions): Promise<void> {
   });
 }
 
-/** Splits a sealed file into its volume header and the rest. EFORMAT when there is no header, ETRUNCATED when it is cut short. */
+/**
+ * Splits a sealed file into its volume header and the rest. EFORMAT when there is no header, ETRUNCATED when
+ * it is cut short.
+ */
 async function takeHeader(
   source: AsyncIterable<Uint8Array>,
 ): Promise<{ headerBytes: Uint8Array; rest: AsyncIterable<Uint8Array> }> {

@@ -1,6 +1,6 @@
 /**
- * `netseal seal`: seals one file or pipe. A sealed file is a volume header, so that it carries its own key slots, followed by a
- * sealed stream.
+ * `netseal seal`: seals one file or pipe. A sealed file is a volume header, so that it carries its own key
+ * slots, followed by a sealed stream.
  */
 import type { Command } from 'commander';
 import { requireArgument } from '../../base/errors.ts';

@@ -1,4 +1,7 @@
-/** What `netseal seal` and `netseal open` share: their options, and moving one file or pipe through the pipeline. */
+/**
+ * What `netseal seal` and `netseal open` share: their options, and moving one file or pipe through the
+ * pipeline.
+ */
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -37,8 +40,8 @@ export function streamCommand(name: string, description: string): Command {
 }
 
 /**
- * Opens source, output and pipeline, writes the bytes of the stream that `start` returns to the output, and closes everything
- * whatever happens. The output file appears only if all went well.
+ * Opens source, output and pipeline, writes the bytes of the stream that `start` returns to the output, and
+ * closes everything whatever happens. The output file appears only if all went well.
  *
  * @param path the file to read, or `-` for standard input.
  */
@@ -92,7 +95,10 @@ interface Source {
   close(): void;
 }
 
-/** Opens the source. A missing file fails here, before a passphrase is asked for. EIO for a folder; system errors. */
+/**
+ * Opens the source. A missing file fails here, before a passphrase is asked for. EIO for a folder; system
+ * errors.
+ */
 async function openSource(path: string, signal: AbortSignal): Promise<Source> {
   if (path === '-') {
     if (process.stdin.isTTY) process.stderr.write('netseal: reading what you type; end with Ctrl-D\n');

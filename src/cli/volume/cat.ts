@@ -1,4 +1,7 @@
-/** `netseal cat`: writes files, or parts of them, to standard output. Only the units that are needed are fetched. */
+/**
+ * `netseal cat`: writes files, or parts of them, to standard output. Only the units that are needed are
+ * fetched.
+ */
 import { Command } from 'commander';
 import type { NetsealError } from '../../base/errors.ts';
 import { MIB } from '../../base/geometry.ts';

@@ -1,4 +1,7 @@
-/** The frame of `netseal put` and `netseal get`: opens the volume, shows progress, and reports what was copied. */
+/**
+ * The frame of `netseal put` and `netseal get`: opens the volume, shows progress, and reports what was
+ * copied.
+ */
 import type { Command } from 'commander';
 import { showName } from '../../transfer/local-names.ts';
 import type { Amount } from '../../transfer/measure.ts';
@@ -33,7 +36,8 @@ export function withCopyOptions(command: Command): Command {
 }
 
 /**
- * Opens the volume of `paths` and runs `copy`. Then reports what was copied, also after a failure or an interruption.
+ * Opens the volume of `paths` and runs `copy`. Then reports what was copied, also after a failure or an
+ * interruption.
  *
  * @param did the past tense of the command, for the report.
  */

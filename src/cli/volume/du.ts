@@ -121,8 +121,8 @@ function add(sum: Sizes, { size, stored }: Sizes): void {
 }
 
 /**
- * Adds the totals of a folder to `totals`, after those of the folders below it. Folders are visited in the order of their names, so
- * that a file with several names always counts in the same folder.
+ * Adds the totals of a folder to `totals`, after those of the folders below it. Folders are visited in the
+ * order of their names, so that a file with several names always counts in the same folder.
  */
 function addUp(use: FolderUse, counted: Set<Id>, totals: Total[], isSummary: boolean): Total {
   const total = { path: use.path, size: use.size, stored: use.stored };

@@ -1,6 +1,6 @@
 /**
- * The frame of all commands that take paths in a volume: they open the volume of their paths, stop at Ctrl-C, go on past a path
- * that fails, print their result, and list the failures at the end.
+ * The frame of all commands that take paths in a volume: they open the volume of their paths, stop at Ctrl-C,
+ * go on past a path that fails, print their result, and list the failures at the end.
  */
 import { isNetsealError } from '../../base/errors.ts';
 import type { Volume } from '../../volume/volume.ts';
@@ -44,7 +44,10 @@ export function eachPath(
   });
 }
 
-/** Runs a command whose paths have different parts: opens the volume that they are all in, and reports failures afterwards. */
+/**
+ * Runs a command whose paths have different parts: opens the volume that they are all in, and reports
+ * failures afterwards.
+ */
 export function onPaths(
   paths: readonly VolumePath[],
   options: PathOptions,

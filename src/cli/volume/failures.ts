@@ -27,7 +27,10 @@ export class Failures {
     if (this.#shown.length < SHOWN_MAX) this.#shown.push(`${messageOf(atPath)} (${atPath.code})`);
   }
 
-  /** Lists the failures on standard error. Sets the exit code: that of damage if there is any, else that of the first failure. */
+  /**
+   * Lists the failures on standard error. Sets the exit code: that of damage if there is any, else that of
+   * the first failure.
+   */
   report(): void {
     if (this.#exitCode === undefined) return;
     for (const line of this.#shown) process.stderr.write(`netseal: ${printable(line)}\n`);

@@ -1,4 +1,7 @@
-/** `netseal gc`: deletes objects that nothing refers to any more, and empties segments that are mostly garbage. */
+/**
+ * `netseal gc`: deletes objects that nothing refers to any more, and empties segments that are mostly
+ * garbage.
+ */
 import { Command } from 'commander';
 import { type Amount, COPY_BYTES_MAX_DEFAULT, collectGarbage, type GcReport } from '../../volume/care/gc.ts';
 import type { Lost } from '../../volume/care/walk.ts';

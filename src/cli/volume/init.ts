@@ -77,7 +77,10 @@ async function requireNoVolume(store: ObjectStore, signal: AbortSignal): Promise
   );
 }
 
-/** Makes the root folder, then the header. Before the header there is no volume: what a crash leaves behind is in no one's way. */
+/**
+ * Makes the root folder, then the header. Before the header there is no volume: what a crash leaves behind is
+ * in no one's way.
+ */
 async function makeVolume(
   { store, state }: StoreAccess,
   header: VolumeHeader,

@@ -46,7 +46,9 @@ export function describeInode(inode: Inode): Record<string, unknown> {
   return { ...common, size: inode.sizeBytes, stored: inode.storedBytes, links: inode.linkCount };
 }
 
-/** Returns the length of the content and of what is stored for it, in bytes. Undefined where there is none. */
+/**
+ * Returns the length of the content and of what is stored for it, in bytes. Undefined where there is none.
+ */
 export function sizesOf(inode: Inode): { size: number | undefined; stored: number | undefined } {
   if (inode.type === 'directory') return { size: undefined, stored: undefined };
   if (inode.type === 'symlink') return { size: inode.target.byteLength, stored: undefined };

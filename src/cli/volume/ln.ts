@@ -58,7 +58,10 @@ function link(target: string, text: string, options: LnOptions): Promise<void> {
   });
 }
 
-/** Returns the path of the link. In a folder, the link gets the last name of its target. EINVAL when that has none. */
+/**
+ * Returns the path of the link. In a folder, the link gets the last name of its target. EINVAL when that has
+ * none.
+ */
 async function linkPath(volume: Volume, path: VolumePath, target: Name): Promise<VolumePath> {
   if (!(await isFolder(volume, path))) return path;
   const name = target

@@ -1,5 +1,6 @@
 /**
- * Locations: `STORE` names a store, and `STORE:/path` a path in its volume. STORE is a folder or a file:// URL.
+ * Locations: `STORE` names a store, and `STORE:/path` a path in its volume. STORE is a folder or a file://
+ * URL.
  *
  *   backup            the folder backup
  *   backup:/docs/a    /docs/a in the volume there
@@ -30,7 +31,10 @@ const REQUESTS_AT_ONCE = 32;
 /** Everything that a directory store has in its folder. */
 const STORE_NAMES: ReadonlySet<string> = new Set(['objects', 'partial', 'lock']);
 
-/** Splits at the first ":/" after the scheme. A ":" at the end means that there is no path. EINVAL when there is no store. */
+/**
+ * Splits at the first ":/" after the scheme. A ":" at the end means that there is no path. EINVAL when there
+ * is no store.
+ */
 export function parseLocation(text: string): Location {
   const schemeLength = SCHEME.exec(text)?.[0].length ?? 0;
   const at = text.indexOf(':/', schemeLength);
@@ -79,7 +83,10 @@ export async function openStoreAt(storeText: string, options: OpenStoreOptions =
   }
 }
 
-/** Returns the one name of an existing store, however it was written. Rejects with a system error when there is none. */
+/**
+ * Returns the one name of an existing store, however it was written. Rejects with a system error when there
+ * is none.
+ */
 export async function canonicalStoreName(storeText: string): Promise<string> {
   return `file://${await realpath(storePath(storeText))}`;
 }
@@ -99,7 +106,10 @@ function storePath(storeText: string): string {
   }
 }
 
-/** Checks that a store may be made here: in a new or empty folder, or in one that already is a store. EEXIST, ENOENT. */
+/**
+ * Checks that a store may be made here: in a new or empty folder, or in one that already is a store. EEXIST,
+ * ENOENT.
+ */
 async function checkFree(path: string, storeText: string): Promise<void> {
   let names: string[];
   try {

@@ -1,5 +1,6 @@
 /**
- * Opens what a command for volumes works on, and closes it whatever happens. There are three depths, each within the one before:
+ * Opens what a command for volumes works on, and closes it whatever happens. There are three depths, each
+ * within the one before:
  *
  * - {@link withStore}: the store, and what this client remembers of it.
  * - {@link withUnlockedHeader}: also the volume header, unlocked.
@@ -60,7 +61,10 @@ export async function withStore<Result>(
   }
 }
 
-/** Opens the store, unlocks its header, and compares it with what this client saw before. Then as {@link withStore}. */
+/**
+ * Opens the store, unlocks its header, and compares it with what this client saw before. Then as {@link
+ * withStore}.
+ */
 export function withUnlockedHeader<Result>(
   location: Location,
   options: StoreOptions,
@@ -81,7 +85,8 @@ export function withUnlockedHeader<Result>(
 }
 
 /**
- * Opens a volume for `work`. Afterwards syncs and closes the volume, its pipeline and its store, in this order, whatever happens.
+ * Opens a volume for `work`. Afterwards syncs and closes the volume, its pipeline and its store, in this
+ * order, whatever happens.
  *
  * - A failure of closing is reported only if `work` did not fail.
  * - When the signal aborts, `work` must end by itself: nothing is closed under it.
@@ -113,8 +118,8 @@ export async function withVolume<Result>(
 }
 
 /**
- * Runs a command that works on a whole volume: opens the volume in the store that `text` names, and stops at Ctrl-C. EINVAL when
- * `text` also names a path.
+ * Runs a command that works on a whole volume: opens the volume in the store that `text` names, and stops at
+ * Ctrl-C. EINVAL when `text` also names a path.
  *
  * @param command the command's name, for messages.
  */
@@ -144,7 +149,10 @@ async function closing<Result>(work: Promise<Result>, close: () => Promise<void>
   return outcome.value;
 }
 
-/** Warns that clients could not compare what they have seen. Nothing is wrong by that, but an older version could pass unnoticed. */
+/**
+ * Warns that clients could not compare what they have seen. Nothing is wrong by that, but an older version
+ * could pass unnoticed.
+ */
 function warnOfHeads({ code, message }: NetsealError): void {
   process.stderr.write(
     `netseal: could not compare with all other clients: ${printable(message)} (${code})\n`,

@@ -9,7 +9,10 @@ const DAMAGE_CODES: ReadonlySet<string> = new Set(['EFORMAT', 'ETRUNCATED', 'EAU
 /** An error whose message already names its path. */
 class ErrorAtPath extends NetsealError {}
 
-/** Returns `error` with its path, and what to do. Errors that are no NetsealError, and bugs, are returned as they are. */
+/**
+ * Returns `error` with its path, and what to do. Errors that are no NetsealError, and bugs, are returned as
+ * they are.
+ */
 export function errorAt(path: VolumePath, error: unknown): unknown {
   if (!isNetsealError(error) || error instanceof ErrorAtPath || error.code === 'EBUG') return error;
   const { code, message } = error;

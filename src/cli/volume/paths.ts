@@ -48,7 +48,9 @@ export function childPath({ storeText, path }: VolumePath, name: Name): VolumePa
   return { storeText, path: joinPath(path, name) };
 }
 
-/** Returns the store that all paths are in. EINVAL when there is no path, or when they are in several stores. */
+/**
+ * Returns the store that all paths are in. EINVAL when there is no path, or when they are in several stores.
+ */
 export async function commonStore(paths: readonly VolumePath[]): Promise<string> {
   const [first] = paths;
   requireArgument(first !== undefined, 'name a path in a volume, as STORE:/path');
