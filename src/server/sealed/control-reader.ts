@@ -1,4 +1,7 @@
-/** Reads control records (leaves, map pages) out of segments. One that cannot be read is reported in its place. */
+/**
+ * Reads control records (leaves, map pages) from segments. For one that cannot be read, its error stands in
+ * its place.
+ */
 import { isNetsealError, type NetsealError } from '../../base/errors.ts';
 import { MIB } from '../../base/geometry.ts';
 import type { ControlAt } from './control.ts';
@@ -11,14 +14,14 @@ export interface ControlToRead {
   readonly pointer: Pointer;
 }
 
-/** No leaf or map page holds more. */
+/** The most plain bytes that a leaf or map page holds. */
 export const NODE_BYTES_MAX: number = MIB;
 
 /**
- * Fetches and opens records.
+ * Fetches and opens records. Rejects with the signal's reason.
  *
- * @returns in the order asked for: plain bytes of the caller's own, or EMISSING, ETRUNCATED, what the store throws, or
- *   what {@link ControlSealer.open} throws. Rejects with the signal's reason.
+ * @returns for each record, in the order of the request, its plain bytes, which the caller owns, or an error:
+ *   EMISSING, ETRUNCATED, an error of the store, or an error of {@link ControlSealer.open}.
  */
 export async function readControl(
   { store, control }: Sealing,

@@ -1,7 +1,9 @@
 /**
- * Seals and opens control records (inodes, leaves, map pages, footers, ...) on the calling thread. They are few and small, so
- * a trip to a worker would cost more than the work; and they need none of the pipeline's memory, so that an upload
- * which needs its footer never waits for units that wait for that upload.
+ * Seals and opens control records (inodes, leaves, map pages, footers, ...) on the calling thread.
+ *
+ * - They are few and small: a trip to a worker would cost more than the work.
+ * - They need none of the pipeline's memory. Otherwise an upload that needs its footer could wait for memory
+ *   that is held by units which wait for that very upload.
  */
 import { codeOf } from '../../base/errors.ts';
 import { type Id, idBytes } from '../../base/ids.ts';
@@ -11,10 +13,12 @@ import { chooseProviders, type ProviderSettings, type Providers } from '../../un
 import { decodeHeader, type RecordKind, recordTag, type SuiteName } from '../../unit/record-format.ts';
 import { type RecordAddress, RecordSealer } from '../../unit/record-sealer.ts';
 
-/** What control records are padded to: hides small differences, and costs little. */
+/**
+ * Control records are padded to a multiple of this: it hides small differences of length, and costs little.
+ */
 export const CONTROL_BLOCK_BYTES = 256;
 
-/** The place that a control record is sealed for. */
+/** The place that a control record is sealed for: it opens for no other. */
 export interface ControlAt {
   readonly kind: Exclude<RecordKind, 'unit' | 'streamUnit'>;
   readonly objectId: Id;
@@ -22,9 +26,9 @@ export interface ControlAt {
 }
 
 export interface SealedRecord {
-  /** The caller's own. */
+  /** The caller owns the bytes. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** 16 bytes of the caller's own. */
+  /** 16 bytes. The caller owns them. */
   readonly tag: Uint8Array<ArrayBuffer>;
 }
 
@@ -34,13 +38,17 @@ export interface ControlSettings {
   readonly providers?: ProviderSettings | undefined;
 }
 
-/** Derived keys that are kept. */
+/** How many derived keys are kept. */
 const KEYS_MAX = 512;
 
 export class ControlSealer {
   readonly #sealer: RecordSealer;
 
-  /** @param keyring stays the caller's; must outlive this. EUNSUPPORTED when a provider is missing. */
+  /**
+   * Makes a sealer. EUNSUPPORTED when a provider is missing.
+   *
+   * @param keyring the caller keeps it, and must not destroy it before this.
+   */
   static async create(keyring: Keyring, settings: ControlSettings): Promise<ControlSealer> {
     return new ControlSealer(keyring, settings, await chooseProviders(settings.providers ?? {}));
   }
@@ -52,7 +60,7 @@ export class ControlSealer {
 
   /** Seals under the newest epoch. EINVAL when `plain` is longer than 16 MiB. */
   seal(at: ControlAt, plain: Uint8Array): SealedRecord {
-    // Content that compresses well leaves most of the sealer's memory unused.
+    // A copy: content that compresses well would otherwise hold on to much more memory than it fills.
     const bytes = this.#sealer.seal(addressOf(at), plain).slice();
     return { bytes, tag: recordTag(bytes).slice() };
   }
@@ -60,8 +68,10 @@ export class ControlSealer {
   /**
    * Opens one whole record.
    *
+   * Throws EAUTH, EFORMAT, ETRUNCATED, EUNSUPPORTED, EKEY.
+   *
    * @param plainBytesMax longer content is EFORMAT.
-   * @returns plain bytes of the caller's own. Throws EAUTH, EFORMAT, ETRUNCATED, EUNSUPPORTED, EKEY.
+   * @returns the plain bytes, which the caller owns.
    */
   open(
     at: ControlAt,
@@ -71,7 +81,9 @@ export class ControlSealer {
   ): Uint8Array<ArrayBuffer> {
     const header = decodeHeader(sealed);
     const address = addressOf(at);
-    // The record says how much it holds only once it is open; most hold little more than they are long.
+    // The plain length is known only after opening. Most records hold little more than their sealed length,
+    // so a small buffer
+    // is tried first.
     for (let roomBytes = Math.min(plainBytesMax, 8 * sealed.byteLength); ; roomBytes = plainBytesMax) {
       const out = new Uint8Array(roomBytes);
       try {
@@ -84,7 +96,7 @@ export class ControlSealer {
     }
   }
 
-  /** Zeroes what was derived. */
+  /** Zeroes the derived keys. */
   destroy(): void {
     this.#sealer.destroy();
   }

@@ -1,4 +1,6 @@
-/** Fetches sealed records by their pointers: neighbours in a segment by one request. */
+/**
+ * Fetches sealed records by their pointers. One request fetches records that lie close together in a segment.
+ */
 import { isNetsealError, messageOf, NetsealError } from '../../base/errors.ts';
 import { KIB, MIB } from '../../base/geometry.ts';
 import type { Id } from '../../base/ids.ts';
@@ -6,31 +8,33 @@ import type { ObjectStore } from '../store.ts';
 import { segmentKey } from './object-keys.ts';
 import type { Pointer } from './pointer.ts';
 
-/** Gaps up to this, and up to twice what follows them, are fetched along: cheaper than a request. */
+/**
+ * A gap up to this, and up to twice the next record, is fetched along: that is cheaper than another request.
+ */
 const GAP_BYTES_MAX: number = 64 * KIB;
-/** Longer runs are cut, so that a lost answer costs little. */
+/** The longest stretch that one request fetches, so that a lost answer costs little. */
 const FETCH_BYTES_MAX: number = 4 * MIB;
 
-/** One request. */
+/** A ranged get of one stretch of a segment. */
 interface Fetch {
   readonly segment: Id;
   readonly offsetBytes: number;
   endBytes: number;
-  /** Where its bytes go in the caller's memory. */
+  /** Where the stretch goes in the caller's memory. */
   targetOffset: number;
-  /** Which of the pointers it serves, and where their records end in the segment. */
+  /** The pointers whose records it fetches, by position, and where each record ends in the segment. */
   readonly members: { readonly at: number; readonly endBytes: number }[];
 }
 
 export interface FetchPlan {
   readonly fetches: readonly Fetch[];
-  /** The memory that it takes, gaps included. */
+  /** How much memory all stretches take, with their gaps. */
   readonly totalBytes: number;
-  /** Where each pointer's record lies in that memory. */
+  /** Where each pointer's record lies in that memory, by position of the pointer. */
   readonly offsets: readonly number[];
 }
 
-/** How to fetch these records, in any order and with any overlaps. */
+/** Plans how to fetch records. They may come in any order and overlap. */
 export function planFetches(pointers: readonly Pointer[]): FetchPlan {
   const ordered = [...pointers.entries()].sort(([, a], [, b]) =>
     a.segment === b.segment ? a.offsetBytes - b.offsetBytes : a.segment < b.segment ? -1 : 1,
@@ -65,11 +69,11 @@ function joins(last: Fetch, offsetBytes: number, endBytes: number): boolean {
 }
 
 /**
- * Carries a plan out, all requests at once.
+ * Carries out a plan, all requests at once. Rejects with the signal's reason.
  *
- * @param into `plan.totalBytes` long, shared or not; nobody writes to it any more when the call has settled.
- * @returns what failed, by position of the pointer: EMISSING (the segment is gone), ETRUNCATED (it is too short), and what
- *   else the store throws. Rejects with the signal's reason.
+ * @param into memory of `plan.totalBytes`, shared or not. It is the caller's again when the call has settled.
+ * @returns the errors, by position of the pointer: EMISSING (the segment is gone), ETRUNCATED (it is too
+ *   short), or an error of the store.
  */
 export async function fetchAll(
   store: ObjectStore,
@@ -82,13 +86,13 @@ export async function fetchAll(
     plan.fetches.map(async fetch => {
       const failed = await fetchOne(store, fetch, into, signal);
       if (failed === undefined) return;
-      // What lies before the end of a segment that was cut short is as good as ever.
+      // A segment that is cut short still serves the records before its end.
       for (const { at, endBytes } of fetch.members) {
         if (endBytes > failed.validTo) errors.set(at, failed.error);
       }
     }),
   );
-  // Only now is the memory the caller's again.
+  // Not earlier: a request that is still running may write to the caller's memory.
   for (const result of results) if (result.status === 'rejected') throw result.reason;
   return errors;
 }

@@ -15,20 +15,23 @@ import { KIB } from '../../base/geometry.ts';
 import { ID_BYTES, type Id } from '../../base/ids.ts';
 import { LAYOUT_VERSION, readVersion } from './node-frame.ts';
 
-/** An inode object that a client has read or written. */
+/** The version of an inode object that a client has read or written last. */
 export interface HeadMark {
   readonly id: Id;
   readonly version: number;
-  /** SHA-256 of the sealed record, lower-case hexadecimal; zeros: it was seen with two hashes. */
+  /**
+   * SHA-256 of the sealed record, in lower-case hexadecimal. All zeros when the client saw two hashes for
+   * this version.
+   */
   readonly hash: string;
 }
 
 /** A session that has files open. */
 export interface OpenSession {
   readonly id: Id;
-  /** When it last said so. */
+  /** When the session last told this. */
   readonly seenAtMs: number;
-  /** Since when its oldest file is open. */
+  /** When it opened the file that it has had open the longest. */
   readonly oldestOpenMs: number;
 }
 
@@ -41,14 +44,16 @@ export interface Head {
 
 export const HEAD_SESSIONS_MAX = 64;
 export const HEAD_MARKS_MAX = 4096;
-/** No head's plaintext is longer. */
+/** Length of the longest plaintext of a head. */
 export const HEAD_BYTES_MAX: number = 256 * KIB;
 
 const HASH_BYTES = 32;
 const SESSION_BYTES_MIN: number = ID_BYTES + 2;
 const MARK_BYTES_MIN: number = ID_BYTES + 1 + HASH_BYTES;
 
-/** The caller owns the bytes. EINVAL for a head that {@link decodeClientHead} would refuse. */
+/**
+ * Encodes a head. The caller owns the bytes. EINVAL for a head that {@link decodeClientHead} would refuse.
+ */
 export function encodeClientHead({ version, writtenAtMs, sessions, marks }: Head): Uint8Array<ArrayBuffer> {
   requireArgument(
     sessions.length <= HEAD_SESSIONS_MAX && marks.length <= HEAD_MARKS_MAX,
@@ -79,7 +84,7 @@ export function encodeClientHead({ version, writtenAtMs, sessions, marks }: Head
   return out.written;
 }
 
-/** Throws EFORMAT or EUNSUPPORTED. */
+/** Decodes a head. Throws EFORMAT or EUNSUPPORTED. */
 export function decodeClientHead(bytes: Uint8Array): Head {
   const what = 'head of a client';
   const input = new ByteReader(bytes, what);

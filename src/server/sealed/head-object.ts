@@ -1,4 +1,4 @@
-/** A client's head as an object of the store: read, and replaced by compare-and-swap. */
+/** Reads a client's head from the store, and replaces it by compare-and-swap. */
 import { createHash } from 'node:crypto';
 import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
@@ -10,17 +10,17 @@ import { HEAD_PREFIX } from './object-keys.ts';
 import type { Sealing } from './sealing.ts';
 
 export interface HeadObject {
-  /** The store's name for this content. */
+  /** The store's version of the object. */
   readonly version: Version;
-  /** SHA-256 of the sealed record, hexadecimal. */
+  /** SHA-256 of the sealed record, in hexadecimal. */
   readonly hash: string;
-  /** Or why it cannot be read: EAUTH, EFORMAT, ETRUNCATED, EKEY, EUNSUPPORTED. */
+  /** The head, or the error for one that cannot be read: EAUTH, EFORMAT, ETRUNCATED, EKEY, EUNSUPPORTED. */
   readonly head: Head | NetsealError;
 }
 
 const OBJECT_BYTES_MAX: number = HEAD_BYTES_MAX + CONTROL_BLOCK_BYTES + RECORD_OVERHEAD_BYTES;
 
-/** EMISSING, and what else the store throws. */
+/** Reads a head. Throws EMISSING and the store's other errors. */
 export async function readHeadObject(
   { store, control }: Pick<Sealing, 'store' | 'control'>,
   client: Id,
@@ -40,8 +40,8 @@ export async function readHeadObject(
 }
 
 /**
- * Seals and puts a head. ECONFLICT when the condition does not hold, EUNCERTAIN when the answer was lost, what else the
- * store throws.
+ * Seals and puts a head. Throws ECONFLICT when the condition does not hold, EUNCERTAIN when the answer was
+ * lost, and the store's other errors.
  *
  * @returns SHA-256 of the sealed record.
  */

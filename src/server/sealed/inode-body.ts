@@ -1,14 +1,15 @@
 /**
- * The bytes of a file's or symlink's inode, and of the part that directories share with them: what a directory's leaf
- * embeds. `docs/LAYOUT.md`, "Inodes", is the specification. Pure.
+ * The bytes of a file's or symlink's inode, as a directory's leaf embeds it; and of the inode header, which
+ * directories have as well. `docs/LAYOUT.md`, "Inodes", is the specification. Pure.
  *
  *   1       bits 0-1 type: 0 file, 1 symlink, 2 directory; bits 2-3 ctime, bits 4-5 birth: see below;
- *           bit 6 extended attributes follow; bit 7 a link count follows (file, symlink) or: removed (directory)
+ *           bit 6 extended attributes follow; bit 7 a link count follows (file, symlink) or: removed
+ *           (directory)
  *   16      id
  *   varint  version, data version, mode, uid, gid
  *   8       mtime, signed: nanoseconds since 1970
- *   -       ctime:  0 nothing, same as mtime;  1 varint, later by so much;    2 eight bytes, signed
- *   -       birth:  0 nothing, same as ctime;  1 varint, earlier by so much;  2 eight bytes, signed
+ *   -       ctime:  0 nothing, same as mtime;  1 varint, ns after mtime;    2 eight bytes, signed
+ *   -       birth:  0 nothing, same as ctime;  1 varint, ns before ctime;   2 eight bytes, signed
  *   -       extended attributes, if so: varint count, then of each, ascending: sized key, sized value
  *   -- file, symlink --
  *   varint  link count, if it is not 1
@@ -44,31 +45,31 @@ const LINK_COUNT_MAX = 0xffff_ffff;
 
 const TYPES: readonly InodeType[] = ['file', 'symlink', 'directory'];
 const HAS_XATTRS = 0x40;
-const IS_MARKED = 0x80;
+const BIT_7 = 0x80;
 
-/** How a time is written. */
+/** The ways to write a time. */
 const TIME_SAME = 0;
 const TIME_NEAR = 1;
 const TIME_WHOLE = 2;
 const NEAR_NS_MAX = BigInt(Number.MAX_SAFE_INTEGER);
 
-/** What every inode begins with. */
-export interface InodeHead {
+/** The inode header: every inode begins with it. */
+export interface InodeHeader {
   readonly type: InodeType;
-  /** Bit 7. */
-  readonly isMarked: boolean;
+  /** Bit 7 of the first byte. */
+  readonly hasBit7: boolean;
   readonly base: Omit<SymlinkInode, 'type' | 'linkCount' | 'target'>;
 }
 
-/** EINVAL for values that {@link decodeHead} would refuse. */
-export function encodeHead(out: ByteWriter, inode: Inode, isMarked: boolean): void {
+/** Writes an inode header. EINVAL for values that {@link decodeInodeHeader} would refuse. */
+export function encodeInodeHeader(out: ByteWriter, inode: Inode, hasBit7: boolean): void {
   const { mode, uid, gid, mtimeNs, ctimeNs, birthNs, xattrs } = inode;
   if (!(mode <= MODE_MAX && uid <= OWNER_MAX && gid <= OWNER_MAX)) {
     throw new NetsealError('EINVAL', `impossible mode or owner: 0o${mode.toString(8)}, ${uid}, ${gid}`);
   }
   const ctimeForm = timeForm(ctimeNs - mtimeNs);
   const birthForm = timeForm(ctimeNs - birthNs);
-  const flags = (xattrs.length > 0 ? HAS_XATTRS : 0) | (isMarked ? IS_MARKED : 0);
+  const flags = (xattrs.length > 0 ? HAS_XATTRS : 0) | (hasBit7 ? BIT_7 : 0);
   out.u8(TYPES.indexOf(inode.type) | (ctimeForm << 2) | (birthForm << 4) | flags);
   out.rawHex(inode.id, ID_BYTES);
   out.varint(inode.version);
@@ -82,7 +83,7 @@ export function encodeHead(out: ByteWriter, inode: Inode, isMarked: boolean): vo
   if (xattrs.length > 0) encodeXattrs(out, xattrs);
 }
 
-export function decodeHead(input: ByteReader): InodeHead {
+export function decodeInodeHeader(input: ByteReader): InodeHeader {
   const word = input.u8();
   const type = TYPES[word & 0b11];
   const ctimeForm = (word >> 2) & 0b11;
@@ -102,7 +103,7 @@ export function decodeHead(input: ByteReader): InodeHead {
   const xattrs = (word & HAS_XATTRS) === 0 ? [] : decodeXattrs(input);
   return {
     type,
-    isMarked: (word & IS_MARKED) !== 0,
+    hasBit7: (word & BIT_7) !== 0,
     base: { id, version, dataVersion, mode, uid, gid, mtimeNs, ctimeNs, birthNs, xattrs },
   };
 }
@@ -151,7 +152,7 @@ function encodeXattrs(out: ByteWriter, xattrs: readonly ExtendedAttribute[]): vo
 }
 
 function decodeXattrs(input: ByteReader): readonly ExtendedAttribute[] {
-  // An attribute takes three bytes at least.
+  // An attribute takes at least three bytes.
   const count = input.varint(Math.floor(input.restBytes / 3));
   if (count === 0) throw input.error('extended attributes announced, and none there');
   const xattrs = [];
@@ -165,14 +166,14 @@ function decodeXattrs(input: ByteReader): readonly ExtendedAttribute[] {
   return xattrs;
 }
 
-/** EINVAL for values that {@link decodeFileOrSymlink} would refuse. */
+/** Writes a file's or symlink's inode. EINVAL for values that {@link decodeFileOrSymlink} would refuse. */
 export function encodeFileOrSymlink(
   out: ByteWriter,
   inode: FileInode | SymlinkInode,
   table: SegmentTable,
 ): void {
   const { linkCount } = inode;
-  encodeHead(out, inode, linkCount !== 1);
+  encodeInodeHeader(out, inode, linkCount !== 1);
   requireArgument(linkCount <= LINK_COUNT_MAX, 'more links than can be');
   if (linkCount !== 1) out.varint(linkCount);
   if (inode.type === 'symlink') {
@@ -192,18 +193,18 @@ export function encodeFileOrSymlink(
   encodeMapSlotsInto(out, map.slots, table);
 }
 
-/** What follows the head of a file or symlink; `head.type` must not be a directory's. */
+/** Reads the rest of a file's or symlink's inode, after its header. */
 export function decodeFileOrSymlink(
   input: ByteReader,
-  head: InodeHead,
+  header: InodeHeader,
   segments: SegmentList,
 ): FileInode | SymlinkInode {
-  const linkCount = head.isMarked ? input.varint(LINK_COUNT_MAX) : 1;
-  if (head.isMarked && linkCount === 1) throw input.error('a link count is there that need not be');
-  if (head.type === 'symlink') {
+  const linkCount = header.hasBit7 ? input.varint(LINK_COUNT_MAX) : 1;
+  if (header.hasBit7 && linkCount === 1) throw input.error('a link count is there that need not be');
+  if (header.type === 'symlink') {
     const target = input.sized(TARGET_BYTES_MAX);
     if (target.byteLength === 0) throw input.error('a symlink without a target');
-    return { ...head.base, type: 'symlink', linkCount, target };
+    return { ...header.base, type: 'symlink', linkCount, target };
   }
   const sizeBytes = input.varint();
   const word = input.u8();
@@ -216,10 +217,13 @@ export function decodeFileOrSymlink(
   const map = { depth, slots: decodeMapSlotsFrom(input, segments, ROOT_SLOTS) };
   const problem = mapProblem({ sizeBytes, unitSizeBytes, map });
   if (problem !== undefined) throw input.error(problem);
-  return { ...head.base, type: 'file', linkCount, sizeBytes, unitSizeBytes, storedBytes, map };
+  return { ...header.base, type: 'file', linkCount, sizeBytes, unitSizeBytes, storedBytes, map };
 }
 
-/** What is wrong with a map's root. Nothing may lie past the end: it would show when the file grows. */
+/**
+ * Says what is wrong with a map's root. No slot may lie past the file's end: it would appear when the file
+ * grows.
+ */
 function mapProblem({
   sizeBytes,
   unitSizeBytes,
@@ -235,13 +239,13 @@ function mapProblem({
   return undefined;
 }
 
-/** At most what an embedded inode adds to a leaf. */
+/** Returns an upper bound for the bytes that an embedded inode adds to a leaf. */
 export function fileOrSymlinkBytes(inode: FileInode | SymlinkInode): number {
   const { ctimeNs } = inode;
   let bytes = 1 + ID_BYTES + varintBytes(inode.version) + varintBytes(inode.dataVersion);
   bytes += varintBytes(inode.mode) + varintBytes(inode.uid) + varintBytes(inode.gid) + 8;
   bytes += (ctimeNs === inode.mtimeNs ? 0 : 8) + (ctimeNs === inode.birthNs ? 0 : 8);
-  // Three for a count or a value's length, two for a key's length.
+  // Three bytes for the count and for a value's length, two for a key's length.
   if (inode.xattrs.length > 0) bytes += 3;
   for (const { key, value } of inode.xattrs) bytes += 2 + key.length + 3 + value.byteLength;
   if (inode.linkCount !== 1) bytes += varintBytes(inode.linkCount);

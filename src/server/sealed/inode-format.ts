@@ -1,8 +1,8 @@
 /**
- * Inodes of all types, and the plaintext of an inode object. `docs/LAYOUT.md`, "Inodes", is the specification; the head
- * and the rest of files and symlinks are in `inode-body.ts`. Pure.
+ * The bytes of inodes of all types, and the plaintext of an inode object. The inode header, files and
+ * symlinks are in `inode-body.ts`. `docs/LAYOUT.md`, "Inodes", is the specification. Pure.
  *
- *   -- a directory, after its head --
+ *   -- a directory, after the inode header --
  *   16      parent
  *   1       1 when a former parent follows, else 0
  *   16, 16  former parent and the token of the move, if so
@@ -25,10 +25,10 @@ import { ID_BYTES, type Id } from '../../base/ids.ts';
 import type { Arrival, DirectoryInode, Inode, InodeRecord, Writer } from './inode.ts';
 import {
   decodeFileOrSymlink,
-  decodeHead,
+  decodeInodeHeader,
   encodeFileOrSymlink,
-  encodeHead,
-  type InodeHead,
+  encodeInodeHeader,
+  type InodeHeader,
 } from './inode-body.ts';
 import { decodeNameNodeFrom, encodeNameNodeInto } from './name-node-format.ts';
 import { decodeFramed, encodeFramed } from './node-frame.ts';
@@ -39,13 +39,13 @@ const HASH_BYTES = 32;
 const HAS_PREDECESSOR = 0x01;
 const ARRIVAL_BYTES: number = 2 * ID_BYTES + 1;
 
-/** EINVAL for an inode that {@link decodeInode} would refuse. */
+/** Writes an inode. EINVAL for one that {@link decodeInode} would refuse. */
 export function encodeInode(out: ByteWriter, inode: Inode, table: SegmentTable): void {
   if (inode.type !== 'directory') {
     encodeFileOrSymlink(out, inode, table);
     return;
   }
-  encodeHead(out, inode, inode.isDead);
+  encodeInodeHeader(out, inode, inode.isDead);
   out.rawHex(inode.parent, ID_BYTES);
   out.u8(inode.formerParent === undefined ? 0 : 1);
   if (inode.formerParent !== undefined) {
@@ -63,14 +63,14 @@ export function encodeInode(out: ByteWriter, inode: Inode, table: SegmentTable):
   encodeNameNodeInto(out, inode.tree, table);
 }
 
-/** Throws EFORMAT. */
+/** Reads an inode. Throws EFORMAT. */
 export function decodeInode(input: ByteReader, segments: SegmentList): Inode {
-  const head = decodeHead(input);
-  if (head.type !== 'directory') return decodeFileOrSymlink(input, head, segments);
-  return decodeDirectory(input, head, segments);
+  const header = decodeInodeHeader(input);
+  if (header.type !== 'directory') return decodeFileOrSymlink(input, header, segments);
+  return decodeDirectory(input, header, segments);
 }
 
-function decodeDirectory(input: ByteReader, head: InodeHead, segments: SegmentList): DirectoryInode {
+function decodeDirectory(input: ByteReader, header: InodeHeader, segments: SegmentList): DirectoryInode {
   const parent = input.hex(ID_BYTES);
   const hasFormer = input.u8();
   if (hasFormer > 1) throw input.error(`flags ${hasFormer} before a former parent`);
@@ -82,12 +82,12 @@ function decodeDirectory(input: ByteReader, head: InodeHead, segments: SegmentLi
   const arrivals = Array.from({ length: arrivalCount }, () => decodeArrival(input));
   const tree = decodeNameNodeFrom(input, segments);
   return {
-    ...head.base,
+    ...header.base,
     type: 'directory',
     parent,
     ...former,
     entryCount,
-    isDead: head.isMarked,
+    isDead: header.hasBit7,
     arrivals,
     nextIndex,
     tree,
@@ -102,7 +102,7 @@ function decodeArrival(input: ByteReader): Arrival {
   return { token, source, isAccepted: answer === 1 };
 }
 
-/** The plaintext of an inode object. EINVAL for a record that {@link decodeInodeRecord} would refuse. */
+/** Encodes the plaintext of an inode object. EINVAL for one that {@link decodeInodeRecord} would refuse. */
 export function encodeInodeRecord({ inode, writers, predecessor }: InodeRecord): Uint8Array<ArrayBuffer> {
   return encodeFramed((out, table) => {
     out.u8(predecessor === undefined ? 0 : HAS_PREDECESSOR);
@@ -112,7 +112,10 @@ export function encodeInodeRecord({ inode, writers, predecessor }: InodeRecord):
   });
 }
 
-/** @param id whose inode it must be. Throws EFORMAT or EUNSUPPORTED. */
+/**
+ * Decodes the plaintext of an inode object. Throws EFORMAT, also when the inode has another id, or
+ * EUNSUPPORTED.
+ */
 export function decodeInodeRecord(bytes: Uint8Array, id: Id): InodeRecord {
   return decodeFramed(bytes, `inode ${id}`, (input, segments) => {
     const flags = input.u8();

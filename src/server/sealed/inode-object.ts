@@ -1,4 +1,4 @@
-/** An inode as an object of the store: read, and replaced by compare-and-swap. That put is the commit. */
+/** Reads inode objects from the store, and replaces them by compare-and-swap: that put is the commit. */
 import { createHash } from 'node:crypto';
 import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import { UNIT_BYTES_MAX } from '../../base/geometry.ts';
@@ -10,16 +10,19 @@ import { decodeInodeRecord, encodeInodeRecord } from './inode-format.ts';
 import { inodeKey } from './object-keys.ts';
 import type { Sealing } from './sealing.ts';
 
-/** An inode's record with what tells it from other versions of the same inode. */
+/** The content of an inode object, with the version and the hash of the object that held it. */
 export interface StoredInode {
   readonly record: InodeRecord;
-  /** The store's name for this content. */
+  /** The store's version of the object. */
   readonly version: Version;
-  /** SHA-256 of the sealed record, hexadecimal. */
+  /** SHA-256 of the sealed record, in hexadecimal. */
   readonly hash: string;
 }
 
-/** Reads and opens an inode. EMISSING, EFORMAT, ETRUNCATED, EAUTH, EKEY, EUNSUPPORTED, what the store throws. */
+/**
+ * Reads and opens an inode. Throws EMISSING, EFORMAT, ETRUNCATED, EAUTH, EKEY, EUNSUPPORTED, and the store's
+ * other errors.
+ */
 export async function readInodeObject(
   { store, control }: Pick<Sealing, 'store' | 'control'>,
   id: Id,
@@ -40,8 +43,9 @@ export async function readInodeObject(
 }
 
 /**
- * Seals and puts an inode. ECONFLICT when the condition does not hold; EUNCERTAIN when the answer was lost: the record's
- * nonce tells whether it is there. What else the store throws.
+ * Seals and puts an inode. Throws ECONFLICT when the condition does not hold, EUNCERTAIN when the answer was
+ * lost, and the store's other errors. After a lost answer, the nonce of the newest writer in the store tells
+ * whether the put has happened.
  */
 export async function putInodeObject(
   { store, control }: Pick<Sealing, 'store' | 'control'>,

@@ -1,4 +1,4 @@
-/** What an inode says: the types that the layout's formats and the volume share. No bytes here; see `inode-format.ts`. */
+/** The types of inodes, directories and extent maps. `inode-format.ts` and its neighbours encode them. */
 import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
 import type { Pointer } from './pointer.ts';
@@ -8,7 +8,7 @@ export interface ExtendedAttribute {
   readonly value: Uint8Array;
 }
 
-/** What a caller sets. Times are nanoseconds since 1970. */
+/** The attributes that a caller can set. Times are nanoseconds since 1970. */
 export interface Attributes {
   /** Permission bits, 0 to 0o7777. */
   readonly mode: number;
@@ -21,18 +21,20 @@ export interface Attributes {
 
 interface InodeBase extends Attributes {
   readonly id: Id;
-  /** Higher with each commit of this inode. */
+  /** Grows with each commit of this inode. */
   readonly version: number;
-  /** Higher with each change of content. */
+  /** Grows with each change of the content. */
   readonly dataVersion: number;
   readonly ctimeNs: bigint;
   readonly birthNs: bigint;
 }
 
-/** A node of an extent map: ascending slots; a slot that is not there is a hole. */
+/** A node of an extent map: its slots, ascending. A slot that is not listed is a hole. */
 export type MapSlots = readonly { readonly slot: number; readonly pointer: Pointer }[];
 
-/** depth 0: the slots are units; otherwise they are map pages of level depth - 1. */
+/**
+ * The root of an extent map. At depth 0 its slots are units, otherwise they are map pages of level depth - 1.
+ */
 export interface MapRoot {
   readonly depth: number;
   readonly slots: MapSlots;
@@ -40,11 +42,11 @@ export interface MapRoot {
 
 export interface FileInode extends InodeBase {
   readonly type: 'file';
-  /** Names that lead to it. A file with several is an object of its own. */
+  /** How many names lead to the file. A file with several is an object of its own. */
   readonly linkCount: number;
   readonly sizeBytes: number;
   readonly unitSizeBytes: number;
-  /** Sum of the sealed units. */
+  /** How many bytes its sealed units take. */
   readonly storedBytes: number;
   readonly map: MapRoot;
 }
@@ -56,11 +58,11 @@ export interface SymlinkInode extends InodeBase {
   readonly target: Uint8Array;
 }
 
-/** A directory entry: its inode, embedded or by id. */
+/** An entry of a directory: a name, with its inode embedded or by id. */
 export interface DirectoryEntry {
   readonly name: Name;
   readonly node: EntryNode;
-  /** On its way to another directory; see `moves.ts`. */
+  /** Set while the entry is being moved to another directory; see `moves.ts`. */
   readonly departure?: Departure | undefined;
 }
 
@@ -69,29 +71,29 @@ export type EntryNode =
   | { readonly kind: 'object'; readonly id: Id; readonly type: InodeType };
 
 export interface Departure {
-  /** Random, of this one move. */
+  /** A random id of this move. */
   readonly token: Id;
   readonly directory: Id;
   readonly name: Name;
 }
 
-/** What became of a move into this directory; kept until its source is cleared. */
+/** The outcome of a move into this directory. It is kept until the source's departure is cleared. */
 export interface Arrival {
   readonly token: Id;
   readonly source: Id;
   readonly isAccepted: boolean;
 }
 
-/** A node of a directory's tree: entries, or children of the next level down; ascending by name. */
+/** A node of a directory's tree: entries, or children of the next level down. Both ascend by name. */
 export type NameNode =
   | { readonly kind: 'leaf'; readonly entries: readonly DirectoryEntry[] }
-  /** level: 1 and up; its children are one level below, leaves at 0. */
+  /** Its level is 1 or more. Its children are one level below; leaves are at level 0. */
   | { readonly kind: 'inner'; readonly level: number; readonly children: readonly NameChild[] };
 
 export interface NameChild {
-  /** No name below it comes before this one. */
+  /** No name below the child comes before this one. */
   readonly firstName: Name;
-  /** The index that the node's record is sealed under: unique within the directory. */
+  /** The index that the child's record is sealed under. It is unique within the directory. */
   readonly index: number;
   readonly pointer: Pointer;
 }
@@ -99,13 +101,16 @@ export interface NameChild {
 export interface DirectoryInode extends InodeBase {
   readonly type: 'directory';
   readonly parent: Id;
-  /** Where it may still be found while it is on its way to `parent`, and which move that is. */
+  /**
+   * While the directory is being moved to `parent`: the directory that may still name it, and the token of
+   * the move.
+   */
   readonly formerParent?: { readonly directory: Id; readonly token: Id } | undefined;
   readonly entryCount: number;
-  /** Removed: nothing may be put into it any more. */
+  /** The directory is removed: no entry can be added any more. */
   readonly isDead: boolean;
   readonly arrivals: readonly Arrival[];
-  /** The next leaf record's index. */
+  /** The index of the next node that is stored. */
   readonly nextIndex: number;
   readonly tree: NameNode;
 }
@@ -113,18 +118,18 @@ export interface DirectoryInode extends InodeBase {
 export type Inode = FileInode | SymlinkInode | DirectoryInode;
 export type InodeType = Inode['type'];
 
-/** Who committed which version; the nonce is one commit's own. */
+/** Tells which commit made a version: each commit has a nonce of its own. */
 export interface Writer {
   readonly version: number;
-  /** 16 bytes as hexadecimal. */
+  /** 16 random bytes, in hexadecimal. */
   readonly nonce: Id;
 }
 
-/** An inode as an object of its own keeps it. */
+/** The content of an inode object: the inode, and its latest history. */
 export interface InodeRecord {
   readonly inode: Inode;
-  /** The last 16 at most, newest first. */
+  /** The latest commits, newest first; at most 16. */
   readonly writers: readonly Writer[];
-  /** SHA-256 of the sealed record that this one replaced, as hexadecimal; undefined for the first. */
+  /** SHA-256, in hexadecimal, of the sealed record that this one replaced; undefined for the first. */
   readonly predecessor: string | undefined;
 }

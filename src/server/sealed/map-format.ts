@@ -1,10 +1,10 @@
 /**
- * Extent maps: which sealed record holds a unit. The root lies in the inode (256 slots), pages are records of their own
- * (1,024 slots). `docs/LAYOUT.md`, "Extent maps", is the specification. Pure.
+ * Extent maps: which sealed record holds a unit. The root (256 slots) lies in the inode. Map pages (1,024
+ * slots) are records of their own. `docs/LAYOUT.md`, "Extent maps", is the specification. Pure.
  *
- *   varint  number of slots that are there
+ *   varint  number of slots that follow
  *   -- each, ascending --
- *   varint  slots between this one and the previous (for the first: before it)
+ *   varint  how many slots are left out between the previous one and this (for the first: before it)
  *   -       pointer
  */
 import { type ByteReader, type ByteWriter, varintBytes } from '../../base/coder.ts';
@@ -23,20 +23,22 @@ import {
 /** Slots of a map page, and of the root. */
 export const PAGE_SLOTS = 1024;
 export const ROOT_SLOTS = 256;
-/** A root of this depth covers the most units that a file can have: 2^53 - 1 bytes in units of 4 KiB. */
+/**
+ * The greatest depth: its root covers the most units that a file can have, 2^53 - 1 bytes in units of 4 KiB.
+ */
 export const MAP_DEPTH_MAX = 4;
 const UNIT_COUNT_MAX: number = 2 ** 41;
 
 const SLOT_BYTES_MIN = 1 + POINTER_BYTES_MIN;
-/** What a level adds to a page's index: more than a level can have pages. */
+/** Each level adds this to the index of its pages. No level can have so many pages. */
 const LEVEL_STRIDE: number = 2 ** 44;
 
-/** How many units one slot of a root of `depth` covers: 1 for depth 0. */
+/** Returns how many units one slot of a root of `depth` covers: 1 for depth 0. */
 export function unitsPerSlot(depth: number): number {
   return PAGE_SLOTS ** depth;
 }
 
-/** The least depth whose root covers `unitCount` units. EINVAL for more than 2^41. */
+/** Returns the least depth whose root covers `unitCount` units. EINVAL for more than 2^41. */
 export function depthFor(unitCount: number): number {
   requireArgument(unitCount >= 0 && unitCount <= UNIT_COUNT_MAX, `a file cannot have ${unitCount} units`);
   let depth = 0;
@@ -44,7 +46,10 @@ export function depthFor(unitCount: number): number {
   return depth;
 }
 
-/** The index that a map page is sealed under. Level 0: its slots are units. EINVAL for a page that cannot be. */
+/**
+ * Returns the index that a map page is sealed under. The slots of level 0 are units. EINVAL for an impossible
+ * page.
+ */
 export function pageIndex(level: number, page: number): number {
   requireArgument(
     Number.isInteger(level) && level >= 0 && level < MAP_DEPTH_MAX,
@@ -57,7 +62,7 @@ export function pageIndex(level: number, page: number): number {
   return level * LEVEL_STRIDE + page;
 }
 
-/** EINVAL unless strictly ascending. */
+/** Writes slots. EINVAL unless they ascend strictly. */
 export function encodeMapSlotsInto(out: ByteWriter, slots: MapSlots, table: SegmentTable): void {
   out.varint(slots.length);
   let next = 0;
@@ -69,7 +74,7 @@ export function encodeMapSlotsInto(out: ByteWriter, slots: MapSlots, table: Segm
   }
 }
 
-/** EFORMAT for a slot from `slotCount` on. */
+/** Reads slots. EFORMAT for a slot that is not below `slotCount`. */
 export function decodeMapSlotsFrom(input: ByteReader, segments: SegmentList, slotCount: number): MapSlots {
   const count = input.varint(Math.min(slotCount, Math.floor(input.restBytes / SLOT_BYTES_MIN)));
   const slots = [];
@@ -83,20 +88,22 @@ export function decodeMapSlotsFrom(input: ByteReader, segments: SegmentList, slo
   return slots;
 }
 
-/** At most what `slots` add to a node. */
+/** Returns an upper bound for the bytes that `slots` add to a node. */
 export function mapSlotsBytes(slots: MapSlots): number {
   let bytes = varintBytes(slots.length);
   for (const { pointer } of slots) bytes += 2 + pointerBytes(pointer);
   return bytes;
 }
 
-/** A map page's plaintext. EINVAL unless strictly ascending and below {@link PAGE_SLOTS}. */
+/**
+ * Encodes a map page's plaintext. EINVAL unless the slots ascend strictly and are below {@link PAGE_SLOTS}.
+ */
 export function encodeMapPage(slots: MapSlots): Uint8Array<ArrayBuffer> {
   requireArgument((slots.at(-1)?.slot ?? 0) < PAGE_SLOTS, 'a map page has 1,024 slots');
   return encodeFramed((out, table) => encodeMapSlotsInto(out, slots, table));
 }
 
-/** Throws EFORMAT or EUNSUPPORTED. */
+/** Decodes a map page's plaintext. Throws EFORMAT or EUNSUPPORTED. */
 export function decodeMapPage(bytes: Uint8Array): MapSlots {
   return decodeFramed(bytes, 'map page', (input, segments) =>
     decodeMapSlotsFrom(input, segments, PAGE_SLOTS),

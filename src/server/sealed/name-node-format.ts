@@ -1,11 +1,11 @@
 /**
- * A node of a directory's tree: in the directory's inode (the root) or as the plaintext of a record.
- * `docs/LAYOUT.md`, "Name nodes", is the specification. Pure.
+ * The bytes of a node of a directory's tree. The root lies in the directory's inode; every other node is a
+ * record. `docs/LAYOUT.md`, "Name nodes", is the specification. Pure.
  *
  *   1       level: 0 for a leaf
  *   varint  number of entries (leaf) or children
  *   -- each, strictly ascending by name --
- *   varint  how many bytes the name shares with the previous one: as many as it can
+ *   varint  how many leading bytes the name shares with the previous one, as many as possible
  *   sized   the rest of the name
  *   -- in a leaf --
  *   1       bits 0-1: 0 embedded, 1 file, 2 symlink, 3 directory as an object; bit 2 a departure follows; others 0
@@ -15,7 +15,7 @@
  *   varint  index
  *   -       pointer
  *
- * Names are 1 to 255 bytes of any value: whether one is fit for a file system is the reader's business.
+ * Names are 1 to 255 bytes of any value. A reader decides itself whether a name is fit for its file system.
  */
 import { type ByteReader, type ByteWriter, varintBytes } from '../../base/coder.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
@@ -24,7 +24,7 @@ import type { Name } from '../../base/name.ts';
 import type { Departure, DirectoryEntry, EntryNode, InodeType, NameChild, NameNode } from './inode.ts';
 import {
   decodeFileOrSymlink,
-  decodeHead,
+  decodeInodeHeader,
   encodeFileOrSymlink,
   fileOrSymlinkBytes,
   NAME_BYTES_MAX,
@@ -41,17 +41,17 @@ import {
 
 export const NAME_LEVEL_MAX = 15;
 
-/** Shared length, rest's length, rest, kind, id. */
+/** The shortest entry: shared length, rest's length, rest, kind, id. */
 const ENTRY_BYTES_MIN: number = 4 + ID_BYTES;
-/** Shared length, rest's length, rest, index, pointer. */
+/** The shortest child: shared length, rest's length, rest, index, pointer. */
 const CHILD_BYTES_MIN: number = 4 + POINTER_BYTES_MIN;
 
 const EMBEDDED = 0;
-/** By number; 0 is for embedded ones. */
+/** The types by their number; 0 means an embedded inode. */
 const OBJECT_TYPES: readonly (InodeType | undefined)[] = [undefined, 'file', 'symlink', 'directory'];
 const IS_LEAVING = 0x04;
 
-/** EINVAL for a node that {@link decodeNameNodeFrom} would refuse. */
+/** Writes a node. EINVAL for one that {@link decodeNameNodeFrom} would refuse. */
 export function encodeNameNodeInto(out: ByteWriter, node: NameNode, table: SegmentTable): void {
   let previous: Name = '';
   if (node.kind === 'leaf') {
@@ -99,12 +99,12 @@ export function decodeNameNodeFrom(input: ByteReader, segments: SegmentList): Na
   return { kind: 'inner', level, children };
 }
 
-/** A whole record's plaintext. EINVAL for a node that {@link decodeNameNode} would refuse. */
+/** Encodes the plaintext of a node's record. EINVAL for a node that {@link decodeNameNode} would refuse. */
 export function encodeNameNode(node: NameNode): Uint8Array<ArrayBuffer> {
   return encodeFramed((out, table) => encodeNameNodeInto(out, node, table), 4096);
 }
 
-/** Throws EFORMAT or EUNSUPPORTED. */
+/** Decodes the plaintext of a node's record. Throws EFORMAT or EUNSUPPORTED. */
 export function decodeNameNode(bytes: Uint8Array): NameNode {
   return decodeFramed(bytes, 'directory node', decodeNameNodeFrom);
 }
@@ -124,7 +124,8 @@ function encodeName(out: ByteWriter, name: Name, previous: Name): void {
 function decodeName(input: ByteReader, previous: Name): Name {
   const shared = input.varint(previous.length);
   const rest = input.sizedLatin1(NAME_BYTES_MAX - shared);
-  // The first byte that differs tells both that the name comes later and that no more is shared.
+  // The first byte that differs shows that the name comes later, and that the shared part is as long as
+  // possible.
   if (rest === '' || (shared < previous.length && rest.charCodeAt(0) <= previous.charCodeAt(shared))) {
     throw input.error('names out of order, or one is empty');
   }
@@ -153,9 +154,9 @@ function decodeEntry(input: ByteReader, name: Name, segments: SegmentList): Dire
 
 function decodeEntryNode(input: ByteReader, type: InodeType | undefined, segments: SegmentList): EntryNode {
   if (type !== undefined) return { kind: 'object', id: input.hex(ID_BYTES), type };
-  const head = decodeHead(input);
-  if (head.type === 'directory') throw input.error('an embedded directory');
-  return { kind: 'embedded', inode: decodeFileOrSymlink(input, head, segments) };
+  const header = decodeInodeHeader(input);
+  if (header.type === 'directory') throw input.error('an embedded directory');
+  return { kind: 'embedded', inode: decodeFileOrSymlink(input, header, segments) };
 }
 
 function decodeDeparture(input: ByteReader): Departure {
@@ -167,8 +168,8 @@ function decodeDeparture(input: ByteReader): Departure {
 }
 
 /**
- * At most what an entry adds to a leaf, counting its segments as if no other entry named them. A node takes no more than
- * the sum and {@link NODE_BYTES_MAX}.
+ * Returns an upper bound for the bytes that an entry adds to a leaf, as if no other entry named the same
+ * segments. A node takes at most the sum of its entries' bounds and {@link NODE_BYTES_MAX}.
  */
 export function entryBytes({ name, node, departure }: DirectoryEntry): number {
   const nodeBytes = node.kind === 'embedded' ? fileOrSymlinkBytes(node.inode) : ID_BYTES;
@@ -176,12 +177,12 @@ export function entryBytes({ name, node, departure }: DirectoryEntry): number {
   return nameBytes(name) + 1 + nodeBytes + departureBytes;
 }
 
-/** At most what a child adds to an inner node; see {@link entryBytes}. */
+/** Returns an upper bound for the bytes that a child adds to an inner node; see {@link entryBytes}. */
 export function childBytes({ firstName, index, pointer }: NameChild): number {
   return nameBytes(firstName) + varintBytes(index) + pointerBytes(pointer);
 }
 
-/** What a node's record takes besides its entries or children, at most. */
+/** An upper bound for what a node's record takes besides its entries or children. */
 export const NODE_BYTES_MAX: number = FRAME_BYTES_MAX;
 
 function nameBytes(name: Name): number {

@@ -1,11 +1,15 @@
 /**
- * A directory's names as a copy-on-write B+ tree: the root lies in the inode, all other nodes are records in segments. An
- * update writes new nodes along the paths that it touches, level by level, and leaves the old ones as they are.
+ * A directory's names as a copy-on-write B+ tree. The root lies in the inode; all other nodes are records in
+ * segments. An update writes new nodes along the paths that it touches, level by level, and leaves the old
+ * ones as they are.
  *
  * Invariants
- *   1. Names ascend within a node, and from one node to the next; a child's `firstName` is no higher than any name below it.
- *   2. No stored node is empty, or (but for a single huge entry) larger than `nodeBytes`. All leaves are equally deep.
- *   3. Each node that is stored gets the directory's next index, which its record is bound to; none is used twice.
+ *   1. Names ascend within a node, and from one node to the next. No name below a child comes before its
+ *      `firstName`.
+ *   2. No stored node is empty. None is larger than `nodeBytes`, unless it is a single huge entry. All leaves
+ *      are equally deep.
+ *   3. Each node that is stored gets the directory's next index, and its record is bound to that. No index is
+ *      used twice.
  */
 import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import { KIB } from '../../base/geometry.ts';
@@ -18,27 +22,27 @@ import type { NodeCache } from './node-cache.ts';
 import type { Sealing } from './sealing.ts';
 import type { SegmentWriter } from './segment-writer.ts';
 
-/** Each several times what a child of the longest name takes, some 300 bytes. */
+/** Sizes of nodes. Each must be several times what a child with the longest name takes, some 300 bytes. */
 export interface NodeSizes {
-  /** Nodes in segments, encoded and before compression. Default 64 KiB. */
+  /** Largest node in a segment, encoded, before compression. Default 64 KiB. */
   readonly nodeBytes: number;
-  /** The root in the inode: small, as each commit writes it anew. Default 32 KiB. */
+  /** Largest root, in the inode. Small, because each commit writes it anew. Default 32 KiB. */
   readonly rootBytes: number;
 }
 
 const SIZES_DEFAULT: NodeSizes = { nodeBytes: 64 * KIB, rootBytes: 32 * KIB };
-/** Nodes that a scan reads at once. */
+/** How many nodes a scan reads at once. */
 const SCAN_NODES = 64;
 
 export const EMPTY_NAMES: NameNode = { kind: 'leaf', entries: [] };
 
-/** Ascending by name; undefined removes. */
+/** Changes of entries, ascending by name. Undefined removes an entry. */
 export type NameChanges = readonly (readonly [Name, DirectoryEntry | undefined])[];
 
 export interface NameUpdate {
   readonly root: NameNode;
   readonly nextIndex: number;
-  /** Segments of the nodes that were placed: durable before the root may be committed. */
+  /** Segments of the nodes that were placed. All must be durable before the root may be committed. */
   readonly segments: ReadonlySet<Id>;
 }
 
@@ -55,7 +59,7 @@ export class NameTree {
     this.#sizes = sizes;
   }
 
-  /** The entry of a name. Throws what reading a node throws. */
+  /** Finds the entry of a name. Throws the error of a node that cannot be read. */
   async find(root: NameNode, name: Name): Promise<DirectoryEntry | undefined> {
     let node = root;
     while (node.kind === 'inner') {
@@ -67,7 +71,7 @@ export class NameTree {
     return found?.name === name ? found : undefined;
   }
 
-  /** Leaves in order, several read at once. Throws what reading a node throws. */
+  /** Yields the leaves in order. Reads several at once. Throws the error of a node that cannot be read. */
   async *leaves(root: NameNode): AsyncGenerator<readonly DirectoryEntry[]> {
     if (root.kind === 'leaf') {
       yield root.entries;
@@ -82,7 +86,7 @@ export class NameTree {
     }
   }
 
-  /** Children's nodes, or why they cannot be had, in order. */
+  /** Returns the children's nodes, in order; for one that cannot be read, its error. */
   async load(children: readonly NameChild[], signal?: AbortSignal): Promise<(NameNode | NetsealError)[]> {
     const cached = children.map(({ pointer }) => this.#cache.get(pointer));
     const missing = children.filter((_, at) => cached[at] === undefined);
@@ -105,7 +109,7 @@ export class NameTree {
     });
   }
 
-  /** Applies changes. Places new nodes by `segments`; the tree under `root` stays readable as it was. */
+  /** Applies changes and places the new nodes in segments. The tree under `root` stays readable as it was. */
   async update(
     root: NameNode,
     changes: NameChanges,
@@ -124,14 +128,17 @@ export class NameTree {
     }
   }
 
-  /** While the root has a single child that fits in its place, the child is the root. */
+  /** Replaces the root by its only child, as long as it has only one and that fits into the inode. */
   async #collapse(root: NameNode): Promise<NameNode> {
     if (root.kind === 'leaf' || root.children.length !== 1) return root;
     const child = one(await this.load(root.children));
     return nodeBytes(child) <= this.#sizes.rootBytes ? await this.#collapse(child) : root;
   }
 
-  /** What a node becomes: nodes of its level, none empty, not yet placed. */
+  /**
+   * Applies changes to a node. Returns the nodes of the same level that it becomes: none empty, none placed
+   * yet.
+   */
   async #rewrite(node: NameNode, changes: NameChanges, placer: Placer): Promise<NameNode[]> {
     if (node.kind === 'leaf') return splitEntries(mergeEntries(node.entries, changes), this.#sizes);
     const groups = groupByChild(node.children, changes);
@@ -204,7 +211,7 @@ class Placer {
   }
 }
 
-/** Old entries with changes applied. */
+/** Merges changes into old entries. */
 function mergeEntries(entries: readonly DirectoryEntry[], changes: NameChanges): DirectoryEntry[] {
   const merged: DirectoryEntry[] = [];
   let at = 0;
@@ -219,7 +226,7 @@ function mergeEntries(entries: readonly DirectoryEntry[], changes: NameChanges):
   return [...merged, ...entries.slice(at)];
 }
 
-/** Which child each change belongs to. */
+/** Groups changes by the child that they belong to. */
 function groupByChild(children: readonly NameChild[], changes: NameChanges): NameChanges[] {
   const groups: [Name, DirectoryEntry | undefined][][] = children.map(() => []);
   let at = 0;
@@ -238,7 +245,10 @@ function groupByChild(children: readonly NameChild[], changes: NameChanges): Nam
 
 type Run = { readonly kind: 'kept'; readonly child: NameChild } | { readonly kind: 'new'; nodes: NameNode[] };
 
-/** Children in order; leaves that were rewritten beside one another are joined where they have become small. */
+/**
+ * Returns the children in order. Rewritten leaves that are neighbours are joined where they have become
+ * small.
+ */
 function joinNeighbours(
   children: readonly NameChild[],
   rewritten: ReadonlyMap<NameChild, readonly NameNode[]>,
@@ -255,7 +265,7 @@ function joinNeighbours(
   return runs;
 }
 
-/** The last of `joined` takes up what follows where both are small leaves. */
+/** Joins a small leaf with the last of `joined`, if that is a small leaf as well. */
 function appendNodes(joined: NameNode[], nodes: readonly NameNode[], sizes: NodeSizes): void {
   for (const node of nodes) {
     const last = joined.at(-1);
@@ -276,7 +286,7 @@ function splitChildren(children: readonly NameChild[], level: number, sizes: Nod
   return splitBySize(children, childBytes, sizes).map(part => ({ kind: 'inner', level, children: part }));
 }
 
-/** Cuts into parts of about equal size, none larger than `nodeBytes` unless a single item is. */
+/** Cuts items into parts of about equal size. No part is larger than `nodeBytes`, unless a single item is. */
 function splitBySize<Item>(
   items: readonly Item[],
   bytesOf: (item: Item) => number,
@@ -289,7 +299,8 @@ function splitBySize<Item>(
   let filledBytes = Number.POSITIVE_INFINITY;
   for (const [at, item] of items.entries()) {
     const size = sizes[at] ?? 0;
-    // The last of equal parts may be a little over by rounding; that must not make one more.
+    // By rounding, the last part may come out a little larger than the others. That must not make one part
+    // more.
     if (filledBytes + size > nodeBytesMax || filledBytes >= partBytes) {
       parts.push([]);
       filledBytes = 0;
@@ -310,12 +321,12 @@ function firstName(node: NameNode): Name {
   return (node.kind === 'leaf' ? node.entries[0]?.name : node.children[0]?.firstName) ?? '';
 }
 
-/** The child under which a name belongs. */
+/** Returns the position of the child under which a name belongs. */
 function childOf(children: readonly NameChild[], name: Name): number {
   return Math.max(0, lowerBound(children, child => child.firstName <= name) - 1);
 }
 
-/** How many items at the front satisfy `isBefore`, which holds for a prefix of them. */
+/** Counts the items at the front that satisfy `isBefore`. The items after them must not. */
 function lowerBound<Item>(items: readonly Item[], isBefore: (item: Item) => boolean): number {
   let low = 0;
   let high = items.length;

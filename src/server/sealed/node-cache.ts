@@ -1,7 +1,10 @@
-/** Nodes of trees that were read or written lately, by where they lie. What lies in a segment never changes. */
+/**
+ * A cache of tree nodes that were read or written lately. Segments never change, so a node is known by its
+ * place.
+ */
 import type { Pointer } from './pointer.ts';
 
-/** Sealed bytes of what is kept; decoded, it takes several times as much. */
+/** Bound of the sealed bytes of all cached nodes. Decoded, they take several times as much memory. */
 const CACHE_BYTES_DEFAULT = 8 * 1024 * 1024;
 
 export class NodeCache<Node> {
@@ -35,7 +38,10 @@ export class NodeCache<Node> {
   }
 }
 
-/** With the tag: what is cached for one pointer must not pass for another that claims the same place. */
+/**
+ * Holds the tag: a node that was cached for one pointer must not be given for another that names the same
+ * place.
+ */
 function keyOf({ segment, offsetBytes, tag }: Pointer): string {
   return `${segment} ${offsetBytes} ${Buffer.from(tag.buffer, tag.byteOffset, tag.byteLength).toString('latin1')}`;
 }

@@ -1,5 +1,6 @@
 /**
- * What all nodes with pointers have around them: inodes, name nodes and map pages as the plaintext of a record. Pure.
+ * The frame around inodes, name nodes and map pages in the plaintext of a record: a table of the segments
+ * that their pointers name. Pure.
  *
  *   1       layout version, 1
  *   varint  number of segments
@@ -12,10 +13,10 @@ import { SegmentList, SegmentTable } from './pointer.ts';
 
 export const LAYOUT_VERSION = 1;
 
-/** Version, number of segments, and a name node's level and count, at most. */
+/** An upper bound for version, number of segments, and a name node's level and count. */
 export const FRAME_BYTES_MAX = 16;
 
-/** The caller owns the bytes. */
+/** Encodes a node in its frame. The caller owns the bytes. */
 export function encodeFramed(
   write: (out: ByteWriter, table: SegmentTable) => void,
   startBytes?: number,
@@ -31,8 +32,8 @@ export function encodeFramed(
 }
 
 /**
- * Reads all of `bytes`. EUNSUPPORTED for a newer layout version; EFORMAT for bytes that {@link encodeFramed} would not
- * have written: each value has one encoding.
+ * Decodes all of `bytes`. EUNSUPPORTED for a newer layout version. EFORMAT for bytes that {@link
+ * encodeFramed} would not write: each value has only one encoding.
  */
 export function decodeFramed<Node>(
   bytes: Uint8Array,
@@ -48,7 +49,7 @@ export function decodeFramed<Node>(
   return node;
 }
 
-/** Reads the version byte. EUNSUPPORTED for a newer one, EFORMAT for 0. */
+/** Reads the version byte. EUNSUPPORTED for a newer version, EFORMAT for 0. */
 export function readVersion(input: ByteReader, what: string): void {
   const version = input.u8();
   if (version === 0) throw input.error('version 0');

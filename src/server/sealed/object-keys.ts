@@ -1,7 +1,7 @@
 /** The keys of a volume's objects in the store. */
 import { type Id, isId } from '../../base/ids.ts';
 
-/** What the keys begin with; an id follows. */
+/** Prefixes of keys. An id follows. */
 export const SEGMENT_PREFIX = 's/';
 export const INODE_PREFIX = 'i/';
 export const HEAD_PREFIX = 'heads/';

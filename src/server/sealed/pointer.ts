@@ -1,10 +1,10 @@
-/** Where a sealed record lies, and which version of it is meant. Pure. */
+/** Pointers: where a sealed record lies, and which version of it. Pure. */
 import { type ByteReader, type ByteWriter, varintBytes } from '../../base/coder.ts';
 import { NetsealError } from '../../base/errors.ts';
 import { ID_BYTES, type Id } from '../../base/ids.ts';
 import { RECORD_BYTES_MAX, RECORD_OVERHEAD_BYTES, TAG_BYTES } from '../../unit/record-format.ts';
 
-/** Under which place a record was sealed. */
+/** The place that a record was sealed for. */
 export interface Origin {
   readonly objectId: Id;
   readonly index: number;
@@ -13,20 +13,20 @@ export interface Origin {
 export interface Pointer {
   readonly segment: Id;
   readonly offsetBytes: number;
-  /** Of the sealed record. */
+  /** Length of the sealed record. */
   readonly lengthBytes: number;
   /** 16 bytes: the record's authentication tag. */
   readonly tag: Uint8Array;
-  /** Only where it differs from where the pointer stands: clones, stashes, conflict variants. */
+  /** Given only where it differs from the place of the pointer: in clones, stashes and conflict variants. */
   readonly origin?: Origin | undefined;
 }
 
-/** No segment is longer. */
+/** Length of the longest segment. */
 export const SEGMENT_BYTES_MAX: number = 2 ** 32 - 1;
-/** How many segments one node may name. */
+/** The most segments that one node names. */
 const SEGMENTS_PER_NODE_MAX = 0xffff;
 
-/** True when both name the same bytes. */
+/** True when both pointers name the same bytes. */
 export function isSamePointer(left: Pointer, right: Pointer): boolean {
   return (
     left.segment === right.segment &&
@@ -36,10 +36,10 @@ export function isSamePointer(left: Pointer, right: Pointer): boolean {
   );
 }
 
-/** The segments that the pointers of one node name, each once, in the order of their first use. */
+/** The segments that a node's pointers name, each once, in the order of first use. For encoding. */
 export class SegmentTable {
   readonly #numbers = new Map<Id, number>();
-  /** By number: where the last pointer into the segment ended. */
+  /** For each segment, by its number: where the latest pointer into it ends. */
   readonly #ends: number[] = [];
 
   numberOf(segment: Id): number {
@@ -54,21 +54,21 @@ export class SegmentTable {
     return number;
   }
 
-  /** Notes where the newest pointer into a segment ends, and returns where the one before it did. */
+  /** Notes where the latest pointer into a segment ends. Returns where the one before it ended. */
   swapEnd(number: number, endBytes: number): number {
     const before = this.#ends[number] ?? 0;
     this.#ends[number] = endBytes;
     return before;
   }
 
-  /** A varint for the count, then 16 bytes each. */
+  /** Writes the number of segments as a varint, then their ids of 16 bytes. */
   encode(out: ByteWriter): void {
     out.varint(this.#numbers.size);
     for (const segment of this.#numbers.keys()) out.rawHex(segment, ID_BYTES);
   }
 }
 
-/** A {@link SegmentTable} on its way back. */
+/** The decoded {@link SegmentTable} of a node. */
 export class SegmentList {
   readonly #ids: readonly Id[];
   readonly #ends: number[] = [];
@@ -77,7 +77,7 @@ export class SegmentList {
     this.#ids = ids;
   }
 
-  /** EFORMAT for a segment that is there twice. */
+  /** Reads a table. EFORMAT when it names a segment twice. */
   static decode(input: ByteReader): SegmentList {
     const count = input.varint(Math.min(SEGMENTS_PER_NODE_MAX, Math.floor(input.restBytes / ID_BYTES)));
     const ids = Array.from({ length: count }, () => input.hex(ID_BYTES));
@@ -85,7 +85,10 @@ export class SegmentList {
     return new SegmentList(ids);
   }
 
-  /** The segment of a number, unless there is none or an earlier one was not used yet. */
+  /**
+   * Returns the segment of a number. Undefined when there is none, or when an earlier segment has not been
+   * used yet.
+   */
   use(number: number): Id | undefined {
     const id = this.#ids[number];
     if (id === undefined || number > this.#ends.length) return undefined;
@@ -107,11 +110,12 @@ export class SegmentList {
 }
 
 /**
- * Writes a pointer; its segment goes into `table`. EINVAL for one that {@link decodePointer} would refuse.
+ * Writes a pointer and enters its segment in `table`. EINVAL for a pointer that {@link decodePointer} would
+ * refuse.
  *
- *   varint  segment: its number in the node's table, times two; plus one when an origin follows
- *   varint  distance: the offset, less the end of the node's previous pointer into this segment (0 for the first);
- *           2d for a distance d from 0 on, -2d - 1 for a negative one
+ *   varint  twice the segment's number in the node's table, plus one when an origin follows
+ *   varint  distance d: the offset minus the end of the node's previous pointer into this segment (0 for the first).
+ *           Written as 2d when d is 0 or more, as -2d - 1 when it is negative
  *   varint  length
  *   16      tag
  *   16      origin's object id           (if so)
@@ -134,7 +138,7 @@ export function encodePointer(out: ByteWriter, pointer: Pointer, table: SegmentT
   }
 }
 
-/** EFORMAT for a pointer that no segment could satisfy. */
+/** Reads a pointer. EFORMAT when no segment could hold such a record. */
 export function decodePointer(input: ByteReader, segments: SegmentList): Pointer {
   const word = input.varint(2 * SEGMENTS_PER_NODE_MAX + 1);
   const number = word >> 1;
@@ -163,12 +167,12 @@ function isPossible(offsetBytes: number, lengthBytes: number): boolean {
   );
 }
 
-/** Without origin: number 1, distance 1, length 1, tag. */
+/** The shortest pointer: number 1, distance 1, length 1, tag 16; no origin. */
 export const POINTER_BYTES_MIN: number = 3 + TAG_BYTES;
 
-/** At most what a pointer adds to a node, with its segment in the table. */
+/** Returns an upper bound for the bytes that a pointer adds to a node, with its segment's id in the table. */
 export function pointerBytes(pointer: Pointer): number {
   const originBytes = pointer.origin === undefined ? 0 : ID_BYTES + varintBytes(pointer.origin.index);
-  // Three for the number, five for the distance.
+  // Three bytes for the number, five for the distance.
   return ID_BYTES + 3 + 5 + varintBytes(pointer.lengthBytes) + TAG_BYTES + originBytes;
 }

@@ -1,4 +1,7 @@
-/** What everything in the sealed layout works with: a store, a volume's keys, and those who seal and open. */
+/**
+ * The parts that everything in the sealed layout works with: the store, the volume's keys, and what seals and
+ * opens.
+ */
 import type { KeyHandle } from '../../pipeline/key-table.ts';
 import type { Pipeline } from '../../pipeline/pipeline.ts';
 import type { CodecSetting } from '../../unit/codec.ts';
@@ -8,13 +11,13 @@ import type { ControlSealer } from './control.ts';
 
 export interface Sealing {
   readonly store: ObjectStore;
-  /** For units. */
+  /** Seals and opens units. */
   readonly pipeline: Pipeline;
   readonly keys: KeyHandle;
-  /** For all other records. */
+  /** Seals and opens all other records. */
   readonly control: ControlSealer;
   readonly suite: SuiteName;
   readonly codec: CodecSetting;
-  /** What units are padded to. */
+  /** Units are padded to a multiple of this. */
   readonly blockSizeBytes: number;
 }

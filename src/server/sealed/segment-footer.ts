@@ -1,4 +1,4 @@
-/** Reads what a segment says about itself. */
+/** Reads the footer of a segment in the store. */
 import { NetsealError } from '../../base/errors.ts';
 import { KIB, UNIT_BYTES_MAX } from '../../base/geometry.ts';
 import type { Id } from '../../base/ids.ts';
@@ -6,13 +6,14 @@ import { segmentKey } from './object-keys.ts';
 import type { Sealing } from './sealing.ts';
 import { decodeFooter, decodeTrailer, type SegmentEntry, TRAILER_BYTES } from './segment-format.ts';
 
-/** Enough for the footers of most segments, in one request. */
+/** The first request asks for so much of the segment's end: most footers fit. */
 const TAIL_BYTES: number = 64 * KIB;
 
 /**
- * The records of a segment, in order, as its footer lists them.
+ * Returns the records of a segment, in order, as its footer lists them. Throws EMISSING, ETRUNCATED, EFORMAT,
+ * EAUTH, EKEY, EUNSUPPORTED, and the store's other errors.
  *
- * @param sizeBytes of the whole segment. EMISSING, ETRUNCATED, EFORMAT, EAUTH, EKEY, EUNSUPPORTED, what the store throws.
+ * @param sizeBytes length of the whole segment.
  */
 export async function readSegmentFooter(
   { store, control }: Pick<Sealing, 'store' | 'control'>,

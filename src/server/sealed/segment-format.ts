@@ -1,6 +1,6 @@
 /**
- * A segment: sealed records without gaps, a sealed footer that lists them, and a clear trailer that says where the
- * footer begins. `docs/LAYOUT.md`, "Segments", is the specification. Pure.
+ * A segment: sealed records without gaps, a sealed footer that lists them, and a clear trailer that says
+ * where the footer begins. `docs/LAYOUT.md`, "Segments", is the specification. Pure.
  *
  *   -- footer: the plaintext of the record --
  *   1       layout version, 1
@@ -36,7 +36,7 @@ import {
 import { LAYOUT_VERSION, readVersion } from './node-frame.ts';
 import { SEGMENT_BYTES_MAX } from './pointer.ts';
 
-/** A record in a segment, and the place that it was sealed for. */
+/** A footer's entry: a record of the segment, and the place that it was sealed for. */
 export interface SegmentEntry {
   readonly kind: RecordKind;
   readonly objectId: Id;
@@ -44,9 +44,9 @@ export interface SegmentEntry {
   /** 12 to 24 for units, 0 for other kinds. */
   readonly unitSizeLog2: number;
   readonly offsetBytes: number;
-  /** Of the sealed record. */
+  /** Length of the sealed record. */
   readonly lengthBytes: number;
-  /** 16 bytes. */
+  /** The record's tag, 16 bytes. */
   readonly tag: Uint8Array;
 }
 
@@ -58,10 +58,12 @@ const HAS_OBJECT = 0x10;
 const HAS_INDEX = 0x20;
 const ENTRY_BYTES_MIN: number = 2 + TAG_BYTES;
 
-/** What an entry is told apart from. */
+/** The entry before the one that is written or read: an entry leaves out what it has in common with that. */
 type Previous = Pick<SegmentEntry, 'kind' | 'objectId' | 'index'>;
 
-/** The footer's plaintext. EINVAL unless the entries lie without gaps from 0 and could be sealed. */
+/**
+ * Encodes a footer's plaintext. EINVAL unless the records begin at 0, lie without gaps and could be sealed.
+ */
 export function encodeFooter(entries: readonly SegmentEntry[]): Uint8Array<ArrayBuffer> {
   const out = new ByteWriter(64 + 40 * entries.length);
   out.u8(LAYOUT_VERSION);
@@ -94,11 +96,10 @@ function expectedIndex(kind: RecordKind, isSameObject: boolean, previous: Previo
 }
 
 /**
- * Reads a footer's plaintext.
+ * Decodes a footer's plaintext. Throws EFORMAT, or EUNSUPPORTED for a newer version or an unknown kind of
+ * record.
  *
  * @param footerOffsetBytes where the footer begins: the records must end there.
- *
- * Throws EFORMAT, or EUNSUPPORTED for a newer version or an unknown kind of record.
  */
 export function decodeFooter(bytes: Uint8Array, footerOffsetBytes: number): SegmentEntry[] {
   const input = new ByteReader(bytes, 'segment footer');
@@ -157,7 +158,7 @@ function entryProblem(entry: SegmentEntry): string | undefined {
   return entry.tag.byteLength === TAG_BYTES ? undefined : 'a tag that is not 16 bytes';
 }
 
-/** @param footerBytes length of the sealed footer. */
+/** Encodes a trailer. `footerBytes` is the length of the sealed footer. */
 export function encodeTrailer(footerBytes: number): Uint8Array<ArrayBuffer> {
   requireArgument(isFooterPossible(footerBytes), `a sealed footer cannot have ${footerBytes} bytes`);
   const trailer = new Uint8Array(TRAILER_BYTES);
@@ -168,11 +169,11 @@ export function encodeTrailer(footerBytes: number): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Reads the trailer. Nothing that it says is authentic before the footer has been opened.
+ * Decodes a trailer. Throws EFORMAT, or EUNSUPPORTED for a newer version. The trailer is not authenticated:
+ * do not trust it before the footer has been opened.
  *
- * @param bytes the segment's end: its last 16 bytes, or more. @param segmentBytes the length of the whole segment.
- *
- * Throws EFORMAT, or EUNSUPPORTED for a newer version.
+ * @param bytes the last 16 bytes of the segment, or more of its end.
+ * @param segmentBytes length of the whole segment.
  */
 export function decodeTrailer(
   bytes: Uint8Array,

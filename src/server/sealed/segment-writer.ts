@@ -3,8 +3,8 @@
  * its pointer at once, before its segment is uploaded, so that a map page or leaf that holds the pointer can
  * go into the same segment.
  *
- *   open ──no room left, or flush()──▶ closing ──▶ uploading ──▶ durable
- *                                                                        └────────▶ failed (its records are lost)
+ *   open ──no room left, or flush()──▶ uploading ──▶ durable
+ *                                          └───────▶ failed (its records are lost)
  *
  * Invariants
  *   1. Records are placed in the order of calls.

@@ -1,12 +1,12 @@
 /**
- * A file's extent map: for each unit, where its sealed record lies. A radix tree of fan-out 1,024, whose root (up to 256
- * slots) lies in the inode and whose other nodes are pages in segments. A slot that is not there is a hole. Updates
- * write new pages along the paths that they touch and leave the old ones as they are.
+ * A file's extent map: for each unit, where its sealed record lies. It is a radix tree of fan-out 1,024. The
+ * root (up to 256 slots) lies in the inode; the other nodes are pages in segments. A slot that is not listed
+ * is a hole. Updates write new pages along the paths that they touch, and leave the old ones as they are.
  *
  *   height 0   slots are units
  *   height h   slot s is the page of height h - 1 that covers 1,024^h units from (node's first slot + s) * 1,024^h
  *
- * The root's height is its depth. It grows when the file does, and never shrinks: an old root says what is in its pages.
+ * The root's height is the depth of the map. It grows with the file, and never shrinks.
  */
 import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
@@ -28,7 +28,7 @@ import type { SegmentWriter } from './segment-writer.ts';
 
 export const EMPTY_MAP: MapRoot = { depth: 0, slots: [] };
 
-/** A pointer; undefined for a hole; or why nobody knows. */
+/** A pointer; undefined for a hole; or the error of a page that cannot be read. */
 export type Mapped = Pointer | NetsealError | undefined;
 
 export interface MappedUnit {
@@ -45,13 +45,13 @@ export interface LostUnits {
 
 export interface MapUpdate {
   readonly root: MapRoot;
-  /** What the units that are mapped take in segments: how much more than before. */
+  /** How many more bytes the mapped units take in segments than before. Negative when they take less. */
   readonly addedBytes: number;
-  /** Segments of the pages that were placed: durable before the root may be committed. */
+  /** Segments of the pages that were placed. All must be durable before the root may be committed. */
   readonly segments: ReadonlySet<Id>;
 }
 
-/** A page that is to be read. */
+/** A page to read. */
 interface PageRef {
   readonly height: number;
   readonly page: number;
@@ -69,7 +69,7 @@ export class UnitMap {
     this.#cache = cache;
   }
 
-  /** What the units of [from, to) map to, in order. */
+  /** Returns what the units of [from, to) map to, in order. */
   async lookup(root: MapRoot, from: number, to: number, signal?: AbortSignal): Promise<Mapped[]> {
     const mapped: Mapped[] = new Array<Mapped>(to - from).fill(undefined);
     for await (const part of this.walk(root, from, to, signal)) {
@@ -80,7 +80,7 @@ export class UnitMap {
     return mapped;
   }
 
-  /** The units of [from, to) that are there, ascending, page by page; and what cannot be known. */
+  /** Yields the mapped units of [from, to), ascending, page by page; and the pages that cannot be read. */
   async *walk(
     root: MapRoot,
     from: number,
@@ -121,7 +121,7 @@ export class UnitMap {
     }
   }
 
-  /** Pages' slots, or why they cannot be had, in order. */
+  /** Returns the slots of pages, in order; for a page that cannot be read, its error. */
   async pages(refs: readonly PageRef[], signal?: AbortSignal): Promise<(MapSlots | NetsealError)[]> {
     const missing = refs.filter(({ pointer }) => this.#cache.get(pointer) === undefined);
     const requests = missing.map(({ pointer, height, page }) => ({ pointer, at: this.#at(height, page) }));
@@ -147,9 +147,10 @@ export class UnitMap {
   }
 
   /**
-   * Points units elsewhere; undefined makes a hole. Throws what reading a page that is touched throws.
+   * Maps units to other pointers; undefined makes a hole. Throws the error of a page that it needs and cannot
+   * read.
    *
-   * @param unitCount what the map must be able to hold: more than the highest index of `changes`.
+   * @param unitCount the units that the map must be able to hold: more than the highest index of `changes`.
    */
   async update(
     root: MapRoot,
@@ -167,7 +168,10 @@ export class UnitMap {
     return { root: { depth, slots }, segments: used, addedBytes: rewriter.addedBytes };
   }
 
-  /** Drops the units from `unitCount` on. Rewrites at most one page a level; reads those that it drops. */
+  /**
+   * Drops the units from `unitCount` on. Rewrites at most one page for each level, and reads the pages that
+   * it drops.
+   */
   async truncate(root: MapRoot, unitCount: number, segments: SegmentWriter): Promise<MapUpdate> {
     const used = new Set<Id>();
     let droppedBytes = 0;
@@ -185,7 +189,7 @@ export class UnitMap {
   }
 }
 
-/** Pages that a walk reads at once. */
+/** How many pages a walk reads at once. */
 const LOAD_PAGES = 64;
 
 /** Writes the new pages of one update. */
@@ -215,9 +219,9 @@ class Rewriter {
   }
 
   /**
-   * The slots of a node with changes applied; its new children are placed.
+   * Returns the slots of a node with changes applied. Its new children are placed.
    *
-   * @param grown an old root that is to become page 0 of its height, below this node.
+   * @param grown an old root that becomes page 0 of its height, below this node.
    */
   async rewrite(
     height: number,
@@ -267,7 +271,7 @@ class Rewriter {
     return mergeSlots(kept, await this.#place(height - 1, base, [[last.slot, rest]]));
   }
 
-  /** What is in the pages below some slots of a node. */
+  /** Reads the pages below some slots of a node. */
   async #contents(
     height: number,
     base: number,
@@ -287,7 +291,7 @@ class Rewriter {
     );
   }
 
-  /** Seals and places pages; an empty one becomes a hole. */
+  /** Seals and places pages. An empty page becomes a hole. */
   async #place(
     height: number,
     base: number,
@@ -310,7 +314,7 @@ class Rewriter {
   }
 }
 
-/** Slots with changes applied; undefined removes. */
+/** Merges changes into slots. Undefined removes a slot. */
 function mergeSlots(slots: MapSlots, changes: readonly (readonly [number, Pointer | undefined])[]): MapSlots {
   const merged = new Map(slots.map(({ slot, pointer }) => [slot, pointer]));
   for (const [slot, pointer] of changes) {
@@ -324,7 +328,7 @@ function recordBytes(slots: MapSlots): number {
   return slots.reduce((sum, { pointer }) => sum + pointer.lengthBytes, 0);
 }
 
-/** The units that a root of this depth can hold. */
+/** Returns how many units a root of this depth can hold. */
 function capacityUnits(depth: number): number {
   return ROOT_SLOTS * unitsPerSlot(depth);
 }

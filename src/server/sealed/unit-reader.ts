@@ -1,4 +1,7 @@
-/** Reads units, of one file or many, through the pipeline. One that cannot be read or opened is reported in its place. */
+/**
+ * Reads units, of one file or many, through the pipeline. For a unit that cannot be read, its error stands in
+ * its place.
+ */
 import { NetsealError } from '../../base/errors.ts';
 import { type Id, idBytes } from '../../base/ids.ts';
 import type { OpenedUnit } from '../../pipeline/requests.ts';
@@ -11,21 +14,28 @@ export interface UnitToRead {
   readonly index: number;
   readonly unitSizeBytes: number;
   readonly pointer: Pointer;
-  /** What the file's size allows at this place: longer is EFORMAT. Shorter is not: the rest reads as zeros. */
+  /**
+   * How long the unit may be, by the file's size. Longer is EFORMAT. A shorter unit is valid: the rest reads
+   * as zeros.
+   */
   readonly plainBytesMax: number;
 }
 
-/** What was read, in the order asked for, with the shared memory that it lies in. */
+/** The units that were read, in the order of the request, with the shared memory that they lie in. */
 export interface ReadUnits {
   readonly units: readonly OpenedUnit[];
-  /** The units' bytes must not be used afterwards. */
+  /** Gives the memory back. The units' bytes must not be used afterwards. */
   release(): void;
 }
 
 /**
- * Fetches and opens units. Sealed with their gaps, and plain, they must fit in a quarter of the pipeline's memory each: EINVAL.
+ * Fetches and opens units.
  *
- * Units' errors: EMISSING (the segment is gone), ETRUNCATED (it is too short), what the store throws, and what `Pipeline.open` reports. Rejects with the signal's reason, ECLOSED, EWORKER.
+ * Rejects with EINVAL unless the sealed units with the gaps between them, and the plain units, fit into a
+ * quarter of the pipeline's memory each; with ECLOSED, EWORKER, or the signal's reason.
+ *
+ * The error of a single unit is EMISSING (the segment is gone), ETRUNCATED (it is too short), an error of the
+ * store, or one that `Pipeline.open` reports.
  */
 export async function readUnits(
   sealing: Sealing,

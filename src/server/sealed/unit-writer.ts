@@ -1,6 +1,6 @@
 /**
- * Seals units, of one file or many, and places them in segments in the order in which they were handed in, while later ones
- * are being sealed. The way from a caller's bytes to pointers:
+ * Seals units, of one file or many, and places them in segments. Units are placed in the order in which they
+ * were submitted, while later ones are being sealed. From a caller's bytes to pointers:
  *
  *   reserve ──▶ caller fills `bytes` and lists units ──▶ submit: sealed by workers ──▶ placed in turn ──▶ pointers
  */
@@ -16,7 +16,7 @@ import type { SegmentWriter } from './segment-writer.ts';
 export class UnitWriter {
   readonly #sealing: Sealing;
   readonly #segments: SegmentWriter;
-  /** Ends when everything that was submitted so far has been placed, or has failed. */
+  /** Resolves when everything that was submitted so far has been placed, or has failed. */
   #turn: Promise<void> = Promise.resolve();
 
   constructor(sealing: Sealing, segments: SegmentWriter) {
@@ -24,7 +24,9 @@ export class UnitWriter {
     this.#segments = segments;
   }
 
-  /** Memory for plain bytes of a batch. Waits for room; rejects as `Pipeline.reservePlain` does. */
+  /**
+   * Reserves memory for the plain bytes of a batch. Waits for room. Rejects as `Pipeline.reservePlain` does.
+   */
   async reserve(lengthBytes: number, signal?: AbortSignal): Promise<UnitBatch> {
     const lease = await this.#sealing.pipeline.reservePlain(lengthBytes, { signal });
     return new UnitBatch(lease, batch => this.#submit(batch, signal));
@@ -40,7 +42,7 @@ export class UnitWriter {
     const { promise: turn, resolve: endTurn } = Promise.withResolvers<void>();
     this.#turn = turn;
     const placed = this.#sealAndPlace(batch, before, signal);
-    // Not before those that came before, even if this one fails early.
+    // A batch's turn ends after all earlier ones, even if the batch itself fails early.
     void Promise.allSettled([before, placed]).then(() => endTurn());
     return await placed;
   }
@@ -79,13 +81,13 @@ export class UnitWriter {
   }
 }
 
-/** Plain bytes on their way. Submit it or drop it. */
+/** Plain units to seal, in memory of the pipeline's. Its owner must submit it or drop it. */
 export class UnitBatch {
   /** @internal */
   readonly lease: Lease;
   /** @internal */
   readonly units: UnitToSeal[] = [];
-  /** @internal One a unit. */
+  /** @internal One for each unit. */
   readonly objectIds: Id[] = [];
   /** @internal */
   codec: CodecSetting | undefined;
@@ -98,12 +100,15 @@ export class UnitBatch {
     this.#submit = submit;
   }
 
-  /** Shared memory to fill; it must hold still from {@link submit} on. */
+  /** Shared memory to fill. It must not change from {@link submit} on. */
   get bytes(): Uint8Array<SharedArrayBuffer> {
     return this.lease.bytes;
   }
 
-  /** Lists a unit that lies at [offset, offset + length) of {@link bytes}. EINVAL comes from submit. */
+  /**
+   * Adds a unit that lies at [offset, offset + length) of {@link bytes}. Whether that is valid, {@link
+   * submit} checks.
+   */
   add(objectId: Id, index: number, unitSizeBytes: number, offsetBytes: number, lengthBytes: number): void {
     if (this.#lastId?.id !== objectId) this.#lastId = { id: objectId, bytes: idBytes(objectId) };
     const { bytes } = this.#lastId;
@@ -112,10 +117,11 @@ export class UnitBatch {
   }
 
   /**
-   * Seals and places what was added. Call it once; the memory is given back by itself.
+   * Seals and places the units, and gives the memory back. Call it once. Rejects as `Pipeline.seal` does;
+   * then no unit of the batch may be committed.
    *
-   * @returns a pointer a unit, in order; undefined for an all-zero one, which is a hole. Commit none before its
-   *   segment is durable. Rejects as `Pipeline.seal` does; then nothing may be used of it.
+   * @returns a pointer for each unit, in order; undefined for an all-zero one, which is a hole. Commit no
+   *   pointer before its segment is durable.
    */
   submit(): Promise<(Pointer | undefined)[]> {
     return this.#submit(this);

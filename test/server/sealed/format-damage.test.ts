@@ -171,7 +171,7 @@ describe('what takes more than one wrong byte', () => {
       new Uint8Array(1),
       bytes.subarray(targetAt),
     ]);
-    // The inode's head: behind version, table, flags and writers, which are a byte each here.
+    // The inode header: behind version, table, flags and writers, which are a byte each here.
     announced[4]! |= 0x40;
     expect(() => decodeInodeRecord(announced, SYMLINK.id)).toThrow('announced, and none there');
   });
