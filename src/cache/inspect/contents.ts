@@ -1,4 +1,7 @@
-/** Looking at everything that a cache holds: for tools, and for finding damage. Works in bounded steps, beside everything else. */
+/**
+ * Looks at everything that a cache holds, to list it or to find damage. Works in bounded steps and gives
+ * others their turn.
+ */
 import { crc32 } from 'node:zlib';
 import { toHex } from '../../base/bytes.ts';
 import { isDamage, NetsealError, systemCodeOf } from '../../base/errors.ts';
@@ -18,7 +21,7 @@ import {
 } from '../zones/zone-format.ts';
 import type { Zone } from '../zones/zones.ts';
 
-/** A unit that is there. */
+/** A unit that is in the cache. */
 export interface CachedUnit {
   readonly volumeId: Uint8Array;
   readonly objectId: Uint8Array;
@@ -28,10 +31,13 @@ export interface CachedUnit {
   readonly queue: ZoneQueue;
 }
 
-/** Something that is not as it was written. */
+/** Damage: something that is not as it was written. */
 export type Damage =
   | ({ readonly what: 'unit' } & CachedUnit)
-  /** A zone whose list cannot be read: its units are not known by name. `path` is that of its file in the cache's folder. */
+  /**
+   * A zone whose list cannot be read, so that its units are unknown. `path` is that of its file in the
+   * cache's folder.
+   */
   | {
       readonly what: 'zone';
       readonly queue: ZoneQueue;
@@ -40,23 +46,29 @@ export type Damage =
     }
   | { readonly what: 'dirty batch'; readonly batchId: number };
 
-/** How far a look at everything has come. */
+/** How far a verification has come. */
 export interface VerifyProgress {
   readonly doneBytes: number;
   readonly totalBytes: number;
 }
 
 export interface VerifyOptions {
-  /** Drop what is damaged, so that it is fetched again. Dirty batches are never dropped. Default false. */
+  /**
+   * Whether to drop what is damaged, so that it is fetched again. Dirty batches are never dropped. Default
+   * false.
+   */
   readonly repair?: boolean;
-  /** Told now and then. What it throws ends the verification. */
+  /** Called now and then. An error that it throws ends the verification. */
   readonly onProgress?: (progress: VerifyProgress) => void;
 }
 
-/** Others get their turn after so many. */
+/** After so many units, others get their turn. */
 const STEP_UNITS = 4096;
 
-/** Every clean unit that the index finds, in no order; one that is moved meanwhile may come twice, or not at all. System errors as they come. */
+/**
+ * Lists every clean unit that the index finds, in no order. A unit that is moved meanwhile may come twice, or
+ * not at all. ECLOSED; system errors as they come.
+ */
 export async function* listUnits(core: Core): AsyncGenerator<CachedUnit> {
   for (const zone of core.zones.all()) {
     core.requireOpen();
@@ -72,7 +84,10 @@ export async function* listUnits(core: Core): AsyncGenerator<CachedUnit> {
   }
 }
 
-/** Never over a `yield`: whoever does not go on with a list would keep the cache from closing. Undefined when the zone is gone. */
+/**
+ * Does `action` while the zone is pinned. Undefined when the zone is gone. Do not `yield` within: a list that
+ * a caller abandons would keep the cache from closing.
+ */
 async function whilePinned<Result>(
   core: Core,
   zone: Zone,
@@ -86,10 +101,13 @@ async function whilePinned<Result>(
   }
 }
 
-/** What a zone has in it, found by the index or not. */
+/** The entries of a zone, whether the index still finds them or not. */
 export type ZoneEntries = Pick<DecodedList, 'count' | 'entry'>;
 
-/** Undefined when it cannot be read. System errors as they come. Pin the zone first. */
+/**
+ * Reads the entries of a zone. Pin the zone first. Undefined when its list is damaged; system errors as they
+ * come.
+ */
 export async function entriesOf(core: Core, zone: Zone): Promise<ZoneEntries | undefined> {
   if (zone.queue === 'dirty') return dirtyEntriesOf(core, zone);
   if (zone.list !== undefined) return decodeList(zone.list.encode(zone));
@@ -101,7 +119,7 @@ export async function entriesOf(core: Core, zone: Zone): Promise<ZoneEntries | u
   }
 }
 
-/** Units of all batches, those that were released as well. */
+/** Returns the units of all batches of a dirty zone, also of released ones. */
 async function dirtyEntriesOf(core: Core, zone: Zone): Promise<ZoneEntries> {
   const file = await core.zones.fileOf(zone);
   const { heads } = await readHeads(core.context.seals, zone.name, file, zone.fileBytes);
@@ -124,7 +142,7 @@ async function dirtyEntriesOf(core: Core, zone: Zone): Promise<ZoneEntries> {
   };
 }
 
-/** The entry of the index for a unit of a zone, unless the unit has been replaced or dropped. */
+/** Returns the index entry for a unit of a zone. Undefined when the unit was replaced or dropped. */
 export function findIn(core: Core, zone: Zone, entry: ZoneEntry): Found | undefined {
   const object = core.objects.objectOf(entry);
   if (object === undefined) return undefined;
@@ -138,13 +156,13 @@ function toUnit(zone: Zone, { volumeId, objectId, index, tag, lengthBytes }: Zon
   return { ...copies, index, lengthBytes, queue: zone.queue };
 }
 
-/** Reads everything and yields what is not as it was written. */
+/** Reads everything, and yields the damage that it finds. ECLOSED; system errors as they come. */
 export async function* findDamage(
   core: Core,
   { repair = false, onProgress = () => undefined }: VerifyOptions,
 ): AsyncGenerator<Damage> {
   const zones = core.zones.all();
-  // Of dirty zones, batches are what there is to read.
+  // In dirty zones only batches are read, which are counted by themselves.
   const bytesOf = ({ queue, fileBytes }: Zone): number => (queue === 'dirty' ? 0 : fileBytes);
   const cleanBytes = zones.reduce((sum, zone) => sum + bytesOf(zone), 0);
   const totalBytes = cleanBytes + core.dirty.unitBytes;
@@ -185,9 +203,9 @@ async function* checkZone(
   core.requireOpen();
   if (list === undefined) return;
   if (list === 'damaged' || list === 'unreadable') {
-    // Of dirty zones, batches are reported, and nothing is dropped.
+    // Damage in a dirty zone is reported by batches, and nothing of it is dropped.
     if (queue === 'dirty') return;
-    // What the system refuses for another reason may be readable the next time.
+    // A list that the system could not read now may be readable the next time.
     if (repair && list === 'damaged') await core.zones.giveUp(zone);
     yield { what: 'zone', queue, lengthBytes: fileBytes, path };
     return;
@@ -201,11 +219,11 @@ async function* checkZone(
       onProgress(toldBytes);
     }
     const found = findIn(core, zone, entry);
-    // Batches are checked as a whole.
+    // Dirty units are checked with their batch.
     if (found === undefined || (found.entry.flags & ENTRY_DIRTY) !== 0) continue;
     if ((await whilePinned(core, zone, () => isSound(window, entry, found))) !== false) continue;
     core.requireOpen();
-    // It may have been replaced or dropped while it was read.
+    // The unit may have been replaced or dropped while it was read.
     const now = findIn(core, zone, entry);
     if (now === undefined) continue;
     if (repair) forget(core, entry, now);
@@ -230,7 +248,7 @@ async function isSound(window: Window, entry: ZoneEntry, { entry: place }: Found
 
 const WINDOW_BYTES = 1024 * 1024;
 
-/** Reads a zone from its beginning to its end, many small units at once. */
+/** Reads the units of a zone in order, many small ones at once. */
 class Window {
   readonly #core: Core;
   readonly #zone: Zone;
@@ -243,7 +261,7 @@ class Window {
     this.#zone = zone;
   }
 
-  /** Valid until the next call. System errors as they come. */
+  /** Returns bytes of the zone, which the next call overwrites. System errors as they come. */
   async read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
     if (offsetBytes < this.#from || offsetBytes + lengthBytes > this.#to) {
       const file = await this.#core.zones.fileOf(this.#zone);
@@ -252,7 +270,7 @@ class Window {
     return this.#bytes.subarray(offsetBytes - this.#from, offsetBytes - this.#from + lengthBytes);
   }
 
-  /** What cannot be read behind the unit is nothing to it. */
+  /** Reads the unit and what follows it. Only the unit itself has to be readable. */
   async #fill(file: CacheFile, offsetBytes: number, lengthBytes: number): Promise<void> {
     const wantedBytes = Math.max(WINDOW_BYTES, lengthBytes);
     if (this.#bytes.byteLength < wantedBytes) this.#bytes = new Uint8Array(wantedBytes);

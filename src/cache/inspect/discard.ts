@@ -1,6 +1,7 @@
 /**
- * Dropping clean data on demand, and giving its room back at once: what a zone still holds of others is copied on when that frees
- * enough, and the zone goes. Dirty units stay, pinned ones unless they are to go as well.
+ * Drops clean data on demand, and frees its room on the disk at once where that is worth it: the units of
+ * others in a zone are copied to another zone, and the zone is given up. Dirty units stay. Pinned units stay
+ * unless the caller wants them dropped, too.
  */
 import { TAG_BYTES } from '../../unit/record-format.ts';
 import { readFully } from '../base/files.ts';
@@ -15,37 +16,43 @@ import type { Zone } from '../zones/zones.ts';
 import { entriesOf, findIn } from './contents.ts';
 import type { UnitTotals } from './listing.ts';
 
-/** What is to go: an object, a volume, or everything. */
+/** What to drop: an object, a volume, or everything. */
 export interface DiscardScope {
   /** 16 bytes. */
   readonly volumeId?: Uint8Array;
-  /** 16 bytes; of that volume. */
+  /** 16 bytes; an object of that volume. */
   readonly objectId?: Uint8Array;
-  /** Also what is pinned. Pins stay: what comes later is kept. Default false. */
+  /** Whether to drop pinned units, too. The pins stay, and keep units that come later. Default false. */
   readonly pinnedToo?: boolean;
 }
 
-/** What became of it. */
+/** What a discard has done. */
 export interface Discarded extends UnitTotals {
-  /** What the cache takes less on the disk. Less than `bytes` where zones are mostly others', and go when it is their turn. */
+  /**
+   * Bytes that the cache takes less on the disk. Fewer than `bytes` when zones stay, because most of their
+   * units are of others.
+   */
   readonly freedBytes: number;
-  /** What stayed because it is pinned. */
+  /** The units that stayed because they are pinned. */
   readonly pinned: UnitTotals;
 }
 
-/** Of a zone, what has to be garbage for the rest to be copied on. */
+/** The least part of a zone that must be garbage for its other units to be copied. */
 const GARBAGE_PART_MIN = 0.25;
 const MOVE_BYTES = 4 * 1024 * 1024;
 
-/** Never rejects for what a damaged zone or a failing disk keeps from being freed: it is not found any more all the same. */
+/**
+ * Drops clean data. Does not reject when a damaged zone or a failing disk keeps room from being freed: the
+ * dropped units are not found any more all the same.
+ */
 export async function discard(core: Core, scope: DiscardScope): Promise<Discarded> {
   const beforeBytes = core.zones.totalBytes;
-  // Open zones get their footers: nothing is copied while it is being written.
+  // Open zones are closed with their footers, so that none is copied from while it is being written.
   for (const zoneWriter of Object.values(core.zoneWriters)) await zoneWriter.finish();
   const dropping = new Dropping(core, scope);
   for (const zone of core.zones.all()) await dropping.emptyZone(zone);
   await dropping.invalidate();
-  // What was copied is not to be lost for that in a crash.
+  // Zones with copied units are closed as well, so that a crash does not lose the copies.
   for (const zoneWriter of Object.values(core.zoneWriters)) await zoneWriter.finish();
   await core.maintenance.snapshot();
   const { units, bytes, pinned } = dropping;
@@ -58,7 +65,7 @@ class Dropping {
   readonly pinned = { units: 0, bytes: 0 };
   readonly #core: Core;
   readonly #scope: DiscardScope;
-  /** Volumes something of which stays. */
+  /** Volumes of which some units stay. */
   readonly #keeping = new Set<VolumeState>();
   readonly #fingerprint = newFingerprint();
 
@@ -67,7 +74,7 @@ class Dropping {
     this.#scope = scope;
   }
 
-  /** Drops what is to go of a zone, and the zone if that leaves little. */
+  /** Drops the units of a zone that are to go, and gives the zone up if little is left in it. */
   async emptyZone(zone: Zone): Promise<void> {
     const { zones, context } = this.#core;
     if (!zones.pin(zone)) return;
@@ -90,7 +97,10 @@ class Dropping {
     }
   }
 
-  /** So that nothing comes back from a footer or an old snapshot, where all of a thing was dropped. */
+  /**
+   * Invalidates the objects and volumes that were dropped whole, so that no footer or old snapshot brings
+   * their units back.
+   */
   async invalidate(): Promise<void> {
     const { objects } = this.#core;
     const { volumeId, objectId } = this.#scope;
@@ -127,7 +137,10 @@ class Dropping {
     return lengthBytes;
   }
 
-  /** Copies what is still found in a zone to another of its queue. False when some of it could not be. */
+  /**
+   * Copies the units that are still found in a zone to another zone of its queue. False when some could not
+   * be copied.
+   */
   async #moveOn(
     zone: Zone,
     list: { readonly count: number; entry(at: number): ZoneEntry },
@@ -149,7 +162,7 @@ class Dropping {
     return (await zoneWriter.append(units)) === units.length;
   }
 
-  /** A unit that is still found in the zone; undefined, too, when it is damaged. */
+  /** Reads a unit. Undefined when it is not found in the zone any more, or is damaged. */
   async #read(zone: Zone, entry: ZoneEntry): Promise<UnitToStore | undefined> {
     const { objects, zones } = this.#core;
     const found = findIn(this.#core, zone, entry);
@@ -162,7 +175,10 @@ class Dropping {
     return { object, prefix: object.prefix, index: entry.index, bytes, from };
   }
 
-  /** What zones without a list that can be read have in the index, and what was invalidated before. */
+  /**
+   * Drops what is left of these volumes in the index: units in zones whose list cannot be read, and units
+   * invalidated earlier.
+   */
   async #forgetLost(volumes: ReadonlySet<VolumeState>): Promise<void> {
     const { objects, unitIndex, zones } = this.#core;
     for (const at of usedEntries(unitIndex.table)) {

@@ -1,25 +1,29 @@
-/** What of pinned objects is not there. Works in bounded steps, beside everything else. */
+/** Finds the units that pinned objects still lack. Works in bounded steps and gives others their turn. */
 import { giveTurn } from '../../base/turns.ts';
 import type { Core } from '../core/core.ts';
 import { fingerprintOf, newFingerprint } from '../index/fingerprints.ts';
 import type { VolumeState } from '../objects/volumes.ts';
 
-/** Units that a pin asks for and that are not there. */
+/** Units of a pinned object that the cache does not have. */
 export interface MissingRange {
   readonly volumeId: Uint8Array;
   readonly objectId: Uint8Array;
-  /** Half-open. Units that are holes are missing, too: the cache does not know of them. */
+  /** The first missing unit. Holes count as missing: the cache does not know of them. */
   readonly from: number;
+  /** The unit after the last missing one. */
   readonly to: number;
 }
 
-/** Units looked up before others get their turn: some 2 ms. */
+/** After looking up so many units, others get their turn: some 2 ms. */
 const STEP_UNITS = 8192;
-/** Longer ranges come in parts, so that who has seen enough can leave. */
+/** Longer ranges come in parts, so that a caller who has seen enough can stop. */
 const RANGE_UNITS_MAX = 2 ** 20;
 const STEP_OBJECTS = 64;
 
-/** Of pinned objects whose pin or cookie says how many units there are. Pins may change meanwhile. */
+/**
+ * Lists the units that pinned objects still lack. Only objects whose unit count is known, from the pin or the
+ * cookie, are looked at. Pins may change meanwhile. ECLOSED.
+ */
 export async function* findMissing(core: Core): AsyncGenerator<MissingRange> {
   const { objects } = core;
   let count = 0;
@@ -49,7 +53,7 @@ async function* missingOf(
   const fingerprint = newFingerprint();
   let from: number | undefined;
   for (let index = 0; index < unitCount; ) {
-    // It may be another after a turn.
+    // Asked for in each step: others may have invalidated the object during a turn.
     const { prefix } = objects.object(volume, objectId);
     const stepEnd = Math.min(unitCount, index + STEP_UNITS);
     for (; index < stepEnd; index += 1) {

@@ -1,6 +1,8 @@
 /**
- * What a cache holds by volume and object, sorted, for people. Zones have units in the order in which they came, so each list is a
- * look at the lists of all zones; what does not fit into bounded memory is left for another look. Nothing of the units is read.
+ * Lists what a cache holds by volume and object, sorted, for people. Units are not read.
+ *
+ * A zone has its units in the order in which they came. So each list is made by looking through the lists of
+ * all zones; the part of it that does not fit into bounded memory is left for another look.
  */
 import { fromByteString, toByteString, toHex } from '../../base/bytes.ts';
 import { giveTurn } from '../../base/turns.ts';
@@ -12,27 +14,27 @@ import type { Zone } from '../zones/zones.ts';
 import { entriesOf, type ZoneEntries } from './contents.ts';
 import { Smallest } from './smallest.ts';
 
-/** Units, and how many bytes they take on the disk, sealed as they are. */
+/** A number of units, and the bytes of their records. */
 export interface UnitTotals {
   readonly units: number;
   readonly bytes: number;
 }
 
-/** What of a volume is there. */
+/** The units of a volume that are in the cache. */
 export interface CachedVolume extends UnitTotals {
   readonly volumeId: Uint8Array;
-  /** Of these: not on the server yet. */
+  /** Those of them that are not on the server yet. */
   readonly dirty: UnitTotals;
 }
 
-/** What of an object is there. */
+/** The units of an object that are in the cache. */
 export interface CachedObject extends UnitTotals {
   readonly objectId: Uint8Array;
   readonly dirty: UnitTotals;
   readonly isPinned: boolean;
 }
 
-/** A unit of an object. */
+/** A unit of an object that is in the cache. */
 export interface ListedUnit {
   readonly index: number;
   readonly lengthBytes: number;
@@ -43,11 +45,11 @@ export interface ListedUnit {
 }
 
 export interface ListSettings {
-  /** Only ids that begin so; whole or half bytes, in hexadecimal digits. */
+  /** Only ids that begin with these hexadecimal digits. */
   readonly idStart?: string;
-  /** How many are kept in memory at once. Default 131,072, some 50 MB. */
+  /** How many objects or units are kept in memory at once. Default 131,072, some 50 MB. */
   readonly atOnce?: number;
-  /** Ends it, with the signal's reason. */
+  /** Ends the listing, which then throws the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -66,7 +68,7 @@ interface Seen extends ZoneEntry {
   readonly isDirty: boolean;
 }
 
-/** Volumes of which there is anything, sorted by id. System errors as they come. */
+/** Lists the volumes with units in the cache, sorted by id. ECLOSED; system errors as they come. */
 export async function listVolumes(core: Core, signal?: AbortSignal): Promise<CachedVolume[]> {
   const volumes = new Map<string, Totals>();
   await look(
@@ -84,7 +86,9 @@ export async function listVolumes(core: Core, signal?: AbortSignal): Promise<Cac
     .map(([key, totals]) => ({ volumeId: fromByteString(key), ...describe(totals) }));
 }
 
-/** Objects of a volume of which there is anything, sorted by id. System errors as they come. */
+/**
+ * Lists the objects of a volume with units in the cache, sorted by id. ECLOSED; system errors as they come.
+ */
 export async function* listObjects(
   core: Core,
   volumeId: Uint8Array,
@@ -114,7 +118,9 @@ export async function* listObjects(
   }
 }
 
-/** Units of an object, sorted by index. System errors as they come. */
+/**
+ * Lists the units of an object that are in the cache, sorted by index. ECLOSED; system errors as they come.
+ */
 export async function* listObjectUnits(
   core: Core,
   volumeId: Uint8Array,
@@ -147,9 +153,9 @@ type KeyOf = (entry: ZoneEntry) => string | undefined;
 type See = (key: string, unit: Seen) => void;
 
 /**
- * Shows every unit that the index finds.
+ * Shows every unit that the index finds to `see`.
  *
- * @param keyOf asked once for each object of a zone; undefined to leave its units out.
+ * @param keyOf asked once for each object of each zone. Returns undefined to leave its units out.
  */
 async function look(core: Core, keyOf: KeyOf, see: See, signal: AbortSignal | undefined): Promise<void> {
   for (const zone of core.zones.all()) {
@@ -173,7 +179,7 @@ async function lookAt(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { queue } = zone;
-  // By number of the object in the list; null when it is left out.
+  // By the object's number in the list; null for an object that is left out.
   const objects: ({ readonly key: string; readonly prefix: Prefix } | null)[] = [];
   const fingerprint = newFingerprint();
   for (let at = 0; at < list.count; at += 1) {
