@@ -8,41 +8,12 @@ import type { CacheSettings } from '../../src/cache/base/settings.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import type { DirtyBatch } from '../../src/cache/dirty/intake.ts';
 import { SEED } from '../support/soak.ts';
+import { HeldFiles } from './held-files.ts';
 import { collect, getUnit, idOf, KIB, MIB, newFolder, openTestCache, unitOf } from './support.ts';
-import { WatchedFiles } from './watched-files.ts';
 
 const VOLUME = idOf(1);
 const FILE = idOf(100);
 const REASON = new Error('nobody wants it any more');
-
-/** Calls of one kind stop until they are let go. */
-class HeldFiles extends WatchedFiles {
-  readonly #held: (() => void)[] = [];
-  #what: { readonly folder: string; readonly call: string } | undefined;
-
-  hold(folder: string, call: string): void {
-    this.#what = { folder, call };
-  }
-
-  letGo(): void {
-    this.#what = undefined;
-    for (const go of this.#held.splice(0)) go();
-  }
-
-  /** Resolves when a call has been stopped. */
-  async untilHeld(): Promise<void> {
-    while (this.#held.length === 0) await turn();
-  }
-
-  override async wait(path: string, call: string): Promise<void> {
-    await super.wait(path, call);
-    const what = this.#what;
-    if (what === undefined || call !== what.call || !path.startsWith(what.folder)) return;
-    await new Promise<void>(resolve => this.#held.push(resolve));
-    const fault = this.fault(path, call);
-    if (fault !== undefined) throw fault;
-  }
-}
 
 async function openHeld(
   settings: CacheSettings = {},

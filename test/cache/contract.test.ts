@@ -1,5 +1,8 @@
 import { readdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { systemFiles } from '../../src/cache/base/files.ts';
+import { HeldFiles } from './held-files.ts';
 import {
   collect,
   getUnit,
@@ -100,7 +103,10 @@ describe('units', () => {
   });
 
   it('that are being read when the cache is closed are read to the end, and no longer', async () => {
-    const cache = await openTestCache(newFolder(), { readsOnThisThread: false, zoneBytes: 512 * KIB });
+    const folder = newFolder();
+    const files = new HeldFiles(systemFiles(folder));
+    const settings = { readsOnThisThread: false, zoneBytes: 512 * KIB };
+    const cache = await openTestCache(folder, settings, { files });
     const volume = cache.volume(VOLUME);
     const units = Array.from({ length: 40 }, (_, index) => ({
       objectId: FILE,
@@ -114,11 +120,17 @@ describe('units', () => {
       expectedTag: tagOf(bytes),
       into: new Uint8Array(bytes.byteLength),
     }));
+    files.hold('zones', 'read');
     const reading = volume.get(requests);
-    await Promise.all([cache.close(), cache.close()]);
-    for (const [at, lengthBytes] of (await reading).entries()) {
-      if (lengthBytes !== 0) expect(Buffer.compare(requests[at]!.into, units[at]!.bytes)).toBe(0);
-    }
+    await files.untilHeld();
+    const closing = Promise.all([cache.close(), cache.close()]);
+    // Long enough for a close that does not wait for readers.
+    expect(await Promise.race([closing, sleep(200, 'waits')])).toBe('waits');
+    files.letGo();
+    await closing;
+    expect(await reading).toEqual(units.map(({ bytes }) => bytes.byteLength));
+    for (const [at, { into }] of requests.entries())
+      expect(Buffer.compare(into, units[at]!.bytes), `unit ${at}`).toBe(0);
     await expect(volume.get(requests)).rejects.toMatchObject({ code: 'ECLOSED' });
     await expect(volume.put(units)).rejects.toMatchObject({ code: 'ECLOSED' });
     await expect(cache.appendDirty({ units: [] })).rejects.toMatchObject({ code: 'ECLOSED' });
@@ -221,7 +233,7 @@ describe('invalidation', () => {
     expect(await getUnit(again, VOLUME, FILE, 3, unitOf(3))).toBe('hit');
   });
 
-  it('15: a read under way becomes a miss', async () => {
+  it('makes a read under way a miss', async () => {
     const cache = await openTestCache(newFolder(), { readsOnThisThread: false });
     const volume = cache.volume(VOLUME);
     const bytes = unitOf(1, 100_000);
