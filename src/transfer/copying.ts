@@ -18,8 +18,9 @@ export async function runCopy(copy: () => Promise<void>): Promise<void> {
 }
 
 /**
- * Runs the part of a copy that concerns one path. A failure of its own is noted in the tally, and the rest goes on. Rejects
- * with what ends the copy: a {@link StoreFailure}, the signal's reason, and what `Tally.fail` throws.
+ * Runs the part of a copy that concerns one path. A failure of its own is noted in the tally, and the rest
+ * goes on. Rejects with what ends the copy: a {@link StoreFailure}, the signal's reason, and what
+ * `Tally.fail` throws.
  */
 export async function copyPart(
   path: Name,

@@ -1,4 +1,7 @@
-/** Writes the content of files that are copied out of a volume. Each file appears under its name when it is whole. */
+/**
+ * Writes the content of files that are copied out of a volume. Each file appears under its name when it is
+ * whole.
+ */
 import type { Name } from '../base/name.ts';
 import type { FileInode } from '../server/sealed/inode.ts';
 import type { FileReader, Piece } from '../volume/content/file-reader.ts';
@@ -36,7 +39,10 @@ export class GetContent {
     }
   }
 
-  /** Reads a file to its end and writes it. Of a damaged file nothing is kept; the error names everything that is lost. */
+  /**
+   * Reads a file to its end and writes it. Of a damaged file nothing is kept; the error names everything that
+   * is lost.
+   */
   async writeLarge(folder: TargetFolder, name: Name, path: Name, reader: FileReader): Promise<void> {
     const file = folder.createFile(name, { isLong: true });
     const failures: Piece[] = [];

@@ -1,6 +1,7 @@
 /**
- * Small files on their way out of a volume: neighbours are fetched and opened together, a few groups ahead, and written while
- * the next ones arrive. What lies together in segments was put together, so it is mostly wanted together.
+ * Copies small files out of a volume. Neighbours are fetched and opened together, in groups; while one group
+ * is written, the next ones arrive. Files that lie together in a segment were put together, so they are
+ * mostly wanted together.
  */
 import { MIB } from '../base/geometry.ts';
 import type { Name } from '../base/name.ts';
@@ -11,14 +12,14 @@ import type { TargetFolder } from './local-target.ts';
 import { lostError } from './lost.ts';
 import { StoreFailure, type Tally, throwIfUnreachable } from './tally.ts';
 
-/** Plain memory of a group. */
+/** The plain memory of a group. */
 const GROUP_BYTES: number = 2 * MIB;
 const GROUP_FILES = 1024;
-/** What it may take sealed, with gaps; where blocks are large, small files are not. A quarter of the memory at most. */
+/** The most sealed bytes of a group, gaps included; never more than a quarter of the memory. */
 const GROUP_SEALED_BYTES: number = 12 * MIB;
-/** Folders and links that may wait for their files. */
+/** How many folders and links may wait for their files. */
 const AFTER_MAX = 128;
-/** Groups on their way. */
+/** How many groups are fetched at once. */
 const GROUPS_MAX = 3;
 
 /** A file with its content in at most one unit. */
@@ -30,17 +31,19 @@ export interface SmallFile {
   readonly onWritten?: (() => void) | undefined;
 }
 
-/** Must not throw. `isComplete` is false when not all that was added before could be written: the copy has ended. */
+/**
+ * Must not throw. `isComplete` is false when the copy has ended before everything added earlier was written.
+ */
 export type AfterWork = (isComplete: boolean) => void;
 
-/** Has one unit or none, and fits in a group. */
+/** True when the file has one unit or none, and fits in a group. */
 export function isSmall({ sizeBytes, unitSizeBytes, map }: FileInode): boolean {
   return sizeBytes <= Math.min(unitSizeBytes, GROUP_BYTES) && map.depth === 0;
 }
 
 interface Group {
   readonly files: readonly SmallFile[];
-  /** What waits for them. */
+  /** The work that waits for these files. */
   readonly after: readonly AfterWork[];
   readonly bytes: number;
   readonly reading: Promise<SmallContents>;
@@ -58,7 +61,10 @@ export class GetFiles {
   #filledBytes = 0;
   #sealedBytes = 0;
 
-  /** @param finish writes one file, given what its unit opened to; `bytes` may be shorter than it, the rest is zeros. */
+  /**
+   * @param finish writes one file, given what its unit opened to; `bytes` may be shorter than it, the rest is
+   *   zeros.
+   */
   constructor(
     volume: Volume,
     tally: Tally,
@@ -71,7 +77,10 @@ export class GetFiles {
     this.#finish = finish;
   }
 
-  /** Must be {@link isSmall}. Its folder must stay open until {@link flush} has ended. Throws only what ends the copy. */
+  /**
+   * Adds a file, which must be {@link isSmall}. Its folder must stay open until {@link flush} has ended.
+   * Throws only what ends the copy.
+   */
   async add(file: SmallFile): Promise<void> {
     const { sizeBytes } = file.inode;
     const sealedBytes = fetchedBytesMax(file.inode);
@@ -86,21 +95,24 @@ export class GetFiles {
     this.#sealedBytes += sealedBytes;
   }
 
-  /** Runs `work` once everything that was added before is written, or has failed: closes a folder, for instance. */
+  /** Runs `work`, closing a folder for instance, once everything added before is written or has failed. */
   async whenWritten(work: AfterWork): Promise<void> {
     this.#after.push(work);
     this.#afterCount += 1;
     if (this.#afterCount >= AFTER_MAX) await this.flush();
   }
 
-  /** Waits until everything is written. Throws only what ends the copy. */
+  /** Waits until everything added is written or has failed. Throws only what ends the copy. */
   async flush(): Promise<void> {
     await this.#start();
     while (this.#groups.length > 0) await this.#write();
     this.#run(this.#after.splice(0), true);
   }
 
-  /** Sees to it that somebody else can have so much of the read budget: what is held here is given back by nobody else. */
+  /**
+   * Writes what is pending until the read budget has so much left for another reader. Nothing else would give
+   * it back.
+   */
   async makeRoom(bytes: number): Promise<void> {
     const { readBudget } = this.#volume;
     while (this.#groups.length > 0) {
@@ -112,7 +124,7 @@ export class GetFiles {
     }
   }
 
-  /** Gives back all memory, whatever happened. */
+  /** Ends, also after a failure: gives back all memory. */
   async drop(): Promise<void> {
     for (const { reading, bytes, after } of this.#groups.splice(0)) {
       await reading.then(
@@ -138,7 +150,7 @@ export class GetFiles {
     const { readBudget } = this.#volume;
     while (this.#groups.length >= GROUPS_MAX) await this.#write();
     const bytes = this.#filledBytes;
-    // Whoever waits for room must not sit on it.
+    // This must not hold memory while it waits for memory.
     let isGranted = false;
     while (this.#groups.length > 0 && !isGranted) {
       isGranted = readBudget.tryAcquire(bytes);
@@ -153,7 +165,7 @@ export class GetFiles {
     this.#sealedBytes = 0;
     const inodes = files.map(({ inode }) => inode);
     const reading = this.#volume.readSmallFiles(inodes, this.#signal);
-    // It is awaited in its turn.
+    // Its error is handled when its turn comes.
     reading.catch(() => undefined);
     this.#groups.push({ files, after, bytes, reading });
   }
@@ -162,7 +174,8 @@ export class GetFiles {
     const group = this.#groups[0];
     if (group === undefined) return;
     const { units, release } = await group.reading.catch(error => {
-      // Interrupted, or netseal itself: single units would be reported in their place.
+      // The group as a whole failed: an interruption, or a fault of netseal. Damaged units would be reported
+      // one by one.
       throw new StoreFailure(error);
     });
     let isComplete = false;

@@ -1,4 +1,4 @@
-/** What goes where in a `get`, before anything is written. */
+/** Decides where each source of a `get` goes, before anything is written. */
 import { NetsealError } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
 import { parsePath, toBytesName } from '../volume/names/name-checks.ts';
@@ -8,10 +8,10 @@ import { showName } from './local-names.ts';
 import { statLocal } from './local-source.ts';
 import { isNowhere, requireDistinct, requireRecursive } from './plan-rules.ts';
 
-/** In place of a name: the folder that was opened, not one in it. */
+/** Stands for a name when the opened folder itself is meant, not an entry of it. */
 export const ITSELF: Name = '.';
 
-/** One source with the local folder and name that it goes to. */
+/** One source, with the local folder and name that it goes to. */
 export interface GetJob {
   readonly found: Found;
   readonly path: Name;
@@ -39,7 +39,7 @@ export async function planGet(
     const isFolder = found.inode.type === 'directory';
     requireRecursive(isFolder, recursive, path);
     if (there?.type === 'folder') {
-      // The root has no name of its own: what is in it goes into the folder itself.
+      // The root has no name: its content goes into the folder itself.
       const ownName = parsePath(source).at(-1) ?? ITSELF;
       jobs.push({ found, path, folder: local, name: isInto || !isFolder ? ownName : ITSELF });
     } else {
@@ -60,7 +60,7 @@ function localStat(path: string | Uint8Array): LocalStat | undefined {
   }
 }
 
-/** The local folder that a path is in, and its name there. */
+/** Splits a local path into its folder and the name in it. */
 function splitLocal(path: Name): { folder: Name; name: Name } {
   const trimmed = path.replace(/\/+$/, '');
   const at = trimmed.lastIndexOf('/');

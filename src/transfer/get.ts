@@ -1,7 +1,11 @@
 /**
- * Copies files and trees out of a volume. Each file appears whole or not at all; what is there already and unchanged (type,
- * size, modification time) is skipped, so that a repetition goes on where an interruption ended. What is damaged or cannot be
- * written is noted, and the rest goes on. Nothing is ever written outside the target: see local-target.ts.
+ * `get`: copies files and trees out of a volume.
+ *
+ * - A file appears whole or not at all.
+ * - A file that is there already and unchanged (type, size, modification time) is skipped, so a second `get`
+ *   goes on where an interruption ended.
+ * - Failures of single files, damaged or not writable, are noted, and the rest goes on.
+ * - Nothing is ever written outside the target: see local-target.ts.
  */
 import { isNetsealError, messageOf, NetsealError } from '../base/errors.ts';
 import { MIB } from '../base/geometry.ts';
@@ -27,16 +31,17 @@ import { TargetFolder } from './local-target.ts';
 import { eachOnVolume, onVolume, type Tally } from './tally.ts';
 
 export interface GetOptions extends CopyOptions {
-  /** Restores owners, too, and what depends on them. */
+  /** Restores owners as well, and what depends on them: see `RestoreOptions`. */
   readonly owner?: boolean | undefined;
-  /** Which names are one in the target; asked of the file system when left out. */
+  /** Which names count as the same in the target. Default: the file system is asked. */
   readonly folding?: FoldingRules | undefined;
 }
 
 /**
- * Copies paths of the volume to a local path; the rules for names are those of `put`, the other way round.
+ * Copies paths of the volume to a local path. Targets follow the rules of `put`.
  *
- * Fills `tally`. Rejects before anything is written with ENOENT, EISDIR, ENOTDIR, EINVAL; later with what ends everything.
+ * Fills `tally`. Before anything is written it rejects with ENOENT, EISDIR, ENOTDIR or EINVAL. Later it
+ * rejects with what ends the whole copy.
  */
 export async function get(
   volume: Volume,
@@ -49,13 +54,13 @@ export async function get(
   await runCopy(() => new Getter(volume, tally, options).run(jobs));
 }
 
-/** A file with several names, where it was first met. */
+/** The first of several names of a file that the copy met. */
 interface FirstName {
   readonly root: TargetFolder;
   readonly folders: readonly Name[];
   readonly name: Name;
   readonly path: Name;
-  /** It is there, as it should be: others can be linked to it. */
+  /** True when the local file is there and complete, so that other names can be linked to it. */
   isWritten: boolean;
 }
 
@@ -71,9 +76,9 @@ interface Target {
   readonly isOld: boolean;
 }
 
-/** An unfinished file that nobody has locked and that did not change for so long is nobody's any more. */
+/** An unfinished file belongs to no running copy if it is not locked and did not change for so long. */
 const LEFTOVER_AGE_MS = 5_000;
-/** The same where nobody can see locks. */
+/** The same on machines where locks cannot be seen. */
 const LEFTOVER_AGE_UNSEEN_MS: number = 24 * 60 * 60 * 1000;
 
 class Getter {
@@ -152,7 +157,7 @@ class Getter {
       this.#tally.counts.folders += 1;
       await this.#getEntries(inner, path, inode);
     } finally {
-      // Files of this folder may still have to be written, and would change its times.
+      // Files of this folder may still have to be written, which would change its times.
       await this.#files.whenWritten(() => this.#finishFolder(inner, path, inode, inner !== target));
     }
   }
@@ -172,7 +177,7 @@ class Getter {
     }
   }
 
-  /** What an interrupted run has left in a folder. */
+  /** Removes what an interrupted copy has left in a folder. */
   #removeLeftovers(folder: TargetFolder): void {
     try {
       folder.removeLeftovers(hasLocks() ? LEFTOVER_AGE_MS : LEFTOVER_AGE_UNSEEN_MS);
@@ -191,7 +196,7 @@ class Getter {
     });
   }
 
-  /** For work that nobody waits for, and that must not throw. */
+  /** Runs work that is not awaited, and so must not throw. */
   #noting(path: Name, work: () => void): void {
     try {
       work();
@@ -236,7 +241,7 @@ class Getter {
     checkTargetName(entry.name);
     const { node } = entry;
     const inode = node.kind === 'embedded' ? node.inode : await onVolume(this.#volume.inodeOf(entry));
-    // Being removed by somebody.
+    // Another client is removing the folder.
     if (inode.type === 'directory' && inode.isDead) return;
     await this.#getInode(target, entry.name, path, inode, { parent, entry });
   }
@@ -299,14 +304,14 @@ class Getter {
     }
   }
 
-  /** Whether what is there is the file already; its attributes are put right. */
+  /** Returns true when the local file is the wanted one already. Then its attributes are set. */
   #isKept(folder: TargetFolder, name: Name, path: Name, existing: LocalStat, inode: FileInode): boolean {
     const isSame =
       existing.type === 'file' && existing.sizeBytes === inode.sizeBytes && isSameTime(existing, inode);
     if (!isSame) return false;
     const mode = this.#options.owner === true ? inode.mode : inode.mode & 0o1777;
     const hasAttributes = existing.mode === mode && this.#hasOwner(existing, inode);
-    // Whatever was changed in the volume after it was written here shows in the time of that change.
+    // A change in the volume after the file was written here shows in the time of that change.
     if (hasAttributes && (inode.ctimeNs <= existing.ctimeNs || existing.linkCount > 1)) return true;
     const lost = folder.restore(name, existing, inode, this.#restore);
     if (lost !== false) this.#content.noteLost(path, lost);
@@ -317,7 +322,7 @@ class Getter {
     return this.#options.owner !== true || (uid === inode.uid && gid === inode.gid);
   }
 
-  /** Another name of a file, once the first one is there. */
+  /** Links another name of a file, once its first name is there. */
   #linkTo(first: FirstName, folder: TargetFolder, name: Name, { sizeBytes }: FileInode): void {
     if (!first.isWritten) {
       const why = this.#tally.failures.find(({ path }) => path === first.path)?.error;
@@ -343,7 +348,7 @@ class Getter {
 const READ_BYTES: number = 2 * MIB;
 
 function isSameTime({ mtimeNs }: LocalStat, inode: Inode): boolean {
-  // Without the native calls times are kept to the microsecond.
+  // Without the native calls, times are kept to the microsecond only.
   const difference = mtimeNs - inode.mtimeNs;
   return difference < 1000n && difference > -1000n;
 }

@@ -1,7 +1,8 @@
 /**
- * Calls on the entries of an open folder. Each starts from the folder's descriptor and follows no symbolic link at the
- * entry's name, so whoever swaps a folder for a link leads nothing elsewhere. With koffi by the calls that are made for it;
- * without, by paths through `/proc/self/fd`; where neither is there (macOS without koffi), by the folder's path.
+ * Calls on the entries of an open folder. Each starts from the folder's descriptor and follows no symbolic
+ * link at the entry's name, so whoever swaps a folder for a link leads nothing elsewhere. With koffi by the
+ * calls that are made for it; without, by paths through `/proc/self/fd`; where neither is there (macOS
+ * without koffi), by the folder's path.
  *
  * All throw the system's errors; see `local-errors.ts`.
  */
@@ -247,7 +248,10 @@ export function statAt(folder: FolderHandle, name: Name): LocalStat {
   return fromStatx();
 }
 
-/** Like {@link statAt}; undefined when there is no such entry, which costs no error: every new file is asked for. */
+/**
+ * Like {@link statAt}; undefined when there is no such entry, which costs no error: every new file is asked
+ * for.
+ */
 export function lookAt(folder: FolderHandle, name: Name): LocalStat | undefined {
   const calls = native().status;
   if (calls === undefined) {

@@ -22,8 +22,8 @@ const CODE_OF_SYSTEM_CODE: Readonly<Record<string, ErrorCode>> = {
 };
 
 /**
- * The error of a call on the local path: the system's as ours (missing: ENOENT; not allowed: EDENIED; no room: EFULL; the
- * wrong kind of thing: ENOTDIR, EISDIR; the rest: EIO), anything else as it is.
+ * The error of a call on the local path: the system's as ours (missing: ENOENT; not allowed: EDENIED; no
+ * room: EFULL; the wrong kind of thing: ENOTDIR, EISDIR; the rest: EIO), anything else as it is.
  *
  * @param action completes `cannot ...`: `read`, `write`.
  */

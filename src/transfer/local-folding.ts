@@ -37,9 +37,9 @@ export function probeFolding(folder: FolderHandle): FoldingRules {
 }
 
 /**
- * Which names would replace an earlier one of the list: later name to earlier name. Put the names first that a folder has
- * already; a name that comes twice is no collision. Where file systems differ in what they fold, more names meet here than
- * there: a file that is not written is reported, one that is replaced is lost.
+ * Which names would replace an earlier one of the list: later name to earlier name. Put the names first that
+ * a folder has already; a name that comes twice is no collision. Where file systems differ in what they fold,
+ * more names meet here than there: a file that is not written is reported, one that is replaced is lost.
  */
 export function collisions(names: Iterable<Name>, rules: FoldingRules): Map<Name, Name> {
   const found = new Map<Name, Name>();

@@ -10,8 +10,8 @@ const PLAIN_ASCII = /^[ -[\]-~]*$/;
 const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}\\]|[^\S ]/u;
 
 /**
- * A name or path for messages: its UTF-8 text, with `\xNN` for each byte of what is no text or cannot be printed, and `\\`
- * for a backslash. Different names look different.
+ * A name or path for messages: its UTF-8 text, with `\xNN` for each byte of what is no text or cannot be
+ * printed, and `\\` for a backslash. Different names look different.
  */
 export function showName(name: Name): string {
   if (PLAIN_ASCII.test(name)) return name;
@@ -87,8 +87,8 @@ export function isOwnPartialName(name: Name): boolean {
 const NOT_IN_COMPONENT = /[\0/\u0100-\uffff]/;
 
 /**
- * Whether `name` is one component of a path: not empty, `.` or `..`, without `/` and zero bytes, `maxBytes` at most. Whoever
- * writes files asks {@link checkTargetName}.
+ * Whether `name` is one component of a path: not empty, `.` or `..`, without `/` and zero bytes, `maxBytes`
+ * at most. Whoever writes files asks {@link checkTargetName}.
  */
 export function isComponent(name: Name, maxBytes: number = NAME_BYTES_MAX): boolean {
   return (
@@ -96,7 +96,10 @@ export function isComponent(name: Name, maxBytes: number = NAME_BYTES_MAX): bool
   );
 }
 
-/** Throws EINVAL unless a file of this name can be written: one component, and no name of an unfinished file of ours. */
+/**
+ * Throws EINVAL unless a file of this name can be written: one component, and no name of an unfinished file
+ * of ours.
+ */
 export function checkTargetName(name: Name): void {
   if (!isComponent(name))
     throw new NetsealError('EINVAL', `a file here cannot have this name: '${showName(name)}'`);

@@ -13,15 +13,16 @@ import {
 
 export interface RestoreOptions {
   /**
-   * Give it its owner and group too, and with them what makes sense only then: set-id bits, capabilities, access control
-   * lists. Needs the rights for it. Default: off.
+   * Give it its owner and group too, and with them what makes sense only then: set-id bits, capabilities,
+   * access control lists. Needs the rights for it. Default: off.
    */
   readonly owner?: boolean;
 }
 
 /**
- * Sets everything of an open file or folder, the times last. Returns the keys of extended attributes that this machine or
- * this file system does not keep; those that are left out for want of `owner` are not among them.
+ * Sets everything of an open file or folder, the times last. Returns the keys of extended attributes that
+ * this machine or this file system does not keep; those that are left out for want of `owner` are not among
+ * them.
  */
 export function restoreAttributes(
   fd: number,

@@ -1,4 +1,7 @@
-/** The local side of `put`: folders and files as they are, never through a symbolic link below the path that was named. */
+/**
+ * The local side of `put`: reads folders and files, and follows no symbolic link below the path that the user
+ * named.
+ */
 import * as fs from 'node:fs';
 import { promisify } from 'node:util';
 import { codeOf, NetsealError, systemCodeOf } from '../base/errors.ts';
@@ -22,12 +25,12 @@ import { readAttributes, readAttributesAt } from './local-xattrs.ts';
 
 const readAsync = promisify(fs.read);
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = fs.constants;
-// A fifo that was put in a file's place must not hold us up.
+// O_NONBLOCK: opening a fifo that has taken a file's place must not wait.
 const FILE_FLAGS = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
-/** Between two reads of this size an abort is noticed. */
+/** The most that is read at once. An abort is noticed between two reads. */
 const READ_MAX_BYTES = 4 * 1024 * 1024;
 
-/** A name in a folder, with what it is. */
+/** A name in a folder, with its status. */
 export interface LocalEntry extends LocalStat {
   readonly name: Name;
 }
@@ -38,12 +41,15 @@ export interface DataRange {
   readonly end: number;
 }
 
-/** What a volume keeps of a file. */
+/** Returns the attributes that a volume keeps of a file. */
 export function attributesOf(stat: LocalStat, xattrs: readonly ExtendedAttribute[]): Attributes {
   return { mode: stat.mode, uid: stat.uid, gid: stat.gid, mtimeNs: stat.mtimeNs, xattrs };
 }
 
-/** What a path of the command line is. A symbolic link at its end is followed if asked to. ENOENT when nothing is there. */
+/**
+ * Returns the status of a path that the user named. Follows a symbolic link at its end if asked to. ENOENT
+ * when nothing is there.
+ */
 export function statLocal(
   path: string | Uint8Array,
   { followsLink = false }: { followsLink?: boolean } = {},
@@ -52,13 +58,16 @@ export function statLocal(
   return reading(name, () => statPath(name, followsLink));
 }
 
-/** The target of the symbolic link at a path of the command line. */
+/** Returns the target of the symbolic link at a path that the user named. */
 export function readLocalLink(path: string | Uint8Array): Uint8Array<ArrayBuffer> {
   const name = toBytesName(path);
   return reading(name, () => new Uint8Array(fs.readlinkSync(nameBytes(name), { encoding: 'buffer' })));
 }
 
-/** Opens a file that the command line named; a symbolic link at its end is followed. EINVAL when it is no ordinary file. */
+/**
+ * Opens a file that the user named, following a symbolic link at the path's end. EINVAL when it is no
+ * ordinary file.
+ */
 export function openLocalFile(path: string | Uint8Array): LocalFile {
   const name = toBytesName(path);
   const flags = FILE_FLAGS & ~O_NOFOLLOW;
@@ -68,7 +77,7 @@ export function openLocalFile(path: string | Uint8Array): LocalFile {
   );
 }
 
-/** An open folder. One descriptor; close it. */
+/** An open folder. It has one descriptor; the caller closes it. */
 export class LocalFolder {
   readonly #handle: FolderHandle;
 
@@ -76,13 +85,16 @@ export class LocalFolder {
     this.#handle = handle;
   }
 
-  /** Opens a folder that the user named; a symbolic link at the path's end is followed. ENOENT, ENOTDIR, EDENIED. */
+  /**
+   * Opens a folder that the user named; a symbolic link at the path's end is followed. ENOENT, ENOTDIR,
+   * EDENIED.
+   */
   static open(path: string | Uint8Array): LocalFolder {
     const name = toBytesName(path);
     return new LocalFolder(reading(name, () => FolderHandle.open(name)));
   }
 
-  /** As the user named it, with the names below. */
+  /** The path as the user named it, with the names below. */
   get path(): Name {
     return this.#handle.path;
   }
@@ -96,17 +108,17 @@ export class LocalFolder {
     return reading(this.path, () => readAttributes(this.#handle.fd));
   }
 
-  /** Ascending. All in memory at once, 10,000 in about 3 ms. */
+  /** Returns all names, ascending. 10,000 take about 3 ms. */
   names(): Name[] {
     return reading(this.path, () => namesIn(this.#handle)).sort();
   }
 
-  /** ENOENT when it is gone. */
+  /** Returns the status of an entry. ENOENT when it is gone. */
   entry(name: Name): LocalEntry {
     return { name, ...this.#reading(name, () => statAt(this.#handle, name)) };
   }
 
-  /** Ascending by name. What disappears meanwhile is left out. */
+  /** Yields the entries, ascending by name, without those that disappear in the meantime. */
   entries(): LocalEntry[] {
     const entries: LocalEntry[] = [];
     for (const name of this.names()) {
@@ -119,12 +131,15 @@ export class LocalFolder {
     return entries;
   }
 
-  /** ENOTDIR when it is something else by now, a symbolic link too. The caller closes it. */
+  /**
+   * Opens a folder in this one; the caller closes it. ENOTDIR when it is something else by now, also a
+   * symbolic link.
+   */
   folder(name: Name): LocalFolder {
     return new LocalFolder(this.#reading(name, () => this.#handle.child(name)));
   }
 
-  /** EINVAL when it is something else by now. The caller closes it. */
+  /** Opens an ordinary file; the caller closes it. EINVAL when it is something else by now. */
   openFile(name: Name): LocalFile {
     const path = joinPath(this.path, name);
     return LocalFile.from(
@@ -132,7 +147,7 @@ export class LocalFolder {
         try {
           return openAt(this.#handle, name, FILE_FLAGS);
         } catch (error) {
-          // A symbolic link, a socket.
+          // It is a symbolic link or a socket.
           if (['ELOOP', 'ENXIO'].includes(systemCodeOf(error) ?? '')) throw notOrdinary(path, error);
           throw error;
         }
@@ -141,12 +156,15 @@ export class LocalFolder {
     );
   }
 
-  /** The bytes that a symbolic link leads to. */
+  /** Returns the target of a symbolic link. */
   readLink(name: Name): Uint8Array<ArrayBuffer> {
     return this.#reading(name, () => readLinkAt(this.#handle, name));
   }
 
-  /** Of the entry itself, ascending by key; `LocalFile.xattrs` is quicker for files. */
+  /**
+   * Returns the extended attributes of the entry itself, ascending by key. For files `LocalFile.xattrs` is
+   * faster.
+   */
   xattrs(name: Name): readonly ExtendedAttribute[] {
     return this.#reading(name, () => readAttributesAt(this.#handle, name));
   }
@@ -164,14 +182,16 @@ export class LocalFolder {
   }
 }
 
-/** An ordinary file, open for reading. One descriptor; close it. */
+/** An ordinary file, open for reading. It has one descriptor; the caller closes it. */
 export class LocalFile {
   readonly #fd: number;
   readonly path: Name;
-  /** As it was when it was opened. */
+  /** The status when the file was opened. */
   readonly stat: LocalStat;
   #isOpen = true;
-  /** Background reads: the descriptor must not become another file's before they end. */
+  /**
+   * Background reads. The descriptor stays open until they end, or its number could become another file's.
+   */
   #runningCount = 0;
 
   private constructor(fd: number, path: Name, stat: LocalStat) {
@@ -180,7 +200,7 @@ export class LocalFile {
     this.stat = stat;
   }
 
-  /** Takes the descriptor over; closes it when it is no ordinary file: EINVAL. */
+  /** Takes over a descriptor. If it is no ordinary file, closes it and throws EINVAL. */
   static from(fd: number, path: Name): LocalFile {
     try {
       const stat = reading(path, () => statOf(fd));
@@ -192,7 +212,10 @@ export class LocalFile {
     }
   }
 
-  /** Fills `into` from there on, unless the file ends: the number of bytes read. For small files. */
+  /**
+   * Fills `into` with the file's bytes from an offset on, up to the file's end. Returns how many were read.
+   * For small files.
+   */
   readSync(into: Uint8Array, offsetBytes: number): number {
     this.#requireOpen();
     let done = 0;
@@ -207,8 +230,8 @@ export class LocalFile {
   }
 
   /**
-   * Like {@link readSync}, in the background. `into` may be a view of shared memory; it is written until this settles, also
-   * after an abort.
+   * Like {@link readSync}, in the background. `into` may be a view of shared memory; it is written until this
+   * settles, also after an abort.
    */
   async read(into: Uint8Array, offsetBytes: number, signal?: AbortSignal): Promise<number> {
     this.#requireOpen();
@@ -233,8 +256,8 @@ export class LocalFile {
   }
 
   /**
-   * The next range, at or after `fromBytes`, that is no hole; undefined when only holes follow, or nothing. Where holes
-   * cannot be seen, all is data.
+   * The next range, at or after `fromBytes`, that is no hole; undefined when only holes follow, or nothing.
+   * Where holes cannot be seen, all is data.
    */
   nextData(fromBytes: number): DataRange | undefined {
     const calls = native().holes;
@@ -248,24 +271,26 @@ export class LocalFile {
       throw localError('read', this.path, systemError('lseek'));
     }
     const hole = calls.lseek(this.#fd, start, NUMBERS.SEEK_HOLE);
-    // It may have grown since it was opened.
+    // The file may have grown since it was opened.
     if (start >= end) return undefined;
     return { start, end: hole < 0 ? end : Math.min(hole, end) };
   }
 
-  /** Ascending by key. Those of the user, access control lists and capabilities; none where there are none. */
+  /**
+   * Returns the extended attributes, ascending by key: the user's own, access control lists and capabilities.
+   */
   xattrs(): readonly ExtendedAttribute[] {
     return reading(this.path, () => readAttributes(this.#fd));
   }
 
-  /** Whether size, change time or status time are others than at the start. */
+  /** True when size, modification time or status time differ from those at opening. */
   changedSinceOpen(): boolean {
     const now = reading(this.path, () => statOf(this.#fd));
     const { sizeBytes, mtimeNs, ctimeNs } = this.stat;
     return now.sizeBytes !== sizeBytes || now.mtimeNs !== mtimeNs || now.ctimeNs !== ctimeNs;
   }
 
-  /** Background reads fail. */
+  /** Closes the file. Background reads fail. */
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;

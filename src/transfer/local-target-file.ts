@@ -1,4 +1,4 @@
-/** A file that `get` writes: under a temporary name until it is whole. */
+/** A file that `get` writes. It has a temporary name until it is whole. */
 import * as fs from 'node:fs';
 import { promisify } from 'node:util';
 import { NetsealError } from '../base/errors.ts';
@@ -14,28 +14,30 @@ const writevAsync = promisify(fs.writev);
 const fsyncAsync = promisify(fs.fsync);
 const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants;
 const CREATE_FLAGS = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
-/** Between two writes of this size an abort is noticed. */
+/** The most that is written at once. An abort is noticed between two writes. */
 const WRITE_MAX_BYTES = 4 * 1024 * 1024;
 
-/** What one call of the system takes. */
+/** The most parts that one system call takes. */
 const PARTS_MAX = 1024;
 
 export interface FinishOptions extends RestoreOptions {
   readonly attributes: Attributes;
-  /** What was not written up to here is a hole. */
+  /** The file's size. Ranges below it that were not written are holes. */
   readonly sizeBytes: number;
 }
 
-/** One descriptor until `finish`, `finishDurably` or `discard`: call one of them in any case. */
+/** Holds one descriptor until `finish`, `finishDurably` or `discard`. The caller must call one of them. */
 export class TargetFile {
   readonly #folder: FolderHandle;
   readonly #name: Name;
   readonly #partial: Name;
   readonly #fd: number;
-  /** Where the file ends now. */
+  /** The file's current length in bytes. */
   #endBytes = 0;
   #isOpen = true;
-  /** Background writes: the descriptor must not become another file's before they end. */
+  /**
+   * Background writes. The descriptor stays open until they end, or its number could become another file's.
+   */
   #runningCount = 0;
 
   /** @param isLong it takes more than one turn: locked, so that nobody takes it for a leftover. */
@@ -47,12 +49,12 @@ export class TargetFile {
     if (isLong) tryLock(this.#fd);
   }
 
-  /** Where it will be. */
+  /** The final path. */
   get path(): Name {
     return joinPath(this.#folder.path, this.#name);
   }
 
-  /** For small contents. EFULL when there is no room. */
+  /** Writes small contents. EFULL when there is no room. */
   writeSync(bytes: Uint8Array, offsetBytes: number): void {
     this.#requireOpen();
     this.#writing(() => {
@@ -63,8 +65,8 @@ export class TargetFile {
   }
 
   /**
-   * Like {@link writeSync}, in the background. Several may run at once. `bytes` may be a view of shared memory; it is read
-   * until this settles, also after an abort.
+   * Like {@link writeSync}, in the background. Several may run at once. `bytes` may be a view of shared
+   * memory; it is read until this settles, also after an abort.
    */
   async write(bytes: Uint8Array, offsetBytes: number, signal?: AbortSignal): Promise<void> {
     this.#requireOpen();
@@ -85,7 +87,8 @@ export class TargetFile {
   }
 
   /**
-   * Like {@link write} for parts that follow one another. One call where several would only wait for the file's lock, and spin.
+   * Like {@link write} for parts that follow one another. One call where several would only wait for the
+   * file's lock, and spin.
    */
   async writeParts(parts: readonly Uint8Array[], offsetBytes: number, signal?: AbortSignal): Promise<void> {
     this.#requireOpen();
@@ -108,9 +111,9 @@ export class TargetFile {
   }
 
   /**
-   * Sets size and attributes, then gives the file its name: it replaces a file or a link, never a folder (EISDIR). Returns
-   * the keys of extended attributes that were lost, see `restoreAttributes`. After a failure nothing of the file is left,
-   * and what had the name is still there.
+   * Sets size and attributes, then gives the file its name: it replaces a file or a link, never a folder
+   * (EISDIR). Returns the keys of extended attributes that were lost, see `restoreAttributes`. After a
+   * failure nothing of the file is left, and what had the name is still there.
    */
   finish(options: FinishOptions): readonly Name[] {
     return this.#orDiscard(() => {
@@ -120,7 +123,10 @@ export class TargetFile {
     });
   }
 
-  /** Like {@link finish}, with the contents on the disk before the name. For the name see `TargetFolder.sync`. */
+  /**
+   * Like {@link finish}, but syncs the content before the rename. To have the name on the disk, call
+   * `TargetFolder.sync`.
+   */
   async finishDurably(options: FinishOptions): Promise<readonly Name[]> {
     const lost = this.#orDiscard(() => this.#restore(options));
     this.#runningCount += 1;
@@ -138,14 +144,14 @@ export class TargetFile {
     });
   }
 
-  /** Removes what was written, also while a background write runs, which fails then. Does nothing after `finish`. */
+  /** Removes the unfinished file. A background write that is running fails. Does nothing after `finish`. */
   discard(): void {
     if (!this.#isOpen) return;
     this.#close();
     try {
       unlinkAt(this.#folder, this.#partial);
     } catch {
-      // Somebody else removed it, or `removeLeftovers` will.
+      // It was removed already, or `removeLeftovers` will remove it.
     }
   }
 
@@ -195,7 +201,7 @@ export class TargetFile {
   }
 }
 
-/** What is left of parts whose first bytes were written. */
+/** Returns what is left of the parts after their first `writtenBytes`. */
 function afterBytes(parts: readonly Uint8Array[], writtenBytes: number): Uint8Array[] {
   let skippedBytes = writtenBytes;
   return parts.flatMap(part => {

@@ -1,8 +1,9 @@
 /**
- * The local side of `get`: folders that are filled, each through its own descriptor, so that no name, symbolic link or race
+ * The local side of `get`: fills folders, each through its own descriptor. So no name, symbolic link or race
  * leads out of the folder that the user named.
  *
- * Files and links get a temporary name first and replace what has their name only when they are whole.
+ * Files and links are made under a temporary name. Only when they are whole do they replace what has their
+ * name.
  */
 import * as fs from 'node:fs';
 import { promisify } from 'node:util';
@@ -46,12 +47,12 @@ const OWNER_ALL = 0o700;
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = fs.constants;
 const LOOK_FLAGS = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
 
-/** An open folder that is filled. One descriptor; close it. */
+/** An open folder that is being filled. It has one descriptor; the caller closes it. */
 export class TargetFolder {
   readonly #handle: FolderHandle;
-  /** The mode to give back unless `finish` sets another. */
+  /** The mode that is restored at the end, unless another is set. */
   #modeToRestore: number | undefined;
-  /** Made by {@link child}, so that there is only what this run has put into it. */
+  /** True when {@link child} made the folder: then only this copy has put anything into it. */
   #isMade = false;
 
   private constructor(handle: FolderHandle, modeToRestore?: number) {
@@ -59,19 +60,28 @@ export class TargetFolder {
     this.#modeToRestore = modeToRestore;
   }
 
-  /** Opens the folder that the user named; a symbolic link at the path's end is followed. ENOENT, ENOTDIR, EDENIED. */
+  /**
+   * Opens the folder that the user named; a symbolic link at the path's end is followed. ENOENT, ENOTDIR,
+   * EDENIED.
+   */
   static open(path: string | Uint8Array): TargetFolder {
     const name = toBytesName(path);
     return new TargetFolder(writing(name, () => FolderHandle.open(name)));
   }
 
-  /** As {@link open}, for a folder that gets a mode of its own at the end: as {@link child} opens those that are there. */
+  /**
+   * As {@link open}, for a folder that gets a mode of its own at the end: as {@link child} opens those that
+   * are there.
+   */
   static openToFill(path: string | Uint8Array): TargetFolder {
     const name = toBytesName(path);
     return writing(name, () => TargetFolder.#fillable(FolderHandle.open(name)));
   }
 
-  /** Makes the folder that the user named, unless it is there, and opens it. ENOENT when its own folder is missing. */
+  /**
+   * Makes the folder that the user named, unless it is there, and opens it. ENOENT when its own folder is
+   * missing.
+   */
   static create(path: string | Uint8Array): TargetFolder {
     const name = toBytesName(path);
     writing(name, () => {
@@ -84,7 +94,7 @@ export class TargetFolder {
     return TargetFolder.open(path);
   }
 
-  /** As the user named it, with the names below. */
+  /** The path as the user named it, with the names below. */
   get path(): Name {
     return this.#handle.path;
   }
@@ -93,19 +103,22 @@ export class TargetFolder {
     return writing(this.path, () => statOf(this.#handle.fd));
   }
 
-  /** Ascending. */
+  /** Returns all names, ascending. */
   names(): Name[] {
     return writing(this.path, () => namesIn(this.#handle)).sort();
   }
 
-  /** Which names are one here; see `collisions`. Writes a file and removes it: ask once. EDENIED, EFULL. */
+  /**
+   * Finds out which names count as the same here, by writing a file and removing it. Ask once. EDENIED,
+   * EFULL.
+   */
   probeFolding(): FoldingRules {
     return writing(this.path, () => probeFolding(this.#handle));
   }
 
   /**
-   * What had this name before; links are not followed. Undefined when nothing has, and for all names of a folder that
-   * {@link child} made.
+   * Returns the status of what has this name; links are not followed. Undefined when nothing has it, and
+   * always in a folder that {@link child} made.
    */
   existing(name: Name): LocalStat | undefined {
     if (this.#isMade) return undefined;
@@ -113,8 +126,8 @@ export class TargetFolder {
   }
 
   /**
-   * The folder of this name; made if nothing has it, open to its owner only until `finishFolder`. ENOTDIR when something else
-   * has the name, a symbolic link to a folder too. The caller closes it.
+   * The folder of this name; made if nothing has it, open to its owner only until `finishFolder`. ENOTDIR
+   * when something else has the name, a symbolic link to a folder too. The caller closes it.
    */
   child(name: Name): TargetFolder {
     checkTargetName(name);
@@ -132,13 +145,19 @@ export class TargetFolder {
     });
   }
 
-  /** The folder of this name if there is one: ENOENT otherwise, ENOTDIR for something else. The caller closes it. */
+  /**
+   * The folder of this name if there is one: ENOENT otherwise, ENOTDIR for something else. The caller closes
+   * it.
+   */
   existingChild(name: Name): TargetFolder {
     checkTargetName(name);
     return this.#writing(name, () => TargetFolder.#fillable(this.#handle.child(name)));
   }
 
-  /** The folder that these names lead to from this one, for `link`. As {@link existingChild}; the caller closes it. */
+  /**
+   * The folder that these names lead to from this one, for `link`. As {@link existingChild}; the caller
+   * closes it.
+   */
   descend(names: readonly Name[]): TargetFolder {
     let folder = this.#writing('.', () => new TargetFolder(this.#handle.reopen()));
     for (const name of names) {
@@ -152,15 +171,18 @@ export class TargetFolder {
     return folder;
   }
 
-  /** Begins a file. What has the name stays until `TargetFile.finish`; a folder stays then too: see `existing`. */
+  /**
+   * Begins a file. What has the name stays until `TargetFile.finish`; a folder stays then too: see
+   * `existing`.
+   */
   createFile(name: Name, { isLong = false }: { readonly isLong?: boolean } = {}): TargetFile {
     checkTargetName(name);
     return new TargetFile(this.#handle, name, isLong);
   }
 
   /**
-   * Gives a file that is there other attributes, in place. False when it is not the one that `existing` describes, has other
-   * names (which may be anywhere), or may not be opened: then it has to be written anew.
+   * Gives a file that is there other attributes, in place. False when it is not the one that `existing`
+   * describes, has other names (which may be anywhere), or may not be opened: then it has to be written anew.
    */
   restore(
     name: Name,
@@ -185,7 +207,7 @@ export class TargetFolder {
     });
   }
 
-  /** Where a symbolic link leads. */
+  /** Returns the target of a symbolic link. */
   readLink(name: Name): Uint8Array<ArrayBuffer> {
     return this.#writing(name, () => readLinkAt(this.#handle, name));
   }
@@ -222,8 +244,8 @@ export class TargetFolder {
   }
 
   /**
-   * The folder's own mode, owner and times: when everything is in it. Returns the keys of extended attributes that were
-   * lost, see `restoreAttributes`.
+   * The folder's own mode, owner and times: when everything is in it. Returns the keys of extended attributes
+   * that were lost, see `restoreAttributes`.
    */
   finishFolder(attributes: Attributes, options: RestoreOptions = {}): readonly Name[] {
     return writing(this.path, () => {
@@ -234,8 +256,9 @@ export class TargetFolder {
   }
 
   /**
-   * Removes unfinished files of earlier runs from this folder, never those of this run; returns how many. Those that
-   * another run is writing are locked, if this machine has locks, or were changed within the last `minAgeMs`.
+   * Removes unfinished files of earlier runs from this folder, never those of this run; returns how many.
+   * Those that another run is writing are locked, if this machine has locks, or were changed within the last
+   * `minAgeMs`.
    */
   removeLeftovers(minAgeMs = 0): number {
     if (this.#isMade) return 0;
@@ -254,7 +277,7 @@ export class TargetFolder {
     });
   }
 
-  /** Resolves when the names in this folder are on the disk. */
+  /** Syncs the folder: resolves when its names are on the disk. */
   async sync(): Promise<void> {
     try {
       await fsyncAsync(this.#handle.fd);
@@ -271,7 +294,7 @@ export class TargetFolder {
     this.#handle.close();
   }
 
-  /** Sees to it that the owner can make files here; a mode that forbids it comes back at the end. */
+  /** Makes the folder writable for its owner. A mode that forbids that is restored at the end. */
   static #fillable(handle: FolderHandle): TargetFolder {
     try {
       const { mode, uid } = statOf(handle.fd);
@@ -297,7 +320,7 @@ export class TargetFolder {
     return !isFree;
   }
 
-  /** Has `make` make something with a temporary name, and gives it its own. */
+  /** Has `make` make something under a temporary name, then renames it. */
   #replace(name: Name, make: (partial: Name) => void): void {
     checkTargetName(name);
     const partial = partialName();
@@ -321,7 +344,7 @@ function removeIfThere(handle: FolderHandle, name: Name): void {
   try {
     unlinkAt(handle, name);
   } catch {
-    // The usual case; otherwise `removeLeftovers` will.
+    // Usually it is gone already. If not, `removeLeftovers` will remove it.
   }
 }
 

@@ -1,6 +1,7 @@
 /**
- * Extended attributes of local files. Copied are the user's own (`user.*`), access control lists and capabilities. Not
- * copied is what belongs to this machine: security labels, what other file systems keep in `trusted.*`.
+ * Extended attributes of local files. Copied are the user's own (`user.*`), access control lists and
+ * capabilities. Not copied is what belongs to this machine: security labels, what other file systems keep in
+ * `trusted.*`.
  */
 import type { Name } from '../base/name.ts';
 import type { ExtendedAttribute } from '../server/sealed/inode.ts';
@@ -83,8 +84,8 @@ const TAG_OWNING_GROUP = 0x04;
 const TAG_MASK = 0x10;
 
 /**
- * The permission bits of a file that loses its access control list. While it has one, the group's bits in the mode are the
- * limit of all who are listed, and the group itself may have less.
+ * The permission bits of a file that loses its access control list. While it has one, the group's bits in the
+ * mode are the limit of all who are listed, and the group itself may have less.
  */
 export function modeWithoutAccessList(mode: number, list: Uint8Array): number {
   const view = new DataView(list.buffer, list.byteOffset, list.byteLength);
