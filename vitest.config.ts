@@ -20,6 +20,8 @@ const config: ViteUserConfig = {
     maxWorkers: availableParallelism(),
     testTimeout: soakSize(120_000, 900_000),
     hookTimeout: 120_000,
+    // A test that asserts nothing cannot fail.
+    expect: { requireAssertions: true },
     projects: [
       {
         extends: true,

@@ -192,7 +192,7 @@ describe('a program ends by itself', () => {
     ['leavesAWaiter', 1, ''],
     ['closesWhileBusy', 2, 'true\n'],
   ])('that %s, with %d workers', async (scenario, workers, printed) => {
-    const { stdout } = await run(process.execPath, [child, scenario, String(workers)], { timeout: 15_000 });
+    const { stdout } = await run(process.execPath, [child, scenario, String(workers)], { timeout: 60_000 });
     expect(stdout).toBe(`${printed}end\n`);
   });
 });

@@ -161,7 +161,10 @@ function chooseCall(volume: Volume, state: State, chance: Chance): Call {
       const at = placeOf(somewhere());
       const mode = Math.floor(chance() * 0o1000);
       return async () => {
-        const entry = await names.find(at.directory, at.name).catch(() => undefined);
+        const entry = await names.find(at.directory, at.name).catch((error: unknown) => {
+          if (!isNetsealError(error)) throw error;
+          return undefined;
+        });
         if (entry === undefined) return undefined;
         const operation = { kind, id: idOfEntry(entry), mode };
         return await outcomeOf(operation, () => names.setAttributes(at.directory, entry, { mode }));
