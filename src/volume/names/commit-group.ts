@@ -1,4 +1,6 @@
-/** A group of changes on its way into one commit, and what comes of each. The commit itself is in `live-inode.ts`. */
+/**
+ * A group of changes that share one commit, and the outcome of each. The commit itself is in `live-inode.ts`.
+ */
 import { NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import type { Writer } from '../../server/sealed/inode.ts';
@@ -12,8 +14,9 @@ export type Change<Result> = (draft: Draft) => Promise<Result> | Result;
 
 export interface ApplyOptions {
   /**
-   * Called before each attempt to commit, after the inode was read. Rejecting refuses the change. For changes that depend
-   * on another object: what it sees there was so after the state that the commit replaces was read.
+   * Called before each attempt to commit, after the inode was read; if it rejects, the change is refused. It
+   * is for changes that depend on another object. It sees that object as it was after the replaced state was
+   * read.
    */
   readonly validate?: (() => Promise<void>) | undefined;
 }
@@ -25,38 +28,43 @@ export interface Pending {
   readonly reject: (error: unknown) => void;
 }
 
-/** What came of a change in one attempt. */
+/** The outcome of a change in one attempt. */
 export type Outcome =
   | { readonly result: unknown; readonly segments: ReadonlySet<Id> }
   | { readonly error: unknown };
 
-/** The attempts to commit one group. */
-export interface CommitRun {
+/** The commit of one group, over all its attempts. */
+export interface GroupCommit {
   readonly group: readonly Pending[];
-  /** What each attempt would have come to, by its nonce. */
+  /** The outcomes of each attempt, by its nonce. They count for the attempt that is found in the store. */
   readonly attempts: Map<Id, readonly Outcome[]>;
-  /** Changes that did not pass their validation. */
+  /** Changes that are out of the commit: their validation failed, or their segments could not be stored. */
   readonly refused: Map<Pending, { readonly error: unknown }>;
-  /** Attempts whose answer was lost, and which may have happened or happen yet. */
+  /** Attempts whose answer was lost. They may have happened, or may happen yet. */
   lost: LostAttempts | undefined;
+  /** Whether the next attempt has to read the inode first. */
   mustRead: boolean;
-  /** What the attempts refer to: gone if a gc took it for garbage. */
+  /** The objects that the attempts refer to. They are checked, as a gc may have taken them for garbage. */
   readonly reliance: Reliance;
 }
 
-/** All were to replace the same state: once another is there, none of them can happen any more. */
+/**
+ * Lost attempts. All replace the same state: once the store holds another one, none of them can happen any
+ * more.
+ */
 interface LostAttempts {
   readonly oldestVersion: number;
-  /** The store's version of that state; undefined: nothing. */
+  /** The store's version of that state; undefined if there was no object. */
   readonly replacing: Version | undefined;
 }
 
-/** Whether the writers that are kept say who made a version, or that nobody has made it yet. */
+/** Tells whether a list of writers is long enough to say who made a version, or that it was not made yet. */
 export function covers(writers: readonly Writer[], version: number): boolean {
   const oldest = writers.at(-1);
   return oldest === undefined || writers.length < WRITERS_MAX || oldest.version <= version;
 }
 
+/** Resolves or rejects each change of a group with its outcome. */
 export function settle(group: readonly Pending[], outcomes: readonly Outcome[]): void {
   for (const [at, { resolve, reject }] of group.entries()) {
     const outcome = outcomes[at];
@@ -66,7 +74,8 @@ export function settle(group: readonly Pending[], outcomes: readonly Outcome[]):
   }
 }
 
-export async function applyAll({ group, refused }: CommitRun, draft: Draft): Promise<Outcome[]> {
+/** Applies the changes that were not refused to a draft. Returns an outcome for each change of the group. */
+export async function applyAll({ group, refused }: GroupCommit, draft: Draft): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
   for (const pending of group) {
     const refusal = refused.get(pending);
@@ -84,9 +93,9 @@ export async function applyAll({ group, refused }: CommitRun, draft: Draft): Pro
   return outcomes;
 }
 
-/** Validates what would be committed. True when some of it is refused after all, so that the rest must be applied anew. */
+/** Validates the changes. Returns true if any was refused now: then the others must be applied anew. */
 export async function refuseInvalid(
-  { group, refused }: CommitRun,
+  { group, refused }: GroupCommit,
   outcomes: readonly Outcome[],
 ): Promise<boolean> {
   let isAnyRefused = false;
@@ -103,10 +112,13 @@ export async function refuseInvalid(
   return isAnyRefused;
 }
 
-/** Refuses the changes whose own segments could not be stored: others in the group have nothing to do with that. */
+/**
+ * Refuses the changes whose own segments could not be stored, so that the others may go on. Returns true if
+ * any was.
+ */
 export async function refuseUnstored(
   session: Session,
-  { group, refused }: CommitRun,
+  { group, refused }: GroupCommit,
   outcomes: readonly Outcome[],
 ): Promise<boolean> {
   let isAnyRefused = false;
@@ -126,7 +138,7 @@ export async function refuseUnstored(
 export function uncertain(id: Id, cause?: unknown): NetsealError {
   return new NetsealError(
     'EUNCERTAIN',
-    `inode ${id}: the answer was lost, and nobody can tell whether it was changed`,
+    `inode ${id}: the answer was lost, and it is unknown whether it was changed`,
     {
       cause,
     },

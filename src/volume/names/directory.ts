@@ -1,4 +1,4 @@
-/** A directory as a session works on it. */
+/** A directory that a session works on: reads of its names, and changes to them. */
 import { NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
@@ -21,7 +21,10 @@ export class Directory {
     return this.live.id;
   }
 
-  /** ENOTDIR when it is none, ENOENT when it was removed; what reading it throws. */
+  /**
+   * Reads the inode; `maxAgeMs` as in `LiveInode.read`. ENOTDIR when it is no folder, ENOENT when it was
+   * removed.
+   */
   async read(maxAgeMs?: number): Promise<DirectoryInode> {
     const inode = await this.live.read(maxAgeMs);
     if (inode.type !== 'directory') throw new NetsealError('ENOTDIR', `inode ${this.id} is no folder`);
@@ -29,18 +32,19 @@ export class Directory {
     return inode;
   }
 
-  /** The entry of a name, as it lies there: see `Moves` for those that are on their way elsewhere. */
+  /** Returns the entry of a name as it is stored. `Moves` tells whether a departing entry still counts. */
   async find(name: Name, maxAgeMs?: number): Promise<DirectoryEntry | undefined> {
     const { tree } = await this.read(maxAgeMs);
     return await this.#names.find(tree, name);
   }
 
-  /** All entries of one version of the directory, ascending, many at a time. */
+  /** Yields all entries of one version of the directory, ascending, many at a time. */
   async *entries(): AsyncGenerator<readonly DirectoryEntry[]> {
     const { tree } = await this.read();
     yield* this.#names.leaves(tree);
   }
 
+  /** Commits a change of the directory; see {@link LiveInode.apply}. */
   apply<Result>(change: Change<Result>, options?: ApplyOptions): Promise<Result> {
     return this.live.apply(change, options);
   }

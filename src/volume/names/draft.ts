@@ -1,4 +1,4 @@
-/** The next version of an inode while the changes of one commit are being applied to it. */
+/** The next version of an inode, while the changes of one commit are applied to it. */
 import { NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
@@ -6,11 +6,11 @@ import type { DirectoryEntry, DirectoryInode, FileInode, Inode } from '../../ser
 import { type NameChanges, NameTree } from '../../server/sealed/name-tree.ts';
 import { nowNs, type Session } from '../session/session.ts';
 
-/** What may be set on any inode. */
+/** Fields of an inode that a change may set. */
 export type InodePatch = Partial<Omit<FileInode, 'id' | 'type'>> &
   Partial<Pick<DirectoryInode, 'parent' | 'formerParent' | 'isDead' | 'arrivals'>>;
 
-/** What a change looks at and asks for. It applies as a whole if the change resolves, and not at all if it rejects. */
+/** A change reads the draft and changes it. If the change rejects, nothing that it did applies. */
 export class Draft {
   readonly #session: Session;
   readonly #base: Inode;
@@ -32,7 +32,7 @@ export class Draft {
     return this.#inode;
   }
 
-  /** ENOTDIR, or ENOENT when it was removed: nothing can be done in it any more. */
+  /** The inode as a directory. Throws ENOTDIR when it is none, ENOENT when it was removed. */
   get directory(): DirectoryInode {
     const inode = this.#inode;
     if (inode.type !== 'directory') throw new NetsealError('ENOTDIR', `inode ${inode.id} is no folder`);
@@ -44,26 +44,27 @@ export class Draft {
     return this.#isChanged;
   }
 
-  /** What the change that was applied last asked to be durable. */
+  /** Segments that the last applied change needs. */
   get lastSegments(): ReadonlySet<Id> {
     return this.#lastSegments;
   }
 
-  /** What must be durable before this may be committed. */
+  /** Segments that must be durable before the draft may be committed. */
   get segments(): ReadonlySet<Id> {
     return this.#segments;
   }
 
-  /** Inode objects that entries lead to which were put or changed. */
+  /** Inode objects that new and changed entries lead to. */
   get referred(): ReadonlySet<Id> {
     return this.#referred;
   }
 
-  /** Names that were changed, ascending. */
+  /** The changed names, ascending. */
   get changes(): NameChanges {
     return [...this.#entries].sort(([left], [right]) => (left < right ? -1 : 1));
   }
 
+  /** Returns the entry of a name as the draft has it now; undefined if there is none. */
   async find(name: Name): Promise<DirectoryEntry | undefined> {
     const { tree } = this.directory;
     if (this.#entries.has(name)) return this.#entries.get(name);
@@ -72,22 +73,22 @@ export class Draft {
     return await new NameTree(sealing, this.#base.id, nameNodes).find(tree, name);
   }
 
-  /** A name that {@link find} did not find. */
+  /** Adds an entry. Its name must not be there: ask {@link find} first. */
   insert(entry: DirectoryEntry, options: ChangeOptions = {}): void {
     this.#setEntry(entry.name, entry, 1, options);
   }
 
-  /** A name that {@link find} found. */
+  /** Replaces an entry. Its name must be there: ask {@link find} first. */
   replace(entry: DirectoryEntry, options: ChangeOptions = {}): void {
     this.#setEntry(entry.name, entry, 0, options);
   }
 
-  /** A name that {@link find} found. */
+  /** Removes an entry. Its name must be there: ask {@link find} first. */
   remove(name: Name, options: ChangeOptions = {}): void {
     this.#setEntry(name, undefined, -1, options);
   }
 
-  /** Has the nodes on the way to a name, which need not be there, written anew: for compaction. */
+  /** Rewrites the nodes on the way to a name, which need not be there. Compaction moves nodes like this. */
   async rewrite(name: Name): Promise<void> {
     this.#entries.set(name, await this.find(name));
     this.#isChanged = true;
@@ -98,19 +99,22 @@ export class Draft {
     this.#isChanged = true;
   }
 
-  /** {@link find}, for whoever is going to change the name: an entry on its way elsewhere has to be settled first. */
+  /**
+   * Does the same as {@link find}, for changes to the name. Throws {@link DepartingError} if a move must be
+   * settled first.
+   */
   async findSettled(name: Name): Promise<DirectoryEntry | undefined> {
     const entry = await this.find(name);
     if (entry?.departure !== undefined) throw new DepartingError(entry);
     return entry;
   }
 
-  /** Says which segments must be durable before the commit. */
+  /** Adds segments that must be durable before the commit. */
   needs(segments: Iterable<Id>): void {
     for (const segment of segments) this.#segments.add(segment);
   }
 
-  /** Runs a change; what it did is undone if it rejects. */
+  /** Runs a change, and undoes it if it rejects. */
   async run<Result>(change: (draft: Draft) => Promise<Result> | Result): Promise<Result> {
     const before = { inode: this.#inode, isChanged: this.#isChanged };
     const entries = this.#entries;
@@ -149,7 +153,7 @@ export class Draft {
   }
 }
 
-/** A name is in motion: `Moves.settled` ends that and tries again. */
+/** Signals that a name is being moved away: `Moves.applySettled` ends that move and tries again. */
 export class DepartingError extends NetsealError {
   readonly entry: DirectoryEntry;
 
@@ -160,11 +164,11 @@ export class DepartingError extends NetsealError {
 }
 
 export interface ChangeOptions {
-  /** The directory's own times stay: whoever copies a tree sets them. */
+  /** Leaves the directory's own times as they are. Copies of trees set them. */
   readonly keepTimes?: boolean | undefined;
 }
 
-/** A map that looks through to another one, which it does not change. */
+/** A map that lies over another one: it shows the entries of both, and changes only its own. */
 class Overlay extends Map<Name, DirectoryEntry | undefined> {
   readonly #below: ReadonlyMap<Name, DirectoryEntry | undefined>;
 

@@ -1,4 +1,7 @@
-/** Where a file's inode lives: embedded in its directory while it is small and rarely changed, else an object of its own. */
+/**
+ * Decides where the inode of a file or symlink lives. It is embedded in its directory while it is small, has
+ * one name and is rarely changed. Otherwise it is an object of its own.
+ */
 import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
@@ -9,7 +12,7 @@ import { type Inodes, idOfEntry } from './inodes.ts';
 import type { LiveInode } from './live-inode.ts';
 import type { Moves } from './moves.ts';
 
-/** An embedded inode takes no more, encoded. */
+/** The most that an embedded inode takes, encoded. */
 const EMBEDDED_BYTES_MAX = 1024;
 const ATTEMPTS_MAX = 16;
 
@@ -18,7 +21,7 @@ export function isEmbeddable(inode: FileInode | SymlinkInode): boolean {
   return inode.linkCount === 1 && fileOrSymlinkBytes(inode) <= EMBEDDED_BYTES_MAX;
 }
 
-/** The node for a new entry; an inode that is too large to be embedded is put into the store first. */
+/** Returns the node for a new entry. An inode that cannot be embedded is put into the store first. */
 export async function placeInode(
   inodes: Inodes,
   inode: FileInode | SymlinkInode,
@@ -33,27 +36,29 @@ export async function placeInode(
   return { kind: 'object', id: inode.id, type: inode.type };
 }
 
-/** A name that leads to a file, as somebody found it. */
+/** A name that led to a file when it was looked up. */
 export interface FilePlace {
   readonly directory: Directory;
   readonly name: Name;
   readonly id: Id;
 }
 
-/** What a change makes of the inode, and what must be durable before. */
+/** A change of an inode, and the segments that must be durable before its commit. */
 export interface InodeChange<Kind> {
   readonly patch: Partial<Omit<Kind, 'id' | 'type'>>;
   readonly segments?: Iterable<Id> | undefined;
 }
 
 export interface ChangePlacedOptions {
-  /** Makes an embedded inode an object of its own: for files that are committed again and again. */
+  /** Makes an embedded inode an object of its own. */
   readonly promote?: boolean | undefined;
 }
 
 /**
- * Commits a change of a file's or symlink's inode, wherever it lives. ENOENT when the name no longer leads to it; what
- * `change` throws.
+ * Commits a change of a file's or symlink's inode, wherever it lives. Returns the inode as it is afterwards.
+ *
+ * Rejects with ENOENT when the name no longer leads to it; with what `change` throws, and nothing is changed
+ * then; with what committing throws.
  */
 export async function changePlaced<Kind extends FileInode | SymlinkInode>(
   inodes: Inodes,
@@ -72,8 +77,8 @@ export async function changePlaced<Kind extends FileInode | SymlinkInode>(
 }
 
 /**
- * Makes an embedded inode an object of its own, if nobody changes it meanwhile: its content stays as it is. Best effort: what
- * the store fails with comes up again when there is something to commit.
+ * Makes an embedded inode an object of its own, unless another client changes it meanwhile. This is best
+ * effort: if the store fails, the next commit will report that.
  */
 export async function promotePlaced(inodes: Inodes, moves: Moves, place: FilePlace): Promise<void> {
   try {
@@ -124,11 +129,15 @@ async function changeObject<Kind extends FileInode | SymlinkInode>(
 }
 
 /**
- * Puts an inode into the store as an object, then has its entry say so: the second step is the commit.
+ * Makes an embedded inode an object, in two steps. First the object is put into the store, then the entry is
+ * changed to lead to it. The second step is the commit.
  *
- * Others may be doing the same, and somebody may have died between the steps. The entry's version tells: an object made
- * from an older one is dead, as its maker's second step fails, and is written over. One that is newer than the entry was
- * made from it, and may be committed any moment: the entry gets a higher version, after which that one is dead, too.
+ * Other clients may do the same at the same time, and a client may have died between the steps. So an object
+ * may exist already. Its version is compared with that of the embedded inode:
+ *
+ *   older   it was made from an older entry: its maker's second step will fail. We write over it.
+ *   newer   it was made from this entry and may be committed any moment. The embedded inode gets a higher
+ *           version, so that its maker's second step fails; then the change is tried again.
  */
 async function outgrow<Kind extends FileInode | SymlinkInode>(
   inodes: Inodes,
@@ -136,7 +145,7 @@ async function outgrow<Kind extends FileInode | SymlinkInode>(
   { directory, name, id }: FilePlace,
   { inode, segments }: Outgrown<Kind>,
 ): Promise<Kind> {
-  // Versions count on from the embedded one's: whoever saw that takes this for newer.
+  // Versions go on from the embedded inode's, so that clients which saw that take the object for newer.
   const version = inode.version - 1;
   const object = await findOrMake(inodes, { ...inode, version });
   const made = await object.apply(draft => {
@@ -148,7 +157,7 @@ async function outgrow<Kind extends FileInode | SymlinkInode>(
   await moves.applySettled(directory, async draft => {
     const entry = await draft.findSettled(name);
     if (entry === undefined || idOfEntry(entry) !== id) throw moved();
-    // Somebody else's object, who has written over ours.
+    // Another client has written over our object.
     if (entry.node.kind === 'object' || entry.node.inode.version !== version) throw new ChangedError();
     const node: EntryNode =
       made === undefined
@@ -177,7 +186,10 @@ interface Outgrown<Kind> {
   readonly segments: readonly Id[];
 }
 
-/** The entry changed between reading it and committing: the change is made again on what it is now. */
+/**
+ * Signals that the entry changed between reading and committing it: the change is made again on the new
+ * entry.
+ */
 class ChangedError extends NetsealError {
   constructor() {
     super('ECONFLICT', 'another client changed the file meanwhile: try again');

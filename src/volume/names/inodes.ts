@@ -1,4 +1,7 @@
-/** The inodes that a session works on: one `LiveInode` for each, so that all changes of one meet in its commits. */
+/**
+ * The inodes that a session works on. Each has one `LiveInode`, so that all changes of it meet in its
+ * commits.
+ */
 import type { Id } from '../../base/ids.ts';
 import type { DirectoryEntry, DirectoryInode, Inode } from '../../server/sealed/inode.ts';
 import type { Learned } from '../history/heads.ts';
@@ -7,7 +10,7 @@ import type { Session } from '../session/session.ts';
 import { Directory } from './directory.ts';
 import { LiveInode } from './live-inode.ts';
 
-/** Idle ones are forgotten beyond this. */
+/** Beyond so many, idle inodes are forgotten. */
 const LIVE_MAX = 4096;
 
 export class Inodes implements InodesHeld {
@@ -33,7 +36,7 @@ export class Inodes implements InodesHeld {
     return new Directory(this.#session, this.get(id));
   }
 
-  /** One that the store does not have yet; see {@link LiveInode.unborn}. */
+  /** Returns an inode that the store does not have yet; see {@link LiveInode.unborn}. */
   unborn(inode: Inode): LiveInode {
     return this.#add(LiveInode.unborn(this.#session, inode));
   }
@@ -42,12 +45,12 @@ export class Inodes implements InodesHeld {
     return new Directory(this.#session, this.unborn(inode));
   }
 
-  /** What an entry leads to. */
+  /** Returns the inode that an entry leads to. Throws what reading it throws. */
   async inodeOf({ node }: DirectoryEntry): Promise<Inode> {
     return node.kind === 'embedded' ? node.inode : await this.get(node.id).read();
   }
 
-  /** Those of which this session has read less than others knew to exist. */
+  /** Returns the inodes of which another client knows a newer version than this session has read. */
   behind(learned: ReadonlyMap<Id, Learned>): InodeBehind[] {
     return [...learned].flatMap(([id, known]) => {
       const live = this.#live.get(id);
@@ -57,7 +60,7 @@ export class Inodes implements InodesHeld {
     });
   }
 
-  /** Resolves when no commit is under way. */
+  /** Waits until no commit is under way, whatever became of it. */
   async settled(): Promise<void> {
     for (const live of [...this.#live.values()]) await live.settled();
   }
@@ -67,7 +70,7 @@ export class Inodes implements InodesHeld {
     if (this.#live.size > LIVE_MAX) {
       for (const [id, old] of this.#live) {
         if (this.#live.size <= LIVE_MAX) break;
-        // An unborn one is nowhere else.
+        // An unborn inode exists only here.
         if (old.isIdle && old.isBorn && old !== live) this.#live.delete(id);
       }
     }
@@ -75,7 +78,7 @@ export class Inodes implements InodesHeld {
   }
 }
 
-/** The id of what an entry leads to. */
+/** Returns the id of the inode that an entry leads to. */
 export function idOfEntry({ node }: DirectoryEntry): Id {
   return node.kind === 'embedded' ? node.inode.id : node.id;
 }

@@ -1,21 +1,23 @@
 /**
- * An inode that is an object of its own, as a session works on it: reads are shared, changes are committed in groups.
+ * An inode that is an object of its own. Its reads are shared, its changes are committed in groups.
  *
- * A change is a function of the inode as it is. If another client was first, it runs again on what that one left: a
- * rebase. So it must do nothing but look at the draft and change it.
+ * A change is a function of the inode. If another client was first, the change is applied again to the inode
+ * as that client left it: a rebase. So a change must only read the draft and change it.
  *
  *   queued ──▶ applied to a draft ──▶ leaves and segments durable ──▶ put, if the store still has what we started from
  *     ▲                                                                  │ ECONFLICT, EUNCERTAIN
  *     └──────────────────── read again, see what became of it ◀──────────┘
  *
  * Invariants
- *   1. One commit at a time. A change resolves when a commit that holds it was acknowledged, or was found in the store.
- *   2. A change that is refused (rejects) was judged on what the store held after it was submitted.
- *   3. After a lost answer: our nonce is there = won; our version is there under another nonce, or not yet = lost, again;
- *      no longer covered by the 16 writers that are kept = nobody knows, EUNCERTAIN.
- *   4. What was acknowledged and is gone later is reported as EFORK.
- *   5. A mark is noted for each version read or acknowledged.
- *   6. A change fails with what its own segments fail with, not with another's of its group.
+ *   1. One commit at a time. A change resolves when a commit that holds it was acknowledged, or was found in
+ *      the store.
+ *   2. A change is refused (it rejects) only on a state that was read after the change was submitted.
+ *   3. After a lost answer the inode is read again, and its list of the last 16 writers decides: our nonce is
+ *      in it = won; our version is there under another nonce, or not there yet = lost, try again; our version
+ *      is older than the list = unknown, EUNCERTAIN.
+ *   4. A version that was acknowledged and is gone later is reported as EFORK.
+ *   5. A mark is noted for each version that was read or acknowledged.
+ *   6. A change fails if its own segments fail, not if those of another change in its group do.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { codeOf, NetsealError } from '../../base/errors.ts';
@@ -32,8 +34,8 @@ import {
   type ApplyOptions,
   applyAll,
   type Change,
-  type CommitRun,
   covers,
+  type GroupCommit,
   type Outcome,
   type Pending,
   refuseInvalid,
@@ -43,16 +45,16 @@ import {
 } from './commit-group.ts';
 import { Draft } from './draft.ts';
 
-/** Read from the store, or being made: then there is no version yet. */
+/** The inode that changes are applied to. One that is being made has no stored version. */
 interface Base {
   readonly stored: StoredInode | undefined;
   readonly inode: Inode;
   readonly readAtMs: number;
 }
 
-/** Changes in one commit. */
+/** The most changes in one commit. */
 const GROUP_MAX = 20_000;
-/** More lost swaps in a row than this, and something is wrong. */
+/** After so many lost swaps in a row the commit fails. */
 const ATTEMPTS_MAX = 64;
 const PAUSE_MS_MAX = 100;
 
@@ -61,11 +63,11 @@ export class LiveInode {
   readonly #session: Session;
   #base: Base | undefined;
   #reading: Promise<Base> | undefined;
-  /** The read after the one that is running. */
+  /** The read that starts after the present one has ended. */
   #nextReading: Promise<Base> | undefined;
   #queue: Pending[] = [];
   #committing: Promise<void> | undefined;
-  /** The last commit of ours that was acknowledged. */
+  /** The last commit of this session that was acknowledged. */
   #acknowledged: Writer | undefined;
 
   constructor(session: Session, id: Id) {
@@ -73,24 +75,26 @@ export class LiveInode {
     this.id = id;
   }
 
-  /** One that the store does not have yet: the first change, or {@link create}, puts it there. */
+  /**
+   * Returns an inode that the store does not have yet. Its first change, or {@link create}, puts it there.
+   */
   static unborn(session: Session, inode: Inode): LiveInode {
     const live = new LiveInode(session, inode.id);
     live.#base = { stored: undefined, inode, readAtMs: Number.POSITIVE_INFINITY };
     return live;
   }
 
-  /** Nothing is going on. */
+  /** True when no read and no commit is under way. */
   get isIdle(): boolean {
     return this.#committing === undefined && this.#reading === undefined;
   }
 
-  /** In the store, as far as this session knows. */
+  /** True unless the inode is known not to be in the store yet. */
   get isBorn(): boolean {
     return this.#base?.stored !== undefined || this.#base === undefined;
   }
 
-  /** What was read or committed last. */
+  /** The version that was read or committed last; undefined for none. */
   get seen(): { readonly version: number; readonly readAtMs: number } | undefined {
     const { stored, inode, readAtMs } = this.#base ?? {};
     return stored === undefined || inode === undefined || readAtMs === undefined
@@ -99,8 +103,8 @@ export class LiveInode {
   }
 
   /**
-   * The inode, at most `maxAgeMs` old (default: the session's freshness; 0: asked for after this call). EMISSING,
-   * EROLLBACK, EFORK, and what reading it throws.
+   * Returns the inode as it was at most `maxAgeMs` ago. Default: the session's freshness. With 0 the store is
+   * asked after this call. Rejects with EMISSING, EROLLBACK, EFORK, and what reading it throws.
    */
   async read(maxAgeMs: number = this.#session.freshMs): Promise<Inode> {
     const base = this.#base;
@@ -110,10 +114,10 @@ export class LiveInode {
   }
 
   /**
-   * Applies a change with the next commit; changes that wait for the same commit share it.
+   * Commits a change. Changes that wait at the same time share a commit.
    *
-   * @returns what the change returned, once it is committed. Rejects with what it threw, nothing changed; EUNCERTAIN
-   *   when nobody can tell any more; what the store throws.
+   * @returns what the change returned, once it is committed. Rejects with what the change threw, and nothing
+   *   is changed then; with EUNCERTAIN when it is unknown whether it happened; with what the store throws.
    */
   apply<Result>(change: Change<Result>, { validate }: ApplyOptions = {}): Promise<Result> {
     const { promise, resolve, reject } = Promise.withResolvers<Result>();
@@ -122,7 +126,7 @@ export class LiveInode {
     return promise;
   }
 
-  /** Resolves when nothing waits for a commit any more, whatever became of it. */
+  /** Waits until no change waits for a commit any more, whatever became of them. */
   async settled(): Promise<void> {
     while (this.#committing !== undefined) await this.#committing;
   }
@@ -135,7 +139,7 @@ export class LiveInode {
   async #drain(): Promise<void> {
     try {
       while (this.#queue.length > 0) {
-        // Whoever acts in the same turn shares the commit.
+        // Changes that are submitted in the same turn share the commit.
         await giveTurn();
         await this.#commitGroup(this.#queue.splice(0, GROUP_MAX));
       }
@@ -153,7 +157,7 @@ export class LiveInode {
   }
 
   async #commit(group: readonly Pending[]): Promise<void> {
-    const run: CommitRun = {
+    const commit: GroupCommit = {
       group,
       attempts: new Map(),
       refused: new Map(),
@@ -163,41 +167,41 @@ export class LiveInode {
     };
     try {
       for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
-        const became = await this.#attempt(run);
+        const became = await this.#attempt(commit);
         if (became === 'settled') return;
         if (became === 'lost') await pause(Math.random() * Math.min(PAUSE_MS_MAX, 2 ** attempt));
       }
       throw new NetsealError('ECONFLICT', `inode ${this.id}: lost ${ATTEMPTS_MAX} swaps in a row: try again`);
     } catch (error) {
-      // Whatever went wrong last: an earlier attempt may have happened.
-      throw run.lost === undefined ? error : uncertain(this.id, error);
+      // Whatever failed last, an earlier attempt may have happened.
+      throw commit.lost === undefined ? error : uncertain(this.id, error);
     }
   }
 
-  async #attempt(run: CommitRun): Promise<'settled' | 'again' | 'lost'> {
-    const { group } = run;
-    const base = run.mustRead || this.#base === undefined ? await this.#load() : this.#base;
+  async #attempt(commit: GroupCommit): Promise<'settled' | 'again' | 'lost'> {
+    const { group } = commit;
+    const base = commit.mustRead || this.#base === undefined ? await this.#load() : this.#base;
     const writers = base.stored?.record.writers ?? [];
-    const won = writers.find(({ nonce }) => run.attempts.has(nonce));
+    const won = writers.find(({ nonce }) => commit.attempts.has(nonce));
     if (won !== undefined) {
       this.#acknowledged = won;
       await this.#session.history.afterCommit();
-      await this.#checkKept(run);
-      settle(group, run.attempts.get(won.nonce) ?? []);
+      await this.#checkKept(commit);
+      settle(group, commit.attempts.get(won.nonce) ?? []);
       return 'settled';
     }
-    if (run.lost !== undefined && !covers(writers, run.lost.oldestVersion)) throw uncertain(this.id);
-    if (run.lost !== undefined && base.stored?.version !== run.lost.replacing) run.lost = undefined;
+    if (commit.lost !== undefined && !covers(writers, commit.lost.oldestVersion)) throw uncertain(this.id);
+    if (commit.lost !== undefined && base.stored?.version !== commit.lost.replacing) commit.lost = undefined;
 
     const draft = new Draft(this.#session, base.inode);
-    const outcomes = await applyAll(run, draft);
-    if (!run.mustRead && base.stored !== undefined && outcomes.some(outcome => 'error' in outcome)) {
-      // A refusal must not come of what was read long ago.
-      run.mustRead = true;
+    const outcomes = await applyAll(commit, draft);
+    if (!commit.mustRead && base.stored !== undefined && outcomes.some(outcome => 'error' in outcome)) {
+      // A change must not be refused on a state that was read long ago.
+      commit.mustRead = true;
       return 'again';
     }
-    // A lost attempt may arrive yet: refusals are true only once something else has taken its place.
-    if (!draft.isChanged && base.stored !== undefined && run.lost === undefined) {
+    // A lost attempt may still arrive: a refusal is certain only once another version is in its place.
+    if (!draft.isChanged && base.stored !== undefined && commit.lost === undefined) {
       settle(group, outcomes);
       return 'settled';
     }
@@ -205,18 +209,18 @@ export class LiveInode {
     const nonce = randomId();
     let record: InodeRecord;
     try {
-      record = await this.#encode(run, base, draft, nonce);
+      record = await this.#encode(commit, base, draft, nonce);
     } catch (error) {
-      if (await refuseUnstored(this.#session, run, outcomes)) return 'again';
+      if (await refuseUnstored(this.#session, commit, outcomes)) return 'again';
       throw error;
     }
-    if (await refuseInvalid(run, outcomes)) return 'again';
-    run.attempts.set(nonce, outcomes);
-    return await this.#swap(run, base, record, outcomes);
+    if (await refuseInvalid(commit, outcomes)) return 'again';
+    commit.attempts.set(nonce, outcomes);
+    return await this.#swap(commit, base, record, outcomes);
   }
 
   async #swap(
-    run: CommitRun,
+    commit: GroupCommit,
     { stored }: Base,
     record: InodeRecord,
     outcomes: readonly Outcome[],
@@ -227,26 +231,26 @@ export class LiveInode {
     } catch (error) {
       const code = codeOf(error);
       if (code === 'EUNCERTAIN') {
-        run.lost ??= { oldestVersion: record.inode.version, replacing: stored?.version };
+        commit.lost ??= { oldestVersion: record.inode.version, replacing: stored?.version };
       } else if (code !== 'ECONFLICT') {
         throw error;
       }
-      run.mustRead = true;
+      commit.mustRead = true;
       return 'lost';
     }
     await this.#session.history.afterCommit();
-    await this.#checkKept(run);
-    settle(run.group, outcomes);
+    await this.#checkKept(commit);
+    settle(commit.group, outcomes);
     return 'settled';
   }
 
-  /** The next record, with everything that it refers to in the store. */
-  async #encode({ reliance }: CommitRun, base: Base, draft: Draft, nonce: Id): Promise<InodeRecord> {
+  /** Returns the next record, once everything that it refers to is in the store. */
+  async #encode({ reliance }: GroupCommit, base: Base, draft: Draft, nonce: Id): Promise<InodeRecord> {
     const { dataSegments, nodeSegments, sealing, nameNodes } = this.#session;
     let { inode } = draft;
     const needed = new Set(draft.segments);
     if (inode.type === 'directory' && draft.changes.length > 0) {
-      // With the units that it waits for anyway: one upload instead of two.
+      // Leaves go into the segment of units that the commit waits for anyway: one upload instead of two.
       const isUrgent = [...needed].some(segment => dataSegments.isOpen(segment));
       const tree = new NameTree(sealing, inode.id, nameNodes);
       const writer = isUrgent ? dataSegments : nodeSegments;
@@ -266,8 +270,8 @@ export class LiveInode {
     return { inode: { ...inode, version }, writers, predecessor: base.stored?.hash };
   }
 
-  /** The commit is there: so must be what it refers to. */
-  async #checkKept({ reliance }: CommitRun): Promise<void> {
+  /** Checks, after a commit that took long, that the objects which it refers to are still there. */
+  async #checkKept({ reliance }: GroupCommit): Promise<void> {
     this.#session.writes.note(this.id, reliance.checkedAtMs ?? this.#session.nowMs());
     await requireStillKept(this.#session, reliance);
   }
@@ -276,13 +280,16 @@ export class LiveInode {
     const { record, hash } = stored;
     const { inode } = record;
     this.#acknowledged = record.writers[0];
-    // Others may have gone on from there, and a read may have been quicker than our answer.
+    // A read may have overtaken our answer, and have found a newer version already.
     if ((this.#session.marks.get(this.id)?.version ?? 0) > inode.version) return;
     this.#session.marks.note(this.id, inode.version, hash);
     this.#base = { stored, inode, readAtMs: this.#session.nowMs() };
   }
 
-  /** Reads from the store. Never shares a read that was already under way: what it sees may be older than the call. */
+  /**
+   * Reads from the store. It never shares a read that is under way: that may see a state from before this
+   * call.
+   */
   #load(): Promise<Base> {
     if (this.#reading === undefined) return this.#startReading();
     this.#nextReading ??= this.#reading
@@ -311,7 +318,7 @@ export class LiveInode {
         const stored = await readInodeObject(sealing, this.id);
         return { stored, inode: stored.record.inode, readAtMs };
       } catch (error) {
-        // Nothing there: our first put has not arrived.
+        // There is nothing yet: our first put has not arrived.
         const isUnborn = base !== undefined && base.stored === undefined;
         if (isUnborn && codeOf(error) === 'EMISSING') return base;
         throw error;
@@ -331,7 +338,7 @@ export class LiveInode {
     });
   }
 
-  /** EFORK when a version does not follow from what was seen before. */
+  /** Throws EFORK when a version does not follow from those that were seen before. */
   #checkHistory(record: InodeRecord, mark: { version: number; hash: string } | undefined): void {
     const { version } = record.inode;
     if (mark !== undefined && version === mark.version + 1 && record.predecessor !== mark.hash) {

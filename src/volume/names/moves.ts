@@ -1,25 +1,29 @@
 /**
- * Moves between directories. Two objects cannot be swapped at once, so a move takes steps, any of which may be the last that
- * its client lives to see:
+ * Moves names between directories. Two objects cannot be swapped at once, so a move takes steps. Its client
+ * may die after any of them:
  *
- *   1. mark      source: the entry gets a departure (token, where to). It is still there for everybody.
- *   (2. parent   a directory that moves names its new parent, and the old one as former; then no cycle may be seen)
+ *   1. depart    source: the entry gets a departure (token, destination). All clients still find it there.
+ *   (2. parent   a directory that moves notes its new parent, and the old one as its former parent; the move is
+ *                given up if it would close a cycle)
  *   3. arrive    destination: the entry is put there with the token. This is the commit.
  *   4. clear     (a directory forgets its former parent;) source: the entry with that departure is removed.
  *   5. forget    destination: the token is dropped.
  *
- * Anybody who needs a name that is departing settles it: if the destination has the token, they go on with 4; if not, they
- * refuse the move there (a token that is not accepted), and then take the departure back.
+ * A client that needs a departing name settles the move first. If the destination has accepted the token, the
+ * client goes on with step 4. If not, it refuses the move there (it notes the token as not accepted) and
+ * takes the departure back.
  *
  * Invariants
- *   1. A token is accepted or refused once: both are swaps of the destination, and each looks for the other.
- *   2. Nobody arrives without a mark: a swap of the destination holds only if, after the state that it replaces was read,
- *      the departure was still in the source. Tokens are forgotten only after the source was cleared.
- *      A destination is removed only after that, too (`Removals`).
- *   3. Hence a name is in the source, or in the destination, at any time in exactly one of them as {@link Moves.isHere} says.
- *   4. No cycle: each directory is at its parent or its former parent. Whoever moves a directory first says where to, then
- *      looks at all ways up from there. Of moves that together would close a cycle the last to say sees it.
- *      Only who has marked the entry says so; what another move has left there is then a dead client's.
+ *   1. A token is accepted or refused, and only once: both are swaps of the destination, and each looks for
+ *      the other.
+ *   2. No arrival without a departure. A swap of the destination is valid only if the departure was still in
+ *      the source after the replaced state of the destination was read. Tokens are forgotten only after the
+ *      source was cleared, and so is a destination removed (`Removals`).
+ *   3. Hence a name is in exactly one of source and destination at any time, as {@link Moves.isHere} says.
+ *   4. No cycle. Each directory is in its parent or in its former parent. The client that moves a directory
+ *      first notes the new parent, then looks at all ways up from there. If several moves together would
+ *      close a cycle, the last one to note its parent sees it. Only a client whose departure is in the entry
+ *      may note a parent; a former parent that another move left there is a dead client's.
  */
 import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
 import { type Id, randomId } from '../../base/ids.ts';
@@ -35,7 +39,7 @@ export interface MoveTarget {
   readonly name: Name;
 }
 
-/** Puts the entry where the name belongs, or throws why not. */
+/** Puts the entry into the destination's draft, or throws why it cannot. */
 export type Arrive = (draft: Draft, entry: DirectoryEntry) => Promise<void>;
 
 const ATTEMPTS_MAX = 16;
@@ -47,29 +51,29 @@ export class Moves {
     this.#inodes = inodes;
   }
 
-  /** Whether an entry of a directory is really there: it is not once its move was accepted elsewhere. */
+  /** Tells whether an entry of a directory counts: it does not once its destination has accepted it. */
   async isHere(entry: DirectoryEntry): Promise<boolean> {
     const { departure } = entry;
     return departure === undefined || (await this.#answer(departure)) !== 'accepted';
   }
 
   /**
-   * Ends a move that somebody began: afterwards the entry has no departure, or is gone. Their move fails with ECONFLICT if
-   * it had not been committed.
+   * Ends a move that another client began. Afterwards the entry has no departure, or is gone. A move that was
+   * not committed fails with ECONFLICT.
    *
-   * @returns whether it had been committed.
+   * @returns whether the move was committed.
    */
   async settle(source: Directory, entry: DirectoryEntry): Promise<boolean> {
     const { departure, node } = entry;
     if (departure === undefined) return false;
     const isAccepted = await this.#decide(source, departure);
-    // What its mover has set is to be seen.
+    // The directory must be read anew: its mover may have noted a parent.
     if (node.kind === 'object' && node.type === 'directory') await this.#inodes.get(node.id).read(0);
     await this.#tidy(source, entry, departure, isAccepted);
     return isAccepted;
   }
 
-  /** Ends a move that a directory has accepted, if its client has not. */
+  /** Ends a move that a directory has accepted, in case its client died before it did so. */
   async finishArrival({ source: id, token }: Arrival): Promise<void> {
     const source = this.#inodes.directory(id);
     try {
@@ -78,13 +82,13 @@ export class Moves {
         if (entry?.departure !== undefined) await this.#tidy(source, entry, entry.departure, true);
       }
     } catch (error) {
-      // Without the source there is nothing that could come back.
+      // Without the source no entry could come back.
       const isGone = isNetsealError(error) && (error.code === 'EMISSING' || error.code === 'ENOENT');
       if (!isGone) throw error;
     }
   }
 
-  /** Applies a change that uses `findSettled`: ends moves that are in its way. */
+  /** Commits a change that uses `findSettled`, and ends moves that are in its way. */
   async applySettled<Result>(
     directory: Directory,
     change: Change<Result>,
@@ -101,8 +105,11 @@ export class Moves {
   }
 
   /**
-   * Carries a move of the entry that was found under `name` out. Throws what `arrive` throws, ENOENT (something else is there
-   * now), ECONFLICT, EINVAL (into itself); then it is where it was. EUNCERTAIN: in one of the two places.
+   * Moves the entry that was found under `name`.
+   *
+   * Rejects with what `arrive` throws; ENOENT when the name leads elsewhere now; ECONFLICT; EINVAL when a
+   * folder would be moved into itself. After these the entry is where it was. After EUNCERTAIN it is in one
+   * of the two places.
    */
   async move(
     source: Directory,
@@ -121,29 +128,29 @@ export class Moves {
       draft.replace({ ...found, departure }, { keepTimes: true });
       return found;
     });
-    const marked = { ...entry, departure };
+    const departing = { ...entry, departure };
     let isAccepted: boolean | undefined = true;
     try {
-      if (typeOfEntry(entry) === 'directory') await this.#setParent(source, marked, target.directory);
-      await this.#arrive(source, marked, departure, arrive);
+      if (typeOfEntry(entry) === 'directory') await this.#setParent(source, departing, target.directory);
+      await this.#arrive(source, departing, departure, arrive);
     } catch (error) {
-      // What became of it is for the store to say: an answer may have been lost.
+      // An answer may have been lost: the store knows whether the entry has arrived.
       isAccepted = await this.#decide(source, departure).catch(() => undefined);
       if (isAccepted !== true) {
-        if (isAccepted === false) await bestEffort(this.#tidy(source, marked, departure, false));
+        if (isAccepted === false) await bestEffort(this.#tidy(source, departing, departure, false));
         throw error;
       }
     }
-    // It has moved; whoever needs one of the names finishes what is left to do.
-    await bestEffort(this.#tidy(source, marked, departure, true));
+    // The move is committed. If this fails, the next client that needs one of the names does it.
+    await bestEffort(this.#tidy(source, departing, departure, true));
   }
 
-  /** Sees to it that a move was accepted or never will be; true when it was. */
+  /** Decides a move: it is accepted already, or is refused for good. Returns whether it was accepted. */
   async #decide(source: Directory, departure: Departure): Promise<boolean> {
     return (await this.#answer(departure)) === 'accepted' || !(await this.#refuse(source, departure));
   }
 
-  /** Once that is decided. */
+  /** Does the steps that are left once a move was decided. */
   async #tidy(
     source: Directory,
     entry: DirectoryEntry,
@@ -166,7 +173,7 @@ export class Moves {
     arrive: Arrive,
   ): Promise<void> {
     const { token } = departure;
-    const validate = (): Promise<void> => this.#requireMark(source, entry);
+    const validate = (): Promise<void> => this.#requireDeparture(source, entry);
     await this.applySettled(
       this.#inodes.directory(departure.directory),
       async draft => {
@@ -182,8 +189,8 @@ export class Moves {
     );
   }
 
-  /** ECONFLICT when the entry has another departure by now, or none. */
-  async #requireMark(
+  /** Throws ECONFLICT when the entry has another departure by now, or none. */
+  async #requireDeparture(
     source: Directory,
     { name, departure }: Pick<DirectoryEntry, 'name' | 'departure'>,
   ): Promise<void> {
@@ -201,12 +208,12 @@ export class Moves {
       });
     if (inode?.type !== 'directory') return 'dead';
     const arrival = inode.arrivals.find(known => known.token === token);
-    // What has arrived may have been removed since, and the folder after it.
+    // The entry may have arrived and been removed since, and then the folder.
     if (arrival === undefined) return inode.isDead ? 'dead' : 'open';
     return arrival.isAccepted ? 'accepted' : 'refused';
   }
 
-  /** Sees to it that the move cannot be accepted any more; false when it was. */
+  /** Makes sure that a move cannot be accepted any more. Returns false if it was accepted already. */
   async #refuse(source: Directory, departure: Departure): Promise<boolean> {
     const { token } = departure;
     if ((await this.#answer(departure)) === 'dead') return true;
@@ -214,7 +221,7 @@ export class Moves {
       const { inode } = draft;
       if (inode.type !== 'directory') return true;
       const known = inode.arrivals.find(arrival => arrival.token === token);
-      // Into a dead one nobody arrives any more.
+      // A removed folder accepts nothing any more.
       if (known === undefined && !inode.isDead) {
         draft.update({ arrivals: [...inode.arrivals, { token, source: source.id, isAccepted: false }] });
       }
@@ -228,7 +235,7 @@ export class Moves {
       await this.#inodes.get(node.id).apply(draft => {
         const { inode } = draft;
         if (inode.type !== 'directory' || inode.isDead) return;
-        // Only what this move has set.
+        // Another move may have set it since.
         if (inode.formerParent?.token === token) draft.update({ parent: source.id, formerParent: undefined });
       });
     }
@@ -258,7 +265,7 @@ export class Moves {
     });
   }
 
-  /** Says where a directory is going, and makes sure that it does not end up below itself. */
+  /** Notes the new parent of a directory that moves. Throws EINVAL if it would end up below itself. */
   async #setParent(
     source: Directory,
     { name, node, departure }: DirectoryEntry,
@@ -266,10 +273,11 @@ export class Moves {
   ): Promise<void> {
     if (node.kind === 'embedded' || departure === undefined) return;
     const { token } = departure;
-    const validate = (): Promise<void> => this.#requireMark(source, { name, departure });
+    const validate = (): Promise<void> => this.#requireDeparture(source, { name, departure });
     await this.#inodes.get(node.id).apply(
       draft => {
-        // Another move's former parent is a dead client's: only who has marked the entry gets here.
+        // A former parent that another move left is a dead client's: only the client of this departure gets
+        // here.
         draft.update({ parent: target.id, formerParent: { directory: source.id, token } });
         return draft.directory;
       },
@@ -287,14 +295,14 @@ export class Moves {
     });
   }
 
-  /** EINVAL when a directory would be moved below itself. */
+  /** Throws EINVAL when a directory would be moved below itself. */
   async requireOutside(moved: Id, target: Id): Promise<void> {
     if (await this.#isAbove(moved, target)) {
       throw new NetsealError('EINVAL', 'a folder cannot be moved into itself');
     }
   }
 
-  /** Whether `upper` is on any way up from `lower`, as the store says now. */
+  /** Tells whether `upper` is on any way up from `lower`. It asks the store. */
   async #isAbove(upper: Id, lower: Id): Promise<boolean> {
     const seen = new Set<Id>();
     const queue = [lower];
@@ -310,7 +318,7 @@ export class Moves {
   }
 }
 
-/** For what others finish if it fails. */
+/** Waits for work that other clients finish if it fails. */
 export async function bestEffort(work: Promise<unknown>): Promise<void> {
   try {
     await work;

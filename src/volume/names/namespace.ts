@@ -1,4 +1,7 @@
-/** What can be done to names: each call is one commit of the directory that it changes, shared with others at the same time. */
+/**
+ * The operations on names. Each call commits the directory that it changes; calls at the same time share a
+ * commit.
+ */
 import { codeOf, isNetsealError, NetsealError, requireArgument } from '../../base/errors.ts';
 import { type Id, randomId } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
@@ -24,9 +27,9 @@ import { checkName } from './name-checks.ts';
 import { noEntry, Removals } from './removals.ts';
 
 export interface PutOptions extends ChangeOptions {
-  /** A file or symlink of that name goes; otherwise EEXIST. */
+  /** Replaces a file or symlink that has the name; otherwise EEXIST. */
   readonly replace?: boolean | undefined;
-  /** What must be durable before. */
+  /** Segments that must be durable before the commit. */
   readonly segments?: Iterable<Id> | undefined;
 }
 
@@ -34,7 +37,7 @@ export interface PutOptions extends ChangeOptions {
 export interface NewName {
   readonly name: Name;
   readonly inode: FileInode | SymlinkInode;
-  /** What must be durable before. */
+  /** Segments that must be durable before the commit. */
   readonly segments: Iterable<Id>;
 }
 
@@ -51,15 +54,15 @@ export class Namespace {
     this.#removals = new Removals(inodes, moves);
   }
 
-  /** The entry that a name leads to now; undefined when there is none. */
+  /** Returns the entry that a name leads to now; undefined when there is none. */
   async find(directory: Directory, name: Name): Promise<DirectoryEntry | undefined> {
     const entry = await directory.find(name);
     return entry !== undefined && (await this.#removals.isLive(entry)) ? entry : undefined;
   }
 
   /**
-   * What is there of a directory, ascending, many at a time. A directory in it whose removal was not finished may be among
-   * that: {@link find} does not find it, and reading it is ENOENT.
+   * Yields the entries of a directory, ascending, many at a time. They may include a directory whose removal
+   * was not finished: {@link find} does not find it, and reading it throws ENOENT.
    */
   async *entries(directory: Directory): AsyncGenerator<readonly DirectoryEntry[]> {
     for await (const entries of directory.entries()) {
@@ -71,7 +74,7 @@ export class Namespace {
     }
   }
 
-  /** An inode for a new file, empty. */
+  /** Returns an inode for a new, empty file. */
   newFile(attributes: Attributes, unitSizeBytes: number = this.#session.settings.unitSizeBytes): FileInode {
     return {
       ...this.#newInode(attributes),
@@ -84,7 +87,7 @@ export class Namespace {
     };
   }
 
-  /** An inode for a new symlink. EINVAL for a target that cannot be one. */
+  /** Returns an inode for a new symlink. EINVAL for a target that cannot be one. */
   newSymlink(attributes: Attributes, target: Uint8Array): SymlinkInode {
     requireArgument(
       target.byteLength > 0 && target.byteLength <= TARGET_BYTES_MAX && !target.includes(0),
@@ -93,7 +96,10 @@ export class Namespace {
     return { ...this.#newInode(attributes), type: 'symlink', linkCount: 1, target: new Uint8Array(target) };
   }
 
-  /** A new directory, in memory only: its first commit, or {@link insertDirectory}, puts it into the store. */
+  /**
+   * Returns a new directory, in memory only. Its first commit, or {@link insertDirectory}, puts it into the
+   * store.
+   */
   newDirectory(attributes: Attributes, parent: Id): Directory {
     return this.#inodes.unbornDirectory({
       ...this.#newInode(attributes),
@@ -107,7 +113,7 @@ export class Namespace {
     });
   }
 
-  /** Gives a name to a new file or symlink. EEXIST; EISDIR when a directory is there. */
+  /** Gives a name to a new file or symlink. EEXIST; EISDIR when a directory has the name. */
   async insert(
     directory: Directory,
     name: Name,
@@ -120,14 +126,14 @@ export class Namespace {
   }
 
   /**
-   * Returns the node of a new file or symlink, for {@link insertNode}. An inode that cannot be embedded, as one of several
-   * names, is put into the store first.
+   * Returns the node of a new file or symlink, for {@link insertNode}. An inode that cannot be embedded, as
+   * one of several names, is put into the store first.
    */
   place(inode: FileInode | SymlinkInode, segments: Iterable<Id>): Promise<EntryNode> {
     return placeInode(this.#inodes, inode, segments);
   }
 
-  /** Gives a name to what has none yet, or has this one already. */
+  /** Gives a name to a new node. If the name leads to that node already, nothing is changed. */
   async insertNode(
     directory: Directory,
     name: Name,
@@ -149,7 +155,7 @@ export class Namespace {
     const replaced = await this.#moves.applySettled(directory, async draft => {
       const found = await this.#findLive(draft, name);
       if (found?.isLive === true) {
-        // An answer was lost, and this is what it would have said.
+        // An earlier attempt has done it, and its answer was lost.
         if (isNew && idOfEntry(found.entry) === idOfNode(node)) return undefined;
         if (typeOfNode(node) === 'directory') throw alreadyThere();
         requireReplaceable(found.entry, options.replace === true);
@@ -163,10 +169,11 @@ export class Namespace {
   }
 
   /**
-   * Gives names to many new files and symlinks, in one change: for whoever copies trees. Each is judged by itself.
+   * Gives names to many new files and symlinks in one change. Copies of trees use it. One that fails does not
+   * stop the others.
    *
-   * @returns for each in order what it failed with, as {@link insert} throws; undefined for those that are there. Rejects
-   *   when nothing of it was done.
+   * @returns for each in order its error, as {@link insert} would throw it; undefined where the name is there
+   *   now. Rejects when nothing was changed at all.
    */
   async insertMany(
     directory: Directory,
@@ -191,7 +198,7 @@ export class Namespace {
     return failures;
   }
 
-  /** What cannot be written down, at all or in so many bytes, is no fault of the others. */
+  /** Places a node, or returns EINVAL for a name or inode that cannot be encoded. */
   async #tryPlace({ name, inode, segments }: NewName): Promise<EntryNode | NetsealError> {
     try {
       checkName(name);
@@ -202,7 +209,7 @@ export class Namespace {
     }
   }
 
-  /** What it failed with, if it did; adds to `replaced`. */
+  /** Inserts one name. Returns its error, if any, and adds a replaced entry to `replaced`. */
   async #insertOne(
     draft: Draft,
     { name, node }: { readonly name: Name; readonly node: EntryNode | NetsealError },
@@ -221,7 +228,10 @@ export class Namespace {
     return undefined;
   }
 
-  /** Puts a directory made by {@link newDirectory} into the store, if it is not there, and gives it a name. EEXIST. */
+  /**
+   * Puts a directory made by {@link newDirectory} into the store, if it is not there, and gives it a name.
+   * EEXIST.
+   */
   async insertDirectory(
     parent: Directory,
     name: Name,
@@ -266,7 +276,8 @@ export class Namespace {
     const id = idOfEntry(entry);
     if (there !== undefined && idOfEntry(there) === id) return;
     const place = { directory: source.directory, name: source.name, id };
-    // First the count, then the name: a crash in between leaves a count that is too high, which does no harm.
+    // The count comes before the name: a crash in between leaves a count that is too high, which does no
+    // harm.
     const inode = await changePlaced<FileInode | SymlinkInode>(
       this.#inodes,
       this.#moves,
@@ -277,15 +288,17 @@ export class Namespace {
     try {
       await this.#insertNode(directory, name, { kind: 'object', id, type: inode.type }, options, false);
     } catch (error) {
-      // Better too high than too low.
+      // If the name may be there, the count stays: too high is better than too low.
       if (codeOf(error) !== 'EUNCERTAIN') await bestEffort(this.#changeLinkCount(id, -1));
       throw error;
     }
   }
 
   /**
-   * Moves a name, replacing a file or an empty directory as POSIX has it. ENOENT, EISDIR, ENOTDIR, ENOTEMPTY; EINVAL into itself;
-   * EEXIST if `replace` is false and something is there.
+   * Moves a name. It replaces a file or an empty directory, as in POSIX.
+   *
+   * Rejects with ENOENT, EISDIR, ENOTDIR, ENOTEMPTY; EINVAL when a folder would be moved into itself; EEXIST
+   * if `replace` is false and the name is taken.
    */
   async rename(
     source: { readonly directory: Directory; readonly name: Name },
@@ -297,9 +310,9 @@ export class Namespace {
     if (entry === undefined) throw noEntry();
     if (entry.departure !== undefined) await this.#moves.settle(source.directory, entry);
     const there = await this.find(target.directory, target.name);
-    // Two names of one file: POSIX leaves both.
+    // Both are names of one file: POSIX leaves both.
     if (there !== undefined && idOfEntry(there) === idOfEntry(entry)) {
-      // Unless another client has just made the one of the other.
+      // But another client may have renamed one to the other just now.
       if ((await this.find(source.directory, source.name)) === undefined) throw noEntry();
       return;
     }
@@ -334,7 +347,10 @@ export class Namespace {
     if (replaced !== undefined) await this.#dropLink(replaced);
   }
 
-  /** Changes attributes of whatever a name leads to. */
+  /**
+   * Changes attributes of the file, symlink or directory that an entry leads to. Returns its inode
+   * afterwards.
+   */
   async setAttributes(
     directory: Directory,
     entry: DirectoryEntry,
@@ -355,7 +371,7 @@ export class Namespace {
     });
   }
 
-  /** Makes way for a rename: what may be replaced only after a look into it. */
+  /** Checks that a rename may replace an entry, and declares a directory in its way dead if that is empty. */
   async #clearTarget(
     entry: DirectoryEntry,
     there: DirectoryEntry,
@@ -370,14 +386,14 @@ export class Namespace {
     if (!isThereDirectory) return;
     await this.#moves.requireOutside(idOfEntry(entry), directory.id);
     try {
-      // It is empty, so that nothing is lost if the rename then fails.
+      // The directory is empty, so nothing is lost if the rename then fails.
       await this.#removals.kill(idOfEntry(there));
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error;
     }
   }
 
-  /** An entry, and whether it counts: what leads to a removed directory does not. */
+  /** Returns an entry, and whether it counts: one that leads to a dead directory does not. */
   async #findLive(
     draft: Draft,
     name: Name,
@@ -386,9 +402,9 @@ export class Namespace {
     return entry === undefined ? undefined : { entry, isLive: await this.#removals.isLive(entry) };
   }
 
-  /** A name is gone. gc finds out by itself that nothing leads to a file; only several names need a count. */
+  /** Lowers the link count of a file that has lost a name. gc finds files without names by itself. */
   async #dropLink({ node }: DirectoryEntry): Promise<void> {
-    // Not worth an error: what it belongs to has happened, and a count that is too high does no harm.
+    // A failure is no error: the name is gone already, and a count that is too high does no harm.
     if (node.kind === 'object' && node.type !== 'directory') {
       await bestEffort(this.#changeLinkCount(node.id, -1));
     }

@@ -1,7 +1,11 @@
 /**
- * Removing directories. It takes two steps, as the directory and its name lie in two objects: first the directory is marked
- * as dead, from when on nothing can be put into it and nobody finds it; then its name is taken away. Whoever needs the
- * name, or the folder above, finishes that for a client that did not live to do it.
+ * Removes directories. It takes two steps, as the directory and its name lie in two objects:
+ *
+ *   1. The directory is declared dead. From then on no client finds it, and nothing can be put into it.
+ *   2. Its name is removed.
+ *
+ * If a client dies between them, the next client that needs the name, or the folder above, does the second
+ * step.
  */
 import { codeOf, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
@@ -11,7 +15,7 @@ import type { Directory } from './directory.ts';
 import { type Inodes, idOfEntry, typeOfEntry } from './inodes.ts';
 import { bestEffort, type Moves } from './moves.ts';
 
-/** How often a directory that should be removed is cleared of leftovers. */
+/** How often leftovers are cleared from a directory that is to be removed. */
 const SWEEPS_MAX = 4;
 
 export class Removals {
@@ -32,15 +36,15 @@ export class Removals {
     try {
       await this.kill(idOfEntry(entry));
     } catch (error) {
-      // Whoever removed it may not have lived to take the name away.
+      // The client that removed it may have died before it removed the name.
       if (codeOf(error) === 'ENOENT') await bestEffort(this.#dropDead(directory, entry));
       throw error;
     }
-    // It is gone, whatever becomes of its name: nobody finds it any more.
+    // The directory is gone, even if its name stays: no client finds it any more.
     await bestEffort(this.#dropDead(directory, entry));
   }
 
-  /** Marks a directory as removed. ENOTEMPTY; ENOENT when it was removed already. */
+  /** Declares a directory dead. ENOTEMPTY; ENOENT when it was removed already. */
   async kill(id: Id): Promise<void> {
     const directory = this.#inodes.directory(id);
     const finished = new Set<Id>();
@@ -68,7 +72,10 @@ export class Removals {
     }
   }
 
-  /** Takes away what only seems to be in a directory: removals and moves that were not finished. False if anything is there. */
+  /**
+   * Clears entries of removals and moves that were not finished. Returns false if the directory holds a live
+   * entry.
+   */
   async #sweep(directory: Directory): Promise<boolean> {
     for await (const entries of directory.entries()) {
       for (const entry of entries) {
@@ -80,7 +87,7 @@ export class Removals {
     return true;
   }
 
-  /** Removes the name of a removed directory, if it still leads to that one. */
+  /** Removes the name of a dead directory, if it still leads to that directory. */
   async #dropDead(directory: Directory, entry: DirectoryEntry): Promise<void> {
     if (typeOfEntry(entry) !== 'directory') return;
     await this.#moves.applySettled(directory, async draft => {
@@ -90,7 +97,7 @@ export class Removals {
     });
   }
 
-  /** False for a directory whose removal was not finished, and for what has moved away. */
+  /** Returns false for the entry of a dead directory, and for one that has moved away. */
   async isLive(entry: DirectoryEntry): Promise<boolean> {
     if (!(await this.#moves.isHere(entry))) return false;
     if (entry.node.kind === 'embedded' || entry.node.type !== 'directory') return true;
@@ -101,8 +108,8 @@ export class Removals {
 }
 
 /**
- * What a directory has accepted is to be cleared from where it came before the directory goes: afterwards nobody could tell
- * any more that it had arrived.
+ * Signals that entries have arrived in the directory whose moves are not finished. Their sources must be
+ * cleared before the directory goes: afterwards it would be unknown that they had arrived.
  */
 class ArrivedError extends NetsealError {
   readonly arrivals: readonly Arrival[];
