@@ -33,7 +33,7 @@ export interface SweepSettings {
   /** About how long to time one setting on one sample, over all rounds. */
   readonly timeMs: number;
   /**
-   * The least that a timed round processes. Default 1 MiB: less would time the dispatching rather than the
+   * The fewest plain bytes in a timed round. Default 1 MiB; with less, dispatch would be timed instead of the
    * work.
    */
   readonly roundBytesMin?: number | undefined;
@@ -68,8 +68,8 @@ export interface SweepResult {
 }
 
 /**
- * Runs the sweep. Throws what engines throw, EBUG when a round trip does not give the same bytes back, and
- * the signal's reason when it was aborted before any setting was finished.
+ * Runs the sweep. Rejects with the error of an engine, with EBUG when a round trip gives other bytes back,
+ * and with the signal's reason when it was aborted before any setting was finished.
  */
 export async function sweep(sweepSettings: SweepSettings, parts: SweepParts): Promise<SweepResult> {
   requireArgument(
@@ -195,7 +195,7 @@ class Sweep {
   async timeAll(): Promise<void> {
     const shuffler = new Shuffler(ROUNDS);
     for (let round = 0; round < ROUNDS; round++) {
-      // Another order each time: large units leave caches and collectors busy, and not always for the same
+      // The order changes each time, because large units leave caches and garbage collectors busy for their
       // neighbour.
       for (const cell of shuffler.shuffle(this.#rows.flat())) {
         await this.#timeRound(cell);
@@ -244,8 +244,8 @@ class Sweep {
 
   async #timeRound(cell: Cell): Promise<void> {
     const { threadCount } = cell.engines.pipeline;
-    // Half of a round's time for each direction; the best rates so far say how much fits into it. Not the
-    // last one: a slow round would make the next one short, and a short round is slow.
+    // Each direction gets half of a round's time, and the best rate so far says how much fits into it. The
+    // last rate would not do: a slow round would make the next one short, and short rounds are slow.
     const directionMs = this.#input.timeMs / ROUNDS / 2;
     const slower = Math.min(Math.max(...cell.sealRates), Math.max(...cell.openRates), RATE_MAX);
     const targetBytes = Math.max(this.#input.roundBytesMin ?? ROUND_BYTES_MIN, (slower * directionMs) / 1000);

@@ -1,6 +1,6 @@
 /**
- * What draws the charts in the HTML report. It runs in a browser, after Chart.js, and reads the JSON document
- * embedded in the page. Text only ever reaches the page as text, never as markup.
+ * The script that draws the charts of the HTML report. It runs in a browser after Chart.js, and reads the
+ * JSON document in the page. It writes text to the page only as text, never as markup.
  */
 export const PAGE_SCRIPT: string = `
 'use strict';

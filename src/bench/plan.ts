@@ -42,7 +42,8 @@ export function cutIntoUnits(pieces: readonly Piece[], unitSizeBytes: number): P
 }
 
 /**
- * The memory that the largest batch of these settings needs: as much for its plain bytes as for its records.
+ * Returns the bytes that the largest batch of these settings needs, once for plain bytes and once for
+ * records.
  */
 export function batchBytesMax(settings: readonly BenchSetting[], threadCount: number): number {
   return Math.max(...settings.map(setting => roomOfBatch(setting, threadCount)));
@@ -89,8 +90,9 @@ export function batchOf(units: readonly PlainUnit[]): Batch {
 }
 
 /**
- * The units of one timed round: spread evenly over the sample, or the whole sample several times, about
- * `targetBytes` together, and at least enough to give every thread two.
+ * Returns the units of one timed round: about `targetBytes` of plain bytes, and at least two units for each
+ * thread. They are spread evenly over the sample. When the sample is too small, its units are taken again and
+ * again.
  */
 export function unitsForRound(
   units: readonly PlainUnit[],

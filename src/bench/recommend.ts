@@ -32,13 +32,13 @@ export const WORKLOAD_WEIGHTS: Readonly<Record<Workload, Criteria>> = {
 };
 
 /**
- * Settings whose scores are within this of the best count as equally good; the simplest of them is
+ * Settings whose scores are at most 5 % above the best count as equally good. The simplest of them is
  * recommended.
  */
 export const TOLERANCE = 0.05;
 
 /**
- * A setting with its score: 1 would be the best of the sweep in everything; 1.1 is a tenth worse than that.
+ * A setting with its score. A setting that is best at every criterion has 1; a score of 1.1 is a tenth worse.
  */
 export interface Scored {
   readonly setting: BenchSetting;
@@ -53,7 +53,8 @@ export type AlternativeRole = 'default' | 'runner-up' | 'smaller units' | 'large
 export interface Alternative extends Scored {
   readonly role: AlternativeRole;
   /**
-   * Compared with the recommendation, for people: `64 KiB units, zstd:1 (smaller units): random read ...`.
+   * A comparison with the recommendation, for people:
+   * `64 KiB units, zstd:1 (smaller units): random read ...`.
    */
   readonly text: string;
 }
@@ -79,9 +80,11 @@ const CRITERIA: readonly Criterion[] = [
 ];
 
 /**
- * Scores every setting by the weighted geometric mean of its criteria, each divided by the best value of any
- * setting, and recommends the simplest among those within {@link TOLERANCE} of the best score. EINVAL when
- * there are none.
+ * Scores all settings and recommends one. A score is the weighted geometric mean of the criteria, each
+ * divided by the best value that any setting has. The simplest setting within {@link TOLERANCE} of the best
+ * score is recommended.
+ *
+ * Throws EINVAL when there are no settings.
  */
 export function recommend(
   summaries: readonly { readonly setting: BenchSetting; readonly summary: Summary }[],
@@ -134,8 +137,8 @@ function score(
 }
 
 /**
- * Simpler first: the default, then less codec, then the default suite, then smaller units, then smaller
- * blocks.
+ * Sorts simpler settings first: the default, then no codec, lower levels, the default's codec, suite and
+ * providers, smaller units, smaller blocks.
  */
 function compareSimplicity(left: BenchSetting, right: BenchSetting): number {
   const keys = [left, right].map(setting => [
@@ -184,9 +187,7 @@ function alternativesOf(winner: Scored, ranking: readonly Scored[], varying: Var
   });
 }
 
-/**
- * What would change with `other`, in words: `random read 20.3 ms instead of 21.1 ms, ..., stores 6% more`.
- */
+/** Says what would change with `other`: `random read 20.3 ms instead of 21.1 ms, ..., stores 6% more`. */
 function compareWith(winner: Scored, other: Scored): string {
   const [ours, theirs] = [winner.summary, other.summary].map(textsOf);
   const changes = Object.entries(theirs ?? {}).flatMap(([what, value]) => {

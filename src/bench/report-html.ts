@@ -1,7 +1,7 @@
 /**
- * The report as one HTML page that needs nothing else: style, script, Chart.js and data are inside it. File
- * names and everything else that was not written here are escaped, and a content security policy lets only
- * our own scripts run.
+ * The report as one HTML page that contains all it needs: style, script, Chart.js and data. File names and
+ * all other text from outside are escaped, and a content security policy lets only the page's own scripts
+ * run.
  */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -61,10 +61,7 @@ export function escapeHtml(text: string): string {
   return text.replace(/\p{Cc}/gu, '?').replace(/[&<>"']/g, character => entities[character] ?? '');
 }
 
-/**
- * The browser build lies beside the one that `chart.js` resolves to. It must not end its script element
- * early.
- */
+/** Reads the browser build of Chart.js, and escapes what would end its script element early. */
 async function readChartScript(): Promise<string> {
   const main = createRequire(import.meta.url).resolve('chart.js');
   const script = await readFile(join(dirname(main), 'chart.umd.min.js'), 'utf8');

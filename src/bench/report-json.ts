@@ -1,6 +1,6 @@
 /**
- * The report for programs. `docs/BENCH.md`, "The JSON document", is its description; bump the version with
- * it.
+ * The report for programs. `docs/BENCH.md`, "The JSON document", describes it; change the version with that
+ * page.
  */
 import { formatCodec } from '../unit/codec.ts';
 import type { BenchReport, ReportedSetting } from './bench.ts';

@@ -54,8 +54,8 @@ export function ratioOf({ plainBytes, storedBytes }: Pick<Measured, 'plainBytes'
 }
 
 /**
- * Memory that a setting needs at the least, computed: for each thread one plain unit, its sealed record, the
- * sealer's plaintext and the codec's output.
+ * Computes the least memory in bytes that a setting needs: for each thread one plain unit, its record, the
+ * plaintext to encrypt, and the codec's output.
  */
 export function workingBytes(setting: BenchSetting, threadCount: number): number {
   const recordBytes = sealedBytesMax(setting.unitSizeBytes, setting.blockSizeBytes);

@@ -53,12 +53,13 @@ const FOLDER_KINDS_MAX = 6;
 const NOTE_NAMES_MAX = 3;
 
 /**
- * Reads samples of files and of folders (recursively, without following links in them). A named file is a
- * sample of its own; files in folders are grouped by extension. Above the cap, a sample is spread evenly over
- * its files.
+ * Reads samples of files and folders. Folders are read recursively; links in them are not followed.
  *
- * EINVAL when a path does not exist, or when nothing is left to measure. What cannot be read, is empty, or is
- * no ordinary file, is skipped with a note. Rejects with the signal's reason when aborted.
+ *   - A named file is a sample of its own. Files in folders are grouped by extension.
+ *   - A sample that would exceed the cap is spread evenly over its files.
+ *   - Files that cannot be read, are empty or are not ordinary files are skipped, and a note says so.
+ *
+ * Rejects with EINVAL when a path does not exist or nothing is left to measure, or with the signal's reason.
  */
 export async function readSamples(
   paths: readonly string[],

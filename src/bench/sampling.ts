@@ -7,7 +7,7 @@ export interface Candidate {
 }
 
 /**
- * A stretch of a file. It starts at a multiple of the chunk size, so that units cut from it are real units.
+ * A part of a file. It starts at a multiple of the chunk size, so units cut from it are units of the file.
  */
 export interface Chunk {
   readonly path: string;
@@ -27,9 +27,10 @@ export function cutIntoChunks(files: readonly Candidate[], chunkBytes: number): 
 }
 
 /**
- * Chooses chunks spread evenly over all of them, about `capBytes` together and never more, except that one
- * chunk is always chosen. Large and small chunks are equally likely per byte: what a chunk takes beyond its
- * share is kept from those that follow. The same input gives the same choice.
+ * Chooses chunks that are spread evenly over all chunks. Together they have about `capBytes` and never more,
+ * except that one chunk is always chosen. Each byte is as likely to be chosen in a large chunk as in a small
+ * one: bytes that a chunk takes beyond its share are taken from the share of those that follow. The same
+ * input gives the same choice.
  */
 export function sampleEvenly(chunks: readonly Chunk[], capBytes: number): Chunk[] {
   const totalBytes = chunks.reduce((sum, chunk) => sum + chunk.lengthBytes, 0);

@@ -65,8 +65,9 @@ export interface ExpandedGrid {
 }
 
 /**
- * All combinations without repetition. A block larger than the unit it would pad makes no sense and is left
- * out with a note. EINVAL when a value is impossible, when nothing is left, or beyond {@link SETTINGS_MAX}
+ * Returns all combinations, each once. Blocks that are larger than the unit are left out, and a note says so.
+ *
+ * Throws EINVAL when a value is out of range, when nothing is left, or for more than {@link SETTINGS_MAX}
  * settings.
  */
 export function expandGrid(grid: BenchGrid): ExpandedGrid {
@@ -155,10 +156,7 @@ function seriesParts(setting: BenchSetting, varying: Varying): string[] {
   return parts;
 }
 
-/**
- * Everything but the codec, for a table with a row a codec: `256 KiB units`,
- * `256 KiB units, 1 B blocks, portable`.
- */
+/** Names all but the codec, for tables with a row for each codec: `256 KiB units, 1 B blocks, portable`. */
 export function groupLabel(setting: BenchSetting, varying: Varying): string {
   const [, ...others] = seriesParts(setting, varying);
   return [`${formatSize(setting.unitSizeBytes)} units`, ...others].join(', ');
