@@ -37,7 +37,7 @@ function overwrite(units: readonly { readonly bytes: Uint8Array }[]): void {
   for (const { bytes } of units) bytes.fill(0xee);
 }
 
-/** What has become of a promise a few turns later. */
+/** Returns the state of a promise after a few turns of the event loop. */
 async function stateOf(promise: Promise<unknown>): Promise<'pending' | 'settled'> {
   let state: 'pending' | 'settled' = 'pending';
   const settle = (): void => {
@@ -115,7 +115,7 @@ describe('a put that is aborted', () => {
       control.abort(REASON);
       await expect(putting).rejects.toBe(REASON);
     }
-    // More than an eighth of the budget at a time would wait for ever, had any of it been kept.
+    // If an aborted call kept any of the budget, calls for more than an eighth of it would wait for ever.
     const puts = Array.from({ length: 20 }, (_, put) => volume.put(unitsOf(1000 + put * 7, 7)));
     expect(await Promise.all(puts)).toEqual(new Array(20).fill(7));
   });

@@ -1,6 +1,7 @@
 /**
- * What the folder of a killed writer may hold, and must hold. Fed with what the writer said; what it had begun and not finished may
- * have happened or not, until it has been looked at.
+ * A model of what the folder of a killed writer must hold, and what it may hold. It is told what the writer
+ * reported. An operation that was begun and not finished may have happened or not, until the folder has been
+ * looked at.
  */
 import { readdirSync } from 'node:fs';
 import { expect } from 'vitest';
@@ -28,11 +29,11 @@ interface Batch {
 const key = ({ file, place }: { file: number; place: number }): string => `${file}/${place}`;
 
 export class CrashModel {
-  /** Keys that may open it, the most likely first. */
+  /** Keys that may open the cache, the most likely first. */
   keys: number[] = [0];
-  /** One that must not open it any more. */
+  /** A key that must not open the cache any more. */
   noKey: number | undefined;
-  /** A wipe was begun: it may be gone, or a part of it, but not what opens it alone. */
+  /** True when a wipe was begun: the cache may be gone. If its header is there, all of it must be. */
   isWiping = false;
   readonly #batches = new Map<number, Batch>();
   readonly #ids = new Set<number>();
@@ -113,7 +114,7 @@ export class CrashModel {
     this.#coherency.clear();
   }
 
-  /** Everything that must hold of a cache that was opened after a kill. Returns how many units it serves. */
+  /** Checks a cache that was opened after a kill. Returns how many units it serves. */
   async check(cache: Cache, folder: string): Promise<number> {
     await this.#checkDirty(cache);
     const served = await this.#checkServed(cache);
@@ -152,7 +153,7 @@ export class CrashModel {
     return values;
   }
 
-  /** What is not on the server stays. */
+  /** Dirty batches must be there. */
   #invalidate(file: number | undefined): void {
     for (const [place, versions] of this.#versions) {
       if (file === undefined || place.startsWith(`${file}/`)) versions.clear();
@@ -196,7 +197,7 @@ export class CrashModel {
     );
   }
 
-  /** Of two dirty versions the later one is what is found. */
+  /** Of two dirty versions, the later one must be found. */
   async #checkLatest(cache: Cache, listed: readonly ListedBatch[]): Promise<void> {
     const latest = new Map<string, PlannedUnit>();
     const byId = new Map([...this.#batches.values()].map(batch => [batch.id, batch]));
@@ -235,7 +236,7 @@ export class CrashModel {
   }
 }
 
-/** Which of these versions the cache has; throws when it serves other bytes. */
+/** Returns which of these versions the cache has. Throws when it serves other bytes. */
 async function read(cache: Cache, units: readonly PlannedUnit[]): Promise<boolean[]> {
   const requests = units.map(({ file, place, version }) => {
     const bytes = crashUnit(file, place, version);
@@ -250,7 +251,7 @@ async function read(cache: Cache, units: readonly PlannedUnit[]): Promise<boolea
   });
 }
 
-/** Nothing lies there that nobody knows of. */
+/** The folder must hold no file that the cache does not know. */
 function checkFolder(cache: Cache, folder: string): void {
   const { small, main, pinned, dirty } = cache.statistics.zones;
   expect(readdirSync(`${folder}/zones`)).toHaveLength(small + main + pinned);

@@ -1,7 +1,9 @@
 /**
- * A writer process is killed, again and again: from outside at any moment, or by itself within a chosen call to the system. What
- * it leaves opens at once and holds what was acknowledged. The judge looks at a copy as often as not, so that the next writer
- * finds what its predecessor left, and not what a judge has put in order.
+ * A writer process is killed again and again: from outside at any moment, or by itself within a chosen system
+ * call. The folder that it leaves opens at once and holds everything that was acknowledged.
+ *
+ * In half of the rounds the folder is checked in a copy, so that the next writer finds it as its predecessor
+ * left it.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,21 +20,23 @@ import type { KillPoint } from './fixtures/killing-files.ts';
 import { newFolder, openTestCache } from './support.ts';
 
 const WRITER = fileURLToPath(new URL('fixtures/crash-writer.ts', import.meta.url));
-/** Rounds on one folder. */
+/** How many rounds there are on one folder. */
 const LIFE = 10;
 const ROUNDS = soakSize(2 * LIFE, 32 * LIFE);
 const AFTER_MS_MAX = 150;
 
 type Chance = () => number;
 
-/** Small numbers of calls as likely as large ones: opening is short. */
+/**
+ * Draws after how many calls to kill. Small numbers are as likely as large ones, as opening takes few calls.
+ */
 function killPoint(chance: Chance): KillPoint {
   const call = Math.ceil(600 ** chance());
   const when = (['before', 'half', 'after'] as const)[Math.floor(chance() * 3)] ?? 'half';
   return { call, when };
 }
 
-/** Returns what the writer said. */
+/** Runs a writer until it dies. Returns what it said. */
 async function writeAndKill(plan: CrashPlan, chance: Chance): Promise<CrashLine[]> {
   const words = `${plan.folder}.words`;
   const descriptor = openSync(words, 'w');
@@ -50,7 +54,7 @@ async function writeAndKill(plan: CrashPlan, chance: Chance): Promise<CrashLine[
   const [code, signal] = await closed;
   if (signal !== 'SIGKILL') throw new Error(`the writer ended by itself with ${code}`);
   const text = readFileSync(words, 'utf8');
-  // The last line may be half.
+  // The last line may be incomplete.
   return text
     .split('\n')
     .slice(0, -1)
@@ -62,7 +66,7 @@ interface Sums {
   served: number;
 }
 
-/** One folder's rounds. */
+/** The rounds on one folder. */
 async function live(seed: number, sums: Sums): Promise<void> {
   const chance = seededChance(seed);
   const folder = newFolder();
@@ -79,7 +83,7 @@ async function live(seed: number, sums: Sums): Promise<void> {
   sums.acknowledged += model.acknowledged;
 }
 
-/** Returns how many units are served. */
+/** Checks what a killed writer left. Returns how many units are served. */
 async function judge(folder: string, model: CrashModel, isCopy: boolean): Promise<number> {
   if (model.isWiping && !existsSync(`${folder}/header`)) model.forget();
   model.isWiping = false;
@@ -104,7 +108,7 @@ function open(folder: string, key: number): Promise<Cache> {
   return openTestCache(folder, CRASH_SETTINGS, { key: { slots } });
 }
 
-/** Either the old key opens it or the new one. */
+/** Opens the cache with the old key or the new one. */
 async function openWithAny(folder: string, model: CrashModel): Promise<Cache> {
   for (const [at, key] of model.keys.entries()) {
     try {

@@ -1,11 +1,14 @@
-/** Faults of SQLite itself, which does not go through a cache's files, and what a death between two of its transactions leaves. */
+/**
+ * Faults of SQLite, whose files are not a cache's `CacheFiles`, and copies of its databases as a death of the
+ * process would leave them.
+ */
 import { cpSync, existsSync, readFileSync, truncateSync } from 'node:fs';
 import { DatabaseSync, StatementSync } from 'node:sqlite';
 import { onTestFinished, vi } from 'vitest';
 import { viewOf } from '../../src/base/bytes.ts';
 import { newFolder } from './support.ts';
 
-/** What databases refuse at the moment, and what they were asked for. */
+/** Which statements fail now, and which were made. */
 export interface DatabaseFaults {
   /** Whether a row of this kind cannot be written, or taken away. Undefined: any can. */
   writes: ((kind: number) => boolean) | undefined;
@@ -17,7 +20,7 @@ export interface DatabaseFaults {
   pageCount: number;
 }
 
-/** Until the test's end, all databases fail as they are told. */
+/** Makes all databases fail as told, until the end of the test. */
 export function failDatabases(): DatabaseFaults {
   const faults: DatabaseFaults = {
     writes: undefined,
@@ -62,7 +65,7 @@ export function rowCount(folder: string, kind: number): number {
   return Number(row?.count);
 }
 
-/** What a death of the process would leave. */
+/** Copies the folder, as a death of the process would leave it. */
 export function crashed(folder: string): string {
   const copy = newFolder();
   cpSync(folder, copy, { recursive: true });
@@ -72,7 +75,10 @@ export function crashed(folder: string): string {
 const WAL_HEADER_BYTES = 32;
 const FRAME_HEADER_BYTES = 24;
 
-/** What deaths after each transaction since the last `flush` would leave, oldest first; the first is before all of them. */
+/**
+ * What deaths after each transaction since the last `flush` would leave, oldest first; the first is before
+ * all of them.
+ */
 export function* crashedAtEach(folder: string): Generator<string> {
   const log = `${folder}/cache.db-wal`;
   const bytes = existsSync(log) ? new Uint8Array(readFileSync(log)) : new Uint8Array(0);

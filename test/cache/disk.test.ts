@@ -1,4 +1,7 @@
-/** A real disk that is full, read-only or gone: a small file system in memory, which only root can mount. */
+/**
+ * A real disk that is full, read-only or gone. It is a small file system in memory, which only root can
+ * mount.
+ */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -41,7 +44,7 @@ function disk(): string {
   return folder;
 }
 
-/** Takes all that is left, to the last block. */
+/** Fills the disk to the last block. */
 function fill(folder: string): void {
   for (let part = 0; ; part += 1) {
     const { bavail, bsize } = statfsSync(folder);
@@ -89,7 +92,7 @@ describe.skipIf(!canMount)('a disk', () => {
       clock.nowMs += 200;
       if (index % 5 === 0) await cache.maintain();
     }
-    // Once for the disk and once for the database, however often it was tried.
+    // One report for the disk and one for the database, however many attempts there were.
     expect([...new Set(problems)].sort()).toEqual([...problems].sort());
     expect(problems).toContain('full');
     expect(volume.coherency(FILE)).toEqual(new Uint8Array(Buffer.from('state 399')));
@@ -156,7 +159,8 @@ describe.skipIf(!canMount)('a disk', () => {
     for (let index = 0; index < 60; index += 1) await put(index);
     await cache.appendDirty(dirtyUnit(1));
     await cache.flush();
-    // Files that are open for writing keep a disk from turning read-only; so a second, read-only view of it is put on top.
+    // Files that are open for writing keep a disk from turning read-only; so a second, read-only view of it
+    // is put on top.
     execFileSync('mount', ['--bind', folder, folder]);
     execFileSync('mount', ['-o', 'remount,bind,ro', folder]);
     mounted.push(folder);
@@ -198,7 +202,7 @@ describe.skipIf(!canMount)('a disk', () => {
     expect(await get(80)).toBe('miss');
     clock.nowMs += 120_000;
     await cache.maintain();
-    // It goes on in the folder that was below.
+    // The cache goes on in the folder below the mount.
     expect(cache.statistics.state).toBe('ready');
     expect(await put(300)).toBe(1);
     expect(await get(300)).toBe('hit');

@@ -118,7 +118,7 @@ describe('the cache steps aside, says so once, and comes back', () => {
     await cache.maintain();
     expect(await put(1000)).toBe(1);
     expect(events.at(-1)).toBe('back');
-    // A minute later it is another trouble.
+    // A minute later it counts as a new problem.
     clock.nowMs += 61_000;
     files.broken = 'ENOSPC';
     expect(await put(1001)).toBe(0);

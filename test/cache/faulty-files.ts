@@ -1,11 +1,14 @@
 /**
  * Files in memory that fail as disks do.
  *
- * - Reads and writes are cut short; calls fail with EIO and ENOSPC, writes of which a part is done as well.
- * - After a power cut any subset of the sectors that were not synced is there; where a file has grown, what is not there is zeros, or the
- *   file is shorter. Truncations may be undone. Files that were made, renamed or removed are under their old name, their new one,
- *   both or none, unless their folder was synced; folders are there only when theirs was, or by luck.
- * - After a sync that failed, what it should have synced may never reach the disk, although it can be read until the power cut.
+ * - Reads and writes are cut short. Calls fail with EIO and ENOSPC; a write that fails may have been done in
+ *   part.
+ * - After a power cut, any subset of the unsynced sectors is there. Where a file has grown, the missing
+ *   sectors are zeros, or the file is shorter. Truncations may be undone.
+ * - After a power cut, files that were made, renamed or removed are under their old name, their new one, both
+ *   or none, unless their folder was synced. A new folder may be gone unless its parent was synced.
+ * - After a sync that failed, its bytes may never reach the disk, although they can be read until the power
+ *   cut.
  */
 import type { Chance } from '../../src/base/chance.ts';
 import type { CacheFile, CacheFiles, DiskSpace, OpenMode } from '../../src/cache/base/files.ts';
@@ -13,19 +16,19 @@ import type { CacheFile, CacheFiles, DiskSpace, OpenMode } from '../../src/cache
 type Change = { readonly at: number; readonly bytes: Uint8Array } | { readonly lengthBytes: number };
 
 interface Node {
-  /** As it is read. */
+  /** The content that reads see. */
   bytes: Uint8Array;
-  /** As it is on the disk for sure. */
+  /** The content that is on the disk for sure. */
   stable: Uint8Array;
   /** Since then. */
   pending: Change[];
 }
 
 export interface FaultRates {
-  /** Of calls that fail with this, 0 to 1. */
+  /** The share of calls that fail with this, 0 to 1. */
   readonly EIO: number;
   readonly ENOSPC: number;
-  /** Of reads and writes that are cut short. */
+  /** The share of reads and writes that are cut short, 0 to 1. */
   readonly short: number;
 }
 
@@ -52,7 +55,7 @@ export class FaultyFiles implements CacheFiles {
   #folders = new Set<string>(['']);
   #stableFolders = new Set<string>(['']);
   #isDead = false;
-  /** The power goes when so many calls more were made. */
+  /** Cuts the power after so many more calls. */
   callsLeft: number = Number.POSITIVE_INFINITY;
 
   constructor(root: string, chance: Chance) {
@@ -60,7 +63,7 @@ export class FaultyFiles implements CacheFiles {
     this.#chance = chance;
   }
 
-  /** What is there after a power cut. This one is of no more use. */
+  /** Returns the files after a power cut. Do not use this object any more. */
   powerCut(): FaultyFiles {
     this.#isDead = true;
     const after = new FaultyFiles(this.#root, this.#chance);
@@ -145,7 +148,7 @@ export class FaultyFiles implements CacheFiles {
     return `${this.#root}/${name}`;
   }
 
-  /** Throws what the call fails with, if it does. */
+  /** Throws the error that the call fails with, if any. */
   check(what: 'read' | 'write' | 'name'): void {
     this.callsLeft -= 1;
     if (this.callsLeft < 0) this.#isDead = true;
@@ -156,7 +159,7 @@ export class FaultyFiles implements CacheFiles {
     if (what === 'write' && this.#chance() < this.rates.ENOSPC) throw this.#fault('ENOSPC');
   }
 
-  /** How much of so many bytes a call does. */
+  /** Draws how many of the bytes a call does. */
   portion(lengthBytes: number): number {
     if (lengthBytes <= 1 || this.#chance() >= this.rates.short) return lengthBytes;
     this.count += 1;
@@ -168,7 +171,7 @@ export class FaultyFiles implements CacheFiles {
     return systemError(code);
   }
 
-  /** True for one of two. */
+  /** True half of the time. */
   either(): boolean {
     return this.#chance() < 0.5;
   }
@@ -188,7 +191,10 @@ export class FaultyFiles implements CacheFiles {
     return { bytes, stable: new Uint8Array(bytes), pending: [] };
   }
 
-  /** A write of which any sectors may have arrived, none of them as well; the file has its new length all the same. */
+  /**
+   * A write of which any sectors may have arrived, none of them as well; the file has its new length all the
+   * same.
+   */
   #torn(bytes: Uint8Array, at: number, written: Uint8Array): Uint8Array<ArrayBuffer> {
     const result = resized(bytes, Math.max(bytes.byteLength, at + written.byteLength));
     const part = this.#chance();
@@ -271,7 +277,7 @@ class FaultyFile implements CacheFile {
     try {
       this.#files.check('write');
     } catch (error) {
-      // The system takes what it could not write for written.
+      // As Linux does, take the bytes that could not be written for written.
       node.pending = this.#files.isDead ? pending : pending.filter(() => this.#files.either());
       throw error;
     }

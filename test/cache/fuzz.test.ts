@@ -1,6 +1,10 @@
 /**
- * Any file of a closed cache, or of one whose process was killed, is damaged in any way: it opens, or says why not; serves nothing
- * that was not written for its place; keeps dirty batches that were not touched; takes no more time or memory than usual.
+ * Any file of a cache, closed or left by a killed process, is damaged in any way. Then the cache
+ *
+ * - opens, or says why it does not;
+ * - serves nothing that was not written for its place;
+ * - keeps dirty batches that were not touched;
+ * - takes no more time or memory than usual.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -34,7 +38,7 @@ type Chance = () => number;
 /** Serial numbers of dirty batches by the file that they lie in, relative to the folder. */
 type Batches = ReadonlyMap<string, readonly number[]>;
 
-/** A cache in which there is some of everything: as a kill leaves it, and closed. */
+/** Makes a cache with some of everything in it: once as a kill leaves it, once closed. */
 async function makePristine(): Promise<{ folders: readonly string[]; batches: Batches }> {
   const folder = newFolder();
   const cache = await openTestCache(folder, SETTINGS);
@@ -78,7 +82,7 @@ interface Harm {
   readonly touched: readonly string[];
 }
 
-/** Each does something to a file, and says what. */
+/** Kinds of damage. Each changes a file, and says how. */
 const HARMS: readonly ((folder: string, path: string, chance: Chance) => Harm)[] = [
   (folder, path, chance) => {
     const content = readFileSync(`${folder}/${path}`);
@@ -178,12 +182,12 @@ describe('damage of any file', () => {
       });
       rmSync(folder, { recursive: true, force: true });
     }
-    // Only without its header a cache cannot be opened.
+    // A cache opens unless its header is damaged.
     expect([...refused]).toEqual([]);
   });
 });
 
-/** Every kind of file as often as any other, however many there are of each. */
+/** Draws a file: each kind is as likely as any other, however many files there are of it. */
 function somePath(paths: readonly string[], chance: Chance): string {
   const kinds = [...new Set(paths.map(kindOf))];
   const kind = kinds[Math.floor(chance() * kinds.length)];

@@ -1,4 +1,4 @@
-/** What was invalidated is never found again, though rows about objects do not grow without bound. */
+/** Invalidated units are never found again, although the number of rows of objects is bounded. */
 import { cpSync, rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, it } from 'vitest';
@@ -10,10 +10,10 @@ import { getUnit, idOf, KIB, MIB, newFolder, openTestCache, unitOf } from './sup
 
 const VOLUME = idOf(1);
 const FILE = idOf(100);
-/** Each is a transaction of the database, which takes its time on a busy machine: a dozen times the limit. */
+/** A dozen times the limit of rows. Each is a transaction, which is slow on a busy machine. */
 const COUNT = 12_000;
 const ROWS_MAX = 1000;
-/** More than a cache keeps in memory. */
+/** More objects than a cache keeps in memory. */
 const OTHERS = 70_000;
 
 function rowCount(folder: string, kind: RowKind): number {
@@ -25,7 +25,7 @@ function rowCount(folder: string, kind: RowKind): number {
   return Number(row?.count);
 }
 
-/** What a death of the process would leave. */
+/** Copies the folder, as a death of the process would leave it. */
 function crashed(folder: string): string {
   const copy = newFolder();
   cpSync(folder, copy, { recursive: true });
@@ -153,7 +153,7 @@ describe('rows', () => {
     const folder = newFolder();
     const settings = { rowsMax: ROWS_MAX, budgetBytes: 64 * MIB, unitsMax: 20_000 };
     let cache = await openTestCache(folder, settings);
-    // Every twentieth has a unit.
+    // Every twentieth object has a unit.
     const cached = Array.from({ length: COUNT / 20 }, (_, at) => at * 20);
     await putAll(cache, cached);
     const volume = cache.volume(VOLUME);
@@ -167,10 +167,11 @@ describe('rows', () => {
     for (let object = 0; object < COUNT; object += 1) {
       volume.invalidate(object % 20 === 0 ? idOf(object) : numbered(objectId, object));
       if (object % 500 === 0) await cache.maintain();
-      // Sweeps come upon objects that are in memory, and upon others.
+      // Sweeps find objects that are in memory and objects that are not.
       if (object === COUNT / 2) lookUpOthers(volume, OTHERS);
     }
-    // It is done when it has not to be waited for; the first may be a sweep that began before the last invalidations.
+    // It is done when it has not to be waited for; the first may be a sweep that began before the last
+    // invalidations.
     for (let round = 0, quick = 0; round < 300 && quick < 3; round += 1) {
       const startMs = performance.now();
       await cache.maintain();

@@ -1,4 +1,4 @@
-/** What is remembered of units that were dropped, and for how long. */
+/** How long the ghosts of dropped units are remembered. */
 import { describe, expect, it } from 'vitest';
 import { seededChance } from '../../src/base/chance.ts';
 import { Ghosts } from '../../src/cache/index/ghosts.ts';

@@ -25,7 +25,8 @@ describe('reference policies', () => {
   });
 
   it('S3-FIFO takes what has a ghost to the main queue at once', () => {
-    // 11 drops 1; 1 comes back to the main queue and drops 2; what comes once then drops 3 to 10 and 11, never 1.
+    // 11 drops 1; 1 comes back to the main queue and drops 2; what comes once then drops 3 to 10 and 11,
+    // never 1.
     const accesses = [...ONE_TO_TEN, 11, 1, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 1, 2];
     expect(play('S3-FIFO', 10, accesses)).toBe(`${'-'.repeat(22)}+-`);
   });
@@ -43,7 +44,8 @@ describe('reference policies', () => {
     const thrice = [...ONE_TO_TEN, ...ONE_TO_TEN, ...ONE_TO_TEN];
     const misses = '-'.repeat(10);
     const hits = '+'.repeat(20);
-    // For 11 all ten go to the main queue, which is one too many: 1 falls out. For 12 it is 11 that goes there, and 2 that falls out.
+    // For 11 all ten go to the main queue, which is one too many: 1 falls out. For 12 it is 11 that goes
+    // there, and 2 that falls out.
     expect(play('S3-FIFO', 10, [...thrice, 11, 11, 11, 12, 3, 2])).toBe(`${misses}${hits}-++-+-`);
     // Hit once more, 2 goes round, and 3 falls out in its place.
     expect(play('S3-FIFO', 10, [...thrice, 11, 11, 11, 2, 12, 2, 3])).toBe(`${misses}${hits}-+++-+-`);

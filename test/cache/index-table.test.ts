@@ -35,7 +35,7 @@ function entryOf(number: number, more: Partial<Entry> = {}): Entry {
   };
 }
 
-/** All of them in the same two buckets. */
+/** Fingerprints that share both buckets. */
 function rivals(count: number): Fingerprint[] {
   return Array.from({ length: count }, (_, third) => ({ first: 0, second: 2 ** 32 - 1, third, fourth: 9 }));
 }
@@ -132,9 +132,9 @@ describe('places', () => {
     }
     expect(placeFor(table, last, ALIVE)).toBe(-1);
     expect(placeFor(table, all[3]!, ALIVE)).toBe(findEntry(table, all[3]!));
-    // One that is dead.
+    // An entry of a dead zone.
     expect(placeFor(table, last, zoneId => zoneId === 6)).toBe(findEntry(table, all[5]!));
-    // One that is clean, and one that was hit less.
+    // A clean entry, then the entry with fewer hits.
     writeEntry(table, findEntry(table, all[7]!), all[7]!, entryOf(7, { hits: 3 }));
     expect(placeFor(table, last, ALIVE)).toBe(findEntry(table, all[7]!));
     writeEntry(table, findEntry(table, all[8]!), all[8]!, entryOf(8, { hits: 1 }));

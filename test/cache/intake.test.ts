@@ -27,7 +27,7 @@ describe('offers', () => {
     const volume = cache.volume(VOLUME);
     const unit = { objectId: FILE, index: 0, bytes: unitOf(0) };
     await volume.put([unit]);
-    // Is there already: so the queue runs dry within a few turns of the microtask queue.
+    // The unit is there already, so the queue is empty after a few microtasks.
     volume.offer([unit]);
     for (let turns = 0; turns < 1000 && cache.statistics.queuedBytes > 0; turns += 1) await undefined;
     expect(cache.statistics.queuedBytes).toBe(0);
@@ -103,7 +103,7 @@ describe('invalidation', () => {
       { objectId: idOf(5), index: 1, bytes: unitOf(8) },
       { objectId: idOf(5), index: 2, bytes: unitOf(9) },
     ]);
-    // As the folder is when the process dies now.
+    // A copy of the folder, as a death of the process would leave it now.
     const copy = newFolder();
     cpSync(folder, copy, { recursive: true });
     const again = await openTestCache(copy, settings);

@@ -1,4 +1,4 @@
-/** The keys of a cache: changed, destroyed, and what a crash or a failure half-way leaves. */
+/** The keys of a cache are changed and destroyed, also with a crash or a failure half-way. */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { seededChance } from '../../src/base/chance.ts';
@@ -38,7 +38,7 @@ async function checkFull(cache: Cache): Promise<void> {
   ]);
 }
 
-/** Over files that lose their power after some calls; undefined when it went while it was opened. */
+/** Opens a cache whose power is cut after some calls. Undefined when it was cut during the opening. */
 async function openFaulty(
   folder: string,
   files: FaultyFiles,

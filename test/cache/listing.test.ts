@@ -1,4 +1,4 @@
-/** What is listed of a cache, and what dropping gives back. */
+/** Listing what a cache holds, and discarding it. */
 import { cpSync, readdirSync, statSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { toHex } from '../../src/base/bytes.ts';
@@ -35,7 +35,7 @@ async function hitsOf(
   return hits;
 }
 
-/** What zone files take on the disk. */
+/** The bytes of all zone files on the disk. */
 function diskBytes(folder: string): number {
   const sizes = ['zones', 'dirty'].flatMap(name =>
     readdirSync(`${folder}/${name}`).map(file => statSync(`${folder}/${name}/${file}`).size),
@@ -55,7 +55,7 @@ describe('the smallest of many', () => {
   });
 });
 
-/** All keys with how often each comes, `limit` at a time. */
+/** Collects all keys, `limit` at a time, with how often each occurs. */
 function inParts(keys: readonly number[], limit: number): [number, number][] {
   const all: [number, number][] = [];
   for (;;) {
@@ -171,7 +171,7 @@ describe('discard', () => {
     const rest = await cache.discard({ pinnedToo: true });
     expect(rest).toMatchObject({ units: 10, pinned: { units: 0, bytes: 0 } });
     expect(await hitsOf(cache, SECOND, OTHER, 10)).toBe(0);
-    // The pin is still there, for what comes.
+    // The pin is still there, for units that come later.
     expect(cache.pins()).toHaveLength(1);
     expect(await getUnit(cache, FIRST, OTHER, 3, unitOf(3))).toBe('hit');
   });

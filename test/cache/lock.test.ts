@@ -1,4 +1,7 @@
-/** One process has a cache: whoever comes second is told so, whoever dies lets go, and nothing else does. */
+/**
+ * One process owns a cache. A second one is told so. The lock is released by closing the cache or by death,
+ * and by nothing else.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -20,7 +23,7 @@ afterEach(() => {
   children.clear();
 });
 
-/** Another process, and what it said first. */
+/** Starts another process. Returns it with its first report. */
 async function hold(folder: string, atMs = 0): Promise<{ child: ChildProcess; said: string }> {
   const child = spawn(process.execPath, [HOLDER, folder, String(atMs)], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -39,7 +42,7 @@ async function kill(child: ChildProcess): Promise<void> {
 
 const open = (folder: string) => openTestCache(folder, CRASH_SETTINGS);
 
-/** On another thread of this process. */
+/** Tries to open the cache on another thread of this process. */
 async function openOnThread(folder: string): Promise<string> {
   const worker = new Worker(THREAD, { workerData: folder });
   const [said] = (await once(worker, 'message')) as [string];
@@ -55,7 +58,7 @@ describe('the owner of a cache', () => {
     const refused = open(folder);
     await expect(refused).rejects.toMatchObject({ code: 'EDENIED' });
     await expect(refused).rejects.toThrow(`process ${child.pid} on ${hostname()}, running since 20`);
-    // Who was refused has not let go of anything for the owner.
+    // The refused attempt has not released the owner's lock.
     await expect(open(folder)).rejects.toMatchObject({ code: 'EDENIED' });
     await kill(child);
     const cache = await open(folder);

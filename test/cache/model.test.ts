@@ -1,6 +1,9 @@
 /**
- * Random operations on a cache and on plain maps, over files that fail: whatever happens, what is served is what was stored for that
- * place with that tag, what was acknowledged as dirty is there, and a cache that could not go on comes back.
+ * Random operations on a cache and on plain maps, over files that fail. Whatever happens:
+ *
+ * - A unit that is served is what was stored for that place with that tag.
+ * - Acknowledged dirty units are there.
+ * - A cache that stepped aside comes back.
  */
 import { rmSync } from 'node:fs';
 import fc from 'fast-check';
@@ -72,7 +75,7 @@ const step = fc.oneof(
     arbitrary: fc.record({ type: fc.constant('clock' as const), byMs: fc.integer({ min: -1e9, max: 1e9 }) }),
   },
 );
-/** What was found once. */
+/** Sequences of operations that once found a fault. */
 const EXAMPLES: [number, Step[]][] = [
   // The newer of two dirty versions is released first.
   [
@@ -115,9 +118,9 @@ class Run {
   #files: FaultyFiles;
   #cache!: Cache;
   #nowMs = 1e12;
-  /** Acknowledged, not released. */
+  /** Batches that were acknowledged and not released. */
   readonly #dirty = new Map<number, Unit[]>();
-  /** Dirty by place: the latest. */
+  /** The latest dirty version, by place. */
   hits = 0;
 
   constructor(seed: number) {
@@ -275,7 +278,8 @@ class Run {
     for (const [, list] of [...this.#dirty].sort(([left], [right]) => left - right)) {
       for (const each of list) latest.set(`${each.volume}/${each.object}/${each.index}`, each);
     }
-    // Batches that were released, or not acknowledged, may be listed after a crash; then theirs may be the latest.
+    // Batches that were released, or not acknowledged, may be listed after a crash; then theirs may be the
+    // latest.
     const isClean = [...listed.keys()].every(id => this.#dirty.has(id));
     if (!isClean || this.#cache.statistics.state !== 'ready') return;
     for (const each of latest.values()) {
@@ -307,8 +311,8 @@ class Run {
 }
 
 /**
- * A unit that a power cut has torn in its middle has the right length and tag, and is found out when it is opened; a cache cannot.
- * Its ends must be right all the same.
+ * A unit that a power cut has torn in its middle has the right length and tag. Only opening it shows the
+ * damage, which a cache cannot do. But its beginning and its end must be right.
  */
 function isInnerWhole(into: Uint8Array, bytes: Uint8Array): boolean {
   const end = bytes.byteLength - 16;

@@ -1,4 +1,7 @@
-/** Pins at their edges: keys of all lengths and bytes, races of prefixes, and more that is pinned than there is room for. */
+/**
+ * Pins at their edges: keys of all lengths and bytes, races of prefixes, and more that is pinned than there
+ * is room for.
+ */
 import { describe, expect, it } from 'vitest';
 import { utf8 } from '../../src/base/bytes.ts';
 import type { Cache } from '../../src/cache/cache.ts';
@@ -61,7 +64,8 @@ describe('a prefix', () => {
     }
     await volume.pinPrefix(utf8('a/'));
     const turn = () => new Promise(resolve => setImmediate(resolve));
-    // The first scan has freed some objects that the second one pins again, and ends before the third one has freed them.
+    // The first scan has freed some objects that the second one pins again, and ends before the third one has
+    // freed them.
     const first = volume.unpinPrefix(utf8('a/'));
     for (let turns = 0; turns < 6; turns += 1) await turn();
     const second = volume.pinPrefix(utf8('a/'));
@@ -116,7 +120,7 @@ describe('more that is pinned than there is room for', () => {
     const folder = newFolder();
     let cache = await openTestCache(folder, settings);
     let volume = cache.volume(VOLUME);
-    // Some of it is there before it is pinned, in zones of all queues.
+    // Some units are there before they are pinned, in zones of all queues.
     for (let from = 0; from < 80; from += 8) await volume.put(units(10, from, 8));
     volume.setCookie(idOf(10), { key: utf8('a'), unitCount: 300 });
     await volume.pinPrefix(utf8('a'));
@@ -136,7 +140,7 @@ describe('more that is pinned than there is room for', () => {
       return count;
     };
     expect(await hits()).toBe(there);
-    // Others have to go without, and take nothing away.
+    // Other units find no room, and displace no pinned ones.
     for (let from = 0; from < 200; from += 10) await cache.volume(OTHER).put(units(20, from, 10));
     expect(await hits()).toBe(there);
     await cache.close();

@@ -18,7 +18,7 @@ async function put(cache: Cache, object: number, count = 2, volumeId = VOLUME): 
   await cache.volume(volumeId).put(units);
 }
 
-/** Writes several times the budget, so that whatever may go is gone, unless it was asked for. */
+/** Writes several times the budget, so that every unit that is neither pinned nor read again is given up. */
 async function flood(cache: Cache, count = 400): Promise<void> {
   for (let index = 0; index < count; index += 10) {
     const units = Array.from({ length: 10 }, (_, at) => ({
@@ -48,7 +48,9 @@ const step = fc.oneof(
 );
 type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never;
 
-/** A plain reading of cookies and pins, beside a cache in which prefixes are looked through at the same time. */
+/**
+ * A simple model of cookies and pins, compared with a cache whose scans for prefixes run at the same time.
+ */
 class PinRun {
   readonly #folder = newFolder();
   readonly #cookies = new Map<number, string>();
@@ -106,17 +108,17 @@ class PinRun {
       if ([...this.#prefixes].some(prefix => key.startsWith(prefix))) expected.add(number);
     }
     const wanted = [...expected].sort((left, right) => left - right);
-    // What the last process left unfinished may still be under way.
+    // Scans that the last process left unfinished may still be under way.
     await expect.poll(() => this.#missing()).toEqual(wanted);
     await this.#cache.close();
     this.#cache = await openTestCache(this.#folder);
-    // It may have been closed before that was done.
+    // The cache may have been closed before the scan ended.
     await expect.poll(() => this.#missing()).toEqual(wanted);
     expect(this.#cache.pins()).toHaveLength(this.#pins.size + this.#prefixes.size);
     await this.#cache.close();
   }
 
-  /** As nothing is cached, all of what is pinned is missing. */
+  /** The pinned objects: nothing is cached, so all of their units are missing. */
   async #missing(): Promise<number[]> {
     const missing = await collect(this.#cache.incomplete());
     const numbers = missing.map(({ objectId }) => Buffer.from(objectId).readUInt32LE(0));
@@ -209,7 +211,7 @@ describe('pins by prefix', () => {
     expect(await isThere(cache, 14)).toBe(true);
     expect(await volume.unpinPrefix(utf8('home/ann'))).toBe(true);
     expect(await volume.unpinPrefix(utf8('home/ann'))).toBe(false);
-    // Soon enough again to be worth keeping: then what was asked for has to go as well.
+    // The same units come again, so that the ones that were read are worth less than they.
     for (let round = 0; round < 20; round += 1) await flood(cache, 160);
     expect(await Promise.all([10, 12].map(number => isThere(cache, number)))).toEqual([false, false]);
     expect(cache.pins()).toEqual([]);
@@ -289,7 +291,7 @@ describe('what pinned objects lack', () => {
     const cache = await openTestCache(newFolder(), { budgetBytes: 4 * MIB });
     const volume = cache.volume(VOLUME);
     const objectId = idOf(10);
-    // 2^26 units of 256 KiB, and one behind.
+    // 2^26 units of 256 KiB, and one more.
     const unitCount = 2 ** 26 + 1;
     volume.pin(objectId, { unitCount });
     await volume.put([3, 2 ** 21, 2 ** 26].map(index => ({ objectId, index, bytes: unitOf(index) })));

@@ -1,4 +1,4 @@
-/** Plain data in numbers and lengths that are not the usual ones, and pins by names. */
+/** Plain data in unusual numbers and lengths, and pins by names. */
 import { describe, expect, it } from 'vitest';
 import { utf8 } from '../../src/base/bytes.ts';
 import { PlainCache } from '../../src/cache/plain.ts';
@@ -23,7 +23,7 @@ describe('plain units', () => {
     const plain = new PlainCache(cache, pipeline, UNIT);
     const units = Array.from({ length: 100 }, (_, index) => ({ index, bytes: bytesOf(index) }));
     const names = ['a', 'b', 'c'];
-    // Together and one by one: nobody waits for what another holds.
+    // All at once and one by one: no call waits for memory that another holds.
     expect(await Promise.all(names.map(name => plain.put(version(name, 1), units)))).toEqual([100, 100, 100]);
     const indexes = units.map(({ index }) => index);
     const got = await Promise.all(names.map(name => plain.get(version(name, 1), indexes)));

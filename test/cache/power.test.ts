@@ -1,6 +1,7 @@
 /**
- * The power goes at any call to the system, while a cache is opened as well; the databases are what they were, what they were at their
- * last sync, torn or gone. What was acknowledged as dirty is there, and everything that is listed was once given.
+ * The power is cut at any system call, also while a cache is being opened. After it, the databases are as
+ * they were, as at their last sync, torn, or gone. Acknowledged dirty units must be there, and everything
+ * that is listed must have been given once.
  */
 import { copyFileSync, existsSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
@@ -30,7 +31,7 @@ class PowerRun {
   #files: FaultyFiles;
   #cache: Cache | undefined;
   readonly #given = new Map<number, Given>();
-  /** By id; released ones are not here. */
+  /** Dirty batches by id, except released ones. */
   readonly #acknowledged = new Map<number, Given>();
   #serial = 0;
 
@@ -50,7 +51,7 @@ class PowerRun {
       await this.#cut();
       await this.#open();
       await this.#check();
-      // As often as not the next crash comes after an orderly end.
+      // Half of the caches are closed in order before the next crash.
       if (this.#chance() < 0.5) await this.#cache?.close();
       else await this.#cut();
       this.#cache = undefined;
@@ -114,7 +115,7 @@ class PowerRun {
 
   async #cut(): Promise<void> {
     const after = this.#files.powerCut();
-    // What is written to the databases from now on has not been written.
+    // Whatever is written to the databases from now on is lost.
     const paths = ['cache.db', 'cache.db-wal'].map(name => `${this.#folder}/${name}`);
     for (const path of paths) if (existsSync(path)) copyFileSync(path, `${path}.cut`);
     await this.#cache?.close();
@@ -155,7 +156,7 @@ class PowerRun {
     for (const [id, given] of this.#acknowledged) {
       expect(found.get(id)?.serial, `batch ${id} of ${given.serial} is lost`).toBe(given.serial);
     }
-    // Whatever is listed is there as a whole, and the latest version is what is found.
+    // Every listed batch is whole, and the latest version of a unit is found.
     const latest = new Map<number, Uint8Array>();
     for (const { id } of listed) {
       const given = found.get(id);

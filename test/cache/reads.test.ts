@@ -62,7 +62,7 @@ describe('reads', () => {
       if (rejection !== undefined) abortedCount += 1;
     }
     expect(abortedCount).toBeGreaterThan(3);
-    // Nothing is held back.
+    // No read waits.
     expect(await cache.volume(VOLUME).get(requestsFor(units))).toEqual(units.map(() => 100_000));
     await cache.close();
     expect(files.openCount).toBe(0);
@@ -127,7 +127,7 @@ describe('reads', () => {
     const at = Buffer.from(zone![1]).indexOf(tagOf(bytes));
     zone![1][at] = zone![1][at]! ^ 1;
     expect(await getUnit(cache, VOLUME, FILE, 0, bytes)).toBe('miss');
-    // As a bad cable may have it.
+    // As a bad cable may cause.
     zone![1][at] = zone![1][at]! ^ 1;
     expect(await getUnit(cache, VOLUME, FILE, 0, bytes)).toBe('hit');
     expect(await cache.volume(VOLUME).put([{ objectId: FILE, index: 0, bytes: unitOf(2) }])).toBe(0);

@@ -28,7 +28,7 @@ describe('giving up zones', () => {
     expect(statistics.dropped.space).toBeGreaterThan(1000);
     expect(statistics.units).toBe(storedCount);
     expect(statistics.bytes).toBeLessThanOrEqual(SETTINGS.budgetBytes);
-    // Nothing was copied to and fro.
+    // No unit was copied.
     expect(statistics.reinserted).toBeLessThan(storedCount / 10);
   });
 
@@ -53,7 +53,7 @@ describe('giving up zones', () => {
     for (const objectId of objects.slice(1)) {
       expect(await getUnit(cache, VOLUME, objectId, 1, unitOf(1))).toBe('hit');
     }
-    // Half of every zone: now they go.
+    // Half of every zone is garbage now: the zones are given up.
     for (const objectId of objects.slice(0, 20)) volume.unpin(objectId);
     await fill(2000);
     expect(await getUnit(cache, VOLUME, objects[3]!, 0, unitOf(0))).toBe('miss');

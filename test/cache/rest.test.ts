@@ -1,4 +1,6 @@
-/** What lies in a cache's folder: nothing readable, and nothing that nobody knows of. */
+/**
+ * A cache's folder at rest: nothing in it can be read without the key, and every byte of it is accounted for.
+ */
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { utf8 } from '../../src/base/bytes.ts';
@@ -17,7 +19,7 @@ const SETTINGS = { budgetBytes: MIB, zoneBytes: 16 * KIB };
 const COHERENCY = Buffer.from('ETag of a secret file name');
 const PAYLOAD = Buffer.from('journal: rename secret to hidden');
 
-/** A cache in which there is some of everything, closed. */
+/** Makes a cache with some of everything in it, and closes it. */
 async function makeFull(): Promise<string> {
   const folder = newFolder();
   const cache = await openTestCache(folder, SETTINGS);
@@ -50,7 +52,10 @@ const SECOND_SLOT = {
   secret: { type: 'raw-key', key: new Uint8Array(32).fill(9) } as const,
 };
 
-/** What nobody may find in a cache's folder: ids, names, content, keys; as they are, in hexadecimal, in base64. */
+/**
+ * Secrets that must not be found in a cache's folder: ids, names, content, keys; as bytes, in hexadecimal, in
+ * base64.
+ */
 class Secrets {
   readonly #needles: Buffer[] = [];
 
@@ -84,7 +89,10 @@ class Secrets {
   }
 }
 
-/** The kinds of records in a file, each from a multiple of `granuleBytes` on; fails when there is anything between them. */
+/**
+ * Returns the kinds of the records in a file, each at a multiple of `granuleBytes`. Fails when there is
+ * anything between them.
+ */
 function recordKinds(content: Buffer, granuleBytes: number): number[] {
   const kinds: number[] = [];
   for (let at = 0; at < content.byteLength; ) {
@@ -160,7 +168,7 @@ describe('at rest', () => {
     expect(filesIn(folder).length).toBeGreaterThan(20);
     secrets.search(folder);
     expect(() => {
-      // What is there can be found.
+      // The search does find bytes that are there.
       secrets.add(unitOf(199).subarray(16, 48));
       secrets.search(folder);
     }).toThrow();

@@ -1,4 +1,4 @@
-/** Deaths between any two transactions of the database. */
+/** The process dies between any two transactions of the database. */
 import { describe, expect, it } from 'vitest';
 import { utf8 } from '../../src/base/bytes.ts';
 import type { Cache } from '../../src/cache/cache.ts';
@@ -11,12 +11,12 @@ function keyOf(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('latin1');
 }
 
-/** Objects that are pinned, as all of them lack their units. */
+/** The objects that the cache takes for pinned: all of them lack their units. */
 async function pinned(cache: Cache): Promise<string[]> {
   return (await collect(cache.incomplete())).map(({ objectId }) => keyOf(objectId)).sort();
 }
 
-/** Those that cookies, pins and prefixes say. */
+/** The objects that should be pinned, by cookies, pins and prefixes. */
 async function shouldBePinned(cache: Cache): Promise<string[]> {
   const ids = new Set<string>();
   const cookies = await collect(cache.volume(VOLUME).cookies());

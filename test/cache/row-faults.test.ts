@@ -1,4 +1,6 @@
-/** A database that fails for a while: what was invalidated stays so, pins stay, and nothing grows without bound. */
+/**
+ * A database that fails for a while: invalidated units stay invalidated, pins stay, and memory stays bounded.
+ */
 import { cpSync, renameSync, rmSync, truncateSync } from 'node:fs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { utf8 } from '../../src/base/bytes.ts';
@@ -214,7 +216,7 @@ describe('lists', () => {
     }
     await volume.pinPrefix(utf8('a/'));
     const lists = [volume.cookies(), cache.incomplete(), cache.contents(), cache.verify()];
-    // One that nobody goes on with, and one that somebody leaves.
+    // One listing that is abandoned, and one that is ended.
     void cache.contents().next();
     for await (const { objectId } of volume.cookies()) if (objectId !== undefined) break;
     for (const list of lists.slice(0, 3)) expect((await list.next()).done).toBe(false);
@@ -262,7 +264,7 @@ describe('volumes that made room', () => {
     cache.volume(VOLUME).pin(idOf(10));
     await cache.close();
     cache = await openTestCache(folder, settings);
-    // All that there may be, with VOLUME among them, and OTHER not.
+    // As many volumes as there may be; VOLUME is one of them, OTHER is not.
     for (const number of numbers(10_000, 10_000 + 4095)) cache.volume(idOf(number));
     cache.volume(VOLUME);
     expect(() => cache.volume(OTHER)).toThrow(expect.objectContaining({ code: 'EFULL' }));

@@ -1,4 +1,4 @@
-/** What a cache remembers of its settings, and what it counts over its whole life. */
+/** Remembered settings, and counters over a cache's whole life. */
 import { cpSync, existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { type CacheSettings, decodeKept, encodeKept, keepSettings } from '../../src/cache/base/settings.ts';
@@ -15,7 +15,7 @@ function open(folder: string, settings: CacheSettings, key = RAW_KEY): Promise<C
   return openCache(folder, { maintenanceMs: 0, ...settings }, { key });
 }
 
-/** Opens it for a moment. */
+/** Opens a cache and closes it. */
 async function during<Result>(
   folder: string,
   settings: CacheSettings,
@@ -139,7 +139,7 @@ describe('closing', () => {
     expect(await written(cache => fill(cache, 30))).toBe(true);
     expect(await written(() => undefined)).toBe(false);
     expect(await written(cache => cache.contentsByVolume())).toBe(false);
-    // A hit is worth remembering, a miss is not.
+    // A hit makes a snapshot necessary, a miss does not.
     expect(await written(cache => getUnit(cache, VOLUME, FILE, 500, unitOf(500)))).toBe(false);
     expect(await written(cache => getUnit(cache, VOLUME, FILE, 5, unitOf(5)))).toBe(true);
     expect(await written(cache => cache.volume(VOLUME).invalidate(FILE, { from: 3, to: 4 }))).toBe(true);
@@ -251,7 +251,7 @@ describe('counters of the whole life', () => {
     clock.nowMs += 61_000;
     await cache.maintain();
     await hitsOf(cache, 3);
-    // What a process that is killed now leaves behind.
+    // A copy of the folder, as a kill would leave it now.
     const copy = newFolder();
     cpSync(folder, copy, { recursive: true });
     await cache.close();

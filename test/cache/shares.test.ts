@@ -19,7 +19,7 @@ describe('shares', () => {
       if ((await getUnit(cache, VOLUME, idOf(10), index, unitOf(index))) === 'hit') hits += 1;
     }
     expect(hits).toBeGreaterThan(20);
-    // Others lose nothing by it.
+    // Other volumes lose nothing.
     for (let index = 0; index < 300; index += 1)
       expect(await getUnit(cache, idOf(2), idOf(10), index, unitOf(index))).toBe('hit');
   });

@@ -26,7 +26,7 @@ async function countHits(cache: Cache, count: number): Promise<number> {
   return hits;
 }
 
-/** The folder as it is when the process dies now. */
+/** Copies the folder, as a death of the process would leave it now. */
 function copyOf(folder: string): string {
   const copy = newFolder();
   cpSync(folder, copy, { recursive: true });
@@ -41,7 +41,7 @@ describe('a snapshot', () => {
     await cache.flush();
     await put(cache, 40, 80);
     const again = await openTestCache(copyOf(folder), SETTINGS);
-    // All but those in the zone that was open.
+    // All units except those in the zone that was open.
     expect(await countHits(again, 80)).toBeGreaterThanOrEqual(76);
     expect(again.statistics.problems.damaged).toBe(0);
   });

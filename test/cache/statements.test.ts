@@ -126,7 +126,7 @@ describe('47: culling never removes', () => {
       const writing = Array.from({ length: 100 }, (_, at) => put(cache, 100 * (round + 1) + at));
       const [lengthBytes] = await reading;
       await Promise.all(writing);
-      // Hit or miss, but nobody else's bytes.
+      // A hit or a miss, but never another unit's bytes.
       if (lengthBytes === 0) continue;
       expect(Buffer.compare(into, unitOf(index))).toBe(0);
       hits += 1;

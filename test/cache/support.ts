@@ -16,7 +16,7 @@ export const RAW_KEY: CacheComponents['key'] = { slots: [RAW_SLOT] };
 export const KIB = 1024;
 export const MIB: number = 1024 * KIB;
 
-/** 16 bytes that depend on the number. */
+/** Returns an id, by number. */
 export function idOf(number: number): Uint8Array<ArrayBuffer> {
   const id = new Uint8Array(16).fill(0xa0);
   viewOf(id).setUint32(0, number, true);
@@ -24,7 +24,10 @@ export function idOf(number: number): Uint8Array<ArrayBuffer> {
   return id;
 }
 
-/** What looks like a sealed unit, of `lengthBytes`, its content by `seed`. A cache opens nothing, so it need not be one. */
+/**
+ * Makes bytes that look like a sealed unit, of `lengthBytes`, with content by `seed`. A cache opens no units,
+ * so they need not be sealed.
+ */
 export function unitOf(seed: number, lengthBytes = 4168): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(lengthBytes);
   let state = (Math.imul(seed, 2654435761) ^ 0x9e3779b9) | 1;
@@ -56,7 +59,7 @@ export function newFolder(): string {
   return folder;
 }
 
-/** A cache that the test's end closes. Its maintenance is the test's own. */
+/** Opens a cache that is closed at the end of the test. It does no maintenance by itself. */
 export async function openTestCache(
   folder: string,
   settings: CacheSettings = {},
@@ -76,7 +79,7 @@ afterEach(async () => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 });
 
-/** Whether the cache has exactly these bytes for a place. */
+/** Reads a unit: `hit` when the cache has exactly these bytes for its place. */
 export async function getUnit(
   cache: Cache,
   volumeId: Uint8Array,

@@ -1,4 +1,4 @@
-/** Finding damage while other things happen. */
+/** Verification while other operations are under way. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { seededChance } from '../../src/base/chance.ts';
@@ -10,7 +10,7 @@ import { collect, getUnit, idOf, KIB, newFolder, openTestCache, unitOf } from '.
 const VOLUME = idOf(1);
 const FILE = idOf(100);
 
-/** Calls `during` while something is read, each time. */
+/** Calls `during` within each read. */
 function withReads(files: CacheFiles, during: (into: Uint8Array) => Promise<void>): CacheFiles {
   const open: CacheFiles['open'] = async (path, mode) => {
     const file = await files.open(path, mode);

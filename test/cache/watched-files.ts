@@ -1,25 +1,26 @@
 /**
- * Files that tell when a descriptor is closed while somebody uses it, or used after that: with real descriptors the call would go to
- * whatever file has the number by then. Calls take their time, so that others come in between.
+ * Files that report when a descriptor is closed during a call, or used after it was closed. With a real
+ * descriptor, such a call could go to another file that has been given the number. Each call takes a few
+ * turns of the event loop, so that others come in between.
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import type { CacheFile, CacheFiles, DiskSpace, OpenMode } from '../../src/cache/base/files.ts';
 
 export class WatchedFiles implements CacheFiles {
-  /** What must not happen. */
+  /** Misuse that was seen; a test expects none. */
   readonly violations: string[] = [];
-  /** Open at present. */
+  /** How many files are open now. */
   openCount = 0;
-  /** Calls under way. */
+  /** How many calls are under way. */
   busyCount = 0;
-  /** Reads that held up the thread, and how long each is made to take, in ms. */
+  /** How many reads blocked the thread, and how long each is made to take, in ms. */
   nowCount = 0;
   nowMs = 0;
   /** Calls that change files, so far. */
   writeCount = 0;
   /** How many turns of the event loop a call takes. */
   delay: (path: string, call: string) => number = () => 0;
-  /** What a call fails with, if it does. */
+  /** Returns the error that a call fails with, if any. */
   fault: (path: string, call: string) => Error | undefined = () => undefined;
   readonly #files: CacheFiles;
 
