@@ -22,7 +22,7 @@ import {
 
 export type LocalType = 'file' | 'folder' | 'symlink' | 'other';
 
-/** What the file system says about a file. Times are nanoseconds since 1970. */
+/** The status of a file. Times are nanoseconds since 1970. */
 export interface LocalStat {
   readonly type: LocalType;
   /** Permission bits, 0 to 0o7777. */
@@ -44,9 +44,9 @@ const FOLDER_FLAGS = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 /** An open folder. */
 export class FolderHandle {
   readonly fd: number;
-  /** As the user knows it; for messages. */
+  /** The path as the user knows it, for messages. */
   readonly path: Name;
-  /** Where its entries are found without the calls from an open folder. */
+  /** The path by which its entries are reached without koffi. */
   readonly through: Name;
   #isOpen = true;
 
@@ -56,17 +56,17 @@ export class FolderHandle {
     this.through = HAS_DESCRIPTOR_PATHS ? `/proc/self/fd/${fd}` : path;
   }
 
-  /** Opens a path of the user; a symbolic link at its end is followed. */
+  /** Opens a path that the user named, following a symbolic link at its end. */
   static open(path: Name): FolderHandle {
     return new FolderHandle(fs.openSync(nameBytes(path), O_RDONLY | O_DIRECTORY), path);
   }
 
-  /** Opens a folder in this one. ENOTDIR or ELOOP when it is something else, a link too. */
+  /** Opens a folder in this one. ENOTDIR or ELOOP when it is something else, also a link. */
   child(name: Name): FolderHandle {
     return new FolderHandle(openAt(this, name, FOLDER_FLAGS), joinPath(this.path, name));
   }
 
-  /** The same folder with a descriptor of its own. */
+  /** Opens the same folder again, with a descriptor of its own. */
   reopen(): FolderHandle {
     const calls = native().folders;
     const fd =
@@ -91,7 +91,7 @@ const SECOND = Buffer.alloc(CALL_NAME_MAX_BYTES + 1);
 
 const DOT = Buffer.from('.\0');
 
-/** The guard of all calls below: whatever comes from elsewhere, a call takes one component. */
+/** Guards all calls below: each takes exactly one component of a path. */
 function requireComponent(name: Name): void {
   if (!isComponent(name, CALL_NAME_MAX_BYTES))
     throw new NetsealError('EINVAL', `not a file name: '${showName(name)}'`);
@@ -138,7 +138,7 @@ export function symlinkAt(target: Uint8Array, folder: FolderHandle, name: Name):
   check(calls.symlinkat(targetPath, folder.fd, terminated(name, FIRST)), 'symlinkat');
 }
 
-/** A second name for a file; for a symbolic link itself, not for what it leads to. */
+/** Gives a file another name. For a symbolic link it is the link itself that gets the name. */
 export function linkAt(from: FolderHandle, fromName: Name, to: FolderHandle, toName: Name): void {
   const calls = native().folders;
   if (calls === undefined) fs.linkSync(pathAt(from, fromName), pathAt(to, toName));
@@ -146,7 +146,7 @@ export function linkAt(from: FolderHandle, fromName: Name, to: FolderHandle, toN
     check(calls.linkat(from.fd, terminated(fromName, FIRST), to.fd, terminated(toName, SECOND), 0), 'linkat');
 }
 
-/** Replaces what has the name, unless it is a folder: EISDIR. */
+/** Renames an entry. It replaces what has the new name, unless that is a folder: EISDIR. */
 export function renameAt(folder: FolderHandle, fromName: Name, toName: Name): void {
   const calls = native().folders;
   if (calls === undefined) fs.renameSync(pathAt(folder, fromName), pathAt(folder, toName));
@@ -157,14 +157,14 @@ export function renameAt(folder: FolderHandle, fromName: Name, toName: Name): vo
     );
 }
 
-/** Removes what is not a folder. */
+/** Removes an entry that is not a folder. */
 export function unlinkAt(folder: FolderHandle, name: Name): void {
   const calls = native().folders;
   if (calls === undefined) fs.unlinkSync(pathAt(folder, name));
   else check(calls.unlinkat(folder.fd, terminated(name, FIRST), 0), 'unlinkat');
 }
 
-/** The owner of the entry itself, also of a symbolic link. */
+/** Sets the owner of the entry itself, also of a symbolic link. */
 export function changeOwnerAt(folder: FolderHandle, name: Name, uid: number, gid: number): void {
   const calls = native().folders;
   if (calls === undefined) fs.lchownSync(pathAt(folder, name), uid, gid);
@@ -179,7 +179,7 @@ export function readLinkAt(folder: FolderHandle, name: Name): Uint8Array<ArrayBu
   return new Uint8Array(fs.readlinkSync(pathAt(folder, name), { encoding: 'buffer' }));
 }
 
-/** The names in a folder, in no order. */
+/** Returns the names in a folder, in no order. */
 export function namesIn(folder: FolderHandle): Name[] {
   return fs.readdirSync(nameBytes(folder.through), { encoding: 'latin1' });
 }
@@ -201,14 +201,14 @@ function nodeTime(timeNs: bigint): number | Date {
   return timeNs < 0n ? new Date(Number(timeNs) / 1e6) : Number(timeNs) / 1e9;
 }
 
-/** Access and change time of what is open. */
+/** Sets access and modification time of an open file. */
 export function setTimes(fd: number, timeNs: bigint): void {
   const calls = native().times;
   if (calls !== undefined) check(calls.futimens(fd, timesOf(timeNs)), 'futimens');
   else fs.futimesSync(fd, nodeTime(timeNs), nodeTime(timeNs));
 }
 
-/** Access and change time of the entry itself, also of a symbolic link. */
+/** Sets access and modification time of the entry itself, also of a symbolic link. */
 export function setTimesAt(folder: FolderHandle, name: Name, timeNs: bigint): void {
   const calls = native().times;
   if (calls === undefined) {
@@ -222,12 +222,15 @@ export function setTimesAt(folder: FolderHandle, name: Name, timeNs: bigint): vo
 // The same on Linux and macOS.
 const LOCK_EX_NB = 2 | 4;
 
-/** Whether {@link tryLock} can tell. */
+/** True when {@link tryLock} works on this machine. */
 export function hasLocks(): boolean {
   return native().locks !== undefined;
 }
 
-/** Takes the lock of an open file until it is closed; false when somebody else has it, or nobody can tell. */
+/**
+ * Takes the lock of an open file until it is closed. Returns false when another process has it, or without
+ * locks.
+ */
 export function tryLock(fd: number): boolean {
   return native().locks?.flock(fd, LOCK_EX_NB) === 0;
 }
@@ -240,7 +243,7 @@ const STATUS_U16 = new Uint16Array(STATUS);
 const STATUS_U32 = new Uint32Array(STATUS);
 const STATUS_I64 = new BigInt64Array(STATUS);
 
-/** What the entry itself is: links are not followed. */
+/** Returns the status of the entry itself: links are not followed. */
 export function statAt(folder: FolderHandle, name: Name): LocalStat {
   const calls = native().status;
   if (calls === undefined) return fromStats(fs.lstatSync(pathAt(folder, name), { bigint: true }));
@@ -270,7 +273,7 @@ function askStatus(calls: NonNullable<Native['status']>, folder: FolderHandle, n
   return calls.statx(folder.fd, path, NUMBERS.AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STATUS);
 }
 
-/** What an open file is. */
+/** Returns the status of an open file. */
 export function statOf(fd: number): LocalStat {
   const calls = native().status;
   if (calls === undefined) return fromStats(fs.fstatSync(fd, { bigint: true }));
@@ -279,7 +282,7 @@ export function statOf(fd: number): LocalStat {
   return fromStatx();
 }
 
-/** What a path of the user is. */
+/** Returns the status of a path that the user named. */
 export function statPath(path: Name, followsLink: boolean): LocalStat {
   const look = followsLink ? fs.statSync : fs.lstatSync;
   return fromStats(look(nameBytes(path), { bigint: true }));

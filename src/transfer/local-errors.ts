@@ -1,4 +1,4 @@
-/** Errors of the local file system as ours, with the path that they are about. */
+/** Turns errors of the local file system into ours, with the path that they are about. */
 import { getSystemErrorMessage } from 'node:util';
 import { type ErrorCode, messageOf, NetsealError, systemCodeOf } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
@@ -17,7 +17,7 @@ const CODE_OF_SYSTEM_CODE: Readonly<Record<string, ErrorCode>> = {
   ENAMETOOLONG: 'EINVAL',
   EILSEQ: 'EINVAL',
   EFBIG: 'EINVAL',
-  // A symbolic link where none is followed.
+  // A symbolic link where links are not followed.
   ELOOP: 'ENOTDIR',
 };
 

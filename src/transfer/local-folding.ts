@@ -1,22 +1,22 @@
-/** File systems where different names are one: which they are, and which names would meet there. */
+/** File systems on which different names count as the same: what they fold, and which names would collide. */
 import { closeSync, constants } from 'node:fs';
 import type { Name } from '../base/name.ts';
 import { type FolderHandle, lookAt, openAt, statOf, unlinkAt } from './local-calls.ts';
 import { partialName, textOfName } from './local-names.ts';
 
-/** What a file system takes for the same name. */
+/** Which names a file system takes for the same. */
 export interface FoldingRules {
-  /** `A` and `a`. */
+  /** True when `A` and `a` are the same. */
   readonly foldsCase: boolean;
   /** An accented letter and the letter with the accent behind it: Unicode's composed and decomposed forms. */
   readonly foldsForms: boolean;
-  /** `a` and `a.` */
+  /** True when `a` and `a.` are the same. */
   readonly dropsDots: boolean;
 }
 
 const CREATE_FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
-/** Asks the file system, by a file in this folder that is gone afterwards. Throws the system's errors. */
+/** Asks the file system, by making a file in this folder and removing it. Throws the system's errors. */
 export function probeFolding(folder: FolderHandle): FoldingRules {
   const stem = partialName().replace(/\.partial$/, '');
   // Composed here; a file system may answer to the decomposed form.
@@ -51,18 +51,18 @@ export function collisions(names: Iterable<Name>, rules: FoldingRules): Map<Name
   return found;
 }
 
-/** {@link collisions} of names that come one after the other. */
+/** Finds the {@link collisions} of names that come one by one. */
 export class NameClashes {
   readonly #rules: FoldingRules;
   readonly #firstOfKey = new Map<string, Name>();
 
-  /** @param existing what a folder has already. */
+  /** @param existing the names that the folder has already. */
   constructor(rules: FoldingRules, existing: Iterable<Name> = []) {
     this.#rules = rules;
     for (const name of existing) this.add(name);
   }
 
-  /** The earlier name that this one would replace, if there is one. */
+  /** Returns the earlier name that this one would replace, if there is one. */
   add(name: Name): Name | undefined {
     if (!isFolding(this.#rules)) return undefined;
     const key = foldedKey(name, this.#rules);
@@ -72,18 +72,18 @@ export class NameClashes {
   }
 }
 
-/** Whether any two names are one. */
+/** True when the file system folds names at all. */
 export function isFolding({ foldsCase, foldsForms, dropsDots }: FoldingRules): boolean {
   return foldsCase || foldsForms || dropsDots;
 }
 
-/** The same for names that may be one. */
+/** Returns a key that is equal for names that may collide. */
 function foldedKey(name: Name, { foldsCase, foldsForms, dropsDots }: FoldingRules): string {
   const kept = dropsDots ? name.replace(/\.+$/, '') : name;
   const text = textOfName(kept);
-  // A key of bytes must not be that of a text.
+  // A name that is not UTF-8 must not get the key of one that is.
   if (text === undefined) return `\0${foldsCase ? asciiLower(kept) : kept}`;
-  // What cannot be seen is left out where forms are folded (ext4, HFS+).
+  // File systems that fold forms ignore invisible characters (ext4, HFS+).
   const form = foldsForms ? text.normalize('NFD').replace(/\p{Default_Ignorable_Code_Point}/gu, '') : text;
   // Upper case first: several small letters have one capital.
   const folded = foldsCase ? form.toUpperCase().toLowerCase() : form;

@@ -1,4 +1,4 @@
-/** Names on the local side: how messages show them, and which ones may be written. */
+/** Local names: how messages show them, and which may be written. */
 import { randomBytes } from 'node:crypto';
 import { NetsealError } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
@@ -6,7 +6,9 @@ import { NAME_BYTES_MAX } from '../server/sealed/inode-body.ts';
 import { nameBytes } from '../volume/names/name-checks.ts';
 
 const PLAIN_ASCII = /^[ -[\]-~]*$/;
-/** Controls, unassigned and private characters, and blanks that are not the ordinary one. */
+/**
+ * Characters that cannot be shown: controls, unassigned and private ones, and blanks other than the space.
+ */
 const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}\\]|[^\S ]/u;
 
 /**
@@ -31,7 +33,7 @@ export function showName(name: Name): string {
 
 const DECODER = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** The text of a name; undefined when it is not UTF-8. */
+/** Returns the text of a name; undefined when it is not UTF-8. */
 export function textOfName(name: Name): string | undefined {
   try {
     return DECODER.decode(nameBytes(name));
@@ -40,7 +42,7 @@ export function textOfName(name: Name): string | undefined {
   }
 }
 
-/** Bytes of the UTF-8 sequence here; 0 when there is none. */
+/** Returns the length in bytes of the UTF-8 sequence at `at`; 0 when there is none. */
 function sequenceLength(bytes: Buffer, at: number): number {
   const lead = bytes[at] ?? 0;
   if (lead < 0x80) return 1;
@@ -57,7 +59,7 @@ function escapeBytes(bytes: Uint8Array): string {
   return [...bytes].map(byte => `\\x${byte.toString(16).padStart(2, '0')}`).join('');
 }
 
-/** `folder/name`, for messages and for paths. */
+/** Joins a folder's path and a name, for messages and for paths. */
 export function joinPath(folder: Name, name: Name): Name {
   return folder.endsWith('/') ? folder + name : `${folder}/${name}`;
 }
@@ -67,18 +69,18 @@ const PARTIAL = /^\.netseal-[0-9a-f]{24}(-\xc3\xa9|-e\xcc\x81)?\.partial$/;
 const RUN = randomBytes(8).toString('hex');
 let partialCount = 0;
 
-/** A name for what is not finished: `.netseal-<24 hexadecimal digits>.partial`, new each time. */
+/** Returns a new name for an unfinished file: `.netseal-<24 hexadecimal digits>.partial`. */
 export function partialName(): Name {
   partialCount += 1;
   return `.netseal-${RUN}${partialCount.toString(16).padStart(8, '0')}.partial`;
 }
 
-/** Whether `name` is one that this program gives to unfinished files, in this run or in another. */
+/** True when netseal gives such names to unfinished files, in this process or another. */
 export function isPartialName(name: Name): boolean {
   return name.startsWith('.netseal-') && PARTIAL.test(name);
 }
 
-/** Whether this very run made it. */
+/** True when this process made the name. */
 export function isOwnPartialName(name: Name): boolean {
   return name.startsWith(`.netseal-${RUN}`) && PARTIAL.test(name);
 }

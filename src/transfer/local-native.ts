@@ -47,7 +47,7 @@ interface AttributeCalls {
   lgetxattr(path: Uint8Array, key: Uint8Array, value: Uint8Array, sizeBytes: number): number;
 }
 
-/** What this machine has. */
+/** The groups of calls; undefined where this machine lacks one. */
 export interface Native {
   readonly folders: FolderCalls | undefined;
   readonly times: TimeCalls | undefined;
@@ -101,10 +101,10 @@ const DARWIN: PlatformNumbers = {
 };
 const PLATFORMS: Partial<Record<NodeJS.Platform, PlatformNumbers>> = { linux: LINUX, darwin: DARWIN };
 
-/** The numbers that these calls take here; Node has the others. */
+/** The constants of this platform that Node does not have. */
 export const NUMBERS: PlatformNumbers = PLATFORMS[process.platform] ?? LINUX;
 
-/** Whether `/proc/self/fd/N/name` is a path from an open folder. */
+/** True when `/proc/self/fd/N/name` is a path from an open folder. */
 export const HAS_DESCRIPTOR_PATHS: boolean = process.platform === 'linux' && existsSync('/proc/self/fd');
 
 const NOTHING: Native = {
@@ -119,7 +119,7 @@ const NOTHING: Native = {
 let loaded: Native | undefined;
 let koffi: Koffi | undefined;
 
-/** The calls that this machine has. The first use loads koffi: about 7 ms. */
+/** Returns the calls that this machine has. The first use loads koffi, which takes about 7 ms. */
 export function native(): Native {
   loaded ??= load();
   return loaded;
@@ -170,7 +170,7 @@ function bindAll(present: Koffi): Native {
   };
 }
 
-/** What is missing here, in words for the user. */
+/** What this machine lacks, in words for the user. */
 export interface NativeReport {
   /** What a copy loses, or what is less safe: `extended attributes`, ... Empty where everything is there. */
   readonly missing: readonly string[];
@@ -187,7 +187,7 @@ export function nativeReport(): NativeReport {
   return { missing };
 }
 
-/** The error of the last call, as Node makes them. */
+/** Returns the error of the last call, in the form of Node's own. */
 export function systemError(syscall: string): NodeJS.ErrnoException {
   const errno = -(koffi?.errno() ?? 0);
   const code = getSystemErrorName(errno);
@@ -198,7 +198,7 @@ export function systemError(syscall: string): NodeJS.ErrnoException {
   });
 }
 
-/** Whether the last call failed with this error. */
+/** True when the last call failed with this error. */
 export function hasFailedWith(code: keyof typeof systemConstants.errno): boolean {
   return koffi?.errno() === systemConstants.errno[code];
 }

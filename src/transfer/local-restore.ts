@@ -1,4 +1,4 @@
-/** Attributes of what `get` writes. */
+/** Sets the attributes of files and folders that `get` writes. */
 import * as fs from 'node:fs';
 import type { Name } from '../base/name.ts';
 import type { Attributes } from '../server/sealed/inode.ts';
@@ -29,7 +29,7 @@ export function restoreAttributes(
   attributes: Attributes,
   { owner = false }: RestoreOptions,
 ): readonly Name[] {
-  // A new owner takes set-id bits and capabilities away: it comes first.
+  // The owner comes first: changing it clears set-id bits and capabilities.
   if (owner) fs.fchownSync(fd, attributes.uid, attributes.gid);
   let lost = NONE_LOST;
   for (const attribute of attributes.xattrs) {

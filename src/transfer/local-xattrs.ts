@@ -15,12 +15,12 @@ const OF_OWNERS: ReadonlySet<Name> = new Set([
 ]);
 export const ACCESS_LIST_KEY: Name = 'system.posix_acl_access';
 
-/** Whether an attribute gives rights, so that it makes sense only together with the owner. */
+/** True when an attribute gives rights, and so makes sense only together with the owner. */
 export function givesRights(key: Name): boolean {
   return OF_OWNERS.has(key);
 }
 
-/** Whether attributes of this key are copied at all. */
+/** True when attributes of this key are copied. */
 export function isCopiedKey(key: Name): boolean {
   return key.startsWith('user.') || givesRights(key);
 }
@@ -30,7 +30,10 @@ const NONE: readonly ExtendedAttribute[] = [];
 const ATTRIBUTE_MAX_BYTES = 64 * 1024;
 const BUFFER = Buffer.alloc(ATTRIBUTE_MAX_BYTES);
 
-/** Ascending by key. None where the file system has none, or this machine lacks the calls. */
+/**
+ * Returns a file's attributes, ascending by key. Empty where the file system has none, or this machine lacks
+ * the calls.
+ */
 export function readAttributes(fd: number): readonly ExtendedAttribute[] {
   const calls = native().attributes;
   if (calls === undefined) return NONE;
@@ -40,7 +43,7 @@ export function readAttributes(fd: number): readonly ExtendedAttribute[] {
     : attributesOf(listSize, key => calls.fgetxattr(fd, key, BUFFER, ATTRIBUTE_MAX_BYTES));
 }
 
-/** Those of an entry itself, also of a symbolic link. */
+/** Returns the attributes of an entry itself, also of a symbolic link. */
 export function readAttributesAt(folder: FolderHandle, name: Name): readonly ExtendedAttribute[] {
   const calls = native().attributes;
   if (calls === undefined) return NONE;
@@ -62,16 +65,16 @@ function attributesOf(listSize: number, read: (key: Buffer) => number): readonly
   for (const key of keys) {
     const size = read(cString(key));
     if (size >= 0) attributes.push({ key, value: new Uint8Array(BUFFER.subarray(0, size)) });
-    // Removed meanwhile, or listed but not for us.
+    // It was removed after it was listed, or may not be read.
     else if (!hasFailedWith('ENODATA') && !hasFailedWith('EOPNOTSUPP')) throw systemError('getxattr');
   }
   return attributes;
 }
 
-/** How file systems say that they cannot keep an attribute; ENOSPC is about the room in the inode. */
+/** Errors by which file systems say that they cannot keep an attribute. ENOSPC is about room in the inode. */
 const REFUSALS = ['EOPNOTSUPP', 'EPERM', 'EACCES', 'ENOSPC', 'E2BIG', 'ERANGE', 'EINVAL', 'ENODATA'] as const;
 
-/** Sets one attribute; false when this machine or this file system cannot keep it. */
+/** Sets one attribute. Returns false when this machine or this file system cannot keep it. */
 export function writeAttribute(fd: number, { key, value }: ExtendedAttribute): boolean {
   const calls = native().attributes;
   if (calls === undefined || key.includes('\0')) return false;
