@@ -5,6 +5,7 @@ import { type Chance, seededChance } from '../../src/base/chance.ts';
 import { systemFiles } from '../../src/cache/base/files.ts';
 import type { CacheSettings } from '../../src/cache/base/settings.ts';
 import type { Cache } from '../../src/cache/cache.ts';
+import { soakSize } from '../support/soak.ts';
 import { FaultyFiles } from './faulty-files.ts';
 import { getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unitOf } from './support.ts';
 import { WatchedFiles } from './watched-files.ts';
@@ -72,8 +73,8 @@ async function act(cache: Cache, chance: Chance, places: number): Promise<void> 
 
 describe('descriptors', () => {
   it.each([
-    ['many zones', MANY_ZONES, 3000, 2500],
-    ['few zones', FEW_ZONES, 300, 3000],
+    ['many zones', MANY_ZONES, 3000, soakSize(1000, 10_000)],
+    ['few zones', FEW_ZONES, 300, soakSize(1000, 10_000)],
   ])('of %s are not closed while they are used, nor used after that', async (_, settings, places, count) => {
     for (const readsOnThisThread of [true, false]) {
       const folder = newFolder();

@@ -9,6 +9,7 @@ import { createVolumeHeader } from '../../src/keys/unlock.ts';
 import { DirectoryStore } from '../../src/server/directory-store.ts';
 import { checkVolumeSettings, encodeSettings } from '../../src/volume/session/volume-settings.ts';
 import { createRoot } from '../../src/volume/volume.ts';
+import { soakSize } from '../support/soak.ts';
 import { type FileStep, type Files, filesAfter } from './process-steps.ts';
 import { FOLDER, makeFolder, TestVolume, treeOf } from './support.ts';
 
@@ -115,7 +116,7 @@ describe('processes', () => {
   it('are killed at any time: what they were told is there, and what they were doing is done or not', async () => {
     const steady = start('steady', 400);
     await steady.ready;
-    for (let round = 0; round < 10; round += 1) {
+    for (let round = 0; round < soakSize(4, 60); round += 1) {
       const id = `k${round}`;
       const writer = start(id, 100_000);
       await writer.ready;
