@@ -38,7 +38,7 @@ export class CacheVolume {
     this.#writeBehind = writeBehind;
   }
 
-  /** 16 bytes; do not change them. */
+  /** The volume's id, 16 bytes. They are the cache's own: do not change them. */
   get id(): Uint8Array {
     return this.#state.id;
   }
@@ -49,10 +49,14 @@ export class CacheVolume {
   }
 
   /**
-   * Reads units, sealed as they are, into the caller's memory. Resolves with the length of each, 0 for a miss: open it with the
-   * same tag, nothing else says that it is right.
+   * Reads sealed units into the caller's memory. Resolves with the length of each, 0 for a miss. Only opening a unit with
+   * the same tag tells that it is right.
    *
-   * Never fails for what the cache cannot do. Rejects with EINVAL, ECLOSED, or the signal's reason; by then no read is under way.
+   * Speed: each object id is looked up once as long as units that follow one another share the same array for it. With
+   * equal ids in different arrays, every unit pays for a look-up.
+   *
+   * What the cache cannot read is a miss, not an error. EINVAL, ECLOSED, or the signal's reason: by then no read is
+   * under way.
    */
   async get(units: readonly UnitToGet[], options: CallOptions = {}): Promise<number[]> {
     this.#core.requireOpen();
@@ -88,16 +92,19 @@ export class CacheVolume {
     return this.#core.unitIndex.has(prefix, unit.index, unit.expectedTag);
   }
 
-  /** What another thread finds the object's units by, until they are invalidated. See `ThreadReader`. */
+  /** Returns what another thread finds the object's units by, until they are invalidated. See `ThreadReader`. */
   prefix(objectId: Uint8Array): Prefix {
     this.#core.requireOpen();
     return this.#object(objectId).prefix;
   }
 
   /**
-   * Stores clean units. Resolves with how many are stored now; why others were dropped is counted. EINVAL, ECLOSED, or the signal's
-   * reason: then some may be stored. The units' bytes (not their ids) have to hold still until the call has settled, and are not read after that: an
-   * abort ends waiting at once, but what is being written is waited for.
+   * Stores clean units. Resolves with how many are stored now; the statistics count why others were dropped.
+   *
+   * The bytes of the units must not change until the call has settled; their ids may. An abort ends waiting at once, but a
+   * write that is under way is waited for. For speed, share id arrays as for {@link get}.
+   *
+   * EINVAL, ECLOSED, or the signal's reason: then some may be stored.
    */
   async put(units: readonly UnitToPut[], options: CallOptions = {}): Promise<number> {
     this.#core.requireOpen();
@@ -105,8 +112,8 @@ export class CacheVolume {
   }
 
   /**
-   * Takes copies of clean units, to be written when there is time: their bytes are the caller's again when it returns. Returns how many
-   * were taken; the rest is dropped.
+   * Takes copies of clean units, and writes them when there is time. Returns how many were taken; the rest is dropped.
+   * Afterwards the bytes are the caller's again.
    */
   offer(units: readonly UnitToPut[]): number {
     this.#core.requireOpen();
@@ -114,8 +121,9 @@ export class CacheVolume {
   }
 
   /**
-   * From now on no clean unit of the object, or of this range of it, is found; reads under way become misses. Of ranges of more than
-   * 65,536 units the whole object is dropped. It survives the death of the process; ranges do not: tags are what guards them.
+   * Invalidates the clean units of an object, or of a range of it: none is found from now on, and reads under way become
+   * misses. A range of more than 65,536 units invalidates the whole object. Invalidations of objects survive the death of
+   * the process. Those of ranges do not: after that, only the tag keeps an old unit from being used.
    */
   invalidate(objectId: Uint8Array, { from = 0, to = Number.POSITIVE_INFINITY }: UnitRange = {}): void {
     this.#core.requireOpen();
@@ -123,7 +131,7 @@ export class CacheVolume {
     this.#core.invalidator.invalidateRange(this.#object(objectId), from, to);
   }
 
-  /** The same for the whole volume. */
+  /** Invalidates all clean units of the volume. */
   invalidateAll(): void {
     this.#core.requireOpen();
     this.#core.invalidator.invalidateVolume(this.#state);

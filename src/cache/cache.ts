@@ -138,7 +138,7 @@ export class Cache {
   }
 
   /**
-   * Somebody has taken these batches up for sending, or has put them back. Unknown ids are ignored. For {@link ledger}; forgotten when
+   * Notes, for {@link ledger}, that these batches are being sent, or no longer are. Unknown ids are ignored. Forgotten when
    * the cache is closed.
    */
   markQueued(ids: Iterable<number>, isQueued = true): void {
@@ -146,7 +146,7 @@ export class Cache {
     this.#core.dirty.markQueued(ids, isQueued);
   }
 
-  /** What of each volume is dirty, being sent, and released. In no order. */
+  /** Returns how much of each volume is dirty, being sent, and released, in no order. */
   ledger(): LedgerEntry[] {
     this.#core.requireOpen();
     return this.#core.dirty.ledger();
@@ -180,15 +180,15 @@ export class Cache {
   }
 
   /**
-   * What is not there of pinned objects of which the pin or the cookie says how many units they have. Looks in bounded steps; of long
-   * ranges it yields parts of 2^20 units. ECLOSED.
+   * Lists the units that pinned objects still lack. Only objects whose unit count is known, from the pin or the cookie, are
+   * looked at. Works in bounded steps; a long range comes in parts of 2^20 units. ECLOSED.
    */
   incomplete(): AsyncGenerator<MissingRange> {
     this.#core.requireOpen();
     return findMissing(this.#core);
   }
 
-  /** Nothing clean is found any more, of any volume. */
+  /** Invalidates all clean units of all volumes. */
   invalidateAll(): void {
     this.#core.requireOpen();
     for (const volume of this.#core.objects.volumes()) this.#core.invalidator.invalidateVolume(volume);
@@ -224,10 +224,12 @@ export class Cache {
     };
   }
 
-  /** What a thread of this process needs to read hits by itself, until the cache is closed. */
-  get shared(): SharedCache {
+  /**
+   * Shares the index with other threads of this process, which read hits by a `ThreadReader` until the cache is closed.
+   * From then on the index counts as changed, as those threads count hits in it: closing takes a snapshot.
+   */
+  share(): SharedCache {
     const { unitIndex, zones } = this.#core;
-    // Other threads count hits where this one does not see it.
     unitIndex.changes += 1;
     const { words, bucketCount } = unitIndex.table;
     return { words, bucketCount, slots: zones.slots };

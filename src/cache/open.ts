@@ -1,6 +1,6 @@
 /**
- * Opening a cache: lock, key, database, index, dirty zones. Nothing is wiped for having crashed: the snapshot of the index and the
- * footers of zones that filled since make the index again; clean zones that were open at a crash have no footer, and go.
+ * Opens a cache: lock, keys, database, index, dirty zones. Nothing is wiped because of a crash: `core/load.ts` makes
+ * the index again.
  */
 import { rmSync } from 'node:fs';
 import { mkdir, open } from 'node:fs/promises';

@@ -1,17 +1,22 @@
 /**
- * Hits read by another thread, without the one that owns the cache. It has the shared arrays and an object's prefix, and works as
- * `index-table.ts` and `zones.ts` say: look up, add itself to the zone's readers, check that the zone is still the one, read,
- * check length and tag, take itself off. What it cannot do (the zone's file is not open, the unit is dirty and outside the table)
- * is a miss, to be asked of the owner. After an invalidation the owner hands out another prefix.
+ * Reads hits on another thread, without the thread that owns the cache. It needs the shared arrays and the prefix of an
+ * object. For each unit it takes the steps that `index-table.ts` and `zones.ts` describe:
+ *
+ * 1. look the unit up, and add itself to the zone's readers;
+ * 2. check that the zone is still the one of the entry;
+ * 3. read, and check length and tag;
+ * 4. take itself off the readers.
+ *
+ * What it cannot read (the zone's file is not open, or the unit is dirty and outside the table) is a miss, and the owner
+ * can be asked. After an invalidation the owner hands out another prefix.
  */
 import { readSync } from 'node:fs';
-import { u32At } from '../base/bytes.ts';
-import { RECORD_MAGIC, TAG_BYTES } from '../unit/record-format.ts';
+import { endsWithTag, isWholeRecord } from './base/record-check.ts';
 import { fingerprintOf, newFingerprint, type Prefix } from './index/fingerprints.ts';
 import { countHit, type Fingerprint, findEntry, type IndexTable, readEntry } from './index/index-table.ts';
 import { SLOT_WORDS } from './zones/zones.ts';
 
-/** From `cache.shared`; goes to the thread as it is. */
+/** From `cache.share()`; goes to the thread as it is. */
 export interface SharedCache extends IndexTable {
   readonly slots: Int32Array<SharedArrayBuffer>;
 }
@@ -39,17 +44,11 @@ export class ThreadReader {
       if (descriptor < 0) return 0;
       const bytes = into.subarray(0, entry.lengthBytes);
       if (readSync(descriptor, bytes, 0, bytes.byteLength, entry.offsetBytes) !== bytes.byteLength) return 0;
-      if (!isExpected(bytes, expectedTag)) return 0;
+      if (!isWholeRecord(bytes) || !endsWithTag(bytes, expectedTag)) return 0;
       countHit(this.#shared, at);
       return bytes.byteLength;
     } finally {
       Atomics.sub(slots, slot + 2, 1);
     }
   }
-}
-
-function isExpected(bytes: Uint8Array, expectedTag: Uint8Array): boolean {
-  if (bytes.byteLength < 2 * TAG_BYTES) return false;
-  if (u32At(bytes, 0) !== RECORD_MAGIC || u32At(bytes, 12) !== bytes.byteLength) return false;
-  return Buffer.compare(bytes.subarray(bytes.byteLength - TAG_BYTES), expectedTag) === 0;
 }

@@ -89,11 +89,11 @@ it('several threads read hits while the owner stores, gives up, invalidates, clo
   for (let life = 1; life <= 4; life += 1) {
     const cache = await openTestCache(folder, SETTINGS);
     prefix.set(cache.volume(VOLUME).prefix(OBJECT!));
-    for (const worker of workers) worker.postMessage(cache.shared);
+    for (const worker of workers) worker.postMessage(cache.share());
     Atomics.store(control, 0, life);
     await live(cache, chance, prefix, performance.now() + 1500);
     reclaimedZones += cache.statistics.reclaimedZones;
-    const { slots } = cache.shared;
+    const { slots } = cache.share();
     await cache.close();
     // No zone and no descriptor is to be had from now on. Readers add themselves and find that out.
     const left = slots.filter((word, at) => (at % 4 === 0 && word !== 0) || (at % 4 === 1 && word > 0));

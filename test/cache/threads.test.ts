@@ -11,7 +11,7 @@ it('another thread reads hits by itself while units come and go, and never anyth
   const objectId = FILES[0]!;
   const stop = new Int32Array(new SharedArrayBuffer(4));
   const worker = new Worker(new URL('fixtures/reader-thread.ts', import.meta.url), {
-    workerData: { shared: cache.shared, prefix: volume.prefix(objectId), stop },
+    workerData: { shared: cache.share(), prefix: volume.prefix(objectId), stop },
   });
   const answer = once(worker, 'message');
   await once(worker, 'online');

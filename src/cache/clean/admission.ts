@@ -1,6 +1,8 @@
 /**
- * Room for what comes: within the budget, and within what the disk may be filled to. Below `cull` percent of free blocks or files,
- * zones are given up until both are at `run`; below `stop` new room is taken only for what was given up before.
+ * Admits writes: makes room for them within the budget, and within what the disk may be filled to.
+ *
+ * The disk has three limits, in percent of free blocks and files. Below `cull`, zones are given up until both are at
+ * `run`. Below `stop`, room is taken only in place of zones that were just given up.
  */
 import type { DiskSpace } from '../base/files.ts';
 import type { DiskLimits } from '../base/settings.ts';

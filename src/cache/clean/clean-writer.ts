@@ -1,6 +1,6 @@
 /**
- * Storing clean units: what can be kept is sorted into queues, waits for room, is written by a zone writer, and is then entered into the
- * index, unless it was invalidated meanwhile. What cannot be kept is dropped and counted.
+ * Stores clean units: sorts them into queues, waits for room, and has a zone writer write them. Units that cannot be
+ * kept are dropped and counted.
  */
 import { abortable } from '../../base/abortable.ts';
 import { isNetsealError } from '../../base/errors.ts';

@@ -1,7 +1,9 @@
 /**
- * What a volume does that has its share: a quarter of it, the oldest, is taken from the index, so that it does not stay with what
- * came first. What was hit there stays, with one hit less. Nothing is read, written or moved: the bytes lie where they are until
- * their zones are given up. Works in turns, over the whole table.
+ * Makes room for a volume that has used up its share. A quarter of the share, the oldest units, leaves the index;
+ * units that were hit stay, with one hit less. So a volume does not stay with the units that came first.
+ *
+ * Nothing is read, written or moved: the bytes stay where they are until their zones are given up. Works through the
+ * whole table, in turns.
  */
 import { giveTurn } from '../../base/turns.ts';
 import type { Counters } from '../base/statistics.ts';

@@ -1,6 +1,6 @@
 /**
- * Ranges of units that were invalidated while others were on their way: what came before is not to be found afterwards. Kept no
- * longer than something is on its way that came before.
+ * Remembers ranges of units that were invalidated while other units were on their way, so that a unit that came before
+ * is not found afterwards. A range is forgotten when no unit that came before it is on its way any more.
  */
 import type { Prefix } from '../index/fingerprints.ts';
 import type { ObjectState } from '../objects/objects.ts';

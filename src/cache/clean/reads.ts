@@ -1,16 +1,20 @@
 /**
- * Reading units: look up, pin the zones, read straight into the caller's memory, compare length and tag with what was asked
- * for. Whatever is not exactly that is a miss.
+ * Reads units: looks them up, pins their zones, reads straight into the caller's memory, and compares length and tag
+ * with those asked for. Anything else is a miss.
  *
- * While data comes out of the page cache, small reads are done on this thread: going by way of a thread pool costs them four times
- * as much. Of larger ones this thread does its part while the pool's threads do theirs. A read that took long enough to have come
- * from a disk sends the next ones to the pool for a while, and for twice as long when it happens again.
+ * Where a read is done:
+ *
+ * - Small reads are done on this thread as long as data comes out of the page cache: a thread pool costs four times
+ *   as much.
+ * - Of large reads this thread does its part while the pool's threads do theirs.
+ * - A read that took as long as a disk takes sends the next ones to the pool for a while, and for twice as long when
+ *   it happens again.
  */
 import { availableParallelism } from 'node:os';
-import { u32At } from '../../base/bytes.ts';
 import { giveTurn } from '../../base/turns.ts';
-import { RECORD_MAGIC, TAG_BYTES } from '../../unit/record-format.ts';
+import { recordTag, TAG_BYTES } from '../../unit/record-format.ts';
 import { type CacheFile, readFully, ShortFileError } from '../base/files.ts';
+import { endsWithTag, isWholeRecord } from '../base/record-check.ts';
 import type { Counters } from '../base/statistics.ts';
 import { fingerprintOf, newFingerprint, type Prefix } from '../index/fingerprints.ts';
 import { ENTRY_DIRTY, type Entry, type Fingerprint } from '../index/index-table.ts';
@@ -40,7 +44,7 @@ interface Plan {
 }
 
 /** Neighbours that are read at once. */
-interface ReadRun {
+interface Stretch {
   readonly zone: Zone;
   readonly plans: Plan[];
   readonly offsetBytes: number;
@@ -49,9 +53,9 @@ interface ReadRun {
 
 const SMALL_BYTES_MAX = 32 * 1024;
 const GAP_BYTES_MAX = 4 * 1024;
-const RUN_BYTES_MAX = 256 * 1024;
+const STRETCH_BYTES_MAX = 256 * 1024;
 const HERE_BYTES_MAX = 1024 * 1024;
-const RUNS_AT_ONCE = 16;
+const STRETCHES_AT_ONCE = 16;
 /** Longer than any read from memory takes, shorter than any from a disk; and for each byte, as if memory did 1 GB/s. */
 const SLOW_READ_MS = 0.25;
 const SLOW_READ_MS_PER_BYTE = 1e-6;
@@ -76,13 +80,13 @@ export class Reads {
   readonly #mayReadHere: boolean;
   readonly #onFailure: (zone: Zone, error: unknown) => void;
   readonly #fingerprint: Fingerprint = newFingerprint();
-  /** For runs of small units that are read here. */
-  readonly #scratch = Buffer.allocUnsafeSlow(RUN_BYTES_MAX);
+  /** For stretches of small units that are read here. */
+  readonly #scratch = Buffer.allocUnsafeSlow(STRETCH_BYTES_MAX);
   #poolUntilMs = 0;
   #slowReads = 0;
   #fastReads = 0;
   /** Large reads that have gone to the pool since the last that was done here. */
-  #poolRuns = 0;
+  #poolStretches = 0;
 
   constructor(
     { settings, counters }: CacheContext,
@@ -106,11 +110,11 @@ export class Reads {
   async read(units: readonly UnitToRead[], signal?: AbortSignal): Promise<number[]> {
     signal?.throwIfAborted();
     const lengths = new Array<number>(units.length).fill(0);
-    const runs = this.#plan(units);
+    const stretches = this.#plan(units);
     try {
-      await this.#readRuns(runs, lengths, signal);
+      await this.#readStretches(stretches, lengths, signal);
     } finally {
-      for (const { zone, plans } of runs) for (const _ of plans) this.#zones.unpin(zone);
+      for (const { zone, plans } of stretches) for (const _ of plans) this.#zones.unpin(zone);
     }
     signal?.throwIfAborted();
     this.#count(lengths);
@@ -129,25 +133,25 @@ export class Reads {
   }
 
   /** What there is, by zone and offset, every plan with a pin on its zone. */
-  #plan(units: readonly UnitToRead[]): ReadRun[] {
+  #plan(units: readonly UnitToRead[]): Stretch[] {
     const plans: Plan[] = [];
     for (const [position, unit] of units.entries()) {
       const plan = this.#planOne(position, unit);
       if (plan !== undefined) plans.push(plan);
     }
     if (plans.length > 1) plans.sort(byPlace);
-    const runs: ReadRun[] = [];
+    const stretches: Stretch[] = [];
     for (const plan of plans) {
-      const last = runs.at(-1);
+      const last = stretches.at(-1);
       if (last !== undefined && joins(last, plan)) {
         last.plans.push(plan);
         last.lengthBytes = plan.entry.offsetBytes + plan.entry.lengthBytes - last.offsetBytes;
       } else {
         const { offsetBytes, lengthBytes } = plan.entry;
-        runs.push({ zone: plan.zone, plans: [plan], offsetBytes, lengthBytes });
+        stretches.push({ zone: plan.zone, plans: [plan], offsetBytes, lengthBytes });
       }
     }
-    return runs;
+    return stretches;
   }
 
   #planOne(position: number, unit: UnitToRead): Plan | undefined {
@@ -167,61 +171,68 @@ export class Reads {
     return { position, unit, prefix, zone, entry, invalidations: this.#objects.invalidations };
   }
 
-  async #readRuns(
-    runs: readonly ReadRun[],
+  async #readStretches(
+    stretches: readonly Stretch[],
     lengths: number[],
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const under = new Set<Promise<void>>();
     let turnStartMs = performance.now();
-    for (const run of runs) {
+    for (const stretch of stretches) {
       if (signal?.aborted === true) break;
-      const { file } = run.zone;
-      if (file !== undefined && this.#isHereBest(run, turnStartMs, under.size)) {
-        turnStartMs = await this.#readHere(run, file, lengths, turnStartMs);
+      const { file } = stretch.zone;
+      if (file !== undefined && this.#isHereBest(stretch, turnStartMs, under.size)) {
+        turnStartMs = await this.#readHere(stretch, file, lengths, turnStartMs);
         continue;
       }
-      if (under.size >= RUNS_AT_ONCE) await Promise.race(under);
-      const reading: Promise<void> = this.#readInPool(run, lengths).then(() => void under.delete(reading));
+      if (under.size >= STRETCHES_AT_ONCE) await Promise.race(under);
+      const reading: Promise<void> = this.#readInPool(stretch, lengths).then(
+        () => void under.delete(reading),
+      );
       under.add(reading);
     }
     if (under.size > 0) await Promise.all(under);
   }
 
-  #isHereBest({ plans, lengthBytes }: ReadRun, nowMs: number, inPool: number): boolean {
+  #isHereBest({ plans, lengthBytes }: Stretch, nowMs: number, inPool: number): boolean {
     if (!this.#mayReadHere || lengthBytes > HERE_BYTES_MAX || nowMs < this.#poolUntilMs) return false;
     if (isSmall(plans[0])) return true;
-    if (this.#poolRuns < POOL_SHARE && inPool < RUNS_AT_ONCE) {
-      this.#poolRuns += 1;
+    if (this.#poolStretches < POOL_SHARE && inPool < STRETCHES_AT_ONCE) {
+      this.#poolStretches += 1;
       return false;
     }
-    this.#poolRuns = 0;
+    this.#poolStretches = 0;
     return true;
   }
 
   /** Returns when the present turn began. */
-  async #readHere(run: ReadRun, file: CacheFile, lengths: number[], turnStartMs: number): Promise<number> {
+  async #readHere(
+    stretch: Stretch,
+    file: CacheFile,
+    lengths: number[],
+    turnStartMs: number,
+  ): Promise<number> {
     const startMs = performance.now();
     try {
-      const isOne = run.plans.length === 1;
-      const target = isOne ? targetOf(run) : this.#scratch.subarray(0, run.lengthBytes);
+      const isOne = stretch.plans.length === 1;
+      const target = isOne ? targetOf(stretch) : this.#scratch.subarray(0, stretch.lengthBytes);
       for (let done = 0; done < target.byteLength; ) {
-        const count = file.readNow(done === 0 ? target : target.subarray(done), run.offsetBytes + done);
+        const count = file.readNow(done === 0 ? target : target.subarray(done), stretch.offsetBytes + done);
         if (count === 0) throw new ShortFileError('a zone of the cache is cut short');
         done += count;
       }
-      this.#take(run, target, lengths);
+      this.#take(stretch, target, lengths);
     } catch (error) {
-      this.#onFailure(run.zone, error);
+      this.#onFailure(stretch.zone, error);
     }
     const nowMs = performance.now();
-    this.#judgeSpeed(run, nowMs - startMs, nowMs);
+    this.#judgeSpeed(stretch, nowMs - startMs, nowMs);
     if (nowMs - turnStartMs < TURN_MS) return turnStartMs;
     await giveTurn();
     return performance.now();
   }
 
-  #judgeSpeed({ lengthBytes }: ReadRun, tookMs: number, nowMs: number): void {
+  #judgeSpeed({ lengthBytes }: Stretch, tookMs: number, nowMs: number): void {
     if (tookMs <= SLOW_READ_MS + SLOW_READ_MS_PER_BYTE * lengthBytes) {
       this.#fastReads += 1;
       return;
@@ -234,28 +245,29 @@ export class Reads {
     this.#poolUntilMs = nowMs + Math.min(POOL_TIME_MS_MAX, poolMs);
   }
 
-  async #readInPool(run: ReadRun, lengths: number[]): Promise<void> {
+  async #readInPool(stretch: Stretch, lengths: number[]): Promise<void> {
     try {
-      const file = run.zone.file ?? (await this.#zones.fileOf(run.zone));
-      const target = targetOf(run);
-      const count = await file.read(target, run.offsetBytes);
-      if (count < target.byteLength) await readFully(file, target.subarray(count), run.offsetBytes + count);
-      this.#take(run, target, lengths);
+      const file = stretch.zone.file ?? (await this.#zones.fileOf(stretch.zone));
+      const target = targetOf(stretch);
+      const count = await file.read(target, stretch.offsetBytes);
+      if (count < target.byteLength)
+        await readFully(file, target.subarray(count), stretch.offsetBytes + count);
+      this.#take(stretch, target, lengths);
     } catch (error) {
-      this.#onFailure(run.zone, error);
+      this.#onFailure(stretch.zone, error);
     }
   }
 
   /** Checks what was read, and hands it out. */
-  #take(run: ReadRun, target: Uint8Array, lengths: number[]): void {
-    for (const plan of run.plans) {
+  #take(stretch: Stretch, target: Uint8Array, lengths: number[]): void {
+    for (const plan of stretch.plans) {
       const { unit, entry, position } = plan;
       const bytes = unit.into.subarray(0, entry.lengthBytes);
-      if (run.plans.length > 1) {
-        const from = entry.offsetBytes - run.offsetBytes;
+      if (stretch.plans.length > 1) {
+        const from = entry.offsetBytes - stretch.offsetBytes;
         bytes.set(target.subarray(from, from + entry.lengthBytes));
       }
-      if (!isRecord(bytes, entry, unit.expectedTag)) this.#dropDamaged(plan);
+      if (!isExpected(bytes, entry, unit.expectedTag)) this.#dropDamaged(plan);
       else if (this.#isStillValid(plan)) lengths[position] = entry.lengthBytes;
     }
   }
@@ -287,30 +299,27 @@ function byPlace(left: Plan, right: Plan): number {
   return left.zone.id - right.zone.id || left.entry.offsetBytes - right.entry.offsetBytes;
 }
 
-function joins(run: ReadRun, plan: Plan): boolean {
-  const gapBytes = plan.entry.offsetBytes - (run.offsetBytes + run.lengthBytes);
+function joins(stretch: Stretch, plan: Plan): boolean {
+  const gapBytes = plan.entry.offsetBytes - (stretch.offsetBytes + stretch.lengthBytes);
   return (
-    run.zone === plan.zone &&
+    stretch.zone === plan.zone &&
     isSmall(plan) &&
-    isSmall(run.plans[0]) &&
+    isSmall(stretch.plans[0]) &&
     gapBytes >= 0 &&
     gapBytes <= GAP_BYTES_MAX &&
-    run.lengthBytes + gapBytes + plan.entry.lengthBytes <= RUN_BYTES_MAX
+    stretch.lengthBytes + gapBytes + plan.entry.lengthBytes <= STRETCH_BYTES_MAX
   );
 }
 
-/** Where a run is read to: the caller's own memory, unless several units are cut out of it. */
-function targetOf({ plans, lengthBytes }: ReadRun): Uint8Array {
+/** Where a stretch is read to: the caller's own memory, unless several units are cut out of it. */
+function targetOf({ plans, lengthBytes }: Stretch): Uint8Array {
   const [first] = plans;
   if (first !== undefined && plans.length === 1) return first.unit.into.subarray(0, lengthBytes);
   return Buffer.allocUnsafeSlow(lengthBytes);
 }
 
-/** Whether these bytes begin and end as the record that is looked for. Whether they are it, only opening them can tell. */
-function isRecord(bytes: Uint8Array, entry: Entry, expectedTag: Uint8Array | undefined): boolean {
-  if (u32At(bytes, 0) !== RECORD_MAGIC || u32At(bytes, 12) !== bytes.byteLength) return false;
-  const tag = bytes.subarray(bytes.byteLength - TAG_BYTES);
-  if (expectedTag === undefined) return hasTag(entry, tag);
-  for (let at = 0; at < TAG_BYTES; at += 1) if (tag[at] !== expectedTag[at]) return false;
-  return true;
+/** Whether these bytes look like the record that is looked for: without an expected tag, the one that the entry means. */
+function isExpected(bytes: Uint8Array, entry: Entry, expectedTag: Uint8Array | undefined): boolean {
+  if (!isWholeRecord(bytes)) return false;
+  return expectedTag === undefined ? hasTag(entry, recordTag(bytes)) : endsWithTag(bytes, expectedTag);
 }

@@ -1,6 +1,6 @@
 /**
- * Which unit lies where: the index with its accounts. Every change of the index goes through here, so that what zones and
- * volumes are said to hold is what the index finds.
+ * The index of units, together with what it sums up for zones and volumes. Every change of the index goes through
+ * here, so that those sums are always those of what the index finds.
  */
 import { u32At } from '../../base/bytes.ts';
 import type { Counters } from '../base/statistics.ts';

@@ -1,10 +1,10 @@
 /**
- * A zone writer writes units of one queue to its open zone, many in one call, one call at a time.
+ * Writes the units of one queue to its open zone. Many units go into one write, and one write is under way at a time.
  *
  *   append() ──▶ waiting ──▶ laid out ──writev──▶ in the index, in the zone's list ──▶ append() resolves
  *                  └─ no zone to be had, or the write failed ─▶ not stored, append() resolves all the same
  *
- * Nothing is synced here: what a power cut leaves torn is found out by the tag.
+ * Nothing is synced. The tag of a unit tells what a power cut has torn.
  */
 import { crc32 } from 'node:zlib';
 import { DrainLoop } from '../../base/drain-loop.ts';

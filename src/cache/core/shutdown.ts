@@ -1,5 +1,5 @@
 /**
- * How a cache ends: closed, or wiped.
+ * Closes or wipes a cache.
  *
  *   open ──close()──▶ stopped ──▶ zones ended, snapshot ──────────────────▶ files closed, keys destroyed, lock released
  *     └───wipe()────▶ stopped ──▶ key on the disk destroyed, zones given up ──▶ the same, and the rest removed under the lock

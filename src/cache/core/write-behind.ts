@@ -1,6 +1,6 @@
 /**
- * Semi-dirty intake: units that were just read from a server are kept until they are written, in a queue of bounded length. Who
- * offers never waits: what does not fit is dropped and counted, and read from the server again some time.
+ * The queue of semi-dirty units: units that were just read from a server wait here until they are written. Its length
+ * is bounded, and `offer` never waits: a unit that does not fit is dropped and counted.
  */
 import { DrainLoop } from '../../base/drain-loop.ts';
 import type { IncomingUnit } from '../clean/clean-writer.ts';

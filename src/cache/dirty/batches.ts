@@ -1,11 +1,12 @@
 /**
- * Dirty intake: units that are not on the server yet, in batches that are kept together or not at all. A batch stays, and is found
- * again after any crash, until it is released. This file has the list of batches; the others have
+ * The dirty batches of a cache: units that no server has yet. A batch is kept as a whole or not at all. After any
+ * crash it is found again, until it is released. This file has the list of batches; the others have
  *
- *   dirty-intake     checking what comes      dirty-units     which unit of a place is found
- *   dirty-journal    in which order, synced   dirty-released  which of them need not come back
- *   dirty-writing    writing them             dirty-cleanup   zones without any
- *   dirty-scan       finding them again       dirty-ids, ledger
+ *   intake     checking batches that come      units      which unit of a place is found
+ *   journal    their order, and syncing them   released   which batches need not come back
+ *   writing    writing them                    cleanup    zones without any batch left
+ *   scan       finding them again              ids        numbers of batches
+ *   format     the bytes                       ledger     sums for each volume
  */
 import { toHex, viewOf } from '../../base/bytes.ts';
 import { NetsealError } from '../../base/errors.ts';
@@ -19,24 +20,24 @@ import type { Objects } from '../objects/objects.ts';
 import type { CacheContext } from '../rows/cache-context.ts';
 import type { Zone, Zones } from '../zones/zones.ts';
 import { DirtyCleanup } from './cleanup.ts';
-import { type DirtyHead, decodeDirtyHead } from './format.ts';
+import { type BatchHeader, decodeBatchHeader } from './format.ts';
 import { BatchIds, clampClockMs } from './ids.ts';
 import { DirtyJournal } from './journal.ts';
 import { DurableTotals, type LedgerEntry, makeLedger, type VolumeShare } from './ledger.ts';
 import { Released } from './released.ts';
-import { type FoundHead, findBatches, isWhole } from './scan.ts';
+import { type FoundBatch, findBatches, isWhole } from './scan.ts';
 import { DirtyUnits, type HeldUnit } from './units.ts';
 import type { DirtyUnit, WrittenBatch } from './writing.ts';
 
 /** A batch that was acknowledged and is not released. */
 interface Batch {
   readonly id: number;
-  /** The one in its head. */
+  /** The one in its header. */
   readonly writtenId: number;
   readonly appendedMs: number;
   readonly zone: Zone;
   readonly offsetBytes: number;
-  readonly headBytes: number;
+  readonly headerBytes: number;
   readonly units: readonly HeldUnit[];
   readonly shares: readonly VolumeShare[];
   isQueued: boolean;
@@ -45,7 +46,7 @@ interface Batch {
 /** A batch of an earlier session. */
 interface Adopted {
   readonly zone: Zone;
-  readonly found: FoundHead;
+  readonly found: FoundBatch;
 }
 
 /** Others get their turn after so many units. */
@@ -138,20 +139,20 @@ export class DirtyBatches {
   }
 
   /** What a batch holds, read again from the disk; undefined when it is released. EIO, EAUTH. */
-  async describe(id: number): Promise<DirtyHead | undefined> {
-    return this.#read(id, async (file, { zone, offsetBytes, headBytes }) => {
-      const sealed = new Uint8Array(headBytes);
+  async describe(id: number): Promise<BatchHeader | undefined> {
+    return this.#read(id, async (file, { zone, offsetBytes, headerBytes }) => {
+      const sealed = new Uint8Array(headerBytes);
       await readFully(file, sealed, offsetBytes);
-      return decodeDirtyHead(this.#context.seals, zone.name, offsetBytes, sealed);
+      return decodeBatchHeader(this.#context.seals, zone.name, offsetBytes, sealed);
     });
   }
 
   /** Whether a batch is as it was written, or has been released. */
   async check(id: number): Promise<boolean> {
     try {
-      const head = await this.describe(id);
+      const header = await this.describe(id);
       const isSound = await this.#read(id, async (file, { offsetBytes }) => {
-        return head === undefined || (await isWhole(file, offsetBytes, head));
+        return header === undefined || (await isWhole(file, offsetBytes, header));
       });
       return isSound ?? true;
     } catch {
@@ -287,8 +288,8 @@ export class DirtyBatches {
     this.#ids.skip(batchIdMax);
     this.#held.set(zone, 0);
     for (const found of batches) {
-      zone.endBytes = found.offsetBytes + found.head.lengthBytes;
-      if (!this.#released.has(zone.name, found.head.batchId)) this.#adopted.push({ zone, found });
+      zone.endBytes = found.offsetBytes + found.header.lengthBytes;
+      if (!this.#released.has(zone.name, found.header.batchId)) this.#adopted.push({ zone, found });
     }
   }
 
@@ -298,12 +299,14 @@ export class DirtyBatches {
    * @param isComplete there is no dirty zone that was not adopted.
    */
   async adoptEnd(isComplete: boolean): Promise<void> {
-    const adopted = this.#adopted.sort((left, right) => left.found.head.batchId - right.found.head.batchId);
+    const adopted = this.#adopted.sort(
+      (left, right) => left.found.header.batchId - right.found.header.batchId,
+    );
     this.#adopted = [];
     const doubles: Adopted[] = [];
     for (const each of adopted) {
-      if (this.#batches.has(each.found.head.batchId)) doubles.push(each);
-      else this.#listFound(each, each.found.head.batchId);
+      if (this.#batches.has(each.found.header.batchId)) doubles.push(each);
+      else this.#listFound(each, each.found.header.batchId);
     }
     // Only where ids were lost, against all odds; neither must hide the other.
     for (const each of doubles) this.#listFound(each, this.#ids.take());
@@ -315,9 +318,9 @@ export class DirtyBatches {
   }
 
   #listFound({ zone, found }: Adopted, id: number): void {
-    const { offsetBytes, headBytes, head } = found;
+    const { offsetBytes, headerBytes, header } = found;
     const objects = this.#objects;
-    const units = head.units.map(unit =>
+    const units = header.units.map(unit =>
       this.#units.add(objects.object(objects.volume(unit.volumeId), unit.objectId), {
         ...tagWords(unit.tag),
         index: unit.index,
@@ -326,11 +329,11 @@ export class DirtyBatches {
         lengthBytes: unit.lengthBytes,
       }),
     );
-    const { batchId: writtenId, appendedMs } = head;
-    this.#list({ id, writtenId, appendedMs, zone, offsetBytes, headBytes }, units);
+    const { batchId: writtenId, appendedMs } = header;
+    this.#list({ id, writtenId, appendedMs, zone, offsetBytes, headerBytes }, units);
   }
 
-  #acknowledged({ id, appendedMs, zone, offsetBytes, headBytes, units }: WrittenBatch): void {
+  #acknowledged({ id, appendedMs, zone, offsetBytes, headerBytes, units }: WrittenBatch): void {
     const objects = this.#objects;
     const held = units.map(({ object, index, bytes, offsetBytes: unitAt }) =>
       this.#units.add(objects.object(object.volume, object.id), {
@@ -341,7 +344,7 @@ export class DirtyBatches {
         lengthBytes: bytes.byteLength,
       }),
     );
-    this.#list({ id, writtenId: id, appendedMs, zone, offsetBytes, headBytes }, held);
+    this.#list({ id, writtenId: id, appendedMs, zone, offsetBytes, headerBytes }, held);
   }
 
   #list(place: Omit<Batch, 'units' | 'shares' | 'isQueued'>, units: readonly HeldUnit[]): void {
@@ -380,14 +383,15 @@ function sharesOf(units: readonly HeldUnit[]): VolumeShare[] {
   return [...shares.values()];
 }
 
-/** EKEY when the first head was sealed by a header that is newer than the one that was opened: it may be put back. */
+/** EKEY when the first header was sealed by a header that is newer than the one that was opened: it may be put back. */
 async function requireKnownEpoch(seals: Seals, file: CacheFile, fileBytes: number): Promise<void> {
   if (fileBytes < HEADER_BYTES) return;
   const start = new Uint8Array(HEADER_BYTES);
   await readFully(file, start, 0);
-  const isHead = start[5] === RECORD_KINDS.journalRecord && viewOf(start).getUint32(0, true) === RECORD_MAGIC;
-  // The epoch, as `peekHeader` reads it; that throws for heads that are torn.
-  if (isHead && viewOf(start).getUint32(8, true) > seals.newestEpoch) {
+  const isBatchHeader =
+    start[5] === RECORD_KINDS.journalRecord && viewOf(start).getUint32(0, true) === RECORD_MAGIC;
+  // The epoch, as `peekHeader` reads it; that throws for torn headers.
+  if (isBatchHeader && viewOf(start).getUint32(8, true) > seals.newestEpoch) {
     throw new NetsealError(
       'EKEY',
       'there is dirty data of a newer header of this cache than the one that is there',

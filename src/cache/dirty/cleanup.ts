@@ -1,6 +1,6 @@
 /**
- * What becomes of a dirty zone when all of its batches are released: a clean one, by rename and with a footer, as long as the index
- * still finds something in it. One after another, in the background.
+ * Turns a dirty zone into a clean one when all of its batches are released: it is renamed and gets a footer. A zone
+ * in which the index finds nothing any more is given up. One zone after another, in the background.
  */
 
 import { DrainLoop } from '../../base/drain-loop.ts';
@@ -12,7 +12,7 @@ import type { CacheContext } from '../rows/cache-context.ts';
 import { endZone } from '../zones/end-zone.ts';
 import { ZoneList } from '../zones/zone-format.ts';
 import { ZONE_FOLDERS, type Zone, type Zones, zonePath } from '../zones/zones.ts';
-import { readHeads } from './scan.ts';
+import { readBatches } from './scan.ts';
 
 export interface CleanupCalls {
   readonly note: (error: unknown) => void;
@@ -119,9 +119,9 @@ export class DirtyCleanup {
     const file = await files.open(zone.path, 'write');
     const list = new ZoneList();
     try {
-      const { heads } = await readHeads(seals, zone.name, file, zone.endBytes);
-      for (const { offsetBytes, head } of heads) {
-        for (const unit of head.units) {
+      const { foundBatches } = await readBatches(seals, zone.name, file, zone.endBytes);
+      for (const { offsetBytes, header } of foundBatches) {
+        for (const unit of header.units) {
           const object = this.#objects.objectOf(unit);
           if (object === undefined) continue;
           const place = offsetBytes + unit.offsetBytes;

@@ -1,17 +1,17 @@
 /**
  * A dirty zone: batches one after another, each from a multiple of 64 bytes on.
  *
- *   head     a sealed record, kind journalRecord, object id = the zone's name, index = where it lies in granules
+ *   header   a sealed record, kind journalRecord, object id = the zone's name, index = where it lies in granules
  *   units    sealed records as they came, each from a multiple of 64 bytes on
  *
- * The head's content, little-endian:
+ * What the header holds, little-endian:
  *
  *    0   4  version, 1
  *    4   4  unit count U
  *    8   8  batch id: of two batches the later has the higher
  *   16   8  when it was appended, milliseconds since 1970
  *   24   4  payload length P
- *   28   4  length of the batch with its head, in granules
+ *   28   4  length of the batch with its header, in granules
  *   32   4  up to where the zone was on the disk when this was written, in granules
  *   36   4  1 for an end mark: no batch, but the end of a zone to which nothing more is written; otherwise 0
  *   40      U units:  volume id[16], object id[16], index u64, tag[16], offset in the batch in granules u32, length u32,
@@ -24,7 +24,7 @@ import { roundUp } from '../../base/geometry.ts';
 import { Seals } from '../base/seals.ts';
 import { GRANULE_BYTES } from '../index/index-table.ts';
 
-const HEAD_BYTES = 40;
+const BATCH_HEADER_BYTES = 40;
 const UNIT_BYTES = 72;
 export const PAYLOAD_BYTES_MAX: number = 64 * 1024;
 export const BATCH_UNITS_MAX = 65_536;
@@ -40,7 +40,7 @@ export interface DirtyUnitPlace {
   readonly crc32: number;
 }
 
-export interface DirtyHead {
+export interface BatchHeader {
   readonly batchId: number;
   /** By the clock of then. */
   readonly appendedMs: number;
@@ -52,31 +52,34 @@ export interface DirtyHead {
   readonly syncedBytes: number;
 }
 
-/** The room that a batch's head takes, padding included. */
-export function headRoomBytes(unitCount: number, payloadBytes: number): number {
-  return roundUp(Seals.sealedBytes(HEAD_BYTES + unitCount * UNIT_BYTES + payloadBytes), GRANULE_BYTES);
+/** The room that a batch's header takes, padding included. */
+export function batchHeaderBytes(unitCount: number, payloadBytes: number): number {
+  return roundUp(
+    Seals.sealedBytes(BATCH_HEADER_BYTES + unitCount * UNIT_BYTES + payloadBytes),
+    GRANULE_BYTES,
+  );
 }
 
-/** The sealed head, padded to {@link headRoomBytes}. */
-export function encodeDirtyHead(
+/** The sealed header, padded to {@link headRoomBytes}. */
+export function encodeBatchHeader(
   seals: Seals,
   name: Uint8Array,
   positionBytes: number,
-  head: DirtyHead,
+  header: BatchHeader,
 ): Uint8Array<ArrayBuffer> {
-  const { units, payload, batchId } = head;
-  const plain = new Uint8Array(HEAD_BYTES + units.length * UNIT_BYTES + payload.byteLength);
+  const { units, payload, batchId } = header;
+  const plain = new Uint8Array(BATCH_HEADER_BYTES + units.length * UNIT_BYTES + payload.byteLength);
   const view = viewOf(plain);
   view.setUint32(0, 1, true);
   view.setUint32(4, units.length, true);
   setU64(view, 8, batchId);
-  setU64(view, 16, head.appendedMs);
+  setU64(view, 16, header.appendedMs);
   view.setUint32(24, payload.byteLength, true);
-  view.setUint32(28, head.lengthBytes / GRANULE_BYTES, true);
-  view.setUint32(32, head.syncedBytes / GRANULE_BYTES, true);
-  view.setUint32(36, head.isEndMark ? 1 : 0, true);
+  view.setUint32(28, header.lengthBytes / GRANULE_BYTES, true);
+  view.setUint32(32, header.syncedBytes / GRANULE_BYTES, true);
+  view.setUint32(36, header.isEndMark ? 1 : 0, true);
   for (const [position, unit] of units.entries()) {
-    const at = HEAD_BYTES + position * UNIT_BYTES;
+    const at = BATCH_HEADER_BYTES + position * UNIT_BYTES;
     plain.set(unit.volumeId, at);
     plain.set(unit.objectId, at + 16);
     setU64(view, at + 32, unit.index);
@@ -85,33 +88,33 @@ export function encodeDirtyHead(
     view.setUint32(at + 60, unit.lengthBytes, true);
     view.setUint32(at + 64, unit.crc32, true);
   }
-  plain.set(payload, HEAD_BYTES + units.length * UNIT_BYTES);
+  plain.set(payload, BATCH_HEADER_BYTES + units.length * UNIT_BYTES);
   const sealed = seals.seal('journalRecord', name, positionBytes / GRANULE_BYTES, plain);
-  const padded = new Uint8Array(headRoomBytes(units.length, payload.byteLength));
+  const padded = new Uint8Array(batchHeaderBytes(units.length, payload.byteLength));
   padded.set(sealed);
   return padded;
 }
 
-/** EAUTH, EFORMAT and their like when it is none, or torn. @param sealed may go on past the head. */
-export function decodeDirtyHead(
+/** EAUTH, EFORMAT and their like when it is none, or torn. @param sealed may go on past the header. */
+export function decodeBatchHeader(
   seals: Seals,
   name: Uint8Array,
   positionBytes: number,
   sealed: Uint8Array,
-): DirtyHead {
+): BatchHeader {
   const plain = seals.open('journalRecord', name, positionBytes / GRANULE_BYTES, sealed);
   const view = viewOf(plain);
-  if (plain.byteLength < HEAD_BYTES || view.getUint32(0, true) !== 1) throw malformed();
+  if (plain.byteLength < BATCH_HEADER_BYTES || view.getUint32(0, true) !== 1) throw malformed();
   const unitCount = view.getUint32(4, true);
   const batchId = getU64(view, 8);
   const appendedMs = getU64(view, 16);
   const payloadBytes = view.getUint32(24, true);
-  const payloadAt = HEAD_BYTES + unitCount * UNIT_BYTES;
+  const payloadAt = BATCH_HEADER_BYTES + unitCount * UNIT_BYTES;
   if (batchId === undefined || appendedMs === undefined || payloadAt + payloadBytes !== plain.byteLength)
     throw malformed();
   const lengthBytes = view.getUint32(28, true) * GRANULE_BYTES;
   const units = Array.from({ length: unitCount }, (_, position) => {
-    const at = HEAD_BYTES + position * UNIT_BYTES;
+    const at = BATCH_HEADER_BYTES + position * UNIT_BYTES;
     const index = getU64(view, at + 32);
     const offsetBytes = view.getUint32(at + 56, true) * GRANULE_BYTES;
     const unitBytes = view.getUint32(at + 60, true);
@@ -138,5 +141,5 @@ export function decodeDirtyHead(
 }
 
 function malformed(): NetsealError {
-  return new NetsealError('EFORMAT', 'the head of a dirty batch is malformed');
+  return new NetsealError('EFORMAT', 'the header of a dirty batch is malformed');
 }

@@ -1,6 +1,9 @@
 /**
- * Ids of batches. They only go up, and none is used twice: the database has a higher one than was ever used, unless a power cut has
- * undone that; then the heads of batches have them; and a first id is never below the clock.
+ * Numbers batches. Ids only go up, and none is used twice:
+ *
+ * - the database keeps an id above all that were used;
+ * - where a power cut has undone that, the headers of batches have their ids;
+ * - the first id of a cache is never below the clock.
  */
 import { getU64, setU64, viewOf } from '../../base/bytes.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';

@@ -1,5 +1,6 @@
 /**
- * What comes as a dirty batch, checked, and kept even where clean zones have to go for it; and how batches are listed.
+ * Checks dirty batches that come, and keeps them even where clean zones have to be given up for them. Also lists
+ * the batches that are kept.
  */
 import { abortable } from '../../base/abortable.ts';
 import { codeOf, requireArgument } from '../../base/errors.ts';
@@ -99,10 +100,10 @@ export class DirtyIntake {
    */
   async *list(requireOpen: () => void): AsyncGenerator<ListedBatch> {
     for (const id of this.#dirty.ids()) {
-      const head = await this.#dirty.describe(id);
+      const header = await this.#dirty.describe(id);
       requireOpen();
-      if (head === undefined) continue;
-      const { appendedMs, payload, units } = head;
+      if (header === undefined) continue;
+      const { appendedMs, payload, units } = header;
       yield { id, appendedMs, payload, units };
     }
   }

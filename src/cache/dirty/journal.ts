@@ -6,7 +6,7 @@
  *                 └─ abort ─▶ taken back, append() rejects
  *
  * 1. Batches that come while others are being synced share the next sync: a group.
- * 2. A head says up to where the zone was synced when it was written. What lies before that is whole; the rest may be torn, in any
+ * 2. A header says up to where the zone was synced when it was written. What lies before that is whole; the rest may be torn, in any
  *    order, by a power cut.
  * 3. Nothing is ever written behind what may be torn: after a failure the zone is cut back to its last sync, and ends.
  * 4. A zone's name is on the disk before its first batch is acknowledged.
@@ -20,7 +20,7 @@ import { dirtyZoneBytes } from '../base/settings.ts';
 import { GRANULE_BYTES } from '../index/index-table.ts';
 import type { CacheContext } from '../rows/cache-context.ts';
 import { ZONE_FOLDERS, type Zone, type Zones } from '../zones/zones.ts';
-import { encodeDirtyHead, headRoomBytes } from './format.ts';
+import { batchHeaderBytes, encodeBatchHeader } from './format.ts';
 import { clampClockMs } from './ids.ts';
 import {
   type BatchToWrite,
@@ -205,8 +205,8 @@ export class DirtyJournal {
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
       const isFirst = group.length === 0;
       if (!isFirst && (groupBytes >= GROUP_BYTES_MAX || !this.#fits(next.lengthBytes))) return;
-      const headBytes = headRoomBytes(next.units.length, next.payload.byteLength);
-      let at = headBytes;
+      const headerBytes = batchHeaderBytes(next.units.length, next.payload.byteLength);
+      let at = headerBytes;
       const units = next.units.map(unit => {
         const offsetBytes = at;
         at += roundUp(unit.bytes.byteLength, GRANULE_BYTES);
@@ -217,7 +217,7 @@ export class DirtyJournal {
         appendedMs: clampClockMs(this.#context.nowMs()),
         zone,
         offsetBytes: this.#endBytes,
-        headBytes,
+        headerBytes,
         units,
       };
       group.push({ waiting: next, batch });
@@ -271,8 +271,8 @@ export class DirtyJournal {
   /** All of the zone is synced: the next opening need not read its last group. Not synced; without it, it is read. */
   async #writeEndMark(zone: Zone): Promise<void> {
     const { endBytes, file, name } = zone;
-    const lengthBytes = headRoomBytes(0, 0);
-    const mark = encodeDirtyHead(this.#context.seals, name, endBytes, {
+    const lengthBytes = batchHeaderBytes(0, 0);
+    const mark = encodeBatchHeader(this.#context.seals, name, endBytes, {
       batchId: 0,
       appendedMs: 0,
       isEndMark: true,
@@ -291,7 +291,7 @@ export class DirtyJournal {
 }
 
 function lengthOf(units: readonly DirtyUnit[], payload: Uint8Array): number {
-  let bytes = headRoomBytes(units.length, payload.byteLength);
+  let bytes = batchHeaderBytes(units.length, payload.byteLength);
   for (const unit of units) bytes += roundUp(unit.bytes.byteLength, GRANULE_BYTES);
   return bytes;
 }

@@ -5,26 +5,26 @@ import { HEADER_BYTES, peekHeader, RECORD_KINDS } from '../../unit/record-format
 import { type CacheFile, readFully } from '../base/files.ts';
 import type { Seals } from '../base/seals.ts';
 import { GRANULE_BYTES } from '../index/index-table.ts';
-import { type DirtyHead, decodeDirtyHead } from './format.ts';
+import { type BatchHeader, decodeBatchHeader } from './format.ts';
 
-/** How a batch's head begins: magic, version, kind. */
-const HEAD_START: Buffer = Buffer.from([0x6e, 0x53, 0x72, 0x63, 1, RECORD_KINDS.journalRecord]);
-/** Read at once: the heads of several small batches. */
+/** How a batch's header begins: magic, version, kind. */
+const HEADER_START: Buffer = Buffer.from([0x6e, 0x53, 0x72, 0x63, 1, RECORD_KINDS.journalRecord]);
+/** Read at once: the headers of several small batches. */
 const WINDOW_BYTES = 64 * 1024;
 const SEARCH_BYTES = 1024 * 1024;
 /** Twice what a zone may have: whatever a damaged file says of its length, opening goes on soon. */
 const SEARCH_BYTES_MAX = 128 * 1024 * 1024;
 const NO_PAYLOAD = new Uint8Array(0);
 
-export interface FoundHead {
+export interface FoundBatch {
   readonly offsetBytes: number;
-  readonly headBytes: number;
+  readonly headerBytes: number;
   /** Without its payload: those of all batches may be too much for the memory. */
-  readonly head: DirtyHead;
+  readonly header: BatchHeader;
 }
 
-export interface FoundHeads {
-  readonly heads: FoundHead[];
+export interface FoundBatches {
+  readonly foundBatches: FoundBatch[];
   /** Where what is no batch begins, ascending. */
   readonly gaps: number[];
 }
@@ -35,7 +35,7 @@ export interface FoundHeads {
  * as they come.
  *
  * @param note told of damage to what was acknowledged.
- * @returns `batchIdMax`: no head here has a higher id, of no batch either.
+ * @returns `batchIdMax`: no header here has a higher id, of no batch either.
  */
 export async function findBatches(
   seals: Seals,
@@ -43,23 +43,23 @@ export async function findBatches(
   file: CacheFile,
   fileBytes: number,
   note: (error: unknown) => void,
-): Promise<{ readonly batches: FoundHead[]; readonly batchIdMax: number }> {
-  const { heads, gaps } = await readHeads(seals, name, file, fileBytes);
-  const syncedBytes = heads.reduce((most, { head }) => Math.max(most, head.syncedBytes), 0);
-  const batchIdMax = heads.reduce((most, { head }) => Math.max(most, head.batchId), 0);
+): Promise<{ readonly batches: FoundBatch[]; readonly batchIdMax: number }> {
+  const { foundBatches, gaps } = await readBatches(seals, name, file, fileBytes);
+  const syncedBytes = foundBatches.reduce((most, { header }) => Math.max(most, header.syncedBytes), 0);
+  const batchIdMax = foundBatches.reduce((most, { header }) => Math.max(most, header.batchId), 0);
   if (gaps.some(gap => gap < syncedBytes))
     note(new NetsealError('EFORMAT', 'a zone of dirty data is damaged: some of it is lost'));
   // Nothing behind it was acknowledged.
   const torn = gaps.find(gap => gap >= syncedBytes) ?? fileBytes;
-  const batches: FoundHead[] = [];
+  const batches: FoundBatch[] = [];
   let isTailSynced = true;
-  for (const found of heads) {
-    const { offsetBytes, head } = found;
+  for (const found of foundBatches) {
+    const { offsetBytes, header } = found;
     if (offsetBytes > torn) break;
-    if (head.isEndMark) continue;
+    if (header.isEndMark) continue;
     // What was synced before a later one was written is whole; of the rest nobody knows.
     if (offsetBytes >= syncedBytes) {
-      if (!(await isWhole(file, offsetBytes, head))) break;
+      if (!(await isWhole(file, offsetBytes, header))) break;
       isTailSynced = false;
     }
     batches.push(found);
@@ -68,24 +68,24 @@ export async function findBatches(
   return { batches, batchIdMax };
 }
 
-/** The heads of batches, and where something lies between them that is none. System errors as they come. */
-export async function readHeads(
+/** Reads the headers of batches, and finds where bytes lie that belong to no batch. System errors as they come. */
+export async function readBatches(
   seals: Seals,
   name: Uint8Array,
   file: CacheFile,
   fileBytes: number,
-): Promise<FoundHeads> {
-  const found: FoundHeads = { heads: [], gaps: [] };
+): Promise<FoundBatches> {
+  const found: FoundBatches = { foundBatches: [], gaps: [] };
   const window = new Window(file, fileBytes);
   for (let offsetBytes = 0; offsetBytes + HEADER_BYTES <= fileBytes; ) {
-    const head = await readHead(seals, name, window, offsetBytes);
-    if (head !== undefined) {
-      found.heads.push(head);
-      offsetBytes += head.head.lengthBytes;
+    const header = await readBatch(seals, name, window, offsetBytes);
+    if (header !== undefined) {
+      found.foundBatches.push(header);
+      offsetBytes += header.header.lengthBytes;
       continue;
     }
     found.gaps.push(offsetBytes);
-    const next = await nextHead(seals, name, window, offsetBytes + GRANULE_BYTES);
+    const next = await nextHeader(seals, name, window, offsetBytes + GRANULE_BYTES);
     if (next === undefined) break;
     offsetBytes = next;
   }
@@ -93,54 +93,58 @@ export async function readHeads(
 }
 
 /** Undefined where there is none, or one of a batch that the file is too short for. */
-async function readHead(
+async function readBatch(
   seals: Seals,
   name: Uint8Array,
   window: Window,
   offsetBytes: number,
-): Promise<FoundHead | undefined> {
+): Promise<FoundBatch | undefined> {
   try {
-    const header = peekHeader(
+    const recordHeader = peekHeader(
       window.seen(offsetBytes, HEADER_BYTES) ?? (await window.at(offsetBytes, HEADER_BYTES)),
     );
-    const { sealedLengthBytes } = header;
-    if (header.kind !== RECORD_KINDS.journalRecord) return undefined;
+    const { sealedLengthBytes } = recordHeader;
+    if (recordHeader.kind !== RECORD_KINDS.journalRecord) return undefined;
     if (offsetBytes + sealedLengthBytes > window.fileBytes) return undefined;
     const sealed =
       window.seen(offsetBytes, sealedLengthBytes) ?? (await window.at(offsetBytes, sealedLengthBytes));
-    const head = decodeDirtyHead(seals, name, offsetBytes, sealed);
-    if (head.lengthBytes < sealedLengthBytes || offsetBytes + head.lengthBytes > window.fileBytes)
+    const header = decodeBatchHeader(seals, name, offsetBytes, sealed);
+    if (header.lengthBytes < sealedLengthBytes || offsetBytes + header.lengthBytes > window.fileBytes)
       return undefined;
-    return { offsetBytes, headBytes: sealedLengthBytes, head: { ...head, payload: NO_PAYLOAD } };
+    return { offsetBytes, headerBytes: sealedLengthBytes, header: { ...header, payload: NO_PAYLOAD } };
   } catch (error) {
     if (isDamage(error)) return undefined;
     throw error;
   }
 }
 
-/** Where the next head behind a damaged place begins. Only what a crash has left behind, or is damaged, is looked through. */
-async function nextHead(
+/** Where the next header behind a damaged place begins. Only what a crash has left behind, or is damaged, is looked through. */
+async function nextHeader(
   seals: Seals,
   name: Uint8Array,
   window: Window,
   fromBytes: number,
 ): Promise<number | undefined> {
   const { file, fileBytes } = window;
-  // From granule to granule, as heads lie: none lies across the end of a piece.
+  // From granule to granule, as headers lie: none lies across the end of a piece.
   const endBytes = Math.min(fileBytes, fromBytes + SEARCH_BYTES_MAX);
   for (let pieceAt = fromBytes; pieceAt < endBytes; pieceAt += SEARCH_BYTES) {
     const piece = Buffer.alloc(Math.min(SEARCH_BYTES, fileBytes - pieceAt));
     await readFully(file, piece, pieceAt);
-    for (let at = piece.indexOf(HEAD_START); at >= 0; at = piece.indexOf(HEAD_START, at + 1)) {
+    for (let at = piece.indexOf(HEADER_START); at >= 0; at = piece.indexOf(HEADER_START, at + 1)) {
       if (at % GRANULE_BYTES !== 0 || pieceAt + at + HEADER_BYTES > fileBytes) continue;
-      if ((await readHead(seals, name, window, pieceAt + at)) !== undefined) return pieceAt + at;
+      if ((await readBatch(seals, name, window, pieceAt + at)) !== undefined) return pieceAt + at;
     }
   }
   return undefined;
 }
 
 /** Whether every unit of a batch is there as it was written. */
-export async function isWhole(file: CacheFile, offsetBytes: number, { units }: DirtyHead): Promise<boolean> {
+export async function isWhole(
+  file: CacheFile,
+  offsetBytes: number,
+  { units }: BatchHeader,
+): Promise<boolean> {
   for (const unit of units) {
     const bytes = new Uint8Array(unit.lengthBytes);
     await readFully(file, bytes, offsetBytes + unit.offsetBytes);

@@ -1,9 +1,10 @@
 /**
- * Which dirty units there are of each place, and the index's entry for it: always the newest that is not released.
+ * Keeps, for each place, the dirty units that there are, and the entry of the index: always the newest unit that is
+ * not released.
  *
- * A place may be in many batches. The units of one place form a chain from the newest to the oldest, and the index finds its head. When
- * the head is released and an older one is not, the older one takes over: what is not on the server is found, even where the server
- * has something newer by now. The entry becomes a clean one when all are released.
+ * One place may have units in many batches. They form a chain from the newest to the oldest, and the index finds the
+ * newest. When that one is released and an older one is not, the older one takes over: what no server has is found,
+ * even where the server has something newer. The entry becomes a clean one when all are released.
  */
 
 import type { Found, UnitIndex } from '../clean/unit-index.ts';

@@ -1,6 +1,6 @@
 /**
- * Writing dirty batches to where they were laid out: heads and units one after another, in pieces that the system takes best, with the
- * checksums made on the way.
+ * Writes dirty batches to the places that were laid out for them: header and units of each, in pieces of a size that
+ * the system takes best. Checksums are made while it writes.
  */
 import { crc32 } from 'node:zlib';
 import { roundUp } from '../../base/geometry.ts';
@@ -10,7 +10,7 @@ import type { Seals } from '../base/seals.ts';
 import { GRANULE_BYTES } from '../index/index-table.ts';
 import type { ObjectState } from '../objects/objects.ts';
 import type { Zone } from '../zones/zones.ts';
-import { type DirtyUnitPlace, encodeDirtyHead } from './format.ts';
+import { type DirtyUnitPlace, encodeBatchHeader } from './format.ts';
 
 export interface DirtyUnit {
   readonly object: ObjectState;
@@ -25,7 +25,7 @@ export interface WrittenBatch {
   readonly appendedMs: number;
   readonly zone: Zone;
   readonly offsetBytes: number;
-  readonly headBytes: number;
+  readonly headerBytes: number;
   readonly units: readonly (DirtyUnit & { /** Within the batch. */ readonly offsetBytes: number })[];
 }
 
@@ -33,7 +33,7 @@ export interface WrittenBatch {
 export interface BatchToWrite {
   readonly units: readonly DirtyUnit[];
   readonly payload: Uint8Array;
-  /** Of all of it, with its head. */
+  /** Of all of it, with its header. */
   readonly lengthBytes: number;
 }
 
@@ -68,7 +68,7 @@ export async function writeBatches(
     }
     if (parts.length === 0) startBytes = batch.offsetBytes;
     const sums = batch.units.map(({ bytes }) => crc32(bytes));
-    parts.push(headOf(seals, waiting, batch, sums), ...paddedUnits(batch));
+    parts.push(headerOf(seals, waiting, batch, sums), ...paddedUnits(batch));
     if (batch.offsetBytes + waiting.lengthBytes - startBytes >= WRITE_BYTES_MAX) await flush();
   }
   await flush();
@@ -81,9 +81,12 @@ async function writeLarge(
   waiting: BatchToWrite,
   batch: WrittenBatch,
 ): Promise<void> {
-  const { units, headBytes } = batch;
+  const { units, headerBytes } = batch;
   const sums: number[] = [];
-  for (const { part, offsetBytes, endBytes } of portions(paddedUnits(batch), batch.offsetBytes + headBytes)) {
+  for (const { part, offsetBytes, endBytes } of portions(
+    paddedUnits(batch),
+    batch.offsetBytes + headerBytes,
+  )) {
     const writing = writeFully(file, part, offsetBytes);
     for (let unit = units[sums.length]; unit !== undefined; unit = units[sums.length]) {
       if (batch.offsetBytes + unit.offsetBytes >= endBytes) break;
@@ -91,10 +94,10 @@ async function writeLarge(
     }
     await writing;
   }
-  await writeFully(file, [headOf(seals, waiting, batch, sums)], batch.offsetBytes);
+  await writeFully(file, [headerOf(seals, waiting, batch, sums)], batch.offsetBytes);
 }
 
-function headOf(
+function headerOf(
   seals: Seals,
   waiting: BatchToWrite,
   batch: WrittenBatch,
@@ -112,7 +115,7 @@ function headOf(
       crc32: sums[position] ?? 0,
     }),
   );
-  return encodeDirtyHead(seals, zone.name, offsetBytes, {
+  return encodeBatchHeader(seals, zone.name, offsetBytes, {
     batchId: id,
     appendedMs,
     isEndMark: false,

@@ -9,7 +9,7 @@ import { giveTurn } from '../../base/turns.ts';
 import { type CacheFile, readFully, ShortFileError } from '../base/files.ts';
 import { type Found, hasTag } from '../clean/unit-index.ts';
 import type { Core } from '../core/core.ts';
-import { readHeads } from '../dirty/scan.ts';
+import { readBatches } from '../dirty/scan.ts';
 import { fingerprintOf, newFingerprint } from '../index/fingerprints.ts';
 import { ENTRY_DIRTY } from '../index/index-table.ts';
 import {
@@ -122,10 +122,10 @@ export async function entriesOf(core: Core, zone: Zone): Promise<ZoneEntries | u
 /** Returns the units of all batches of a dirty zone, also of released ones. */
 async function dirtyEntriesOf(core: Core, zone: Zone): Promise<ZoneEntries> {
   const file = await core.zones.fileOf(zone);
-  const { heads } = await readHeads(core.context.seals, zone.name, file, zone.fileBytes);
+  const { foundBatches } = await readBatches(core.context.seals, zone.name, file, zone.fileBytes);
   const numbers = new Map<string, number>();
-  const entries = heads.flatMap(({ offsetBytes, head }) =>
-    head.units.map((unit): ZoneEntry => {
+  const entries = foundBatches.flatMap(({ offsetBytes, header }) =>
+    header.units.map((unit): ZoneEntry => {
       const key = toHex(unit.volumeId) + toHex(unit.objectId);
       const objectNumber = numbers.get(key) ?? numbers.size;
       numbers.set(key, objectNumber);
