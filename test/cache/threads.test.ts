@@ -9,7 +9,7 @@ it('another thread reads hits by itself while units come and go, and never anyth
   const cache = await openTestCache(newFolder(), CRASH_SETTINGS);
   const volume = cache.volume(VOLUME);
   const objectId = FILES[0]!;
-  const stop = new Int32Array(new SharedArrayBuffer(4));
+  const stop = new Int32Array(new SharedArrayBuffer(8));
   const worker = new Worker(new URL('fixtures/reader-thread.ts', import.meta.url), {
     workerData: { shared: cache.share(), prefix: volume.prefix(objectId), stop },
   });
@@ -17,8 +17,8 @@ it('another thread reads hits by itself while units come and go, and never anyth
   await once(worker, 'online');
   const chance = seededChance(1);
   const below = (count: number): number => Math.floor(chance() * count);
-  const endMs = performance.now() + 1500;
-  while (performance.now() < endMs) {
+  // On a busy machine the thread may begin late: what counts is that both have worked, not for how long.
+  while (Atomics.load(stop, 1) <= 1000 || cache.statistics.reclaimedZones <= 10) {
     const units = Array.from({ length: 8 }, () => {
       const index = below(PLACES);
       return { objectId, index, bytes: crashUnit(0, index, below(VERSIONS)) };
