@@ -1,5 +1,15 @@
 import { expect, it } from 'vitest';
-import { ERROR_CODES, isNetsealError, messageOf, NetsealError } from '../../src/base/errors.ts';
+import {
+  codeOf,
+  ERROR_CODES,
+  type ErrorCode,
+  isDamage,
+  isLoss,
+  isNetsealError,
+  messageOf,
+  NetsealError,
+  systemCodeOf,
+} from '../../src/base/errors.ts';
 import { randomBytes } from '../../src/base/random.ts';
 
 it('an error carries its code and cause', () => {
@@ -39,6 +49,30 @@ it('every code says what to do', () => {
     expect(code).toMatch(/^E[A-Z]+$/);
     expect(advice.length).toBeGreaterThan(10);
   }
+});
+
+it('codes of netseal and of the system are told apart', () => {
+  const ours = new NetsealError('ENOENT', 'x');
+  const theirs = Object.assign(new Error('x'), { code: 'ENOENT', syscall: 'open' });
+  expect([codeOf(ours), systemCodeOf(ours)]).toEqual(['ENOENT', undefined]);
+  expect([codeOf(theirs), systemCodeOf(theirs)]).toEqual([undefined, 'ENOENT']);
+  const others = [new Error('x'), Object.assign(new Error('x'), { code: 'ERR_X' }), 'ENOENT', undefined];
+  for (const other of others) {
+    expect([codeOf(other), systemCodeOf(other)]).toEqual([undefined, undefined]);
+  }
+});
+
+it('damage is what wrong bytes cause; a loss is also what is missing or refused', () => {
+  const codes = Object.keys(ERROR_CODES) as ErrorCode[];
+  const damage = codes.filter(code => isDamage(new NetsealError(code, 'x')));
+  const loss = codes.filter(code => isLoss(new NetsealError(code, 'x')));
+  expect(damage).toEqual(['EFORMAT', 'ETRUNCATED', 'EAUTH', 'EUNSUPPORTED', 'EKEY']);
+  expect(loss).toEqual(expect.arrayContaining([...damage, 'EMISSING', 'EFORK', 'EDENIED']));
+  for (const code of ['ECLOSED', 'ECONFLICT', 'EUNAVAILABLE', 'EWORKER', 'EBUG', 'EINVAL']) {
+    expect(loss).not.toContain(code);
+  }
+  expect(isDamage(Object.assign(new Error('x'), { code: 'EAUTH' }))).toBe(false);
+  expect(isLoss(new Error('x'))).toBe(false);
 });
 
 it('the message of anything', () => {

@@ -313,11 +313,12 @@ describe('a unit writer', () => {
     const failing = codeOf(wrong.submit());
     const good = seal(units, id, 1, bytesOf(1, 100));
     expect(await failing).toBe('EINVAL');
-    expect(await good).toBeDefined();
+    const pointer = await good;
     const dropped = await units.reserve(100);
     dropped.drop();
     await units.placed();
     await writer.flush();
+    expect(await codeOf(uploads.inner.stat(segmentKey(pointer?.segment ?? '')))).toBe('ok');
     expectIdle(open.pipeline);
   });
 });
