@@ -1,4 +1,4 @@
-/** One bare thread; see bare-threads.ts. */
+/** One of the threads of bare-threads.ts. */
 import { createCipheriv, createDecipheriv, createSecretKey, randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';

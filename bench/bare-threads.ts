@@ -1,12 +1,13 @@
 /**
- * The floor: what two bare threads need for the unavoidable work, native zstd level 1 and AES-256-GCM, one unit after
- * the other, with no framework, no format, no padding, no keys to look up and nobody to report to.
+ * The floor: the time that two bare threads need for the unavoidable work. Each compresses (native zstd,
+ * level 1) and encrypts (AES-256-GCM) one unit after the other. There is no framework, no format, no padding
+ * and no key table.
  */
 import { Worker } from 'node:worker_threads';
 
 export type BareWork = 'seal' | 'open';
 
-/** What a bare thread is given: all data, and which part of it is its own. */
+/** The start data of a bare thread: all data, and its own part of it. */
 export interface BareStart {
   readonly data: SharedArrayBuffer;
   readonly unitBytes: number;
@@ -14,7 +15,7 @@ export interface BareStart {
   readonly toUnit: number;
 }
 
-/** Two threads that do their halves of the data when told. */
+/** Two threads. Each works on its half of the data when asked to. */
 export class BareThreads {
   readonly #threads: readonly Worker[];
 
@@ -22,7 +23,7 @@ export class BareThreads {
     this.#threads = threads;
   }
 
-  /** Starts the threads; each seals its part once, and checks that it opens to the same bytes. */
+  /** Starts the threads. Each seals its part once and checks that it opens to the same bytes. */
   static async start(data: Uint8Array<SharedArrayBuffer>, unitBytes: number): Promise<BareThreads> {
     const units = data.byteLength / unitBytes;
     const middle = Math.floor(units / 2);
@@ -37,7 +38,7 @@ export class BareThreads {
     return new BareThreads(threads);
   }
 
-  /** Resolves when both have done their part. */
+  /** Resolves when both threads are done. */
   async run(work: BareWork): Promise<void> {
     const answers = this.#threads.map(answerOf);
     for (const thread of this.#threads) thread.postMessage(work);

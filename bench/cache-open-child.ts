@@ -1,4 +1,4 @@
-/** Opens a cache in a process of its own and says how long that took, and how much memory the process has. */
+/** Opens a cache in a process of its own. Prints how long that took, and the memory of the process. */
 import { openCache } from '../src/cache/open.ts';
 import { OPEN_KEY, openSettings } from './targets/cache-open.ts';
 

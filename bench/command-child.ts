@@ -1,9 +1,9 @@
-/** The process that command.ts starts: the command line, and at its end what it took at most. */
+/** The process that command.ts starts. It runs the command line and prints its own peak memory at the end. */
 import { readFileSync, writeSync } from 'node:fs';
 import { main } from '../src/cli/main.ts';
 import type { CommandReport } from './command.ts';
 
-/** Not getrusage: that begins with what the parent took. */
+/** Reads /proc, because getrusage begins with the memory of the parent. */
 function peakBytes(): number | undefined {
   try {
     const [, kib] = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'latin1')) ?? [];

@@ -4,9 +4,9 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { TargetSize } from './target.ts';
 
-/** What the process prints last on standard error. */
+/** The last line that the process prints on standard error. */
 export interface CommandReport {
-  /** Highest resident size; undefined where /proc does not tell. */
+  /** The highest resident size; undefined on systems without /proc. */
   readonly peakBytes: number | undefined;
 }
 
@@ -18,8 +18,8 @@ const ROOT: string = fileURLToPath(new URL('..', import.meta.url));
 let isBuilt = false;
 
 /**
- * What users run is the build: running the sources takes some 35 MiB more, and 10 for each worker. The small size, which
- * measures nothing, takes the sources.
+ * Returns the script to run. It is the build, as users run it: the sources take some 35 MiB more, and 10 MiB
+ * more for each worker. The small size measures nothing and takes the sources.
  *
  * @param name of a file in `bench/`, without its extension.
  */
@@ -33,7 +33,7 @@ export function scriptFor(name: string, size: TargetSize): string {
   return `${ROOT}dist/bench/${name}.js`;
 }
 
-/** Runs a command to its end. Throws with what it printed when it fails. */
+/** Runs a command to its end. Throws with its output when it fails. */
 export async function runCommand(size: TargetSize, args: readonly string[]): Promise<CommandResult> {
   const script = scriptFor('command-child', size);
   const startedMs = performance.now();

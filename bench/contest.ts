@@ -1,21 +1,24 @@
-/** Times contenders against each other: interleaved, in one run, as medians, so that a noisy machine hits all alike. */
+/**
+ * Times contenders against each other. They take turns within one contest, and medians are compared, so that
+ * noise on the machine hits all of them alike.
+ */
 
-/** A contender does its work once and resolves; `bytes` is how much it worked on. */
+/** Does its work once in each round. */
 export interface Contender {
   readonly name: string;
   run(): Promise<void>;
-  /** Before each run, outside the time. */
+  /** Is called before each run. Its time is not counted. */
   prepare?(): Promise<void>;
 }
 
 export interface ContestResult {
-  /** Median seconds of each contender, by name. */
+  /** The median seconds of each contender, by name. */
   readonly seconds: ReadonlyMap<string, number>;
-  /** How many times as fast `left` was as `right`: the median over rounds of their ratio within a round. */
+  /** Returns how many times as fast `left` was as `right`: the median of their ratios within each round. */
   ratio(left: string, right: string): number;
 }
 
-/** Runs every contender once to warm up, then `rounds` times in turn, reversing the order every other round. */
+/** Runs every contender once to warm up, then in `rounds` rounds. Every other round has the reverse order. */
 export async function contest(contenders: readonly Contender[], rounds: number): Promise<ContestResult> {
   for (const contender of contenders) {
     await contender.prepare?.();
@@ -51,7 +54,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-/** Megabytes a second. */
+/** Returns megabytes per second. */
 export function megabytesPerSecond(bytes: number, seconds: number): number {
   return bytes / 1e6 / seconds;
 }

@@ -1,7 +1,7 @@
 /** Data to measure on. */
 import { closeSync, openSync, readSync } from 'node:fs';
 
-/** The first `lengthBytes` of the running Node binary, executable code, in shared memory. */
+/** Returns the first `lengthBytes` of the Node binary (executable code) in shared memory. */
 export function executableCode(lengthBytes: number): Uint8Array<SharedArrayBuffer> {
   const bytes = new Uint8Array(new SharedArrayBuffer(lengthBytes));
   const file = openSync(process.execPath, 'r');

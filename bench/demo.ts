@@ -1,6 +1,7 @@
 /**
- * `npm run demo [-- FOLDER]`: keeps a real tree in a volume, with commands that a person could type, looks at what the store
- * holds, damages it, and gets back what is left. Ends with an error if anything is not as it should be.
+ * `npm run demo [-- FOLDER]`: copies a real tree into a volume, looks at what the store holds, damages it, and
+ * gets back what is left. Each step is a command that a person could type. The demo ends with an error if a
+ * result is not as expected.
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -11,7 +12,7 @@ import { stripVTControlCharacters, styleText } from 'node:util';
 
 const ROOT: string = fileURLToPath(new URL('..', import.meta.url));
 const EXIT_DAMAGED = 3;
-/** Longer lines and outputs are cut where they are shown. */
+/** Longer lines are shown shortened. */
 const WIDTH_MAX = 110;
 
 const given = process.argv[2];
@@ -22,7 +23,7 @@ const environment = {
   NETSEAL_STATE: `${folder}/state`,
   NETSEAL_PASSPHRASE: 'correct horse battery staple',
 };
-/** What `npx` would start, without its own second of starting. */
+/** Replaces `npx`, which takes a second to start. */
 const PRELUDE = `npx() { shift; "${process.execPath}" "${ROOT}bin/netseal.js" "$@"; }`;
 
 try {
@@ -45,7 +46,7 @@ function check(condition: boolean, what: string): asserts condition {
   if (!condition) throw new Error(`demo: ${what}`);
 }
 
-/** Shows a command and what it prints, and returns that. Throws when its exit code is another one. */
+/** Shows a command and its output, and returns the output. Throws when the exit code is not the given one. */
 function type(line: string, { exitCode = 0 }: { readonly exitCode?: number } = {}): string {
   console.log(`${styleText('cyan', '$', { stream: process.stdout })} ${line}`);
   const output = run(line, exitCode);
@@ -57,7 +58,7 @@ function type(line: string, { exitCode = 0 }: { readonly exitCode?: number } = {
   return output;
 }
 
-/** What a command prints, without showing it. */
+/** Returns the output of a command without showing it. */
 function run(line: string, exitCode = 0): string {
   const script = `${PRELUDE}\nexec 2>&1\n${line}`;
   const { status, stdout, error } = spawnSync('bash', ['-c', script], {
@@ -71,7 +72,7 @@ function run(line: string, exitCode = 0): string {
   return stripVTControlCharacters(stdout);
 }
 
-/** The tree to keep: FOLDER, or this checkout and the Node that it brings, as something large. */
+/** Makes the tree to keep: FOLDER, or this checkout with its Node binary as a large file. */
 function makeTree(): void {
   const tree = `${folder}/tree`;
   heading(`A tree to keep: ${given ?? 'this checkout, and the Node that runs it'}`);
@@ -106,7 +107,7 @@ function copyIn(): void {
   }
 }
 
-/** File names, and pieces of files: none of them is in the store. The same search finds all of them in the tree. */
+/** Searches for file names and for pieces of files. All of them are in the tree, and none is in the store. */
 function look(): void {
   heading('What the store holds: no name, no text');
   type('find $D/store -type f | head -n 5; du -sh $D/store | cut -f1');
@@ -128,7 +129,7 @@ function look(): void {
   check(named === 0, 'names of files are names of objects');
 }
 
-/** The first folder that holds something and is not `except`; undefined when there is none. */
+/** Returns the first folder that is not empty and not `except`; undefined when there is none. */
 function someFolder(except?: string): string | undefined {
   return readdirSync(`${folder}/tree`, { withFileTypes: true })
     .filter(entry => entry.isDirectory() && entry.name !== except && /^\w+$/.test(entry.name))
@@ -162,7 +163,7 @@ interface Affected {
   readonly paths: readonly { readonly path?: string }[];
 }
 
-/** The paths that verify names, below the tree. */
+/** Returns the paths below the tree that verify reports. */
 function damagedPaths(): string[] {
   const report = JSON.parse(run('npx netseal verify --deep --json $D/store 2>/dev/null', EXIT_DAMAGED)) as {
     readonly damages: readonly { readonly affected: readonly Affected[] }[];
@@ -180,7 +181,7 @@ function damage(): void {
   type(`printf 'some damage' | dd of=$(cat $D/victim) bs=1 seek=${at} conv=notrunc status=none`);
   const [file, ...others] = damagedPaths();
   check(file !== undefined && others.length === 0, 'verify does not name the one file');
-  // Another one: what is in a folder that is gone cannot be told any more.
+  // Another folder: nothing can be said any more about the contents of the one that is gone.
   const name = someFolder(file.split('/')[0]);
   if (name !== undefined) {
     type(`npx netseal stat $D/store:/tree/${name} | grep '^inode'`);

@@ -1,7 +1,7 @@
-/** Files of executable code to copy, and comparing what came of them. */
+/** Makes files of executable code, and compares copies with them. */
 import { mkdir, open, readdir } from 'node:fs/promises';
 
-/** Writes a file that holds `data` over and over. */
+/** Writes a file that repeats `data`. */
 export async function writeLargeFile(path: string, data: Uint8Array, lengthBytes: number): Promise<void> {
   const handle = await open(path, 'wx');
   try {

@@ -1,4 +1,4 @@
-/** Directories with many files, made quickly: through the library, without files to copy. */
+/** Makes folders with many files quickly: through the library, without local files to copy. */
 import { FILE_ATTRIBUTES, FOLDER_ATTRIBUTES, type OpenVolume } from './volume-side.ts';
 
 const FILES_PER_COMMIT = 2000;
@@ -7,7 +7,7 @@ export function fillName(index: number): string {
   return `file-${String(index).padStart(6, '0')}`;
 }
 
-/** Makes a folder in the root, with `count` files of a few bytes: each has a unit of its own, as one of 4 KiB would. */
+/** Makes a folder in the root with `count` files of a few bytes. Each has a unit, as a file of 4 KiB would. */
 export async function fillFolder({ volume }: OpenVolume, name: string, count: number): Promise<void> {
   const { names, session, root } = volume;
   const folder = names.newDirectory(FOLDER_ATTRIBUTES, root.id);

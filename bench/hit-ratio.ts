@@ -1,6 +1,8 @@
 /**
- * Hit ratio of the real cache on three traces, beside exact FIFO, LRU and S3-FIFO: `npm run hit-ratio [-- --json] [--chart FILE]`.
- * Ends with exit code 1 if the cache reduces LRU's misses by less than S3-FIFO does, by more than a tolerance.
+ * Measures the hit ratio of the real cache on three traces, beside exact FIFO, LRU and S3-FIFO:
+ * `npm run hit-ratio [-- --json] [--chart FILE]`.
+ *
+ * The exit code is 1 if S3-FIFO reduces LRU's misses by more than this cache does, beyond a tolerance.
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs, styleText } from 'node:util';
@@ -21,13 +23,13 @@ import { inEachPlace } from './places.ts';
 
 const WORKING_SET = 12_000;
 const SIZES_PERCENT = [3, 10, 30, 70];
-/** How many zones make up the budget; where zone size is compared. */
+/** Zones in the budget, for the comparison of zone sizes. */
 const ZONE_PARTS = [12, 32];
-/** What a cache of 4 GiB has with zones of 32 MiB. */
+/** The zones of a cache of 4 GiB with zones of 32 MiB. */
 const BOUND_ZONES = 128;
 const ROOM_BYTES = 256 * 1024 * 1024;
 
-/** A result with other zone sizes. `cache` is with BOUND_ZONES of them, which is what the bound is for. */
+/** A result with other zone sizes. `cache` has BOUND_ZONES zones, and the bound holds for it. */
 interface Row extends Result {
   readonly zones: readonly CacheResult[];
 }

@@ -1,4 +1,4 @@
-/** Our side of a contest about the pipeline: it is fed as its callers feed it, with several requests under way. */
+/** Our contender in contests about the pipeline. It has several requests under way, as real callers do. */
 import { randomBytes } from 'node:crypto';
 import { Keyring } from '../src/keys/keyring.ts';
 import type { KeyHandle } from '../src/pipeline/key-table.ts';
@@ -12,7 +12,7 @@ export interface Feed {
   readonly requestsAtOnce: number;
 }
 
-/** Two workers, one file's worth of data, sealed and opened again and again. */
+/** A pipeline of two workers that seals and opens the data of one file again and again. */
 export class PipelineSide {
   readonly #pipeline: Pipeline;
   readonly #keys: KeyHandle;
@@ -31,7 +31,7 @@ export class PipelineSide {
     return new PipelineSide(pipeline, pipeline.addKeyring(keyring), data);
   }
 
-  /** Seals all data; `keep` gets a copy of each record by its index. */
+  /** Seals all data. Calls `keep` with a copy of each record and its index. */
   async seal(feed: Feed, keep?: (index: number, record: Uint8Array) => void): Promise<void> {
     await this.#eachRequest(feed, async (firstIndex, unitCount) => {
       const { unitBytes } = feed;
@@ -49,7 +49,7 @@ export class PipelineSide {
     });
   }
 
-  /** Opens `records`; `check` gets each unit's plain bytes. Throws when one does not open. */
+  /** Opens `records`. Calls `check` with each unit's plain bytes. Throws when a record does not open. */
   async open(
     feed: Feed,
     records: readonly Uint8Array[],
@@ -72,7 +72,7 @@ export class PipelineSide {
     });
   }
 
-  /** Seals everything and requires that it opens to the same bytes. Returns the records. */
+  /** Seals all data and checks that it opens to the same bytes. Returns the records. */
   async roundTrip(feed: Feed): Promise<Uint8Array[]> {
     const records: Uint8Array[] = [];
     await this.seal(feed, (index, record) => {

@@ -1,4 +1,4 @@
-/** Where files are measured: in memory and on the disk, each named in what is reported. */
+/** The places where file access is measured: in memory and on the disk. Reports name the place. */
 import { existsSync, statfsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 export type PlaceName = 'tmpfs' | 'disk';
 
-/** As statfs(2) tells it. */
+/** The `f_type` of statfs(2). */
 const TMPFS_MAGIC = 0x01021994;
 const CHECKOUT: string = fileURLToPath(new URL('..', import.meta.url));
 
@@ -14,7 +14,7 @@ export function isTmpfs(folder: string): boolean {
   return existsSync(folder) && statfsSync(folder).type === TMPFS_MAGIC;
 }
 
-/** The folders to measure in. A place that the machine does not have, or that has no room, is left out. */
+/** Returns the folders to measure in. Places that the machine lacks, or that have no room, are left out. */
 function foldersOf(roomBytes: number): (readonly [PlaceName, string])[] {
   const places: (readonly [PlaceName, string | undefined])[] = [
     ['tmpfs', ['/dev/shm', tmpdir()].find(isTmpfs)],
@@ -28,8 +28,8 @@ function foldersOf(roomBytes: number): (readonly [PlaceName, string])[] {
 }
 
 /**
- * Runs `work` in a new folder at each place that has `roomBytes` left, and removes the folder afterwards. Throws when there
- * is no place.
+ * Runs `work` in a new folder at each place that has `roomBytes` left, and removes the folder afterwards.
+ * Throws when there is no such place.
  */
 export async function inEachPlace<Result>(
   roomBytes: number,

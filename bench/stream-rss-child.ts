@@ -1,6 +1,6 @@
 /**
- * The processes that `stream-rss` measures. `seal BYTES` seals that much executable code to standard output; `open` opens
- * what comes on standard input. Both report on standard error.
+ * The processes that `stream-rss` measures. `seal BYTES` seals so many bytes of executable code to standard
+ * output; `open` opens a sealed stream from standard input. Both report on standard error.
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -14,7 +14,7 @@ import { sealStream } from '../src/pipeline/seal-stream.ts';
 import { median } from './contest.ts';
 import type { StreamRssReport } from './targets/stream-rss.ts';
 
-/** What Node's own file streams read at a time. */
+/** The length of one read of Node's own file streams. */
 const CHUNK_BYTES = 64 * 1024;
 const SAMPLE_MS = 20;
 const [mode, bytesText] = process.argv.slice(2);
@@ -30,7 +30,7 @@ function countPlain(bytes: Uint8Array): void {
 
 type Source = (buffer: Uint8Array) => Promise<number>;
 
-/** Writes what `source` gives until it gives nothing, from one buffer: a stream has copied what it got when a write resolves. */
+/** Writes all that `source` gives. One buffer is enough: a stream has copied the bytes when a write resolves. */
 async function feed(writable: WritableStream<Uint8Array>, source: Source): Promise<void> {
   const writer = writable.getWriter();
   const buffer = new Uint8Array(CHUNK_BYTES);
@@ -40,7 +40,7 @@ async function feed(writable: WritableStream<Uint8Array>, source: Source): Promi
   await writer.close();
 }
 
-/** The Node binary over and over. */
+/** Reads the Node binary again and again. */
 async function readCode(file: FileHandle, buffer: Uint8Array): Promise<number> {
   const { size } = await file.stat();
   const lengthBytes = Math.min(buffer.byteLength, streamBytes - plainBytes);
@@ -50,13 +50,13 @@ async function readCode(file: FileHandle, buffer: Uint8Array): Promise<number> {
   return bytesRead;
 }
 
-/** Standard input, a pipe. */
+/** Reads standard input, which is a pipe. */
 async function readInput(buffer: Uint8Array): Promise<number> {
   return (await promisify(read)(0, buffer, 0, buffer.byteLength, null)).bytesRead;
 }
 
 const pipeline = await openPipeline();
-// The same for both processes; it protects nothing.
+// Both processes use the same key. It protects nothing.
 const keys = pipeline.addKeyring(new Keyring(new Uint8Array(16), new Map([[1, new Uint8Array(32).fill(7)]])));
 const sampling = setInterval(() => {
   if (plainBytes > streamBytes / 10) samples.push(process.memoryUsage.rss());

@@ -1,11 +1,11 @@
-/** What a target is: something measured, and the bound that it is held against. */
+/** A target: something that is measured, and its bound. */
 
-/** `real` measures; `small` does the same on little data, within the tests, for correctness only. */
+/** `real` measures. `small` does the same on little data, within the tests, for correctness only. */
 export type TargetSize = 'real' | 'small';
 
 /** One measured value with its bound. */
 export interface Measurement {
-  /** What was measured, in a few words. */
+  /** The measured thing in a few words. */
   readonly what: string;
   readonly measured: number;
   readonly bound: number;
@@ -17,11 +17,11 @@ export interface Measurement {
 }
 
 export interface Target {
-  /** As the issues name it. */
+  /** The name on the command line and in RESULTS.md. */
   readonly id: string;
-  /** One sentence: what is compared with what. */
+  /** One sentence that names the things compared. */
   readonly about: string;
-  /** Checks that the contenders' results are right, then measures. Throws when one is wrong. */
+  /** Checks the contenders' results, then measures. Throws when a result is wrong. */
   measure(size: TargetSize): Promise<readonly Measurement[]>;
 }
 

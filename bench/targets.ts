@@ -1,6 +1,6 @@
 /**
- * Measures every target and says how it stands: `npm run targets [-- ID...] [--json] [--record]`. It reports; it is not
- * part of the tests. `--record` also adds a row a target to RESULTS.md.
+ * Measures the targets and prints each value with its bound: `npm run targets [-- ID...] [--json] [--record]`.
+ * It is not part of the tests. `--record` also adds a row for each value to RESULTS.md.
  */
 import { appendFileSync } from 'node:fs';
 import { cpus } from 'node:os';
@@ -36,7 +36,7 @@ export const TARGETS: readonly Target[] = [
 
 const RESULTS = new URL('RESULTS.md', import.meta.url);
 
-/** What the command line asks for; undefined, and said on standard error, when it is wrong. */
+/** Reads the command line. When it is wrong, returns undefined and prints the error. */
 function readArguments(): { ids: readonly string[]; json: boolean; record: boolean } | undefined {
   try {
     const { values, positionals } = parseArgs({

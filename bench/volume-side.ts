@@ -1,4 +1,4 @@
-/** Our side of a contest about volumes: one in a directory store, opened as the command line opens it, and metered. */
+/** Our contender in contests about volumes: a volume in a metered directory store, opened as the CLI does. */
 import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { createVolumeHeader } from '../src/keys/unlock.ts';
@@ -15,19 +15,19 @@ import { checkVolumeSettings, encodeSettings } from '../src/volume/session/volum
 import { openStateFolder } from '../src/volume/state/state-folder.ts';
 import { createRoot, Volume } from '../src/volume/volume.ts';
 
-/** What the command line allows (`src/cli/volume/location.ts`). */
+/** The limit of the command line (`src/cli/volume/location.ts`). */
 const REQUESTS_AT_ONCE = 32;
 
 export const FOLDER_ATTRIBUTES: Attributes = { mode: 0o755, uid: 0, gid: 0, mtimeNs: 5n, xattrs: [] };
 export const FILE_ATTRIBUTES: Attributes = { ...FOLDER_ATTRIBUTES, mode: 0o644 };
 
-/** An open volume. What it reads and writes is counted. */
+/** An open volume whose requests are counted. */
 export interface OpenVolume {
   readonly volume: Volume;
   readonly meter: StoreMeter;
   /** Every request since the volume was opened, the header's included. */
   readonly requests: readonly MeterEvent[];
-  /** Copies in as `netseal put -r` does, until it is safe. Throws when anything failed. */
+  /** Copies in as `netseal put -r` does, and syncs. Throws when anything failed. */
   put(source: string, path: string): Promise<void>;
   /** Copies out as `netseal get -r` does. */
   get(path: string, target: string): Promise<void>;
@@ -45,7 +45,7 @@ export class VolumeSide {
     this.#pipeline = pipeline;
   }
 
-  /** @param folder is made. */
+  /** @param folder is created. */
   static async create(folder: string): Promise<VolumeSide> {
     const side = new VolumeSide(folder, await openPipeline({ workers: 2 }));
     await mkdir(folder);
@@ -79,7 +79,7 @@ export class VolumeSide {
     await store.close();
   }
 
-  /** As a client of `name`; one that is new has nothing cached and remembers nothing. */
+  /** Opens the volume as the client `name`. A new client has nothing cached and remembers nothing. */
   async open(name = 'client'): Promise<OpenVolume> {
     const requests: MeterEvent[] = [];
     const meter = new StoreMeter(event => requests.push(event));

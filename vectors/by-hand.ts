@@ -1,6 +1,7 @@
 /**
- * The slow, readable twin of `src/unit`: a sealed record put together step by step from the specification, sharing
- * no code with what it checks. It also makes what no proper writer would, for the cases that must fail.
+ * The slow, readable twin of `src/unit`: it builds a sealed record step by step from the specification and
+ * shares no code with `src/unit`. It also builds records that no correct writer makes, for the cases that must
+ * fail.
  */
 import { cmac, gcm } from '@noble/ciphers/aes.js';
 import { xchacha20poly1305 } from '@noble/ciphers/chacha.js';
@@ -19,15 +20,15 @@ export interface HandRecord {
   readonly flags: number;
   readonly epoch: number;
   readonly nonce: Uint8Array;
-  /** What gets encrypted, from the inner header to the padding. */
+  /** The bytes to encrypt, from the inner header to the padding. */
   readonly plaintext: Uint8Array;
 }
 
-/** What the inner header says, and what follows it. */
+/** The fields of the inner header, and the bytes after it. */
 export interface HandPlaintext {
   readonly codec: number;
   readonly plainLength: number;
-  /** Default: the payload's true length. */
+  /** Default: the true length of the payload. */
   readonly payloadLength?: number;
   readonly payload: Uint8Array;
   readonly paddingBytes?: number;
@@ -82,7 +83,7 @@ function encryptXchacha(
   return xchacha20poly1305(key, nonce, associated).encrypt(plaintext);
 }
 
-/** XAES-256-GCM as NIST would say it: a key derived by CMAC in counter mode (SP 800-108), then AES-256-GCM. */
+/** XAES-256-GCM in NIST's terms: a key derived by CMAC in counter mode (SP 800-108), then AES-256-GCM. */
 function encryptXaes(
   key: Uint8Array,
   nonce: Uint8Array,
@@ -102,7 +103,7 @@ export interface HandFrame {
   /** A byte; undefined makes a single-segment frame. */
   readonly windowDescriptor?: number;
   readonly dictionaryId?: number;
-  /** undefined: the frame does not say. */
+  /** Undefined when the frame has no such field. */
   readonly contentBytes: number | undefined;
   readonly blocks: readonly Uint8Array[];
 }
@@ -128,7 +129,7 @@ export function zstdFrameByHand(frame: HandFrame): Buffer {
 
 const BLOCK_TYPES = { raw: 0, repeated: 1, compressed: 2, reserved: 3 } as const;
 
-/** A block of a zstd frame; `sizeBytes` is what its header says, for repeated bytes the length they grow to. */
+/** A block of a zstd frame. `sizeBytes` stands in its header; for repeated bytes it is the decoded length. */
 export function zstdBlockByHand(
   type: keyof typeof BLOCK_TYPES,
   content: Uint8Array,
@@ -140,7 +141,9 @@ export function zstdBlockByHand(
   return Buffer.concat([header, content]);
 }
 
-/** Bits of a deflate stream (RFC 1951), first bit first, as a string of 0 and 1; the last byte is filled with zeros. */
+/**
+ * Makes a deflate stream (RFC 1951) from a string of 0 and 1, first bit first. Zeros fill the last byte.
+ */
 export function deflateBitsByHand(bits: string): Buffer {
   const bytes = bits.match(/.{1,8}/g) ?? [];
   return Buffer.from(bytes.map(byte => Number.parseInt([...byte].reverse().join('').padStart(8, '0'), 2)));

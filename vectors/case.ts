@@ -1,11 +1,11 @@
-/** What a vector file is, and how files are read and written. Shared by the generator and the tests. */
+/** The types of vector files, and how they are read and written. The generator and the tests share it. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { shake128 } from '@noble/hashes/sha3.js';
 import { utf8 } from '../src/base/bytes.ts';
 import type { ErrorCode } from '../src/base/errors.ts';
 import type { CodecName, RecordKind, SuiteName } from '../src/unit/record-format.ts';
 
-/** In every file: what it is about, and where its values come from. */
+/** Fields of every file: its subject, and the source of its values. */
 export interface VectorCase {
   readonly comment: string;
   readonly source: string;
@@ -20,7 +20,7 @@ export interface CipherCase extends VectorCase {
   readonly plaintext: string;
   /** Ciphertext ‖ tag; for `hchacha20` the subkey. */
   readonly sealed: string;
-  /** Intermediate values, for whoever writes the cipher. */
+  /** Intermediate values, for people who implement the cipher. */
   readonly subkey?: string;
 }
 
@@ -31,7 +31,7 @@ export interface AccumulatedCase extends VectorCase {
   readonly results: Readonly<Record<string, string>>;
 }
 
-/** What a reader of a record is given: its keys and where it expects the record to belong. Ids and keys in hex. */
+/** The input of a record's reader: its keys, and the place that it expects the record at. Ids and keys in hex. */
 export interface ReaderFields {
   /** The reader holds this key, for this epoch only. */
   readonly epoch: number;
@@ -72,18 +72,18 @@ export interface FailureCase extends VectorCase, ReaderFields {
   readonly expect: ErrorCode;
   /** In base64. */
   readonly sealed: string;
-  /** 16 bytes in hex, when the reader knows which version of the unit it wants. */
+  /** 16 bytes in hex, when the reader expects a certain version of the unit. */
   readonly expectedTag?: string;
 }
 
 export type RecordCase = GoldenCase | FailureCase;
 
-/** How to make plain content: zeros; one line of text again and again; or the output of SHAKE-128 of "netseal". */
+/** Kinds of plain content: zeros, one line of text repeated, or the output of SHAKE-128 of "netseal". */
 export type PlainRecipe = 'zeros' | 'text' | 'random';
 
 const LINE = 'the quick brown fox seals a unit; ';
 
-/** `lengthBytes` of plain content that the caller owns. */
+/** Returns `lengthBytes` of plain content that the caller owns. */
 export function makePlain(recipe: PlainRecipe, lengthBytes: number): Uint8Array<ArrayBuffer> {
   if (recipe === 'zeros') return new Uint8Array(lengthBytes);
   if (recipe === 'random') return new Uint8Array(shake128(utf8('netseal'), { dkLen: lengthBytes }));
@@ -93,7 +93,7 @@ export function makePlain(recipe: PlainRecipe, lengthBytes: number): Uint8Array<
 /** The folder that holds the vector files. */
 export const VECTORS_URL: URL = new URL('./', import.meta.url);
 
-/** All cases of a folder of `vectors/` by file name without `.json`, in the order of names. */
+/** Returns the cases of a folder of `vectors/` by file name without `.json`, in the order of names. */
 export function readCases<Case extends VectorCase>(folder: string): Map<string, Case> {
   const url = new URL(`${folder}/`, VECTORS_URL);
   const names = readdirSync(url).filter(name => name.endsWith('.json'));
@@ -104,7 +104,7 @@ export function readCases<Case extends VectorCase>(folder: string): Map<string, 
   );
 }
 
-/** The text of a vector file. */
+/** Returns the text of a vector file. */
 export function formatCase(vectorCase: VectorCase): string {
   return `${JSON.stringify(vectorCase, null, 2)}\n`;
 }

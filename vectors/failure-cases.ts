@@ -1,4 +1,4 @@
-/** Records that must not open, one reason each. What is malformed under a right tag was sealed so by hand. */
+/** Records that must not open, one reason each. Malformed content under a right tag is sealed by hand. */
 import { fromHex } from '../src/base/bytes.ts';
 import type { ErrorCode } from '../src/base/errors.ts';
 import {
@@ -55,7 +55,7 @@ function failure(
   return [name, { comment, source: OWN_SOURCE, expect, ...READER_FIELDS, ...extra, sealed: text }];
 }
 
-/** A good record with some header fields changed afterwards. */
+/** Returns a good record with some header fields changed afterwards. */
 function damaged(damage: (record: Buffer) => void, record: Partial<HandRecord> = {}): Buffer {
   const sealed = sealByHand({ ...GOOD, ...record });
   damage(sealed);
@@ -208,7 +208,7 @@ function* unknowns(): Generator<Named> {
   });
 }
 
-/** Sealed by somebody who has the key: the tag is right. */
+/** Seals malformed content with the key, so that the tag is right. */
 function malformed(
   name: string,
   expect: ErrorCode,

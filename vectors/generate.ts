@@ -1,7 +1,9 @@
 /**
- * Writes our own vectors: `npm run vectors`. Running it again gives the same bytes. Compressed payloads come out of
- * the committed files, because compressors may change between versions while what they made must stay readable;
- * `npm run vectors -- --refresh` compresses anew. What standards publish (`vectors/ciphers`) is not generated.
+ * Writes our own vectors: `npm run vectors`. Running it again gives the same bytes.
+ *
+ *   - Compressed payloads are taken from the committed files: compressors may change between versions, and
+ *     the old output must stay readable. `npm run vectors -- --refresh` compresses them again.
+ *   - Vectors that standards publish (`vectors/ciphers`) are not generated.
  */
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { chooseProviders } from '../src/unit/providers.ts';

@@ -1,4 +1,4 @@
-/** Our own golden records: every suite and codec, at the edges of sizes, blocks, kinds, places and lengths. */
+/** Our own golden records: each suite and codec, at the edges of sizes, blocks, kinds, places and lengths. */
 import { createHash } from 'node:crypto';
 import { fromHex, toHex } from '../src/base/bytes.ts';
 import { roundUp } from '../src/base/geometry.ts';
@@ -13,7 +13,7 @@ import {
 import { deriveByHand, layOutByHand, sealByHand } from './by-hand.ts';
 import { type GoldenCase, makePlain, type PlainRecipe } from './case.ts';
 
-/** Longer records are in their file by length and hash only. */
+/** The file of a longer record has only its length and hash. */
 const SEALED_IN_FILE_BYTES_MAX = 10_000;
 
 export const READER = {
@@ -133,7 +133,7 @@ function* placeWishes(): Generator<[name: string, wish: Wish]> {
   }
 }
 
-/** Compresses for a case: again, or out of the committed file. */
+/** Returns the compressed payload of a case: from the committed file, or compressed again. */
 export type PayloadSource = (
   name: string,
   codec: Exclude<CodecName, 'stored'>,
@@ -151,7 +151,7 @@ function makeGoldenCase(name: string, wish: Wish, payloadFor: PayloadSource): Go
   const plain = makePlain(wish.plain, wish.plainBytes);
   const { codec, suite, kind } = wish;
   const payload = codec === 'stored' ? plain : payloadFor(name, codec, wish.level, plain);
-  // Nothing secret depends on it: the first 24 bytes of a hash of the name, so that no two cases share a nonce.
+  // The first 24 bytes of a hash of the name: no two cases share a nonce, and nothing secret depends on it.
   const nonce = createHash('sha256').update(name).digest().subarray(0, 24);
   const record = {
     ...wish,

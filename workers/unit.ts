@@ -3,10 +3,10 @@
  * out.
  */
 import { workerData } from 'node:worker_threads';
-import { BatchRunner, type WorkerStart } from '../src/pipeline/batch.ts';
+import { JobWorker, type WorkerStart } from '../src/pipeline/job-worker.ts';
 import { answer, type WorkerReply, type WorkerRequest } from '../src/pipeline/protocol.ts';
 
-const runner = BatchRunner.start(workerData as WorkerStart);
+const runner = JobWorker.start(workerData as WorkerStart);
 // When the start fails, every request is answered with that failure. It must not end the thread before the
 // first one.
 runner.catch(() => undefined);

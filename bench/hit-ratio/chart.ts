@@ -1,4 +1,4 @@
-/** Results as an SVG. The background is white whatever page it is shown on, so that one set of colours will do. */
+/** Draws the results as an SVG. Its background is always white, so that one set of colours is enough. */
 import { LineChart } from 'echarts/charts';
 import { GridComponent, LegendComponent, TitleComponent } from 'echarts/components';
 import { init, use } from 'echarts/core';
@@ -22,7 +22,7 @@ interface Line {
   readonly missRatio: (result: Result) => number;
 }
 
-/** Told apart by shape as well as by colour. */
+/** The lines differ in shape as well as in colour. */
 const LINES: readonly Line[] = [
   { name: 'FIFO', color: '#718096', symbol: 'rect', width: 1.5, missRatio: each => each.policies.FIFO },
   { name: 'LRU', color: '#b7791f', symbol: 'triangle', width: 2, missRatio: each => each.policies.LRU },
@@ -42,7 +42,7 @@ const LINES: readonly Line[] = [
   },
 ];
 
-/** Miss ratios over the size of the cache, one panel a trace. */
+/** Draws miss ratios over the size of the cache, in one panel for each trace. */
 export function chartOf(results: readonly Result[]): string {
   use([SVGRenderer, LineChart, GridComponent, LegendComponent, TitleComponent]);
   const chart = init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height: HEIGHT });
@@ -111,7 +111,7 @@ function leftOf(panel: number): number {
   return LEFT + panel * (PANEL_WIDTH + PANEL_GAP);
 }
 
-/** With a title for those who do not see it; without the styles for pointers that hover. */
+/** Adds a title for screen readers and removes the styles for hovering. */
 function withTitle(svg: string): string {
   const title = 'Miss ratios of FIFO, LRU, S3-FIFO and netseal over the size of the cache, on three traces';
   const plain = svg.replace(/<style[\s\S]*?<\/style>\n?/, '').replaceAll(/ class="[^"]*"/g, '');

@@ -1,17 +1,18 @@
 /**
- * Miss ratios of the cache and of what it is held against. A policy gets as many units as fit into the budget if there were nothing
- * but units: footers, zones that are filling, and the zone that is kept free are the cache's own loss.
+ * Measures miss ratios of the cache and of the policies it is compared with. A policy gets as many units as
+ * would fit into the budget alone. The cache also needs footers, zones that are filling, and a free zone; that
+ * is its own loss.
  */
 import { POLICIES, type PolicyName } from './policies.ts';
 import { runTrace, UNIT_BYTES } from './real-cache.ts';
 import type { Trace, TraceName } from './traces.ts';
 
-/** The part of accesses that missed, without the first quarter of the trace, in which caches fill. */
+/** Misses per access. The first quarter of the trace, in which caches fill, is not counted. */
 export type MissRatio = number;
 
 export interface Result {
   readonly trace: TraceName;
-  /** Budget, in percent of the trace's working set. */
+  /** The budget in percent of the trace's working set. */
   readonly sizePercent: number;
   readonly unitCount: number;
   readonly policies: Readonly<Record<PolicyName, MissRatio>>;
@@ -20,18 +21,18 @@ export interface Result {
 
 export interface CacheResult {
   readonly missRatio: MissRatio;
-  /** Units that it held in the end. */
+  /** Units that the cache held in the end. */
   readonly unitCount: number;
-  /** What S3-FIFO misses that holds as many: what is left of the difference is not due to room. */
+  /** The misses of S3-FIFO with that many units. The rest of the difference is not due to room. */
   readonly s3OfSameUnits: MissRatio;
   readonly zoneBytes: number;
-  /** Bytes copied within the cache, for each byte stored. */
+  /** Bytes copied within the cache for each byte stored. */
   readonly copied: number;
 }
 
-/** What S3-FIFO may reduce misses by more than this cache, in parts of LRU's misses. */
+/** How much more than this cache S3-FIFO may reduce misses, as a part of LRU's misses. */
 export const TOLERANCE = 0.02;
-/** Of a unit, and of a zone: about. */
+/** About the bytes of a unit, and of a zone. */
 const FOOTER_BYTES = 48;
 const FOOTER_HEAD_BYTES = 512;
 
@@ -46,7 +47,7 @@ function measurePolicy(name: PolicyName, { accesses }: Trace, unitCount: number)
   return missRatioOf(accesses.map(unit => policy.access(unit)));
 }
 
-/** @param zonePart how many zones make up the budget; undefined for the cache's default. */
+/** @param zonePart the number of zones in the budget; undefined for the cache's default. */
 export async function measureCache(
   folder: string,
   trace: Trace,
@@ -55,7 +56,7 @@ export async function measureCache(
 ): Promise<CacheResult> {
   const unitsMax = unitCountOf(trace, sizePercent);
   const budgetBytes = unitsMax * UNIT_BYTES;
-  // Whole units and their footer, so that the end of a zone is not wasted.
+  // A zone holds whole units and their footer, so that no room is wasted at its end.
   const zoneBytes = (UNIT_BYTES + FOOTER_BYTES) * Math.ceil(unitsMax / (zonePart ?? 1)) + FOOTER_HEAD_BYTES;
   const settings = { budgetBytes, unitsMax, ...(zonePart === undefined ? {} : { zoneBytes }) };
   const run = await runTrace(folder, settings, trace.accesses);
@@ -73,12 +74,12 @@ export function unitCountOf({ workingSet }: Trace, sizePercent: number): number 
   return Math.floor((workingSet * sizePercent) / 100);
 }
 
-/** The part of LRU's misses that are none here: what S3-FIFO's authors report. */
+/** The reduction of LRU's misses, as the authors of S3-FIFO report it. */
 export function reductionOf(missRatio: MissRatio, { LRU }: Result['policies']): number {
   return (LRU - missRatio) / LRU;
 }
 
-/** What this cache reduces misses by, less what S3-FIFO of as many units does. */
+/** This cache's reduction of misses, less that of S3-FIFO with as many units. */
 export function leadOf({ missRatio, s3OfSameUnits }: CacheResult, policies: Result['policies']): number {
   return reductionOf(missRatio, policies) - reductionOf(s3OfSameUnits, policies);
 }

@@ -1,10 +1,10 @@
 /**
- * What the cache is held against: policies that count units and keep nothing, every one of them exact. They know no zones, no
- * footers, and no bytes.
+ * The policies that the cache is compared with. They are exact, count units and keep no bytes; zones and
+ * footers do not exist for them.
  */
 
 export interface Policy {
-  /** Whether the unit was there. Afterwards it is. */
+  /** Accesses a unit. Returns true when it was there; afterwards it is. */
   access(unit: number): boolean;
 }
 
@@ -18,7 +18,7 @@ export const POLICIES: Readonly<Record<PolicyName, (unitCount: number) => Policy
 
 class Fifo implements Policy {
   readonly #unitCount: number;
-  /** In the order in which they came, as sets and maps of JavaScript are. */
+  /** In the order of insertion, which sets and maps of JavaScript keep. */
   readonly #kept = new Set<number>();
 
   constructor(unitCount: number) {
@@ -50,20 +50,23 @@ class Lru implements Policy {
 }
 
 const SMALL_PART = 0.1;
-/** Accesses after the first that take a unit from the small to the main queue. */
+/** So many accesses after the first move a unit from the small queue to the main one. */
 const PROMOTED_AT = 2;
 const FREQUENCY_MAX = 3;
 
 /**
- * S3-FIFO as published: Yang, Zhang, Qiu, Yue, Vinayak: FIFO queues are all you need for cache eviction, SOSP 2023, algorithm 1,
- * with the parameters of its evaluation. Where the text leaves something open it does what the authors' code does
- * (libCacheSim, S3FIFOv0.c): the small queue may take all of the room until the main queue has filled, what is promoted begins
- * again at zero, and whose ghost is found is a ghost no longer.
+ * S3-FIFO as published: Yang, Zhang, Qiu, Yue, Vinayak: FIFO queues are all you need for cache eviction, SOSP
+ * 2023, algorithm 1, with the parameters of its evaluation. Where the text leaves something open, it follows
+ * the authors' code (libCacheSim, S3FIFOv0.c):
+ *
+ *   - The small queue may take all room until the main queue has filled.
+ *   - The count of a promoted unit starts again at zero.
+ *   - A ghost that was found is removed.
  */
 class S3Fifo implements Policy {
   readonly #unitCount: number;
   readonly #mainCount: number;
-  /** Accesses since it came into its queue, by unit, in the order in which they came. */
+  /** Accesses of each unit since it entered its queue, in the order of insertion. */
   readonly #small = new Map<number, number>();
   readonly #main = new Map<number, number>();
   readonly #ghosts = new Set<number>();
@@ -103,7 +106,7 @@ class S3Fifo implements Policy {
   }
 
   #evictFromMain(): void {
-    // What is put back comes round again in this very loop.
+    // This same loop reaches the units that it puts back.
     for (const [unit, frequency] of this.#main) {
       this.#main.delete(unit);
       if (frequency === 0) return;

@@ -1,4 +1,4 @@
-/** A trace against a real cache: real zones in real files, every hit compared with what was put. */
+/** Plays a trace against a real cache: real zones in real files, every hit compared with the unit put. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { viewOf } from '../../src/base/bytes.ts';
 import type { CacheSettings } from '../../src/cache/base/settings.ts';
@@ -7,23 +7,25 @@ import type { CacheVolume } from '../../src/cache/cache-volume.ts';
 import { openCache } from '../../src/cache/open.ts';
 import { encodeHeader, HEADER_BYTES, TAG_BYTES } from '../../src/unit/record-format.ts';
 
-/** Of a sealed unit. */
+/** The length of a sealed unit. */
 export const UNIT_BYTES = 4096;
 const VOLUME_ID = new Uint8Array(16).fill(1);
 const OBJECT_ID = new Uint8Array(16).fill(2);
 const KEY = new Uint8Array(32).fill(5);
 
 export interface TraceRun {
-  /** Of each access. */
+  /** One entry for each access. */
   readonly hits: readonly boolean[];
   readonly statistics: CacheStatistics;
   readonly zoneBytes: number;
 }
 
 /**
- * Asks a new cache for unit after unit and puts what it misses, one at a time, as one reader of one file does. Throws when a hit is
- * not what was put, or a unit was dropped. The order of everything is the trace's: two runs differ in fingerprints, as every cache
- * has a key of its own, and so in which ghosts are forgotten first.
+ * Asks a new cache for unit after unit and puts those that it misses, one at a time, as the reader of a file
+ * does. Throws when a hit differs from the unit that was put, or when a unit was dropped.
+ *
+ * Two runs of one trace differ a little: each cache has a key of its own, so fingerprints differ, and with
+ * them the order in which ghosts are forgotten.
  */
 export async function runTrace(
   parent: string,
@@ -64,7 +66,7 @@ async function accessAll(volume: CacheVolume, accesses: readonly number[]): Prom
   return hits;
 }
 
-/** One buffer that is every unit in turn: number and tag change, the rest does not matter to a cache. */
+/** One buffer that stands for every unit in turn. Number and tag change; a cache does not look at the rest. */
 class TraceUnit {
   readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(UNIT_BYTES).fill(0x5a);
   readonly tag: Uint8Array<ArrayBuffer> = this.bytes.subarray(UNIT_BYTES - TAG_BYTES);

@@ -1,28 +1,28 @@
-/** Access traces: which unit is asked for next, by number. The same seed makes the same trace. */
+/** Access traces: the numbers of the units in the order of access. The same seed makes the same trace. */
 import { seededChance } from '../../src/base/chance.ts';
 
 export interface Trace {
   readonly name: TraceName;
   /** One sentence. */
   readonly about: string;
-  /** What sizes of caches are parts of: the units that are asked for again, or one round of everything. */
+  /** The number of units that cache sizes are parts of: those asked for again, or one round of all. */
   readonly workingSet: number;
   readonly accesses: readonly number[];
 }
 
 export type TraceName = 'Zipf mix' | 'scan over a hot set' | 'loop';
 
-/** Numbers from here on are asked for once. */
+/** Units with numbers from here on are asked for once. */
 const ONCE_FROM = 100_000_000;
 const ONCE_PART = 0.2;
 const ROUNDS = 6;
 
-/** The three traces over a working set of so many units, with six times as many accesses. */
+/** Makes the three traces over a working set of so many units, with six times as many accesses. */
 export function tracesOf(workingSet: number): Trace[] {
   return [zipfMix(workingSet), scanOverHotSet(workingSet), loop(workingSet)];
 }
 
-/** Popular units, with a fifth of accesses to what is never asked for again. */
+/** Popular units; a fifth of the accesses goes to units that are never asked for again. */
 function zipfMix(workingSet: number): Trace {
   const popular = zipf(workingSet, 0.9, 1);
   const chance = seededChance(2);
@@ -37,7 +37,7 @@ function zipfMix(workingSet: number): Trace {
   return { name: 'Zipf mix', about, workingSet, accesses };
 }
 
-/** A hot set, and now and then a scan of four times as much, none of which comes back. */
+/** A hot set, and now and then a scan of four times as many units, none of which comes back. */
 function scanOverHotSet(workingSet: number): Trace {
   const hotCount = Math.floor(workingSet / 5);
   const hot = zipf(hotCount, 0.6, 3);

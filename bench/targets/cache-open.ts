@@ -1,4 +1,4 @@
-/** How long a cache of a million units takes to open, and what a process has resident that does nothing else. */
+/** Measures how long a cache of a million units takes to open, and the memory of a process that only does that. */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,7 +22,7 @@ export function openSettings(count: number): CacheSettings {
   return { budgetBytes: 1024 * MIB, unitsMax: count, disk: false, maintenanceMs: 0 };
 }
 
-/** A cache of so many units of the least length: what matters here is how many there are. */
+/** Fills a cache with so many units of the least length: only their number matters here. */
 async function fill(folder: string, count: number): Promise<void> {
   const cache = await openCache(folder, openSettings(count), { key: OPEN_KEY });
   const volume = cache.volume(new Uint8Array(16).fill(1));

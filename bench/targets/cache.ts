@@ -1,4 +1,4 @@
-/** The local cache against plain file calls on the same data in the same run, out of the page cache. */
+/** Compares the local cache with plain file calls on the same data, out of the page cache. */
 import { randomFillSync } from 'node:crypto';
 import { fdatasync, mkdtempSync, readSync, rmSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
@@ -23,7 +23,7 @@ const UNIT_BYTES = 256 * KIB + 72;
 const SMALL_UNIT_BYTES = 4 * KIB + 72;
 const fdatasyncAsync = promisify(fdatasync);
 
-/** What looks like sealed units, in shared memory as the pipeline has them. */
+/** Makes bytes that look like sealed units, in shared memory, as the pipeline does. */
 function makeUnits(count: number, lengthBytes: number, base = 0): UnitToPut[] {
   const content = Buffer.alloc(lengthBytes);
   randomFillSync(content);
@@ -66,7 +66,7 @@ function shuffled<Value>(values: readonly Value[]): Value[] {
   return list;
 }
 
-/** Requests for units, `depth` in a batch, into as many buffers, which all batches share. */
+/** Makes requests for units, `depth` in a batch, into as many buffers, which all batches share. */
 function requestsFor(units: readonly UnitToPut[], depth: number): UnitToGet[][] {
   const lengthBytes = units[0]!.bytes.byteLength;
   const buffers = Array.from({ length: depth }, () => new Uint8Array(new SharedArrayBuffer(lengthBytes)));
@@ -80,7 +80,7 @@ function requestsFor(units: readonly UnitToPut[], depth: number): UnitToGet[][] 
   );
 }
 
-/** One batch after the other. Returns the last, whose bytes are in the buffers. */
+/** Gets one batch after the other. Returns the last, whose bytes are in the buffers. */
 async function getAll(cache: Cache, batches: readonly UnitToGet[][]): Promise<UnitToGet[]> {
   const volume = cache.volume(VOLUME);
   for (const batch of batches) {
@@ -104,7 +104,7 @@ async function writeFile(path: string, units: readonly UnitToPut[]): Promise<voi
   await file.close();
 }
 
-/** One write after the other, each of one unit. */
+/** Writes one unit after the other. */
 async function writePlain(file: FileHandle, units: readonly UnitToPut[], from = 0): Promise<void> {
   let position = from;
   for (const { bytes } of units) {

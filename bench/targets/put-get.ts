@@ -1,4 +1,4 @@
-/** Copying one large file in and out against sealing and opening alone, and the memory that it takes. */
+/** Compares copying a large file in and out with sealing and opening alone, and measures the memory. */
 import { rm, stat } from 'node:fs/promises';
 import { runCommand } from '../command.ts';
 import { type ContestResult, contest, megabytesPerSecond } from '../contest.ts';
@@ -14,7 +14,7 @@ const GIB: number = 1024 * MIB;
 const FEED: Feed = { unitBytes: 256 * 1024, blockBytes: 4096, unitsPerRequest: 8, requestsAtOnce: 4 };
 
 interface Scale {
-  /** What the file repeats, and what is sealed and opened alone, as often. */
+  /** The data that the file repeats. Sealing and opening alone repeat it as often. */
   readonly dataBytes: number;
   readonly repeats: number;
   readonly rounds: number;
@@ -35,7 +35,7 @@ interface Sides {
   readonly scale: Scale;
 }
 
-/** Both sides on the same data, in each place. What is sealed alone has been opened and compared before. */
+/** Runs both sides on the same data in each place. Sealing alone has been checked for its round trip before. */
 async function withSides(
   size: TargetSize,
   measure: (sides: Sides, place: PlaceName) => Promise<Measurement>,

@@ -1,4 +1,4 @@
-/** Sealing and opening against two bare threads that do the same compression and encryption. */
+/** Compares sealing and opening with two bare threads that do the same compression and encryption. */
 import { BareThreads, type BareWork } from '../bare-threads.ts';
 import { contest, megabytesPerSecond } from '../contest.ts';
 import { executableCode } from '../data.ts';
@@ -8,7 +8,7 @@ import type { Measurement, Target, TargetSize } from '../target.ts';
 const MIB = 1024 * 1024;
 
 const LARGE: Feed = { unitBytes: 256 * 1024, blockBytes: 4096, unitsPerRequest: 8, requestsAtOnce: 4 };
-// Blocks of one byte, so that both sides compress: in blocks of 4 KiB a unit of 4 KiB is stored as it is.
+// Blocks of one byte make both sides compress. With blocks of 4 KiB, a unit of 4 KiB is stored as it is.
 const SMALL_BATCH: Feed = { unitBytes: 4096, blockBytes: 1, unitsPerRequest: 64, requestsAtOnce: 6 };
 const SMALL_SINGLE: Feed = { ...SMALL_BATCH, unitsPerRequest: 1 };
 // The default block size. Without the codec's share, what is left is mostly dispatch.
@@ -52,7 +52,7 @@ function rates(dataBytes: number, seconds: ReadonlyMap<string, number>): string 
     .join(', ');
 }
 
-/** A target of 256 KiB units: ours against the floor, in one direction. */
+/** Makes a target of 256 KiB units: netseal against the floor, in one direction. */
 function against(
   id: string,
   about: string,

@@ -1,4 +1,4 @@
-/** Many small files: copied in and out against `cp -r`, and listed. */
+/** Copies many small files in and out, compared with `cp -r`, and lists them. */
 import { execFile } from 'node:child_process';
 import { rm } from 'node:fs/promises';
 import { promisify } from 'node:util';
@@ -45,7 +45,7 @@ async function withSides(
   });
 }
 
-/** `sync` with names calls fsync for each, a process for many: nothing is faster and as safe. */
+/** Syncs files with `sync`, which calls fsync on many names in one process: nothing as safe is faster. */
 async function copyAndSync(source: string, copy: string): Promise<void> {
   await run('sh', ['-c', 'cp -r "$0" "$1" && find "$1" -print0 | xargs -0 sync', source, copy]);
 }
@@ -59,7 +59,7 @@ function rates(count: number, { seconds }: ContestResult): string {
   return `${count} files of 4 KiB; files/s: ${each.join(', ')}`;
 }
 
-/** How many requests of each kind of object, as `put s 12`. */
+/** Counts the requests for each kind of object, as `put s 12`. */
 export function requestKinds({ requests }: Pick<OpenVolume, 'requests'>): string {
   const counts = new Map<string, number>();
   for (const { operation, key } of requests) {

@@ -1,4 +1,4 @@
-/** Memory of a process that seals a long stream, and of one that opens it. */
+/** Measures the memory of a process that seals a long stream, and of one that opens it. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { scriptFor } from '../command.ts';
@@ -6,7 +6,7 @@ import type { Measurement, Target } from '../target.ts';
 
 const MIB = 1024 * 1024;
 
-/** What a measured process prints. */
+/** The report that a measured process prints. */
 export interface StreamRssReport {
   readonly mode: 'sealing' | 'opening';
   readonly plainBytes: number;
@@ -14,7 +14,7 @@ export interface StreamRssReport {
   readonly steadyBytes: number;
   readonly peakBytes: number;
   readonly seconds: number;
-  /** Of the plain bytes. */
+  /** The SHA-256 of the plain bytes. */
   readonly sha256: string;
 }
 
@@ -33,7 +33,7 @@ export const streamRss: Target = {
   },
 };
 
-/** Both processes, joined by a pipe, and what they report. */
+/** Runs both processes, joined by a pipe. Returns their reports. */
 async function run(
   script: string,
   streamBytes: number,

@@ -1,4 +1,4 @@
-/** What single operations cost in requests: commits of 4 KiB, and reading 4 KiB of a large file. */
+/** Counts the requests of single operations: commits of 4 KiB, and reading 4 KiB of a large file. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FileWriter } from '../../src/volume/content/file-writer.ts';
 import { executableCode } from '../data.ts';
@@ -14,14 +14,14 @@ const PIECE_BYTES = 4096;
 const COMMITS = 5;
 const QUIET_MS = 20;
 
-/** What one operation took. */
+/** The cost of one operation. */
 interface Cost {
   readonly tripCount: number;
   readonly requestCount: number;
   readonly sentBytes: number;
 }
 
-/** Waits for what a commit left to be done in the background: it is none of the next one's requests. */
+/** Waits for the background work of a commit, so that its requests do not count for the next commit. */
 async function idle({ meter, requests }: OpenVolume): Promise<void> {
   for (let seen = -1; seen !== requests.length; ) {
     seen = requests.length;
@@ -56,7 +56,7 @@ async function commitCosts(
   const piece = (at: number): Uint8Array => data.subarray(at * PIECE_BYTES, (at + 1) * PIECE_BYTES);
   const create: Cost[] = [];
   for (let at = 0; at < COMMITS; at += 1) {
-    // The way there is known, as it is to whoever has the folder open: after a second it would be asked for again.
+    // The path is known, as for a client that has the folder open. After a second it would be read again.
     await volume.find(`${folder}/no-such-name`).catch(() => undefined);
     const cost = await costOf(open, async () => {
       const writer = await volume.createFile(`${folder}/new-${at}`, FILE_ATTRIBUTES);
@@ -80,7 +80,7 @@ async function commitCosts(
   return { create, append };
 }
 
-/** Read by another client, everything is there. */
+/** Checks that another client can read everything. */
 async function checkCommits(side: VolumeSide, data: Uint8Array, folder: string): Promise<void> {
   const reader = await side.open('reader');
   for (let at = 0; at < COMMITS; at += 1) {
@@ -183,6 +183,6 @@ async function readCold(
     `${requestKinds(reader)}; ${(receivedBytes / 1024).toFixed(0)} KiB in ${milliseconds.toFixed(0)} ms, ` +
     'unlocking included';
   await reader.close();
-  // The header; the inodes of the root and the folder, which holds the file's; a map page; a unit.
+  // The header, the inodes of the root and of the folder (with the file's embedded), a map page, a unit.
   return { what: `on ${place}`, measured, bound: 5, sense: '<=', unit: 'requests', detail };
 }

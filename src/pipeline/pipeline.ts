@@ -17,7 +17,6 @@ import { NetsealError, requireArgument } from '../base/errors.ts';
 import type { Keyring } from '../keys/keyring.ts';
 import type { ProviderReport } from '../unit/providers.ts';
 import { checkKind, FLAG_LAST, parseSuite } from '../unit/record-format.ts';
-import { type JobReply, restoreError, type SharedMemory } from './batch.ts';
 import {
   Job,
   type JobUnit,
@@ -29,6 +28,7 @@ import {
   UNIT_EXPECT_TAG,
   UNIT_HOLES,
 } from './job.ts';
+import { type JobReply, restoreError, type SharedMemory } from './job-worker.ts';
 import { type KeyHandle, KeyTable, type RecordQuery } from './key-table.ts';
 import { InlineRunner, type JobRunner, WorkerPool } from './pool.ts';
 import {

@@ -16,8 +16,8 @@ import { FixedQueue, Piscina } from 'piscina';
 import { isNetsealError, messageOf, NetsealError } from '../base/errors.ts';
 import { giveTurn } from '../base/turns.ts';
 import type { ProviderReport } from '../unit/providers.ts';
-import { BatchRunner, describeError, type JobReply, restoreError, type WorkerStart } from './batch.ts';
 import { JobQueues } from './job-queues.ts';
+import { describeError, type JobReply, JobWorker, restoreError, type WorkerStart } from './job-worker.ts';
 import type { WorkerReply, WorkerRequest } from './protocol.ts';
 
 /** Does jobs, on this thread or on others. */
@@ -271,17 +271,17 @@ export class WorkerPool implements JobRunner {
 
 /** Does jobs on the calling thread, one in each turn of the event loop. */
 export class InlineRunner implements JobRunner {
-  readonly #runner: BatchRunner;
+  readonly #runner: JobWorker;
   readonly #queues = new JobQueues<QueuedJob>();
   /** Settles when all jobs are done; undefined when there are none. */
   #working: Promise<void> | undefined;
   #closed = false;
 
   static async start(start: WorkerStart): Promise<InlineRunner> {
-    return new InlineRunner(await BatchRunner.start(start));
+    return new InlineRunner(await JobWorker.start(start));
   }
 
-  private constructor(runner: BatchRunner) {
+  private constructor(runner: JobWorker) {
     this.#runner = runner;
   }
 

@@ -3,7 +3,7 @@
  * lies in the shared memory that the worker maps when it starts.
  */
 import type { ProviderReport } from '../unit/providers.ts';
-import { type BatchRunner, describeError, type ErrorData, type JobReply } from './batch.ts';
+import { describeError, type ErrorData, type JobReply, type JobWorker } from './job-worker.ts';
 
 export type WorkerRequest =
   /** Answered by `ready` when the worker has chosen its providers. */
@@ -18,7 +18,7 @@ export type WorkerReply =
   | ({ readonly type: 'failed' } & ErrorData);
 
 /** Returns a worker's answer to one request. Never rejects: a failure is an answer as well. */
-export async function answer(starting: Promise<BatchRunner>, request: WorkerRequest): Promise<WorkerReply> {
+export async function answer(starting: Promise<JobWorker>, request: WorkerRequest): Promise<WorkerReply> {
   try {
     const runner = await starting;
     if (request.type === 'hello') return { type: 'ready', providers: runner.providerReport };

@@ -4,9 +4,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NetsealError } from '../../src/base/errors.ts';
 import { MIB } from '../../src/base/geometry.ts';
 import { Keyring } from '../../src/keys/keyring.ts';
-import { BatchRunner, describeError, type SharedMemory } from '../../src/pipeline/batch.ts';
 import { Job, OPERATION_SEAL, OUTCOME_NONE } from '../../src/pipeline/job.ts';
 import { JobQueues } from '../../src/pipeline/job-queues.ts';
+import { describeError, JobWorker, type SharedMemory } from '../../src/pipeline/job-worker.ts';
 import { KeyTable } from '../../src/pipeline/key-table.ts';
 import { openPipeline } from '../../src/pipeline/pipeline.ts';
 import { InlineRunner, type JobRunner, WorkerPool } from '../../src/pipeline/pool.ts';
@@ -165,7 +165,7 @@ it('an error becomes data and keeps its code; anything unexpected is EBUG with i
     code: 'EUNSUPPORTED',
     message: 'no zstd',
   });
-  const started = BatchRunner.start({ memory, providers: {} });
+  const started = JobWorker.start({ memory, providers: {} });
   expect(await answer(started, { type: 'hello' })).toMatchObject({
     type: 'ready',
     providers: { codecs: { zstd: 'native' } },

@@ -1,6 +1,7 @@
 /**
- * Writes the vectors of this folder: one volume header a file, with what opens it and what must come of it. Everything is
- * seeded, so that running it again changes nothing: `node vectors/keys/generate.ts`.
+ * Writes the vectors of this folder: `node vectors/keys/generate.ts`. Each file has a volume header, the
+ * secrets that open it, and the expected result. All randomness is seeded, so running it again changes
+ * nothing.
  */
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -21,7 +22,7 @@ export interface KeyVector {
     | { readonly keyFile: string }
     | { readonly rawKey: string }
   )[];
-  /** What a success holds. */
+  /** The expected contents, for a success. */
   readonly opened?: {
     readonly generation: number;
     readonly volumeId: string;
@@ -58,7 +59,7 @@ function openedOf(header: VolumeHeader): NonNullable<KeyVector['opened']> {
   };
 }
 
-/** File name to vector. */
+/** The vectors by file name. */
 export async function makeKeyVectors(): Promise<Map<string, KeyVector>> {
   let clockMs = 1_790_000_000_000;
   const one = await createTestVolumeHeader(seededRandom('netseal vectors, volume header'), {

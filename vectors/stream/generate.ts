@@ -1,6 +1,6 @@
 /**
- * Writes the golden stream, if it is not there: known keys, but ids and nonces are random, so it is made once and kept.
- * `node vectors/stream/generate.ts`
+ * Writes the golden stream, if it is not there: `node vectors/stream/generate.ts`. Its keys are known, but its
+ * ids and nonces are random, so it is made once and kept.
  */
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
@@ -29,7 +29,7 @@ export const GOLDEN_STREAMS: readonly GoldenStream[] = [
   { file: 'deflate.bin', suite: 'xchacha20-poly1305', codec: 'deflate:6', plainBytes: 10_000 },
 ];
 
-/** One line again and again. */
+/** One line, repeated. */
 export function goldenPlain(plainBytes: number): Uint8Array {
   const line = 'the quick brown fox jumps over the lazy dog\n';
   return new TextEncoder().encode(line.repeat(Math.ceil(plainBytes / line.length))).subarray(0, plainBytes);

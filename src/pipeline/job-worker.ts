@@ -53,7 +53,7 @@ export interface JobReply {
 }
 
 /** Seals and opens for one thread, with that thread's keys, ciphers and scratch memory. */
-export class BatchRunner {
+export class JobWorker {
   readonly #memory: SharedMemory;
   readonly #sealer: Sealer;
   readonly #opener: Opener;
@@ -61,8 +61,8 @@ export class BatchRunner {
   readonly providerReport: ProviderReport;
 
   /** Chooses providers for this thread. Rejects with EUNSUPPORTED when one is missing. */
-  static async start({ memory, providers }: WorkerStart): Promise<BatchRunner> {
-    return new BatchRunner(memory, await chooseProviders(providers));
+  static async start({ memory, providers }: WorkerStart): Promise<JobWorker> {
+    return new JobWorker(memory, await chooseProviders(providers));
   }
 
   private constructor(memory: SharedMemory, providers: Awaited<ReturnType<typeof chooseProviders>>) {
