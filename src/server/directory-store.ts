@@ -103,7 +103,8 @@ export class DirectoryStore implements ObjectStore {
     objectBytesMax: 2 ** 43,
     listEntriesMax: 100_000,
   };
-  readonly #rootPath: string;
+  /** Absolute, without symbolic links. */
+  readonly localFolder: string;
   readonly #objects: Folder;
   readonly #folders: FolderCache;
   readonly #durable: boolean;
@@ -146,7 +147,7 @@ export class DirectoryStore implements ObjectStore {
     scheduler: Scheduler,
   ) {
     this.name = name;
-    this.#rootPath = rootPath;
+    this.localFolder = rootPath;
     this.#objects = objects;
     this.#folders = new FolderCache(objects);
     this.#durable = durable;
@@ -303,7 +304,7 @@ export class DirectoryStore implements ObjectStore {
 
   #writer(): Promise<DirectorySession> {
     if (this.#session === undefined) {
-      const session = DirectorySession.start(this.#rootPath, this.#scheduler);
+      const session = DirectorySession.start(this.localFolder, this.#scheduler);
       this.#session = session;
       this.#leftovers = session.then(started => started.removeLeftovers()).catch(() => undefined);
       // So that the next change tries again.

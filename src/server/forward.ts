@@ -48,6 +48,7 @@ const NOTHING = { sentBytes: 0, put: undefined, receivedBytes: () => 0, problemO
 export class ForwardingStore implements ObjectStore {
   readonly name: string;
   readonly capabilities: StoreCapabilities;
+  readonly localFolder: string | undefined;
   readonly #inner: ObjectStore;
   readonly #around: Around;
   readonly #beforeClose: () => Promise<void>;
@@ -55,6 +56,7 @@ export class ForwardingStore implements ObjectStore {
   constructor(inner: ObjectStore, around: Around, beforeClose: () => Promise<void> = async () => undefined) {
     this.name = inner.name;
     this.capabilities = inner.capabilities;
+    this.localFolder = inner.localFolder;
     this.#inner = inner;
     this.#around = around;
     this.#beforeClose = beforeClose;

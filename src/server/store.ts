@@ -126,6 +126,11 @@ export interface ObjectStore extends AsyncDisposable {
   /** Names the store in messages. Never holds secrets. */
   readonly name: string;
   readonly capabilities: StoreCapabilities;
+  /**
+   * The folder of this machine that the store keeps its objects in; undefined for a store that is elsewhere.
+   * Copies leave it out, and refuse it as their target.
+   */
+  readonly localFolder?: string | undefined;
 
   /** Reads one version of an object. EMISSING, ECONFLICT (`ifMatch`). */
   get(key: string, options?: GetOptions): Promise<GetResult>;

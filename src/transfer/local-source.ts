@@ -22,6 +22,7 @@ import { localError } from './local-errors.ts';
 import { joinPath, showName } from './local-names.ts';
 import { hasFailedWith, NUMBERS, native, systemError } from './local-native.ts';
 import { readAttributes, readAttributesAt } from './local-xattrs.ts';
+import type { OwnStorage } from './own-storage.ts';
 
 const readAsync = promisify(fs.read);
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = fs.constants;
@@ -101,6 +102,11 @@ export class LocalFolder {
 
   get stat(): LocalStat {
     return reading(this.path, () => statOf(this.#handle.fd));
+  }
+
+  /** Says what the folder holds if netseal itself uses it; see {@link OwnStorage.whatIs}. */
+  whatOfOurs(own: OwnStorage): string | undefined {
+    return reading(this.path, () => own.whatIs(this.#handle));
   }
 
   /** The folder's own extended attributes, ascending by key. */

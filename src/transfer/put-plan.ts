@@ -6,6 +6,7 @@ import { toBytesName } from '../volume/names/name-checks.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { LocalStat } from './local-calls.ts';
 import { statLocal } from './local-source.ts';
+import type { OwnStorage } from './own-storage.ts';
 import { isNowhere, requireDistinct, requireRecursive } from './plan-rules.ts';
 
 /** One source, and its place in the volume. */
@@ -23,6 +24,7 @@ export async function planPut(
   volume: Volume,
   sources: readonly (string | Uint8Array)[],
   target: string | Uint8Array,
+  own: OwnStorage,
   { recursive = false }: { readonly recursive?: boolean | undefined },
 ): Promise<PutJob[]> {
   const targetText = toBytesName(target);
@@ -30,6 +32,7 @@ export async function planPut(
     const path = toBytesName(source);
     const stat = statLocal(source, { followsLink: !recursive });
     requireRecursive(stat.type === 'folder', recursive, path);
+    if (stat.type !== 'symlink') own.requireOutside('copy', path);
     return { path, stat };
   });
   const isInto = sources.length > 1 || targetText.endsWith('/');

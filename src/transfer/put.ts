@@ -26,6 +26,7 @@ import {
   openLocalFile,
   readLocalLink,
 } from './local-source.ts';
+import { OwnStorage } from './own-storage.ts';
 import { PutBatches } from './put-batch.ts';
 import { JOURNAL_BYTES_MIN, type PutContent, putContent } from './put-file.ts';
 import { EntryCursor, PutFolder } from './put-folder.ts';
@@ -58,8 +59,9 @@ export async function put(
   tally: Tally,
   options: PutOptions = {},
 ): Promise<void> {
-  const jobs = await planPut(volume, sources, target, options);
-  await runCopy(() => new Putter(volume, tally, options).run(jobs));
+  const own = new OwnStorage(volume.ownFolders);
+  const jobs = await planPut(volume, sources, target, own, options);
+  await runCopy(() => new Putter(volume, tally, own, options).run(jobs));
 }
 
 /** After looking at so many names of a folder, other work gets a turn. */
@@ -72,12 +74,14 @@ class Putter {
   readonly #batches: PutBatches;
   readonly #links: PutLinks;
   readonly #signal: AbortSignal | undefined;
+  readonly #own: OwnStorage;
 
-  constructor(volume: Volume, tally: Tally, options: PutOptions) {
+  constructor(volume: Volume, tally: Tally, own: OwnStorage, options: PutOptions) {
     this.#volume = volume;
     this.#tally = tally;
     this.#options = options;
     this.#signal = options.signal;
+    this.#own = own;
     this.#batches = new PutBatches(volume, tally, options.signal);
     this.#links = new PutLinks(volume, tally);
   }
@@ -128,6 +132,8 @@ class Putter {
   ): Promise<void> {
     const local = open();
     try {
+      const what = local.whatOfOurs(this.#own);
+      if (what !== undefined) return this.#tally.note(path, `left out: this is ${what}`);
       const attributes = attributesOf(local.stat, local.ownXattrs());
       const target = await targetFor(attributes);
       const entries = target.isNew ? undefined : this.#volume.names.entries(target.directory);

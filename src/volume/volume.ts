@@ -60,6 +60,13 @@ const FRESH_MS_DEFAULT = 1000;
 /** How many symlinks one path may go through: as many as on Linux. */
 const SYMLINKS_MAX = 40;
 
+/** A folder of this machine that netseal itself uses. */
+export interface OwnFolder {
+  readonly path: string;
+  /** What it holds, for messages. */
+  readonly what: string;
+}
+
 /** What a path leads to. */
 export interface Found {
   readonly inode: Inode;
@@ -300,6 +307,14 @@ export class Volume {
   /** How much opened data readers may hold at once. Acquire the plain bytes before {@link readSmallFiles}. */
   get readBudget(): ReadBudget {
     return this.session.readBudget;
+  }
+
+  /** The folders of this machine that hold the volume's store, and what clients remember of stores. */
+  get ownFolders(): readonly OwnFolder[] {
+    return [
+      { path: this.session.sealing.store.localFolder, what: 'the store in use' },
+      { path: this.#state.folder, what: "netseal's state folder" },
+    ].flatMap(({ path, what }) => (path === undefined ? [] : [{ path, what }]));
   }
 
   /** How much shared memory there is for plain bytes, and as much again for sealed ones. */

@@ -12,6 +12,8 @@ import { HeadMemory } from './head-memory.ts';
 import { Marks } from './marks.ts';
 
 export interface ClientState {
+  /** The folder of this machine that holds the state of all stores; undefined for a state in memory. */
+  readonly folder?: string | undefined;
   /** Marks of earlier sessions are in it only after {@link attach}. */
   readonly marks: Marks;
   /** This client's id, and the heads that it has read. May be used only after {@link attach}. */

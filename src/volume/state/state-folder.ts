@@ -45,10 +45,11 @@ export async function openStateFolder(folder: string, storeName: string): Promis
   requireArgument(folder !== '' && storeName !== '', 'a state folder needs a path and the name of a store');
   const path = `${folder}/${createHash('sha256').update(storeName).digest('hex')}`;
   await mkdir(path, { recursive: true, mode: 0o700 });
-  return new StateFolder(path, storeName, await readPin(path));
+  return new StateFolder(folder, path, storeName, await readPin(path));
 }
 
 class StateFolder implements ClientState {
+  readonly folder: string;
   readonly marks: Marks = new Marks();
   readonly #path: string;
   readonly #storeName: string;
@@ -59,7 +60,8 @@ class StateFolder implements ClientState {
   #idle: Promise<unknown> = Promise.resolve();
   #closed: Promise<void> | undefined;
 
-  constructor(path: string, storeName: string, pin: HeaderPin | undefined) {
+  constructor(folder: string, path: string, storeName: string, pin: HeaderPin | undefined) {
+    this.folder = folder;
     this.#path = path;
     this.#storeName = storeName;
     this.#pin = pin;
