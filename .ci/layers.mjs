@@ -111,6 +111,11 @@ const LAYERS = [
     ],
   },
   {
+    name: 'system',
+    bans: ['pipeline', 'unit', 'keys'],
+    why: 'src/system is calls of the operating system that several layers make with the same care: it imports base only.',
+  },
+  {
     name: 'pipeline',
     startsThreads: true,
     why: 'src/pipeline is threads and bounce buffers: it knows units, not where they go.',

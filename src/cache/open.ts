@@ -3,9 +3,9 @@
  * the index again.
  */
 import { rmSync } from 'node:fs';
-import { mkdir, open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { NetsealError, requireArgument, systemCodeOf } from '../base/errors.ts';
+import { makeFolders, syncFolder } from '../system/folders.ts';
 import { chooseProviders, type ProviderSettings } from '../unit/providers.ts';
 import { type CacheKey, CacheKeys, HEADER_PATH } from './base/cache-keys.ts';
 import { type CacheFiles, readWhole, removeStray, systemFiles } from './base/files.ts';
@@ -184,10 +184,9 @@ async function removeEverything(files: CacheFiles): Promise<void> {
 
 /** Makes the cache's folder, and where it was not there sees to it that a power cut does not take it away again. */
 async function makeFolder(path: string): Promise<void> {
-  const first = await mkdir(path, { recursive: true, mode: 0o700 });
+  const first = await makeFolders(path, 0o700);
   if (first === undefined) return;
   for (let at = resolve(path); at.length >= resolve(first).length; at = dirname(at)) {
-    const parent = await open(dirname(at), 'r');
-    await parent.sync().finally(() => parent.close());
+    await syncFolder(dirname(at));
   }
 }

@@ -10,7 +10,6 @@ import {
   fstat,
   fsync,
   ftruncate,
-  mkdir,
   open,
   read,
   readdir,
@@ -23,6 +22,7 @@ import {
 } from 'node:fs';
 import { promisify } from 'node:util';
 import { systemCodeOf } from '../../base/errors.ts';
+import { makeFolders } from '../../system/folders.ts';
 
 export interface CacheFile {
   /**
@@ -86,7 +86,6 @@ export interface CacheFiles {
 }
 
 const openAsync = promisify(open);
-const mkdirAsync = promisify(mkdir);
 const readdirAsync = promisify(readdir);
 const renameAsync = promisify(rename);
 const unlinkAsync = promisify(unlink);
@@ -126,7 +125,7 @@ export function systemFiles(root: string): CacheFiles {
     open: async (path, mode) => new SystemFile(await openAsync(at(path), FLAGS[mode], 0o600)),
     list: folder => readdirAsync(at(folder)),
     makeFolder: async folder => {
-      await mkdirAsync(at(folder), { recursive: true, mode: 0o700 });
+      await makeFolders(at(folder), 0o700);
     },
     rename: (from, to) => renameAsync(at(from), at(to)),
     remove: async path => {

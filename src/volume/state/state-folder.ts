@@ -17,7 +17,7 @@
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
-import { type FileHandle, mkdir, open, readFile, rename, stat } from 'node:fs/promises';
+import { type FileHandle, open, readFile, rename, stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fromHex, toHex } from '../../base/bytes.ts';
 import { NetsealError, requireArgument, systemCodeOf } from '../../base/errors.ts';
@@ -25,6 +25,7 @@ import { randomBytes } from '../../base/random.ts';
 import type { HeaderPin } from '../../keys/pin.ts';
 import type { VolumeHeader } from '../../keys/volume-header.ts';
 import { createLockFile, FileLock } from '../../server/file-lock.ts';
+import { makeFolders } from '../../system/folders.ts';
 import { type ClientState, checkSameVolume, deriveMarksKey, newerPin } from './client-state.ts';
 import { HeadMemory } from './head-memory.ts';
 import { MARK_BYTES, MarkCoder, Marks } from './marks.ts';
@@ -44,7 +45,7 @@ const JOURNAL_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}$/;
 export async function openStateFolder(folder: string, storeName: string): Promise<ClientState> {
   requireArgument(folder !== '' && storeName !== '', 'a state folder needs a path and the name of a store');
   const path = `${folder}/${createHash('sha256').update(storeName).digest('hex')}`;
-  await mkdir(path, { recursive: true, mode: 0o700 });
+  await makeFolders(path, 0o700);
   return new StateFolder(folder, path, storeName, await readPin(path));
 }
 
@@ -92,7 +93,7 @@ class StateFolder implements ClientState {
     return this.#inTurn(async () => {
       if (this.#attached !== undefined) return checkSameVolume(this.#attached.volumeId, header);
       const folder = `${this.#path}/${volumeId}`;
-      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await makeFolders(folder, 0o700);
       const key = deriveMarksKey(header);
       const coder = new MarkCoder(key, fromHex(volumeId));
       key.fill(0);
@@ -107,7 +108,11 @@ class StateFolder implements ClientState {
       throw new NetsealError('EBUG', "a volume's journal was asked for before the volume was unlocked");
     }
     const folder = `${this.#path}/${this.#attached.volumeId}/journals`;
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    try {
+      mkdirSync(folder, 0o700);
+    } catch (error) {
+      if (systemCodeOf(error) !== 'EEXIST') throw error;
+    }
     return `${folder}/${name}`;
   }
 
