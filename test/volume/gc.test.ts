@@ -437,12 +437,16 @@ describe('a writer that pauses', () => {
     expect(failed, `seed ${SEED}`).toBeGreaterThan(0);
   });
 
-  it('before it names a folder that it made long ago finds the folder still there', async () => {
+  it.each([
+    ['remembers writing', 0],
+    ['has forgotten writing', 65_536],
+  ])('before it names a folder that it made long ago and %s rewrites the folder', async (_, laterWrites) => {
     const { error } = await pausedCommit(
       async () => undefined,
       async volume => {
         const folder = volume.names.newDirectory(FOLDER, volume.root.id);
         await folder.live.create();
+        for (let at = 0; at < laterWrites; at += 1) volume.session.writes.note(randomId(), timed.clock.ms);
         timed.wait(0.9 * GRACE_MS);
         await volume.names.insertDirectory(volume.root, 'folder', folder);
       },

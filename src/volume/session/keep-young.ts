@@ -42,7 +42,8 @@ export async function keepYoung(session: Session, referred: Referred, reliance: 
     atMs !== undefined && checkedAtMs - atMs > session.graceMs / 2;
   const segments: Id[] = [];
   for (const id of referred.segments) if (isOld(await segmentTime(session, id))) segments.push(id);
-  const inodes = [...referred.inodes].filter(id => isOld(session.writes.get(id)));
+  const inodes: Id[] = [];
+  for (const id of referred.inodes) if (isOld(await inodeTime(session, id))) inodes.push(id);
   for (const id of segments) await rewriteSegment(session, id);
   for (const id of inodes) await rewriteInode(session, id);
   await requireKept(session.sealing, { segments, inodes });
@@ -61,11 +62,23 @@ async function segmentTime(session: Session, id: Id): Promise<number> {
   const { dataSegments, nodeSegments, writes, nowMs } = session;
   const ageMs = dataSegments.ageMs(id) ?? nodeSegments.ageMs(id);
   const known = ageMs === undefined ? writes.get(id) : nowMs() - ageMs;
-  if (known !== undefined) return known;
-  // An earlier session has written it, or this one has forgotten it: the store knows.
-  const { store } = session.sealing;
-  const serverNowMs = await store.now();
-  const { modifiedAtMs } = await store.stat(segmentKey(id)).catch(throwTaken);
+  return known ?? (await storedTime(session, id, segmentKey(id)));
+}
+
+/**
+ * Returns when an inode object was written, by the session's clock. Undefined when another session wrote it:
+ * then an entry leads to it already, and the commit that adds an entry is no reason to keep it.
+ */
+async function inodeTime(session: Session, id: Id): Promise<number | undefined> {
+  const known = session.writes.get(id);
+  if (known !== undefined || !session.writes.hasForgotten) return known;
+  return await storedTime(session, id, inodeKey(id));
+}
+
+/** Asks the store when an object was written, for one that an earlier session wrote or this one has forgotten. */
+async function storedTime({ sealing, writes, nowMs }: Session, id: Id, key: string): Promise<number> {
+  const serverNowMs = await sealing.store.now();
+  const { modifiedAtMs } = await sealing.store.stat(key).catch(throwTaken);
   const atMs = nowMs() - Math.max(0, serverNowMs - modifiedAtMs);
   writes.note(id, atMs);
   return atMs;

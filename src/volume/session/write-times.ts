@@ -8,6 +8,12 @@ const TIMES_MAX = 65_536;
 
 export class WriteTimes {
   readonly #times = new Map<Id, number>();
+  #hasForgotten = false;
+
+  /** Whether any object that this session wrote may be missing here. */
+  get hasForgotten(): boolean {
+    return this.#hasForgotten;
+  }
 
   note(id: Id, atMs: number): void {
     this.#times.delete(id);
@@ -15,6 +21,7 @@ export class WriteTimes {
     for (const oldest of this.#times.keys()) {
       if (this.#times.size <= TIMES_MAX) break;
       this.#times.delete(oldest);
+      this.#hasForgotten = true;
     }
   }
 
