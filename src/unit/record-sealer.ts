@@ -3,6 +3,7 @@
  * are not worth a trip to a worker. Belongs to one thread.
  */
 import { toByteString } from '../base/bytes.ts';
+import { type Id, idBytes } from '../base/ids.ts';
 import type { Keyring } from '../keys/keyring.ts';
 import { NonceSource } from './nonces.ts';
 import { Opener } from './open.ts';
@@ -14,8 +15,8 @@ import { Sealer, type SealSetting, sealedBytesMax } from './seal.ts';
 /** The place that a record is sealed for. It opens at no other. */
 export interface RecordAddress {
   readonly kind: RecordKind;
-  /** 16 bytes. */
-  readonly objectId: Uint8Array;
+  /** 16 bytes, or their hexadecimal digits: a sealer whose key is known never turns one into the other. */
+  readonly objectId: Uint8Array | Id;
   readonly index: number;
 }
 
@@ -94,7 +95,8 @@ export class RecordSealer {
   }
 
   #key({ kind, objectId }: RecordAddress, suite: SuiteName, epoch: number): RecordKey {
-    const name = `${kind} ${suite} ${epoch} ${toByteString(objectId)}`;
+    const isHex = typeof objectId === 'string';
+    const name = `${kind} ${suite} ${epoch} ${isHex ? objectId : toByteString(objectId)}`;
     const known = this.#keys.get(name);
     if (known !== undefined) {
       if (known !== this.#latestKey) this.#putLast(name, known);
@@ -103,7 +105,8 @@ export class RecordSealer {
     const { volumeId } = this.#keyring;
     const epochKey = this.#keyring.epochKey(epoch);
     const provider = this.#providers.suite(suite);
-    const key = new RecordKey({ volumeId, objectId, kind, suite, epoch }, epochKey, provider);
+    const idAsBytes = isHex ? idBytes(objectId) : objectId;
+    const key = new RecordKey({ volumeId, objectId: idAsBytes, kind, suite, epoch }, epochKey, provider);
     this.#putLast(name, key);
     for (const [oldName, old] of this.#keys) {
       if (this.#keys.size <= this.#settings.keysMax) break;

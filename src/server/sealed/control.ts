@@ -6,12 +6,12 @@
  *   that is held by units which wait for that very upload.
  */
 import { codeOf } from '../../base/errors.ts';
-import { type Id, idBytes } from '../../base/ids.ts';
+import type { Id } from '../../base/ids.ts';
 import type { Keyring } from '../../keys/keyring.ts';
 import type { CodecSetting } from '../../unit/codec.ts';
 import { chooseProviders, type ProviderSettings, type Providers } from '../../unit/providers.ts';
 import { decodeHeader, type RecordKind, recordTag, type SuiteName } from '../../unit/record-format.ts';
-import { type RecordAddress, RecordSealer } from '../../unit/record-sealer.ts';
+import { RecordSealer } from '../../unit/record-sealer.ts';
 
 /**
  * Control records are padded to a multiple of this: it hides small differences of length, and costs little.
@@ -61,7 +61,7 @@ export class ControlSealer {
   /** Seals under the newest epoch. EINVAL when `plain` is longer than 16 MiB. */
   seal(at: ControlAt, plain: Uint8Array): SealedRecord {
     // A copy: content that compresses well would otherwise hold on to much more memory than it fills.
-    const bytes = this.#sealer.seal(addressOf(at), plain).slice();
+    const bytes = this.#sealer.seal(at, plain).slice();
     return { bytes, tag: recordTag(bytes).slice() };
   }
 
@@ -80,14 +80,12 @@ export class ControlSealer {
     expectedTag?: Uint8Array,
   ): Uint8Array<ArrayBuffer> {
     const header = decodeHeader(sealed);
-    const address = addressOf(at);
     // The plain length is known only after opening. Most records hold little more than their sealed length,
-    // so a small buffer
-    // is tried first.
+    // so a small buffer is tried first.
     for (let roomBytes = Math.min(plainBytesMax, 8 * sealed.byteLength); ; roomBytes = plainBytesMax) {
       const out = new Uint8Array(roomBytes);
       try {
-        const plainBytes = this.#sealer.open(address, header, sealed, out, expectedTag);
+        const plainBytes = this.#sealer.open(at, header, sealed, out, expectedTag);
         return out.subarray(0, plainBytes);
       } catch (error) {
         const isTooSmall = codeOf(error) === 'EFORMAT';
@@ -100,8 +98,4 @@ export class ControlSealer {
   destroy(): void {
     this.#sealer.destroy();
   }
-}
-
-function addressOf({ kind, objectId, index }: ControlAt): RecordAddress {
-  return { kind, objectId: idBytes(objectId), index };
 }
