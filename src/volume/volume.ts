@@ -22,9 +22,9 @@ import { readSmallFiles, type SmallContents, SmallUpload } from './content/small
 import { History, type HistoryOptions } from './history/history.ts';
 import type { Directory } from './names/directory.ts';
 import type { FilePlace } from './names/file-place.ts';
-import { Inodes } from './names/inodes.ts';
+import { Inodes, typeOfEntry } from './names/inodes.ts';
 import { Moves } from './names/moves.ts';
-import { nameBytes, parsePath } from './names/name-checks.ts';
+import { endsInFolder, nameBytes, parsePath } from './names/name-checks.ts';
 import { Namespace } from './names/namespace.ts';
 import { OpenFiles } from './session/open-files.ts';
 import { ReadBudget } from './session/read-budget.ts';
@@ -82,8 +82,25 @@ export interface Place {
 }
 
 export interface ResolveOptions {
-  /** Follows a symlink at the end of the path. Symlinks on the way are always followed. Default false. */
+  /**
+   * Follows a symlink at the end of the path. Symlinks on the way, and before a `/` at the end, are always
+   * followed. Default false.
+   */
   readonly follow?: boolean | undefined;
+}
+
+export interface PlaceOptions {
+  /** The name is for a folder: it may be missing although the path ends in `/`. Default false. */
+  readonly forFolder?: boolean | undefined;
+}
+
+/** How a path is walked. */
+interface WalkOptions {
+  readonly follow: boolean;
+  /** Rejects with ENOTDIR when the path leads to anything but a folder. */
+  readonly needsFolder: boolean;
+  /** How many symlinks it may still go through. */
+  readonly budget: { left: number };
 }
 
 /**
@@ -204,18 +221,35 @@ export class Volume {
     return this.inodes.directory(this.settings.rootId);
   }
 
-  /** Returns what a path leads to. ENOENT, ENOTDIR, EINVAL (too many symlinks), and what reading throws. */
+  /**
+   * Returns what a path leads to. ENOENT, ENOTDIR (also when the path ends in `/` and leads to no folder),
+   * EINVAL (too many symlinks), and what reading throws.
+   */
   async find(path: string | Uint8Array, { follow = false }: ResolveOptions = {}): Promise<Found> {
-    return await this.#walk(parsePath(path), follow, { left: SYMLINKS_MAX });
+    const names = parsePath(path);
+    const needsFolder = endsInFolder(path);
+    const budget = { left: SYMLINKS_MAX };
+    return await this.#walk(names, { follow: follow || needsFolder, needsFolder, budget });
   }
 
-  /** Returns the folder that the last name of a path belongs in, and that name. EINVAL for the root. */
-  async place(path: string | Uint8Array): Promise<Place> {
+  /**
+   * Returns the folder that the last name of a path belongs in, and that name. EINVAL for the root. When the
+   * path ends in `/`: ENOTDIR unless the name is a folder's, also when it is that of a symlink; ENOENT when
+   * nothing has the name, unless it is `forFolder`.
+   */
+  async place(path: string | Uint8Array, { forFolder = false }: PlaceOptions = {}): Promise<Place> {
     const names = parsePath(path);
     const name = names.pop();
     requireArgument(name !== undefined, 'this is the root of the volume: name something in it');
-    const { inode } = await this.#walk(names, true, { left: SYMLINKS_MAX });
-    return { directory: this.#directoryOf(inode), name };
+    const budget = { left: SYMLINKS_MAX };
+    const { inode } = await this.#walk(names, { follow: true, needsFolder: true, budget });
+    const directory = this.#directoryOf(inode);
+    if (endsInFolder(path)) {
+      const entry = await this.names.find(directory, name);
+      if (entry === undefined && !forFolder) throw noSuchPath([...names, name]);
+      if (entry !== undefined && typeOfEntry(entry) !== 'directory') throw noFolder([...names, name]);
+    }
+    return { directory, name };
   }
 
   /** Returns the inode that an entry leads to. Throws what reading it throws. */
@@ -399,24 +433,26 @@ export class Volume {
     return this.inodes.directory(inode.id);
   }
 
-  async #walk(names: readonly Name[], follow: boolean, budget: { left: number }): Promise<Found> {
+  async #walk(names: readonly Name[], options: WalkOptions): Promise<Found> {
+    const { follow, needsFolder, budget } = options;
     let found: Found = { inode: await this.root.read(), parent: undefined, entry: undefined };
     for (const [at, name] of names.entries()) {
+      if (found.inode.type !== 'directory') throw noFolder(names.slice(0, at));
       const parent = this.#directoryOf(found.inode);
       const entry = await this.names.find(parent, name);
-      if (entry === undefined) {
-        throw new NetsealError('ENOENT', `no such file or folder: /${shown(names.slice(0, at + 1))}`);
-      }
+      if (entry === undefined) throw noSuchPath(names.slice(0, at + 1));
       const inode = await this.inodes.inodeOf(entry);
       const isLast = at === names.length - 1;
       if (inode.type === 'symlink' && (!isLast || follow)) {
         budget.left -= 1;
         requireArgument(budget.left > 0, `too many symbolic links on the way to /${shown(names)}`);
-        const target = linkTarget(names.slice(0, at), inode.target);
-        return await this.#walk([...target, ...names.slice(at + 1)], follow, budget);
+        const target = [...linkTarget(names.slice(0, at), inode.target), ...names.slice(at + 1)];
+        const leadsToFolder = isLast && endsInFolder(inode.target);
+        return await this.#walk(target, { ...options, needsFolder: needsFolder || leadsToFolder });
       }
       found = { inode, parent, entry };
     }
+    if (needsFolder && found.inode.type !== 'directory') throw noFolder(names);
     return found;
   }
 }
@@ -436,6 +472,14 @@ function requireFile(inode: Inode): FileInode {
   if (inode.type === 'directory') throw new NetsealError('EISDIR', 'this is a folder: name a file');
   requireArgument(inode.type === 'file', 'this is a symbolic link, not a file');
   return inode;
+}
+
+function noSuchPath(names: readonly Name[]): NetsealError {
+  return new NetsealError('ENOENT', `no such file or folder: /${shown(names)}`);
+}
+
+function noFolder(names: readonly Name[]): NetsealError {
+  return new NetsealError('ENOTDIR', `this is no folder: /${shown(names)}`);
 }
 
 function shown(names: readonly Name[]): string {

@@ -1,7 +1,7 @@
 /** `netseal mkdir`: new folders in a volume. */
 import { Command } from 'commander';
 import { isNetsealError, requireArgument } from '../../base/errors.ts';
-import { parsePath, toBytesName } from '../../volume/names/name-checks.ts';
+import { endsInFolder, parsePath, toBytesName } from '../../volume/names/name-checks.ts';
 import { newAttributes } from '../../volume/new-attributes.ts';
 import type { Volume } from '../../volume/volume.ts';
 import { jsonDocument } from '../lib/json.ts';
@@ -70,6 +70,8 @@ async function makeAll(
 ): Promise<void> {
   const names = parsePath(pathBytes(path));
   let current: VolumePath = { ...path, path: toBytesName('/') };
+  // ENOTDIR when the path ends in `/` and something else than a folder has the name.
+  if (endsInFolder(pathBytes(path))) await isFolder(volume, path);
   for (const [index, name] of names.entries()) {
     current = childPath(current, name);
     if (await isFolder(volume, current)) continue;
@@ -101,7 +103,7 @@ async function placeOf(volume: Volume, path: VolumePath): ReturnType<Volume['pla
 
 async function findPlace(volume: Volume, path: VolumePath): ReturnType<Volume['place']> {
   try {
-    return await volume.place(pathBytes(path));
+    return await volume.place(pathBytes(path), { forFolder: true });
   } catch (error) {
     if (!isNetsealError(error) || error.code !== 'ENOENT') throw error;
     throw failAt(

@@ -59,9 +59,9 @@ async function moveOne(
 ): Promise<VolumePath> {
   const from = await at(source, volume.place(pathBytes(source)));
   // Without this, the error of the rename would name the target, though the source is missing.
-  await at(source, volume.find(pathBytes(source)));
+  const { inode } = await at(source, volume.find(pathBytes(source)));
   const path = isInto ? childPath(target, from.name) : target;
-  const to = await at(path, volume.place(pathBytes(path)));
+  const to = await at(path, volume.place(pathBytes(path), { forFolder: inode.type === 'directory' }));
   try {
     await volume.names.rename(from, to, { replace });
   } catch (error) {

@@ -40,3 +40,11 @@ export function parsePath(path: string | Uint8Array): Name[] {
   for (const name of names) checkName(name);
   return names;
 }
+
+/**
+ * True when a path ends in `/` or `/.`: as in POSIX, it then leads to a folder or nowhere. A symlink at its
+ * end is followed.
+ */
+export function endsInFolder(path: string | Uint8Array): boolean {
+  return /(^|\/)\.?$/.test(toBytesName(path));
+}
