@@ -17,7 +17,7 @@ export const ERROR_CODES = {
   EROLLBACK: 'older than what was seen before: do not trust this copy',
   EWORKER: 'a worker thread died: the call may be repeated',
   ECLOSED: 'used after close: open it again',
-  EEXIST: 'something is there already: choose another name or ask to replace it',
+  EEXIST: 'it already exists: choose another name or ask to replace it',
   EIO: 'the operating system failed a read or write: see the cause',
   EBUG: 'netseal broke a rule of its own: please report it',
   EMISSING: 'the store has no such object: another client removed it, or it is lost',

@@ -1,27 +1,29 @@
 /** The command line: reads arguments, runs a command, prints one line for an error, sets the exit code. */
 import { readFileSync } from 'node:fs';
-import { getSystemErrorMessage } from 'node:util';
 import { Command, CommanderError } from 'commander';
-import { isNetsealError, isSystemError, messageOf } from '../base/errors.ts';
+import { withPath } from '../system/errors.ts';
 import { COMMANDS } from './commands.ts';
 import { addCommands } from './lib/command-table.ts';
-import { EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, exitCodeOf } from './lib/exit-codes.ts';
-import { printable } from './lib/printable.ts';
+import { EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE } from './lib/exit-codes.ts';
+import { checkArguments } from './lib/given-text.ts';
+import { chooseReports, reportError, reportUsage } from './lib/report.ts';
 
 /** Runs one command line (without `node` and the script) and sets `process.exitCode`. Never rejects. */
 export async function main(args: readonly string[]): Promise<void> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // A reader may close our output early, as in `netseal ... | head`. That is no error.
-    process.exit(error.code === 'EPIPE' ? EXIT_OK : report(error));
+    process.exit(error.code === 'EPIPE' ? EXIT_OK : reportError(withPath('standard output', error)));
   });
   // When standard error fails, there is nowhere left to report it.
   process.stderr.on('error', () => undefined);
   silenceSqliteWarning();
+  chooseReports(args);
   try {
+    checkArguments(args);
     const program = await createProgram(args);
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {
-    process.exitCode = report(error);
+    process.exitCode = error instanceof CommanderError ? exitCodeOfCommander(error) : reportError(error);
     if (process.exitCode === EXIT_INTERRUPTED) endSoon();
   }
 }
@@ -32,7 +34,7 @@ async function createProgram(args: readonly string[]): Promise<Command> {
     .description('Compress, encrypt and cache in front of any storage.')
     .version(packageVersion())
     .configureOutput({
-      outputError: (text, write) => write(`netseal: ${oneLine(text)}; see "netseal help"\n`),
+      outputError: text => reportUsage(oneLine(text)),
     });
   await addCommands(program, COMMANDS, args);
   program.exitOverride();
@@ -77,8 +79,13 @@ function oneLine(text: string): string {
   return text
     .replace(/^error: /, '')
     .trim()
-    .replace(/\.?\s*\n/g, ' ')
+    .replace(/\.?\s*\n(?=\(Did you mean )/, ' ')
     .replace(/\.$/, '');
+}
+
+/** Commander has written its message already. Help that was asked for is no error. */
+function exitCodeOfCommander({ exitCode }: CommanderError): number {
+  return exitCode === EXIT_OK ? EXIT_OK : EXIT_USAGE;
 }
 
 /**
@@ -89,22 +96,4 @@ function packageVersion(): string {
   const depth = import.meta.url.endsWith('.ts') ? '../..' : '../../..';
   const text = readFileSync(new URL(`${depth}/package.json`, import.meta.url), 'utf8');
   return (JSON.parse(text) as { version: string }).version;
-}
-
-/** Writes what went wrong to standard error, in one line, and returns the exit code. */
-function report(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === EXIT_OK ? EXIT_OK : EXIT_USAGE;
-  const code = exitCodeOf(error);
-  if (code === EXIT_INTERRUPTED) process.stderr.write('netseal: interrupted\n');
-  else if (isNetsealError(error))
-    process.stderr.write(`netseal: ${printable(error.message)} (${error.code})\n`);
-  else if (isSystemError(error)) process.stderr.write(`netseal: ${printable(describeSystemError(error))}\n`);
-  else process.stderr.write(`netseal: unexpected: ${printable(messageOf(error))}; please report it\n`);
-  if (code === EXIT_BUG && process.env.NETSEAL_DEBUG === '1') console.error(error);
-  return code;
-}
-
-function describeSystemError({ code, errno, path, syscall, message }: NodeJS.ErrnoException): string {
-  const text = errno === undefined ? message : getSystemErrorMessage(errno);
-  return `${path ?? `cannot ${syscall}`}: ${text} (${code})`;
 }

@@ -30,7 +30,9 @@ export async function planGet(
   const there = localStat(target);
   const isInto = sources.length > 1 || local.endsWith('/');
   if (isInto && there?.type !== 'folder') {
-    throw new NetsealError(there === undefined ? 'ENOENT' : 'ENOTDIR', `${showName(local)} is no folder`);
+    // Says why nothing is there.
+    if (there === undefined) statLocal(target, { followsLink: true });
+    throw new NetsealError('ENOTDIR', `${showName(local)} is not a folder`);
   }
   const jobs: GetJob[] = [];
   for (const source of sources) {

@@ -40,7 +40,7 @@ export interface GetOptions extends CopyOptions {
 /**
  * Copies paths of the volume to a local path. Targets follow the rules of `put`.
  *
- * Fills `tally`. Before anything is written it rejects with ENOENT, EISDIR, ENOTDIR or EINVAL. Later it
+ * Fills `tally`. Before anything is written it rejects with ENOENT, ENOTDIR or EINVAL. Later it
  * rejects with what ends the whole copy.
  */
 export async function get(

@@ -16,7 +16,6 @@ const CODE_OF_SYSTEM_CODE: Readonly<Record<string, ErrorCode>> = {
   EROFS: 'EDENIED',
   ENAMETOOLONG: 'EINVAL',
   EILSEQ: 'EINVAL',
-  EFBIG: 'EINVAL',
   // A symbolic link where links are not followed.
   ELOOP: 'ENOTDIR',
 };

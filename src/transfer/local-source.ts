@@ -309,7 +309,7 @@ export class LocalFile {
 }
 
 function notOrdinary(path: Name, cause?: unknown): NetsealError {
-  return new NetsealError('EINVAL', `no ordinary file: ${showName(path)}`, { cause });
+  return new NetsealError('EINVAL', `${showName(path)} is not a regular file`, { cause });
 }
 
 function reading<Result>(path: Name, action: () => Result): Result {

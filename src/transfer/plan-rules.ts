@@ -3,10 +3,10 @@ import { isNetsealError, NetsealError, requireArgument } from '../base/errors.ts
 import type { Name } from '../base/name.ts';
 import { showName } from './local-names.ts';
 
-/** EISDIR for a folder unless the copy is recursive. */
+/** EINVAL for a folder unless the copy is recursive. */
 export function requireRecursive(isFolder: boolean, recursive: boolean, path: Name): void {
   if (isFolder && !recursive) {
-    throw new NetsealError('EISDIR', `${showName(path)} is a folder: add -r to copy all of it`);
+    throw new NetsealError('EINVAL', `${showName(path)} is a folder: add -r to copy all of it`);
   }
 }
 

@@ -48,7 +48,7 @@ export interface PutOptions extends CopyOptions {
  *   goes directly into it.
  * - Otherwise the target is the name that the source gets.
  *
- * Fills `tally`. Before anything is copied it rejects with ENOENT, EISDIR, ENOTDIR or EINVAL. Later it
+ * Fills `tally`. Before anything is copied it rejects with ENOENT, ENOTDIR or EINVAL. Later it
  * rejects with what ends the whole copy: the signal's reason, or the store's error. What was copied by then
  * stays.
  */

@@ -429,7 +429,7 @@ export class Volume {
   }
 
   #directoryOf(inode: Inode): Directory {
-    if (inode.type !== 'directory') throw new NetsealError('ENOTDIR', 'this is no folder');
+    if (inode.type !== 'directory') throw new NetsealError('ENOTDIR', 'this is not a folder');
     return this.inodes.directory(inode.id);
   }
 

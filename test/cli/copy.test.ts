@@ -105,8 +105,8 @@ describe('netseal put', () => {
     fs.mkdirSync(at('other'));
     fs.writeFileSync(at('other', 'file'), 'other');
     const cases: [string[], number, RegExp][] = [
-      [['dir', 'vol:/x'], EXIT_NOT_FOUND, /dir is a folder: add -r .*\(EISDIR\)/],
-      [['file', 'missing', 'vol:/'], EXIT_NOT_FOUND, /missing: .*no such file.*\(ENOENT\)/],
+      [['dir', 'vol:/x'], EXIT_USAGE, /dir is a folder: add -r .*\(EINVAL\)/],
+      [['file', 'missing', 'vol:/'], EXIT_IO, /missing: .*no such file.*\(ENOENT\)/],
       [['file', 'vol:/no/such'], EXIT_NOT_FOUND, /ENOENT/],
       [['file', 'vol:/name/'], EXIT_NOT_FOUND, /ENOENT/],
       [['file', 'other/file', 'vol:/'], EXIT_USAGE, /two of the sources have the same name/],
@@ -194,11 +194,11 @@ describe('netseal get', () => {
   it('refuses before it writes anything', async () => {
     fs.writeFileSync(at('plain'), '');
     const cases: [string[], number, RegExp][] = [
-      [['vol:/dir', 'out'], EXIT_NOT_FOUND, /\/dir is a folder: add -r/],
+      [['vol:/dir', 'out'], EXIT_USAGE, /\/dir is a folder: add -r/],
       [['vol:/missing', 'out'], EXIT_NOT_FOUND, /no such file or folder: \/missing/],
-      [['vol:/file', 'nowhere/'], EXIT_NOT_FOUND, /ENOENT/],
-      [['vol:/file', 'plain/'], EXIT_NOT_FOUND, /plain\/ is no folder/],
-      [['vol:/file', 'nowhere/name'], EXIT_NOT_FOUND, /ENOENT/],
+      [['vol:/file', 'nowhere/'], EXIT_IO, /nowhere\/: no such file.*ENOENT/],
+      [['vol:/file', 'plain/'], EXIT_IO, /plain\/: not a directory/],
+      [['vol:/file', 'nowhere/name'], EXIT_IO, /ENOENT/],
       [['vol:/file', 'vol:/file', 'out'], EXIT_USAGE, /same name/],
       [['vol:/file'], EXIT_USAGE, /then where to put them/],
     ];

@@ -117,7 +117,7 @@ describe('netseal init', () => {
     const cases: [string[], number, RegExp][] = [
       [['used', ...KEY], EXIT_EXISTS, /used holds other files.* \(EEXIST\)/],
       [['key', ...KEY], EXIT_EXISTS, /key is not a folder.* \(EEXIST\)/],
-      [['no/such', ...KEY], EXIT_NOT_FOUND, /cannot make no\/such: there is no folder no \(ENOENT\)/],
+      [['no/such', ...KEY], EXIT_NOT_FOUND, /cannot make no\/such: the folder no does not exist \(ENOENT\)/],
       [['vol:/docs', ...KEY], EXIT_USAGE, /name only the store, not vol:\/docs/],
       [['s3://bucket', ...KEY], EXIT_USAGE, /a folder, or a file:\/\/ URL/],
       [['', ...KEY], EXIT_USAGE, /no store in ""/],

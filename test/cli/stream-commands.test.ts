@@ -125,7 +125,11 @@ describe('refusals', () => {
     [['seal', 'missing', '-o', 'x', ...KEY], EXIT_IO, /missing: no such file/],
     [['seal', 'plain', '-o', 'x', '--key-file', 'missing'], EXIT_IO, /missing: no such file/],
     [['seal', '.', '-o', 'x', ...KEY], EXIT_IO, /\. is a folder/],
-    [['seal', 'plain', '-o', 'no/x', ...KEY], EXIT_IO, /cannot create no\/x: there is no folder no \(EIO\)/],
+    [
+      ['seal', 'plain', '-o', 'no/x', ...KEY],
+      EXIT_IO,
+      /cannot create no\/x: the folder no does not exist \(EIO\)/,
+    ],
     [['seal', 'plain', '-o', 'plain', ...KEY], EXIT_EXISTS, /--force to replace it/],
     [['seal', 'plain', '-o', '.', '-f', ...KEY], EXIT_EXISTS, /is a folder: name a file/],
     [['seal', 'plain', '-o', '/dev/null', '-f', ...KEY], EXIT_EXISTS, /not an ordinary file/],

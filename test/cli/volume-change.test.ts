@@ -130,8 +130,8 @@ describe('netseal rm', () => {
     });
     expect(await output('rm', `vol:/docs/${HOSTILE}`)).toBe('');
     expect(await failure('rm', 'vol:/docs')).toEqual([
-      EXIT_NOT_FOUND,
-      ['netseal: vol:/docs: this is a folder: remove it with -r (EISDIR)'],
+      EXIT_USAGE,
+      ['netseal: vol:/docs: this is a folder: remove it with -r (EINVAL)'],
     ]);
     expect(await output('rm', '-r', 'vol:/docs')).toBe('');
     expect(await json('ls', 'vol')).toMatchObject([{ name: 'kept', links: 1 }]);
@@ -142,10 +142,14 @@ describe('netseal rm', () => {
     await fill(makeDocs);
     expect(await output('rm', '-f', 'vol:/nowhere', 'vol:/nowhere/else')).toBe('');
     const { exitCode, stdout, stderr } = await netseal(['rm', '-r', 'vol:/nowhere', 'vol:/docs', '--json']);
-    expect([exitCode, stderr]).toEqual([
-      EXIT_NOT_FOUND,
-      'netseal: vol:/nowhere: no such file or folder: check the path (ENOENT)\n',
-    ]);
+    expect(exitCode).toBe(EXIT_NOT_FOUND);
+    expect(JSON.parse(stderr)).toEqual({
+      error: {
+        code: 'ENOENT',
+        message: 'vol:/nowhere: no such file or folder: check the path',
+        exitCode: EXIT_NOT_FOUND,
+      },
+    });
     expect(JSON.parse(String(stdout))).toEqual({ removed: 5, failed: 1 });
     expect(await output('ls', 'vol')).toBe('');
     expect((await failure('rm', '-r', 'vol:/'))[0]).toBe(EXIT_USAGE);

@@ -12,7 +12,7 @@ export const EXIT_DAMAGED = 3;
 export const EXIT_KEY = 4;
 /** A newer Node or netseal is needed. */
 export const EXIT_UNSUPPORTED = 5;
-/** The operating system or the store failed. */
+/** The operating system or the store failed; a file or folder on this machine is missing. */
 export const EXIT_IO = 6;
 /** Something already has that name. */
 export const EXIT_EXISTS = 7;
@@ -20,7 +20,7 @@ export const EXIT_EXISTS = 7;
 export const EXIT_NOT_FOUND = 8;
 /** A fault in netseal itself. */
 export const EXIT_BUG = 70;
-/** Interrupted by Ctrl-C (128 + SIGINT). */
+/** Interrupted by Ctrl-C (128 + SIGINT), SIGTERM or SIGHUP. */
 export const EXIT_INTERRUPTED = 130;
 
 const EXIT_OF_CODE: Record<ErrorCode, number> = {
@@ -51,7 +51,11 @@ const EXIT_OF_CODE: Record<ErrorCode, number> = {
 
 /** Returns the exit code for the error that a command ended with. */
 export function exitCodeOf(error: unknown): number {
-  if (isNetsealError(error)) return EXIT_OF_CODE[error.code];
+  if (isNetsealError(error)) {
+    const code = EXIT_OF_CODE[error.code];
+    // ENOENT and the like of a file on this machine: nothing is missing in the volume.
+    return code === EXIT_NOT_FOUND && isSystemError(error.cause) ? EXIT_IO : code;
+  }
   if (error instanceof Error && error.name === 'AbortError') return EXIT_INTERRUPTED;
   return isSystemError(error) ? EXIT_IO : EXIT_BUG;
 }

@@ -1,7 +1,12 @@
-/** Ctrl-C. The first one asks the command to stop and tidy up; the second one ends the process at once. */
+/**
+ * Ctrl-C, and what else asks a command to end: SIGTERM, and the SIGHUP of a terminal that is closed. The first
+ * one asks the command to stop and tidy up; the second one ends the process at once.
+ */
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /**
- * Runs `work` with a signal that aborts at the first SIGINT or SIGTERM. The abort's reason is an
+ * Runs `work` with a signal that aborts at the first SIGINT, SIGTERM or SIGHUP. The abort's reason is an
  * `AbortError`, which becomes exit code 130.
  */
 export async function withInterrupt<Result>(work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
@@ -12,11 +17,9 @@ export async function withInterrupt<Result>(work: (signal: AbortSignal) => Promi
     stopListening();
   };
   const stopListening = (): void => {
-    process.off('SIGINT', onSignal);
-    process.off('SIGTERM', onSignal);
+    for (const name of SIGNALS) process.off(name, onSignal);
   };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
+  for (const name of SIGNALS) process.on(name, onSignal);
   try {
     return await work(controller.signal);
   } finally {

@@ -72,7 +72,7 @@ async function lookUp(path: string, look: (path: string) => Promise<Stats>): Pro
 function cannotCreate(path: string, cause: unknown): NetsealError {
   const { code, errno } = cause as NodeJS.ErrnoException;
   const why = errno === undefined ? messageOf(cause) : getSystemErrorMessage(errno);
-  const text = code === 'ENOENT' ? `there is no folder ${dirname(path)}` : why;
+  const text = code === 'ENOENT' ? `the folder ${dirname(path)} does not exist` : why;
   return new NetsealError('EIO', `cannot create ${path}: ${text}`, { cause });
 }
 

@@ -1,14 +1,14 @@
 /** Failures at single paths, kept by a command that goes on with its other paths. */
-import { isNetsealError, isSystemError, messageOf } from '../../base/errors.ts';
+import { isNetsealError, isSystemError } from '../../base/errors.ts';
 import { EXIT_DAMAGED, exitCodeOf } from '../lib/exit-codes.ts';
-import { printable } from '../lib/printable.ts';
+import { reportError } from '../lib/report.ts';
 import { errorAt } from './path-errors.ts';
 import type { VolumePath } from './paths.ts';
 
 const SHOWN_MAX = 100;
 
 export class Failures {
-  readonly #shown: string[] = [];
+  readonly #shown: unknown[] = [];
   #count = 0;
   #exitCode: number | undefined;
 
@@ -24,7 +24,7 @@ export class Failures {
     const code = exitCodeOf(atPath);
     // Damage matters more than any other failure.
     if (this.#exitCode === undefined || code === EXIT_DAMAGED) this.#exitCode = code;
-    if (this.#shown.length < SHOWN_MAX) this.#shown.push(`${messageOf(atPath)} (${atPath.code})`);
+    if (this.#shown.length < SHOWN_MAX) this.#shown.push(atPath);
   }
 
   /**
@@ -33,7 +33,7 @@ export class Failures {
    */
   report(): void {
     if (this.#exitCode === undefined) return;
-    for (const line of this.#shown) process.stderr.write(`netseal: ${printable(line)}\n`);
+    for (const error of this.#shown) reportError(error);
     const more = this.#count - this.#shown.length;
     if (more > 0) process.stderr.write(`netseal: and ${more} more\n`);
     process.exitCode = this.#exitCode;

@@ -138,8 +138,6 @@ async function checkParent(path: string, storeText: string): Promise<void> {
     await stat(dirname(path));
   } catch (cause) {
     if (systemCodeOf(cause) !== 'ENOENT') throw cause;
-    throw new NetsealError('ENOENT', `cannot make ${storeText}: there is no folder ${dirname(path)}`, {
-      cause,
-    });
+    throw new NetsealError('ENOENT', `cannot make ${storeText}: the folder ${dirname(path)} does not exist`);
   }
 }

@@ -2,7 +2,9 @@
 import { homedir } from 'node:os';
 import { isAbsolute } from 'node:path';
 import type { Command } from 'commander';
+import { isSystemError, NetsealError } from '../../base/errors.ts';
 import { WORKERS_MAX } from '../../pipeline/settings.ts';
+import { environment } from '../lib/given-text.ts';
 import { type SecretOptions, withSecretOptions } from '../lib/secrets.ts';
 import { countOption } from '../lib/value-options.ts';
 
@@ -44,10 +46,24 @@ export function withVolumeOptions(command: Command, setting: JsonSetting = {}): 
 
 /** Returns the folder with what this client remembers of all stores. */
 export function stateFolder({ state }: StoreOptions): string {
-  const { NETSEAL_STATE: fromEnvironment, XDG_STATE_HOME: xdg } = process.env;
   if (state !== undefined) return state;
+  const fromEnvironment = environment('NETSEAL_STATE');
   if (fromEnvironment !== undefined && fromEnvironment !== '') return fromEnvironment;
+  const xdg = environment('XDG_STATE_HOME');
   // The XDG specification says to ignore relative paths.
-  const base = xdg !== undefined && isAbsolute(xdg) ? xdg : `${homedir()}/.local/state`;
+  const base = xdg !== undefined && isAbsolute(xdg) ? xdg : `${homeFolder()}/.local/state`;
   return `${base}/netseal`;
+}
+
+function homeFolder(): string {
+  try {
+    const home = environment('HOME') ?? homedir();
+    if (home !== '') return home;
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+  }
+  throw new NetsealError(
+    'EINVAL',
+    'this user has no home folder to remember stores in: name a folder with --state or NETSEAL_STATE',
+  );
 }

@@ -53,7 +53,7 @@ class Removal implements PathWork {
       } else if (this.#options.recursive === true) {
         await this.#removeFolder(path, directory, name, volume.directoryById(inode.id));
       } else {
-        throw failAt(path, 'EISDIR', 'this is a folder: remove it with -r');
+        throw failAt(path, 'EINVAL', 'this is a folder: remove it with -r');
       }
     } catch (error) {
       if (this.#options.force !== true || !isNoEntry(error)) throw error;

@@ -27,7 +27,7 @@ export class Directory {
    */
   async read(maxAgeMs?: number): Promise<DirectoryInode> {
     const inode = await this.live.read(maxAgeMs);
-    if (inode.type !== 'directory') throw new NetsealError('ENOTDIR', `inode ${this.id} is no folder`);
+    if (inode.type !== 'directory') throw new NetsealError('ENOTDIR', `inode ${this.id} is not a folder`);
     if (inode.isDead) throw new NetsealError('ENOENT', 'the folder was removed');
     return inode;
   }

@@ -35,7 +35,7 @@ export class Draft {
   /** The inode as a directory. Throws ENOTDIR when it is none, ENOENT when it was removed. */
   get directory(): DirectoryInode {
     const inode = this.#inode;
-    if (inode.type !== 'directory') throw new NetsealError('ENOTDIR', `inode ${inode.id} is no folder`);
+    if (inode.type !== 'directory') throw new NetsealError('ENOTDIR', `inode ${inode.id} is not a folder`);
     if (inode.isDead) throw new NetsealError('ENOENT', 'the folder was removed');
     return inode;
   }

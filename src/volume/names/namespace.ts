@@ -457,12 +457,12 @@ function requireReplaceable(entry: DirectoryEntry, replace: boolean): void {
 }
 
 function whyNotReplaceable(entry: DirectoryEntry, replace: boolean): NetsealError | undefined {
-  if (typeOfEntry(entry) === 'directory') return new NetsealError('EISDIR', 'a folder is there already');
+  if (typeOfEntry(entry) === 'directory') return new NetsealError('EISDIR', 'a folder already has this name');
   return replace ? undefined : alreadyThere();
 }
 
 function alreadyThere(): NetsealError {
-  return new NetsealError('EEXIST', 'something is there already');
+  return new NetsealError('EEXIST', 'this name is already taken');
 }
 
 function changedMeanwhile(): NetsealError {

@@ -32,7 +32,7 @@ export class Removals {
     const entry = await directory.find(name, 0);
     if (entry === undefined) throw noEntry();
     if (entry.departure !== undefined && (await this.#moves.settle(directory, entry))) throw noEntry();
-    if (typeOfEntry(entry) !== 'directory') throw new NetsealError('ENOTDIR', 'this is no folder');
+    if (typeOfEntry(entry) !== 'directory') throw new NetsealError('ENOTDIR', 'this is not a folder');
     try {
       await this.kill(idOfEntry(entry));
     } catch (error) {
