@@ -7,19 +7,23 @@ import type { FileInode } from '../server/sealed/inode.ts';
 import type { FileReader, Piece } from '../volume/content/file-reader.ts';
 import type { SmallFile } from './get-files.ts';
 import { showName } from './local-names.ts';
-import type { RestoreOptions } from './local-restore.ts';
+import type { RestoreOptions, Unset } from './local-restore.ts';
 import type { TargetFolder } from './local-target.ts';
 import type { TargetFile } from './local-target-file.ts';
 import { lostError } from './lost.ts';
 import { type Tally, throwIfUnreachable } from './tally.ts';
 import { dataParts } from './zeros.ts';
 
+/** FAT keeps even seconds; no file system that is in use is coarser. */
+const COARSEST_STEP_NS = 2_000_000_000n;
 const NO_BYTES = new Uint8Array();
 
 export class GetContent {
   readonly #tally: Tally;
   readonly #restore: RestoreOptions;
   readonly #signal: AbortSignal | undefined;
+  /** It is a property of the file system: one file of the copy is enough to say so. */
+  #hasNotedSteps = false;
 
   constructor(tally: Tally, restore: RestoreOptions, signal: AbortSignal | undefined) {
     this.#tally = tally;
@@ -67,14 +71,22 @@ export class GetContent {
     }
   }
 
-  /** Notes extended attributes that the local file system did not take. */
-  noteLost(path: Name, lost: readonly Name[]): void {
-    if (lost.length > 0) this.#tally.note(path, `attributes not restored: ${lost.map(showName).join(', ')}`);
+  /** Notes what the local file system did not take. */
+  noteUnset(path: Name, { keys, mtimeNs }: Unset, wantedNs: bigint): void {
+    if (keys.length > 0) this.#tally.note(path, `attributes not restored: ${keys.map(showName).join(', ')}`);
+    if (mtimeNs === undefined) return;
+    const difference = mtimeNs - wantedNs;
+    if (difference < COARSEST_STEP_NS && difference > -COARSEST_STEP_NS) {
+      if (!this.#hasNotedSteps) this.#tally.note(path, 'times are kept here only in steps of up to 2 s');
+      this.#hasNotedSteps = true;
+    } else {
+      this.#tally.note(path, `its time cannot be kept here: it became ${showTime(mtimeNs)}`);
+    }
   }
 
   #finish(file: TargetFile, path: Name, inode: FileInode): void {
     const { sizeBytes } = inode;
-    this.noteLost(path, file.finish({ attributes: inode, sizeBytes, ...this.#restore }));
+    this.noteUnset(path, file.finish({ attributes: inode, sizeBytes, ...this.#restore }), inode.mtimeNs);
     this.#tally.counts.files += 1;
     this.#tally.counts.bytes += sizeBytes;
   }
@@ -98,4 +110,10 @@ function stretchesOf(pieces: readonly Piece[]): Stretch[] {
     }
   }
   return stretches;
+}
+
+/** Returns a time as UTC, or as a number of seconds where dates end. */
+function showTime(timeNs: bigint): string {
+  const date = new Date(Number(timeNs / 1_000_000n));
+  return Number.isNaN(date.getTime()) ? `${timeNs / 1_000_000_000n} s since 1970` : date.toISOString();
 }

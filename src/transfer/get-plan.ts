@@ -1,10 +1,11 @@
 /** Decides where each source of a `get` goes, before anything is written. */
+import * as fs from 'node:fs';
 import { NetsealError } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
-import { parsePath, toBytesName } from '../volume/names/name-checks.ts';
+import { nameBytes, parsePath, toBytesName } from '../volume/names/name-checks.ts';
 import type { Found, Volume } from '../volume/volume.ts';
-import type { LocalStat } from './local-calls.ts';
-import { showName } from './local-names.ts';
+import { type LocalStat, statPath } from './local-calls.ts';
+import { joinPath, showName } from './local-names.ts';
 import { statLocal } from './local-source.ts';
 import { isNowhere, requireDistinct, requireRecursive } from './plan-rules.ts';
 
@@ -28,6 +29,7 @@ export async function planGet(
 ): Promise<GetJob[]> {
   const local = toBytesName(target);
   const there = localStat(target);
+  requireTarget(local, there);
   const isInto = sources.length > 1 || local.endsWith('/');
   if (isInto && there?.type !== 'folder') {
     // Says why nothing is there.
@@ -51,6 +53,33 @@ export async function planGet(
   }
   requireDistinct(jobs.map(({ folder, name }) => `${folder}\0${name}`));
   return jobs;
+}
+
+/**
+ * EEXIST when the target is no file or folder, also by way of links: a device, pipe or socket, or an open
+ * file under one of its names in `/proc`, such as `/dev/stdout`. Replacing those would not write to them.
+ */
+function requireTarget(path: Name, there: LocalStat | undefined): void {
+  const isOpenFile = there?.type === 'file' && leadsThroughProc(path);
+  if (there?.type !== 'other' && !isOpenFile) return;
+  const what = isOpenFile ? 'leads to an open file' : 'is a device, pipe or socket';
+  throw new NetsealError('EEXIST', `${showName(path)} ${what}: name another file, or - for standard output`);
+}
+
+const LINKS_MAX = 40;
+
+function leadsThroughProc(path: Name): boolean {
+  let at = path;
+  for (let links = 0; links < LINKS_MAX; links += 1) {
+    const { folder, name } = splitLocal(at);
+    const real = fs.realpathSync.native(nameBytes(folder), { encoding: 'buffer' }).toString('latin1');
+    if (real === '/proc' || real.startsWith('/proc/')) return true;
+    at = joinPath(real, name);
+    if (statPath(at, false).type !== 'symlink') return false;
+    const leadsTo = fs.readlinkSync(nameBytes(at), { encoding: 'buffer' }).toString('latin1');
+    at = leadsTo.startsWith('/') ? leadsTo : joinPath(real, leadsTo);
+  }
+  return false;
 }
 
 function localStat(path: string | Uint8Array): LocalStat | undefined {

@@ -28,6 +28,7 @@ import { type FoldingRules, isFolding, NameClashes } from './local-folding.ts';
 import { checkTargetName, joinPath, showName } from './local-names.ts';
 import type { RestoreOptions } from './local-restore.ts';
 import { TargetFolder } from './local-target.ts';
+import { KeptTimes } from './local-times.ts';
 import { eachOnVolume, onVolume, type Tally } from './tally.ts';
 
 export interface GetOptions extends CopyOptions {
@@ -92,6 +93,7 @@ class Getter {
   /** Folders of the source that is being copied. */
   readonly #entered = new Set<Id>();
   readonly #signal: AbortSignal | undefined;
+  readonly #times = new KeptTimes();
 
   constructor(volume: Volume, tally: Tally, options: GetOptions) {
     this.#volume = volume;
@@ -126,6 +128,7 @@ class Getter {
       await this.#files.flush();
     } finally {
       await this.#files.drop();
+      this.#times.close();
       root.close();
     }
   }
@@ -189,7 +192,7 @@ class Getter {
   #finishFolder({ folder }: Target, path: Name, inode: Inode, closes: boolean): void {
     this.#noting(path, () => {
       try {
-        this.#content.noteLost(path, folder.finishFolder(inode, this.#restore));
+        this.#content.noteUnset(path, folder.finishFolder(inode, this.#restore), inode.mtimeNs);
       } finally {
         if (closes) folder.close();
       }
@@ -248,21 +251,18 @@ class Getter {
 
   #getSymlink(folder: TargetFolder, name: Name, path: Name, inode: SymlinkInode): void {
     this.#tally.progress(0, 1);
-    const existing = folder.existing(name);
-    if (existing?.type === 'folder') throw folderInTheWay();
+    const existing = folder.replaceable(name);
     const isSame =
       existing?.type === 'symlink' &&
-      isSameTime(existing, inode) &&
+      this.#hasTime(folder, existing, inode) &&
       Buffer.compare(folder.readLink(name), inode.target) === 0;
     if (isSame && this.#hasOwner(existing, inode)) {
       this.#tally.counts.unchanged += 1;
       return;
     }
-    folder.symlink(name, inode.target, inode, this.#restore);
-    this.#content.noteLost(
-      path,
-      inode.xattrs.map(({ key }) => key),
-    );
+    const mtimeNs = folder.symlink(name, inode.target, inode, this.#restore);
+    const keys = inode.xattrs.map(({ key }) => key);
+    this.#content.noteUnset(path, { keys, mtimeNs }, inode.mtimeNs);
     this.#tally.counts.symlinks += 1;
   }
 
@@ -289,8 +289,7 @@ class Getter {
         first.isWritten = true;
       };
     }
-    const existing = folder.existing(name);
-    if (existing?.type === 'folder') throw folderInTheWay();
+    const existing = folder.replaceable(name);
     if (existing !== undefined && this.#isKept(folder, name, path, existing, inode)) {
       this.#tally.counts.unchanged += 1;
       this.#tally.progress(inode.sizeBytes, 1);
@@ -307,15 +306,21 @@ class Getter {
   /** Returns true when the local file is the wanted one already. Then its attributes are set. */
   #isKept(folder: TargetFolder, name: Name, path: Name, existing: LocalStat, inode: FileInode): boolean {
     const isSame =
-      existing.type === 'file' && existing.sizeBytes === inode.sizeBytes && isSameTime(existing, inode);
+      existing.type === 'file' &&
+      existing.sizeBytes === inode.sizeBytes &&
+      this.#hasTime(folder, existing, inode);
     if (!isSame) return false;
     const mode = this.#options.owner === true ? inode.mode : inode.mode & 0o1777;
     const hasAttributes = existing.mode === mode && this.#hasOwner(existing, inode);
     // A change in the volume after the file was written here shows in the time of that change.
     if (hasAttributes && (inode.ctimeNs <= existing.ctimeNs || existing.linkCount > 1)) return true;
-    const lost = folder.restore(name, existing, inode, this.#restore);
-    if (lost !== false) this.#content.noteLost(path, lost);
-    return lost !== false;
+    const unset = folder.restore(name, existing, inode, this.#restore);
+    if (unset !== false) this.#content.noteUnset(path, unset, inode.mtimeNs);
+    return unset !== false;
+  }
+
+  #hasTime(folder: TargetFolder, { device, mtimeNs }: LocalStat, inode: Inode): boolean {
+    return this.#times.isKept(folder, device, mtimeNs, inode.mtimeNs);
   }
 
   #hasOwner({ uid, gid }: LocalStat, inode: Inode): boolean {
@@ -329,8 +334,7 @@ class Getter {
       const message = `not written, as another name of it was not, ${showName(first.path)}`;
       throw new NetsealError(why?.code ?? 'EIO', message, { cause: why });
     }
-    const existing = folder.existing(name);
-    if (existing?.type === 'folder') throw folderInTheWay();
+    const existing = folder.replaceable(name);
     const from = first.root.descend(first.folders);
     try {
       const original = from.existing(first.name);
@@ -347,12 +351,6 @@ class Getter {
 /** What a reader asks for at once, at least. */
 const READ_BYTES: number = 2 * MIB;
 
-function isSameTime({ mtimeNs }: LocalStat, inode: Inode): boolean {
-  // Without the native calls, times are kept to the microsecond only.
-  const difference = mtimeNs - inode.mtimeNs;
-  return difference < 1000n && difference > -1000n;
-}
-
 function clashError(clash: Name): NetsealError {
   return new NetsealError(
     'EEXIST',
@@ -362,8 +360,4 @@ function clashError(clash: Name): NetsealError {
 
 function unexpected(cause: unknown): NetsealError {
   return new NetsealError('EBUG', `unexpected: ${messageOf(cause)}`, { cause });
-}
-
-function folderInTheWay(): NetsealError {
-  return new NetsealError('EISDIR', 'a folder of this name is there: remove it first');
 }

@@ -43,6 +43,8 @@ interface AttributeCalls {
   flistxattr(fd: number, list: Uint8Array, sizeBytes: number): number;
   fgetxattr(fd: number, key: Uint8Array, value: Uint8Array, sizeBytes: number): number;
   fsetxattr(fd: number, key: Uint8Array, value: Uint8Array, sizeBytes: number, flags: number): number;
+  fremovexattr(fd: number, key: Uint8Array): number;
+  getxattr(path: Uint8Array, key: Uint8Array, value: Uint8Array, sizeBytes: number): number;
   llistxattr(path: Uint8Array, list: Uint8Array, sizeBytes: number): number;
   lgetxattr(path: Uint8Array, key: Uint8Array, value: Uint8Array, sizeBytes: number): number;
 }
@@ -73,6 +75,8 @@ const SIGNATURES = {
   flistxattr: 'intptr_t flistxattr(int fd, void *list, size_t size)',
   fgetxattr: 'intptr_t fgetxattr(int fd, const void *key, void *value, size_t size)',
   fsetxattr: 'int fsetxattr(int fd, const void *key, const void *value, size_t size, int flags)',
+  fremovexattr: 'int fremovexattr(int fd, const void *key)',
+  getxattr: 'intptr_t getxattr(const void *path, const void *key, void *value, size_t size)',
   llistxattr: 'intptr_t llistxattr(const void *path, void *list, size_t size)',
   lgetxattr: 'intptr_t lgetxattr(const void *path, const void *key, void *value, size_t size)',
 } as const;
@@ -165,7 +169,15 @@ function bindAll(present: Koffi): Native {
     locks: group<LockCalls>('flock'),
     // macOS has calls of these names with other arguments.
     attributes: isLinux
-      ? group<AttributeCalls>('flistxattr', 'fgetxattr', 'fsetxattr', 'llistxattr', 'lgetxattr')
+      ? group<AttributeCalls>(
+          'flistxattr',
+          'fgetxattr',
+          'fsetxattr',
+          'fremovexattr',
+          'getxattr',
+          'llistxattr',
+          'lgetxattr',
+        )
       : undefined,
   };
 }

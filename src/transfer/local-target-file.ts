@@ -4,10 +4,11 @@ import { promisify } from 'node:util';
 import { NetsealError } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
 import type { Attributes } from '../server/sealed/inode.ts';
-import { type FolderHandle, openAt, renameAt, tryLock, unlinkAt } from './local-calls.ts';
+import { type FolderHandle, type LocalStat, openAt, renameAt, tryLock, unlinkAt } from './local-calls.ts';
 import { localError } from './local-errors.ts';
 import { joinPath, partialName, showName } from './local-names.ts';
-import { type RestoreOptions, restoreAttributes } from './local-restore.ts';
+import { type RestoreOptions, restoreAttributes, type Unset } from './local-restore.ts';
+import { PRIVATE_MODE } from './local-rights.ts';
 
 const writeAsync = promisify(fs.write);
 const writevAsync = promisify(fs.writev);
@@ -31,6 +32,7 @@ export class TargetFile {
   readonly #folder: FolderHandle;
   readonly #name: Name;
   readonly #partial: Name;
+  readonly #replaced: () => LocalStat | undefined;
   readonly #fd: number;
   /** The file's current length in bytes. */
   #endBytes = 0;
@@ -40,12 +42,17 @@ export class TargetFile {
    */
   #runningCount = 0;
 
-  /** @param isLong it takes more than one turn: locked, so that nobody takes it for a leftover. */
-  constructor(folder: FolderHandle, name: Name, isLong = false) {
+  /**
+   * @param replaced returns the file or link that the file will replace, if there is one; throws EISDIR or
+   *   EEXIST for anything else that has the name.
+   * @param isLong it takes more than one turn: locked, so that nobody takes it for a leftover.
+   */
+  constructor(folder: FolderHandle, name: Name, replaced: () => LocalStat | undefined, isLong = false) {
+    this.#replaced = replaced;
     this.#folder = folder;
     this.#name = name;
     this.#partial = partialName();
-    this.#fd = this.#writing(() => openAt(folder, this.#partial, CREATE_FLAGS, 0o600));
+    this.#fd = this.#writing(() => openAt(folder, this.#partial, CREATE_FLAGS, PRIVATE_MODE));
     if (isLong) tryLock(this.#fd);
   }
 
@@ -112,14 +119,14 @@ export class TargetFile {
 
   /**
    * Sets size and attributes, then gives the file its name: it replaces a file or a link, never a folder
-   * (EISDIR). Returns the keys of extended attributes that were lost, see `restoreAttributes`. After a
-   * failure nothing of the file is left, and what had the name is still there.
+   * (EISDIR), a device or the like (EEXIST). Returns what could not be set. After a failure nothing of the
+   * file is left, and what had the name is still there.
    */
-  finish(options: FinishOptions): readonly Name[] {
+  finish(options: FinishOptions): Unset {
     return this.#orDiscard(() => {
-      const lost = this.#restore(options);
+      const unset = this.#restore(options);
       this.#rename();
-      return lost;
+      return unset;
     });
   }
 
@@ -127,8 +134,8 @@ export class TargetFile {
    * Like {@link finish}, but syncs the content before the rename. To have the name on the disk, call
    * `TargetFolder.sync`.
    */
-  async finishDurably(options: FinishOptions): Promise<readonly Name[]> {
-    const lost = this.#orDiscard(() => this.#restore(options));
+  async finishDurably(options: FinishOptions): Promise<Unset> {
+    const unset = this.#orDiscard(() => this.#restore(options));
     this.#runningCount += 1;
     try {
       await fsyncAsync(this.#fd);
@@ -140,7 +147,7 @@ export class TargetFile {
     }
     return this.#orDiscard(() => {
       this.#rename();
-      return lost;
+      return unset;
     });
   }
 
@@ -155,12 +162,14 @@ export class TargetFile {
     }
   }
 
-  #restore({ attributes, sizeBytes, ...options }: FinishOptions): readonly Name[] {
+  #restore({ attributes, sizeBytes, ...options }: FinishOptions): Unset {
     this.#requireOpen();
     if (this.#runningCount > 0)
       throw new NetsealError('EBUG', `finished while it is written: ${showName(this.path)}`);
     if (sizeBytes !== this.#endBytes) fs.ftruncateSync(this.#fd, sizeBytes);
-    return restoreAttributes(this.#fd, attributes, options);
+    const existing = this.#replaced();
+    const replaced = existing?.type === 'file' ? existing : undefined;
+    return restoreAttributes(this.#fd, attributes, { ...options, replaced });
   }
 
   #rename(): void {

@@ -6,7 +6,6 @@
  * name.
  */
 import * as fs from 'node:fs';
-import { promisify } from 'node:util';
 import { NetsealError, systemCodeOf } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
 import type { Attributes } from '../server/sealed/inode.ts';
@@ -24,6 +23,7 @@ import {
   readLinkAt,
   renameAt,
   setTimesAt,
+  statAt,
   statOf,
   symlinkAt,
   tryLock,
@@ -39,12 +39,13 @@ import {
   partialName,
   showName,
 } from './local-names.ts';
-import { type RestoreOptions, restoreAttributes } from './local-restore.ts';
+import { isSameTime, type RestoreOptions, restoreAttributes, type Unset } from './local-restore.ts';
+import { PRIVATE_MODE, syncFolder } from './local-rights.ts';
 import { TargetFile } from './local-target-file.ts';
 
-const fsyncAsync = promisify(fs.fsync);
 const OWNER_ALL = 0o700;
-const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = fs.constants;
+const { O_RDWR, O_CREAT, O_EXCL, O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = fs.constants;
+const CREATE_FLAGS = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
 const LOOK_FLAGS = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
 
 /** An open folder that is being filled. It has one descriptor; the caller closes it. */
@@ -172,24 +173,40 @@ export class TargetFolder {
   }
 
   /**
-   * Begins a file. What has the name stays until `TargetFile.finish`; a folder stays then too: see
-   * `existing`.
+   * Begins a file. What has the name stays until `TargetFile.finish`. EISDIR, EEXIST: it cannot be replaced,
+   * see {@link requireReplaceable}.
    */
   createFile(name: Name, { isLong = false }: { readonly isLong?: boolean } = {}): TargetFile {
     checkTargetName(name);
-    return new TargetFile(this.#handle, name, isLong);
+    this.replaceable(name);
+    return new TargetFile(this.#handle, name, () => this.replaceable(name), isLong);
+  }
+
+  /** As {@link existing}. EISDIR, EEXIST: it cannot be replaced, see {@link requireReplaceable}. */
+  replaceable(name: Name): LocalStat | undefined {
+    const existing = this.existing(name);
+    requireReplaceable(existing, joinPath(this.path, name));
+    return existing;
+  }
+
+  /**
+   * Makes an empty file without a name, to try out what this file system keeps. The caller closes the
+   * descriptor.
+   */
+  createNameless(): number {
+    const partial = partialName();
+    return this.#writing(partial, () => {
+      const fd = openAt(this.#handle, partial, CREATE_FLAGS, PRIVATE_MODE);
+      removeIfThere(this.#handle, partial);
+      return fd;
+    });
   }
 
   /**
    * Gives a file that is there other attributes, in place. False when it is not the one that `existing`
    * describes, has other names (which may be anywhere), or may not be opened: then it has to be written anew.
    */
-  restore(
-    name: Name,
-    existing: LocalStat,
-    attributes: Attributes,
-    options: RestoreOptions,
-  ): readonly Name[] | false {
+  restore(name: Name, existing: LocalStat, attributes: Attributes, options: RestoreOptions): Unset | false {
     return this.#writing(name, () => {
       let fd: number;
       try {
@@ -212,26 +229,31 @@ export class TargetFolder {
     return this.#writing(name, () => readLinkAt(this.#handle, name));
   }
 
-  /** Makes a symbolic link; it replaces a file or a link, never a folder (EISDIR). */
+  /**
+   * Makes a symbolic link. Returns the time that it has, when it could not have its own to the microsecond. It
+   * replaces a file or a link, nothing else (EISDIR, EEXIST).
+   */
   symlink(
     name: Name,
     target: Uint8Array,
     attributes: Attributes,
     { owner = false }: RestoreOptions = {},
-  ): void {
+  ): bigint | undefined {
     if (target.byteLength === 0 || target.includes(0))
       throw new NetsealError(
         'EINVAL',
         `no symbolic link can lead there: ${showName(joinPath(this.path, name))}`,
       );
+    let mtimeNs: bigint | undefined;
     this.#replace(name, partial => {
       symlinkAt(target, this.#handle, partial);
       if (owner) changeOwnerAt(this.#handle, partial, attributes.uid, attributes.gid);
-      setTimesAt(this.#handle, partial, attributes.mtimeNs);
+      mtimeNs = this.#setLinkTime(partial, attributes.mtimeNs);
     });
+    return mtimeNs;
   }
 
-  /** Makes a hard link to a file that is there; it replaces a file or a link, never a folder (EISDIR). */
+  /** Makes a hard link to a file that is there; it replaces a file or a link, nothing else (EISDIR, EEXIST). */
   link(name: Name, fromFolder: TargetFolder, fromName: Name): void {
     checkTargetName(fromName);
     this.#replace(name, partial => linkAt(fromFolder.#handle, fromName, this.#handle, partial));
@@ -244,14 +266,15 @@ export class TargetFolder {
   }
 
   /**
-   * The folder's own mode, owner and times: when everything is in it. Returns the keys of extended attributes
-   * that were lost, see `restoreAttributes`.
+   * Sets the folder's own mode, owner and times. Call it when everything is in it. Returns what could not be
+   * set. A folder that was here before keeps its default access list, unless owners are restored.
    */
-  finishFolder(attributes: Attributes, options: RestoreOptions = {}): readonly Name[] {
+  finishFolder(attributes: Attributes, options: RestoreOptions = {}): Unset {
     return writing(this.path, () => {
-      const lost = restoreAttributes(this.#handle.fd, attributes, options);
+      const removesDefaultList = this.#isMade || options.owner === true;
+      const unset = restoreAttributes(this.#handle.fd, attributes, { ...options, removesDefaultList });
       this.#modeToRestore = undefined;
-      return lost;
+      return unset;
     });
   }
 
@@ -277,10 +300,10 @@ export class TargetFolder {
     });
   }
 
-  /** Syncs the folder: resolves when its names are on the disk. */
+  /** Syncs the folder: resolves when its names are on the disk, or when the system does not sync folders. */
   async sync(): Promise<void> {
     try {
-      await fsyncAsync(this.#handle.fd);
+      await syncFolder(this.#handle.fd);
     } catch (error) {
       throw localError('write', this.path, error);
     }
@@ -320,9 +343,20 @@ export class TargetFolder {
     return !isFree;
   }
 
+  #setLinkTime(name: Name, wantedNs: bigint): bigint | undefined {
+    try {
+      setTimesAt(this.#handle, name, wantedNs);
+    } catch (error) {
+      if (systemCodeOf(error) === undefined) throw error;
+    }
+    const { mtimeNs } = statAt(this.#handle, name);
+    return isSameTime(mtimeNs, wantedNs) ? undefined : mtimeNs;
+  }
+
   /** Has `make` make something under a temporary name, then renames it. */
   #replace(name: Name, make: (partial: Name) => void): void {
     checkTargetName(name);
+    this.replaceable(name);
     const partial = partialName();
     this.#writing(name, () => {
       try {
@@ -337,6 +371,18 @@ export class TargetFolder {
 
   #writing<Result>(name: Name, action: () => Result): Result {
     return writing(joinPath(this.path, name), action);
+  }
+}
+
+/**
+ * Throws unless a file or a symbolic link has the name, or nothing: EISDIR for a folder, EEXIST for devices,
+ * pipes and sockets. Whoever asks for those to be replaced means to write to them, which `get` does not do.
+ */
+export function requireReplaceable(existing: LocalStat | undefined, path: Name): void {
+  if (existing?.type === 'folder')
+    throw new NetsealError('EISDIR', `a folder of this name is there: remove ${showName(path)} first`);
+  if (existing?.type === 'other') {
+    throw new NetsealError('EEXIST', `${showName(path)} is a device, pipe or socket: it is not replaced`);
   }
 }
 

@@ -14,6 +14,7 @@ const OF_OWNERS: ReadonlySet<Name> = new Set([
   'system.posix_acl_default',
 ]);
 export const ACCESS_LIST_KEY: Name = 'system.posix_acl_access';
+export const DEFAULT_LIST_KEY: Name = 'system.posix_acl_default';
 
 /** True when an attribute gives rights, and so makes sense only together with the owner. */
 export function givesRights(key: Name): boolean {
@@ -81,6 +82,24 @@ export function writeAttribute(fd: number, { key, value }: ExtendedAttribute): b
   if (calls.fsetxattr(fd, cString(key), value, value.byteLength, 0) === 0) return true;
   if (REFUSALS.some(hasFailedWith)) return false;
   throw systemError('fsetxattr');
+}
+
+/**
+ * Removes one attribute. Returns false when the file still has it: this machine lacks the call, or may not.
+ * True also when the file has none, or its file system knows none.
+ */
+export function removeAttribute(fd: number, key: Name): boolean {
+  const calls = native().attributes;
+  if (calls === undefined) return false;
+  if (calls.fremovexattr(fd, cString(key)) === 0) return true;
+  return hasFailedWith('ENODATA') || hasFailedWith('EOPNOTSUPP');
+}
+
+/** Returns one attribute of what a path leads to; undefined when it has none, or it cannot be read. */
+export function readAttributeAt(path: string, key: Name): Uint8Array | undefined {
+  const target = Buffer.from(`${path}\0`);
+  const size = native().attributes?.getxattr(target, cString(key), BUFFER, ATTRIBUTE_MAX_BYTES) ?? -1;
+  return size < 0 ? undefined : new Uint8Array(BUFFER.subarray(0, size));
 }
 
 const TAG_OWNING_GROUP = 0x04;

@@ -201,7 +201,7 @@ describe.each(MODES)('writing $how', ({ hasKoffi }) => {
     expect(fs.readFileSync(join(root, 'a'), 'utf8')).toBe('old');
     const partial = folder.names().find(name => name !== 'a')!;
     expect(fs.statSync(join(root, partial)).mode & 0o777).toBe(0o600);
-    expect(await file.finishDurably({ attributes: ATTRIBUTES, sizeBytes: 3 })).toEqual([]);
+    expect((await file.finishDurably({ attributes: ATTRIBUTES, sizeBytes: 3 })).keys).toEqual([]);
     await folder.sync();
     expect(fs.readFileSync(join(root, 'a'), 'utf8')).toBe('new');
     const dropped = folder.createFile('a');
@@ -241,9 +241,7 @@ describe.each(MODES)('writing $how', ({ hasKoffi }) => {
     fs.writeFileSync(victim, 'untouched');
     withRoot(folder => {
       for (const name of ['file', 'symlink']) fs.symlinkSync(victim, join(root, name));
-      execFileSync('mkfifo', [join(root, 'fifo')]);
       put(folder, 'file', 'new');
-      put(folder, 'fifo', 'new');
       folder.symlink('symlink', Buffer.from('elsewhere'), ATTRIBUTES);
       fs.mkdirSync(join(root, 'folder'));
       fs.writeFileSync(join(root, 'folder/inside'), 'kept');
@@ -254,17 +252,67 @@ describe.each(MODES)('writing $how', ({ hasKoffi }) => {
         expect(errorCodeOf(() => folder.link(name, folder, 'file'))).toBe('EISDIR');
         expect(errorCodeOf(() => folder.remove(name))).toBe('EISDIR');
       }
-      expect(() => put(folder, 'folder', 'x')).toThrow(`cannot write ${root}/folder: `);
+      expect(() => put(folder, 'folder', 'x')).toThrow(`remove ${root}/folder first`);
       expect(folder.existing('symlink')?.type).toBe('symlink');
       expect(folder.existing('none')).toBe(undefined);
-      expect(folder.names()).toEqual(['empty', 'fifo', 'file', 'folder', 'symlink']);
+      expect(folder.names()).toEqual(['empty', 'file', 'folder', 'symlink']);
     });
-    expect(fs.readFileSync(join(root, 'fifo'), 'utf8')).toBe('new');
     expect(fs.lstatSync(join(root, 'file')).isFile()).toBe(true);
     expect(fs.readlinkSync(join(root, 'symlink'))).toBe('elsewhere');
     expect(fs.readFileSync(join(root, 'folder/inside'), 'utf8')).toBe('kept');
     expect(fs.readFileSync(victim, 'utf8')).toBe('untouched');
   });
+
+  it('never replaces a pipe or a socket, also when it comes while the file is written', () => {
+    withRoot(folder => {
+      const begun = folder.createFile('late');
+      for (const name of ['fifo', 'late']) {
+        execFileSync('mkfifo', [join(root, name)]);
+        expect(errorCodeOf(() => put(folder, name, 'x'))).toBe('EEXIST');
+        expect(errorCodeOf(() => folder.symlink(name, Buffer.from('x'), ATTRIBUTES))).toBe('EEXIST');
+        expect(errorCodeOf(() => folder.child(name))).toBe('ENOTDIR');
+      }
+      expect(errorCodeOf(() => begun.finish({ attributes: ATTRIBUTES, sizeBytes: 0 }))).toBe('EEXIST');
+      put(folder, 'file', 'x');
+      expect(errorCodeOf(() => folder.link('fifo', folder, 'file'))).toBe('EEXIST');
+      expect(folder.names()).toEqual(['fifo', 'file', 'late']);
+    });
+    for (const name of ['fifo', 'late']) expect(fs.lstatSync(join(root, name)).isFIFO()).toBe(true);
+  });
+
+  it('is readable for nobody else while it is written', () => {
+    withRoot(folder => {
+      const file = folder.createFile('file');
+      const [partial = ''] = fs.readdirSync(root);
+      expect(fs.statSync(join(root, partial)).mode & 0o777).toBe(0o600);
+      file.finish({ attributes: { ...ATTRIBUTES, mode: 0o644 }, sizeBytes: 0 });
+    });
+    expect(fs.statSync(join(root, 'file')).mode & 0o777).toBe(0o644);
+  });
+
+  it.runIf(IS_ROOT)(
+    'keeps the owner of the file that it replaces, and gives it the mode that was asked for',
+    () => {
+      withRoot(folder => {
+        for (const name of ['file', 'link']) put(folder, name, 'old');
+        fs.chownSync(join(root, 'file'), 1234, 2345);
+        fs.rmSync(join(root, 'link'));
+        fs.symlinkSync('file', join(root, 'link'));
+        fs.lchownSync(join(root, 'link'), 1234, 2345);
+        for (const name of ['file', 'link']) put(folder, name, 'new', { mode: 0o604 });
+        put(folder, 'new', 'new');
+      });
+      const rights = ['file', 'link', 'new'].map(name => {
+        const { uid, gid, mode } = fs.lstatSync(join(root, name));
+        return [name, uid, gid, mode & 0o777];
+      });
+      expect(rights).toEqual([
+        ['file', 1234, 2345, 0o604],
+        ['link', 0, 0, 0o604],
+        ['new', 0, 0, 0o644],
+      ]);
+    },
+  );
 
   it('makes links to anything', () => {
     const targets = ['\xff\n', '../../etc/passwd', '/', '-', 'x'.repeat(4095), '\\'];
@@ -514,7 +562,7 @@ describe.each(MODES)('writing $how', ({ hasKoffi }) => {
     let lost: readonly string[] = [];
     withRoot(folder => {
       const file = folder.createFile('file');
-      lost = file.finish({ attributes: { ...ATTRIBUTES, mode: 0o400, xattrs }, sizeBytes: 0 });
+      lost = file.finish({ attributes: { ...ATTRIBUTES, mode: 0o400, xattrs }, sizeBytes: 0 }).keys;
     });
     const kept = ['user.eins', 'user.zwei\xff'];
     expect(lost).toEqual(xattrs.map(({ key }) => key).filter(key => !hasKoffi || !kept.includes(key)));
@@ -543,11 +591,13 @@ describe.each(MODES)('writing $how', ({ hasKoffi }) => {
     const xattrs = [{ key: 'system.posix_acl_access', value: list }];
     withRoot(folder => {
       const file = folder.createFile('without');
-      expect(file.finish({ attributes: { ...ATTRIBUTES, mode: 0o660, xattrs }, sizeBytes: 0 })).toEqual([]);
+      expect(file.finish({ attributes: { ...ATTRIBUTES, mode: 0o660, xattrs }, sizeBytes: 0 }).keys).toEqual(
+        [],
+      );
       expect(folder.existing('without')?.mode).toBe(0o640);
       const withList = folder.createFile('with');
       const attributes = { ...ATTRIBUTES, mode: 0o660, xattrs };
-      const lost = withList.finish({ attributes, sizeBytes: 0, owner: true });
+      const { keys: lost } = withList.finish({ attributes, sizeBytes: 0, owner: true });
       // Some file systems have no access lists.
       const source = local.LocalFolder.open(root);
       if (lost.length === 0)

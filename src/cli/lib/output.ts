@@ -1,11 +1,12 @@
 /** The one file that a command writes, which appears whole or not at all; or standard output. */
-import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import type { Stats } from 'node:fs';
+import { fchmodSync, type Stats } from 'node:fs';
 import { type FileHandle, link, lstat, open, realpath, rename, rm, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { getSystemErrorMessage } from 'node:util';
 import { messageOf, NetsealError } from '../../base/errors.ts';
+import { partialName } from '../../transfer/local-names.ts';
+import { giveRights, PRIVATE_MODE, rightsAt, syncFolderAt } from '../../transfer/local-rights.ts';
 
 export interface Output {
   write(bytes: Uint8Array): Promise<void>;
@@ -36,9 +37,10 @@ export function isStandardOutput(output: string | undefined): output is undefine
 export async function openOutput({ output, force = false }: OutputOptions): Promise<Output> {
   if (isStandardOutput(output)) return STANDARD_OUTPUT;
   const path = await checkTarget(output, force);
-  const partial = `${path}.${randomUUID()}.partial`;
+  // Its name is no longer than the longest that file systems have, whatever the output is called.
+  const partial = join(dirname(path), partialName());
   try {
-    return new FileOutput(await open(partial, 'wx'), partial, path, force);
+    return new FileOutput(await open(partial, 'wx', PRIVATE_MODE), partial, path, force);
   } catch (cause) {
     throw cannotCreate(output, cause);
   }
@@ -99,6 +101,7 @@ class FileOutput implements Output {
   }
 
   async commit(): Promise<void> {
+    this.#setRights();
     await this.#file.sync();
     if (this.#force) {
       await rename(this.#partial, this.#path);
@@ -107,11 +110,17 @@ class FileOutput implements Output {
     }
     this.#isCommitted = true;
     // Without this, a power cut could undo the rename.
-    const folder = await open(dirname(this.#path));
+    await syncFolderAt(dirname(this.#path));
+  }
+
+  /** Gives the file the rights of the one that it replaces, or those that a new file has here. */
+  #setRights(): void {
+    const { fd } = this.#file;
     try {
-      await folder.sync();
-    } finally {
-      await folder.close();
+      giveRights(fd, rightsAt(this.#path));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw cannotCreate(this.#path, error);
+      fchmodSync(fd, 0o666 & ~process.umask());
     }
   }
 

@@ -1,0 +1,48 @@
+/**
+ * Whether a local file has the time that its original has, as far as its file system can keep that. Some keep
+ * whole or even seconds, and none keeps every year.
+ */
+import * as fs from 'node:fs';
+import { isNetsealError, systemCodeOf } from '../base/errors.ts';
+import { setTimes, statOf } from './local-calls.ts';
+import { isSameTime } from './local-restore.ts';
+import type { TargetFolder } from './local-target.ts';
+
+/** Finds out what file systems make of times: each by a nameless file, which is made at the first need. */
+export class KeptTimes {
+  /** By device; undefined where no file can be made. */
+  readonly #probes = new Map<number, number | undefined>();
+
+  /** True when `isNs` is what the file system of the folder, which is `device`, makes of `wantedNs`. */
+  isKept(folder: TargetFolder, device: number, isNs: bigint, wantedNs: bigint): boolean {
+    return isSameTime(isNs, wantedNs) || this.#keep(folder, device, wantedNs) === isNs;
+  }
+
+  close(): void {
+    for (const fd of this.#probes.values()) if (fd !== undefined) fs.closeSync(fd);
+    this.#probes.clear();
+  }
+
+  #keep(folder: TargetFolder, device: number, timeNs: bigint): bigint | undefined {
+    if (!this.#probes.has(device)) this.#probes.set(device, createProbe(folder));
+    const fd = this.#probes.get(device);
+    if (fd === undefined) return undefined;
+    try {
+      setTimes(fd, timeNs);
+      return statOf(fd).mtimeNs;
+    } catch (error) {
+      if (systemCodeOf(error) === undefined) throw error;
+      return undefined;
+    }
+  }
+}
+
+function createProbe(folder: TargetFolder): number | undefined {
+  try {
+    return folder.createNameless();
+  } catch (error) {
+    if (!isNetsealError(error)) throw error;
+    // Writing into the folder will tell what is wrong with it.
+    return undefined;
+  }
+}
