@@ -299,7 +299,10 @@ export async function readWhole(
   }
 }
 
-/** Removes a file that does not belong to the cache, or nothing where a folder has that name. System errors as they come. */
+/**
+ * Removes a file that does not belong to the cache, or nothing where a folder has that name. System errors as
+ * they come.
+ */
 export async function removeStray(files: CacheFiles, path: string): Promise<void> {
   try {
     await files.remove(path);

@@ -1,8 +1,13 @@
 /**
- * Admits writes: makes room for them within the budget, and within what the disk may be filled to.
+ * Admits writes to the cache: makes room for them within the budget, and keeps free what others need of the
+ * disk.
  *
- * The disk has three limits, in percent of free blocks and files. Below `cull`, zones are given up until both are at
- * `run`. Below `stop`, room is taken only in place of zones that were just given up.
+ *   enter(bytes) ──room without a look──────────────────────────────▶ true ──write──▶ leave(bytes)
+ *       └─▶ in a queue, one at a time ──zones are given up──▶ room ──┘
+ *                                                 └─ no room ─▶ false
+ *
+ * The disk has three limits, in percent of its blocks and files that are free. Below `cull`, zones are given
+ * up until both are at `run`. Below `stop`, a zone is written only in place of one that was just given up.
  */
 import type { DiskSpace } from '../base/files.ts';
 import type { DiskLimits } from '../base/settings.ts';
@@ -10,13 +15,16 @@ import type { CacheContext } from '../rows/cache-context.ts';
 import type { Zones } from '../zones/zones.ts';
 import type { Reclaim } from './reclaim.ts';
 
-/** The disk is looked at this often, at most. */
+/** The shortest time between two looks at the disk. */
 const LOOK_MS = 1000;
-/** Zones given up in one go: who waits for room does not wait for long. */
+/** The most zones given up for the disk's limits before one write, so that the write does not wait long. */
 const STEPS_MAX = 8;
-/** The same for a budget that is exceeded by far, as it may be after it was made smaller: what comes meanwhile is dropped. */
+/**
+ * The most zones given up for the budget before one write. After the budget was made much smaller, that is
+ * not enough; then what comes is dropped until it is.
+ */
 const BUDGET_STEPS_MAX = 32;
-/** Of the budget, what may be on its way into zones at a time. */
+/** The part of the budget that may be admitted and not yet written. */
 const ENTERED_PART_MAX = 1 / 8;
 
 export class Admission {
@@ -28,9 +36,9 @@ export class Admission {
   #space: DiskSpace | undefined;
   #isCulling = false;
   #checkedVersion = -1;
-  /** What zones took at that version, those that are open counted as full. */
+  /** The bytes that zones took at `#checkedVersion` of them. Open zones count as full. */
   #checkedBytes = 0;
-  /** Let in, and not written yet. */
+  /** Bytes that were admitted and are not written yet. */
   #enteredBytes = 0;
   #waiting = 0;
   #onLeave: (() => void) | undefined;
@@ -46,8 +54,12 @@ export class Admission {
   }
 
   /**
-   * True when so many bytes may be written, at most a zone's or one unit: then {@link leave} is to be called when that is over.
-   * Waits while zones are given up for them, and while others write too much already. Never rejects: false after an abort.
+   * Resolves with true when `bytes` may be written; the caller calls {@link leave} when they are. False when
+   * there is no room, and after an abort. Never rejects.
+   *
+   * Waits while zones are given up, and while too much is admitted already.
+   *
+   * @param bytes at most the length of a zone, or one unit.
    */
   async enter(bytes: number, signal?: AbortSignal): Promise<boolean> {
     if (this.#isRoomFor(bytes)) {
@@ -72,7 +84,10 @@ export class Admission {
     this.#onLeave?.();
   }
 
-  /** Without looking at all the zones again, and without overtaking anybody. */
+  /**
+   * True when there is certainly room. Takes no look at zones or disk, so it may be false for no reason.
+   * Always false while others wait, so that nobody overtakes them.
+   */
   #isRoomFor(bytes: number): boolean {
     return (
       this.#waiting === 0 &&
@@ -82,7 +97,9 @@ export class Admission {
     );
   }
 
-  /** Nobody who was let in needs the lock to get on. */
+  /**
+   * Waits until enough was written of what is admitted. Writes that are admitted never wait for this lock.
+   */
   async #waitForOthers(bytes: number): Promise<void> {
     const bytesMax = this.#context.settings.budgetBytes * ENTERED_PART_MAX;
     while (this.#enteredBytes > 0 && this.#enteredBytes + bytes > bytesMax) {
@@ -92,12 +109,14 @@ export class Admission {
     }
   }
 
-  /** Looks at the disk and the budget, and gives up what is too much; for now and then. */
+  /** Gives up zones when the budget or a limit of the disk is exceeded. Called once a second. */
   async maintain(): Promise<void> {
     await this.#exclusively(() => this.#make(0));
   }
 
-  /** Gives up one zone, whatever was hit: the disk is full. */
+  /**
+   * Gives up one zone, also what was hit in it, because the disk is full. False as for {@link Reclaim.step}.
+   */
   async giveUpOne(): Promise<boolean> {
     return this.#exclusively(() => this.#reclaim.step(false));
   }
@@ -127,13 +146,13 @@ export class Admission {
     return true;
   }
 
-  /** What is there, what is on its way, and one zone more. */
+  /** True when zones, what is admitted, and one zone more would exceed the budget. */
   #isOver(cleanBytes: number, bytes: number): boolean {
     const { budgetBytes, zoneBytes } = this.#context.settings;
     return cleanBytes + this.#enteredBytes + Math.max(bytes, zoneBytes) > budgetBytes;
   }
 
-  /** False when there must not be another zone. */
+  /** Gives up zones for the disk's limits. False when no zone may be added. */
   async #cull(): Promise<boolean> {
     const { disk } = this.#context.settings;
     if (disk === false || this.#space === undefined) return true;
@@ -165,7 +184,7 @@ export class Admission {
   #isLookDue(): boolean {
     if (this.#context.settings.disk === false) return false;
     const sinceMs = this.#context.nowMs() - (this.#lookedAtMs ?? Number.NEGATIVE_INFINITY);
-    // A clock that was set back is no reason to stop looking.
+    // Negative after the clock was set back: that must not stop the looks.
     return sinceMs >= LOOK_MS || sinceMs < 0;
   }
 

@@ -1,6 +1,17 @@
 /**
- * Stores clean units: sorts them into queues, waits for room, and has a zone writer write them. Units that cannot be
- * kept are dropped and counted.
+ * Stores clean units. Units that cannot be kept are dropped and counted.
+ *
+ * store() ──▶ sorted into queues ──▶ admitted (there is room) ──▶ written by the queue's zone writer ──▶ in
+ * the index
+ *                    └─ no record, there already, dirty,                └─ the write failed ─▶ dropped
+ *                       no share left, no room, cache away ─▶ dropped
+ *
+ * A unit may be invalidated on its way. Its `prefix` and `stamp` say when it came (`Since`), and the index
+ * takes it only if nothing invalidated it since:
+ *
+ *   invalidated is          the unit is dropped because
+ *   a range of its object   a range with a later stamp covers it (`range-invalidations.ts`)
+ *   its object or volume    the object has another prefix now
  */
 import { abortable } from '../../base/abortable.ts';
 import { isNetsealError } from '../../base/errors.ts';
@@ -26,12 +37,12 @@ import type { StoredUnits, UnitToStore } from './stored-units.ts';
 import { hasTag, type UnitIndex } from './unit-index.ts';
 import type { ZoneWriter } from './zone-writer.ts';
 
-/** A unit as it comes. */
+/** A unit that a caller wants stored. */
 export interface IncomingUnit {
   readonly object: ObjectState;
   readonly index: number;
   readonly bytes: Uint8Array;
-  /** When it came, if that was not now: what was invalidated since is not stored. */
+  /** When the unit came; undefined for now. */
   readonly since?: Since;
 }
 
@@ -62,7 +73,7 @@ export class CleanWriter {
     return this.#isClosed;
   }
 
-  /** From now on what comes is dropped. */
+  /** Makes {@link store} drop what comes from now on. */
   close(): void {
     this.#isClosed = true;
   }
@@ -72,8 +83,8 @@ export class CleanWriter {
   }
 
   /**
-   * Stores clean units. Resolves with how many, when none of the bytes is needed any more. Rejects only with the signal's reason, and
-   * then, too, none is; some may be stored.
+   * Stores clean units. Resolves with how many were stored. Rejects only with the signal's reason; some may
+   * be stored then. Either way, the units' bytes are the caller's again once the call has settled.
    */
   store(units: readonly IncomingUnit[], signal?: AbortSignal): Promise<number> {
     return this.#parts.pendingWork.add(this.#store(units, signal));
@@ -121,24 +132,24 @@ export class CleanWriter {
     return count;
   }
 
-  /** As `admission.enter`; rejects as soon as the signal aborts. */
+  /** Does what `admission.enter` does, but rejects as soon as the signal aborts. */
   #enter(bytes: number, signal: AbortSignal | undefined): Promise<boolean> {
     const { admission } = this.#parts;
     const entering = admission.enter(bytes, signal);
     return abortable(entering, signal, () => {
-      // It may have been let in just before.
+      // Admission may still let it in. Nothing will be written then, so it leaves at once.
       void entering.then(isIn => (isIn ? admission.leave(bytes) : undefined));
     });
   }
 
-  /** What comes next finds room. */
+  /** Drops a unit whose volume has used up its share, and makes room for those that come later. */
   #dropForShare(volume: VolumeState): void {
     const { pendingWork, quotas } = this.#parts;
     this.drop('share', 1);
     if (!this.#isClosed) void pendingWork.add(quotas.trim(volume));
   }
 
-  /** False for what was invalidated between coming and now. */
+  /** False for a unit that was invalidated since it came, which is counted as dropped. */
   #isWanted({ object, index, since }: IncomingUnit): boolean {
     if (since === undefined || !this.#parts.storedUnits.isInvalidated({ object, index, ...since }))
       return true;
@@ -146,7 +157,7 @@ export class CleanWriter {
     return false;
   }
 
-  /** Which queue each unit goes to; without those that cannot be kept, or are there already. */
+  /** Sorts units into queues. Leaves out those that cannot be kept and those that are there already. */
   #sort(units: readonly IncomingUnit[]): Record<CleanQueue, UnitToStore[]> {
     const { unitIndex, rangeInvalidations } = this.#parts;
     const sorted: Record<CleanQueue, UnitToStore[]> = { small: [], main: [], pinned: [] };
@@ -202,7 +213,7 @@ function paddedBytes({ bytes }: UnitToStore): number {
   return roundUp(bytes.byteLength, GRANULE_BYTES);
 }
 
-/** Whether these bytes look like one whole sealed unit. */
+/** True when the bytes look like one whole sealed unit. */
 export function isSealedUnit(bytes: Uint8Array): boolean {
   if (bytes.byteLength < RECORD_OVERHEAD_BYTES) return false;
   try {

@@ -1,9 +1,10 @@
 /**
- * Makes room for a volume that has used up its share. A quarter of the share, the oldest units, leaves the index;
- * units that were hit stay, with one hit less. So a volume does not stay with the units that came first.
+ * Makes room for a volume that has used up its share, so that new units can take the place of the oldest
+ * ones.
  *
- * Nothing is read, written or moved: the bytes stay where they are until their zones are given up. Works through the
- * whole table, in turns.
+ * A quarter of the share, in the zones that are given up next, leaves the index. Units that were hit stay,
+ * with one hit less. Nothing is read, written or moved: the bytes stay on the disk until their zones are
+ * given up. Works through the whole index, and gives others their turn.
  */
 import { giveTurn } from '../../base/turns.ts';
 import type { Counters } from '../base/statistics.ts';
@@ -13,8 +14,9 @@ import type { CacheContext } from '../rows/cache-context.ts';
 import type { Zone, Zones } from '../zones/zones.ts';
 import type { UnitIndex } from './unit-index.ts';
 
+/** The part of the share that is made free. */
 const PART = 0.25;
-/** Looked at without a turn for others: about a millisecond. */
+/** How much of the index is looked at before others get their turn: about a millisecond. */
 const WORDS_PER_TURN: number = 2048 * BUCKET_WORDS;
 
 export class Quotas {
@@ -29,7 +31,7 @@ export class Quotas {
     this.#counters = counters;
   }
 
-  /** Makes room in a volume's share, unless that is being done. */
+  /** Makes room in a volume's share. Returns at once when that is being done already. */
   async trim(volume: VolumeState): Promise<void> {
     if (this.#trimming.has(volume)) return;
     this.#trimming.add(volume);
@@ -54,7 +56,11 @@ export class Quotas {
     }
   }
 
-  /** Ids of the zones that are next to be given up, with so many bytes of the volume in them. */
+  /**
+   * Returns the ids of the zones that are given up next and together hold at least `bytes` of the volume.
+   *
+   * @param bytesOf the volume's bytes in each zone, by slot.
+   */
   #oldest(bytesOf: Float64Array, bytes: number): ReadonlySet<number> {
     const rank = ({ queue }: Zone): number => (queue === 'small' ? 0 : 1);
     const zones = this.#zones

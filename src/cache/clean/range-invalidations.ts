@@ -1,11 +1,18 @@
 /**
- * Remembers ranges of units that were invalidated while other units were on their way, so that a unit that came before
- * is not found afterwards. A range is forgotten when no unit that came before it is on its way any more.
+ * Remembers which ranges of units were invalidated while units are on their way into the index. A unit that
+ * came before an invalidation must not be found after it.
+ *
+ * Time is counted in stamps: each invalidated range gets the next one, and a unit has the stamp of the moment
+ * it came. A range is forgotten when no unit with an earlier stamp is on its way.
+ *
+ *   stamp   0         1              2
+ *           │ unit a  │ range A      │ range B          a is covered by A and B, b by B only;
+ *           │ comes   │   unit b     │                  once a has left, A is forgotten; once b has, B is
  */
 import type { Prefix } from '../index/fingerprints.ts';
 import type { ObjectState } from '../objects/objects.ts';
 
-/** A moment, as invalidations see it. */
+/** When a unit came, as invalidations see it: the stamp, and the prefix that its object had. */
 export interface Since {
   readonly prefix: Prefix;
   readonly stamp: number;
@@ -21,15 +28,18 @@ interface Range {
 export class RangeInvalidations {
   #ranges: Range[] = [];
   #stamp = 0;
-  /** How much is on its way since each stamp, oldest first. */
+  /** How many arrivals of each stamp have not left, oldest stamp first. */
   readonly #onTheWay = new Map<number, number>();
 
-  /** Now. */
+  /** The stamp of the present moment: that of the last invalidated range. */
   get stamp(): number {
     return this.#stamp;
   }
 
-  /** Call it when a unit comes that is stored later, and {@link forget} when it is. */
+  /**
+   * Returns the moment at which a unit came that is stored later. Call {@link forget} with it once it is
+   * stored.
+   */
   remember({ prefix }: ObjectState): Since {
     return { prefix, stamp: this.arrive() };
   }
@@ -38,7 +48,7 @@ export class RangeInvalidations {
     this.leave(stamp);
   }
 
-  /** Something is on its way, until {@link leave} is called with what this returns. */
+  /** Counts something as on its way, until {@link leave} is called with the stamp that this returns. */
   arrive(): number {
     this.#onTheWay.set(this.#stamp, (this.#onTheWay.get(this.#stamp) ?? 0) + 1);
     return this.#stamp;
@@ -56,7 +66,11 @@ export class RangeInvalidations {
     this.#ranges = kept < 0 ? [] : this.#ranges.slice(kept);
   }
 
-  /** These units of an object are invalidated. @param key as {@link ObjectState.key}. */
+  /**
+   * Notes that units of an object from `from` to before `to` are invalidated.
+   *
+   * @param key its {@link ObjectState.key}.
+   */
   add(key: string, from: number, to: number): void {
     this.#stamp += 1;
     if (this.#onTheWay.size > 0) this.#ranges.push({ key, from, to, stamp: this.#stamp });

@@ -1,14 +1,15 @@
 /**
- * Reads units: looks them up, pins their zones, reads straight into the caller's memory, and compares length and tag
- * with those asked for. Anything else is a miss.
+ * Reads units: looks them up, pins their zones, reads them into the caller's memory, and compares length and
+ * tag with those asked for. Anything else is a miss.
  *
- * Where a read is done:
+ * Small units that lie close together in a zone are read as one *stretch*. Each stretch is read either
+ * "here", blocking this thread, or by Node's pool of file threads:
  *
- * - Small reads are done on this thread as long as data comes out of the page cache: a thread pool costs four times
- *   as much.
- * - Of large reads this thread does its part while the pool's threads do theirs.
- * - A read that took as long as a disk takes sends the next ones to the pool for a while, and for twice as long when
- *   it happens again.
+ * - Small stretches are read here as long as their data comes out of the page cache: the pool takes four
+ *   times as long.
+ * - Large ones are shared out: one here for every few that the pool reads meanwhile.
+ * - After a read that took as long as a disk takes, all go to the pool for a while; for twice as long each
+ *   time that happens again.
  */
 import { availableParallelism } from 'node:os';
 import { giveTurn } from '../../base/turns.ts';
@@ -27,23 +28,31 @@ import { hasTag, type UnitIndex } from './unit-index.ts';
 export interface UnitToRead {
   readonly object: ObjectState;
   readonly index: number;
-  /** 16 bytes: the version that it must be; undefined for any, which only who seals here may ask for. */
+  /**
+   * The tag of the version to read, 16 bytes. Undefined for any version: only for callers that seal their own
+   * units.
+   */
   readonly expectedTag: Uint8Array | undefined;
-  /** At least as long as the record. */
+  /** Where the record goes. A record that is longer than this is a miss. */
   readonly into: Uint8Array;
 }
 
+/** A unit that the index has, with the place to read it from. Its zone is pinned. */
 interface Plan {
+  /** The unit's position among those that were asked for. */
   readonly position: number;
   readonly unit: UnitToRead;
   readonly prefix: Prefix;
   readonly zone: Zone;
   readonly entry: Entry;
-  /** How many there had been when this was planned. */
+  /**
+   * `objects.invalidations` when this was planned. If it differs after the read, something was invalidated
+   * meanwhile.
+   */
   readonly invalidations: number;
 }
 
-/** Neighbours that are read at once. */
+/** A part of a zone that is read at once: one unit, or several small ones that are neighbours. */
 interface Stretch {
   readonly zone: Zone;
   readonly plans: Plan[];
@@ -56,20 +65,23 @@ const GAP_BYTES_MAX = 4 * 1024;
 const STRETCH_BYTES_MAX = 256 * 1024;
 const HERE_BYTES_MAX = 1024 * 1024;
 const STRETCHES_AT_ONCE = 16;
-/** Longer than any read from memory takes, shorter than any from a disk; and for each byte, as if memory did 1 GB/s. */
+/**
+ * A read is slow when it takes longer than the sum of these two: longer than a read from memory takes, and
+ * not as long as one from a disk. The second allows for a memory of 1 GB/s.
+ */
 const SLOW_READ_MS = 0.25;
 const SLOW_READ_MS_PER_BYTE = 1e-6;
 const POOL_TIME_MS = 100;
 const POOL_TIME_MS_MAX = 60_000;
 /**
- * After so many fast reads one that is slow is the first again. It changes nothing, unless it took as long as only a disk does: the
- * system may have had this thread wait for a processor.
+ * A slow read after this many fast ones counts as the first. It is forgiven if it took less than
+ * `DISK_READ_MS`: the system may have given the processor to another process.
  */
 const FAST_READS = 64;
 const DISK_READ_MS = 20;
-/** Others get their turn after so long. */
+/** After this time, the rest of the program gets its turn. */
 const TURN_MS = 1;
-/** Large reads that go to the pool for each that is done here: it has four threads, unless told otherwise. */
+/** How many large reads go to the pool for each that is done here. The pool has four threads by default. */
 const POOL_SHARE: number = Math.min(4, availableParallelism() - 1);
 
 export class Reads {
@@ -80,12 +92,12 @@ export class Reads {
   readonly #mayReadHere: boolean;
   readonly #onFailure: (zone: Zone, error: unknown) => void;
   readonly #fingerprint: Fingerprint = newFingerprint();
-  /** For stretches of small units that are read here. */
+  /** Takes stretches of several units that are read here, before the units are copied out. */
   readonly #scratch = Buffer.allocUnsafeSlow(STRETCH_BYTES_MAX);
   #poolUntilMs = 0;
   #slowReads = 0;
   #fastReads = 0;
-  /** Large reads that have gone to the pool since the last that was done here. */
+  /** How many large stretches have gone to the pool since the last that was read here. */
   #poolStretches = 0;
 
   constructor(
@@ -104,8 +116,8 @@ export class Reads {
   }
 
   /**
-   * Reads units; resolves with the length of each, 0 for a miss. What is in a buffer after a miss is undefined. Rejects only with
-   * the signal's reason, and when no read is under way any more.
+   * Reads units. Resolves with the length of each, 0 for a miss; a buffer's content after a miss is
+   * undefined. Rejects only with the signal's reason, once no read is under way.
    */
   async read(units: readonly UnitToRead[], signal?: AbortSignal): Promise<number[]> {
     signal?.throwIfAborted();
@@ -132,7 +144,9 @@ export class Reads {
     }
   }
 
-  /** What there is, by zone and offset, every plan with a pin on its zone. */
+  /**
+   * Looks units up, and returns the stretches to read, by zone and offset. Pins a zone once for each unit.
+   */
   #plan(units: readonly UnitToRead[]): Stretch[] {
     const plans: Plan[] = [];
     for (const [position, unit] of units.entries()) {
@@ -205,7 +219,7 @@ export class Reads {
     return true;
   }
 
-  /** Returns when the present turn began. */
+  /** Reads a stretch on this thread. Returns when the present turn began. */
   async #readHere(
     stretch: Stretch,
     file: CacheFile,
@@ -258,7 +272,7 @@ export class Reads {
     }
   }
 
-  /** Checks what was read, and hands it out. */
+  /** Copies units out of a stretch that was read, checks them, and enters their lengths. */
   #take(stretch: Stretch, target: Uint8Array, lengths: number[]): void {
     for (const plan of stretch.plans) {
       const { unit, entry, position } = plan;
@@ -272,7 +286,10 @@ export class Reads {
     }
   }
 
-  /** It may have been invalidated while it was read. Being moved to another zone is no reason to drop it. */
+  /**
+   * False when the unit was invalidated while it was read. It stays valid when it was only moved to another
+   * zone.
+   */
   #isStillValid({ unit, prefix, entry, invalidations }: Plan): boolean {
     if (this.#objects.invalidations === invalidations) return true;
     if (!this.#objects.isCurrent(unit.object, prefix)) return false;
@@ -284,7 +301,8 @@ export class Reads {
     const fingerprint = fingerprintOf(prefix, unit.index, this.#fingerprint);
     const now = this.#unitIndex.find(fingerprint);
     const isSame = now?.entry.zoneId === entry.zoneId && now.entry.offsetBytes === entry.offsetBytes;
-    // What is dirty stays listed and in its place: it may be read the next time, and nothing clean may take it.
+    // A dirty unit stays in the index: it may be readable the next time, and no clean unit may take its
+    // place.
     if (now !== undefined && isSame && (entry.flags & ENTRY_DIRTY) === 0)
       this.#unitIndex.remove(fingerprint, now);
     this.#counters.problems.damaged += 1;
@@ -311,14 +329,17 @@ function joins(stretch: Stretch, plan: Plan): boolean {
   );
 }
 
-/** Where a stretch is read to: the caller's own memory, unless several units are cut out of it. */
+/** Returns where to read a stretch to: the caller's memory for one unit, new memory for several. */
 function targetOf({ plans, lengthBytes }: Stretch): Uint8Array {
   const [first] = plans;
   if (first !== undefined && plans.length === 1) return first.unit.into.subarray(0, lengthBytes);
   return Buffer.allocUnsafeSlow(lengthBytes);
 }
 
-/** Whether these bytes look like the record that is looked for: without an expected tag, the one that the entry means. */
+/**
+ * True when the bytes look like the record that was asked for; without an expected tag, like that of the
+ * entry.
+ */
 function isExpected(bytes: Uint8Array, entry: Entry, expectedTag: Uint8Array | undefined): boolean {
   if (!isWholeRecord(bytes)) return false;
   return expectedTag === undefined ? hasTag(entry, recordTag(bytes)) : endsWithTag(bytes, expectedTag);

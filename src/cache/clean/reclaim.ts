@@ -1,11 +1,24 @@
 /**
- * Giving up zones, by S3-FIFO over whole zones. New units enter the small queue; what was asked for again by the time its
- * zone is given up goes on to the main queue, the rest leaves a ghost. A unit whose ghost is still there enters the main queue at
- * once. What was hit in the main queue goes round again, with one hit less: the whole zone where that is most of it, otherwise
- * by being copied, sealed as it is.
+ * Gives up zones to make room: S3-FIFO, over whole zones instead of units. What happens to a unit when its
+ * zone is given up:
  *
- * Pinned units go on to zones of their own, always. Those are given up when half of one is pinned no more, or replaced; what is
- * less, only when there is nothing else to give up. Dirty zones never come here.
+ *   the unit is          what happens
+ *   pinned               copied to a pinned zone
+ *   hit                  copied to the end of the main queue, with one hit less
+ *   not hit              dropped; leaves a ghost when its zone was in the small queue
+ *
+ * - A new unit enters the small queue, or the main queue if its ghost is still there.
+ * - Hit units of a volume over its share are dropped. So are all of them when the disk is short of room.
+ * - A main zone of which most was hit is not copied: it moves to the end of its queue ("goes round").
+ * - Dirty zones never come here.
+ *
+ * Pinned zones are chosen by what must stay in them. Finding that out means reading a zone's list, so it is
+ * done only when a look is due, and the result is remembered:
+ *
+ *   full ──something was unpinned or invalidated,──▶ look due ──at most half must stay──▶ given up
+ *          or less than half of it is live              └──more must stay──▶ remembered, until due again
+ *
+ *   remembered ──nothing else to give up, and less than 90 % must stay──▶ given up, the emptiest first
  */
 
 import { isDamage, systemCodeOf } from '../../base/errors.ts';
@@ -23,26 +36,32 @@ import type { UnitToStore } from './stored-units.ts';
 import { type Found, hasTag, type UnitIndex } from './unit-index.ts';
 import type { ZoneWriter } from './zone-writer.ts';
 
-/** Hits that take a unit from the small to the main queue. */
+/** How many hits take a unit from the small to the main queue. */
 const SMALL_HITS_MIN = 1;
-/** Of a main zone, at most so much goes round again: what is given up has to make room. */
+/** At most this part of a main zone is copied. More would make too little room. */
 const REINSERTED_PART_MAX = 0.65;
-/** As many may go round before one has to be given up. */
+/** This many main zones may go round in one step; the next is given up all the same. */
 const ROUND_ZONES_MAX = 16;
 const MOVE_BYTES = 4 * 1024 * 1024;
 const MOVE_UNITS = 512;
-/** Others get their turn after so long. */
+/** After this time, the rest of the program gets its turn. */
 const TURN_MS = 2;
 const UNITS_PER_LOOK = 128;
-/** Of a pinned zone, what has to stay at most so that it is rewritten at all. */
+/**
+ * A pinned zone of which this part or more must stay is never given up: copying it would make hardly any
+ * room.
+ */
 const KEPT_PART_MAX = 0.9;
 const OBJECTS_KEPT_MAX = 4096;
 
+/** A unit that is to be copied to another zone. */
 interface Move {
+  /** The unit in its zone's list. */
   readonly entry: ZoneEntry;
   readonly object: ObjectState;
-  /** What the index finds it by, unless it is invalidated meanwhile. */
+  /** The object's prefix when the move was decided. An invalidation gives the object another. */
   readonly prefix: Prefix;
+  /** The unit in the index. */
   readonly place: Entry;
   readonly isPinned: boolean;
 }
@@ -54,11 +73,13 @@ export class Reclaim {
   readonly #unitIndex: UnitIndex;
   readonly #zoneWriters: Readonly<Record<'main' | 'pinned', ZoneWriter>>;
   readonly #fingerprint: Fingerprint = newFingerprint();
-  /** Pinned zones that were looked at and left: what was live in them then, and what has to stay. */
-  readonly #looked = new Map<Zone, { readonly liveBytes: number; readonly keptBytes: number }>();
-  /** Pinned zones of which something may be pinned no more, or was invalidated. */
-  readonly #loose = new Set<Zone>();
-  /** `objects.loosenings` when {@link #loose} was last filled. */
+  /**
+   * The last look at each pinned zone that was not given up: how much was live then, and how much must stay.
+   */
+  readonly #lastLooks = new Map<Zone, { readonly liveBytes: number; readonly keptBytes: number }>();
+  /** Pinned zones that have not been looked at since something was unpinned or invalidated. */
+  readonly #lookDue = new Set<Zone>();
+  /** `objects.loosenings` when {@link #lookDue} was last filled. */
   #loosenings = 0;
 
   constructor(
@@ -76,9 +97,9 @@ export class Reclaim {
   }
 
   /**
-   * Gives one zone up. False when there is none that may go, or what has to stay could not be moved.
+   * Gives one zone up. False when no zone may be given up, or when a unit that must stay could not be copied.
    *
-   * @param keepHit whether units that were hit go on, or only pinned ones.
+   * @param keepHit whether units that were hit are copied. Pinned ones always are.
    */
   async step(keepHit: boolean): Promise<boolean> {
     const zone = await this.#chooseCold(keepHit);
@@ -87,12 +108,12 @@ export class Reclaim {
     const zones = this.#zones;
     const before = { evicted: counters.evicted, reinserted: counters.reinserted };
     if (!(await this.#empty(zone, keepHit))) {
-      // The next attempt is another's.
+      // The next step tries another zone.
       zones.postpone(zone);
       return false;
     }
-    this.#loose.delete(zone);
-    this.#looked.delete(zone);
+    this.#lookDue.delete(zone);
+    this.#lastLooks.delete(zone);
     await zones.giveUp(zone);
     counters.reclaimedZones += 1;
     onEvent({
@@ -103,7 +124,7 @@ export class Reclaim {
     return true;
   }
 
-  /** What to give up, after main zones that are too good for it have gone round. */
+  /** Chooses the zone to give up. Main zones of which most was hit go round meanwhile. */
   async #chooseCold(keepHit: boolean): Promise<Zone | undefined> {
     let zone = await this.#choose();
     for (let count = 0; keepHit && zone?.queue === 'main' && count < ROUND_ZONES_MAX; count += 1) {
@@ -114,8 +135,8 @@ export class Reclaim {
   }
 
   /**
-   * When more of a main zone was hit than may be copied, the whole zone goes behind the others, and every unit in it has one hit
-   * less: what S3-FIFO does to unit after unit. Nothing is copied, and nothing that was hit is dropped.
+   * Moves a main zone to the end of its queue when more of it was hit than may be copied. Each hit unit has
+   * one hit less then, as if each had been copied. False when the zone should be given up instead.
    */
   async #goesRound(zone: Zone): Promise<boolean> {
     const zones = this.#zones;
@@ -139,7 +160,7 @@ export class Reclaim {
       zones.postpone(zone);
       return true;
     } catch {
-      // Whoever empties it finds the same, and says so.
+      // The zone is given up next. Reading its list fails again there, and is reported.
       return false;
     } finally {
       zones.unpin(zone);
@@ -148,11 +169,11 @@ export class Reclaim {
 
   async #choose(): Promise<Zone | undefined> {
     for (;;) {
-      const pinned = this.#candidate();
-      if (pinned !== undefined && (await this.#isHalfLoose(pinned))) return pinned;
+      const pinned = this.#pinnedLookDue();
+      if (pinned !== undefined && (await this.#mayLoseHalf(pinned))) return pinned;
       const clean = this.#chooseClean();
       if (clean !== undefined) return clean;
-      if (pinned === undefined) return this.#leastKept();
+      if (pinned === undefined) return this.#pinnedWithLeastKept();
     }
   }
 
@@ -166,37 +187,40 @@ export class Reclaim {
     return isSmallOver ? (small ?? main) : main;
   }
 
-  /** A pinned zone that may be worth a look. */
-  #candidate(): Zone | undefined {
-    this.#refillLoose();
+  /** Returns the oldest pinned zone for which a look is due. */
+  #pinnedLookDue(): Zone | undefined {
+    this.#refillLookDue();
     for (const zone of this.#zones.full('pinned')) {
-      if (this.#loose.has(zone)) return zone;
+      if (this.#lookDue.has(zone)) return zone;
       const isThin = zone.liveBytes < zone.fileBytes / 2;
-      if (isThin && this.#looked.get(zone)?.liveBytes !== zone.liveBytes) return zone;
+      if (isThin && this.#lastLooks.get(zone)?.liveBytes !== zone.liveBytes) return zone;
     }
     return undefined;
   }
 
-  /** After something was unpinned or invalidated, any pinned zone may hold units that need not stay. */
-  #refillLoose(): void {
+  /**
+   * Makes a look due for all pinned zones if something was unpinned or invalidated: it may lie in any of
+   * them.
+   */
+  #refillLookDue(): void {
     const { loosenings } = this.#objects;
     if (loosenings === this.#loosenings) return;
     this.#loosenings = loosenings;
-    this.#loose.clear();
-    // The open one, too, which will be full one day.
-    for (const zone of this.#zones.all()) if (zone.queue === 'pinned') this.#loose.add(zone);
+    this.#lookDue.clear();
+    // The open zone as well: it is looked at once it is full.
+    for (const zone of this.#zones.all()) if (zone.queue === 'pinned') this.#lookDue.add(zone);
   }
 
-  /** Looks what has to stay of a pinned zone, and remembers it. */
-  async #isHalfLoose(zone: Zone): Promise<boolean> {
-    this.#loose.delete(zone);
+  /** Looks at a pinned zone, and remembers how much of it must stay. True when that is at most half. */
+  async #mayLoseHalf(zone: Zone): Promise<boolean> {
+    this.#lookDue.delete(zone);
     const { liveBytes } = zone;
     const keptBytes = await this.#keptBytes(zone);
-    this.#looked.set(zone, { liveBytes, keptBytes });
+    this.#lastLooks.set(zone, { liveBytes, keptBytes });
     return keptBytes <= zone.fileBytes / 2;
   }
 
-  /** Infinity when its list cannot be read: what is pinned in it is still found. */
+  /** Returns how many bytes of a pinned zone must stay. Infinity when its list cannot be read. */
   async #keptBytes(zone: Zone): Promise<number> {
     const zones = this.#zones;
     if (!zones.pin(zone)) return Number.POSITIVE_INFINITY;
@@ -221,22 +245,22 @@ export class Reclaim {
     }
   }
 
-  /** When nothing else is left: the pinned zone of which least has to stay, if that makes room at all. */
-  #leastKept(): Zone | undefined {
+  /** Returns the pinned zone of which the smallest part must stay, for when nothing else can be given up. */
+  #pinnedWithLeastKept(): Zone | undefined {
     let least: Zone | undefined;
     let leastPart = KEPT_PART_MAX;
-    for (const [zone, { keptBytes }] of this.#looked) {
-      if (zone.isDead) this.#looked.delete(zone);
+    for (const [zone, { keptBytes }] of this.#lastLooks) {
+      if (zone.isDead) this.#lastLooks.delete(zone);
       else if (keptBytes / zone.fileBytes < leastPart) {
         least = zone;
         leastPart = keptBytes / zone.fileBytes;
       }
     }
-    if (least !== undefined) this.#looked.delete(least);
+    if (least !== undefined) this.#lastLooks.delete(least);
     return least;
   }
 
-  /** Moves on what is to stay and forgets the rest. False when something had to stay and could not be moved. */
+  /** Copies what must stay and drops the rest. False when a unit that must stay could not be copied. */
   async #empty(zone: Zone, keepHit: boolean): Promise<boolean> {
     const { counters, health } = this.#context;
     const zones = this.#zones;
@@ -247,7 +271,8 @@ export class Reclaim {
     } catch (error) {
       if (isDamage(error)) counters.problems.damaged += 1;
       else health.note(error);
-      // Its units are misses from now on, unless some may be pinned that can be read the next time.
+      // True gives the zone up, and loses all its units. Where pinned ones may be among them, only a failure
+      // that will not pass is a reason for that.
       return isDamage(error) || isHopeless(error) || this.#objects.pins.list().length === 0;
     } finally {
       zones.unpin(zone);
@@ -281,7 +306,10 @@ export class Reclaim {
     return (await this.#move(file, moves)) && isDone;
   }
 
-  /** In turns: a zone may hold 180,000 units of as many objects. */
+  /**
+   * Shows each unit of a list to `action`, and waits where it returns a promise. Gives others their turn: a
+   * zone may hold 180,000 units of as many objects.
+   */
   async #forEach(
     list: DecodedList,
     action: (entry: ZoneEntry, object: ObjectState) => Promise<void> | undefined,
@@ -291,7 +319,7 @@ export class Reclaim {
     for (let at = 0; at < list.count; at += 1) {
       const entry = list.entry(at);
       const object = objects.get(entry.objectNumber) ?? this.#objects.objectOf(entry);
-      // Its volume made room for another: nothing of it is found.
+      // The volume was forgotten to make room for another: the index finds none of its units.
       if (object === undefined) continue;
       if (objects.size >= OBJECTS_KEPT_MAX) objects.clear();
       objects.set(entry.objectNumber, object);
@@ -307,7 +335,11 @@ export class Reclaim {
     return zone.queue === 'main' ? REINSERTED_PART_MAX * zone.fileBytes : Number.POSITIVE_INFINITY;
   }
 
-  /** What goes on; everything else is forgotten here. */
+  /**
+   * Returns the move of a unit that is to be copied. Takes any other unit out of the index.
+   *
+   * @param budgetBytes how much may still be copied of what is not pinned.
+   */
   #judge(zone: Zone, entry: ZoneEntry, object: ObjectState, budgetBytes: number): Move | undefined {
     const found = this.#find(entry, object);
     if (!isIn(found, zone, entry)) return undefined;
@@ -326,7 +358,7 @@ export class Reclaim {
     return undefined;
   }
 
-  /** What the index finds of a unit; its fingerprint is in `#fingerprint` then. */
+  /** Looks a unit up in the index. Leaves its fingerprint in `#fingerprint`. */
   #find({ index }: ZoneEntry, { volume, id }: ObjectState): Found | undefined {
     const { prefix } = this.#objects.object(volume, id);
     return this.#unitIndex.find(fingerprintOf(prefix, index, this.#fingerprint));
@@ -336,7 +368,10 @@ export class Reclaim {
     return this.#objects.isPinned(volume, id);
   }
 
-  /** False when a pinned unit could not be moved. */
+  /**
+   * Copies units to other zones. False when a pinned one could not be copied, though it may be possible
+   * later.
+   */
   async #move(file: CacheFile, moves: readonly Move[]): Promise<boolean> {
     const { counters, health } = this.#context;
     const { main, pinned } = this.#zoneWriters;
@@ -347,12 +382,12 @@ export class Reclaim {
       try {
         await readFully(file, bytes, entry.offsetBytes);
       } catch (error) {
-        // Others can be moved all the same.
+        // The other units may still be readable.
         health.note(error);
         if (isPinned && !isHopeless(error)) isDone = false;
         return;
       }
-      // Damaged: not worth carrying on.
+      // The unit is damaged: it is left behind.
       if (!hasTag(place, bytes.subarray(bytes.byteLength - TAG_BYTES))) return;
       const from = { entry: place, crc32: entry.crc32 };
       const unit: UnitToStore = { object, prefix, index: entry.index, bytes, from };
@@ -369,7 +404,7 @@ export class Reclaim {
   }
 }
 
-/** The file is gone, or cut short. */
+/** True when the file is gone or cut short, so that reading it will fail the next time as well. */
 function isHopeless(error: unknown): boolean {
   return error instanceof ShortFileError || systemCodeOf(error) === 'ENOENT';
 }

@@ -15,7 +15,7 @@ import { tagWords, type UnitIndex } from './unit-index.ts';
 /** A unit on its way into a zone. */
 export interface UnitToStore {
   readonly object: ObjectState;
-  /** The object's prefix when the unit came. An invalidation gives the object another one, and this finds nothing. */
+  /** The object's prefix when the unit came. After an invalidation the object has another. */
   readonly prefix: Prefix;
   readonly index: number;
   /** The sealed record. It must not change until it is stored. */

@@ -1,6 +1,6 @@
 /**
- * The index of units, together with what it sums up for zones and volumes. Every change of the index goes through
- * here, so that those sums are always those of what the index finds.
+ * The index of units. It also keeps the sums that depend on it: how many bytes of each zone and of each
+ * volume the index finds. Every change of the index goes through here, so that the sums are always right.
  */
 import { u32At } from '../../base/bytes.ts';
 import type { Counters } from '../base/statistics.ts';
@@ -27,10 +27,10 @@ import type { Objects } from '../objects/objects.ts';
 import type { CacheContext } from '../rows/cache-context.ts';
 import type { Zones } from '../zones/zones.ts';
 
-/** About a millisecond. */
+/** How much of the index one call of {@link UnitIndex.sweep} looks at: about a millisecond. */
 const SWEEP_WORDS = 65_536 * ENTRY_WORDS;
 
-/** An entry and the word at which it lies; -1 for one outside the table. */
+/** An entry, and the word of the table where it begins; -1 for an entry outside the table. */
 export interface Found {
   readonly at: number;
   readonly entry: Entry;
@@ -42,13 +42,15 @@ export class UnitIndex {
   readonly #zones: Zones;
   readonly #objects: Objects;
   readonly #counters: Counters;
-  /** Dirty units for which both buckets were full of what must not be lost. */
+  /**
+   * Dirty units that found no place in the table: both of their buckets were full of pinned and dirty units.
+   */
   readonly #overflow = new Map<string, Entry>();
   readonly #fingerprint: Fingerprint = newFingerprint();
   #count = 0;
   /** Grows with every change of the index by this thread. */
   changes = 0;
-  /** Where {@link sweep} goes on. */
+  /** The word at which {@link sweep} goes on. */
   #sweptWords = 0;
 
   constructor({ settings, counters }: CacheContext, zones: Zones, objects: Objects) {
@@ -59,18 +61,21 @@ export class UnitIndex {
     this.#counters = counters;
   }
 
-  /** Units that the index finds. */
+  /** How many units the index finds. */
   get count(): number {
     return this.#count;
   }
 
-  /** Whether there is a unit; with a tag, whether there is this version of it. */
+  /**
+   * True when the index has the unit, in any version or in the one with this tag. Only 8 bytes of the tag
+   * count.
+   */
   has(prefix: Prefix, index: number, expectedTag: Uint8Array | undefined): boolean {
     const found = this.find(fingerprintOf(prefix, index, this.#fingerprint));
     return found !== undefined && (expectedTag === undefined || hasTag(found.entry, expectedTag));
   }
 
-  /** Undefined when there is none. Frees what points into a zone that is gone. */
+  /** Looks a unit up. An entry that points into a zone that was given up is freed, and not found. */
   find(fingerprint: Fingerprint): Found | undefined {
     const at = findEntry(this.table, fingerprint);
     if (at < 0) return this.#findOverflow(fingerprint);
@@ -80,7 +85,12 @@ export class UnitIndex {
     return undefined;
   }
 
-  /** False when the index has no place for it, or has a dirty version that this one must not replace. */
+  /**
+   * Enters a unit, in place of an older version or of the entry of its buckets that was hit least.
+   *
+   * @returns false for a clean unit when its buckets hold only pinned and dirty ones, or when there is a
+   *   dirty version of it. A dirty unit is always entered.
+   */
   insert(fingerprint: Fingerprint, entry: Entry): boolean {
     const isDirty = (entry.flags & ENTRY_DIRTY) !== 0;
     if (this.#overflow.size > 0 && this.#findOverflow(fingerprint) !== undefined) {
@@ -107,7 +117,7 @@ export class UnitIndex {
     return true;
   }
 
-  /** Changes an entry in place. */
+  /** Replaces an entry that {@link find} has just returned. */
   replace(fingerprint: Fingerprint, { at, entry: old }: Found, entry: Entry): void {
     if (at < 0) {
       this.#removeOverflow(fingerprint);
@@ -129,7 +139,7 @@ export class UnitIndex {
     if (at >= 0) countHit(this.table, at);
   }
 
-  /** Takes what is at a word of the table out of it. */
+  /** Removes the entry that begins at a word of the table. */
   drop(at: number): void {
     this.#free(at, entryAt(this.table, at));
   }
@@ -138,7 +148,10 @@ export class UnitIndex {
     coolEntry(this.table, at);
   }
 
-  /** Counts everything anew, and frees what points nowhere: after a snapshot was read. */
+  /**
+   * Makes all sums again from the table, and frees entries that point into no zone. Called after a snapshot
+   * was read.
+   */
   recount(): void {
     const { count, zoneBytes, volumeBytes } = sumEntries(this.table, this.#zones.isDead);
     this.#count = count;
@@ -149,7 +162,10 @@ export class UnitIndex {
     for (const entry of this.#overflow.values()) this.#account(entry, 1);
   }
 
-  /** Frees some entries that point into zones that are gone, such as invalidated ones: nobody comes across those. */
+  /**
+   * Frees entries that point into zones that were given up, in the next part of the table. Look-ups free such
+   * entries, too, but never come across those of invalidated objects.
+   */
   sweep(): void {
     const { words } = this.table;
     const end = Math.min(words.length, this.#sweptWords + SWEEP_WORDS);
@@ -201,7 +217,7 @@ function overflowKey({ first, second, third, fourth }: Fingerprint): string {
   return `${first}/${second}/${third}/${fourth}`;
 }
 
-/** The first 8 bytes of a tag as an entry has them. */
+/** Returns the first 8 bytes of a tag as an index entry has them. */
 export function tagWords(tag: Uint8Array): { readonly tagLow: number; readonly tagHigh: number } {
   return { tagLow: u32At(tag, 0), tagHigh: u32At(tag, 4) };
 }

@@ -1,10 +1,11 @@
 /**
- * Writes the units of one queue to its open zone. Many units go into one write, and one write is under way at a time.
+ * Writes the units of one queue to its open zone. Many units go into one write, and one write is under way at
+ * a time.
  *
  *   append() ──▶ waiting ──▶ laid out ──writev──▶ in the index, in the zone's list ──▶ append() resolves
- *                  └─ no zone to be had, or the write failed ─▶ not stored, append() resolves all the same
+ *                  └─ no new zone, or the write failed ─▶ not stored, append() resolves all the same
  *
- * Nothing is synced. The tag of a unit tells what a power cut has torn.
+ * Nothing is synced. A unit that a power cut has torn is found out by its tag.
  */
 import { crc32 } from 'node:zlib';
 import { DrainLoop } from '../../base/drain-loop.ts';
@@ -20,25 +21,32 @@ import type { StoredUnits, UnitToStore } from './stored-units.ts';
 
 /** What a zone writer asks of its cache. */
 export interface ZoneWriterCalls {
-  /** Makes a new zone for this writer; undefined when there is no room or the cache is away. Never rejects. */
+  /**
+   * Makes a new zone for this writer; undefined when there is no room or the cache is away. Never rejects.
+   */
   readonly openZone: () => Promise<Zone | undefined>;
   /** Called when a write failed. */
   readonly failed: (error: unknown) => void;
 }
 
+/**
+ * The units of one call of `append`. Those before `next` are stored, those from there to `laidOut` are in the
+ * write that is under way, and those up to `end` wait. An abort lowers `end` to `laidOut`.
+ */
 interface Waiting {
   readonly units: readonly UnitToStore[];
-  /** How many of them are to be stored; fewer when the call is aborted. */
   end: number;
   next: number;
-  /** One behind the last that is being written; `next` when none is. */
   laidOut: number;
   storedCount: number;
   readonly resolve: (storedCount: number) => void;
 }
 
 const BATCH_UNITS = 1024;
-/** Smaller units are gathered by copying: a part of a writev costs as much as copying so many bytes. */
+/**
+ * Units up to this length are copied together: another part in a writev costs as much as copying this many
+ * bytes.
+ */
 const GATHER_BYTES_MAX = 16 * 1024;
 const GATHER_BYTES = 1024 * 1024;
 const ZEROS = new Uint8Array(GRANULE_BYTES);
@@ -68,8 +76,8 @@ export class ZoneWriter {
   }
 
   /**
-   * Resolves with how many units were stored, when their bytes are not needed any more. Never rejects: after an abort, what is being
-   * written is waited for, and the rest is not stored.
+   * Writes units. Resolves with how many were stored; their bytes are the caller's again then. Never rejects.
+   * After an abort it still waits for the write that is under way, and stores no more.
    */
   append(units: readonly UnitToStore[], signal?: AbortSignal): Promise<number> {
     if (units.length === 0 || signal?.aborted === true) return Promise.resolve(0);
@@ -91,18 +99,18 @@ export class ZoneWriter {
     waiting.resolve(waiting.storedCount);
   }
 
-  /** Resolves when nothing is under way. */
+  /** Resolves when nothing waits and no write is under way. */
   idle(): Promise<void> {
     return this.#loop.idle();
   }
 
-  /** Ends the open zone, so that what is in it survives; for closing. */
+  /** Writes what waits, and ends the open zone with a footer, so that the next opening finds its units. */
   async finish(): Promise<void> {
     await this.idle();
     await this.#endZone();
   }
 
-  /** Lets go of the open zone, which is given up elsewhere. */
+  /** Stops writing to a zone that is given up elsewhere. */
   abandon(zone: Zone): void {
     if (this.#zone === zone) this.#zone = undefined;
   }
@@ -111,7 +119,7 @@ export class ZoneWriter {
     for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
       const zone = await this.#zoneFor(first.units[first.next]);
       if (zone === undefined) {
-        // Nobody else waiting would fare better.
+        // The other calls that wait would get no zone, either.
         for (const waiting of this.#waiting.splice(0)) waiting.resolve(waiting.storedCount);
         return;
       }
@@ -127,7 +135,13 @@ export class ZoneWriter {
     return this.#zone;
   }
 
-  /** A unit that is longer than a zone has one of its own. @param added units that are not in the list yet. */
+  /**
+   * True when the unit fits into what is left of the zone. A unit that is longer than a zone gets one of its
+   * own.
+   *
+   * @param endBytes where the unit would begin.
+   * @param added how many units are laid out before it and not in the zone's list yet.
+   */
   #fits(zone: Zone, endBytes: number, unit: UnitToStore, added = 0): boolean {
     const { list } = zone;
     if (zone.isDead || zone.isFull || list === undefined || list.count >= ZONE_UNITS_MAX) return false;
@@ -143,7 +157,7 @@ export class ZoneWriter {
       const { file } = zone;
       if (!isHeld || file === undefined) throw new Error('the open zone was given up');
       const writing = writeFully(file, layout.parts, zone.endBytes);
-      // While the system writes.
+      // Checksums are made while the system writes.
       const sums = layout.units.map(({ unit }) => unit.from?.crc32 ?? crc32(unit.bytes));
       await writing;
       this.#enter(zone, layout, sums);
@@ -182,7 +196,7 @@ export class ZoneWriter {
     }
   }
 
-  /** As many waiting units as go into one write. */
+  /** Lays out the next write: as many waiting units as go into it. */
   #layOut(zone: Zone): Layout {
     const layout: Layout = { units: [], parts: [], endBytes: zone.endBytes };
     const gather = new Gather(() => this.#takeGather(), layout.parts);
@@ -230,13 +244,14 @@ function padded(bytes: Uint8Array, paddedBytes: number): Uint8Array[] {
   return rest === 0 ? [bytes] : [bytes, ZEROS.subarray(0, rest)];
 }
 
+/** One write: the units in it, and the memory that is written, padding included. */
 interface Layout {
   readonly units: { readonly unit: UnitToStore; readonly offsetBytes: number; readonly from: Waiting }[];
   readonly parts: Uint8Array[];
   endBytes: number;
 }
 
-/** Gathers small units of one write into one part, as long as there is room. */
+/** Copies small units that follow one another in a write into one part of it, as long as there is room. */
 class Gather {
   readonly #take: () => Uint8Array;
   readonly #parts: Uint8Array[];
@@ -248,7 +263,10 @@ class Gather {
     this.#parts = parts;
   }
 
-  /** False when the unit is to be a part of its own; what was gathered is one by then. */
+  /**
+   * Copies a unit. False when the caller must add it as a part of its own; what was copied before is in
+   * `parts` then.
+   */
   add(bytes: Uint8Array, paddedBytes: number): boolean {
     if (bytes.byteLength > GATHER_BYTES_MAX || this.#to + paddedBytes > GATHER_BYTES) {
       this.#flush();

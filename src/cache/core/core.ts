@@ -1,13 +1,17 @@
 /**
- * Puts the parts of a cache together, and decides what failures of the disk lead to. `cache.ts` shows all of it to applications.
+ * Puts the parts of a cache together, and decides what happens after failures of the disk. `cache.ts` is what
+ * applications see of it.
  *
  * Invariants
- *   1. A unit is in the index only when all of it was written, and is handed out only when its length and tag are
- *      those that were asked for.
+ * 1. A unit enters the index only after all of it was written. A read hands it out only if its length and tag
+ * are
+ *      those asked for.
  *   2. The index is changed through `unitIndex` alone, and only on this thread.
- *   3. Dirty units are in dirty zones, which only `dirty` gives up. Pinned units are never given up without a copy.
- *   4. Nothing here fails a caller that reads or stores clean units. What does not work is a miss, or is dropped
- *      and counted.
+ * 3. Dirty units lie in dirty zones, which only `dirty` gives up. A zone with pinned units is given up only
+ * after they
+ *      were copied.
+ * 4. Failures do not reach callers that read or store clean units: a read is a miss, a unit is dropped and
+ * counted.
  */
 
 import { NetsealError } from '../../base/errors.ts';
@@ -119,7 +123,7 @@ export class Core {
   }
 
   /**
-   * Resolves when nothing is stored or given up any more, for closing. Units that are not stored by then are
+   * Waits, before closing, until nothing is being stored or given up. Units that still wait to be stored are
    * dropped.
    */
   async settle(): Promise<void> {
@@ -149,7 +153,10 @@ export class Core {
     }
   }
 
-  /** The one circle among the parts: a full disk is helped by giving up a zone, which may move units to a zone writer. */
+  /**
+   * Notes that a zone writer failed. If the disk is full, a zone is given up. Giving it up may copy units to
+   * a zone writer: the only circle among the parts.
+   */
   #writeFailed(error: unknown): void {
     if (this.context.health.fail(error) !== 'full' || this.cleanWriter.isClosed) return;
     void this.#pendingWork.add(this.admission.giveUpOne()).catch(() => undefined);
@@ -157,7 +164,7 @@ export class Core {
 
   #readFailed(zone: Zone, error: unknown): void {
     const kind = this.context.health.note(error);
-    // The file is gone or cut short, and will be the next time. Dirty data is not given up for that.
+    // A file that is gone or cut short will be so the next time. Even then, dirty data is not given up.
     const isHopeless = kind === 'gone' || error instanceof ShortFileError;
     if (isHopeless && zone.isFull && zone.queue !== 'dirty')
       void this.#pendingWork.add(this.zones.giveUp(zone));

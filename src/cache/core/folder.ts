@@ -1,4 +1,4 @@
-/** The folder of a cache, which may be removed or replaced under an open cache, and is made again then. */
+/** The folder of a cache. If it is removed or replaced while the cache is open, it is made again. */
 import type { CacheKeys } from '../base/cache-keys.ts';
 import type { OwnerLock } from '../base/owner-lock.ts';
 import type { Objects } from '../objects/objects.ts';
@@ -34,17 +34,17 @@ export class CacheFolder {
   }
 
   /**
-   * Makes what is missing of the folder: the lock, the header, the database, the folders of zones. System errors
-   * as they come; EDENIED when another process has a cache there by now.
+   * Makes what is missing of the folder: the lock, the header, the database, the folders of zones. System
+   * errors as they come; EDENIED when another process has a cache there by now.
    */
   async make(): Promise<void> {
     const { files, rows, nowMs } = this.#context;
     this.#makeCount += 1;
     await files.makeFolder('');
-    // First of all, because another process may have a cache there by now.
+    // Before anything is put there: another process may have a cache there by now.
     this.#lock.retake(nowMs());
     await this.#keys.restore();
-    // A volume whose rows are lost might find units that those rows have invalidated.
+    // The lost rows may have invalidated units. Without them, those units could be found again.
     if (!rows.restore())
       for (const volume of this.#objects.volumes()) this.#invalidator.invalidateVolume(volume);
     for (const folder of Object.values(ZONE_FOLDERS)) await files.makeFolder(folder);

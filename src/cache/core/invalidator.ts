@@ -1,4 +1,4 @@
-/** Invalidates units: from then on none of them is found. What is dirty stays, and stays found. */
+/** Invalidates clean units: from then on none of them is found. Dirty units stay, and are still found. */
 import type { RangeInvalidations } from '../clean/range-invalidations.ts';
 import type { UnitIndex } from '../clean/unit-index.ts';
 import type { DirtyBatches } from '../dirty/batches.ts';
@@ -7,7 +7,9 @@ import { ENTRY_DIRTY, type Fingerprint } from '../index/index-table.ts';
 import type { Coherency } from '../objects/object-rows.ts';
 import type { ObjectState, Objects, VolumeState } from '../objects/objects.ts';
 
-/** In longer ranges the index is not asked for each unit, which would take too long: the whole object is dropped. */
+/**
+ * The longest range whose units are looked up one by one. For a longer one, the whole object is invalidated.
+ */
 const RANGE_UNITS_MAX = 65_536;
 
 export class Invalidator {
@@ -38,7 +40,11 @@ export class Invalidator {
     }
   }
 
-  /** Invalidates an object. @param coherency what to remember of its state from now on; by default what is remembered. */
+  /**
+   * Invalidates an object.
+   *
+   * @param coherency what to remember of its state from now on; by default what is remembered.
+   */
   invalidateObject(object: ObjectState, coherency?: Coherency): void {
     this.#objects.invalidateObject(object, coherency);
     this.#dirty.reindex(object.volume.id, object.id);

@@ -1,6 +1,7 @@
 /**
- * Makes the index of a cache again when it is opened: from the snapshot, from the footers of zones that filled
- * after it, and from dirty zones. A zone of clean units without a footer was open at a crash, and is removed.
+ * Makes the index again when a cache is opened: from the snapshot, from the footers of zones that filled
+ * after it was taken, and from the dirty zones. A clean zone without a footer was open at a crash, and is
+ * removed.
  */
 import { toHex } from '../../base/bytes.ts';
 import { isDamage, systemCodeOf } from '../../base/errors.ts';
@@ -13,14 +14,16 @@ import { type DecodedList, readFooter } from '../zones/zone-format.ts';
 import { ZONE_FOLDERS, type Zone, zoneNameOf } from '../zones/zones.ts';
 import type { Core } from './core.ts';
 
-/** Loads clean and dirty zones. Errors of single zones are reported to the cache's health; others come as they are. */
+/**
+ * Loads clean and dirty zones. Reports errors of single zones to the cache's health. Other errors are thrown.
+ */
 export async function loadZones(core: Core): Promise<void> {
   const isAllInSnapshot = await loadClean(core);
   await loadDirty(core);
   if (isAllInSnapshot) core.maintenance.holdSnapshotCurrent();
 }
 
-/** Makes the index from the snapshot and the footers of zones that it does not know. True when it knows all of them. */
+/** Loads the snapshot, and the footers of zones that are not in it. True when the snapshot had all zones. */
 async function loadClean(core: Core): Promise<boolean> {
   const { zones, unitIndex } = core;
   const { files } = core.context;
@@ -37,14 +40,16 @@ async function loadClean(core: Core): Promise<boolean> {
     const { name, queue, sequence, id, fileBytes } = known;
     if (zones.adopt(name, queue, sequence, id, fileBytes) !== undefined) names.delete(toHex(name));
   }
-  // What the snapshot has of zones that are gone must not point into new ones.
+  // Frees entries of zones that are gone, before new zones take their slots.
   unitIndex.recount();
   for (const name of names.values()) await loadZone(core, name);
   zones.sortQueues();
   return snapshot !== undefined && names.size === 0;
 }
 
-/** Undefined when there is none that can be used. */
+/**
+ * Reads the snapshot into the index. Returns its zones; undefined when there is no snapshot that can be used.
+ */
 async function readKnown(core: Core): Promise<readonly SnapshotZone[] | undefined> {
   const { unitIndex } = core;
   const { files, seals, health } = core.context;
@@ -52,13 +57,13 @@ async function readKnown(core: Core): Promise<readonly SnapshotZone[] | undefine
     return await readSnapshot(files, seals, unitIndex.table);
   } catch (error) {
     unitIndex.table.words.fill(0);
-    // There may never have been one.
+    // ENOENT: no snapshot was ever taken.
     if (systemCodeOf(error) !== 'ENOENT') health.note(error);
     return undefined;
   }
 }
 
-/** A zone that filled after the snapshot; without a footer it was open at a crash, and goes. */
+/** Loads a zone that is not in the snapshot from its footer. Removes the zone when it has none. */
 async function loadZone(core: Core, name: Uint8Array<ArrayBuffer>): Promise<void> {
   const { zones } = core;
   const { files, seals, health } = core.context;
@@ -83,12 +88,12 @@ function enterAll(core: Core, zone: Zone, list: DecodedList): void {
   for (let at = 0; at < list.count; at += 1) {
     const entry = list.entry(at);
     const object = objects.objectOf(entry);
-    // Invalidated since.
+    // The object was invalidated since the unit was stored.
     if (object === undefined || !equalPrefixes(object.prefix, list.prefix(entry.objectNumber))) continue;
     fingerprintOf(object.prefix, entry.index, fingerprint);
     const known = unitIndex.find(fingerprint);
     const before = known === undefined ? undefined : core.zones.get(known.entry.zoneId);
-    // The later one counts, in whatever order zones are read.
+    // Of two versions the one in the later zone counts. Zones are read in no order.
     if (before !== undefined && before.sequence > zone.sequence) continue;
     unitIndex.insert(fingerprint, {
       ...tagWords(entry.tag),
@@ -102,7 +107,7 @@ function enterAll(core: Core, zone: Zone, list: DecodedList): void {
   }
 }
 
-/** Finds every acknowledged batch that was not released. */
+/** Loads dirty zones: finds every batch that was acknowledged and not released. */
 async function loadDirty(core: Core): Promise<void> {
   const { zones, dirty } = core;
   const { files, health } = core.context;
@@ -115,7 +120,7 @@ async function loadDirty(core: Core): Promise<void> {
     try {
       await dirty.adopt(zone);
     } catch (error) {
-      // Not removed: it may be readable the next time.
+      // The zone is not removed: it may be readable the next time.
       health.note(error);
       await zones.giveUp(zone, true);
       isComplete = false;

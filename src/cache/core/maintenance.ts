@@ -1,6 +1,10 @@
 /**
- * What is done every now and then: closing files that are no longer read, looking at the disk and the folder,
- * trying again after a failure, writing rows that could not be written before, taking snapshots of the index.
+ * Does what is due once a second:
+ *
+ * - closes files that nobody reads any more;
+ * - looks whether the disk has room, and whether the folder is still there;
+ * - tries again after a failure, and writes rows that could not be written before;
+ * - takes a snapshot of the index after enough zones have filled.
  */
 import { NetsealError } from '../../base/errors.ts';
 import type { Admission } from '../clean/admission.ts';
@@ -23,7 +27,7 @@ export interface MaintenanceParts {
   readonly folder: CacheFolder;
 }
 
-/** Rows that one call writes at most, in some 200 ms. */
+/** How many unsaved rows one round writes at most. That takes some 200 ms. */
 const UNSAVED_ROWS_MAX = 16_384;
 const PROBE_PATH = `${ZONE_FOLDERS.clean}/probe`;
 const PROBE_BYTES = 4096;
@@ -34,7 +38,7 @@ export class Maintenance {
   /** `zones.filledCount` when the last snapshot was begun. */
   #filledCount = 0;
   #snapshot: Promise<boolean> | undefined;
-  /** The stamp of what the snapshot on the disk holds. */
+  /** {@link #stampNow} when the snapshot on the disk was taken. Undefined when none was taken or read. */
   #snapshotStamp: string | undefined;
 
   constructor(context: CacheContext, parts: MaintenanceParts) {
@@ -42,7 +46,9 @@ export class Maintenance {
     this.#parts = parts;
   }
 
-  /** Does all that is due. While the cache is unwell it only tries whether the disk works again. Never rejects. */
+  /**
+   * Does all that is due. While the cache is unwell, only tries whether the disk works again. Never rejects.
+   */
   async maintain(): Promise<void> {
     const { settings, health, rows, hasFolder } = this.#context;
     const { zones, unitIndex, zoneWriters, dirty, admission, rowSweep } = this.#parts;
@@ -66,7 +72,7 @@ export class Maintenance {
     if (zones.filledCount - this.#filledCount >= settings.snapshotZones) await this.snapshot();
   }
 
-  /** Finds out whether the folder can be written to again. */
+  /** Tries whether the folder can be written to. If so, the cache is well again. */
   async #probe(): Promise<void> {
     const { files, health } = this.#context;
     const { dirty, folder } = this.#parts;
@@ -87,22 +93,25 @@ export class Maintenance {
     }
   }
 
-  /** Whether a snapshot that was taken now would hold what the one on the disk holds. */
+  /** True when nothing has changed since the snapshot on the disk was taken. */
   get isSnapshotCurrent(): boolean {
     return this.#snapshotStamp === this.#stampNow();
   }
 
-  /** To be called when the index was just read from the snapshot, which held everything. */
+  /**
+   * Notes that the snapshot on the disk is up to date. Call it after loading a snapshot that had all zones.
+   */
   holdSnapshotCurrent(): void {
     this.#snapshotStamp = this.#stampNow();
   }
 
+  /** Returns a string that differs whenever a new snapshot would. */
   #stampNow(): string {
     const { unitIndex, zones, folder } = this.#parts;
     return `${unitIndex.changes}/${zones.version}/${folder.makeCount}`;
   }
 
-  /** Takes a snapshot of the index, one at a time. Resolves with false when that did not work. Never rejects. */
+  /** Takes a snapshot of the index, or joins the one being taken. False when that failed. Never rejects. */
   snapshot(): Promise<boolean> {
     this.#snapshot ??= this.#takeSnapshot().finally(() => {
       this.#snapshot = undefined;
@@ -116,7 +125,7 @@ export class Maintenance {
     if (!hasFolder()) return false;
     this.#filledCount = zones.filledCount;
     const stamp = this.#stampNow();
-    // Zones that fill meanwhile are not among these: the next opening reads their footers.
+    // Zones that fill from now on are not listed in the snapshot: the next opening reads their footers.
     const covered = zones
       .all()
       .filter(

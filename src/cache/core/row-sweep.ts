@@ -1,6 +1,15 @@
 /**
- * Keeps rows of objects and cookies from growing without bound. Above the limit, buckets of rows lose their oldest, half of them
- * or more, one after another, in steps of a few milliseconds, until an eighth of the limit is free again.
+ * Keeps the number of rows of objects and of cookies bounded. What a removed row costs is told in
+ * `object-rows.ts`.
+ *
+ *   rows of a kind
+ *   ├─────────────────────── 7/8 ──── limit (rowsMax) ──▶
+ *                             ▲          │
+ *                             └──────────┘  a sweep: bucket after bucket loses its oldest rows, half or more
+ *
+ * A sweep ends at seven eighths of the limit, or when a whole round over the buckets removed nothing: then
+ * the rows that are left belong to pinned or dirty objects. The next sweep begins when an eighth of the limit
+ * has come on top of them.
  */
 import { giveTurn } from '../../base/turns.ts';
 import type { DirtyBatches } from '../dirty/batches.ts';
@@ -11,11 +20,16 @@ import { AFTER_ALL_NAMES } from '../rows/row.ts';
 import type { Rows } from '../rows/rows.ts';
 
 const STEP_ROWS = 256;
-/** The other work of maintenance gets its turn after so long. */
+/** After this time, maintenance goes on with its other work, and the sweep in the background. */
 const RUN_MS = 250;
-/** Less would cost those that have no row more than it brings. */
+/**
+ * The smallest part of a bucket's rows that is removed. A sweep of a bucket costs the objects there that have
+ * no row their units, however few rows go.
+ */
 const PART_MIN = 0.5;
-/** Of the limit: rows that are only in memory, as the database cannot be written. */
+/**
+ * The part of the limit that rows may reach which are only in memory, because the database cannot be written.
+ */
 const UNSAVED_PART_MAX = 0.25;
 
 const KINDS = ['object', 'cookie'] as const;
@@ -26,11 +40,11 @@ export class RowSweep {
   readonly #objects: Objects;
   readonly #dirty: DirtyBatches;
   readonly #rowsMax: number;
-  /** The bucket to go on with. */
+  /** The bucket at which the next sweep goes on. */
   readonly #next: Record<Kind, number> = { object: 0, cookie: 0 };
-  /** How many rows there were after a sweep that found no more that may go. */
+  /** How many rows the last sweep left because none of them may go. 0 when it reached its target. */
   readonly #left: Record<Kind, number> = { object: 0, cookie: 0 };
-  /** Rows that had to stay in memory when others were forgotten. */
+  /** How many unsaved rows had to stay when the others were last forgotten. */
   #unsavedLeft = 0;
   #running: Promise<void> | undefined;
   #isClosed = false;
@@ -42,7 +56,9 @@ export class RowSweep {
     this.#rowsMax = settings.rowsMax;
   }
 
-  /** Begins when there is something to do. Resolves when that is done, or a while later, and it goes on. */
+  /**
+   * Sweeps if there are too many rows. Resolves when that is done, or after 250 ms; then the sweep goes on.
+   */
   async run(): Promise<void> {
     this.#running ??= this.#sweepAll().finally(() => {
       this.#running = undefined;
@@ -55,11 +71,15 @@ export class RowSweep {
     clearTimeout(timer);
   }
 
-  /** While nothing can be written, what was invalidated and named is not kept in memory without bound. */
+  /**
+   * Forgets unsaved rows when there are too many: while the database cannot be written, memory must stay
+   * bounded.
+   */
   boundUnsaved(): void {
     const { unsavedCount } = this.#rows;
     const limit = UNSAVED_PART_MAX * this.#rowsMax;
-    // What stayed the last time stays again, and each time costs objects that have no row.
+    // Rows that had to stay the last time would stay again, and each attempt costs objects without rows their
+    // units.
     if (unsavedCount <= limit) this.#unsavedLeft = 0;
     if (unsavedCount <= limit + this.#unsavedLeft) return;
     this.#objects.forgetUnsaved(key => this.#dirty.hasObject(key));
@@ -72,19 +92,19 @@ export class RowSweep {
   }
 
   async #sweepAll(): Promise<void> {
-    // Rows that cannot be read now are swept another time; who keeps them has told so.
+    // A database that cannot be read is reported by `Rows`. Its rows are swept another time.
     for (const kind of KINDS) await this.#sweep(kind).catch(() => undefined);
   }
 
   async #sweep(kind: Kind): Promise<void> {
-    // Where all that may go went and it was not enough, some more have to come first.
+    // Above what the last sweep had to leave, an eighth of the limit has to come first.
     const limit = Math.max(this.#rowsMax, this.#left[kind] + this.#rowsMax / 8);
     if (this.#rows.countMax(kind) <= limit) return;
     let count = this.#rows.recount(kind);
     if (count <= limit) return;
     const span = Math.min(FLOOR_COUNT, Math.max(1, Math.round((FLOOR_COUNT * STEP_ROWS) / count)));
     const target = (this.#rowsMax * 7) / 8;
-    // What stays when nothing went all the way round is pinned or dirty.
+    // How many buckets in succession have lost no row.
     let idle = 0;
     while (idle < FLOOR_COUNT && count > target && !this.#isClosed) {
       const from = this.#next[kind];
@@ -92,7 +112,7 @@ export class RowSweep {
       const part = Math.max(PART_MIN, 1 - target / count);
       const gone =
         kind === 'object' ? this.#sweepObjects(from, to, part) : this.#sweepCookies(from, to, part);
-      // The next time, perhaps.
+      // The database cannot be written now.
       if (gone === undefined) return;
       count -= gone;
       idle = gone > 0 ? 0 : idle + span;

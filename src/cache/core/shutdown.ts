@@ -1,8 +1,9 @@
 /**
  * Closes or wipes a cache.
  *
- *   open ──close()──▶ stopped ──▶ zones ended, snapshot ──────────────────▶ files closed, keys destroyed, lock released
- *     └───wipe()────▶ stopped ──▶ key on the disk destroyed, zones given up ──▶ the same, and the rest removed under the lock
+ *   open ──close()──▶ stopped ──▶ zones ended, snapshot written ──▶ files closed, keys destroyed, lock released
+ *     └───wipe()────▶ stopped ──▶ key on the disk destroyed ──▶ zones given up ──▶ files closed,
+ *                                    │                          the rest removed, lock released
  *                                    └─ that failed ─▶ closed as above, wipe() rejects
  */
 import { requireArgument } from '../../base/errors.ts';
@@ -13,7 +14,7 @@ import { ZONE_FOLDERS } from '../zones/zones.ts';
 import type { Core } from './core.ts';
 
 export interface ShutdownCalls {
-  /** Resolves when nothing is under way any more, and nothing more begins. */
+  /** Lets nothing new begin, and resolves when nothing is under way. */
   readonly stop: () => Promise<void>;
   readonly saveCounters: () => void;
 }
@@ -26,7 +27,7 @@ const WIPED_PATHS = [
   'cache.db-shm',
   'owner',
   MEMORY_NOTICE_PATH,
-  // Last: as long as it is there, everything else may go.
+  // Last: as long as this file is there, the next opening knows that everything else may be removed.
   WIPED_HEADER_PATH,
 ] as const;
 
@@ -58,7 +59,7 @@ export class Shutdown {
     const { dirty, zones, zoneWriters, context } = this.#core;
     await this.#calls.stop();
     try {
-      // Some may have been on their way.
+      // A batch that was on its way at the first check may have been kept since.
       this.#requireNoDirty(dirtyToo);
       await this.#keys.destroyHeader();
     } catch (error) {
@@ -70,7 +71,7 @@ export class Shutdown {
       if (zoneWriter.zone !== undefined) zoneWriter.abandon(zoneWriter.zone);
     for (const zone of zones.all()) await zones.giveUp(zone);
     await this.#end(async () => {
-      // Before the last trace of why they could go.
+      // The removals must reach the disk before `WIPED_HEADER_PATH`, which says why they are allowed, goes.
       await context.files.syncFolder(ZONE_FOLDERS.dirty).catch(() => undefined);
       for (const path of WIPED_PATHS) await context.files.remove(path).catch(() => undefined);
     });
@@ -94,12 +95,12 @@ export class Shutdown {
   async #finish(): Promise<void> {
     const { zoneWriters, maintenance } = this.#core;
     for (const zoneWriter of Object.values(zoneWriters)) await zoneWriter.finish();
-    // Having looked at a large cache is not to cost writing its index.
+    // A cache that was only read does not write its index again.
     if (!maintenance.isSnapshotCurrent) await maintenance.snapshot();
     await this.#end();
   }
 
-  /** @param last what is to be done when nothing is open any more, and nobody else may open it yet. */
+  /** @param last called when everything is closed and the lock still held. */
   async #end(last: () => Promise<void> = () => Promise.resolve()): Promise<void> {
     const { context, zones } = this.#core;
     this.#calls.saveCounters();

@@ -1,15 +1,18 @@
 /**
- * The queue of semi-dirty units: units that were just read from a server wait here until they are written. Its length
- * is bounded, and `offer` never waits: a unit that does not fit is dropped and counted.
+ * The queue of semi-dirty units: units that were just read from a server wait here until they are written.
+ * Its length is bounded, and `offer` never waits: a unit that does not fit is dropped and counted.
  */
 import { DrainLoop } from '../../base/drain-loop.ts';
 import type { IncomingUnit } from '../clean/clean-writer.ts';
 import type { Since } from '../clean/range-invalidations.ts';
 import type { Core } from './core.ts';
 
-/** Written at once, at most. */
+/** How much is taken from the queue for one write. */
 const BATCH_BYTES = 8 * 1024 * 1024;
-/** What a unit takes beside its bytes: a queue of many small ones has to be bounded, too. */
+/**
+ * The memory that a unit takes beside its bytes. It counts, so that a queue of many small units is bounded as
+ * well.
+ */
 const UNIT_BYTES = 256;
 
 type Queued = IncomingUnit & { readonly since: Since };
@@ -34,12 +37,12 @@ export class WriteBehind {
     return this.#queue.length;
   }
 
-  /** Memory that the queue takes. */
+  /** The memory that the queue takes. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Takes copies, of units as they are now: what is invalidated later is not kept. Returns how many units were taken. */
+  /** Copies units into the queue. Those invalidated later are not stored. Returns how many were taken. */
   offer(units: readonly IncomingUnit[]): number {
     if (this.#core.context.health.isAway) {
       this.#core.cleanWriter.drop('away', units.length);
@@ -60,7 +63,7 @@ export class WriteBehind {
     return count;
   }
 
-  /** Resolves when nothing waits. */
+  /** Resolves when the queue is empty and nothing of it is being written. */
   idle(): Promise<void> {
     return this.#loop.idle();
   }
@@ -83,7 +86,7 @@ export class WriteBehind {
       this.#queue = this.#queue.slice(count);
       await this.#core.cleanWriter.store(batch);
       for (const { since } of batch) this.#core.rangeInvalidations.forget(since);
-      // Their memory counts until now.
+      // The copies take memory until they are written.
       this.#bytes -= bytes;
     }
   }

@@ -1,12 +1,13 @@
 /**
- * The dirty batches of a cache: units that no server has yet. A batch is kept as a whole or not at all. After any
- * crash it is found again, until it is released. This file has the list of batches; the others have
+ * The dirty batches of a cache: units that no server has yet. A batch is kept as a whole or not at all. After
+ * any crash it is found again, until it is released, which means that a server has its units. This file keeps
+ * the list of batches. The other files of the folder:
  *
- *   intake     checking batches that come      units      which unit of a place is found
- *   journal    their order, and syncing them   released   which batches need not come back
- *   writing    writing them                    cleanup    zones without any batch left
- *   scan       finding them again              ids        numbers of batches
- *   format     the bytes                       ledger     sums for each volume
+ *   intake     checks batches that callers append    units      which dirty unit of a place is found
+ *   journal    puts them in order, and syncs them    released   which batches in dirty zones are released
+ *   writing    writes them                           cleanup    makes zones clean when all is released
+ *   scan       finds them again after a crash        ids        numbers batches
+ *   format     the bytes of a dirty zone             ledger     sums for each volume
  */
 import { toHex, viewOf } from '../../base/bytes.ts';
 import { NetsealError } from '../../base/errors.ts';
@@ -32,7 +33,7 @@ import type { DirtyUnit, WrittenBatch } from './writing.ts';
 /** A batch that was acknowledged and is not released. */
 interface Batch {
   readonly id: number;
-  /** The one in its header. */
+  /** The id in its header. It is another than `id` only when two batches were found under one id. */
   readonly writtenId: number;
   readonly appendedMs: number;
   readonly zone: Zone;
@@ -43,13 +44,13 @@ interface Batch {
   isQueued: boolean;
 }
 
-/** A batch of an earlier session. */
+/** A batch that an earlier opening of the cache wrote, and that this one has not listed yet. */
 interface Adopted {
   readonly zone: Zone;
   readonly found: FoundBatch;
 }
 
-/** Others get their turn after so many units. */
+/** After releasing this many units, the rest of the program gets its turn. */
 const STEP_UNITS = 4096;
 
 export class DirtyBatches {
@@ -64,7 +65,7 @@ export class DirtyBatches {
   readonly #ids: BatchIds;
   /** By id, oldest first. */
   readonly #batches = new Map<number, Batch>();
-  /** How many batches of each zone are not released. */
+  /** How many batches of each zone are not released. A zone of which none is left goes to `#cleanup`. */
   readonly #held = new Map<Zone, number>();
   #adopted: Adopted[] = [];
   #unitCount = 0;
@@ -94,7 +95,9 @@ export class DirtyBatches {
     });
   }
 
-  /** Reports a failure. After one that says that the folder is gone, the cache steps aside until it has found it again. */
+  /**
+   * Reports a failure. If it says that the folder is gone, the cache steps aside until the folder is back.
+   */
   #note(error: unknown): void {
     const { health } = this.#context;
     if (problemKindOf(error) === 'gone') health.fail(error);
@@ -113,17 +116,17 @@ export class DirtyBatches {
     return this.#unitBytes;
   }
 
-  /** As {@link DirtyJournal.append}. */
+  /** Keeps units as one batch; see {@link DirtyJournal.append}. */
   append(units: readonly DirtyUnit[], payload: Uint8Array, signal?: AbortSignal): Promise<number> {
     return this.#journal.append(units, payload, signal);
   }
 
-  /** The folder may be another one than before. */
+  /** Takes a new zone for the next batch, because the folder may be another one than before. */
   renew(): void {
     this.#journal.renew();
   }
 
-  /** For closing: ends the open zone, and waits for all that is under way. */
+  /** Ends the open zone, and waits for all that is under way, for closing. */
   async finish(): Promise<void> {
     await this.#journal.finish();
     await this.#cleanup.idle();
@@ -133,12 +136,12 @@ export class DirtyBatches {
     return this.#batches.has(id);
   }
 
-  /** Ids of batches, oldest first. */
+  /** Returns the ids of all batches, oldest first. */
   ids(): number[] {
     return [...this.#batches.keys()];
   }
 
-  /** What a batch holds, read again from the disk; undefined when it is released. EIO, EAUTH. */
+  /** Reads a batch's header from the disk. Undefined when the batch is released. EIO, EAUTH. */
   async describe(id: number): Promise<BatchHeader | undefined> {
     return this.#read(id, async (file, { zone, offsetBytes, headerBytes }) => {
       const sealed = new Uint8Array(headerBytes);
@@ -147,7 +150,7 @@ export class DirtyBatches {
     });
   }
 
-  /** Whether a batch is as it was written, or has been released. */
+  /** Reads a batch. False when it is not as it was written; true as well when it is released. */
   async check(id: number): Promise<boolean> {
     try {
       const header = await this.describe(id);
@@ -161,10 +164,10 @@ export class DirtyBatches {
   }
 
   /**
-   * Reads one unit of a batch, whatever is newer by now. Resolves with its length; 0 when the batch is released. EINVAL when there is
-   * no such unit, or `into` is too small; EIO, EAUTH.
+   * Reads one unit of a batch, even if a newer batch has the same unit. Resolves with its length; 0 when the
+   * batch is released. EINVAL when there is no such unit, or `into` is too small; EIO, EAUTH.
    *
-   * @param position among the units of the batch.
+   * @param position the unit's position in the batch, from 0 on.
    */
   async readUnit(id: number, position: number, into: Uint8Array): Promise<number> {
     const lengthBytes = await this.#read(id, async (file, { units }) => {
@@ -181,7 +184,7 @@ export class DirtyBatches {
     return lengthBytes ?? 0;
   }
 
-  /** Undefined when the batch is released. */
+  /** Does `action` while the batch's zone is pinned. Undefined when the batch is released. */
   async #read<Result>(
     id: number,
     action: (file: CacheFile, batch: Batch) => Promise<Result>,
@@ -199,8 +202,8 @@ export class DirtyBatches {
   }
 
   /**
-   * The units of these batches are on the server. Unknown ids are ignored. Rejects only with the signal's reason, when some may be
-   * released.
+   * Releases batches: a server has their units. Ignores unknown ids. Rejects only with the signal's reason;
+   * some may be released then.
    */
   async release(ids: Iterable<number>, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
@@ -222,12 +225,13 @@ export class DirtyBatches {
   }
 
   #releaseAll(some: readonly Batch[]): void {
-    // Another call may have been faster.
+    // Another call may have released some of them during a turn.
     const batches = some.filter(({ id }) => this.#batches.has(id));
     if (batches.length === 0) return;
     const byZone = Map.groupBy(batches, ({ zone }) => zone);
     const { rows, nowMs } = this.#context;
-    // In one: what counts as released is not listed any more.
+    // In one transaction: a process that dies must not lose the release and keep the sum of it, or the
+    // reverse.
     rows.saveAll([
       ...[...byZone].flatMap(([{ name }, own]) =>
         this.#released.mark(
@@ -254,7 +258,7 @@ export class DirtyBatches {
     }
   }
 
-  /** Somebody is sending these batches, or has given up doing so. Unknown ids are ignored. */
+  /** Notes that batches are being sent to a server, or no longer are. Ignores unknown ids. */
   markQueued(ids: Iterable<number>, isQueued: boolean): void {
     for (const id of ids) {
       const batch = this.#batches.get(id);
@@ -266,17 +270,21 @@ export class DirtyBatches {
     return makeLedger(this.#batches.values(), this.#totals.all());
   }
 
-  /** Whether any batch has units of an object. @param key as {@link ObjectState.key}. */
+  /** True when any batch has units of the object. @param key its {@link ObjectState.key}. */
   hasObject(key: string): boolean {
     return this.#units.hasObject(key);
   }
 
-  /** Puts the dirty units of an object, or a volume, back into the index, after their fingerprints have changed. */
+  /** Enters the dirty units of an object, or of a volume, into the index again, after an invalidation. */
   reindex(volumeId: Uint8Array, objectId: Uint8Array | undefined): void {
     this.#units.reindex(volumeId, objectId);
   }
 
-  /** Takes over a zone of an earlier session; {@link adoptEnd} lists its batches. System errors as they come. */
+  /**
+   * Takes over a zone that an earlier opening wrote. Its batches are listed by {@link adoptEnd}, after all
+   * zones. EKEY when the zone was sealed with newer keys than those of this opening. System errors as they
+   * come.
+   */
   async adopt(zone: Zone): Promise<void> {
     const { seals } = this.#context;
     const file = await this.#zones.fileOf(zone);
@@ -294,9 +302,10 @@ export class DirtyBatches {
   }
 
   /**
-   * Lists what was adopted, oldest first, so that of each place the newest is found.
+   * Lists the batches of all adopted zones, oldest first, so that the newest unit of each place is found.
    *
-   * @param isComplete there is no dirty zone that was not adopted.
+   * @param isComplete true when every dirty zone was adopted: then what is noted about other zones is
+   *   forgotten.
    */
   async adoptEnd(isComplete: boolean): Promise<void> {
     const adopted = this.#adopted.sort(
@@ -308,7 +317,7 @@ export class DirtyBatches {
       if (this.#batches.has(each.found.header.batchId)) doubles.push(each);
       else this.#listFound(each, each.found.header.batchId);
     }
-    // Only where ids were lost, against all odds; neither must hide the other.
+    // An id can come twice only after the last ids were lost. Neither batch must hide the other.
     for (const each of doubles) this.#listFound(each, this.#ids.take());
     const empty = [...this.#held].filter(([, count]) => count === 0).map(([zone]) => zone);
     for (const zone of empty) this.#held.delete(zone);
@@ -354,14 +363,14 @@ export class DirtyBatches {
     for (const { lengthBytes } of units) this.#unitBytes += lengthBytes;
   }
 
-  /** A full zone without dirty batches becomes a clean one, once. */
+  /** Makes a zone a clean one if it is full and all its batches are released. Does so once for each zone. */
   #settle(zone: Zone): void {
     if (!zone.isFull || (this.#held.get(zone) ?? 0) > 0) return;
     this.#held.delete(zone);
     this.#cleanup.add(zone);
   }
 
-  /** Lets go of everything; what is on the disk stays. */
+  /** Forgets all batches. The disk is not touched. */
   forget(): void {
     this.#batches.clear();
     this.#held.clear();
@@ -383,14 +392,17 @@ function sharesOf(units: readonly HeldUnit[]): VolumeShare[] {
   return [...shares.values()];
 }
 
-/** EKEY when the first header was sealed by a header that is newer than the one that was opened: it may be put back. */
+/**
+ * EKEY when the zone's first batch header was sealed with a later epoch's key than the cache's header has.
+ * The right header may be put back, so the zone must not be taken for one without batches.
+ */
 async function requireKnownEpoch(seals: Seals, file: CacheFile, fileBytes: number): Promise<void> {
   if (fileBytes < HEADER_BYTES) return;
   const start = new Uint8Array(HEADER_BYTES);
   await readFully(file, start, 0);
   const isBatchHeader =
     start[5] === RECORD_KINDS.journalRecord && viewOf(start).getUint32(0, true) === RECORD_MAGIC;
-  // The epoch, as `peekHeader` reads it; that throws for torn headers.
+  // Bytes 8 to 11 are the epoch. `peekHeader` would throw for a torn header.
   if (isBatchHeader && viewOf(start).getUint32(8, true) > seals.newestEpoch) {
     throw new NetsealError(
       'EKEY',

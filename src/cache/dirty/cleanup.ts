@@ -1,6 +1,7 @@
 /**
- * Turns a dirty zone into a clean one when all of its batches are released: it is renamed and gets a footer. A zone
- * in which the index finds nothing any more is given up. One zone after another, in the background.
+ * Turns a dirty zone into a clean one when all of its batches are released: the zone is renamed and gets a
+ * footer, and nothing is copied. If the index finds none of its units any more, it is given up instead. Works
+ * in the background, on one zone after another.
  */
 
 import { DrainLoop } from '../../base/drain-loop.ts';
@@ -47,20 +48,22 @@ export class DirtyCleanup {
     this.#calls = calls;
   }
 
-  /** Full, and nothing in it is dirty. Once for each zone. */
+  /** Adds a full zone of which all batches are released. Call it once for each zone. */
   add(zone: Zone): void {
     this.#waiting.push(zone);
     this.#loop.start();
   }
 
-  /** Gives up zones without a look at what is in them. False when one of them may come back. */
+  /**
+   * Gives up zones without looking at their units. False when some file may still be there after a power cut.
+   */
   async drop(some: readonly Zone[]): Promise<boolean> {
     const { files } = this.#context;
     const zones = this.#zones;
     try {
       for (const zone of some) {
         await zones.giveUp(zone);
-        // As a rule there is nothing left to remove.
+        // The file is usually gone by now. This throws when it is still there and cannot be removed.
         await files.remove(zonePath('dirty', zone.name));
       }
       if (some.length > 0) await files.syncFolder(ZONE_FOLDERS.dirty);
@@ -82,7 +85,7 @@ export class DirtyCleanup {
     for (let zone = this.#waiting.shift(); zone !== undefined; zone = this.#waiting.shift()) {
       await this.#clean(zone);
       try {
-        // As a rule there is nothing left to remove.
+        // The file is usually gone by now. This throws when it is still there and cannot be removed.
         await files.remove(zonePath('dirty', zone.name));
         done.push(zone);
       } catch (error) {
@@ -90,7 +93,7 @@ export class DirtyCleanup {
       }
     }
     try {
-      // What is noted about their batches has to outlive the files.
+      // The rows that say which batches are released may go only when the files cannot come back.
       await files.syncFolder(ZONE_FOLDERS.dirty);
       for (const zone of done) gone(zone);
     } catch (error) {
@@ -126,7 +129,7 @@ export class DirtyCleanup {
           if (object === undefined) continue;
           const place = offsetBytes + unit.offsetBytes;
           const found = this.#unitIndex.find(fingerprintOf(object.prefix, unit.index, this.#fingerprint));
-          // Replaced or invalidated since.
+          // The unit was replaced or invalidated since: it is left out.
           if (found?.entry.zoneId !== zone.id || found.entry.offsetBytes !== place) continue;
           list.add(object.key, object.prefix, { ...unit, offsetBytes: place });
         }

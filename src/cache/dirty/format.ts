@@ -1,21 +1,22 @@
 /**
- * A dirty zone: batches one after another, each from a multiple of 64 bytes on.
+ * The format of a dirty zone: batches one after another. Each batch begins at a multiple of 64 bytes (a
+ * granule).
  *
- *   header   a sealed record, kind journalRecord, object id = the zone's name, index = where it lies in granules
- *   units    sealed records as they came, each from a multiple of 64 bytes on
+ *   batch header   sealed record, kind journalRecord, object id = zone's name, index = offset in granules
+ *   units          sealed records as they came, each at a multiple of 64 bytes
  *
- * What the header holds, little-endian:
+ * The content of a batch header, little-endian:
  *
  *    0   4  version, 1
  *    4   4  unit count U
- *    8   8  batch id: of two batches the later has the higher
+ *    8   8  batch id: a later batch has a higher one
  *   16   8  when it was appended, milliseconds since 1970
  *   24   4  payload length P
  *   28   4  length of the batch with its header, in granules
- *   32   4  up to where the zone was on the disk when this was written, in granules
+ *   32   4  how much of the zone was synced when this was written, in granules
  *   36   4  1 for an end mark: no batch, but the end of a zone to which nothing more is written; otherwise 0
- *   40      U units:  volume id[16], object id[16], index u64, tag[16], offset in the batch in granules u32, length u32,
- *                     CRC-32 u32, zero u32
+ *   40      U units:  volume id[16], object id[16], index u64, tag[16],
+ *                     offset in the batch in granules u32, length u32, CRC-32 u32, zero u32
  *           payload[P]
  */
 import { getU64, setU64, viewOf } from '../../base/bytes.ts';
@@ -35,24 +36,25 @@ export interface DirtyUnitPlace {
   readonly index: number;
   readonly tag: Uint8Array;
   readonly lengthBytes: number;
-  /** Within the batch. */
+  /** From the beginning of the batch. */
   readonly offsetBytes: number;
   readonly crc32: number;
 }
 
 export interface BatchHeader {
   readonly batchId: number;
-  /** By the clock of then. */
+  /** When it was appended, in ms since 1970, by the clock of that time. */
   readonly appendedMs: number;
   readonly isEndMark: boolean;
   readonly units: readonly DirtyUnitPlace[];
   readonly payload: Uint8Array;
-  /** The whole batch. */
+  /** The length of the batch with its header. */
   readonly lengthBytes: number;
+  /** How much of the zone was synced when the header was written. */
   readonly syncedBytes: number;
 }
 
-/** The room that a batch's header takes, padding included. */
+/** Returns how long a batch header is with its padding. */
 export function batchHeaderBytes(unitCount: number, payloadBytes: number): number {
   return roundUp(
     Seals.sealedBytes(BATCH_HEADER_BYTES + unitCount * UNIT_BYTES + payloadBytes),
@@ -60,7 +62,11 @@ export function batchHeaderBytes(unitCount: number, payloadBytes: number): numbe
   );
 }
 
-/** The sealed header, padded to {@link headRoomBytes}. */
+/**
+ * Seals a batch header, and pads it to {@link batchHeaderBytes}.
+ *
+ * @param positionBytes where it lies in the zone.
+ */
 export function encodeBatchHeader(
   seals: Seals,
   name: Uint8Array,
@@ -95,7 +101,11 @@ export function encodeBatchHeader(
   return padded;
 }
 
-/** EAUTH, EFORMAT and their like when it is none, or torn. @param sealed may go on past the header. */
+/**
+ * Opens a batch header. EAUTH, EFORMAT or another code of damage.
+ *
+ * @param sealed may go on past the header.
+ */
 export function decodeBatchHeader(
   seals: Seals,
   name: Uint8Array,

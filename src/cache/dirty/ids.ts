@@ -1,19 +1,22 @@
 /**
- * Numbers batches. Ids only go up, and none is used twice:
+ * Numbers batches. Ids only go up, and none is used twice. The first id of an opening is above all of these:
  *
- * - the database keeps an id above all that were used;
- * - where a power cut has undone that, the headers of batches have their ids;
- * - the first id of a cache is never below the clock.
+ * - the id in the database, which is above all that were used when it was written;
+ * - the ids in batch headers and in rows of released batches, in case a power cut has undone that write;
+ * - the clock, in ms since 1970, in case all of that was lost.
  */
 import { getU64, setU64, viewOf } from '../../base/bytes.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
 import type { Rows } from '../rows/rows.ts';
 
-/** The database is asked this seldom. */
+/** An id this far ahead is saved, so that one write to the database serves this many ids. */
 const IDS_AHEAD = 1024;
 const CLOCK_MAX = 2 ** 48;
 
-/** Whole milliseconds since 1970, whatever a clock says: ids have to leave room for those to come, and times have to be read again. */
+/**
+ * Returns a time as whole milliseconds since 1970, from 0 to 2^48. A clock may say anything; but ids must
+ * leave room for later ones, and times must be encodable.
+ */
 export function clampClockMs(nowMs: number): number {
   return Math.floor(Math.min(CLOCK_MAX, Math.max(0, nowMs))) || 0;
 }
@@ -22,7 +25,7 @@ export class BatchIds {
   readonly #rows: Rows;
   readonly #row: Uint8Array;
   #next: number;
-  /** What the database has. */
+  /** The id that this opening has saved in the database. */
   #saved = 0;
 
   constructor(rows: Rows, fingerprinter: Fingerprinter, nowMs: number) {
@@ -33,7 +36,7 @@ export class BatchIds {
     this.#next = Math.max(1, savedId ?? 1, clampClockMs(nowMs));
   }
 
-  /** This one has been used. */
+  /** Notes that an id was used: later ones are higher. */
   skip(id: number): void {
     this.#next = Math.max(this.#next, id + 1);
   }

@@ -1,6 +1,6 @@
 /**
- * Checks dirty batches that come, and keeps them even where clean zones have to be given up for them. Also lists
- * the batches that are kept.
+ * Checks the dirty batches that callers append. When the disk is full, gives up clean zones for them. Also
+ * lists the batches that are kept.
  */
 import { abortable } from '../../base/abortable.ts';
 import { codeOf, requireArgument } from '../../base/errors.ts';
@@ -11,17 +11,17 @@ import { type UnitToPut, withObjects } from '../objects/unit-place.ts';
 import type { DirtyBatches } from './batches.ts';
 import { BATCH_UNITS_MAX, PAYLOAD_BYTES_MAX } from './format.ts';
 
-/** Units that are not on the server yet, kept together or not at all. */
+/** Units that are not on the server yet. They are kept together or not at all. */
 export interface DirtyBatch {
   readonly units: readonly (UnitToPut & { /** 16 bytes. */ readonly volumeId: Uint8Array })[];
-  /** The caller's own, at most 64 KiB; sealed. Copied at once. */
+  /** Anything the caller wants to keep with the batch, at most 64 KiB. Copied at once; sealed on the disk. */
   readonly payload?: Uint8Array;
 }
 
 /** A batch that was acknowledged and is not released. */
 export interface ListedBatch {
   readonly id: number;
-  /** When, in milliseconds since 1970, by the clock of then. */
+  /** When it was appended, in milliseconds since 1970, by the clock of that time. */
   readonly appendedMs: number;
   readonly payload: Uint8Array;
   readonly units: readonly {
@@ -33,7 +33,7 @@ export interface ListedBatch {
   }[];
 }
 
-/** Clean zones that go for a dirty batch on a full disk. */
+/** How many clean zones are given up for one batch when the disk is full. */
 const FULL_TRIES_MAX = 8;
 
 export class DirtyIntake {
@@ -42,7 +42,9 @@ export class DirtyIntake {
   readonly #objects: Objects;
   readonly #volumeOf: (volumeId: Uint8Array) => VolumeState;
 
-  /** @param volumeOf returns the volume of an id, and throws ECLOSED, EINVAL and EFULL as `cache.volume` does. */
+  /**
+   * @param volumeOf returns the volume of an id, and throws ECLOSED, EINVAL and EFULL as `cache.volume` does.
+   */
   constructor(
     dirty: DirtyBatches,
     admission: Admission,
@@ -55,7 +57,10 @@ export class DirtyIntake {
     this.#volumeOf = volumeOf;
   }
 
-  /** Resolves with the batch's id when it is on the disk. Whenever it rejects, with the signal's reason as well, nothing was kept. */
+  /**
+   * Resolves with the batch's id when it is on the disk. If it rejects, for whatever reason, nothing was
+   * kept.
+   */
   async append(batch: DirtyBatch, signal: AbortSignal | undefined): Promise<number> {
     const units = this.#check(batch);
     const payload = new Uint8Array(batch.payload ?? []);
@@ -66,7 +71,7 @@ export class DirtyIntake {
         const isFull = codeOf(error) === 'EFULL';
         if (!isFull || tries > FULL_TRIES_MAX) throw error;
         signal?.throwIfAborted();
-        // What is not on the server yet is worth more than what is.
+        // Units that no server has are worth more than units that one has.
         if (!(await abortable(this.#admission.giveUpOne(), signal))) throw error;
       }
     }
@@ -94,9 +99,10 @@ export class DirtyIntake {
   }
 
   /**
-   * Every batch that is not released, oldest first. EIO or EAUTH where one cannot be read.
+   * Lists every batch that is not released, oldest first. EIO or EAUTH when one cannot be read.
    *
-   * @param requireOpen throws when the cache has been closed: what cannot be read for that is not to pass for released.
+   * @param requireOpen throws when the cache was closed. A batch that cannot be read for that reason is not
+   *   released.
    */
   async *list(requireOpen: () => void): AsyncGenerator<ListedBatch> {
     for (const id of this.#dirty.ids()) {

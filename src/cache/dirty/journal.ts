@@ -1,14 +1,16 @@
 /**
- * Keeps dirty batches, one after another, in a zone of its own; a batch is on the disk, as a whole, before `append` resolves.
+ * Writes dirty batches to dirty zones, one after another. The whole batch is on the disk before `append`
+ * resolves.
  *
  *   append() ──▶ waiting ──▶ laid out ──write──▶ written ──fdatasync──▶ acknowledged
  *                 │              └──────── failure ─────────▶ cut off again, append() rejects
  *                 └─ abort ─▶ taken back, append() rejects
  *
- * 1. Batches that come while others are being synced share the next sync: a group.
- * 2. A header says up to where the zone was synced when it was written. What lies before that is whole; the rest may be torn, in any
- *    order, by a power cut.
- * 3. Nothing is ever written behind what may be torn: after a failure the zone is cut back to its last sync, and ends.
+ * 1. Batches that come while others are being synced form a group: they share the next sync.
+ * 2. A batch header says how much of the zone was synced when the header was written. That much is whole
+ *    after a power cut. Any part of the rest may be torn.
+ * 3. Nothing is written behind what may be torn: after a failure the zone is cut back to its last sync, and
+ *    ended.
  * 4. A zone's name is on the disk before its first batch is acknowledged.
  */
 import { DrainLoop } from '../../base/drain-loop.ts';
@@ -31,17 +33,21 @@ import {
 } from './writing.ts';
 
 export interface JournalCalls {
-  /** An id that no batch has had. */
+  /** Returns an id that no batch has had. */
   readonly takeId: () => number;
-  /** In the order of ids, just before `append` resolves. */
+  /** Called just before `append` resolves, in the order of ids. */
   readonly acknowledged: (batch: WrittenBatch) => void;
-  /** What was not acknowledged may be found in the zone all the same. */
+  /**
+   * Called after a failure when these batches, which were not acknowledged, could not be cut off the zone.
+   */
   readonly leftBehind: (zone: Zone, ids: readonly number[]) => void;
-  /** Nothing more is written to the zone. */
+  /** Called when nothing more will be written to the zone. */
   readonly ended: (zone: Zone) => void;
+  /** Called when a write, a sync or an end mark failed. */
   readonly failed: (error: unknown) => void;
 }
 
+/** A batch of a call of `append`. */
 interface Waiting extends BatchToWrite {
   readonly resolve: (batchId: number) => void;
   readonly reject: (error: unknown) => void;
@@ -65,10 +71,14 @@ export class DirtyJournal {
     () => this.#writeWaiting(),
   );
   #zone: Zone | undefined;
-  /** Where the next batch goes; the zone's own `endBytes` is what is synced. */
+  /**
+   * Where the next batch goes. `zone.endBytes` is smaller while batches are being written: it says what is
+   * synced.
+   */
   #endBytes = 0;
-  /** A zone that was made ahead. */
+  /** The next zone, made before it is needed. */
   #spare: Promise<Zone | undefined> | undefined;
+  /** True when the next batch must go to a new zone. */
   #mustEnd = false;
   #areParentsSynced = false;
 
@@ -80,8 +90,8 @@ export class DirtyJournal {
   }
 
   /**
-   * Resolves with the batch's id when it is on the disk. EFULL, EIO, EDENIED: then it is not there. The signal's reason while it waits
-   * for its turn; as soon as it is laid out, an abort changes nothing.
+   * Keeps a batch. Resolves with its id when it is on the disk. EFULL, EIO, EDENIED, or the signal's reason:
+   * then it is not. An abort counts only until the batch is laid out.
    */
   append(units: readonly DirtyUnit[], payload: Uint8Array, signal?: AbortSignal): Promise<number> {
     const { promise, resolve, reject } = Promise.withResolvers<number>();
@@ -100,19 +110,19 @@ export class DirtyJournal {
     return promise.finally(() => signal.removeEventListener('abort', abort));
   }
 
-  /** False when it does not wait any more. */
+  /** Takes a batch out of the queue. False when it is not there any more. */
   #takeBack(waiting: Waiting): boolean {
     const at = this.#waiting.indexOf(waiting);
     if (at >= 0) this.#waiting.splice(at, 1);
     return at >= 0;
   }
 
-  /** Takes another zone for the next batch: the folder of this one may have been exchanged. */
+  /** Takes a new zone for the next batch, because the folder of this one may have been replaced. */
   renew(): void {
     this.#mustEnd = true;
   }
 
-  /** Ends the open zone. Nothing is appended any more, or this has to be called again. */
+  /** Writes what waits, and ends the open zone. Call it when nothing more is appended. */
   async finish(): Promise<void> {
     await this.#loop.idle();
     await this.#endZone(true);
@@ -129,7 +139,7 @@ export class DirtyJournal {
       const group: Planned[] = [];
       try {
         const { zone, file } = await this.#zoneFor(first.lengthBytes);
-        // It may have been taken back, and what is first now may need another zone.
+        // `first` may have been taken back meanwhile, and the batch that is first now may need another zone.
         if (this.#waiting[0] !== first) continue;
         this.#layOut(zone, group);
         await writeBatches(this.#context.seals, file, group);
@@ -145,7 +155,7 @@ export class DirtyJournal {
 
   #requireFolder(): void {
     if (this.#context.hasFolder()) return;
-    // Like an error of the system, so that it counts as one: the batch's caller gets EIO.
+    // Made to look like a system error, so that `Health` counts it as one and the caller gets EIO.
     const gone = new Error('the folder of the cache is gone, or is another one now');
     throw Object.assign(gone, { code: 'ENOENT', syscall: 'stat' });
   }
@@ -187,7 +197,7 @@ export class DirtyJournal {
     return zone;
   }
 
-  /** While there is room in this zone yet. */
+  /** Makes the next zone once this one is half full, so that no batch waits for it. */
   #prepareSpare(): void {
     if (this.#spare !== undefined || this.#endBytes < this.#zoneBytes / 2) return;
     this.#spare = this.#createZone().catch(() => undefined);
@@ -199,7 +209,9 @@ export class DirtyJournal {
     if (spare !== undefined) await this.#zones.giveUp(spare);
   }
 
-  /** Takes up what waits, as far as it fits. */
+  /**
+   * Moves batches from the queue to `group`, with their places, as many as fit into the zone and one group.
+   */
   #layOut(zone: Zone, group: Planned[]): void {
     let groupBytes = 0;
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
@@ -237,11 +249,11 @@ export class DirtyJournal {
     this.#prepareSpare();
   }
 
-  /** Nothing that was not acknowledged is to be found later. */
+  /** Ends the zone after a failure, and makes sure that no batch of the group is found in it later. */
   async #fail(error: unknown, group: readonly Planned[], first: Waiting): Promise<void> {
     const { failed, leftBehind } = this.#calls;
     failed(error);
-    // The spare one may not be any better.
+    // The spare zone may have the same trouble: it is dropped.
     this.#mustEnd = true;
     const zone = this.#zone;
     if (zone !== undefined) {
@@ -268,7 +280,10 @@ export class DirtyJournal {
     this.#calls.ended(zone);
   }
 
-  /** All of the zone is synced: the next opening need not read its last group. Not synced; without it, it is read. */
+  /**
+   * Writes the mark that says that the whole zone is synced. It spares the next opening from reading the
+   * units of the last group. The mark itself is not synced: without it, they are read.
+   */
   async #writeEndMark(zone: Zone): Promise<void> {
     const { endBytes, file, name } = zone;
     const lengthBytes = batchHeaderBytes(0, 0);

@@ -1,34 +1,38 @@
 /**
- * The ledger: per volume, what is dirty, what somebody is sending, and what has arrived. The last is the sum of all that was ever
- * released, kept in a row a volume:
+ * The ledger says for each volume how much is dirty and not being sent, how much is being sent, and how much
+ * has reached the server.
  *
- *   volume id[16], batches u64, units u64, bytes u64, time of the latest release u64 (milliseconds since 1970)
+ *   appendDirty ──▶ dirty ──markQueued──▶ queued ──releaseDirty──▶ durable
+ *
+ * `durable` is the sum of all that was ever released. Each volume has a row for it:
+ *
+ * volume id[16], batches u64, units u64, bytes u64, time of the latest release u64 (milliseconds since 1970)
  */
 import { getU64, setU64, toHex, viewOf } from '../../base/bytes.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
 import type { RowChange } from '../rows/row.ts';
 import type { Rows } from '../rows/rows.ts';
 
-/** Batches with units of a volume, and those units. A batch with units of two volumes counts in both. */
+/** A number of batches, and their units of one volume. A batch with units of two volumes counts in both. */
 export interface LedgerCount {
   readonly batches: number;
   readonly units: number;
-  /** Of sealed units as they came. */
+  /** The length of the sealed units. */
   readonly bytes: number;
 }
 
-/** What of a volume is on its way to the server. Batches without units are nobody's. */
+/** One volume in the ledger. A batch without units belongs to no volume, and is not counted. */
 export interface LedgerEntry {
   readonly volumeId: Uint8Array;
-  /** On the disk, not on the server, and nobody has said that they are being sent. `oldestMs`: when the first was appended. */
+  /** Batches that are not released and not marked as being sent. `oldestMs`: when the oldest was appended. */
   readonly dirty: LedgerCount & { readonly oldestMs?: number };
-  /** The same, taken up for sending. Forgotten when the cache is closed. */
+  /** Batches that are not released and marked as being sent. Marks are forgotten when the cache is closed. */
   readonly queued: LedgerCount & { readonly oldestMs?: number };
-  /** Released, in the life of the cache. `latestMs`: when the last was released. */
+  /** Batches released in the life of the cache. `latestMs`: when the latest was. */
   readonly durable: LedgerCount & { readonly latestMs?: number };
 }
 
-/** What a batch holds of one volume. */
+/** The part of a batch that belongs to one volume. */
 export interface VolumeShare {
   readonly volumeId: Uint8Array;
   readonly units: number;
@@ -45,7 +49,7 @@ interface Total {
   readonly latestMs: number;
 }
 
-/** The part that is on the disk. */
+/** The sums of what was released, and their rows. */
 export class DurableTotals {
   readonly #fingerprinter: Fingerprinter;
   readonly #totals = new Map<string, Total>();
@@ -62,7 +66,7 @@ export class DurableTotals {
     return this.#totals.values();
   }
 
-  /** Adds released batches; returns the rows that have to be saved. */
+  /** Adds released batches. Returns the rows that the caller must save. */
   add(batches: Iterable<readonly VolumeShare[]>, nowMs: number): RowChange[] {
     const changed = new Map<string, Total>();
     for (const shares of batches) {
@@ -123,7 +127,7 @@ interface Sum {
   oldestMs?: number;
 }
 
-/** One entry for each volume that has ever had a dirty unit, in no order. */
+/** Returns an entry for each volume that has ever had a dirty unit, in no order. */
 export function makeLedger(batches: Iterable<LedgerBatch>, totals: Iterable<Total>): LedgerEntry[] {
   const entries = new Map<string, { volumeId: Uint8Array; dirty: Sum; queued: Sum; durable: Sum }>();
   const entryOf = (volumeId: Uint8Array): { dirty: Sum; queued: Sum; durable: Sum } => {
@@ -143,7 +147,7 @@ export function makeLedger(batches: Iterable<LedgerBatch>, totals: Iterable<Tota
       sum.batches += 1;
       sum.units += units;
       sum.bytes += bytes;
-      // Not always the first: the clock may have been set.
+      // The first batch need not have the least time: the clock may have been set back.
       sum.oldestMs = Math.min(sum.oldestMs ?? appendedMs, appendedMs);
     }
   }

@@ -1,10 +1,13 @@
 /**
- * Which batches of the dirty zones are released already, for the next opening: bits in rows, one row for 1,024 ids of a zone, that
- * go when the zone's file has gone. They are by zone, whose names never come again: should a batch ever get an id that another
- * one had, it is not taken for that.
+ * Remembers for the next opening which batches in dirty zones are released: a dirty zone keeps its batches,
+ * released or not, until all of them are. Each row has one bit for each of 1,024 ids of one zone.
  *
  *   row name   keyed hash of the zone's name and the first id
- *   value      zone's name[16], first id u64, bits[128]
+ *   value      zone's name[16], first id u64 (a multiple of 1,024), bits[128], set for released batches
+ *
+ * - A zone's rows are removed when its file is gone.
+ * - Rows belong to a zone because names of zones never come twice. If ids were lost and an id is used again,
+ *   in a new zone, its batch does not pass for the released one.
  */
 import { getU64, setU64, toHex, viewOf } from '../../base/bytes.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
@@ -19,11 +22,11 @@ const ROW_BYTES = BITS_AT + IDS_PER_ROW / 8;
 export class Released {
   readonly #rows: Rows;
   readonly #fingerprinter: Fingerprinter;
-  /** Values of rows, by the name of the zone and the first id. */
+  /** Values of rows, by the zone's name in hexadecimal and the first id. */
   readonly #bits = new Map<string, Map<number, Uint8Array>>();
   #idMax = 0;
 
-  /** Reads what earlier sessions have left. */
+  /** Reads the rows of earlier openings. */
   constructor(rows: Rows, fingerprinter: Fingerprinter) {
     this.#rows = rows;
     this.#fingerprinter = fingerprinter;
@@ -35,7 +38,7 @@ export class Released {
     }
   }
 
-  /** No released batch that is known here has a higher id. */
+  /** An id that is not below that of any released batch known here. */
   get idMax(): number {
     return this.#idMax;
   }
@@ -46,7 +49,7 @@ export class Released {
     return bits !== undefined && ((bits[byteOf(id, firstId)] ?? 0) & bitOf(id)) !== 0;
   }
 
-  /** Notes batches of a zone; returns the rows that have to be saved. */
+  /** Notes that batches of a zone are released. Returns the rows that the caller must save. */
   mark(zoneName: Uint8Array, ids: Iterable<number>): RowChange[] {
     const rows = this.#of(zoneName);
     const changed = new Map<number, Uint8Array>();
@@ -65,7 +68,7 @@ export class Released {
     }));
   }
 
-  /** The zone's file is not among the dirty ones any more. */
+  /** Removes the rows of a zone whose file is no longer among the dirty ones. */
   forget(zoneName: Uint8Array): void {
     const rows = this.#bits.get(toHex(zoneName));
     this.#bits.delete(toHex(zoneName));
@@ -77,7 +80,7 @@ export class Released {
     if (gone.length > 0) this.#rows.saveAll(gone);
   }
 
-  /** Only these zones are there. @param names in hexadecimal. */
+  /** Removes the rows of all other zones. @param names of the zones that are there, in hexadecimal. */
   forgetAllBut(names: ReadonlySet<string>): void {
     for (const [name, rows] of [...this.#bits]) {
       const [row] = rows.values();

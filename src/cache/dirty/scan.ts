@@ -1,4 +1,17 @@
-/** Reading a dirty zone again: after a crash, and when it becomes a clean one. */
+/**
+ * Finds the batches in a dirty zone: when a cache is opened, and when the zone becomes a clean one.
+ *
+ *   ┌─────────┬─────────┬──gap──┬─────────┬─────────┬─────────┬──gap──┬ ─ ─ ─ ─ ┐
+ *   │ batch   │ batch   │ damage│ batch   │ batch   │ batch   │ torn  │ ignored
+ *   └─────────┴─────────┴───────┴─────────┴─────────┴─────────┴───────┴ ─ ─ ─ ─ ┘
+ *   ◀── synced, as a later batch header says ──────▶◀─ maybe whole ──▶
+ *
+ * - Batch headers are read one after another. At bytes that are no batch header, a *gap*, the next one is
+ *   searched for.
+ * - Batches before the synced end are whole. A gap there is damage, and is reported.
+ * - Batches behind it are taken if they are whole: they may have been acknowledged.
+ * - A gap behind it is where a crash has torn the zone. Nothing after it was acknowledged.
+ */
 import { crc32 } from 'node:zlib';
 import { isDamage, NetsealError } from '../../base/errors.ts';
 import { HEADER_BYTES, peekHeader, RECORD_KINDS } from '../../unit/record-format.ts';
@@ -7,35 +20,36 @@ import type { Seals } from '../base/seals.ts';
 import { GRANULE_BYTES } from '../index/index-table.ts';
 import { type BatchHeader, decodeBatchHeader } from './format.ts';
 
-/** How a batch's header begins: magic, version, kind. */
+/** How a batch header begins: magic, version, kind. */
 const HEADER_START: Buffer = Buffer.from([0x6e, 0x53, 0x72, 0x63, 1, RECORD_KINDS.journalRecord]);
-/** Read at once: the headers of several small batches. */
+/** How much is read at once: the headers of several small batches. */
 const WINDOW_BYTES = 64 * 1024;
 const SEARCH_BYTES = 1024 * 1024;
-/** Twice what a zone may have: whatever a damaged file says of its length, opening goes on soon. */
+/** A search for the next batch header ends here, so that a damaged file cannot keep a cache from opening. */
 const SEARCH_BYTES_MAX = 128 * 1024 * 1024;
 const NO_PAYLOAD = new Uint8Array(0);
 
+/** A batch header that was read, and where it lies. An end mark counts as well. */
 export interface FoundBatch {
   readonly offsetBytes: number;
   readonly headerBytes: number;
-  /** Without its payload: those of all batches may be too much for the memory. */
+  /** The header without its payload: the payloads of all batches may take too much memory. */
   readonly header: BatchHeader;
 }
 
 export interface FoundBatches {
   readonly foundBatches: FoundBatch[];
-  /** Where what is no batch begins, ascending. */
+  /** Where bytes begin that are no batch, ascending. */
   readonly gaps: number[];
 }
 
 /**
- * The batches that may have been acknowledged, in the order they were written; all others are none. What of them was perhaps only in
- * the system's memory is on the disk when this resolves: whoever is told of a batch must find it after a power cut, too. System errors
- * as they come.
+ * Returns the batches that may have been acknowledged, in the order in which they were written. Syncs the
+ * file if some may be only in the system's memory: callers rely on what is listed, also after a power cut.
+ * System errors as they come.
  *
- * @param note told of damage to what was acknowledged.
- * @returns `batchIdMax`: no header here has a higher id, of no batch either.
+ * @param note called when batches that were acknowledged are damaged, and when the sync fails.
+ * @returns `batchIdMax` is the highest id in any batch header, also of batches that are left out.
  */
 export async function findBatches(
   seals: Seals,
@@ -49,7 +63,7 @@ export async function findBatches(
   const batchIdMax = foundBatches.reduce((most, { header }) => Math.max(most, header.batchId), 0);
   if (gaps.some(gap => gap < syncedBytes))
     note(new NetsealError('EFORMAT', 'a zone of dirty data is damaged: some of it is lost'));
-  // Nothing behind it was acknowledged.
+  // Nothing behind the first gap after the synced end was acknowledged.
   const torn = gaps.find(gap => gap >= syncedBytes) ?? fileBytes;
   const batches: FoundBatch[] = [];
   let isTailSynced = true;
@@ -57,7 +71,7 @@ export async function findBatches(
     const { offsetBytes, header } = found;
     if (offsetBytes > torn) break;
     if (header.isEndMark) continue;
-    // What was synced before a later one was written is whole; of the rest nobody knows.
+    // Before the synced end, batches are whole. Behind it, that has to be found out by reading their units.
     if (offsetBytes >= syncedBytes) {
       if (!(await isWhole(file, offsetBytes, header))) break;
       isTailSynced = false;
@@ -68,7 +82,7 @@ export async function findBatches(
   return { batches, batchIdMax };
 }
 
-/** Reads the headers of batches, and finds where bytes lie that belong to no batch. System errors as they come. */
+/** Reads all batch headers of a zone, and notes the gaps between batches. System errors as they come. */
 export async function readBatches(
   seals: Seals,
   name: Uint8Array,
@@ -92,7 +106,10 @@ export async function readBatches(
   return found;
 }
 
-/** Undefined where there is none, or one of a batch that the file is too short for. */
+/**
+ * Reads a batch header. Undefined when there is none at this offset, or the batch goes on past the end of the
+ * file.
+ */
 async function readBatch(
   seals: Seals,
   name: Uint8Array,
@@ -118,7 +135,7 @@ async function readBatch(
   }
 }
 
-/** Where the next header behind a damaged place begins. Only what a crash has left behind, or is damaged, is looked through. */
+/** Returns where the next batch header behind a gap begins. */
 async function nextHeader(
   seals: Seals,
   name: Uint8Array,
@@ -126,7 +143,7 @@ async function nextHeader(
   fromBytes: number,
 ): Promise<number | undefined> {
   const { file, fileBytes } = window;
-  // From granule to granule, as headers lie: none lies across the end of a piece.
+  // Batch headers begin at granules, and so do pieces: no header's beginning lies across the end of a piece.
   const endBytes = Math.min(fileBytes, fromBytes + SEARCH_BYTES_MAX);
   for (let pieceAt = fromBytes; pieceAt < endBytes; pieceAt += SEARCH_BYTES) {
     const piece = Buffer.alloc(Math.min(SEARCH_BYTES, fileBytes - pieceAt));
@@ -139,7 +156,7 @@ async function nextHeader(
   return undefined;
 }
 
-/** Whether every unit of a batch is there as it was written. */
+/** True when every unit of a batch is as it was written. System errors as they come. */
 export async function isWhole(
   file: CacheFile,
   offsetBytes: number,
@@ -153,7 +170,7 @@ export async function isWhole(
   return true;
 }
 
-/** A file through a buffer. */
+/** Reads a file through a buffer, so that neighbouring headers cost one read. */
 class Window {
   readonly file: CacheFile;
   readonly fileBytes: number;
@@ -166,13 +183,13 @@ class Window {
     this.fileBytes = fileBytes;
   }
 
-  /** The same as {@link at}, if it is there already. */
+  /** Returns what {@link at} does if the buffer has it, otherwise undefined. Spares the `await`. */
   seen(offsetBytes: number, lengthBytes: number): Uint8Array | undefined {
     if (offsetBytes < this.#from || offsetBytes + lengthBytes > this.#to) return undefined;
     return this.#memory.subarray(offsetBytes - this.#from, offsetBytes - this.#from + lengthBytes);
   }
 
-  /** A view of the file, good until the next call. All of it is within the file. */
+  /** Returns bytes of the file, which the next call overwrites. They must all lie within the file. */
   async at(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
     if (this.#memory.byteLength < lengthBytes) this.#memory = new Uint8Array(lengthBytes);
     const count = Math.min(this.#memory.byteLength, this.fileBytes - offsetBytes);

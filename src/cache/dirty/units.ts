@@ -1,10 +1,13 @@
 /**
- * Keeps, for each place, the dirty units that there are, and the entry of the index: always the newest unit that is
- * not released.
+ * Decides which dirty unit of each place the index finds: the newest that is not released. A place is an
+ * object and a unit index; it may have units in many batches.
  *
- * One place may have units in many batches. They form a chain from the newest to the oldest, and the index finds the
- * newest. When that one is released and an older one is not, the older one takes over: what no server has is found,
- * even where the server has something newer. The entry becomes a clean one when all are released.
+ *   newest ──older──▶ ... ──older──▶ oldest        the index finds the newest
+ *
+ *   the unit that is released    what the index finds then
+ *   not the newest               the newest, as before
+ *   the newest, others left      the next older one: no server has it, even if a server has something newer
+ *   the last one                 the same unit, as a clean one
  */
 
 import type { Found, UnitIndex } from '../clean/unit-index.ts';
@@ -13,14 +16,14 @@ import { ENTRY_DIRTY, ENTRY_PINNED, type Fingerprint } from '../index/index-tabl
 import type { ObjectState, Objects, VolumeState } from '../objects/objects.ts';
 import type { Zone } from '../zones/zones.ts';
 
-/** An object of which there are dirty units. */
+/** An object with dirty units. */
 interface DirtyObject {
   readonly volume: VolumeState;
   readonly id: Uint8Array;
   readonly key: string;
-  /** What its units are in the index by. */
+  /** The prefix that its units have in the index. */
   prefix: Prefix;
-  /** The newest unit of each place. */
+  /** The newest unit of each unit index. */
   readonly newest: Map<number, HeldUnit>;
 }
 
@@ -29,7 +32,7 @@ export interface HeldUnit {
   readonly object: DirtyObject;
   readonly index: number;
   readonly zone: Zone;
-  /** Within the zone. */
+  /** From the beginning of the zone. */
   readonly offsetBytes: number;
   readonly lengthBytes: number;
   readonly tagLow: number;
@@ -51,7 +54,7 @@ export class DirtyUnits {
     this.#unitIndex = unitIndex;
   }
 
-  /** From now on this one is found: it is newer than all of its place. */
+  /** Adds a unit that is newer than all others of its place: the index finds it from now on. */
   add(state: ObjectState, unit: UnitToHold): HeldUnit {
     const object = this.#held.get(state.key) ?? this.#enter(state);
     const { index, zone, offsetBytes, lengthBytes, tagLow, tagHigh } = unit;
@@ -73,7 +76,7 @@ export class DirtyUnits {
     return held;
   }
 
-  /** This one is on the server. */
+  /** Removes a unit that a server has. */
   release(unit: HeldUnit): void {
     const { object, index, newer, older } = unit;
     if (older !== undefined) older.newer = newer;
@@ -91,7 +94,10 @@ export class DirtyUnits {
     this.#markClean(unit);
   }
 
-  /** Moves the entries of an object's units, or a volume's, after what its units are found by has changed. */
+  /**
+   * Enters the units of an object, or of a volume, under their new prefixes, after an invalidation has
+   * changed these.
+   */
   reindex(volumeId: Uint8Array, objectId: Uint8Array | undefined): void {
     const volume = this.#objects.volume(volumeId);
     if (objectId === undefined) {
@@ -106,7 +112,7 @@ export class DirtyUnits {
     this.#held.clear();
   }
 
-  /** Whether there are units of an object. @param key as {@link ObjectState.key}. */
+  /** True when there are dirty units of the object. @param key its {@link ObjectState.key}. */
   hasObject(key: string): boolean {
     return this.#held.has(key);
   }
@@ -127,7 +133,7 @@ export class DirtyUnits {
       object.prefix = now;
       this.#insert(unit);
       object.prefix = before;
-      // Nobody would ever find it, and nothing could take its place.
+      // The entry under the old prefix would never be found, and as a dirty one never be replaced.
       const found = this.#find(unit);
       if (found !== undefined) this.#unitIndex.remove(this.#fingerprint, found);
     }
@@ -148,7 +154,7 @@ export class DirtyUnits {
     });
   }
 
-  /** The entry that is this very unit's. Leaves its fingerprint behind. */
+  /** Returns this unit's own entry, if it has one. Leaves its fingerprint in `#fingerprint`. */
   #find({ object, index, zone, offsetBytes }: HeldUnit): Found | undefined {
     const found = this.#unitIndex.find(fingerprintOf(object.prefix, index, this.#fingerprint));
     return found?.entry.zoneId === zone.id && found.entry.offsetBytes === offsetBytes ? found : undefined;

@@ -1,6 +1,6 @@
 /**
- * Writes dirty batches to the places that were laid out for them: header and units of each, in pieces of a size that
- * the system takes best. Checksums are made while it writes.
+ * Writes dirty batches to the places that were laid out for them: header, then units, in writes of up to
+ * `WRITE_BYTES_MAX`. The checksums of large batches are made while the system writes.
  */
 import { crc32 } from 'node:zlib';
 import { roundUp } from '../../base/geometry.ts';
@@ -15,11 +15,11 @@ import { type DirtyUnitPlace, encodeBatchHeader } from './format.ts';
 export interface DirtyUnit {
   readonly object: ObjectState;
   readonly index: number;
-  /** The sealed record. Holds still until the batch is on the disk. */
+  /** The sealed record. It must not change until the batch is on the disk. */
   readonly bytes: Uint8Array;
 }
 
-/** A batch with its place. */
+/** A batch as it is written, with its place. */
 export interface WrittenBatch {
   readonly id: number;
   readonly appendedMs: number;
@@ -29,21 +29,21 @@ export interface WrittenBatch {
   readonly units: readonly (DirtyUnit & { /** Within the batch. */ readonly offsetBytes: number })[];
 }
 
-/** A batch without a place. */
+/** A batch that has no place yet. */
 export interface BatchToWrite {
   readonly units: readonly DirtyUnit[];
   readonly payload: Uint8Array;
-  /** Of all of it, with its header. */
+  /** The length of the batch with its header. */
   readonly lengthBytes: number;
 }
 
-/** A batch and its place. */
+/** A batch as it came, and as it is written. */
 export interface PlannedBatch {
   readonly waiting: BatchToWrite;
   readonly batch: WrittenBatch;
 }
 
-/** The checksums of larger batches are made while their units are being written. */
+/** Batches up to this length are written together. A larger one is written alone, its header last. */
 const AT_ONCE_BYTES_MAX = 256 * 1024;
 const ZEROS = new Uint8Array(GRANULE_BYTES);
 
@@ -74,7 +74,7 @@ export async function writeBatches(
   await flush();
 }
 
-/** The units first, with their checksums made meanwhile. */
+/** Writes units while making their checksums, then the header, which has the checksums in it. */
 async function writeLarge(
   seals: Seals,
   file: CacheFile,
@@ -136,7 +136,9 @@ function paddedUnits({ units }: WrittenBatch): Uint8Array[] {
   return parts;
 }
 
-/** Cuts what lies at `startBytes` into writes of at most {@link WRITE_BYTES_MAX}. */
+/**
+ * Cuts bytes that are to lie one after another from `startBytes` on into writes of {@link WRITE_BYTES_MAX}.
+ */
 function* portions(
   parts: readonly Uint8Array[],
   startBytes: number,

@@ -2,7 +2,7 @@
  * Fingerprints: keyed hashes that stand for volume, object and index of a unit. Without the key, neither what
  * a cache keeps in the clear nor how it behaves tells an id.
  *
- *   prefix      = HMAC-SHA256(key, "object" ‖ volume id ‖ object id ‖ generations of both), its first 16 bytes
+ *   prefix      = HMAC-SHA256(key, "object" ‖ volume id ‖ object id ‖ generations of both), first 16 bytes
  *   fingerprint = a permutation of (prefix ^ unit index)
  *
  * An invalidation changes a generation, and with it every fingerprint of the object or volume. So its units

@@ -8,8 +8,8 @@
  * A cookie takes two rows. Their names are keyed hashes.
  *
  *   kind        name is the hash of   value
- *   cookie      volume and object     flags u8 (1: has a unit count), zero u8, day u16 of the last change, unit count u64,
- *                                     volume id[16], object id[16], key
+ *   cookie      volume and object     flags u8 (1: has a unit count), zero u8, day u16 of the last change,
+ *                                     unit count u64, volume id[16], object id[16], key
  *   cookieKey   volume and key        object id[16]
  */
 import { concatBytes, equalBytes, getU64, setU64, viewOf } from '../../base/bytes.ts';

@@ -53,7 +53,9 @@ interface ObjectIds {
 export class Objects {
   /** Counts invalidations: it differs when anything was invalidated meanwhile. */
   invalidations = 0;
-  /** Grows whenever units in pinned zones may no longer have to stay: something was unpinned or invalidated. */
+  /**
+   * Grows whenever units in pinned zones may no longer have to stay: something was unpinned or invalidated.
+   */
   loosenings = 0;
   readonly cookies: Cookies;
   readonly pins: Pins;

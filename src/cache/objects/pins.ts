@@ -8,10 +8,11 @@
  * of its volume, in steps; until that scan has ended, a flag in the prefix's row says so, and the next
  * opening scans again.
  *
- *   kind             name is the hash of                             value
- *   pin              volume and object, volume, or volume and prefix volume id[16], object id[16], flags u8 (FLAG_*),
- *                                                                    unit count u64, prefix
- *   pinnedByPrefix   number of a bucket                              volume id[16] and object id[16] of each object
+ *   kind             name is the hash of     value
+ *   pin              volume and object;      volume id[16], object id[16], flags u8 (FLAG_*),
+ *                    volume;                 unit count u64, prefix
+ *                    volume and prefix
+ *   pinnedByPrefix   number of a bucket      volume id[16] and object id[16] of each object
  */
 import { fromByteString, getU64, setU64, toByteString, viewOf } from '../../base/bytes.ts';
 import { codeOf, NetsealError, requireArgument } from '../../base/errors.ts';

@@ -21,6 +21,9 @@ export interface CacheContext {
   /** The time in milliseconds since 1970. It may jump, backwards as well. */
   readonly nowMs: () => number;
   readonly onEvent: (event: CacheEvent) => void;
-  /** False when the folder of the cache was removed, or when another folder has its place: what lies there is lost. */
+  /**
+   * False when the folder of the cache was removed, or when another folder has its place: what lies there is
+   * lost.
+   */
   readonly hasFolder: () => boolean;
 }

@@ -9,7 +9,8 @@
  *   records of kind cacheIndex, numbered from 0 on:
  *     0       u32 version 2, u32 bucket count, u32 zone count R, u32 zero,
  *             R zones: name[16], id u32, queue u32, sequence u64, length of the file u64
- *     1...    u32 number of the piece, u32 zero, 256 KiB of the table (less at its end); pieces that are all zero are left out
+ *     1...    u32 number of the piece, u32 zero, 256 KiB of the table (less at its end);
+ *             pieces that are all zero are left out
  *     last    u32 2^32 - 1, u32 zero: a snapshot without it was cut short
  */
 import { getU64, isAllZero, setU64, viewOf } from '../../base/bytes.ts';

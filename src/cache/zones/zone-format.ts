@@ -15,7 +15,8 @@
  *   20   4  object count O
  *   24   4  entry count E
  *   28   4  zero
- *   32      O objects:  volume id[16], object id[16], prefix[16] that the units were stored under (see `fingerprints.ts`)
+ *   32      O objects:  volume id[16], object id[16], prefix[16] that the units were stored under
+ *                       (see `fingerprints.ts`)
  *           E entries:  object u32, offset in granules u32, unit index u64, length u32, CRC-32 u32, tag[16]
  */
 import { getU64, setU64, viewOf } from '../../base/bytes.ts';

@@ -13,8 +13,10 @@
  * The system gives the number of a closed descriptor to the next file that is opened. No reader or writer may
  * use it for that file:
  *
- *   1. A reader counts itself (2), checks that the id (0) is that of its index entry, reads, and takes itself off.
- *   2. To give a zone up, its id is cleared first, then its file is removed. The descriptor is closed when nobody is counted.
+ *   1. A reader adds itself to the count (2), checks that the id (0) is that of its index entry, reads, and
+ *      takes itself off the count.
+ *   2. To give a zone up, its id is cleared first, then its file is removed. The descriptor is closed when
+ *      the count is 0.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fromHex, toHex } from '../../base/bytes.ts';
