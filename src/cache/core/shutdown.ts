@@ -1,7 +1,7 @@
 /**
  * Closes or wipes a cache.
  *
- *   open ──close()──▶ stopped ──▶ zones ended, snapshot written ──▶ files closed, keys destroyed, lock released
+ *   open ──close()──▶ stopped ──▶ zones ended, snapshot taken ──▶ files closed, keys destroyed, lock released
  *     └───wipe()────▶ stopped ──▶ key on the disk destroyed ──▶ zones given up ──▶ files closed,
  *                                    │                          the rest removed, lock released
  *                                    └─ that failed ─▶ closed as above, wipe() rejects
