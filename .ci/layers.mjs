@@ -35,6 +35,7 @@ const LAYERS = [
       ['cache', 'Commands of caches do not know the program that runs them.'],
       ['volume', 'Commands of volumes know nothing of caches, nor of the program that runs them.'],
       ['stream', 'Commands of streams know no volumes and no caches.'],
+      ['describe', 'Completion and documents are made from any table of commands: they know none of them.'],
       ['lib', 'src/cli/lib is what all commands share: it knows none of them.'],
     ],
   },

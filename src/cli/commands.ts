@@ -21,4 +21,11 @@ export const COMMANDS: CommandTable = {
   key: ['list, add and remove the secrets that open a volume', () => import('./volume/key.ts')],
   cache: ['make and look after a local cache, sealed at rest', () => import('./cache/commands.ts')],
   bench: ['measure settings on your data, and recommend one', () => import('./bench.ts')],
+  completion: [
+    'print a script that lets your shell complete commands',
+    async () => {
+      const { completionCommand } = await import('./describe/completion.ts');
+      return { command: () => completionCommand(COMMANDS) };
+    },
+  ],
 };

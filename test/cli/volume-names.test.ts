@@ -1,10 +1,12 @@
 /** Names between the volume, the terminal and the command line; work that is bounded. */
+
+import { Command } from 'commander';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { NetsealError } from '../../src/base/errors.ts';
 import { CACHE_COMMANDS } from '../../src/cli/cache/commands.ts';
 import { COMMANDS } from '../../src/cli/commands.ts';
-import { loadCommand } from '../../src/cli/lib/command-table.ts';
+import { addCommands } from '../../src/cli/lib/command-table.ts';
 import { Branches, mapConcurrent } from '../../src/cli/lib/concurrent.ts';
 import { unescapeName } from '../../src/cli/lib/escaped-names.ts';
 import { toJson } from '../../src/cli/lib/json.ts';
@@ -160,11 +162,14 @@ describe('the tables of commands', () => {
   it.each([
     { of: 'netseal', table: COMMANDS },
     { of: 'netseal cache', table: CACHE_COMMANDS },
-  ])('give each command of $of by its name', async ({ table }) => {
-    for (const [name, [summary]] of Object.entries(table)) {
-      const command = await loadCommand(table, name);
-      expect([command?.name(), command?.summary()]).toEqual([name, summary]);
-    }
-    expect(await loadCommand(table, 'toString')).toBeUndefined();
+  ])('load all commands of $of, or the one that is named', async ({ table }) => {
+    const entries = Object.entries(table);
+    const all = await addCommands(new Command('all'), table, 'all');
+    expect(all.commands.map(command => [command.name(), command.summary()])).toEqual(
+      entries.map(([name, [summary]]) => [name, summary]),
+    );
+    expect(all.commands.every(command => command.description() !== '')).toBe(true);
+    const none = await addCommands(new Command('none'), table, ['toString']);
+    expect(none.commands.map(command => command.description())).toEqual(entries.map(() => ''));
   });
 });

@@ -3,7 +3,7 @@
  * one line here.
  */
 import { Command } from 'commander';
-import { addCommands, type CommandTable } from '../lib/command-table.ts';
+import { addCommands, type CommandTable, type Wanted } from '../lib/command-table.ts';
 
 /** In the order in which `netseal cache help` lists them. */
 export const CACHE_COMMANDS: CommandTable = {
@@ -20,7 +20,7 @@ export const CACHE_COMMANDS: CommandTable = {
 };
 
 /** `netseal cache init|set|stats|ls|verify|flush|pin|unpin|key|wipe DIR` */
-export function command(args: readonly string[]): Promise<Command> {
+export function command(wanted: Wanted): Promise<Command> {
   const group = new Command('cache').description('Make and look after a local cache, sealed at rest.');
-  return addCommands(group, CACHE_COMMANDS, args);
+  return addCommands(group, CACHE_COMMANDS, wanted);
 }

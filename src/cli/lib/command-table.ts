@@ -4,46 +4,36 @@
  */
 import { Command } from 'commander';
 
+/** Which commands to load: the one that these words of the command line name, or all. */
+export type Wanted = readonly string[] | 'all';
+
 /** What the file of a command exports. */
 export interface CommandModule {
   /**
-   * @param args what follows the command's name on the command line: a group of commands loads the one that
+   * @param wanted what follows the command's name on the command line: a group of commands loads the one that
    * is named there.
    */
-  command(args: readonly string[]): Command | Promise<Command>;
+  command(wanted: Wanted): Command | Promise<Command>;
 }
 
 export type CommandTable = Readonly<
   Record<string, readonly [summary: string, load: () => Promise<CommandModule>]>
 >;
 
-/** Returns the command called `name`, or undefined when the table has none. */
-export async function loadCommand(
-  table: CommandTable,
-  name: string,
-  args: readonly string[] = [],
-): Promise<Command | undefined> {
-  const entry = Object.hasOwn(table, name) ? table[name] : undefined;
-  if (entry === undefined) return undefined;
-  const [summary, load] = entry;
-  const { command } = await load();
-  return (await command(args)).summary(summary);
-}
-
 /**
  * Adds all commands of a table to `parent`, in the table's order.
  *
- * @param args what follows the parent's name. The command that it names, also as `help NAME`, is loaded.
+ * @param wanted what follows the parent's name. The command that it names, also as `help NAME`, is loaded.
  */
-export async function addCommands(
-  parent: Command,
-  table: CommandTable,
-  args: readonly string[],
-): Promise<Command> {
-  const [named, ...rest] = args[0] === 'help' ? args.slice(1) : args;
-  for (const [name, [summary]] of Object.entries(table)) {
-    const command = name === named ? await loadCommand(table, name, rest) : undefined;
-    parent.addCommand(command ?? new Command(name).summary(summary));
+export async function addCommands(parent: Command, table: CommandTable, wanted: Wanted): Promise<Command> {
+  const words = wanted === 'all' ? [] : wanted;
+  const [named, ...rest] = words[0] === 'help' ? words.slice(1) : words;
+  for (const [name, [summary, load]] of Object.entries(table)) {
+    const isWanted = wanted === 'all' || name === named;
+    const command = isWanted
+      ? await (await load()).command(wanted === 'all' ? 'all' : rest)
+      : new Command(name);
+    parent.addCommand(command.summary(summary));
   }
   return parent;
 }

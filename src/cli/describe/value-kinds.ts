@@ -1,0 +1,40 @@
+/** What the shell offers for a value, told from the name that the value has in its command's help. */
+import type { ValueInfo } from './command-tree.ts';
+
+/** `path` is a local file or folder, or `STORE:/path`, whose names in the volume are not offered. */
+export type ValueKind = 'file' | 'folder' | 'path' | 'other';
+
+/** All names of values. A new name belongs here, so that somebody has thought of what to offer. */
+export const VALUE_KINDS: Readonly<Record<string, ValueKind>> = {
+  choices: 'other',
+  codec: 'other',
+  codecs: 'other',
+  count: 'other',
+  dir: 'folder',
+  duration: 'other',
+  file: 'file',
+  folder: 'folder',
+  kind: 'other',
+  mode: 'other',
+  object: 'other',
+  octal: 'other',
+  path: 'path',
+  percent: 'other',
+  'rate,round-trip': 'other',
+  share: 'other',
+  shell: 'other',
+  size: 'other',
+  sizes: 'other',
+  slot: 'other',
+  store: 'folder',
+  suite: 'other',
+  suites: 'other',
+  target: 'path',
+  text: 'other',
+  time: 'other',
+  volume: 'other',
+};
+
+export function kindOf({ name }: ValueInfo): ValueKind {
+  return VALUE_KINDS[name] ?? 'other';
+}
