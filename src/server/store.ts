@@ -17,6 +17,7 @@
  *      EDENIED, EFULL, EIO, EFORMAT (the store itself is damaged)   repeating does not help; nothing was changed
  *      ECLOSED       used after close
  */
+import { requireMethods, requireObject, shownValue } from '../base/arguments.ts';
 import type { CallOptions } from '../base/call-options.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 
@@ -168,11 +169,20 @@ export interface ObjectStore extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+const STORE_METHODS = ['get', 'put', 'stat', 'delete', 'list', 'now', 'close'] as const;
+
+/** Throws EINVAL unless the argument called `name` is a store, of any kind. */
+export function requireStore(name: string, value: unknown): asserts value is ObjectStore {
+  requireMethods(name, value, STORE_METHODS);
+  requireObject(`${name}.capabilities`, Reflect.get(value, 'capabilities'));
+}
+
 /** Length of the longest key, in bytes of UTF-8. */
 export const KEY_BYTES_MAX = 1024;
 
 /** Says why `key` is not valid; undefined when it is. */
-export function keyProblem(key: string): string | undefined {
+export function keyProblem(key: unknown): string | undefined {
+  if (typeof key !== 'string') return 'it is no string';
   if (key.length === 0) return 'it is empty';
   if (!key.isWellFormed()) return 'it is not Unicode';
   if (key.length > KEY_BYTES_MAX || Buffer.byteLength(key) > KEY_BYTES_MAX) {
@@ -194,7 +204,7 @@ export function keyProblem(key: string): string | undefined {
  */
 export function checkKey(key: string): void {
   const problem = keyProblem(key);
-  requireArgument(problem === undefined, `not a key: ${problem}: ${JSON.stringify(key).slice(0, 200)}`);
+  requireArgument(problem === undefined, `not a key: ${problem}: ${shownValue(key)}`);
 }
 
 /** Orders keys by their bytes in UTF-8, which differs from JavaScript's order beyond U+FFFF. */

@@ -213,7 +213,7 @@ class Getter {
     const { folder, isOld, rules } = target;
     const clashes = new NameClashes(rules, isOld && isFolding(rules) ? folder.names() : []);
     const folders: DirectoryEntry[] = [];
-    for await (const entries of eachOnVolume(this.#volume.names.entries(directory))) {
+    for await (const entries of eachOnVolume(this.#volume.namespace.entries(directory))) {
       this.#signal?.throwIfAborted();
       for (const entry of entries) {
         const entryPath = joinPath(path, entry.name);

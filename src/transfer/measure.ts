@@ -75,7 +75,7 @@ export async function measureVolume(volume: Volume, inode: Inode, signal?: Abort
     if (entered.has(inode.id)) return;
     entered.add(inode.id);
     try {
-      for await (const entries of volume.names.entries(volume.directoryById(inode.id))) {
+      for await (const entries of volume.namespace.entries(volume.directoryById(inode.id))) {
         for (const entry of entries) await measureInode(await volume.inodeOf(entry));
       }
     } catch {

@@ -45,7 +45,7 @@ export class PutFolder {
    */
   async insertMany(names: readonly NewName[]): Promise<(NetsealError | undefined)[]> {
     const options = { replace: true, keepTimes: this.keepTimes };
-    const failures = await onVolume(this.#volume.names.insertMany(this.directory, names, options));
+    const failures = await onVolume(this.#volume.namespace.insertMany(this.directory, names, options));
     await this.link();
     return failures;
   }
@@ -60,7 +60,7 @@ export class PutFolder {
     if (this.#place === undefined) return;
     const { parent, name } = this.#place;
     const options = { keepTimes: parent.keepTimes };
-    await onVolume(this.#volume.names.insertDirectory(parent.directory, name, this.directory, options));
+    await onVolume(this.#volume.namespace.insertDirectory(parent.directory, name, this.directory, options));
     await parent.link();
   }
 }

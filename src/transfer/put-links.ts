@@ -87,13 +87,13 @@ export class PutLinks {
       await onVolume(this.#volume.whenDurable(segments));
       await journal?.beforeCommit();
       const linked = { ...inode, linkCount: names.length };
-      const node = await onVolume(this.#volume.names.place(linked, segments));
+      const node = await onVolume(this.#volume.namespace.place(linked, segments));
       let linkedCount = 0;
       await Promise.all(
         names.map(async ({ folder, name, path }) => {
           const options = { replace: true, keepTimes: folder.keepTimes, segments };
           try {
-            await onVolume(this.#volume.names.insertNode(folder.directory, name, node, options));
+            await onVolume(this.#volume.namespace.insertNode(folder.directory, name, node, options));
             await folder.link();
             linkedCount += 1;
           } catch (error) {
@@ -121,7 +121,7 @@ export class PutLinks {
     for (const at of names) {
       if (right.has(at)) continue;
       const options = { replace: true, keepTimes: at.folder.keepTimes };
-      await onVolume(this.#volume.names.link(source, at.folder.directory, at.name, options));
+      await onVolume(this.#volume.namespace.link(source, at.folder.directory, at.name, options));
       await at.folder.link();
       this.#tally.counts.links += 1;
     }

@@ -42,12 +42,12 @@ export async function planPut(
     const goesInto = there !== undefined && (isInto || stat.type !== 'folder');
     if (goesInto) {
       const name = lastName(path);
-      const existing = name === undefined ? undefined : await volume.names.find(there, name);
+      const existing = name === undefined ? undefined : await volume.namespace.find(there, name);
       jobs.push({ path, stat, directory: there, name, existing });
       continue;
     }
     const { directory, name } = await volume.place(target);
-    jobs.push({ path, stat, directory, name, existing: await volume.names.find(directory, name) });
+    jobs.push({ path, stat, directory, name, existing: await volume.namespace.find(directory, name) });
   }
   requireDistinct(jobs.map(({ directory, name = '' }) => `${directory.id}/${name}`));
   return jobs;

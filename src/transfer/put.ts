@@ -136,7 +136,7 @@ class Putter {
       if (what !== undefined) return this.#tally.note(path, `left out: this is ${what}`);
       const attributes = attributesOf(local.stat, local.ownXattrs());
       const target = await targetFor(attributes);
-      const entries = target.isNew ? undefined : this.#volume.names.entries(target.directory);
+      const entries = target.isNew ? undefined : this.#volume.namespace.entries(target.directory);
       await this.#putEntries(local, target, path, new EntryCursor(entries));
       if (target.isNew) {
         this.#tally.counts.folders += 1;
@@ -163,14 +163,14 @@ class Putter {
       }
       return new PutFolder(this.#volume, this.#volume.directoryById(inode.id), path, undefined, true);
     }
-    const directory = this.#volume.names.newDirectory(attributes, parent.directory.id);
+    const directory = this.#volume.namespace.newDirectory(attributes, parent.directory.id);
     return new PutFolder(this.#volume, directory, path, { parent, name }, true);
   }
 
   async #updateFolder({ directory, path }: PutFolder, attributes: Attributes): Promise<void> {
     const inode = await onVolume(directory.read());
     if (isSameAttributes(inode, attributes) && inode.mtimeNs === attributes.mtimeNs) return;
-    this.#batches.atEnd(path, () => this.#volume.names.setDirectoryAttributes(directory.id, attributes));
+    this.#batches.atEnd(path, () => this.#volume.namespace.setDirectoryAttributes(directory.id, attributes));
   }
 
   async #putEntries(local: LocalFolder, target: PutFolder, path: Name, cursor: EntryCursor): Promise<void> {
@@ -236,7 +236,7 @@ class Putter {
       this.#tally.counts.unchanged += 1;
       return;
     }
-    const link = this.#volume.names.newSymlink(attributesOf(entry, local.linkXattrs()), leadsTo);
+    const link = this.#volume.namespace.newSymlink(attributesOf(entry, local.linkXattrs()), leadsTo);
     this.#batches.addBare(target, entry.name, path, link);
   }
 
@@ -279,7 +279,7 @@ class Putter {
     const file = local.openFile();
     try {
       const { unitSizeBytes } = this.#volume.settings;
-      const created = this.#volume.names.newFile(attributesOf(file.stat, file.xattrs()));
+      const created = this.#volume.namespace.newFile(attributesOf(file.stat, file.xattrs()));
       if (file.stat.sizeBytes <= Math.min(unitSizeBytes, SMALL_BYTES_MAX)) {
         // If the file changes from now on, its time differs from the stored one: the next `put` copies it
         // again.
@@ -327,7 +327,7 @@ class Putter {
   async #putLinked(target: PutFolder, entry: LocalEntry, path: Name, local: LocalAccess): Promise<void> {
     const file = local.openFile();
     try {
-      const created = this.#volume.names.newFile(attributesOf(file.stat, file.xattrs()));
+      const created = this.#volume.namespace.newFile(attributesOf(file.stat, file.xattrs()));
       this.#links.setContent(entry, await this.#content(target, entry.name, file, created));
       if (file.changedSinceOpen()) this.#tally.note(path, CHANGED);
     } finally {
@@ -369,7 +369,7 @@ class Putter {
       const attributes = attributesOf(file.stat, file.xattrs());
       if (isSameAttributes(inode, attributes)) return;
       await this.#batches.update(path, () =>
-        this.#volume.names.setAttributes(target.directory, existing, attributes),
+        this.#volume.namespace.setAttributes(target.directory, existing, attributes),
       );
     } finally {
       file.close();

@@ -1,9 +1,20 @@
 /** An open volume: paths in, files and folders out. It joins the parts and decides nothing itself. */
+import {
+  requireCallback,
+  requireFlag,
+  requireInstance,
+  requireInteger,
+  requireIterable,
+  requireList,
+  requireNumber,
+  requireObject,
+  requireSignal,
+} from '../base/arguments.ts';
 import { codeOf, NetsealError, requireArgument } from '../base/errors.ts';
 import { type Id, randomId } from '../base/ids.ts';
 import type { Name } from '../base/name.ts';
-import type { VolumeHeader } from '../keys/volume-header.ts';
-import type { Pipeline } from '../pipeline/pipeline.ts';
+import { VolumeHeader } from '../keys/volume-header.ts';
+import { Pipeline } from '../pipeline/pipeline.ts';
 import { ControlSealer } from '../server/sealed/control.ts';
 import type { Attributes, DirectoryEntry, DirectoryInode, FileInode, Inode } from '../server/sealed/inode.ts';
 import { putInodeObject } from '../server/sealed/inode-object.ts';
@@ -12,7 +23,7 @@ import { NodeCache } from '../server/sealed/node-cache.ts';
 import type { Sealing } from '../server/sealed/sealing.ts';
 import { type SegmentSettings, SegmentWriter } from '../server/sealed/segment-writer.ts';
 import { UnitWriter } from '../server/sealed/unit-writer.ts';
-import type { ObjectStore } from '../server/store.ts';
+import { type ObjectStore, requireStore } from '../server/store.ts';
 import type { ProviderSettings } from '../unit/providers.ts';
 import { ContentUpload } from './content/content-upload.ts';
 import { FileCommits, type NewFileOptions } from './content/file-commits.ts';
@@ -20,18 +31,20 @@ import { FileReader } from './content/file-reader.ts';
 import { FileWriter } from './content/file-writer.ts';
 import { readSmallFiles, type SmallContents, SmallUpload } from './content/small-files.ts';
 import { History, type HistoryOptions } from './history/history.ts';
+import { requireDirectory, requireEntry, requireFileInode, requireId } from './names/argument-checks.ts';
 import type { Directory } from './names/directory.ts';
 import type { FilePlace } from './names/file-place.ts';
 import { Inodes, typeOfEntry } from './names/inodes.ts';
 import { Moves } from './names/moves.ts';
 import { endsInFolder, nameBytes, parsePath } from './names/name-checks.ts';
 import { Namespace } from './names/namespace.ts';
+import { VolumeNames } from './names/volume-names.ts';
 import { OpenFiles } from './session/open-files.ts';
 import { ReadBudget } from './session/read-budget.ts';
 import type { Session } from './session/session.ts';
 import { decodeSettings, type VolumeSettings } from './session/volume-settings.ts';
 import { WriteTimes } from './session/write-times.ts';
-import type { ClientState } from './state/client-state.ts';
+import { type ClientState, requireState } from './state/client-state.ts';
 import {
   type JournalSource,
   type JournalTarget,
@@ -65,6 +78,30 @@ export interface OwnFolder {
   readonly path: string;
   /** What it holds, for messages. */
   readonly what: string;
+}
+
+/** Checks the options of `openVolume` that are about the session. Throws EINVAL. */
+export function checkSessionOptions(options: Partial<OpenVolumeOptions>): void {
+  requireObject('options', options);
+  requireStore('options.store', options.store);
+  const { freshMs, graceMs, segmentBytes, uploadsMax, uploadTimesMax } = options;
+  for (const [name, value] of Object.entries({ freshMs, graceMs })) {
+    if (value !== undefined) requireNumber(`options.${name}`, value, 0, Number.POSITIVE_INFINITY);
+  }
+  for (const [name, value] of Object.entries({ segmentBytes, uploadsMax, uploadTimesMax })) {
+    if (value !== undefined) requireInteger(`options.${name}`, value, 1);
+  }
+  const { onClosed, onProblem, nowMs } = options;
+  for (const [name, value] of Object.entries({ onClosed, onProblem, nowMs })) {
+    requireCallback(`options.${name}`, value);
+  }
+}
+
+function checkOpenOptions(options: OpenVolumeOptions): void {
+  checkSessionOptions(options);
+  requireInstance('options.pipeline', options.pipeline, Pipeline);
+  requireInstance('options.header', options.header, VolumeHeader);
+  requireState('options.state', options.state);
 }
 
 /** What a path leads to. */
@@ -148,13 +185,19 @@ export class Volume {
   readonly session: Session;
   readonly inodes: Inodes;
   readonly moves: Moves;
-  readonly names: Namespace;
+  /** The operations on names, for programs. */
+  readonly names: VolumeNames;
+  /** @internal The same without checks of arguments, for netseal's own copies. */
+  readonly namespace: Namespace;
   readonly #control: ControlSealer;
   readonly #state: ClientState;
   readonly #history: History;
   readonly #onClosed: (() => Promise<void>) | undefined;
   readonly #background = new Set<Promise<void>>();
+  /** True from the call of {@link close}: nothing new is begun. */
   #isClosed = false;
+  /** True once everything was written that had to be: nothing works any more. */
+  #isEnded = false;
 
   /**
    * Starts a session. It reads nothing yet, except for the heads of other clients if those are due.
@@ -163,6 +206,7 @@ export class Volume {
    * there.
    */
   static async open(options: OpenVolumeOptions): Promise<Volume> {
+    checkOpenOptions(options);
     const { store, header } = options;
     const { createIfAbsent, replaceIfMatch, atomicPut } = store.capabilities;
     if (createIfAbsent !== 'atomic' || replaceIfMatch !== 'atomic' || !atomicPut) {
@@ -210,10 +254,14 @@ export class Volume {
       nowMs,
       freshMs: options.freshMs ?? FRESH_MS_DEFAULT,
       graceMs: options.graceMs ?? GRACE_MS_DEFAULT,
+      requireOpen: () => {
+        if (this.#isEnded) throw new NetsealError('ECLOSED', 'the volume is closed');
+      },
     };
     this.inodes = new Inodes(this.session);
     this.moves = new Moves(this.inodes);
-    this.names = new Namespace(this.session, this.inodes, this.moves);
+    this.namespace = new Namespace(this.session, this.inodes, this.moves);
+    this.names = new VolumeNames(this.namespace, this.session);
     this.#history.start(this.session, this.inodes);
   }
 
@@ -225,8 +273,10 @@ export class Volume {
    * Returns what a path leads to. ENOENT, ENOTDIR (also when the path ends in `/` and leads to no folder),
    * EINVAL (too many symlinks), and what reading throws.
    */
-  async find(path: string | Uint8Array, { follow = false }: ResolveOptions = {}): Promise<Found> {
+  async find(path: string | Uint8Array, options: ResolveOptions = {}): Promise<Found> {
     const names = parsePath(path);
+    const follow = followOf(options, false);
+    this.#requireOpen();
     const needsFolder = endsInFolder(path);
     const budget = { left: SYMLINKS_MAX };
     return await this.#walk(names, { follow: follow || needsFolder, needsFolder, budget });
@@ -237,15 +287,19 @@ export class Volume {
    * path ends in `/`: ENOTDIR unless the name is a folder's, also when it is that of a symlink; ENOENT when
    * nothing has the name, unless it is `forFolder`.
    */
-  async place(path: string | Uint8Array, { forFolder = false }: PlaceOptions = {}): Promise<Place> {
+  async place(path: string | Uint8Array, options: PlaceOptions = {}): Promise<Place> {
+    requireObject('options', options);
+    const { forFolder = false } = options;
+    requireFlag('options.forFolder', forFolder);
     const names = parsePath(path);
     const name = names.pop();
     requireArgument(name !== undefined, 'this is the root of the volume: name something in it');
+    this.#requireOpen();
     const budget = { left: SYMLINKS_MAX };
     const { inode } = await this.#walk(names, { follow: true, needsFolder: true, budget });
     const directory = this.#directoryOf(inode);
     if (endsInFolder(path)) {
-      const entry = await this.names.find(directory, name);
+      const entry = await this.namespace.find(directory, name);
       if (entry === undefined && !forFolder) throw noSuchPath([...names, name]);
       if (entry !== undefined && typeOfEntry(entry) !== 'directory') throw noFolder([...names, name]);
     }
@@ -253,12 +307,15 @@ export class Volume {
   }
 
   /** Returns the inode that an entry leads to. Throws what reading it throws. */
-  inodeOf(entry: DirectoryEntry): Promise<Inode> {
-    return this.inodes.inodeOf(entry);
+  async inodeOf(entry: DirectoryEntry): Promise<Inode> {
+    requireEntry('entry', entry);
+    return await this.inodes.inodeOf(entry);
   }
 
   /** Returns a folder by its id, without reading it. */
   directoryById(id: Id): Directory {
+    requireId('id', id);
+    this.#requireOpen();
     return this.inodes.directory(id);
   }
 
@@ -272,12 +329,16 @@ export class Volume {
 
   /** Opens the present version of a file for reading. EISDIR; EINVAL for a symlink that is not followed. */
   async openFile(path: string | Uint8Array, options: ResolveOptions = {}): Promise<FileReader> {
-    const found = await this.find(path, { follow: true, ...options });
+    const found = await this.find(path, { follow: followOf(options, true) });
     return this.reader(requireFile(found.inode), found);
   }
 
   /** Opens a file for reading whose inode was read already. */
-  reader(inode: FileInode, { parent, entry }: Pick<Found, 'parent' | 'entry'>): FileReader {
+  reader(inode: FileInode, found: Pick<Found, 'parent' | 'entry'>): FileReader {
+    requireFileInode('inode', inode);
+    requireObject('found', found);
+    this.#requireOpen();
+    const { parent, entry } = found;
     return new FileReader(this.session, inode, async () => {
       if (parent === undefined || entry === undefined) return inode;
       const now = await parent.find(entry.name, 0);
@@ -298,8 +359,10 @@ export class Volume {
     attributes: Attributes,
     options: { readonly replace?: boolean; readonly unitSizeBytes?: number } = {},
   ): Promise<FileWriter> {
-    const place = await this.place(path);
+    requireObject('options', options);
+    requireFlag('options.replace', options.replace);
     const inode = this.names.newFile(attributes, options.unitSizeBytes);
+    const place = await this.place(path);
     return this.writer(inode, { ...place, id: inode.id }, { isNew: true, replace: options.replace });
   }
 
@@ -313,11 +376,17 @@ export class Volume {
 
   /** Opens a file for writing whose inode was read or made already. */
   writer(inode: FileInode, place: FilePlace, options: NewFileOptions = {}): FileWriter {
+    requireFileInode('inode', inode);
+    requireObject('place', place);
+    requireDirectory('place.directory', place.directory);
+    requireId('place.id', place.id);
+    requireObject('options', options);
+    this.#requireOpen();
     const parts = {
       session: this.session,
       inodes: this.inodes,
       moves: this.moves,
-      names: this.names,
+      names: this.namespace,
       inBackground: (work: Promise<void>) => this.#inBackground(work),
     };
     return new FileWriter(this.session, inode, new FileCommits(parts, place, options));
@@ -325,17 +394,25 @@ export class Volume {
 
   /** Begins to upload the content of a new file. Its first commit is a name: see `Namespace.insertMany`. */
   upload(inode: FileInode): ContentUpload {
+    requireFileInode('inode', inode);
+    this.#requireOpen();
     return new ContentUpload(this.session, inode);
   }
 
   /** Reserves memory for the content of many small files. Rejects as `Pipeline.reservePlain` does. */
-  reserveSmall(lengthBytes: number, signal?: AbortSignal): Promise<SmallUpload> {
-    return SmallUpload.reserve(this.session, lengthBytes, signal);
+  async reserveSmall(lengthBytes: number, signal?: AbortSignal): Promise<SmallUpload> {
+    requireInteger('lengthBytes', lengthBytes, 1);
+    requireSignal('signal', signal);
+    this.#requireOpen();
+    return await SmallUpload.reserve(this.session, lengthBytes, signal);
   }
 
   /** Reads the content of many small files; see {@link readSmallFiles}. */
-  readSmallFiles(files: readonly FileInode[], signal?: AbortSignal): Promise<SmallContents> {
-    return readSmallFiles(this.session, files, signal);
+  async readSmallFiles(files: readonly FileInode[], signal?: AbortSignal): Promise<SmallContents> {
+    requireList('files', files);
+    requireSignal('signal', signal);
+    this.#requireOpen();
+    return await readSmallFiles(this.session, files, signal);
   }
 
   /** How much opened data readers may hold at once. Acquire the plain bytes before {@link readSmallFiles}. */
@@ -361,6 +438,7 @@ export class Volume {
    * first, or {@link flushContent} closes it. Rejects with what an upload failed with.
    */
   async whenDurable(segments: Iterable<Id>): Promise<void> {
+    requireIterable('segments', segments);
     const { dataSegments } = this.session;
     await Promise.all(Array.from(segments, segment => dataSegments.durable(segment)));
   }
@@ -388,6 +466,11 @@ export class Volume {
    * upload that failed. It commits no open `FileWriter`.
    */
   async sync(): Promise<void> {
+    this.#requireOpen();
+    await this.#sync();
+  }
+
+  async #sync(): Promise<void> {
     await this.flushContent();
     await this.session.nodeSegments.flush();
     await Promise.all([...this.#background]);
@@ -413,11 +496,12 @@ export class Volume {
     if (this.#isClosed) return;
     this.#isClosed = true;
     try {
-      const [synced] = await Promise.allSettled([this.sync()]);
+      const [synced] = await Promise.allSettled([this.#sync()]);
       const [told] = await Promise.allSettled([this.#history.close()]);
       await this.#state.flush();
       for (const ended of [synced, told]) if (ended.status === 'rejected') throw ended.reason;
     } finally {
+      this.#isEnded = true;
       this.session.sealing.pipeline.removeKeyring(this.session.sealing.keys);
       this.#control.destroy();
       await this.#onClosed?.();
@@ -426,6 +510,10 @@ export class Volume {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #requireOpen(): void {
+    if (this.#isClosed) throw new NetsealError('ECLOSED', 'the volume is closed');
   }
 
   #directoryOf(inode: Inode): Directory {
@@ -439,7 +527,7 @@ export class Volume {
     for (const [at, name] of names.entries()) {
       if (found.inode.type !== 'directory') throw noFolder(names.slice(0, at));
       const parent = this.#directoryOf(found.inode);
-      const entry = await this.names.find(parent, name);
+      const entry = await this.namespace.find(parent, name);
       if (entry === undefined) throw noSuchPath(names.slice(0, at + 1));
       const inode = await this.inodes.inodeOf(entry);
       const isLast = at === names.length - 1;
@@ -455,6 +543,12 @@ export class Volume {
     if (needsFolder && found.inode.type !== 'directory') throw noFolder(names);
     return found;
   }
+}
+
+function followOf(options: ResolveOptions, byDefault: boolean): boolean {
+  requireObject('options', options);
+  requireFlag('options.follow', options.follow);
+  return options.follow ?? byDefault;
 }
 
 /** Returns the names, from the root on, that a symlink leads to. The root is its own parent. */

@@ -78,9 +78,16 @@ describe('creating', () => {
   it('takes names of any bytes but NUL and slash, up to 255, and keeps them apart', async () => {
     const names = ['\xff\xfe', 'e\xcc\x81', '\xc3\xa9', '\xe9', 'A', 'a', '\n', ' ', '-', 'x'.repeat(255)];
     for (const name of names) {
-      expect(await codeOf(volume.names.insert(volume.root, name, volume.names.newFile(FILE)))).toBe('ok');
+      const bytes = Buffer.from(name, 'latin1');
+      expect(await codeOf(volume.names.insert(volume.root, bytes, volume.names.newFile(FILE)))).toBe('ok');
+      expect((await volume.names.find(volume.root, bytes))?.name).toBe(name);
     }
     expect(await namesIn(volume, '/')).toEqual([...names].sort());
+    // A string has one character for each byte. Text is refused, for it would become other bytes.
+    for (const text of ['\xf6', 'Stra\xdfe', '\xe9', '\u65e5\u672c']) {
+      expect(await codeOf(volume.names.insert(volume.root, text, volume.names.newFile(FILE)))).toBe('EINVAL');
+      expect(await codeOf(volume.names.find(volume.root, text))).toBe('EINVAL');
+    }
     // A name has one character for each byte, so U+0301 cannot be in one.
     for (const name of ['', '.', '..', 'a/b', 'a\0', 'x'.repeat(256), 'e\u0301']) {
       expect(await codeOf(volume.names.insert(volume.root, name, volume.names.newFile(FILE)))).toBe('EINVAL');

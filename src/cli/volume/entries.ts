@@ -31,7 +31,7 @@ export async function* listEntries(
   signal: AbortSignal,
   needsInode: (entry: DirectoryEntry) => boolean,
 ): AsyncGenerator<readonly Listed[]> {
-  for await (const entries of volume.names.entries(directory)) {
+  for await (const entries of volume.namespace.entries(directory)) {
     signal.throwIfAborted();
     const listed = await mapConcurrent(entries, INODES_AT_ONCE, async entry => {
       signal.throwIfAborted();

@@ -44,15 +44,15 @@ function link(target: string, text: string, options: LnOptions): Promise<void> {
     const newPath = await linkPath(volume, path, source?.path ?? content);
     const place = await at(newPath, volume.place(pathBytes(newPath)));
     if (source === undefined) {
-      const inode = volume.names.newSymlink(newAttributes(SYMLINK_MODE), nameBytes(content));
-      await at(newPath, volume.names.insert(place.directory, place.name, inode));
+      const inode = volume.namespace.newSymlink(newAttributes(SYMLINK_MODE), nameBytes(content));
+      await at(newPath, volume.namespace.insert(place.directory, place.name, inode));
     } else {
       const from = await at(source, volume.place(pathBytes(source)));
       const { inode } = await at(source, volume.find(pathBytes(source)));
       if (inode.type === 'directory') {
         throw failAt(source, 'EISDIR', 'a folder cannot have a second name: make a symbolic link with -s');
       }
-      await at(newPath, volume.names.link(from, place.directory, place.name));
+      await at(newPath, volume.namespace.link(from, place.directory, place.name));
     }
     if (options.json === true) report(jsonDocument({ linked: showPath(newPath) }));
   });

@@ -87,15 +87,15 @@ async function makeAll(
 
 async function makeOne(volume: Volume, path: VolumePath, mode: number, made: string[]): Promise<void> {
   const { directory, name } = await at(path, placeOf(volume, path));
-  const child = volume.names.newDirectory(newAttributes(mode), directory.id);
-  await at(path, volume.names.insertDirectory(directory, name, child));
+  const child = volume.namespace.newDirectory(newAttributes(mode), directory.id);
+  await at(path, volume.namespace.insertDirectory(directory, name, child));
   made.push(showPath(path));
 }
 
 async function placeOf(volume: Volume, path: VolumePath): ReturnType<Volume['place']> {
   const place = await findPlace(volume, path);
   // Checked before anything is put into the store.
-  if ((await volume.names.find(place.directory, place.name)) !== undefined) {
+  if ((await volume.namespace.find(place.directory, place.name)) !== undefined) {
     throw failAt(path, 'EEXIST', 'this already exists: choose another path, or -p to use the folder');
   }
   return place;

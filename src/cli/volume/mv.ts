@@ -63,7 +63,7 @@ async function moveOne(
   const path = isInto ? childPath(target, from.name) : target;
   const to = await at(path, volume.place(pathBytes(path), { forFolder: inode.type === 'directory' }));
   try {
-    await volume.names.rename(from, to, { replace });
+    await volume.namespace.rename(from, to, { replace });
   } catch (error) {
     if (!isNetsealError(error)) throw error;
     throw failAt(path, error.code, `${showPath(source)} cannot be moved here: ${error.message}`);

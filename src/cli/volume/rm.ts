@@ -48,7 +48,7 @@ class Removal implements PathWork {
       const { directory, name } = await at(path, volume.place(pathBytes(path)));
       const { inode } = await at(path, volume.find(pathBytes(path)));
       if (inode.type !== 'directory') {
-        await volume.names.unlink(directory, name);
+        await volume.namespace.unlink(directory, name);
         this.#removedCount += 1;
       } else if (this.#options.recursive === true) {
         await this.#removeFolder(path, directory, name, volume.directoryById(inode.id));
@@ -76,7 +76,7 @@ class Removal implements PathWork {
         this.#removeFolder(childPath(path, childName), folder, childName, child),
       );
       if (failures.count > failedBefore && !(await this.#isEmpty(folder))) return;
-      await volume.names.rmdir(parent, name);
+      await volume.namespace.rmdir(parent, name);
       this.#removedCount += 1;
     } catch (error) {
       if (!isNoEntry(error)) failures.add(path, error);
@@ -88,7 +88,7 @@ class Removal implements PathWork {
     const { volume } = this.#frame;
     const below: [Name, Directory][] = [];
     let names: Name[] = [];
-    for await (const entries of volume.names.entries(folder)) {
+    for await (const entries of volume.namespace.entries(folder)) {
       for (const entry of entries) {
         const child = folderOf(volume, entry);
         if (child === undefined) names.push(entry.name);
@@ -106,7 +106,7 @@ class Removal implements PathWork {
     const { volume, failures, signal } = this.#frame;
     signal.throwIfAborted();
     const unlinking = names.map(async name => {
-      await volume.names.unlink(folder, name);
+      await volume.namespace.unlink(folder, name);
     });
     for (const [index, outcome] of (await Promise.allSettled(unlinking)).entries()) {
       if (outcome.status === 'fulfilled') this.#removedCount += 1;

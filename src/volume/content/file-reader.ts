@@ -5,6 +5,7 @@
  *   - If a segment is gone, the inode is read again. A compaction may have moved the units: then reading goes
  *     on with the new place. Otherwise these units are lost.
  */
+import { requireBytes, requireInteger, requireOptions } from '../../base/arguments.ts';
 import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import { MIB, sizeToUnitCount } from '../../base/geometry.ts';
 import type { FileInode } from '../../server/sealed/inode.ts';
@@ -70,12 +71,15 @@ export class FileReader {
   }
 
   /**
-   * Fills `into` with the bytes from `offsetBytes` on. Rejects with the first {@link Piece.error}.
+   * Fills `into` with the bytes from `offsetBytes` on. Rejects with the first {@link Piece.error}; with EINVAL
+   * for an offset that is no whole number from 0.
    *
    * @param into the caller's own memory or shared memory. Its content is undefined after a failure.
    * @returns how many bytes were read: fewer than `into` holds only at the end of the file.
    */
   async read(into: Uint8Array, offsetBytes: number, options: ReadOptions = {}): Promise<number> {
+    requireBytes('into', into);
+    requireInteger('offsetBytes', offsetBytes);
     const endBytes = Math.min(this.sizeBytes, offsetBytes + into.byteLength);
     for await (const piece of this.pieces(offsetBytes, endBytes, options)) {
       if (piece.error !== undefined) throw piece.error;
@@ -88,7 +92,7 @@ export class FileReader {
   }
 
   /**
-   * Yields the bytes of [from, to) in order and without gaps, reading ahead. Rejects as {@link groups} does.
+   * Yields the bytes of [from, to) in order and without gaps, reading ahead. Infinity is the end of the file. Rejects as {@link groups} does.
    */
   async *pieces(fromBytes: number, toBytes: number, options: ReadOptions = {}): AsyncGenerator<Piece> {
     for await (const pieces of this.groups(fromBytes, toBytes, options)) yield* pieces;
@@ -96,14 +100,19 @@ export class FileReader {
 
   /**
    * Yields the same as {@link pieces}, several pieces at a time. They are valid until the next ones are asked
-   * for. Rejects with the signal's reason, ECLOSED, EWORKER; ECONFLICT when the file was changed and its old
+   * for. Rejects with EINVAL for a bound that is no whole number from 0, the signal's reason, ECLOSED, EWORKER; ECONFLICT when the file was changed and its old
    * content is gone.
    */
   async *groups(
     fromBytes: number,
     toBytes: number,
-    { signal }: ReadOptions = {},
+    options: ReadOptions = {},
   ): AsyncGenerator<readonly Piece[]> {
+    requireInteger('fromBytes', fromBytes);
+    if (toBytes !== Number.POSITIVE_INFINITY) requireInteger('toBytes', toBytes);
+    requireOptions('options', options);
+    this.#session.requireOpen();
+    const { signal } = options;
     const endBytes = Math.min(toBytes, this.sizeBytes);
     if (fromBytes >= endBytes) return;
     const groups = this.#groups(fromBytes, endBytes);

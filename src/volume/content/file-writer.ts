@@ -14,6 +14,7 @@
  *
  * Calls must not overlap, except `write`s, which queue up.
  */
+import { requireBytes, requireInteger } from '../../base/arguments.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
 import { MIB, sizeToUnitCount } from '../../base/geometry.ts';
 import type { FileInode } from '../../server/sealed/inode.ts';
@@ -84,10 +85,10 @@ export class FileWriter {
    * of a unit cannot be read.
    */
   write(bytes: Uint8Array, offsetBytes?: number): Promise<void> {
-    return this.#enqueue(() => this.#write(bytes, offsetBytes ?? this.#positionBytes));
+    return this.#enqueue(() => this.#write(bytes, offsetBytes));
   }
 
-  /** Shortens the file, or lengthens it with a hole. */
+  /** Shortens the file, or lengthens it with a hole. EINVAL unless the size is a whole number from 0. */
   truncate(sizeBytes: number): Promise<void> {
     return this.#enqueue(() => this.#truncate(sizeBytes));
   }
@@ -126,6 +127,7 @@ export class FileWriter {
   #enqueue<Result>(work: () => Promise<Result>): Promise<Result> {
     const result = this.#queue.then(async () => {
       if (this.#isClosed) throw new NetsealError('ECLOSED', 'the file was closed');
+      this.#session.requireOpen();
       if (this.#failure !== undefined) throw this.#failure;
       this.#upload.throwIfFailed();
       return await work();
@@ -134,11 +136,12 @@ export class FileWriter {
     return result;
   }
 
-  async #write(bytes: Uint8Array, offsetBytes: number): Promise<void> {
+  async #write(bytes: Uint8Array, givenBytes: number | undefined): Promise<void> {
+    requireBytes('bytes', bytes);
+    if (givenBytes !== undefined) requireInteger('offsetBytes', givenBytes);
+    const offsetBytes = givenBytes ?? this.#positionBytes;
     requireArgument(
-      Number.isSafeInteger(offsetBytes) &&
-        offsetBytes >= 0 &&
-        offsetBytes + bytes.byteLength <= SIZE_BYTES_MAX,
+      offsetBytes + bytes.byteLength <= SIZE_BYTES_MAX,
       `cannot write ${bytes.byteLength} bytes at ${offsetBytes}`,
     );
     const { unitSizeBytes } = this.#base;
@@ -253,10 +256,7 @@ export class FileWriter {
   }
 
   async #truncate(sizeBytes: number): Promise<void> {
-    requireArgument(
-      Number.isSafeInteger(sizeBytes) && sizeBytes >= 0 && sizeBytes <= SIZE_BYTES_MAX,
-      `cannot make a file ${sizeBytes} bytes long`,
-    );
+    requireInteger('sizeBytes', sizeBytes, 0, SIZE_BYTES_MAX);
     if (sizeBytes < this.#sizeBytes) {
       const { unitSizeBytes } = this.#base;
       const unitCount = sizeToUnitCount(sizeBytes, unitSizeBytes);

@@ -1,4 +1,5 @@
 /** A directory that a session works on: reads of its names, and changes to them. */
+import { argumentError, requireNumber, requireOptions, requireText } from '../../base/arguments.ts';
 import { NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
@@ -26,6 +27,7 @@ export class Directory {
    * removed.
    */
   async read(maxAgeMs?: number): Promise<DirectoryInode> {
+    if (maxAgeMs !== undefined) requireNumber('maxAgeMs', maxAgeMs, 0, Number.POSITIVE_INFINITY);
     const inode = await this.live.read(maxAgeMs);
     if (inode.type !== 'directory') throw new NetsealError('ENOTDIR', `inode ${this.id} is not a folder`);
     if (inode.isDead) throw new NetsealError('ENOENT', 'the folder was removed');
@@ -34,6 +36,7 @@ export class Directory {
 
   /** Returns the entry of a name as it is stored. `Moves` tells whether a departing entry still counts. */
   async find(name: Name, maxAgeMs?: number): Promise<DirectoryEntry | undefined> {
+    requireText('name', name);
     const { tree } = await this.read(maxAgeMs);
     return await this.#names.find(tree, name);
   }
@@ -45,8 +48,10 @@ export class Directory {
   }
 
   /** Commits a change of the directory; see {@link LiveInode.apply}. */
-  apply<Result>(change: Change<Result>, options?: ApplyOptions): Promise<Result> {
-    return this.live.apply(change, options);
+  async apply<Result>(change: Change<Result>, options?: ApplyOptions): Promise<Result> {
+    if (typeof change !== 'function') throw argumentError('change', 'a function', change);
+    requireOptions('options', options);
+    return await this.live.apply(change, options);
   }
 
   get #names(): NameTree {

@@ -107,6 +107,7 @@ export class LiveInode {
    * asked after this call. Rejects with EMISSING, EROLLBACK, EFORK, and what reading it throws.
    */
   async read(maxAgeMs: number = this.#session.freshMs): Promise<Inode> {
+    this.#session.requireOpen();
     const base = this.#base;
     const isFresh = base !== undefined && this.#session.nowMs() - base.readAtMs <= maxAgeMs;
     if (isFresh && (maxAgeMs > 0 || base.stored === undefined)) return base.inode;
@@ -120,6 +121,7 @@ export class LiveInode {
    *   is changed then; with EUNCERTAIN when it is unknown whether it happened; with what the store throws.
    */
   apply<Result>(change: Change<Result>, { validate }: ApplyOptions = {}): Promise<Result> {
+    this.#session.requireOpen();
     const { promise, resolve, reject } = Promise.withResolvers<Result>();
     this.#queue.push({ change, validate, resolve: resolve as (result: unknown) => void, reject });
     this.#committing ??= this.#drain();

@@ -1,11 +1,13 @@
 /** Checks and converts names and paths. They are raw bytes and never normalised. */
+import { requireBytes } from '../../base/arguments.ts';
 import { requireArgument } from '../../base/errors.ts';
 import type { Name } from '../../base/name.ts';
 import { NAME_BYTES_MAX } from '../../server/sealed/inode-body.ts';
 
-/** Returns text as its UTF-8 bytes, and bytes as they are. EINVAL for text that is not Unicode. */
+/** Returns text as its UTF-8 bytes, and bytes as they are. EINVAL for text that is not Unicode, or neither. */
 export function toBytesName(name: string | Uint8Array): Name {
   if (typeof name !== 'string') {
+    requireBytes('a name or path', name);
     return Buffer.from(name.buffer, name.byteOffset, name.byteLength).toString('latin1');
   }
   requireArgument(name.isWellFormed(), `not Unicode: ${JSON.stringify(name)}`);

@@ -46,6 +46,8 @@ export interface Session {
   readonly freshMs: number;
   /** How long gc keeps objects that nothing refers to. */
   readonly graceMs: number;
+  /** Throws ECLOSED when the volume has been closed. */
+  requireOpen(): void;
 }
 
 /**

@@ -3,6 +3,7 @@
  * its own id. Without it, a server could show an older volume, or different volumes to two clients, and no
  * client would notice.
  */
+import { requireMethods } from '../../base/arguments.ts';
 import { fromHex } from '../../base/bytes.ts';
 import { NetsealError } from '../../base/errors.ts';
 import type { HeaderPin } from '../../keys/pin.ts';
@@ -42,6 +43,13 @@ export interface ClientState {
   flush(): Promise<void>;
   /** Flushes and ends. May be called again. */
   close(): Promise<void>;
+}
+
+const STATE_METHODS = ['pin', 'savePin', 'attach', 'journalPath', 'flush', 'close'] as const;
+
+/** Throws EINVAL unless the argument called `name` is a state, of any kind. */
+export function requireState(name: string, value: unknown): asserts value is ClientState {
+  requireMethods(name, value, STATE_METHODS);
 }
 
 /** Returns a state that ends with the process: for tests, and for servers that are trusted. */

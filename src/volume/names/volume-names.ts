@@ -1,0 +1,240 @@
+/**
+ * The names of a volume as programs use them (`volume.names`): every argument is checked, then `Namespace` does
+ * the work. netseal's own copies use `Namespace` itself (`volume.namespace`), because they check names as they
+ * read them and make many thousands of calls.
+ *
+ *   - A name is given as its bytes, or as a {@link Name}: see {@link toGivenName}.
+ *   - EINVAL for any argument that is not as described, ECLOSED after the volume was closed. Nothing is
+ *     changed then.
+ */
+import {
+  argumentError,
+  requireBytes,
+  requireFlag,
+  requireIterable,
+  requireList,
+  requireObject,
+} from '../../base/arguments.ts';
+import type { NetsealError } from '../../base/errors.ts';
+import { unitSizeToLog2 } from '../../base/geometry.ts';
+import type { Id } from '../../base/ids.ts';
+import type { Name } from '../../base/name.ts';
+import type {
+  Attributes,
+  DirectoryEntry,
+  DirectoryInode,
+  EntryNode,
+  FileInode,
+  Inode,
+  SymlinkInode,
+} from '../../server/sealed/inode.ts';
+import type { Session } from '../session/session.ts';
+import {
+  requireChangeOptions,
+  requireDirectory,
+  requireEntry,
+  requireFileOrSymlink,
+  requireId,
+  toGivenAttributes,
+  toGivenName,
+  toGivenPlace,
+  toNewAttributes,
+} from './argument-checks.ts';
+import type { Directory } from './directory.ts';
+import type { ChangeOptions } from './draft.ts';
+import type { Namespace, NewName, PutOptions } from './namespace.ts';
+
+/** A name as programs give it: its bytes, or a {@link Name}. */
+export type GivenName = Name | Uint8Array;
+
+/** A folder, and a name in it. */
+export interface NamePlace {
+  readonly directory: Directory;
+  readonly name: GivenName;
+}
+
+export class VolumeNames {
+  readonly #namespace: Namespace;
+  readonly #session: Session;
+
+  constructor(namespace: Namespace, session: Session) {
+    this.#namespace = namespace;
+    this.#session = session;
+  }
+
+  /** Returns the entry that a name leads to now; undefined when there is none. */
+  async find(directory: Directory, name: GivenName): Promise<DirectoryEntry | undefined> {
+    requireDirectory('directory', directory);
+    const checked = toGivenName('name', name);
+    this.#session.requireOpen();
+    return await this.#namespace.find(directory, checked);
+  }
+
+  /** Yields the entries of a directory, ascending, many at a time; see `Namespace.entries`. */
+  entries(directory: Directory): AsyncGenerator<readonly DirectoryEntry[]> {
+    requireDirectory('directory', directory);
+    this.#session.requireOpen();
+    return this.#namespace.entries(directory);
+  }
+
+  /** Returns an inode for a new, empty file. Default unit size: the volume's. */
+  newFile(attributes: Attributes, unitSizeBytes?: number): FileInode {
+    if (unitSizeBytes !== undefined) unitSizeToLog2(unitSizeBytes);
+    return this.#namespace.newFile(toNewAttributes('attributes', attributes), unitSizeBytes);
+  }
+
+  /** Returns an inode for a new symlink. `target` is copied: 1 to 4,095 bytes without NUL. */
+  newSymlink(attributes: Attributes, target: Uint8Array): SymlinkInode {
+    const checked = toNewAttributes('attributes', attributes);
+    requireBytes('target', target);
+    return this.#namespace.newSymlink(checked, target);
+  }
+
+  /** Returns a new directory, in memory only. {@link insertDirectory} puts it into the store. */
+  newDirectory(attributes: Attributes, parent: Id): Directory {
+    const checked = toNewAttributes('attributes', attributes);
+    requireId('parent', parent);
+    this.#session.requireOpen();
+    return this.#namespace.newDirectory(checked, parent);
+  }
+
+  /** Gives a name to a new file or symlink. EEXIST; EISDIR when a directory has the name. */
+  async insert(
+    directory: Directory,
+    name: GivenName,
+    inode: FileInode | SymlinkInode,
+    options?: PutOptions,
+  ): Promise<void> {
+    requireDirectory('directory', directory);
+    const checked = toGivenName('name', name);
+    requireFileOrSymlink('inode', inode);
+    requirePutOptions(options);
+    this.#session.requireOpen();
+    await this.#namespace.insert(directory, checked, inode, options);
+  }
+
+  /** Gives a name to a new node. If the name leads to that node already, nothing is changed. */
+  async insertNode(
+    directory: Directory,
+    name: GivenName,
+    node: EntryNode,
+    options?: PutOptions,
+  ): Promise<void> {
+    requireDirectory('directory', directory);
+    const checked = toGivenName('name', name);
+    requireEntry('entry', { name: checked, node });
+    requirePutOptions(options);
+    this.#session.requireOpen();
+    await this.#namespace.insertNode(directory, checked, node, options);
+  }
+
+  /** Gives names to many new files and symlinks in one change; see `Namespace.insertMany`. */
+  async insertMany(
+    directory: Directory,
+    items: readonly NewName[],
+    options?: ChangeOptions & { readonly replace?: boolean | undefined },
+  ): Promise<(NetsealError | undefined)[]> {
+    requireDirectory('directory', directory);
+    requireList('items', items);
+    const checked = items.map((item, at): NewName => {
+      requireObject(`items[${at}]`, item);
+      requireFileOrSymlink(`items[${at}].inode`, item.inode);
+      requireIterable(`items[${at}].segments`, item.segments);
+      return { ...item, name: toGivenName(`items[${at}].name`, item.name) };
+    });
+    requireChangeOptions('options', options);
+    this.#session.requireOpen();
+    return await this.#namespace.insertMany(directory, checked, options);
+  }
+
+  /** Puts a directory made by {@link newDirectory} into the store, and gives it a name. EEXIST. */
+  async insertDirectory(
+    parent: Directory,
+    name: GivenName,
+    child: Directory,
+    options?: ChangeOptions,
+  ): Promise<void> {
+    requireDirectory('parent', parent);
+    const checked = toGivenName('name', name);
+    requireDirectory('child', child);
+    requireChangeOptions('options', options);
+    this.#session.requireOpen();
+    await this.#namespace.insertDirectory(parent, checked, child, options);
+  }
+
+  /** Removes a name of a file or symlink. ENOENT, EISDIR. */
+  async unlink(directory: Directory, name: GivenName): Promise<void> {
+    requireDirectory('directory', directory);
+    const checked = toGivenName('name', name);
+    this.#session.requireOpen();
+    await this.#namespace.unlink(directory, checked);
+  }
+
+  /** Removes an empty directory. ENOENT, ENOTDIR, ENOTEMPTY. */
+  async rmdir(directory: Directory, name: GivenName): Promise<void> {
+    requireDirectory('directory', directory);
+    const checked = toGivenName('name', name);
+    this.#session.requireOpen();
+    await this.#namespace.rmdir(directory, checked);
+  }
+
+  /** Gives a file another name. EEXIST, unless a file is to be replaced; EINVAL for a directory. */
+  async link(source: NamePlace, directory: Directory, name: GivenName, options?: PutOptions): Promise<void> {
+    const from = toGivenPlace('source', source);
+    requireDirectory('directory', directory);
+    const checked = toGivenName('name', name);
+    requirePutOptions(options);
+    this.#session.requireOpen();
+    await this.#namespace.link(from, directory, checked, options);
+  }
+
+  /**
+   * Moves a name. It replaces a file or an empty directory, as in POSIX.
+   *
+   * Rejects with ENOENT, EISDIR, ENOTDIR, ENOTEMPTY; EINVAL when a folder would be moved into itself; EEXIST
+   * if `replace` is false and the name is taken.
+   */
+  async rename(
+    source: NamePlace,
+    target: NamePlace,
+    options: { readonly replace?: boolean } = {},
+  ): Promise<void> {
+    const from = toGivenPlace('source', source);
+    const to = toGivenPlace('target', target);
+    requireObject('options', options);
+    requireFlag('options.replace', options.replace);
+    this.#session.requireOpen();
+    await this.#namespace.rename(from, to, options);
+  }
+
+  /** Changes attributes of what an entry leads to. Returns its inode afterwards. Others stay as they are. */
+  async setAttributes(
+    directory: Directory,
+    entry: DirectoryEntry,
+    attributes: Partial<Attributes>,
+  ): Promise<Inode> {
+    requireDirectory('directory', directory);
+    requireEntry('entry', entry);
+    const checked = toGivenAttributes('attributes', attributes);
+    this.#session.requireOpen();
+    return await this.#namespace.setAttributes(directory, entry, checked);
+  }
+
+  /** Changes attributes of a directory by its id, as {@link setAttributes} does. */
+  async setDirectoryAttributes(id: Id, attributes: Partial<Attributes>): Promise<DirectoryInode> {
+    requireId('id', id);
+    const checked = toGivenAttributes('attributes', attributes);
+    this.#session.requireOpen();
+    return await this.#namespace.setDirectoryAttributes(id, checked);
+  }
+}
+
+function requirePutOptions(options: PutOptions | undefined): void {
+  requireChangeOptions('options', options);
+  const segments = options?.segments;
+  if (segments === undefined) return;
+  requireIterable('options.segments', segments);
+  for (const segment of segments) {
+    if (typeof segment !== 'string') throw argumentError('options.segments', 'ids', segment);
+  }
+}
