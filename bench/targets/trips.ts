@@ -139,7 +139,8 @@ function toMeasurement(what: string, costs: readonly Cost[]): Measurement {
 
 export const catTrips: Target = {
   id: 'cat-trips',
-  about: 'cat --length 4096 in a file of 1 GiB, cold: header, inode path, a map page and a ranged get',
+  about:
+    'cat --length 4096 in a file of 1 GiB, cold: header, inode path, a map page and a ranged get (beside heads)',
   measure: size => {
     const [fileBytes, dataBytes] = size === 'real' ? [1024 * MIB, 64 * MIB] : [96 * MIB, MIB];
     const data = executableCode(dataBytes);
@@ -177,7 +178,9 @@ async function readCold(
   const milliseconds = performance.now() - startedMs;
   const within = offsetBytes % data.byteLength;
   requireSame(bytes, data.subarray(within, within + PIECE_BYTES));
-  const { length: measured } = reader.requests;
+  // A client without memory also reads the heads, once: a list beside the root, and a request for each head.
+  const content = reader.requests.filter(({ key }) => !key.startsWith('heads/'));
+  const { length: measured } = content;
   const receivedBytes = reader.requests.reduce((sum, request) => sum + request.receivedBytes, 0);
   const detail =
     `${requestKinds(reader)}; ${(receivedBytes / 1024).toFixed(0)} KiB in ${milliseconds.toFixed(0)} ms, ` +

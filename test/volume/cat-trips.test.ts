@@ -12,6 +12,7 @@ import { createHeaderObject, unlockHeaderObject } from '../../src/volume/header-
 import { checkVolumeSettings, encodeSettings } from '../../src/volume/session/volume-settings.ts';
 import { memoryState } from '../../src/volume/state/client-state.ts';
 import { createRoot, Volume } from '../../src/volume/volume.ts';
+import { aroundStore, quiet } from './support.ts';
 
 const SECRET = { type: 'raw-key', key: randomBytes(32) } as const;
 const FOLDER = { mode: 0o755, uid: 0, gid: 0, mtimeNs: 5n, xattrs: [] };
@@ -75,7 +76,12 @@ interface Read {
 async function readCold(path: string, offsetBytes: number): Promise<Read> {
   const requests: MeterEvent[] = [];
   const meter = new StoreMeter(event => requests.push(event));
-  const client = wrapStore(store, {}, { meter });
+  // Answers take a few turns: what is asked for in one turn is under way at the same time.
+  const distant = aroundStore(store, async call => {
+    await quiet();
+    return await call.send();
+  });
+  const client = wrapStore(distant, {}, { meter });
   const header = await unlockHeaderObject(client, SECRET);
   const volume = await openVolume(client, header);
   const bytes = Buffer.alloc(READ_BYTES);
@@ -87,9 +93,18 @@ async function readCold(path: string, offsetBytes: number): Promise<Read> {
   return read;
 }
 
-/** `get i/`, say. */
+/** Of requests for anything but heads: `get i/`, say. */
 function kinds(requests: readonly MeterEvent[]): string[] {
+  return allKinds(requests).filter(kind => !kind.endsWith(' heads/'));
+}
+
+function allKinds(requests: readonly MeterEvent[]): string[] {
   return requests.map(({ operation, key }) => `${operation} ${key.replace(/[0-9a-f]{32}$/, '')}`);
+}
+
+/** One list, beside the first inode, and a request for each head. Whoever has state makes none. */
+function headKinds(requests: readonly MeterEvent[]): string[] {
+  return allKinds(requests).filter(kind => kind.endsWith(' heads/'));
 }
 
 describe('reading 4 KiB of a file of 1 GiB, cold', () => {
@@ -100,7 +115,9 @@ describe('reading 4 KiB of a file of 1 GiB, cold', () => {
       expect(bytes.equals(Buffer.alloc(READ_BYTES, byteAt(at)))).toBe(true);
       // The header; the inodes of /, /a, and /a/b, in which the file's lies; a map page; the unit.
       expect(kinds(requests)).toEqual(['get volume', 'get i/', 'get i/', 'get i/', 'get s/', 'get s/']);
-      expect(tripCount).toBe(requests.length);
+      expect(headKinds(requests)).toEqual(['list heads/', 'get heads/']);
+      // Only the head itself is waited for: the list runs beside the root.
+      expect(tripCount).toBe(kinds(requests).length + 1);
       const [page, unit] = requests.slice(-2);
       // Not the segments that these lie in.
       expect(page?.receivedBytes).toBeLessThan(MIB / 8);
@@ -112,7 +129,7 @@ describe('reading 4 KiB of a file of 1 GiB, cold', () => {
     const at = GIB / 2 + 5 * UNIT_BYTES - READ_BYTES / 2;
     const { requests } = await readCold('/a/b/large', at);
     expect(kinds(requests).slice(-2)).toEqual(['get s/', 'get s/']);
-    expect(requests).toHaveLength(6);
+    expect(kinds(requests)).toHaveLength(6);
   });
 
   it('takes one more when the inode is an object of its own', async () => {
@@ -132,6 +149,21 @@ describe('reading a small file, cold', () => {
     const { bytes, requests, tripCount } = await readCold('/small', 0);
     expect(bytes.equals(Buffer.alloc(READ_BYTES, 7))).toBe(true);
     expect(kinds(requests)).toEqual(['get volume', 'get i/', 'get s/']);
-    expect(tripCount).toBe(3);
+    expect(tripCount).toBe(4);
+  });
+
+  it('asks for heads only once, whatever else is read', async () => {
+    const requests: MeterEvent[] = [];
+    const client = wrapStore(store, {}, { meter: new StoreMeter(event => requests.push(event)) });
+    const header = await unlockHeaderObject(client, SECRET);
+    const state = memoryState();
+    await state.attach(header);
+    for (let round = 0; round < 2; round += 1) {
+      const volume = await Volume.open({ store: client, pipeline, header, state });
+      for (const path of ['/small', '/a', '/a/b/large']) await volume.find(path);
+      await volume.close();
+    }
+    header.keyring.destroy();
+    expect(headKinds(requests).filter(kind => kind.startsWith('list'))).toHaveLength(1);
   });
 });

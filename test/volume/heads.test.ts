@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { NetsealError } from '../../src/base/errors.ts';
+import { NetsealError } from '../../src/base/errors.ts';
 import { randomId } from '../../src/base/ids.ts';
 import { MemoryStore } from '../../src/server/memory-store.ts';
 import type { Head } from '../../src/server/sealed/head-format.ts';
@@ -149,6 +149,81 @@ describe('forks', () => {
     const two = await client();
     const { forks } = await mergeHeads(two.volume.session);
     expect(forks.map(fork => [fork.id, fork.version])).toEqual([[id, 5]]);
+  });
+});
+
+describe('a client that has never merged', () => {
+  /** Without any memory. */
+  const stranger = (options: ClientOptions = {}): Promise<Client> =>
+    client({ state: memoryState(), ...options });
+
+  it('is refused an old inode that a head tells of, and served its neighbours', async () => {
+    const writer = await client();
+    const folder = await makeFolder(writer.volume, '/old');
+    await makeFolder(writer.volume, '/good');
+    await writeFile(writer.volume, '/good/file', SOME);
+    const key = inodeKey(folder.id);
+    const before = await snapshot(store, key);
+    await writeFile(writer.volume, '/old/new', SOME);
+    await writer.volume.close();
+    await restore(store, before, key);
+
+    const reader = await stranger();
+    const error = await errorOf(reader.volume.find('/old'));
+    expect(error?.code).toBe('EROLLBACK');
+    expect(error?.message).toContain(`inode ${folder.id} (/old)`);
+    expect((await errorOf(reader.volume.directoryById(folder.id).read()))?.code).toBe('EROLLBACK');
+    expect((await reader.volume.find('/good/file')).inode.type).toBe('file');
+    // One old inode does not fail the session of a reader.
+    expect(await errorOf(reader.volume.close())).toBeUndefined();
+  });
+
+  it('waits for heads that are slow, and is not told old content meanwhile', async () => {
+    const old = await snapshot(store, 'i/');
+    await visit('/a');
+    await restore(store, old, 'i/');
+    const slowly = aroundStore(store, async call => {
+      if (call.key.startsWith(HEAD_PREFIX)) await new Promise(resolve => setTimeout(resolve, 30));
+      return await call.send();
+    });
+    const reader = await stranger({ around: () => slowly });
+    expect((await errorOf(reader.volume.find('/')))?.code).toBe('EROLLBACK');
+  });
+
+  it('refuses a fork at the first read', async () => {
+    const other = await copyOf(store);
+    const one = await visit('/a');
+    const two = await shared.client({ around: () => other, nowMs: clock.now });
+    await writeFile(two.volume, '/b', SOME);
+    await two.volume.close();
+    const reader = await stranger({ around: () => joinStores(HEAD_PREFIX, store, other) });
+    const error = await errorOf(reader.volume.find('/'));
+    expect(error?.code).toBe('EFORK');
+    expect((await errorOf(reader.volume.close()))?.message ?? '').not.toContain(one.state.heads.clientId);
+  });
+
+  it('reads when heads cannot be, and says so once', async () => {
+    await visit('/a');
+    const deaf = aroundStore(store, async call => {
+      if (call.key.startsWith(HEAD_PREFIX)) throw new NetsealError('EDENIED', 'no');
+      return await call.send();
+    });
+    const problems: NetsealError[] = [];
+    const reader = await stranger({ around: () => deaf, onProblem: problem => problems.push(problem) });
+    expect((await reader.volume.find('/a')).inode.type).toBe('file');
+    await reader.volume.close();
+    expect(problems.map(({ code }) => code)).toEqual(['EDENIED']);
+  });
+
+  it('does not wait in a later session of the same state', async () => {
+    const { state } = await stranger().then(async first => {
+      await first.volume.find('/');
+      await first.volume.close();
+      return first;
+    });
+    const again = await client({ state });
+    await again.volume.find('/');
+    expect(again.meter.snapshot().list.requestCount).toBe(0);
   });
 });
 

@@ -12,7 +12,7 @@ import { isLoss, isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import { inParallel } from '../../base/in-parallel.ts';
 import { listAll } from '../../server/list-all.ts';
-import type { FileInode } from '../../server/sealed/inode.ts';
+import type { FileInode, Inode } from '../../server/sealed/inode.ts';
 import {
   HEAD_PREFIX,
   INODE_PREFIX,
@@ -90,6 +90,8 @@ class Verification {
   readonly #usedSegments = new Set<Id>();
   readonly #linked = new Map<Id, LinkedFile>();
   readonly #folders = new Set<Id>();
+  /** Inodes with two histories: the walk says where they are. */
+  readonly #forks = new Map<Id, NetsealError>();
   #totalBytes = 0;
   #doneBytes = 0;
   #files = 0;
@@ -155,7 +157,12 @@ class Verification {
   /** Merges the heads of other clients. From then on an inode older than one of them has seen is refused. */
   async #checkHeads(): Promise<void> {
     const { forks, problems } = await mergeHeads(this.#volume.session, this.#options.signal);
-    for (const { id, error } of forks) this.#log.add(inodeKey(id), 'history', error);
+    for (const { id, error } of forks) {
+      this.#forks.set(id, error);
+      // The walk enters everything but the root.
+      const isRoot = id === this.#volume.settings.rootId;
+      this.#log.add(inodeKey(id), 'history', error, isRoot ? { id, type: 'directory', path: '' } : undefined);
+    }
     for (const problem of problems) {
       if (problem.code === 'EROLLBACK' || problem.code === 'EFORK')
         this.#log.add(HEAD_PREFIX, 'history', problem);
@@ -163,7 +170,9 @@ class Verification {
     }
   }
 
-  #enter(id: Id, type: string, { path }: WalkedPlace): boolean {
+  #enter(id: Id, type: Inode['type'], { path }: WalkedPlace): boolean {
+    const fork = this.#forks.get(id);
+    if (fork !== undefined) this.#log.add(inodeKey(id), 'history', fork, { id, type, path });
     if (type === 'directory') {
       if (this.#folders.has(id)) {
         const error = new NetsealError('EFORMAT', `folder ${id} has two places`);

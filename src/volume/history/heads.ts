@@ -79,8 +79,11 @@ const HEADS_MAX = 16_384;
 export async function mergeHeads(session: Session, signal?: AbortSignal): Promise<MergedHeads> {
   const { store } = session.sealing;
   const { heads: memory } = session.state;
-  const [listed, serverNowMs] = await Promise.all([listHeads(store, signal), store.now({ signal })]);
+  // The first time there is nothing to compare with the store's clock.
+  const askNow = memory.hasMerged ? store.now({ signal }) : undefined;
+  const [listed, serverNow] = await Promise.all([listHeads(store, signal), askNow]);
   const nowMs = session.nowMs();
+  const serverNowMs = serverNow ?? nowMs;
   const others = listed.filter(({ client }) => client !== memory.clientId).slice(0, HEADS_MAX);
   const merging = new Merging(session);
   merging.checkNoneGone(others, Math.min(serverNowMs, nowMs));

@@ -1,7 +1,8 @@
 /**
  * Keeps a session in touch with the other clients of its volume: merges their heads, and writes its own.
  *
- *   heads are merged         at the session's start, if the last merge was more than an hour ago
+ *   heads are merged         at the session's start, if this client never did so: no inode is served before
+ *                            at the session's start, if the last merge was more than an hour ago
  *                            beside the first commit, which is acknowledged only after the merge
  *                            every 10 minutes
  *   our own head is written  every 10 minutes, if something was committed or files are open
@@ -19,7 +20,7 @@
 import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import type { HistoryCheck, Session } from '../session/session.ts';
-import { type Learned, type MergedHeads, mergeHeads } from './heads.ts';
+import { type Fork, type Learned, type MergedHeads, mergeHeads } from './heads.ts';
 import { writeOwnHead } from './own-head.ts';
 
 /** Calls `tick` once a period; returns a function that ends that. It must not keep the process alive. */
@@ -44,6 +45,8 @@ export interface InodeBehind {
 export interface InodesHeld {
   /** Returns those that the session has read in an older version than `learned` tells of. */
   behind(learned: ReadonlyMap<Id, Learned>): readonly InodeBehind[];
+  /** Returns the path at which the session met an inode, for messages; undefined for none. */
+  pathOf(id: Id): string | undefined;
 }
 
 export const HEAD_PERIOD_MS: number = 10 * 60 * 1000;
@@ -61,6 +64,8 @@ export class History implements HistoryCheck {
   #parts: { readonly session: Session; readonly inodes: InodesHeld } | undefined;
   #verdict: NetsealError | undefined;
   #firstMerge: Promise<void> | undefined;
+  /** Resolves when a client that never merged has done so. Undefined for any other client. */
+  #introduction: PromiseWithResolvers<void> | undefined;
   /** Settles when all merges and writes begun so far have ended. Never rejects. */
   #turn: Promise<void> = Promise.resolve();
   #stopTimer: (() => void) | undefined;
@@ -82,11 +87,17 @@ export class History implements HistoryCheck {
   /** Begins merging and writing. Call it once. */
   start(session: Session, inodes: InodesHeld): void {
     this.#parts = { session, inodes };
-    const sinceMergeMs = session.nowMs() - session.state.heads.mergedAtMs;
+    const { hasMerged, mergedAtMs } = session.state.heads;
+    if (!hasMerged) this.#introduction = Promise.withResolvers();
+    const sinceMergeMs = session.nowMs() - mergedAtMs;
     // The absolute value: a clock that was set back must not put the merge off.
-    if (Math.abs(sinceMergeMs) > MERGE_AGE_MS_MAX) this.#mergeOnce();
+    if (!hasMerged || Math.abs(sinceMergeMs) > MERGE_AGE_MS_MAX) this.#mergeOnce();
     const timer = this.#options.headTimer ?? systemTimer;
     this.#stopTimer = timer(HEAD_PERIOD_MS, () => void this.#tick());
+  }
+
+  async beforeServing(): Promise<void> {
+    await this.#introduction?.promise;
   }
 
   beforeCommit(): void {
@@ -104,7 +115,8 @@ export class History implements HistoryCheck {
   async close(): Promise<void> {
     this.#stopTimer?.();
     await this.#turn;
-    if (this.#hasCommitted || this.#isListed) await this.#inTurn(session => this.#write(session));
+    if (this.#hasCommitted || this.#isListed)
+      await this.#inTurn((session, inodes) => this.#write(session, inodes));
     if (this.#verdict !== undefined) throw this.#verdict;
   }
 
@@ -117,7 +129,8 @@ export class History implements HistoryCheck {
     this.#isTicking = true;
     await this.#inTurn(async (session, inodes) => {
       await this.#merge(session, inodes);
-      if (this.#hasCommitted || this.#isListed || session.openFiles.count > 0) await this.#write(session);
+      if (this.#hasCommitted || this.#isListed || session.openFiles.count > 0)
+        await this.#write(session, inodes);
       await session.state.flush();
     });
     this.#isTicking = false;
@@ -136,20 +149,21 @@ export class History implements HistoryCheck {
   }
 
   async #merge(session: Session, inodes: InodesHeld): Promise<void> {
-    const merged = await mergeHeads(session);
+    // Also after a failure, which is a warning: a network that fails looks the same as a server that lies.
+    const merged = await mergeHeads(session).finally(() => this.#introduction?.resolve());
     for (const problem of merged.problems) this.#report(problem);
-    this.#verdict ??= merged.forks[0]?.error;
+    this.#verdict ??= forkError(merged.forks[0], inodes);
     await recheck(inodes, merged, session.nowMs());
   }
 
-  async #write(session: Session): Promise<void> {
+  async #write(session: Session, inodes: InodesHeld): Promise<void> {
     this.#hasCommitted = false;
     const isListed = session.openFiles.count > 0;
     try {
       const { forks, problems } = await writeOwnHead(session);
       this.#isListed = isListed;
       for (const problem of problems) this.#report(problem);
-      this.#verdict ??= forks[0]?.error;
+      this.#verdict ??= forkError(forks[0], inodes);
     } catch (error) {
       this.#hasCommitted = true;
       throw error;
@@ -181,21 +195,35 @@ async function recheck(
   for (const { live, readAtMs, known } of inodes.behind(learned)) {
     // Our clock may have been set back since the read; then the two times cannot be compared.
     const isKnownLate = readAtMs <= nowMs && readAtMs + serverAheadMs > known.existedAtMs + CLOCK_SKEW_MS_MAX;
-    if (isKnownLate) throw oldError(live.id, known);
+    if (isKnownLate) throw oldError(placed(live.id, inodes), known);
     try {
       await live.read(0);
     } catch (error) {
       const code = codeOf(error);
-      if (code === 'EROLLBACK' || code === 'EFORK') throw oldError(live.id, known, error);
+      if (code === 'EROLLBACK' || code === 'EFORK') throw oldError(placed(live.id, inodes), known, error);
       // Any other error (removed, damaged, out of reach) is for whoever reads the inode next.
     }
   }
 }
 
-function oldError(id: string, { version, client }: Learned, cause?: unknown): HistoryError {
+/** Returns the error of a fork, with the path if it is known. */
+function forkError(fork: Fork | undefined, inodes: InodesHeld): NetsealError | undefined {
+  if (fork === undefined) return undefined;
+  const { id, error } = fork;
+  const message = error.message.replace(`inode ${id}`, placed(id, inodes));
+  return new NetsealError(error.code, message, { cause: error });
+}
+
+/** Returns `inode ID`, with its path if that is known. */
+function placed(id: Id, inodes: InodesHeld): string {
+  const path = inodes.pathOf(id);
+  return path === undefined ? `inode ${id}` : `inode ${id} (${path})`;
+}
+
+function oldError(inode: string, { version, client }: Learned, cause?: unknown): HistoryError {
   return new HistoryError(
     'EROLLBACK',
-    `inode ${id}: the store shows an older version than ${version}, which client ${client} has seen`,
+    `${inode}: the store shows an older version than ${version}, which client ${client} has seen`,
     { cause },
   );
 }

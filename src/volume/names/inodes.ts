@@ -3,20 +3,28 @@
  * commits.
  */
 import type { Id } from '../../base/ids.ts';
+import type { Name } from '../../base/name.ts';
 import type { DirectoryEntry, DirectoryInode, Inode } from '../../server/sealed/inode.ts';
 import type { Learned } from '../history/heads.ts';
 import type { InodeBehind, InodesHeld } from '../history/history.ts';
 import type { Session } from '../session/session.ts';
 import { Directory } from './directory.ts';
 import { LiveInode } from './live-inode.ts';
+import { nameBytes } from './name-checks.ts';
 
 /** Beyond so many, idle inodes are forgotten. */
 const LIVE_MAX = 4096;
+/** Of so many inodes it is remembered where they were met. */
+const PLACES_MAX = 65_536;
+/** A path is looked for through at most so many folders. */
+const DEPTH_MAX = 1024;
 
 export class Inodes implements InodesHeld {
   readonly #session: Session;
   /** Least recently used first. */
   readonly #live = new Map<Id, LiveInode>();
+  /** Where inode objects were met last, for messages. Longest ago first. */
+  readonly #places = new Map<Id, { readonly parent: Id; readonly name: Name }>();
 
   constructor(session: Session) {
     this.#session = session;
@@ -29,7 +37,30 @@ export class Inodes implements InodesHeld {
       this.#live.set(id, known);
       return known;
     }
-    return this.#add(new LiveInode(this.#session, id));
+    return this.#add(new LiveInode(this.#session, id, () => this.pathOf(id)));
+  }
+
+  /** Remembers where an entry was met. Entries that embed their inode need no such memory. */
+  notePlace(parent: Id, { name, node }: DirectoryEntry): void {
+    if (node.kind === 'embedded') return;
+    this.#places.delete(node.id);
+    this.#places.set(node.id, { parent, name });
+    if (this.#places.size <= PLACES_MAX) return;
+    const [oldest] = this.#places.keys();
+    if (oldest !== undefined) this.#places.delete(oldest);
+  }
+
+  /** Returns the path at which this session met an inode object, for messages; undefined for none. */
+  pathOf(id: Id): string | undefined {
+    const { rootId } = this.#session.settings;
+    const names: string[] = [];
+    for (let at = id; at !== rootId; ) {
+      const place = this.#places.get(at);
+      if (place === undefined || names.length === DEPTH_MAX) return undefined;
+      names.unshift(nameBytes(place.name).toString('utf8'));
+      at = place.parent;
+    }
+    return `/${names.join('/')}`;
   }
 
   directory(id: Id): Directory {

@@ -20,7 +20,7 @@
  *   6. A change fails if its own segments fail, not if those of another change in its group do.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import { codeOf, NetsealError } from '../../base/errors.ts';
+import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
 import { type Id, randomId } from '../../base/ids.ts';
 import { giveTurn } from '../../base/turns.ts';
 import type { Inode, InodeRecord, Writer } from '../../server/sealed/inode.ts';
@@ -61,6 +61,7 @@ const PAUSE_MS_MAX = 100;
 export class LiveInode {
   readonly id: Id;
   readonly #session: Session;
+  readonly #pathOf: () => string | undefined;
   #base: Base | undefined;
   #reading: Promise<Base> | undefined;
   /** The read that starts after the present one has ended. */
@@ -70,9 +71,11 @@ export class LiveInode {
   /** The last commit of this session that was acknowledged. */
   #acknowledged: Writer | undefined;
 
-  constructor(session: Session, id: Id) {
+  /** @param pathOf returns the path at which the inode was met, for messages; undefined for none. */
+  constructor(session: Session, id: Id, pathOf: () => string | undefined = () => undefined) {
     this.#session = session;
     this.id = id;
+    this.#pathOf = pathOf;
   }
 
   /**
@@ -312,12 +315,13 @@ export class LiveInode {
   }
 
   async #readStore(): Promise<Base> {
-    const { marks, sealing, nowMs } = this.#session;
+    const { marks, sealing, nowMs, history } = this.#session;
     const read = async (): Promise<Base> => {
       const readAtMs = nowMs();
       const base = this.#base;
       try {
-        const stored = await readInodeObject(sealing, this.id);
+        // What heads tell meanwhile counts: an answer older than that is asked for again, then refused.
+        const [stored] = await Promise.all([readInodeObject(sealing, this.id), history.beforeServing()]);
         return { stored, inode: stored.record.inode, readAtMs };
       } catch (error) {
         // There is nothing yet: our first put has not arrived.
@@ -330,14 +334,26 @@ export class LiveInode {
     return await readBesideMark(marks, this.id, read, versionOf, found => {
       const { stored } = found;
       if (stored === undefined) return found;
-      const { version } = stored.record.inode;
-      const mark = marks.get(this.id);
-      marks.check(this.id, version, stored.hash);
-      this.#checkHistory(stored.record, mark);
-      marks.note(this.id, version, stored.hash);
+      this.#checkMark(stored);
+      marks.note(this.id, stored.record.inode.version, stored.hash);
       this.#base = found;
       return found;
     });
+  }
+
+  /** Throws EROLLBACK and EFORK, with the inode's path. */
+  #checkMark({ record, hash }: StoredInode): void {
+    const { marks } = this.#session;
+    const mark = marks.get(this.id);
+    try {
+      marks.check(this.id, record.inode.version, hash);
+      this.#checkHistory(record, mark);
+    } catch (error) {
+      const path = this.#pathOf();
+      if (!isNetsealError(error) || path === undefined) throw error;
+      const message = error.message.replace(`inode ${this.id}`, `inode ${this.id} (${path})`);
+      throw new NetsealError(error.code, message, { cause: error });
+    }
   }
 
   /** Throws EFORK when a version does not follow from those that were seen before. */

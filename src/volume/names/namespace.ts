@@ -57,7 +57,9 @@ export class Namespace {
   /** Returns the entry that a name leads to now; undefined when there is none. */
   async find(directory: Directory, name: Name): Promise<DirectoryEntry | undefined> {
     const entry = await directory.find(name);
-    return entry !== undefined && (await this.#removals.isLive(entry)) ? entry : undefined;
+    if (entry === undefined) return undefined;
+    this.#inodes.notePlace(directory.id, entry);
+    return (await this.#removals.isLive(entry)) ? entry : undefined;
   }
 
   /**
@@ -68,6 +70,7 @@ export class Namespace {
     for await (const entries of directory.entries()) {
       const departing = new Set<DirectoryEntry>();
       for (const entry of entries) {
+        this.#inodes.notePlace(directory.id, entry);
         if (entry.departure !== undefined && !(await this.#moves.isHere(entry))) departing.add(entry);
       }
       yield departing.size === 0 ? entries : entries.filter(entry => !departing.has(entry));

@@ -12,8 +12,13 @@ import type { ReadBudget } from './read-budget.ts';
 import type { VolumeSettings } from './volume-settings.ts';
 import type { WriteTimes } from './write-times.ts';
 
-/** What commits ask of the volume's history. */
+/** What reads and commits ask of the volume's history. */
 export interface HistoryCheck {
+  /**
+   * Resolves when the heads have been merged, in the first session of a client that never did so; at once in
+   * any other. Until then no inode is served. Never rejects.
+   */
+  beforeServing(): Promise<void>;
   /** Call it before a commit is put. Throws EFORK or EROLLBACK if one is known. */
   beforeCommit(): void;
   /** Call it before a commit is acknowledged. Rejects with EFORK or EROLLBACK if one is known. */

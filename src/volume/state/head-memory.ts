@@ -59,6 +59,11 @@ export class HeadMemory {
     return this.#fields.mergedAtMs ?? this.#fields.madeAtMs;
   }
 
+  /** True once this client has merged heads. Until then it knows only what it has read itself. */
+  get hasMerged(): boolean {
+    return this.#fields.mergedAtMs !== undefined;
+  }
+
   /** When this client last wrote its head; ms since 1970, this machine's clock. */
   get writtenAtMs(): number | undefined {
     return this.#fields.writtenAtMs;
