@@ -1,22 +1,6 @@
 /**
  * The zones of a cache: files that are appended to until they are full, read for a while, and given up as a
- * whole.
- *
- * A zone id is slot + 2^16 × generation. The table of slots is shared memory, for readers on other threads:
- *
- *   word  slot
- *      0  zone id; 0 when the slot is free, or its zone was given up
- *      1  file descriptor, -1 while it is not open
- *      2  count of readers; who writes to the zone is one of them
- *      3  zero
- *
- * The system gives the number of a closed descriptor to the next file that is opened. No reader or writer may
- * use it for that file:
- *
- *   1. A reader adds itself to the count (2), checks that the id (0) is that of its index entry, reads, and
- *      takes itself off the count.
- *   2. To give a zone up, its id is cleared first, then its file is removed. The descriptor is closed when
- *      the count is 0.
+ * whole. `slots.ts` says how other threads read them.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fromHex, toHex } from '../../base/bytes.ts';
@@ -24,10 +8,23 @@ import { NetsealError } from '../../base/errors.ts';
 import { randomBytes } from '../../base/random.ts';
 import type { CacheFile, CacheFiles } from '../base/files.ts';
 import { PendingWork } from '../base/pending-work.ts';
+import {
+  addReader,
+  clearDescriptor,
+  clearZone,
+  enterZone,
+  hasZone,
+  newSlots,
+  readerCount,
+  removeReader,
+  SLOT_COUNT,
+  type Slots,
+  setDescriptor,
+  slotOf,
+  takeDescriptor,
+} from './slots.ts';
 import { ZoneList, type ZoneQueue } from './zone-format.ts';
 
-export const SLOT_WORDS = 4;
-const SLOT_COUNT = 0x1_0000;
 /** How many files of full zones stay open. Zones that are written to or read come on top. */
 const OPEN_FILES_MAX = 256;
 const CLOSE_WAIT_MS = 10_000;
@@ -75,9 +72,7 @@ export function zoneNameOf(fileName: string): Uint8Array<ArrayBuffer> | undefine
 }
 
 export class Zones {
-  readonly slots: Int32Array<SharedArrayBuffer> = new Int32Array(
-    new SharedArrayBuffer(SLOT_COUNT * SLOT_WORDS * 4),
-  );
+  readonly slots: Slots = newSlots();
   readonly #files: CacheFiles;
   readonly #zones = new Map<number, Zone>();
   /** Full zones by queue, oldest first. */
@@ -108,11 +103,11 @@ export class Zones {
   }
 
   get(id: number): Zone | undefined {
-    const zone = this.#zones.get(id & 0xffff);
+    const zone = this.#zones.get(slotOf(id));
     return zone?.id === id ? zone : undefined;
   }
 
-  isDead = (id: number): boolean => this.slots[(id & 0xffff) * SLOT_WORDS] !== (id | 0);
+  isDead = (id: number): boolean => !hasZone(this.slots, id);
 
   all(): Zone[] {
     return [...this.#zones.values()];
@@ -161,11 +156,11 @@ export class Zones {
     this.#nextSequence += 1;
     zone.list = new ZoneList();
     // Takes the slot before the first `await`.
-    this.#zones.set(zone.id & 0xffff, zone);
+    this.#zones.set(slotOf(zone.id), zone);
     try {
       zone.file = await this.#files.open(zone.path, 'create');
     } catch (error) {
-      this.#zones.delete(zone.id & 0xffff);
+      this.#zones.delete(slotOf(zone.id));
       throw error;
     }
     this.#enter(zone);
@@ -184,11 +179,11 @@ export class Zones {
     id: number,
     fileBytes: number,
   ): Zone | undefined {
-    if (id === 0 || this.#zones.has(id & 0xffff)) return undefined;
+    if (id === 0 || this.#zones.has(slotOf(id))) return undefined;
     const zone = new Zone(id, name, queue, sequence === 0 ? this.#nextSequence : sequence);
     zone.fileBytes = fileBytes;
     zone.isFull = true;
-    this.#zones.set(id & 0xffff, zone);
+    this.#zones.set(slotOf(id), zone);
     this.#nextSequence = Math.max(this.#nextSequence, zone.sequence + 1);
     this.#enter(zone);
     this.#queues[queue].add(zone);
@@ -256,20 +251,17 @@ export class Zones {
    * nothing is counted.
    */
   pin(zone: Zone): boolean {
-    const at = (zone.id & 0xffff) * SLOT_WORDS;
-    Atomics.add(this.slots, at + 2, 1);
-    if (Atomics.load(this.slots, at) === (zone.id | 0)) return true;
+    if (addReader(this.slots, zone.id)) return true;
     this.unpin(zone);
     return false;
   }
 
   unpin(zone: Zone): void {
-    const at = (zone.id & 0xffff) * SLOT_WORDS;
-    if (Atomics.sub(this.slots, at + 2, 1) === 1 && zone.isDead) void this.#closing.add(this.#leave(zone));
+    if (removeReader(this.slots, zone.id) === 0 && zone.isDead) void this.#closing.add(this.#leave(zone));
   }
 
   readersOf(zone: Zone): number {
-    return Atomics.load(this.slots, (zone.id & 0xffff) * SLOT_WORDS + 2);
+    return readerCount(this.slots, zone.id);
   }
 
   /**
@@ -280,7 +272,7 @@ export class Zones {
     if (zone.isDead) return;
     this.version += 1;
     zone.isDead = true;
-    Atomics.store(this.slots, (zone.id & 0xffff) * SLOT_WORDS, 0);
+    clearZone(this.slots, zone.id);
     this.#queues[zone.queue].delete(zone);
     this.#leaving.add(zone);
     if (!keepFile) await this.#remove(zone.path);
@@ -313,7 +305,7 @@ export class Zones {
     const endMs = performance.now() + CLOSE_WAIT_MS;
     for (const zone of zones) {
       // No new reader from now on.
-      Atomics.store(this.slots, (zone.id & 0xffff) * SLOT_WORDS, 0);
+      clearZone(this.slots, zone.id);
       while (this.readersOf(zone) > 0 && performance.now() < endMs) await sleep(1);
       if (this.readersOf(zone) === 0) await this.#closeFile(zone);
     }
@@ -323,7 +315,7 @@ export class Zones {
   async #leave(zone: Zone): Promise<void> {
     if (!this.#leaving.has(zone) || this.readersOf(zone) > 0) return;
     this.#leaving.delete(zone);
-    const slot = zone.id & 0xffff;
+    const slot = slotOf(zone.id);
     if (this.#zones.get(slot) === zone) this.#zones.delete(slot);
     await this.#closeFile(zone);
   }
@@ -336,7 +328,7 @@ export class Zones {
     }
     zone.file = file;
     this.#open.add(zone);
-    Atomics.store(this.slots, (zone.id & 0xffff) * SLOT_WORDS + 1, file.descriptor);
+    setDescriptor(this.slots, zone.id, file.descriptor);
     await this.#closeSome();
     return file;
   }
@@ -346,35 +338,20 @@ export class Zones {
     if (file === undefined) return;
     zone.file = undefined;
     this.#open.delete(zone);
-    const at = (zone.id & 0xffff) * SLOT_WORDS;
-    if (this.slots[at + 1] === file.descriptor) Atomics.store(this.slots, at + 1, -1);
+    clearDescriptor(this.slots, zone.id, file.descriptor);
     await this.#closing.add(file.close());
   }
 
   async #closeSome(): Promise<void> {
     for (const zone of this.#open) {
       if (this.#open.size <= this.#openMax) return;
-      if (zone.isFull && this.#takeDescriptor(zone)) await this.#closeFile(zone);
+      if (zone.isFull && takeDescriptor(this.slots, zone.id)) await this.#closeFile(zone);
     }
-  }
-
-  /**
-   * Takes the descriptor out of the table, unless it is being read. Clears it first and counts the readers
-   * then: readers do both in the other order.
-   */
-  #takeDescriptor(zone: Zone): boolean {
-    const at = (zone.id & 0xffff) * SLOT_WORDS + 1;
-    const descriptor = Atomics.exchange(this.slots, at, -1);
-    if (this.readersOf(zone) === 0) return true;
-    Atomics.store(this.slots, at, descriptor);
-    return false;
   }
 
   #enter(zone: Zone): void {
     this.version += 1;
-    const at = (zone.id & 0xffff) * SLOT_WORDS;
-    Atomics.store(this.slots, at + 1, zone.file?.descriptor ?? -1);
-    Atomics.store(this.slots, at, zone.id | 0);
+    enterZone(this.slots, zone.id, zone.file?.descriptor);
     if (zone.file !== undefined) this.#open.add(zone);
   }
 
@@ -383,13 +360,9 @@ export class Zones {
       const slot = this.#nextSlot;
       this.#nextSlot = (slot + 1) % SLOT_COUNT;
       if (this.#nextSlot === 0) this.#generation = (this.#generation % 0xffff) + 1;
-      if (!this.#zones.has(slot) && this.#readersAt(slot) === 0)
+      if (!this.#zones.has(slot) && readerCount(this.slots, slot) === 0)
         return (slot + this.#generation * SLOT_COUNT) >>> 0;
     }
     throw new NetsealError('EFULL', `a cache has at most ${SLOT_COUNT} zones: use larger ones`);
-  }
-
-  #readersAt(slot: number): number {
-    return Atomics.load(this.slots, slot * SLOT_WORDS + 2);
   }
 }
