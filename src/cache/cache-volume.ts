@@ -1,4 +1,4 @@
-/** One volume's part of a cache: what most callers work with. */
+/** The units of one volume in a cache: reads and writes them, and keeps what is known of their objects. */
 import type { CallOptions } from '../base/call-options.ts';
 import { requireArgument } from '../base/errors.ts';
 import { ID_BYTES } from '../base/ids.ts';
@@ -13,16 +13,19 @@ import type { ObjectState, VolumeState } from './objects/objects.ts';
 import { type UnitPlace, type UnitToPut, withObjects } from './objects/unit-place.ts';
 
 export interface UnitToGet extends UnitPlace {
-  /** 16 bytes, from the extent map: with another tag it is a miss. */
+  /** The tag that the unit's pointer has, 16 bytes. A unit with another tag is a miss. */
   readonly expectedTag: Uint8Array;
-  /** Where the record goes, shared memory or not; at least as long as the record. Undefined after a miss. */
+  /**
+   * Where the record goes, shared memory or not. A record that is longer is a miss. The content is undefined
+   * after a miss.
+   */
   readonly into: Uint8Array;
 }
 
 export interface UnitRange {
-  /** First unit. Default 0. */
+  /** The first unit. Default 0. */
   readonly from?: number;
-  /** One behind the last. Default: all there are. */
+  /** The unit after the last. Default: all there are. */
   readonly to?: number;
 }
 
@@ -31,7 +34,7 @@ export class CacheVolume {
   readonly #state: VolumeState;
   readonly #writeBehind: WriteBehind;
 
-  /** @internal `cache.volume` is the way in. */
+  /** @internal Call `cache.volume` instead. */
   constructor(core: Core, state: VolumeState, writeBehind: WriteBehind) {
     this.#core = core;
     this.#state = state;
@@ -43,20 +46,19 @@ export class CacheVolume {
     return this.#state.id;
   }
 
-  /** Bytes of units of this volume that the index finds. */
+  /** The bytes of this volume's units that the index finds. */
   get bytes(): number {
     return this.#state.liveBytes;
   }
 
   /**
-   * Reads sealed units into the caller's memory. Resolves with the length of each, 0 for a miss. Only opening a unit with
-   * the same tag tells that it is right.
+   * Reads sealed units into the caller's memory. Resolves with the length of each, 0 for a miss. Length and
+   * tag are compared; whether the bytes between are sound is only known once the unit is opened.
    *
-   * Speed: each object id is looked up once as long as units that follow one another share the same array for it. With
-   * equal ids in different arrays, every unit pays for a look-up.
+   * Speed: an object id costs a look-up, except when the unit before had its id in the same array.
    *
-   * What the cache cannot read is a miss, not an error. EINVAL, ECLOSED, or the signal's reason: by then no read is
-   * under way.
+   * A unit that cannot be read is a miss, not an error. EINVAL, ECLOSED, or the signal's reason; no read is
+   * under way then.
    */
   async get(units: readonly UnitToGet[], options: CallOptions = {}): Promise<number[]> {
     this.#core.requireOpen();
@@ -68,7 +70,10 @@ export class CacheVolume {
     return this.#core.reads.read(reads, options.signal);
   }
 
-  /** @internal For who seals here, and so may do without a tag. */
+  /**
+   * @internal Reads units of whatever tag. Only for callers that seal their own units, and so need not know
+   *   the tag.
+   */
   async getAny(
     units: readonly (UnitPlace & { readonly into: Uint8Array })[],
     options: CallOptions,
@@ -84,7 +89,7 @@ export class CacheVolume {
     return this.#core.reads.read(reads, options.signal);
   }
 
-  /** Whether the index has this version of a unit: what a read of it most likely will find. */
+  /** True when the index has this version of a unit, so that a read will most likely find it. */
   has(unit: UnitPlace & { readonly expectedTag?: Uint8Array }): boolean {
     this.#core.requireOpen();
     if (this.#core.context.health.isAway) return false;
@@ -92,19 +97,19 @@ export class CacheVolume {
     return this.#core.unitIndex.has(prefix, unit.index, unit.expectedTag);
   }
 
-  /** Returns what another thread finds the object's units by, until they are invalidated. See `ThreadReader`. */
+  /** Returns the prefix by which a `ThreadReader` finds the object's units until they are invalidated. */
   prefix(objectId: Uint8Array): Prefix {
     this.#core.requireOpen();
     return this.#object(objectId).prefix;
   }
 
   /**
-   * Stores clean units. Resolves with how many are stored now; the statistics count why others were dropped.
+   * Stores clean units. Resolves with how many were stored. `statistics.dropped` counts why others were not.
    *
-   * The bytes of the units must not change until the call has settled; their ids may. An abort ends waiting at once, but a
-   * write that is under way is waited for. For speed, share id arrays as for {@link get}.
+   * The bytes of the units must not change until the call has settled; their ids may. An abort ends waiting
+   * at once, but a write that is under way is waited for. For speed, share id arrays as for {@link get}.
    *
-   * EINVAL, ECLOSED, or the signal's reason: then some may be stored.
+   * EINVAL, ECLOSED, or the signal's reason; some units may be stored then.
    */
   async put(units: readonly UnitToPut[], options: CallOptions = {}): Promise<number> {
     this.#core.requireOpen();
@@ -112,8 +117,8 @@ export class CacheVolume {
   }
 
   /**
-   * Takes copies of clean units, and writes them when there is time. Returns how many were taken; the rest is dropped.
-   * Afterwards the bytes are the caller's again.
+   * Copies clean units, and writes them in the background. Returns how many were taken; the others are
+   * dropped. The units' bytes are the caller's again at once.
    */
   offer(units: readonly UnitToPut[]): number {
     this.#core.requireOpen();
@@ -121,9 +126,11 @@ export class CacheVolume {
   }
 
   /**
-   * Invalidates the clean units of an object, or of a range of it: none is found from now on, and reads under way become
-   * misses. A range of more than 65,536 units invalidates the whole object. Invalidations of objects survive the death of
-   * the process. Those of ranges do not: after that, only the tag keeps an old unit from being used.
+   * Invalidates the clean units of an object, or of a range of it: none is found from now on, and reads under
+   * way become misses. A range of more than 65,536 units invalidates the whole object.
+   *
+   * The invalidation of an object survives the death of the process. That of a range does not: in the next
+   * process, only the tag keeps an old unit from being used.
    */
   invalidate(objectId: Uint8Array, { from = 0, to = Number.POSITIVE_INFINITY }: UnitRange = {}): void {
     this.#core.requireOpen();
@@ -138,9 +145,11 @@ export class CacheVolume {
   }
 
   /**
-   * Compares what is remembered of the object's state with what the server says it is: equal, and its units stay; anything else, also
-   * another length, nothing remembered, or a change that was begun and not finished, and they are dropped. Remembers `coherency`, at
-   * most 1 KiB, in any case.
+   * Compares the server's state of an object with the one that is remembered, and remembers it. The object's
+   * units stay if the two are equal. They are dropped if the two differ, if none was remembered, or if a
+   * change was begun (`isChanging`) and not finished.
+   *
+   * @param coherency any bytes that stand for the state, at most 1 KiB.
    */
   revalidate(objectId: Uint8Array, coherency: Uint8Array): 'kept' | 'dropped' {
     this.#core.requireOpen();
@@ -153,41 +162,52 @@ export class CacheVolume {
   }
 
   /**
-   * Remembers an object's state, at most 1 KiB, for {@link revalidate}. Survives the death of the process; a power cut after `flush`.
+   * Remembers an object's state for {@link revalidate}. It survives the death of the process at once, and a
+   * power cut after `flush`.
    *
-   * @param isChanging its data is about to become another than this says: until this is called again, `revalidate` drops it.
+   * @param coherency any bytes that stand for the state, at most 1 KiB.
+   * @param isChanging the cached data is about to differ from this state: until the next call, `revalidate`
+   *   drops it.
    */
   setCoherency(objectId: Uint8Array, coherency: Uint8Array, isChanging = false): void {
     this.#core.requireOpen();
     this.#core.objects.setCoherency(this.#object(objectId), coherency, isChanging);
   }
 
-  /** What was remembered; a copy. */
+  /** Returns a copy of the state that is remembered of an object. */
   coherency(objectId: Uint8Array): Uint8Array | undefined {
     this.#core.requireOpen();
     return this.#core.objects.coherency(this.#object(objectId))?.bytes;
   }
 
   /**
-   * Keeps the units of an object, those that come as well; without an id, of the whole volume.
+   * Pins an object, or without an id the whole volume: its units are kept, also those that come later.
    *
-   * @param options `unitCount`, for `incomplete`; by default what the object's cookie says.
+   * @param options `unitCount` is how many units the object has, for `cache.incomplete`. Default: what its
+   *   cookie says.
    */
   pin(objectId?: Uint8Array, { unitCount }: { readonly unitCount?: number | undefined } = {}): void {
     this.#core.requireOpen();
     this.#core.objects.pins.set(this.#state, this.#checked(objectId), unitCount);
   }
 
-  /** False when there was no such pin. Its units then go the way of all others, unless a prefix pins them. */
+  /**
+   * Removes a pin. False when there was none. Its units may be given up from now on, unless a prefix pins
+   * them.
+   */
   unpin(objectId?: Uint8Array): boolean {
     this.#core.requireOpen();
     return this.#core.objects.pins.remove(this.#state, this.#checked(objectId));
   }
 
   /**
-   * Keeps the units of every object whose cookie begins with `prefix` (at most 4,096 bytes), now or later. It holds for cookies that
-   * are set from now on; resolves when those that are there have been looked at, in bounded steps. EINVAL; ECLOSED when the cache is
-   * closed meanwhile, EIO when cookies cannot be read: the rest is done when it is opened again.
+   * Pins every object whose cookie begins with `prefix`, now or later. Holds at once for cookies that are set
+   * from now on. Resolves when all cookies that are there have been looked at.
+   *
+   * EINVAL. ECLOSED when the cache is closed meanwhile, EIO when cookies cannot be read: the rest is done
+   * after the next opening.
+   *
+   * @param prefix at most 4,096 bytes.
    */
   pinPrefix(prefix: Uint8Array): Promise<void> {
     this.#core.requireOpen();
@@ -195,8 +215,9 @@ export class CacheVolume {
   }
 
   /**
-   * False when that prefix was not pinned. Objects that another prefix or a pin of their own holds stay pinned. Resolves when the
-   * others are not; ECLOSED and EIO as for {@link pinPrefix}.
+   * Removes a pinned prefix. False when it was not pinned. Objects with another pinned prefix or a pin of
+   * their own stay pinned. Resolves when the others are not pinned any more. ECLOSED and EIO as for {@link
+   * pinPrefix}.
    */
   unpinPrefix(prefix: Uint8Array): Promise<boolean> {
     this.#core.requireOpen();
@@ -204,33 +225,39 @@ export class CacheVolume {
   }
 
   /**
-   * Says what people call an object. A cookie that it had before goes, and so does that of another object with the same key: of one
-   * name, the object that came last has the pins. Survives the death of the process; sealed on the disk. EINVAL.
+   * Sets an object's cookie: the name by which people know it. It replaces the object's cookie from before.
+   * If another object has a cookie with this key, it loses it: the pins of a name are those of the object
+   * that got the name last.
+   *
+   * Survives the death of the process. Sealed on the disk. EINVAL.
    */
   setCookie(objectId: Uint8Array, cookie: Cookie): void {
     this.#core.requireOpen();
     this.#core.objects.setCookie(this.#state, objectId, cookie);
   }
 
-  /** A copy. */
+  /** Returns a copy of an object's cookie. */
   cookie(objectId: Uint8Array): Cookie | undefined {
     this.#core.requireOpen();
     return this.#core.objects.cookie(this.#state, objectId);
   }
 
-  /** False when there was none. */
+  /** Removes an object's cookie. False when there was none. */
   removeCookie(objectId: Uint8Array): boolean {
     this.#core.requireOpen();
     return this.#core.objects.removeCookie(this.#state, objectId);
   }
 
-  /** All cookies of the volume, in no order, read in bounded steps; those set meanwhile may be among them. EIO, ECLOSED. */
+  /**
+   * Lists the volume's cookies, in no order, in bounded steps. Those set meanwhile may be among them. EIO,
+   * ECLOSED.
+   */
   async *cookies(): AsyncGenerator<ListedCookie> {
     this.#core.requireOpen();
     yield* this.#core.objects.listCookies(this.#state, () => this.#core.requireOpen());
   }
 
-  /** What the volume may take of the cache; more of it is dropped. Infinity for no limit. */
+  /** Sets how much of the cache the volume's clean units may take. Infinity for no limit. */
   setShare(shareBytes: number): void {
     this.#core.requireOpen();
     requireArgument(shareBytes > 0, `a share must be more than ${shareBytes} bytes`);

@@ -1,7 +1,7 @@
 /**
- * The local cache of sealed units: `openCache` in `open.ts` makes one. It keeps units under volume id, object id and unit index, and
- * hands them out only with the tag that the caller expects. It never opens them. `docs/CACHE.md` describes what it does and what
- * lies in its folder.
+ * The local cache of sealed units, as applications see it. `openCache` in `open.ts` makes one. It keeps units
+ * under volume id, object id and unit index, and hands a unit out only if its tag is the one that the caller
+ * expects. It never opens units. `docs/CACHE.md` describes what it does and what lies in its folder.
  */
 
 import { abortable } from '../base/abortable.ts';
@@ -41,9 +41,11 @@ import {
 import type { Pin, VolumeState } from './objects/objects.ts';
 import type { SharedCache } from './thread-reader.ts';
 
-/** A row of kind `setting`. */
+/** The name of the row, of kind `setting`, that keeps the lifetime counters. */
 export const COUNTERS_ROW = 'counters';
+/** How often the lifetime counters are saved. */
 const COUNTERS_MS = 60_000;
+
 export class Cache {
   readonly #core: Core;
   readonly #keys: CacheKeys;
@@ -55,10 +57,10 @@ export class Cache {
   readonly #timer: NodeJS.Timeout | undefined;
   #maintaining: Promise<void> | undefined;
   #countersSavedMs: number;
-  /** Calls that change the folder, and that closing waits for. */
+  /** Calls under way that change the folder. Closing waits for them. */
   readonly #pendingWork = new PendingWork();
 
-  /** @internal `openCache` is the way in. */
+  /** @internal Call `openCache` instead. */
   constructor(core: Core, keys: CacheKeys, lock: OwnerLock, lifetime: Lifetime) {
     this.#core = core;
     this.#keys = keys;
@@ -78,17 +80,20 @@ export class Cache {
     }
   }
 
-  /** 16 bytes: the id of this cache, and of the volume that plain data is sealed for. */
+  /** The id of this cache, and of the volume that `PlainCache` seals for. 16 bytes. */
   get id(): Uint8Array {
     return this.#keys.keyring.volumeId;
   }
 
-  /** The cache's own keys, for sealing plain data; still the cache's. */
+  /** The cache's keys, with which `PlainCache` seals. They stay the cache's: do not destroy them. */
   get keys(): CacheKeys {
     return this.#keys;
   }
 
-  /** One volume's part. EINVAL unless the id has 16 bytes, EFULL after 4,096 volumes, ECLOSED. */
+  /**
+   * Returns one volume's part of the cache. EINVAL unless the id has 16 bytes, EFULL after 4,096 volumes,
+   * ECLOSED.
+   */
   volume(volumeId: Uint8Array): CacheVolume {
     const state = this.#stateOf(volumeId);
     const key = toHex(state.id);
@@ -107,13 +112,13 @@ export class Cache {
   }
 
   /**
-   * Keeps units that are not on the server yet. Resolves with the batch's id when all of them are on the disk; from then on `get`
-   * finds them, and they are there after any crash until they are released. EINVAL, EFULL, EIO, EDENIED, ECLOSED, or the signal's
-   * reason: nothing was kept.
+   * Keeps units that are not on the server yet. Resolves with the batch's id when all of them are on the
+   * disk. From then on `get` finds them, and they are there after any crash until they are released.
    *
-   * The units' bytes have to hold still until the call has settled, and are not read after that; ids and payload are copied at once. An
-   * abort counts as long as the batch waits for its turn; once it is being written, the call goes on as if there had been none, and
-   * resolves with the id.
+   * - The units' bytes must not change until the call has settled. Ids and payload are copied at once.
+   * - An abort counts while the batch waits for its turn. A batch that is being written is kept all the same,
+   *   and the call resolves with its id.
+   * - EINVAL, EFULL, EIO, EDENIED, ECLOSED, or the signal's reason; nothing was kept then.
    */
   appendDirty(batch: DirtyBatch, { signal }: CallOptions = {}): Promise<number> {
     return this.#pendingWork.add(this.#appendDirty(batch, signal));
@@ -125,8 +130,9 @@ export class Cache {
   }
 
   /**
-   * The units of these batches are on the server: they are clean from now on. Unknown ids are ignored. A release that a power cut
-   * undoes is listed again: releasing has to be repeatable. ECLOSED, or the signal's reason: then some may be released.
+   * Releases batches, because their units are on the server now: the units are clean from now on. Ignores
+   * unknown ids. A power cut may undo a release; then the batch is listed again, and must be released again.
+   * ECLOSED, or the signal's reason; some may be released then.
    */
   releaseDirty(ids: Iterable<number>, { signal }: CallOptions = {}): Promise<void> {
     return this.#pendingWork.add(this.#releaseDirty(ids, signal));
@@ -138,25 +144,26 @@ export class Cache {
   }
 
   /**
-   * Notes, for {@link ledger}, that these batches are being sent, or no longer are. Unknown ids are ignored. Forgotten when
-   * the cache is closed.
+   * Notes for {@link ledger} that batches are being sent, or no longer are. Ignores unknown ids. Forgotten
+   * when the cache is closed.
    */
   markQueued(ids: Iterable<number>, isQueued = true): void {
     this.#core.requireOpen();
     this.#core.dirty.markQueued(ids, isQueued);
   }
 
-  /** Returns how much of each volume is dirty, being sent, and released, in no order. */
+  /** Returns how much of each volume is dirty, is being sent, and was released, in no order. */
   ledger(): LedgerEntry[] {
     this.#core.requireOpen();
     return this.#core.dirty.ledger();
   }
 
   /**
-   * Reads one unit of a dirty batch, also where `get` finds a newer one. Resolves with its length; 0 when the batch is released.
-   * EINVAL when there is no such unit or `into` is too small, EIO, EAUTH.
+   * Reads one unit of a dirty batch, even if a newer batch has the same unit. Resolves with its length; 0
+   * when the batch is released. EINVAL when there is no such unit or `into` is too small, EIO, EAUTH,
+   * ECLOSED.
    *
-   * @param position among the units of the batch.
+   * @param position the unit's position in the batch, from 0 on.
    */
   readDirty(id: number, position: number, into: Uint8Array): Promise<number> {
     return this.#pendingWork.add(this.#readDirty(id, position, into));
@@ -167,21 +174,21 @@ export class Cache {
     return this.#core.dirty.readUnit(id, position, into);
   }
 
-  /** Every batch that is not released, oldest first. EIO or EAUTH where one cannot be read, ECLOSED. */
+  /** Lists every batch that is not released, oldest first. EIO or EAUTH when one cannot be read, ECLOSED. */
   async *listDirty(): AsyncGenerator<ListedBatch> {
     this.#core.requireOpen();
     yield* this.#dirtyIntake.list(() => this.#core.requireOpen());
   }
 
-  /** Lists the pins, as they were given. */
+  /** Returns the pins, as they were set. */
   pins(): Pin[] {
     this.#core.requireOpen();
     return this.#core.objects.pins.list();
   }
 
   /**
-   * Lists the units that pinned objects still lack. Only objects whose unit count is known, from the pin or the cookie, are
-   * looked at. Works in bounded steps; a long range comes in parts of 2^20 units. ECLOSED.
+   * Lists the units that pinned objects still lack. Only objects whose unit count is known, from the pin or
+   * the cookie, are looked at. Works in bounded steps; a long range comes in parts of 2^20 units. ECLOSED.
    */
   incomplete(): AsyncGenerator<MissingRange> {
     this.#core.requireOpen();
@@ -194,7 +201,7 @@ export class Cache {
     for (const volume of this.#core.objects.volumes()) this.#core.invalidator.invalidateVolume(volume);
   }
 
-  /** What holds now: what was given, remembered, or follows from the budget. */
+  /** The settings that hold now, each as it was given, remembered, or derived from the budget. */
   get settings(): CheckedSettings {
     return this.#core.context.settings;
   }
@@ -225,8 +232,9 @@ export class Cache {
   }
 
   /**
-   * Shares the index with other threads of this process, which read hits by a `ThreadReader` until the cache is closed.
-   * From then on the index counts as changed, as those threads count hits in it: closing takes a snapshot.
+   * Shares the index with other threads of this process, which read hits by a `ThreadReader` until the cache
+   * is closed. From then on the index counts as changed, as those threads count hits in it: closing takes a
+   * snapshot.
    */
   share(): SharedCache {
     const { unitIndex, zones } = this.#core;
@@ -235,34 +243,34 @@ export class Cache {
     return { words, bucketCount, slots: zones.slots };
   }
 
-  /** Every clean unit that is there, in no order; for tools. System errors as they come, ECLOSED. */
+  /** Lists every clean unit, in no order, for tools. System errors as they come, ECLOSED. */
   contents(): AsyncGenerator<CachedUnit> {
     this.#core.requireOpen();
     return listUnits(this.#core);
   }
 
-  /** Ids of the volumes that the cache knows, whether anything of them is there or not. */
+  /** Returns the ids of all volumes that the cache knows, also of those without units. */
   volumeIds(): Uint8Array[] {
     this.#core.requireOpen();
     return this.#core.objects.volumes().map(({ id }) => new Uint8Array(id));
   }
 
-  /** Volumes of which units are there, sorted by id; as {@link objects}. */
+  /** Returns the volumes with units in the cache, sorted by id. Otherwise as {@link objects}. */
   contentsByVolume({ signal }: Pick<ListSettings, 'signal'> = {}): Promise<CachedVolume[]> {
     this.#core.requireOpen();
     return listVolumes(this.#core, signal);
   }
 
   /**
-   * Objects of a volume of which units are there, sorted by id. Looks through the lists of all zones, once for each 131,072
-   * objects: however many there are, memory is bounded. System errors as they come.
+   * Lists the objects of a volume with units in the cache, sorted by id. Memory is bounded: the lists of all
+   * zones are looked through once for each 131,072 objects. System errors as they come, ECLOSED.
    */
   objects(volumeId: Uint8Array, settings: ListSettings = {}): AsyncGenerator<CachedObject> {
     this.#core.requireOpen();
     return listObjects(this.#core, volumeId, settings);
   }
 
-  /** Units of an object, sorted by index; as {@link objects}. */
+  /** Lists the units of an object, sorted by index. Otherwise as {@link objects}. */
   units(
     volumeId: Uint8Array,
     objectId: Uint8Array,
@@ -273,8 +281,9 @@ export class Cache {
   }
 
   /**
-   * Drops clean data and gives its room back at once: of an object, a volume, or everything. Dirty units stay, pinned ones unless
-   * `pinnedToo` says otherwise. Never rejects but with EINVAL, ECLOSED.
+   * Drops the clean units of an object, of a volume, or of everything, and frees their room on the disk at
+   * once. Dirty units stay. Pinned units stay unless `pinnedToo` is true. Rejects only with EINVAL and
+   * ECLOSED.
    */
   async discard(scope: DiscardScope = {}): Promise<Discarded> {
     this.#core.requireOpen();
@@ -286,15 +295,16 @@ export class Cache {
     return discard(this.#core, scope);
   }
 
-  /** Reads everything, and yields what is damaged. */
+  /** Reads everything, and yields the damage that it finds. System errors as they come, ECLOSED. */
   verify(options: VerifyOptions = {}): AsyncGenerator<Damage> {
     this.#core.requireOpen();
     return findDamage(this.#core, options);
   }
 
   /**
-   * Writes what was offered, takes a snapshot of the index, syncs the database. Never rejects but with ECLOSED, or as soon as the signal
-   * aborts with its reason: the step that was under way goes on then, and no other is begun.
+   * Writes what was offered, takes a snapshot of the index, and syncs the database. Rejects only with
+   * ECLOSED, or at once with the signal's reason; the step that is under way then still ends, and no other
+   * begins.
    */
   flush({ signal }: CallOptions = {}): Promise<void> {
     return abortable(this.#pendingWork.add(this.#flush(signal)), signal);
@@ -311,7 +321,7 @@ export class Cache {
     this.#core.context.rows.flush();
   }
 
-  /** What is done every `maintenanceMs` anyway. Never rejects. */
+  /** Does a round of maintenance, as the cache does by itself every `maintenanceMs`. Never rejects. */
   maintain(): Promise<void> {
     this.#maintaining ??= this.#core.maintenance.maintain().finally(() => {
       this.#maintaining = undefined;
@@ -321,8 +331,8 @@ export class Cache {
   }
 
   /**
-   * New keys for what the cache seals from now on, and new ways to open it: the old ones open it no more. EINVAL when it has no
-   * header, as its key is in memory only.
+   * Replaces the ways to open the cache, and gives it new keys for what it seals from now on. The old secrets
+   * do not open it any more. EINVAL when the cache's key is in memory only, ECLOSED.
    */
   changeKey(slots: readonly { readonly label: string; readonly secret: NewSecret }[]): Promise<void> {
     return this.#pendingWork.add(this.#changeKey(slots));
@@ -339,14 +349,14 @@ export class Cache {
   }
 
   /**
-   * Destroys the key, then everything else, and closes. EINVAL while there is dirty data, unless it may go, too. What that does not
-   * protect from is in `docs/CACHE.md`, "At rest".
+   * Destroys the key, then removes everything else, and closes. EINVAL while there are dirty batches, unless
+   * `dirtyToo` is true. See `docs/CACHE.md`, "At rest", for what this does not protect from.
    */
   wipe({ dirtyToo = false }: { readonly dirtyToo?: boolean } = {}): Promise<void> {
     return this.#shutdown.wipe(dirtyToo);
   }
 
-  /** Writes what was offered, ends open zones, takes a snapshot, lets go of the folder. Never rejects. */
+  /** Writes what was offered, ends open zones, takes a snapshot, and releases the folder. Never rejects. */
   close(): Promise<void> {
     return this.#shutdown.close();
   }

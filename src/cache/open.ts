@@ -1,6 +1,6 @@
 /**
- * Opens a cache: lock, keys, database, index, dirty zones. Nothing is wiped because of a crash: `core/load.ts` makes
- * the index again.
+ * Opens a cache: takes the lock, opens keys and database, and loads the index and the dirty zones. Nothing is
+ * wiped because of a crash: `core/load.ts` makes the index again.
  */
 import { rmSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
@@ -32,33 +32,36 @@ import { Rows } from './rows/rows.ts';
 import { SNAPSHOT_ASIDE_PATH, SNAPSHOT_PATH } from './zones/snapshot.ts';
 import { ZONE_FOLDERS, zoneNameOf } from './zones/zones.ts';
 
-/** What a cache works with, beside its settings. */
+/** What a cache works with, beside its settings: its key, and stand-ins for the system. */
 export interface CacheComponents {
   readonly key: CacheKey;
-  /** Milliseconds since 1970; may jump. Default: the system's. */
+  /** Returns the time in milliseconds since 1970. It may jump. Default: the system's clock. */
   readonly nowMs?: () => number;
-  /** Told once of each kind of problem, until the cache was well again. */
+  /** Called when a kind of problem occurs, and again only after a minute without it. */
   readonly onProblem?: (kind: ProblemKind, error: unknown) => void;
   readonly onEvent?: (event: CacheEvent) => void;
-  /** The files below the cache's folder; tests put faults here. */
+  /** Does the calls on files below the cache's folder. Tests make them fail. */
   readonly files?: CacheFiles;
   readonly providers?: ProviderSettings;
 }
 
 /**
- * Opens the cache in folder `path`, making it where there is none. Until it is closed no other process can. A smaller budget than
- * before is reached bit by bit; with another `unitsMax` the index is made anew from the zones.
+ * Opens the cache in folder `path`, or makes one if there is none. No other process can open it until it is
+ * closed. After the budget was made smaller, it is reached bit by bit. With another `unitsMax`, the index is
+ * made anew from the zones.
  *
- * ENOENT when there is none and no slots for one are given: nothing is made then. EDENIED, naming the owner, while another process
- * has it. EKEY, EAUTH, EFORMAT as unlocking a header throws them. EINVAL for settings out of range, EUNSUPPORTED without SQLite. EIO
- * and its like when the folder cannot be used at all.
+ * - ENOENT when there is no cache and no slots for a new one are given; nothing is made then.
+ * - EDENIED, naming the owner, while another process has the cache open.
+ * - EKEY, EAUTH, EFORMAT as unlocking a header throws them.
+ * - EINVAL for settings out of range; EUNSUPPORTED when this Node has no SQLite.
+ * - EIO, EFULL or EDENIED when the folder cannot be used.
  */
 export async function openCache(
   path: string,
   settings: CacheSettings,
   components: CacheComponents,
 ): Promise<Cache> {
-  // Limits of the disk may only make sense with those that are remembered.
+  // Without `disk`: its three limits can be checked only together with those that are remembered.
   checkCacheSettings({ ...settings, disk: false });
   requireArgument(path !== '', 'a cache needs a folder');
   const { nowMs = Date.now } = components;
@@ -101,7 +104,7 @@ export async function openCache(
     };
     const core = new Core(context, lock, keys);
     await loadZones(core);
-    // Rows of a key that nobody will have again are of no use.
+    // With a key in memory nobody can read the rows again.
     if (components.key !== 'memory') saveKept(rows, fingerprinter, kept);
     const saved = rows.get('setting', fingerprinter.name(COUNTERS_ROW));
     return new Cache(core, keys, lock, new Lifetime(saved, counters, nowMs()));
@@ -116,7 +119,10 @@ export async function openCache(
 
 const DATABASE = 'cache.db';
 
-/** Whoever cannot make a cache is not to leave half of one behind. */
+/**
+ * ENOENT when there is no cache. Called before anything is made, so that a caller without slots leaves
+ * nothing behind.
+ */
 async function requireCache(files: CacheFiles, path: string): Promise<void> {
   try {
     if ((await readWhole(files, HEADER_PATH, 1)) !== undefined) return;
@@ -126,7 +132,7 @@ async function requireCache(files: CacheFiles, path: string): Promise<void> {
   throw new NetsealError('ENOENT', `there is no cache in ${path}`);
 }
 
-/** Rows of kind `setting`. */
+/** The name of the row, of kind `setting`, that keeps the settings. */
 const SETTINGS_ROW = 'settings';
 
 function readKept(rows: Rows, fingerprinter: Fingerprinter): KeptSettings {
@@ -156,7 +162,7 @@ function removeDatabase(path: string): void {
   for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(`${path}${suffix}`, { force: true });
 }
 
-/** Whether there is a file in which dirty batches may be. */
+/** True when there is a file that may have dirty batches in it. */
 async function hasDirty(files: CacheFiles): Promise<boolean> {
   for (const name of await files.list(ZONE_FOLDERS.dirty)) {
     if (zoneNameOf(name) === undefined) continue;
@@ -164,25 +170,27 @@ async function hasDirty(files: CacheFiles): Promise<boolean> {
     try {
       if (((await readWhole(files, path, 1))?.byteLength ?? 0) > 0) return true;
     } catch (error) {
-      // What is no file is none of ours.
+      // A folder, link or device under such a name is not the cache's.
       if (!['EISDIR', 'ELOOP', 'ENXIO'].includes(systemCodeOf(error) ?? '')) throw error;
     }
   }
   return false;
 }
 
-/** What was sealed under keys that are gone. */
+/** Removes everything that was sealed with keys that are gone. */
 async function removeEverything(files: CacheFiles): Promise<void> {
   for (const folder of Object.values(ZONE_FOLDERS)) {
     for (const name of await files.list(folder)) await removeStray(files, `${folder}/${name}`);
-    // Before the last trace of why it could go.
+    // The removals must reach the disk before the file goes that says why they are allowed.
     await files.syncFolder(folder);
   }
   for (const path of [SNAPSHOT_PATH, SNAPSHOT_ASIDE_PATH]) await files.remove(path);
   removeDatabase(files.databasePath(DATABASE));
 }
 
-/** Makes the cache's folder, and where it was not there sees to it that a power cut does not take it away again. */
+/**
+ * Makes the cache's folder. If it was not there, syncs the folders above, so that it survives a power cut.
+ */
 async function makeFolder(path: string): Promise<void> {
   const first = await makeFolders(path, 0o700);
   if (first === undefined) return;

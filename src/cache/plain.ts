@@ -1,9 +1,12 @@
 /**
- * Plain data from plain servers: sealed on the way in under the cache's own key, opened on the way out. The version of the server's
- * object (its ETag, say) is part of the object id, so data of another version is not found, whatever the cache remembers or has
- * forgotten.
+ * Caches plain data, from servers whose objects are not sealed. It seals the data with the cache's own key on
+ * the way in and opens it on the way out, so that plaintext is never on the disk.
  *
- * Plaintext is in the caller's memory and in the pipeline's, never on the disk.
+ *   put ──▶ plain slab ──seal──▶ sealed slab ──▶ cache     object id = HMAC(unit size, server, name, version)
+ *   get ◀── copy ◀──open── sealed slab ◀── cache           cookie    = server / name, for pins by name
+ *
+ * The version of the server's object (its ETag, say) is part of the object id. So data of another version is
+ * never found, whatever the cache remembers or has forgotten.
  */
 import { createHmac } from 'node:crypto';
 import { concatBytes, utf8, viewOf } from '../base/bytes.ts';
@@ -20,21 +23,24 @@ import { COOKIE_BYTES_MAX } from './objects/cookies.ts';
 
 const SLASH = utf8('/');
 
-/** Which version of which object of which server. */
+/** One version of an object of a server. */
 export interface PlainObject {
-  /** Tells servers apart; any bytes. */
+  /** Any bytes that tell the server from others. */
   readonly server: Uint8Array;
-  /** The object's name there; any bytes. */
+  /** The object's name on that server, any bytes. */
   readonly name: Uint8Array;
-  /** Changes whenever the content does; any bytes. */
+  /** Any bytes, at least one, that change whenever the content does. */
   readonly version: Uint8Array;
-  /** Of its content, if it is known: then `cache.incomplete` can tell what of it is missing while it is pinned. */
+  /**
+   * The length of the content, if known. `cache.incomplete` needs it to say which units of a pinned object
+   * are missing.
+   */
   readonly lengthBytes?: number | undefined;
 }
 
 export interface PlainUnit {
   readonly index: number;
-  /** At most the unit size; less at the end of an object. */
+  /** As long as a unit, or shorter at the end of the object. */
   readonly bytes: Uint8Array;
 }
 
@@ -42,17 +48,18 @@ export class PlainCache {
   readonly #pipeline: Pipeline;
   readonly #unitSizeBytes: number;
   readonly #unitSizeLog2: number;
-  /** What a sealed unit may take. */
+  /** The greatest length of a sealed unit. */
   readonly #roomBytes: number;
-  /** Units at once: half of the pipeline's memory is left to others. */
+  /** How many units are sealed or opened at once. Half of the pipeline's memory is left to others. */
   readonly #portion: number;
   readonly #handle: KeyHandle;
   readonly #idKey: Uint8Array<ArrayBuffer>;
   readonly #volume: CacheVolume;
 
   /**
-   * @param unitSizeBytes what objects are cut into; a power of two from 4 KiB to 16 MiB. Objects that were cached under another
-   *   unit size are not found.
+   * @param cache stays the caller's, as `pipeline` does.
+   * @param unitSizeBytes the length of the units that objects are cut into: a power of two from 4 KiB to 16
+   *   MiB. What was cached with another unit size is not found.
    */
   constructor(cache: Cache, pipeline: Pipeline, unitSizeBytes: number) {
     this.#pipeline = pipeline;
@@ -67,15 +74,16 @@ export class PlainCache {
     this.#volume = cache.volume(cache.id);
   }
 
-  /** Takes the key back from the pipeline. After `cache.changeKey`, close this and make another. */
+  /** Takes the keys back from the pipeline. Close this and make another after `cache.changeKey`. */
   close(): void {
     this.#pipeline.removeKeyring(this.#handle);
     this.#idKey.fill(0);
   }
 
   /**
-   * Says that this is the present version of an object, as {@link put} does: what is pinned by the name is this version from now on.
-   * Its cookie is what a person would type, the server's name, a slash and the object's; too long names have none.
+   * Makes this the present version of an object: pins by name hold for this version from now on. {@link put}
+   * does it, too. The version's cookie is what a person would type: the server's name, a slash, the object's
+   * name. A name that is too long for a cookie cannot be pinned.
    */
   name(object: PlainObject): void {
     const key = cookieKey(object.server, object.name);
@@ -86,30 +94,34 @@ export class PlainCache {
   }
 
   /**
-   * Keeps every object of a server whose name begins with `prefix`, now or later; as `CacheVolume.pinPrefix`. It is server, slash and
-   * name that are compared: a server named like this one with a slash and the prefix's beginning is meant as well.
+   * Pins every object of a server whose name begins with `prefix`, now or later; see `CacheVolume.pinPrefix`.
+   * Server, slash and name are compared as one string. So the prefix `a/` of server `s` also pins names of a
+   * server `s/a`.
    */
   pinPrefix(server: Uint8Array, prefix: Uint8Array): Promise<void> {
     return this.#volume.pinPrefix(concatBytes(server, SLASH, prefix));
   }
 
-  /** As `CacheVolume.unpinPrefix`. */
+  /** Removes a pinned prefix; see `CacheVolume.unpinPrefix`. */
   unpinPrefix(server: Uint8Array, prefix: Uint8Array): Promise<boolean> {
     return this.#volume.unpinPrefix(concatBytes(server, SLASH, prefix));
   }
 
   /**
-   * Seals and stores the units that are not there yet; those without bytes are left out. Resolves with how many it stored; their bytes
-   * are copied before they are sealed. Works in portions, so there may be more of them than the pipeline has memory for. Rejects as
-   * `pipeline.seal` does, when some may be stored.
+   * Seals and stores units. Leaves out those that are in the cache already and those without bytes. Resolves
+   * with how many were stored.
+   *
+   * - Works in portions, so that there may be more units than the pipeline has memory for.
+   * - The units' bytes must not change until the call has settled: a portion is copied when its turn comes.
+   * - Rejects as `pipeline.seal` does; some units may be stored then.
    */
   async put(object: PlainObject, given: readonly PlainUnit[], options: CallOptions = {}): Promise<number> {
     const objectId = this.#objectId(object);
     this.name(object);
     const wanted = new Map<number, PlainUnit>();
     for (const unit of given) {
-      const isNews = unit.bytes.byteLength > 0 && !wanted.has(unit.index);
-      if (isNews && !this.#volume.has({ objectId, index: unit.index })) wanted.set(unit.index, unit);
+      const isNew = unit.bytes.byteLength > 0 && !wanted.has(unit.index);
+      if (isNew && !this.#volume.has({ objectId, index: unit.index })) wanted.set(unit.index, unit);
     }
     const units = [...wanted.values()];
     let storedCount = 0;
@@ -147,8 +159,8 @@ export class PlainCache {
   }
 
   /**
-   * The plain bytes of units, the caller's own; undefined for what is not there or does not open. In portions, too. Rejects as
-   * `pipeline.open` does, for what concerns the whole request.
+   * Returns the plain bytes of units, which the caller owns; undefined for a unit that is not there or does
+   * not open. Works in portions. Rejects as `pipeline.open` does for failures of a whole request.
    */
   async get(
     object: PlainObject,
@@ -203,7 +215,7 @@ export class PlainCache {
     }
   }
 
-  /** Drops this version of an object; other versions are not found anyway. */
+  /** Invalidates this version of an object. Other versions are other objects to the cache. */
   invalidate(object: PlainObject): void {
     this.#volume.invalidate(this.#objectId(object));
   }
@@ -226,7 +238,11 @@ export class PlainCache {
   }
 }
 
-/** Ends in where the server's name ends, so that no two objects share it: unseen by prefixes, as it comes last. */
+/**
+ * Returns the key of an object's cookie: server, slash, name, a zero byte, and the length of the server's
+ * name as u32. That length tells server `s/a` with name `b` from server `s` with name `a/b`. It comes last,
+ * out of the way of prefixes.
+ */
 function cookieKey(server: Uint8Array, name: Uint8Array): Uint8Array {
   const end = new Uint8Array(5);
   viewOf(end).setUint32(1, server.byteLength, true);

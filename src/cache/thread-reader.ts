@@ -1,10 +1,10 @@
 /**
- * Reads hits on another thread, without the thread that owns the cache. It needs only the shared arrays and an
- * object's prefix: `index-table.ts` says how an entry is read while the owner may change it, `zones/slots.ts`
- * how a zone's file is.
+ * Reads hits on another thread, without the thread that owns the cache. It needs only the shared arrays and
+ * an object's prefix: `index-table.ts` says how an entry is read while the owner may change it,
+ * `zones/slots.ts` how a zone's file is.
  *
- * A unit that it cannot read is a miss, and the owner can be asked for it: the zone's file may not be open, or
- * the unit may be dirty and outside the table. After an invalidation the owner hands out another prefix.
+ * A unit that it cannot read is a miss, and the owner can be asked for it: the zone's file may not be open,
+ * or the unit may be dirty and outside the table. After an invalidation the owner hands out another prefix.
  */
 import { readSync } from 'node:fs';
 import { endsWithTag, isWholeRecord } from './base/record-check.ts';

@@ -41,7 +41,7 @@ export class Invalidator {
   }
 
   /**
-   * Invalidates an object.
+   * Invalidates an object: none of its clean units is found any more.
    *
    * @param coherency what to remember of its state from now on; by default what is remembered.
    */

@@ -1,6 +1,6 @@
 /**
- * The slots of a cache's zones: a table in shared memory by which threads agree on who uses a zone's file.
- * A zone id is slot + 2^16 × generation. So an id that stands in an old index entry is not that of a later zone
+ * The slots of a cache's zones: a table in shared memory by which threads agree on who uses a zone's file. A
+ * zone id is slot + 2^16 × generation. So an id that stands in an old index entry is not that of a later zone
  * in the same slot.
  *
  *   word  slot
@@ -19,7 +19,8 @@
  *   3. reads, with the descriptor (1)
  *   4. takes itself off the count
  *
- * Each side writes first and then looks at what the other has written. So of the two, one always sees the other.
+ * Each side writes first and then looks at what the other has written. So of the two, one always sees the
+ * other.
  */
 export type Slots = Int32Array<SharedArrayBuffer>;
 
@@ -93,8 +94,8 @@ export function clearDescriptor(slots: Slots, zoneId: number, descriptor: number
 }
 
 /**
- * Takes a zone's descriptor out of the slot, unless the zone has readers. True when it did. It is taken out first
- * and put back if there are readers: a reader that counts itself after that finds none.
+ * Takes a zone's descriptor out of the slot, unless the zone has readers. True when it did. It is taken out
+ * first and put back if there are readers: a reader that counts itself after that finds none.
  */
 export function takeDescriptor(slots: Slots, zoneId: number): boolean {
   const at = wordOf(zoneId) + DESCRIPTOR_AT;
