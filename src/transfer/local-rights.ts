@@ -9,6 +9,7 @@
 import * as fs from 'node:fs';
 import { promisify } from 'node:util';
 import { systemCodeOf } from '../base/errors.ts';
+import { isRefusedSync } from '../system/folders.ts';
 import { statOf } from './local-calls.ts';
 import {
   ACCESS_LIST_KEY,
@@ -83,28 +84,12 @@ function isGiven(give: () => void): boolean {
   }
 }
 
-/**
- * The codes with which systems refuse to sync a folder. The names in it are right all the same; a power cut
- * may undo the last ones.
- */
-const REFUSED_SYNC: ReadonlySet<string> = new Set([
-  'EINVAL',
-  'ENOTSUP',
-  'EOPNOTSUPP',
-  'ENOSYS',
-  'EACCES',
-  'EPERM',
-  'EBADF',
-  'EISDIR',
-  'EROFS',
-]);
-
 /** Syncs an open folder. Resolves, too, when the system refuses; rejects with its other errors. */
 export async function syncFolder(fd: number): Promise<void> {
   try {
     await fsyncAsync(fd);
   } catch (error) {
-    if (!REFUSED_SYNC.has(systemCodeOf(error) ?? '')) throw error;
+    if (!isRefusedSync(error)) throw error;
   }
 }
 
@@ -114,7 +99,7 @@ export async function syncFolderAt(path: string): Promise<void> {
   try {
     fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
   } catch (error) {
-    if (REFUSED_SYNC.has(systemCodeOf(error) ?? '')) return;
+    if (isRefusedSync(error)) return;
     throw error;
   }
   try {

@@ -237,6 +237,33 @@ describe('content', () => {
     }
   });
 
+  it('costs by its data, not by its size, and can be stopped', async () => {
+    const volume = await openVolume();
+    const writer = await volume.createFile('/sparse', FILE);
+    const places = [2 ** 30, 2 ** 30 + 8 * KIB, 2 ** 44 + 5, 2 ** 49];
+    for (const place of places) await writer.write(Buffer.from('data'), place);
+    await writer.truncate(2 ** 50);
+    await writer.close();
+    const reader = await volume.openFile('/sparse');
+    const found: number[] = [];
+    let [pieces, endBytes] = [0, 7];
+    for await (const { offsetBytes, lengthBytes, bytes } of reader.pieces(7, 2 ** 50)) {
+      expect(offsetBytes).toBe(endBytes);
+      endBytes += lengthBytes;
+      pieces += 1;
+      if (bytes !== undefined) found.push(offsetBytes + Buffer.from(bytes).indexOf('data'));
+    }
+    expect([found, endBytes]).toEqual([places, 2 ** 50]);
+    expect(pieces).toBeLessThan(100);
+    const stop = new AbortController();
+    const stopped = async (): Promise<void> => {
+      for await (const piece of reader.pieces(0, 2 ** 50, { signal: stop.signal })) {
+        if (piece.offsetBytes > 0) stop.abort(new Error('enough'));
+      }
+    };
+    await expect(stopped()).rejects.toThrow('enough');
+  });
+
   it('is as large as 2^53 - 1 bytes, sparse', async () => {
     const volume = await openVolume();
     const writer = await volume.createFile('/sparse', FILE);

@@ -34,6 +34,8 @@ export interface ReadOptions {
 const GROUP_BYTES: number = 2 * MIB;
 /** Groups that are read at once. */
 const AHEAD_MAX = 6;
+/** As many units as a page of the extent map covers at its lowest level. */
+const PAGE_UNITS = 1024;
 
 /** Adjacent units that are read together: [from, to). */
 interface Group {
@@ -43,7 +45,15 @@ interface Group {
 
 interface ReadGroup {
   readonly pieces: readonly Piece[];
+  /** No unit of the group has data: all are holes, or lost with a page of the extent map. */
+  readonly isEmpty: boolean;
   release(): void;
+}
+
+/** Units that are holes, or lost with a page of the extent map: up to `to`, exclusive. */
+interface EmptyUnits {
+  readonly to: number;
+  readonly error?: NetsealError | undefined;
 }
 
 export class FileReader {
@@ -100,7 +110,9 @@ export class FileReader {
 
   /**
    * Yields the same as {@link pieces}, several pieces at a time. They are valid until the next ones are asked
-   * for. Rejects with EINVAL for a bound that is no whole number from 0, the signal's reason, ECLOSED, EWORKER; ECONFLICT when the file was changed and its old
+   * for. A hole costs the same whatever its size: after a group of holes, the extent map says where data
+   * follows. Rejects with EINVAL for a bound that is no whole number from 0, the signal's reason, ECLOSED,
+   * EWORKER; ECONFLICT when the file was changed and its old
    * content is gone.
    */
   async *groups(
@@ -114,34 +126,42 @@ export class FileReader {
     this.#session.requireOpen();
     const { signal } = options;
     const endBytes = Math.min(toBytes, this.sizeBytes);
-    if (fromBytes >= endBytes) return;
-    const groups = this.#groups(fromBytes, endBytes);
+    if (fromBytes < endBytes) yield* this.#groups(fromBytes, endBytes, signal);
+  }
+
+  async *#groups(
+    fromBytes: number,
+    endBytes: number,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<readonly Piece[]> {
+    const { unitSizeBytes } = this.#inode;
+    const last = sizeToUnitCount(endBytes, unitSizeBytes);
+    const unitCount = this.#groupUnits();
     const ahead: { readonly bytes: number; readonly reading: Promise<ReadGroup> }[] = [];
     const { readBudget, openFiles } = this.#session;
     const close = openFiles.open(this.#openedAtMs);
-    let next = groups.next();
+    let next = Math.floor(fromBytes / unitSizeBytes);
+    const nextGroup = (): Group => ({ from: next, to: Math.min(last, next + unitCount) });
     const start = (bytes: number, group: Group): void => {
       const reading = this.#readGroup(group, signal);
       // It is awaited in its turn; until then a failure must not count as unhandled.
       reading.catch(() => undefined);
       ahead.push({ bytes, reading });
-      next = groups.next();
+      next = group.to;
     };
     try {
-      while (ahead.length > 0 || next.done !== true) {
-        if (ahead.length === 0 && next.done !== true) {
-          const bytes = this.#groupBytes(next.value);
-          await readBudget.acquire(bytes, signal);
-          start(bytes, next.value);
-        }
-        while (next.done !== true && ahead.length < AHEAD_MAX) {
-          const bytes = this.#groupBytes(next.value);
-          if (!readBudget.tryAcquire(bytes)) break;
-          start(bytes, next.value);
+      for (;;) {
+        signal?.throwIfAborted();
+        while (next < last && ahead.length < AHEAD_MAX) {
+          const group = nextGroup();
+          const bytes = this.#groupBytes(group);
+          if (ahead.length === 0) await readBudget.acquire(bytes, signal);
+          else if (!readBudget.tryAcquire(bytes)) break;
+          start(bytes, group);
         }
         const first = ahead[0];
         if (first === undefined) break;
-        const { pieces, release } = await first.reading;
+        const { pieces, isEmpty, release } = await first.reading;
         try {
           yield pieces.flatMap(piece => clip(piece, fromBytes, endBytes));
         } finally {
@@ -149,29 +169,59 @@ export class FileReader {
           release();
           readBudget.release(first.bytes);
         }
+        const empty = isEmpty ? await this.#emptyGroup(next, last, signal) : undefined;
+        if (empty === undefined) continue;
+        ahead.push({ bytes: 0, reading: Promise.resolve(empty) });
+        next = empty.to;
       }
     } finally {
       close();
       for (const { bytes, reading } of ahead) {
-        await reading.then(
-          ({ release }) => release(),
-          () => undefined,
-        );
+        await reading.then(({ release }) => release()).catch(() => undefined);
         readBudget.release(bytes);
       }
     }
   }
 
-  *#groups(fromBytes: number, toBytes: number): Generator<Group, undefined> {
-    const { unitSizeBytes } = this.#inode;
-    const last = sizeToUnitCount(toBytes, unitSizeBytes);
+  /** Returns the units from `next` on without data, as one piece. Undefined when the next unit has some. */
+  async #emptyGroup(
+    next: number,
+    last: number,
+    signal: AbortSignal | undefined,
+  ): Promise<(ReadGroup & EmptyUnits) | undefined> {
+    const { to, error } = await this.#emptyFrom(next, last, signal);
+    if (to === next) return undefined;
+    const { sizeBytes, unitSizeBytes } = this.#inode;
+    const offsetBytes = next * unitSizeBytes;
+    const lengthBytes = Math.min(to * unitSizeBytes, sizeBytes) - offsetBytes;
+    return { pieces: [{ offsetBytes, lengthBytes, error }], to, isEmpty: false, release: () => undefined };
+  }
+
+  /** Returns how many units make a group. */
+  #groupUnits(): number {
     // Small units may take three times as much memory sealed, with the gaps between them.
     const groupBytes = Math.min(GROUP_BYTES, this.#session.sealing.pipeline.slabBytes / 4);
-    const unitCount = Math.max(1, Math.floor(groupBytes / unitSizeBytes));
-    for (let from = Math.floor(fromBytes / unitSizeBytes); from < last; from += unitCount) {
-      yield { from, to: Math.min(last, from + unitCount) };
+    return Math.max(1, Math.floor(groupBytes / this.#inode.unitSizeBytes));
+  }
+
+  /**
+   * Returns how far the units from `from` on, below `last`, are all holes or lost with one page. It looks at
+   * ranges that double, so that it reads little of the map that is not needed next.
+   */
+  async #emptyFrom(from: number, last: number, signal: AbortSignal | undefined): Promise<EmptyUnits> {
+    let at = from;
+    for (let count = PAGE_UNITS; at < last; count *= 2) {
+      const to = Math.min(last, at + count);
+      for await (const part of this.#map.walk(this.#inode.map, at, to, signal)) {
+        if (!('error' in part)) return { to: part.units[0]?.index ?? at };
+        // What lies before it is a hole. What it covers is looked at when its turn comes.
+        if (part.from > from) return { to: part.from };
+        if (part.error.code === 'EMISSING' && (await this.#isMoved())) return { to: from };
+        return { to: Math.min(part.to, last), error: part.error };
+      }
+      at = to;
     }
-    return undefined;
+    return { to: last };
   }
 
   #groupBytes({ from, to }: Group): number {
@@ -181,15 +231,25 @@ export class FileReader {
   async #readGroup(group: Group, signal: AbortSignal | undefined): Promise<ReadGroup> {
     const first = await this.#tryGroup(group, signal);
     const isGone = first.pieces.some(({ error }) => error?.code === 'EMISSING');
-    if (!isGone || this.#revalidate === undefined) return first;
-    const now = await this.#revalidate().catch(() => undefined);
-    if (now === undefined || now.version === this.#inode.version) return first;
-    first.release();
+    if (!isGone || !(await this.#isMoved(first.release))) return first;
+    return await this.#tryGroup(group, signal);
+  }
+
+  /**
+   * Reads the inode again, and returns whether there is a newer version with the same content: from then on
+   * that is read. Rejects with ECONFLICT when the content is another.
+   *
+   * @param release gives back what was read from the old version; called if there is a newer one.
+   */
+  async #isMoved(release: () => void = () => undefined): Promise<boolean> {
+    const now = await this.#revalidate?.().catch(() => undefined);
+    if (now === undefined || now.version === this.#inode.version) return false;
+    release();
     if (now.dataVersion !== this.#inode.dataVersion) {
       throw new NetsealError('ECONFLICT', 'the file was changed while it was being read: read it again');
     }
     this.#inode = now;
-    return await this.#tryGroup(group, signal);
+    return true;
   }
 
   async #tryGroup({ from, to }: Group, signal: AbortSignal | undefined): Promise<ReadGroup> {
@@ -216,7 +276,8 @@ export class FileReader {
         error: unit?.error,
       };
     });
-    return { pieces: joinHoles(pieces), release };
+    const isEmpty = requests.length === 0;
+    return { pieces: joinHoles(pieces), isEmpty, release };
   }
 }
 
