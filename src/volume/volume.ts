@@ -170,8 +170,8 @@ export async function createRoot(
       nextIndex: 0,
       tree: EMPTY_NAMES,
     };
-    const record = { inode, writers: [{ version: 1, nonce: randomId() }], predecessor: undefined };
-    await putInodeObject({ store, control }, record, { ifAbsent: true });
+    const object = { inode, writers: [{ version: 1, nonce: randomId() }], predecessor: undefined };
+    await putInodeObject({ store, control }, object, { ifAbsent: true });
   } catch (cause) {
     if (codeOf(cause) !== 'ECONFLICT') throw cause;
     throw new NetsealError('EEXIST', 'the store has this root already', { cause });

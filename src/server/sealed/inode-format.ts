@@ -22,7 +22,7 @@
 import type { ByteReader, ByteWriter } from '../../base/coder.ts';
 import { requireArgument } from '../../base/errors.ts';
 import { ID_BYTES, type Id } from '../../base/ids.ts';
-import type { Arrival, DirectoryInode, Inode, InodeRecord, Writer } from './inode.ts';
+import type { Arrival, DirectoryInode, Inode, InodeObject, Writer } from './inode.ts';
 import {
   decodeFileOrSymlink,
   decodeInodeHeader,
@@ -102,8 +102,8 @@ function decodeArrival(input: ByteReader): Arrival {
   return { token, source, isAccepted: answer === 1 };
 }
 
-/** Encodes the plaintext of an inode object. EINVAL for one that {@link decodeInodeRecord} would refuse. */
-export function encodeInodeRecord({ inode, writers, predecessor }: InodeRecord): Uint8Array<ArrayBuffer> {
+/** Encodes the plaintext of an inode object. EINVAL for one that {@link decodeInodeObject} would refuse. */
+export function encodeInodeObject({ inode, writers, predecessor }: InodeObject): Uint8Array<ArrayBuffer> {
   return encodeFramed((out, table) => {
     out.u8(predecessor === undefined ? 0 : HAS_PREDECESSOR);
     if (predecessor !== undefined) out.rawHex(predecessor, HASH_BYTES);
@@ -116,7 +116,7 @@ export function encodeInodeRecord({ inode, writers, predecessor }: InodeRecord):
  * Decodes the plaintext of an inode object. Throws EFORMAT, also when the inode has another id, or
  * EUNSUPPORTED.
  */
-export function decodeInodeRecord(bytes: Uint8Array, id: Id): InodeRecord {
+export function decodeInodeObject(bytes: Uint8Array, id: Id): InodeObject {
   return decodeFramed(bytes, `inode ${id}`, (input, segments) => {
     const flags = input.u8();
     if (flags > HAS_PREDECESSOR) throw input.error(`unknown flags 0x${flags.toString(16)}`);

@@ -5,14 +5,14 @@ import { UNIT_BYTES_MAX } from '../../base/geometry.ts';
 import type { Id } from '../../base/ids.ts';
 import { RECORD_BYTES_MAX } from '../../unit/record-format.ts';
 import type { PutCondition, Version } from '../store.ts';
-import type { InodeRecord } from './inode.ts';
-import { decodeInodeRecord, encodeInodeRecord } from './inode-format.ts';
+import type { InodeObject } from './inode.ts';
+import { decodeInodeObject, encodeInodeObject } from './inode-format.ts';
 import { inodeKey } from './object-keys.ts';
 import type { Sealing } from './sealing.ts';
 
 /** The content of an inode object, with the version and the hash of the object that held it. */
 export interface StoredInode {
-  readonly record: InodeRecord;
+  readonly object: InodeObject;
   /** The store's version of the object. */
   readonly version: Version;
   /** SHA-256 of the sealed record, in hexadecimal. */
@@ -35,7 +35,7 @@ export async function readInodeObject(
   }
   try {
     const plain = control.open({ kind: 'inode', objectId: id, index: 0 }, bytes, UNIT_BYTES_MAX);
-    return { record: decodeInodeRecord(plain, id), version, hash: hashOf(bytes) };
+    return { object: decodeInodeObject(plain, id), version, hash: hashOf(bytes) };
   } catch (cause) {
     if (!isNetsealError(cause)) throw cause;
     throw new NetsealError(cause.code, `inode ${id}: ${cause.message}`, { cause });
@@ -49,13 +49,13 @@ export async function readInodeObject(
  */
 export async function putInodeObject(
   { store, control }: Pick<Sealing, 'store' | 'control'>,
-  record: InodeRecord,
+  object: InodeObject,
   condition: PutCondition,
 ): Promise<StoredInode> {
-  const { id } = record.inode;
-  const { bytes } = control.seal({ kind: 'inode', objectId: id, index: 0 }, encodeInodeRecord(record));
+  const { id } = object.inode;
+  const { bytes } = control.seal({ kind: 'inode', objectId: id, index: 0 }, encodeInodeObject(object));
   const { version } = await store.put(inodeKey(id), [bytes], { condition, bytesAreUnique: true });
-  return { record, version, hash: hashOf(bytes) };
+  return { object, version, hash: hashOf(bytes) };
 }
 
 function hashOf(sealed: Uint8Array): string {

@@ -126,7 +126,7 @@ export interface Writer {
 }
 
 /** The content of an inode object: the inode, and its latest history. */
-export interface InodeRecord {
+export interface InodeObject {
   readonly inode: Inode;
   /** The latest commits, newest first; at most 16. */
   readonly writers: readonly Writer[];

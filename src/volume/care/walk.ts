@@ -149,7 +149,7 @@ export class Walk {
       wanted.flatMap(({ place }, at) => {
         const stored = read[at];
         if (stored === undefined) return [];
-        return [() => this.#item({ ...place, inode: stored.record.inode, stored })];
+        return [() => this.#item({ ...place, inode: stored.object.inode, stored })];
       }),
     );
   }
@@ -165,13 +165,13 @@ export class Walk {
       marks,
       id,
       read,
-      ({ record }) => record.inode.version,
+      ({ object }) => object.inode.version,
       found => {
-        marks.note(id, found.record.inode.version, found.hash);
+        marks.note(id, found.object.inode.version, found.hash);
         return found;
       },
     );
-    const { inode } = stored.record;
+    const { inode } = stored.object;
     if (type !== undefined && inode.type !== type) {
       throw new NetsealError('EFORMAT', `inode ${id}: it is a ${inode.type}, not a ${type} as its name says`);
     }

@@ -23,7 +23,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
 import { type Id, randomId } from '../../base/ids.ts';
 import { giveTurn } from '../../base/turns.ts';
-import type { Inode, InodeRecord, Writer } from '../../server/sealed/inode.ts';
+import type { Inode, InodeObject, Writer } from '../../server/sealed/inode.ts';
 import { WRITERS_MAX } from '../../server/sealed/inode-format.ts';
 import { putInodeObject, readInodeObject, type StoredInode } from '../../server/sealed/inode-object.ts';
 import { NameTree } from '../../server/sealed/name-tree.ts';
@@ -186,7 +186,7 @@ export class LiveInode {
   async #attempt(commit: GroupCommit): Promise<'settled' | 'again' | 'lost'> {
     const { group } = commit;
     const base = commit.mustRead || this.#base === undefined ? await this.#load() : this.#base;
-    const writers = base.stored?.record.writers ?? [];
+    const writers = base.stored?.object.writers ?? [];
     const won = writers.find(({ nonce }) => commit.attempts.has(nonce));
     if (won !== undefined) {
       this.#acknowledged = won;
@@ -212,31 +212,31 @@ export class LiveInode {
     }
     this.#session.history.beforeCommit();
     const nonce = randomId();
-    let record: InodeRecord;
+    let object: InodeObject;
     try {
-      record = await this.#encode(commit, base, draft, nonce);
+      object = await this.#encode(commit, base, draft, nonce);
     } catch (error) {
       if (await refuseUnstored(this.#session, commit, outcomes)) return 'again';
       throw error;
     }
     if (await refuseInvalid(commit, outcomes)) return 'again';
     commit.attempts.set(nonce, outcomes);
-    return await this.#swap(commit, base, record, outcomes);
+    return await this.#swap(commit, base, object, outcomes);
   }
 
   async #swap(
     commit: GroupCommit,
     { stored }: Base,
-    record: InodeRecord,
+    object: InodeObject,
     outcomes: readonly Outcome[],
   ): Promise<'settled' | 'lost'> {
     try {
       const condition = stored === undefined ? IF_ABSENT : { ifMatch: stored.version };
-      this.#acknowledge(await putInodeObject(this.#session.sealing, record, condition));
+      this.#acknowledge(await putInodeObject(this.#session.sealing, object, condition));
     } catch (error) {
       const code = codeOf(error);
       if (code === 'EUNCERTAIN') {
-        commit.lost ??= { oldestVersion: record.inode.version, replacing: stored?.version };
+        commit.lost ??= { oldestVersion: object.inode.version, replacing: stored?.version };
       } else if (code !== 'ECONFLICT') {
         throw error;
       }
@@ -249,8 +249,8 @@ export class LiveInode {
     return 'settled';
   }
 
-  /** Returns the next record, once everything that it refers to is in the store. */
-  async #encode({ reliance }: GroupCommit, base: Base, draft: Draft, nonce: Id): Promise<InodeRecord> {
+  /** Returns the next inode object, once everything that it refers to is in the store. */
+  async #encode({ reliance }: GroupCommit, base: Base, draft: Draft, nonce: Id): Promise<InodeObject> {
     const { dataSegments, nodeSegments, sealing, nameNodes } = this.#session;
     let { inode } = draft;
     const needed = new Set(draft.segments);
@@ -271,7 +271,7 @@ export class LiveInode {
     await makeDurable(this.#session, needed);
     await keepYoung(this.#session, { segments: needed, inodes: draft.referred }, reliance);
     const version = Math.max(base.inode.version, inode.version) + 1;
-    const writers = [{ version, nonce }, ...(base.stored?.record.writers ?? [])].slice(0, WRITERS_MAX);
+    const writers = [{ version, nonce }, ...(base.stored?.object.writers ?? [])].slice(0, WRITERS_MAX);
     return { inode: { ...inode, version }, writers, predecessor: base.stored?.hash };
   }
 
@@ -282,9 +282,9 @@ export class LiveInode {
   }
 
   #acknowledge(stored: StoredInode): void {
-    const { record, hash } = stored;
-    const { inode } = record;
-    this.#acknowledged = record.writers[0];
+    const { object, hash } = stored;
+    const { inode } = object;
+    this.#acknowledged = object.writers[0];
     // A read may have overtaken our answer, and have found a newer version already.
     if ((this.#session.marks.get(this.id)?.version ?? 0) > inode.version) return;
     this.#session.marks.note(this.id, inode.version, hash);
@@ -322,7 +322,7 @@ export class LiveInode {
       try {
         // What heads tell meanwhile counts: an answer older than that is asked for again, then refused.
         const [stored] = await Promise.all([readInodeObject(sealing, this.id), history.beforeServing()]);
-        return { stored, inode: stored.record.inode, readAtMs };
+        return { stored, inode: stored.object.inode, readAtMs };
       } catch (error) {
         // There is nothing yet: our first put has not arrived.
         const isUnborn = base !== undefined && base.stored === undefined;
@@ -330,24 +330,24 @@ export class LiveInode {
         throw error;
       }
     };
-    const versionOf = ({ stored }: Base): number | undefined => stored?.record.inode.version;
+    const versionOf = ({ stored }: Base): number | undefined => stored?.object.inode.version;
     return await readBesideMark(marks, this.id, read, versionOf, found => {
       const { stored } = found;
       if (stored === undefined) return found;
       this.#checkMark(stored);
-      marks.note(this.id, stored.record.inode.version, stored.hash);
+      marks.note(this.id, stored.object.inode.version, stored.hash);
       this.#base = found;
       return found;
     });
   }
 
   /** Throws EROLLBACK and EFORK, with the inode's path. */
-  #checkMark({ record, hash }: StoredInode): void {
+  #checkMark({ object, hash }: StoredInode): void {
     const { marks } = this.#session;
     const mark = marks.get(this.id);
     try {
-      marks.check(this.id, record.inode.version, hash);
-      this.#checkHistory(record, mark);
+      marks.check(this.id, object.inode.version, hash);
+      this.#checkHistory(object, mark);
     } catch (error) {
       const path = this.#pathOf();
       if (!isNetsealError(error) || path === undefined) throw error;
@@ -357,17 +357,17 @@ export class LiveInode {
   }
 
   /** Throws EFORK when a version does not follow from those that were seen before. */
-  #checkHistory(record: InodeRecord, mark: { version: number; hash: string } | undefined): void {
-    const { version } = record.inode;
-    if (mark !== undefined && version === mark.version + 1 && record.predecessor !== mark.hash) {
+  #checkHistory(object: InodeObject, mark: { version: number; hash: string } | undefined): void {
+    const { version } = object.inode;
+    if (mark !== undefined && version === mark.version + 1 && object.predecessor !== mark.hash) {
       throw new NetsealError(
         'EFORK',
         `inode ${this.id}: version ${version} does not follow from the one seen before`,
       );
     }
     const ours = this.#acknowledged;
-    if (ours === undefined || version < ours.version || !covers(record.writers, ours.version)) return;
-    if (record.writers.some(({ nonce }) => nonce === ours.nonce)) return;
+    if (ours === undefined || version < ours.version || !covers(object.writers, ours.version)) return;
+    if (object.writers.some(({ nonce }) => nonce === ours.nonce)) return;
     throw new NetsealError(
       'EFORK',
       `inode ${this.id}: version ${ours.version}, which was acknowledged, is gone`,

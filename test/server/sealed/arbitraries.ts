@@ -11,7 +11,7 @@ import type {
   ExtendedAttribute,
   FileInode,
   Inode,
-  InodeRecord,
+  InodeObject,
   MapSlots,
   NameChild,
   NameNode,
@@ -207,7 +207,7 @@ const writers: fc.Arbitrary<readonly Writer[]> = fc
   })
   .map(list => list.sort((left, right) => right.version - left.version));
 
-export const inodeRecords: fc.Arbitrary<InodeRecord> = fc.record({
+export const inodeObjects: fc.Arbitrary<InodeObject> = fc.record({
   inode: inodes,
   writers,
   predecessor: fc.option(hex(32), { nil: undefined }),

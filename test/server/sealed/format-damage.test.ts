@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { NameNode } from '../../../src/server/sealed/inode.ts';
-import { decodeInodeRecord, encodeInodeRecord } from '../../../src/server/sealed/inode-format.ts';
+import { decodeInodeObject, encodeInodeObject } from '../../../src/server/sealed/inode-format.ts';
 import { decodeMapPage, encodeMapPage } from '../../../src/server/sealed/map-format.ts';
 import { decodeNameNode, encodeNameNode } from '../../../src/server/sealed/name-node-format.ts';
 import {
@@ -12,7 +12,7 @@ import {
   type SegmentEntry,
 } from '../../../src/server/sealed/segment-format.ts';
 import { checkProperty } from '../../support/property.ts';
-import { inodeRecords, mapPages, nameNodes, segmentEntries } from './arbitraries.ts';
+import { inodeObjects, mapPages, nameNodes, segmentEntries } from './arbitraries.ts';
 import {
   checkDamage,
   DIRECTORY,
@@ -32,7 +32,7 @@ const recodeNode: Recode = bytes => encodeNameNode(decodeNameNode(bytes));
 const recodePage: Recode = bytes => encodeMapPage(decodeMapPage(bytes));
 
 function recodeInode(id: string): Recode {
-  return bytes => encodeInodeRecord(decodeInodeRecord(bytes, id));
+  return bytes => encodeInodeObject(decodeInodeObject(bytes, id));
 }
 
 function recodeFooter(entries: readonly SegmentEntry[]): Recode {
@@ -71,7 +71,7 @@ describe('a byte that is wrong, missing or too many', () => {
 
   it('in an inode is refused, or is another inode in its one encoding', () => {
     for (const inode of [LARGE_FILE, DIRECTORY, ODD_DIRECTORY]) {
-      const bytes = encodeInodeRecord({ inode, writers, predecessor });
+      const bytes = encodeInodeObject({ inode, writers, predecessor });
       expect(checkDamage(bytes, recodeInode(inode.id))).toBeGreaterThan(0);
     }
   });
@@ -117,8 +117,8 @@ describe('several wrong bytes', () => {
   it('are refused, or are the one encoding of something', () => {
     expect(isAccepted(encodeNameNode(INNER), recodeNode)).toBe(true);
     checkProperty(
-      inodeRecords.chain(record =>
-        fc.tuple(damaged(fc.constant(encodeInodeRecord(record))), fc.constant(record.inode.id)),
+      inodeObjects.chain(record =>
+        fc.tuple(damaged(fc.constant(encodeInodeObject(record))), fc.constant(record.inode.id)),
       ),
       ([bytes, id]) => void isAccepted(bytes, recodeInode(id)),
       { weight: 2 },
@@ -161,12 +161,12 @@ describe('what takes more than one wrong byte', () => {
   });
 
   it('in an inode: no extended attributes where some are announced, no target', () => {
-    const bytes = encodeInodeRecord({ inode: SYMLINK, writers: [], predecessor: undefined });
+    const bytes = encodeInodeObject({ inode: SYMLINK, writers: [], predecessor: undefined });
     const targetAt = bytes.byteLength - SYMLINK.target.byteLength - 1;
-    expect(decodeInodeRecord(bytes, SYMLINK.id).inode).toEqual(SYMLINK);
+    expect(decodeInodeObject(bytes, SYMLINK.id).inode).toEqual(SYMLINK);
     const noTarget = bytes.slice(0, targetAt + 1);
     noTarget[targetAt] = 0;
-    expect(() => decodeInodeRecord(noTarget, SYMLINK.id)).toThrow('without a target');
+    expect(() => decodeInodeObject(noTarget, SYMLINK.id)).toThrow('without a target');
     const announced = Buffer.concat([
       bytes.subarray(0, targetAt),
       new Uint8Array(1),
@@ -174,7 +174,7 @@ describe('what takes more than one wrong byte', () => {
     ]);
     // The inode header: behind version, table, flags and writers, which are a byte each here.
     announced[4]! |= 0x40;
-    expect(() => decodeInodeRecord(announced, SYMLINK.id)).toThrow('announced, and none there');
+    expect(() => decodeInodeObject(announced, SYMLINK.id)).toThrow('announced, and none there');
   });
 
   it('in a footer: an object id that is there for nothing', () => {

@@ -1,16 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { ByteReader, ByteWriter } from '../../../src/base/coder.ts';
-import type { FileInode, Inode, InodeRecord } from '../../../src/server/sealed/inode.ts';
+import type { FileInode, Inode, InodeObject } from '../../../src/server/sealed/inode.ts';
 import {
   decodeInode,
-  decodeInodeRecord,
+  decodeInodeObject,
   encodeInode,
-  encodeInodeRecord,
+  encodeInodeObject,
 } from '../../../src/server/sealed/inode-format.ts';
 import { SegmentList, SegmentTable } from '../../../src/server/sealed/pointer.ts';
 import { errorCodeOf } from '../../support/errors.ts';
 import { checkProperty } from '../../support/property.ts';
-import { inodeRecords, inodes } from './arbitraries.ts';
+import { inodeObjects, inodes } from './arbitraries.ts';
 import {
   DIRECTORY,
   EMPTY_FILE,
@@ -28,15 +28,15 @@ function bodyBytes(inode: Inode): number {
   return out.lengthBytes;
 }
 
-function record(inode: Inode): InodeRecord {
+function record(inode: Inode): InodeObject {
   return { inode, writers: [], predecessor: undefined };
 }
 
 describe('inodes', () => {
   it('come back as they went', () => {
     checkProperty(
-      inodeRecords,
-      value => expect(decodeInodeRecord(encodeInodeRecord(value), value.inode.id)).toEqual(value),
+      inodeObjects,
+      value => expect(decodeInodeObject(encodeInodeObject(value), value.inode.id)).toEqual(value),
       { weight: 2, examples: [DIRECTORY, ODD_DIRECTORY, LARGE_FILE, SYMLINK].map(record) },
     );
     checkProperty(inodes, inode => {
@@ -60,20 +60,20 @@ describe('inodes', () => {
     expect(bodyBytes(SYMLINK)).toBe(43);
     expect(bodyBytes({ ...DIRECTORY, tree: { kind: 'leaf', entries: [] } })).toBe(55);
     expect(bodyBytes(DIRECTORY)).toBe(283);
-    expect(encodeInodeRecord(record(DIRECTORY)).byteLength).toBe(303);
+    expect(encodeInodeObject(record(DIRECTORY)).byteLength).toBe(303);
   });
 
   it('of another id are refused', () => {
-    const bytes = encodeInodeRecord(record(SMALL_FILE));
-    expect(errorCodeOf(() => decodeInodeRecord(bytes, exampleId('3')))).toBe('EFORMAT');
+    const bytes = encodeInodeObject(record(SMALL_FILE));
+    expect(errorCodeOf(() => decodeInodeObject(bytes, exampleId('3')))).toBe('EFORMAT');
   });
 
   it('of a newer layout are left to a newer netseal', () => {
-    const bytes = encodeInodeRecord(record(SMALL_FILE));
+    const bytes = encodeInodeObject(record(SMALL_FILE));
     bytes[0] = 2;
-    expect(errorCodeOf(() => decodeInodeRecord(bytes, SMALL_FILE.id))).toBe('EUNSUPPORTED');
+    expect(errorCodeOf(() => decodeInodeObject(bytes, SMALL_FILE.id))).toBe('EUNSUPPORTED');
     bytes[0] = 0;
-    expect(errorCodeOf(() => decodeInodeRecord(bytes, SMALL_FILE.id))).toBe('EFORMAT');
+    expect(errorCodeOf(() => decodeInodeObject(bytes, SMALL_FILE.id))).toBe('EFORMAT');
   });
 
   it('that cannot be are not written', () => {
@@ -103,21 +103,21 @@ describe('inodes', () => {
       { xattrs: ['b', 'a'].map(key => ({ key, value: new Uint8Array(1) })) },
       { xattrs: ['a', 'a'].map(key => ({ key, value: new Uint8Array(1) })) },
     ];
-    expect(encodeInodeRecord(record(SMALL_FILE)).byteLength).toBeGreaterThan(0);
+    expect(encodeInodeObject(record(SMALL_FILE)).byteLength).toBeGreaterThan(0);
     for (const change of impossible) {
       const inode = { ...SMALL_FILE, ...change };
-      expect(errorCodeOf(() => encodeInodeRecord(record(inode)))).toBe('EINVAL');
+      expect(errorCodeOf(() => encodeInodeObject(record(inode)))).toBe('EINVAL');
     }
     for (const targetBytes of [0, 4096]) {
       const inode = { ...SYMLINK, target: new Uint8Array(targetBytes) };
-      expect(errorCodeOf(() => encodeInodeRecord(record(inode)))).toBe('EINVAL');
+      expect(errorCodeOf(() => encodeInodeObject(record(inode)))).toBe('EINVAL');
     }
   });
 
   it('name their writers newest first, sixteen at most', () => {
     const writers = Array.from({ length: 17 }, (_, at) => ({ version: 17 - at, nonce: exampleId('0') }));
-    const encode = (list: InodeRecord['writers']) =>
-      encodeInodeRecord({ inode: SMALL_FILE, writers: list, predecessor: undefined });
+    const encode = (list: InodeObject['writers']) =>
+      encodeInodeObject({ inode: SMALL_FILE, writers: list, predecessor: undefined });
     expect(encode(writers.slice(1)).byteLength - encode([]).byteLength).toBe(16 * 17);
     expect(errorCodeOf(() => encode(writers))).toBe('EINVAL');
     expect(errorCodeOf(() => encode(writers.slice(1).reverse()))).toBe('EINVAL');
