@@ -128,6 +128,11 @@ function candidateSlots({ slots }: HeaderFields, slotId: string | undefined): Kn
   return known;
 }
 
+/** Returns a kind of secret as people call it: `key-file` is a key file. */
+function nameOf(type: string): string {
+  return type.replace('-', ' ');
+}
+
 /**
  * Returns the error that says what was tried and what there is. It says nothing about the secrets themselves.
  */
@@ -136,11 +141,12 @@ function noSlotOpens(
   tried: readonly KnownSlot[],
   secrets: readonly Secret[],
 ): NetsealError {
-  const types = [...new Set(secrets.map(secret => secret.type))];
-  const counts = types.map(type => `${tried.filter(slot => slot.type === type).length} ${type}`);
-  const present = [...new Set(slots.map(slot => slot.type))].join(', ');
+  const given = [...new Set(secrets.map(secret => secret.type))];
+  const others = [...new Set(slots.map(slot => slot.type))].filter(type => !given.some(it => it === type));
+  const isTried = tried.some(slot => given.some(type => type === slot.type));
+  const advice = others.length === 0 ? '' : `; other slots take: ${others.map(nameOf).join(', ')}`;
   return new NetsealError(
     'EKEY',
-    `no slot opens: tried ${counts.join(', ')} of ${slots.length} slots (here: ${present}); check the secret, or use another's`,
+    `wrong ${given.map(nameOf).join(', wrong ')}${isTried ? '' : ': no slot takes one'}${advice}`,
   );
 }

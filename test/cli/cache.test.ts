@@ -239,7 +239,7 @@ describe('netseal cache stats', () => {
     await init();
     const wrong = await run(['cache', 'stats', 'c', '--key-file', 'key2'], { cwd: folder });
     expect(wrong.exitCode).toBe(EXIT_KEY);
-    expect(wrong.stderr).toMatch(/^netseal: the cache in c: no slot opens: [^\n]* \(EKEY\)\n$/);
+    expect(wrong.stderr).toMatch(/^netseal: the cache in c: wrong key file \(EKEY\)\n$/);
 
     const noTerminal = await run(['cache', 'stats', 'c'], { cwd: folder });
     expect(noTerminal.exitCode).toBe(EXIT_USAGE);

@@ -10,7 +10,7 @@ import { seededChance } from '../../src/base/chance.ts';
 import { EXIT_INTERRUPTED, EXIT_OK } from '../../src/cli/lib/exit-codes.ts';
 import { mixedBytes, until } from '../pipeline/support.ts';
 import { SEED, soakSize } from '../support/soak.ts';
-import { finish, launch, run } from './run.ts';
+import { exitOf, finish, launch, run } from './run.ts';
 
 const PLAIN = Buffer.from(mixedBytes(700_001, 1));
 const KEY = ['--key-file', 'key'];
@@ -37,12 +37,13 @@ describe('interruption', () => {
     await until(() => readdirSync(folder).some(name => name.endsWith('.partial')));
   }
 
-  it.each(['SIGINT', 'SIGTERM'] as const)('%s while standard input is silent', async signal => {
+  it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('%s while standard input is silent', async signal => {
     const child = launch(['seal', '-o', 'sealed', ...KEY], { cwd: folder });
     const finished = finish(child);
     await untilPartial();
     child.kill(signal);
-    expect(await finished).toMatchObject({ exitCode: EXIT_INTERRUPTED, stderr: 'netseal: interrupted\n' });
+    const ended = await finished;
+    expect([exitOf(ended), ended.stderr]).toEqual([EXIT_INTERRUPTED, 'netseal: interrupted\n']);
     expect(readdirSync(folder)).toEqual(['key', 'plain']);
   });
 

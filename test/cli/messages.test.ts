@@ -88,9 +88,15 @@ describe('text that is not UTF-8', () => {
     expect((await line('netseal ls "vol:/\ufffd"')).exitCode).toBe(EXIT_NOT_FOUND);
   });
 
-  it.each(['NETSEAL_STATE'])('is no value for %s', async name => {
+  it.each(['NETSEAL_PASSPHRASE', 'NETSEAL_STATE', 'NETSEAL_KEY_FILE'])('is no value for %s', async name => {
     const { exitCode, stderr } = await line(`export ${name}=$'p\\xe9'; netseal init vol`);
     expect([exitCode, stderr]).toEqual([EXIT_USAGE, `netseal: ${name} is not UTF-8 (EINVAL)\n`]);
+  });
+
+  it('may be U+FFFD, which is', async () => {
+    const { exitCode } = await line('netseal init vol', { NETSEAL_PASSPHRASE: '\ufffd' });
+    expect(exitCode).toBe(EXIT_OK);
+    expect((await line("NETSEAL_PASSPHRASE=$'\\xe9' netseal ls vol:")).exitCode).toBe(EXIT_USAGE);
   });
 });
 

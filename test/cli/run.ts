@@ -1,6 +1,7 @@
 /** Runs `bin/netseal.js` as a user's shell would: a process of its own, in a folder of its own. */
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 export const SCRIPT: string = fileURLToPath(new URL('../../bin/netseal.js', import.meta.url));
@@ -22,6 +23,11 @@ export interface Finished {
   readonly signal: NodeJS.Signals | null;
   readonly stdout: Buffer;
   readonly stderr: string;
+}
+
+/** The exit code as a shell tells it: a command that a thread would keep waiting ends itself by SIGINT. */
+export function exitOf({ exitCode, signal }: Finished): number | null {
+  return signal === 'SIGINT' ? 128 + constants.signals.SIGINT : exitCode;
 }
 
 export function launch(args: readonly string[], options: RunOptions): ChildProcessWithoutNullStreams {

@@ -1,5 +1,5 @@
 """Runs a command on a terminal of its own: terminal.py ANSWERS COMMAND...  ANSWERS is a JSON list of strings, typed one
-at each prompt. Prints what the terminal showed; exits as the command did."""
+at each prompt; a lone surrogate from U+DC80 to U+DCFF is the byte 80 to FF. Prints what the terminal showed; exits as the command did."""
 import json, os, pty, sys
 
 answers = json.loads(sys.argv[1])
@@ -19,7 +19,7 @@ while True:
     count = shown.count(b'assphrase: ') + shown.count(b'The same again: ') + shown.count(b'to go on: ')
     if count > prompts and answers:
         prompts = count
-        os.write(terminal, answers.pop(0).encode())
+        os.write(terminal, answers.pop(0).encode(errors='surrogateescape'))
 status = os.waitpid(pid, 0)[1]
 sys.stdout.buffer.write(shown)
 sys.exit(os.waitstatus_to_exitcode(status) & 255)

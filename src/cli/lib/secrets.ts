@@ -1,15 +1,12 @@
 /**
- * The sources of secrets: a key file, a passphrase file, `NETSEAL_PASSPHRASE`, or a prompt. Never the
- * arguments, which other users of the machine can read.
+ * The sources of secrets: a key file, a passphrase file, the output of a command, the environment, or a
+ * prompt. Never the arguments, which other users of the machine can read.
  */
 import { isUtf8 } from 'node:buffer';
-import { openSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { ReadStream } from 'node:tty';
 import type { Command } from 'commander';
-import { read } from 'read';
 import { equalBytes, utf8 } from '../../base/bytes.ts';
-import { NetsealError, requireArgument } from '../../base/errors.ts';
+import { requireArgument } from '../../base/errors.ts';
 import type { NewSlot } from '../../keys/new-slot.ts';
 import { checkLabel } from '../../keys/private-part.ts';
 import {
@@ -18,28 +15,40 @@ import {
   PASSPHRASE_BYTES_MAX,
   type PassphraseSecret,
 } from '../../keys/secret.ts';
+import { atPath } from '../../system/errors.ts';
+import { environment } from './given-text.ts';
+import { claimInput } from './inputs.ts';
+import { untilAborted } from './interrupt.ts';
+import { PassphraseTerminal } from './passphrase-prompt.ts';
+import { commandOutput } from './secret-command.ts';
 
 export interface SecretOptions {
   readonly keyFile?: string;
   readonly passphraseFile?: string;
+  readonly passphraseCommand?: string;
 }
 
 /** Adds the options that name the secret's source. */
 export function withSecretOptions(command: Command): Command {
   return command
     .option('--key-file <file>', 'use the bytes of this file as the secret (at least 32)')
-    .option('--passphrase-file <file>', 'read the passphrase from the first line of this file');
+    .option('--passphrase-file <file>', 'read the passphrase from the first line of this file')
+    .option(
+      '--passphrase-command <command>',
+      'read the passphrase from the first line that a command prints',
+    );
 }
 
 /**
- * Reads the secret to unlock with. EINVAL when two sources are named, when the source is empty or too long,
- * or when no source is named and there is no terminal to ask on.
+ * Reads the secret to unlock with. The options come before the environment, and that before a prompt. EINVAL
+ * when two sources are named, when the source is empty, too long or the command's data as well, or when no
+ * source is named and there is no terminal to ask on. Rejects as soon as the signal aborts.
  */
 export async function readSecret(
   options: SecretOptions,
   signal?: AbortSignal,
 ): Promise<KeyFileSecret | PassphraseSecret> {
-  const stored = await readStoredSecret(options);
+  const stored = await readStoredSecret(options, signal);
   return stored ?? { type: 'passphrase', passphrase: await promptPassphrase('Passphrase: ', signal) };
 }
 
@@ -55,7 +64,7 @@ export async function readNewSlot(
   label?: string,
 ): Promise<NewSlot> {
   if (label !== undefined) checkLabel(label);
-  const stored = await readStoredSecret(options);
+  const stored = await readStoredSecret(options, signal);
   const secret = stored ?? {
     type: 'passphrase',
     passphrase: await promptNewPassphrase('Passphrase: ', signal),
@@ -85,7 +94,11 @@ export function withAddedSlotOptions(command: Command): Command {
 export async function readAddedSlot(options: AddedSlotOptions, signal?: AbortSignal): Promise<NewSlot> {
   const { newKeyFile, newPassphraseFile, label } = options;
   if (label !== undefined) checkLabel(label);
-  const stored = await readSecretFile(newKeyFile, newPassphraseFile, 'new-');
+  const sources = setSources([
+    ['--new-key-file', 'key-file', newKeyFile],
+    ['--new-passphrase-file', 'passphrase-file', newPassphraseFile],
+  ]);
+  const stored = await readSource(sources, signal);
   const secret = stored ?? {
     type: 'passphrase',
     passphrase: await promptNewPassphrase(
@@ -97,42 +110,96 @@ export async function readAddedSlot(options: AddedSlotOptions, signal?: AbortSig
   return { label: label ?? secret.type, secret };
 }
 
-/** Reads the secret that the options or the environment name. Undefined when they name none. */
-async function readStoredSecret({
-  keyFile,
-  passphraseFile,
-}: SecretOptions): Promise<KeyFileSecret | PassphraseSecret | undefined> {
-  const fromFile = await readSecretFile(keyFile, passphraseFile, '');
-  const fromEnvironment = process.env.NETSEAL_PASSPHRASE;
-  if (fromFile !== undefined || fromEnvironment === undefined) return fromFile;
-  // Processes that we start must not inherit it.
-  delete process.env.NETSEAL_PASSPHRASE;
-  requireArgument(fromEnvironment !== '', 'NETSEAL_PASSPHRASE is set but empty');
-  return { type: 'passphrase', passphrase: fromEnvironment };
+/**
+ * Checks, before anything is opened, that no secret comes from the same input as the command's data. EINVAL,
+ * system errors.
+ */
+export function claimSecretFiles(options: SecretOptions): void {
+  for (const { name, type, value } of sourcesOf(options)) {
+    if (value !== '' && type.endsWith('-file')) claimInput(name, value);
+  }
 }
 
-/** @param prefix the beginning of the options' names, for messages: `` or `new-`. */
-async function readSecretFile(
-  keyFile: string | undefined,
-  passphraseFile: string | undefined,
-  prefix: string,
+/** A place that a secret may come from. */
+interface Source {
+  /** The option or environment variable that names it, for messages. */
+  readonly name: string;
+  readonly type: 'key-file' | 'passphrase-file' | 'passphrase-command' | 'passphrase';
+  /** A path, a command or the passphrase itself. */
+  readonly value: string;
+}
+
+/** Returns the sources that the options name, else those that the environment names. */
+function sourcesOf({ keyFile, passphraseFile, passphraseCommand }: SecretOptions): Source[] {
+  const named = setSources([
+    ['--key-file', 'key-file', keyFile],
+    ['--passphrase-file', 'passphrase-file', passphraseFile],
+    ['--passphrase-command', 'passphrase-command', passphraseCommand],
+  ]);
+  if (named.length > 0) return named;
+  return setSources([
+    ['NETSEAL_PASSPHRASE', 'passphrase', environment('NETSEAL_PASSPHRASE')],
+    ['NETSEAL_KEY_FILE', 'key-file', environment('NETSEAL_KEY_FILE') || undefined],
+    ['NETSEAL_PASSPHRASE_FILE', 'passphrase-file', environment('NETSEAL_PASSPHRASE_FILE') || undefined],
+    [
+      'NETSEAL_PASSPHRASE_COMMAND',
+      'passphrase-command',
+      environment('NETSEAL_PASSPHRASE_COMMAND') || undefined,
+    ],
+  ]);
+}
+
+function setSources(
+  sources: readonly (readonly [name: string, type: Source['type'], value: string | undefined])[],
+): Source[] {
+  return sources.flatMap(([name, type, value]) => (value === undefined ? [] : [{ name, type, value }]));
+}
+
+/** Reads the secret that the options or the environment name. Undefined when they name none. */
+async function readStoredSecret(
+  options: SecretOptions,
+  signal: AbortSignal | undefined,
 ): Promise<KeyFileSecret | PassphraseSecret | undefined> {
+  const sources = sourcesOf(options);
+  // Processes that this one starts must not inherit it.
+  delete process.env.NETSEAL_PASSPHRASE;
+  return await readSource(sources, signal);
+}
+
+/** Reads the one source. Undefined when there is none; EINVAL when there are several. */
+async function readSource(
+  sources: readonly Source[],
+  signal: AbortSignal | undefined,
+): Promise<KeyFileSecret | PassphraseSecret | undefined> {
+  const [source] = sources;
+  if (source === undefined) return undefined;
+  const { name, type, value } = source;
+  const names = sources.map(other => other.name);
   requireArgument(
-    keyFile === undefined || passphraseFile === undefined,
-    `give either --${prefix}key-file or --${prefix}passphrase-file, not both`,
+    names.length === 1,
+    `give ${names.join(' or ')}, not ${names.length === 2 ? 'both' : 'all of them'}`,
   );
-  if (keyFile !== undefined) {
-    return { type: 'key-file', contents: await readAtMost(keyFile, KEY_FILE_BYTES_MAX) };
+  requireArgument(value !== '', type === 'passphrase' ? `${name} is set but empty` : `${name} names nothing`);
+  if (type === 'passphrase') return { type, passphrase: value };
+  if (type === 'passphrase-command') {
+    const bytes = await commandOutput(name, value, PASSPHRASE_BYTES_MAX, signal);
+    return { type: 'passphrase', passphrase: firstLine(`${name}: the command's output`, bytes) };
   }
-  if (passphraseFile === undefined) return undefined;
-  const bytes = await readAtMost(passphraseFile, PASSPHRASE_BYTES_MAX);
-  requireArgument(
-    isUtf8(bytes),
-    `${passphraseFile}: not UTF-8; for a secret that is not text use --${prefix}key-file`,
-  );
+  claimInput(name, value);
+  const maxBytes = type === 'key-file' ? KEY_FILE_BYTES_MAX : PASSPHRASE_BYTES_MAX;
+  const reading = readAtMost(value, maxBytes);
+  // A named pipe without a writer would keep the command waiting past Ctrl-C.
+  const bytes = await (signal === undefined ? reading : untilAborted(signal, reading));
+  return type === 'key-file'
+    ? { type, contents: bytes }
+    : { type: 'passphrase', passphrase: firstLine(value, bytes) };
+}
+
+function firstLine(from: string, bytes: Uint8Array): string {
+  requireArgument(isUtf8(bytes), `${from}: not UTF-8; a secret that is not text belongs into a key file`);
   const [line = ''] = Buffer.from(bytes).toString('utf8').split(/\r?\n/);
-  requireArgument(line !== '', `${passphraseFile}: its first line is empty`);
-  return { type: 'passphrase', passphrase: line };
+  requireArgument(line !== '', `${from}: its first line is empty`);
+  return line;
 }
 
 /** Returns the file's bytes. EINVAL when it is longer than `maxBytes`. */
@@ -142,7 +209,8 @@ async function readAtMost(path: string, maxBytes: number): Promise<Uint8Array> {
     const buffer = new Uint8Array(maxBytes + 1);
     let filledBytes = 0;
     for (;;) {
-      const { bytesRead } = await file.read(buffer, filledBytes, buffer.byteLength - filledBytes, null);
+      const reading = file.read(buffer, filledBytes, buffer.byteLength - filledBytes, null);
+      const { bytesRead } = await atPath(path, reading);
       if (bytesRead === 0) break;
       filledBytes += bytesRead;
     }
@@ -153,59 +221,32 @@ async function readAtMost(path: string, maxBytes: number): Promise<Uint8Array> {
   }
 }
 
-async function promptPassphrase(
-  prompt: string,
-  signal: AbortSignal | undefined,
-  otherWays = '--passphrase-file, --key-file or NETSEAL_PASSPHRASE',
-): Promise<string> {
-  const passphrase = await ask(prompt, signal, otherWays);
-  requireArgument(passphrase !== '', 'the passphrase is empty');
-  return passphrase;
+const OTHER_WAYS = '--passphrase-file, --key-file, --passphrase-command or NETSEAL_PASSPHRASE';
+
+async function promptPassphrase(prompt: string, signal: AbortSignal | undefined): Promise<string> {
+  const terminal = PassphraseTerminal.open(OTHER_WAYS);
+  try {
+    const passphrase = await terminal.ask(prompt, signal);
+    requireArgument(passphrase !== '', 'the passphrase is empty');
+    return passphrase;
+  } finally {
+    terminal.close();
+  }
 }
 
 async function promptNewPassphrase(
   prompt: string,
   signal: AbortSignal | undefined,
-  otherWays?: string,
+  otherWays = OTHER_WAYS,
 ): Promise<string> {
-  const passphrase = await promptPassphrase(prompt, signal, otherWays);
-  const again = await ask('The same again: ', signal);
-  requireArgument(equalBytes(utf8(passphrase), utf8(again)), 'the two passphrases differ');
-  return passphrase;
-}
-
-/** Opens the terminal itself: standard input and output may carry data. */
-function openTerminal(otherWays: string): ReadStream {
+  const terminal = PassphraseTerminal.open(otherWays);
   try {
-    return new ReadStream(openSync('/dev/tty', 'r'));
-  } catch (cause) {
-    throw new NetsealError('EINVAL', `no passphrase: there is no terminal to ask on; use ${otherWays}`, {
-      cause,
-    });
-  }
-}
-
-/** Asks without echo. Rejects with an AbortError after Ctrl-C, Ctrl-D, a hang-up or the signal. */
-async function ask(prompt: string, signal: AbortSignal | undefined, otherWays = ''): Promise<string> {
-  const terminal = openTerminal(otherWays);
-  const interrupted = new DOMException('interrupted at the passphrase prompt', 'AbortError');
-  const { promise: stopped, reject: stop } = Promise.withResolvers<never>();
-  const onStop = (): void => stop(interrupted);
-  // read() does not settle when Ctrl-D ends the input. A paused terminal shows that this has happened.
-  terminal.on('keypress', () => setImmediate(() => terminal.isPaused() && onStop()));
-  terminal.on('end', onStop);
-  terminal.on('error', onStop);
-  signal?.addEventListener('abort', onStop);
-  if (signal?.aborted === true) onStop();
-  try {
-    const answer = read({ prompt, silent: true, input: terminal, output: process.stderr, terminal: true });
-    return await Promise.race([answer, stopped]);
-  } catch {
-    throw interrupted;
+    const passphrase = await terminal.ask(prompt, signal);
+    requireArgument(passphrase !== '', 'the passphrase is empty');
+    const again = await terminal.ask('The same again: ', signal);
+    requireArgument(equalBytes(utf8(passphrase), utf8(again)), 'the two passphrases differ');
+    return passphrase;
   } finally {
-    signal?.removeEventListener('abort', onStop);
-    terminal.setRawMode(false);
-    terminal.destroy();
-    process.stderr.write('\n');
+    terminal.close();
   }
 }

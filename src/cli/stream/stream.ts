@@ -10,9 +10,10 @@ import { NetsealError } from '../../base/errors.ts';
 import type { VolumeHeader } from '../../keys/volume-header.ts';
 import type { KeyHandle } from '../../pipeline/key-table.ts';
 import { openPipeline, type Pipeline } from '../../pipeline/pipeline.ts';
+import { claimInput, claimStandardInput } from '../lib/inputs.ts';
 import { untilAborted, withInterrupt } from '../lib/interrupt.ts';
 import { type Output, openOutput } from '../lib/output.ts';
-import { type SecretOptions, withSecretOptions } from '../lib/secrets.ts';
+import { claimSecretFiles, type SecretOptions, withSecretOptions } from '../lib/secrets.ts';
 
 export interface StreamOptions extends SecretOptions {
   readonly output?: string;
@@ -28,6 +29,8 @@ export interface StreamParts {
 }
 
 const READ_BYTES = 1024 * 1024;
+/** What reads the input that is no secret, for messages. */
+const DATA = 'the data';
 
 /** Makes a command with the argument and the options of {@link StreamOptions}. */
 export function streamCommand(name: string, description: string): Command {
@@ -51,6 +54,7 @@ export function moveStream(
   start: (parts: StreamParts) => Promise<AsyncIterable<Uint8Array>>,
 ): Promise<void> {
   return withInterrupt(async signal => {
+    claimInputs(path, options);
     const source = await openSource(path, signal);
     try {
       const output = await openOutput(options);
@@ -64,6 +68,13 @@ export function moveStream(
       source.close();
     }
   });
+}
+
+/** EINVAL when the data and the secret come from one input; system errors when an input is missing. */
+function claimInputs(path: string, options: StreamOptions): void {
+  if (path === '-') claimStandardInput(DATA);
+  else claimInput(DATA, path);
+  claimSecretFiles(options);
 }
 
 async function copy(
