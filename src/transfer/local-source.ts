@@ -21,7 +21,7 @@ import {
 import { localError } from './local-errors.ts';
 import { joinPath, showName } from './local-names.ts';
 import { hasFailedWith, NUMBERS, native, systemError } from './local-native.ts';
-import { readAttributes, readAttributesAt } from './local-xattrs.ts';
+import { type OnLost, readAttributes, readAttributesAt } from './local-xattrs.ts';
 import type { OwnStorage } from './own-storage.ts';
 
 const readAsync = promisify(fs.read);
@@ -42,9 +42,32 @@ export interface DataRange {
   readonly end: number;
 }
 
-/** Returns the attributes that a volume keeps of a file. */
-export function attributesOf(stat: LocalStat, xattrs: readonly ExtendedAttribute[]): Attributes {
-  return { mode: stat.mode, uid: stat.uid, gid: stat.gid, mtimeNs: stat.mtimeNs, xattrs };
+/**
+ * Returns the attributes that a volume keeps of a file. `onLost` is told when its time is beyond what a volume
+ * can keep.
+ */
+export function attributesOf(
+  stat: LocalStat,
+  xattrs: readonly ExtendedAttribute[],
+  onLost: OnLost,
+): Attributes {
+  const mtimeNs = timeToKeep(stat.mtimeNs);
+  if (mtimeNs !== stat.mtimeNs)
+    onLost(`its time is kept as ${showTime(mtimeNs)}: later or earlier cannot be`);
+  return { mode: stat.mode, uid: stat.uid, gid: stat.gid, mtimeNs, xattrs };
+}
+
+const TIME_MAX_NS = 2n ** 63n - 1n;
+const TIME_MIN_NS = -(2n ** 63n);
+
+/** Returns the nearest time that a volume can keep: from 1677 to 2262. */
+export function timeToKeep(timeNs: bigint): bigint {
+  if (timeNs > TIME_MAX_NS) return TIME_MAX_NS;
+  return timeNs < TIME_MIN_NS ? TIME_MIN_NS : timeNs;
+}
+
+function showTime(timeNs: bigint): string {
+  return new Date(Number(timeNs / 1_000_000n)).toISOString();
 }
 
 /**
@@ -110,8 +133,8 @@ export class LocalFolder {
   }
 
   /** The folder's own extended attributes, ascending by key. */
-  ownXattrs(): readonly ExtendedAttribute[] {
-    return reading(this.path, () => readAttributes(this.#handle.fd));
+  ownXattrs(onLost: OnLost): readonly ExtendedAttribute[] {
+    return reading(this.path, () => readAttributes(this.#handle.fd, onLost));
   }
 
   /** Returns all names, ascending. 10,000 take about 3 ms. */
@@ -171,8 +194,8 @@ export class LocalFolder {
    * Returns the extended attributes of the entry itself, ascending by key. For files `LocalFile.xattrs` is
    * faster.
    */
-  xattrs(name: Name): readonly ExtendedAttribute[] {
-    return this.#reading(name, () => readAttributesAt(this.#handle, name));
+  xattrs(name: Name, onLost: OnLost): readonly ExtendedAttribute[] {
+    return this.#reading(name, () => readAttributesAt(this.#handle, name, onLost));
   }
 
   close(): void {
@@ -285,8 +308,13 @@ export class LocalFile {
   /**
    * Returns the extended attributes, ascending by key: the user's own, access control lists and capabilities.
    */
-  xattrs(): readonly ExtendedAttribute[] {
-    return reading(this.path, () => readAttributes(this.#fd));
+  xattrs(onLost: OnLost): readonly ExtendedAttribute[] {
+    return reading(this.path, () => readAttributes(this.#fd, onLost));
+  }
+
+  /** The size that the file system tells now. */
+  sizeNow(): number {
+    return reading(this.path, () => statOf(this.#fd)).sizeBytes;
   }
 
   /** True when size, modification time or status time differ from those at opening. */

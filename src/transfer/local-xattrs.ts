@@ -3,9 +3,13 @@
  * capabilities. Not copied is what belongs to this machine: security labels, what other file systems keep in
  * `trusted.*`.
  */
+import { getSystemErrorMessage } from 'node:util';
+import { MIB } from '../base/geometry.ts';
 import type { Name } from '../base/name.ts';
 import type { ExtendedAttribute } from '../server/sealed/inode.ts';
+import { NAME_BYTES_MAX } from '../server/sealed/inode-body.ts';
 import type { FolderHandle } from './local-calls.ts';
+import { showName } from './local-names.ts';
 import { hasFailedWith, native, systemError } from './local-native.ts';
 
 const OF_OWNERS: ReadonlySet<Name> = new Set([
@@ -29,23 +33,32 @@ export function isCopiedKey(key: Name): boolean {
 const NONE: readonly ExtendedAttribute[] = [];
 // The kernel's own limit, of a list and of a value.
 const ATTRIBUTE_MAX_BYTES = 64 * 1024;
+/** The most that a volume keeps of one file, keys and values together. */
+const TOTAL_MAX_BYTES: number = MIB;
 const BUFFER = Buffer.alloc(ATTRIBUTE_MAX_BYTES);
+
+/** Told of attributes that cannot be read or kept, in words that can stand in a note. */
+export type OnLost = (what: string) => void;
 
 /**
  * Returns a file's attributes, ascending by key. Empty where the file system has none, or this machine lacks
- * the calls.
+ * the calls. Attributes that cannot be read or kept are left out, and `onLost` is told.
  */
-export function readAttributes(fd: number): readonly ExtendedAttribute[] {
+export function readAttributes(fd: number, onLost: OnLost): readonly ExtendedAttribute[] {
   const calls = native().attributes;
   if (calls === undefined) return NONE;
   const listSize = calls.flistxattr(fd, BUFFER, ATTRIBUTE_MAX_BYTES);
   return listSize === 0
     ? NONE
-    : attributesOf(listSize, key => calls.fgetxattr(fd, key, BUFFER, ATTRIBUTE_MAX_BYTES));
+    : attributesOf(listSize, key => calls.fgetxattr(fd, key, BUFFER, ATTRIBUTE_MAX_BYTES), onLost);
 }
 
-/** Returns the attributes of an entry itself, also of a symbolic link. */
-export function readAttributesAt(folder: FolderHandle, name: Name): readonly ExtendedAttribute[] {
+/** Returns the attributes of an entry itself, also of a symbolic link; otherwise as {@link readAttributes}. */
+export function readAttributesAt(
+  folder: FolderHandle,
+  name: Name,
+  onLost: OnLost,
+): readonly ExtendedAttribute[] {
   const calls = native().attributes;
   if (calls === undefined) return NONE;
   // No call starts from an open folder (`listxattrat` is too new); the descriptor's path serves.
@@ -53,23 +66,49 @@ export function readAttributesAt(folder: FolderHandle, name: Name): readonly Ext
   const listSize = calls.llistxattr(path, BUFFER, ATTRIBUTE_MAX_BYTES);
   return listSize === 0
     ? NONE
-    : attributesOf(listSize, key => calls.lgetxattr(path, key, BUFFER, ATTRIBUTE_MAX_BYTES));
+    : attributesOf(listSize, key => calls.lgetxattr(path, key, BUFFER, ATTRIBUTE_MAX_BYTES), onLost);
 }
 
-function attributesOf(listSize: number, read: (key: Buffer) => number): readonly ExtendedAttribute[] {
-  if (listSize < 0) {
-    if (hasFailedWith('EOPNOTSUPP') || hasFailedWith('ENODATA')) return NONE;
-    throw systemError('listxattr');
-  }
-  const keys = BUFFER.toString('latin1', 0, listSize).split('\0').filter(isCopiedKey).sort();
+function attributesOf(
+  listSize: number,
+  read: (key: Buffer) => number,
+  onLost: OnLost,
+): readonly ExtendedAttribute[] {
   const attributes: ExtendedAttribute[] = [];
-  for (const key of keys) {
+  let totalBytes = 0;
+  for (const key of keysIn(listSize, onLost)) {
     const size = read(cString(key));
-    if (size >= 0) attributes.push({ key, value: new Uint8Array(BUFFER.subarray(0, size)) });
-    // It was removed after it was listed, or may not be read.
-    else if (!hasFailedWith('ENODATA') && !hasFailedWith('EOPNOTSUPP')) throw systemError('getxattr');
+    if (size < 0) {
+      // It was removed after it was listed, or is not there.
+      if (!hasFailedWith('ENODATA') && !hasFailedWith('EOPNOTSUPP')) {
+        onLost(`its attribute ${showName(key)} cannot be read: ${whyItFailed('getxattr')}`);
+      }
+      continue;
+    }
+    totalBytes += key.length + size;
+    if (totalBytes > TOTAL_MAX_BYTES || key.length > NAME_BYTES_MAX) {
+      onLost(
+        `its attribute ${showName(key)} is not kept: a volume keeps ${TOTAL_MAX_BYTES} bytes of a file's`,
+      );
+      totalBytes -= key.length + size;
+      continue;
+    }
+    attributes.push({ key, value: new Uint8Array(BUFFER.subarray(0, size)) });
   }
   return attributes;
+}
+
+/** Returns the keys to copy, ascending. Without a list, those that can be asked for by name. */
+function keysIn(listSize: number, onLost: OnLost): readonly Name[] {
+  if (listSize >= 0) return BUFFER.toString('latin1', 0, listSize).split('\0').filter(isCopiedKey).sort();
+  if (hasFailedWith('EOPNOTSUPP') || hasFailedWith('ENODATA')) return [];
+  onLost(`its attributes (user.*) cannot be listed: ${whyItFailed('listxattr')}`);
+  return [...OF_OWNERS].sort();
+}
+
+function whyItFailed(syscall: string): string {
+  const { errno } = systemError(syscall) as NodeJS.ErrnoException;
+  return errno === undefined ? 'the system does not say why' : getSystemErrorMessage(errno);
 }
 
 /** Errors by which file systems say that they cannot keep an attribute. ENOSPC is about room in the inode. */

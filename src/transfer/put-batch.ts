@@ -5,7 +5,7 @@
  * Names wait until their segment is full; `PutBatches.flush` ends that wait.
  */
 import type { NetsealError } from '../base/errors.ts';
-import { MIB } from '../base/geometry.ts';
+import { KIB, MIB } from '../base/geometry.ts';
 import type { Name } from '../base/name.ts';
 import type { FileInode, SymlinkInode } from '../server/sealed/inode.ts';
 import { type PlacedUnits, SmallUpload, segmentsOfSmall } from '../volume/content/small-files.ts';
@@ -24,6 +24,8 @@ const BATCH_BYTES: number = MIB;
 const SEALING_MAX = 4;
 /** How many commits of attributes run at once. */
 const UPDATES_MAX = 1024;
+/** What a small file holds beyond the size that it tells. */
+const MORE: Uint8Array = new Uint8Array(64 * KIB);
 /** The most names in one batch, with or without content. It limits batches of empty files. */
 const BATCH_NAMES = 2048;
 
@@ -64,19 +66,36 @@ export class PutBatches {
 
   /**
    * Reads and adds a file that fits in one unit and in a batch. `inode` is what the file gets, without its
-   * content.
+   * content. Returns false, and adds nothing, if the file holds more than its size tells and more than fits.
    */
-  async addFile(folder: PutFolder, name: Name, path: Name, file: LocalFile, inode: FileInode): Promise<void> {
+  async addFile(
+    folder: PutFolder,
+    name: Name,
+    path: Name,
+    file: LocalFile,
+    inode: FileInode,
+  ): Promise<boolean> {
     this.throwIfFailed();
     const { sizeBytes } = file.stat;
+    // The file may hold more than its size tells, as those of /proc do. This shows it.
+    const moreBytes = file.readSync(MORE, sizeBytes);
+    const roomBytes = sizeBytes + moreBytes;
+    const roomMax = Math.min(inode.unitSizeBytes, BATCH_BYTES);
+    if (moreBytes === MORE.byteLength || roomBytes > roomMax) return false;
+    const more = MORE.slice(0, moreBytes);
     const usedBytes = this.#upload?.usedBytes ?? 0;
-    if (usedBytes + sizeBytes > BATCH_BYTES || this.#items.length >= BATCH_NAMES) this.#submit();
+    if (usedBytes + roomBytes > BATCH_BYTES || this.#items.length >= BATCH_NAMES) this.#submit();
     while (this.#upload === undefined && this.#sealing.size >= SEALING_MAX) await Promise.race(this.#sealing);
     this.#upload ??= await this.#volume.reserveSmall(BATCH_BYTES, this.#signal);
-    const readBytes = file.readSync(this.#upload.next(sizeBytes), 0);
-    const read = { ...inode, sizeBytes: readBytes };
-    const unit = readBytes === 0 ? undefined : this.#upload.add(inode, readBytes);
+    const into = this.#upload.next(roomBytes);
+    const readBytes = file.readSync(into.subarray(0, sizeBytes), 0);
+    const isWhole = readBytes === sizeBytes;
+    if (isWhole) into.set(more, sizeBytes);
+    const totalBytes = readBytes + (isWhole ? moreBytes : 0);
+    const read = { ...inode, sizeBytes: totalBytes };
+    const unit = totalBytes === 0 ? undefined : this.#upload.add(inode, totalBytes);
     this.#items.push({ folder, name, path, inode: read, unit });
+    return true;
   }
 
   /**

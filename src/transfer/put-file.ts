@@ -30,6 +30,8 @@ export interface PutFileOptions {
   /** Where the journal is kept. Without it an interrupted put starts over. */
   readonly state?: ClientState | undefined;
   onBytes(bytes: number): void;
+  /** Called when the file goes on where an interrupted put ended. */
+  onResumed(doneBytes: number, sizeBytes: number): void;
 }
 
 /** A file's content in segments, some of which may still be uploading. */
@@ -66,7 +68,9 @@ export async function putContent(
       await onVolume(upload.resume(items));
       if (opened?.resumed?.isCopy === true) opened.journal.append(items);
     }
-    options.onBytes(Math.min(stat.sizeBytes, upload.nextUnit * unitSizeBytes));
+    const doneBytes = Math.min(stat.sizeBytes, upload.nextUnit * unitSizeBytes);
+    if (doneBytes > 0) options.onResumed(doneBytes, stat.sizeBytes);
+    options.onBytes(doneBytes);
     const sizeBytes = await readAll(file, upload, unitSizeBytes, options);
     return { ...(await upload.finish(sizeBytes)), journal: opened?.journal };
   } catch (error) {
@@ -76,7 +80,10 @@ export async function putContent(
   }
 }
 
-/** Reads from the upload's position to the file's end. Returns the length in bytes as it was read. */
+/**
+ * Reads from the upload's position to the file's end, wherever that is: the size that the file system tells
+ * may be too small or too large. Returns the length in bytes as it was read.
+ */
 async function readAll(
   file: LocalFile,
   upload: JournalledUpload,
@@ -99,7 +106,8 @@ async function readAll(
     }
     const dataEnd = Math.ceil((data?.end ?? sizeBytes) / unitSizeBytes);
     const to = Math.min(unitCount, unit + unitsPerRead, Math.max(dataEnd, unit + 1));
-    const lengthBytes = Math.min(sizeBytes, to * unitSizeBytes) - unit * unitSizeBytes;
+    // Whole units: the last one may hold more than the size tells.
+    const lengthBytes = (to - unit) * unitSizeBytes;
     const readBytes = await upload.addUnits(to - unit, lengthBytes, into =>
       file.read(into, unit * unitSizeBytes, signal),
     );
@@ -108,7 +116,37 @@ async function readAll(
     await onVolume(upload.keepUp(READS_MAX));
     unit = to;
   }
-  return sizeBytes;
+  return await readOn(file, upload, unitSizeBytes, { signal, onBytes });
+}
+
+/**
+ * Reads what comes after the size that was told when the file was opened. If the file has grown, reads up to
+ * the size that it has now: it might grow for ever. If it says that it has not, reads to its end.
+ */
+async function readOn(
+  file: LocalFile,
+  upload: JournalledUpload,
+  unitSizeBytes: number,
+  { signal, onBytes }: Pick<PutFileOptions, 'signal' | 'onBytes'>,
+): Promise<number> {
+  const toldBytes = file.stat.sizeBytes;
+  const unitsPerRead = Math.max(1, Math.floor(READ_BYTES / unitSizeBytes));
+  const nowBytes = file.sizeNow();
+  const endBytes = nowBytes > toldBytes ? nowBytes : Number.POSITIVE_INFINITY;
+  for (let isFirst = true; ; isFirst = false) {
+    signal?.throwIfAborted();
+    const offsetBytes = upload.nextUnit * unitSizeBytes;
+    if (offsetBytes >= endBytes) return endBytes;
+    const lengthBytes = unitsPerRead * unitSizeBytes;
+    const readBytes = await upload.addUnits(unitsPerRead, lengthBytes, into =>
+      file.read(into, offsetBytes, signal),
+    );
+    onBytes(readBytes);
+    // The file may end in a hole, within a unit.
+    if (isFirst && readBytes === 0) return toldBytes;
+    if (readBytes < lengthBytes) return offsetBytes + readBytes;
+    await onVolume(upload.keepUp(READS_MAX));
+  }
 }
 
 /** A {@link ContentUpload} from front to back, whose progress a journal records. */

@@ -10,33 +10,55 @@ import type { NewName } from '../volume/names/namespace.ts';
 import type { Volume } from '../volume/volume.ts';
 import { onVolume } from './tally.ts';
 
-export class PutFolder {
+/** Where a folder lies. */
+export interface FolderPlace {
   readonly directory: Directory;
   /** The path of the local folder, for messages. */
   readonly path: Name;
+  /** Its path in the volume, for messages. */
+  readonly volumePath: Name;
+  /**
+   * Its path below the folder that is copied, for filters: empty for that folder itself. Undefined for the
+   * folder that a source goes into.
+   */
+  readonly within: Name | undefined;
   /** True when the folder itself is being copied: it gets the times of the local folder. */
+  readonly keepTimes: boolean;
+}
+
+export class PutFolder implements FolderPlace {
+  readonly directory: Directory;
+  readonly path: Name;
+  readonly volumePath: Name;
+  readonly within: Name | undefined;
   readonly keepTimes: boolean;
   readonly #volume: Volume;
   /** Its parent and name while it is new and not yet linked. */
-  readonly #place: { readonly parent: PutFolder; readonly name: Name } | undefined;
+  readonly #newName: { readonly parent: PutFolder; readonly name: Name } | undefined;
   #linked: Promise<void> | undefined;
 
+  /** @param newName its parent and name, for a folder that is not in the volume yet. */
   constructor(
     volume: Volume,
-    directory: Directory,
-    path: Name,
-    place: { readonly parent: PutFolder; readonly name: Name } | undefined,
-    keepTimes: boolean,
+    place: FolderPlace,
+    newName?: { readonly parent: PutFolder; readonly name: Name },
   ) {
-    this.keepTimes = keepTimes;
-    this.path = path;
     this.#volume = volume;
-    this.directory = directory;
-    this.#place = place;
+    this.directory = place.directory;
+    this.path = place.path;
+    this.volumePath = place.volumePath;
+    this.within = place.within;
+    this.keepTimes = place.keepTimes;
+    this.#newName = newName;
+  }
+
+  /** Returns the path of a name in it, for filters. */
+  pathWithin(name: Name): Name {
+    return this.within === undefined || this.within === '' ? name : `${this.within}/${name}`;
   }
 
   get isNew(): boolean {
-    return this.#place !== undefined;
+    return this.#newName !== undefined;
   }
 
   /**
@@ -57,8 +79,8 @@ export class PutFolder {
   }
 
   async #link(): Promise<void> {
-    if (this.#place === undefined) return;
-    const { parent, name } = this.#place;
+    if (this.#newName === undefined) return;
+    const { parent, name } = this.#newName;
     const options = { keepTimes: parent.keepTimes };
     await onVolume(this.#volume.namespace.insertDirectory(parent.directory, name, this.directory, options));
     await parent.link();
@@ -68,13 +90,21 @@ export class PutFolder {
 /** Finds names in a directory that it reads once. The names must be asked for in ascending order. */
 export class EntryCursor {
   readonly #batches: AsyncGenerator<readonly DirectoryEntry[]> | undefined;
+  readonly #onPassed: (entry: DirectoryEntry) => void;
   #batch: readonly DirectoryEntry[] = [];
   #at = 0;
   #isDone: boolean;
 
-  /** @param batches the entries, ascending; undefined for an empty directory. */
-  constructor(batches: AsyncGenerator<readonly DirectoryEntry[]> | undefined) {
+  /**
+   * @param batches the entries, ascending; undefined for an empty directory.
+   * @param onPassed called for each entry that was passed over: its name was not asked for.
+   */
+  constructor(
+    batches: AsyncGenerator<readonly DirectoryEntry[]> | undefined,
+    onPassed: (entry: DirectoryEntry) => void,
+  ) {
     this.#batches = batches;
+    this.#onPassed = onPassed;
     this.#isDone = batches === undefined;
   }
 
@@ -86,24 +116,42 @@ export class EntryCursor {
 
   /** Reads on until the batch in memory reaches `name`. */
   async advance(name: Name): Promise<void> {
-    while (this.needsMore(name)) {
-      const next = await this.#batches?.next();
-      if (next === undefined || next.done === true) this.#isDone = true;
-      else this.#batch = next.value;
-      this.#at = 0;
-    }
+    while (this.needsMore(name)) await this.#nextBatch();
   }
 
-  /** Returns the entry of a name. Call it only when {@link needsMore} is false. */
+  /** Passes over all entries that are left. Call it after the last name. */
+  async finish(): Promise<void> {
+    while (!this.#isDone) await this.#nextBatch();
+    this.#passRest();
+  }
+
+  async #nextBatch(): Promise<void> {
+    this.#passRest();
+    const next = await this.#batches?.next();
+    if (next === undefined || next.done === true) this.#isDone = true;
+    else this.#batch = next.value;
+    this.#at = 0;
+  }
+
+  #passRest(): void {
+    for (const entry of this.#batch.slice(this.#at)) this.#onPassed(entry);
+    this.#batch = [];
+    this.#at = 0;
+  }
+
+  /** Returns the entry of a name. Call it once a name, and only when {@link needsMore} is false. */
   find(name: Name): DirectoryEntry | undefined {
     for (
       let entry = this.#batch[this.#at];
       entry !== undefined && entry.name < name;
       entry = this.#batch[this.#at]
     ) {
+      this.#onPassed(entry);
       this.#at += 1;
     }
     const entry = this.#batch[this.#at];
-    return entry?.name === name ? entry : undefined;
+    if (entry?.name !== name) return undefined;
+    this.#at += 1;
+    return entry;
   }
 }

@@ -5,6 +5,7 @@ import type { Directory } from '../volume/names/directory.ts';
 import { toBytesName } from '../volume/names/name-checks.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { LocalStat } from './local-calls.ts';
+import { joinPath } from './local-names.ts';
 import { statLocal } from './local-source.ts';
 import type { OwnStorage } from './own-storage.ts';
 import { isNowhere, requireDistinct, requireRecursive } from './plan-rules.ts';
@@ -16,6 +17,8 @@ export interface PutJob {
   readonly directory: Directory;
   /** The name in that folder. Undefined when the source's content goes into the folder itself. */
   readonly name: Name | undefined;
+  /** The path in the volume, for messages. */
+  readonly target: Name;
   readonly existing: DirectoryEntry | undefined;
 }
 
@@ -43,11 +46,13 @@ export async function planPut(
     if (goesInto) {
       const name = lastName(path);
       const existing = name === undefined ? undefined : await volume.namespace.find(there, name);
-      jobs.push({ path, stat, directory: there, name, existing });
+      const volumePath = name === undefined ? targetText : joinPath(targetText, name);
+      jobs.push({ path, stat, directory: there, name, target: volumePath, existing });
       continue;
     }
     const { directory, name } = await volume.place(target);
-    jobs.push({ path, stat, directory, name, existing: await volume.namespace.find(directory, name) });
+    const existing = await volume.namespace.find(directory, name);
+    jobs.push({ path, stat, directory, name, target: targetText, existing });
   }
   requireDistinct(jobs.map(({ directory, name = '' }) => `${directory.id}/${name}`));
   return jobs;

@@ -1,43 +1,42 @@
 /**
- * `put`: copies local files and trees into a volume. A file that is there already and unchanged (type, size,
- * modification time) is skipped, so a second `put` goes on where an interruption ended. Failures of single
- * files are noted, and the rest goes on.
+ * `put`: copies local files and trees into a volume. A file that is there already and unchanged is skipped
+ * (`put-files.ts` says how that is decided), so a second `put` goes on where an interruption ended. Failures
+ * of single files are noted, and the rest goes on.
  *
- *   walk ──▶ small files: batches (put-batch.ts) ──▶ names in groups, as their segments arrive
- *        ├─▶ large files, one after another (put-file.ts) ──▶ names
- *        ├─▶ files with several names (put-links.ts) ──▶ at the end
- *        └─▶ folders: stored with their first names (put-folder.ts), or at their end
+ *   walk ──▶ files and links (put-files.ts)
+ *        │     ├─▶ small files: batches (put-batch.ts) ──▶ names in groups, as their segments arrive
+ *        │     ├─▶ large files, one after another (put-file.ts) ──▶ names
+ *        │     └─▶ files with several names (put-links.ts) ──▶ at the end
+ *        ├─▶ folders: stored with their first names (put-folder.ts), or at their end
+ *        └─▶ names that the source lacks: removed at the end, if that was asked for (put-extras.ts)
  */
 import { NetsealError } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
 import { giveTurn } from '../base/turns.ts';
-import type { Attributes, DirectoryEntry, FileInode, Inode } from '../server/sealed/inode.ts';
+import type { Attributes, DirectoryEntry } from '../server/sealed/inode.ts';
 import { checkName } from '../volume/names/name-checks.ts';
-import type { ClientState } from '../volume/state/client-state.ts';
-import { PutJournal } from '../volume/state/put-journal.ts';
 import type { Volume } from '../volume/volume.ts';
-import { type CopyOptions, copyPart, runCopy } from './copying.ts';
-import { joinPath } from './local-names.ts';
+import { copyPart, runCopy } from './copying.ts';
+import { CopyFilter } from './filter.ts';
+import { isPartialName, joinPath } from './local-names.ts';
 import {
   attributesOf,
   type LocalEntry,
-  type LocalFile,
   LocalFolder,
   openLocalFile,
   readLocalLink,
+  timeToKeep,
 } from './local-source.ts';
 import { OwnStorage } from './own-storage.ts';
 import { PutBatches } from './put-batch.ts';
-import { JOURNAL_BYTES_MIN, type PutContent, putContent } from './put-file.ts';
+import { PutExtras } from './put-extras.ts';
+import { type LocalAccess, PutFiles, type Suspect } from './put-files.ts';
 import { EntryCursor, PutFolder } from './put-folder.ts';
 import { PutLinks } from './put-links.ts';
+import type { PutOptions } from './put-options.ts';
 import { type PutJob, planPut } from './put-plan.ts';
+import { isSameAttributes } from './same.ts';
 import { onVolume, type Tally } from './tally.ts';
-
-export interface PutOptions extends CopyOptions {
-  /** Where journals of large files are kept. Without it an interrupted upload starts over. */
-  readonly state?: ClientState | undefined;
-}
 
 /**
  * Copies local paths to a path of the volume.
@@ -73,6 +72,9 @@ class Putter {
   readonly #options: PutOptions;
   readonly #batches: PutBatches;
   readonly #links: PutLinks;
+  readonly #files: PutFiles;
+  readonly #extras: PutExtras;
+  readonly #filter: CopyFilter;
   readonly #signal: AbortSignal | undefined;
   readonly #own: OwnStorage;
 
@@ -82,8 +84,11 @@ class Putter {
     this.#options = options;
     this.#signal = options.signal;
     this.#own = own;
+    this.#filter = options.filter ?? new CopyFilter();
     this.#batches = new PutBatches(volume, tally, options.signal);
     this.#links = new PutLinks(volume, tally);
+    this.#files = new PutFiles(volume, tally, this.#batches, this.#links, options);
+    this.#extras = new PutExtras(volume, tally, options);
   }
 
   async run(jobs: readonly PutJob[]): Promise<void> {
@@ -91,6 +96,7 @@ class Putter {
       for (const job of jobs) await this.#putTop(job);
       await this.#batches.flush();
       await this.#links.finish(this.#signal);
+      await this.#extras.remove();
       await this.#batches.end();
     } catch (error) {
       await this.#batches.drop();
@@ -99,7 +105,7 @@ class Putter {
     }
   }
 
-  async #putTop({ path, stat, directory, name, existing }: PutJob): Promise<void> {
+  async #putTop({ path, stat, directory, name, target, existing }: PutJob): Promise<void> {
     const bytes = Buffer.from(path, 'latin1');
     const openFolder = (): LocalFolder => LocalFolder.open(bytes);
     await this.#attempt(path, async () => {
@@ -107,17 +113,21 @@ class Putter {
         throw new NetsealError('EINVAL', 'neither a file, nor a folder, nor a symbolic link');
       }
       if (name === undefined) {
-        const target = new PutFolder(this.#volume, directory, path, undefined, true);
-        await this.#fillFolder(path, openFolder, () => target);
+        const place = { directory, path, volumePath: target, within: '', keepTimes: true };
+        await this.#fillFolder(path, openFolder, () => new PutFolder(this.#volume, place), true);
         return;
       }
-      const parent = new PutFolder(this.#volume, directory, path, undefined, false);
-      await this.#putEntry(parent, { ...stat, name }, path, existing, {
+      if (this.#filter.judge(name, stat.type === 'folder') === 'skip') return;
+      const place = { directory, path, volumePath: parentOf(target), within: undefined, keepTimes: false };
+      const suspects: Suspect[] = [];
+      const parent = new PutFolder(this.#volume, place);
+      await this.#putEntry(parent, { ...stat, name }, path, existing, suspects, {
         openFile: () => openLocalFile(bytes),
         readLink: () => readLocalLink(bytes),
         openFolder,
         linkXattrs: () => [],
       });
+      await this.#files.putChanged(suspects);
     });
   }
 
@@ -125,28 +135,32 @@ class Putter {
     return copyPart(path, this.#tally, this.#signal, work);
   }
 
+  /** @param isWanted whether the folder is copied although nothing in it is. */
   async #fillFolder(
     path: Name,
     open: () => LocalFolder,
     targetFor: (attributes: Attributes) => Promise<PutFolder> | PutFolder,
+    isWanted: boolean,
   ): Promise<void> {
     const local = open();
     try {
       const what = local.whatOfOurs(this.#own);
       if (what !== undefined) return this.#tally.note(path, `left out: this is ${what}`);
-      const attributes = attributesOf(local.stat, local.ownXattrs());
+      const onLost = (lost: string): void => this.#tally.note(path, lost);
+      const attributes = attributesOf(local.stat, local.ownXattrs(onLost), onLost);
       const target = await targetFor(attributes);
-      const entries = target.isNew ? undefined : this.#volume.namespace.entries(target.directory);
-      await this.#putEntries(local, target, path, new EntryCursor(entries));
-      if (target.isNew) {
-        this.#tally.counts.folders += 1;
-        this.#batches.addFolder(target);
-      } else {
-        await this.#updateFolder(target, attributes);
-      }
+      const hadExtras = await this.#putEntries(local, target, path);
+      if (!target.isNew) await this.#updateFolder(target, attributes, hadExtras);
+      else if (isWanted) this.#addFolder(target);
     } finally {
       local.close();
     }
+  }
+
+  #addFolder(target: PutFolder): void {
+    this.#tally.counts.folders += 1;
+    this.#tally.did(target.path, 'folder');
+    if (this.#options.dryRun !== true) this.#batches.addFolder(target);
   }
 
   async #targetFolder(
@@ -156,24 +170,36 @@ class Putter {
     attributes: Attributes,
     existing: DirectoryEntry | undefined,
   ): Promise<PutFolder> {
+    const within = parent.within === undefined ? '' : parent.pathWithin(name);
+    const place = { path, volumePath: joinPath(parent.volumePath, name), within, keepTimes: true };
     if (existing !== undefined) {
       const inode = await onVolume(this.#volume.inodeOf(existing));
       if (inode.type !== 'directory') {
         throw new NetsealError('ENOTDIR', 'a folder cannot replace a file: remove it first');
       }
-      return new PutFolder(this.#volume, this.#volume.directoryById(inode.id), path, undefined, true);
+      return new PutFolder(this.#volume, { ...place, directory: this.#volume.directoryById(inode.id) });
     }
     const directory = this.#volume.namespace.newDirectory(attributes, parent.directory.id);
-    return new PutFolder(this.#volume, directory, path, { parent, name }, true);
+    return new PutFolder(this.#volume, { ...place, directory }, { parent, name });
   }
 
-  async #updateFolder({ directory, path }: PutFolder, attributes: Attributes): Promise<void> {
+  async #updateFolder(
+    { directory, path }: PutFolder,
+    attributes: Attributes,
+    isChanged: boolean,
+  ): Promise<void> {
     const inode = await onVolume(directory.read());
-    if (isSameAttributes(inode, attributes) && inode.mtimeNs === attributes.mtimeNs) return;
+    const isSame = isSameAttributes(inode, attributes) && inode.mtimeNs === attributes.mtimeNs;
+    if ((isSame && !isChanged) || this.#options.dryRun === true) return;
     this.#batches.atEnd(path, () => this.#volume.namespace.setDirectoryAttributes(directory.id, attributes));
   }
 
-  async #putEntries(local: LocalFolder, target: PutFolder, path: Name, cursor: EntryCursor): Promise<void> {
+  /** Puts all entries of a folder. Returns whether the target has names that the folder lacks. */
+  async #putEntries(local: LocalFolder, target: PutFolder, path: Name): Promise<boolean> {
+    const extras = this.#extras.of(target, this.#filter);
+    const entries = target.isNew ? undefined : this.#volume.namespace.entries(target.directory);
+    const cursor = new EntryCursor(entries, extras.add);
+    const suspects: Suspect[] = [];
     let done = 0;
     for (const entry of local.entries()) {
       done += 1;
@@ -184,16 +210,22 @@ class Putter {
       }
       if (cursor.needsMore(entry.name)) await onVolume(cursor.advance(entry.name));
       const existing = cursor.find(entry.name);
+      const verdict = this.#filter.judge(target.pathWithin(entry.name), entry.type === 'folder');
+      if (verdict === 'skip') continue;
       const entryPath = joinPath(path, entry.name);
+      const access: LocalAccess = {
+        openFile: () => local.openFile(entry.name),
+        readLink: () => local.readLink(entry.name),
+        openFolder: () => local.folder(entry.name),
+        linkXattrs: onLost => local.xattrs(entry.name, onLost),
+      };
       await this.#attempt(entryPath, () =>
-        this.#putEntry(target, entry, entryPath, existing, {
-          openFile: () => local.openFile(entry.name),
-          readLink: () => local.readLink(entry.name),
-          openFolder: () => local.folder(entry.name),
-          linkXattrs: () => local.xattrs(entry.name),
-        }),
+        this.#putEntry(target, entry, entryPath, existing, suspects, access, verdict === 'copy'),
       );
     }
+    if (this.#extras.isWanted) await onVolume(cursor.finish());
+    await this.#files.putChanged(suspects);
+    return extras.areThere();
   }
 
   async #putEntry(
@@ -201,206 +233,34 @@ class Putter {
     entry: LocalEntry,
     path: Name,
     existing: DirectoryEntry | undefined,
+    suspects: Suspect[],
     local: LocalAccess,
+    isWanted = true,
   ): Promise<void> {
     checkName(entry.name);
     if (entry.type === 'folder') {
-      await this.#fillFolder(path, local.openFolder, attributes =>
-        this.#targetFolder(target, entry.name, path, attributes, existing),
-      );
+      const targetFor = (attributes: Attributes): Promise<PutFolder> =>
+        this.#targetFolder(target, entry.name, path, attributes, existing);
+      await this.#fillFolder(path, local.openFolder, targetFor, isWanted);
+      return;
+    }
+    if (isPartialName(entry.name)) {
+      this.#tally.note(path, 'left out: netseal has not finished this file');
       return;
     }
     const inode = existing === undefined ? undefined : await onVolume(this.#volume.inodeOf(existing));
     if (inode?.type === 'directory') {
       throw new NetsealError('EISDIR', 'a folder of this name is there: remove it first');
     }
-    if (entry.type === 'symlink') this.#putSymlink(target, entry, path, inode, local);
-    else if (entry.type === 'file') await this.#putFile(target, entry, path, existing, inode, local);
+    const kept = { ...entry, mtimeNs: timeToKeep(entry.mtimeNs), ctimeNs: timeToKeep(entry.ctimeNs) };
+    const item = { target, entry: kept, path, existing, inode, local };
+    if (entry.type === 'symlink') this.#files.putSymlink(item);
+    else if (entry.type === 'file') await this.#files.putFile(item, suspects);
     else this.#tally.note(path, 'not copied: no file, folder or symbolic link');
   }
-
-  #putSymlink(
-    target: PutFolder,
-    entry: LocalEntry,
-    path: Name,
-    inode: Inode | undefined,
-    local: LocalAccess,
-  ): void {
-    const leadsTo = local.readLink();
-    this.#tally.progress(0, 1);
-    const isSame =
-      inode?.type === 'symlink' &&
-      Buffer.compare(inode.target, leadsTo) === 0 &&
-      inode.mtimeNs === entry.mtimeNs;
-    if (isSame) {
-      this.#tally.counts.unchanged += 1;
-      return;
-    }
-    const link = this.#volume.namespace.newSymlink(attributesOf(entry, local.linkXattrs()), leadsTo);
-    this.#batches.addBare(target, entry.name, path, link);
-  }
-
-  async #putFile(
-    target: PutFolder,
-    entry: LocalEntry,
-    path: Name,
-    existing: DirectoryEntry | undefined,
-    inode: Inode | undefined,
-    local: LocalAccess,
-  ): Promise<void> {
-    const { name } = entry;
-    const isSame =
-      inode?.type === 'file' && inode.sizeBytes === entry.sizeBytes && inode.mtimeNs === entry.mtimeNs;
-    if (entry.linkCount > 1) {
-      const needsContent = this.#links.add(
-        entry,
-        { folder: target, name, path },
-        isSame ? inode.id : undefined,
-      );
-      if (needsContent) await this.#putLinked(target, entry, path, local);
-      else this.#tally.progress(entry.sizeBytes, 0);
-      this.#tally.progress(0, 1);
-      if (isSame && existing !== undefined) {
-        await this.#updateAttributes(target, existing, entry, path, inode, local);
-      }
-      const finish = this.#links.takeComplete(entry);
-      if (finish !== undefined) void this.#batches.track(finish());
-      return;
-    }
-    if (isSame && inode.linkCount === 1) {
-      this.#tally.counts.unchanged += 1;
-      this.#tally.progress(entry.sizeBytes, 1);
-      if (existing !== undefined) {
-        await this.#forgetJournal(target, entry);
-        await this.#updateAttributes(target, existing, entry, path, inode, local);
-      }
-      return;
-    }
-    const file = local.openFile();
-    try {
-      const { unitSizeBytes } = this.#volume.settings;
-      const created = this.#volume.namespace.newFile(attributesOf(file.stat, file.xattrs()));
-      if (file.stat.sizeBytes <= Math.min(unitSizeBytes, SMALL_BYTES_MAX)) {
-        // If the file changes from now on, its time differs from the stored one: the next `put` copies it
-        // again.
-        await this.#batches.addFile(target, name, path, file, created);
-        this.#tally.progress(file.stat.sizeBytes, 1);
-      } else {
-        await this.#putLarge(target, name, path, file, created);
-        if (file.changedSinceOpen()) this.#tally.note(path, CHANGED);
-      }
-    } finally {
-      file.close();
-    }
-  }
-
-  async #putLarge(
-    target: PutFolder,
-    name: Name,
-    path: Name,
-    file: LocalFile,
-    created: FileInode,
-  ): Promise<void> {
-    const { inode, segments, journal } = await this.#content(target, name, file, created);
-    this.#tally.progress(0, 1);
-    const commit = async (): Promise<void> => {
-      try {
-        // This need not wait: the next files fill the segment that holds the file's end.
-        await onVolume(this.#volume.whenDurable(segments));
-        await journal?.beforeCommit();
-        const [failure] = await target.insertMany([{ name, inode, segments }]);
-        if (failure !== undefined) throw failure;
-        await journal?.remove();
-        this.#tally.counts.files += 1;
-        this.#tally.counts.bytes += inode.sizeBytes;
-      } catch (error) {
-        this.#tally.fail(path, error);
-      } finally {
-        // Removed, or left for the next time.
-        await journal?.close();
-      }
-    };
-    void this.#batches.track(commit());
-  }
-
-  /** Copies the content of a file with several names. The names follow once all are known. */
-  async #putLinked(target: PutFolder, entry: LocalEntry, path: Name, local: LocalAccess): Promise<void> {
-    const file = local.openFile();
-    try {
-      const created = this.#volume.namespace.newFile(attributesOf(file.stat, file.xattrs()));
-      this.#links.setContent(entry, await this.#content(target, entry.name, file, created));
-      if (file.changedSinceOpen()) this.#tally.note(path, CHANGED);
-    } finally {
-      file.close();
-    }
-  }
-
-  #content({ directory }: PutFolder, name: Name, file: LocalFile, created: FileInode): Promise<PutContent> {
-    return putContent(this.#volume, file, { directory: directory.id, name }, created, {
-      signal: this.#signal,
-      state: this.#options.state,
-      onBytes: bytes => this.#tally.progress(bytes, 0),
-    });
-  }
-
-  /** Removes the journal of a put that was interrupted between its commit and its end. */
-  async #forgetJournal({ directory }: PutFolder, entry: LocalEntry): Promise<void> {
-    const { state } = this.#options;
-    if (state === undefined || entry.sizeBytes < JOURNAL_BYTES_MIN) return;
-    const { unitSizeBytes } = this.#volume.settings;
-    const target = { directory: directory.id, name: entry.name, unitSizeBytes };
-    await PutJournal.forget(state, target, entry);
-  }
-
-  /** Updates a file whose content is unchanged: mode, owner or attributes may differ. */
-  async #updateAttributes(
-    target: PutFolder,
-    existing: DirectoryEntry,
-    entry: LocalEntry,
-    path: Name,
-    inode: Inode,
-    local: LocalAccess,
-  ): Promise<void> {
-    const isSameHere = entry.mode === inode.mode && entry.uid === inode.uid && entry.gid === inode.gid;
-    // The file was not changed since it was copied.
-    if (isSameHere && entry.ctimeNs < inode.ctimeNs - CLOCK_STEP_NS) return;
-    const file = local.openFile();
-    try {
-      const attributes = attributesOf(file.stat, file.xattrs());
-      if (isSameAttributes(inode, attributes)) return;
-      await this.#batches.update(path, () =>
-        this.#volume.namespace.setAttributes(target.directory, existing, attributes),
-      );
-    } finally {
-      file.close();
-    }
-  }
 }
 
-const CHANGED = 'it was changed while it was read: put it again';
-/** File systems take times from a clock that is behind by up to one tick. */
-const CLOCK_STEP_NS = 50_000_000n;
-
-/** Larger files are never read in one piece, whatever the unit size. */
-const SMALL_BYTES_MAX: number = 1024 * 1024;
-
-/** Ways to open or read an entry. All throw the file system's errors. */
-interface LocalAccess {
-  readonly openFile: () => LocalFile;
-  readonly readLink: () => Uint8Array;
-  readonly openFolder: () => LocalFolder;
-  readonly linkXattrs: () => Attributes['xattrs'];
-}
-
-function isSameAttributes(left: Attributes, right: Attributes): boolean {
-  return (
-    left.mode === right.mode &&
-    left.uid === right.uid &&
-    left.gid === right.gid &&
-    left.xattrs.length === right.xattrs.length &&
-    left.xattrs.every(({ key, value }, at) => {
-      const other = right.xattrs[at];
-      return other?.key === key && Buffer.compare(other.value, value) === 0;
-    })
-  );
+/** Returns the folder of a path of the volume. */
+function parentOf(path: Name): Name {
+  return path.slice(0, Math.max(1, path.lastIndexOf('/')));
 }

@@ -18,27 +18,74 @@ export interface Counts {
   unchanged: number;
   /** Plain bytes of the files that were copied. */
   bytes: number;
+  /** Files, links and folders that were removed because the source lacks them. */
+  removed: number;
+}
+
+/** What was done with a path. */
+export type Deed = 'file' | 'folder' | 'symlink' | 'link' | 'attributes' | 'removed';
+
+/** How far a copy is. */
+export interface Done {
+  readonly bytes: number;
+  readonly files: number;
+  /** The path that is being dealt with. */
+  readonly path: Name;
+}
+
+/** Told of a copy while it runs. None may throw. */
+export interface TallyListeners {
+  onProgress?(done: Done): void;
+  /** Called for each path that was copied, changed or removed; in a dry run, that would be. */
+  onDeed?(path: Name, deed: Deed): void;
+  /** Called when a file goes on where an interruption ended it. */
+  onResumed?(path: Name, doneBytes: number, sizeBytes: number): void;
 }
 
 export class Tally {
-  readonly counts: Counts = { files: 0, folders: 0, symlinks: 0, links: 0, unchanged: 0, bytes: 0 };
+  readonly counts: Counts = {
+    files: 0,
+    folders: 0,
+    symlinks: 0,
+    links: 0,
+    unchanged: 0,
+    bytes: 0,
+    removed: 0,
+  };
   /** Paths that were not copied. */
   readonly failures: Trouble[] = [];
   /** Paths that were copied without something that could not be kept, for instance special attributes. */
   readonly notes: Trouble[] = [];
-  readonly #onProgress: ((done: { readonly bytes: number; readonly files: number }) => void) | undefined;
+  readonly #listeners: TallyListeners;
   #bytesSeen = 0;
   #filesSeen = 0;
+  #path: Name = '';
 
-  constructor(onProgress?: (done: { readonly bytes: number; readonly files: number }) => void) {
-    this.#onProgress = onProgress;
+  constructor(listeners: TallyListeners = {}) {
+    this.#listeners = listeners;
   }
 
-  /** Reports progress: so many more bytes were dealt with, copied or not. */
-  progress(bytes: number, files: number): void {
+  /** Reports progress: so many more bytes and files were dealt with, copied or not. */
+  progress(bytes: number, files: number, path: Name = this.#path): void {
     this.#bytesSeen += bytes;
     this.#filesSeen += files;
-    this.#onProgress?.({ bytes: this.#bytesSeen, files: this.#filesSeen });
+    this.#path = path;
+    this.#listeners.onProgress?.({ bytes: this.#bytesSeen, files: this.#filesSeen, path });
+  }
+
+  /** Says which path is dealt with next. */
+  begin(path: Name): void {
+    this.#path = path;
+  }
+
+  /** Reports what was done with a path. It counts nothing. */
+  did(path: Name, deed: Deed): void {
+    this.#listeners.onDeed?.(path, deed);
+  }
+
+  /** Reports that a file goes on at a place other than its beginning. */
+  resumed(path: Name, doneBytes: number, sizeBytes: number): void {
+    this.#listeners.onResumed?.(path, doneBytes, sizeBytes);
   }
 
   /** Counts a failure, so that the rest can go on. Rethrows an error that the rest would meet as well. */

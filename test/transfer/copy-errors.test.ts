@@ -91,8 +91,10 @@ describe('a put into a store that fails', () => {
     fs.writeFileSync(join(from(), 'large'), Buffer.alloc(128 * MIB, bytesOf(1, 256 * KIB)));
     const { volume: mounted } = await failingClient('EFULL', 'put', 1);
     let seenBytes = 0;
-    const tally = new Tally(({ bytes }) => {
-      seenBytes = bytes;
+    const tally = new Tally({
+      onProgress: ({ bytes }) => {
+        seenBytes = bytes;
+      },
     });
     expect(await codeOf(put(mounted, [join(from(), 'large')], '/large', tally))).toBe('EFULL');
     expect(seenBytes).toBeLessThan(96 * MIB);
@@ -179,9 +181,11 @@ describe('what is wrong with single files', () => {
     fs.writeFileSync(path, bytesOf(3, 24 * MIB));
     let isFirst = true;
     const { volume: mounted } = await volume.client();
-    const tally = new Tally(() => {
-      if (isFirst) fs.truncateSync(path, 5 * MIB + 3);
-      isFirst = false;
+    const tally = new Tally({
+      onProgress: () => {
+        if (isFirst) fs.truncateSync(path, 5 * MIB + 3);
+        isFirst = false;
+      },
     });
     await put(mounted, [from()], '/t', tally, { recursive: true });
     expect(tally.notes.map(({ error }) => error.message)).toEqual([expect.stringContaining('changed')]);

@@ -8,6 +8,7 @@ import { readAttributes, writeAttribute } from '../../src/transfer/local-xattrs.
 import { put } from '../../src/transfer/put.ts';
 import { Tally } from '../../src/transfer/tally.ts';
 import type { Volume } from '../../src/volume/volume.ts';
+import { neverLost } from './local-support.ts';
 
 export type PutOptions = Parameters<typeof put>[4];
 export type GetOptions = Parameters<typeof get>[4];
@@ -144,7 +145,7 @@ function contentOf(path: Buffer, type: Seen['type']): string {
 function xattrsOf(path: Buffer): string {
   const fd = fs.openSync(path, fs.constants.O_RDONLY);
   try {
-    return readAttributes(fd)
+    return readAttributes(fd, neverLost)
       .map(({ key, value }) => `${key}=${Buffer.from(value).toString('latin1')}`)
       .join(';');
   } finally {

@@ -9,6 +9,11 @@ import type { Attributes } from '../../src/server/sealed/inode.ts';
 export type Source = typeof import('../../src/transfer/local-source.ts');
 export type Target = typeof import('../../src/transfer/local-target.ts');
 
+/** For files whose attributes can all be read and kept. */
+export function neverLost(what: string): void {
+  throw new Error(what);
+}
+
 /** Fresh modules: with koffi, or as on a machine that lacks it. */
 export async function localModules(hasKoffi: boolean): Promise<Source & Target> {
   vi.resetModules();

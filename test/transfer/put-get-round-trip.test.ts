@@ -170,6 +170,7 @@ describe.each([4 * KIB, 64 * KIB, 256 * KIB, MIB])('put, then get, with units of
           folders: 0,
           symlinks: 0,
           links: 0,
+          removed: 0,
           bytes: 0,
           unchanged: 0,
         });
@@ -179,6 +180,7 @@ describe.each([4 * KIB, 64 * KIB, 256 * KIB, MIB])('put, then get, with units of
           folders: 0,
           symlinks: 0,
           links: 0,
+          removed: 0,
           bytes: 0,
           unchanged: 0,
         });

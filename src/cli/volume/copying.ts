@@ -51,7 +51,7 @@ export function copyFrame(
   const copying = onPaths(paths, options, async frame => {
     const transfer = await (loading ?? loadTransfer());
     const bar = new CopyProgress(label);
-    const tally = new Tally(bar.report);
+    const tally = new Tally({ onProgress: bar.report });
     const startedMs = performance.now();
     let isDone = false;
     try {

@@ -21,7 +21,7 @@
  *   -- symlink --
  *   -       sized target
  */
-import { type ByteReader, type ByteWriter, varintBytes } from '../../base/coder.ts';
+import { type ByteReader, ByteWriter, varintBytes } from '../../base/coder.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
 import { sizeToUnitCount, UNIT_BYTES_MAX, UNIT_BYTES_MIN, unitSizeToLog2 } from '../../base/geometry.ts';
 import { ID_BYTES } from '../../base/ids.ts';
@@ -34,7 +34,7 @@ import {
   ROOT_SLOTS,
   unitsPerSlot,
 } from './map-format.ts';
-import type { SegmentList, SegmentTable } from './pointer.ts';
+import { type SegmentList, SegmentTable } from './pointer.ts';
 
 export const NAME_BYTES_MAX = 255;
 export const XATTR_VALUE_BYTES_MAX: number = 64 * 1024;
@@ -66,6 +66,11 @@ export function encodeInodeHeader(out: ByteWriter, inode: Inode, hasBit7: boolea
   const { mode, uid, gid, mtimeNs, ctimeNs, birthNs, xattrs } = inode;
   if (!(mode <= MODE_MAX && uid <= OWNER_MAX && gid <= OWNER_MAX)) {
     throw new NetsealError('EINVAL', `impossible mode or owner: 0o${mode.toString(8)}, ${uid}, ${gid}`);
+  }
+  for (const timeNs of [mtimeNs, ctimeNs, birthNs]) {
+    if (BigInt.asIntN(64, timeNs) !== timeNs) {
+      throw new NetsealError('EINVAL', `a time does not fit 64 bits of nanoseconds: ${timeNs}`);
+    }
   }
   const ctimeForm = timeForm(ctimeNs - mtimeNs);
   const birthForm = timeForm(ctimeNs - birthNs);
@@ -116,9 +121,7 @@ function timeForm(laterNs: bigint): number {
 
 function encodeTime(out: ByteWriter, form: number, timeNs: bigint, laterNs: bigint): void {
   if (form === TIME_NEAR) out.varint(Number(laterNs));
-  if (form !== TIME_WHOLE) return;
-  requireArgument(BigInt.asIntN(64, timeNs) === timeNs, 'a time does not fit 64 bits');
-  out.i64(timeNs);
+  if (form === TIME_WHOLE) out.i64(timeNs);
 }
 
 /** `direction`: 1n when the time follows `otherNs`, -1n when it comes before. */
@@ -237,6 +240,16 @@ function mapProblem({
     return `map slot ${last.slot} lies past the end of the file`;
   }
   return undefined;
+}
+
+/**
+ * Throws EINVAL for an inode that cannot be encoded, so that a change which sets it can be refused by itself.
+ * The names in a directory are not looked at.
+ */
+export function checkEncodable(inode: Inode): void {
+  const out = new ByteWriter();
+  if (inode.type === 'directory') encodeInodeHeader(out, inode, inode.isDead);
+  else encodeFileOrSymlink(out, inode, new SegmentTable());
 }
 
 /** Returns an upper bound for the bytes that an embedded inode adds to a leaf. */

@@ -3,6 +3,7 @@ import { NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
 import type { DirectoryEntry, DirectoryInode, FileInode, Inode } from '../../server/sealed/inode.ts';
+import { checkEncodable } from '../../server/sealed/inode-body.ts';
 import { type NameChanges, NameTree } from '../../server/sealed/name-tree.ts';
 import { nowNs, type Session } from '../session/session.ts';
 
@@ -73,12 +74,15 @@ export class Draft {
     return await new NameTree(sealing, this.#base.id, nameNodes).find(tree, name);
   }
 
-  /** Adds an entry. Its name must not be there: ask {@link find} first. */
+  /**
+   * Adds an entry. Its name must not be there: ask {@link find} first. EINVAL for an inode that cannot be
+   * stored; then nothing is changed.
+   */
   insert(entry: DirectoryEntry, options: ChangeOptions = {}): void {
     this.#setEntry(entry.name, entry, 1, options);
   }
 
-  /** Replaces an entry. Its name must be there: ask {@link find} first. */
+  /** Replaces an entry. Its name must be there: ask {@link find} first. EINVAL as for {@link insert}. */
   replace(entry: DirectoryEntry, options: ChangeOptions = {}): void {
     this.#setEntry(entry.name, entry, 0, options);
   }
@@ -94,8 +98,11 @@ export class Draft {
     this.#isChanged = true;
   }
 
+  /** Sets fields of the inode. EINVAL for a value that cannot be stored; then nothing is changed. */
   update(patch: InodePatch): void {
-    this.#inode = { ...this.#inode, ...patch } as Inode;
+    const inode = { ...this.#inode, ...patch } as Inode;
+    checkEncodable(inode);
+    this.#inode = inode;
     this.#isChanged = true;
   }
 
@@ -139,6 +146,7 @@ export class Draft {
 
   #setEntry(name: Name, entry: DirectoryEntry | undefined, added: number, options: ChangeOptions): void {
     const { entryCount, dataVersion } = this.directory;
+    if (entry?.node.kind === 'embedded') checkEncodable(entry.node.inode);
     this.#entries.set(name, entry);
     if (entry?.node.kind === 'object') this.#referred.add(entry.node.id);
     const time = nowNs(this.#session);

@@ -17,7 +17,8 @@
  *      is older than the list = unknown, EUNCERTAIN.
  *   4. A version that was acknowledged and is gone later is reported as EFORK.
  *   5. A mark is noted for each version that was read or acknowledged.
- *   6. A change fails if its own segments fail, not if those of another change in its group do.
+ *   6. A change fails if its own segments fail, not if those of another change in its group do. The same holds
+ *      for values that cannot be encoded.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
@@ -157,6 +158,13 @@ export class LiveInode {
     try {
       await this.#commit(group);
     } catch (error) {
+      if (codeOf(error) === 'EINVAL' && group.length > 1) {
+        // One change cannot be encoded. Halving the group finds it, and the others are committed.
+        const half = group.length >> 1;
+        await this.#commitGroup(group.slice(0, half));
+        await this.#commitGroup(group.slice(half));
+        return;
+      }
       for (const { reject } of group) reject(error);
     }
   }

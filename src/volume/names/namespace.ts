@@ -201,7 +201,7 @@ export class Namespace {
     return failures;
   }
 
-  /** Places a node, or returns EINVAL for a name or inode that cannot be encoded. */
+  /** Places a node, or returns EINVAL for a name or inode that cannot be stored. */
   async #tryPlace({ name, inode, segments }: NewName): Promise<EntryNode | NetsealError> {
     try {
       checkName(name);
@@ -225,9 +225,14 @@ export class Namespace {
     if (there !== undefined && idOfEntry(there) === idOfNode(node)) return undefined;
     const failure = there === undefined ? undefined : whyNotReplaceable(there, options.replace === true);
     if (failure !== undefined) return failure;
+    try {
+      if (found === undefined) draft.insert({ name, node }, options);
+      else draft.replace({ name, node }, options);
+    } catch (error) {
+      if (isNetsealError(error) && error.code === 'EINVAL') return error;
+      throw error;
+    }
     if (there !== undefined) replaced.push(there);
-    if (found === undefined) draft.insert({ name, node }, options);
-    else draft.replace({ name, node }, options);
     return undefined;
   }
 
@@ -353,23 +358,29 @@ export class Namespace {
   /**
    * Changes attributes of the file, symlink or directory that an entry leads to. Returns its inode
    * afterwards.
+   *
+   * @param ctimeNs the status time that it gets. Default: now.
    */
   async setAttributes(
     directory: Directory,
     entry: DirectoryEntry,
     attributes: Partial<Attributes>,
+    ctimeNs: bigint = nowNs(this.#session),
   ): Promise<Inode> {
-    const patch = { ...attributes, ctimeNs: nowNs(this.#session) };
     const id = idOfEntry(entry);
-    if (typeOfEntry(entry) === 'directory') return await this.setDirectoryAttributes(id, attributes);
+    if (typeOfEntry(entry) === 'directory') return await this.setDirectoryAttributes(id, attributes, ctimeNs);
+    const patch = { ...attributes, ctimeNs };
     const place = { directory, name: entry.name, id };
     return await changePlaced<FileInode | SymlinkInode>(this.#inodes, this.#moves, place, () => ({ patch }));
   }
 
-  async setDirectoryAttributes(id: Id, attributes: Partial<Attributes>): Promise<DirectoryInode> {
-    const patch = { ...attributes, ctimeNs: nowNs(this.#session) };
+  async setDirectoryAttributes(
+    id: Id,
+    attributes: Partial<Attributes>,
+    ctimeNs: bigint = nowNs(this.#session),
+  ): Promise<DirectoryInode> {
     return await this.#inodes.directory(id).apply(draft => {
-      draft.update(patch);
+      draft.update({ ...attributes, ctimeNs });
       return draft.directory;
     });
   }

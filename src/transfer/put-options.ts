@@ -1,0 +1,21 @@
+/** The options of `put`. */
+import type { Name } from '../base/name.ts';
+import type { ClientState } from '../volume/state/client-state.ts';
+import type { CopyOptions } from './copying.ts';
+
+/** Something in a target folder that the source lacks. */
+export interface Extra {
+  /** Its path in the volume. */
+  readonly path: Name;
+  readonly isFolder: boolean;
+}
+
+export interface PutOptions extends CopyOptions {
+  /** Where journals of large files are kept. Without it an interrupted upload starts over. */
+  readonly state?: ClientState | undefined;
+  /**
+   * Asked whether to remove what is in the target folders and not in the source. It is called once, after the
+   * rest was copied without a failure, if there is anything to remove. Without it, nothing is removed.
+   */
+  readonly mayRemove?: ((extras: readonly Extra[]) => Promise<boolean>) | undefined;
+}
