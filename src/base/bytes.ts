@@ -1,6 +1,7 @@
 /** Small operations on byte arrays. None of them keeps a reference to its arguments. */
 import { timingSafeEqual } from 'node:crypto';
 import { isMarkedAsUntransferable } from 'node:worker_threads';
+import { NetsealError } from './errors.ts';
 
 /**
  * Compares two arrays in time that depends only on their lengths. Arrays of different lengths are unequal.
@@ -31,8 +32,22 @@ export function u32At(bytes: Uint8Array, offset: number): number {
   return (low | ((bytes[offset + 2] ?? 0) << 16) | ((bytes[offset + 3] ?? 0) << 24)) >>> 0;
 }
 
-/** Writes a safe integer below 2^53 as a little-endian u64. */
+/** Writes a whole number from 0 to 2^32 - 1 as a little-endian u32. EINVAL for any other. */
+export function setU32(view: DataView, offset: number, value: number): void {
+  if (value >>> 0 !== value) {
+    throw new NetsealError('EINVAL', `not a whole number from 0 to 2^32 - 1: ${value}`);
+  }
+  view.setUint32(offset, value, true);
+}
+
+/**
+ * Writes a whole number from 0 to 2^53 - 1 as a little-endian u64. EINVAL for any other: {@link getU64} would
+ * give back another number, or none.
+ */
 export function setU64(view: DataView, offset: number, value: number): void {
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new NetsealError('EINVAL', `not a whole number from 0 to 2^53 - 1: ${value}`);
+  }
   view.setUint32(offset, value % 0x1_0000_0000, true);
   view.setUint32(offset + 4, Math.floor(value / 0x1_0000_0000), true);
 }

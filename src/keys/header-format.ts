@@ -19,7 +19,7 @@
  *        -     P  private part: salt 32, ciphertext, tag 16
  *        -    32  HMAC-SHA256 over everything before it
  */
-import { concatBytes, getU64, setU64, toHex, viewOf } from '../base/bytes.ts';
+import { concatBytes, getU64, setU32, setU64, toHex, viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
 import { ID_BYTES } from '../base/ids.ts';
 import { ARGON2_WORK_KIB_MAX, argon2WorkKiB } from './argon2.ts';
@@ -70,7 +70,10 @@ function malformed(message: string): NetsealError {
   return new NetsealError('EFORMAT', `volume header: ${message}`);
 }
 
-/** Returns the header's bytes, which the caller owns. The MAC at their end is left zero. */
+/**
+ * Returns the header's bytes, which the caller owns. The MAC at their end is left zero. EINVAL for numbers
+ * that do not fit. What `decodeHeader` refuses besides is not checked here: `sealHeader` reads it back.
+ */
 export function encodeHeader(fields: HeaderFields): Uint8Array<ArrayBuffer> {
   const { privatePart } = fields;
   const fixed = new Uint8Array(FIXED_BYTES);
@@ -87,19 +90,19 @@ export function encodeHeader(fields: HeaderFields): Uint8Array<ArrayBuffer> {
   bytes[4] = HEADER_VERSION;
   bytes[5] = fields.slots.length;
   view.setUint16(6, fields.olderEpochs.length, true);
-  view.setUint32(8, fields.flags, true);
-  view.setUint32(12, bytes.byteLength, true);
+  setU32(view, 8, fields.flags);
+  setU32(view, 12, bytes.byteLength);
   setU64(view, 16, fields.generation);
   bytes.set(fields.volumeId, 24);
-  view.setUint32(40, fields.epoch, true);
-  view.setUint32(44, privatePart.salt.byteLength + privatePart.sealed.byteLength, true);
+  setU32(view, 40, fields.epoch);
+  setU32(view, 44, privatePart.salt.byteLength + privatePart.sealed.byteLength);
   bytes.set(fields.epochCommitment, 48);
   return bytes;
 }
 
 function encodeOlderEpoch({ epoch, commitment, salt, sealed }: OlderEpoch): Uint8Array<ArrayBuffer> {
   const number = new Uint8Array(4);
-  viewOf(number).setUint32(0, epoch, true);
+  setU32(viewOf(number), 0, epoch);
   return concatBytes(number, commitment, salt, sealed);
 }
 

@@ -7,12 +7,14 @@
  *   MAC          = HMAC-SHA256(HKDF-SHA256(newest epoch key, volume id, "netseal/1/header-mac" 0x00 epoch:u32), first half)
  */
 import { createHmac } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { equalBytes } from '../base/bytes.ts';
-import { NetsealError } from '../base/errors.ts';
+import { messageOf, NetsealError, requireArgument } from '../base/errors.ts';
 import type { RandomFill } from '../base/random.ts';
 import {
   decodeHeader,
   encodeHeader,
+  FLAG_TEST_RANDOMNESS,
   type HeaderFields,
   MAC_BYTES,
   type OlderEpoch,
@@ -74,22 +76,48 @@ export interface SealedHeader {
   readonly fields: HeaderFields;
 }
 
-/** Makes a whole header: seals its private part and adds its MAC. The caller owns everything returned. */
+/**
+ * Makes a whole header: seals its private part and adds its MAC. The caller owns everything returned.
+ *
+ * The header is opened again before it is returned, as `unlockHeader` would open it with `newestKey`. So a
+ * header that cannot be opened never replaces one that can. EINVAL for numbers out of range, EBUG for a header
+ * that does not open.
+ */
 export function sealHeader(
   content: Omit<HeaderFields, 'epochCommitment' | 'privatePart'>,
   privatePart: PrivatePart,
   newestKey: Uint8Array,
   random: RandomFill,
 ): SealedHeader {
-  const { volumeId, epoch } = content;
+  const { volumeId, epoch, generation, flags, olderEpochs } = content;
+  requireArgument(
+    (flags === 0 || flags === FLAG_TEST_RANDOMNESS) &&
+      generation >= 1 &&
+      epoch > (olderEpochs.at(-1)?.epoch ?? 0),
+    `volume header: impossible flags ${flags}, generation ${generation} or epoch ${epoch}`,
+  );
   const plain = encodePrivatePart(privatePart);
   const sealedPart = wrap(newestKey, privatePurpose(volumeId, epoch), plain, random);
   plain.fill(0);
   const commitment = epochCommitment(newestKey, volumeId, epoch);
   const bytes = encodeHeader({ ...content, epochCommitment: commitment, privatePart: sealedPart });
   bytes.set(macOf(bytes, newestKey, volumeId, epoch), bytes.byteLength - MAC_BYTES);
-  // The fields are decoded from the bytes again, so a header that could not be read back is never written.
-  return { bytes, fields: decodeHeader(bytes) };
+  return { bytes, fields: readBack(bytes, newestKey, privatePart) };
+}
+
+function readBack(bytes: Uint8Array, newestKey: Uint8Array, written: PrivatePart): HeaderFields {
+  try {
+    const fields = decodeHeader(bytes);
+    verifyHeader(bytes, fields, newestKey);
+    openKeyring(fields, newestKey).destroy();
+    if (!isDeepStrictEqual(openPrivatePart(fields, newestKey), written)) {
+      throw new Error('its private part comes back as another');
+    }
+    return fields;
+  } catch (cause) {
+    const why = `volume header: one was made that does not open, and is not used: ${messageOf(cause)}`;
+    throw new NetsealError('EBUG', why, { cause });
+  }
 }
 
 /** Throws EAUTH unless the header commits to `newestKey` and its MAC was made with that key. */

@@ -46,6 +46,27 @@ export function checkLabel(label: string): void {
   );
 }
 
+/** The latest time that a date can express, in ms since 1970: 275,760 AD. */
+const TIME_MS_MAX = 8_640_000_000_000_000;
+
+/**
+ * Returns the time of a clock as a slot stores it: whole ms since 1970. Throws EINVAL for a time that no slot
+ * can store. Called before anything is made: a header with such a time could not be opened any more.
+ */
+export function slotTimeMs(nowMs: number): number {
+  const timeMs = Math.floor(nowMs);
+  requireArgument(
+    timeMs >= 0 && timeMs <= TIME_MS_MAX,
+    `this machine's clock says ${describeTime(timeMs)}, and a slot needs a time after 1970: set the clock`,
+  );
+  return timeMs;
+}
+
+function describeTime(timeMs: number): string {
+  const date = new Date(timeMs);
+  return Number.isNaN(date.getTime()) ? `${timeMs} ms` : date.toISOString();
+}
+
 /** Throws EINVAL unless settings are at most 4,096 bytes long. */
 export function checkSettings(settings: Uint8Array): void {
   requireArgument(

@@ -8,11 +8,19 @@
  * The associated data contains the epoch. So somebody who knew an older epoch's key cannot present an older
  * slot as one of a newer epoch.
  */
-import { concatBytes, viewOf } from '../base/bytes.ts';
+import { concatBytes, equalBytes, viewOf } from '../base/bytes.ts';
+import { NetsealError } from '../base/errors.ts';
 import type { RandomFill } from '../base/random.ts';
 import type { Argon2Provider } from './argon2.ts';
 import { type Secret, secretToSlotSecret } from './secret.ts';
-import { encodeSlot, type KnownSlot, SLOT_TYPES, type SlotParameters, slotIdentity } from './slot-format.ts';
+import {
+  decodeSlot,
+  encodeSlot,
+  type KnownSlot,
+  SLOT_TYPES,
+  type SlotParameters,
+  slotIdentity,
+} from './slot-format.ts';
 import { unwrapIfCommitted, type WrapPurpose, wrap } from './wrap.ts';
 
 /** The volume and epoch that a slot is bound to. */
@@ -40,7 +48,10 @@ function purposeOf(
   };
 }
 
-/** Makes a slot: wraps `epochKey` under a key derived from `slotSecret` and a new random salt. */
+/**
+ * Makes a slot: wraps `epochKey` under a key derived from `slotSecret` and a new random salt. The slot is
+ * decoded and opened again before it is returned. EBUG when it does not give back the key.
+ */
 export function makeSlot(
   id: Uint8Array<ArrayBuffer>,
   parameters: SlotParameters,
@@ -49,7 +60,20 @@ export function makeSlot(
   epochKey: Uint8Array,
   random: RandomFill,
 ): KnownSlot {
-  return encodeSlot(id, parameters, wrap(slotSecret, purposeOf(id, parameters, binding), epochKey, random));
+  const slot = encodeSlot(
+    id,
+    parameters,
+    wrap(slotSecret, purposeOf(id, parameters, binding), epochKey, random),
+  );
+  const read = decodeSlot(slot.bytes, 0, slot.bytes.byteLength);
+  const opened =
+    read.type === 'unknown'
+      ? undefined
+      : unwrapIfCommitted(slotSecret, purposeOf(read.id, read, binding), read.wrapped);
+  const isSame = opened !== undefined && equalBytes(opened, epochKey);
+  opened?.fill(0);
+  if (!isSame) throw new NetsealError('EBUG', 'volume header: a slot was made that does not open');
+  return slot;
 }
 
 export interface OpenedSlot {

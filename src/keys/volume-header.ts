@@ -16,7 +16,7 @@ import { openKeyring, type SealedHeader, sealHeader, wrapOlderEpochs } from './h
 import { describeSlot, type SlotDescription } from './inspect.ts';
 import { EPOCHS_MAX, Keyring } from './keyring.ts';
 import { buildSlot, checkNewSlots, type HeaderContext, type NewSlot } from './new-slot.ts';
-import { checkSettings, type PrivatePart, type SlotEntry } from './private-part.ts';
+import { checkSettings, type PrivatePart, type SlotEntry, slotTimeMs } from './private-part.ts';
 import { rewrapSlots } from './rekey.ts';
 import { listSecrets, type Secret } from './secret.ts';
 import type { KnownSlot, Slot } from './slot-format.ts';
@@ -99,15 +99,17 @@ export class VolumeHeader {
   /**
    * Returns the next header, with one more slot. The other slots keep their bytes.
    *
-   * Rejects with EINVAL when there are 16 slots already, or the label, secret or Argon2 cost is out of range.
+   * Rejects with EINVAL when there are 16 slots already, or the label, secret, Argon2 cost or the clock is out
+   * of range.
    * Rejects with EUNSUPPORTED when Argon2 fails on this machine.
    */
   async addSlot(newSlot: NewSlot): Promise<VolumeHeader> {
     const fields = this.#fields;
     requireArgument(fields.slots.length < SLOTS_MAX, `the header has ${SLOTS_MAX} slots already: remove one`);
     checkNewSlots([newSlot], fields.slots, this.#context);
+    const createdAtMs = slotTimeMs(this.#context.nowMs());
     const slot = await buildSlot(newSlot, fields, this.keyring.epochKey(fields.epoch), this.#context);
-    const entry = { label: newSlot.label, createdAtMs: this.#context.nowMs() };
+    const entry = { label: newSlot.label, createdAtMs };
     const openedSlotIds = [...this.openedSlotIds, toHex(slot.id)];
     return this.#next([...fields.slots, slot], [...this.#entries, entry], this.settings, openedSlotIds);
   }
@@ -227,11 +229,11 @@ export async function createHeader(
   );
   checkSettings(settings);
   checkNewSlots(newSlots, [], context);
+  const entries = newSlots.map(({ label }) => ({ label, createdAtMs: slotTimeMs(context.nowMs()) }));
   const { fill, isTest } = context.entropy;
   const epochKey = randomBytes(KEY_BYTES, fill);
   try {
     const volumeId = randomBytes(ID_BYTES, fill);
-    const entries = newSlots.map(({ label }) => ({ label, createdAtMs: context.nowMs() }));
     const slots: KnownSlot[] = [];
     for (const newSlot of newSlots) {
       slots.push(await buildSlot(newSlot, { volumeId, epoch: 1 }, epochKey, context));

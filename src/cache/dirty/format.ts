@@ -19,7 +19,7 @@
  *                     offset in the batch in granules u32, length u32, CRC-32 u32, zero u32
  *           payload[P]
  */
-import { getU64, setU64, viewOf } from '../../base/bytes.ts';
+import { getU64, setU32, setU64, viewOf } from '../../base/bytes.ts';
 import { NetsealError } from '../../base/errors.ts';
 import { roundUp } from '../../base/geometry.ts';
 import { Seals } from '../base/seals.ts';
@@ -76,23 +76,23 @@ export function encodeBatchHeader(
   const { units, payload, batchId } = header;
   const plain = new Uint8Array(BATCH_HEADER_BYTES + units.length * UNIT_BYTES + payload.byteLength);
   const view = viewOf(plain);
-  view.setUint32(0, 1, true);
-  view.setUint32(4, units.length, true);
+  setU32(view, 0, 1);
+  setU32(view, 4, units.length);
   setU64(view, 8, batchId);
   setU64(view, 16, header.appendedMs);
-  view.setUint32(24, payload.byteLength, true);
-  view.setUint32(28, header.lengthBytes / GRANULE_BYTES, true);
-  view.setUint32(32, header.syncedBytes / GRANULE_BYTES, true);
-  view.setUint32(36, header.isEndMark ? 1 : 0, true);
+  setU32(view, 24, payload.byteLength);
+  setU32(view, 28, header.lengthBytes / GRANULE_BYTES);
+  setU32(view, 32, header.syncedBytes / GRANULE_BYTES);
+  setU32(view, 36, header.isEndMark ? 1 : 0);
   for (const [position, unit] of units.entries()) {
     const at = BATCH_HEADER_BYTES + position * UNIT_BYTES;
     plain.set(unit.volumeId, at);
     plain.set(unit.objectId, at + 16);
     setU64(view, at + 32, unit.index);
     plain.set(unit.tag, at + 40);
-    view.setUint32(at + 56, unit.offsetBytes / GRANULE_BYTES, true);
-    view.setUint32(at + 60, unit.lengthBytes, true);
-    view.setUint32(at + 64, unit.crc32, true);
+    setU32(view, at + 56, unit.offsetBytes / GRANULE_BYTES);
+    setU32(view, at + 60, unit.lengthBytes);
+    setU32(view, at + 64, unit.crc32);
   }
   plain.set(payload, BATCH_HEADER_BYTES + units.length * UNIT_BYTES);
   const sealed = seals.seal('journalRecord', name, positionBytes / GRANULE_BYTES, plain);

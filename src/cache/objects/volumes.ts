@@ -160,7 +160,8 @@ export class Volumes {
     value.set(id);
     view.setUint16(16, number, true);
     setU64(view, 18, generation);
-    setU64(view, 26, Number.isFinite(shareBytes) ? shareBytes : 0);
+    // A share beyond what the row can hold is as good as none.
+    setU64(view, 26, shareBytes <= Number.MAX_SAFE_INTEGER ? shareBytes : 0);
     value[34] = hasFloors ? FLAG_FLOORS : 0;
     return value;
   }

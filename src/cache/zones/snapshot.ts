@@ -13,7 +13,7 @@
  *             pieces that are all zero are left out
  *     last    u32 2^32 - 1, u32 zero: a snapshot without it was cut short
  */
-import { getU64, isAllZero, setU64, viewOf } from '../../base/bytes.ts';
+import { getU64, isAllZero, setU32, setU64, viewOf } from '../../base/bytes.ts';
 import { NetsealError } from '../../base/errors.ts';
 import { KIB } from '../../base/geometry.ts';
 import { randomBytes } from '../../base/random.ts';
@@ -91,27 +91,27 @@ async function writeRecords(
   for (let from = 0; from < bytes.byteLength; from += PIECE_BYTES) {
     const content = bytes.subarray(from, from + PIECE_BYTES);
     if (isAllZero(content)) continue;
-    viewOf(piece).setUint32(0, from / PIECE_BYTES, true);
+    setU32(viewOf(piece), 0, from / PIECE_BYTES);
     piece.set(content, PIECE_HEADER_BYTES);
     number += 1;
     const plain = piece.subarray(0, PIECE_HEADER_BYTES + content.byteLength);
     await write([seals.seal('cacheIndex', id, number, plain)]);
   }
-  viewOf(piece).setUint32(0, LAST_PIECE, true);
+  setU32(viewOf(piece), 0, LAST_PIECE);
   await write([seals.seal('cacheIndex', id, number + 1, piece.subarray(0, PIECE_HEADER_BYTES))]);
 }
 
 function encodeZones({ bucketCount }: IndexTable, zones: readonly Zone[]): Uint8Array {
   const bytes = new Uint8Array(ZONES_HEADER_BYTES + zones.length * ZONE_BYTES);
   const view = viewOf(bytes);
-  view.setUint32(0, VERSION, true);
-  view.setUint32(4, bucketCount, true);
-  view.setUint32(8, zones.length, true);
+  setU32(view, 0, VERSION);
+  setU32(view, 4, bucketCount);
+  setU32(view, 8, zones.length);
   for (const [position, zone] of zones.entries()) {
     const at = ZONES_HEADER_BYTES + position * ZONE_BYTES;
     bytes.set(zone.name, at);
-    view.setUint32(at + 16, zone.id, true);
-    view.setUint32(at + 20, ZONE_QUEUES[zone.queue], true);
+    setU32(view, at + 16, zone.id);
+    setU32(view, at + 20, ZONE_QUEUES[zone.queue]);
     setU64(view, at + 24, zone.sequence);
     setU64(view, at + 32, zone.fileBytes);
   }

@@ -19,7 +19,7 @@
  *                       (see `fingerprints.ts`)
  *           E entries:  object u32, offset in granules u32, unit index u64, length u32, CRC-32 u32, tag[16]
  */
-import { getU64, setU64, viewOf } from '../../base/bytes.ts';
+import { getU64, setU32, setU64, viewOf } from '../../base/bytes.ts';
 import { NetsealError } from '../../base/errors.ts';
 import { type CacheFile, readFully } from '../base/files.ts';
 import { Seals } from '../base/seals.ts';
@@ -96,11 +96,11 @@ export class ZoneList {
     const at = this.#entryCount * ENTRY_BYTES;
     if (at === this.#entryBytes.byteLength) this.#entryBytes = grown(this.#entryBytes);
     const view = viewOf(this.#entryBytes);
-    view.setUint32(at, objectNumber, true);
-    view.setUint32(at + 4, entry.offsetBytes / GRANULE_BYTES, true);
+    setU32(view, at, objectNumber);
+    setU32(view, at + 4, entry.offsetBytes / GRANULE_BYTES);
     setU64(view, at + 8, entry.index);
-    view.setUint32(at + 16, entry.lengthBytes, true);
-    view.setUint32(at + 20, entry.crc32, true);
+    setU32(view, at + 16, entry.lengthBytes);
+    setU32(view, at + 20, entry.crc32);
     this.#entryBytes.set(entry.tag, at + 24);
     this.#entryCount += 1;
   }
@@ -109,12 +109,12 @@ export class ZoneList {
     const objectsEnd = LIST_HEADER_BYTES + this.#objectCount * OBJECT_BYTES;
     const bytes = new Uint8Array(objectsEnd + this.#entryCount * ENTRY_BYTES);
     const view = viewOf(bytes);
-    view.setUint32(0, VERSION, true);
-    view.setUint32(4, ZONE_QUEUES[queue], true);
+    setU32(view, 0, VERSION);
+    setU32(view, 4, ZONE_QUEUES[queue]);
     setU64(view, 8, sequence);
-    view.setUint32(16, id, true);
-    view.setUint32(20, this.#objectCount, true);
-    view.setUint32(24, this.#entryCount, true);
+    setU32(view, 16, id);
+    setU32(view, 20, this.#objectCount);
+    setU32(view, 24, this.#entryCount);
     bytes.set(this.#objectBytes.subarray(0, this.#objectCount * OBJECT_BYTES), LIST_HEADER_BYTES);
     bytes.set(this.#entryBytes.subarray(0, this.#entryCount * ENTRY_BYTES), objectsEnd);
     return bytes;
@@ -129,7 +129,7 @@ export class ZoneList {
     this.#objectBytes.set(volumeId, at);
     this.#objectBytes.set(objectId, at + 16);
     const view = viewOf(this.#objectBytes);
-    for (const [word, value] of prefix.entries()) view.setUint32(at + 32 + 4 * word, value, true);
+    for (const [word, value] of prefix.entries()) setU32(view, at + 32 + 4 * word, value);
     this.#objects.set(key, { number, prefix });
     this.#objectCount += 1;
     return number;
@@ -204,8 +204,8 @@ export function encodeFooter(
 ): Uint8Array[] {
   const footer = seals.seal('cacheIndex', name, 0, list);
   const trailer = new Uint8Array(TRAILER_BYTES);
-  viewOf(trailer).setUint32(0, offsetBytes / GRANULE_BYTES, true);
-  viewOf(trailer).setUint32(4, footer.byteLength, true);
+  setU32(viewOf(trailer), 0, offsetBytes / GRANULE_BYTES);
+  setU32(viewOf(trailer), 4, footer.byteLength);
   return [footer, trailer];
 }
 

@@ -4,7 +4,7 @@ import type { SlotInfo, VolumeHeader } from '../../keys/volume-header.ts';
 import { jsonDocument } from './json.ts';
 import { Columns } from './lines.ts';
 import { formatSize } from './sizes.ts';
-import { formatUtcMinute } from './times.ts';
+import { formatUtcMinute, formatUtcMs } from './times.ts';
 
 /** The thing that the header belongs to. */
 export type Keyed = 'volume' | 'cache';
@@ -71,7 +71,7 @@ function describeSlot(slot: SlotInfo, header: VolumeHeader): Record<string, unkn
     id: slot.id,
     type: slot.type,
     label: slot.label,
-    createdAt: new Date(slot.createdAtMs).toISOString(),
+    createdAt: formatUtcMs(slot.createdAtMs),
     opened: header.openedSlotIds.includes(slot.id),
     ...(slot.type === 'passphrase' ? { argon2: slot.cost } : {}),
     ...(slot.type === 'callback' ? { provider: slot.provider } : {}),

@@ -27,7 +27,15 @@ export function formatMinute(timeNs: bigint): string {
   return `${date.getFullYear()}-${month}-${day} ${hours}:${minutes}`;
 }
 
+/** The latest time that a date can express, in ms since 1970. A header may hold a later one. */
+const DATE_MS_MAX = 8_640_000_000_000_000;
+
+/** Formats a time in ms since 1970 as UTC, to the millisecond. One beyond all dates is the last date. */
+export function formatUtcMs(timeMs: number): string {
+  return new Date(Math.min(timeMs, DATE_MS_MAX)).toISOString();
+}
+
 /** Formats a time in ms since 1970 as UTC, to the minute in which it lies: `2026-01-02 03:04`. */
 export function formatUtcMinute(timeMs: number): string {
-  return new Date(timeMs).toISOString().slice(0, 16).replace('T', ' ');
+  return formatUtcMs(timeMs).slice(0, -8).replace('T', ' ');
 }

@@ -159,10 +159,15 @@ function warnOfHeads({ code, message }: NetsealError): void {
   );
 }
 
-/** Warns of marks that were lost by damage. This is no reason to stop. */
-function warnOfDamage({ marks: { damagedCount } }: ClientState): void {
-  if (damagedCount === 0) return;
+/** Warns of what this client remembered and lost by damage. This is no reason to stop. */
+function warnOfDamage({ marks: { damagedCount }, heads: { damagedPath } }: ClientState): void {
+  if (damagedCount > 0) {
+    process.stderr.write(
+      `netseal: ${damagedCount} of the marks in the state folder were damaged and are dropped\n`,
+    );
+  }
+  if (damagedPath === undefined) return;
   process.stderr.write(
-    `netseal: ${damagedCount} of the marks in the state folder were damaged and are dropped\n`,
+    `netseal: what this client knew of the others' heads was damaged and is dropped; it takes a new id and reads them again: ${printable(damagedPath)}\n`,
   );
 }

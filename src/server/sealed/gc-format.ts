@@ -38,7 +38,7 @@ export function encodeCandidateList(
   list: CandidateList,
   candidatesMax: number = RECORD_CANDIDATES_MAX,
 ): Uint8Array[] {
-  requireArgument(candidatesMax > 0, 'a record must hold a candidate');
+  requireArgument(Number.isSafeInteger(candidatesMax) && candidatesMax > 0, 'a record must hold a candidate');
   const segments = sorted(list.segments);
   const inodes = sorted(list.inodes);
   const total = segments.length + inodes.length;

@@ -232,7 +232,8 @@ function mapProblem({
   unitSizeBytes,
   map,
 }: Pick<FileInode, 'sizeBytes' | 'unitSizeBytes' | 'map'>): string | undefined {
-  if (map.depth > MAP_DEPTH_MAX) return `a map of depth ${map.depth}`;
+  if (!(Number.isInteger(map.depth) && map.depth >= 0 && map.depth <= MAP_DEPTH_MAX))
+    return `a map of depth ${map.depth}`;
   const last = map.slots.at(-1);
   if (last === undefined) return undefined;
   if (last.slot >= ROOT_SLOTS) return `a map root with a slot ${last.slot}`;

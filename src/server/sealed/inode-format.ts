@@ -133,7 +133,10 @@ function encodeWriters(out: ByteWriter, writers: readonly Writer[]): void {
   out.u8(writers.length);
   let previous: number | undefined;
   for (const { version, nonce } of writers) {
-    requireArgument(previous === undefined || version < previous, 'writers must be newest first');
+    requireArgument(
+      version >= 0 && (previous === undefined || version < previous),
+      'writers must be newest first, of versions from 0',
+    );
     out.varint(previous === undefined ? version : previous - version);
     out.rawHex(nonce, ID_BYTES);
     previous = version;

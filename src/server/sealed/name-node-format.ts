@@ -64,7 +64,10 @@ export function encodeNameNodeInto(out: ByteWriter, node: NameNode, table: Segme
     }
     return;
   }
-  requireArgument(node.level >= 1 && node.level <= NAME_LEVEL_MAX, `an inner node of level ${node.level}`);
+  requireArgument(
+    Number.isInteger(node.level) && node.level >= 1 && node.level <= NAME_LEVEL_MAX,
+    `an inner node of level ${node.level}`,
+  );
   requireArgument(node.children.length > 0, 'an inner node without children');
   out.u8(node.level);
   out.varint(node.children.length);

@@ -160,6 +160,8 @@ export function decodePointer(input: ByteReader, segments: SegmentList): Pointer
 
 function isPossible(offsetBytes: number, lengthBytes: number): boolean {
   return (
+    Number.isInteger(offsetBytes) &&
+    Number.isInteger(lengthBytes) &&
     offsetBytes >= 0 &&
     lengthBytes >= RECORD_OVERHEAD_BYTES &&
     lengthBytes <= RECORD_BYTES_MAX &&

@@ -144,7 +144,8 @@ function decodeEntry(input: ByteReader, offsetBytes: number, previous: Previous 
 function entryProblem(entry: SegmentEntry): string | undefined {
   const { kind, index, unitSizeLog2, offsetBytes, lengthBytes } = entry;
   if (kind === 'segmentFooter' || kind === 'streamUnit') return `a ${kind} has no place in a segment`;
-  if (!Number.isSafeInteger(index)) return 'an index above 2^53 - 1';
+  if (!Number.isSafeInteger(index) || index < 0) return 'an index that is not from 0 to 2^53 - 1';
+  if (!Number.isInteger(unitSizeLog2)) return `a unit size of 2^${unitSizeLog2}`;
   const unitSizeBytes = 2 ** unitSizeLog2;
   if (
     kind === 'unit' ? unitSizeBytes < UNIT_BYTES_MIN || unitSizeBytes > UNIT_BYTES_MAX : unitSizeLog2 !== 0
@@ -202,7 +203,9 @@ export function decodeTrailer(
 }
 
 function isFooterPossible(footerBytes: number): boolean {
-  return footerBytes >= RECORD_OVERHEAD_BYTES && footerBytes <= RECORD_BYTES_MAX;
+  return (
+    Number.isInteger(footerBytes) && footerBytes >= RECORD_OVERHEAD_BYTES && footerBytes <= RECORD_BYTES_MAX
+  );
 }
 
 function malformed(problem: string): NetsealError {

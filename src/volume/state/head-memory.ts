@@ -30,12 +30,14 @@ const ID_PATTERN = /^[0-9a-f]{32}$/;
 export class HeadMemory {
   readonly #fields: HeadFields;
   #isChanged: boolean;
+  /** The file that should have held this memory and was damaged: the client took a new id. Else undefined. */
+  readonly damagedPath: string | undefined;
 
   /** The memory of a new client, with a random id. */
-  static fresh(nowMs: number = Date.now()): HeadMemory {
-    const madeAtMs = Math.trunc(nowMs);
+  static fresh(nowMs: number = Date.now(), damagedPath?: string): HeadMemory {
+    const madeAtMs = wholeMs(nowMs);
     const fields = { clientId: randomId(), madeAtMs, mergedAtMs: undefined, writtenAtMs: undefined };
-    return new HeadMemory({ ...fields, heads: new Map() }, true);
+    return new HeadMemory({ ...fields, heads: new Map() }, true, damagedPath);
   }
 
   /** Returns undefined when the text is not what {@link encode} writes. */
@@ -44,9 +46,10 @@ export class HeadMemory {
     return fields === undefined ? undefined : new HeadMemory(fields, false);
   }
 
-  private constructor(fields: HeadFields, isChanged: boolean) {
+  private constructor(fields: HeadFields, isChanged: boolean, damagedPath?: string) {
     this.#fields = fields;
     this.#isChanged = isChanged;
+    this.damagedPath = damagedPath;
   }
 
   /** The random id under which the store has this client's head. */
@@ -79,8 +82,8 @@ export class HeadMemory {
     return this.#isChanged;
   }
 
-  noteRead(client: Id, head: KnownHead): void {
-    this.#fields.heads.set(client, head);
+  noteRead(client: Id, { version, modifiedAtMs }: KnownHead): void {
+    this.#fields.heads.set(client, { version, modifiedAtMs: wholeMs(modifiedAtMs) });
     this.#isChanged = true;
   }
 
@@ -89,12 +92,12 @@ export class HeadMemory {
   }
 
   noteMerged(nowMs: number): void {
-    this.#fields.mergedAtMs = Math.trunc(nowMs);
+    this.#fields.mergedAtMs = wholeMs(nowMs);
     this.#isChanged = true;
   }
 
   noteWritten(nowMs: number): void {
-    this.#fields.writtenAtMs = Math.trunc(nowMs);
+    this.#fields.writtenAtMs = wholeMs(nowMs);
     this.#isChanged = true;
   }
 
@@ -142,6 +145,11 @@ export class HeadMemory {
     const { heads, ...fields } = this.#fields;
     return `${JSON.stringify({ ...fields, heads: Object.fromEntries(heads) }, null, 1)}\n`;
   }
+}
+
+/** Whole ms. 0 for what is no number: JSON would turn it into null, which {@link HeadMemory.decode} refuses. */
+function wholeMs(timeMs: number): number {
+  return Number.isFinite(timeMs) ? Math.trunc(timeMs) : 0;
 }
 
 function parseFields(text: string): HeadFields | undefined {

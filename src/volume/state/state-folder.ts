@@ -25,6 +25,7 @@ import { randomBytes } from '../../base/random.ts';
 import type { HeaderPin } from '../../keys/pin.ts';
 import type { VolumeHeader } from '../../keys/volume-header.ts';
 import { createLockFile, FileLock } from '../../server/file-lock.ts';
+import { withPath } from '../../system/errors.ts';
 import { makeFolders } from '../../system/folders.ts';
 import { type ClientState, checkSameVolume, deriveMarksKey, newerPin } from './client-state.ts';
 import { HeadMemory } from './head-memory.ts';
@@ -97,7 +98,7 @@ class StateFolder implements ClientState {
       const key = deriveMarksKey(header);
       const coder = new MarkCoder(key, fromHex(volumeId));
       key.fill(0);
-      const heads = (await readHeads(folder)) ?? HeadMemory.fresh();
+      const heads = await readHeads(folder);
       this.#attached = { volumeId, heads, log: await MarkLog.open(folder, this.marks, coder) };
     });
   }
@@ -147,7 +148,7 @@ class StateFolder implements ClientState {
     const folder = `${this.#path}/${volumeId}`;
     try {
       const others = await readHeads(folder);
-      if (others !== undefined) heads.absorb(others);
+      if (others.damagedPath === undefined) heads.absorb(others);
       await replaceFile(folder, 'heads.json', file => file.writeFile(heads.encode()));
     } catch (error) {
       heads.returnChanged();
@@ -331,16 +332,19 @@ async function writeFully(file: FileHandle, bytes: Uint8Array): Promise<void> {
 }
 
 /**
- * Returns undefined when the file is missing or damaged: then the client takes a new id, and reads all heads
- * again.
+ * Reads what the client remembers of heads. When the file is missing or damaged, the memory is that of a new
+ * client: it has another id, and reads all heads again.
  */
-async function readHeads(folder: string): Promise<HeadMemory | undefined> {
+async function readHeads(folder: string): Promise<HeadMemory> {
+  const path = `${folder}/heads.json`;
+  let text: string;
   try {
-    return HeadMemory.decode(await readFile(`${folder}/heads.json`, 'utf8'));
+    text = await readFile(path, 'utf8');
   } catch (error) {
-    if (systemCodeOf(error) === 'ENOENT') return undefined;
-    throw error;
+    if (systemCodeOf(error) === 'ENOENT') return HeadMemory.fresh();
+    throw withPath(path, error);
   }
+  return HeadMemory.decode(text) ?? HeadMemory.fresh(Date.now(), path);
 }
 
 async function readPin(folder: string): Promise<HeaderPin | undefined> {
