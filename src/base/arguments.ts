@@ -1,6 +1,6 @@
 /**
- * Checks of arguments, for the functions that programs call. TypeScript checks types at compile time only, and
- * ranges never: plain JavaScript, or a value that was computed, can pass anything.
+ * Checks of arguments, for the functions that programs call. TypeScript checks types at compile time only,
+ * and ranges never: plain JavaScript, or a value that was computed, can pass anything.
  *
  * Every function here throws EINVAL unless the value is as it should be. The message names the argument and
  * shows the value. Check an argument before anything is changed. Inner loops check nothing.

@@ -28,9 +28,15 @@ export function cutIntoChunks(files: readonly Candidate[], chunkBytes: number): 
 
 /**
  * Chooses chunks that are spread evenly over all chunks. Together they have about `capBytes` and never more,
- * except that one chunk is always chosen. Each byte is as likely to be chosen in a large chunk as in a small
- * one: bytes that a chunk takes beyond its share are taken from the share of those that follow. The same
- * input gives the same choice.
+ * except that one chunk is always chosen. The same input gives the same choice.
+ *
+ * Works like an account. With `share` = `capBytes` / all bytes, for example a quarter:
+ *
+ * - Each chunk that is passed adds `share` of its length to the credit.
+ * - A chunk is chosen when the credit is at least half its length. Its whole length is then taken off, so the
+ *   credit may fall below 0, and the next chunks are passed over until it has grown again.
+ * - So about `share` of the bytes passed are chosen at each point, and a byte in a large chunk is as likely to
+ *   be chosen as one in a small chunk.
  */
 export function sampleEvenly(chunks: readonly Chunk[], capBytes: number): Chunk[] {
   const totalBytes = chunks.reduce((sum, chunk) => sum + chunk.lengthBytes, 0);

@@ -4,7 +4,9 @@
  *   commitment   = HKDF-SHA256(epoch key, volume id, "netseal/1/epoch" 0x00 epoch:u32), second half
  *   older epochs : each wrapped under purpose "older-epoch", context volume id ‖ epoch:u32 (its own number)
  *   private part : wrapped under purpose "header-private", context volume id ‖ newest epoch:u32
- *   MAC          = HMAC-SHA256(HKDF-SHA256(newest epoch key, volume id, "netseal/1/header-mac" 0x00 epoch:u32), first half)
+ *   MAC key      = HKDF-SHA256(newest epoch key, volume id, "netseal/1/header-mac" 0x00 epoch:u32),
+ *                  first half
+ *   MAC          = HMAC-SHA256(MAC key, everything before it)
  */
 import { createHmac } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';

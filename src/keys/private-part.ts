@@ -6,7 +6,8 @@
  *        0     2  entry count, equal to the header's slot count
  *        2     2  settings length, 0 to 4,096
  *        4     4  reserved, 0
- *        8     -  an entry for each slot, in order: created at, in ms since 1970: u64, label length L: u8, label[L]
+ *        8     -  an entry for each slot, in order:
+ *                 created at, in ms since 1970: u64, label length L: u8, label[L]
  *        -     -  settings
  *        -     -  zeros up to a multiple of 256
  */

@@ -3,6 +3,7 @@
  * count from the start of the slot.
  *
  *   offset  size  field
+ *   -- the envelope --
  *        0     2  slot length, 24 to 1,536
  *        2     2  type: 1 passphrase, 2 key file, 3 raw key, 4 callback
  *        4     4  reserved, 0
@@ -14,9 +15,20 @@
  *      120    16  tag
  *      136     -  parameters
  *
- *   passphrase: 0 memory in KiB:u32, 4 passes:u32, 8 lanes:u32, 12 reserved 0:u32, 16 Argon2 salt[32] key
- *   file, raw key: nothing callback: 0 provider length N:u16, 2 blob length B:u16, 4 provider[N], then
- *   blob[B]
+ * The parameters. Offsets count from their start:
+ *
+ *   type       offset  size  field
+ *   passphrase      0     4  Argon2's memory in KiB
+ *                   4     4  passes
+ *                   8     4  lanes
+ *                  12     4  reserved, 0
+ *                  16    32  Argon2's salt
+ *   key file        -     -  nothing
+ *   raw key         -     -  nothing
+ *   callback        0     2  provider length N
+ *                   2     2  blob length B
+ *                   4     N  provider
+ *                 4+N     B  blob
  */
 import { concatBytes, toHex, viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';

@@ -1,9 +1,13 @@
 /**
  * Makes and opens key slots. A slot wraps the newest epoch's key:
  *
- *   wrapping key ‖ commitment = HKDF-SHA256(slot secret, wrap salt, "netseal/1/slot" 0x00 volume id ‖ slot id
- *   ‖ type:u16)
- *   wrapped key               = AES-256-GCM(wrapping key, associated data = volume id ‖ epoch:u32 ‖ envelope ‖ parameters)
+ *   wrapping key ‖ commitment = HKDF-SHA256(slot secret, wrap salt,
+ *                                           "netseal/1/slot" 0x00 volume id ‖ slot id ‖ type:u16)
+ *   wrapped key               = AES-256-GCM(wrapping key, the epoch's key,
+ *                                           associated data = volume id ‖ epoch:u32 ‖ envelope ‖ parameters)
+ *
+ * Envelope and parameters are parts of the slot, see `slot-format.ts`. The slot secret is what a passphrase,
+ * key file, raw key or callback becomes, see `secret.ts`.
  *
  * The associated data contains the epoch. So somebody who knew an older epoch's key cannot present an older
  * slot as one of a newer epoch.

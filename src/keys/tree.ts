@@ -3,7 +3,9 @@
  * purpose. `docs/FORMAT.md`, "Key derivation", is the specification. Pure: bytes in, bytes out.
  *
  *   epoch key ── "record" kind suite object id ──▶ record key (32) ‖ commitment (32)
- *             └─ purposes of the volume header: see header-seal.ts (slot.ts derives its keys from slot secrets)
+ *             └─ purposes of the volume header: see header-seal.ts
+ *
+ * A slot's wrapping key is not in this tree: slot.ts derives it from the slot secret.
  */
 import { createSecretKey, hkdfSync } from 'node:crypto';
 import { concatBytes, utf8 } from '../base/bytes.ts';

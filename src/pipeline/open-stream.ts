@@ -48,7 +48,7 @@ export function openStream(options: OpenStreamOptions): StreamPair {
   return output.connect(new StreamOpener(options, output));
 }
 
-/** Whole records from the input. They lie one after another in memory that is not shared. */
+/** Whole records of the input, opened together. They lie one after another in memory that is not shared. */
 interface RecordBatch {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly lengths: readonly number[];
@@ -57,6 +57,15 @@ interface RecordBatch {
   readonly copied: () => void;
 }
 
+/**
+ * Cuts a sealed stream into batches of records, and opens several batches at once. Their results come out in
+ * order:
+ *
+ *   write() ──▶ pending (one buffer) ──full, or the reader waits──▶ batches ──opened──▶ results in order
+ *
+ * Where the stream ends is known only from the record that is marked as the last. Each batch waits for the
+ * result of the one before it, which says whether that record has come. If so, anything more is a fault.
+ */
 class StreamOpener implements BatchSource {
   readonly #pipeline: Pipeline;
   readonly #keys: KeyHandle;
@@ -72,13 +81,13 @@ class StreamOpener implements BatchSource {
   #wholeBytes = 0;
   #nextIndex = 0;
   #unitsPerBatch = 1;
-  /** The result of the batch that was sent last. */
-  #lastBatch: Promise<unknown> = Promise.resolve();
-  /** True when a unit marked as the last has been opened. Batches set it in their order. */
-  #sawLast = false;
+  /** The result of the newest batch. The next batch's result waits for it. */
+  #newestResult: Promise<unknown> = Promise.resolve();
+  /** True once the unit that is marked as the last has been opened. Results set it, one after another. */
+  #hasEnded = false;
 
-  /** Resolves when the records that {@link onIdle} sent have been handed over. */
-  #idleSending: Promise<void> = Promise.resolve();
+  /** Resolves when the records that {@link onIdle} sends have become batches. Writes wait for that. */
+  #sendingForReader: Promise<void> = Promise.resolve();
   #isWriting = false;
 
   constructor({ pipeline, keys }: OpenStreamOptions, output: OrderedOutput) {
@@ -89,7 +98,7 @@ class StreamOpener implements BatchSource {
 
   async write(chunk: Uint8Array): Promise<void> {
     requireArgument(chunk instanceof Uint8Array, 'a stream to open takes Uint8Array chunks');
-    await this.#idleSending;
+    await this.#sendingForReader;
     this.#isWriting = true;
     try {
       await this.#take(chunk);
@@ -97,7 +106,7 @@ class StreamOpener implements BatchSource {
       // The records before the fault still come out, unless one of them has a fault of its own.
       if (this.#lengths.length > 0) await this.#sendRecords();
       await this.#output.drain();
-      throw this.#sawLast ? afterEnd() : error;
+      throw this.#hasEnded ? afterEnd() : error;
     } finally {
       this.#isWriting = false;
     }
@@ -123,15 +132,15 @@ class StreamOpener implements BatchSource {
   onIdle(): void {
     if (this.#isWriting || !this.#output.isIdle || this.#lengths.length === 0) return;
     // A failure of these records also fails the stream, which reports it.
-    this.#idleSending = this.#sendRecords().catch(() => undefined);
+    this.#sendingForReader = this.#sendRecords().catch(() => undefined);
   }
 
   async end(): Promise<void> {
-    await this.#idleSending;
+    await this.#sendingForReader;
     if (this.#lengths.length > 0) await this.#sendRecords();
     await this.#output.drain();
-    if (this.#sawLast && this.#filledBytes === 0) return;
-    if (this.#sawLast) throw afterEnd();
+    if (this.#hasEnded && this.#filledBytes === 0) return;
+    if (this.#hasEnded) throw afterEnd();
     throw new NetsealError('ETRUNCATED', `sealed stream ends early, after ${this.#nextIndex} whole units`);
   }
 
@@ -216,8 +225,8 @@ class StreamOpener implements BatchSource {
       };
       at += partBytes;
       this.#nextIndex += part.length;
-      const result = this.#resultOf(this.#open(header, batch), this.#lastBatch);
-      this.#lastBatch = result;
+      const result = this.#resultOf(this.#open(header, batch), this.#newestResult);
+      this.#newestResult = result;
       this.#output.add(result);
       await this.#output.room();
     }
@@ -258,8 +267,8 @@ class StreamOpener implements BatchSource {
     // Both are awaited together: otherwise the failure of one would count as unhandled while the other is
     // awaited.
     const [{ plain, endsStream, fault }] = await Promise.all([opened, previous]);
-    if (this.#sawLast) return { bytes: new Uint8Array(0), fault: afterEnd() };
-    this.#sawLast = endsStream;
+    if (this.#hasEnded) return { bytes: new Uint8Array(0), fault: afterEnd() };
+    this.#hasEnded = endsStream;
     return { bytes: plain, fault };
   }
 

@@ -2,8 +2,8 @@
  * The pipeline turns plain bytes in bounce buffers into sealed records, and back. Worker threads do the work,
  * within a memory budget.
  *
- *   sealing   reservePlain → caller copies bytes in → seal → batch of records in shared memory → release both
- *   opening   reserveSealed → caller reads records in → open → batch of plain bytes in shared memory → release both
+ *   sealing   reservePlain → caller copies bytes in → seal → records in shared memory → release both
+ *   opening   reserveSealed → caller reads records in → open → plain bytes in shared memory → release both
  *
  *   - Each direction has a plain slab and a sealed slab of its own, and workers take jobs of both directions
  *     in turn. So reads cannot starve a flush.

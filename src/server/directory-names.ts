@@ -1,8 +1,8 @@
 /**
  * Maps keys to paths below `objects` in a directory store, one to one.
  *
- *   key      s/3fa9         i/3fa9@5        a/b           A/.x          a segment that is too long for one name
- *   path     s+/3fa9        i+/3fa9@5       a+/b          %41+/%2ex     <first 128 characters>++/<the rest>
+ *   key      s/3fa9       i/3fa9@5      a/b         A/.x         a segment that is too long for one name
+ *   path     s+/3fa9      i+/3fa9@5     a+/b        %41+/%2ex    <first 128 characters>++/<the rest>
  *
  * A folder's name ends in `+` where a `/` follows, and in `++` where the same segment goes on. An object's
  * name never ends in `+`, so `a` and `a/b` do not collide. Lower-case letters, digits and `_@=,.-` stand for

@@ -3,7 +3,8 @@
  * not objects yet. It holds a lock in that folder as long as the process lives, so that no other process
  * removes them.
  *
- *   lock                     held for one step at a time: to compare and replace, to delete, to start and end sessions
+ *   lock                     held for one step at a time: to compare and replace, to delete, to start and end
+ *                            sessions
  *   partial/<id>/lock        held while its session lives
  *   partial/<id>/<number>    a file that is being written, or that is about to be removed
  *   partial/dead-<id>/       what is left of a session that ended; any process may remove it

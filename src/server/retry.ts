@@ -2,12 +2,14 @@
  * A wrapper that repeats failed requests. The pauses between attempts grow, and each is random from 0 on
  * (full jitter).
  *
- *   call                          EUNAVAILABLE    EUNCERTAIN (the answer was lost)
- *   get, stat, list, now          repeat          repeat
- *   delete, put without condition repeat          repeat: to do it twice does no harm
- *   put with a condition          repeat          with `bytesAreUnique`: repeat. A conflict then means that the first
- *                                                 attempt won, or another writer did: compare the bytes that
- *                                                 are there. Otherwise: pass the error on
+ *   call                             EUNAVAILABLE   EUNCERTAIN (the answer was lost)
+ *   get, stat, list, now             repeat         repeat
+ *   delete, put without condition    repeat         repeat: to do it twice does no harm
+ *   put with condition, unique bytes repeat         repeat; after a conflict, compare the bytes there
+ *   put with condition, other bytes  repeat         pass the error on
+ *
+ * After a lost answer, a conflict means that the first attempt has won, or another writer has. Where the put
+ * says that its bytes are unique (`bytesAreUnique`), the bytes that are there tell which.
  *
  * So a conditional put never happens twice: both attempts have the same condition, and the first to arrive
  * makes it false for the other. Once an answer was lost, the call fails with EUNCERTAIN, whatever the last

@@ -14,7 +14,8 @@
  *      ECONFLICT     a condition did not hold; nothing was changed
  *      EUNAVAILABLE  it did not happen, and may be repeated
  *      EUNCERTAIN    the answer was lost: a change may or may not have happened, or may happen yet
- *      EDENIED, EFULL, EIO, EFORMAT (the store itself is damaged)   repeating does not help; nothing was changed
+ *      EDENIED, EFULL, EIO, EFORMAT (the store itself is damaged)
+ *                    repeating does not help; nothing was changed
  *      ECLOSED       used after close
  */
 import { requireMethods, requireObject, shownValue } from '../base/arguments.ts';

@@ -1,6 +1,6 @@
 /**
- * Seals and opens records one at a time on the calling thread, under keys that it derives from a keyring. For the small records that
- * are not worth a trip to a worker. Belongs to one thread.
+ * Seals and opens records one at a time, on the calling thread, with keys that it derives from a keyring. For
+ * small records, which are not worth a trip to a worker. One thread uses it.
  */
 import { toByteString } from '../base/bytes.ts';
 import { type Id, idBytes } from '../base/ids.ts';
@@ -15,7 +15,10 @@ import { Sealer, type SealSetting, sealedBytesMax } from './seal.ts';
 /** The place that a record is sealed for. It opens at no other. */
 export interface RecordAddress {
   readonly kind: RecordKind;
-  /** 16 bytes, or their hexadecimal digits: a sealer whose key is known never turns one into the other. */
+  /**
+   * 16 bytes, or their hexadecimal digits. Neither is converted while the object's key is among the kept
+   * ones.
+   */
   readonly objectId: Uint8Array | Id;
   readonly index: number;
 }
@@ -49,7 +52,7 @@ export class RecordSealer {
     return this.#keyring;
   }
 
-  /** Seals under another keyring from now on. What was derived from the old one is zeroed. */
+  /** Seals with another keyring from now on. Zeroes the keys that were derived from the old one. */
   replaceKeyring(keyring: Keyring): void {
     this.#dropKeys();
     this.#keyring = keyring;
@@ -59,7 +62,8 @@ export class RecordSealer {
    * Seals under the newest epoch.
    *
    * @param plain at most 16 MiB, otherwise EINVAL.
-   * @returns a view of new memory, which is the caller's and at most the padding and the compression longer than the record.
+   * @returns the record: a view of new memory that the caller owns. The memory may be longer than the record,
+   *   by what compression saved.
    */
   seal(address: RecordAddress, plain: Uint8Array): Uint8Array<ArrayBuffer> {
     const key = this.#key(address, this.#settings.suite, this.#keyring.newestEpoch);
@@ -88,7 +92,7 @@ export class RecordSealer {
     return this.#opener.open(header, key, place, record, out, expectedTag).plainBytes;
   }
 
-  /** Zeroes what was derived. */
+  /** Zeroes the derived keys. */
   destroy(): void {
     this.#dropKeys();
     this.#sealer.wipe();

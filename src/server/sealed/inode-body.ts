@@ -1,25 +1,46 @@
 /**
- * The bytes of a file's or symlink's inode, as a directory's leaf embeds it; and of the inode header, which
- * directories have as well. `docs/LAYOUT.md`, "Inodes", is the specification. Pure.
+ * The bytes of inodes of files and symlinks. A directory's leaf embeds them as they are. Also the bytes of
+ * the inode header, which directories have as well. `docs/LAYOUT.md`, "Inodes", is the specification. Pure.
  *
- *   1       bits 0-1 type: 0 file, 1 symlink, 2 directory; bits 2-3 ctime, bits 4-5 birth: see below;
- *           bit 6 extended attributes follow; bit 7 a link count follows (file, symlink) or: removed
- *           (directory)
+ * A size of 1, 8 or 16 is in bytes. "varint" is a number and "sized" a length with so many bytes, see
+ * `coder.ts`.
+ *
+ *   -- inode header --
+ *   1       type and forms, see below
  *   16      id
- *   varint  version, data version, mode, uid, gid
- *   8       mtime, signed: nanoseconds since 1970
- *   -       ctime:  0 nothing, same as mtime;  1 varint, ns after mtime;    2 eight bytes, signed
- *   -       birth:  0 nothing, same as ctime;  1 varint, ns before ctime;   2 eight bytes, signed
- *   -       extended attributes, if so: varint count, then of each, ascending: sized key, sized value
- *   -- file, symlink --
- *   varint  link count, if it is not 1
- *   -- file --
- *   varint  size
+ *   varint  version
+ *   varint  data version
+ *   varint  mode
+ *   varint  uid
+ *   varint  gid
+ *   8       mtime, signed, in ns since 1970, as all times
+ *   -       ctime: by its form, see below
+ *   -       birth: by its form, see below
+ *   -       if bit 6: varint count of extended attributes, from 1; each, ascending: sized key, sized value
+ *   -- a file goes on with --
+ *   varint  link count, if bit 7
+ *   varint  size of the file
  *   1       bits 0-4 log2 of the unit size; bits 5-7 depth of the map
  *   varint  stored bytes
- *   -       slots of the map's root
- *   -- symlink --
- *   -       sized target
+ *   -       slots of the map's root, see `map-format.ts`
+ *   -- a symlink goes on with --
+ *   varint  link count, if bit 7
+ *   sized   target
+ *
+ * The first byte:
+ *
+ *   bits 0-1  type: 0 file, 1 symlink, 2 directory
+ *   bits 2-3  form of ctime
+ *   bits 4-5  form of birth
+ *   bit 6     there are extended attributes
+ *   bit 7     file, symlink: the link count is not 1; directory: it was removed
+ *
+ * The forms of a time. Each time has only one form that fits, the first of:
+ *
+ *   form  ctime                        birth
+ *   0     nothing: equal to mtime      nothing: equal to ctime
+ *   1     varint: ns after mtime       varint: ns before ctime        (up to 2^53 - 1)
+ *   2     8 bytes, as mtime            8 bytes, as mtime
  */
 import { type ByteReader, ByteWriter, varintBytes } from '../../base/coder.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
@@ -47,7 +68,7 @@ const TYPES: readonly InodeType[] = ['file', 'symlink', 'directory'];
 const HAS_XATTRS = 0x40;
 const BIT_7 = 0x80;
 
-/** The ways to write a time. */
+/** The forms of a time. */
 const TIME_SAME = 0;
 const TIME_NEAR = 1;
 const TIME_WHOLE = 2;
@@ -56,8 +77,9 @@ const NEAR_NS_MAX = BigInt(Number.MAX_SAFE_INTEGER);
 /** The inode header: every inode begins with it. */
 export interface InodeHeader {
   readonly type: InodeType;
-  /** Bit 7 of the first byte. */
+  /** Bit 7 of the first byte. What it says depends on the type. */
   readonly hasBit7: boolean;
+  /** What inodes of all types have. */
   readonly base: Omit<SymlinkInode, 'type' | 'linkCount' | 'target'>;
 }
 
@@ -88,6 +110,7 @@ export function encodeInodeHeader(out: ByteWriter, inode: Inode, hasBit7: boolea
   if (xattrs.length > 0) encodeXattrs(out, xattrs);
 }
 
+/** Reads an inode header. Throws EFORMAT. */
 export function decodeInodeHeader(input: ByteReader): InodeHeader {
   const word = input.u8();
   const type = TYPES[word & 0b11];
@@ -113,7 +136,11 @@ export function decodeInodeHeader(input: ByteReader): InodeHeader {
   };
 }
 
-/** `laterNs`: by how much the later of two times follows the earlier; negative when it does not. */
+/**
+ * Returns the form that a time is written in.
+ *
+ * @param laterNs by how much ctime follows the other time. Negative when it comes before it.
+ */
 function timeForm(laterNs: bigint): number {
   if (laterNs === 0n) return TIME_SAME;
   return laterNs > 0n && laterNs <= NEAR_NS_MAX ? TIME_NEAR : TIME_WHOLE;
@@ -124,7 +151,12 @@ function encodeTime(out: ByteWriter, form: number, timeNs: bigint, laterNs: bigi
   if (form === TIME_WHOLE) out.i64(timeNs);
 }
 
-/** `direction`: 1n when the time follows `otherNs`, -1n when it comes before. */
+/**
+ * Reads a time in a form. Throws EFORMAT, also when another form would be the right one.
+ *
+ * @param otherNs the time that forms 0 and 1 refer to.
+ * @param direction 1n for a time that form 1 puts after `otherNs`, -1n for one before it.
+ */
 function decodeTime(input: ByteReader, form: number, otherNs: bigint, direction: bigint): bigint {
   if (form === TIME_SAME) return otherNs;
   if (form === TIME_WHOLE) {
@@ -155,7 +187,7 @@ function encodeXattrs(out: ByteWriter, xattrs: readonly ExtendedAttribute[]): vo
 }
 
 function decodeXattrs(input: ByteReader): readonly ExtendedAttribute[] {
-  // An attribute takes at least three bytes.
+  // At least three bytes: the length of a key, a key of one byte, the length of a value.
   const count = input.varint(Math.floor(input.restBytes / 3));
   if (count === 0) throw input.error('extended attributes announced, and none there');
   const xattrs = [];
@@ -196,7 +228,7 @@ export function encodeFileOrSymlink(
   encodeMapSlotsInto(out, map.slots, table);
 }
 
-/** Reads the rest of a file's or symlink's inode, after its header. */
+/** Reads what follows the header in a file's or symlink's inode. Throws EFORMAT. */
 export function decodeFileOrSymlink(
   input: ByteReader,
   header: InodeHeader,
@@ -224,8 +256,8 @@ export function decodeFileOrSymlink(
 }
 
 /**
- * Says what is wrong with a map's root. No slot may lie past the file's end: it would appear when the file
- * grows.
+ * Says what is wrong with a map's root; undefined when nothing is. A slot past the file's end is wrong: its
+ * bytes would appear in the file when the file grows.
  */
 function mapProblem({
   sizeBytes,

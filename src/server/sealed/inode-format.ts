@@ -2,7 +2,7 @@
  * The bytes of inodes of all types, and the plaintext of an inode object. The inode header, files and
  * symlinks are in `inode-body.ts`. `docs/LAYOUT.md`, "Inodes", is the specification. Pure.
  *
- *   -- a directory, after the inode header --
+ *   -- a directory goes on after the inode header with --
  *   16      parent
  *   1       1 when a former parent follows, else 0
  *   16, 16  former parent and the token of the move, if so
@@ -13,10 +13,10 @@
  *   -       the tree's root: a name node
  *
  *   -- an inode object, in a frame --
- *   1       bit 0 there is a predecessor; others 0
- *   32      its SHA-256, if so
- *   1       number of writers, 0 to 16
- *   -       each: varint version (from the second on: by how much less than the previous one's), nonce 16
+ *   1       bit 0 there is a predecessor: the record that this one replaced; others 0
+ *   32      the predecessor's SHA-256, if so
+ *   1       number of writers, 0 to 16: the latest commits, newest first
+ *   -       each: varint version (from the second on: how much less it is than the previous one), nonce 16
  *   -       the inode
  */
 import type { ByteReader, ByteWriter } from '../../base/coder.ts';

@@ -10,7 +10,7 @@ import { decodeInodeObject, encodeInodeObject } from './inode-format.ts';
 import { inodeKey } from './object-keys.ts';
 import type { Sealing } from './sealing.ts';
 
-/** The content of an inode object, with the version and the hash of the object that held it. */
+/** An inode object as it was read or put: its content, its version in the store, and its hash. */
 export interface StoredInode {
   readonly object: InodeObject;
   /** The store's version of the object. */

@@ -70,6 +70,7 @@ export type EntryNode =
   | { readonly kind: 'embedded'; readonly inode: FileInode | SymlinkInode }
   | { readonly kind: 'object'; readonly id: Id; readonly type: InodeType };
 
+/** Where an entry goes that is being moved: the directory, and its name there. */
 export interface Departure {
   /** A random id of this move. */
   readonly token: Id;
@@ -125,7 +126,7 @@ export interface Writer {
   readonly nonce: Id;
 }
 
-/** The content of an inode object: the inode, and its latest history. */
+/** The content of an inode object: an inode, with its latest history. */
 export interface InodeObject {
   readonly inode: Inode;
   /** The latest commits, newest first; at most 16. */

@@ -2,20 +2,28 @@
  * The bytes of a node of a directory's tree. The root lies in the directory's inode; every other node is a
  * record. `docs/LAYOUT.md`, "Name nodes", is the specification. Pure.
  *
- *   1       level: 0 for a leaf
- *   varint  number of entries (leaf) or children
- *   -- each, strictly ascending by name --
+ *   1       level: 0 for a leaf, 1 or more for an inner node
+ *   varint  number of entries (leaf) or children (inner node)
+ *   -- each begins with a name; they ascend strictly by name --
  *   varint  how many leading bytes the name shares with the previous one, as many as possible
  *   sized   the rest of the name
- *   -- in a leaf --
- *   1       bits 0-1: 0 embedded, 1 file, 2 symlink, 3 directory as an object; bit 2 a departure follows; others 0
- *   -       the inode (embedded), or 16 bytes: its id
- *   -       departure: token 16, directory 16, sized name
- *   -- in an inner node --
- *   varint  index
- *   -       pointer
+ *   -- an entry of a leaf goes on with --
+ *   1       bits 0-1 kind, see below; bit 2 a departure follows; others 0
+ *   -       kind 0: the inode, as `inode-body.ts` has it; otherwise its id, 16 bytes
+ *   16      if bit 2: token of the move that takes the entry to another directory
+ *   16      if bit 2: id of that directory
+ *   sized   if bit 2: name in that directory
+ *   -- a child of an inner node goes on with --
+ *   varint  index that its record is sealed under
+ *   -       pointer to its record
  *
- * Names are 1 to 255 bytes of any value. A reader decides itself whether a name is fit for its file system.
+ *   kind 0  a file or symlink, embedded
+ *   kind 1  a file that is an object of its own
+ *   kind 2  a symlink that is an object of its own
+ *   kind 3  a directory, always an object of its own
+ *
+ * A child's name is the `firstName` of `inode.ts`: no name below the child comes before it. Names are 1 to
+ * 255 bytes of any value. A reader decides by itself whether a name is fit for its file system.
  */
 import { type ByteReader, type ByteWriter, varintBytes } from '../../base/coder.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
@@ -41,13 +49,13 @@ import {
 
 export const NAME_LEVEL_MAX = 15;
 
-/** The shortest entry: shared length, rest's length, rest, kind, id. */
+/** The shortest entry: one byte each of shared length, rest's length, rest and kind; then the id. */
 const ENTRY_BYTES_MIN: number = 4 + ID_BYTES;
-/** The shortest child: shared length, rest's length, rest, index, pointer. */
+/** The shortest child: one byte each of shared length, rest's length, rest and index; then the pointer. */
 const CHILD_BYTES_MIN: number = 4 + POINTER_BYTES_MIN;
 
 const EMBEDDED = 0;
-/** The types by their number; 0 means an embedded inode. */
+/** The type of an entry by its kind, which is 0 for an embedded inode. */
 const OBJECT_TYPES: readonly (InodeType | undefined)[] = [undefined, 'file', 'symlink', 'directory'];
 const IS_LEAVING = 0x04;
 
@@ -79,6 +87,7 @@ export function encodeNameNodeInto(out: ByteWriter, node: NameNode, table: Segme
   }
 }
 
+/** Reads a node. Throws EFORMAT. */
 export function decodeNameNodeFrom(input: ByteReader, segments: SegmentList): NameNode {
   const level = input.u8();
   if (level > NAME_LEVEL_MAX) throw input.error(`a node of level ${level}`);
@@ -117,7 +126,7 @@ function encodeName(out: ByteWriter, name: Name, previous: Name): void {
     throw new NetsealError('EINVAL', 'names must be ascending, of 1 to 255 bytes');
   }
   let shared = 0;
-  // Stops within the previous name: it comes before this one, so it is not longer than what they share.
+  // Ends before the end of `name`: `previous` comes before `name`, so it does not begin with all of it.
   while (shared < previous.length && name.charCodeAt(shared) === previous.charCodeAt(shared)) shared += 1;
   out.varint(shared);
   out.varint(name.length - shared);
@@ -127,8 +136,8 @@ function encodeName(out: ByteWriter, name: Name, previous: Name): void {
 function decodeName(input: ByteReader, previous: Name): Name {
   const shared = input.varint(previous.length);
   const rest = input.sizedLatin1(NAME_BYTES_MAX - shared);
-  // The first byte that differs shows that the name comes later, and that the shared part is as long as
-  // possible.
+  // The first byte of the rest must be greater than that of `previous` at this place. Then the name comes
+  // later, and no longer part could be shared.
   if (rest === '' || (shared < previous.length && rest.charCodeAt(0) <= previous.charCodeAt(shared))) {
     throw input.error('names out of order, or one is empty');
   }
@@ -171,8 +180,8 @@ function decodeDeparture(input: ByteReader): Departure {
 }
 
 /**
- * Returns an upper bound for the bytes that an entry adds to a leaf, as if no other entry named the same
- * segments. A node takes at most the sum of its entries' bounds and {@link NODE_BYTES_MAX}.
+ * Returns an upper bound for the bytes that an entry adds to a leaf. Segments that other entries name as well
+ * are counted for each. A node takes at most the sum of its entries' bounds and {@link NODE_BYTES_MAX}.
  */
 export function entryBytes({ name, node, departure }: DirectoryEntry): number {
   const nodeBytes = node.kind === 'embedded' ? fileOrSymlinkBytes(node.inode) : ID_BYTES;

@@ -114,8 +114,8 @@ export class SegmentList {
  * refuse.
  *
  *   varint  twice the segment's number in the node's table, plus one when an origin follows
- *   varint  distance d: the offset minus the end of the node's previous pointer into this segment (0 for the first).
- *           Written as 2d when d is 0 or more, as -2d - 1 when it is negative
+ *   varint  distance d: the offset minus the end of the node's previous pointer into this segment (0 for the
+ *           first). Written as 2d when d is 0 or more, as -2d - 1 when it is negative
  *   varint  length
  *   16      tag
  *   16      origin's object id           (if so)

@@ -8,7 +8,8 @@
  *   -- each, in the order in which they lie --
  *   1       bits 0-3 kind; bit 4 an object id follows; bit 5 an index follows; others 0
  *   16      object id, unless it is the previous record's
- *   varint  index, unless it is as expected: the previous record's plus one within one object and kind, otherwise 0
+ *   varint  index, unless it is as expected: one more than the previous record's if that has the same object
+ *           and kind, otherwise 0
  *   1       log2 of the unit size (units only)
  *   varint  length
  *   16      tag

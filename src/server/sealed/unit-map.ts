@@ -1,12 +1,15 @@
 /**
  * A file's extent map: for each unit, where its sealed record lies. It is a radix tree of fan-out 1,024. The
- * root (up to 256 slots) lies in the inode; the other nodes are pages in segments. A slot that is not listed
- * is a hole. Updates write new pages along the paths that they touch, and leave the old ones as they are.
+ * root, of up to 256 slots, lies in the inode. The other nodes are pages in segments. A slot that is not
+ * listed is a hole. An update writes new pages along the paths that it touches, and leaves the old ones as
+ * they are.
  *
- *   height 0   slots are units
- *   height h   slot s is the page of height h - 1 that covers 1,024^h units from (node's first slot + s) * 1,024^h
+ *   node                        its slot s is
+ *   level 0, number p           unit p * 1,024 + s
+ *   level l, number p           the page of level l - 1 with number p * 1,024 + s
  *
- * The root's height is the depth of the map. It grows with the file, and never shrinks.
+ * So a slot of a node of level l covers 1,024^l units. The root's level is the depth of the map, its number
+ * is 0. The depth grows with the file, and never shrinks.
  */
 import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
@@ -51,9 +54,9 @@ export interface MapUpdate {
   readonly segments: ReadonlySet<Id>;
 }
 
-/** A page to read. */
+/** A page to read. Its number counts the pages of its level from the start of the file. */
 interface PageRef {
-  readonly height: number;
+  readonly level: number;
   readonly page: number;
   readonly pointer: Pointer;
 }
@@ -91,22 +94,22 @@ export class UnitMap {
   }
 
   async *#walkNode(
-    height: number,
+    level: number,
     page: number,
     slots: MapSlots,
     from: number,
     to: number,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<{ readonly units: readonly MappedUnit[] } | LostUnits> {
-    const span = unitsPerSlot(height);
+    const span = unitsPerSlot(level);
     const base = page * PAGE_SLOTS;
     const within = slots.filter(({ slot }) => (base + slot + 1) * span > from && (base + slot) * span < to);
-    if (height === 0) {
+    if (level === 0) {
       if (within.length > 0)
         yield { units: within.map(({ slot, pointer }) => ({ index: base + slot, pointer })) };
       return;
     }
-    const children = within.map(({ slot, pointer }) => ({ height: height - 1, page: base + slot, pointer }));
+    const children = within.map(({ slot, pointer }) => ({ level: level - 1, page: base + slot, pointer }));
     for (let at = 0; at < children.length; at += LOAD_PAGES) {
       const chunk = children.slice(at, at + LOAD_PAGES);
       const loaded = await this.pages(chunk, signal);
@@ -115,7 +118,7 @@ export class UnitMap {
         if (isNetsealError(content)) {
           yield { from: child.page * span, to: (child.page + 1) * span, error: content };
         } else {
-          yield* this.#walkNode(child.height, child.page, content, from, to, signal);
+          yield* this.#walkNode(child.level, child.page, content, from, to, signal);
         }
       }
     }
@@ -124,7 +127,7 @@ export class UnitMap {
   /** Returns the slots of pages, in order; for a page that cannot be read, its error. */
   async pages(refs: readonly PageRef[], signal?: AbortSignal): Promise<(MapSlots | NetsealError)[]> {
     const missing = refs.filter(({ pointer }) => this.#cache.get(pointer) === undefined);
-    const requests = missing.map(({ pointer, height, page }) => ({ pointer, at: this.#at(height, page) }));
+    const requests = missing.map(({ pointer, level, page }) => ({ pointer, at: this.#at(level, page) }));
     const read = missing.length === 0 ? [] : await readControl(this.#sealing, requests, signal);
     const fresh = new Map(missing.map((ref, at) => [ref, this.#decode(ref, read[at])]));
     return refs.map(
@@ -184,8 +187,8 @@ export class UnitMap {
     return { root: { depth: root.depth, slots }, segments: used, addedBytes: -droppedBytes };
   }
 
-  #at(height: number, page: number): { kind: 'mapPage'; objectId: Id; index: number } {
-    return { kind: 'mapPage', objectId: this.#file, index: pageIndex(height, page) };
+  #at(level: number, page: number): { kind: 'mapPage'; objectId: Id; index: number } {
+    return { kind: 'mapPage', objectId: this.#file, index: pageIndex(level, page) };
   }
 }
 
@@ -221,16 +224,16 @@ class Rewriter {
   /**
    * Returns the slots of a node with changes applied. Its new children are placed.
    *
-   * @param grown an old root that becomes page 0 of its height, below this node.
+   * @param grown the root from before the map became deeper. It becomes page 0 of its level, below this node.
    */
   async rewrite(
-    height: number,
+    level: number,
     page: number,
     slots: MapSlots,
     changes: readonly (readonly [number, Pointer | undefined])[],
     grown?: MapRoot,
   ): Promise<MapSlots> {
-    if (height === 0) {
+    if (level === 0) {
       const merged = mergeSlots(
         slots,
         changes.map(([index, pointer]) => [index - page * PAGE_SLOTS, pointer]),
@@ -238,7 +241,7 @@ class Rewriter {
       this.addedBytes += recordBytes(merged) - recordBytes(slots);
       return merged;
     }
-    const span = unitsPerSlot(height);
+    const span = unitsPerSlot(level);
     const base = page * PAGE_SLOTS;
     const groups = new Map<number, (readonly [number, Pointer | undefined])[]>();
     if (grown !== undefined) groups.set(0, []);
@@ -248,39 +251,39 @@ class Rewriter {
       if (group === undefined) groups.set(slot, [change]);
       else group.push(change);
     }
-    const contents = await this.#contents(height, base, slots, [...groups.keys()]);
+    const contents = await this.#contents(level, base, slots, [...groups.keys()]);
     const rewritten: (readonly [number, MapSlots])[] = [];
     for (const [slot, group] of groups) {
       const isOldRoot = grown !== undefined && slot === 0;
-      const becomesIt = isOldRoot && grown.depth === height - 1;
+      const becomesIt = isOldRoot && grown.depth === level - 1;
       const content = becomesIt ? grown.slots : (contents.get(slot) ?? []);
       const below = isOldRoot && !becomesIt ? grown : undefined;
-      rewritten.push([slot, await this.rewrite(height - 1, base + slot, content, group, below)]);
+      rewritten.push([slot, await this.rewrite(level - 1, base + slot, content, group, below)]);
     }
-    return mergeSlots(slots, await this.#place(height - 1, base, rewritten));
+    return mergeSlots(slots, await this.#place(level - 1, base, rewritten));
   }
 
-  async truncate(height: number, page: number, slots: MapSlots, unitCount: number): Promise<MapSlots> {
-    const span = unitsPerSlot(height);
+  async truncate(level: number, page: number, slots: MapSlots, unitCount: number): Promise<MapSlots> {
+    const span = unitsPerSlot(level);
     const base = page * PAGE_SLOTS;
     const kept = slots.filter(({ slot }) => (base + slot) * span < unitCount);
     const last = kept.at(-1);
-    if (height === 0 || last === undefined || (base + last.slot + 1) * span <= unitCount) return kept;
-    const content = (await this.#contents(height, base, kept, [last.slot])).get(last.slot) ?? [];
-    const rest = await this.truncate(height - 1, base + last.slot, content, unitCount);
-    return mergeSlots(kept, await this.#place(height - 1, base, [[last.slot, rest]]));
+    if (level === 0 || last === undefined || (base + last.slot + 1) * span <= unitCount) return kept;
+    const content = (await this.#contents(level, base, kept, [last.slot])).get(last.slot) ?? [];
+    const rest = await this.truncate(level - 1, base + last.slot, content, unitCount);
+    return mergeSlots(kept, await this.#place(level - 1, base, [[last.slot, rest]]));
   }
 
   /** Reads the pages below some slots of a node. */
   async #contents(
-    height: number,
+    level: number,
     base: number,
     slots: MapSlots,
     wanted: readonly number[],
   ): Promise<Map<number, MapSlots>> {
     const asked = new Set(wanted);
     const there = slots.filter(({ slot }) => asked.has(slot));
-    const refs = there.map(({ slot, pointer }) => ({ height: height - 1, page: base + slot, pointer }));
+    const refs = there.map(({ slot, pointer }) => ({ level: level - 1, page: base + slot, pointer }));
     const pages = await this.#map.pages(refs);
     return new Map(
       there.map(({ slot }, at) => {
@@ -293,13 +296,13 @@ class Rewriter {
 
   /** Seals and places pages. An empty page becomes a hole. */
   async #place(
-    height: number,
+    level: number,
     base: number,
     pages: readonly (readonly [number, MapSlots])[],
   ): Promise<[number, Pointer | undefined][]> {
     const full = pages.filter(([, content]) => content.length > 0);
     const records = full.map(([slot, content]) => {
-      const index = pageIndex(height, base + slot);
+      const index = pageIndex(level, base + slot);
       const at = { kind: 'mapPage', objectId: this.#file, index } as const;
       return { ...at, unitSizeLog2: 0, ...this.#sealing.control.seal(at, encodeMapPage(content)) };
     });

@@ -2,7 +2,7 @@
  * Seals units, of one file or many, and places them in segments. Units are placed in the order in which they
  * were submitted, while later ones are being sealed. From a caller's bytes to pointers:
  *
- *   reserve ──▶ caller fills `bytes` and lists units ──▶ submit: sealed by workers ──▶ placed in turn ──▶ pointers
+ *   reserve ──▶ caller fills `bytes`, lists units ──▶ submit: workers seal ──▶ placed in turn ──▶ pointers
  */
 import { unitSizeToLog2 } from '../../base/geometry.ts';
 import { type Id, idBytes } from '../../base/ids.ts';

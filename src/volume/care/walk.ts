@@ -255,20 +255,20 @@ export class Walk {
     }
   }
 
-  async #map(owner: Walked<FileInode>, height: number, page: number, slots: MapSlots): Promise<void> {
+  async #map(owner: Walked<FileInode>, level: number, page: number, slots: MapSlots): Promise<void> {
     const base = page * PAGE_SLOTS;
-    if (height === 0) {
+    if (level === 0) {
       const units = slots.map(({ slot, pointer }) => ({ index: base + slot, pointer }));
       if (units.length > 0) await this.#visitor.units?.(owner, units);
       return;
     }
     const { sealing, mapNodes } = this.#session;
     const map = new UnitMap(sealing, owner.inode.id, mapNodes);
-    const span = unitsPerSlot(height);
+    const span = unitsPerSlot(level);
     const children = slots.map(({ slot, pointer }) => {
       const units = { from: (base + slot) * span, to: (base + slot + 1) * span };
       return {
-        ref: { height: height - 1, page: base + slot, pointer },
+        ref: { level: level - 1, page: base + slot, pointer },
         node: { role: 'mapPage', pointer, units } as const,
       };
     });
@@ -284,7 +284,7 @@ export class Walk {
         const content = loaded[order];
         if (content === undefined) continue;
         if (isNetsealError(content)) this.#lose(owner, node, content);
-        else await this.#map(owner, ref.height, ref.page, content);
+        else await this.#map(owner, ref.level, ref.page, content);
       }
     }
   }

@@ -46,14 +46,14 @@ async function eachSegment(
   see: (segment: Id) => void,
 ): Promise<void> {
   const map = new UnitMap(session.sealing, file, session.mapNodes);
-  const visit = async (height: number, page: number, nodes: MapSlots): Promise<void> => {
+  const visit = async (level: number, page: number, nodes: MapSlots): Promise<void> => {
     for (const { slot, pointer } of nodes) {
       see(pointer.segment);
-      if (height === 0) continue;
+      if (level === 0) continue;
       const child = page * PAGE_SLOTS + slot;
-      const [content] = await map.pages([{ height: height - 1, page: child, pointer }]);
+      const [content] = await map.pages([{ level: level - 1, page: child, pointer }]);
       if (isNetsealError(content)) throw content;
-      await visit(height - 1, child, content ?? []);
+      await visit(level - 1, child, content ?? []);
     }
   };
   await visit(depth, 0, slots);
