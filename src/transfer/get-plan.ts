@@ -1,13 +1,15 @@
 /** Decides where each source of a `get` goes, before anything is written. */
 import * as fs from 'node:fs';
-import { NetsealError } from '../base/errors.ts';
+import { codeOf, NetsealError } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
 import { nameBytes, parsePath, toBytesName } from '../volume/names/name-checks.ts';
 import type { Found, Volume } from '../volume/volume.ts';
 import { type LocalStat, statPath } from './local-calls.ts';
 import { joinPath, showName } from './local-names.ts';
 import { statLocal } from './local-source.ts';
+import type { OwnStorage } from './own-storage.ts';
 import { isNowhere, requireDistinct, requireRecursive } from './plan-rules.ts';
+import type { Tally } from './tally.ts';
 
 /** Stands for a name when the opened folder itself is meant, not an entry of it. */
 export const ITSELF: Name = '.';
@@ -21,15 +23,19 @@ export interface GetJob {
   readonly name: Name;
 }
 
+/** Damaged and old sources are failures in `tally`, and the others are planned; other errors reject. */
 export async function planGet(
   volume: Volume,
   sources: readonly (string | Uint8Array)[],
   target: string | Uint8Array,
+  own: OwnStorage,
+  tally: Tally,
   { recursive = false }: { readonly recursive?: boolean | undefined },
 ): Promise<GetJob[]> {
   const local = toBytesName(target);
   const there = localStat(target);
   requireTarget(local, there);
+  own.requireOutside('write to', local);
   const isInto = sources.length > 1 || local.endsWith('/');
   if (isInto && there?.type !== 'folder') {
     // Says why nothing is there.
@@ -39,7 +45,8 @@ export async function planGet(
   const jobs: GetJob[] = [];
   for (const source of sources) {
     const path = toBytesName(source);
-    const found = await volume.find(source, { follow: !recursive });
+    const found = await findSource(volume, source, path, !recursive, tally);
+    if (found === undefined) continue;
     const isFolder = found.inode.type === 'directory';
     requireRecursive(isFolder, recursive, path);
     if (there?.type === 'folder') {
@@ -53,6 +60,32 @@ export async function planGet(
   }
   requireDistinct(jobs.map(({ folder, name }) => `${folder}\0${name}`));
   return jobs;
+}
+
+/** Errors that are about one object of the volume. Other sources may be whole. */
+const DAMAGE: ReadonlySet<string> = new Set([
+  'EAUTH',
+  'EFORMAT',
+  'ETRUNCATED',
+  'EMISSING',
+  'EROLLBACK',
+  'EFORK',
+]);
+
+async function findSource(
+  volume: Volume,
+  source: string | Uint8Array,
+  path: Name,
+  follow: boolean,
+  tally: Tally,
+): Promise<Found | undefined> {
+  try {
+    return await volume.find(source, { follow });
+  } catch (error) {
+    if (!DAMAGE.has(codeOf(error) ?? '')) throw error;
+    tally.fail(path, error);
+    return undefined;
+  }
 }
 
 /**

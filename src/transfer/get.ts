@@ -29,6 +29,7 @@ import { checkTargetName, joinPath, showName } from './local-names.ts';
 import type { RestoreOptions } from './local-restore.ts';
 import { TargetFolder } from './local-target.ts';
 import { KeptTimes } from './local-times.ts';
+import { OwnStorage } from './own-storage.ts';
 import { eachOnVolume, onVolume, type Tally } from './tally.ts';
 
 export interface GetOptions extends CopyOptions {
@@ -51,8 +52,9 @@ export async function get(
   tally: Tally,
   options: GetOptions = {},
 ): Promise<void> {
-  const jobs = await planGet(volume, sources, target, options);
-  await runCopy(() => new Getter(volume, tally, options).run(jobs));
+  const own = new OwnStorage(volume.ownFolders);
+  const jobs = await planGet(volume, sources, target, own, tally, options);
+  await runCopy(() => new Getter(volume, tally, own, options).run(jobs));
 }
 
 /** The first of several names of a file that the copy met. */
@@ -84,6 +86,7 @@ const LEFTOVER_AGE_UNSEEN_MS: number = 24 * 60 * 60 * 1000;
 
 class Getter {
   readonly #volume: Volume;
+  readonly #own: OwnStorage;
   readonly #tally: Tally;
   readonly #options: GetOptions;
   readonly #restore: RestoreOptions;
@@ -95,8 +98,9 @@ class Getter {
   readonly #signal: AbortSignal | undefined;
   readonly #times = new KeptTimes();
 
-  constructor(volume: Volume, tally: Tally, options: GetOptions) {
+  constructor(volume: Volume, tally: Tally, own: OwnStorage, options: GetOptions) {
     this.#volume = volume;
+    this.#own = own;
     this.#tally = tally;
     this.#options = options;
     this.#restore = { owner: options.owner ?? false };
@@ -172,12 +176,22 @@ class Getter {
       const { device } = folder.stat;
       const isSameSystem = device === target.device || this.#options.folding !== undefined;
       const rules = isSameSystem ? target.rules : folder.probeFolding();
-      if (isOld) this.#removeLeftovers(folder);
+      if (isOld) {
+        this.#requireForeign(folder);
+        this.#removeLeftovers(folder);
+      }
       return { root: target.root, folders: [...target.folders, name], folder, device, rules, isOld };
     } catch (error) {
       folder.close();
       throw error;
     }
+  }
+
+  /** EINVAL for a folder that netseal itself uses, wherever it is mounted. */
+  #requireForeign(folder: TargetFolder): void {
+    const what = folder.whatOfOurs(this.#own);
+    if (what === undefined) return;
+    throw new NetsealError('EINVAL', `cannot write to ${showName(folder.path)}: it belongs to ${what}`);
   }
 
   /** Removes what an interrupted copy has left in a folder. */

@@ -7,7 +7,7 @@
  * All throw the system's errors; see `local-errors.ts`.
  */
 import * as fs from 'node:fs';
-import { NetsealError } from '../base/errors.ts';
+import { NetsealError, systemCodeOf } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
 import { nameBytes } from '../volume/names/name-checks.ts';
 import { isComponent, joinPath, showName } from './local-names.ts';
@@ -59,6 +59,19 @@ export class FolderHandle {
   /** Opens a path that the user named, following a symbolic link at its end. */
   static open(path: Name): FolderHandle {
     return new FolderHandle(fs.openSync(nameBytes(path), O_RDONLY | O_DIRECTORY), path);
+  }
+
+  /**
+   * As {@link open}, to write into the folder. Where the system has descriptors that give no right to read,
+   * one of those serves for a folder that may not be read: its names cannot be listed then.
+   */
+  static openToWrite(path: Name): FolderHandle {
+    try {
+      return FolderHandle.open(path);
+    } catch (error) {
+      if (systemCodeOf(error) !== 'EACCES' || !HAS_DESCRIPTOR_PATHS) throw error;
+      return new FolderHandle(fs.openSync(nameBytes(path), NUMBERS.O_PATH | O_DIRECTORY), path);
+    }
   }
 
   /** Opens a folder in this one. ENOTDIR or ELOOP when it is something else, also a link. */

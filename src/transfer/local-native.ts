@@ -86,6 +86,8 @@ type Koffi = typeof import('koffi');
 
 interface PlatformNumbers {
   readonly O_CLOEXEC: number;
+  /** Opens a folder without the right to read it; 0 where there is no such flag. */
+  readonly O_PATH: number;
   readonly AT_SYMLINK_NOFOLLOW: number;
   readonly SEEK_DATA: number;
   readonly SEEK_HOLE: number;
@@ -93,12 +95,14 @@ interface PlatformNumbers {
 
 const LINUX: PlatformNumbers = {
   O_CLOEXEC: 0o2000000,
+  O_PATH: 0o10000000,
   AT_SYMLINK_NOFOLLOW: 0x100,
   SEEK_DATA: 3,
   SEEK_HOLE: 4,
 };
 const DARWIN: PlatformNumbers = {
   O_CLOEXEC: 0x100_0000,
+  O_PATH: 0,
   AT_SYMLINK_NOFOLLOW: 0x20,
   SEEK_DATA: 4,
   SEEK_HOLE: 3,

@@ -42,6 +42,7 @@ import {
 import { isSameTime, type RestoreOptions, restoreAttributes, type Unset } from './local-restore.ts';
 import { PRIVATE_MODE, syncFolder } from './local-rights.ts';
 import { TargetFile } from './local-target-file.ts';
+import type { OwnStorage } from './own-storage.ts';
 
 const OWNER_ALL = 0o700;
 const { O_RDWR, O_CREAT, O_EXCL, O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = fs.constants;
@@ -67,7 +68,7 @@ export class TargetFolder {
    */
   static open(path: string | Uint8Array): TargetFolder {
     const name = toBytesName(path);
-    return new TargetFolder(writing(name, () => FolderHandle.open(name)));
+    return new TargetFolder(writing(name, () => FolderHandle.openToWrite(name)));
   }
 
   /**
@@ -102,6 +103,11 @@ export class TargetFolder {
 
   get stat(): LocalStat {
     return writing(this.path, () => statOf(this.#handle.fd));
+  }
+
+  /** Says what the folder holds if netseal itself uses it; see {@link OwnStorage.whatIs}. */
+  whatOfOurs(own: OwnStorage): string | undefined {
+    return writing(this.path, () => own.whatIs(this.#handle));
   }
 
   /** Returns all names, ascending. */

@@ -4,7 +4,7 @@
  */
 import type { Id } from '../base/ids.ts';
 import { giveTurn } from '../base/turns.ts';
-import type { Inode } from '../server/sealed/inode.ts';
+import type { DirectoryEntry, Inode } from '../server/sealed/inode.ts';
 import type { Volume } from '../volume/volume.ts';
 import { LocalFolder, statLocal } from './local-source.ts';
 
@@ -76,11 +76,15 @@ export async function measureVolume(volume: Volume, inode: Inode, signal?: Abort
     entered.add(inode.id);
     try {
       for await (const entries of volume.namespace.entries(volume.directoryById(inode.id))) {
-        for (const entry of entries) await measureInode(await volume.inodeOf(entry));
+        for (const entry of entries) await measureEntry(entry);
       }
     } catch {
       signal?.throwIfAborted();
     }
+  };
+  const measureEntry = async (entry: DirectoryEntry): Promise<void> => {
+    const inode = await volume.inodeOf(entry).catch(() => undefined);
+    if (inode !== undefined) await measureInode(inode);
   };
   await measureInode(inode);
   return total;

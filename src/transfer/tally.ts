@@ -120,14 +120,8 @@ export function isFatal(error: unknown): boolean {
   return !isNetsealError(error) || FATAL_CODES.has(error.code);
 }
 
-const STORE_CODES: ReadonlySet<string> = new Set([
-  'EUNAVAILABLE',
-  'EDENIED',
-  'EFULL',
-  'EIO',
-  'EROLLBACK',
-  'EFORK',
-]);
+/** EROLLBACK and EFORK do not count: they are about one inode, and its neighbours may be as they were left. */
+const STORE_CODES: ReadonlySet<string> = new Set(['EUNAVAILABLE', 'EDENIED', 'EFULL', 'EIO']);
 
 /**
  * Runs work on the volume. Turns the store's errors into {@link StoreFailure}, so that they are not taken for

@@ -90,6 +90,36 @@ describe('what is no file', () => {
   });
 });
 
+describe('an inode that is older than what was seen', () => {
+  it('costs what it leads to, and no more', async () => {
+    for (const name of ['a', 'b', 'c']) {
+      fs.mkdirSync(at('from', name), { recursive: true });
+      fs.writeFileSync(at('from', name, 'file'), name);
+    }
+    fs.writeFileSync(at('from', 'file'), 'file');
+    await putTree(client.volume, at('from'), '/t');
+    const { inode } = await client.volume.find('/t/b');
+    const key = `i/${inode.id}`;
+    const { bytes: old } = await volume.store.get(key);
+    fs.writeFileSync(at('from', 'b', 'file'), 'newer');
+    await putTree(client.volume, at('from'), '/t');
+    await volume.store.put(key, [old]);
+    const reader = await volume.client({ state: client.state });
+    expect(failuresOf(await getTree(reader.volume, '/t', at('to')))).toEqual(['/t/b: EROLLBACK']);
+    expect(fs.readdirSync(at('to')).sort()).toEqual(['a', 'c', 'file']);
+    expect(fs.readFileSync(at('to', 'c', 'file'), 'utf8')).toBe('c');
+    fs.mkdirSync(at('some'));
+    const some = await getTree(reader.volume, ['/t/a', '/t/b/file', '/t/file'], `${at('some')}/`);
+    expect(failuresOf(some)).toEqual(['/t/b/file: EROLLBACK']);
+    expect(fs.readdirSync(at('some')).sort()).toEqual(['a', 'file']);
+    fs.writeFileSync(at('from', 'c', 'file'), 'newer, too');
+    fs.writeFileSync(at('from', 'b', 'file'), 'newest');
+    const failures = failuresOf(await putTree(reader.volume, at('from'), '/t'));
+    expect(failures.map(text => text.replace(/^.*\//, ''))).toEqual(['b: EROLLBACK']);
+    expect((await client.volume.openFile('/t/c/file')).sizeBytes).toBe('newer, too'.length);
+  });
+});
+
 const HAS_LISTS = CAN_MOUNT && spawnSync('setfacl', ['--version']).status === 0;
 
 describe.runIf(HAS_LISTS)('lists that a folder passes on', () => {

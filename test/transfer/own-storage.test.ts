@@ -110,6 +110,47 @@ describe('own storage as a source', () => {
   });
 });
 
+describe('own storage as a target', () => {
+  beforeEach(async () => {
+    for (const name of ['store', 'state', 'cache']) {
+      fs.mkdirSync(at('from', name, 'objects'), { recursive: true });
+      fs.writeFileSync(at('from', name, 'objects', 'x'), 'x');
+    }
+    fs.writeFileSync(at('from', 'data'), 'new');
+    await putTree(client.volume, at('from'), '/t');
+    await client.volume.sync();
+  });
+
+  it('is refused, also inside and through links, before anything changes', async () => {
+    fs.symlinkSync('home', at('link'));
+    fs.symlinkSync(at('home/store/objects'), at('deep'));
+    const before = [...lookAtTree(at('home')).keys()];
+    for (const target of ['home/store', 'link/store/new', 'deep', 'deep/x', 'home/state/x', 'home/state']) {
+      for (const source of ['/t', '/t/data'])
+        expect(await codeOf(getTree(client.volume, source, at(target))), target).toBe('EINVAL');
+    }
+    expect([...lookAtTree(at('home')).keys()]).toEqual(before);
+  });
+
+  it('stays in a tree that has its names, and the rest is written', async () => {
+    fs.mkdirSync(at('home', 'cache'));
+    await (await openCache(at('home', 'cache'), {}, { key: RAW_KEY })).close();
+    const tally = await getTree(client.volume, '/t', at('home'));
+    expect(failuresOf(tally)).toEqual(['/t/cache: EINVAL', '/t/state: EINVAL', '/t/store: EINVAL']);
+    expect(fs.readFileSync(at('home', 'data'), 'utf8')).toBe('new');
+    for (const name of ['store', 'state', 'cache'])
+      expect(fs.existsSync(at('home', name, 'objects', 'x'))).toBe(false);
+    expect((await client.volume.openFile('/t/data')).sizeBytes).toBe(3);
+  });
+
+  it.runIf(canMount())('is known through bind mounts', async () => {
+    fs.mkdirSync(at('mount'));
+    execFileSync('mount', ['--bind', at('home/store/objects'), at('mount')]);
+    mounts.push(at('mount'));
+    expect(await codeOf(getTree(client.volume, '/t', at('mount')))).toBe('EINVAL');
+  });
+});
+
 describe('OwnStorage', () => {
   it('judges what does not exist by the folder that it would lie in', () => {
     const own = new OwnStorage([
