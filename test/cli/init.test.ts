@@ -1,12 +1,13 @@
 /** `netseal init` in processes of its own: what it makes, refuses, says and exits with. */
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { EXIT_EXISTS, EXIT_NOT_FOUND, EXIT_OK, EXIT_USAGE } from '../../src/cli/lib/exit-codes.ts';
+import { EXIT_EXISTS, EXIT_IO, EXIT_NOT_FOUND, EXIT_OK, EXIT_USAGE } from '../../src/cli/lib/exit-codes.ts';
 import { openStoreAt } from '../../src/cli/volume/location.ts';
 import { unlockHeaderObject } from '../../src/volume/header-object.ts';
 import { decodeSettings } from '../../src/volume/session/volume-settings.ts';
+import { stateFolderName } from '../../src/volume/state/state-folder.ts';
 import { mixedBytes } from '../pipeline/support.ts';
 import { type Finished, run } from './run.ts';
 
@@ -134,6 +135,36 @@ describe('netseal init', () => {
       expect(result.stdout.byteLength).toBe(0);
     }
     expect(await readdir(folder, { recursive: true })).toEqual(before);
+  });
+
+  it('leaves nothing behind when it fails, in the store and in the state', async () => {
+    const before = await readdir(folder, { recursive: true });
+    const cases: [string[], number, RegExp][] = [
+      [['vol'], EXIT_USAGE, /no terminal/],
+      [['vol', '--key-file', 'none'], EXIT_IO, /^netseal: none: no such file/],
+      [['vol', ...KEY, '--state', 'key/x'], EXIT_IO, /^netseal: key\/x.*: not a directory \(ENOTDIR\)/],
+    ];
+    for (const [args, exitCode, message] of cases) {
+      const failed = await netseal(['init', ...args]);
+      expect([args, failed.exitCode, failed.stderr]).toEqual([
+        args,
+        exitCode,
+        expect.stringMatching(message),
+      ]);
+      expect(await readdir(folder, { recursive: true })).toEqual(before);
+    }
+  });
+
+  it('leaves no volume that it cannot remember', async () => {
+    const name = stateFolderName(`file://${await realpath(folder)}/vol`);
+    // In the way of the pin.
+    await mkdir(join(folder, 'state', name, 'pin.json.new'), { recursive: true });
+    const before = (await readdir(folder, { recursive: true })).sort();
+    const { exitCode, stderr, stdout } = await netseal(['init', 'vol', ...KEY]);
+    expect([exitCode, String(stdout)]).toEqual([EXIT_IO, '']);
+    expect(stderr).toMatch(/^netseal: .*state\/.*: .*directory \(EISDIR\)\n$/);
+    const after = (await readdir(folder, { recursive: true })).sort();
+    expect(after.filter(path => !path.endsWith('/lock'))).toEqual(before);
   });
 
   it('can be repeated after it failed', async () => {

@@ -4,24 +4,27 @@ import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import { pinOf } from '../../keys/pin.ts';
 import { createVolumeHeader } from '../../keys/unlock.ts';
 import type { VolumeHeader } from '../../keys/volume-header.ts';
+import { HEADER_KEY, inodeKey } from '../../server/sealed/object-keys.ts';
 import type { ObjectStore } from '../../server/store.ts';
 import { formatCodec } from '../../unit/codec.ts';
 import { createHeaderObject, readHeaderObject } from '../../volume/header-object.ts';
 import { newAttributes } from '../../volume/new-attributes.ts';
 import {
   checkVolumeSettings,
+  decodeSettings,
   encodeSettings,
   type VolumeSettings,
 } from '../../volume/session/volume-settings.ts';
 import { createRoot } from '../../volume/volume.ts';
-import { inFrame } from '../lib/frame.ts';
+import { type Frame, inFrame } from '../lib/frame.ts';
 import { jsonDocument } from '../lib/json.ts';
 import { readNewSlot } from '../lib/secrets.ts';
 import { formatSize } from '../lib/sizes.ts';
 import { readUnitOptions, type UnitOptions, withUnitOptions } from '../lib/unit-options.ts';
-import { parseLocation } from './location.ts';
+import { type Location, parseLocation } from './location.ts';
 import { type StoreAccess, withStore } from './opening.ts';
-import { type VolumeOptions, withVolumeOptions } from './options.ts';
+import { stateFolder, type VolumeOptions, withVolumeOptions } from './options.ts';
+import { orUndo } from './undo-init.ts';
 
 interface InitOptions extends VolumeOptions, UnitOptions {
   readonly label?: string;
@@ -44,22 +47,32 @@ function init(text: string, options: InitOptions): Promise<void> {
     throw new NetsealError('EINVAL', `a volume fills a whole store: name only the store, not ${text}`);
   }
   const settings = checkVolumeSettings(readUnitOptions(options));
-  return inFrame(({ signal, report }) =>
-    withStore(location, { ...options, create: true }, signal, async access => {
-      await requireNoVolume(access.store, signal);
-      const slot = await readNewSlot(options, signal, options.label);
-      const header = await createVolumeHeader({ slots: [slot], settings: encodeSettings(settings) });
-      try {
-        await makeVolume(access, header, signal);
-        report(describe(location.storeText, header, settings, options.json === true));
-        process.stderr.write(
-          'netseal: keep the secret safe: without it nobody can read this volume, and netseal cannot help\n',
-        );
-      } finally {
-        header.keyring.destroy();
-      }
-    }),
+  return inFrame(frame =>
+    orUndo(location.storeText, stateFolder(options), () => make(location, options, settings, frame)),
   );
+}
+
+/** Makes the volume, and reports it. */
+async function make(
+  location: Location,
+  options: InitOptions,
+  settings: VolumeSettings,
+  { signal, report }: Frame,
+): Promise<void> {
+  await withStore(location, { ...options, create: true }, signal, async access => {
+    await requireNoVolume(access.store, signal);
+    const slot = await readNewSlot(options, signal, options.label);
+    const header = await createVolumeHeader({ slots: [slot], settings: encodeSettings(settings) });
+    try {
+      await makeVolume(access, header, signal);
+      report(describe(location.storeText, header, settings, options.json === true));
+      process.stderr.write(
+        'netseal: keep the secret safe: without it nobody can read this volume, and netseal cannot help\n',
+      );
+    } finally {
+      header.keyring.destroy();
+    }
+  });
 }
 
 /** Fails when the store holds a volume, before a passphrase is asked for. EEXIST. */
@@ -78,8 +91,8 @@ async function requireNoVolume(store: ObjectStore, signal: AbortSignal): Promise
 }
 
 /**
- * Makes the root folder, then the header. Before the header there is no volume: what a crash leaves behind is
- * in no one's way.
+ * Makes the root folder, then the header, and remembers it. Before the header there is no volume: what a crash
+ * leaves behind is in no one's way. What a failure leaves behind is deleted.
  */
 async function makeVolume(
   { store, state }: StoreAccess,
@@ -87,9 +100,18 @@ async function makeVolume(
   signal: AbortSignal,
 ): Promise<void> {
   signal.throwIfAborted();
-  await createRoot(store, header, newAttributes(ROOT_MODE));
-  await createHeaderObject(store, header, { signal });
-  await state.savePin(pinOf(header));
+  const made: string[] = [];
+  try {
+    made.push(inodeKey(decodeSettings(header.settings).rootId));
+    await createRoot(store, header, newAttributes(ROOT_MODE));
+    await createHeaderObject(store, header, { signal });
+    made.push(HEADER_KEY);
+    await state.savePin(pinOf(header));
+  } catch (error) {
+    // Without the header nobody can open the rest.
+    for (const key of made.reverse()) await store.delete(key).catch(() => undefined);
+    throw error;
+  }
 }
 
 function describe(

@@ -11,6 +11,7 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isNetsealError, NetsealError, requireArgument, systemCodeOf } from '../../base/errors.ts';
 import type { ObjectStore } from '../../server/store.ts';
+import { showName } from '../../transfer/local-names.ts';
 import { loadStore } from '../lib/lazy.ts';
 
 export interface Location {
@@ -88,10 +89,13 @@ export async function openStoreAt(storeText: string, options: OpenStoreOptions =
  * is none.
  */
 export async function canonicalStoreName(storeText: string): Promise<string> {
-  return `file://${await realpath(storePath(storeText))}`;
+  const path = await realpath(storePath(storeText), { encoding: 'buffer' });
+  // Bytes that are not UTF-8 stay apart.
+  return `file://${showName(path.toString('latin1'))}`;
 }
 
-function storePath(storeText: string): string {
+/** Returns the folder that the text names. EINVAL when it names none. */
+export function storePath(storeText: string): string {
   const scheme = SCHEME.exec(storeText)?.[0].toLowerCase();
   if (scheme === undefined) return storeText;
   const url = scheme === 'file://' && URL.canParse(storeText) ? new URL(storeText) : undefined;

@@ -45,9 +45,14 @@ const JOURNAL_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}$/;
  */
 export async function openStateFolder(folder: string, storeName: string): Promise<ClientState> {
   requireArgument(folder !== '' && storeName !== '', 'a state folder needs a path and the name of a store');
-  const path = `${folder}/${createHash('sha256').update(storeName).digest('hex')}`;
+  const path = `${folder}/${stateFolderName(storeName)}`;
   await makeFolders(path, 0o700);
   return new StateFolder(folder, path, storeName, await readPin(path));
+}
+
+/** Returns the name of the folder, below the state folder, for the store of this canonical name. */
+export function stateFolderName(storeName: string): string {
+  return createHash('sha256').update(storeName).digest('hex');
 }
 
 class StateFolder implements ClientState {
@@ -178,7 +183,9 @@ class StateFolder implements ClientState {
 
   /** Runs actions one after another within this process. */
   #inTurn<Result>(action: () => Promise<Result>): Promise<Result> {
-    const result = this.#idle.then(action);
+    const result = this.#idle.then(action).catch(error => {
+      throw errorIn(this.#path, error);
+    });
     this.#idle = result.catch(() => undefined);
     return result;
   }
@@ -289,6 +296,14 @@ class MarkLog {
     // All of its entries come from this process's own marks.
     this.#readBytes = entries.length * MARK_BYTES;
   }
+}
+
+/** Errors of calls on open files, and of the database that is the lock, with the folder that they are about. */
+function errorIn(folder: string, error: unknown): unknown {
+  if (!(error instanceof Error && 'errcode' in error)) return withPath(folder, error);
+  return new NetsealError('EIO', `the state folder ${folder} cannot be locked: ${error.message}`, {
+    cause: error,
+  });
 }
 
 function openLog(path: string): Promise<FileHandle> {

@@ -1,0 +1,53 @@
+/**
+ * Takes back what a failed `init` made on this machine: the folder of a store in which nothing lies, and the
+ * state of a store of which nothing is remembered.
+ */
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { codeOf } from '../../base/errors.ts';
+import { loadStore } from '../lib/lazy.ts';
+import { missingFolders, namesIn, removeEmptyTree, removeFolders } from '../lib/undo-folders.ts';
+import { canonicalStoreName, storePath } from './location.ts';
+
+/**
+ * Runs `work`, which makes a volume. After a failure takes back the folders that were not there before.
+ *
+ * @param state the folder with what this client remembers of all stores.
+ */
+export async function orUndo(storeText: string, state: string, work: () => Promise<void>): Promise<void> {
+  const store = storePath(storeText);
+  const hadNames = (await namesIn(store)).length > 0;
+  const missing = await missingFolders(store);
+  const missingState = await missingFolders(state);
+  const statesBefore = await namesIn(state);
+  try {
+    await work();
+  } catch (error) {
+    // Somebody else is making a volume here.
+    if (codeOf(error) === 'EEXIST') throw error;
+    const ofStore = await stateOf(state, storeText);
+    if (!hadNames && (await removeEmptyTree(join(store, 'objects')))) {
+      await removeEmptyTree(join(store, 'partial'));
+      await rm(join(store, 'lock'), { force: true });
+      await removeFolders(missing);
+    }
+    if (ofStore !== undefined && !statesBefore.includes(ofStore)) await removeState(join(state, ofStore));
+    await removeFolders(missingState);
+    throw error;
+  }
+}
+
+/** Returns the name of the store's own folder in the state folder; undefined when there is no store. */
+async function stateOf(state: string, storeText: string): Promise<string | undefined> {
+  const { stateFolderName } = await loadStore();
+  const name = await canonicalStoreName(storeText).catch(() => undefined);
+  return name === undefined || state === '' ? undefined : stateFolderName(name);
+}
+
+/** Removes a store's state in which there is no pin. */
+async function removeState(folder: string): Promise<void> {
+  const names = await namesIn(folder);
+  if (!names.every(name => name === 'pin.json.new' || name === 'lock' || name.startsWith('lock-'))) return;
+  for (const name of names) await rm(join(folder, name), { force: true });
+  await removeFolders([folder]);
+}
