@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { KIB } from '../base/geometry.ts';
 import { type BenchReport, type BenchSettings, runBench } from '../bench/bench.ts';
@@ -72,7 +72,12 @@ export function benchCommand(io: BenchIo): Command {
     .option('--codecs <codecs>', 'stored, zstd:1-19, deflate:1-9', 'stored,zstd:1,zstd:3,deflate:1')
     .option('--ciphers <suites>', Object.keys(SUITE_IDS).join(', '), 'xaes-256-gcm')
     .option('--providers <choices>', `libraries: ${PROVIDER_CHOICES.join(', ')}`, 'auto')
-    .option('--workers <count>', 'worker threads; 0 for none', String(availableParallelism()))
+    .addOption(
+      new Option('--workers <count>', 'worker threads; 0 for none').default(
+        String(availableParallelism()),
+        'one per processor',
+      ),
+    )
     .option('--link <rate,round-trip>', 'bandwidth and round trip to the server', '1Gbit/s,20ms')
     .option('--workload <kind>', `the use to recommend for: ${WORKLOADS.join(', ')}`, 'mixed')
     .option('--sample <size>', 'measure on at most this much of each file or kind', '64MiB')
