@@ -10,6 +10,7 @@ import type { CallOptions } from '../base/call-options.ts';
 import { requireArgument } from '../base/errors.ts';
 import type { NewSecret, Secret } from '../keys/secret.ts';
 import type { CacheKeys } from './base/cache-keys.ts';
+import { Health } from './base/health.ts';
 import type { OwnerLock } from './base/owner-lock.ts';
 import { PendingWork } from './base/pending-work.ts';
 import type { CheckedSettings } from './base/settings.ts';
@@ -332,7 +333,8 @@ export class Cache {
 
   /**
    * Replaces the ways to open the cache, and gives it new keys for what it seals from now on. The old secrets
-   * do not open it any more. EINVAL when the cache's key is in memory only, ECLOSED.
+   * do not open it any more. EINVAL when the cache's key is in memory only, ECLOSED; EIO, EFULL or EDENIED when
+   * the disk fails: then the cache opens with the old secrets or the new ones.
    */
   changeKey(slots: readonly { readonly label: string; readonly secret: NewSecret }[]): Promise<void> {
     return this.#pendingWork.add(this.#changeKey(slots));
@@ -342,10 +344,14 @@ export class Cache {
     this.#core.requireOpen();
     const { seals, rows } = this.#core.context;
     const secrets = slots.map(({ secret }) => secret satisfies Secret);
-    await this.#keys.change(slots, secrets, keyring => {
-      seals.replaceKeyring(keyring);
-    });
-    await rows.resealAll();
+    try {
+      await this.#keys.change(slots, secrets, keyring => {
+        seals.replaceKeyring(keyring);
+      });
+      await rows.resealAll();
+    } catch (error) {
+      throw Health.errorOf('the key of the cache could not be changed', error);
+    }
   }
 
   /**

@@ -2,7 +2,6 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { seededChance } from '../../src/base/chance.ts';
-import { systemCodeOf } from '../../src/base/errors.ts';
 import { systemFiles } from '../../src/cache/base/files.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import { openCache } from '../../src/cache/open.ts';
@@ -97,7 +96,7 @@ describe('a change of keys', () => {
         await fill(cache);
         await cache.flush();
         files.callsLeft = calls;
-        const ended = await cache.changeKey([slotOf(1)]).then(() => 'ok', systemCodeOf);
+        const ended = await codeOf(cache.changeKey([slotOf(1)]));
         expect(['ok', 'EIO']).toContain(ended);
         const after = files.powerCut();
         await cache.close();
