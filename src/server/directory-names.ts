@@ -4,11 +4,12 @@
  *   key      s/3fa9       i/3fa9@5      a/b         A/.x         a segment that is too long for one name
  *   path     s+/3fa9      i+/3fa9@5     a+/b        %41+/%2ex    <first 128 characters>++/<the rest>
  *
- * A folder's name ends in `+` where a `/` follows, and in `++` where the same segment goes on. An object's
- * name never ends in `+`, so `a` and `a/b` do not collide. Lower-case letters, digits and `_@=,.-` stand for
- * themselves; every other byte is `%` and two lower-case hexadecimal digits, and so is a `.` that begins a
- * name. So no name is `.` or `..`, none is longer than 130 bytes, and no two differ only by case or by
- * Unicode normalisation.
+ * - A folder's name ends in `+` where a `/` follows, and in `++` where the same segment goes on. An object's
+ *   name never ends in `+`, so `a` and `a/b` do not collide.
+ * - Lower-case letters, digits and `_@=,.-` stand for themselves, except a `.` that begins a name. Every
+ *   other byte is `%` and two lower-case hexadecimal digits.
+ * - So no name is `.` or `..`, none is longer than 130 bytes, and no two differ only by case or by Unicode
+ *   normalisation.
  */
 
 export interface ObjectPath {

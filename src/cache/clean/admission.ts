@@ -79,6 +79,7 @@ export class Admission {
     });
   }
 
+  /** Tells that bytes that were admitted are written, or will not be. */
   leave(bytes: number): void {
     this.#enteredBytes -= bytes;
     this.#onLeave?.();
@@ -131,6 +132,7 @@ export class Admission {
     return result;
   }
 
+  /** Gives up zones until there is room for `bytes`. False when there is none. */
   async #make(bytes: number): Promise<boolean> {
     if (this.#isLookDue()) await this.#look();
     let steps = 0;
@@ -165,12 +167,14 @@ export class Admission {
     return hasGivenUp || !this.#isBelow(disk.stopPercent);
   }
 
+  /** True from the moment a resource falls below `cull` until both are at `run`. */
   #mustCull(disk: DiskLimits): boolean {
     if (this.#isCulling) this.#isCulling = this.#isBelow(disk.runPercent);
     else this.#isCulling = this.#isBelow(disk.cullPercent);
     return this.#isCulling;
   }
 
+  /** True when the disk has fewer free blocks or files than this part of all. */
   #isBelow(percent: number): boolean {
     const space = this.#space;
     if (space === undefined) return false;

@@ -78,6 +78,7 @@ export class CleanWriter {
     this.#isClosed = true;
   }
 
+  /** Counts units as dropped. */
   drop(reason: DropReason, count: number): void {
     this.#context.counters.dropped[reason] += count;
   }
@@ -113,6 +114,9 @@ export class CleanWriter {
     }
   }
 
+  /**
+   * Writes units of one queue, once there is room. Drops those that cannot be written. Returns how many were.
+   */
   async #append(
     queue: CleanQueue,
     units: readonly UnitToStore[],
@@ -194,6 +198,7 @@ export class CleanWriter {
   }
 }
 
+/** Cuts units into parts of at most `bytesMax`, or of one longer unit. */
 function* portions(units: readonly UnitToStore[], bytesMax: number): Generator<readonly UnitToStore[]> {
   let from = 0;
   let bytes = 0;

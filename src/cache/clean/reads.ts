@@ -60,10 +60,15 @@ interface Stretch {
   lengthBytes: number;
 }
 
+/** The longest unit that counts as small: such units are joined, and read here. */
 const SMALL_BYTES_MAX = 32 * 1024;
+/** The longest gap between two units of one stretch. Its bytes are read along. */
 const GAP_BYTES_MAX = 4 * 1024;
+/** The longest stretch of several units. */
 const STRETCH_BYTES_MAX = 256 * 1024;
+/** Longer stretches always go to the pool. */
 const HERE_BYTES_MAX = 1024 * 1024;
+/** How many stretches of one call are in the pool at a time. */
 const STRETCHES_AT_ONCE = 16;
 /**
  * A read is slow when it takes longer than the sum of these two: longer than a read from memory takes, and
@@ -71,6 +76,7 @@ const STRETCHES_AT_ONCE = 16;
  */
 const SLOW_READ_MS = 0.25;
 const SLOW_READ_MS_PER_BYTE = 1e-6;
+/** For how long everything goes to the pool after a slow read; at least as long as the read took. */
 const POOL_TIME_MS = 100;
 const POOL_TIME_MS_MAX = 60_000;
 /**
@@ -94,8 +100,11 @@ export class Reads {
   readonly #fingerprint: Fingerprint = newFingerprint();
   /** Takes stretches of several units that are read here, before the units are copied out. */
   readonly #scratch = Buffer.allocUnsafeSlow(STRETCH_BYTES_MAX);
+  /** Until when everything goes to the pool, by `performance.now()`. */
   #poolUntilMs = 0;
+  /** How many slow reads came after the last one that counted as the first. */
   #slowReads = 0;
+  /** How many fast reads came after the last slow one. */
   #fastReads = 0;
   /** How many large stretches have gone to the pool since the last that was read here. */
   #poolStretches = 0;
@@ -208,6 +217,11 @@ export class Reads {
     if (under.size > 0) await Promise.all(under);
   }
 
+  /**
+   * Decides whether a stretch is read on this thread.
+   *
+   * @param inPool how many of this call are in the pool.
+   */
   #isHereBest({ plans, lengthBytes }: Stretch, nowMs: number, inPool: number): boolean {
     if (!this.#mayReadHere || lengthBytes > HERE_BYTES_MAX || nowMs < this.#poolUntilMs) return false;
     if (isSmall(plans[0])) return true;
@@ -246,6 +260,7 @@ export class Reads {
     return performance.now();
   }
 
+  /** Sends the next reads to the pool if this one was slow. */
   #judgeSpeed({ lengthBytes }: Stretch, tookMs: number, nowMs: number): void {
     if (tookMs <= SLOW_READ_MS + SLOW_READ_MS_PER_BYTE * lengthBytes) {
       this.#fastReads += 1;
@@ -297,6 +312,7 @@ export class Reads {
     return now !== undefined && now.entry.tagLow === entry.tagLow && now.entry.tagHigh === entry.tagHigh;
   }
 
+  /** Takes a unit out of the index whose bytes are not the record that the entry says. */
   #dropDamaged({ unit, prefix, entry }: Plan): void {
     const fingerprint = fingerprintOf(prefix, unit.index, this.#fingerprint);
     const now = this.#unitIndex.find(fingerprint);

@@ -42,16 +42,19 @@ const SMALL_HITS_MIN = 1;
 const REINSERTED_PART_MAX = 0.65;
 /** This many main zones may go round in one step; the next is given up all the same. */
 const ROUND_ZONES_MAX = 16;
+/** How much is copied at once, in bytes and in units. */
 const MOVE_BYTES = 4 * 1024 * 1024;
 const MOVE_UNITS = 512;
 /** After this time, the rest of the program gets its turn. */
 const TURN_MS = 2;
+/** After this many units, the clock is looked at. */
 const UNITS_PER_LOOK = 128;
 /**
  * A pinned zone of which this part or more must stay is never given up: copying it would make hardly any
  * room.
  */
 const KEPT_PART_MAX = 0.9;
+/** How many objects are remembered while a list is worked through, so that not each unit costs a look-up. */
 const OBJECTS_KEPT_MAX = 4096;
 
 /** A unit that is to be copied to another zone. */
@@ -167,6 +170,9 @@ export class Reclaim {
     }
   }
 
+  /**
+   * Chooses a zone: a pinned one of which at most half must stay, a clean one, or the emptiest pinned one.
+   */
   async #choose(): Promise<Zone | undefined> {
     for (;;) {
       const pinned = this.#pinnedLookDue();
@@ -177,6 +183,10 @@ export class Reclaim {
     }
   }
 
+  /**
+   * Returns the oldest small zone while the small queue has its share of the budget, else the oldest main
+   * zone.
+   */
   #chooseClean(): Zone | undefined {
     const { budgetBytes, smallPercent } = this.#context.settings;
     const smallBytesMax = (budgetBytes * smallPercent) / 100;
@@ -279,11 +289,13 @@ export class Reclaim {
     }
   }
 
+  /** Returns the units of a zone: from memory, or from its footer. Throws what `readFooter` throws. */
   async #listOf(zone: Zone, file: CacheFile): Promise<DecodedList> {
     if (zone.list !== undefined) return decodeList(zone.list.encode(zone));
     return (await readFooter(this.#context.seals, file, zone.name)).list;
   }
 
+  /** Copies what must stay of a zone, a part at a time. False as for {@link #empty}. */
   async #moveAll(zone: Zone, file: CacheFile, list: DecodedList, keepHit: boolean): Promise<boolean> {
     let budgetBytes = keepHit ? this.#moveBytesMax(zone) : 0;
     let moves: Move[] = [];
@@ -331,6 +343,7 @@ export class Reclaim {
     }
   }
 
+  /** Returns how much of a zone may be copied because it was hit. */
   #moveBytesMax(zone: Zone): number {
     return zone.queue === 'main' ? REINSERTED_PART_MAX * zone.fileBytes : Number.POSITIVE_INFINITY;
   }
@@ -413,6 +426,7 @@ function placeOf({ from }: UnitToStore): number {
   return from?.entry.offsetBytes ?? 0;
 }
 
+/** True when the index finds this very unit of this zone: it was not replaced since. */
 function isIn(found: Found | undefined, zone: Zone, entry: ZoneEntry): found is Found {
   return found?.entry.zoneId === zone.id && found.entry.offsetBytes === entry.offsetBytes;
 }

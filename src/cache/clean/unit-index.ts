@@ -144,6 +144,7 @@ export class UnitIndex {
     this.#free(at, entryAt(this.table, at));
   }
 
+  /** Takes one hit off the entry that begins at a word of the table. */
   cool(at: number): void {
     coolEntry(this.table, at);
   }
@@ -203,6 +204,7 @@ export class UnitIndex {
     this.#account(entry, -1);
   }
 
+  /** Adds an entry to the sums, or takes it off. */
   #account(entry: Entry, sign: 1 | -1): void {
     this.changes += 1;
     this.#count += sign;
@@ -222,6 +224,7 @@ export function tagWords(tag: Uint8Array): { readonly tagLow: number; readonly t
   return { tagLow: u32At(tag, 0), tagHigh: u32At(tag, 4) };
 }
 
+/** True when the 8 bytes of the tag that an entry keeps are those of this tag. */
 export function hasTag(entry: Entry, tag: Uint8Array): boolean {
   return entry.tagLow === u32At(tag, 0) && entry.tagHigh === u32At(tag, 4);
 }

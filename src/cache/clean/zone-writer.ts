@@ -42,12 +42,14 @@ interface Waiting {
   readonly resolve: (storedCount: number) => void;
 }
 
+/** The most units of one write. */
 const BATCH_UNITS = 1024;
 /**
  * Units up to this length are copied together: another part in a writev costs as much as copying this many
  * bytes.
  */
 const GATHER_BYTES_MAX = 16 * 1024;
+/** The memory that they are copied to. */
 const GATHER_BYTES = 1024 * 1024;
 const ZEROS = new Uint8Array(GRANULE_BYTES);
 
@@ -91,6 +93,7 @@ export class ZoneWriter {
     return promise.finally(() => signal.removeEventListener('abort', abort));
   }
 
+  /** Stores no more of an aborted call than what is being written. */
   #takeBack(waiting: Waiting): void {
     waiting.end = waiting.laidOut;
     const at = this.#waiting.indexOf(waiting);
@@ -127,6 +130,10 @@ export class ZoneWriter {
     }
   }
 
+  /**
+   * Returns the open zone if the unit fits into it, else ends it and opens another. Undefined when there is
+   * none.
+   */
   async #zoneFor(unit: UnitToStore | undefined): Promise<Zone | undefined> {
     const zone = this.#zone;
     if (zone !== undefined && unit !== undefined && this.#fits(zone, zone.endBytes, unit)) return zone;
@@ -176,6 +183,7 @@ export class ZoneWriter {
     }
   }
 
+  /** Enters what was written into the zone's list and the index. */
   #enter(zone: Zone, layout: Layout, sums: readonly number[]): void {
     zone.endBytes = layout.endBytes;
     zone.fileBytes = layout.endBytes;

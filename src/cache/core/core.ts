@@ -162,6 +162,7 @@ export class Core {
     void this.#pendingWork.add(this.admission.giveUpOne()).catch(() => undefined);
   }
 
+  /** Notes that a read failed, and gives the zone up if its reads will always fail. */
   #readFailed(zone: Zone, error: unknown): void {
     const kind = this.context.health.note(error);
     // A file that is gone or cut short will be so the next time. Even then, dirty data is not given up.

@@ -82,6 +82,7 @@ async function loadZone(core: Core, name: Uint8Array<ArrayBuffer>): Promise<void
   }
 }
 
+/** Enters the units of a zone into the index, except those that were invalidated or have a later version. */
 function enterAll(core: Core, zone: Zone, list: DecodedList): void {
   const { objects, unitIndex } = core;
   const fingerprint = newFingerprint();

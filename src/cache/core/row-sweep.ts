@@ -19,6 +19,7 @@ import type { CacheContext } from '../rows/cache-context.ts';
 import { AFTER_ALL_NAMES } from '../rows/row.ts';
 import type { Rows } from '../rows/rows.ts';
 
+/** About how many rows one step looks at. It takes as many buckets as hold them. */
 const STEP_ROWS = 256;
 /** After this time, maintenance goes on with its other work, and the sweep in the background. */
 const RUN_MS = 250;

@@ -57,6 +57,7 @@ interface Planned extends PlannedBatch {
   readonly waiting: Waiting;
 }
 
+/** A group takes no further batch once it has this length. */
 const GROUP_BYTES_MAX = 16 * 1024 * 1024;
 const NO_BYTES = new Uint8Array(0);
 
@@ -153,6 +154,7 @@ export class DirtyJournal {
     }
   }
 
+  /** Throws when the folder is not the cache's any more: a batch in it would be lost. */
   #requireFolder(): void {
     if (this.#context.hasFolder()) return;
     // Made to look like a system error, so that `Health` counts it as one and the caller gets EIO.

@@ -3,16 +3,21 @@
  * cookies begin with a prefix.
  *
  * The objects that prefixes pin are kept as sets, in rows of their own, so that opening a cache reads no
- * cookies. Whenever a cookie or a prefix changes, the objects concerned are checked again, by the cookies and
- * prefixes of that moment. So the order of changes does not matter. A change of a prefix checks every cookie
- * of its volume, in steps; until that scan has ended, a flag in the prefix's row says so, and the next
- * opening scans again.
+ * cookies.
+ *
+ * - A change of a cookie checks its object again, by the cookie and the prefixes of that moment.
+ * - A change of a prefix checks every cookie of its volume, in steps: a scan. Until the scan has ended, a
+ *   flag in the prefix's row says so, and the next opening scans again.
+ * - Each check uses what is true at its moment. So the order of changes does not matter.
  *
  *   kind             name is the hash of     value
  *   pin              volume and object;      volume id[16], object id[16], flags u8 (FLAG_*),
  *                    volume;                 unit count u64, prefix
  *                    volume and prefix
- *   pinnedByPrefix   number of a bucket      volume id[16] and object id[16] of each object
+ *   pinnedByPrefix   number of a bucket      volume id[16] and object id[16] of each object of the bucket
+ *
+ * These buckets only divide the set into rows. They are not those of the index, nor those of
+ * floors.
  */
 import { fromByteString, getU64, setU64, toByteString, viewOf } from '../../base/bytes.ts';
 import { codeOf, NetsealError, requireArgument } from '../../base/errors.ts';

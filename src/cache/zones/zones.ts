@@ -46,6 +46,7 @@ export class Zone {
   list: ZoneList | undefined;
   /** True when nothing more will be written to it. */
   isFull = false;
+  /** True when it was given up. It may still have readers. */
   isDead = false;
   file: CacheFile | undefined;
   opening: Promise<CacheFile> | undefined;
@@ -107,6 +108,7 @@ export class Zones {
     return zone?.id === id ? zone : undefined;
   }
 
+  /** True when no zone has this id: it was given up, or never was. */
   isDead = (id: number): boolean => !hasZone(this.slots, id);
 
   all(): Zone[] {
