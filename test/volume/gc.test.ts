@@ -532,11 +532,11 @@ describe('candidate lists', () => {
     let deletes = 0;
     const dying = aroundStore(timed.store, async call => {
       if (call.operation === 'delete') deletes += 1;
-      if (deletes > 1) throw new NetsealError('EDENIED', 'this client is dead');
+      if (deletes > 1) throw new NetsealError('EUNAVAILABLE', 'this client is dead');
       return await call.send();
     });
     const { volume: collecting } = await timed.client({ around: () => dying });
-    expect(await codeOf(collectGarbage(collecting))).toBe('EDENIED');
+    expect(await codeOf(collectGarbage(collecting))).toBe('EUNAVAILABLE');
     expect(await timed.keys('gc/')).toHaveLength(1);
 
     await volume.names.unlink(volume.root, 'file');

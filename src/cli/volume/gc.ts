@@ -3,13 +3,16 @@
  * garbage.
  */
 import { Command } from 'commander';
+import { NetsealError } from '../../base/errors.ts';
 import { type Amount, COPY_BYTES_MAX_DEFAULT, collectGarbage, type GcReport } from '../../volume/care/gc.ts';
+import { CLOCKS_APART_MS_MAX } from '../../volume/care/gc-clocks.ts';
 import type { Lost } from '../../volume/care/walk.ts';
 import { GRACE_MS_DEFAULT } from '../../volume/volume.ts';
-import { EXIT_DAMAGED } from '../lib/exit-codes.ts';
+import { EXIT_DAMAGED, exitCodeOf } from '../lib/exit-codes.ts';
 import { jsonDocument, nameFields } from '../lib/json.ts';
 import { printable } from '../lib/printable.ts';
 import { type Progress, startProgress } from '../lib/progress.ts';
+import { reportError } from '../lib/report.ts';
 import { formatCount, formatSize } from '../lib/sizes.ts';
 import { formatTimeMs, formatUtcMinute } from '../lib/times.ts';
 import { durationOption, sizeOption } from '../lib/value-options.ts';
@@ -28,8 +31,12 @@ Objects that nothing refers to become candidates. A later pass deletes them, onc
 they have been candidates for the grace period: so the first pass deletes nothing.
 Clients may go on working. A grace shorter than 24h is safe only while nobody writes.
 
-Exit code 3: something is damaged; then nothing is deleted. See "netseal verify".`;
+This machine's clock and the store's must agree to the hour.
+
+Exit code 3: something is damaged; then nothing is deleted. See "netseal verify".
+Exit code 6: some objects could not be deleted, and were named; the others were.`;
 const DAMAGE_SHOWN = 20;
+const FAILURES_SHOWN = 20;
 
 /** `netseal gc STORE` */
 export function command(): Command {
@@ -73,14 +80,48 @@ function gc(text: string, options: GcOptions): Promise<void> {
         progress?.update(now.done, now.total);
       },
     }).finally(() => progress?.stop());
+    noteClocks(report);
     const isDamaged = report.lost.length + report.missingSegments.length > 0;
     if (options.json === true) await print(jsonDocument(describe(report)));
     // With damage, the counts are not of the whole volume: only JSON shows them.
     else if (!isDamaged) await print(tell(report, options));
+    reportFailures(report);
     if (!isDamaged) return;
     process.stderr.write(damageText(report));
     process.exitCode = EXIT_DAMAGED;
   });
+}
+
+/** Tells what wrong clocks mean for this pass. */
+function noteClocks({ beginsAnew, serverAheadMs }: GcReport): void {
+  if (Math.abs(serverAheadMs) > CLOCKS_APART_MS_MAX) {
+    const which = serverAheadMs > 0 ? 'behind' : 'ahead of';
+    process.stderr.write(
+      `netseal: note: this machine's clock is ${formatDuration(Math.abs(serverAheadMs))} ${which} the store's: gc without --dry-run refuses until they agree\n`,
+    );
+  }
+  if (beginsAnew) {
+    process.stderr.write(
+      'netseal: note: an earlier gc ran under a clock that was ahead: what it noted does not count, and the grace of all candidates begins anew\n',
+    );
+  }
+}
+
+/** Lists what could not be deleted, and sets the exit code to that of the first of it. */
+function reportFailures({ failures }: GcReport): void {
+  const [first] = failures;
+  if (first === undefined) return;
+  for (const { key, error } of failures.slice(0, FAILURES_SHOWN)) {
+    reportError(new NetsealError(error.code, `${key} could not be deleted: ${error.message}`));
+  }
+  const more = failures.length - FAILURES_SHOWN;
+  if (more > 0) process.stderr.write(`netseal: and ${more} more\n`);
+  process.exitCode = exitCodeOf(first.error);
+}
+
+function formatDuration(ms: number): string {
+  const hours = ms / 3_600_000;
+  return hours < 48 ? `${Math.round(hours)} h` : `${Math.round(hours / 24)} days`;
 }
 
 const PHASES = {
@@ -132,6 +173,7 @@ function damageText({ lost, missingSegments }: GcReport): string {
 
 function describe(report: GcReport): Record<string, unknown> {
   const { live, deleted, deletable, waiting, held, lost, missingSegments, compaction, startedAtMs } = report;
+  const { beginsAnew, serverAheadMs, failures } = report;
   const { firstDueMs, lastDueMs, ...waits } = waiting;
   return {
     startedAt: formatTimeMs(startedAtMs),
@@ -141,6 +183,9 @@ function describe(report: GcReport): Record<string, unknown> {
     waiting: { ...waits, firstDue: formatTimeMs(firstDueMs), lastDue: formatTimeMs(lastDueMs) },
     held,
     ...(compaction === undefined ? {} : { compaction }),
+    beginsAnew,
+    storeAheadMs: serverAheadMs,
+    failures: failures.map(({ key, error: { code, message } }) => ({ object: key, code, message })),
     damages: lost.map(describeLost),
     missingSegments,
   };

@@ -17,14 +17,16 @@
  *      them was opened. A list proves that only for objects that were then too old to be committed as they
  *      were.
  *   5. Before a pass deletes anything, it publishes an order and looks at the volume again.
+ *   6. A pass writes nothing while the two clocks differ much. A list whose time has not come makes it begin
+ *      anew: no earlier list counts.
  */
 
 import type { Id } from '../../base/ids.ts';
 import { inParallel } from '../../base/in-parallel.ts';
 import type { CandidateList } from '../../server/sealed/gc-format.ts';
 import { inodeKey, segmentKey } from '../../server/sealed/object-keys.ts';
-import { dropOldHeads, mergeHeads, protectedSinceMs } from '../history/heads.ts';
-import { publishOrder, readOrders, withdrawOrder } from '../session/gc-orders.ts';
+import { dropOldHeads, mergeHeads, protectedSinceMs, redateHeads } from '../history/heads.ts';
+import { dropOldOrders, publishOrder } from '../session/gc-orders.ts';
 import type { Volume } from '../volume.ts';
 import { type CompactionReport, compactSegments } from './compact.ts';
 import {
@@ -35,7 +37,9 @@ import {
   storeList,
   superfluousLists,
 } from './gc-candidates.ts';
+import { CLOCKS_APART_MS_MAX, type Clocks, isAhead, readClocks, requireClocksAgree } from './gc-clocks.ts';
 import { type Cut, type CutTaker, type ListedObject, takeCut } from './gc-cut.ts';
+import { type DeleteFailure, Deletions } from './gc-deletions.ts';
 import type { Lost } from './walk.ts';
 
 export interface GcOptions {
@@ -76,7 +80,10 @@ export interface Amount {
 export interface GcReport {
   readonly live: Amount;
   readonly deleted: Amount;
-  /** Candidates that may be deleted now, and were not: it was a dry run, or damage stopped the pass. */
+  /**
+   * Candidates that may be deleted now, and were not: it was a dry run, damage stopped the pass, or the store
+   * refused.
+   */
   readonly deletable: Amount;
   /** Candidates whose grace has not passed. */
   readonly waiting: Amount & {
@@ -91,6 +98,15 @@ export interface GcReport {
   /** Segments that are referred to and are not in the store. If there are any, nothing was deleted. */
   readonly missingSegments: readonly Id[];
   readonly compaction: CompactionReport | undefined;
+  /** Objects that the store did not delete: candidates, lists, orders and heads. */
+  readonly failures: readonly DeleteFailure[];
+  /**
+   * True when earlier lists were made under a clock that was ahead. They do not count, so the grace of all
+   * candidates begins anew.
+   */
+  readonly beginsAnew: boolean;
+  /** By how much the store's clock is ahead of this machine's; negative when it is behind. */
+  readonly serverAheadMs: number;
   /** When the pass began, by the earlier of the server's clock and ours; ms since 1970. */
   readonly startedAtMs: number;
 }
@@ -127,18 +143,27 @@ interface Candidate extends ListedObject {
  * - ECONFLICT: the volume changes too fast for a consistent cut.
  * - EUNSUPPORTED: the store's lists are not consistent.
  * - EFORK: clients have different histories.
+ * - EUNAVAILABLE: this machine's clock and the store's differ by more than an hour, and it is no dry run.
  * - What the store throws; the signal's reason.
  */
 export async function collectGarbage(volume: Volume, options: GcOptions = {}): Promise<GcReport> {
   const { dryRun = false, graceMs = volume.session.graceMs, signal, onProgress } = options;
-  const { store } = volume.session.sealing;
   const { sealing } = volume.session;
-  const startedAtMs = await earlierNowMs(volume, signal);
+  const clocks = await readClocks(volume.session, signal);
+  const { earlierMs: startedAtMs, serverAheadMs } = clocks;
+  if (!dryRun) requireClocksAgree(clocks);
+  const deletions = new Deletions(sealing.store, signal);
   const { forks } = await mergeHeads(volume.session, signal);
   // When two clients have different histories, gc cannot tell what is garbage.
   if (forks[0] !== undefined) throw forks[0].error;
+  const isAheadNow = (timeMs: number): boolean => isAhead(clocks, timeMs);
+  const attempt: Deletions['attempt'] = (key, work) => deletions.attempt(key, work);
+  if (!dryRun) await redateHeads(volume.session, isAheadNow, { attempt, signal });
   const heldSinceMs = await protectedSinceMs(volume.session, signal);
-  const { lists, unreadable } = await readStoredLists(sealing, signal);
+  const { lists: stored, unreadable } = await readStoredLists(sealing, signal);
+  const beginsAnew = stored.some(({ timeMs }) => isAheadNow(timeMs));
+  const lists = beginsAnew ? [] : stored;
+  const common = { startedAtMs, serverAheadMs, beginsAnew, failures: deletions.failures };
   const cut = await takeCut(volume, {
     signal,
     onProgress: done => onProgress?.({ phase: 'reading', done, total: undefined }),
@@ -146,52 +171,47 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
   const live = liveAmount(cut);
   const missingSegments = [...cut.liveBytes.keys()].filter(id => !cut.segments.has(id));
   if (cut.lost.length > 0 || missingSegments.length > 0) {
-    return { ...NOTHING_DONE, live, lost: cut.lost, missingSegments, startedAtMs };
+    return { ...NOTHING_DONE, ...common, live, lost: cut.lost, missingSegments };
   }
   const countsFromMs = startedAtMs - graceMs;
-  const candidates = findCandidates(cut, lists, graceMs);
-  const ripe = candidates.filter(({ sinceMs }) => sinceMs !== undefined && sinceMs <= countsFromMs);
+  const candidates = findCandidates(cut, lists, graceMs, clocks);
   const openSinceMs = Math.min(heldSinceMs ?? NEVER, options.protectedSinceMs ?? NEVER);
-  const isHeld = ({ settledMs = NEVER }: Candidate): boolean =>
-    openSinceMs < NEVER && settledMs >= openSinceMs;
-  const deletable = ripe.filter(object => !isHeld(object));
-  const held = ripe.filter(isHeld);
-  const waiting = candidates.filter(({ sinceMs }) => sinceMs === undefined || sinceMs > countsFromMs);
+  const { deletable, held, waiting } = sortCandidates(candidates, countsFromMs, openSinceMs);
 
-  const listTimeMs = Math.max(await laterNowMs(volume, signal), (lists[0]?.timeMs ?? -1) + 1);
-  const due = waiting.map(({ sinceMs = listTimeMs }) => sinceMs + graceMs);
+  const clocksAfter = await readClocks(volume.session, signal);
+  if (!dryRun) requireClocksAgree(clocksAfter);
+  const listTimeMs = Math.max(clocksAfter.laterMs, (lists[0]?.timeMs ?? -1) + 1);
   const report: GcReport = {
     ...NOTHING_DONE,
     live,
     deletable: amountOf(deletable),
-    waiting: {
-      ...amountOf(waiting),
-      firstDueMs: due.length === 0 ? undefined : due.reduce((least, time) => Math.min(least, time)),
-      lastDueMs: due.length === 0 ? undefined : due.reduce((most, time) => Math.max(most, time)),
-    },
+    waiting: waitOf(waiting, listTimeMs, graceMs),
     held: amountOf(held),
-    startedAtMs,
+    ...common,
   };
   if (dryRun) return report;
 
   const list = listOf(listTimeMs, candidates);
   const isThere = (kind: Kind, id: Id): boolean => cut[kind].has(id);
   const isNew =
-    !addsNothing(lists[0], list, isThere) || held.some(({ settledMs }) => settledMs === undefined);
+    !addsNothing(lists[0], list, isThere) ||
+    held.some(({ settledMs }) => settledMs === undefined) ||
+    waiting.some(({ sinceMs }) => sinceMs === undefined);
   const allLists = isNew ? [await storeList(sealing, list, signal), ...lists] : lists;
-  const unneeded = superfluousLists(allLists, countsFromMs);
-  await dropOldHeads(volume.session, signal === undefined ? {} : { signal });
-  await dropOldOrders(volume, startedAtMs - 2 * orderMs(graceMs), signal);
+  const forgotten = beginsAnew ? stored : [];
+  const unneeded = [...superfluousLists(allLists, countsFromMs), ...forgotten];
+  const drop: Deletions['delete'] = key => deletions.delete(key);
+  await dropOldHeads(volume.session, { drop, signal });
+  const orderOptions = { isAhead: isAheadNow, nowMs: clocks.laterMs, drop, signal };
+  await dropOldOrders(sealing, startedAtMs - 2 * orderMs(graceMs), orderOptions);
 
-  const deleted = await deleteAll(volume, cut, deletable, graceMs, options);
+  const deleted = await deleteAll(volume, cut, deletable, graceMs, deletions, options);
   const nothingIsLeft = deleted.size === candidates.length;
-  // Oldest first: wherever this is cut short, no candidate looks older than it did.
-  const dropped = (nothingIsLeft ? [...allLists] : unneeded).sort(
-    (left, right) => left.timeMs - right.timeMs,
-  );
-  for (const key of [...dropped.flatMap(({ keys }) => keys), ...unreadable])
-    await store.delete(key, { signal });
+  await dropLists(nothingIsLeft ? [...allLists, ...forgotten] : unneeded, deletions);
+  for (const key of unreadable) await deletions.delete(key);
+  const failedKeys = new Set(deletions.failures.map(({ key }) => key));
   const spared = deletable.filter(object => !deleted.has(object));
+  const refused = spared.filter(object => failedKeys.has(keyOf(object)));
   const compaction =
     options.compact === false || cut.lost.length > 0
       ? undefined
@@ -205,21 +225,9 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
     ...report,
     lost: cut.lost,
     deleted: amountOf([...deleted]),
-    deletable: amountOf(cut.lost.length > 0 ? spared : []),
+    deletable: amountOf(cut.lost.length > 0 ? spared : refused),
     compaction,
   };
-}
-
-/** Returns the earlier of the server's time and ours. A clock that jumps ahead must not make a grace pass. */
-async function earlierNowMs({ session }: Volume, signal: AbortSignal | undefined): Promise<number> {
-  const serverMs = await session.sealing.store.now({ signal });
-  return Math.trunc(Math.min(serverMs, session.nowMs()));
-}
-
-/** Returns the later of the server's time and ours: the time of a new candidate list. */
-async function laterNowMs({ session }: Volume, signal: AbortSignal | undefined): Promise<number> {
-  const serverMs = await session.sealing.store.now({ signal });
-  return Math.trunc(Math.max(serverMs, session.nowMs()));
 }
 
 const NOTHING: Amount = { objects: 0, bytes: 0 };
@@ -233,20 +241,61 @@ const NOTHING_DONE = {
   compaction: undefined,
 } as const;
 
-function findCandidates(cut: Cut, lists: readonly StoredList[], graceMs: number): Candidate[] {
+/** Drops lists, oldest first: wherever this is cut short, no candidate looks older than it did. */
+async function dropLists(lists: readonly StoredList[], deletions: Deletions): Promise<void> {
+  const sorted = [...lists].sort((left, right) => left.timeMs - right.timeMs);
+  for (const key of sorted.flatMap(({ keys }) => keys)) {
+    // While an older list stays, so do the newer ones.
+    if (!(await deletions.delete(key))) return;
+  }
+}
+
+/** Tells which candidates may be deleted, which open files may still read, and which must wait. */
+function sortCandidates(
+  candidates: readonly Candidate[],
+  countsFromMs: number,
+  openSinceMs: number,
+): Record<'deletable' | 'held' | 'waiting', Candidate[]> {
+  const isRipe = ({ sinceMs = NEVER }: Candidate): boolean => sinceMs <= countsFromMs;
+  const isHeld = ({ settledMs = NEVER }: Candidate): boolean =>
+    openSinceMs < NEVER && settledMs >= openSinceMs;
+  const ripe = candidates.filter(isRipe);
+  return {
+    deletable: ripe.filter(object => !isHeld(object)),
+    held: ripe.filter(isHeld),
+    waiting: candidates.filter(object => !isRipe(object)),
+  };
+}
+
+/** @param listTimeMs the time of this pass's list. */
+function waitOf(waiting: readonly Candidate[], listTimeMs: number, graceMs: number): GcReport['waiting'] {
+  const due = waiting.map(({ sinceMs = listTimeMs }) => sinceMs + graceMs);
+  return {
+    ...amountOf(waiting),
+    firstDueMs: due.length === 0 ? undefined : due.reduce((least, time) => Math.min(least, time)),
+    lastDueMs: due.length === 0 ? undefined : due.reduce((most, time) => Math.max(most, time)),
+  };
+}
+
+function findCandidates(
+  cut: Cut,
+  lists: readonly StoredList[],
+  graceMs: number,
+  clocks: Clocks,
+): Candidate[] {
   return KINDS.flatMap(kind =>
     [...cut[kind]]
       .filter(([id]) => !isLive(cut, kind, id))
       .map(([id, object]) => {
         const { modifiedAtMs } = object;
-        const sinceMs = candidateSinceMs(lists, kind, id, modifiedAtMs);
-        const settledMs = candidateSinceMs(
-          lists,
-          kind,
-          id,
-          modifiedAtMs,
-          modifiedAtMs + COMMITTED_GRACES * graceMs,
-        );
+        const isWrong = isAhead(clocks, modifiedAtMs);
+        // A list from before the object was written is of a clock that was behind.
+        const countsFromMs = isWrong ? 0 : modifiedAtMs - CLOCKS_APART_MS_MAX;
+        const sinceMs = candidateSinceMs(lists, kind, id, modifiedAtMs, countsFromMs);
+        // An object with a time that has not come is at least as old as the first list that has it.
+        const writtenByMs = isWrong ? (sinceMs ?? NEVER) : modifiedAtMs;
+        const settledFromMs = writtenByMs + COMMITTED_GRACES * graceMs;
+        const settledMs = candidateSinceMs(lists, kind, id, modifiedAtMs, settledFromMs);
         return { ...object, kind, id, sinceMs, settledMs };
       }),
   );
@@ -254,6 +303,10 @@ function findCandidates(cut: Cut, lists: readonly StoredList[], graceMs: number)
 
 function isLive({ liveBytes, liveInodes }: Cut, kind: Kind, id: Id): boolean {
   return kind === 'segments' ? liveBytes.has(id) : liveInodes.has(id);
+}
+
+function keyOf({ kind, id }: Candidate): string {
+  return kind === 'segments' ? segmentKey(id) : inodeKey(id);
 }
 
 function listOf(timeMs: number, candidates: readonly Candidate[]): CandidateList {
@@ -273,6 +326,7 @@ async function deleteAll(
   cut: CutTaker,
   deletable: readonly Candidate[],
   graceMs: number,
+  deletions: Deletions,
   { signal, onProgress }: GcOptions,
 ): Promise<ReadonlySet<Candidate>> {
   const deleted = new Set<Candidate>();
@@ -289,30 +343,18 @@ async function deleteAll(
       if (isLive(cut, kind, id) || cut[kind].get(id)?.modifiedAtMs !== modifiedAtMs) return;
       // By now others may have dropped the order, taking this pass for dead.
       if (nowMs() - orderedHereAtMs > orderMs(graceMs)) return;
-      await store.delete(kind === 'segments' ? segmentKey(id) : inodeKey(id), { signal });
+      if (!(await deletions.delete(keyOf(object)))) return;
       deleted.add(object);
       onProgress?.({ phase: 'deleting', done: deleted.size, total: deletable.length });
     });
   }
-  await withdrawOrder(sealing, order);
+  await deletions.delete(order);
   return deleted;
 }
 
 /** Returns for how long an order may be carried out. After twice that, others take its pass for dead. */
 function orderMs(graceMs: number): number {
   return Math.max(graceMs / 2, ORDER_MS_MIN);
-}
-
-/** Drops the orders of passes that died. */
-async function dropOldOrders(
-  volume: Volume,
-  beforeMs: number,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const { sealing } = volume.session;
-  for (const { key, order } of await readOrders(sealing, signal)) {
-    if (order.timeMs < beforeMs) await withdrawOrder(sealing, key);
-  }
 }
 
 function liveAmount(cut: Cut): Amount {

@@ -110,6 +110,7 @@ export async function protectedSinceMs(session: Session, signal?: AbortSignal): 
   const [listed, serverNowMs] = await Promise.all([listHeads(store, signal), store.now({ signal })]);
   // A server's clock that runs ahead must not make living sessions look dead.
   const earliestNowMs = Math.min(serverNowMs, session.nowMs());
+  const latestNowMs = Math.max(serverNowMs, session.nowMs());
   const recent = listed.filter(({ modifiedAtMs }) => earliestNowMs - modifiedAtMs <= SESSION_SILENT_MS_MAX);
   const times: number[] = [];
   const ownMs = openSinceMs(session, serverNowMs);
@@ -119,7 +120,11 @@ export async function protectedSinceMs(session: Session, signal?: AbortSignal): 
     if (head === undefined) return;
     if (isNetsealError(head)) throw head;
     // The writer of a head has left out sessions that were silent for long. Our own session we know better.
-    for (const { id, oldestOpenMs } of head.sessions) if (id !== session.id) times.push(oldestOpenMs);
+    for (const { id, oldestOpenMs } of head.sessions) {
+      // A clock that was ahead has said when it was: nobody knows.
+      if (id !== session.id)
+        times.push(oldestOpenMs > latestNowMs + SESSION_SILENT_MS_MAX ? 0 : oldestOpenMs);
+    }
   });
   return times.length === 0 ? undefined : Math.min(...times);
 }
@@ -135,15 +140,58 @@ export function openSinceMs(
   const { oldestMs } = openFiles;
   if (oldestMs === undefined) return undefined;
   const ownNowMs = nowMs();
+  // The clock was set back since: nobody knows for how long the file has been open.
+  if (ownNowMs < oldestMs) return 0;
   // A file may be opened by an inode that was read up to `freshMs` before.
   const openForMs = ownNowMs - oldestMs + freshMs + CLOCK_MARGIN_MS;
   return Math.max(0, Math.trunc(Math.min(serverNowMs, ownNowMs) - openForMs));
 }
 
+/** What a pass of gc does with single heads: it keeps failures, and goes on. */
+export interface HeadCare {
+  /** Does a change of an object; resolves to false when the store refuses it. */
+  readonly attempt: (key: string, work: () => Promise<unknown>) => Promise<boolean>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Writes heads again, byte for byte, whose time in the store has not come: a server's clock that was ahead
+ * has given it. Otherwise they would count as just written for as long, and their sessions as living. A
+ * client that lives writes its head again by itself.
+ */
+export async function redateHeads(
+  session: Session,
+  isAhead: (timeMs: number) => boolean,
+  { attempt, signal }: HeadCare,
+): Promise<void> {
+  const { store } = session.sealing;
+  const ahead = (await listHeads(store, signal)).filter(({ modifiedAtMs }) => isAhead(modifiedAtMs));
+  await eachOf(ahead, async ({ client }) => {
+    const key = HEAD_PREFIX + client;
+    await attempt(key, async () => {
+      try {
+        const { bytes, version } = await store.get(key, { signal });
+        await store.put(key, [bytes], { condition: { ifMatch: version }, signal });
+      } catch (error) {
+        // Its client, or another gc, was quicker.
+        const code = codeOf(error);
+        if (code !== 'ECONFLICT' && code !== 'EMISSING') throw error;
+      }
+    });
+  });
+}
+
+export interface DropHeadsOptions {
+  readonly dryRun?: boolean | undefined;
+  /** Deletes an object; resolves to false when it cannot be. Default: deletes it or rejects. */
+  readonly drop?: ((key: string) => Promise<boolean>) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** Removes the heads of clients that are gone. Returns the clients. With `dryRun` it removes nothing. */
 export async function dropOldHeads(
   session: Session,
-  { dryRun = false, signal }: { readonly dryRun?: boolean; readonly signal?: AbortSignal } = {},
+  { dryRun = false, drop, signal }: DropHeadsOptions = {},
 ): Promise<readonly Id[]> {
   const { store } = session.sealing;
   const { heads: memory } = session.state;
@@ -155,7 +203,9 @@ export async function dropOldHeads(
   );
   if (dryRun) return old.map(({ client }) => client);
   await eachOf(old, async ({ client }) => {
-    await store.delete(HEAD_PREFIX + client, { signal });
+    const key = HEAD_PREFIX + client;
+    if (drop === undefined) await store.delete(key, { signal });
+    else if (!(await drop(key))) return;
     memory.forget(client);
   });
   return old.map(({ client }) => client);

@@ -92,9 +92,9 @@ function nextHead(session: Session, before: Head | undefined, serverNowMs: numbe
 /** Returns the entries of other processes that were not silent for too long, and our own. */
 function nextSessions(session: Session, before: Head | undefined, serverNowMs: number): OpenSession[] {
   const { id } = session;
-  const alive = (before?.sessions ?? []).filter(
-    ({ id: other, seenAtMs }) => other !== id && serverNowMs - seenAtMs <= SESSION_SILENT_MS_MAX,
-  );
+  const alive = (before?.sessions ?? [])
+    .filter(({ id: other, seenAtMs }) => other !== id && serverNowMs - seenAtMs <= SESSION_SILENT_MS_MAX)
+    .map(other => redated(other, serverNowMs));
   const oldestOpenMs = openSinceMs(session, serverNowMs);
   if (oldestOpenMs !== undefined) {
     alive.push({ id, seenAtMs: Math.max(0, Math.trunc(serverNowMs)), oldestOpenMs });
@@ -107,4 +107,18 @@ function nextSessions(session: Session, before: Head | undefined, serverNowMs: n
 function nextMarks({ marks, state }: Session): HeadMark[] {
   const heads = new Set<Id>([state.heads.clientId, ...state.heads.heads.keys()]);
   return marks.latest(HEAD_MARKS_MAX, heads).map(([id, { version, hash }]) => ({ id, version, hash }));
+}
+
+/**
+ * Returns an entry with times that have come. Those of a clock that was ahead would make the session live for
+ * as long; if it lives, it writes its entry anew.
+ */
+function redated(session: OpenSession, serverNowMs: number): OpenSession {
+  const latestMs = Math.max(0, Math.trunc(serverNowMs));
+  if (session.seenAtMs <= latestMs + SESSION_SILENT_MS_MAX) return session;
+  return {
+    ...session,
+    seenAtMs: latestMs,
+    oldestOpenMs: session.oldestOpenMs > latestMs ? 0 : session.oldestOpenMs,
+  };
 }

@@ -24,7 +24,7 @@ export interface Referred {
 
 const STATS_MAX = 16;
 
-/** Publishes an order; returns its key, for {@link withdrawOrder}. */
+/** Publishes an order; returns its key. Deleting that withdraws the order. */
 export async function publishOrder(
   sealing: Sealing,
   order: CandidateList,
@@ -36,16 +36,9 @@ export async function publishOrder(
   return key;
 }
 
-export async function withdrawOrder({ store }: Sealing, key: string): Promise<void> {
-  await store.delete(key);
-}
-
 /** Returns all orders in the store: of passes that are deleting now, and of passes that died. */
-export async function readOrders(
-  sealing: Sealing,
-  signal?: AbortSignal,
-): Promise<{ readonly key: string; readonly order: CandidateList }[]> {
-  const orders: { key: string; order: CandidateList }[] = [];
+export async function readOrders(sealing: Sealing, signal?: AbortSignal): Promise<StoredOrder[]> {
+  const orders: StoredOrder[] = [];
   for (const id of await candidateListIds(sealing, ORDER_PREFIX, signal)) {
     const key = ORDER_PREFIX + id;
     try {
@@ -56,6 +49,50 @@ export async function readOrders(
     }
   }
   return orders;
+}
+
+export interface DropOrdersOptions {
+  /** True for a time that a clock which was ahead must have given. */
+  readonly isAhead: (timeMs: number) => boolean;
+  /** The present time, for orders that get a new one. */
+  readonly nowMs: number;
+  /** Deletes an object; resolves to false when it cannot be. */
+  readonly drop: (key: string) => Promise<boolean>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Drops the orders of passes that died: those older than `beforeMs`.
+ *
+ * How old an order is whose time has not come nobody knows. Such an order gets a twin with the present time,
+ * and stays until the twin is old: so a writer always finds one of them.
+ */
+export async function dropOldOrders(
+  sealing: Sealing,
+  beforeMs: number,
+  { isAhead, nowMs, drop, signal }: DropOrdersOptions,
+): Promise<void> {
+  const orders = await readOrders(sealing, signal);
+  const isOld = ({ order }: StoredOrder): boolean => order.timeMs < beforeMs;
+  const dated = orders.filter(({ order }) => !isAhead(order.timeMs));
+  for (const { key, order } of orders.filter(({ order }) => isAhead(order.timeMs))) {
+    const twin = dated.find(other => hasSame(other.order, order));
+    if (twin === undefined) await publishOrder(sealing, { ...order, timeMs: nowMs }, signal);
+    else if (isOld(twin)) await drop(key);
+  }
+  for (const old of dated.filter(isOld)) await drop(old.key);
+}
+
+interface StoredOrder {
+  readonly key: string;
+  readonly order: CandidateList;
+}
+
+/** True when both name the same objects. */
+function hasSame(one: CandidateList, other: CandidateList): boolean {
+  return (['segments', 'inodes'] as const).every(
+    kind => one[kind].size === other[kind].size && [...one[kind].keys()].every(id => other[kind].has(id)),
+  );
 }
 
 /**

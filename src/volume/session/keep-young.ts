@@ -13,6 +13,8 @@ import { type Referred, requireKept, takenError } from './gc-orders.ts';
 import type { Session } from './session.ts';
 
 const REWRITES_MAX = 8;
+/** An object's time may be later than the store's clock by so much. */
+const CLOCK_MS_MAX: number = 60 * 60 * 1000;
 
 /** The objects that the attempts of one commit rely on. */
 export class Reliance implements Referred {
@@ -76,10 +78,13 @@ async function inodeTime(session: Session, id: Id): Promise<number | undefined> 
 }
 
 /** Asks the store when an object was written, for one that an earlier session wrote or this one has forgotten. */
-async function storedTime({ sealing, writes, nowMs }: Session, id: Id, key: string): Promise<number> {
+async function storedTime(session: Session, id: Id, key: string): Promise<number> {
+  const { sealing, writes, nowMs, graceMs } = session;
   const serverNowMs = await sealing.store.now();
   const { modifiedAtMs } = await sealing.store.stat(key).catch(throwTaken);
-  const atMs = nowMs() - Math.max(0, serverNowMs - modifiedAtMs);
+  const ageMs = serverNowMs - modifiedAtMs;
+  // How old an object is whose time has not come nobody knows: it counts as old.
+  const atMs = nowMs() - (ageMs < -CLOCK_MS_MAX ? graceMs : Math.max(0, ageMs));
   writes.note(id, atMs);
   return atMs;
 }

@@ -104,7 +104,8 @@ export class HeadMemory {
   /** Takes a new id when the head was not written for too long. */
   renewId(nowMs: number): void {
     const { writtenAtMs } = this.#fields;
-    if (writtenAtMs === undefined || nowMs - writtenAtMs < ID_AGE_MS_MAX) return;
+    // The absolute value: a clock that was ahead must not put this off.
+    if (writtenAtMs === undefined || Math.abs(nowMs - writtenAtMs) < ID_AGE_MS_MAX) return;
     this.#fields.clientId = randomId();
     this.#fields.writtenAtMs = undefined;
     this.#isChanged = true;

@@ -1,0 +1,48 @@
+/**
+ * The clocks that a pass of gc counts on: the store's and this machine's. They must agree, because what a
+ * pass writes under a wrong clock outlives it. What an earlier pass, or a session, has written under a clock
+ * that was ahead is known by its time, which has not come yet. See "Wrong clocks" in `docs/GC.md`.
+ */
+import { NetsealError } from '../../base/errors.ts';
+import type { Session } from '../session/session.ts';
+
+/** The clocks may differ by so much; times later than both by more than this are of a wrong clock. */
+export const CLOCKS_APART_MS_MAX: number = 60 * 60 * 1000;
+
+/** Both clocks at one moment, in whole ms since 1970. */
+export interface Clocks {
+  readonly earlierMs: number;
+  readonly laterMs: number;
+  /** By how much the store's clock is ahead of this machine's; negative when it is behind. */
+  readonly serverAheadMs: number;
+}
+
+/** Reads both clocks. Errors: the store's. */
+export async function readClocks(
+  { sealing, nowMs }: Pick<Session, 'sealing' | 'nowMs'>,
+  signal?: AbortSignal,
+): Promise<Clocks> {
+  const serverMs = Math.trunc(await sealing.store.now({ signal }));
+  const ownMs = Math.trunc(nowMs());
+  return {
+    earlierMs: Math.min(serverMs, ownMs),
+    laterMs: Math.max(serverMs, ownMs),
+    serverAheadMs: serverMs - ownMs,
+  };
+}
+
+/** EUNAVAILABLE when the clocks differ by more than {@link CLOCKS_APART_MS_MAX}. */
+export function requireClocksAgree({ serverAheadMs }: Clocks): void {
+  if (Math.abs(serverAheadMs) <= CLOCKS_APART_MS_MAX) return;
+  const hours = Math.round(Math.abs(serverAheadMs) / 3_600_000);
+  const which = serverAheadMs > 0 ? 'behind' : 'ahead of';
+  throw new NetsealError(
+    'EUNAVAILABLE',
+    `this machine's clock is ${hours} h ${which} the store's, and gc counts on both: nothing was deleted; set the clock that is wrong, and run gc again`,
+  );
+}
+
+/** True for a time that a clock which was ahead must have given. */
+export function isAhead({ laterMs }: Pick<Clocks, 'laterMs'>, timeMs: number): boolean {
+  return timeMs > laterMs + CLOCKS_APART_MS_MAX;
+}

@@ -1,0 +1,45 @@
+/** What one pass of gc could not delete. One such object does not end the pass. */
+import { type ErrorCode, isNetsealError, type NetsealError } from '../../base/errors.ts';
+import type { ObjectStore } from '../../server/store.ts';
+
+/** An object that could not be deleted. */
+export interface DeleteFailure {
+  /** The object's key in the store. */
+  readonly key: string;
+  readonly error: NetsealError;
+}
+
+/** Codes that concern the whole store, or the pass itself: going on would only repeat them. */
+const END_ALL: ReadonlySet<ErrorCode> = new Set(['EUNAVAILABLE', 'ECLOSED', 'EBUG', 'EINVAL']);
+
+export class Deletions {
+  readonly failures: DeleteFailure[] = [];
+  readonly #store: ObjectStore;
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(store: ObjectStore, signal: AbortSignal | undefined) {
+    this.#store = store;
+    this.#signal = signal;
+  }
+
+  /**
+   * Deletes an object. Returns false, and keeps the failure, when that object cannot be deleted. Rejects when
+   * the store cannot be asked, and with the signal's reason.
+   */
+  async delete(key: string): Promise<boolean> {
+    return await this.attempt(key, () => this.#store.delete(key, { signal: this.#signal }));
+  }
+
+  /** Does the same with a deletion, or a change, of the caller's own. */
+  async attempt(key: string, work: () => Promise<unknown>): Promise<boolean> {
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      this.#signal?.throwIfAborted();
+      if (!isNetsealError(error) || END_ALL.has(error.code)) throw error;
+      this.failures.push({ key, error });
+      return false;
+    }
+  }
+}
