@@ -10,12 +10,11 @@ import { showName } from './local-names.ts';
 import type { RestoreOptions, Unset } from './local-restore.ts';
 import type { TargetFolder } from './local-target.ts';
 import type { TargetFile } from './local-target-file.ts';
+import { COARSEST_STEP_NS } from './local-times.ts';
 import { lostError } from './lost.ts';
 import { type Tally, throwIfUnreachable } from './tally.ts';
 import { dataParts } from './zeros.ts';
 
-/** FAT keeps even seconds; no file system that is in use is coarser. */
-const COARSEST_STEP_NS = 2_000_000_000n;
 const NO_BYTES = new Uint8Array();
 
 export class GetContent {
@@ -89,6 +88,7 @@ export class GetContent {
     this.noteUnset(path, file.finish({ attributes: inode, sizeBytes, ...this.#restore }), inode.mtimeNs);
     this.#tally.counts.files += 1;
     this.#tally.counts.bytes += sizeBytes;
+    this.#tally.did(path, 'file');
   }
 }
 

@@ -19,25 +19,24 @@ import type {
   SymlinkInode,
 } from '../server/sealed/inode.ts';
 import type { Found, Volume } from '../volume/volume.ts';
-import { type CopyOptions, copyPart, runCopy } from './copying.ts';
+import { copyPart, runCopy } from './copying.ts';
+import { CopyFilter } from './filter.ts';
+import { GetCompare, type Pair } from './get-compare.ts';
 import { GetContent } from './get-content.ts';
+import { GetExtras } from './get-extras.ts';
 import { GetFiles, isSmall } from './get-files.ts';
+import type { GetOptions } from './get-options.ts';
 import { type GetJob, ITSELF, planGet } from './get-plan.ts';
+import { GetPreview } from './get-preview.ts';
 import { hasLocks, type LocalStat } from './local-calls.ts';
-import { type FoldingRules, isFolding, NameClashes } from './local-folding.ts';
+import { type FoldingRules, foldedKey, isFolding, NameClashes } from './local-folding.ts';
 import { checkTargetName, joinPath, showName } from './local-names.ts';
 import type { RestoreOptions } from './local-restore.ts';
 import { TargetFolder } from './local-target.ts';
-import { KeptTimes } from './local-times.ts';
 import { OwnStorage } from './own-storage.ts';
+import { requireForeign } from './own-target.ts';
 import { eachOnVolume, onVolume, type Tally } from './tally.ts';
-
-export interface GetOptions extends CopyOptions {
-  /** Restores owners as well, and what depends on them: see `RestoreOptions`. */
-  readonly owner?: boolean | undefined;
-  /** Which names count as the same in the target. Default: the file system is asked. */
-  readonly folding?: FoldingRules | undefined;
-}
+import { withinOf, withinOfFolder } from './within.ts';
 
 /**
  * Copies paths of the volume to a local path. Targets follow the rules of `put`.
@@ -54,7 +53,12 @@ export async function get(
 ): Promise<void> {
   const own = new OwnStorage(volume.ownFolders);
   const jobs = await planGet(volume, sources, target, own, tally, options);
-  await runCopy(() => new Getter(volume, tally, own, options).run(jobs));
+  const extras = new GetExtras(tally, own, options);
+  await runCopy(() =>
+    options.dryRun === true
+      ? new GetPreview(volume, tally, own, extras, options).run(jobs)
+      : new Getter(volume, tally, own, extras, options).run(jobs),
+  );
 }
 
 /** The first of several names of a file that the copy met. */
@@ -77,6 +81,8 @@ interface Target {
   readonly rules: FoldingRules;
   /** It was there before. */
   readonly isOld: boolean;
+  /** Its path below the folder that is copied, for filters. Undefined for the folder that sources go into. */
+  readonly within: Name | undefined;
 }
 
 /** An unfinished file belongs to no running copy if it is not locked and did not change for so long. */
@@ -87,6 +93,9 @@ const LEFTOVER_AGE_UNSEEN_MS: number = 24 * 60 * 60 * 1000;
 class Getter {
   readonly #volume: Volume;
   readonly #own: OwnStorage;
+  readonly #extras: GetExtras;
+  readonly #filter: CopyFilter;
+  readonly #compare: GetCompare;
   readonly #tally: Tally;
   readonly #options: GetOptions;
   readonly #restore: RestoreOptions;
@@ -96,11 +105,14 @@ class Getter {
   /** Folders of the source that is being copied. */
   readonly #entered = new Set<Id>();
   readonly #signal: AbortSignal | undefined;
-  readonly #times = new KeptTimes();
 
-  constructor(volume: Volume, tally: Tally, own: OwnStorage, options: GetOptions) {
+  constructor(volume: Volume, tally: Tally, own: OwnStorage, extras: GetExtras, options: GetOptions) {
     this.#volume = volume;
     this.#own = own;
+    this.#extras = extras;
+    this.#filter = options.filter ?? new CopyFilter();
+    const { checksum = false, signal } = options;
+    this.#compare = new GetCompare(volume, { checksum, isReadOnly: false, signal });
     this.#tally = tally;
     this.#options = options;
     this.#restore = { owner: options.owner ?? false };
@@ -119,20 +131,31 @@ class Getter {
     try {
       const rules = this.#options.folding ?? root.probeFolding();
       this.#removeLeftovers(root);
-      const target = { root, folders: [], folder: root, device: root.stat.device, rules, isOld: true };
+      const target = {
+        root,
+        folders: [],
+        folder: root,
+        device: root.stat.device,
+        rules,
+        isOld: true,
+        within: undefined as Name | undefined,
+      };
       const clashes = new NameClashes(rules);
       for (const { found, path, name } of jobs) {
         this.#entered.clear();
         await this.#attempt(path, async () => {
           const clash = clashes.add(name);
           if (clash !== undefined) throw clashError(clash);
+          const isFolder = found.inode.type === 'directory';
+          if (!isFolder && this.#filter.judge(name, false) === 'skip') return;
           await this.#getInode(target, name, path, found.inode, found);
         });
       }
       await this.#files.flush();
+      await this.#extras.remove(this.#restore);
     } finally {
       await this.#files.drop();
-      this.#times.close();
+      this.#compare.close();
       root.close();
     }
   }
@@ -153,20 +176,38 @@ class Getter {
     else await this.#getFile(target, name, path, inode, place);
   }
 
-  async #getFolder(target: Target, name: Name, path: Name, inode: DirectoryInode): Promise<void> {
+  /** @param isWanted whether the folder is copied although nothing in it is. */
+  async #getFolder(
+    target: Target,
+    name: Name,
+    path: Name,
+    inode: DirectoryInode,
+    isWanted = true,
+  ): Promise<boolean> {
     if (this.#entered.has(inode.id)) {
       const message = 'this folder was met before: it was moved meanwhile, or the volume is damaged';
       throw new NetsealError('EFORMAT', message);
     }
     this.#entered.add(inode.id);
-    const inner = name === ITSELF ? target : this.#enter(target, name);
+    const inner = name === ITSELF ? { ...target, within: '' } : this.#enter(target, name);
+    let isCopied = isWanted;
     try {
-      this.#tally.counts.folders += 1;
-      await this.#getEntries(inner, path, inode);
+      isCopied = (await this.#getEntries(inner, path, inode)) || isWanted;
+    } catch (error) {
+      isCopied = true;
+      throw error;
     } finally {
+      if (isCopied) this.#tally.counts.folders += 1;
       // Files of this folder may still have to be written, which would change its times.
-      await this.#files.whenWritten(() => this.#finishFolder(inner, path, inode, inner !== target));
+      await this.#files.whenWritten(() =>
+        this.#finishFolder(inner, path, inode, { closes: name !== ITSELF, isCopied }),
+      );
+      if (!isCopied && !inner.isOld) {
+        await this.#files.whenWritten(() => this.#noting(path, () => target.folder.removeFolder(name)));
+      }
     }
+    if (isCopied && !inner.isOld) this.#tally.did(path, 'folder');
+    return isCopied;
   }
 
   #enter(target: Target, name: Name): Target {
@@ -177,21 +218,23 @@ class Getter {
       const isSameSystem = device === target.device || this.#options.folding !== undefined;
       const rules = isSameSystem ? target.rules : folder.probeFolding();
       if (isOld) {
-        this.#requireForeign(folder);
+        requireForeign(folder, this.#own);
         this.#removeLeftovers(folder);
       }
-      return { root: target.root, folders: [...target.folders, name], folder, device, rules, isOld };
+      const folders = [...target.folders, name];
+      return {
+        root: target.root,
+        folders,
+        folder,
+        device,
+        rules,
+        isOld,
+        within: withinOfFolder(target, name),
+      };
     } catch (error) {
       folder.close();
       throw error;
     }
-  }
-
-  /** EINVAL for a folder that netseal itself uses, wherever it is mounted. */
-  #requireForeign(folder: TargetFolder): void {
-    const what = folder.whatOfOurs(this.#own);
-    if (what === undefined) return;
-    throw new NetsealError('EINVAL', `cannot write to ${showName(folder.path)}: it belongs to ${what}`);
   }
 
   /** Removes what an interrupted copy has left in a folder. */
@@ -203,9 +246,15 @@ class Getter {
     }
   }
 
-  #finishFolder({ folder }: Target, path: Name, inode: Inode, closes: boolean): void {
+  #finishFolder(
+    { folder }: Target,
+    path: Name,
+    inode: Inode,
+    { closes, isCopied }: { readonly closes: boolean; readonly isCopied: boolean },
+  ): void {
     this.#noting(path, () => {
       try {
+        if (!isCopied) return;
         this.#content.noteUnset(path, folder.finishFolder(inode, this.#restore), inode.mtimeNs);
       } finally {
         if (closes) folder.close();
@@ -222,31 +271,52 @@ class Getter {
     }
   }
 
-  async #getEntries(target: Target, path: Name, inode: Inode): Promise<void> {
+  /** Returns whether anything in the folder is copied. */
+  async #getEntries(target: Target, path: Name, inode: DirectoryInode): Promise<boolean> {
     const directory = this.#volume.directoryById(inode.id);
     const { folder, isOld, rules } = target;
     const clashes = new NameClashes(rules, isOld && isFolding(rules) ? folder.names() : []);
+    const keys = this.#extras.isWanted && isOld ? new Set<string>() : undefined;
     const folders: DirectoryEntry[] = [];
+    let isAnyCopied = false;
     for await (const entries of eachOnVolume(this.#volume.namespace.entries(directory))) {
       this.#signal?.throwIfAborted();
       for (const entry of entries) {
+        keys?.add(foldedKey(entry.name, rules));
         const entryPath = joinPath(path, entry.name);
+        const isFolder = entry.node.kind === 'object' && entry.node.type === 'directory';
+        if (this.#filter.judge(withinOf(target, entry.name), isFolder) === 'skip') continue;
         const clash = clashes.add(entry.name);
         if (clash !== undefined) {
           this.#tally.fail(entryPath, clashError(clash));
-        } else if (entry.node.kind === 'object' && entry.node.type === 'directory') {
+        } else if (isFolder) {
           // Afterwards: the files of one folder lie together in the store.
           folders.push(entry);
         } else {
-          await this.#attempt(entryPath, () => this.#getEntry(target, entry, entryPath, directory));
+          isAnyCopied = true;
+          await this.#attempt(entryPath, async () => {
+            await this.#getEntry(target, entry, entryPath, directory);
+          });
         }
       }
     }
     for (const entry of folders) {
       this.#signal?.throwIfAborted();
       const entryPath = joinPath(path, entry.name);
-      await this.#attempt(entryPath, () => this.#getEntry(target, entry, entryPath, directory));
+      await this.#attempt(entryPath, async () => {
+        if (await this.#getEntry(target, entry, entryPath, directory)) isAnyCopied = true;
+      });
     }
+    if (keys !== undefined) {
+      this.#extras.add(
+        target,
+        inode,
+        (name, isFolder) =>
+          !keys.has(foldedKey(name, rules)) &&
+          this.#filter.judge(withinOf(target, name), isFolder) === 'copy',
+      );
+    }
+    return isAnyCopied;
   }
 
   async #getEntry(
@@ -254,13 +324,19 @@ class Getter {
     entry: DirectoryEntry,
     path: Name,
     parent: NonNullable<Found['parent']>,
-  ): Promise<void> {
+  ): Promise<boolean> {
     checkTargetName(entry.name);
+    this.#tally.begin(path);
     const { node } = entry;
     const inode = node.kind === 'embedded' ? node.inode : await onVolume(this.#volume.inodeOf(entry));
     // Another client is removing the folder.
-    if (inode.type === 'directory' && inode.isDead) return;
+    if (inode.type === 'directory' && inode.isDead) return false;
+    if (inode.type === 'directory') {
+      const isWanted = this.#filter.judge(withinOf(target, entry.name), true) === 'copy';
+      return await this.#getFolder(target, entry.name, path, inode, isWanted);
+    }
     await this.#getInode(target, entry.name, path, inode, { parent, entry });
+    return true;
   }
 
   #getSymlink(folder: TargetFolder, name: Name, path: Name, inode: SymlinkInode): void {
@@ -268,7 +344,7 @@ class Getter {
     const existing = folder.replaceable(name);
     const isSame =
       existing?.type === 'symlink' &&
-      this.#hasTime(folder, existing, inode) &&
+      this.#compare.hasTime(folder, existing, inode) &&
       Buffer.compare(folder.readLink(name), inode.target) === 0;
     if (isSame && this.#hasOwner(existing, inode)) {
       this.#tally.counts.unchanged += 1;
@@ -278,6 +354,7 @@ class Getter {
     const keys = inode.xattrs.map(({ key }) => key);
     this.#content.noteUnset(path, { keys, mtimeNs }, inode.mtimeNs);
     this.#tally.counts.symlinks += 1;
+    this.#tally.did(path, 'symlink');
   }
 
   async #getFile(
@@ -304,7 +381,7 @@ class Getter {
       };
     }
     const existing = folder.replaceable(name);
-    if (existing !== undefined && this.#isKept(folder, name, path, existing, inode)) {
+    if (existing !== undefined && (await this.#isKept({ folder, name, existing, inode, place }, path))) {
       this.#tally.counts.unchanged += 1;
       this.#tally.progress(inode.sizeBytes, 1);
       onWritten?.();
@@ -318,23 +395,23 @@ class Getter {
   }
 
   /** Returns true when the local file is the wanted one already. Then its attributes are set. */
-  #isKept(folder: TargetFolder, name: Name, path: Name, existing: LocalStat, inode: FileInode): boolean {
-    const isSame =
-      existing.type === 'file' &&
-      existing.sizeBytes === inode.sizeBytes &&
-      this.#hasTime(folder, existing, inode);
-    if (!isSame) return false;
+  async #isKept(pair: Pair, path: Name): Promise<boolean> {
+    const { folder, name, existing, inode } = pair;
+    if (this.#compare.needsContent(pair))
+      await this.#files.makeRoom(Math.max(inode.unitSizeBytes, READ_BYTES));
+    if (!(await this.#compare.isSame(pair))) return false;
     const mode = this.#options.owner === true ? inode.mode : inode.mode & 0o1777;
-    const hasAttributes = existing.mode === mode && this.#hasOwner(existing, inode);
+    const hasAttributes =
+      existing.mode === mode &&
+      this.#hasOwner(existing, inode) &&
+      this.#compare.hasTime(folder, existing, inode);
     // A change in the volume after the file was written here shows in the time of that change.
     if (hasAttributes && (inode.ctimeNs <= existing.ctimeNs || existing.linkCount > 1)) return true;
     const unset = folder.restore(name, existing, inode, this.#restore);
-    if (unset !== false) this.#content.noteUnset(path, unset, inode.mtimeNs);
-    return unset !== false;
-  }
-
-  #hasTime(folder: TargetFolder, { device, mtimeNs }: LocalStat, inode: Inode): boolean {
-    return this.#times.isKept(folder, device, mtimeNs, inode.mtimeNs);
+    if (unset === false) return false;
+    this.#content.noteUnset(path, unset, inode.mtimeNs);
+    if (!hasAttributes) this.#tally.did(path, 'attributes');
+    return true;
   }
 
   #hasOwner({ uid, gid }: LocalStat, inode: Inode): boolean {
@@ -353,7 +430,10 @@ class Getter {
     try {
       const original = from.existing(first.name);
       const isLinked = existing?.inode === original?.inode && existing?.device === original?.device;
-      if (!isLinked) folder.link(name, from, first.name);
+      if (!isLinked) {
+        folder.link(name, from, first.name);
+        this.#tally.did(joinPath(folder.path, name), 'link');
+      }
       this.#tally.counts[isLinked ? 'unchanged' : 'links'] += 1;
       this.#tally.progress(sizeBytes, 1);
     } finally {

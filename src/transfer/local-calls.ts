@@ -177,6 +177,13 @@ export function unlinkAt(folder: FolderHandle, name: Name): void {
   else check(calls.unlinkat(folder.fd, terminated(name, FIRST), 0), 'unlinkat');
 }
 
+/** Removes an empty folder. */
+export function removeFolderAt(folder: FolderHandle, name: Name): void {
+  const calls = native().folders;
+  if (calls === undefined) fs.rmdirSync(pathAt(folder, name));
+  else check(calls.unlinkat(folder.fd, terminated(name, FIRST), NUMBERS.AT_REMOVEDIR), 'unlinkat');
+}
+
 /** Sets the owner of the entry itself, also of a symbolic link. */
 export function changeOwnerAt(folder: FolderHandle, name: Name, uid: number, gid: number): void {
   const calls = native().folders;

@@ -78,7 +78,7 @@ export function isFolding({ foldsCase, foldsForms, dropsDots }: FoldingRules): b
 }
 
 /** Returns a key that is equal for names that may collide. */
-function foldedKey(name: Name, { foldsCase, foldsForms, dropsDots }: FoldingRules): string {
+export function foldedKey(name: Name, { foldsCase, foldsForms, dropsDots }: FoldingRules): string {
   const kept = dropsDots ? name.replace(/\.+$/, '') : name;
   const text = textOfName(kept);
   // A name that is not UTF-8 must not get the key of one that is.

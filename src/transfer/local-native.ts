@@ -89,6 +89,7 @@ interface PlatformNumbers {
   /** Opens a folder without the right to read it; 0 where there is no such flag. */
   readonly O_PATH: number;
   readonly AT_SYMLINK_NOFOLLOW: number;
+  readonly AT_REMOVEDIR: number;
   readonly SEEK_DATA: number;
   readonly SEEK_HOLE: number;
 }
@@ -97,6 +98,7 @@ const LINUX: PlatformNumbers = {
   O_CLOEXEC: 0o2000000,
   O_PATH: 0o10000000,
   AT_SYMLINK_NOFOLLOW: 0x100,
+  AT_REMOVEDIR: 0x200,
   SEEK_DATA: 3,
   SEEK_HOLE: 4,
 };
@@ -104,6 +106,7 @@ const DARWIN: PlatformNumbers = {
   O_CLOEXEC: 0x100_0000,
   O_PATH: 0,
   AT_SYMLINK_NOFOLLOW: 0x20,
+  AT_REMOVEDIR: 0x80,
   SEEK_DATA: 4,
   SEEK_HOLE: 3,
 };

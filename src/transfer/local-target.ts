@@ -21,6 +21,7 @@ import {
   namesIn,
   openAt,
   readLinkAt,
+  removeFolderAt,
   renameAt,
   setTimesAt,
   statAt,
@@ -41,6 +42,7 @@ import {
 } from './local-names.ts';
 import { isSameTime, type RestoreOptions, restoreAttributes, type Unset } from './local-restore.ts';
 import { PRIVATE_MODE, syncFolder } from './local-rights.ts';
+import { LocalFile } from './local-source.ts';
 import { TargetFile } from './local-target-file.ts';
 import type { OwnStorage } from './own-storage.ts';
 
@@ -271,6 +273,21 @@ export class TargetFolder {
     this.#writing(name, () => unlinkAt(this.#handle, name));
   }
 
+  /** Removes an empty folder of this name. ENOTEMPTY comes as EIO. */
+  removeFolder(name: Name): void {
+    checkTargetName(name);
+    this.#writing(name, () => removeFolderAt(this.#handle, name));
+  }
+
+  /** Opens an ordinary file to read it; the caller closes it. EINVAL for anything else. */
+  openFile(name: Name): LocalFile {
+    const path = joinPath(this.path, name);
+    return LocalFile.from(
+      writing(path, () => openAt(this.#handle, name, LOOK_FLAGS)),
+      path,
+    );
+  }
+
   /**
    * Sets the folder's own mode, owner and times. Call it when everything is in it. Returns what could not be
    * set. A folder that was here before keeps its default access list, unless owners are restored.
@@ -321,6 +338,12 @@ export class TargetFolder {
       this.#modeToRestore = undefined;
     }
     this.#handle.close();
+  }
+
+  /** As {@link existingChild}, without making it writable: to look at it. */
+  peek(name: Name): TargetFolder {
+    checkTargetName(name);
+    return this.#writing(name, () => new TargetFolder(this.#handle.child(name)));
   }
 
   /** Makes the folder writable for its owner. A mode that forbids that is restored at the end. */

@@ -8,14 +8,27 @@ import { setTimes, statOf } from './local-calls.ts';
 import { isSameTime } from './local-restore.ts';
 import type { TargetFolder } from './local-target.ts';
 
+const SECOND_NS = 1_000_000_000n;
+/** FAT keeps even seconds; no file system that is in use is coarser. */
+export const COARSEST_STEP_NS: bigint = 2n * SECOND_NS;
+
 /** Finds out what file systems make of times: each by a nameless file, which is made at the first need. */
 export class KeptTimes {
   /** By device; undefined where no file can be made. */
   readonly #probes = new Map<number, number | undefined>();
 
+  readonly #isReadOnly: boolean;
+
+  /** @param isReadOnly makes no file: times in whole seconds then count as kept when they differ by less than 2 s. */
+  constructor(isReadOnly = false) {
+    this.#isReadOnly = isReadOnly;
+  }
+
   /** True when `isNs` is what the file system of the folder, which is `device`, makes of `wantedNs`. */
   isKept(folder: TargetFolder, device: number, isNs: bigint, wantedNs: bigint): boolean {
-    return isSameTime(isNs, wantedNs) || this.#keep(folder, device, wantedNs) === isNs;
+    if (isSameTime(isNs, wantedNs)) return true;
+    if (!this.#isReadOnly) return this.#keep(folder, device, wantedNs) === isNs;
+    return isNs % SECOND_NS === 0n && isNs <= wantedNs && wantedNs - isNs < COARSEST_STEP_NS;
   }
 
   close(): void {

@@ -5,7 +5,7 @@ import type { CopyOptions } from './copying.ts';
 
 /** Something in a target folder that the source lacks. */
 export interface Extra {
-  /** Its path in the volume. */
+  /** Its path, in the volume or on this machine. */
   readonly path: Name;
   readonly isFolder: boolean;
 }

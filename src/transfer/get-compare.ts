@@ -1,0 +1,90 @@
+/** Whether a local file is the one that a volume has, so that `get` can leave it as it is. */
+import { isNetsealError } from '../base/errors.ts';
+import type { Name } from '../base/name.ts';
+import type { FileInode, Inode } from '../server/sealed/inode.ts';
+import type { Found, Volume } from '../volume/volume.ts';
+import type { LocalStat } from './local-calls.ts';
+import type { LocalFile } from './local-source.ts';
+import type { TargetFolder } from './local-target.ts';
+import { KeptTimes } from './local-times.ts';
+import { hasSameContent } from './same.ts';
+
+export interface CompareSettings {
+  /** Compares content whatever the times say. */
+  readonly checksum: boolean;
+  /** Writes no file to find out what times are kept here, and guesses instead. */
+  readonly isReadOnly: boolean;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** A file in a local folder, and the file of the volume that it should be. */
+export interface Pair {
+  readonly folder: TargetFolder;
+  readonly name: Name;
+  readonly existing: LocalStat;
+  readonly inode: FileInode;
+  readonly place: Pick<Found, 'parent' | 'entry'>;
+}
+
+export class GetCompare {
+  readonly #volume: Volume;
+  readonly #settings: CompareSettings;
+  readonly #times: KeptTimes;
+
+  constructor(volume: Volume, settings: CompareSettings) {
+    this.#volume = volume;
+    this.#settings = settings;
+    this.#times = new KeptTimes(settings.isReadOnly);
+  }
+
+  /**
+   * True when the content has to be compared: size and time do not decide. That is so when it was asked for,
+   * and when the file of the volume was changed after the local one was written, in whatever way.
+   */
+  needsContent({ existing, inode }: Pick<Pair, 'existing' | 'inode'>): boolean {
+    if (existing.type !== 'file' || existing.sizeBytes !== inode.sizeBytes) return false;
+    return this.#settings.checksum || inode.ctimeNs > existing.ctimeNs;
+  }
+
+  /** Compares type and size, then the content if it {@link needsContent}, else the time. */
+  async isSame(pair: Pair): Promise<boolean> {
+    const { folder, name, existing, inode, place } = pair;
+    if (existing.type !== 'file' || existing.sizeBytes !== inode.sizeBytes) return false;
+    if (!this.#settings.checksum && !this.hasTime(folder, existing, inode)) return false;
+    if (!this.needsContent(pair)) return true;
+    const { parent, entry } = place;
+    if (parent === undefined || entry === undefined) return false;
+    const file = openToRead(folder, name);
+    if (file === undefined) return false;
+    try {
+      return await hasSameContent(
+        this.#volume,
+        inode,
+        { directory: parent, entry },
+        file,
+        this.#settings.signal,
+      );
+    } finally {
+      file.close();
+    }
+  }
+
+  /** True when a local entry has the time of the volume's, as far as its file system can keep that. */
+  hasTime(folder: TargetFolder, { device, mtimeNs }: LocalStat, inode: Inode): boolean {
+    return this.#times.isKept(folder, device, mtimeNs, inode.mtimeNs);
+  }
+
+  close(): void {
+    this.#times.close();
+  }
+}
+
+/** Undefined for a file that may not be read: it is written anew. */
+function openToRead(folder: TargetFolder, name: Name): LocalFile | undefined {
+  try {
+    return folder.openFile(name);
+  } catch (error) {
+    if (!isNetsealError(error)) throw error;
+    return undefined;
+  }
+}

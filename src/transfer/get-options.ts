@@ -1,0 +1,16 @@
+/** The options of `get`. */
+import type { CopyOptions } from './copying.ts';
+import type { FoldingRules } from './local-folding.ts';
+import type { Extra } from './put-options.ts';
+
+export interface GetOptions extends CopyOptions {
+  /** Restores owners as well, and what depends on them: see `RestoreOptions`. */
+  readonly owner?: boolean | undefined;
+  /** Which names count as the same in the target. Default: the file system is asked. */
+  readonly folding?: FoldingRules | undefined;
+  /**
+   * Asked whether to remove what is in the target folders and not in the volume. It is called once, after the
+   * rest was copied without a failure, if there is anything to remove. Without it, nothing is removed.
+   */
+  readonly mayRemove?: ((extras: readonly Extra[]) => Promise<boolean>) | undefined;
+}
