@@ -14,7 +14,10 @@ export interface Amount {
 }
 
 /** Measures local paths with everything below them. Rejects with the signal's reason. */
-export async function measureLocal(paths: readonly string[], signal?: AbortSignal): Promise<Amount> {
+export async function measureLocal(
+  paths: readonly (string | Uint8Array)[],
+  signal?: AbortSignal,
+): Promise<Amount> {
   const total = { bytes: 0, files: 0 };
   for (const path of paths) {
     const stat = attempt(() => statLocal(path, { followsLink: true }));

@@ -1,6 +1,7 @@
 /** `netseal put`: copies local files and folders into a volume. */
 import { Command } from 'commander';
 import { requireArgument } from '../../base/errors.ts';
+import { localPath } from '../lib/local-paths.ts';
 import { type CopyOptions, copyFrame, withCopyOptions } from './copying.ts';
 import { parseVolumePath, pathBytes } from './paths.ts';
 
@@ -18,7 +19,7 @@ export function command(): Command {
 }
 
 async function copyIn(paths: readonly string[], options: CopyOptions): Promise<void> {
-  const sources = paths.slice(0, -1);
+  const sources = paths.slice(0, -1).map(path => localPath(path, options));
   requireArgument(sources.length > 0, 'name local files or folders, then where to put them, as STORE:/path');
   const target = parseVolumePath(paths.at(-1) ?? '', options);
   await copyFrame([target], options, { label: 'putting', did: 'put' }, async frame => {
