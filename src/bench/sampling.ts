@@ -35,8 +35,8 @@ export function cutIntoChunks(files: readonly Candidate[], chunkBytes: number): 
  * - Each chunk that is passed adds `share` of its length to the credit.
  * - A chunk is chosen when the credit is at least half its length. Its whole length is then taken off, so the
  *   credit may fall below 0, and the next chunks are passed over until it has grown again.
- * - So about `share` of the bytes passed are chosen at each point, and a byte in a large chunk is as likely to
- *   be chosen as one in a small chunk.
+ * - So about `share` of the bytes passed are chosen at each point, and a byte in a large chunk is as likely
+ *   to be chosen as one in a small chunk.
  */
 export function sampleEvenly(chunks: readonly Chunk[], capBytes: number): Chunk[] {
   const totalBytes = chunks.reduce((sum, chunk) => sum + chunk.lengthBytes, 0);

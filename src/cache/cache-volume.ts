@@ -257,7 +257,10 @@ export class CacheVolume {
     yield* this.#core.objects.listCookies(this.#state, () => this.#core.requireOpen());
   }
 
-  /** Sets how much of the cache the volume's clean units may take, rounded up to a byte. Infinity for no limit. */
+  /**
+   * Sets how much of the cache the volume's clean units may take, rounded up to a byte. Infinity for no
+   * limit.
+   */
   setShare(shareBytes: number): void {
     this.#core.requireOpen();
     requireArgument(shareBytes > 0, `a share must be more than ${shareBytes} bytes`);

@@ -333,8 +333,8 @@ export class Cache {
 
   /**
    * Replaces the ways to open the cache, and gives it new keys for what it seals from now on. The old secrets
-   * do not open it any more. EINVAL when the cache's key is in memory only, ECLOSED; EIO, EFULL or EDENIED when
-   * the disk fails: then the cache opens with the old secrets or the new ones.
+   * do not open it any more. EINVAL when the cache's key is in memory only, ECLOSED; EIO, EFULL or EDENIED
+   * when the disk fails: then the cache opens with the old secrets or the new ones.
    */
   changeKey(slots: readonly { readonly label: string; readonly secret: NewSecret }[]): Promise<void> {
     return this.#pendingWork.add(this.#changeKey(slots));

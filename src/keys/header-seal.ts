@@ -82,8 +82,8 @@ export interface SealedHeader {
  * Makes a whole header: seals its private part and adds its MAC. The caller owns everything returned.
  *
  * The header is opened again before it is returned, as `unlockHeader` would open it with `newestKey`. So a
- * header that cannot be opened never replaces one that can. EINVAL for numbers out of range, EBUG for a header
- * that does not open.
+ * header that cannot be opened never replaces one that can. EINVAL for numbers out of range, EBUG for a
+ * header that does not open.
  */
 export function sealHeader(
   content: Omit<HeaderFields, 'epochCommitment' | 'privatePart'>,

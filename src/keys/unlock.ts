@@ -60,7 +60,7 @@ export async function createVolumeHeader(options: CreateOptions): Promise<Volume
  *   EFORMAT      `bytes` are not a header, or more follow it
  *   ETRUNCATED   the header is cut short
  *   EUNSUPPORTED a newer netseal made it, it was made with test randomness, or Argon2 is missing or fails
- *   here
+ *                on this machine
  *   EKEY         no secret opens a slot
  *   EAUTH        a secret opens a slot, but the header was damaged or changed
  */

@@ -99,9 +99,8 @@ export class VolumeHeader {
   /**
    * Returns the next header, with one more slot. The other slots keep their bytes.
    *
-   * Rejects with EINVAL when there are 16 slots already, or the label, secret, Argon2 cost or the clock is out
-   * of range.
-   * Rejects with EUNSUPPORTED when Argon2 fails on this machine.
+   * Rejects with EINVAL when there are 16 slots already, or the label, secret, Argon2 cost or the clock is
+   * out of range. Rejects with EUNSUPPORTED when Argon2 fails on this machine.
    */
   async addSlot(newSlot: NewSlot): Promise<VolumeHeader> {
     const fields = this.#fields;
@@ -174,7 +173,7 @@ export class VolumeHeader {
       };
       const slots = kept.filter(slot => slot !== undefined);
       const olderEpochs = wrapOlderEpochs(this.keyring, epoch, newKey, fill);
-      const content = { ...fields, ...this.#mark(), epoch, slots, olderEpochs };
+      const content = { ...fields, ...this.#nextGeneration(), epoch, slots, olderEpochs };
       const sealed = sealHeader(content, privatePart, newKey, fill);
       const ids = slots.map(slot => toHex(slot.id));
       return new VolumeHeader(sealed, privatePart, openKeyring(sealed.fields, newKey), ids, this.#context);
@@ -188,7 +187,7 @@ export class VolumeHeader {
   }
 
   /** Returns the next generation and its flags. The flag for test randomness is never taken away. */
-  #mark(): { generation: number; flags: number } {
+  #nextGeneration(): { generation: number; flags: number } {
     const { generation, flags } = this.#fields;
     requireArgument(generation < Number.MAX_SAFE_INTEGER, 'the header has reached its last generation');
     return {
@@ -206,7 +205,7 @@ export class VolumeHeader {
     const fields = this.#fields;
     const privatePart = { entries, settings };
     const sealed = sealHeader(
-      { ...fields, ...this.#mark(), slots },
+      { ...fields, ...this.#nextGeneration(), slots },
       privatePart,
       this.keyring.epochKey(fields.epoch),
       this.#context.entropy.fill,

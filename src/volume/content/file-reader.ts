@@ -81,8 +81,8 @@ export class FileReader {
   }
 
   /**
-   * Fills `into` with the bytes from `offsetBytes` on. Rejects with the first {@link Piece.error}; with EINVAL
-   * for an offset that is no whole number from 0.
+   * Fills `into` with the bytes from `offsetBytes` on. Rejects with the first {@link Piece.error}; with
+   * EINVAL for an offset that is no whole number from 0.
    *
    * @param into the caller's own memory or shared memory. Its content is undefined after a failure.
    * @returns how many bytes were read: fewer than `into` holds only at the end of the file.
@@ -102,7 +102,8 @@ export class FileReader {
   }
 
   /**
-   * Yields the bytes of [from, to) in order and without gaps, reading ahead. Infinity is the end of the file. Rejects as {@link groups} does.
+   * Yields the bytes of [from, to) in order and without gaps, reading ahead. Infinity is the end of the file.
+   * Rejects as {@link groups} does.
    */
   async *pieces(fromBytes: number, toBytes: number, options: ReadOptions = {}): AsyncGenerator<Piece> {
     for await (const pieces of this.groups(fromBytes, toBytes, options)) yield* pieces;

@@ -1,13 +1,16 @@
 /**
- * Remembers where the units of a large file went that is being put, so that a repetition after an interruption sends only the
- * rest. In the client's state folder, sealed, one file a put; its name is a hash of what is put where.
+ * Remembers where the units of a large file went while it is put. If the put is interrupted, the next one
+ * sends only the rest. A journal is a file in the client's state folder, one for each put. Its name is a hash
+ * of what is put where.
  *
  *   0   16  id of the file's inode
  *   16   -  sealed records (kind journalRecord, object id = that id, index = their order), one after another
  *
- * A record holds the next units of the file, all of them in segments that are in the store; one without units says that the
- * put is about to be committed. A torn end is ignored. Segments that
- * nothing refers to are garbage one day: a journal that is older than a gc's patience could promise what is gone.
+ * - A record holds the next units of the file. All of them are in segments that are in the store.
+ * - A record without units says that the put is about to be committed.
+ * - A torn record ends the journal. The units in it and after it are sent again.
+ * - Nothing refers to the segments before the commit, so gc deletes them some time after. A journal that is
+ *   too old for its segments to be safe is not used.
  */
 import { createHash } from 'node:crypto';
 import { type FileHandle, open, readdir, readFile, rm, stat } from 'node:fs/promises';
@@ -37,25 +40,25 @@ const PREFIX = 'put-';
 /** The next unit of a file, or so many units of a hole. */
 export type JournalItem = Pointer | number;
 
-/** What an interrupted put had done. */
+/** What an interrupted put has sent. */
 export interface Resumed {
-  /** Under which the file goes on. */
+  /** The id that the file goes on under. */
   readonly id: Id;
-  /** Whether its items are those of another journal, to be appended to this one. */
+  /** True when the items come from a journal that is replaced: the caller appends them to the new one. */
   readonly isCopy: boolean;
-  /** From the first unit on, a record's worth at a time. */
+  /** Yields the units sent so far, from the first on, as many at a time as a record holds. */
   items(): Generator<readonly JournalItem[]>;
 }
 
-/** What a journal is of. */
+/** Where a file is put. */
 export interface JournalTarget {
   readonly directory: Id;
   readonly name: Name;
-  /** Of the file to be; a journal of other units is another one. */
+  /** The unit size of the file that is made. With another unit size, another journal is used. */
   readonly unitSizeBytes: number;
 }
 
-/** The local file that is put, as the file system tells it from others and from itself at other times. */
+/** What tells the local file that is put from other files, and from the same file after a change. */
 export interface JournalSource {
   readonly device: number;
   readonly inode: bigint;
@@ -69,7 +72,7 @@ export interface JournalParts {
   readonly control: ControlSealer;
   readonly store: ObjectStore;
   readonly nowMs: () => number;
-  /** How long gc leaves alone what nothing refers to. */
+  /** For how long gc leaves alone what nothing refers to. */
   readonly graceMs: number;
 }
 
@@ -84,7 +87,7 @@ export class PutJournal {
   readonly #id: Id;
   #file: FileHandle | undefined;
   #nextIndex: number;
-  /** Ends when what was appended so far is written. */
+  /** Resolves when everything appended so far is written. */
   #turn: Promise<void> = Promise.resolve();
 
   private constructor(control: ControlSealer, path: string, id: Id, nextIndex: number, file: FileHandle) {
@@ -96,8 +99,11 @@ export class PutJournal {
   }
 
   /**
-   * The journal of putting this very file there; undefined where there is no place for one. Rejects when the store cannot be
-   * asked for what a journal holds.
+   * Opens the journal of putting this file there, or makes one. Undefined when the state has no place for it,
+   * or the file system fails: then the put goes on without a journal. Rejects with the store's error when it
+   * cannot be asked whether the segments of a journal are there.
+   *
+   * @param newId the file's id, unless an interrupted put has given it one.
    */
   static async open(
     { control, store, nowMs, graceMs }: JournalParts,
@@ -117,7 +123,7 @@ export class PutJournal {
         await file.truncate(found.lengthBytes);
         return { journal: new PutJournal(control, path, found.id, found.recordCount, file), resumed: found };
       }
-      // Not written over: its age is that of its first segments.
+      // The old file is removed, not written over: a journal's age is judged by the age of its file.
       await rm(path, { force: true });
       const file = await open(path, 'wx', 0o600);
       await file.write(fromHex(newId));
@@ -126,18 +132,24 @@ export class PutJournal {
       return { journal, resumed };
     } catch (error) {
       if (systemCodeOf(error) === undefined) throw error;
-      // Then an interruption costs more.
+      // Without a journal, an interrupted put starts again from the beginning.
       return undefined;
     }
   }
 
-  /** Removes the journal of a put that was committed, should it have been interrupted just then. */
+  /**
+   * Removes the journal of a put that was committed and then interrupted before it removed the journal
+   * itself.
+   */
   static async forget(state: ClientState, target: JournalTarget, source: JournalSource): Promise<void> {
     const path = journalPath(state, target, source);
     if (path !== undefined) await rm(path, { force: true }).catch(() => undefined);
   }
 
-  /** Notes the next units; all must be in the store. Failing to is no failure of the put: then there is less to resume. */
+  /**
+   * Notes the next units of the file, which must be in the store. If that fails, the put goes on, and the
+   * journal ends here.
+   */
   append(items: readonly JournalItem[]): void {
     this.#turn = this.#turn.then(async () => {
       const at = { kind: 'journalRecord', objectId: this.#id, index: this.#nextIndex } as const;
@@ -150,8 +162,8 @@ export class PutJournal {
   }
 
   /**
-   * Call it before the put is committed: from then on its id may be that of a file, perhaps moved or changed since. What is
-   * resumed afterwards gets another id.
+   * Notes that the put is about to be committed. After this, its id may be that of a file, which may be moved
+   * or changed later. So a put that is resumed from here gets another id.
    */
   async beforeCommit(): Promise<void> {
     this.append([]);
@@ -159,14 +171,14 @@ export class PutJournal {
     if (this.#file === undefined) await rm(this.#path, { force: true });
   }
 
-  /** The put is committed: there is nothing to resume. */
+  /** Removes the journal, after the commit. */
   async remove(): Promise<void> {
     await this.close();
-    // One that stays is removed the next time.
+    // A journal that stays is spent: the next put of this file uses another id.
     await rm(this.#path, { force: true }).catch(() => undefined);
   }
 
-  /** Leaves the journal for the next time. */
+  /** Closes the journal and leaves it for the next put. */
   async close(): Promise<void> {
     await this.#turn;
     await this.#giveUp();
@@ -188,7 +200,7 @@ function journalPath(state: ClientState, target: JournalTarget, source: JournalS
   }
 }
 
-/** Journals that nobody can resume any more. */
+/** Removes journals that were last written before `beforeMs`. They are too old to be used. */
 async function removeOld(path: string, beforeMs: number): Promise<void> {
   const folder = dirname(path);
   for (const name of await readdir(folder).catch(() => [])) {
@@ -209,7 +221,7 @@ function journalName(
 }
 
 interface FoundJournal extends Resumed {
-  /** Its put may have been committed. */
+  /** True when the put may have been committed: the id must not be used again. */
   readonly isSpent: boolean;
   readonly segments: ReadonlySet<Id>;
   readonly recordCount: number;
@@ -223,7 +235,7 @@ async function readJournal(
 ): Promise<FoundJournal | undefined> {
   const bytes = await readFile(path).catch(() => undefined);
   if (bytes === undefined || bytes.byteLength <= ID_BYTES) return undefined;
-  // Begun so long ago, its first segments may have been collected.
+  // The first segments are about as old as the file. If they are too old, gc may have deleted them.
   const { birthtimeMs } = await stat(path).catch(() => ({ birthtimeMs: 0 }));
   if (birthtimeMs < notBeforeMs) return undefined;
   const id = toHex(bytes.subarray(0, ID_BYTES));
@@ -245,14 +257,14 @@ async function readJournal(
     segments,
     recordCount,
     lengthBytes,
-    // Opened once more: all items of a large file would take more memory than the file's bytes do on their way.
+    // Decoded a second time instead of kept: the items of a large file would take much memory at once.
     *items() {
       for (const { items } of readRecords(control, id, bytes.subarray(0, lengthBytes))) yield items;
     },
   };
 }
 
-/** The units as a file of another id has them. */
+/** Yields the units for a file of another id: each pointer says which place its record was sealed for. */
 function* withOrigins({ id, items }: Resumed): Generator<readonly JournalItem[]> {
   let index = 0;
   for (const batch of items()) {
@@ -266,7 +278,7 @@ function* withOrigins({ id, items }: Resumed): Generator<readonly JournalItem[]>
   }
 }
 
-/** Ends where a record is torn: what comes after it is lost with it. */
+/** Yields the records of a journal up to the first that is torn or damaged. */
 function* readRecords(
   control: ControlSealer,
   id: Id,
@@ -305,7 +317,14 @@ async function areThere(store: ObjectStore, segments: ReadonlySet<Id>): Promise<
   return found.every(isThere => isThere);
 }
 
-/** A segment table, the number of items, then for each: 0 and the number of units of a hole, or 1 and a unit's pointer. */
+/**
+ * Encodes a record's content:
+ *
+ *   -       segment table of the pointers, see `pointer.ts`
+ *   varint  number of items
+ *   1       each item: 0 for a hole, 1 for a unit
+ *   -       a hole: varint, number of its units; a unit: its pointer
+ */
 function encodeItems(items: readonly JournalItem[]): Uint8Array {
   const table = new SegmentTable();
   const body = new ByteWriter();
