@@ -4,10 +4,12 @@ import { type LimitSettings, limitStore } from './limit.ts';
 import type { StoreMeter } from './meter.ts';
 import { type RetryComponents, type RetrySettings, retryStore } from './retry.ts';
 import type { ObjectStore } from './store.ts';
+import { type ThrottleSettings, throttleStore } from './throttle.ts';
 
 export interface WrapSettings {
   readonly retry?: RetrySettings;
   readonly limit?: LimitSettings;
+  readonly throttle?: ThrottleSettings;
 }
 
 export interface WrapComponents extends RetryComponents, FaultComponents {
@@ -21,6 +23,7 @@ export interface WrapComponents extends RetryComponents, FaultComponents {
  * `store`. From the outside in:
  *
  *   retries   outside of the limit, so that a call that pauses holds no place
+ *   throttle  outside of the limit as well; each attempt takes its time
  *   limit
  *   meter     counts each request that is really sent, with its fault
  *   faults
@@ -34,6 +37,7 @@ export function wrapStore(
   if (components.faults !== undefined) wrapped = faultyStore(wrapped, components.faults, components);
   if (components.meter !== undefined) wrapped = components.meter.wrap(wrapped);
   if (settings.limit !== undefined) wrapped = limitStore(wrapped, settings.limit);
+  if (settings.throttle !== undefined) wrapped = throttleStore(wrapped, settings.throttle, components);
   if (settings.retry !== undefined) wrapped = retryStore(wrapped, settings.retry, components);
   return wrapped;
 }

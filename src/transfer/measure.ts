@@ -3,27 +3,37 @@
  * them says why.
  */
 import type { Id } from '../base/ids.ts';
+import type { Name } from '../base/name.ts';
 import { giveTurn } from '../base/turns.ts';
 import type { DirectoryEntry, Inode } from '../server/sealed/inode.ts';
 import type { Volume } from '../volume/volume.ts';
+import type { CopyFilter } from './filter.ts';
 import { LocalFolder, statLocal } from './local-source.ts';
+import type { OwnStorage } from './own-storage.ts';
 
 export interface Amount {
   readonly bytes: number;
   readonly files: number;
 }
 
-/** Measures local paths with everything below them. Rejects with the signal's reason. */
+export interface MeasureOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly filter?: CopyFilter | undefined;
+  /** Left out, as a copy leaves it out. */
+  readonly own?: OwnStorage | undefined;
+}
+
+/** Measures local paths with everything below them that would be copied. Rejects with the signal's reason. */
 export async function measureLocal(
   paths: readonly (string | Uint8Array)[],
-  signal?: AbortSignal,
+  options: MeasureOptions = {},
 ): Promise<Amount> {
   const total = { bytes: 0, files: 0 };
   for (const path of paths) {
     const stat = attempt(() => statLocal(path, { followsLink: true }));
     if (stat?.type === 'folder') {
       const folder = attempt(() => LocalFolder.open(path));
-      if (folder !== undefined) await measureFolder(folder, total, signal);
+      if (folder !== undefined) await measureFolder(folder, '', total, options);
     } else if (stat !== undefined) {
       total.bytes += stat.sizeBytes;
       total.files += 1;
@@ -34,17 +44,22 @@ export async function measureLocal(
 
 async function measureFolder(
   folder: LocalFolder,
+  within: Name,
   total: { bytes: number; files: number },
-  signal: AbortSignal | undefined,
+  options: MeasureOptions,
 ): Promise<void> {
+  const { signal, filter, own } = options;
   try {
     // Lets other work have a turn.
     await giveTurn();
     signal?.throwIfAborted();
+    if (own !== undefined && folder.whatOfOurs(own) !== undefined) return;
     for (const entry of attempt(() => folder.entries()) ?? []) {
+      const path = within === '' ? entry.name : `${within}/${entry.name}`;
+      if (filter?.judge(path, entry.type === 'folder') === 'skip') continue;
       if (entry.type === 'folder') {
         const child = attempt(() => folder.folder(entry.name));
-        if (child !== undefined) await measureFolder(child, total, signal);
+        if (child !== undefined) await measureFolder(child, path, total, options);
       } else if (entry.type !== 'other') {
         total.bytes += entry.type === 'file' ? entry.sizeBytes : 0;
         total.files += 1;

@@ -127,25 +127,61 @@ async function readOn(
   file: LocalFile,
   upload: JournalledUpload,
   unitSizeBytes: number,
-  { signal, onBytes }: Pick<PutFileOptions, 'signal' | 'onBytes'>,
+  options: PieceOptions,
 ): Promise<number> {
   const toldBytes = file.stat.sizeBytes;
-  const unitsPerRead = Math.max(1, Math.floor(READ_BYTES / unitSizeBytes));
   const nowBytes = file.sizeNow();
   const endBytes = nowBytes > toldBytes ? nowBytes : Number.POSITIVE_INFINITY;
-  for (let isFirst = true; ; isFirst = false) {
+  const fromBytes = upload.nextUnit * unitSizeBytes;
+  const read = (into: Uint8Array, offsetBytes: number): Promise<number> =>
+    file.read(into, offsetBytes, options.signal);
+  const sizeBytes = await readPieces(read, upload, unitSizeBytes, endBytes, options);
+  // The file may end in a hole, within a unit.
+  return sizeBytes === fromBytes ? toldBytes : sizeBytes;
+}
+
+type PieceOptions = Pick<PutFileOptions, 'signal' | 'onBytes'>;
+
+/** Reads piece after piece up to `endBytes` or the first short read. Returns where that was. */
+async function readPieces(
+  read: (into: Uint8Array, offsetBytes: number) => Promise<number>,
+  upload: JournalledUpload,
+  unitSizeBytes: number,
+  endBytes: number,
+  { signal, onBytes }: PieceOptions,
+): Promise<number> {
+  const unitsPerRead = Math.max(1, Math.floor(READ_BYTES / unitSizeBytes));
+  const lengthBytes = unitsPerRead * unitSizeBytes;
+  for (;;) {
     signal?.throwIfAborted();
     const offsetBytes = upload.nextUnit * unitSizeBytes;
-    if (offsetBytes >= endBytes) return endBytes;
-    const lengthBytes = unitsPerRead * unitSizeBytes;
-    const readBytes = await upload.addUnits(unitsPerRead, lengthBytes, into =>
-      file.read(into, offsetBytes, signal),
-    );
+    if (offsetBytes >= endBytes) return offsetBytes;
+    const readBytes = await upload.addUnits(unitsPerRead, lengthBytes, into => read(into, offsetBytes));
     onBytes(readBytes);
-    // The file may end in a hole, within a unit.
-    if (isFirst && readBytes === 0) return toldBytes;
     if (readBytes < lengthBytes) return offsetBytes + readBytes;
     await onVolume(upload.keepUp(READS_MAX));
+  }
+}
+
+/**
+ * Reads all that `read` gives into segments, as {@link putContent} does. There is no journal.
+ *
+ * @param read fills its argument; fewer bytes than fit mean the end.
+ */
+export async function putReader(
+  volume: Volume,
+  read: (into: Uint8Array) => Promise<number>,
+  inode: FileInode,
+  options: PieceOptions,
+): Promise<{ readonly inode: FileInode; readonly segments: ReadonlySet<Id> }> {
+  const upload = new JournalledUpload(volume, inode, undefined);
+  try {
+    const end = Number.POSITIVE_INFINITY;
+    const sizeBytes = await readPieces(read, upload, inode.unitSizeBytes, end, options);
+    return await upload.finish(sizeBytes);
+  } catch (error) {
+    await upload.abandon();
+    throw error;
   }
 }
 

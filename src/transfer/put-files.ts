@@ -44,7 +44,6 @@ export interface LocalAccess {
 /** A file or link on its way. */
 export interface PutItem {
   readonly target: PutFolder;
-  /** Its times are such that a volume can keep them. */
   readonly entry: LocalEntry;
   readonly path: Name;
   /** What has its name in the volume. */
@@ -90,7 +89,7 @@ export class PutFiles {
     const isSame =
       inode?.type === 'symlink' &&
       Buffer.compare(inode.target, leadsTo) === 0 &&
-      inode.mtimeNs === entry.mtimeNs;
+      inode.mtimeNs === timeToKeep(entry.mtimeNs);
     if (isSame) {
       this.#tally.counts.unchanged += 1;
       return;
@@ -147,13 +146,14 @@ export class PutFiles {
     const { entry, existing, inode } = item;
     if (existing === undefined || inode?.type !== 'file' || inode.sizeBytes !== entry.sizeBytes)
       return undefined;
-    if (this.#options.checksum !== true && inode.mtimeNs !== entry.mtimeNs) return undefined;
+    if (this.#options.checksum !== true && inode.mtimeNs !== timeToKeep(entry.mtimeNs)) return undefined;
     return { ...item, existing, inode };
   }
 
   #mustCompare({ entry, inode }: Suspect): boolean {
     if (this.#options.checksum === true) return true;
-    return entry.ctimeNs !== inode.ctimeNs || entry.ctimeNs >= inode.birthNs - CLOCK_STEP_NS;
+    const ctimeNs = timeToKeep(entry.ctimeNs);
+    return ctimeNs !== inode.ctimeNs || ctimeNs >= inode.birthNs - CLOCK_STEP_NS;
   }
 
   async #isSame({ target, existing, inode, local }: Suspect): Promise<boolean> {
@@ -318,7 +318,8 @@ export class PutFiles {
   async #updateAttributes({ target, existing, entry, path, inode, local }: Suspect): Promise<void> {
     if (this.#isDry) return;
     const isSameHere = entry.mode === inode.mode && entry.uid === inode.uid && entry.gid === inode.gid;
-    const hasSameTimes = entry.mtimeNs === inode.mtimeNs && entry.ctimeNs === inode.ctimeNs;
+    const ctimeNs = timeToKeep(entry.ctimeNs);
+    const hasSameTimes = timeToKeep(entry.mtimeNs) === inode.mtimeNs && ctimeNs === inode.ctimeNs;
     if (isSameHere && hasSameTimes) return;
     const file = local.openFile();
     let attributes: Attributes;
@@ -330,7 +331,7 @@ export class PutFiles {
     }
     if (!isSameAttributes(inode, attributes)) this.#tally.did(path, 'attributes');
     await this.#batches.update(path, () =>
-      this.#volume.namespace.setAttributes(target.directory, existing, attributes, entry.ctimeNs),
+      this.#volume.namespace.setAttributes(target.directory, existing, attributes, ctimeNs),
     );
   }
 }

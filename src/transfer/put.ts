@@ -19,14 +19,7 @@ import type { Volume } from '../volume/volume.ts';
 import { copyPart, runCopy } from './copying.ts';
 import { CopyFilter } from './filter.ts';
 import { isPartialName, joinPath } from './local-names.ts';
-import {
-  attributesOf,
-  type LocalEntry,
-  LocalFolder,
-  openLocalFile,
-  readLocalLink,
-  timeToKeep,
-} from './local-source.ts';
+import { attributesOf, type LocalEntry, LocalFolder, openLocalFile, readLocalLink } from './local-source.ts';
 import { OwnStorage } from './own-storage.ts';
 import { PutBatches } from './put-batch.ts';
 import { PutExtras } from './put-extras.ts';
@@ -252,8 +245,7 @@ class Putter {
     if (inode?.type === 'directory') {
       throw new NetsealError('EISDIR', 'a folder of this name is there: remove it first');
     }
-    const kept = { ...entry, mtimeNs: timeToKeep(entry.mtimeNs), ctimeNs: timeToKeep(entry.ctimeNs) };
-    const item = { target, entry: kept, path, existing, inode, local };
+    const item = { target, entry, path, existing, inode, local };
     if (entry.type === 'symlink') this.#files.putSymlink(item);
     else if (entry.type === 'file') await this.#files.putFile(item, suspects);
     else this.#tally.note(path, 'not copied: no file, folder or symbolic link');

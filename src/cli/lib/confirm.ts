@@ -2,12 +2,17 @@
 import { createInterface } from 'node:readline';
 import { requireArgument } from '../../base/errors.ts';
 
+/** Whether there is a terminal to ask on. */
+export function canConfirm(): boolean {
+  return process.stdin.isTTY === true;
+}
+
 /**
  * Asks on the terminal, and resolves when the answer is `yes`. Rejects with EINVAL for any other answer or
  * without a terminal, and with an AbortError after Ctrl-C, Ctrl-D or the signal.
  */
 export async function confirm(question: string, signal: AbortSignal): Promise<void> {
-  requireArgument(process.stdin.isTTY === true, 'there is no terminal to ask on: give --yes if you are sure');
+  requireArgument(canConfirm(), 'there is no terminal to ask on: give --yes if you are sure');
   const reader = createInterface({ input: process.stdin, output: process.stderr });
   const { promise: interrupted, reject } = Promise.withResolvers<never>();
   const stop = (): void => reject(new DOMException('interrupted', 'AbortError'));

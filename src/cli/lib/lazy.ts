@@ -7,10 +7,13 @@ import type * as CacheModule from '../../cache/open.ts';
 import type * as PipelineModule from '../../pipeline/pipeline.ts';
 import type * as DirectoryStoreModule from '../../server/directory-store.ts';
 import type * as WrapModule from '../../server/wrap.ts';
+import type * as FilterModule from '../../transfer/filter.ts';
 import type * as GetModule from '../../transfer/get.ts';
 import type * as NativeModule from '../../transfer/local-native.ts';
 import type * as MeasureModule from '../../transfer/measure.ts';
+import type * as OwnStorageModule from '../../transfer/own-storage.ts';
 import type * as PutModule from '../../transfer/put.ts';
+import type * as PutStreamModule from '../../transfer/put-stream.ts';
 import type * as HeaderObjectModule from '../../volume/header-object.ts';
 import type * as StateFolderModule from '../../volume/state/state-folder.ts';
 import type * as VolumeModule from '../../volume/volume.ts';
@@ -42,15 +45,24 @@ export function loadVolume(): Promise<typeof VolumeModule> {
 
 /** What copies local trees in and out of a volume. */
 export async function loadTransfer(): Promise<
-  typeof PutModule & typeof GetModule & typeof MeasureModule & typeof NativeModule
+  typeof PutModule &
+    typeof PutStreamModule &
+    typeof GetModule &
+    typeof MeasureModule &
+    typeof NativeModule &
+    typeof FilterModule &
+    typeof OwnStorageModule
 > {
-  const [put, get, measure, native] = await Promise.all([
+  const [put, putStream, get, measure, native, filter, ownStorage] = await Promise.all([
     import('../../transfer/put.ts'),
+    import('../../transfer/put-stream.ts'),
     import('../../transfer/get.ts'),
     import('../../transfer/measure.ts'),
     import('../../transfer/local-native.ts'),
+    import('../../transfer/filter.ts'),
+    import('../../transfer/own-storage.ts'),
   ]);
-  return { ...put, ...get, ...measure, ...native };
+  return { ...put, ...putStream, ...get, ...measure, ...native, ...filter, ...ownStorage };
 }
 
 /** What opens a cache. */

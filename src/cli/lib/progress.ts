@@ -9,6 +9,8 @@ export interface ProgressSettings {
   readonly label: string;
   /** The thing that is counted: `bytes`, or a noun such as `file`. */
   readonly noun: string;
+  /** Returns the text behind the percentage, in at most so many columns. Default: {@link describePace}. */
+  readonly describe?: (elapsedMs: number, columns: number) => string;
   /** Default: standard error, so that standard output stays clean. */
   readonly stream?: NodeJS.WriteStream;
 }
@@ -21,6 +23,7 @@ export interface Progress {
 }
 
 const BAR_WIDTH = 24;
+const COLUMNS_DEFAULT = 80;
 /** Earlier than this, a rate would be a guess. */
 const RATE_AFTER_MS = 500;
 
@@ -40,7 +43,11 @@ export function startProgress(settings: ProgressSettings): Progress {
       const drawn = `${'█'.repeat(filled)}${'░'.repeat(BAR_WIDTH - filled)}`;
       const percent = `${Math.floor(params.progress * 100)}%`.padStart(4);
       const elapsedMs = performance.now() - startedMs;
-      return `${settings.label} ${drawn} ${percent}  ${describePace(settings.noun, params.value, params.total, elapsedMs)}`;
+      const front = `${settings.label} ${drawn} ${percent}  `;
+      const rest =
+        settings.describe?.(elapsedMs, (stream.columns || COLUMNS_DEFAULT) - front.length - 1) ??
+        describePace(settings.noun, params.value, params.total, elapsedMs);
+      return `${front}${rest}`;
     },
   });
   let isStarted = false;
@@ -62,9 +69,20 @@ export function startProgress(settings: ProgressSettings): Progress {
 export function describePace(noun: string, done: number, total: number, elapsedMs: number): string {
   const isBytes = noun === 'bytes';
   const counted = isBytes ? [] : [`${done.toLocaleString('en-US')} of ${formatCount(total, noun)}`];
-  if (elapsedMs < RATE_AFTER_MS || done === 0) return counted.join('');
+  return [...counted, ...paceOf(noun, done, total, elapsedMs)].join(', ');
+}
+
+/**
+ * Returns the rate and the time that is left; nothing while they would be a guess.
+ *
+ * @param total undefined when it is not known: then there is no time left.
+ */
+export function paceOf(noun: string, done: number, total: number | undefined, elapsedMs: number): string[] {
+  if (elapsedMs < RATE_AFTER_MS || done === 0) return [];
   const perSecond = (done / elapsedMs) * 1000;
-  const rate = isBytes ? formatThroughput(perSecond) : `${perSecond.toFixed(perSecond < 10 ? 1 : 0)}/s`;
+  const rate =
+    noun === 'bytes' ? formatThroughput(perSecond) : `${perSecond.toFixed(perSecond < 10 ? 1 : 0)}/s`;
+  if (total === undefined) return [rate];
   const leftMs = (Math.max(0, total - done) / done) * elapsedMs;
-  return [...counted, rate, `${formatDuration(Math.ceil(leftMs / 1000) * 1000)} left`].join(', ');
+  return [rate, `${formatDuration(Math.ceil(leftMs / 1000) * 1000)} left`];
 }

@@ -1,8 +1,8 @@
 /** `netseal get`: copies files and folders out of a volume. */
 import { Command } from 'commander';
 import { requireArgument } from '../../base/errors.ts';
-import { localPath } from '../lib/local-paths.ts';
-import { type CopyOptions, copyFrame, withCopyOptions } from './copying.ts';
+import { type CopyOptions, withCopyOptions } from './copy-options.ts';
+import { copyFrame } from './copying.ts';
 import { parseVolumePath, pathBytes } from './paths.ts';
 
 interface GetOptions extends CopyOptions {
@@ -25,16 +25,28 @@ export function command(): Command {
 }
 
 async function copyOut(paths: readonly string[], options: GetOptions): Promise<void> {
-  const local = localPath(paths.at(-1) ?? '', options);
+  const local = paths.at(-1) ?? '';
   requireArgument(paths.length > 1, 'name paths as STORE:/path, then where to put them');
   const sources = paths.slice(0, -1).map(text => parseVolumePath(text, options));
-  await copyFrame(sources, options, { label: 'getting', did: 'got' }, async frame => {
-    const { volume, signal, transfer, tally } = frame;
-    for (const source of frame.showsProgress ? sources : []) {
-      const { inode } = await volume.find(pathBytes(source), { follow: true });
-      frame.expect(await transfer.measureVolume(volume, inode, signal));
-    }
-    const { recursive, owner } = options;
-    await transfer.get(volume, sources.map(pathBytes), local, tally, { recursive, owner, signal });
-  });
+  await copyFrame(
+    sources,
+    options,
+    { label: 'getting', did: 'got' },
+    {
+      measure: async ({ volume, transfer }, signal) => {
+        const total = { bytes: 0, files: 0 };
+        for (const source of sources) {
+          const { inode } = await volume.find(pathBytes(source), { follow: true });
+          const { bytes, files } = await transfer.measureVolume(volume, inode, signal);
+          total.bytes += bytes;
+          total.files += files;
+        }
+        return total;
+      },
+      copy: async ({ volume, signal, transfer }, tally) => {
+        const { recursive, owner } = options;
+        await transfer.get(volume, sources.map(pathBytes), local, tally, { recursive, owner, signal });
+      },
+    },
+  );
 }

@@ -17,7 +17,13 @@ import { type Frame, inFrame } from '../lib/frame.ts';
 import { loadPipeline, loadStore, loadVolume } from '../lib/lazy.ts';
 import { printable } from '../lib/printable.ts';
 import { readSecret } from '../lib/secrets.ts';
-import { canonicalStoreName, type Location, openStoreAt, parseStore } from './location.ts';
+import {
+  canonicalStoreName,
+  type Location,
+  type OpenStoreOptions,
+  openStoreAt,
+  parseStore,
+} from './location.ts';
 import { type StoreOptions, stateFolder, type VolumeOptions } from './options.ts';
 
 /** A store with what this client remembers of it. */
@@ -43,11 +49,11 @@ export interface VolumeAccess extends UnlockedHeader {
 /** Opens the store and its state for `work`. Afterwards saves the state and closes both. */
 export async function withStore<Result>(
   { storeText }: Location,
-  options: StoreOptions & { readonly create?: boolean },
+  options: StoreOptions & OpenStoreOptions,
   signal: AbortSignal,
   work: (access: StoreAccess) => Promise<Result>,
 ): Promise<Result> {
-  const store = await openStoreAt(storeText, { create: options.create ?? false });
+  const store = await openStoreAt(storeText, options);
   try {
     const { openStateFolder } = await loadStore();
     const state = await openStateFolder(stateFolder(options), await canonicalStoreName(storeText));
