@@ -7,6 +7,7 @@
 import { closeSync, constants, existsSync, fstatSync, fsync, mkdir, open } from 'node:fs';
 import { promisify } from 'node:util';
 import { systemCodeOf } from '../base/errors.ts';
+import { type StoreModes, setMode } from './directory-modes.ts';
 
 const openAsync = promisify(open);
 const mkdirAsync = promisify(mkdir);
@@ -84,10 +85,12 @@ export interface FolderUse {
 
 export class FolderCache {
   readonly #root: Folder;
+  readonly #modes: StoreModes;
   readonly #entries = new Map<string, Entry>();
 
-  constructor(root: Folder) {
+  constructor(root: Folder, modes: StoreModes) {
     this.#root = root;
+    this.#modes = modes;
   }
 
   /**
@@ -173,8 +176,7 @@ export class FolderCache {
       } catch (error) {
         if (!how.create || systemCodeOf(error) !== 'ENOENT') throw error;
       }
-      await makeFolder(path);
-      return Folder.open(path);
+      return openOrMakeFolder(path, this.#modes);
     });
   }
 
@@ -219,11 +221,21 @@ function closeEntry(entry: Entry): void {
   );
 }
 
-/** Makes a folder unless there is one. */
-export async function makeFolder(path: string): Promise<void> {
+/** Makes a folder unless there is one. Returns whether it made one. */
+export async function makeFolder(path: string): Promise<boolean> {
   try {
     await mkdirAsync(path);
+    return true;
   } catch (error) {
     if (systemCodeOf(error) !== 'EEXIST') throw error;
+    return false;
   }
+}
+
+/** Opens a folder. Makes it if it is missing; it then has the modes of the store. */
+export async function openOrMakeFolder(path: string, modes: StoreModes): Promise<Folder> {
+  const isNew = await makeFolder(path);
+  const folder = await Folder.open(path);
+  if (isNew) setMode(folder.fd, modes.folder);
+  return folder;
 }

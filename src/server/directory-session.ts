@@ -34,7 +34,8 @@ import { toHex } from '../base/bytes.ts';
 import { NetsealError, systemCodeOf } from '../base/errors.ts';
 import { randomBytes } from '../base/random.ts';
 import type { Scheduler } from '../base/scheduler.ts';
-import { Folder, makeFolder } from './directory-folders.ts';
+import { Folder, openOrMakeFolder } from './directory-folders.ts';
+import { type StoreModes, setMode } from './directory-modes.ts';
 import { createLockFile, FileLock } from './file-lock.ts';
 
 const openAsync = promisify(open);
@@ -54,6 +55,7 @@ const WRITE_PARTS_MAX = 512;
 
 export class DirectorySession {
   readonly #rootPath: string;
+  readonly #modes: StoreModes;
   readonly #scheduler: Scheduler;
   readonly #partials: Folder;
   readonly #storeLock: FileLock;
@@ -61,16 +63,16 @@ export class DirectorySession {
   #count = 0;
 
   /** @param rootPath the store's folder; no part of the path is a symbolic link. */
-  static async start(rootPath: string, scheduler: Scheduler): Promise<DirectorySession> {
-    const partialPath = `${rootPath}/partial`;
-    await makeFolder(partialPath);
-    const partials = await Folder.open(partialPath);
+  static async start(rootPath: string, modes: StoreModes, scheduler: Scheduler): Promise<DirectorySession> {
+    const partials = await openOrMakeFolder(`${rootPath}/partial`, modes);
     let storeLock: FileLock | undefined;
     try {
       const lockPath = `${rootPath}/lock`;
-      createLockFile(lockPath, `${partials.path}/new-${toHex(randomBytes(16))}`);
+      createLockFile(lockPath, `${partials.path}/new-${toHex(randomBytes(16))}`, fd =>
+        setMode(fd, modes.file),
+      );
       storeLock = new FileLock(lockPath);
-      const session = new DirectorySession(rootPath, scheduler, partials, storeLock);
+      const session = new DirectorySession(rootPath, modes, scheduler, partials, storeLock);
       await session.locked(() => session.#begin());
       return session;
     } catch (error) {
@@ -80,8 +82,15 @@ export class DirectorySession {
     }
   }
 
-  private constructor(rootPath: string, scheduler: Scheduler, partials: Folder, storeLock: FileLock) {
+  private constructor(
+    rootPath: string,
+    modes: StoreModes,
+    scheduler: Scheduler,
+    partials: Folder,
+    storeLock: FileLock,
+  ) {
     this.#rootPath = rootPath;
+    this.#modes = modes;
     this.#scheduler = scheduler;
     this.#partials = partials;
     this.#storeLock = storeLock;
@@ -131,6 +140,7 @@ export class DirectorySession {
     const fd = await openAsync(path, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o666);
     try {
       try {
+        setMode(fd, this.#modes.file);
         for (const batch of batches(parts)) {
           signal?.throwIfAborted();
           await writeFully(fd, batch);
@@ -198,7 +208,8 @@ export class DirectorySession {
     mkdirSync(`${this.#partials.path}/${id}`);
     const folder = openFolder(`${this.#partials.path}/${id}`);
     try {
-      createLockFile(`${folder.path}/lock`, `${folder.path}/new`);
+      setMode(folder.fd, this.#modes.folder);
+      createLockFile(`${folder.path}/lock`, `${folder.path}/new`, fd => setMode(fd, this.#modes.file));
       const lock = new FileLock(`${this.#rootPath}/partial/${id}/lock`);
       if (!lock.tryAcquire()) throw new NetsealError('EBUG', 'a new session is locked');
       this.#own = { id, folder, lock };

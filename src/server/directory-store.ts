@@ -28,10 +28,18 @@ import {
 } from 'node:fs';
 import { promisify } from 'node:util';
 import type { CallOptions } from '../base/call-options.ts';
-import { type ErrorCode, messageOf, NetsealError, requireArgument, systemCodeOf } from '../base/errors.ts';
+import {
+  codeOf,
+  type ErrorCode,
+  messageOf,
+  NetsealError,
+  requireArgument,
+  systemCodeOf,
+} from '../base/errors.ts';
 import { type Scheduler, systemScheduler } from '../base/scheduler.ts';
-import { Folder, FolderCache, makeFolder } from './directory-folders.ts';
+import { Folder, FolderCache, makeFolder, openOrMakeFolder } from './directory-folders.ts';
 import { newHeader, OBJECT_HEADER_BYTES, type ObjectHeader, readHeader } from './directory-format.ts';
+import { type StoreModes, storeModes } from './directory-modes.ts';
 import { keyToPath, type ObjectPath, pathToKey, segmentsToFolders } from './directory-names.ts';
 import { DirectorySession } from './directory-session.ts';
 import { Gate } from './gate.ts';
@@ -105,6 +113,7 @@ export class DirectoryStore implements ObjectStore {
   };
   /** Absolute, without symbolic links. */
   readonly localFolder: string;
+  readonly #modes: StoreModes;
   readonly #objects: Folder;
   readonly #folders: FolderCache;
   readonly #durable: boolean;
@@ -129,11 +138,14 @@ export class DirectoryStore implements ObjectStore {
       if (settings.create === true) await makeFolder(path);
       const rootPath = await realpathAsync(path);
       const objectsPath = `${rootPath}/objects`;
-      if (settings.create === true) await makeFolder(objectsPath);
-      const objects = await Folder.open(objectsPath);
+      const modes = await storeModes(rootPath);
+      const objects =
+        settings.create === true
+          ? await openOrMakeFolder(objectsPath, modes)
+          : await Folder.open(objectsPath);
       const durable = settings.durability !== 'none';
       if (settings.create === true && durable) await syncNames(rootPath);
-      return new DirectoryStore(path, rootPath, objects, durable, scheduler);
+      return new DirectoryStore(path, rootPath, modes, objects, durable, scheduler);
     } catch (error) {
       throw storeError(path, 'objects', error);
     }
@@ -142,6 +154,7 @@ export class DirectoryStore implements ObjectStore {
   private constructor(
     name: string,
     rootPath: string,
+    modes: StoreModes,
     objects: Folder,
     durable: boolean,
     scheduler: Scheduler,
@@ -149,7 +162,8 @@ export class DirectoryStore implements ObjectStore {
     this.name = name;
     this.localFolder = rootPath;
     this.#objects = objects;
-    this.#folders = new FolderCache(objects);
+    this.#modes = modes;
+    this.#folders = new FolderCache(objects, modes);
     this.#durable = durable;
     this.#scheduler = scheduler;
     this.#gate = new Gate(name, REQUESTS_MAX);
@@ -260,8 +274,20 @@ export class DirectoryStore implements ObjectStore {
     });
   }
 
+  /**
+   * The clock of the file system, from a new file; this machine's clock where no file can be made: in a
+   * read-only store, and on a full disk.
+   */
   async now(options: CallOptions = {}): Promise<number> {
-    return this.#run('', options.signal, async () => (await this.#writer()).now());
+    return this.#run('', options.signal, async () => {
+      try {
+        return (await this.#writer()).now();
+      } catch (error) {
+        const code = codeOf(storeError(this.name, '', error));
+        if (code !== 'EDENIED' && code !== 'EFULL') throw error;
+        return Date.now();
+      }
+    });
   }
 
   /** Removes files that crashed processes left behind. The first change does so anyway. */
@@ -304,7 +330,7 @@ export class DirectoryStore implements ObjectStore {
 
   #writer(): Promise<DirectorySession> {
     if (this.#session === undefined) {
-      const session = DirectorySession.start(this.localFolder, this.#scheduler);
+      const session = DirectorySession.start(this.localFolder, this.#modes, this.#scheduler);
       this.#session = session;
       this.#leftovers = session.then(started => started.removeLeftovers()).catch(() => undefined);
       // So that the next change tries again.

@@ -58,12 +58,23 @@ export class FileLock {
 /**
  * Makes a lock file at `path` unless there is one. It is made at `temporaryPath`, on the same file system,
  * and then linked.
+ *
+ * @param prepare called with the descriptor of the new file, before others can see it.
  */
-export function createLockFile(path: string, temporaryPath: string): void {
+export function createLockFile(
+  path: string,
+  temporaryPath: string,
+  prepare: (fd: number) => void = () => undefined,
+): void {
   if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) return;
   const { O_CREAT, O_EXCL, O_WRONLY, O_NOFOLLOW } = constants;
-  closeSync(openSync(temporaryPath, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o666));
+  const fd = openSync(temporaryPath, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o666);
   try {
+    try {
+      prepare(fd);
+    } finally {
+      closeSync(fd);
+    }
     // Created and closed under another name: under its own, another thread of this process may have locked it
     // already.
     linkSync(temporaryPath, path);

@@ -1,5 +1,6 @@
 /** Translates errors of the operating system into those of a store. */
-import { type ErrorCode, messageOf, NetsealError, systemCodeOf } from '../base/errors.ts';
+import { getSystemErrorMessage } from 'node:util';
+import { type ErrorCode, isSystemError, messageOf, NetsealError } from '../base/errors.ts';
 
 const CODE_OF_SYSTEM_CODE: Readonly<Record<string, ErrorCode>> = {
   ENOSPC: 'EFULL',
@@ -36,15 +37,41 @@ export function storeError(
   error: unknown,
   codeOfMissing: ErrorCode = 'EMISSING',
 ): unknown {
-  const systemCode = systemCodeOf(error);
-  if (systemCode === undefined) return sqliteError(store, error);
-  const code = systemCode === 'ENOENT' ? codeOfMissing : (CODE_OF_SYSTEM_CODE[systemCode] ?? 'EIO');
-  // The system's message is about a path through a descriptor, which tells the user nothing.
-  const text = code === 'EMISSING' ? 'no such object' : messageOf(error);
-  return new NetsealError(code, `${store}: ${text}: ${key}`, { cause: error });
+  if (!isSystemError(error)) return sqliteError(store, error);
+  const code = codeOfSystem(error, codeOfMissing);
+  const text = code === 'EMISSING' ? 'no such object' : textOf(error, code);
+  return new NetsealError(code, `${store}: ${text}${key === '' ? '' : `: ${key}`}`, { cause: error });
 }
+
+function codeOfSystem({ code = '' }: NodeJS.ErrnoException, codeOfMissing: ErrorCode): ErrorCode {
+  return code === 'ENOENT' ? codeOfMissing : (CODE_OF_SYSTEM_CODE[code] ?? 'EIO');
+}
+
+/** The system's words without its path: that may lead through a descriptor, which tells the user nothing. */
+function textOf(error: NodeJS.ErrnoException, code: ErrorCode): string {
+  const text = error.errno === undefined ? messageOf(error) : getSystemErrorMessage(error.errno);
+  return code === 'EFULL' ? `${text}: make room on the file system of this folder, then try again` : text;
+}
+
+/** SQLite's result code for a file that is no database: a lock file with bytes in it. */
+const SQLITE_NOTADB = 26;
+/** SQLite's result code for a database with damaged content. */
+const SQLITE_CORRUPT = 11;
+/** SQLite's result code for a file that may not be written. */
+const SQLITE_READONLY = 8;
+const SQLITE_CANTOPEN = 14;
 
 function sqliteError(store: string, error: unknown): unknown {
   if (!(error instanceof Error && 'errcode' in error)) return error;
-  return new NetsealError('EIO', `${store}: its lock does not work: ${error.message}`, { cause: error });
+  const primaryCode = Number(error.errcode) & 0xff;
+  if (primaryCode === SQLITE_NOTADB || primaryCode === SQLITE_CORRUPT) {
+    return new NetsealError(
+      'EFORMAT',
+      `${store}: the file "lock" in it is damaged, and nothing can be written before it is empty: while no other netseal uses this folder, run: : >"${store}/lock"`,
+      { cause: error },
+    );
+  }
+  const isDenied = primaryCode === SQLITE_READONLY || primaryCode === SQLITE_CANTOPEN;
+  const code = isDenied ? 'EDENIED' : 'EIO';
+  return new NetsealError(code, `${store}: its lock does not work: ${error.message}`, { cause: error });
 }
