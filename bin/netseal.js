@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 
 const NEEDED = [22, 18];
 const TOO_OLD_EXIT_CODE = 5;
+const USAGE_EXIT_CODE = 2;
 
 const own = process.versions.node.split('.').map(Number);
 const newEnough = own[0] > NEEDED[0] || (own[0] === NEEDED[0] && own[1] >= NEEDED[1]);
@@ -27,6 +28,7 @@ if (newEnough) {
   const { main } = await import(isCheckout ? source.href : build.href);
   await main(process.argv.slice(2));
 } else if (existsSync(brought)) {
+  refuseLostBytes();
   const child = spawn(brought, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
     stdio: 'inherit',
   });
@@ -41,4 +43,19 @@ if (newEnough) {
     `netseal: needs Node ${NEEDED.join('.')} or later, and this is ${process.version}: install a newer Node\n`,
   );
   process.exitCode = TOO_OLD_EXIT_CODE;
+}
+
+/**
+ * What is not UTF-8 has become U+FFFD by now, and the other Node could not tell: different names and passphrases would be the
+ * same to it.
+ */
+function refuseLostBytes() {
+  const given = process.argv.slice(2);
+  for (const name of Object.keys(process.env))
+    if (/^(NETSEAL_|XDG_STATE_HOME$|HOME$)/.test(name)) given.push(process.env[name]);
+  if (!given.some(text => text.includes('\ufffd'))) return;
+  process.stderr.write(
+    'netseal: arguments and environment must be UTF-8, without U+FFFD under this Node; write other bytes as \\xNN, and add --escaped (EINVAL)\n',
+  );
+  process.exit(USAGE_EXIT_CODE);
 }

@@ -79,6 +79,14 @@ describe('a message', () => {
   });
 });
 
+it('a folder as standard input is no empty file', async () => {
+  const { exitCode, stderr } = await line('netseal seal --key-file key -o out <.');
+  expect([exitCode, stderr]).toEqual([
+    EXIT_IO,
+    'netseal: the standard input is a folder: pipe it in with tar (EIO)\n',
+  ]);
+});
+
 describe('text that is not UTF-8', () => {
   it('is no argument', async () => {
     const { exitCode, stderr } = await line("netseal ls vol:/$'n\\xe9'");

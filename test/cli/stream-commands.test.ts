@@ -233,7 +233,7 @@ it.runIf(CAN_MOUNT)('a full disk: one line, exit code 6, nothing left', async ()
   // A mount of its own in a namespace of its own, which goes away with the shell.
   const line = `mount -t tmpfs -o size=64k none disk && netseal seal plain -o disk/sealed --key-file key; echo $? $(ls disk)`;
   const { stdout, stderr } = await shell(`${unshared(line)}`, { cwd: folder });
-  expect(stderr).toBe('netseal: standard output: no space left on device (ENOSPC)\n');
+  expect(stderr).toBe('netseal: disk/sealed: no space left on device (ENOSPC)\n');
   expect(stdout.toString()).toBe(`${EXIT_IO}\n`);
 });
 

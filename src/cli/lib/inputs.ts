@@ -28,7 +28,7 @@ export function claimInput(what: string, path: string | Buffer): void {
   claim(what, stats, !stats.isFile() || DESCRIPTOR_PATH.test(path.toString()));
 }
 
-/** As {@link claimInput}, for the standard input. */
+/** As {@link claimInput}, for the standard input. EIO when it is a folder. */
 export function claimStandardInput(what: string): void {
   let stats: BigIntStats;
   try {
@@ -36,6 +36,9 @@ export function claimStandardInput(what: string): void {
   } catch (error) {
     throw withPath('standard input', error);
   }
+  // Node would read nothing, and no error either.
+  if (stats.isDirectory())
+    throw new NetsealError('EIO', 'the standard input is a folder: pipe it in with tar');
   claim(what, stats, true);
 }
 

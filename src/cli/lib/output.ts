@@ -1,10 +1,11 @@
 /** The one file that a command writes, which appears whole or not at all; or standard output. */
+import { isUtf8 } from 'node:buffer';
 import { once } from 'node:events';
 import { fchmodSync, type Stats } from 'node:fs';
 import { type FileHandle, link, lstat, open, realpath, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { getSystemErrorMessage } from 'node:util';
-import { messageOf, NetsealError } from '../../base/errors.ts';
+import { isSystemError, messageOf, NetsealError } from '../../base/errors.ts';
 import { partialName } from '../../transfer/local-names.ts';
 import { giveRights, PRIVATE_MODE, rightsAt, syncFolderAt } from '../../transfer/local-rights.ts';
 
@@ -59,7 +60,10 @@ async function checkTarget(output: string, force: boolean): Promise<string> {
     );
   }
   if (!force) throw alreadyThere(output);
-  return found.isFile() ? await realpath(output) : output;
+  if (!found.isFile()) return output;
+  const path = await realpath(output, { encoding: 'buffer' });
+  if (isUtf8(path)) return path.toString();
+  throw new NetsealError('EINVAL', `${output} leads to a path that is not UTF-8: name another file`);
 }
 
 async function lookUp(path: string, look: (path: string) => Promise<Stats>): Promise<Stats | undefined> {
@@ -97,11 +101,25 @@ class FileOutput implements Output {
 
   async write(bytes: Uint8Array): Promise<void> {
     // Unlike write(), writeFile() continues after a short write.
-    await this.#file.writeFile(bytes);
+    await this.#named(this.#file.writeFile(bytes));
   }
 
   async commit(): Promise<void> {
     this.#setRights();
+    await this.#named(this.#commit());
+  }
+
+  /** Waits for `work`; its system errors name the file as it will be called. */
+  async #named<Result>(work: Promise<Result>): Promise<Result> {
+    try {
+      return await work;
+    } catch (error) {
+      if (isSystemError(error)) error.path = this.#path;
+      throw error;
+    }
+  }
+
+  async #commit(): Promise<void> {
     await this.#file.sync();
     if (this.#force) {
       await rename(this.#partial, this.#path);

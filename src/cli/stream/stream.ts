@@ -10,6 +10,7 @@ import { NetsealError } from '../../base/errors.ts';
 import type { VolumeHeader } from '../../keys/volume-header.ts';
 import type { KeyHandle } from '../../pipeline/key-table.ts';
 import { openPipeline, type Pipeline } from '../../pipeline/pipeline.ts';
+import { withPath } from '../../system/errors.ts';
 import { claimInput, claimStandardInput } from '../lib/inputs.ts';
 import { untilAborted, withInterrupt } from '../lib/interrupt.ts';
 import { type Output, openOutput } from '../lib/output.ts';
@@ -101,6 +102,15 @@ export function addKeys(pipeline: Pipeline, header: VolumeHeader): KeyHandle {
   return keys;
 }
 
+/** Yields the standard input; its errors name it. */
+async function* standardInput(): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of process.stdin) yield chunk as Uint8Array;
+  } catch (error) {
+    throw withPath('standard input', error);
+  }
+}
+
 interface Source {
   readonly bytes: AsyncIterable<Uint8Array>;
   close(): void;
@@ -113,7 +123,7 @@ interface Source {
 async function openSource(path: string, signal: AbortSignal): Promise<Source> {
   if (path === '-') {
     if (process.stdin.isTTY) process.stderr.write('netseal: reading what you type; end with Ctrl-D\n');
-    return { bytes: process.stdin, close: () => process.stdin.destroy() };
+    return { bytes: standardInput(), close: () => process.stdin.destroy() };
   }
   const stream = createReadStream(path, { highWaterMark: READ_BYTES });
   await untilAborted(signal, once(stream, 'open'));

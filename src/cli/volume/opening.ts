@@ -6,7 +6,8 @@
  * - {@link withUnlockedHeader}: also the volume header, unlocked.
  * - {@link withVolume}: also the volume, with its worker threads.
  */
-import type { NetsealError } from '../../base/errors.ts';
+import { getSystemErrorMessage } from 'node:util';
+import { isSystemError, NetsealError } from '../../base/errors.ts';
 import type { Secret } from '../../keys/secret.ts';
 import type { VolumeHeader } from '../../keys/volume-header.ts';
 import type { Pipeline } from '../../pipeline/pipeline.ts';
@@ -56,7 +57,10 @@ export async function withStore<Result>(
   const store = await openStoreAt(storeText, options);
   try {
     const { openStateFolder } = await loadStore();
-    const state = await openStateFolder(stateFolder(options), await canonicalStoreName(storeText));
+    const name = await canonicalStoreName(storeText);
+    const state = await openStateFolder(stateFolder(options), name).catch(error => {
+      throw stateError(error);
+    });
     try {
       return await work({ store, state, secrets: () => readSecret(options, signal) });
     } finally {
@@ -65,6 +69,17 @@ export async function withStore<Result>(
   } finally {
     await store.close();
   }
+}
+
+/** Returns an error of opening the state folder that says what to do. */
+function stateError(error: unknown): unknown {
+  if (!isSystemError(error)) return error;
+  const why = error.errno === undefined ? error.message : getSystemErrorMessage(error.errno);
+  return new NetsealError(
+    'EIO',
+    `cannot remember this store in ${error.path}: ${why}; name another folder with --state or NETSEAL_STATE`,
+    { cause: error },
+  );
 }
 
 /**
