@@ -23,9 +23,12 @@ export function formatSize(bytes: number): string {
   return `${text} ${BINARY[step]}`;
 }
 
-/** Formats a throughput in decimal megabytes: `412 MB/s`. */
+/** Formats a throughput in decimal units, megabytes at most: `412 MB/s`, `43.2 kB/s`, `71 B/s`. */
 export function formatThroughput(bytesPerSecond: number): string {
-  return `${formatNumber(bytesPerSecond / 1e6)} MB/s`;
+  if (bytesPerSecond >= 1e5 || bytesPerSecond === 0) return `${formatNumber(bytesPerSecond / 1e6)} MB/s`;
+  return bytesPerSecond < 1e3
+    ? `${formatNumber(bytesPerSecond)} B/s`
+    : `${formatNumber(bytesPerSecond / 1e3)} kB/s`;
 }
 
 const BIT_RATES: readonly (readonly [number, string])[] = [

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, realpath, rm, symlink, writeFile } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { canonicalStoreName, openStoreAt, parseLocation } from '../../src/cli/volume/location.ts';
 import { codeOf } from '../keys/helpers.ts';
 import { errorCodeOf } from '../support/errors.ts';
@@ -12,7 +12,6 @@ describe('a location', () => {
   it.each([
     ['backup', 'backup', undefined],
     ['backup:', 'backup', undefined],
-    [':', ':', undefined],
     ['backup:/', 'backup', '/'],
     ['backup:/docs/a', 'backup', '/docs/a'],
     ['/mnt/x:/a:/b', '/mnt/x', '/a:/b'],
@@ -30,7 +29,28 @@ describe('a location', () => {
     expect(parseLocation(text)).toEqual({ storeText, path });
   });
 
-  it.each([[''], [':/x'], ['file://'], ['file://:/x']])('needs a store: %j', text => {
+  it.each([
+    [':', undefined],
+    [':/', '/'],
+    [':/docs/a', '/docs/a'],
+    [':/a:/b', '/a:/b'],
+  ])('is that of NETSEAL_STORE: %s', (text, path) => {
+    for (const [value, storeText] of [
+      ['backup', 'backup'],
+      ['backup:', 'backup'],
+      ['file:///a/b', 'file:///a/b'],
+    ] as const) {
+      vi.stubEnv('NETSEAL_STORE', value);
+      expect(parseLocation(text)).toEqual({ storeText, path });
+    }
+    for (const value of ['', 'backup:/docs']) {
+      vi.stubEnv('NETSEAL_STORE', value);
+      expect(errorCodeOf(() => parseLocation(text))).toBe('EINVAL');
+    }
+    vi.unstubAllEnvs();
+  });
+
+  it.each([[''], [':'], [':/x'], ['file://'], ['file://:/x']])('needs a store: %j', text => {
     expect(errorCodeOf(() => parseLocation(text))).toBe('EINVAL');
   });
 });
@@ -61,6 +81,11 @@ describe('a store', () => {
       expect((await store.get('x')).bytes).toEqual(Uint8Array.of(1));
       await store.close();
     }
+  });
+
+  it('may have a colon in its name', async () => {
+    await make(join(folder, 's3:bucket'));
+    expect(await readdir(join(folder, 's3:bucket'))).toContain('objects');
   });
 
   it('is reached by a URL as well', async () => {
@@ -121,6 +146,11 @@ describe('a store', () => {
 
   it.each([
     ['s3://bucket/x'],
+    ['s3:bucket'],
+    ['b2:bucket/folder'],
+    ['host:folder'],
+    ['me@host:folder'],
+    ['file:relative'],
     ['sftp://host/x'],
     ['file://another-host/x'],
     ['file:///a?b'],

@@ -96,9 +96,25 @@ describe('text that is not UTF-8', () => {
     expect((await line('netseal ls "vol:/\ufffd"')).exitCode).toBe(EXIT_NOT_FOUND);
   });
 
-  it.each(['NETSEAL_PASSPHRASE', 'NETSEAL_STATE', 'NETSEAL_KEY_FILE'])('is no value for %s', async name => {
-    const { exitCode, stderr } = await line(`export ${name}=$'p\\xe9'; netseal init vol`);
-    expect([exitCode, stderr]).toEqual([EXIT_USAGE, `netseal: ${name} is not UTF-8 (EINVAL)\n`]);
+  it.each(['NETSEAL_PASSPHRASE', 'NETSEAL_STATE', 'NETSEAL_KEY_FILE', 'NETSEAL_STORE'])(
+    'is no value for %s',
+    async name => {
+      const { exitCode, stderr } = await line(
+        `export ${name}=$'p\\xe9'; netseal init ${name === 'NETSEAL_STORE' ? ':' : 'vol'}`,
+      );
+      expect([exitCode, stderr]).toEqual([EXIT_USAGE, `netseal: ${name} is not UTF-8 (EINVAL)\n`]);
+    },
+  );
+
+  it('is a name here and in a volume with --escaped', async () => {
+    const text = [
+      'export NETSEAL_KEY_FILE=key NETSEAL_STORE=vol; netseal init : >/dev/null 2>&1',
+      "printf one >$'n\\xe9'; printf two >$'n\\xe8'",
+      "netseal put --escaped 'n\\xe9' 'n\\xe8' :/ 2>/dev/null",
+      "netseal get --escaped ':/n\\xe9' 'back\\xe8' 2>/dev/null; cat $'back\\xe8'; netseal ls :",
+    ];
+    const { stdout, stderr } = await line(text.join('; '));
+    expect([stdout.toString('latin1'), stderr]).toEqual(['onen\xe8\nn\xe9\n', '']);
   });
 
   it('may be U+FFFD, which is', async () => {

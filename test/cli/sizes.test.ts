@@ -92,6 +92,7 @@ describe('rates', () => {
     for (const rate of [125e6, 12.5e6, 312.5e6, 1.25e9, 1, 125])
       expect(parseRate(formatBitRate(rate))).toBe(rate);
     expect(formatThroughput(412_345_678)).toBe('412 MB/s');
+    expect([432, 43_210, 0].map(formatThroughput)).toEqual(['432 B/s', '43.2 kB/s', '0 MB/s']);
   });
 });
 

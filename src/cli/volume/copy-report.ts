@@ -101,6 +101,9 @@ function reportText(tally: Tally, { did, elapsedMs, missing }: Ended, options: R
   for (const what of missing) process.stderr.write(`netseal: note: this machine lacks ${what}\n`);
 }
 
+/** Of fewer bytes, a rate tells how long a command takes to start. */
+const RATED_BYTES_MIN = 1e6;
+
 /** More lines than this nobody reads. `--json` has all of them. */
 const SHOWN_MAX = 100;
 
@@ -126,7 +129,9 @@ function summary({ counts, failures }: Tally, did: string, elapsedMs: number): s
     ...(failures.length > 0 ? [`${failures.length.toLocaleString('en-US')} failed`] : []),
   ];
   const seconds = elapsedMs / 1000;
-  return `${parts.join(', ')} in ${seconds.toFixed(1)} s, ${formatThroughput(bytes / seconds)}`;
+  // The size says all there is to say of what took no time.
+  const rate = bytes < RATED_BYTES_MIN ? '' : `, ${formatThroughput(bytes / seconds)}`;
+  return `${parts.join(', ')} in ${seconds.toFixed(1)} s${rate}`;
 }
 
 function toFields({ path, error }: Trouble): Record<string, string> {

@@ -1,6 +1,7 @@
 /** `netseal get`: copies files and folders out of a volume. */
 import { Command } from 'commander';
 import { requireArgument } from '../../base/errors.ts';
+import { localPath } from '../lib/local-paths.ts';
 import { type CopyOptions, withCopyOptions } from './copy-options.ts';
 import { copyFrame } from './copying.ts';
 import { parseVolumePath, pathBytes } from './paths.ts';
@@ -25,7 +26,7 @@ export function command(): Command {
 }
 
 async function copyOut(paths: readonly string[], options: GetOptions): Promise<void> {
-  const local = paths.at(-1) ?? '';
+  const local = localPath(paths.at(-1) ?? '', options);
   requireArgument(paths.length > 1, 'name paths as STORE:/path, then where to put them');
   const sources = paths.slice(0, -1).map(text => parseVolumePath(text, options));
   await copyFrame(

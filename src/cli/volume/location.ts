@@ -5,6 +5,7 @@
  *   backup            the folder backup
  *   backup:/docs/a    /docs/a in the volume there
  *   file:///mnt/x:/a  the same with a URL; a folder's name may hold ":/" there, as "%3A/"
+ *   :/docs/a          /docs/a in the volume of the store that NETSEAL_STORE names
  */
 import { lstat, readdir, realpath, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -12,6 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { isNetsealError, NetsealError, requireArgument, systemCodeOf } from '../../base/errors.ts';
 import type { ObjectStore } from '../../server/store.ts';
 import { showName } from '../../transfer/local-names.ts';
+import { environment } from '../lib/given-text.ts';
 import { loadStore } from '../lib/lazy.ts';
 
 export interface Location {
@@ -34,11 +36,24 @@ const REQUESTS_AT_ONCE = 32;
 /** Everything that a directory store has in its folder. */
 const STORE_NAMES: ReadonlySet<string> = new Set(['objects', 'partial', 'lock']);
 
+/** `s3:bucket`, `host:folder`: a colon in the first part of a path, as other programs write what is far away. */
+const REMOTE = /^[^/]*:/;
+const WINDOWS_DRIVE = /^[a-z]:[\\/]/i;
+
 /**
- * Splits at the first ":/" after the scheme. A ":" at the end means that there is no path. EINVAL when there
- * is no store.
+ * Splits at the first ":/" after the scheme. A ":" at the end means that there is no path. Text that begins
+ * with ":" is about the store that `NETSEAL_STORE` names. EINVAL when there is no store.
  */
 export function parseLocation(text: string): Location {
+  if (!text.startsWith(':')) return splitLocation(text);
+  const storeText = (environment('NETSEAL_STORE') ?? '').replace(/(?<=.):$/, '');
+  requireArgument(storeText !== '', `no store in ${JSON.stringify(text)}: name one, or set NETSEAL_STORE`);
+  const { path } = splitLocation(storeText);
+  requireArgument(path === undefined, `NETSEAL_STORE names a store, not a path in one: ${storeText}`);
+  return { ...splitLocation(`x${text}`), storeText };
+}
+
+function splitLocation(text: string): Location {
   const schemeLength = SCHEME.exec(text)?.[0].length ?? 0;
   const at = text.indexOf(':/', schemeLength);
   const storeText = at === -1 ? text.replace(/(?<=.):$/, '') : text.slice(0, at);
@@ -100,7 +115,14 @@ export async function canonicalStoreName(storeText: string): Promise<string> {
 /** Returns the folder that the text names. EINVAL when it names none. */
 export function storePath(storeText: string): string {
   const scheme = SCHEME.exec(storeText)?.[0].toLowerCase();
-  if (scheme === undefined) return storeText;
+  if (scheme === undefined) {
+    const isDrive = process.platform === 'win32' && WINDOWS_DRIVE.test(storeText);
+    requireArgument(
+      isDrive || !REMOTE.test(storeText),
+      `not a store: ${storeText}; use ${KNOWN}, and ./${storeText} for a folder of that name`,
+    );
+    return storeText;
+  }
   const url = scheme === 'file://' && URL.canParse(storeText) ? new URL(storeText) : undefined;
   requireArgument(
     url !== undefined && url.search === '' && url.hash === '',

@@ -4,6 +4,7 @@ import { requireArgument } from '../../base/errors.ts';
 import type { Extra } from '../../transfer/put-options.ts';
 import { canConfirm, confirm } from '../lib/confirm.ts';
 import { claimStandardInput } from '../lib/inputs.ts';
+import { localPath } from '../lib/local-paths.ts';
 import { formatCount } from '../lib/sizes.ts';
 import {
   type CopyOptions,
@@ -41,7 +42,8 @@ async function copyIn(paths: readonly string[], options: PutOptions): Promise<vo
   else await copyPaths(sources, target, options);
 }
 
-async function copyPaths(sources: readonly string[], target: VolumePath, options: PutOptions): Promise<void> {
+async function copyPaths(given: readonly string[], target: VolumePath, options: PutOptions): Promise<void> {
+  const sources = given.map(path => localPath(path, options));
   const { recursive, checksum, dryRun } = options;
   requireArgument(options.delete !== true || recursive === true, '--delete works on folders: add -r');
   const mustAsk = options.delete === true && options.yes !== true && dryRun !== true;
