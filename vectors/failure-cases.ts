@@ -79,8 +79,8 @@ function* flips(): Generator<Named> {
   yield flip('flip-kind', 'EAUTH', 'kind unit becomes mapPage', 5, 1);
   yield flip('flip-kind-unknown', 'EAUTH', 'kind unit becomes 129, which nobody knows', 5, 7);
   yield flip('flip-suite', 'EUNSUPPORTED', 'suite 1 becomes 3', 6, 1);
-  yield flip('flip-flags', 'EUNSUPPORTED', 'flag "last" on a unit that is not of a stream', 7);
-  yield flip('flip-flags-high', 'EUNSUPPORTED', 'an unknown flag', 7, 7);
+  yield flip('flip-flags', 'EFORMAT', 'flag "last" on a unit that is not of a stream', 7);
+  yield flip('flip-flags-high', 'EFORMAT', 'an unknown flag', 7, 7);
   yield flip('flip-epoch', 'EKEY', 'epoch 3 becomes 2, for which there is no key', 8);
   yield flip('flip-length-down', 'EFORMAT', 'sealedLength 200 becomes 192', 12, 3);
   yield flip('flip-length-up', 'ETRUNCATED', 'sealedLength 200 becomes 201', 12);
@@ -203,7 +203,7 @@ function* unknowns(): Generator<Named> {
   yield failure('suite-0', 'EUNSUPPORTED', 'suite 0', set(6, 0));
   yield failure('suite-255', 'EUNSUPPORTED', 'suite 255', set(6, 255));
   const stream = sealByHand({ ...GOOD, kind: 2, flags: 2 });
-  yield failure('flag-2', 'EUNSUPPORTED', 'an unknown flag, authentic, on a unit of a stream', stream, {
+  yield failure('flag-2', 'EFORMAT', 'an unknown flag, authentic, on a unit of a stream', stream, {
     kind: 'streamUnit',
   });
 }

@@ -136,7 +136,7 @@ export function volumeHeaderLength(prefix: Uint8Array): number | undefined {
  * Decodes one whole header, after which no bytes may follow. Every field is a copy. Allocates no more than
  * the header's length, which is at most 64 KiB.
  *
- * Throws EFORMAT (not a header, or bytes after it), ETRUNCATED or EUNSUPPORTED (a newer version or flag).
+ * Throws EFORMAT (not a header, or bytes after it), ETRUNCATED or EUNSUPPORTED (a newer version).
  */
 export function decodeHeader(bytes: Uint8Array): HeaderFields {
   const totalBytes = volumeHeaderLength(bytes);
@@ -147,7 +147,8 @@ export function decodeHeader(bytes: Uint8Array): HeaderFields {
   const view = viewOf(bytes);
   const flags = view.getUint32(8, true);
   if ((flags & ~FLAG_TEST_RANDOMNESS) !== 0) {
-    throw new NetsealError('EUNSUPPORTED', `volume header: flags ${flags} are of a newer netseal`);
+    // A format with more flags has another version, so here a flag is damage.
+    throw malformed(`impossible flags 0x${flags.toString(16)}: it is damaged`);
   }
   const slotCount = bytes[5] ?? 0;
   if (slotCount < 1 || slotCount > SLOTS_MAX)

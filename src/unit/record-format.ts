@@ -166,7 +166,8 @@ export function peekHeader(record: Uint8Array): RecordHeader {
   const kind = view.getUint8(5);
   const flags = view.getUint8(7);
   if (!areFlagsKnown(kind, flags)) {
-    throw new NetsealError('EUNSUPPORTED', `sealed record with unknown flags 0x${flags.toString(16)}`);
+    // A format with more flags has another version, so here a flag is damage.
+    throw new NetsealError('EFORMAT', `sealed record with impossible flags 0x${flags.toString(16)}: damaged`);
   }
   const sealedLengthBytes = view.getUint32(12, true);
   if (sealedLengthBytes < RECORD_OVERHEAD_BYTES || sealedLengthBytes > RECORD_BYTES_MAX) {
