@@ -1,9 +1,9 @@
 /** `netseal cache init`: makes an empty cache. */
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { toHex } from '../../base/bytes.ts';
-import { NetsealError } from '../../base/errors.ts';
+import { codeOf, NetsealError } from '../../base/errors.ts';
 import { checkCacheSettings } from '../../cache/base/settings.ts';
 import type { Cache } from '../../cache/cache.ts';
 import { inspectVolumeHeader } from '../../keys/inspect.ts';
@@ -12,6 +12,7 @@ import { inFrame } from '../lib/frame.ts';
 import { jsonDocument } from '../lib/json.ts';
 import { printable } from '../lib/printable.ts';
 import { readNewSlot } from '../lib/secrets.ts';
+import { missingFolders, namesIn as presentNames, removeFolders } from '../lib/undo-folders.ts';
 import { type CacheOptions, cacheCommand, openCacheIn } from './opening.ts';
 import {
   type CacheSettingOptions,
@@ -41,7 +42,14 @@ function init(folder: string, options: InitOptions): Promise<void> {
     await requireFree(folder);
     const slot = await readNewSlot(options, signal, options.label);
     signal.throwIfAborted();
-    const cache = await openCacheIn(folder, settings, { key: { slots: [slot] } });
+    const missing = await missingFolders(folder);
+    const wasEmpty = (await presentNames(folder)).length === 0;
+    const cache = await openCacheIn(folder, settings, { key: { slots: [slot] } }).catch(async error => {
+      // EDENIED: another process is making a cache here, or nothing could be made.
+      if (wasEmpty && codeOf(error) !== 'EDENIED') await removeBegun(folder);
+      await removeFolders(missing);
+      throw error;
+    });
     try {
       report(await describe(folder, cache, slot, options.json === true));
     } finally {
@@ -65,6 +73,14 @@ const LEFT_BEHIND: ReadonlySet<string> = new Set([
 ]);
 /** Where one of these files exists and there is no header, nothing in the folder can ever be opened again. */
 const CLOSED_FOR_EVER: readonly string[] = ['header.old', 'memory'];
+
+/** Removes what a failure has left of a cache in a folder that was empty. */
+async function removeBegun(folder: string): Promise<void> {
+  for (const name of await presentNames(folder)) {
+    const isOurs = LEFT_BEHIND.has(name) || /^(header|index|cache\.db.*)$/.test(name);
+    if (isOurs) await rm(join(folder, name), { recursive: true, force: true });
+  }
+}
 
 /**
  * Checks, before a passphrase is asked for, that the folder is new or empty, or holds only what is left of a
