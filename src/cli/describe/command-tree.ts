@@ -92,7 +92,8 @@ function describeOption(option: Option): OptionInfo {
     description,
     value: required || optional ? value : undefined,
     defaultText: hasDefault ? (defaultValueDescription ?? String(defaultValue)) : undefined,
-    isRepeatable: variadic || isList,
+    // Commander does not know of options that collect their values.
+    isRepeatable: variadic || isList || description.includes('may be repeated'),
   };
 }
 
