@@ -1,7 +1,7 @@
 /** `netseal cache wipe` in processes of its own; two processes at one cache. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, rm } from 'node:fs/promises';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -55,7 +55,7 @@ describe('netseal cache wipe', () => {
     expect(wiped.stderr).toMatch(
       /^netseal: This gives no protection from anyone who has a copy of the header [^\n]*\n$/,
     );
-    expect(await readdir(join(folder, 'c', 'zones'))).toEqual([]);
+    expect(await readdir(folder)).not.toContain('c');
     expect((await cache('stats', 'c')).exitCode).toBe(EXIT_NOT_FOUND);
     expect((await cache('init', 'c')).exitCode).toBe(EXIT_OK);
     expect((await jsonOf(folder, 'stats', 'c')).units).toBe(0);
@@ -71,7 +71,15 @@ describe('netseal cache wipe', () => {
     expect((await jsonOf(folder, 'stats', 'c')).units).toBe(122);
     const wiped = await jsonOf(folder, 'wipe', 'c', '--yes', '--dirty-too');
     expect(wiped).toMatchObject({ wiped: { units: 122 }, lost: { batches: 1, units: 2 } });
-    expect(await readdir(join(folder, 'c', 'dirty'))).toEqual([]);
+    expect(await readdir(folder)).not.toContain('c');
+  });
+
+  it("leaves and names what is not the cache's", async () => {
+    await writeFile(join(folder, 'c', 'notes.txt'), 'mine');
+    const wiped = await cache('wipe', 'c', '--yes');
+    expect(wiped.exitCode).toBe(EXIT_OK);
+    expect(wiped.stderr).toMatch(/\nnetseal: these are not the cache's, and stay in c: notes\.txt\n$/);
+    expect(await readdir(join(folder, 'c'))).toEqual(['notes.txt']);
   });
 
   it.runIf(HAS_PYTHON)('asks on a terminal', async () => {

@@ -1,8 +1,10 @@
 /** `netseal cache wipe`: destroys a cache's key, then removes everything in it. */
+import { readdirSync, rmdirSync, rmSync } from 'node:fs';
 import type { Command } from 'commander';
-import { requireArgument } from '../../base/errors.ts';
+import { isSystemError, requireArgument } from '../../base/errors.ts';
 import { confirm } from '../lib/confirm.ts';
 import { jsonDocument } from '../lib/json.ts';
+import { printable } from '../lib/printable.ts';
 import { formatCount, formatSize } from '../lib/sizes.ts';
 import { describeDirty, summarizeDirty } from './dirty-summary.ts';
 import { type CacheAccess, type CacheOptions, cacheCommand, withCache } from './opening.ts';
@@ -53,4 +55,33 @@ async function wipe({ cache, folder, signal, report }: CacheAccess, options: Wip
       : `wiped ${formatCount(units, 'unit')}, ${formatSize(bytes)}; the key is gone\n`,
   );
   process.stderr.write(`netseal: ${NOT_PROTECTED}\n`);
+  const left = removeFolder(folder);
+  if (left.length === 0) return;
+  process.stderr.write(
+    `netseal: these are not the cache's, and stay in ${printable(folder)}: ${left.map(printable).join(', ')}\n`,
+  );
+}
+
+/**
+ * Removes what a wiped cache leaves: its empty folders, its lock, the folder itself. Returns the names that
+ * stay in the folder, because they are somebody else's or may not be removed.
+ */
+function removeFolder(folder: string): string[] {
+  for (const name of ['zones', 'dirty']) ifPossible(() => rmdirSync(`${folder}/${name}`));
+  ifPossible(() => rmSync(`${folder}/lock`, { force: true }));
+  ifPossible(() => rmdirSync(folder));
+  let left: string[] = [];
+  ifPossible(() => {
+    left = readdirSync(folder).sort();
+  });
+  return left;
+}
+
+/** Does nothing where the system refuses: what stays is told. */
+function ifPossible(action: () => void): void {
+  try {
+    action();
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+  }
 }
