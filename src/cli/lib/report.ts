@@ -3,7 +3,7 @@
  * `{ "error": { code, message, exitCode } }`.
  */
 import { getSystemErrorMessage } from 'node:util';
-import { isNetsealError, isSystemError, messageOf } from '../../base/errors.ts';
+import { isNetsealError, isSystemError, messageOf, type NetsealError } from '../../base/errors.ts';
 import { EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, exitCodeOf } from './exit-codes.ts';
 import { toJson } from './json.ts';
 import { printable } from './printable.ts';
@@ -25,7 +25,7 @@ export function reportUsage(text: string): void {
 export function reportError(error: unknown): number {
   const exitCode = exitCodeOf(error);
   if (exitCode === EXIT_INTERRUPTED) write('EINTR', 'interrupted', exitCode, 'interrupted');
-  else if (isNetsealError(error)) write(error.code, error.message, exitCode);
+  else if (isNetsealError(error)) write(error.code, withAdvice(error), exitCode);
   else if (isSystemError(error)) write(error.code ?? 'EIO', describeSystemError(error), exitCode);
   else {
     const text = `unexpected: ${messageOf(error)}; please report it`;
@@ -33,6 +33,12 @@ export function reportError(error: unknown): number {
   }
   if (exitCode === EXIT_BUG && process.env.NETSEAL_DEBUG === '1') console.error(error);
   return exitCode;
+}
+
+/** Returns the message, and what to do when a store shows what cannot be. */
+export function withAdvice({ code, message }: Pick<NetsealError, 'code' | 'message'>): string {
+  if (code !== 'EROLLBACK' && code !== 'EFORK') return message;
+  return `${message}; if you restored the store from a backup, see "netseal state forget --help"`;
 }
 
 /** @param line the text for people. Default: the message with the code behind it. */

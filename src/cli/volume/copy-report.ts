@@ -5,6 +5,7 @@ import type { Deed, Tally, Trouble } from '../../transfer/tally.ts';
 import { EXIT_DAMAGED, exitCodeOf } from '../lib/exit-codes.ts';
 import { jsonDocument, nameFields } from '../lib/json.ts';
 import { printable } from '../lib/printable.ts';
+import { withAdvice } from '../lib/report.ts';
 import { formatCount, formatSize, formatThroughput } from '../lib/sizes.ts';
 
 /** How a copy ended. */
@@ -96,7 +97,7 @@ function reportText(tally: Tally, { did, elapsedMs, missing }: Ended, options: R
     process.stderr.write(`${summary(tally, verb, elapsedMs)}\n`);
     list(notes, ({ path, error }) => `note: ${showName(path)}: ${printable(error.message)}`);
   }
-  list(failures, ({ path, error }) => `${showName(path)}: ${printable(error.message)} (${error.code})`);
+  list(failures, ({ path, error }) => `${showName(path)}: ${printable(withAdvice(error))} (${error.code})`);
   if (options.quiet === true) return;
   for (const what of missing) process.stderr.write(`netseal: note: this machine lacks ${what}\n`);
 }
