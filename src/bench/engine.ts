@@ -23,7 +23,10 @@ export interface TimedRecords {
   release(): void;
 }
 
-/** The plain bytes of a batch, undefined for a hole, and how long opening took. Valid until released. */
+/**
+ * The plain bytes of a batch, one entry for each unit and undefined for a hole, and how long opening took.
+ * Valid until released.
+ */
 export interface TimedUnits {
   readonly elapsedMs: number;
   readonly units: readonly (Uint8Array | undefined)[];
@@ -140,5 +143,5 @@ export function openingRoom(plainBytes: number, setting: BenchSetting): number {
 }
 
 function nothing(): void {
-  // Its memory is ordinary memory, which is garbage-collected.
+  // The inline engine's results lie in ordinary memory, which is garbage-collected.
 }

@@ -2,10 +2,11 @@
  * The sweep: measures every setting on every sample.
  *
  *   1. check   Every unit of every sample is sealed, opened and compared. Nothing is timed before that.
- *   2. time    Rounds over all settings. So a machine that gets busy or warm disturbs all of them alike.
+ *   2. time    Each round times all settings on all samples. So a machine that gets busy or warm disturbs all
+ *              settings alike.
  *
- * Stopping the sweep early costs accuracy, but no results: settings that were checked have been timed at
- * least once.
+ * The check takes times as well. So when the sweep is stopped early, every setting that was checked has a
+ * result, only a less exact one.
  */
 import { equalBytes, isAllZero } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
@@ -23,7 +24,7 @@ import { Shuffler } from './shuffler.ts';
 
 /** The number of timed rounds after the check. It is odd, so that the median is one of them. */
 export const ROUNDS = 5;
-/** The most units that are timed alone in each round. When the time is over, fewer are. */
+/** The most units that are timed alone in each round. Fewer are timed when the round's time is over. */
 const SINGLE_UNITS_MAX = 8;
 const SINGLE_UNITS_MIN = 2;
 
@@ -307,7 +308,10 @@ class Sweep {
 }
 
 const ROUND_BYTES_MIN: number = MIB;
-/** The highest rate that is believed, in bytes a second. Holes pass at any speed. */
+/**
+ * The highest rate that the length of a round is computed from, in bytes a second. Holes take almost no time,
+ * so the rate of a sample full of them has no bound.
+ */
 const RATE_MAX = 20e9;
 
 type Inspect = (
@@ -316,7 +320,7 @@ type Inspect = (
 ) => void;
 
 function ignore(): void {
-  // Timed rounds were checked before.
+  // The check has already compared every byte.
 }
 
 /** Adds up the times of the batches of one round. */

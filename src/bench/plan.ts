@@ -19,7 +19,7 @@ export interface Batch {
   readonly plainBytes: number;
 }
 
-/** The room for the records of a batch, unless two units for each thread need more. */
+/** The room for the records of a batch. It is larger when two units for each thread need more. */
 const BATCH_BYTES: number = 8 * MIB;
 /** The most room for a batch, however many threads there are. */
 const BATCH_BYTES_MAX: number = 512 * MIB;
@@ -28,7 +28,7 @@ const UNITS_PER_THREAD_MIN = 2;
 /** The room that rounding may add to each unit. */
 const SLACK_BYTES = 64;
 
-/** Returns the units that `pieces` consist of. */
+/** Cuts the pieces of a sample into units. */
 export function cutIntoUnits(pieces: readonly Piece[], unitSizeBytes: number): PlainUnit[] {
   const units: PlainUnit[] = [];
   for (const { offsetBytes, bytes } of pieces) {
@@ -42,8 +42,8 @@ export function cutIntoUnits(pieces: readonly Piece[], unitSizeBytes: number): P
 }
 
 /**
- * Returns the bytes that the largest batch of these settings needs, once for plain bytes and once for
- * records.
+ * Returns the memory in bytes that the largest batch of these settings takes. Its plain bytes need that much,
+ * and its records need that much again.
  */
 export function batchBytesMax(settings: readonly BenchSetting[], threadCount: number): number {
   return Math.max(...settings.map(setting => roomOfBatch(setting, threadCount)));
@@ -91,8 +91,7 @@ export function batchOf(units: readonly PlainUnit[]): Batch {
 
 /**
  * Returns the units of one timed round: about `targetBytes` of plain bytes, and at least two units for each
- * thread. They are spread evenly over the sample. When the sample is too small, its units are taken again and
- * again.
+ * thread. They are spread evenly over the sample. A sample that is too small gives its units more than once.
  */
 export function unitsForRound(
   units: readonly PlainUnit[],

@@ -159,7 +159,7 @@ function compareSimplicity(left: BenchSetting, right: BenchSetting): number {
   return 0;
 }
 
-/** True for the default setting with any provider, because the provider changes nothing in what is stored. */
+/** True for the default setting, whatever its provider: providers store the same bytes. */
 function isDefault(setting: BenchSetting): boolean {
   return settingId({ ...setting, providers: 'auto' }) === settingId(SETTING_DEFAULT);
 }

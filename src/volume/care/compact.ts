@@ -129,7 +129,8 @@ interface Work {
 }
 
 /**
- * Where a unit lay, and where it lies now: the same place if it is only listed to have its page sealed anew.
+ * Where a unit lay, and where it lies now. Both are the same place for a unit that is listed only so that its
+ * map page is sealed anew.
  */
 interface Moved {
   readonly from: Pointer;
@@ -145,7 +146,7 @@ class Compactor {
   readonly #chosen: ReadonlySet<Id>;
   readonly #totalBytes: number;
   readonly #options: CompactOptions;
-  /** The changes of objects that are being walked, by the object's id. */
+  /** The changes that are being collected, by the id of the inode object that they will change. */
   readonly #open = new Map<Id, Work>();
   /** Files in which a map page has to be sealed anew. */
   readonly #pagesMove = new Set<Id>();
@@ -334,8 +335,8 @@ class Compactor {
   }
 
   /**
-   * Returns the map with every pointer replaced that is still the one that was copied; undefined when none
-   * is.
+   * Returns the map with the new pointers. A pointer is replaced only if it is still the one that was copied;
+   * undefined when there is none to replace.
    */
   async #update(
     { id, map: root, sizeBytes, unitSizeBytes }: FileInode,

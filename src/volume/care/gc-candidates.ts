@@ -15,7 +15,7 @@ export interface StoredList extends CandidateList {
   readonly keys: readonly string[];
 }
 
-/** How many lists younger than the grace are kept. */
+/** How many lists are kept that are younger than the grace. */
 export const YOUNG_LISTS_MAX = 8;
 
 /**
@@ -104,8 +104,8 @@ export function candidateSinceMs(
 }
 
 /**
- * True when storing `now` would add nothing to `newest`: there are no new candidates, and every candidate of
- * `newest` is still one or has been deleted.
+ * True when the list `now` need not be stored, as it would say no more than `newest`: it has no new
+ * candidates, and every candidate of `newest` still is one or has been deleted.
  */
 export function addsNothing(
   newest: CandidateList | undefined,
@@ -144,7 +144,7 @@ export function superfluousLists(
   return dropped;
 }
 
-/** Returns the time in ms between the neighbours of a list. */
+/** Returns the time in ms between the two neighbours of a list: the gap that dropping it would leave. */
 function gapAt(lists: readonly StoredList[], at: number): number {
   return (lists[at - 1]?.timeMs ?? 0) - (lists[at + 1]?.timeMs ?? 0);
 }

@@ -1,12 +1,12 @@
 /**
- * The clocks that a pass of gc counts on: the store's and this machine's. They must agree, because what a
- * pass writes under a wrong clock outlives it. What an earlier pass, or a session, has written under a clock
- * that was ahead is known by its time, which has not come yet. See "Wrong clocks" in `docs/GC.md`.
+ * The two clocks that a pass of gc counts on: the store's and this machine's. They must agree, because a pass
+ * with a wrong clock would leave wrong times in the store. A time in the store that lies in the future was
+ * written by an earlier pass, or a session, under a clock that was ahead. See "Wrong clocks" in `docs/GC.md`.
  */
 import { NetsealError } from '../../base/errors.ts';
 import type { Session } from '../session/session.ts';
 
-/** The clocks may differ by so much; times later than both by more than this are of a wrong clock. */
+/** The clocks may differ by so much. A time that is later than both by more than this is of a wrong clock. */
 export const CLOCKS_APART_MS_MAX: number = 60 * 60 * 1000;
 
 /** Both clocks at one moment, in whole ms since 1970. */
@@ -42,7 +42,7 @@ export function requireClocksAgree({ serverAheadMs }: Clocks): void {
   );
 }
 
-/** True for a time that a clock which was ahead must have given. */
+/** True for a time so far in the future that the clock which gave it must have been ahead. */
 export function isAhead({ laterMs }: Pick<Clocks, 'laterMs'>, timeMs: number): boolean {
   return timeMs > laterMs + CLOCKS_APART_MS_MAX;
 }

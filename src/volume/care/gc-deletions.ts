@@ -1,4 +1,4 @@
-/** What one pass of gc could not delete. One such object does not end the pass. */
+/** Deletes objects for one pass of gc. One that cannot be deleted is noted, and the pass goes on. */
 import { type ErrorCode, isNetsealError, type NetsealError } from '../../base/errors.ts';
 import type { ObjectStore } from '../../server/store.ts';
 
@@ -9,7 +9,7 @@ export interface DeleteFailure {
   readonly error: NetsealError;
 }
 
-/** Codes that concern the whole store, or the pass itself: going on would only repeat them. */
+/** Codes that are about the whole store or the pass itself. They end the pass: all else would fail as well. */
 const END_ALL: ReadonlySet<ErrorCode> = new Set(['EUNAVAILABLE', 'ECLOSED', 'EBUG', 'EINVAL']);
 
 export class Deletions {
@@ -30,7 +30,7 @@ export class Deletions {
     return await this.attempt(key, () => this.#store.delete(key, { signal: this.#signal }));
   }
 
-  /** Does the same with a deletion, or a change, of the caller's own. */
+  /** Runs a deletion or a change of the caller's own. Treats its failure as {@link delete} does. */
   async attempt(key: string, work: () => Promise<unknown>): Promise<boolean> {
     try {
       await work();

@@ -8,17 +8,17 @@
  * Invariants
  *   1. A pass deletes no object that its cut refers to. It deletes nothing at all when something could not be
  *      read.
- *   2. A pass deletes only objects that were in every list, written at the same time, since a list that is
- *      older than the grace.
+ *   2. A pass deletes an object only if all lists have it, from a list older than the grace to the newest,
+ *      and all say that it was written at the same time: it was not rewritten in between.
  *   3. The age of a list is measured on the server's clock, from after the cut of its pass to before the cut
- *      of this pass. A list's time is later than all that its pass had read, however coarse or wrong the
+ *      of this pass. A list's time is later than everything its pass has read, even with a coarse or wrong
  *      clock.
  *   4. While files are open, a pass deletes no object that was referred to at any time since the first of
- *      them was opened. A list proves that only for objects that were then too old to be committed as they
- *      were.
+ *      them was opened. A list that has the object, and is older than that opening, proves that. But it
+ *      counts only if the object was by then too old for a commit to refer to it without rewriting it.
  *   5. Before a pass deletes anything, it publishes an order and looks at the volume again.
- *   6. A pass writes nothing while the two clocks differ much. A list whose time has not come makes it begin
- *      anew: no earlier list counts.
+ *   6. A pass writes nothing while the two clocks differ by more than an hour. If the time of a stored list
+ *      lies in the future, the pass begins anew: no stored list counts.
  */
 
 import type { Id } from '../../base/ids.ts';
@@ -51,8 +51,8 @@ export interface GcOptions {
    */
   readonly graceMs?: number | undefined;
   /**
-   * Keeps what was referred to at this time or later; ms since 1970, server's clock. Default: when the first
-   * of the files that sessions still have open was opened, which counts in any case.
+   * Keeps what was referred to at this time or later; ms since 1970, server's clock. What the files that
+   * sessions have open may still read is kept in any case.
    */
   readonly protectedSinceMs?: number | undefined;
   /** Whether to move the live records out of segments that are mostly garbage. Default true. */
@@ -85,7 +85,7 @@ export interface GcReport {
    * refused.
    */
   readonly deletable: Amount;
-  /** Candidates whose grace has not passed. */
+  /** Candidates whose grace has not passed yet. */
   readonly waiting: Amount & {
     /** When the first of them may be deleted, and the last; ms since 1970, server's clock. */
     readonly firstDueMs: number | undefined;
@@ -115,8 +115,8 @@ export const COPY_BYTES_MAX_DEFAULT: number = 1024 ** 3;
 const NEVER: number = Number.POSITIVE_INFINITY;
 const DELETES_MAX = 16;
 /**
- * In graces, how old an object gets before no commit takes it as it is: it is rewritten first, see
- * `keep-young.ts`.
+ * The age, in graces, from which no commit refers to an object as it is. A commit that needs the object
+ * rewrites it first, which gives it a new time; see `keep-young.ts`.
  */
 const COMMITTED_GRACES = 0.75;
 const ORDER_MS_MIN: number = 10 * 60 * 1000;
@@ -128,11 +128,14 @@ const KINDS: readonly Kind[] = ['segments', 'inodes'];
 interface Candidate extends ListedObject {
   readonly kind: Kind;
   readonly id: Id;
-  /** Time of the oldest list since which every list has it; undefined when the newest does not. */
+  /**
+   * The time of the oldest list from which on every list has the object; undefined when the newest list does
+   * not have it.
+   */
   readonly sinceMs: number | undefined;
   /**
-   * Likewise, but only lists count from when it was too old to be committed: since then nothing can have
-   * referred to it.
+   * The same, counting only lists from a time when the object was older than {@link COMMITTED_GRACES}. From
+   * then on nothing can have referred to it.
    */
   readonly settledMs: number | undefined;
 }
@@ -241,11 +244,11 @@ const NOTHING_DONE = {
   compaction: undefined,
 } as const;
 
-/** Drops lists, oldest first: wherever this is cut short, no candidate looks older than it did. */
+/** Drops lists, oldest first. So if this is interrupted, no candidate looks older than it is. */
 async function dropLists(lists: readonly StoredList[], deletions: Deletions): Promise<void> {
   const sorted = [...lists].sort((left, right) => left.timeMs - right.timeMs);
   for (const key of sorted.flatMap(({ keys }) => keys)) {
-    // While an older list stays, so do the newer ones.
+    // If an older list cannot be dropped, the newer ones stay as well.
     if (!(await deletions.delete(key))) return;
   }
 }
@@ -267,7 +270,11 @@ function sortCandidates(
   };
 }
 
-/** @param listTimeMs the time of this pass's list. */
+/**
+ * Tells how much has to wait, and until when.
+ *
+ * @param listTimeMs the time of this pass's list.
+ */
 function waitOf(waiting: readonly Candidate[], listTimeMs: number, graceMs: number): GcReport['waiting'] {
   const due = waiting.map(({ sinceMs = listTimeMs }) => sinceMs + graceMs);
   return {
@@ -289,10 +296,10 @@ function findCandidates(
       .map(([id, object]) => {
         const { modifiedAtMs } = object;
         const isWrong = isAhead(clocks, modifiedAtMs);
-        // A list from before the object was written is of a clock that was behind.
+        // If a list is older than an object that it has, its clock was behind: the list does not count.
         const countsFromMs = isWrong ? 0 : modifiedAtMs - CLOCKS_APART_MS_MAX;
         const sinceMs = candidateSinceMs(lists, kind, id, modifiedAtMs, countsFromMs);
-        // An object with a time that has not come is at least as old as the first list that has it.
+        // If the object's own time lies in the future, all that is known is that the first list has it.
         const writtenByMs = isWrong ? (sinceMs ?? NEVER) : modifiedAtMs;
         const settledFromMs = writtenByMs + COMMITTED_GRACES * graceMs;
         const settledMs = candidateSinceMs(lists, kind, id, modifiedAtMs, settledFromMs);
@@ -341,7 +348,7 @@ async function deleteAll(
     await inParallel(deletable, DELETES_MAX, async object => {
       const { kind, id, modifiedAtMs } = object;
       if (isLive(cut, kind, id) || cut[kind].get(id)?.modifiedAtMs !== modifiedAtMs) return;
-      // By now others may have dropped the order, taking this pass for dead.
+      // Deleting has taken so long that others may take this pass for dead and have dropped its order.
       if (nowMs() - orderedHereAtMs > orderMs(graceMs)) return;
       if (!(await deletions.delete(keyOf(object)))) return;
       deleted.add(object);
@@ -352,7 +359,7 @@ async function deleteAll(
   return deleted;
 }
 
-/** Returns for how long an order may be carried out. After twice that, others take its pass for dead. */
+/** Returns for how long a pass may delete by its order. After twice that, others take the pass for dead. */
 function orderMs(graceMs: number): number {
   return Math.max(graceMs / 2, ORDER_MS_MIN);
 }

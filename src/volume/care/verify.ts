@@ -159,7 +159,7 @@ class Verification {
     const { forks, problems } = await mergeHeads(this.#volume.session, this.#options.signal);
     for (const { id, error } of forks) {
       this.#forks.set(id, error);
-      // The walk enters everything but the root.
+      // The walk calls `enter`, which looks for forks, for every object but the root.
       const isRoot = id === this.#volume.settings.rootId;
       this.#log.add(inodeKey(id), 'history', error, isRoot ? { id, type: 'directory', path: '' } : undefined);
     }

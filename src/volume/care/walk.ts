@@ -90,8 +90,8 @@ export interface Visitor {
 
 export interface WalkOptions {
   /**
-   * Visits a name that is being moved in both its places, the old and the new. Default: only in the one that
-   * counts.
+   * Whether a name that is being moved is visited in both its places, the old and the new. Default: only in
+   * the one that counts.
    */
   readonly movesTwice?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -243,7 +243,7 @@ export class Walk {
   }
 
   /**
-   * True when the name counts in this folder. It does as well when damage hides whether it has been moved.
+   * True when the name counts in this folder. A name counts also when damage hides whether it has moved away.
    */
   async #isHere(entry: DirectoryEntry): Promise<boolean> {
     if (this.#options.movesTwice === true) return true;
