@@ -98,7 +98,12 @@ async function copyStandardInput(
   await copyFrame([target], options, WORDS, {
     measure: async () => ({ bytes: 0, files: 0 }),
     copy: async ({ volume, signal, transfer }, tally) => {
-      await at(target, transfer.putStream(volume, process.stdin, pathBytes(target), tally, { signal }));
+      try {
+        await at(target, transfer.putStream(volume, process.stdin, pathBytes(target), tally, { signal }));
+      } finally {
+        // An input that stays open would keep the process alive after Ctrl-C.
+        process.stdin.destroy();
+      }
       await volume.sync();
     },
   });
