@@ -137,9 +137,25 @@ export {
 } from './unit/record-format.ts';
 export { sealedBytesMax } from './unit/seal.ts';
 export type { CipherProviderName } from './unit/suite.ts';
+export {
+  type Amount,
+  collectGarbage as gc,
+  type GcOptions,
+  type GcProgress,
+  type GcReport,
+} from './volume/care/gc.ts';
+export {
+  type VerifyOptions as VolumeVerifyOptions,
+  type VerifyProgress as VolumeVerifyProgress,
+  type VerifyReport,
+  verifyVolume as verify,
+} from './volume/care/verify.ts';
+export type { Damage as VolumeDamage } from './volume/care/verify-damage.ts';
 export type { FileReader, Piece } from './volume/content/file-reader.ts';
 export type { FileWriter } from './volume/content/file-writer.ts';
 export type { Directory } from './volume/names/directory.ts';
+export { nameBytes, toBytesName as toName } from './volume/names/name-checks.ts';
+export type { GivenName, NamePlace, VolumeNames } from './volume/names/volume-names.ts';
 export { type CreateVolumeOptions, createVolume, type OpenOptions, openVolume } from './volume/open.ts';
 export type { VolumeSettings } from './volume/session/volume-settings.ts';
 export { type ClientState, memoryState } from './volume/state/client-state.ts';

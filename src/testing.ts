@@ -1,6 +1,6 @@
 /**
- * For tests only (`netseal/testing`): volumes whose keys, ids and salts come from a seed, so that a test can
- * be replayed byte for byte.
+ * For tests only (`netseal/testing`): the contract of stores ({@link describeStore}), and volumes whose keys,
+ * ids and salts come from a seed, so that a test can be replayed byte for byte.
  *
  *   - Every header made here has a flag that says so. The flag is authenticated, and no operation takes it
  *     away.
@@ -15,6 +15,12 @@ import type { Secret } from './keys/secret.ts';
 import { type CreateOptions, headerContext, type UnlockOptions, unlockHeader } from './keys/unlock.ts';
 import { createHeader, type VolumeHeader } from './keys/volume-header.ts';
 
+export {
+  type ContractOptions,
+  describeStore,
+  type StoreUnderTest,
+  type TestFramework,
+} from './server/store-contract.ts';
 export type { RandomFill };
 
 /**

@@ -38,11 +38,18 @@ export type ErrorCode = keyof typeof ERROR_CODES;
 export class NetsealError extends Error {
   /** Says what the caller can do; see {@link ERROR_CODES}. */
   readonly code: ErrorCode;
+  /** The path, or the key in a store, that the error is about; undefined where there is none. */
+  readonly path: string | undefined;
 
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
-    super(message, options);
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; path?: string | undefined } = {},
+  ) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.name = 'NetsealError';
     this.code = code;
+    this.path = options.path;
   }
 }
 
@@ -54,6 +61,15 @@ export function isNetsealError(error: unknown): error is NetsealError {
     'code' in error &&
     Object.hasOwn(ERROR_CODES, String(error.code))
   );
+}
+
+/** Returns `error` with a path, unless it has one already. Code, message and cause stay. */
+export function withPath(error: NetsealError, path: string): NetsealError {
+  if (error.path !== undefined) return error;
+  const { code, message, cause, stack } = error;
+  const located = new NetsealError(code, message, { ...(cause === undefined ? {} : { cause }), path });
+  if (stack !== undefined) located.stack = stack;
+  return located;
 }
 
 /** Returns the code of a {@link NetsealError}; undefined for anything else. */

@@ -4,6 +4,7 @@
  * Where ids are map keys or parts of names they are text ({@link Id}); in records and in the cache they are
  * 16 bytes. {@link idBytes} and `toHex` convert.
  */
+import { shownValue } from './arguments.ts';
 import { fromHex, toHex } from './bytes.ts';
 import { requireArgument } from './errors.ts';
 import { systemRandom } from './random.ts';
@@ -42,5 +43,8 @@ export function isId(text: string): boolean {
 
 /** EINVAL unless `text` is an id. */
 export function checkId(text: string): void {
-  requireArgument(isId(text), `not an id of 32 hexadecimal digits: ${JSON.stringify(text).slice(0, 80)}`);
+  requireArgument(
+    typeof text === 'string' && isId(text),
+    `not an id of 32 hexadecimal digits: ${shownValue(text)}`,
+  );
 }

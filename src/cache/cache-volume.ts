@@ -1,6 +1,13 @@
 /** The units of one volume in a cache: reads and writes them, and keeps what is known of their objects. */
+import {
+  requireBytes,
+  requireFlag,
+  requireInteger,
+  requireNumber,
+  requireObject,
+  requireOptions,
+} from '../base/arguments.ts';
 import type { CallOptions } from '../base/call-options.ts';
-import { requireArgument } from '../base/errors.ts';
 import { ID_BYTES } from '../base/ids.ts';
 import { TAG_BYTES } from '../unit/record-format.ts';
 import type { IncomingUnit } from './clean/clean-writer.ts';
@@ -62,6 +69,7 @@ export class CacheVolume {
    */
   async get(units: readonly UnitToGet[], options: CallOptions = {}): Promise<number[]> {
     this.#core.requireOpen();
+    requireOptions('options', options);
     const reads = this.#toReads(units);
     if (this.#core.context.health.isAway) {
       this.#core.context.counters.misses += units.length;
@@ -92,6 +100,10 @@ export class CacheVolume {
   /** True when the index has this version of a unit, so that a read will most likely find it. */
   has(unit: UnitPlace & { readonly expectedTag?: Uint8Array }): boolean {
     this.#core.requireOpen();
+    requireObject('unit', unit);
+    requireBytes('objectId', unit.objectId, ID_BYTES);
+    requireInteger('unit index', unit.index);
+    if (unit.expectedTag !== undefined) requireBytes('expectedTag', unit.expectedTag, TAG_BYTES);
     if (this.#core.context.health.isAway) return false;
     const { prefix } = this.#object(unit.objectId);
     return this.#core.unitIndex.has(prefix, unit.index, unit.expectedTag);
@@ -113,6 +125,7 @@ export class CacheVolume {
    */
   async put(units: readonly UnitToPut[], options: CallOptions = {}): Promise<number> {
     this.#core.requireOpen();
+    requireOptions('options', options);
     return this.#core.cleanWriter.store(this.#incoming(units), options.signal);
   }
 
@@ -132,9 +145,12 @@ export class CacheVolume {
    * The invalidation of an object survives the death of the process. That of a range does not: in the next
    * process, only the tag keeps an old unit from being used.
    */
-  invalidate(objectId: Uint8Array, { from = 0, to = Number.POSITIVE_INFINITY }: UnitRange = {}): void {
+  invalidate(objectId: Uint8Array, range: UnitRange = {}): void {
     this.#core.requireOpen();
-    requireArgument(from >= 0 && to >= from, `a range of units from ${from} to ${to} makes no sense`);
+    requireObject('range', range);
+    const { from = 0, to = Number.POSITIVE_INFINITY } = range;
+    requireInteger('range.from', from);
+    if (to !== Number.POSITIVE_INFINITY) requireInteger('range.to', to, from);
     this.#core.invalidator.invalidateRange(this.#object(objectId), from, to);
   }
 
@@ -153,6 +169,7 @@ export class CacheVolume {
    */
   revalidate(objectId: Uint8Array, coherency: Uint8Array): 'kept' | 'dropped' {
     this.#core.requireOpen();
+    requireCoherency(coherency);
     const object = this.#object(objectId);
     const known = this.#core.objects.coherency(object);
     const isSame = known !== undefined && !known.isChanging && Buffer.compare(known.bytes, coherency) === 0;
@@ -171,6 +188,8 @@ export class CacheVolume {
    */
   setCoherency(objectId: Uint8Array, coherency: Uint8Array, isChanging = false): void {
     this.#core.requireOpen();
+    requireCoherency(coherency);
+    requireFlag('isChanging', isChanging);
     this.#core.objects.setCoherency(this.#object(objectId), coherency, isChanging);
   }
 
@@ -186,8 +205,11 @@ export class CacheVolume {
    * @param options `unitCount` is how many units the object has, for `cache.incomplete`. Default: what its
    *   cookie says.
    */
-  pin(objectId?: Uint8Array, { unitCount }: { readonly unitCount?: number | undefined } = {}): void {
+  pin(objectId?: Uint8Array, options: { readonly unitCount?: number | undefined } = {}): void {
     this.#core.requireOpen();
+    requireObject('options', options);
+    const { unitCount } = options;
+    if (unitCount !== undefined) requireInteger('options.unitCount', unitCount);
     this.#core.objects.pins.set(this.#state, this.#checked(objectId), unitCount);
   }
 
@@ -209,9 +231,10 @@ export class CacheVolume {
    *
    * @param prefix at most 4,096 bytes.
    */
-  pinPrefix(prefix: Uint8Array): Promise<void> {
+  async pinPrefix(prefix: Uint8Array): Promise<void> {
     this.#core.requireOpen();
-    return this.#core.objects.pins.setPrefix(this.#state, prefix);
+    requireBytes('prefix', prefix);
+    return await this.#core.objects.pins.setPrefix(this.#state, prefix);
   }
 
   /**
@@ -219,9 +242,10 @@ export class CacheVolume {
    * their own stay pinned. Resolves when the others are not pinned any more. ECLOSED and EIO as for {@link
    * pinPrefix}.
    */
-  unpinPrefix(prefix: Uint8Array): Promise<boolean> {
+  async unpinPrefix(prefix: Uint8Array): Promise<boolean> {
     this.#core.requireOpen();
-    return this.#core.objects.pins.removePrefix(this.#state, prefix);
+    requireBytes('prefix', prefix);
+    return await this.#core.objects.pins.removePrefix(this.#state, prefix);
   }
 
   /**
@@ -239,12 +263,14 @@ export class CacheVolume {
   /** Returns a copy of an object's cookie. */
   cookie(objectId: Uint8Array): Cookie | undefined {
     this.#core.requireOpen();
+    requireBytes('objectId', objectId, ID_BYTES);
     return this.#core.objects.cookie(this.#state, objectId);
   }
 
   /** Removes an object's cookie. False when there was none. */
   removeCookie(objectId: Uint8Array): boolean {
     this.#core.requireOpen();
+    requireBytes('objectId', objectId, ID_BYTES);
     return this.#core.objects.removeCookie(this.#state, objectId);
   }
 
@@ -263,38 +289,40 @@ export class CacheVolume {
    */
   setShare(shareBytes: number): void {
     this.#core.requireOpen();
-    requireArgument(shareBytes > 0, `a share must be more than ${shareBytes} bytes`);
+    if (shareBytes !== Number.POSITIVE_INFINITY) requireNumber('shareBytes', shareBytes, 1);
     this.#core.objects.setShare(this.#state, Math.ceil(shareBytes));
   }
 
   #incoming(units: readonly UnitToPut[]): IncomingUnit[] {
-    return withObjects(this.#core.objects, this.#state, units).map(({ unit, object }) => ({
-      object,
-      index: unit.index,
-      bytes: unit.bytes,
-    }));
+    return withObjects(this.#core.objects, this.#state, units).map(({ unit, object }) => {
+      const { index, bytes } = unit;
+      requireBytes('bytes', bytes);
+      return { object, index, bytes };
+    });
   }
 
   #toReads(units: readonly UnitToGet[]): UnitToRead[] {
     return withObjects(this.#core.objects, this.#state, units).map(({ unit, object }) => {
       const { index, expectedTag, into } = unit;
-      requireArgument(
-        expectedTag instanceof Uint8Array && expectedTag.byteLength === TAG_BYTES,
-        `unit ${index}: an expected tag of ${TAG_BYTES} bytes is needed`,
-      );
+      requireBytes('expectedTag', expectedTag, TAG_BYTES);
+      requireBytes('into', into);
       return { object, index, expectedTag, into };
     });
   }
 
   #checked(objectId: Uint8Array | undefined): Uint8Array | undefined {
-    requireArgument(
-      objectId === undefined || objectId.byteLength === ID_BYTES,
-      `object id must be ${ID_BYTES} bytes, not ${objectId?.byteLength}`,
-    );
+    if (objectId !== undefined) requireBytes('objectId', objectId, ID_BYTES);
     return objectId;
   }
 
   #object(objectId: Uint8Array): ObjectState {
     return this.#core.objects.object(this.#state, objectId);
   }
+}
+
+const COHERENCY_BYTES_MAX = 1024;
+
+function requireCoherency(coherency: Uint8Array): void {
+  requireBytes('coherency', coherency);
+  requireInteger('coherency.byteLength', coherency.byteLength, 0, COHERENCY_BYTES_MAX);
 }

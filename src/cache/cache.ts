@@ -5,9 +5,20 @@
  */
 
 import { abortable } from '../base/abortable.ts';
+import {
+  requireBytes,
+  requireFlag,
+  requireInteger,
+  requireIterable,
+  requireList,
+  requireObject,
+  requireOptions,
+  shownValue,
+} from '../base/arguments.ts';
 import { toHex } from '../base/bytes.ts';
 import type { CallOptions } from '../base/call-options.ts';
 import { requireArgument } from '../base/errors.ts';
+import { ID_BYTES } from '../base/ids.ts';
 import type { NewSecret, Secret } from '../keys/secret.ts';
 import type { CacheKeys } from './base/cache-keys.ts';
 import { Health } from './base/health.ts';
@@ -121,8 +132,9 @@ export class Cache {
    *   and the call resolves with its id.
    * - EINVAL, EFULL, EIO, EDENIED, ECLOSED, or the signal's reason; nothing was kept then.
    */
-  appendDirty(batch: DirtyBatch, { signal }: CallOptions = {}): Promise<number> {
-    return this.#pendingWork.add(this.#appendDirty(batch, signal));
+  async appendDirty(batch: DirtyBatch, options: CallOptions = {}): Promise<number> {
+    requireOptions('options', options);
+    return await this.#pendingWork.add(this.#appendDirty(batch, options.signal));
   }
 
   async #appendDirty(batch: DirtyBatch, signal: AbortSignal | undefined): Promise<number> {
@@ -135,8 +147,10 @@ export class Cache {
    * unknown ids. A power cut may undo a release; then the batch is listed again, and must be released again.
    * ECLOSED, or the signal's reason; some may be released then.
    */
-  releaseDirty(ids: Iterable<number>, { signal }: CallOptions = {}): Promise<void> {
-    return this.#pendingWork.add(this.#releaseDirty(ids, signal));
+  async releaseDirty(ids: Iterable<number>, options: CallOptions = {}): Promise<void> {
+    requireOptions('options', options);
+    const checked = toBatchIds(ids);
+    await this.#pendingWork.add(this.#releaseDirty(checked, options.signal));
   }
 
   async #releaseDirty(ids: Iterable<number>, signal: AbortSignal | undefined): Promise<void> {
@@ -150,7 +164,8 @@ export class Cache {
    */
   markQueued(ids: Iterable<number>, isQueued = true): void {
     this.#core.requireOpen();
-    this.#core.dirty.markQueued(ids, isQueued);
+    requireFlag('isQueued', isQueued);
+    this.#core.dirty.markQueued(toBatchIds(ids), isQueued);
   }
 
   /** Returns how much of each volume is dirty, is being sent, and was released, in no order. */
@@ -166,8 +181,11 @@ export class Cache {
    *
    * @param position the unit's position in the batch, from 0 on.
    */
-  readDirty(id: number, position: number, into: Uint8Array): Promise<number> {
-    return this.#pendingWork.add(this.#readDirty(id, position, into));
+  async readDirty(id: number, position: number, into: Uint8Array): Promise<number> {
+    requireInteger('id', id);
+    requireInteger('position', position);
+    requireBytes('into', into);
+    return await this.#pendingWork.add(this.#readDirty(id, position, into));
   }
 
   async #readDirty(id: number, position: number, into: Uint8Array): Promise<number> {
@@ -238,6 +256,7 @@ export class Cache {
    * snapshot.
    */
   share(): SharedCache {
+    this.#core.requireOpen();
     const { unitIndex, zones } = this.#core;
     unitIndex.changes += 1;
     const { words, bucketCount } = unitIndex.table;
@@ -257,9 +276,11 @@ export class Cache {
   }
 
   /** Returns the volumes with units in the cache, sorted by id. Otherwise as {@link objects}. */
-  contentsByVolume({ signal }: Pick<ListSettings, 'signal'> = {}): Promise<CachedVolume[]> {
+  async contentsByVolume(settings: Pick<ListSettings, 'signal'> = {}): Promise<CachedVolume[]> {
+    requireOptions('settings', settings);
+    const { signal } = settings;
     this.#core.requireOpen();
-    return listVolumes(this.#core, signal);
+    return await listVolumes(this.#core, signal);
   }
 
   /**
@@ -267,6 +288,8 @@ export class Cache {
    * zones are looked through once for each 131,072 objects. System errors as they come, ECLOSED.
    */
   objects(volumeId: Uint8Array, settings: ListSettings = {}): AsyncGenerator<CachedObject> {
+    requireBytes('volumeId', volumeId, ID_BYTES);
+    checkListSettings(settings);
     this.#core.requireOpen();
     return listObjects(this.#core, volumeId, settings);
   }
@@ -277,6 +300,9 @@ export class Cache {
     objectId: Uint8Array,
     settings: Omit<ListSettings, 'idStart'> = {},
   ): AsyncGenerator<ListedUnit> {
+    requireBytes('volumeId', volumeId, ID_BYTES);
+    requireBytes('objectId', objectId, ID_BYTES);
+    checkListSettings(settings);
     this.#core.requireOpen();
     return listObjectUnits(this.#core, volumeId, objectId, settings);
   }
@@ -287,6 +313,10 @@ export class Cache {
    * ECLOSED.
    */
   async discard(scope: DiscardScope = {}): Promise<Discarded> {
+    requireObject('scope', scope);
+    if (scope.volumeId !== undefined) requireBytes('scope.volumeId', scope.volumeId, ID_BYTES);
+    if (scope.objectId !== undefined) requireBytes('scope.objectId', scope.objectId, ID_BYTES);
+    requireFlag('scope.pinnedToo', scope.pinnedToo);
     this.#core.requireOpen();
     requireArgument(
       scope.objectId === undefined || scope.volumeId !== undefined,
@@ -298,6 +328,8 @@ export class Cache {
 
   /** Reads everything, and yields the damage that it finds. System errors as they come, ECLOSED. */
   verify(options: VerifyOptions = {}): AsyncGenerator<Damage> {
+    requireOptions('options', options);
+    requireFlag('options.repair', options.repair);
     this.#core.requireOpen();
     return findDamage(this.#core, options);
   }
@@ -307,8 +339,10 @@ export class Cache {
    * ECLOSED, or at once with the signal's reason; the step that is under way then still ends, and no other
    * begins.
    */
-  flush({ signal }: CallOptions = {}): Promise<void> {
-    return abortable(this.#pendingWork.add(this.#flush(signal)), signal);
+  async flush(options: CallOptions = {}): Promise<void> {
+    requireOptions('options', options);
+    const { signal } = options;
+    await abortable(this.#pendingWork.add(this.#flush(signal)), signal);
   }
 
   async #flush(signal: AbortSignal | undefined): Promise<void> {
@@ -341,6 +375,8 @@ export class Cache {
   }
 
   async #changeKey(slots: readonly { readonly label: string; readonly secret: NewSecret }[]): Promise<void> {
+    requireList('slots', slots);
+    for (const slot of slots) requireObject('a slot', slot);
     this.#core.requireOpen();
     const { seals, rows } = this.#core.context;
     const secrets = slots.map(({ secret }) => secret satisfies Secret);
@@ -358,8 +394,11 @@ export class Cache {
    * Destroys the key, then removes everything else, and closes. EINVAL while there are dirty batches, unless
    * `dirtyToo` is true. See `docs/CACHE.md`, "At rest", for what this does not protect from.
    */
-  wipe({ dirtyToo = false }: { readonly dirtyToo?: boolean } = {}): Promise<void> {
-    return this.#shutdown.wipe(dirtyToo);
+  async wipe(options: { readonly dirtyToo?: boolean } = {}): Promise<void> {
+    requireObject('options', options);
+    const { dirtyToo = false } = options;
+    requireFlag('options.dirtyToo', dirtyToo);
+    await this.#shutdown.wipe(dirtyToo);
   }
 
   /** Writes what was offered, ends open zones, takes a snapshot, and releases the folder. Never rejects. */
@@ -387,4 +426,25 @@ export class Cache {
     this.#countersSavedMs = nowMs();
     rows.put('setting', fingerprinter.name(COUNTERS_ROW), this.#lifetime.encode());
   }
+}
+
+/** Returns a copy of the ids of dirty batches. */
+function toBatchIds(ids: Iterable<number>): number[] {
+  requireIterable('ids', ids);
+  return Array.from(ids, id => {
+    requireInteger('id', id);
+    return id;
+  });
+}
+
+function checkListSettings(settings: ListSettings): void {
+  requireOptions('settings', settings);
+  const { idStart, atOnce } = settings;
+  if (idStart !== undefined) {
+    requireArgument(
+      typeof idStart === 'string' && /^[0-9a-f]*$/.test(idStart),
+      `settings.idStart must be hexadecimal digits, not ${shownValue(idStart)}`,
+    );
+  }
+  if (atOnce !== undefined) requireInteger('settings.atOnce', atOnce, 1);
 }

@@ -2,8 +2,10 @@
  * Opens a cache: takes the lock, opens keys and database, and loads the index and the dirty zones. Nothing is
  * wiped because of a crash: `core/load.ts` makes the index again.
  */
+
 import { rmSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { requireCallback, requireObject, requireText, shownValue } from '../base/arguments.ts';
 import { NetsealError, requireArgument, systemCodeOf } from '../base/errors.ts';
 import { makeFolders, syncFolder } from '../system/folders.ts';
 import { chooseProviders, type ProviderSettings } from '../unit/providers.ts';
@@ -20,6 +22,7 @@ import {
   encodeKept,
   type KeptSettings,
   keepSettings,
+  requireDisk,
 } from './base/settings.ts';
 import { primaryCodeOf } from './base/sqlite.ts';
 import { type CacheEvent, Lifetime, newCounters, type ProblemKind } from './base/statistics.ts';
@@ -61,9 +64,13 @@ export async function openCache(
   settings: CacheSettings,
   components: CacheComponents,
 ): Promise<Cache> {
+  requireObject('settings', settings);
+  requireDisk(settings.disk);
   // Without `disk`: its three limits can be checked only together with those that are remembered.
   checkCacheSettings({ ...settings, disk: false });
-  requireArgument(path !== '', 'a cache needs a folder');
+  requireText('path', path);
+  requireArgument(path !== '' && !path.includes('\0'), `a cache needs a folder, not ${shownValue(path)}`);
+  checkComponents(components);
   const { nowMs = Date.now } = components;
   const onProblem = guarded(components.onProblem ?? (() => undefined));
   const onEvent = guarded(components.onEvent ?? (() => undefined));
@@ -115,6 +122,16 @@ export async function openCache(
     if (systemCodeOf(error) === undefined && primaryCodeOf(error) === undefined) throw error;
     throw Health.errorOf(`the cache cannot be opened: ${path}`, error);
   }
+}
+
+function checkComponents(components: CacheComponents): void {
+  requireObject('components', components);
+  const { key, nowMs, onProblem, onEvent, providers } = components;
+  if (key !== 'memory') requireObject('components.key', key);
+  requireCallback('components.nowMs', nowMs);
+  requireCallback('components.onProblem', onProblem);
+  requireCallback('components.onEvent', onEvent);
+  if (providers !== undefined) requireObject('components.providers', providers);
 }
 
 const DATABASE = 'cache.db';

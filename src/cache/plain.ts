@@ -8,16 +8,25 @@
  * The version of the server's object (its ETag, say) is part of the object id. So data of another version is
  * never found, whatever the cache remembers or has forgotten.
  */
+
 import { createHmac } from 'node:crypto';
+import {
+  requireBytes,
+  requireInstance,
+  requireInteger,
+  requireList,
+  requireObject,
+  requireOptions,
+} from '../base/arguments.ts';
 import { concatBytes, utf8, viewOf } from '../base/bytes.ts';
 import type { CallOptions } from '../base/call-options.ts';
-import { requireArgument } from '../base/errors.ts';
+import { NetsealError, requireArgument } from '../base/errors.ts';
 import { BLOCK_BYTES_DEFAULT, unitSizeToLog2 } from '../base/geometry.ts';
 import { deriveCommittedKey } from '../keys/tree.ts';
 import type { KeyHandle } from '../pipeline/key-table.ts';
-import type { Pipeline } from '../pipeline/pipeline.ts';
+import { Pipeline } from '../pipeline/pipeline.ts';
 import { sealedBytesMax } from '../unit/seal.ts';
-import type { Cache } from './cache.ts';
+import { Cache } from './cache.ts';
 import type { CacheVolume } from './cache-volume.ts';
 import { COOKIE_BYTES_MAX } from './objects/cookies.ts';
 
@@ -55,6 +64,7 @@ export class PlainCache {
   readonly #handle: KeyHandle;
   readonly #idKey: Uint8Array<ArrayBuffer>;
   readonly #volume: CacheVolume;
+  #isClosed = false;
 
   /**
    * @param cache stays the caller's, as `pipeline` does.
@@ -62,6 +72,8 @@ export class PlainCache {
    *   MiB. What was cached with another unit size is not found.
    */
   constructor(cache: Cache, pipeline: Pipeline, unitSizeBytes: number) {
+    requireInstance('cache', cache, Cache);
+    requireInstance('pipeline', pipeline, Pipeline);
     this.#pipeline = pipeline;
     this.#unitSizeBytes = unitSizeBytes;
     this.#unitSizeLog2 = unitSizeToLog2(unitSizeBytes);
@@ -76,6 +88,7 @@ export class PlainCache {
 
   /** Takes the keys back from the pipeline. Close this and make another after `cache.changeKey`. */
   close(): void {
+    this.#isClosed = true;
     this.#pipeline.removeKeyring(this.#handle);
     this.#idKey.fill(0);
   }
@@ -86,6 +99,7 @@ export class PlainCache {
    * name. A name that is too long for a cookie cannot be pinned.
    */
   name(object: PlainObject): void {
+    checkObject(object);
     const key = cookieKey(object.server, object.name);
     if (key.byteLength > COOKIE_BYTES_MAX) return;
     const { lengthBytes } = object;
@@ -98,13 +112,17 @@ export class PlainCache {
    * Server, slash and name are compared as one string. So the prefix `a/` of server `s` also pins names of a
    * server `s/a`.
    */
-  pinPrefix(server: Uint8Array, prefix: Uint8Array): Promise<void> {
-    return this.#volume.pinPrefix(concatBytes(server, SLASH, prefix));
+  async pinPrefix(server: Uint8Array, prefix: Uint8Array): Promise<void> {
+    requireBytes('server', server);
+    requireBytes('prefix', prefix);
+    return await this.#volume.pinPrefix(concatBytes(server, SLASH, prefix));
   }
 
   /** Removes a pinned prefix; see `CacheVolume.unpinPrefix`. */
-  unpinPrefix(server: Uint8Array, prefix: Uint8Array): Promise<boolean> {
-    return this.#volume.unpinPrefix(concatBytes(server, SLASH, prefix));
+  async unpinPrefix(server: Uint8Array, prefix: Uint8Array): Promise<boolean> {
+    requireBytes('server', server);
+    requireBytes('prefix', prefix);
+    return await this.#volume.unpinPrefix(concatBytes(server, SLASH, prefix));
   }
 
   /**
@@ -117,6 +135,8 @@ export class PlainCache {
    */
   async put(object: PlainObject, given: readonly PlainUnit[], options: CallOptions = {}): Promise<number> {
     const objectId = this.#objectId(object);
+    this.#checkUnits(given);
+    requireOptions('options', options);
     this.name(object);
     const wanted = new Map<number, PlainUnit>();
     for (const unit of given) {
@@ -168,6 +188,9 @@ export class PlainCache {
     options: CallOptions = {},
   ): Promise<(Uint8Array | undefined)[]> {
     const objectId = this.#objectId(object);
+    requireList('indexes', indexes);
+    for (const index of indexes) requireInteger('index', index);
+    requireOptions('options', options);
     const results: (Uint8Array | undefined)[] = [];
     for (let from = 0; from < indexes.length; from += this.#portion) {
       results.push(...(await this.#getSome(objectId, indexes.slice(from, from + this.#portion), options)));
@@ -227,7 +250,22 @@ export class PlainCache {
     return { kind: 'unit', objectId, index, unitSizeBytes: this.#unitSizeBytes };
   }
 
-  #objectId({ server, name, version }: PlainObject): Uint8Array<ArrayBuffer> {
+  #checkUnits(units: readonly PlainUnit[]): void {
+    requireList('units', units);
+    for (const unit of units) {
+      requireObject('a unit', unit);
+      requireInteger('unit index', unit.index);
+      requireBytes('bytes', unit.bytes);
+      const { byteLength } = unit.bytes;
+      requireInteger(`unit ${unit.index}: the length`, byteLength, 0, this.#unitSizeBytes);
+    }
+  }
+
+  /** Checks an object, and returns the id that its units have in the cache. EINVAL, ECLOSED. */
+  #objectId(object: PlainObject): Uint8Array<ArrayBuffer> {
+    checkObject(object);
+    if (this.#isClosed) throw new NetsealError('ECLOSED', 'the plain cache is closed');
+    const { server, name, version } = object;
     requireArgument(version.byteLength > 0, 'data without a version cannot be cached');
     const hmac = createHmac('sha256', this.#idKey).update(Uint8Array.of(this.#unitSizeLog2));
     for (const part of [server, name, version]) {
@@ -236,6 +274,15 @@ export class PlainCache {
     }
     return new Uint8Array(hmac.digest().subarray(0, 16));
   }
+}
+
+function checkObject(object: PlainObject): void {
+  requireObject('object', object);
+  const { server, name, version, lengthBytes } = object;
+  requireBytes('object.server', server);
+  requireBytes('object.name', name);
+  requireBytes('object.version', version);
+  if (lengthBytes !== undefined) requireInteger('object.lengthBytes', lengthBytes);
 }
 
 /**

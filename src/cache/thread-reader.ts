@@ -6,7 +6,10 @@
  * A unit that it cannot read is a miss, and the owner can be asked for it: the zone's file may not be open,
  * or the unit may be dirty and outside the table. After an invalidation the owner hands out another prefix.
  */
+
 import { readSync } from 'node:fs';
+import { requireBytes, requireInteger, requireObject } from '../base/arguments.ts';
+import { TAG_BYTES } from '../unit/record-format.ts';
 import { endsWithTag, isWholeRecord } from './base/record-check.ts';
 import { fingerprintOf, newFingerprint, type Prefix } from './index/fingerprints.ts';
 import { countHit, type Fingerprint, findEntry, type IndexTable, readEntry } from './index/index-table.ts';
@@ -22,6 +25,9 @@ export class ThreadReader {
   readonly #fingerprint: Fingerprint = newFingerprint();
 
   constructor(shared: SharedCache) {
+    requireObject('shared', shared);
+    for (const name of ['words', 'slots'] as const) requireObject(`shared.${name}`, shared[name]);
+    requireInteger('shared.bucketCount', shared.bucketCount, 1);
     this.#shared = shared;
   }
 
@@ -31,6 +37,10 @@ export class ThreadReader {
    * @param expectedTag 16 bytes.
    */
   get(prefix: Prefix, index: number, expectedTag: Uint8Array, into: Uint8Array): number {
+    requireObject('prefix', prefix);
+    requireInteger('index', index);
+    requireBytes('expectedTag', expectedTag, TAG_BYTES);
+    requireBytes('into', into);
     const fingerprint = fingerprintOf(prefix, index, this.#fingerprint);
     const at = findEntry(this.#shared, fingerprint);
     const entry = at < 0 ? undefined : readEntry(this.#shared, at, fingerprint);

@@ -3,7 +3,9 @@
  * providers, which agree byte for byte. Node has its own Argon2 since 24.7. Before that, `@noble/hashes` does
  * it, about ten times slower.
  */
+
 import crypto from 'node:crypto';
+import { requireMethods, requireObject, shownValue } from '../base/arguments.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { KEY_BYTES } from './tree.ts';
 
@@ -62,6 +64,7 @@ export function argon2WorkKiB(cost: Argon2Cost): number {
 
 /** Says why a cost is outside RFC 9106 or the bounds above. Undefined when it is within them. */
 export function argon2CostFault(cost: Argon2Cost): string | undefined {
+  requireObject('an Argon2 cost', cost);
   const { memoryKiB, passes, lanes } = cost;
   if (!Number.isInteger(lanes) || lanes < 1 || lanes > ARGON2_LANES_MAX) {
     return `Argon2 lanes must be 1 to ${ARGON2_LANES_MAX}, not ${lanes}`;
@@ -132,10 +135,13 @@ export function portableArgon2(): Argon2Provider {
  * Throws EUNSUPPORTED when `native` is asked for and missing, EINVAL for another name.
  */
 export function selectArgon2(choice?: Argon2ProviderName | Argon2Provider): Argon2Provider {
-  if (typeof choice === 'object') return choice;
+  if (typeof choice === 'object') {
+    requireMethods('argon2', choice, ['derive']);
+    return choice;
+  }
   requireArgument(
     choice === undefined || choice === 'native' || choice === 'portable',
-    `Argon2 provider must be native or portable, not ${choice}`,
+    `Argon2 provider must be native or portable, not ${shownValue(choice)}`,
   );
   const native = choice === 'portable' ? undefined : nativeArgon2();
   if (choice === 'native' && native === undefined) {

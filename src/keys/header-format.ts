@@ -19,6 +19,7 @@
  *        -     P  private part: salt 32, ciphertext, tag 16
  *        -    32  HMAC-SHA256 over everything before it
  */
+import { requireBytes } from '../base/arguments.ts';
 import { concatBytes, getU64, setU32, setU64, toHex, viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
 import { ID_BYTES } from '../base/ids.ts';
@@ -113,6 +114,7 @@ function encodeOlderEpoch({ epoch, commitment, salt, sealed }: OlderEpoch): Uint
  * Throws EFORMAT when the bytes are not the start of a header, EUNSUPPORTED when it is of another version.
  */
 export function volumeHeaderLength(prefix: Uint8Array): number | undefined {
+  requireBytes('bytes of a header', prefix);
   for (const [index, byte] of MAGIC.entries()) {
     if (index < prefix.byteLength && prefix[index] !== byte)
       throw malformed('not made by netseal: it does not start with "nShd"');

@@ -1,4 +1,5 @@
 /** The unlocked keys of one volume: its id and the key of every epoch. */
+import { requireBytes, requireInteger, shownValue } from '../base/arguments.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { ID_BYTES } from '../base/ids.ts';
 import { randomBytes, systemRandom } from '../base/random.ts';
@@ -6,6 +7,10 @@ import { KEY_BYTES } from './tree.ts';
 
 /** The most epochs that a volume header holds. Their numbers start at 1. */
 export const EPOCHS_MAX = 256;
+
+function requireMap(epochKeys: unknown): void {
+  requireArgument(epochKeys instanceof Map, `epochKeys must be a Map, not ${shownValue(epochKeys)}`);
+}
 
 /**
  * Holds copies of a volume's epoch keys, and zeroes them in {@link Keyring.destroy}. New records are sealed
@@ -25,21 +30,16 @@ export class Keyring {
    * @param epochKeys 1 to {@link EPOCHS_MAX} entries: epoch number (1 to 2^32 - 1) to 32-byte key.
    */
   constructor(volumeId: Uint8Array, epochKeys: ReadonlyMap<number, Uint8Array>) {
-    requireArgument(
-      volumeId.byteLength === ID_BYTES,
-      `volume id must be 16 bytes, not ${volumeId.byteLength}`,
-    );
+    requireBytes('volumeId', volumeId, ID_BYTES);
+    requireMap(epochKeys);
     requireArgument(
       epochKeys.size >= 1 && epochKeys.size <= EPOCHS_MAX,
       `a keyring holds 1 to ${EPOCHS_MAX} epochs, not ${epochKeys.size}`,
     );
     const copies = new Map<number, Uint8Array<ArrayBuffer>>();
     for (const [epoch, key] of epochKeys) {
-      requireArgument(
-        Number.isInteger(epoch) && epoch >= 1 && epoch <= 0xffff_ffff,
-        `epoch must be an integer from 1 to 2^32 - 1, not ${epoch}`,
-      );
-      requireArgument(key.byteLength === KEY_BYTES, `epoch key must be 32 bytes, not ${key.byteLength}`);
+      requireInteger('epoch', epoch, 1, 0xffff_ffff);
+      requireBytes('epoch key', key, KEY_BYTES);
       copies.set(epoch, new Uint8Array(key));
     }
     this.volumeId = new Uint8Array(volumeId);
@@ -66,6 +66,7 @@ export class Keyring {
    * Throws EKEY when the keyring has no such epoch, ECLOSED after destroy.
    */
   epochKey(epoch: number): Uint8Array<ArrayBuffer> {
+    requireInteger('epoch', epoch, 1, 0xffff_ffff);
     if (this.#destroyed) throw new NetsealError('ECLOSED', 'the keyring was destroyed');
     const key = this.#epochKeys.get(epoch);
     if (key === undefined) {

@@ -1,4 +1,5 @@
 /** Makes slots from new secrets. Also defines the context that all operations on a header share. */
+import { requireBytes, requireList, requireObject } from '../base/arguments.ts';
 import { requireArgument } from '../base/errors.ts';
 import { ID_BYTES } from '../base/ids.ts';
 import { type RandomFill, randomBytes, systemRandom } from '../base/random.ts';
@@ -59,7 +60,10 @@ export function checkNewSlots(
 ): void {
   let workKiB = 0;
   for (const slot of slots) if (slot.type === 'passphrase') workKiB += argon2WorkKiB(slot.argon2);
-  for (const { label, secret } of newSlots) {
+  requireList('slots', newSlots);
+  for (const newSlot of newSlots) {
+    requireObject('a slot', newSlot);
+    const { label, secret } = newSlot;
     checkLabel(label);
     checkSecret(secret);
     if (secret.type === 'passphrase') {
@@ -73,6 +77,7 @@ export function checkNewSlots(
         isProviderName(secret.provider),
         'a provider name must be 1 to 64 printable ASCII characters',
       );
+      requireBytes('a blob', secret.blob);
       const { byteLength } = secret.blob;
       requireArgument(byteLength <= BLOB_BYTES_MAX, `a blob must be at most 1 KiB, not ${byteLength} bytes`);
     }

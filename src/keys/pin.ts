@@ -3,9 +3,11 @@
  * server cannot show it an older header. A pin is plain JSON and not secret. But anybody who can change a pin
  * can make the client accept an older header.
  */
+
 import { createHash } from 'node:crypto';
+import { requireInstance, requireObject } from '../base/arguments.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
-import type { VolumeHeader } from './volume-header.ts';
+import { VolumeHeader } from './volume-header.ts';
 
 export interface HeaderPin {
   /** Hexadecimal, like the hashes below. */
@@ -21,6 +23,7 @@ export interface HeaderPin {
 
 /** Returns the pin of an unlocked header. */
 export function pinOf(header: VolumeHeader): HeaderPin {
+  requireInstance('header', header, VolumeHeader);
   return {
     volumeId: header.volumeId,
     generation: header.generation,
@@ -63,7 +66,9 @@ export function checkPin(pin: HeaderPin, header: VolumeHeader): void {
 /**
  * Throws EINVAL unless all fields are there. Pins are read from files, and one without a field must not pass.
  */
-function checkShape({ volumeId, generation, epoch, epochCommitment, headerHash }: HeaderPin): void {
+export function checkShape(pin: HeaderPin): void {
+  requireObject('pin', pin);
+  const { volumeId, generation, epoch, epochCommitment, headerHash } = pin;
   requireArgument(
     Number.isSafeInteger(generation) &&
       Number.isSafeInteger(epoch) &&

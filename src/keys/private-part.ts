@@ -11,6 +11,7 @@
  *        -     -  settings
  *        -     -  zeros up to a multiple of 256
  */
+import { requireBytes, requireText } from '../base/arguments.ts';
 import { concatBytes, getU64, isAllZero, setU64, utf8, viewOf } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { roundUp } from '../base/geometry.ts';
@@ -36,6 +37,7 @@ export interface PrivatePart {
 
 /** Throws EINVAL unless `label` is 1 to 64 bytes of UTF-8 without control characters. */
 export function checkLabel(label: string): void {
+  requireText('a label', label);
   requireArgument(
     label.isWellFormed() && !/\p{Cc}/u.test(label),
     'a slot label must be text without controls',
@@ -70,6 +72,7 @@ function describeTime(timeMs: number): string {
 
 /** Throws EINVAL unless settings are at most 4,096 bytes long. */
 export function checkSettings(settings: Uint8Array): void {
+  requireBytes('settings', settings);
   requireArgument(
     settings.byteLength <= SETTINGS_BYTES_MAX,
     `settings must be at most ${SETTINGS_BYTES_MAX} bytes, not ${settings.byteLength}`,

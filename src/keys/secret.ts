@@ -2,7 +2,9 @@
  * Secrets, which open slots, and how a secret becomes the 32-byte slot secret of one slot. No function here
  * keeps a secret after it has returned, and no error message contains one.
  */
+
 import { createHash } from 'node:crypto';
+import { requireBytes, requireList, requireObject } from '../base/arguments.ts';
 import { isAllZero, toHex, utf8 } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { MIB } from '../base/geometry.ts';
@@ -81,11 +83,13 @@ export type NewSecret =
 
 /** Throws EINVAL unless a secret has a form that can open a slot. */
 export function checkSecret(secret: Secret): void {
+  requireObject('a secret', secret);
   switch (secret.type) {
     case 'passphrase':
       passphraseBytes(secret.passphrase).fill(0);
       return;
     case 'key-file': {
+      requireBytes('the contents of a key file', secret.contents);
       const { byteLength } = secret.contents;
       requireArgument(
         byteLength >= KEY_FILE_BYTES_MIN && byteLength <= KEY_FILE_BYTES_MAX,
@@ -105,13 +109,15 @@ export function checkSecret(secret: Secret): void {
 }
 
 function checkKey(key: Uint8Array, what: string): void {
-  requireArgument(key.byteLength === KEY_BYTES, `${what} must be 32 bytes, not ${key.byteLength}`);
+  requireBytes(what, key, KEY_BYTES);
   requireArgument(!isAllZero(key), `${what} must not be all zeros: was it used after being wiped?`);
 }
 
 /** Returns one or several secrets as a list. Throws EINVAL unless there are 1 to 16, each of a valid form. */
 export function listSecrets(secrets: Secret | readonly Secret[]): readonly Secret[] {
-  const list: readonly Secret[] = 'type' in secrets ? [secrets] : [...secrets];
+  const isOne = typeof secrets === 'object' && secrets !== null && 'type' in secrets;
+  if (!isOne) requireList('secrets', secrets);
+  const list: readonly Secret[] = isOne ? [secrets] : [...secrets];
   requireArgument(
     list.length >= 1 && list.length <= SECRETS_MAX,
     `give 1 to ${SECRETS_MAX} secrets, not ${list.length}`,
@@ -125,6 +131,8 @@ export function listSecrets(secrets: Secret | readonly Secret[]): readonly Secre
  * Nothing is trimmed or folded. The caller zeroes them.
  */
 function passphraseBytes(passphrase: string): Uint8Array<ArrayBuffer> {
+  // The message must not show what was given: it may be the secret in another form.
+  requireArgument(typeof passphrase === 'string', 'a passphrase must be a string');
   requireArgument(passphrase !== '', 'the passphrase is empty');
   requireArgument(passphrase.isWellFormed(), 'the passphrase holds half a surrogate pair');
   const bytes = utf8(passphrase.normalize('NFC'));
@@ -199,7 +207,7 @@ async function runArgon2(
 
 /** Copies 32 bytes that were made for this call, and zeroes the original, which may lie in a shared pool. */
 function takeOver(bytes: Uint8Array, source: string): Uint8Array<ArrayBuffer> {
-  requireArgument(bytes.byteLength === KEY_BYTES, `${source} returned ${bytes.byteLength} bytes, not 32`);
+  requireBytes(`what ${source} returns`, bytes, KEY_BYTES);
   const copy = new Uint8Array(bytes);
   bytes.fill(0);
   return copy;

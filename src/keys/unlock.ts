@@ -1,4 +1,5 @@
 /** Creates and unlocks volume headers. Applications call these functions. */
+import { requireBytes, requireCallback, requireObject, requireText } from '../base/arguments.ts';
 import { toHex } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
 import { type Argon2Provider, type Argon2ProviderName, selectArgon2 } from './argon2.ts';
@@ -30,10 +31,10 @@ export interface UnlockOptions extends HeaderOptions {
 }
 
 /** Returns the context of a header's operations. */
-export function headerContext(
-  { argon2, nowMs = Date.now }: HeaderOptions,
-  entropy: HeaderEntropy,
-): HeaderContext {
+export function headerContext(options: HeaderOptions, entropy: HeaderEntropy): HeaderContext {
+  requireObject('options', options);
+  const { argon2, nowMs = Date.now } = options;
+  requireCallback('options.nowMs', nowMs);
   return { argon2: selectArgon2(argon2), nowMs, entropy };
 }
 
@@ -45,6 +46,7 @@ export function headerContext(
  * is missing or fails on this machine.
  */
 export async function createVolumeHeader(options: CreateOptions): Promise<VolumeHeader> {
+  requireObject('options', options);
   const { slots, settings = new Uint8Array(0) } = options;
   return createHeader(slots, settings, headerContext(options, SYSTEM_ENTROPY));
 }
@@ -69,6 +71,9 @@ export async function unlockVolumeHeader(
   secrets: Secret | readonly Secret[],
   options: UnlockOptions = {},
 ): Promise<VolumeHeader> {
+  requireBytes('bytes', bytes);
+  requireObject('options', options);
+  if (options.slotId !== undefined) requireText('options.slotId', options.slotId);
   return unlockHeader(bytes, secrets, options.slotId, headerContext(options, SYSTEM_ENTROPY));
 }
 

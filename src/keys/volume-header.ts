@@ -7,6 +7,7 @@
  *   unlockVolumeHeader ──▶      │
  *                               └──────────────rekey──────────────────────────▶ VolumeHeader (new keyring)
  */
+import { requireList, requireObject, requireText } from '../base/arguments.ts';
 import { toHex } from '../base/bytes.ts';
 import { requireArgument } from '../base/errors.ts';
 import { ID_BYTES } from '../base/ids.ts';
@@ -121,6 +122,7 @@ export class VolumeHeader {
    * Throws EINVAL for an unknown id, or when no slot would be left that this netseal can open.
    */
   removeSlot(slotId: string): VolumeHeader {
+    requireText('slotId', slotId);
     const { slots } = this.#fields;
     const index = slots.findIndex(slot => toHex(slot.id) === slotId);
     requireArgument(index >= 0, `the header has no slot ${slotId}`);
@@ -155,7 +157,10 @@ export class VolumeHeader {
    * Rejects with EKEY when a secret opens no slot to keep, or no secret opens a named slot. Rejects with
    * EINVAL without secrets, for an unknown slot id, or after 256 epochs. In each case nothing has changed.
    */
-  async rekey(secrets: Secret | readonly Secret[], { slotIds }: RekeyOptions = {}): Promise<VolumeHeader> {
+  async rekey(secrets: Secret | readonly Secret[], options: RekeyOptions = {}): Promise<VolumeHeader> {
+    requireObject('options', options);
+    const { slotIds } = options;
+    if (slotIds !== undefined) requireList('options.slotIds', slotIds);
     const fields = this.#fields;
     const epoch = fields.epoch + 1;
     const epochCount = fields.olderEpochs.length + 1;
@@ -222,6 +227,7 @@ export async function createHeader(
   settings: Uint8Array,
   context: HeaderContext,
 ): Promise<VolumeHeader> {
+  requireList('slots', newSlots);
   requireArgument(
     newSlots.length >= 1 && newSlots.length <= SLOTS_MAX,
     `a header has 1 to ${SLOTS_MAX} slots, not ${newSlots.length}`,

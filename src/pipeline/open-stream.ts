@@ -7,6 +7,7 @@ import type { KeyHandle } from './key-table.ts';
 import { type BatchResult, type BatchSource, OrderedOutput, type StreamPair } from './ordered-output.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { OpenedUnit } from './requests.ts';
+import { checkStreamOptions } from './seal-stream.ts';
 import { decodeStreamHeader, STREAM_HEADER_BYTES, type StreamHeader } from './stream-format.ts';
 
 export interface OpenStreamOptions {
@@ -44,6 +45,7 @@ const BATCH_BYTES = MIB;
  *   ECLOSED      the pipeline was closed
  */
 export function openStream(options: OpenStreamOptions): StreamPair {
+  checkStreamOptions(options);
   const output = new OrderedOutput(options.pipeline.workerCount);
   return output.connect(new StreamOpener(options, output));
 }

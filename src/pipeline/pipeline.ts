@@ -11,10 +11,20 @@
  *   - A caller that keeps an output must not wait for an input of the same direction, unless somebody else is
  *     going to release that output. Otherwise it may wait for ever.
  */
+
 import { abortable } from '../base/abortable.ts';
+import {
+  requireBytes,
+  requireInstance,
+  requireInteger,
+  requireNumber,
+  requireObject,
+  requireOptions,
+} from '../base/arguments.ts';
 import type { CallOptions } from '../base/call-options.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
-import type { Keyring } from '../keys/keyring.ts';
+import { ID_BYTES } from '../base/ids.ts';
+import { Keyring } from '../keys/keyring.ts';
 import type { ProviderReport } from '../unit/providers.ts';
 import { checkKind, FLAG_LAST, parseSuite } from '../unit/record-format.ts';
 import {
@@ -32,6 +42,7 @@ import { type JobReply, restoreError, type SharedMemory } from './job-worker.ts'
 import { type KeyHandle, KeyTable, type RecordQuery } from './key-table.ts';
 import { InlineRunner, type JobRunner, WorkerPool } from './pool.ts';
 import {
+  checkHandle,
   checkOpen,
   checkSeal,
   type OpenedBatch,
@@ -43,7 +54,7 @@ import {
   type SealRequest,
 } from './requests.ts';
 import { checkSettings, type PipelineSettings } from './settings.ts';
-import { type Lease, Slab } from './slab.ts';
+import { Lease, Slab } from './slab.ts';
 import { type JobSpan, splitIntoJobs } from './split.ts';
 
 /** How much of a slab is in use now. */
@@ -144,6 +155,7 @@ export class Pipeline {
    * Throws EINVAL when the pipeline would hold more than 1,024 epoch keys, ECLOSED after close.
    */
   addKeyring(keyring: Keyring): KeyHandle {
+    requireInstance('keyring', keyring, Keyring);
     this.#requireOpen();
     return this.#keys.add(keyring);
   }
@@ -156,9 +168,13 @@ export class Pipeline {
    * 16 bytes long, ECLOSED after close.
    */
   keyCommitment(keys: KeyHandle, record: RecordQuery): Uint8Array {
-    this.#requireOpen();
+    checkHandle(keys);
+    requireObject('record', record);
+    requireInteger('record.epoch', record.epoch, 1, 0xffff_ffff);
     checkKind(record.kind);
     parseSuite(record.suite);
+    requireBytes('record.objectId', record.objectId, ID_BYTES);
+    this.#requireOpen();
     return this.#keys.commitment({ ...record, handleId: keys.id });
   }
 
@@ -168,6 +184,7 @@ export class Pipeline {
    * does nothing.
    */
   removeKeyring(keys: KeyHandle): void {
+    checkHandle(keys);
     this.#keys.remove(keys);
   }
 
@@ -178,13 +195,15 @@ export class Pipeline {
    * Rejects with EINVAL (more than {@link slabBytes}, or not a positive integer), ECLOSED, or the signal's
    * reason.
    */
-  reservePlain(lengthBytes: number, options: CallOptions = {}): Promise<Lease> {
-    return this.#sealing.plain.reserve(lengthBytes, options.signal);
+  async reservePlain(lengthBytes: number, options: CallOptions = {}): Promise<Lease> {
+    requireOptions('options', options);
+    return await this.#sealing.plain.reserve(lengthBytes, options.signal);
   }
 
   /** Lends shared memory for sealed records to open. Otherwise like {@link reservePlain}. */
-  reserveSealed(lengthBytes: number, options: CallOptions = {}): Promise<Lease> {
-    return this.#opening.sealed.reserve(lengthBytes, options.signal);
+  async reserveSealed(lengthBytes: number, options: CallOptions = {}): Promise<Lease> {
+    requireOptions('options', options);
+    return await this.#opening.sealed.reserve(lengthBytes, options.signal);
   }
 
   /**
@@ -199,6 +218,9 @@ export class Pipeline {
    * begun are finished, their memory stays counted until then, and their results are dropped.
    */
   async seal(request: SealRequest, options: CallOptions = {}): Promise<SealedBatch> {
+    requireObject('request', request);
+    requireOptions('options', options);
+    requireInstance('request.from', request.from, Lease);
     this.#requireOpen();
     requireArgument(request.from.isOf(this.#sealing.plain), 'seal needs a live lease from reservePlain');
     const { suite, codec, blockSizeBytes, holes, units, roomBytes } = checkSeal(request);
@@ -233,6 +255,9 @@ export class Pipeline {
    * Leases and rejections are those of {@link seal}.
    */
   async open(request: OpenRequest, options: CallOptions = {}): Promise<OpenedBatch> {
+    requireObject('request', request);
+    requireOptions('options', options);
+    requireInstance('request.from', request.from, Lease);
     this.#requireOpen();
     requireArgument(request.from.isOf(this.#opening.sealed), 'open needs a live lease from reserveSealed');
     const { units, roomBytes } = checkOpen(request);
@@ -263,9 +288,10 @@ export class Pipeline {
    * @param waitMs how long to wait for busy workers, 60 s by default. Then they are ended, and their units
    *   fail with EWORKER.
    */
-  close(waitMs: number = CLOSE_WAIT_MS): Promise<void> {
+  async close(waitMs: number = CLOSE_WAIT_MS): Promise<void> {
+    requireNumber('waitMs', waitMs);
     this.#closing ??= this.#close(waitMs);
-    return this.#closing;
+    await this.#closing;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -10,7 +10,7 @@
  *   4. piscina never holds more jobs than the workers can take at once. The other jobs wait here
  *      (job-queues.ts).
  */
-import { getCompileCacheDir } from 'node:module';
+import module from 'node:module';
 import type { Worker } from 'node:worker_threads';
 import { FixedQueue, Piscina } from 'piscina';
 import { isNetsealError, messageOf, NetsealError } from '../base/errors.ts';
@@ -64,7 +64,8 @@ function workerUrl(): URL {
  */
 function workerEnvironment(): Record<string, string | undefined> {
   const switches = Object.entries(process.env).filter(([name]) => name.startsWith('PISCINA_'));
-  const cache = getCompileCacheDir?.();
+  // Older Nodes and Deno have no such function; a named import would keep them from loading this file.
+  const cache = module.getCompileCacheDir?.();
   return { ...Object.fromEntries(switches), ...(cache === undefined ? {} : { NODE_COMPILE_CACHE: cache }) };
 }
 

@@ -1,10 +1,10 @@
 /** Requests to the pipeline, their checks, and their results. */
+import { requireBytes, requireFlag, requireInteger, requireList, requireObject } from '../base/arguments.ts';
 import { type NetsealError, requireArgument } from '../base/errors.ts';
 import { BLOCK_BYTES_DEFAULT, checkBlockSize, UNIT_BYTES_MAX, unitSizeToLog2 } from '../base/geometry.ts';
 import { ID_BYTES } from '../base/ids.ts';
 import { CODEC_DEFAULT, type CodecSetting, checkCodec } from '../unit/codec.ts';
 import {
-  CODEC_IDS,
   checkKind,
   parseSuite,
   RECORD_OVERHEAD_BYTES,
@@ -153,12 +153,13 @@ export interface CheckedOpen {
  */
 export function checkSeal(request: SealRequest): CheckedSeal {
   const { suite = SUITE_DEFAULT, holes = false, blockSizeBytes = BLOCK_BYTES_DEFAULT } = request;
-  const codec = { ...(request.codec ?? CODEC_DEFAULT) };
+  const { codec: given = CODEC_DEFAULT } = request;
   parseSuite(suite);
-  requireArgument(Object.hasOwn(CODEC_IDS, codec.codec), `unknown codec "${codec.codec}"`);
-  checkCodec(codec);
+  checkCodec(given);
+  const codec = { ...given };
+  requireFlag('holes', holes);
   checkHandle(request.keys);
-  checkCount(request.units.length);
+  checkCount(request.units);
   const units = copyUnits(request.units);
   const roomBytes = units.map(unit => {
     checkUnit(unit, request.from);
@@ -184,13 +185,16 @@ export function checkSeal(request: SealRequest): CheckedSeal {
 /** Checks and copies an open request, as {@link checkSeal} does. */
 export function checkOpen(request: OpenRequest): CheckedOpen {
   checkHandle(request.keys);
-  checkCount(request.units.length);
-  const units = copyUnits(request.units).map(unit =>
-    unit.expectedTag === undefined ? unit : { ...unit, expectedTag: unit.expectedTag.slice() },
-  );
+  checkCount(request.units);
+  const units = copyUnits(request.units).map(unit => {
+    const { expectedTag } = unit;
+    if (expectedTag === undefined) return unit;
+    requireBytes(`unit ${unit.index}: expectedTag`, expectedTag, TAG_BYTES);
+    return { ...unit, expectedTag: expectedTag.slice() };
+  });
   const roomBytes = units.map(unit => {
     checkUnit(unit, request.from);
-    const { plainBytesMax = unit.unitSizeBytes, expectedTag } = unit;
+    const { plainBytesMax = unit.unitSizeBytes } = unit;
     const longestBytes = longestPlainBytes(unit);
     requireArgument(
       Number.isInteger(plainBytesMax) && plainBytesMax > 0 && plainBytesMax <= longestBytes,
@@ -199,10 +203,6 @@ export function checkOpen(request: OpenRequest): CheckedOpen {
     requireArgument(
       unit.lengthBytes >= RECORD_OVERHEAD_BYTES,
       `unit ${unit.index}: a record has at least ${RECORD_OVERHEAD_BYTES} bytes, not ${unit.lengthBytes}`,
-    );
-    requireArgument(
-      expectedTag === undefined || expectedTag.byteLength === TAG_BYTES,
-      `unit ${unit.index}: an expected tag must be ${TAG_BYTES} bytes`,
     );
     return plainBytesMax;
   });
@@ -214,7 +214,9 @@ function copyUnits<Unit extends UnitAt>(units: readonly Unit[]): Unit[] {
   let lastId: Uint8Array | undefined;
   let copiedId = new Uint8Array(0);
   return units.map(unit => {
-    if (unit.objectId !== lastId) {
+    requireObject('a unit', unit);
+    if (unit.objectId !== lastId || lastId === undefined) {
+      requireBytes('objectId', unit.objectId, ID_BYTES);
       lastId = unit.objectId;
       copiedId = new Uint8Array(lastId);
     }
@@ -230,14 +232,15 @@ function longestPlainBytes({ unitSizeBytes }: UnitAt): number {
   return unitSizeBytes === 0 ? UNIT_BYTES_MAX : unitSizeBytes;
 }
 
-function checkHandle({ id }: KeyHandle): void {
-  requireArgument(
-    Number.isInteger(id) && id > 0,
-    `keys must be a handle from addKeyring, not one of id ${id}`,
-  );
+/** Throws EINVAL unless `keys` is a handle from `addKeyring`. */
+export function checkHandle(keys: KeyHandle): void {
+  requireObject('keys', keys);
+  requireInteger('keys.id', keys.id, 1);
 }
 
-function checkCount(unitCount: number): void {
+function checkCount(units: readonly unknown[]): void {
+  requireList('units', units);
+  const unitCount = units.length;
   requireArgument(
     unitCount >= 1 && unitCount <= REQUEST_UNITS_MAX,
     `a request takes 1 to ${REQUEST_UNITS_MAX} units, not ${unitCount}`,
@@ -245,13 +248,9 @@ function checkCount(unitCount: number): void {
 }
 
 function checkUnit(unit: UnitAt, lease: Lease): void {
-  const { objectId, kind, index, unitSizeBytes, offsetBytes, lengthBytes } = unit;
+  const { kind, index, unitSizeBytes, offsetBytes, lengthBytes } = unit;
   checkKind(kind);
-  requireArgument(objectId.byteLength === ID_BYTES, `object id must be 16 bytes, not ${objectId.byteLength}`);
-  requireArgument(
-    Number.isSafeInteger(index) && index >= 0,
-    `unit index must be a safe integer from 0, not ${index}`,
-  );
+  requireInteger('unit index', index);
   if (kind === 'unit' || kind === 'streamUnit') unitSizeToLog2(unitSizeBytes);
   else requireArgument(unitSizeBytes === 0, `records of kind ${kind} have unit size 0, not ${unitSizeBytes}`);
   requireArgument(

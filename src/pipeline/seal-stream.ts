@@ -2,6 +2,7 @@
  * A Web Stream that takes plain bytes and gives out a sealed stream. It needs a pipeline, but no volume and
  * no store.
  */
+import { requireInstance, requireObject } from '../base/arguments.ts';
 import { concatBytes } from '../base/bytes.ts';
 import { requireArgument } from '../base/errors.ts';
 import {
@@ -18,7 +19,8 @@ import { parseSuite, SUITE_DEFAULT, type SuiteName } from '../unit/record-format
 import { sealedBytesMax } from '../unit/seal.ts';
 import type { KeyHandle } from './key-table.ts';
 import { type BatchResult, type BatchSource, OrderedOutput, type StreamPair } from './ordered-output.ts';
-import type { Pipeline } from './pipeline.ts';
+import { Pipeline } from './pipeline.ts';
+import { checkHandle } from './requests.ts';
 import { encodeStreamHeader } from './stream-format.ts';
 
 export interface SealStreamOptions {
@@ -53,8 +55,16 @@ const BATCH_BYTES = MIB;
  * stream.
  */
 export function sealStream(options: SealStreamOptions): StreamPair {
+  checkStreamOptions(options);
   const output = new OrderedOutput(options.pipeline.workerCount);
   return output.connect(new StreamSealer(options, output));
+}
+
+/** Throws EINVAL unless the options of a stream have a pipeline, and keys from it. */
+export function checkStreamOptions(options: { readonly pipeline: Pipeline; readonly keys: KeyHandle }): void {
+  requireObject('options', options);
+  requireInstance('options.pipeline', options.pipeline, Pipeline);
+  checkHandle(options.keys);
 }
 
 class StreamSealer implements BatchSource {
@@ -69,13 +79,14 @@ class StreamSealer implements BatchSource {
 
   constructor(options: SealStreamOptions, output: OrderedOutput) {
     const { pipeline, keys } = options;
-    const unitSizeBytes = options.unitSizeBytes ?? UNIT_BYTES_DEFAULT;
-    const blockSizeBytes = options.blockSizeBytes ?? BLOCK_BYTES_DEFAULT;
-    const codec = { ...(options.codec ?? CODEC_DEFAULT) };
+    const { unitSizeBytes = UNIT_BYTES_DEFAULT, blockSizeBytes = BLOCK_BYTES_DEFAULT } = options;
+    const { codec: given = CODEC_DEFAULT } = options;
     unitSizeToLog2(unitSizeBytes);
     checkBlockSize(blockSizeBytes, unitSizeBytes);
-    checkCodec(codec);
-    const suite = parseSuite(options.suite ?? SUITE_DEFAULT);
+    checkCodec(given);
+    const codec = { ...given };
+    const { suite: givenSuite = SUITE_DEFAULT } = options;
+    const suite = parseSuite(givenSuite);
     this.#options = { pipeline, keys, unitSizeBytes, blockSizeBytes, codec, suite };
     const sealedUnitBytes = sealedBytesMax(unitSizeBytes, blockSizeBytes);
     const unitsThatFit = Math.floor(pipeline.slabBytes / sealedUnitBytes);

@@ -1,5 +1,7 @@
 /** The settings of a pipeline: plain values that are checked once, when it opens. */
+
 import { availableParallelism } from 'node:os';
+import { requireInteger, requireObject } from '../base/arguments.ts';
 import { requireArgument } from '../base/errors.ts';
 import { MIB, UNIT_BYTES_DEFAULT } from '../base/geometry.ts';
 import type { ProviderSettings } from '../unit/providers.ts';
@@ -37,11 +39,10 @@ export interface CheckedSettings {
 
 /** Fills in defaults. Throws EINVAL when a value is out of range. */
 export function checkSettings(settings: PipelineSettings): CheckedSettings {
+  requireObject('settings', settings);
+  if (settings.providers !== undefined) requireObject('settings.providers', settings.providers);
   const { workers = availableParallelism(), memoryBytes = MEMORY_BYTES_DEFAULT, providers = {} } = settings;
-  requireArgument(
-    Number.isInteger(workers) && workers >= 0 && workers <= WORKERS_MAX,
-    `workers must be a whole number from 0 to ${WORKERS_MAX}, not ${workers}`,
-  );
+  requireInteger('workers', workers, 0, WORKERS_MAX);
   requireArgument(
     Number.isSafeInteger(memoryBytes) && memoryBytes >= MEMORY_BYTES_MIN,
     `pipeline memory of ${memoryBytes} bytes is too little: the least that works is ${MEMORY_BYTES_MIN}`,

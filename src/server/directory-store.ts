@@ -10,6 +10,7 @@
  *   3. A change is acknowledged when the file, its name and the names of its folders are on the disk.
  *   4. No path that depends on a key, or on what is in the store, follows a symbolic link.
  */
+
 import {
   closeSync,
   constants,
@@ -27,6 +28,14 @@ import {
   type Stats,
 } from 'node:fs';
 import { promisify } from 'node:util';
+import {
+  requireFlag,
+  requireMethods,
+  requireObject,
+  requireOptions,
+  requireText,
+  shownValue,
+} from '../base/arguments.ts';
 import type { CallOptions } from '../base/call-options.ts';
 import {
   codeOf,
@@ -45,6 +54,7 @@ import { DirectorySession } from './directory-session.ts';
 import { Gate } from './gate.ts';
 import {
   checkKey,
+  checkPut,
   compareKeys,
   conflictError,
   coveredBytes,
@@ -133,7 +143,19 @@ export class DirectoryStore implements ObjectStore {
     settings: DirectoryStoreSettings = {},
     scheduler: Scheduler = systemScheduler,
   ): Promise<DirectoryStore> {
-    requireArgument(path !== '', 'a directory store needs a folder');
+    requireText('path', path);
+    requireArgument(
+      path !== '' && !path.includes('\0'),
+      `a directory store needs a folder, not ${shownValue(path)}`,
+    );
+    requireObject('settings', settings);
+    const { create, durability } = settings;
+    requireFlag('settings.create', create);
+    requireArgument(
+      durability === undefined || durability === 'fsync' || durability === 'none',
+      `settings.durability must be fsync or none, not ${shownValue(durability)}`,
+    );
+    requireMethods('scheduler', scheduler, ['now', 'sleep']);
     try {
       if (settings.create === true) await makeFolder(path);
       const rootPath = await realpathAsync(path);
@@ -194,6 +216,7 @@ export class DirectoryStore implements ObjectStore {
     options: PutOptions = {},
   ): Promise<{ version: Version }> {
     checkKey(key);
+    checkPut(parts, options);
     const { signal, condition } = options;
     return this.#run(key, signal, async () => {
       const session = await this.#writer();
@@ -221,6 +244,7 @@ export class DirectoryStore implements ObjectStore {
 
   async stat(key: string, options: CallOptions = {}): Promise<ObjectStat> {
     checkKey(key);
+    requireOptions('options', options);
     return this.#run(
       key,
       options.signal,
@@ -236,6 +260,7 @@ export class DirectoryStore implements ObjectStore {
 
   async delete(key: string, options: CallOptions = {}): Promise<void> {
     checkKey(key);
+    requireOptions('options', options);
     const { signal } = options;
     await this.#run(key, signal, async () => {
       const session = await this.#writer();
@@ -279,6 +304,7 @@ export class DirectoryStore implements ObjectStore {
    * read-only store, and on a full disk.
    */
   async now(options: CallOptions = {}): Promise<number> {
+    requireOptions('options', options);
     return this.#run('', options.signal, async () => {
       try {
         return (await this.#writer()).now();

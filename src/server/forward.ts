@@ -1,8 +1,10 @@
 /**
  * The base of all wrappers: a store that passes every call through one function on its way to another store.
  */
+import { requireObject, requireOptions } from '../base/arguments.ts';
 import type { CallOptions } from '../base/call-options.ts';
 import {
+  checkPut,
   coveredBytes,
   type GetOptions,
   type GetResult,
@@ -62,8 +64,9 @@ export class ForwardingStore implements ObjectStore {
     this.#beforeClose = beforeClose;
   }
 
-  get(key: string, options: GetOptions = {}): Promise<GetResult> {
-    return this.#around({
+  async get(key: string, options: GetOptions = {}): Promise<GetResult> {
+    requireOptions('options', options);
+    return await this.#around({
       ...NOTHING,
       operation: 'get',
       key,
@@ -74,8 +77,13 @@ export class ForwardingStore implements ObjectStore {
     });
   }
 
-  put(key: string, parts: readonly Uint8Array[], options: PutOptions = {}): Promise<{ version: Version }> {
-    return this.#around({
+  async put(
+    key: string,
+    parts: readonly Uint8Array[],
+    options: PutOptions = {},
+  ): Promise<{ version: Version }> {
+    checkPut(parts, options);
+    return await this.#around({
       ...NOTHING,
       operation: 'put',
       key,
@@ -86,25 +94,30 @@ export class ForwardingStore implements ObjectStore {
     });
   }
 
-  stat(key: string, options: CallOptions = {}): Promise<ObjectStat> {
+  async stat(key: string, options: CallOptions = {}): Promise<ObjectStat> {
+    requireOptions('options', options);
     const send = (): Promise<ObjectStat> => this.#inner.stat(key, options);
-    return this.#around({ ...NOTHING, operation: 'stat', key, signal: options.signal, send });
+    return await this.#around({ ...NOTHING, operation: 'stat', key, signal: options.signal, send });
   }
 
-  delete(key: string, options: CallOptions = {}): Promise<void> {
+  async delete(key: string, options: CallOptions = {}): Promise<void> {
+    requireOptions('options', options);
     const send = (): Promise<void> => this.#inner.delete(key, options);
-    return this.#around({ ...NOTHING, operation: 'delete', key, signal: options.signal, send });
+    return await this.#around({ ...NOTHING, operation: 'delete', key, signal: options.signal, send });
   }
 
-  list(options: ListOptions): Promise<ListPage> {
+  async list(options: ListOptions): Promise<ListPage> {
+    requireObject('options', options);
+    requireOptions('options', options);
     const send = (): Promise<ListPage> => this.#inner.list(options);
     const { prefix: key = '', signal } = options;
-    return this.#around({ ...NOTHING, operation: 'list', key, signal, send });
+    return await this.#around({ ...NOTHING, operation: 'list', key, signal, send });
   }
 
-  now(options: CallOptions = {}): Promise<number> {
+  async now(options: CallOptions = {}): Promise<number> {
+    requireOptions('options', options);
     const send = (): Promise<number> => this.#inner.now(options);
-    return this.#around({ ...NOTHING, operation: 'now', key: '', signal: options.signal, send });
+    return await this.#around({ ...NOTHING, operation: 'now', key: '', signal: options.signal, send });
   }
 
   async close(): Promise<void> {

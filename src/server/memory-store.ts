@@ -1,10 +1,13 @@
 /** A store in this process's memory: for tests, and for data that may end with the process. */
+
 import { randomUUID } from 'node:crypto';
+import { requireMethods, requireObject, requireOptions, requireText } from '../base/arguments.ts';
 import type { CallOptions } from '../base/call-options.ts';
 import { NetsealError } from '../base/errors.ts';
 import { type Scheduler, systemScheduler } from '../base/scheduler.ts';
 import {
   checkKey,
+  checkPut,
   closedError,
   compareKeys,
   conflictError,
@@ -52,6 +55,10 @@ export class MemoryStore implements ObjectStore {
   #closed = false;
 
   constructor(settings: MemoryStoreSettings = {}, scheduler: Pick<Scheduler, 'now'> = systemScheduler) {
+    requireObject('settings', settings);
+    if (settings.name !== undefined) requireText('settings.name', settings.name);
+    if (settings.capabilities !== undefined) requireObject('settings.capabilities', settings.capabilities);
+    requireMethods('scheduler', scheduler, ['now']);
     this.name = settings.name ?? 'memory';
     this.#scheduler = scheduler;
     this.capabilities = {
@@ -89,6 +96,7 @@ export class MemoryStore implements ObjectStore {
     options: PutOptions = {},
   ): Promise<{ version: Version }> {
     checkKey(key);
+    checkPut(parts, options);
     const { condition } = options;
     requireCondition(this, condition);
     this.#begin(options.signal);
@@ -116,6 +124,7 @@ export class MemoryStore implements ObjectStore {
 
   async stat(key: string, options: CallOptions = {}): Promise<ObjectStat> {
     checkKey(key);
+    requireOptions('options', options);
     this.#begin(options.signal);
     const { version, bytes, modifiedAtMs } = this.#find(key);
     return { version, sizeBytes: bytes.byteLength, modifiedAtMs };
@@ -123,6 +132,7 @@ export class MemoryStore implements ObjectStore {
 
   async delete(key: string, options: CallOptions = {}): Promise<void> {
     checkKey(key);
+    requireOptions('options', options);
     this.#begin(options.signal);
     if (this.#objects.delete(key)) this.#sortedKeys = undefined;
   }
@@ -144,6 +154,7 @@ export class MemoryStore implements ObjectStore {
   }
 
   async now(options: CallOptions = {}): Promise<number> {
+    requireOptions('options', options);
     this.#begin(options.signal);
     return this.#scheduler.now();
   }

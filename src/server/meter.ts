@@ -2,9 +2,10 @@
  * Counts requests and bytes for each operation, and round trips: how many requests had to wait for one
  * another.
  */
+import { requireCallback, requireMethods } from '../base/arguments.ts';
 import { type Scheduler, systemScheduler } from '../base/scheduler.ts';
 import { ForwardingStore, type StoreOperation } from './forward.ts';
-import type { ObjectStore } from './store.ts';
+import { type ObjectStore, requireStore } from './store.ts';
 
 export interface OperationCounts {
   readonly requestCount: number;
@@ -38,6 +39,8 @@ export class StoreMeter {
 
   /** @param onRequest called for each request when it has settled; must not throw. */
   constructor(onRequest?: (event: MeterEvent) => void, scheduler: Pick<Scheduler, 'now'> = systemScheduler) {
+    requireCallback('onRequest', onRequest);
+    requireMethods('scheduler', scheduler, ['now']);
     this.#onRequest = onRequest;
     this.#scheduler = scheduler;
     this.#counts = perOperation(() => ({
@@ -74,6 +77,7 @@ export class StoreMeter {
 
   /** Returns `inner` with every request counted. One meter may count several stores. */
   wrap(inner: ObjectStore): ObjectStore {
+    requireStore('inner', inner);
     return new ForwardingStore(inner, async call => {
       const counts = this.#counts[call.operation];
       counts.requestCount += 1;

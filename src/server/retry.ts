@@ -15,6 +15,7 @@
  * makes it false for the other. Once an answer was lost, the call fails with EUNCERTAIN, whatever the last
  * attempt failed with.
  */
+import { requireInteger, requireNumber, requireObject } from '../base/arguments.ts';
 import { equalBytes } from '../base/bytes.ts';
 import type { Chance } from '../base/chance.ts';
 import { codeOf, type ErrorCode, messageOf, NetsealError } from '../base/errors.ts';
@@ -49,12 +50,22 @@ export function retryStore(
   settings: RetrySettings = {},
   components: RetryComponents = {},
 ): ObjectStore {
+  checkRetry(settings);
   const retrier = new Retrier(inner, settings, components);
   return new ForwardingStore(
     inner,
     call => retrier.run(call),
     async () => retrier.close(),
   );
+}
+
+function checkRetry(settings: RetrySettings): void {
+  requireObject('settings.retry', settings);
+  const { attemptsMax, pauseMs, pauseMsMax, budget } = settings;
+  if (attemptsMax !== undefined) requireInteger('retry.attemptsMax', attemptsMax, 1);
+  for (const [name, value] of Object.entries({ pauseMs, pauseMsMax, budget })) {
+    if (value !== undefined) requireNumber(`retry.${name}`, value, 0, Number.POSITIVE_INFINITY);
+  }
 }
 
 class Retrier {

@@ -1,6 +1,6 @@
 /**
  * The interface to a server: named objects, written whole and read in ranges. A store knows nothing of files,
- * encryption keys or volumes. `docs/STORES.md` explains how to write one, and `test/server/contract.ts` tests
+ * encryption keys or volumes. `docs/STORES.md` explains how to write one, and `store-contract.ts` tests
  * any store against the rules.
  *
  * Rules for every operation
@@ -18,7 +18,16 @@
  *                    repeating does not help; nothing was changed
  *      ECLOSED       used after close
  */
-import { requireMethods, requireObject, shownValue } from '../base/arguments.ts';
+import {
+  requireBytes,
+  requireInteger,
+  requireList,
+  requireMethods,
+  requireObject,
+  requireOptions,
+  requireText,
+  shownValue,
+} from '../base/arguments.ts';
 import type { CallOptions } from '../base/call-options.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 
@@ -226,18 +235,18 @@ function isSurrogate(codeUnit: number): boolean {
 }
 
 /** Returns the range that a get asks for. EINVAL when it is no range, or does not fit into `into`. */
-export function rangeOf({ range, into }: GetOptions): ByteRange {
+export function rangeOf(options: GetOptions): ByteRange {
+  requireOptions('options', options);
+  const { range, into, ifMatch } = options;
+  if (into !== undefined) requireBytes('options.into', into);
+  if (ifMatch !== undefined) requireText('options.ifMatch', ifMatch);
   if (range === undefined) {
     return { offsetBytes: 0, lengthBytes: into?.byteLength ?? Number.MAX_SAFE_INTEGER };
   }
+  requireObject('options.range', range);
   const { offsetBytes, lengthBytes } = range;
-  requireArgument(
-    Number.isSafeInteger(offsetBytes) &&
-      offsetBytes >= 0 &&
-      Number.isSafeInteger(lengthBytes) &&
-      lengthBytes >= 0,
-    `not a range: ${lengthBytes} bytes from ${offsetBytes}`,
-  );
+  requireInteger('range.offsetBytes', offsetBytes);
+  requireInteger('range.lengthBytes', lengthBytes);
   requireArgument(
     into === undefined || into.byteLength >= lengthBytes,
     `a range of ${lengthBytes} bytes does not fit into ${into?.byteLength}`,
@@ -254,11 +263,13 @@ export function coveredBytes({ offsetBytes, lengthBytes }: ByteRange, sizeBytes:
  * Returns the length of the page that a list asks for, at most the store's longest. EINVAL for a limit below
  * 1.
  */
-export function pageLimit({ limit }: ListOptions, listEntriesMax: number): number {
-  requireArgument(
-    Number.isSafeInteger(limit) && limit > 0,
-    `a list must ask for at least 1 key, not ${limit}`,
-  );
+export function pageLimit(options: ListOptions, listEntriesMax: number): number {
+  requireObject('options', options);
+  requireOptions('options', options);
+  const { limit, prefix, after } = options;
+  if (prefix !== undefined) requireText('options.prefix', prefix);
+  if (after !== undefined) requireText('options.after', after);
+  requireInteger('options.limit', limit, 1);
   return Math.min(limit, listEntriesMax);
 }
 
@@ -271,16 +282,29 @@ export function requireCondition(store: ObjectStore, condition: PutCondition | u
   }
 }
 
+/** Throws EINVAL unless these can be the parts and options of a put. */
+export function checkPut(parts: readonly Uint8Array[], options: PutOptions): void {
+  requireList('parts', parts);
+  for (const part of parts) requireBytes('a part', part);
+  requireOptions('options', options);
+  const { condition } = options;
+  if (condition === undefined) return;
+  requireObject('options.condition', condition);
+  if ('ifMatch' in condition) requireText('condition.ifMatch', condition.ifMatch);
+  else
+    requireArgument(condition.ifAbsent === true, 'a condition is ifAbsent: true, or ifMatch and a version');
+}
+
 export function totalBytes(parts: readonly Uint8Array[]): number {
   return parts.reduce((sum, part) => sum + part.byteLength, 0);
 }
 
 export function missingError(store: string, key: string): NetsealError {
-  return new NetsealError('EMISSING', `${store}: no such object: ${key}`);
+  return new NetsealError('EMISSING', `${store}: no such object: ${key}`, { path: key });
 }
 
 export function conflictError(store: string, key: string): NetsealError {
-  return new NetsealError('ECONFLICT', `${store}: the condition does not hold: ${key}`);
+  return new NetsealError('ECONFLICT', `${store}: the condition does not hold: ${key}`, { path: key });
 }
 
 export function closedError(store: string): NetsealError {

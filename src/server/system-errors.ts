@@ -40,7 +40,10 @@ export function storeError(
   if (!isSystemError(error)) return sqliteError(store, error);
   const code = codeOfSystem(error, codeOfMissing);
   const text = code === 'EMISSING' ? 'no such object' : textOf(error, code);
-  return new NetsealError(code, `${store}: ${text}${key === '' ? '' : `: ${key}`}`, { cause: error });
+  return new NetsealError(code, `${store}: ${text}${key === '' ? '' : `: ${key}`}`, {
+    cause: error,
+    path: key,
+  });
 }
 
 function codeOfSystem({ code = '' }: NodeJS.ErrnoException, codeOfMissing: ErrorCode): ErrorCode {

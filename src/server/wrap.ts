@@ -1,9 +1,10 @@
 /** The wrappers in the one order that makes sense. */
+import { requireInstance, requireObject } from '../base/arguments.ts';
 import { type FaultComponents, type FaultPlan, faultyStore } from './faults.ts';
 import { type LimitSettings, limitStore } from './limit.ts';
-import type { StoreMeter } from './meter.ts';
+import { StoreMeter } from './meter.ts';
 import { type RetryComponents, type RetrySettings, retryStore } from './retry.ts';
-import type { ObjectStore } from './store.ts';
+import { type ObjectStore, requireStore } from './store.ts';
 import { type ThrottleSettings, throttleStore } from './throttle.ts';
 
 export interface WrapSettings {
@@ -33,8 +34,12 @@ export function wrapStore(
   settings: WrapSettings,
   components: WrapComponents = {},
 ): ObjectStore {
+  requireStore('store', store);
+  requireObject('settings', settings);
+  requireObject('components', components);
   let wrapped = store;
   if (components.faults !== undefined) wrapped = faultyStore(wrapped, components.faults, components);
+  if (components.meter !== undefined) requireInstance('components.meter', components.meter, StoreMeter);
   if (components.meter !== undefined) wrapped = components.meter.wrap(wrapped);
   if (settings.limit !== undefined) wrapped = limitStore(wrapped, settings.limit);
   if (settings.throttle !== undefined) wrapped = throttleStore(wrapped, settings.throttle, components);

@@ -1,7 +1,17 @@
 /** What `put` and `get` have in common: how a copy runs, and which failures end it. */
+import {
+  requireFlag,
+  requireInstance,
+  requireList,
+  requireObject,
+  requireOptions,
+  requireTextOrBytes,
+} from '../base/arguments.ts';
+import { requireArgument } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
+import { Volume } from '../volume/volume.ts';
 import type { CopyFilter } from './filter.ts';
-import { StoreFailure, type Tally } from './tally.ts';
+import { StoreFailure, Tally } from './tally.ts';
 
 export interface CopyOptions {
   /** Copies folders with everything in them; without it a folder is refused. */
@@ -42,4 +52,23 @@ export async function copyPart(
     signal?.throwIfAborted();
     tally.fail(path, error);
   }
+}
+
+/** Checks the arguments of a copy. Throws EINVAL. */
+export function checkCopy(
+  volume: Volume,
+  sources: readonly (string | Uint8Array)[],
+  target: string | Uint8Array,
+  tally: Tally,
+  options: CopyOptions,
+): void {
+  requireInstance('volume', volume, Volume);
+  requireList('sources', sources);
+  requireArgument(sources.length > 0, 'sources must name at least one path');
+  for (const [at, source] of sources.entries()) requireTextOrBytes(`sources[${at}]`, source);
+  requireTextOrBytes('target', target);
+  requireInstance('tally', tally, Tally);
+  requireObject('options', options);
+  requireOptions('options', options);
+  requireFlag('options.recursive', options.recursive);
 }

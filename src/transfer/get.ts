@@ -19,7 +19,7 @@ import type {
   SymlinkInode,
 } from '../server/sealed/inode.ts';
 import type { Found, Volume } from '../volume/volume.ts';
-import { copyPart, runCopy } from './copying.ts';
+import { checkCopy, copyPart, runCopy } from './copying.ts';
 import { CopyFilter } from './filter.ts';
 import { GetCompare, type Pair } from './get-compare.ts';
 import { GetContent } from './get-content.ts';
@@ -51,6 +51,7 @@ export async function get(
   tally: Tally,
   options: GetOptions = {},
 ): Promise<void> {
+  checkCopy(volume, sources, target, tally, options);
   const own = new OwnStorage(volume.ownFolders);
   const jobs = await planGet(volume, sources, target, own, tally, options);
   const extras = new GetExtras(tally, own, options);

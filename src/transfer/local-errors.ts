@@ -32,5 +32,8 @@ export function localError(action: string, path: Name, error: unknown): unknown 
   const { errno } = error as NodeJS.ErrnoException;
   const why = errno === undefined ? messageOf(error) : getSystemErrorMessage(errno);
   const code = CODE_OF_SYSTEM_CODE[systemCode] ?? 'EIO';
-  return new NetsealError(code, `cannot ${action} ${showName(path)}: ${why}`, { cause: error });
+  return new NetsealError(code, `cannot ${action} ${showName(path)}: ${why}`, {
+    cause: error,
+    path: Buffer.from(path, 'latin1').toString(),
+  });
 }

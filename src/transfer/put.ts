@@ -16,7 +16,7 @@ import { giveTurn } from '../base/turns.ts';
 import type { Attributes, DirectoryEntry } from '../server/sealed/inode.ts';
 import { checkName } from '../volume/names/name-checks.ts';
 import type { Volume } from '../volume/volume.ts';
-import { copyPart, runCopy } from './copying.ts';
+import { checkCopy, copyPart, runCopy } from './copying.ts';
 import { CopyFilter } from './filter.ts';
 import { isPartialName, joinPath } from './local-names.ts';
 import { attributesOf, type LocalEntry, LocalFolder, openLocalFile, readLocalLink } from './local-source.ts';
@@ -51,6 +51,7 @@ export async function put(
   tally: Tally,
   options: PutOptions = {},
 ): Promise<void> {
+  checkCopy(volume, sources, target, tally, options);
   const own = new OwnStorage(volume.ownFolders);
   const jobs = await planPut(volume, sources, target, own, options);
   await runCopy(() => new Putter(volume, tally, own, options).run(jobs));

@@ -1,5 +1,6 @@
 /** Counts what a copy has done, and collects its failures. */
-import { isNetsealError, messageOf, NetsealError } from '../base/errors.ts';
+import { requireCallback, requireObject } from '../base/arguments.ts';
+import { isNetsealError, messageOf, NetsealError, withPath } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
 
 /** A path that was not copied, or not exactly. */
@@ -62,6 +63,8 @@ export class Tally {
   #path: Name = '';
 
   constructor(listeners: TallyListeners = {}) {
+    requireObject('listeners', listeners);
+    for (const [name, listener] of Object.entries(listeners)) requireCallback(`listeners.${name}`, listener);
     this.#listeners = listeners;
   }
 
@@ -91,12 +94,16 @@ export class Tally {
   /** Counts a failure, so that the rest can go on. Rethrows an error that the rest would meet as well. */
   fail(path: Name, error: unknown): void {
     if (isFatal(error)) throw error;
-    this.failures.push({ path, error: asNetsealError(error) });
+    this.failures.push({ path, error: withPath(asNetsealError(error), textOf(path)) });
   }
 
   note(path: Name, message: string): void {
-    this.notes.push({ path, error: new NetsealError('EUNSUPPORTED', message) });
+    this.notes.push({ path, error: new NetsealError('EUNSUPPORTED', message, { path: textOf(path) }) });
   }
+}
+
+function textOf(path: Name): string {
+  return Buffer.from(path, 'latin1').toString();
 }
 
 /** An error that ends a copy, because every further step would meet it, too. Callers get its cause. */

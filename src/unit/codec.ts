@@ -2,6 +2,7 @@
  * Codecs: their interface, their levels, and the text form that people write: `stored`, `zstd:3`,
  * `deflate:6`.
  */
+import { requireObject, requireText, shownValue } from '../base/arguments.ts';
 import { requireArgument } from '../base/errors.ts';
 import { CODEC_IDS, type CodecName } from './record-format.ts';
 
@@ -42,11 +43,13 @@ const LEVELS: Record<CodecName, { readonly max: number; readonly standard: numbe
 
 /** Throws EINVAL unless the codec has this level. */
 export function checkCodec(setting: CodecSetting): void {
+  requireObject('codec', setting);
+  requireArgument(Object.hasOwn(CODEC_IDS, setting.codec), `unknown codec ${shownValue(setting.codec)}`);
   const limits = LEVELS[setting.codec];
   const min = Math.min(1, limits.max);
   requireArgument(
     Number.isInteger(setting.level) && setting.level >= min && setting.level <= limits.max,
-    `${setting.codec} has levels ${min} to ${limits.max}, not ${setting.level}`,
+    `${setting.codec} has levels ${min} to ${limits.max}, not ${shownValue(setting.level)}`,
   );
 }
 
@@ -55,6 +58,7 @@ export function checkCodec(setting: CodecSetting): void {
  * other text.
  */
 export function parseCodec(text: string): CodecSetting {
+  requireText('codec', text);
   const [name = '', levelText, ...rest] = text.split(':');
   requireArgument(
     Object.hasOwn(CODEC_IDS, name) && rest.length === 0,
@@ -70,7 +74,8 @@ export function parseCodec(text: string): CodecSetting {
   return setting;
 }
 
-/** Returns the text that {@link parseCodec} reads. */
+/** Returns the text that {@link parseCodec} reads. EINVAL for a codec or level that does not exist. */
 export function formatCodec(setting: CodecSetting): string {
+  checkCodec(setting);
   return setting.codec === 'stored' ? 'stored' : `${setting.codec}:${setting.level}`;
 }

@@ -3,6 +3,7 @@
  * are the same as there. This file does arithmetic and field access only; nothing in it encrypts. Integers
  * are little-endian.
  */
+import { shownValue } from '../base/arguments.ts';
 import { setU64, viewOf } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { BLOCK_BYTES_MAX, roundUp, UNIT_BYTES_MAX, unitSizeToLog2 } from '../base/geometry.ts';
@@ -29,7 +30,7 @@ export type RecordKind = keyof typeof RECORD_KINDS;
 
 /** Throws EINVAL unless `kind` is one of {@link RECORD_KINDS}. */
 export function checkKind(kind: string): asserts kind is RecordKind {
-  requireArgument(Object.hasOwn(RECORD_KINDS, kind), `unknown kind of record "${kind}"`);
+  requireArgument(Object.hasOwn(RECORD_KINDS, kind), `unknown kind of record ${shownValue(kind)}`);
 }
 
 /** Cipher suites. Their numbers are stored. */
@@ -41,7 +42,7 @@ export const SUITE_DEFAULT: SuiteName = 'xaes-256-gcm';
 export function parseSuite(text: string): SuiteName {
   requireArgument(
     Object.hasOwn(SUITE_IDS, text),
-    `unknown cipher "${text}": use ${Object.keys(SUITE_IDS).join(' or ')}`,
+    `unknown cipher ${shownValue(text)}: use ${Object.keys(SUITE_IDS).join(' or ')}`,
   );
   return text as SuiteName;
 }

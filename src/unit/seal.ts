@@ -1,7 +1,8 @@
 /** Seals one plain unit into one sealed record. The steps are, in this order: compress, pad, encrypt. */
+import { requireInteger } from '../base/arguments.ts';
 import { discard, viewOf } from '../base/bytes.ts';
 import { requireArgument } from '../base/errors.ts';
-import { checkBlockSize, roundUp, UNIT_BYTES_MAX } from '../base/geometry.ts';
+import { BLOCK_BYTES_MAX, checkBlockSize, roundUp, UNIT_BYTES_MAX } from '../base/geometry.ts';
 import type { CodecSetting } from './codec.ts';
 import type { NonceSource } from './nonces.ts';
 import type { Providers } from './providers.ts';
@@ -31,9 +32,11 @@ export interface SealSetting {
 
 /**
  * Returns the length of the longest record that `plainBytes` can become. Incompressible data is stored as it
- * is.
+ * is. EINVAL for more than 16 MiB, or a block size that does not exist.
  */
 export function sealedBytesMax(plainBytes: number, blockSizeBytes: number): number {
+  requireInteger('plainBytes', plainBytes, 0, UNIT_BYTES_MAX);
+  checkBlockSize(blockSizeBytes, BLOCK_BYTES_MAX);
   return payloadToSealedBytes(plainBytes, blockSizeBytes);
 }
 

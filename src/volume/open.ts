@@ -1,15 +1,18 @@
 /** Makes and opens volumes, each in one call. Programs start here. */
+import { requireInstance, requireObject } from '../base/arguments.ts';
 import type { NewSlot } from '../keys/new-slot.ts';
 import { pinOf } from '../keys/pin.ts';
+import { listSecrets } from '../keys/secret.ts';
 import { createVolumeHeader, type HeaderOptions } from '../keys/unlock.ts';
-import { openPipeline, type Pipeline } from '../pipeline/pipeline.ts';
+import { openPipeline, Pipeline } from '../pipeline/pipeline.ts';
 import type { Attributes } from '../server/sealed/inode.ts';
-import type { ObjectStore } from '../server/store.ts';
+import { type ObjectStore, requireStore } from '../server/store.ts';
 import { createHeaderObject, type SecretSource, unlockHeaderObject } from './header-object.ts';
+import { toGivenAttributes, toNewAttributes } from './names/argument-checks.ts';
 import { newAttributes } from './new-attributes.ts';
 import { checkVolumeSettings, encodeSettings, type VolumeSettings } from './session/volume-settings.ts';
-import { type ClientState, memoryState } from './state/client-state.ts';
-import { createRoot, type OpenVolumeOptions, Volume } from './volume.ts';
+import { type ClientState, memoryState, requireState } from './state/client-state.ts';
+import { checkSessionOptions, createRoot, type OpenVolumeOptions, Volume } from './volume.ts';
 
 const ROOT_MODE = 0o755;
 
@@ -32,11 +35,19 @@ export interface CreateVolumeOptions extends HeaderOptions {
  * store throws.
  */
 export async function createVolume(options: CreateVolumeOptions): Promise<void> {
+  requireObject('options', options);
   const { store, slots, state, attributes, settings, ...headerOptions } = options;
+  requireStore('options.store', store);
+  if (state !== undefined) requireState('options.state', state);
+  if (settings !== undefined) requireObject('options.settings', settings);
+  const rootAttributes = toNewAttributes('options.attributes', {
+    ...newAttributes(ROOT_MODE),
+    ...toGivenAttributes('options.attributes', attributes === undefined ? {} : attributes),
+  });
   const encoded = encodeSettings(checkVolumeSettings(settings));
   const header = await createVolumeHeader({ ...headerOptions, slots, settings: encoded });
   try {
-    await createRoot(store, header, { ...newAttributes(ROOT_MODE), ...attributes });
+    await createRoot(store, header, rootAttributes);
     await createHeaderObject(store, header);
     await state?.savePin(pinOf(header));
   } finally {
@@ -69,7 +80,11 @@ export interface OpenOptions extends Omit<OpenVolumeOptions, 'header' | 'pipelin
  * | EFORMAT, EAUTH, what the store throws   | the header is damaged, or cannot be read              |
  */
 export async function openVolume(options: OpenOptions): Promise<Volume> {
+  checkSessionOptions(options);
   const { secrets, state = memoryState(), pipeline: given, ...rest } = options;
+  requireState('options.state', state);
+  if (given !== undefined) requireInstance('options.pipeline', given, Pipeline);
+  if (typeof secrets !== 'function') listSecrets(secrets);
   const header = await unlockHeaderObject(rest.store, secrets, state);
   let pipeline = given;
   const release = async (): Promise<void> => {

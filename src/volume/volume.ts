@@ -569,11 +569,11 @@ function requireFile(inode: Inode): FileInode {
 }
 
 function noSuchPath(names: readonly Name[]): NetsealError {
-  return new NetsealError('ENOENT', `no such file or folder: /${shown(names)}`);
+  return new NetsealError('ENOENT', `no such file or folder: /${shown(names)}`, { path: `/${shown(names)}` });
 }
 
 function noFolder(names: readonly Name[]): NetsealError {
-  return new NetsealError('ENOTDIR', `this is no folder: /${shown(names)}`);
+  return new NetsealError('ENOTDIR', `this is no folder: /${shown(names)}`, { path: `/${shown(names)}` });
 }
 
 function shown(names: readonly Name[]): string {

@@ -24,9 +24,9 @@ import { isNetsealError } from '../../src/base/errors.ts';
 import { keyToPath, pathToKey } from '../../src/server/directory-names.ts';
 import { DirectoryStore } from '../../src/server/directory-store.ts';
 import { keyProblem } from '../../src/server/store.ts';
+import { HOSTILE_KEYS, listAll, rejectionOf, text, textOf } from '../../src/server/store-contract.ts';
 import { checkProperty } from '../support/property.ts';
 import { SEED, soakSize } from '../support/soak.ts';
-import { HOSTILE_KEYS, listAll, rejectionOf, text, textOf } from './contract.ts';
 import { readValue } from './fixtures/objects.ts';
 
 /** Three processes are killed in each. */

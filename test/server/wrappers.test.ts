@@ -13,9 +13,9 @@ import { Gate } from '../../src/server/gate.ts';
 import { MemoryStore } from '../../src/server/memory-store.ts';
 import { type MeterEvent, StoreMeter } from '../../src/server/meter.ts';
 import type { ObjectStore, PutCondition } from '../../src/server/store.ts';
+import { listAll, rejectionOf, text, textOf } from '../../src/server/store-contract.ts';
 import { wrapStore } from '../../src/server/wrap.ts';
 import { SEED, soakSize } from '../support/soak.ts';
-import { listAll, rejectionOf, text, textOf } from './contract.ts';
 import { VirtualTime } from './virtual-time.ts';
 
 const ALWAYS: Chance = () => 0.999;

@@ -2,6 +2,7 @@
  * Settings of a cache: plain values, checked once, at open. Settings of the cache itself are remembered in
  * its database; settings of the process that uses it are not.
  */
+import { requireFlag, requireInteger, requireObject } from '../../base/arguments.ts';
 import { requireArgument } from '../../base/errors.ts';
 import { KIB, MIB } from '../../base/geometry.ts';
 
@@ -121,8 +122,19 @@ function zoneBytesMax(budgetBytes: number = BUDGET_BYTES_DEFAULT): number {
   return Math.min(ZONE_BYTES_MAX, budgetBytes / 8);
 }
 
+/** Throws EINVAL unless these are limits of a disk, false, or nothing. */
+export function requireDisk(disk: unknown): void {
+  if (disk !== undefined && disk !== false) requireObject('disk', disk);
+}
+
 /** Fills in defaults. EINVAL when a value is out of range. */
 export function checkCacheSettings(settings: CacheSettings): CheckedSettings {
+  requireObject('settings', settings);
+  for (const [name, value] of Object.entries(settings)) {
+    requireArgument(value !== null, `${name} must not be null: leave it out for its default`);
+  }
+  requireFlag('readsOnThisThread', settings.readsOnThisThread);
+  requireDisk(settings.disk);
   const { budgetBytes = BUDGET_BYTES_DEFAULT } = settings;
   requireArgument(
     Number.isSafeInteger(budgetBytes) && budgetBytes >= BUDGET_BYTES_MIN,
@@ -140,13 +152,13 @@ export function checkCacheSettings(settings: CacheSettings): CheckedSettings {
     rowsMax: settings.rowsMax ?? 262_144,
     readsOnThisThread: settings.readsOnThisThread ?? true,
   };
-  checkRange('unitsMax', checked.unitsMax, 1, UNITS_MAX);
+  requireInteger('unitsMax', checked.unitsMax, 1, UNITS_MAX);
   checkRange('zoneBytes', checked.zoneBytes, ZONE_BYTES_MIN, zoneBytesMax(budgetBytes));
   checkRange('smallPercent', checked.smallPercent, 1, 90);
   checkRange('queueBytes', checked.queueBytes, 0, 2 ** 31);
   checkRange('maintenanceMs', checked.maintenanceMs, 0, 2 ** 31 - 1);
-  checkRange('snapshotZones', checked.snapshotZones, 1, 1_000_000);
-  checkRange('rowsMax', checked.rowsMax, 16, 2 ** 31);
+  requireInteger('snapshotZones', checked.snapshotZones, 1, 1_000_000);
+  requireInteger('rowsMax', checked.rowsMax, 16, 2 ** 31);
   checkDisk(checked.disk);
   return checked;
 }

@@ -2,7 +2,9 @@
  * Checks the dirty batches that callers append. When the disk is full, gives up clean zones for them. Also
  * lists the batches that are kept.
  */
+
 import { abortable } from '../../base/abortable.ts';
+import { requireBytes, requireList, requireObject } from '../../base/arguments.ts';
 import { codeOf, requireArgument } from '../../base/errors.ts';
 import type { Admission } from '../clean/admission.ts';
 import { type IncomingUnit, isSealedUnit } from '../clean/clean-writer.ts';
@@ -77,7 +79,11 @@ export class DirtyIntake {
     }
   }
 
-  #check({ units, payload }: DirtyBatch): IncomingUnit[] {
+  #check(batch: DirtyBatch): IncomingUnit[] {
+    requireObject('batch', batch);
+    const { units, payload } = batch;
+    if (payload !== undefined) requireBytes('batch.payload', payload);
+    requireList('batch.units', units);
     const payloadBytes = payload?.byteLength ?? 0;
     requireArgument(
       payloadBytes <= PAYLOAD_BYTES_MAX,
@@ -88,6 +94,8 @@ export class DirtyIntake {
       `a batch holds at most ${BATCH_UNITS_MAX} units, not ${units.length}`,
     );
     return units.flatMap(unit => {
+      requireObject('a unit', unit);
+      requireBytes('bytes', unit.bytes);
       requireArgument(isSealedUnit(unit.bytes), `unit ${unit.index}: its bytes are no sealed unit`);
       const { index, bytes, volumeId } = unit;
       return withObjects(this.#objects, this.#volumeOf(volumeId), [unit]).map(({ object }) => ({

@@ -12,6 +12,7 @@
  *                                     unit count u64, volume id[16], object id[16], key
  *   cookieKey   volume and key        object id[16]
  */
+import { requireObject } from '../../base/arguments.ts';
 import { concatBytes, equalBytes, getU64, setU64, viewOf } from '../../base/bytes.ts';
 import { requireArgument } from '../../base/errors.ts';
 import { ID_BYTES } from '../../base/ids.ts';
@@ -169,7 +170,9 @@ export class Cookies {
 const NONE = new Uint8Array(0);
 
 /** EINVAL unless key and unit count are in range. */
-export function checkCookie({ key, unitCount }: Cookie): void {
+export function checkCookie(cookie: Cookie): void {
+  requireObject('cookie', cookie);
+  const { key, unitCount } = cookie;
   requireArgument(
     key instanceof Uint8Array && key.byteLength > 0 && key.byteLength <= COOKIE_BYTES_MAX,
     `the key of a cookie must be of 1 to ${COOKIE_BYTES_MAX} bytes`,

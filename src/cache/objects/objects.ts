@@ -5,8 +5,8 @@
  * A prefix is made from the generations of object and volume. An invalidation is a new generation, and no
  * generation comes twice, so invalidated units are never found again.
  */
+import { requireBytes } from '../../base/arguments.ts';
 import { toByteString } from '../../base/bytes.ts';
-import { requireArgument } from '../../base/errors.ts';
 import { ID_BYTES } from '../../base/ids.ts';
 import { giveTurn } from '../../base/turns.ts';
 import { equalPrefixes, type Fingerprinter, type Prefix } from '../index/fingerprints.ts';
@@ -115,10 +115,10 @@ export class Objects {
 
   /** Returns an object, with the prefix that is valid now. EINVAL when the id is not 16 bytes. */
   object(volume: VolumeState, id: Uint8Array): ObjectState {
+    requireBytes('objectId', id, ID_BYTES);
     const key = toByteString(volume.id) + toByteString(id);
     const known = this.#objects.get(key);
     if (known !== undefined) return this.#refreshed(known);
-    requireArgument(id.byteLength === ID_BYTES, `object id must be 16 bytes, not ${id.byteLength}`);
     const { generation, hasRow, bucket } = this.#objectRows.load(volume, id);
     const object: ObjectState = {
       volume,
@@ -203,10 +203,7 @@ export class Objects {
   }
 
   setCookie(volume: VolumeState, objectId: Uint8Array, cookie: Cookie): void {
-    requireArgument(
-      objectId.byteLength === ID_BYTES,
-      `object id must be 16 bytes, not ${objectId.byteLength}`,
-    );
+    requireBytes('objectId', objectId, ID_BYTES);
     checkCookie(cookie);
     this.#rows.inOneTransaction(() => {
       for (const changed of this.cookies.set(volume, objectId, cookie)) this.pins.recheck(volume, changed);

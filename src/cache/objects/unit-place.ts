@@ -1,5 +1,5 @@
 /** How callers name units of a volume, and which object each of them belongs to. */
-import { NetsealError } from '../../base/errors.ts';
+import { requireInteger, requireList, requireObject } from '../../base/arguments.ts';
 import type { ObjectState, Objects, VolumeState } from './objects.ts';
 
 /** Names one unit of a volume. */
@@ -26,11 +26,11 @@ export function withObjects<Unit extends UnitPlace>(
 ): { readonly unit: Unit; readonly object: ObjectState }[] {
   let lastId: Uint8Array | undefined;
   let object: ObjectState | undefined;
+  requireList('units', units);
   return units.map(unit => {
+    requireObject('a unit', unit);
     const { index, objectId } = unit;
-    if (!Number.isSafeInteger(index) || index < 0) {
-      throw new NetsealError('EINVAL', `a unit index must be an integer from 0 to 2^53 - 1, not ${index}`);
-    }
+    requireInteger('unit index', index);
     // Looking an object up costs a hash: units that follow one another mostly share the array of its id.
     if (object === undefined || objectId !== lastId) object = objects.object(volume, objectId);
     lastId = objectId;

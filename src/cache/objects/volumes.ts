@@ -1,6 +1,7 @@
 /** The volumes of a cache: their generations, numbers, shares and floors. */
+import { requireBytes } from '../../base/arguments.ts';
 import { getU64, setU64, toHex, viewOf } from '../../base/bytes.ts';
-import { NetsealError, requireArgument } from '../../base/errors.ts';
+import { NetsealError } from '../../base/errors.ts';
 import { ID_BYTES } from '../../base/ids.ts';
 import { randomBytes } from '../../base/random.ts';
 import type { Fingerprinter } from '../index/fingerprints.ts';
@@ -97,10 +98,10 @@ export class Volumes {
    * others that are needed.
    */
   volume(id: Uint8Array): VolumeState {
+    requireBytes('volumeId', id, ID_BYTES);
     const key = toHex(id);
     const known = this.#volumes.get(key);
     if (known !== undefined) return known;
-    requireArgument(id.byteLength === ID_BYTES, `volume id must be 16 bytes, not ${id.byteLength}`);
     const account = this.#freeAccount() ?? this.#forgetOne() ?? this.#unusedAccount();
     if (account === undefined) {
       throw new NetsealError('EFULL', `a cache serves at most ${VOLUME_NUMBER_MAX + 1} volumes`);

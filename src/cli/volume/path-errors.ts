@@ -18,12 +18,15 @@ export function errorAt(path: VolumePath, error: unknown): unknown {
   const { code, message } = error;
   const text = PATH_CODES.has(code) ? ERROR_CODES[code] : message;
   const next = DAMAGE_CODES.has(code) ? '; "netseal verify" finds everything that is damaged' : '';
-  return new ErrorAtPath(code, `${showPath(path)}: ${text}${next}`, { cause: error });
+  return new ErrorAtPath(code, `${showPath(path)}: ${text}${next}`, {
+    cause: error,
+    path: showPath(path),
+  });
 }
 
 /** Returns an error at a path with a text of the command's own. */
 export function failAt(path: VolumePath, code: NetsealError['code'], text: string): NetsealError {
-  return new ErrorAtPath(code, `${showPath(path)}: ${text}`);
+  return new ErrorAtPath(code, `${showPath(path)}: ${text}`, { path: showPath(path) });
 }
 
 /** Waits for `work`; its errors then name the path. */

@@ -21,13 +21,21 @@
  *      lies in the future, the pass begins anew: no stored list counts.
  */
 
+import {
+  requireCallback,
+  requireFlag,
+  requireInstance,
+  requireNumber,
+  requireObject,
+  requireOptions,
+} from '../../base/arguments.ts';
 import type { Id } from '../../base/ids.ts';
 import { inParallel } from '../../base/in-parallel.ts';
 import type { CandidateList } from '../../server/sealed/gc-format.ts';
 import { inodeKey, segmentKey } from '../../server/sealed/object-keys.ts';
 import { dropOldHeads, mergeHeads, protectedSinceMs, redateHeads } from '../history/heads.ts';
 import { dropOldOrders, publishOrder } from '../session/gc-orders.ts';
-import type { Volume } from '../volume.ts';
+import { Volume } from '../volume.ts';
 import { type CompactionReport, compactSegments } from './compact.ts';
 import {
   addsNothing,
@@ -150,6 +158,7 @@ interface Candidate extends ListedObject {
  * - What the store throws; the signal's reason.
  */
 export async function collectGarbage(volume: Volume, options: GcOptions = {}): Promise<GcReport> {
+  checkArguments(volume, options);
   const { dryRun = false, graceMs = volume.session.graceMs, signal, onProgress } = options;
   const { sealing } = volume.session;
   const clocks = await readClocks(volume.session, signal);
@@ -371,4 +380,17 @@ function liveAmount(cut: Cut): Amount {
 
 function amountOf(objects: readonly ListedObject[]): Amount {
   return { objects: objects.length, bytes: objects.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) };
+}
+
+function checkArguments(volume: Volume, options: GcOptions): void {
+  requireInstance('volume', volume, Volume);
+  requireObject('options', options);
+  requireOptions('options', options);
+  const { dryRun, compact, graceMs, protectedSinceMs, copyBytesMax, onProgress } = options;
+  requireFlag('options.dryRun', dryRun);
+  requireFlag('options.compact', compact);
+  for (const [name, value] of Object.entries({ graceMs, protectedSinceMs, copyBytesMax })) {
+    if (value !== undefined) requireNumber(`options.${name}`, value, 0, Number.POSITIVE_INFINITY);
+  }
+  requireCallback('options.onProgress', onProgress);
 }

@@ -7,6 +7,14 @@
  *   footers                         opened in a deep verification
  */
 
+import {
+  requireCallback,
+  requireFlag,
+  requireInstance,
+  requireNumber,
+  requireObject,
+  requireOptions,
+} from '../../base/arguments.ts';
 import type { Chance } from '../../base/chance.ts';
 import { isLoss, isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
@@ -24,7 +32,7 @@ import {
 import { readSegmentFooter } from '../../server/sealed/segment-footer.ts';
 import type { MappedUnit } from '../../server/sealed/unit-map.ts';
 import { mergeHeads } from '../history/heads.ts';
-import type { Volume } from '../volume.ts';
+import { Volume } from '../volume.ts';
 import { type AffectedItem, type Damage, DamageLog, unitsToBytes } from './verify-damage.ts';
 import { UnitChecker } from './verify-units.ts';
 import { type Lost, type Visitor, Walk, type Walked, type WalkedPlace } from './walk.ts';
@@ -70,6 +78,14 @@ const FOOTERS_MAX = 8;
 
 /** Verifies a volume. Rejects only when the store cannot be reached, or with the signal's reason. */
 export async function verifyVolume(volume: Volume, options: VerifyOptions = {}): Promise<VerifyReport> {
+  requireInstance('volume', volume, Volume);
+  requireObject('options', options);
+  requireOptions('options', options);
+  const { sample, deep, chance, onProgress } = options;
+  if (sample !== undefined) requireNumber('options.sample', sample, 0, 1);
+  requireFlag('options.deep', deep);
+  requireCallback('options.chance', chance);
+  requireCallback('options.onProgress', onProgress);
   return await new Verification(volume, options).run();
 }
 

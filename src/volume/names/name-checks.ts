@@ -1,5 +1,5 @@
 /** Checks and converts names and paths. They are raw bytes and never normalised. */
-import { requireBytes } from '../../base/arguments.ts';
+import { requireBytes, requireText } from '../../base/arguments.ts';
 import { requireArgument } from '../../base/errors.ts';
 import type { Name } from '../../base/name.ts';
 import { NAME_BYTES_MAX } from '../../server/sealed/inode-body.ts';
@@ -16,6 +16,7 @@ export function toBytesName(name: string | Uint8Array): Name {
 
 /** Returns the bytes of a name; the caller owns them. */
 export function nameBytes(name: Name): Buffer<ArrayBuffer> {
+  requireText('name', name);
   return Buffer.from(name, 'latin1');
 }
 

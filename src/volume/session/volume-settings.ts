@@ -8,7 +8,9 @@
  * Sizes, codec and suite are those of new files; every record names its own. Unknown fields of layout 1 are
  * ignored.
  */
+
 import { isUtf8 } from 'node:buffer';
+import { requireObject } from '../../base/arguments.ts';
 import { utf8 } from '../../base/bytes.ts';
 import { messageOf, NetsealError } from '../../base/errors.ts';
 import {
@@ -37,12 +39,18 @@ const LAYOUT = 1;
  * wrong value.
  */
 export function checkVolumeSettings(partial: Partial<VolumeSettings> = {}): VolumeSettings {
+  requireObject('settings', partial);
+  const {
+    rootId = randomId(),
+    unitSizeBytes = UNIT_BYTES_DEFAULT,
+    blockSizeBytes = BLOCK_BYTES_DEFAULT,
+    codec = CODEC_DEFAULT,
+    suite = SUITE_DEFAULT,
+  } = partial;
   const settings = {
-    rootId: partial.rootId ?? randomId(),
-    unitSizeBytes: partial.unitSizeBytes ?? UNIT_BYTES_DEFAULT,
-    blockSizeBytes: partial.blockSizeBytes ?? BLOCK_BYTES_DEFAULT,
-    codec: parseCodec(formatCodec(partial.codec ?? CODEC_DEFAULT)),
-    suite: parseSuite(partial.suite ?? SUITE_DEFAULT),
+    ...{ rootId, unitSizeBytes, blockSizeBytes },
+    codec: parseCodec(formatCodec(codec)),
+    suite: parseSuite(suite),
   };
   checkId(settings.rootId);
   unitSizeToLog2(settings.unitSizeBytes);

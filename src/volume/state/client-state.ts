@@ -3,16 +3,16 @@
  * its own id. Without it, a server could show an older volume, or different volumes to two clients, and no
  * client would notice.
  */
-import { requireMethods } from '../../base/arguments.ts';
+import { requireInstance, requireMethods } from '../../base/arguments.ts';
 import { fromHex } from '../../base/bytes.ts';
 import { NetsealError } from '../../base/errors.ts';
-import type { HeaderPin } from '../../keys/pin.ts';
+import { checkShape, type HeaderPin } from '../../keys/pin.ts';
 import { deriveCommittedKey } from '../../keys/tree.ts';
-import type { VolumeHeader } from '../../keys/volume-header.ts';
+import { VolumeHeader } from '../../keys/volume-header.ts';
 import { HeadMemory } from './head-memory.ts';
 import { Marks } from './marks.ts';
 
-export interface ClientState {
+export interface ClientState extends AsyncDisposable {
   /** The folder of this machine that holds the state of all stores; undefined for a state in memory. */
   readonly folder?: string | undefined;
   /** Marks of earlier sessions are in it only after {@link attach}. */
@@ -45,6 +45,11 @@ export interface ClientState {
   close(): Promise<void>;
 }
 
+/** Returns the error of a state that is used after it was closed. */
+export function stateIsClosed(): NetsealError {
+  return new NetsealError('ECLOSED', 'the state of this client is closed');
+}
+
 const STATE_METHODS = ['pin', 'savePin', 'attach', 'journalPath', 'flush', 'close'] as const;
 
 /** Throws EINVAL unless the argument called `name` is a state, of any kind. */
@@ -58,6 +63,7 @@ export function memoryState(): ClientState {
 }
 
 class MemoryState implements ClientState {
+  #isClosed = false;
   readonly marks: Marks = new Marks();
   readonly heads: HeadMemory = HeadMemory.fresh();
   #pin: HeaderPin | undefined;
@@ -68,10 +74,14 @@ class MemoryState implements ClientState {
   }
 
   async savePin(pin: HeaderPin): Promise<void> {
+    this.#requireOpen();
+    checkShape(pin);
     this.#pin = newerPin(this.#pin, pin);
   }
 
   async attach(header: VolumeHeader): Promise<void> {
+    this.#requireOpen();
+    requireInstance('header', header, VolumeHeader);
     this.#volumeId ??= header.volumeId;
     checkSameVolume(this.#volumeId, header);
   }
@@ -85,7 +95,17 @@ class MemoryState implements ClientState {
     this.heads.takeChanged();
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    this.#isClosed = true;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #requireOpen(): void {
+    if (this.#isClosed) throw stateIsClosed();
+  }
 }
 
 /** Returns the pin to keep. EROLLBACK for two headers of one generation. See {@link ClientState.savePin}. */

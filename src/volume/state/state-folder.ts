@@ -15,19 +15,27 @@
  *   3. The pin is on the disk when `savePin` resolves. Marks survive the death of the process, but not always
  *      a power cut.
  */
+
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { type FileHandle, open, readFile, rename, stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { requireInstance, requireText } from '../../base/arguments.ts';
 import { fromHex, toHex } from '../../base/bytes.ts';
 import { NetsealError, requireArgument, systemCodeOf } from '../../base/errors.ts';
 import { randomBytes } from '../../base/random.ts';
-import type { HeaderPin } from '../../keys/pin.ts';
-import type { VolumeHeader } from '../../keys/volume-header.ts';
+import { checkShape, type HeaderPin } from '../../keys/pin.ts';
+import { VolumeHeader } from '../../keys/volume-header.ts';
 import { createLockFile, FileLock } from '../../server/file-lock.ts';
 import { withPath } from '../../system/errors.ts';
 import { makeFolders } from '../../system/folders.ts';
-import { type ClientState, checkSameVolume, deriveMarksKey, newerPin } from './client-state.ts';
+import {
+  type ClientState,
+  checkSameVolume,
+  deriveMarksKey,
+  newerPin,
+  stateIsClosed,
+} from './client-state.ts';
 import { HeadMemory } from './head-memory.ts';
 import { MARK_BYTES, MarkCoder, Marks } from './marks.ts';
 
@@ -44,7 +52,12 @@ const JOURNAL_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}$/;
  * @param storeName the store's canonical name: the same for every way to reach the store.
  */
 export async function openStateFolder(folder: string, storeName: string): Promise<ClientState> {
-  requireArgument(folder !== '' && storeName !== '', 'a state folder needs a path and the name of a store');
+  requireText('folder', folder);
+  requireText('storeName', storeName);
+  requireArgument(
+    folder !== '' && !folder.includes('\0') && storeName !== '',
+    'a state folder needs a path and the name of a store',
+  );
   const path = `${folder}/${stateFolderName(storeName)}`;
   await makeFolders(path, 0o700);
   return new StateFolder(folder, path, storeName, await readPin(path));
@@ -83,8 +96,10 @@ class StateFolder implements ClientState {
     return this.#pin;
   }
 
-  savePin(pin: HeaderPin): Promise<void> {
-    return this.#exclusive(async () => {
+  async savePin(pin: HeaderPin): Promise<void> {
+    this.#requireOpen();
+    checkShape(pin);
+    await this.#exclusive(async () => {
       const known = await readPin(this.#path);
       const kept = newerPin(known, pin);
       // The store's name is for people who wonder which store the folder belongs to.
@@ -94,9 +109,11 @@ class StateFolder implements ClientState {
     });
   }
 
-  attach(header: VolumeHeader): Promise<void> {
+  async attach(header: VolumeHeader): Promise<void> {
+    this.#requireOpen();
+    requireInstance('header', header, VolumeHeader);
     const { volumeId } = header;
-    return this.#inTurn(async () => {
+    await this.#inTurn(async () => {
       if (this.#attached !== undefined) return checkSameVolume(this.#attached.volumeId, header);
       const folder = `${this.#path}/${volumeId}`;
       await makeFolders(folder, 0o700);
@@ -109,6 +126,8 @@ class StateFolder implements ClientState {
   }
 
   journalPath(name: string): string {
+    this.#requireOpen();
+    requireText('name', name);
     requireArgument(JOURNAL_NAME.test(name), `not a journal's name: ${JSON.stringify(name).slice(0, 80)}`);
     if (this.#attached === undefined) {
       throw new NetsealError('EBUG', "a volume's journal was asked for before the volume was unlocked");
@@ -135,6 +154,14 @@ class StateFolder implements ClientState {
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #requireOpen(): void {
+    if (this.#closed !== undefined) throw stateIsClosed();
   }
 
   async #close(): Promise<void> {
