@@ -50,7 +50,7 @@ export function withoutChance(document: string): string {
   return document
     .replaceAll(/\b[0-9a-f]{32}\b/g, 'ID')
     .replaceAll(/\d{4}-\d\d-\d\d[ T]\d\d:\d\d[\d:.Z]*/g, 'TIME')
-    .replaceAll(/in [\d.]+ s, [\d.]+ \w+\/s/g, 'SPEED');
+    .replaceAll(/in [\d.]+ s(, [\d.]+ \w+\/s)?/g, 'SPEED');
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
