@@ -1,6 +1,6 @@
 /**
- * Gives a file new content: one swap of the inode that points to it. All ways of writing an existing file end
- * here, whoever has placed the units in segments.
+ * Gives an existing file new content, by one swap of the inode that points to it. All ways of writing an
+ * existing file end here, once their units are placed in segments.
  */
 import { NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';

@@ -2,9 +2,9 @@
  * The content of one file on its way from plain bytes into segments. `FileWriter` and `put` both write
  * through it. Many small files share a `SmallUpload` instead.
  *
- *   reserve ──▶ the caller fills `bytes` and lists units ──▶ submit ──▶ workers seal ──▶ placed in segments
- *                                                                           the extent map learns where ◀──┘
- *   finish  ──▶ the content that an inode is to have, and the segments that must be durable before its commit
+ *   reserve   waits for memory; the caller fills `bytes` and lists the units in it
+ *   submit    workers seal the units; they are placed in segments, and the extent map learns where
+ *   finish    gives the content for an inode, and the segments that must be durable before its commit
  *
  * Invariants
  *   1. Units are placed in the order in which they were submitted. One that is submitted twice counts as

@@ -41,7 +41,7 @@ export class FileCommits {
     this.#replace = replace;
   }
 
-  /** True until the first commit of a new file was tried. */
+  /** True until the first commit of a new file has been tried. */
   get isNew(): boolean {
     return this.#isNew;
   }

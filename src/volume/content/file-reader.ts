@@ -112,9 +112,10 @@ export class FileReader {
   /**
    * Yields the same as {@link pieces}, several pieces at a time. They are valid until the next ones are asked
    * for. A hole costs the same whatever its size: after a group of holes, the extent map says where data
-   * follows. Rejects with EINVAL for a bound that is no whole number from 0, the signal's reason, ECLOSED,
-   * EWORKER; ECONFLICT when the file was changed and its old
-   * content is gone.
+   * follows.
+   *
+   * Rejects with EINVAL for a bound that is no whole number from 0, ECONFLICT when the file was changed and
+   * its old content is gone, ECLOSED, EWORKER, and the signal's reason.
    */
   async *groups(
     fromBytes: number,
@@ -145,7 +146,8 @@ export class FileReader {
     const nextGroup = (): Group => ({ from: next, to: Math.min(last, next + unitCount) });
     const start = (bytes: number, group: Group): void => {
       const reading = this.#readGroup(group, signal);
-      // It is awaited in its turn; until then a failure must not count as unhandled.
+      // This is awaited once the caller has taken the groups before it. Until then a failure must not count
+      // as unhandled.
       reading.catch(() => undefined);
       ahead.push({ bytes, reading });
       next = group.to;
@@ -206,8 +208,8 @@ export class FileReader {
   }
 
   /**
-   * Returns how far the units from `from` on, below `last`, are all holes or lost with one page. It looks at
-   * ranges that double, so that it reads little of the map that is not needed next.
+   * Returns how far the units from `from` on, below `last`, are all holes, or all lost with one map page. It
+   * looks at ranges of the map that double in size, so that it reads little that is not needed next.
    */
   async #emptyFrom(from: number, last: number, signal: AbortSignal | undefined): Promise<EmptyUnits> {
     let at = from;
@@ -215,7 +217,7 @@ export class FileReader {
       const to = Math.min(last, at + count);
       for await (const part of this.#map.walk(this.#inode.map, at, to, signal)) {
         if (!('error' in part)) return { to: part.units[0]?.index ?? at };
-        // What lies before it is a hole. What it covers is looked at when its turn comes.
+        // The units before a lost page are holes. The page itself is looked at when its units are next.
         if (part.from > from) return { to: part.from };
         if (part.error.code === 'EMISSING' && (await this.#isMoved())) return { to: from };
         return { to: Math.min(part.to, last), error: part.error };

@@ -40,7 +40,7 @@ interface OpenUnit {
 export class FileWriter {
   readonly #session: Session;
   readonly #commits: FileCommits;
-  /** Ends the note that this session has the file open. */
+  /** Tells the session that the file is no longer open. */
   readonly #release: () => void;
   readonly #open = new Map<number, OpenUnit>();
   /** The last unit as it was handed over, so that appending after a commit need not read it. */
@@ -229,7 +229,7 @@ export class FileWriter {
   async #sealBatch(units: readonly (readonly [number, OpenUnit])[]): Promise<void> {
     const { unitSizeBytes } = this.#base;
     const totalBytes = units.reduce((sum, [, { filledBytes }]) => sum + filledBytes, 0);
-    // All of these units were cut down to nothing: they are holes.
+    // `truncate` has cut all of these units down to nothing: they are holes.
     if (totalBytes === 0) {
       for (const [index] of units) {
         this.#open.delete(index);

@@ -65,7 +65,7 @@ const HOUR_MS: number = 60 * 60 * 1000;
 export const SESSION_SILENT_MS_MAX: number = HOUR_MS;
 /** A client counts as gone when its head was not written for so long. */
 export const HEAD_AGE_MS_MAX: number = 90 * 24 * HOUR_MS;
-/** Allows for the time that asking the store for its clock takes. */
+/** How much earlier a file may have been opened than computed: asking the store for its clock takes time. */
 const CLOCK_MARGIN_MS = 60_000;
 const READS_MAX = 64;
 /** Only the newest heads are read, at most so many. */
@@ -79,7 +79,7 @@ const HEADS_MAX = 16_384;
 export async function mergeHeads(session: Session, signal?: AbortSignal): Promise<MergedHeads> {
   const { store } = session.sealing;
   const { heads: memory } = session.state;
-  // The first time there is nothing to compare with the store's clock.
+  // Before the first merge no head is remembered, so no time has to be compared with the store's clock.
   const askNow = memory.hasMerged ? store.now({ signal }) : undefined;
   const [listed, serverNow] = await Promise.all([listHeads(store, signal), askNow]);
   const nowMs = session.nowMs();
@@ -119,9 +119,10 @@ export async function protectedSinceMs(session: Session, signal?: AbortSignal): 
     const head = await readHead(session, client, signal);
     if (head === undefined) return;
     if (isNetsealError(head)) throw head;
-    // The writer of a head has left out sessions that were silent for long. Our own session we know better.
+    // A head's writer leaves out sessions that were silent for too long. For our own session, `openFiles`
+    // is more exact than the head.
     for (const { id, oldestOpenMs } of head.sessions) {
-      // A clock that was ahead has said when it was: nobody knows.
+      // A time in the future is of a clock that was ahead. The true time is unknown: the earliest counts.
       if (id !== session.id)
         times.push(oldestOpenMs > latestNowMs + SESSION_SILENT_MS_MAX ? 0 : oldestOpenMs);
     }
@@ -140,24 +141,24 @@ export function openSinceMs(
   const { oldestMs } = openFiles;
   if (oldestMs === undefined) return undefined;
   const ownNowMs = nowMs();
-  // The clock was set back since: nobody knows for how long the file has been open.
+  // The clock was set back since, so it is unknown for how long the file has been open.
   if (ownNowMs < oldestMs) return 0;
-  // A file may be opened by an inode that was read up to `freshMs` before.
+  // The inode that the file was opened with may have been read up to `freshMs` earlier.
   const openForMs = ownNowMs - oldestMs + freshMs + CLOCK_MARGIN_MS;
   return Math.max(0, Math.trunc(Math.min(serverNowMs, ownNowMs) - openForMs));
 }
 
-/** What a pass of gc does with single heads: it keeps failures, and goes on. */
+/** How a pass of gc changes single heads: it notes a failure and goes on with the next head. */
 export interface HeadCare {
-  /** Does a change of an object; resolves to false when the store refuses it. */
+  /** Runs a change of the object `key`. Resolves to false when it failed and the failure was noted. */
   readonly attempt: (key: string, work: () => Promise<unknown>) => Promise<boolean>;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Writes heads again, byte for byte, whose time in the store has not come: a server's clock that was ahead
- * has given it. Otherwise they would count as just written for as long, and their sessions as living. A
- * client that lives writes its head again by itself.
+ * Rewrites heads whose time in the store lies in the future, byte for byte, so that they get the present
+ * time. A server's clock that was ahead gave them that time. Until it came, such a head would count as just
+ * written, and its sessions as living. A client that still lives writes its head again by itself.
  */
 export async function redateHeads(
   session: Session,
@@ -212,7 +213,7 @@ export async function dropOldHeads(
 }
 
 /**
- * Reads one head and holds it against its mark. Throws the store's errors.
+ * Reads one head and compares it with its mark. Throws the store's errors.
  *
  * @returns undefined when there is no such head. In the object, `head` is an error when the head is damaged
  *   or fails its mark (EROLLBACK, EFORK).

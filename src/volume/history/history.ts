@@ -111,7 +111,10 @@ export class History implements HistoryCheck {
     if (this.#verdict !== undefined) throw this.#verdict;
   }
 
-  /** Ends merging and writing. Throws EFORK or EROLLBACK if one is known. May be called again. */
+  /**
+   * Stops merging, and writes the head a last time if that is due. Rejects with EFORK or EROLLBACK if one is
+   * known. May be called again.
+   */
   async close(): Promise<void> {
     this.#stopTimer?.();
     await this.#turn;

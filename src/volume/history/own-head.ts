@@ -110,8 +110,9 @@ function nextMarks({ marks, state }: Session): HeadMark[] {
 }
 
 /**
- * Returns an entry with times that have come. Those of a clock that was ahead would make the session live for
- * as long; if it lives, it writes its entry anew.
+ * Returns the entry, with the present time in place of one in the future, which a clock that was ahead has
+ * given. With a future time, a dead session would count as living until then. A living one writes its entry
+ * again by itself.
  */
 function redated(session: OpenSession, serverNowMs: number): OpenSession {
   const latestMs = Math.max(0, Math.trunc(serverNowMs));

@@ -31,8 +31,9 @@ const OWNER_MAX = 0xffff_ffff;
 const TIME_NS_MAX: bigint = 2n ** 63n - 1n;
 
 /**
- * Returns the name that a program means. Bytes can be any name. A string must be a {@link Name}, one character
- * for each byte, whose bytes are UTF-8: text such as `'ö'` would otherwise be stored as the single byte F6.
+ * Returns the name that a program means. Bytes can be any name. A string must be a {@link Name}, one
+ * character for each byte, whose bytes are UTF-8: text such as `'ö'` would otherwise be stored as the single
+ * byte F6.
  */
 export function toGivenName(argument: string, value: unknown): Name {
   requireTextOrBytes(argument, value);
@@ -95,7 +96,7 @@ export function toGivenAttributes(argument: string, value: unknown): Partial<Att
   };
 }
 
-/** Does the same for the attributes of something new, of which none may be missing. */
+/** Returns a copy of the attributes for something new. All must be given. */
 export function toNewAttributes(argument: string, value: unknown): Attributes {
   const { mode, uid, gid, mtimeNs, xattrs } = toGivenAttributes(argument, value);
   requireInteger(`${argument}.mode`, mode, 0, MODE_MAX);

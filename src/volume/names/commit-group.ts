@@ -14,9 +14,8 @@ export type Change<Result> = (draft: Draft) => Promise<Result> | Result;
 
 export interface ApplyOptions {
   /**
-   * Called before each attempt to commit, after the inode was read; if it rejects, the change is refused. It
-   * is for changes that depend on another object. It sees that object as it was after the replaced state was
-   * read.
+   * Checks another object that the change depends on. It is called before each attempt to commit, after the
+   * state that the attempt replaces was read. If it rejects, the change is refused.
    */
   readonly validate?: (() => Promise<void>) | undefined;
 }
@@ -49,8 +48,8 @@ export interface GroupCommit {
 }
 
 /**
- * Lost attempts. All replace the same state: once the store holds another one, none of them can happen any
- * more.
+ * Attempts to commit whose answers were lost. All of them replace the same state. Once the store holds another
+ * state, none of them can happen any more.
  */
 interface LostAttempts {
   readonly oldestVersion: number;
@@ -58,7 +57,7 @@ interface LostAttempts {
   readonly replacing: Version | undefined;
 }
 
-/** Tells whether a list of writers is long enough to say who made a version, or that it was not made yet. */
+/** True when a list of writers reaches back far enough to say who made a version, or that nobody has yet. */
 export function covers(writers: readonly Writer[], version: number): boolean {
   const oldest = writers.at(-1);
   return oldest === undefined || writers.length < WRITERS_MAX || oldest.version <= version;

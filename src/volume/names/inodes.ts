@@ -14,7 +14,7 @@ import { nameBytes } from './name-checks.ts';
 
 /** Beyond so many, idle inodes are forgotten. */
 const LIVE_MAX = 4096;
-/** Of so many inodes it is remembered where they were met. */
+/** The number of inodes whose places are remembered. */
 const PLACES_MAX = 65_536;
 /** A path is looked for through at most so many folders. */
 const DEPTH_MAX = 1024;

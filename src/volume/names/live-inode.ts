@@ -4,7 +4,7 @@
  * A change is a function of the inode. If another client was first, the change is applied again to the inode
  * as that client left it: a rebase. So a change must only read the draft and change it.
  *
- *   queued ──▶ applied to a draft ──▶ leaves and segments durable ──▶ put, if the store still has what we started from
+ *   queued ──▶ applied to a draft ──▶ leaves and segments durable ──▶ put, if the inode is unchanged
  *     ▲                                                                  │ ECONFLICT, EUNCERTAIN
  *     └──────────────────── read again, see what became of it ◀──────────┘
  *
@@ -12,13 +12,14 @@
  *   1. One commit at a time. A change resolves when a commit that holds it was acknowledged, or was found in
  *      the store.
  *   2. A change is refused (it rejects) only on a state that was read after the change was submitted.
- *   3. After a lost answer the inode is read again, and its list of the last 16 writers decides: our nonce is
- *      in it = won; our version is there under another nonce, or not there yet = lost, try again; our version
- *      is older than the list = unknown, EUNCERTAIN.
+ *   3. After a lost answer the inode is read again, and its list of the last 16 writers decides:
+ *      - our nonce is in it: the commit happened
+ *      - our version is there under another nonce, or not there yet: it did not happen, and is tried again
+ *      - our version is older than the list: unknown, EUNCERTAIN
  *   4. A version that was acknowledged and is gone later is reported as EFORK.
  *   5. A mark is noted for each version that was read or acknowledged.
- *   6. A change fails if its own segments fail, not if those of another change in its group do. The same holds
- *      for values that cannot be encoded.
+ *   6. A change fails if its own segments fail, or its own values cannot be encoded. What fails of another
+ *      change in its group does not matter.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
@@ -293,7 +294,7 @@ export class LiveInode {
     const { object, hash } = stored;
     const { inode } = object;
     this.#acknowledged = object.writers[0];
-    // A read may have overtaken our answer, and have found a newer version already.
+    // While our answer was on its way, a read may have found a newer version.
     if ((this.#session.marks.get(this.id)?.version ?? 0) > inode.version) return;
     this.#session.marks.note(this.id, inode.version, hash);
     this.#base = { stored, inode, readAtMs: this.#session.nowMs() };

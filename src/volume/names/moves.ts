@@ -2,12 +2,12 @@
  * Moves names between directories. Two objects cannot be swapped at once, so a move takes steps. Its client
  * may die after any of them:
  *
- *   1. depart    source: the entry gets a departure (token, destination). All clients still find it there.
- *   (2. parent   a directory that moves notes its new parent, and the old one as its former parent; the move is
- *                given up if it would close a cycle)
- *   3. arrive    destination: the entry is put there with the token. This is the commit.
- *   4. clear     (a directory forgets its former parent;) source: the entry with that departure is removed.
- *   5. forget    destination: the token is dropped.
+ *   1. depart    The entry in the source gets a departure (token, destination). It still counts there.
+ *   2. parent    Only if a directory moves: it notes its new parent, and the old one as its former parent. The
+ *                move is given up if it would close a cycle.
+ *   3. arrive    The entry is put into the destination, with the token. This is the commit.
+ *   4. clear     A directory that moved forgets its former parent. The entry is removed from the source.
+ *   5. forget    The token is dropped from the destination.
  *
  * A client that needs a departing name settles the move first. If the destination has accepted the token, the
  * client goes on with step 4. If not, it refuses the move there (it notes the token as not accepted) and
@@ -17,8 +17,8 @@
  *   1. A token is accepted or refused, and only once: both are swaps of the destination, and each looks for
  *      the other.
  *   2. No arrival without a departure. A swap of the destination is valid only if the departure was still in
- *      the source after the replaced state of the destination was read. Tokens are forgotten only after the
- *      source was cleared, and so is a destination removed (`Removals`).
+ *      the source after the replaced state of the destination was read. Only after the source was cleared is
+ *      the token forgotten, or the destination removed (`Removals`).
  *   3. Hence a name is in exactly one of source and destination at any time, as {@link Moves.isHere} says.
  *   4. No cycle. Each directory is in its parent or in its former parent. The client that moves a directory
  *      first notes the new parent, then looks at all ways up from there. If several moves together would

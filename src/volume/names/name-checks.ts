@@ -4,7 +4,10 @@ import { requireArgument } from '../../base/errors.ts';
 import type { Name } from '../../base/name.ts';
 import { NAME_BYTES_MAX } from '../../server/sealed/inode-body.ts';
 
-/** Returns text as its UTF-8 bytes, and bytes as they are. EINVAL for text that is not Unicode, or neither. */
+/**
+ * Returns text as its UTF-8 bytes, and bytes as they are. EINVAL for text that is not Unicode, and for any
+ * other value.
+ */
 export function toBytesName(name: string | Uint8Array): Name {
   if (typeof name !== 'string') {
     requireBytes('a name or path', name);

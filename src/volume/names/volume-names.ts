@@ -1,7 +1,7 @@
 /**
- * The names of a volume as programs use them (`volume.names`): every argument is checked, then `Namespace` does
- * the work. netseal's own copies use `Namespace` itself (`volume.namespace`), because they check names as they
- * read them and make many thousands of calls.
+ * The names of a volume as programs use them (`volume.names`): every argument is checked, then `Namespace`
+ * does the work. netseal's own copies use `Namespace` itself (`volume.namespace`), because they check names
+ * as they read them and make many thousands of calls.
  *
  *   - A name is given as its bytes, or as a {@link Name}: see {@link toGivenName}.
  *   - EINVAL for any argument that is not as described, ECLOSED after the volume was closed. Nothing is

@@ -1,7 +1,7 @@
 /**
- * Helps a writer whose file was compacted while it was open. The content that it commits still points to
- * where units lay before, and a gc may be about to delete those segments. So the commit names them, which
- * keeps them.
+ * Helps a writer whose file was compacted while it was open. The content that it commits still points into
+ * the segments that compaction has emptied, and a gc may be about to delete those. So the commit names these
+ * segments as ones that it refers to, and they are kept (see `keep-young.ts`).
  */
 import { isNetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';

@@ -52,7 +52,7 @@ export async function readOrders(sealing: Sealing, signal?: AbortSignal): Promis
 }
 
 export interface DropOrdersOptions {
-  /** True for a time that a clock which was ahead must have given. */
+  /** True for a time so far in the future that the clock which gave it must have been ahead. */
   readonly isAhead: (timeMs: number) => boolean;
   /** The present time, for orders that get a new one. */
   readonly nowMs: number;
@@ -64,8 +64,8 @@ export interface DropOrdersOptions {
 /**
  * Drops the orders of passes that died: those older than `beforeMs`.
  *
- * How old an order is whose time has not come nobody knows. Such an order gets a twin with the present time,
- * and stays until the twin is old: so a writer always finds one of them.
+ * If an order's time lies in the future, its age is unknown. It gets a twin, an order for the same objects
+ * with the present time. When the twin is old, both are dropped. So a writer always finds one of them.
  */
 export async function dropOldOrders(
   sealing: Sealing,
@@ -109,8 +109,7 @@ export async function requireKept(sealing: Sealing, { segments, inodes }: Referr
       if (doomed !== undefined) throw takenError(`a gc is deleting ${doomed}`);
     }
   }
-  // This comes after reading the orders: if an order was carried out and withdrawn before that, its objects
-  // are missing now.
+  // This comes after reading the orders: what a pass deleted before it withdrew its order is missing by now.
   await inParallel(keys, STATS_MAX, async key => {
     try {
       await sealing.store.stat(key);

@@ -2,8 +2,8 @@
  * Keeps a gc from deleting objects that a commit is about to refer to. A gc deletes nothing that is younger
  * than the grace. So these objects must be younger than that when the commit becomes visible:
  *
- *   just before   rewrite the objects that were written more than half the grace ago; then check that no gc has
- *                 ordered their deletion
+ *   just before   rewrite the objects that were written more than half the grace ago; then check that no gc
+ *                 has ordered their deletion
  *   just after    if that check was more than a quarter of the grace ago, check all objects again
  */
 import { codeOf, isNetsealError } from '../../base/errors.ts';
@@ -68,8 +68,8 @@ async function segmentTime(session: Session, id: Id): Promise<number> {
 }
 
 /**
- * Returns when an inode object was written, by the session's clock. Undefined when another session wrote it:
- * then an entry leads to it already, and the commit that adds an entry is no reason to keep it.
+ * Returns when an inode object was written, by the session's clock. Undefined when another session wrote it.
+ * Such an object need not be kept young for this commit, because an entry leads to it already.
  */
 async function inodeTime(session: Session, id: Id): Promise<number | undefined> {
   const known = session.writes.get(id);
@@ -77,13 +77,13 @@ async function inodeTime(session: Session, id: Id): Promise<number | undefined> 
   return await storedTime(session, id, inodeKey(id));
 }
 
-/** Asks the store when an object was written, for one that an earlier session wrote or this one has forgotten. */
+/** Asks the store when an object was written. For objects whose time this session does not remember. */
 async function storedTime(session: Session, id: Id, key: string): Promise<number> {
   const { sealing, writes, nowMs, graceMs } = session;
   const serverNowMs = await sealing.store.now();
   const { modifiedAtMs } = await sealing.store.stat(key).catch(throwTaken);
   const ageMs = serverNowMs - modifiedAtMs;
-  // How old an object is whose time has not come nobody knows: it counts as old.
+  // If its time lies in the future, its age is unknown: it counts as old.
   const atMs = nowMs() - (ageMs < -CLOCK_MS_MAX ? graceMs : Math.max(0, ageMs));
   writes.note(id, atMs);
   return atMs;

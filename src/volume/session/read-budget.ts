@@ -5,7 +5,7 @@
  *
  * Invariants
  *   1. All grants together fit into the memory.
- *   2. Data that a reader needs next is granted in the order of asking.
+ *   2. Requests for data that a reader needs next are granted in the order in which they were made.
  *   3. Reading ahead is granted only while a quarter of the budget stays free.
  */
 import { Waiters } from '../../base/waiters.ts';

@@ -2,8 +2,8 @@
  * The settings that a volume is made with. They lie in the volume header's sealed `settings`, as JSON in
  * UTF-8:
  *
- *   {"layout":1,"rootId":"<32
- *   hex>","unitSizeBytes":262144,"blockSizeBytes":4096,"codec":"zstd:1","suite":"xaes-256-gcm"}
+ *   {"layout":1,"rootId":"<32 hex>","unitSizeBytes":262144,
+ *    "blockSizeBytes":4096,"codec":"zstd:1","suite":"xaes-256-gcm"}
  *
  * Sizes, codec and suite are those of new files; every record names its own. Unknown fields of layout 1 are
  * ignored.

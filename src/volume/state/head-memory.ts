@@ -148,7 +148,10 @@ export class HeadMemory {
   }
 }
 
-/** Whole ms. 0 for what is no number: JSON would turn it into null, which {@link HeadMemory.decode} refuses. */
+/**
+ * Returns whole ms, and 0 for NaN or an infinite time. JSON would turn those into null, which
+ * {@link HeadMemory.decode} refuses.
+ */
 function wholeMs(timeMs: number): number {
   return Number.isFinite(timeMs) ? Math.trunc(timeMs) : 0;
 }

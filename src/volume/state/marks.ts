@@ -71,8 +71,7 @@ export class Marks {
   }
 
   /**
-   * Holds a version against its mark. EROLLBACK when it is lower; EFORK when it is equal and the hash
-   * differs.
+   * Compares a version with its mark. EROLLBACK when it is lower; EFORK when it is equal and the hash is not.
    *
    * @param hash SHA-256 of the sealed record, lower-case hexadecimal.
    */
@@ -186,7 +185,7 @@ export class Marks {
 const READS_MAX = 64;
 
 /**
- * Reads an object and holds it against its mark.
+ * Reads an object and compares it with its mark.
  *
  * While the answer is on its way, this process may commit or hear of a newer version. Then the answer is
  * overtaken, and the store is asked again. An answer that is older than the mark was when the request began

@@ -325,7 +325,7 @@ class MarkLog {
   }
 }
 
-/** Errors of calls on open files, and of the database that is the lock, with the folder that they are about. */
+/** Adds the folder to errors of open files, which name none. Those of the lock, a database, become EIO. */
 function errorIn(folder: string, error: unknown): unknown {
   if (!(error instanceof Error && 'errcode' in error)) return withPath(folder, error);
   return new NetsealError('EIO', `the state folder ${folder} cannot be locked: ${error.message}`, {
