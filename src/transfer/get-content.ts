@@ -2,29 +2,50 @@
  * Writes the content of files that are copied out of a volume. Each file appears under its name when it is
  * whole.
  */
+import { MIB } from '../base/geometry.ts';
 import type { Name } from '../base/name.ts';
 import type { FileInode } from '../server/sealed/inode.ts';
 import type { FileReader, Piece } from '../volume/content/file-reader.ts';
+import type { GetJournal, GetSource, GetTarget, OpenedGetJournal } from '../volume/state/get-journal.ts';
 import type { SmallFile } from './get-files.ts';
 import { showName } from './local-names.ts';
 import type { RestoreOptions, Unset } from './local-restore.ts';
 import type { TargetFolder } from './local-target.ts';
-import type { TargetFile } from './local-target-file.ts';
+import type { BegunFile, TargetFile } from './local-target-file.ts';
 import { COARSEST_STEP_NS } from './local-times.ts';
 import { lostError } from './lost.ts';
-import { type Tally, throwIfUnreachable } from './tally.ts';
+import { StoreFailure, type Tally, throwIfUnreachable } from './tally.ts';
 import { dataParts } from './zeros.ts';
 
 const NO_BYTES = new Uint8Array();
+
+/** Smaller files are fetched anew soon enough. */
+const RESUME_BYTES_MIN: number = 64 * MIB;
+/** How much is fetched twice after an interruption, at most. */
+const NOTE_BYTES: number = 16 * MIB;
+
+interface Resuming {
+  readonly journal: GetJournal;
+  readonly begun: BegunFile | undefined;
+  readonly doneBytes: number;
+}
 
 export class GetContent {
   readonly #tally: Tally;
   readonly #restore: RestoreOptions;
   readonly #signal: AbortSignal | undefined;
+  readonly #open: ((target: GetTarget, source: GetSource) => OpenedGetJournal | undefined) | undefined;
   /** It is a property of the file system: one file of the copy is enough to say so. */
   #hasNotedSteps = false;
 
-  constructor(tally: Tally, restore: RestoreOptions, signal: AbortSignal | undefined) {
+  /** @param open opens the journal of a large file; without it, one that was interrupted begins anew. */
+  constructor(
+    tally: Tally,
+    restore: RestoreOptions,
+    signal: AbortSignal | undefined,
+    open?: (target: GetTarget, source: GetSource) => OpenedGetJournal | undefined,
+  ) {
+    this.#open = open;
     this.#tally = tally;
     this.#restore = restore;
     this.#signal = signal;
@@ -44,30 +65,79 @@ export class GetContent {
 
   /**
    * Reads a file to its end and writes it. Of a damaged file nothing is kept; the error names everything that
-   * is lost.
+   * is lost. A large file goes on where an interruption ended, if it is still the same.
    */
   async writeLarge(folder: TargetFolder, name: Name, path: Name, reader: FileReader): Promise<void> {
-    const file = folder.createFile(name, { isLong: true });
-    const failures: Piece[] = [];
+    const resuming = this.#openJournal(folder, name, reader.inode);
+    const begun = resuming?.begun;
+    const file = folder.createFile(name, { isLong: true, isResumable: resuming !== undefined, begun });
     try {
-      for await (const pieces of reader.groups(0, reader.sizeBytes, { signal: this.#signal })) {
-        for (const piece of pieces) {
-          if (piece.error === undefined) continue;
-          throwIfUnreachable(piece.error);
-          failures.push(piece);
-        }
-        for (const { parts, offsetBytes } of failures.length > 0 ? [] : stretchesOf(pieces)) {
-          await file.writeParts(parts, offsetBytes, this.#signal);
-        }
-        for (const { lengthBytes } of pieces) this.#tally.progress(lengthBytes, 0);
+      if (begun !== undefined) {
+        this.#tally.resumed(path, resuming?.doneBytes ?? 0, reader.sizeBytes);
+        this.#tally.progress(resuming?.doneBytes ?? 0, 0);
       }
+      await this.#writeFrom(resuming?.doneBytes ?? 0, file, reader, resuming?.journal);
       this.#tally.progress(0, 1);
-      if (failures.length > 0) throw lostError(failures);
       this.#finish(file, path, reader.inode);
+      resuming?.journal.remove();
     } catch (error) {
-      file.discard();
+      if (resuming !== undefined && this.#isInterruption(error)) {
+        file.leave();
+        resuming.journal.close();
+      } else {
+        file.discard();
+        resuming?.journal.remove();
+      }
       throw error;
     }
+  }
+
+  async #writeFrom(
+    fromBytes: number,
+    file: TargetFile,
+    reader: FileReader,
+    journal: GetJournal | undefined,
+  ): Promise<void> {
+    const failures: Piece[] = [];
+    let notedBytes = fromBytes;
+    journal?.note(file.unfinished, fromBytes, file.unfinished.endBytes);
+    for await (const pieces of reader.groups(fromBytes, reader.sizeBytes, { signal: this.#signal })) {
+      for (const piece of pieces) {
+        if (piece.error === undefined) continue;
+        throwIfUnreachable(piece.error);
+        failures.push(piece);
+      }
+      for (const { parts, offsetBytes } of failures.length > 0 ? [] : stretchesOf(pieces)) {
+        await file.writeParts(parts, offsetBytes, this.#signal);
+      }
+      for (const { lengthBytes } of pieces) this.#tally.progress(lengthBytes, 0);
+      const last = pieces.at(-1);
+      const doneBytes = last === undefined ? notedBytes : last.offsetBytes + last.lengthBytes;
+      if (failures.length > 0 || doneBytes - notedBytes < NOTE_BYTES) continue;
+      notedBytes = doneBytes;
+      journal?.note(file.unfinished, doneBytes, file.unfinished.endBytes);
+    }
+    if (failures.length > 0) throw lostError(failures);
+  }
+
+  /** The copy was ended, or the store cannot be reached: the file may be whole another time. */
+  #isInterruption(error: unknown): boolean {
+    return this.#signal?.aborted === true || error instanceof StoreFailure;
+  }
+
+  /** Opens the journal of a large file, and the unfinished file if one can be gone on with. */
+  #openJournal(folder: TargetFolder, name: Name, inode: FileInode): Resuming | undefined {
+    if (this.#open === undefined || inode.sizeBytes < RESUME_BYTES_MIN) return undefined;
+    const { device, inode: folderInode } = folder.stat;
+    const opened = this.#open({ device, inode: folderInode, name }, inode);
+    if (opened === undefined) return undefined;
+    const { journal, begun: found } = opened;
+    const begun = found === undefined ? undefined : folder.openBegun(found);
+    if (found?.isSame === true)
+      return { journal, begun, doneBytes: begun === undefined ? 0 : found.doneBytes };
+    // Of other content: nobody will go on with it.
+    if (begun !== undefined) folder.dropBegun(begun);
+    return { journal, begun: undefined, doneBytes: 0 };
   }
 
   /** Notes what the local file system did not take. */

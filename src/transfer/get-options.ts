@@ -1,4 +1,5 @@
 /** The options of `get`. */
+import type { ClientState } from '../volume/state/client-state.ts';
 import type { CopyOptions } from './copying.ts';
 import type { FoldingRules } from './local-folding.ts';
 import type { Extra } from './put-options.ts';
@@ -6,6 +7,8 @@ import type { Extra } from './put-options.ts';
 export interface GetOptions extends CopyOptions {
   /** Restores owners as well, and what depends on them: see `RestoreOptions`. */
   readonly owner?: boolean | undefined;
+  /** Where journals of large files are kept. Without it an interrupted one begins anew. */
+  readonly state?: ClientState | undefined;
   /** Which names count as the same in the target. Default: the file system is asked. */
   readonly folding?: FoldingRules | undefined;
   /**

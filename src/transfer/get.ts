@@ -118,7 +118,13 @@ class Getter {
     this.#options = options;
     this.#restore = { owner: options.owner ?? false };
     this.#signal = options.signal;
-    this.#content = new GetContent(tally, this.#restore, options.signal);
+    const { state } = options;
+    this.#content = new GetContent(
+      tally,
+      this.#restore,
+      options.signal,
+      state === undefined ? undefined : (to, from) => volume.openGetJournal(state, to, from),
+    );
     this.#files = new GetFiles(volume, tally, options.signal, (file, bytes) =>
       this.#content.writeSmall(file, bytes),
     );

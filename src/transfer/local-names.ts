@@ -65,7 +65,8 @@ export function joinPath(folder: Name, name: Name): Name {
 }
 
 // The letter is for `probeFolding`, in both of its forms.
-const PARTIAL = /^\.netseal-[0-9a-f]{24}(-\xc3\xa9|-e\xcc\x81)?\.partial$/;
+const PARTIAL = /^\.netseal-[0-9a-f]{24}(-\xc3\xa9|-e\xcc\x81|-resume)?\.partial$/;
+const RESUMABLE = /^\.netseal-[0-9a-f]{24}-resume\.partial$/;
 const RUN = randomBytes(8).toString('hex');
 let partialCount = 0;
 
@@ -73,6 +74,16 @@ let partialCount = 0;
 export function partialName(): Name {
   partialCount += 1;
   return `.netseal-${RUN}${partialCount.toString(16).padStart(8, '0')}.partial`;
+}
+
+/** Returns a new name for an unfinished file that another run may go on with: see {@link isResumableName}. */
+export function resumableName(): Name {
+  return partialName().replace(/\.partial$/, '-resume.partial');
+}
+
+/** True for the names of {@link resumableName}, in this process or another. */
+export function isResumableName(name: Name): boolean {
+  return RESUMABLE.test(name);
 }
 
 /** True when netseal gives such names to unfinished files, in this process or another. */

@@ -4,9 +4,18 @@ import { promisify } from 'node:util';
 import { NetsealError } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
 import type { Attributes } from '../server/sealed/inode.ts';
-import { type FolderHandle, type LocalStat, openAt, renameAt, tryLock, unlinkAt } from './local-calls.ts';
+import type { Unfinished } from '../volume/state/get-journal.ts';
+import {
+  type FolderHandle,
+  type LocalStat,
+  openAt,
+  renameAt,
+  statOf,
+  tryLock,
+  unlinkAt,
+} from './local-calls.ts';
 import { localError } from './local-errors.ts';
-import { joinPath, partialName, showName } from './local-names.ts';
+import { joinPath, partialName, resumableName, showName } from './local-names.ts';
 import { type RestoreOptions, restoreAttributes, type Unset } from './local-restore.ts';
 import { PRIVATE_MODE } from './local-rights.ts';
 
@@ -25,6 +34,20 @@ export interface FinishOptions extends RestoreOptions {
   readonly attributes: Attributes;
   /** The file's size. Ranges below it that were not written are holes. */
   readonly sizeBytes: number;
+}
+
+export interface TargetFileOptions {
+  readonly isLong?: boolean;
+  /** Another run may go on with it. */
+  readonly isResumable?: boolean;
+  readonly begun?: BegunFile | undefined;
+}
+
+/** An unfinished file, open and locked. */
+export interface BegunFile {
+  readonly name: Name;
+  readonly fd: number;
+  readonly endBytes: number;
 }
 
 /** Holds one descriptor until `finish`, `finishDurably` or `discard`. The caller must call one of them. */
@@ -46,19 +69,32 @@ export class TargetFile {
    * @param replaced returns the file or link that the file will replace, if there is one; throws EISDIR or
    *   EEXIST for anything else that has the name.
    * @param isLong it takes more than one turn: locked, so that nobody takes it for a leftover.
+   * @param begun an unfinished file to go on with; this takes over its descriptor.
    */
-  constructor(folder: FolderHandle, name: Name, replaced: () => LocalStat | undefined, isLong = false) {
+  constructor(
+    folder: FolderHandle,
+    name: Name,
+    replaced: () => LocalStat | undefined,
+    { isLong = false, isResumable = false, begun }: TargetFileOptions = {},
+  ) {
     this.#replaced = replaced;
     this.#folder = folder;
     this.#name = name;
-    this.#partial = partialName();
-    this.#fd = this.#writing(() => openAt(folder, this.#partial, CREATE_FLAGS, PRIVATE_MODE));
-    if (isLong) tryLock(this.#fd);
+    this.#partial = begun?.name ?? (isResumable ? resumableName() : partialName());
+    this.#fd = begun?.fd ?? this.#writing(() => openAt(folder, this.#partial, CREATE_FLAGS, PRIVATE_MODE));
+    this.#endBytes = begun?.endBytes ?? 0;
+    if (isLong && begun === undefined) tryLock(this.#fd);
   }
 
   /** The final path. */
   get path(): Name {
     return joinPath(this.#folder.path, this.#name);
+  }
+
+  /** The unfinished file, and its length in bytes. */
+  get unfinished(): Unfinished & { readonly endBytes: number } {
+    const { device, inode } = this.#writing(() => statOf(this.#fd));
+    return { name: this.#partial, device, inode, endBytes: this.#endBytes };
   }
 
   /** Writes small contents. EFULL when there is no room. */
@@ -149,6 +185,11 @@ export class TargetFile {
       this.#rename();
       return unset;
     });
+  }
+
+  /** Leaves the unfinished file for another run, which may go on with it. */
+  leave(): void {
+    if (this.#isOpen) this.#close();
   }
 
   /** Removes the unfinished file. A background write that is running fails. Does nothing after `finish`. */

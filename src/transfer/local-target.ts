@@ -10,6 +10,7 @@ import { NetsealError, systemCodeOf } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
 import type { Attributes } from '../server/sealed/inode.ts';
 import { nameBytes, toBytesName } from '../volume/names/name-checks.ts';
+import { type Begun, GET_JOURNAL_AGE_MS } from '../volume/state/get-journal.ts';
 import {
   changeOwnerAt,
   FolderHandle,
@@ -36,6 +37,7 @@ import {
   checkTargetName,
   isOwnPartialName,
   isPartialName,
+  isResumableName,
   joinPath,
   partialName,
   showName,
@@ -43,7 +45,7 @@ import {
 import { isSameTime, type RestoreOptions, restoreAttributes, type Unset } from './local-restore.ts';
 import { PRIVATE_MODE, syncFolder } from './local-rights.ts';
 import { LocalFile } from './local-source.ts';
-import { TargetFile } from './local-target-file.ts';
+import { type BegunFile, TargetFile, type TargetFileOptions } from './local-target-file.ts';
 import type { OwnStorage } from './own-storage.ts';
 
 const OWNER_ALL = 0o700;
@@ -184,10 +186,38 @@ export class TargetFolder {
    * Begins a file. What has the name stays until `TargetFile.finish`. EISDIR, EEXIST: it cannot be replaced,
    * see {@link requireReplaceable}.
    */
-  createFile(name: Name, { isLong = false }: { readonly isLong?: boolean } = {}): TargetFile {
+  createFile(name: Name, options: TargetFileOptions = {}): TargetFile {
     checkTargetName(name);
     this.replaceable(name);
-    return new TargetFile(this.#handle, name, () => this.replaceable(name), isLong);
+    return new TargetFile(this.#handle, name, () => this.replaceable(name), options);
+  }
+
+  /**
+   * Opens an unfinished file that an earlier run has left here, to go on with it. Undefined unless it is that
+   * very file, nobody else could write to it or has it open to write, and it is as long as it was. What is
+   * behind `endBytes` is cut off. The caller gives it to {@link createFile}.
+   */
+  openBegun({ unfinished, endBytes }: Begun): BegunFile | undefined {
+    if (!isResumableName(unfinished.name)) return undefined;
+    return this.#writing(unfinished.name, () => {
+      if (lookAt(this.#handle, unfinished.name)?.type !== 'file') return undefined;
+      const fd = openAt(this.#handle, unfinished.name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+      const { type, device, inode, uid, mode, linkCount, sizeBytes } = statOf(fd);
+      const isIt = type === 'file' && device === unfinished.device && inode === unfinished.inode;
+      const isOurs = uid === process.geteuid?.() && mode === PRIVATE_MODE && linkCount === 1;
+      if (!(isIt && isOurs && sizeBytes >= endBytes && tryLock(fd))) {
+        fs.closeSync(fd);
+        return undefined;
+      }
+      fs.ftruncateSync(fd, endBytes);
+      return { name: unfinished.name, fd, endBytes };
+    });
+  }
+
+  /** Removes what {@link openBegun} has opened. */
+  dropBegun({ name, fd }: BegunFile): void {
+    removeIfThere(this.#handle, name);
+    fs.closeSync(fd);
   }
 
   /** As {@link existing}. EISDIR, EEXIST: it cannot be replaced, see {@link requireReplaceable}. */
@@ -304,18 +334,20 @@ export class TargetFolder {
   /**
    * Removes unfinished files of earlier runs from this folder, never those of this run; returns how many.
    * Those that another run is writing are locked, if this machine has locks, or were changed within the last
-   * `minAgeMs`.
+   * `minAgeMs`. Those that can be gone on with stay for as long as their journals do.
    */
   removeLeftovers(minAgeMs = 0): number {
     if (this.#isMade) return 0;
     return writing(this.path, () => {
       let count = 0;
+      const resumableAfterNs = BigInt(Date.now() - GET_JOURNAL_AGE_MS) * 1_000_000n;
       const notAfterNs = BigInt(Date.now() - minAgeMs) * 1_000_000n;
       for (const name of namesIn(this.#handle)) {
         if (!isPartialName(name) || isOwnPartialName(name)) continue;
         const found = lookAt(this.#handle, name);
         if (found?.type !== 'file' && found?.type !== 'symlink') continue;
-        if (minAgeMs > 0 && (found.ctimeNs > notAfterNs || this.#isLocked(name, found))) continue;
+        const isYoung = found.ctimeNs > (isResumableName(name) ? resumableAfterNs : notAfterNs);
+        if (minAgeMs > 0 && (isYoung || this.#isLocked(name, found))) continue;
         unlinkAt(this.#handle, name);
         count += 1;
       }

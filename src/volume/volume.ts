@@ -45,6 +45,7 @@ import type { Session } from './session/session.ts';
 import { decodeSettings, type VolumeSettings } from './session/volume-settings.ts';
 import { WriteTimes } from './session/write-times.ts';
 import { type ClientState, requireState } from './state/client-state.ts';
+import { GetJournal, type GetSource, type GetTarget, type OpenedGetJournal } from './state/get-journal.ts';
 import {
   type JournalSource,
   type JournalTarget,
@@ -459,6 +460,11 @@ export class Volume {
     const { sealing, nowMs, graceMs } = this.session;
     const { control, store } = sealing;
     return PutJournal.open({ control, store, nowMs, graceMs }, state, target, source, newId);
+  }
+
+  /** Opens the journal of writing a file of this volume to this machine; see {@link GetJournal.open}. */
+  openGetJournal(state: ClientState, target: GetTarget, source: GetSource): OpenedGetJournal | undefined {
+    return GetJournal.open(this.session.sealing.control, state, target, source);
   }
 
   /**

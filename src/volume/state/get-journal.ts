@@ -1,0 +1,216 @@
+/**
+ * Remembers how far a large file has been written to this machine, so that a repetition after an interruption
+ * fetches only the rest. In the client's state folder, one file for each local file that is being written.
+ *
+ *   0   16  a random id
+ *   16   -  sealed records (kind journalRecord, object id = that id, index = their order), one after another
+ *
+ * Each record is the whole of what is known, as JSON; the last one counts, and a torn end is ignored. What is
+ * sealed cannot be made or changed without the volume's key, and can be read by nobody else.
+ *
+ * Only the death of a process is survived. After the machine has started anew nothing says what reached its
+ * disk, so a journal of another start, or of a machine that does not tell its starts apart, is not used.
+ */
+import { createHash } from 'node:crypto';
+import * as fs from 'node:fs';
+import { dirname } from 'node:path';
+import { fromHex, toHex } from '../../base/bytes.ts';
+import { isNetsealError, systemCodeOf } from '../../base/errors.ts';
+import { ID_BYTES, type Id, randomId } from '../../base/ids.ts';
+import type { Name } from '../../base/name.ts';
+import type { ControlSealer } from '../../server/sealed/control.ts';
+import { peekHeader } from '../../unit/record-format.ts';
+import type { ClientState } from './client-state.ts';
+
+const PREFIX = 'get-';
+const RECORD_BYTES_MAX = 64 * 1024;
+/** Older journals, and the unfinished files that they are of, are given up. */
+export const GET_JOURNAL_AGE_MS: number = 7 * 24 * 60 * 60 * 1000;
+
+/** The local file that is written. */
+export interface GetTarget {
+  /** Of its folder. */
+  readonly device: number;
+  readonly inode: bigint;
+  readonly name: Name;
+}
+
+/** The file of the volume, in one version of its content. */
+export interface GetSource {
+  readonly id: Id;
+  readonly dataVersion: number;
+  readonly sizeBytes: number;
+}
+
+/** The unfinished file. */
+export interface Unfinished {
+  readonly name: Name;
+  readonly device: number;
+  readonly inode: bigint;
+}
+
+/** What was written of a file before. */
+export interface Begun {
+  readonly unfinished: Unfinished;
+  /** All bytes before this place are written. */
+  readonly doneBytes: number;
+  /** The length of the unfinished file then: less than `doneBytes` if it ended in a hole. */
+  readonly endBytes: number;
+  /** False when it was written from another file, or from other content of this one. */
+  readonly isSame: boolean;
+}
+
+export interface OpenedGetJournal {
+  readonly journal: GetJournal;
+  readonly begun: Begun | undefined;
+}
+
+export class GetJournal {
+  readonly #control: ControlSealer;
+  readonly #path: string;
+  readonly #source: GetSource;
+  readonly #id: Id = randomId();
+  #fd: number | undefined;
+  #index = 0;
+
+  private constructor(control: ControlSealer, path: string, source: GetSource) {
+    this.#control = control;
+    this.#path = path;
+    this.#source = source;
+  }
+
+  /**
+   * Opens the journal of writing this file there; undefined where there is no place for one. `begun` is what
+   * an earlier run has done. It is forgotten with the first {@link note}.
+   */
+  static open(
+    control: ControlSealer,
+    state: ClientState,
+    target: GetTarget,
+    source: GetSource,
+  ): OpenedGetJournal | undefined {
+    if (startOfMachine() === undefined) return undefined;
+    try {
+      const path = state.journalPath(journalName(target));
+      if (path === undefined) return undefined;
+      removeOld(dirname(path));
+      return { journal: new GetJournal(control, path, source), begun: readJournal(control, path, source) };
+    } catch (error) {
+      if (systemCodeOf(error) === undefined) throw error;
+      return undefined;
+    }
+  }
+
+  /** Notes that the file is written up to a place. When that fails, there is less to go on from. */
+  note(unfinished: Unfinished, doneBytes: number, endBytes: number): void {
+    const { id: file, dataVersion, sizeBytes } = this.#source;
+    const { name, device, inode } = unfinished;
+    const known: Known = {
+      start: startOfMachine() ?? '',
+      ...{ file, dataVersion, sizeBytes, doneBytes, endBytes },
+      ...{ name, device, inode: `${inode}` },
+    };
+    const at = { kind: 'journalRecord', objectId: this.#id, index: this.#index } as const;
+    const { bytes } = this.#control.seal(at, Buffer.from(JSON.stringify(known)));
+    try {
+      if (this.#index === 0) this.#begin();
+      if (this.#fd !== undefined) fs.writeSync(this.#fd, bytes);
+      this.#index += 1;
+    } catch (error) {
+      if (systemCodeOf(error) === undefined) throw error;
+      this.close();
+    }
+  }
+
+  /** Forgets the file: it is whole, or given up. */
+  remove(): void {
+    this.close();
+    fs.rmSync(this.#path, { force: true });
+  }
+
+  /** Leaves the journal for the next time. */
+  close(): void {
+    if (this.#fd !== undefined) fs.closeSync(this.#fd);
+    this.#fd = undefined;
+  }
+
+  #begin(): void {
+    fs.rmSync(this.#path, { force: true });
+    this.#fd = fs.openSync(this.#path, 'wx', 0o600);
+    fs.writeSync(this.#fd, fromHex(this.#id));
+  }
+}
+
+/** A record as JSON. */
+interface Known {
+  readonly start: string;
+  readonly file: Id;
+  readonly dataVersion: number;
+  readonly sizeBytes: number;
+  readonly doneBytes: number;
+  readonly endBytes: number;
+  readonly name: Name;
+  readonly device: number;
+  readonly inode: string;
+}
+
+function readJournal(control: ControlSealer, path: string, source: GetSource): Begun | undefined {
+  let bytes: Uint8Array;
+  try {
+    bytes = fs.readFileSync(path);
+  } catch (error) {
+    if (systemCodeOf(error) === undefined) throw error;
+    return undefined;
+  }
+  const known = lastRecord(control, bytes);
+  if (known === undefined || known.start !== startOfMachine()) return undefined;
+  const { file, dataVersion, sizeBytes, doneBytes, endBytes, name, device, inode } = known;
+  const isSame = file === source.id && dataVersion === source.dataVersion && sizeBytes === source.sizeBytes;
+  return { unfinished: { name, device, inode: BigInt(inode) }, doneBytes, endBytes, isSame };
+}
+
+function lastRecord(control: ControlSealer, bytes: Uint8Array): Known | undefined {
+  if (bytes.byteLength <= ID_BYTES) return undefined;
+  const objectId = toHex(bytes.subarray(0, ID_BYTES));
+  let known: Known | undefined;
+  try {
+    for (let [index, offset] = [0, ID_BYTES]; offset < bytes.byteLength; index += 1) {
+      const { sealedLengthBytes } = peekHeader(bytes.subarray(offset));
+      const record = bytes.subarray(offset, offset + sealedLengthBytes);
+      const plain = control.open({ kind: 'journalRecord', objectId, index }, record, RECORD_BYTES_MAX);
+      known = JSON.parse(Buffer.from(plain).toString()) as Known;
+      offset += sealedLengthBytes;
+    }
+  } catch (error) {
+    // The end is torn.
+    if (!isNetsealError(error)) throw error;
+  }
+  return known;
+}
+
+let start: string | undefined;
+
+/** Returns what tells one start of this machine from another; undefined where nothing does. */
+function startOfMachine(): string | undefined {
+  try {
+    start ??= fs.readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+    return start;
+  } catch (error) {
+    if (systemCodeOf(error) === undefined) throw error;
+    return undefined;
+  }
+}
+
+function journalName({ device, inode, name }: GetTarget): string {
+  const hash = createHash('sha256').update(`${device}/${inode}/${name}`, 'latin1').digest('hex');
+  return `${PREFIX}${hash.slice(0, 32)}`;
+}
+
+/** Removes journals that nobody goes on from any more. */
+function removeOld(folder: string): void {
+  for (const name of fs.readdirSync(folder)) {
+    if (!name.startsWith(PREFIX)) continue;
+    const mtimeMs = fs.statSync(`${folder}/${name}`, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
+    if (mtimeMs < Date.now() - GET_JOURNAL_AGE_MS) fs.rmSync(`${folder}/${name}`, { force: true });
+  }
+}
