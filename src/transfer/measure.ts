@@ -6,10 +6,12 @@ import type { Id } from '../base/ids.ts';
 import type { Name } from '../base/name.ts';
 import { giveTurn } from '../base/turns.ts';
 import type { DirectoryEntry, Inode } from '../server/sealed/inode.ts';
+import { typeOfEntry } from '../volume/names/inodes.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { CopyFilter } from './filter.ts';
 import { LocalFolder, statLocal } from './local-source.ts';
 import type { OwnStorage } from './own-storage.ts';
+import { withinOf } from './within.ts';
 
 export interface Amount {
   readonly bytes: number;
@@ -55,7 +57,7 @@ async function measureFolder(
     signal?.throwIfAborted();
     if (own !== undefined && folder.whatOfOurs(own) !== undefined) return;
     for (const entry of attempt(() => folder.entries()) ?? []) {
-      const path = within === '' ? entry.name : `${within}/${entry.name}`;
+      const path = withinOf({ within }, entry.name);
       if (filter?.judge(path, entry.type === 'folder') === 'skip') continue;
       if (entry.type === 'folder') {
         const child = attempt(() => folder.folder(entry.name));
@@ -78,11 +80,18 @@ function attempt<Result>(look: () => Result): Result | undefined {
   }
 }
 
-/** Measures an inode of the volume with everything below it. Rejects with the signal's reason. */
-export async function measureVolume(volume: Volume, inode: Inode, signal?: AbortSignal): Promise<Amount> {
+/**
+ * Measures an inode of the volume with everything below it that the filter lets through. Rejects with the
+ * signal's reason.
+ */
+export async function measureVolume(
+  volume: Volume,
+  inode: Inode,
+  { signal, filter }: { readonly signal?: AbortSignal; readonly filter?: CopyFilter | undefined } = {},
+): Promise<Amount> {
   const total = { bytes: 0, files: 0 };
   const entered = new Set<Id>();
-  const measureInode = async (inode: Inode): Promise<void> => {
+  const measureInode = async (inode: Inode, within: Name): Promise<void> => {
     signal?.throwIfAborted();
     if (inode.type !== 'directory') {
       total.files += 1;
@@ -94,16 +103,17 @@ export async function measureVolume(volume: Volume, inode: Inode, signal?: Abort
     entered.add(inode.id);
     try {
       for await (const entries of volume.namespace.entries(volume.directoryById(inode.id))) {
-        for (const entry of entries) await measureEntry(entry);
+        for (const entry of entries) await measureEntry(entry, withinOf({ within }, entry.name));
       }
     } catch {
       signal?.throwIfAborted();
     }
   };
-  const measureEntry = async (entry: DirectoryEntry): Promise<void> => {
+  const measureEntry = async (entry: DirectoryEntry, within: Name): Promise<void> => {
+    if (filter?.judge(within, typeOfEntry(entry) === 'directory') === 'skip') return;
     const inode = await volume.inodeOf(entry).catch(() => undefined);
-    if (inode !== undefined) await measureInode(inode);
+    if (inode !== undefined) await measureInode(inode, within);
   };
-  await measureInode(inode);
+  await measureInode(inode, '');
   return total;
 }

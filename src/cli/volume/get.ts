@@ -1,12 +1,22 @@
-/** `netseal get`: copies files and folders out of a volume. */
+/** `netseal get`: copies files and folders out of a volume, or files to standard output. */
 import { Command } from 'commander';
 import { requireArgument } from '../../base/errors.ts';
+import { showName } from '../../transfer/local-names.ts';
 import { localPath } from '../lib/local-paths.ts';
-import { type CopyOptions, withCopyOptions } from './copy-options.ts';
+import {
+  type CopyOptions,
+  filterOf,
+  type SelectOptions,
+  withCopyOptions,
+  withSelectOptions,
+} from './copy-options.ts';
 import { copyFrame } from './copying.ts';
-import { parseVolumePath, pathBytes } from './paths.ts';
+import { onPaths } from './each-path.ts';
+import { parseVolumePath, pathBytes, type VolumePath } from './paths.ts';
+import { askToRemove, requireRemovable } from './removing.ts';
+import { writeFiles } from './write-files.ts';
 
-interface GetOptions extends CopyOptions {
+interface GetOptions extends CopyOptions, SelectOptions {
   readonly owner?: boolean;
 }
 
@@ -18,36 +28,55 @@ export function command(): Command {
     )
     .argument(
       '<path...>',
-      'STORE:/path, one or more, then a local path; one that ends in / is a folder to put them into',
+      'STORE:/path, one or more, then a local path, or - for standard output; one that ends in / is a folder to put them into',
     );
-  return withCopyOptions(get)
+  return withSelectOptions(withCopyOptions(get))
     .option('--owner', 'also restore owners, and what depends on them (as root)')
     .action(copyOut);
 }
 
 async function copyOut(paths: readonly string[], options: GetOptions): Promise<void> {
-  const local = localPath(paths.at(-1) ?? '', options);
+  const target = paths.at(-1) ?? '';
   requireArgument(paths.length > 1, 'name paths as STORE:/path, then where to put them');
   const sources = paths.slice(0, -1).map(text => parseVolumePath(text, options));
-  await copyFrame(
-    sources,
-    options,
-    { label: 'getting', did: 'got' },
-    {
-      measure: async ({ volume, transfer }, signal) => {
-        const total = { bytes: 0, files: 0 };
-        for (const source of sources) {
-          const { inode } = await volume.find(pathBytes(source), { follow: true });
-          const { bytes, files } = await transfer.measureVolume(volume, inode, signal);
-          total.bytes += bytes;
-          total.files += files;
-        }
-        return total;
-      },
-      copy: async ({ volume, signal, transfer }, tally) => {
-        const { recursive, owner } = options;
-        await transfer.get(volume, sources.map(pathBytes), local, tally, { recursive, owner, signal });
-      },
+  if (target === '-') await copyToStandardOutput(sources, options);
+  else await copyPaths(sources, localPath(target, options), options);
+}
+
+async function copyPaths(
+  sources: readonly VolumePath[],
+  local: string | Buffer,
+  options: GetOptions,
+): Promise<void> {
+  const { recursive, owner, checksum, dryRun } = options;
+  requireRemovable(options);
+  const filter = await filterOf(options);
+  const words = { label: 'getting', did: 'got' };
+  await copyFrame(sources, options, words, {
+    measure: async ({ volume, transfer }, signal) => {
+      const total = { bytes: 0, files: 0 };
+      for (const source of sources) {
+        const { inode } = await volume.find(pathBytes(source), { follow: true });
+        const { bytes, files } = await transfer.measureVolume(volume, inode, { signal, filter });
+        total.bytes += bytes;
+        total.files += files;
+      }
+      return total;
     },
+    copy: async ({ volume, state, signal, transfer }, tally) => {
+      const mayRemove = askToRemove(options, signal, showName);
+      const getOptions = { recursive, owner, checksum, dryRun, filter, state, signal, mayRemove };
+      await transfer.get(volume, sources.map(pathBytes), local, tally, getOptions);
+    },
+  });
+}
+
+/** Writes files one after the other, as `cat` does. */
+function copyToStandardOutput(sources: readonly VolumePath[], options: GetOptions): Promise<void> {
+  const { json, dryRun, recursive } = options;
+  requireArgument(
+    json !== true && dryRun !== true && recursive !== true && options.delete !== true,
+    '- is standard output, and takes none of -r, --json, --dry-run and --delete: write ./- for a file of that name',
   );
+  return onPaths(sources, { workers: 0, ...options }, frame => writeFiles(sources, options, frame));
 }

@@ -1,11 +1,8 @@
 /** `netseal put`: copies local files and folders, or standard input, into a volume. */
 import { Command } from 'commander';
 import { requireArgument } from '../../base/errors.ts';
-import type { Extra } from '../../transfer/put-options.ts';
-import { canConfirm, confirm } from '../lib/confirm.ts';
 import { claimStandardInput } from '../lib/inputs.ts';
 import { localPath } from '../lib/local-paths.ts';
-import { formatCount } from '../lib/sizes.ts';
 import {
   type CopyOptions,
   filterOf,
@@ -16,6 +13,7 @@ import {
 import { copyFrame } from './copying.ts';
 import { at } from './path-errors.ts';
 import { parseVolumePath, pathBytes, showPath, type VolumePath } from './paths.ts';
+import { askToRemove, requireRemovable } from './removing.ts';
 
 type PutOptions = CopyOptions & SelectOptions;
 
@@ -45,9 +43,7 @@ async function copyIn(paths: readonly string[], options: PutOptions): Promise<vo
 async function copyPaths(given: readonly string[], target: VolumePath, options: PutOptions): Promise<void> {
   const sources = given.map(path => localPath(path, options));
   const { recursive, checksum, dryRun } = options;
-  requireArgument(options.delete !== true || recursive === true, '--delete works on folders: add -r');
-  const mustAsk = options.delete === true && options.yes !== true && dryRun !== true;
-  requireArgument(!mustAsk || canConfirm(), 'there is no terminal to ask on: give --yes to remove without');
+  requireRemovable(options);
   const filter = await filterOf(options);
   await copyFrame([target], options, WORDS, {
     measure: ({ volume, transfer }, signal) =>
@@ -57,29 +53,14 @@ async function copyPaths(given: readonly string[], target: VolumePath, options: 
         own: new transfer.OwnStorage(volume.ownFolders),
       }),
     copy: async ({ volume, state, signal, transfer }, tally) => {
-      const mayRemove = options.delete === true ? askToRemove(target, options, signal) : undefined;
+      const { storeText } = target;
+      const mayRemove = askToRemove(options, signal, path => showPath({ storeText, path }));
       const putOptions = { recursive, checksum, dryRun, filter, state, signal, mayRemove };
       await transfer.put(volume, sources, pathBytes(target), tally, putOptions);
       await volume.sync();
     },
   });
 }
-
-/** Returns how to ask before something is removed. */
-function askToRemove({ storeText }: VolumePath, { yes = false }: PutOptions, signal: AbortSignal) {
-  return async (extras: readonly Extra[]): Promise<boolean> => {
-    if (yes) return true;
-    for (const { path, isFolder } of extras.slice(0, SHOWN_MAX)) {
-      process.stderr.write(`${showPath({ storeText, path })}${isFolder ? '/' : ''}\n`);
-    }
-    const more = extras.length - SHOWN_MAX;
-    if (more > 0) process.stderr.write(`and ${more.toLocaleString('en-US')} more\n`);
-    await confirm(`Remove ${formatCount(extras.length, 'path')}, which the source lacks?`, signal);
-    return true;
-  };
-}
-
-const SHOWN_MAX = 20;
 
 async function copyStandardInput(
   sources: readonly string[],
