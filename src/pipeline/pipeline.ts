@@ -288,10 +288,10 @@ export class Pipeline {
    * @param waitMs how long to wait for busy workers, 60 s by default. Then they are ended, and their units
    *   fail with EWORKER.
    */
-  async close(waitMs: number = CLOSE_WAIT_MS): Promise<void> {
+  close(waitMs: number = CLOSE_WAIT_MS): Promise<void> {
     requireNumber('waitMs', waitMs);
     this.#closing ??= this.#close(waitMs);
-    await this.#closing;
+    return this.#closing;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
