@@ -38,15 +38,15 @@ export class GetCompare {
   }
 
   /**
-   * True when the content has to be compared: size and time do not decide. That is so when it was asked for,
-   * and when the file of the volume was changed after the local one was written, in whatever way.
+   * True when the sizes are equal, and yet only the content can decide: comparing was asked for, or the file
+   * of the volume was changed in some way after the local one was written.
    */
   needsContent({ existing, inode }: Pick<Pair, 'existing' | 'inode'>): boolean {
     if (existing.type !== 'file' || existing.sizeBytes !== inode.sizeBytes) return false;
     return this.#settings.checksum || inode.ctimeNs > existing.ctimeNs;
   }
 
-  /** Compares type and size, then the content if it {@link needsContent}, else the time. */
+  /** Compares type, size, time (unless `checksum` is set), and the content if it {@link needsContent}. */
   async isSame(pair: Pair): Promise<boolean> {
     const { folder, name, existing, inode, place } = pair;
     if (existing.type !== 'file' || existing.sizeBytes !== inode.sizeBytes) return false;
@@ -79,7 +79,7 @@ export class GetCompare {
   }
 }
 
-/** Undefined for a file that may not be read: it is written anew. */
+/** Opens a local file. Undefined when it may not be read: then it is written anew. */
 function openToRead(folder: TargetFolder, name: Name): LocalFile | undefined {
   try {
     return folder.openFile(name);

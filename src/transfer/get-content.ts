@@ -35,7 +35,7 @@ export class GetContent {
   readonly #restore: RestoreOptions;
   readonly #signal: AbortSignal | undefined;
   readonly #open: ((target: GetTarget, source: GetSource) => OpenedGetJournal | undefined) | undefined;
-  /** It is a property of the file system: one file of the copy is enough to say so. */
+  /** True once a note says that times are kept in steps. That is so for all files: one note is enough. */
   #hasNotedSteps = false;
 
   /** @param open opens the journal of a large file; without it, one that was interrupted begins anew. */

@@ -1,6 +1,6 @@
 /**
- * Removes from the target folders of a `get` what the volume has not. Only what lies in folders that were
- * copied, and never through a symbolic link. These stay, each with a note:
+ * Removes from the target folders of a `get` what the volume does not have. It looks only into folders that
+ * were copied, and follows no symbolic link. These stay, each with a note:
  *
  *   - folders that netseal itself uses, and those that hold one
  *   - folders of other file systems, which are mounted there
@@ -17,7 +17,7 @@ import type { OwnStorage } from './own-storage.ts';
 import type { Extra } from './put-options.ts';
 import type { Tally } from './tally.ts';
 
-/** A folder that was filled, with the names that the volume has not. */
+/** A folder that was filled, with the names that the volume does not have. */
 interface Filled {
   readonly root: TargetFolder;
   /** From the root. */
@@ -43,9 +43,9 @@ export class GetExtras {
   }
 
   /**
-   * Notes the names in a folder that the volume has not.
+   * Notes the names in a folder that the volume does not have.
    *
-   * @param isExtra says of a name whether it is one of them, and may be removed.
+   * @param isExtra returns whether a name is missing in the volume and may be removed.
    */
   add(
     { root, folder, folders }: { root: TargetFolder; folder: TargetFolder; folders: readonly Name[] },
@@ -83,7 +83,7 @@ export class GetExtras {
         for (const { path, name } of extras) {
           await copyPart(path, this.#tally, signal, () => void this.#removeEntry(folder, name));
         }
-        // Removing has changed its times.
+        // Removing names has changed the folder's times.
         folder.finishFolder(attributes, restore);
       } finally {
         folder.close();

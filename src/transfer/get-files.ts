@@ -110,8 +110,8 @@ export class GetFiles {
   }
 
   /**
-   * Writes what is pending until the read budget has so much left for another reader. Nothing else would give
-   * it back.
+   * Writes what is pending until the read budget has so much left for another reader. The pending groups hold
+   * that budget, and only writing them gives it back.
    */
   async makeRoom(bytes: number): Promise<void> {
     const { readBudget } = this.#volume;
@@ -150,7 +150,7 @@ export class GetFiles {
     const { readBudget } = this.#volume;
     while (this.#groups.length >= GROUPS_MAX) await this.#write();
     const bytes = this.#filledBytes;
-    // This must not hold memory while it waits for memory.
+    // A group must not hold memory while it waits for more.
     let isGranted = false;
     while (this.#groups.length > 0 && !isGranted) {
       isGranted = readBudget.tryAcquire(bytes);

@@ -23,7 +23,10 @@ export interface GetJob {
   readonly name: Name;
 }
 
-/** Damaged and old sources are failures in `tally`, and the others are planned; other errors reject. */
+/**
+ * Plans the sources. One that is damaged, or older than was seen before, becomes a failure in `tally`, and
+ * the others are planned. Any other error rejects.
+ */
 export async function planGet(
   volume: Volume,
   sources: readonly (string | Uint8Array)[],
@@ -38,7 +41,7 @@ export async function planGet(
   own.requireOutside('write to', local);
   const isInto = sources.length > 1 || local.endsWith('/');
   if (isInto && there?.type !== 'folder') {
-    // Says why nothing is there.
+    // Throws the error that says why nothing is there.
     if (there === undefined) statLocal(target, { followsLink: true });
     throw new NetsealError('ENOTDIR', `${showName(local)} is not a folder`);
   }
@@ -89,8 +92,9 @@ async function findSource(
 }
 
 /**
- * EEXIST when the target is no file or folder, also by way of links: a device, pipe or socket, or an open
- * file under one of its names in `/proc`, such as `/dev/stdout`. Replacing those would not write to them.
+ * EEXIST when the target leads, also through links, to anything but a file or folder: a device, pipe or
+ * socket, or an open file under one of its names in `/proc`, such as `/dev/stdout`. A user who names one of
+ * those wants to write to it, and `get` would only replace it.
  */
 function requireTarget(path: Name, there: LocalStat | undefined): void {
   const isOpenFile = there?.type === 'file' && leadsThroughProc(path);

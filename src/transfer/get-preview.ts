@@ -1,6 +1,6 @@
 /**
  * The dry run of `get`: says what would be written and removed. It writes nothing, not even to find out what
- * the target keeps: see `KeptTimes`. Names that are one to the target's file system are not told.
+ * the target keeps: see `KeptTimes`. So it does not know which names collide on the target's file system.
  */
 import type { Id } from '../base/ids.ts';
 import type { Name } from '../base/name.ts';

@@ -1,8 +1,10 @@
 /**
  * Calls on the entries of an open folder. Each starts from the folder's descriptor and follows no symbolic
- * link at the entry's name, so whoever swaps a folder for a link leads nothing elsewhere. With koffi by the
- * calls that are made for it; without, by paths through `/proc/self/fd`; where neither is there (macOS
- * without koffi), by the folder's path.
+ * link at the entry's name. So a program that swaps a folder for a link meanwhile leads no call elsewhere.
+ *
+ *   with koffi                   system calls that take a folder's descriptor, such as `openat`
+ *   on Linux without koffi       paths through `/proc/self/fd`
+ *   elsewhere (macOS, no koffi)  the folder's path: here a swapped folder would be followed
  *
  * All throw the system's errors; see `local-errors.ts`.
  */
@@ -96,8 +98,8 @@ export class FolderHandle {
   }
 }
 
-// A name and its zero byte, for the one call that runs. Two, as some calls take two.
-// Some file systems have names of more than 255 bytes; reading may meet them.
+// Two buffers for the names of the call that runs, each with a zero byte; some calls take two names. They
+// hold more than 255 bytes, because reading may meet a file system with longer names.
 const CALL_NAME_MAX_BYTES = 1024;
 const FIRST = Buffer.alloc(CALL_NAME_MAX_BYTES + 1);
 const SECOND = Buffer.alloc(CALL_NAME_MAX_BYTES + 1);
@@ -151,7 +153,7 @@ export function symlinkAt(target: Uint8Array, folder: FolderHandle, name: Name):
   check(calls.symlinkat(targetPath, folder.fd, terminated(name, FIRST)), 'symlinkat');
 }
 
-/** Gives a file another name. For a symbolic link it is the link itself that gets the name. */
+/** Gives a file another name. A symbolic link gets the name itself, not its target. */
 export function linkAt(from: FolderHandle, fromName: Name, to: FolderHandle, toName: Name): void {
   const calls = native().folders;
   if (calls === undefined) fs.linkSync(pathAt(from, fromName), pathAt(to, toName));
@@ -216,7 +218,7 @@ function timesOf(timeNs: bigint): BigInt64Array {
   return TIMES;
 }
 
-/** Node takes negative numbers for now, but not dates. */
+/** Returns a time for Node's calls. Node takes a negative number for the present time, but not a date. */
 function nodeTime(timeNs: bigint): number | Date {
   return timeNs < 0n ? new Date(Number(timeNs) / 1e6) : Number(timeNs) / 1e9;
 }
@@ -287,7 +289,7 @@ export function lookAt(folder: FolderHandle, name: Name): LocalStat | undefined 
   return fromStatx();
 }
 
-/** Fills STATUS; negative when it cannot. */
+/** Fills STATUS. Returns a negative number when the call fails. */
 function askStatus(calls: NonNullable<Native['status']>, folder: FolderHandle, name: Name): number {
   const path = terminated(name, FIRST);
   return calls.statx(folder.fd, path, NUMBERS.AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, STATUS);
@@ -324,12 +326,12 @@ function fromStatx(): LocalStat {
   };
 }
 
-/** The i64 seconds at this index, and the u32 nanoseconds behind them. */
+/** Returns a time in ns from STATUS: i64 seconds at this index, and u32 nanoseconds after them. */
 function statxTime(index: number): bigint {
   return (STATUS_I64[index] ?? 0n) * SECOND_NS + BigInt(STATUS_U32[2 * index + 2] ?? 0);
 }
 
-/** As Linux's `makedev` joins them, so that it is the same number as in Node's own stat. */
+/** Joins both as Linux's `makedev` does. So a device has the same number as in Node's own stat. */
 function deviceNumber(major: number, minor: number): number {
   const low = ((major & 0xfff) << 8) | (minor & 0xff);
   return (low >>> 0) + (minor - (minor & 0xff)) * 0x1000 + (major - (major & 0xfff)) * 0x1_0000_0000;

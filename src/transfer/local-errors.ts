@@ -21,8 +21,13 @@ const CODE_OF_SYSTEM_CODE: Readonly<Record<string, ErrorCode>> = {
 };
 
 /**
- * The error of a call on the local path: the system's as ours (missing: ENOENT; not allowed: EDENIED; no
- * room: EFULL; the wrong kind of thing: ENOTDIR, EISDIR; the rest: EIO), anything else as it is.
+ * Returns our error for a system error of a call on the local path. Any other error is returned as it is.
+ *
+ *   ENOENT           it is missing
+ *   EDENIED          it is not allowed
+ *   EFULL            there is no room
+ *   ENOTDIR, EISDIR  it is the wrong kind of thing
+ *   EIO              everything else
  *
  * @param action completes `cannot ...`: `read`, `write`.
  */

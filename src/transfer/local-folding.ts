@@ -8,7 +8,7 @@ import { partialName, textOfName } from './local-names.ts';
 export interface FoldingRules {
   /** True when `A` and `a` are the same. */
   readonly foldsCase: boolean;
-  /** An accented letter and the letter with the accent behind it: Unicode's composed and decomposed forms. */
+  /** True when Unicode's composed form (`é`) and decomposed form (`e`, then an accent) are the same. */
   readonly foldsForms: boolean;
   /** True when `a` and `a.` are the same. */
   readonly dropsDots: boolean;
@@ -19,7 +19,7 @@ const CREATE_FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | c
 /** Asks the file system, by making a file in this folder and removing it. Throws the system's errors. */
 export function probeFolding(folder: FolderHandle): FoldingRules {
   const stem = partialName().replace(/\.partial$/, '');
-  // Composed here; a file system may answer to the decomposed form.
+  // The composed form of é. A file system that folds forms finds the file under the decomposed form as well.
   const composed = `${stem}-\xc3\xa9.partial`;
   const fd = openAt(folder, composed, CREATE_FLAGS, 0o600);
   try {
@@ -37,9 +37,11 @@ export function probeFolding(folder: FolderHandle): FoldingRules {
 }
 
 /**
- * Which names would replace an earlier one of the list: later name to earlier name. Put the names first that
- * a folder has already; a name that comes twice is no collision. Where file systems differ in what they fold,
- * more names meet here than there: a file that is not written is reported, one that is replaced is lost.
+ * Returns the names that would replace an earlier one of the list, each with that earlier name. Begin the
+ * list with the names that the folder has already. A name that comes twice is no collision.
+ *
+ * File systems differ in what they fold. In doubt two names count as colliding, because a file that is not
+ * written is reported, and one that is replaced is lost.
  */
 export function collisions(names: Iterable<Name>, rules: FoldingRules): Map<Name, Name> {
   const found = new Map<Name, Name>();

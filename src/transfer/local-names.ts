@@ -12,8 +12,8 @@ const PLAIN_ASCII = /^[ -[\]-~]*$/;
 const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}\\]|[^\S ]/u;
 
 /**
- * A name or path for messages: its UTF-8 text, with `\xNN` for each byte of what is no text or cannot be
- * printed, and `\\` for a backslash. Different names look different.
+ * Returns a name or path for messages: its UTF-8 text, with `\\` for a backslash, and `\xNN` for each byte
+ * that is no text or cannot be printed. Different names look different.
  */
 export function showName(name: Name): string {
   if (PLAIN_ASCII.test(name)) return name;
@@ -96,12 +96,12 @@ export function isOwnPartialName(name: Name): boolean {
   return name.startsWith(`.netseal-${RUN}`) && PARTIAL.test(name);
 }
 
-// Characters beyond bytes would lose their high half, and could become a slash.
+// A character beyond U+00FF would lose its high byte, and could become a slash.
 const NOT_IN_COMPONENT = /[\0/\u0100-\uffff]/;
 
 /**
- * Whether `name` is one component of a path: not empty, `.` or `..`, without `/` and zero bytes, `maxBytes`
- * at most. Whoever writes files asks {@link checkTargetName}.
+ * True when `name` is one component of a path: not empty, `.` or `..`, without `/` and zero bytes, at most
+ * `maxBytes` long. For a file that is to be written, use {@link checkTargetName}.
  */
 export function isComponent(name: Name, maxBytes: number = NAME_BYTES_MAX): boolean {
   return (

@@ -1,7 +1,8 @@
 /**
  * The system calls that Node lacks, through `koffi`: extended attributes, holes, times to the nanosecond, and
- * the calls that start from an open folder. Loaded at the first use. Where koffi or a call is missing, its
- * group is undefined and the callers do with less; `NETSEAL_KOFFI=0` asks for that.
+ * the calls that start from an open folder. koffi is loaded at the first use. Where koffi or a call is
+ * missing, the group of that call is undefined, and the callers do without it. `NETSEAL_KOFFI=0` turns koffi
+ * off.
  *
  * A call takes about 0.3 µs more than the kernel needs, less than Node's own calls of the same kind.
  */

@@ -17,20 +17,20 @@ import {
 
 export interface RestoreOptions {
   /**
-   * Give it its owner and group too, and with them what makes sense only then: set-id bits, capabilities,
-   * access control lists. Needs the rights for it. Default: off.
+   * Restores owner and group as well, and what makes sense only with them: set-id bits, capabilities, access
+   * control lists. The process needs the rights for that. Default: false.
    */
   readonly owner?: boolean;
 }
 
-/** Who has a file, by number. */
+/** The owner and group of a file, by number. */
 export interface Owner {
   readonly uid: number;
   readonly gid: number;
 }
 
 export interface RestoreSettings extends RestoreOptions {
-  /** The owner of the file that this one replaces. It stays the owner, unless the volume's is given. */
+  /** The owner of the file that this one replaces. The new file gets it, unless it gets the volume's. */
   readonly replaced?: Owner | undefined;
   /** Removes the default list of a folder that inherited it. Default: false. */
   readonly removesDefaultList?: boolean;
@@ -75,7 +75,7 @@ const NO_KEYS: readonly Name[] = [];
 /** Without the native calls, times are set to the microsecond. */
 const TIME_STEP_NS = 1000n;
 
-/** Sets the time, and looks what was kept. Returns the time that it has, when that is another one. */
+/** Sets the time, and reads it back. Returns the time that the file has, if that is another one. */
 function restoreTime(fd: number, wantedNs: bigint): bigint | undefined {
   try {
     setTimes(fd, wantedNs);

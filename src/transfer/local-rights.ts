@@ -69,7 +69,7 @@ export function giveOwner(
   const now = statOf(fd);
   if (now.uid === uid && now.gid === gid) return { hasOwner: true, hasGroup: true };
   if (isGiven(() => fs.fchownSync(fd, uid, gid))) return { hasOwner: true, hasGroup: true };
-  // A group of one's own may be given without being root.
+  // A process may give a file to any group that it belongs to, even if it may not give it to another owner.
   const hasGroup = now.gid === gid || isGiven(() => fs.fchownSync(fd, now.uid, gid));
   return { hasOwner: now.uid === uid, hasGroup };
 }
@@ -93,7 +93,7 @@ export async function syncFolder(fd: number): Promise<void> {
   }
 }
 
-/** Syncs a folder by its path, as {@link syncFolder}. Resolves also when it may be written to but not read. */
+/** Syncs a folder by its path, as {@link syncFolder}. Resolves as well when the folder may not be read. */
 export async function syncFolderAt(path: string): Promise<void> {
   let fd: number;
   try {

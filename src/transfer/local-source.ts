@@ -43,8 +43,8 @@ export interface DataRange {
 }
 
 /**
- * Returns the attributes that a volume keeps of a file. `onLost` is told when its time is beyond what a volume
- * can keep.
+ * Returns the attributes that a volume keeps of a file. `onLost` is told when its time is beyond what a
+ * volume can keep.
  */
 export function attributesOf(
   stat: LocalStat,
@@ -285,8 +285,8 @@ export class LocalFile {
   }
 
   /**
-   * The next range, at or after `fromBytes`, that is no hole; undefined when only holes follow, or nothing.
-   * Where holes cannot be seen, all is data.
+   * Returns the next range of data at or after `fromBytes`; undefined when only holes follow, or nothing. On
+   * machines that do not show holes, everything counts as data.
    */
   nextData(fromBytes: number): DataRange | undefined {
     const calls = native().holes;

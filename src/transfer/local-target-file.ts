@@ -68,7 +68,8 @@ export class TargetFile {
   /**
    * @param replaced returns the file or link that the file will replace, if there is one; throws EISDIR or
    *   EEXIST for anything else that has the name.
-   * @param isLong it takes more than one turn: locked, so that nobody takes it for a leftover.
+   * @param isLong whether writing takes more than one turn. Then the file is locked, so that no other copy
+   *   takes it for a leftover.
    * @param begun an unfinished file to go on with; this takes over its descriptor.
    */
   constructor(
@@ -130,8 +131,8 @@ export class TargetFile {
   }
 
   /**
-   * Like {@link write} for parts that follow one another. One call where several would only wait for the
-   * file's lock, and spin.
+   * Like {@link write}, for parts that follow one another. All go into one system call: several calls at once
+   * would only spin while they wait for the kernel's lock of the file.
    */
   async writeParts(parts: readonly Uint8Array[], offsetBytes: number, signal?: AbortSignal): Promise<void> {
     this.#requireOpen();

@@ -2,8 +2,7 @@
  * The local side of `get`: fills folders, each through its own descriptor. So no name, symbolic link or race
  * leads out of the folder that the user named.
  *
- * Files and links are made under a temporary name. Only when they are whole do they replace what has their
- * name.
+ * Files and links are made under a temporary name. When they are whole, they replace whatever has their name.
  */
 import * as fs from 'node:fs';
 import { NetsealError, systemCodeOf } from '../base/errors.ts';
@@ -76,8 +75,8 @@ export class TargetFolder {
   }
 
   /**
-   * As {@link open}, for a folder that gets a mode of its own at the end: as {@link child} opens those that
-   * are there.
+   * As {@link open}, for a folder that is to be filled. It is made writable for its owner, and gets its mode
+   * back in {@link finishFolder}.
    */
   static openToFill(path: string | Uint8Array): TargetFolder {
     const name = toBytesName(path);
@@ -137,8 +136,9 @@ export class TargetFolder {
   }
 
   /**
-   * The folder of this name; made if nothing has it, open to its owner only until `finishFolder`. ENOTDIR
-   * when something else has the name, a symbolic link to a folder too. The caller closes it.
+   * Opens the folder of this name, and makes it if nothing has the name. A new folder is open only to its
+   * owner until `finishFolder`. ENOTDIR when something else has the name, also a symbolic link to a folder.
+   * The caller closes it.
    */
   child(name: Name): TargetFolder {
     checkTargetName(name);
@@ -157,8 +157,8 @@ export class TargetFolder {
   }
 
   /**
-   * The folder of this name if there is one: ENOENT otherwise, ENOTDIR for something else. The caller closes
-   * it.
+   * Opens the folder of this name. ENOENT when there is none, ENOTDIR when something else has the name. The
+   * caller closes it.
    */
   existingChild(name: Name): TargetFolder {
     checkTargetName(name);
@@ -166,8 +166,8 @@ export class TargetFolder {
   }
 
   /**
-   * The folder that these names lead to from this one, for `link`. As {@link existingChild}; the caller
-   * closes it.
+   * Opens the folder that these names lead to from this one. Errors are those of {@link existingChild}. The
+   * caller closes it.
    */
   descend(names: readonly Name[]): TargetFolder {
     let folder = this.#writing('.', () => new TargetFolder(this.#handle.reopen()));
@@ -183,8 +183,8 @@ export class TargetFolder {
   }
 
   /**
-   * Begins a file. What has the name stays until `TargetFile.finish`. EISDIR, EEXIST: it cannot be replaced,
-   * see {@link requireReplaceable}.
+   * Begins a file. Whatever has its name now stays until `TargetFile.finish`. EISDIR or EEXIST when that
+   * cannot be replaced, see {@link requireReplaceable}.
    */
   createFile(name: Name, options: TargetFileOptions = {}): TargetFile {
     checkTargetName(name);
@@ -241,8 +241,9 @@ export class TargetFolder {
   }
 
   /**
-   * Gives a file that is there other attributes, in place. False when it is not the one that `existing`
-   * describes, has other names (which may be anywhere), or may not be opened: then it has to be written anew.
+   * Changes the attributes of an existing file in place. Returns false when the file has to be written anew:
+   * it is not the one that `existing` describes, it has other names (which may lie anywhere), or it may not
+   * be opened.
    */
   restore(name: Name, existing: LocalStat, attributes: Attributes, options: RestoreOptions): Unset | false {
     return this.#writing(name, () => {
@@ -268,8 +269,8 @@ export class TargetFolder {
   }
 
   /**
-   * Makes a symbolic link. Returns the time that it has, when it could not have its own to the microsecond. It
-   * replaces a file or a link, nothing else (EISDIR, EEXIST).
+   * Makes a symbolic link. It replaces a file or a link, nothing else (EISDIR, EEXIST). Returns the time that
+   * the link has if its own could not be set to the microsecond, else undefined.
    */
   symlink(
     name: Name,
@@ -291,7 +292,7 @@ export class TargetFolder {
     return mtimeNs;
   }
 
-  /** Makes a hard link to a file that is there; it replaces a file or a link, nothing else (EISDIR, EEXIST). */
+  /** Makes a hard link to an existing file. It replaces a file or a link, nothing else (EISDIR, EEXIST). */
   link(name: Name, fromFolder: TargetFolder, fromName: Name): void {
     checkTargetName(fromName);
     this.#replace(name, partial => linkAt(fromFolder.#handle, fromName, this.#handle, partial));
@@ -332,9 +333,12 @@ export class TargetFolder {
   }
 
   /**
-   * Removes unfinished files of earlier runs from this folder, never those of this run; returns how many.
-   * Those that another run is writing are locked, if this machine has locks, or were changed within the last
-   * `minAgeMs`. Those that can be gone on with stay for as long as their journals do.
+   * Removes unfinished files that other copies have left in this folder, and returns how many. These stay:
+   *
+   *   - those of this process
+   *   - those that another copy may still be writing: they are locked, if this machine has locks, or were
+   *     changed within the last `minAgeMs`; with 0 they are removed as well
+   *   - those that can be gone on with, for as long as their journals stay
    */
   removeLeftovers(minAgeMs = 0): number {
     if (this.#isMade) return 0;
@@ -372,7 +376,7 @@ export class TargetFolder {
     this.#handle.close();
   }
 
-  /** As {@link existingChild}, without making it writable: to look at it. */
+  /** As {@link existingChild}, but without making the folder writable. For looking into it only. */
   peek(name: Name): TargetFolder {
     checkTargetName(name);
     return this.#writing(name, () => new TargetFolder(this.#handle.child(name)));
@@ -436,8 +440,8 @@ export class TargetFolder {
 }
 
 /**
- * Throws unless a file or a symbolic link has the name, or nothing: EISDIR for a folder, EEXIST for devices,
- * pipes and sockets. Whoever asks for those to be replaced means to write to them, which `get` does not do.
+ * Throws unless a file or a symbolic link has the name, or nothing: EISDIR for a folder, EEXIST for a device,
+ * pipe or socket. A user who names one of those wants to write to it, which `get` does not do.
  */
 export function requireReplaceable(existing: LocalStat | undefined, path: Name): void {
   if (existing?.type === 'folder')

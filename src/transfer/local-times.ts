@@ -12,19 +12,26 @@ const SECOND_NS = 1_000_000_000n;
 /** FAT keeps even seconds; no file system that is in use is coarser. */
 export const COARSEST_STEP_NS: bigint = 2n * SECOND_NS;
 
-/** Finds out what file systems make of times: each by a nameless file, which is made at the first need. */
+/** Finds out how exactly file systems keep times, by a nameless file in each, which is made when needed. */
 export class KeptTimes {
   /** By device; undefined where no file can be made. */
   readonly #probes = new Map<number, number | undefined>();
 
   readonly #isReadOnly: boolean;
 
-  /** @param isReadOnly makes no file: times in whole seconds then count as kept when they differ by less than 2 s. */
+  /**
+   * @param isReadOnly true to make no file. Then a time in whole seconds counts as kept when it is less than
+   *   2 s before the wanted one.
+   */
   constructor(isReadOnly = false) {
     this.#isReadOnly = isReadOnly;
   }
 
-  /** True when `isNs` is what the file system of the folder, which is `device`, makes of `wantedNs`. */
+  /**
+   * True when a file that was given the time `wantedNs` would have the time `isNs` on this file system.
+   *
+   * @param folder any folder of the file system `device`.
+   */
   isKept(folder: TargetFolder, device: number, isNs: bigint, wantedNs: bigint): boolean {
     if (isSameTime(isNs, wantedNs)) return true;
     if (!this.#isReadOnly) return this.#keep(folder, device, wantedNs) === isNs;

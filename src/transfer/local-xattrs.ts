@@ -1,6 +1,6 @@
 /**
- * Extended attributes of local files. Copied are the user's own (`user.*`), access control lists and
- * capabilities. Not copied is what belongs to this machine: security labels, what other file systems keep in
+ * Extended attributes of local files. The user's own (`user.*`), access control lists and capabilities are
+ * copied. What belongs to this machine is not: security labels, and what other file systems keep in
  * `trusted.*`.
  */
 import { getSystemErrorMessage } from 'node:util';
@@ -53,7 +53,7 @@ export function readAttributes(fd: number, onLost: OnLost): readonly ExtendedAtt
     : attributesOf(listSize, key => calls.fgetxattr(fd, key, BUFFER, ATTRIBUTE_MAX_BYTES), onLost);
 }
 
-/** Returns the attributes of an entry itself, also of a symbolic link; otherwise as {@link readAttributes}. */
+/** As {@link readAttributes}, for an entry of a folder: of a symbolic link itself, not of its target. */
 export function readAttributesAt(
   folder: FolderHandle,
   name: Name,

@@ -24,7 +24,7 @@ const BATCH_BYTES: number = MIB;
 const SEALING_MAX = 4;
 /** How many commits of attributes run at once. */
 const UPDATES_MAX = 1024;
-/** What a small file holds beyond the size that it tells. */
+/** A buffer for what a small file holds beyond the size that the file system tells. */
 const MORE: Uint8Array = new Uint8Array(64 * KIB);
 /** The most names in one batch, with or without content. It limits batches of empty files. */
 const BATCH_NAMES = 2048;
@@ -126,7 +126,7 @@ export class PutBatches {
     if (this.#items.length + this.#folders.length >= BATCH_NAMES) this.#submit();
   }
 
-  /** Runs work after all commits, which would undo it. Its error is counted as a failure of `path`. */
+  /** Runs work at the end, because a commit would undo it. Its error is counted as a failure of `path`. */
   atEnd(path: Name, work: () => Promise<unknown>): void {
     this.#atEnd.push(() => this.#attempt([path], work));
   }

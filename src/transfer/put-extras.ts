@@ -36,7 +36,10 @@ export class PutExtras {
     return this.#options.mayRemove !== undefined;
   }
 
-  /** Returns how to note the names that a target folder has and its source lacks. What is filtered out stays. */
+  /**
+   * Returns two functions for one target folder. `add` notes an entry that its source lacks, unless it is
+   * filtered out. `areThere` returns true when any was noted, in this folder or since.
+   */
   of(folder: PutFolder, filter: CopyFilter): { add(entry: DirectoryEntry): void; areThere(): boolean } {
     const { directory, volumePath } = folder;
     const before = this.#found.length;

@@ -4,9 +4,9 @@
  * A file with the same size and modification time is judged by its status time (ctime), which no program can
  * set. The volume keeps the local file's ctime in the inode's. So:
  *
- * - the same ctime, and older than the copy: unchanged, and not opened;
- * - another ctime, or one so close to the copy that a later change may have the same: the content is compared.
- *   If it is the same, only attributes that differ and the new ctime are stored.
+ * - The ctime is the same, and older than the copy: the file is unchanged, and is not opened.
+ * - The ctime is another, or so close to the copy that a later change may have the same one: the content is
+ *   compared. If it is the same, only the new ctime and attributes that differ are stored.
  *
  * Other changes in the volume, such as a second name, set the inode's ctime to the time then. That costs one
  * comparison.
@@ -225,7 +225,8 @@ export class PutFiles {
       const { sizeBytes } = file.stat;
       const created = this.#newFile(path, file);
       const smallMax = Math.min(this.#volume.settings.unitSizeBytes, SMALL_BYTES_MAX);
-      // If a small file changes from now on, its ctime differs from the stored one: the next `put` compares it.
+      // If a small file changes from now on, its ctime differs from the stored one, and the next `put`
+      // compares it.
       if (sizeBytes <= smallMax && (await this.#batches.addFile(target, name, path, file, created))) {
         this.#tally.progress(sizeBytes, 1, path);
       } else {

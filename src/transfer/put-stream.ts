@@ -11,8 +11,8 @@ import { onVolume, type Tally } from './tally.ts';
 const NEW_FILE_MODE = 0o666;
 
 /**
- * Reads a stream to its end into a file of the volume. The file gets its name, or its new content, when all of
- * it is stored. Fills `tally`.
+ * Reads a stream to its end into a file of the volume. When all of it is stored, the file gets its name, or
+ * its new content. Fills `tally`.
  *
  * Rejects with EISDIR if a folder has the name, EINVAL for a target that ends in `/`, ENOENT, ENOTDIR; later
  * with what reading the stream throws, the signal's reason, or the store's error. Then nothing is changed.

@@ -57,7 +57,7 @@ export async function put(
   await runCopy(() => new Putter(volume, tally, own, options).run(jobs));
 }
 
-/** After looking at so many names of a folder, other work gets a turn. */
+/** How many names of a folder are looked at before other work gets a turn. */
 const NAMES_PER_TURN = 64;
 
 class Putter {

@@ -62,7 +62,7 @@ export async function hasSameContent(
   return (await file.read(room.subarray(0, 1), sizeBytes, signal)) === 0;
 }
 
-/** Whether a range of a local file is there, and holds zeros only. Holes are not read. */
+/** True when the local file has this whole range, and it holds only zeros. Holes are not read. */
 async function isZero(
   file: LocalFile,
   fromBytes: number,

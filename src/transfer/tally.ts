@@ -117,7 +117,7 @@ export class StoreFailure extends Error {
   }
 }
 
-/** Local errors that later files would meet as well: there is no room. */
+/** Codes of errors that later files would meet as well: netseal itself fails, or there is no room. */
 const FATAL_CODES: ReadonlySet<string> = new Set(['ECLOSED', 'EBUG', 'EWORKER', 'EFULL']);
 
 /**
@@ -127,7 +127,7 @@ export function isFatal(error: unknown): boolean {
   return !isNetsealError(error) || FATAL_CODES.has(error.code);
 }
 
-/** EROLLBACK and EFORK do not count: they are about one inode, and its neighbours may be as they were left. */
+/** Codes that are about the whole store. EROLLBACK and EFORK are not: they are about one inode only. */
 const STORE_CODES: ReadonlySet<string> = new Set(['EUNAVAILABLE', 'EDENIED', 'EFULL', 'EIO']);
 
 /**
@@ -142,7 +142,7 @@ export async function onVolume<Result>(work: Promise<Result>): Promise<Result> {
   }
 }
 
-/** Does the same as {@link onVolume} for a generator that reads from the volume. */
+/** As {@link onVolume}, for a generator that reads from the volume. */
 export async function* eachOnVolume<Item>(items: AsyncGenerator<Item>): AsyncGenerator<Item> {
   try {
     for (let next = await onVolume(items.next()); next.done !== true; next = await onVolume(items.next())) {

@@ -11,7 +11,7 @@ export function withinOf({ within }: { readonly within: Name | undefined }, name
   return within === undefined || within === '' ? name : `${within}/${name}`;
 }
 
-/** Returns the path of a folder in another: a source itself is the folder that is copied. */
+/** Returns the path of a folder in another. It is empty for a source itself, the folder that is copied. */
 export function withinOfFolder(parent: { readonly within: Name | undefined }, name: Name): Name {
   return parent.within === undefined ? '' : withinOf(parent, name);
 }

@@ -35,7 +35,7 @@ export function summarizeDirty(cache: Cache): DirtySummary {
   };
 }
 
-/** Returns the least of the times that are defined, or with a sign of -1 the greatest. */
+/** Returns the least of the times that are defined. With a sign of -1, returns the greatest instead. */
 function least(times: readonly (number | undefined)[], sign: 1 | -1): number | undefined {
   let found: number | undefined;
   for (const time of times) {

@@ -71,7 +71,7 @@ const LEFT_BEHIND: ReadonlySet<string> = new Set([
   'header.old',
   'memory',
 ]);
-/** Where one of these files exists and there is no header, nothing in the folder can ever be opened again. */
+/** If one of these files exists and there is no header, nothing in the folder can be opened again. */
 const CLOSED_FOR_EVER: readonly string[] = ['header.old', 'memory'];
 
 /** Removes what a failure has left of a cache in a folder that was empty. */

@@ -1,5 +1,6 @@
 /**
- * Objects of a cache as people call them: by the cookie that the client gave them, which may be any bytes.
+ * Names of the objects in a cache, for people: the cookie that the client gave an object, which may be any
+ * bytes.
  */
 import { toHex } from '../../base/bytes.ts';
 import type { Cache } from '../../cache/cache.ts';

@@ -76,7 +76,7 @@ export async function openCacheIn(
 ): Promise<Cache> {
   const { openCache } = await loadCache();
   try {
-    // A command does not live long enough for work in the background.
+    // A command ends too soon for background maintenance to be of use.
     return await openCache(folder, { ...settings, maintenanceMs: 0 }, components);
   } catch (error) {
     throw openingError(folder, error);
@@ -89,7 +89,7 @@ function warnOfProblems(problems: readonly unknown[]): void {
   }
 }
 
-/** Messages that say what to do. Opening itself knows only what is wrong. */
+/** Messages that say what to do. The cache's own errors say only what is wrong. */
 const ADVICE: Partial<Record<ErrorCode, (folder: string, message: string) => string>> = {
   ENOENT: folder => `there is no cache in ${folder}; make one with "netseal cache init"`,
   EKEY: (folder, message) => `the cache in ${folder}: ${message}`,

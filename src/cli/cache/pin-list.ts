@@ -9,11 +9,11 @@ import { formatCount } from '../lib/sizes.ts';
 import { objectFields, showObject } from './object-names.ts';
 import type { CacheAccess } from './opening.ts';
 
-/** The ranges of one object that are listed. Further ones are only counted. */
+/** How many ranges of one object are listed. Further ones are only counted. */
 const RANGES_MAX = 1000;
-/** The ranges of one object that are listed in text. */
+/** How many ranges of one object are listed in text. */
 const RANGES_SHOWN = 8;
-/** The incomplete objects under prefix pins that are listed. Further ones are only counted. */
+/** How many incomplete objects under prefix pins are listed. Further ones are only counted. */
 const OBJECTS_MAX = 10_000;
 
 /** The units that a pinned object lacks. */

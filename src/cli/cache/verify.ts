@@ -33,7 +33,7 @@ export function command(): Command {
     );
 }
 
-/** The damages that are listed at the end. Further ones are only counted. */
+/** How many damages are listed at the end. Further ones are only counted. */
 const SHOWN_MAX = 10_000;
 
 interface Findings {

@@ -77,7 +77,7 @@ function removeFolder(folder: string): string[] {
   return left;
 }
 
-/** Does nothing where the system refuses: what stays is told. */
+/** Runs an action, and ignores a refusal of the system: the names that stay are reported. */
 function ifPossible(action: () => void): void {
   try {
     action();

@@ -1,6 +1,6 @@
 /**
- * What the commands are, as plain data: read from commander's definitions, for completion, the man page and the
- * tables of options.
+ * Describes all commands as plain data, read from commander's definitions. Completion, the man page and the
+ * tables of options are made from it.
  */
 import { type Argument, Command, type Option } from 'commander';
 import { addCommands, type CommandTable } from '../lib/command-table.ts';
@@ -9,14 +9,14 @@ import { addCommands, type CommandTable } from '../lib/command-table.ts';
 export interface CommandInfo {
   /** Its name with those of its groups: `['cache', 'key', 'add']`. Empty for the program. */
   readonly words: readonly string[];
-  /** Half a sentence for lists. */
+  /** What the command does, in half a sentence, for lists of commands. */
   readonly summary: string;
   readonly description: string;
   /** The text below the options in its help. */
   readonly notes: string;
   readonly arguments: readonly ValueInfo[];
   readonly options: readonly OptionInfo[];
-  /** Of a group; else empty. */
+  /** The commands of a group; empty for a command. */
   readonly commands: readonly CommandInfo[];
 }
 
@@ -92,7 +92,7 @@ function describeOption(option: Option): OptionInfo {
     description,
     value: required || optional ? value : undefined,
     defaultText: hasDefault ? (defaultValueDescription ?? String(defaultValue)) : undefined,
-    // Commander does not know of options that collect their values.
+    // Commander does not know which options may be given several times, if their parser collects the values.
     isRepeatable: variadic || isList || description.includes('may be repeated'),
   };
 }

@@ -1,10 +1,10 @@
-/** What the shell offers for a value, told from the name that the value has in its command's help. */
+/** What a shell offers as completions for a value. The name of the value in its command's help decides. */
 import type { ValueInfo } from './command-tree.ts';
 
 /** `path` is a local file or folder, or `STORE:/path`, whose names in the volume are not offered. */
 export type ValueKind = 'file' | 'folder' | 'path' | 'other';
 
-/** All names of values. A new name belongs here, so that somebody has thought of what to offer. */
+/** The kinds of all names of values. Every new name has to be added here. */
 export const VALUE_KINDS: Readonly<Record<string, ValueKind>> = {
   choices: 'other',
   codec: 'other',

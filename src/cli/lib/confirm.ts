@@ -2,7 +2,7 @@
 import { createInterface } from 'node:readline';
 import { requireArgument } from '../../base/errors.ts';
 
-/** Whether there is a terminal to ask on. */
+/** True when there is a terminal to ask on. */
 export function canConfirm(): boolean {
   return process.stdin.isTTY === true;
 }

@@ -40,7 +40,7 @@ export function environment(name: string): string | undefined {
   throw new NetsealError('EINVAL', `${name} is not UTF-8`);
 }
 
-/** Whether text may have lost bytes when it was decoded, or would lose some when it is encoded. */
+/** True when text may have lost bytes when it was decoded, or would lose some when it is encoded. */
 function isSuspect(text: string): boolean {
   return text.includes('\ufffd') || !text.isWellFormed();
 }

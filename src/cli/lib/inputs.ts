@@ -1,6 +1,7 @@
 /**
- * The inputs that a command reads. A pipe, a terminal or an open descriptor gives each byte once: where the
- * data and the secret come from the same one, the first to read would take the other's bytes.
+ * Keeps a command from reading two things from one input. A pipe, a terminal or an open descriptor gives each
+ * byte only once. If the data and the secret came from the same one, the first reader would take the bytes of
+ * the second.
  */
 import { type BigIntStats, fstatSync, statSync } from 'node:fs';
 import { NetsealError } from '../../base/errors.ts';
@@ -13,7 +14,7 @@ interface Claim {
   readonly isReadOnce: boolean;
 }
 
-/** The claims of this process by device and inode. */
+/** What this process reads, by the device and inode of the input. */
 const claims = new Map<string, Claim[]>();
 const DESCRIPTOR_PATH = /^\/(?:dev\/(?:stdin|fd\/\d+)|proc\/(?:self|thread-self|\d+)\/fd\/\d+)$/;
 
@@ -36,7 +37,7 @@ export function claimStandardInput(what: string): void {
   } catch (error) {
     throw withPath('standard input', error);
   }
-  // Node would read nothing, and no error either.
+  // Reading a folder, Node would return no bytes and no error.
   if (stats.isDirectory())
     throw new NetsealError('EIO', 'the standard input is a folder: pipe it in with tar');
   claim(what, stats, true);

@@ -1,6 +1,6 @@
 /**
- * Ctrl-C, and what else asks a command to end: SIGTERM, and the SIGHUP of a terminal that is closed. The first
- * one asks the command to stop and tidy up; the second one ends the process at once.
+ * Ctrl-C, and the other signals that ask a command to end: SIGTERM, and the SIGHUP of a terminal that is
+ * closed. The first signal asks the command to stop and tidy up. The second one ends the process at once.
  */
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;

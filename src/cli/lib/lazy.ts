@@ -19,13 +19,14 @@ import type * as StateFolderModule from '../../volume/state/state-folder.ts';
 import type * as VolumeModule from '../../volume/volume.ts';
 
 /**
- * What starts the worker threads. A command that needs it loads it first: threads start while the rest loads.
+ * Loads what starts the worker threads. A command that needs threads loads this first, so that they start
+ * while the rest loads.
  */
 export function loadPipeline(): Promise<typeof PipelineModule> {
   return import('../../pipeline/pipeline.ts');
 }
 
-/** What opens a store, its volume header and the state that this client keeps of it. */
+/** Loads what opens a store, its volume header, and the state that this client keeps of it. */
 export async function loadStore(): Promise<
   typeof DirectoryStoreModule & typeof WrapModule & typeof HeaderObjectModule & typeof StateFolderModule
 > {
@@ -38,12 +39,12 @@ export async function loadStore(): Promise<
   return { ...directoryStore, ...wrap, ...headerObject, ...stateFolder };
 }
 
-/** The volume itself: names, folders, files. */
+/** Loads the volume itself: names, folders, files. */
 export function loadVolume(): Promise<typeof VolumeModule> {
   return import('../../volume/volume.ts');
 }
 
-/** What copies local trees in and out of a volume. */
+/** Loads what copies local trees in and out of a volume. */
 export async function loadTransfer(): Promise<
   typeof PutModule &
     typeof PutStreamModule &
@@ -65,12 +66,12 @@ export async function loadTransfer(): Promise<
   return { ...put, ...putStream, ...get, ...measure, ...native, ...filter, ...ownStorage };
 }
 
-/** What opens a cache. */
+/** Loads what opens a cache. */
 export function loadCache(): Promise<typeof CacheModule> {
   return import('../../cache/open.ts');
 }
 
-/** What opens only the header of a cache. */
+/** Loads what opens only the header of a cache. */
 export function loadCacheHeader(): Promise<typeof CacheHeaderModule> {
   return import('../../cache/base/header.ts');
 }

@@ -1,6 +1,6 @@
 /**
- * Makes lines of the keys that a terminal in raw mode sends. Enough editing for a line that nobody sees:
- * Backspace, Ctrl-W and Ctrl-U. Other control characters and escape sequences (arrows, say) are left out.
+ * Turns the keys that a terminal in raw mode sends into lines. Backspace, Ctrl-W and Ctrl-U edit the line,
+ * which is not shown. Other control characters, and escape sequences such as arrows, are left out.
  */
 
 export type KeyEvent =
@@ -15,10 +15,10 @@ const ESCAPE = 0x1b;
 const LINE_BYTES_MAX = 64 * 1024;
 
 export class LineEditor {
-  /** Keys that were typed and not taken yet: also what was typed ahead of the next prompt. */
+  /** Keys that were typed and not taken yet, including those typed before the next prompt is shown. */
   #keys: number[] = [];
   #line: number[] = [];
-  /** In an escape sequence: what came before. */
+  /** How much of an escape sequence has come: none, its ESC, ESC [, or all but its last byte. */
   #escape: 'none' | 'begun' | 'sequence' | 'last' = 'none';
 
   /** Adds bytes from the terminal. */

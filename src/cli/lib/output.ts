@@ -1,4 +1,4 @@
-/** The one file that a command writes, which appears whole or not at all; or standard output. */
+/** The output of a command: standard output, or one file that appears whole or not at all. */
 import { isUtf8 } from 'node:buffer';
 import { once } from 'node:events';
 import { fchmodSync, type Stats } from 'node:fs';
@@ -24,7 +24,7 @@ export interface OutputOptions {
   readonly force?: boolean;
 }
 
-/** Whether the output is standard output: left out, or `-`. */
+/** True when the output is standard output: left out, or `-`. */
 export function isStandardOutput(output: string | undefined): output is undefined | '-' {
   return output === undefined || output === '-';
 }
@@ -38,7 +38,7 @@ export function isStandardOutput(output: string | undefined): output is undefine
 export async function openOutput({ output, force = false }: OutputOptions): Promise<Output> {
   if (isStandardOutput(output)) return STANDARD_OUTPUT;
   const path = await checkTarget(output, force);
-  // Its name is no longer than the longest that file systems have, whatever the output is called.
+  // The partial file has a short name of its own: the output's name may be as long as names can be.
   const partial = join(dirname(path), partialName());
   try {
     return new FileOutput(await open(partial, 'wx', PRIVATE_MODE), partial, path, force);

@@ -1,9 +1,8 @@
 /**
  * Asks for a passphrase on the terminal, without echo.
  *
- * The terminal is in raw mode meanwhile: keys arrive as bytes, also those that otherwise send a signal. So the
- * bytes of the passphrase are known, whatever they are, and Ctrl-Z can restore the terminal before it stops
- * the process.
+ * While it asks, the terminal is in raw mode: all keys arrive as bytes, also those that otherwise send a
+ * signal. So a passphrase may hold any bytes, and Ctrl-Z can restore the terminal before the process stops.
  */
 import { isUtf8 } from 'node:buffer';
 import { closeSync, openSync, writeSync } from 'node:fs';
@@ -11,7 +10,7 @@ import { ReadStream } from 'node:tty';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
 import { LineEditor } from './line-editor.ts';
 
-/** A SIGCONT that comes so soon after the process went on belongs to a prompt that is there already. */
+/** A SIGCONT that comes so soon after the prompt was shown again needs no further prompt. */
 const SAME_CONTINUE_MS = 250;
 
 export class PassphraseTerminal {
@@ -93,7 +92,7 @@ export class PassphraseTerminal {
     if (event.type === 'line') this.#question.resolve(event.bytes);
     else if (event.type === 'interrupt') this.#interrupt();
     else {
-      // As the terminal itself does: all processes of the job stop.
+      // Ctrl-Z stops all processes of the job, as it does when the terminal handles it.
       this.#stop(0);
       this.#takeKeys();
     }
@@ -103,7 +102,7 @@ export class PassphraseTerminal {
     this.#question?.reject(new DOMException('interrupted at the passphrase prompt', 'AbortError'));
   };
 
-  /** SIGTSTP from elsewhere. */
+  /** Handles a SIGTSTP that another process has sent. */
   readonly #suspend = (): void => this.#stop(process.pid);
 
   /** Restores the terminal and stops. Returns when the process goes on. */
@@ -111,13 +110,13 @@ export class PassphraseTerminal {
     this.#input.setRawMode(false);
     process.off('SIGTSTP', this.#suspend);
     process.kill(pid, 'SIGTSTP');
-    // The process stops here. Where nobody could let it go on (no shell has started it), the system does not
-    // stop it.
+    // The process stops here, unless no shell has started it: then nothing could continue it, and the system
+    // does not stop it.
     process.on('SIGTSTP', this.#suspend);
     this.#again();
   }
 
-  /** Somebody let the process go on, perhaps after a SIGSTOP, and may have changed the terminal meanwhile. */
+  /** Handles SIGCONT: the process was stopped, and the terminal may have been changed meanwhile. */
   readonly #continue = (): void => {
     if (performance.now() - this.#promptedMs > SAME_CONTINUE_MS) this.#again();
     else this.#setRaw();
@@ -146,7 +145,7 @@ export class PassphraseTerminal {
     try {
       writeSync(this.#outputFd, text);
     } catch {
-      // The terminal is gone: reading from it ends as well, and that is what interrupts.
+      // The terminal is gone. Reading from it ends as well, which interrupts the prompt.
     }
   }
 }

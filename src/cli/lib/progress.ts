@@ -24,7 +24,7 @@ export interface Progress {
 
 const BAR_WIDTH = 24;
 const COLUMNS_DEFAULT = 80;
-/** Earlier than this, a rate would be a guess. */
+/** For how long no rate is shown, as it would be a guess. */
 const RATE_AFTER_MS = 500;
 
 export function startProgress(settings: ProgressSettings): Progress {
@@ -36,7 +36,7 @@ export function startProgress(settings: ProgressSettings): Progress {
     clearOnComplete: true,
     hideCursor: true,
     barsize: BAR_WIDTH,
-    // A program that we pipe to may print meanwhile: the bar must not change how its lines wrap.
+    // A program that reads our output may write to the same terminal. Its lines must wrap as ever.
     linewrap: null,
     format: (options, params) => {
       const filled = Math.round(params.progress * (options.barsize ?? BAR_WIDTH));

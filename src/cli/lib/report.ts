@@ -10,7 +10,7 @@ import { printable } from './printable.ts';
 
 let isJson = false;
 
-/** Sets how failures are told, from the arguments of the command line. */
+/** Sets how failures are reported, from the arguments of the command line. */
 export function chooseReports(args: readonly string[]): void {
   const end = args.indexOf('--');
   isJson = args.slice(0, end === -1 ? undefined : end).includes('--json');
@@ -21,7 +21,7 @@ export function reportUsage(text: string): void {
   write('EINVAL', text, EXIT_USAGE, `${text}; see "netseal help"`);
 }
 
-/** Writes what went wrong, and returns the exit code that it means. */
+/** Reports an error, and returns its exit code. */
 export function reportError(error: unknown): number {
   const exitCode = exitCodeOf(error);
   if (exitCode === EXIT_INTERRUPTED) write('EINTR', 'interrupted', exitCode, 'interrupted');

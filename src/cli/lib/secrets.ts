@@ -1,6 +1,6 @@
 /**
- * The sources of secrets: a key file, a passphrase file, the output of a command, the environment, or a
- * prompt. Never the arguments, which other users of the machine can read.
+ * Reads secrets from a key file, a passphrase file, the output of a command, the environment, or a prompt.
+ * A secret is never an argument, because other users of the machine can read those.
  */
 import { isUtf8 } from 'node:buffer';
 import { open } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-/** Takes back folders that a command made before it failed. Nothing with a file of somebody else goes. */
+/** Removes folders that a command made before it failed. A folder that holds any file stays. */
 import { lstat, readdir, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isSystemError } from '../../base/errors.ts';
@@ -45,7 +45,7 @@ function isThere(path: string): Promise<boolean> {
   );
 }
 
-/** The error that the command ends with matters more than those of tidying up. */
+/** Waits for `work`, and returns `otherwise` if it fails: the command ends with an error that matters more. */
 async function orElse<Result>(otherwise: Result, work: Promise<Result>): Promise<Result> {
   try {
     return await work;

@@ -30,7 +30,7 @@ export interface StreamParts {
 }
 
 const READ_BYTES = 1024 * 1024;
-/** What reads the input that is no secret, for messages. */
+/** The name of the input that is no secret, for messages. */
 const DATA = 'the data';
 
 /** Makes a command with the argument and the options of {@link StreamOptions}. */

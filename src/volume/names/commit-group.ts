@@ -48,8 +48,8 @@ export interface GroupCommit {
 }
 
 /**
- * Attempts to commit whose answers were lost. All of them replace the same state. Once the store holds another
- * state, none of them can happen any more.
+ * Attempts to commit whose answers were lost. All of them replace the same state. Once the store holds
+ * another state, none of them can happen any more.
  */
 interface LostAttempts {
   readonly oldestVersion: number;

@@ -3,8 +3,8 @@
  * may die after any of them:
  *
  *   1. depart    The entry in the source gets a departure (token, destination). It still counts there.
- *   2. parent    Only if a directory moves: it notes its new parent, and the old one as its former parent. The
- *                move is given up if it would close a cycle.
+ *   2. parent    Only if a directory moves: it notes its new parent, and the old one as its former parent.
+ *                The move is given up if it would close a cycle.
  *   3. arrive    The entry is put into the destination, with the token. This is the commit.
  *   4. clear     A directory that moved forgets its former parent. The entry is removed from the source.
  *   5. forget    The token is dropped from the destination.
