@@ -337,8 +337,10 @@ export class TargetFolder {
    *
    *   - those of this process
    *   - those that another copy may still be writing: they are locked, if this machine has locks, or were
-   *     changed within the last `minAgeMs`; with 0 they are removed as well
+   *     changed within the last `minAgeMs`
    *   - those that can be gone on with, for as long as their journals stay
+   *
+   * With a `minAgeMs` of 0, only those of this process stay.
    */
   removeLeftovers(minAgeMs = 0): number {
     if (this.#isMade) return 0;

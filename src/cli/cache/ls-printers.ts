@@ -32,7 +32,7 @@ export interface Printer {
   end(): Promise<void>;
 }
 
-/** The number of lines that are gathered before they are written. */
+/** How many lines are gathered before they are written. */
 const WRITE_LINES = 512;
 
 /** Prints columns as wide as the widest cell so far: lines are written while the rest is still being read. */

@@ -53,7 +53,7 @@ const EXIT_OF_CODE: Record<ErrorCode, number> = {
 export function exitCodeOf(error: unknown): number {
   if (isNetsealError(error)) {
     const code = EXIT_OF_CODE[error.code];
-    // ENOENT and the like of a file on this machine: nothing is missing in the volume.
+    // A system error such as ENOENT is about a file on this machine: nothing is missing in the volume.
     return code === EXIT_NOT_FOUND && isSystemError(error.cause) ? EXIT_IO : code;
   }
   if (error instanceof Error && error.name === 'AbortError') return EXIT_INTERRUPTED;

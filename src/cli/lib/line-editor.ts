@@ -18,7 +18,7 @@ export class LineEditor {
   /** Keys that were typed and not taken yet, including those typed before the next prompt is shown. */
   #keys: number[] = [];
   #line: number[] = [];
-  /** How much of an escape sequence has come: none, its ESC, ESC [, or all but its last byte. */
+  /** How much of an escape sequence has come: nothing, ESC, ESC [ and what follows, or ESC O. */
   #escape: 'none' | 'begun' | 'sequence' | 'last' = 'none';
 
   /** Adds bytes from the terminal. */

@@ -52,8 +52,8 @@ export class PassphraseTerminal {
   }
 
   /**
-   * Asks once. EINVAL when the answer is not UTF-8. Rejects with an AbortError after Ctrl-C, Ctrl-D, a hang-up
-   * or the signal.
+   * Asks once. EINVAL when the answer is not UTF-8. Rejects with an AbortError after Ctrl-C, Ctrl-D, a
+   * hang-up or the signal.
    */
   async ask(prompt: string, signal?: AbortSignal): Promise<string> {
     const { promise, resolve, reject } = Promise.withResolvers<Buffer>();

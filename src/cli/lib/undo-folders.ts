@@ -45,7 +45,10 @@ function isThere(path: string): Promise<boolean> {
   );
 }
 
-/** Waits for `work`, and returns `otherwise` if it fails: the command ends with an error that matters more. */
+/**
+ * Waits for `work`. Returns `otherwise` after a system error, because the error that the command ends with
+ * matters more.
+ */
 async function orElse<Result>(otherwise: Result, work: Promise<Result>): Promise<Result> {
   try {
     return await work;

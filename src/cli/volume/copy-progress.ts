@@ -1,7 +1,8 @@
 /**
- * Shows how far a copy is: on a terminal a line that is drawn over and over, elsewhere a new line now and then.
+ * Shows how far a copy is: on a terminal in one line that is drawn again and again, elsewhere in a new line
+ * now and then.
  *
- *   putting ████░░░░  44%  12 of 40 files, 1.2 GB of 2.7 GB, 120 MB/s, 13 s left: photos/2024/a.jpg
+ *   putting ████░░░░  44%  12 of 40 files, 1.2 GB of 2.7 GB, 120 MB/s, 13 s left: photos/a.jpg
  */
 import type { Name } from '../../base/name.ts';
 import { showName } from '../../transfer/local-names.ts';
@@ -10,7 +11,7 @@ import type { Done } from '../../transfer/tally.ts';
 import { type Progress, paceOf, startProgress } from '../lib/progress.ts';
 import { formatCount, formatSize } from '../lib/sizes.ts';
 
-/** Without a terminal a line comes so often in the first minute, then once a minute. */
+/** The time between lines without a terminal, in the first minute. After that there is one line a minute. */
 const FIRST_LINES_MS = 10_000;
 const LATER_LINES_MS = 60_000;
 const NOTHING: Done = { bytes: 0, files: 0, path: '' };

@@ -105,7 +105,7 @@ function reportText(tally: Tally, { did, elapsedMs, missing }: Ended, options: R
 /** Of fewer bytes, a rate tells how long a command takes to start. */
 const RATED_BYTES_MIN = 1e6;
 
-/** More lines than this nobody reads. `--json` has all of them. */
+/** The most failures and notes that are printed. `--json` has all of them. */
 const SHOWN_MAX = 100;
 
 function list(troubles: readonly Trouble[], line: (trouble: Trouble) => string): void {

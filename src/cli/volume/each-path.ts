@@ -74,7 +74,7 @@ export function onPaths(
   });
 }
 
-/** Whether a path leads to a folder, also through a symbolic link. False when nothing is there. */
+/** True when a path leads to a folder, also through a symbolic link. False when nothing is there. */
 export async function isFolder(volume: Volume, path: VolumePath): Promise<boolean> {
   try {
     return (await volume.find(pathBytes(path), { follow: true })).inode.type === 'directory';

@@ -92,7 +92,7 @@ function gc(text: string, options: GcOptions): Promise<void> {
   });
 }
 
-/** Tells what wrong clocks mean for this pass. */
+/** Warns when a clock is or was wrong, and says what that means for this pass. */
 function noteClocks({ beginsAnew, serverAheadMs }: GcReport): void {
   if (Math.abs(serverAheadMs) > CLOCKS_APART_MS_MAX) {
     const which = serverAheadMs > 0 ? 'behind' : 'ahead of';
@@ -156,7 +156,7 @@ function amount({ objects, bytes }: Amount): string {
   return `${formatCount(objects, 'object')}, ${formatSize(bytes)}`;
 }
 
-/** Formats a time as UTC, to the next whole minute: before it, the time has not come. */
+/** Formats a time as UTC, rounded up to a whole minute, so that it has come when that minute begins. */
 function dueMinute(timeMs: number): string {
   return `${formatUtcMinute(Math.ceil(timeMs / 60_000) * 60_000)} UTC`;
 }

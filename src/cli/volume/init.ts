@@ -91,8 +91,8 @@ async function requireNoVolume(store: ObjectStore, signal: AbortSignal): Promise
 }
 
 /**
- * Makes the root folder, then the header, and remembers it. Before the header there is no volume: what a crash
- * leaves behind is in no one's way. What a failure leaves behind is deleted.
+ * Makes the root folder, then the header, and remembers it. Before the header there is no volume. What a
+ * crash leaves behind until then does no harm, and what a failure leaves behind is deleted.
  */
 async function makeVolume(
   { store, state }: StoreAccess,
@@ -108,7 +108,7 @@ async function makeVolume(
     made.push(HEADER_KEY);
     await state.savePin(pinOf(header));
   } catch (error) {
-    // Without the header nobody can open the rest.
+    // The header was made last, so it is deleted first: without it, the rest cannot be opened.
     for (const key of made.reverse()) await store.delete(key).catch(() => undefined);
     throw error;
   }

@@ -31,7 +31,7 @@ export interface OpenStoreOptions {
 
 const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
 const KNOWN = 'a folder, or a file:// URL';
-/** Fewer requests than the store itself allows. */
+/** How many requests a command makes at the same time. The store itself allows more. */
 const REQUESTS_AT_ONCE = 32;
 /** Everything that a directory store has in its folder. */
 const STORE_NAMES: ReadonlySet<string> = new Set(['objects', 'partial', 'lock']);
@@ -112,7 +112,7 @@ export async function canonicalStoreName(storeText: string): Promise<string> {
   return `file://${showName(path.toString('latin1'))}`;
 }
 
-/** Returns the folder that the text names. EINVAL when it names none. */
+/** Returns the path of the folder that the text names. EINVAL when it names none. */
 export function storePath(storeText: string): string {
   const scheme = SCHEME.exec(storeText)?.[0].toLowerCase();
   if (scheme === undefined) {

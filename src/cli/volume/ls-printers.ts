@@ -63,7 +63,7 @@ export class NamePrinter implements Printer {
   }
 }
 
-/** Prints columns as wide as the widest cell so far: lines are written while the rest is still being read. */
+/** Prints columns as wide as the widest cell so far. Lines are written while the rest is still being read. */
 export class LongPrinter extends NamePrinter {
   readonly #isHuman: boolean;
   readonly #columns = new Columns();

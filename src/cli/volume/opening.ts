@@ -171,8 +171,8 @@ async function closing<Result>(work: Promise<Result>, close: () => Promise<void>
 }
 
 /**
- * Warns that clients could not compare what they have seen. Nothing is wrong by that, but an older version
- * could pass unnoticed.
+ * Warns that clients could not compare what they have seen. This alone does no harm, but a server could now
+ * show an older version unnoticed.
  */
 function warnOfHeads({ code, message }: NetsealError): void {
   process.stderr.write(
@@ -180,7 +180,7 @@ function warnOfHeads({ code, message }: NetsealError): void {
   );
 }
 
-/** Warns of what this client remembered and lost by damage. This is no reason to stop. */
+/** Warns of memories of this client that are damaged and lost. This is no reason to stop. */
 function warnOfDamage({ marks: { damagedCount }, heads: { damagedPath } }: ClientState): void {
   if (damagedCount > 0) {
     process.stderr.write(

@@ -2,7 +2,7 @@
 import { ERROR_CODES, isNetsealError, NetsealError } from '../../base/errors.ts';
 import { showPath, type VolumePath } from './paths.ts';
 
-/** Codes that are about the path itself. Their meaning says all there is to say. */
+/** Codes that are about the path itself. The message is then the code's meaning, which says everything. */
 const PATH_CODES: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EISDIR', 'ENOTEMPTY', 'EEXIST']);
 const DAMAGE_CODES: ReadonlySet<string> = new Set(['EFORMAT', 'ETRUNCATED', 'EAUTH', 'EMISSING']);
 

@@ -1,4 +1,4 @@
-/** `netseal stat`: everything that an inode says. */
+/** `netseal stat`: shows everything that an inode holds. */
 import { Command } from 'commander';
 import type { Inode, MapRoot } from '../../server/sealed/inode.ts';
 import { inodeKey } from '../../server/sealed/object-keys.ts';

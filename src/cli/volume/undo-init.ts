@@ -1,6 +1,6 @@
 /**
- * Takes back what a failed `init` made on this machine: the folder of a store in which nothing lies, and the
- * state of a store of which nothing is remembered.
+ * Removes what a failed `init` made on this machine: the folder of a store that holds nothing, and the state
+ * folder of a store that nothing is remembered of.
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ export async function orUndo(storeText: string, state: string, work: () => Promi
   try {
     await work();
   } catch (error) {
-    // Somebody else is making a volume here.
+    // Another process is making a volume here, so nothing is removed.
     if (codeOf(error) === 'EEXIST') throw error;
     const ofStore = await stateOf(state, storeText);
     if (!hadNames && (await removeEmptyTree(join(store, 'objects')))) {
@@ -44,7 +44,7 @@ async function stateOf(state: string, storeText: string): Promise<string | undef
   return name === undefined || state === '' ? undefined : stateFolderName(name);
 }
 
-/** Removes a store's state in which there is no pin. */
+/** Removes the state folder of a store, if there is no pin in it. */
 async function removeState(folder: string): Promise<void> {
   const names = await namesIn(folder);
   if (!names.every(name => name === 'pin.json.new' || name === 'lock' || name.startsWith('lock-'))) return;

@@ -51,7 +51,7 @@ function parseShare(text: string, option: string): number {
 
 function verify(text: string, options: VerifyOptions): Promise<void> {
   const { deep = false, sample, json = false } = options;
-  // Threads are only worth starting to open units.
+  // Threads only open units: without units to open, none are started.
   const workers = deep || sample !== undefined ? {} : { workers: 0 };
   return onWholeVolume('verify', text, { ...workers, ...options }, async ({ volume, signal, print }) => {
     const progress = startProgress({ label: 'verifying', noun: 'bytes' });

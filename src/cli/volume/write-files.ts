@@ -23,15 +23,15 @@ export interface WriteOptions {
   readonly length?: number | undefined;
 }
 
-/** With less to read, threads would have nothing left to do once they have started. */
+/** The least to read that is worth starting threads for. With less, all is read before they have started. */
 const THREADS_FROM_BYTES: number = 64 * MIB;
 const ZEROS = new Uint8Array(256 * 1024);
-/** A pipe or file takes this in about a millisecond; then signals have their turn. */
+/** How much is written before signals get a turn. A pipe or file takes this in about a millisecond. */
 const TURN_BYTES: number = 4 * MIB;
 
 /**
- * Writes the files. The first failure ends it all: after a gap, a reader would take what follows for what was
- * missing.
+ * Writes the files. The first failure ends it all: after a gap, a reader would take the bytes that follow for
+ * the missing ones.
  */
 export async function writeFiles(
   paths: readonly VolumePath[],
