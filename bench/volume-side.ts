@@ -11,9 +11,10 @@ import { get } from '../src/transfer/get.ts';
 import { put } from '../src/transfer/put.ts';
 import { Tally } from '../src/transfer/tally.ts';
 import { createHeaderObject, unlockHeaderObject } from '../src/volume/header-object.ts';
+import { createRoot } from '../src/volume/root.ts';
 import { checkVolumeSettings, encodeSettings } from '../src/volume/session/volume-settings.ts';
 import { openStateFolder } from '../src/volume/state/state-folder.ts';
-import { createRoot, Volume } from '../src/volume/volume.ts';
+import { Volume } from '../src/volume/volume.ts';
 
 /** The limit of the command line (`src/cli/volume/location.ts`). */
 const REQUESTS_AT_ONCE = 32;

@@ -2,7 +2,8 @@
 import { isNetsealError } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
 import type { FileInode, Inode } from '../server/sealed/inode.ts';
-import type { Found, Volume } from '../volume/volume.ts';
+import type { Found } from '../volume/names/path-walk.ts';
+import type { Volume } from '../volume/volume.ts';
 import type { LocalStat } from './local-calls.ts';
 import type { LocalFile } from './local-source.ts';
 import type { TargetFolder } from './local-target.ts';

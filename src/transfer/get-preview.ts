@@ -5,7 +5,8 @@
 import type { Id } from '../base/ids.ts';
 import type { Name } from '../base/name.ts';
 import type { DirectoryInode, FileInode, Inode } from '../server/sealed/inode.ts';
-import type { Found, Volume } from '../volume/volume.ts';
+import type { Found } from '../volume/names/path-walk.ts';
+import type { Volume } from '../volume/volume.ts';
 import { copyPart } from './copying.ts';
 import { CopyFilter } from './filter.ts';
 import { GetCompare } from './get-compare.ts';

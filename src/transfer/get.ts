@@ -18,7 +18,8 @@ import type {
   Inode,
   SymlinkInode,
 } from '../server/sealed/inode.ts';
-import type { Found, Volume } from '../volume/volume.ts';
+import type { Found } from '../volume/names/path-walk.ts';
+import type { Volume } from '../volume/volume.ts';
 import { checkCopy, copyPart, runCopy } from './copying.ts';
 import { CopyFilter } from './filter.ts';
 import { GetCompare, type Pair } from './get-compare.ts';

@@ -10,9 +10,11 @@ import { type ObjectStore, requireStore } from '../server/store.ts';
 import { createHeaderObject, type SecretSource, unlockHeaderObject } from './header-object.ts';
 import { toGivenAttributes, toNewAttributes } from './names/argument-checks.ts';
 import { newAttributes } from './new-attributes.ts';
+import { createRoot } from './root.ts';
 import { checkVolumeSettings, encodeSettings, type VolumeSettings } from './session/volume-settings.ts';
 import { type ClientState, memoryState, requireState } from './state/client-state.ts';
-import { checkSessionOptions, createRoot, type OpenVolumeOptions, Volume } from './volume.ts';
+import { Volume } from './volume.ts';
+import { checkSessionOptions, type OpenVolumeOptions } from './volume-options.ts';
 
 const ROOT_MODE = 0o755;
 

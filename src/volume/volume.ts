@@ -1,50 +1,47 @@
 /** An open volume: paths in, files and folders out. It joins the parts and decides nothing itself. */
 import {
-  requireCallback,
   requireFlag,
-  requireInstance,
   requireInteger,
   requireIterable,
   requireList,
-  requireNumber,
   requireObject,
   requireSignal,
 } from '../base/arguments.ts';
-import { codeOf, NetsealError, requireArgument } from '../base/errors.ts';
+import { NetsealError, requireArgument } from '../base/errors.ts';
 import { type Id, randomId } from '../base/ids.ts';
-import type { Name } from '../base/name.ts';
-import { VolumeHeader } from '../keys/volume-header.ts';
-import { Pipeline } from '../pipeline/pipeline.ts';
 import { ControlSealer } from '../server/sealed/control.ts';
-import type { Attributes, DirectoryEntry, DirectoryInode, FileInode, Inode } from '../server/sealed/inode.ts';
-import { putInodeObject } from '../server/sealed/inode-object.ts';
-import { EMPTY_NAMES } from '../server/sealed/name-tree.ts';
+import type { Attributes, DirectoryEntry, FileInode, Inode } from '../server/sealed/inode.ts';
 import { NodeCache } from '../server/sealed/node-cache.ts';
 import type { Sealing } from '../server/sealed/sealing.ts';
-import { type SegmentSettings, SegmentWriter } from '../server/sealed/segment-writer.ts';
+import { SegmentWriter } from '../server/sealed/segment-writer.ts';
 import { UnitWriter } from '../server/sealed/unit-writer.ts';
-import { type ObjectStore, requireStore } from '../server/store.ts';
-import type { ProviderSettings } from '../unit/providers.ts';
 import { ContentUpload } from './content/content-upload.ts';
 import { FileCommits, type NewFileOptions } from './content/file-commits.ts';
 import { FileReader } from './content/file-reader.ts';
 import { FileWriter } from './content/file-writer.ts';
 import { readSmallFiles, type SmallContents, SmallUpload } from './content/small-files.ts';
-import { History, type HistoryOptions } from './history/history.ts';
+import { History } from './history/history.ts';
 import { requireDirectory, requireEntry, requireFileInode, requireId } from './names/argument-checks.ts';
 import type { Directory } from './names/directory.ts';
 import type { FilePlace } from './names/file-place.ts';
-import { Inodes, typeOfEntry } from './names/inodes.ts';
+import { Inodes } from './names/inodes.ts';
 import { Moves } from './names/moves.ts';
-import { endsInFolder, nameBytes, parsePath } from './names/name-checks.ts';
+import { endsInFolder, parsePath } from './names/name-checks.ts';
 import { Namespace } from './names/namespace.ts';
+import {
+  type Found,
+  PathWalk,
+  type Place,
+  type PlaceOptions,
+  type ResolveOptions,
+} from './names/path-walk.ts';
 import { VolumeNames } from './names/volume-names.ts';
 import { OpenFiles } from './session/open-files.ts';
 import { ReadBudget } from './session/read-budget.ts';
 import type { Session } from './session/session.ts';
 import { decodeSettings, type VolumeSettings } from './session/volume-settings.ts';
 import { WriteTimes } from './session/write-times.ts';
-import { type ClientState, requireState } from './state/client-state.ts';
+import type { ClientState } from './state/client-state.ts';
 import { GetJournal, type GetSource, type GetTarget, type OpenedGetJournal } from './state/get-journal.ts';
 import {
   type JournalSource,
@@ -52,133 +49,18 @@ import {
   type OpenedJournal,
   PutJournal,
 } from './state/put-journal.ts';
-
-export interface OpenVolumeOptions extends SegmentSettings, HistoryOptions {
-  readonly store: ObjectStore;
-  readonly pipeline: Pipeline;
-  /** The unlocked header. Its keyring must outlive the volume, which does not destroy it. */
-  readonly header: VolumeHeader;
-  /** What this client remembers between sessions. It must be attached to the same header. */
-  readonly state: ClientState;
-  /** How long an inode that was read is used without asking the store again. Default 1000; 0 for never. */
-  readonly freshMs?: number;
-  /** How long gc keeps objects that nothing refers to. Default 24 h; it must be the same for all clients. */
-  readonly graceMs?: number;
-  readonly providers?: ProviderSettings;
-  /** Called once, after the volume was closed. `openVolume` ends its own pipeline and keyring here. */
-  readonly onClosed?: () => Promise<void>;
-}
-
-export const GRACE_MS_DEFAULT: number = 24 * 60 * 60 * 1000;
-const FRESH_MS_DEFAULT = 1000;
-/** How many symlinks one path may go through: as many as on Linux. */
-const SYMLINKS_MAX = 40;
+import {
+  checkOpenOptions,
+  FRESH_MS_DEFAULT,
+  GRACE_MS_DEFAULT,
+  type OpenVolumeOptions,
+} from './volume-options.ts';
 
 /** A folder of this machine that netseal itself uses. */
 export interface OwnFolder {
   readonly path: string;
   /** What it holds, for messages. */
   readonly what: string;
-}
-
-/** Checks the options of `openVolume` that are about the session. Throws EINVAL. */
-export function checkSessionOptions(options: Partial<OpenVolumeOptions>): void {
-  requireObject('options', options);
-  requireStore('options.store', options.store);
-  const { freshMs, graceMs, segmentBytes, uploadsMax, uploadTimesMax } = options;
-  for (const [name, value] of Object.entries({ freshMs, graceMs })) {
-    if (value !== undefined) requireNumber(`options.${name}`, value, 0, Number.POSITIVE_INFINITY);
-  }
-  for (const [name, value] of Object.entries({ segmentBytes, uploadsMax, uploadTimesMax })) {
-    if (value !== undefined) requireInteger(`options.${name}`, value, 1);
-  }
-  const { onClosed, onProblem, nowMs } = options;
-  for (const [name, value] of Object.entries({ onClosed, onProblem, nowMs })) {
-    requireCallback(`options.${name}`, value);
-  }
-}
-
-function checkOpenOptions(options: OpenVolumeOptions): void {
-  checkSessionOptions(options);
-  requireInstance('options.pipeline', options.pipeline, Pipeline);
-  requireInstance('options.header', options.header, VolumeHeader);
-  requireState('options.state', options.state);
-}
-
-/** What a path leads to. */
-export interface Found {
-  readonly inode: Inode;
-  /** The folder that holds the last name of the path; undefined for the root. So is its entry. */
-  readonly parent: Directory | undefined;
-  readonly entry: DirectoryEntry | undefined;
-}
-
-/** The place of a path: a folder and a name in it. The name need not exist. */
-export interface Place {
-  readonly directory: Directory;
-  readonly name: Name;
-}
-
-export interface ResolveOptions {
-  /**
-   * Follows a symlink at the end of the path. Symlinks on the way, and before a `/` at the end, are always
-   * followed. Default false.
-   */
-  readonly follow?: boolean | undefined;
-}
-
-export interface PlaceOptions {
-  /** The name is for a folder: it may be missing although the path ends in `/`. Default false. */
-  readonly forFolder?: boolean | undefined;
-}
-
-/** How a path is walked. */
-interface WalkOptions {
-  readonly follow: boolean;
-  /** Rejects with ENOTDIR when the path leads to anything but a folder. */
-  readonly needsFolder: boolean;
-  /** How many symlinks it may still go through. */
-  readonly budget: { left: number };
-}
-
-/**
- * Puts the root directory of a new volume into the store. Call it before the header is stored, so that a
- * crash leaves a whole volume or none. Rejects with EEXIST when the store has this root, and with what the
- * store throws.
- */
-export async function createRoot(
-  store: ObjectStore,
-  header: VolumeHeader,
-  attributes: Attributes,
-  nowMs: () => number = Date.now,
-): Promise<void> {
-  const { rootId, suite, codec } = decodeSettings(header.settings);
-  const control = await ControlSealer.create(header.keyring, { suite, codec });
-  try {
-    const time = BigInt(Math.trunc(nowMs())) * 1_000_000n;
-    const inode: DirectoryInode = {
-      ...attributes,
-      id: rootId,
-      type: 'directory',
-      version: 1,
-      dataVersion: 0,
-      ctimeNs: time,
-      birthNs: time,
-      parent: rootId,
-      entryCount: 0,
-      isDead: false,
-      arrivals: [],
-      nextIndex: 0,
-      tree: EMPTY_NAMES,
-    };
-    const object = { inode, writers: [{ version: 1, nonce: randomId() }], predecessor: undefined };
-    await putInodeObject({ store, control }, object, { ifAbsent: true });
-  } catch (cause) {
-    if (codeOf(cause) !== 'ECONFLICT') throw cause;
-    throw new NetsealError('EEXIST', 'the store has this root already', { cause });
-  } finally {
-    control.destroy();
-  }
 }
 
 export class Volume {
@@ -190,6 +72,7 @@ export class Volume {
   readonly names: VolumeNames;
   /** @internal The same without checks of arguments, for netseal's own copies. */
   readonly namespace: Namespace;
+  readonly #paths: PathWalk;
   readonly #control: ControlSealer;
   readonly #state: ClientState;
   readonly #history: History;
@@ -263,6 +146,7 @@ export class Volume {
     this.moves = new Moves(this.inodes);
     this.namespace = new Namespace(this.session, this.inodes, this.moves);
     this.names = new VolumeNames(this.namespace, this.session);
+    this.#paths = new PathWalk(this.inodes, this.namespace, settings.rootId);
     this.#history.start(this.session, this.inodes);
   }
 
@@ -278,9 +162,7 @@ export class Volume {
     const names = parsePath(path);
     const follow = followOf(options, false);
     this.#requireOpen();
-    const needsFolder = endsInFolder(path);
-    const budget = { left: SYMLINKS_MAX };
-    return await this.#walk(names, { follow: follow || needsFolder, needsFolder, budget });
+    return await this.#paths.find(names, { follow, needsFolder: endsInFolder(path) });
   }
 
   /**
@@ -296,15 +178,7 @@ export class Volume {
     const name = names.pop();
     requireArgument(name !== undefined, 'this is the root of the volume: name something in it');
     this.#requireOpen();
-    const budget = { left: SYMLINKS_MAX };
-    const { inode } = await this.#walk(names, { follow: true, needsFolder: true, budget });
-    const directory = this.#directoryOf(inode);
-    if (endsInFolder(path)) {
-      const entry = await this.namespace.find(directory, name);
-      if (entry === undefined && !forFolder) throw noSuchPath([...names, name]);
-      if (entry !== undefined && typeOfEntry(entry) !== 'directory') throw noFolder([...names, name]);
-    }
-    return { directory, name };
+    return await this.#paths.place(names, name, { forFolder, needsFolder: endsInFolder(path) });
   }
 
   /** Returns the inode that an entry leads to. Throws what reading it throws. */
@@ -325,7 +199,7 @@ export class Volume {
    */
   async directory(path: string | Uint8Array): Promise<Directory> {
     const { inode } = await this.find(path, { follow: true });
-    return this.#directoryOf(inode);
+    return this.#paths.directoryOf(inode);
   }
 
   /** Opens the present version of a file for reading. EISDIR; EINVAL for a symlink that is not followed. */
@@ -521,34 +395,6 @@ export class Volume {
   #requireOpen(): void {
     if (this.#isClosed) throw new NetsealError('ECLOSED', 'the volume is closed');
   }
-
-  #directoryOf(inode: Inode): Directory {
-    if (inode.type !== 'directory') throw new NetsealError('ENOTDIR', 'this is not a folder');
-    return this.inodes.directory(inode.id);
-  }
-
-  async #walk(names: readonly Name[], options: WalkOptions): Promise<Found> {
-    const { follow, needsFolder, budget } = options;
-    let found: Found = { inode: await this.root.read(), parent: undefined, entry: undefined };
-    for (const [at, name] of names.entries()) {
-      if (found.inode.type !== 'directory') throw noFolder(names.slice(0, at));
-      const parent = this.#directoryOf(found.inode);
-      const entry = await this.namespace.find(parent, name);
-      if (entry === undefined) throw noSuchPath(names.slice(0, at + 1));
-      const inode = await this.inodes.inodeOf(entry);
-      const isLast = at === names.length - 1;
-      if (inode.type === 'symlink' && (!isLast || follow)) {
-        budget.left -= 1;
-        requireArgument(budget.left > 0, `too many symbolic links on the way to /${shown(names)}`);
-        const target = [...linkTarget(names.slice(0, at), inode.target), ...names.slice(at + 1)];
-        const leadsToFolder = isLast && endsInFolder(inode.target);
-        return await this.#walk(target, { ...options, needsFolder: needsFolder || leadsToFolder });
-      }
-      found = { inode, parent, entry };
-    }
-    if (needsFolder && found.inode.type !== 'directory') throw noFolder(names);
-    return found;
-  }
 }
 
 function followOf(options: ResolveOptions, byDefault: boolean): boolean {
@@ -557,31 +403,8 @@ function followOf(options: ResolveOptions, byDefault: boolean): boolean {
   return options.follow ?? byDefault;
 }
 
-/** Returns the names, from the root on, that a symlink leads to. The root is its own parent. */
-function linkTarget(from: readonly Name[], target: Uint8Array): Name[] {
-  const text = Buffer.from(target).toString('latin1');
-  const names = text.startsWith('/') ? [] : [...from];
-  for (const part of text.split('/')) {
-    if (part === '..') names.pop();
-    else if (part !== '' && part !== '.') names.push(part);
-  }
-  return names;
-}
-
 function requireFile(inode: Inode): FileInode {
   if (inode.type === 'directory') throw new NetsealError('EISDIR', 'this is a folder: name a file');
   requireArgument(inode.type === 'file', 'this is a symbolic link, not a file');
   return inode;
-}
-
-function noSuchPath(names: readonly Name[]): NetsealError {
-  return new NetsealError('ENOENT', `no such file or folder: /${shown(names)}`, { path: `/${shown(names)}` });
-}
-
-function noFolder(names: readonly Name[]): NetsealError {
-  return new NetsealError('ENOTDIR', `this is no folder: /${shown(names)}`, { path: `/${shown(names)}` });
-}
-
-function shown(names: readonly Name[]): string {
-  return names.map(name => nameBytes(name).toString('utf8')).join('/');
 }

@@ -9,9 +9,10 @@ import { MemoryStore } from '../../src/server/memory-store.ts';
 import { type MeterEvent, StoreMeter } from '../../src/server/meter.ts';
 import { wrapStore } from '../../src/server/wrap.ts';
 import { createHeaderObject, unlockHeaderObject } from '../../src/volume/header-object.ts';
+import { createRoot } from '../../src/volume/root.ts';
 import { checkVolumeSettings, encodeSettings } from '../../src/volume/session/volume-settings.ts';
 import { memoryState } from '../../src/volume/state/client-state.ts';
-import { createRoot, Volume } from '../../src/volume/volume.ts';
+import { Volume } from '../../src/volume/volume.ts';
 import { aroundStore, quiet } from './support.ts';
 
 const SECRET = { type: 'raw-key', key: randomBytes(32) } as const;

@@ -14,13 +14,15 @@ import type { Attributes, DirectoryEntry } from '../../src/server/sealed/inode.t
 import type { ObjectStore } from '../../src/server/store.ts';
 import { wrapStore } from '../../src/server/wrap.ts';
 import type { Directory } from '../../src/volume/names/directory.ts';
+import { createRoot } from '../../src/volume/root.ts';
 import {
   checkVolumeSettings,
   encodeSettings,
   type VolumeSettings,
 } from '../../src/volume/session/volume-settings.ts';
 import { type ClientState, memoryState } from '../../src/volume/state/client-state.ts';
-import { createRoot, type OpenVolumeOptions, Volume } from '../../src/volume/volume.ts';
+import { Volume } from '../../src/volume/volume.ts';
+import type { OpenVolumeOptions } from '../../src/volume/volume-options.ts';
 
 export const FOLDER: Attributes = { mode: 0o755, uid: 0, gid: 0, mtimeNs: 5n, xattrs: [] };
 export const FILE: Attributes = { ...FOLDER, mode: 0o644 };

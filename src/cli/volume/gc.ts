@@ -7,7 +7,7 @@ import { NetsealError } from '../../base/errors.ts';
 import { type Amount, COPY_BYTES_MAX_DEFAULT, collectGarbage, type GcReport } from '../../volume/care/gc.ts';
 import { CLOCKS_APART_MS_MAX } from '../../volume/care/gc-clocks.ts';
 import type { Lost } from '../../volume/care/walk.ts';
-import { GRACE_MS_DEFAULT } from '../../volume/volume.ts';
+import { GRACE_MS_DEFAULT } from '../../volume/volume-options.ts';
 import { EXIT_DAMAGED, exitCodeOf } from '../lib/exit-codes.ts';
 import { jsonDocument, nameFields } from '../lib/json.ts';
 import { printable } from '../lib/printable.ts';

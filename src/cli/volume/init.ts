@@ -9,13 +9,13 @@ import type { ObjectStore } from '../../server/store.ts';
 import { formatCodec } from '../../unit/codec.ts';
 import { createHeaderObject, readHeaderObject } from '../../volume/header-object.ts';
 import { newAttributes } from '../../volume/new-attributes.ts';
+import { createRoot } from '../../volume/root.ts';
 import {
   checkVolumeSettings,
   decodeSettings,
   encodeSettings,
   type VolumeSettings,
 } from '../../volume/session/volume-settings.ts';
-import { createRoot } from '../../volume/volume.ts';
 import { type Frame, inFrame } from '../lib/frame.ts';
 import { jsonDocument } from '../lib/json.ts';
 import { readNewSlot } from '../lib/secrets.ts';

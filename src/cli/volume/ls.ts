@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { isNetsealError } from '../../base/errors.ts';
 import type { Directory } from '../../volume/names/directory.ts';
 import { toBytesName } from '../../volume/names/name-checks.ts';
-import type { Found } from '../../volume/volume.ts';
+import type { Found } from '../../volume/names/path-walk.ts';
 import { eachPath, type PathFrame, type PathWork } from './each-path.ts';
 import { folderOf, type Listed, listEntries } from './entries.ts';
 import { JsonPrinter, LongPrinter, NamePrinter, type Printer } from './ls-printers.ts';

@@ -4,7 +4,7 @@ import type { Inode, MapRoot } from '../../server/sealed/inode.ts';
 import { inodeKey } from '../../server/sealed/object-keys.ts';
 import { showName, textOfName } from '../../transfer/local-names.ts';
 import { toBytesName } from '../../volume/names/name-checks.ts';
-import type { Found } from '../../volume/volume.ts';
+import type { Found } from '../../volume/names/path-walk.ts';
 import { jsonDocument, nameFields } from '../lib/json.ts';
 import { formatTime } from '../lib/times.ts';
 import { eachPath } from './each-path.ts';

@@ -1,0 +1,58 @@
+/** How a volume is opened: the options of a session, and their checks. */
+import {
+  requireCallback,
+  requireInstance,
+  requireInteger,
+  requireNumber,
+  requireObject,
+} from '../base/arguments.ts';
+import { VolumeHeader } from '../keys/volume-header.ts';
+import { Pipeline } from '../pipeline/pipeline.ts';
+import type { SegmentSettings } from '../server/sealed/segment-writer.ts';
+import { type ObjectStore, requireStore } from '../server/store.ts';
+import type { ProviderSettings } from '../unit/providers.ts';
+import type { HistoryOptions } from './history/history.ts';
+import { type ClientState, requireState } from './state/client-state.ts';
+
+export interface OpenVolumeOptions extends SegmentSettings, HistoryOptions {
+  readonly store: ObjectStore;
+  readonly pipeline: Pipeline;
+  /** The unlocked header. Its keyring must outlive the volume, which does not destroy it. */
+  readonly header: VolumeHeader;
+  /** What this client remembers between sessions. It must be attached to the same header. */
+  readonly state: ClientState;
+  /** How long an inode that was read is used without asking the store again. Default 1000; 0 for never. */
+  readonly freshMs?: number;
+  /** How long gc keeps objects that nothing refers to. Default 24 h; it must be the same for all clients. */
+  readonly graceMs?: number;
+  readonly providers?: ProviderSettings;
+  /** Called once, after the volume was closed. `openVolume` ends its own pipeline and keyring here. */
+  readonly onClosed?: () => Promise<void>;
+}
+
+export const GRACE_MS_DEFAULT: number = 24 * 60 * 60 * 1000;
+export const FRESH_MS_DEFAULT = 1000;
+/** Checks the options of `openVolume` that are about the session. Throws EINVAL. */
+export function checkSessionOptions(options: Partial<OpenVolumeOptions>): void {
+  requireObject('options', options);
+  requireStore('options.store', options.store);
+  const { freshMs, graceMs, segmentBytes, uploadsMax, uploadTimesMax } = options;
+  for (const [name, value] of Object.entries({ freshMs, graceMs })) {
+    if (value !== undefined) requireNumber(`options.${name}`, value, 0, Number.POSITIVE_INFINITY);
+  }
+  for (const [name, value] of Object.entries({ segmentBytes, uploadsMax, uploadTimesMax })) {
+    if (value !== undefined) requireInteger(`options.${name}`, value, 1);
+  }
+  const { onClosed, onProblem, nowMs } = options;
+  for (const [name, value] of Object.entries({ onClosed, onProblem, nowMs })) {
+    requireCallback(`options.${name}`, value);
+  }
+}
+
+/** Checks the options of `Volume.open`. Throws EINVAL. */
+export function checkOpenOptions(options: OpenVolumeOptions): void {
+  checkSessionOptions(options);
+  requireInstance('options.pipeline', options.pipeline, Pipeline);
+  requireInstance('options.header', options.header, VolumeHeader);
+  requireState('options.state', options.state);
+}
