@@ -19,9 +19,9 @@ import { dataParts } from './zeros.ts';
 
 const NO_BYTES = new Uint8Array();
 
-/** Smaller files are fetched anew soon enough. */
+/** Smaller files have no journal: after an interruption they are fetched again. */
 const RESUME_BYTES_MIN: number = 64 * MIB;
-/** How much is fetched twice after an interruption, at most. */
+/** How much is written between two notes in the journal: the most that an interruption makes `get` repeat. */
 const NOTE_BYTES: number = 16 * MIB;
 
 interface Resuming {
@@ -38,7 +38,7 @@ export class GetContent {
   /** True once a note says that times are kept in steps. That is so for all files: one note is enough. */
   #hasNotedSteps = false;
 
-  /** @param open opens the journal of a large file; without it, one that was interrupted begins anew. */
+  /** @param open opens the journal of a large file. Without it, an interrupted file is fetched again. */
   constructor(
     tally: Tally,
     restore: RestoreOptions,
@@ -120,7 +120,7 @@ export class GetContent {
     if (failures.length > 0) throw lostError(failures);
   }
 
-  /** The copy was ended, or the store cannot be reached: the file may be whole another time. */
+  /** True when the copy was ended or the store cannot be reached, so that the next `get` may go on. */
   #isInterruption(error: unknown): boolean {
     return this.#signal?.aborted === true || error instanceof StoreFailure;
   }
@@ -135,7 +135,7 @@ export class GetContent {
     const begun = found === undefined ? undefined : folder.openBegun(found);
     if (found?.isSame === true)
       return { journal, begun, doneBytes: begun === undefined ? 0 : found.doneBytes };
-    // Of other content: nobody will go on with it.
+    // The unfinished file has other content, so it is of no more use.
     if (begun !== undefined) folder.dropBegun(begun);
     return { journal, begun: undefined, doneBytes: 0 };
   }

@@ -38,12 +38,12 @@ export interface FinishOptions extends RestoreOptions {
 
 export interface TargetFileOptions {
   readonly isLong?: boolean;
-  /** Another run may go on with it. */
+  /** Whether another `get` may go on with the file after an interruption. Default: false. */
   readonly isResumable?: boolean;
   readonly begun?: BegunFile | undefined;
 }
 
-/** An unfinished file, open and locked. */
+/** An unfinished file that an interrupted copy has left, open and locked. */
 export interface BegunFile {
   readonly name: Name;
   readonly fd: number;

@@ -193,9 +193,12 @@ export class TargetFolder {
   }
 
   /**
-   * Opens an unfinished file that an earlier run has left here, to go on with it. Undefined unless it is that
-   * very file, nobody else could write to it or has it open to write, and it is as long as it was. What is
-   * behind `endBytes` is cut off. The caller gives it to {@link createFile}.
+   * Opens an unfinished file that an interrupted copy has left here, to go on with it, and cuts off what lies
+   * behind `endBytes`. The caller gives it to {@link createFile} or {@link dropBegun}. Undefined unless
+   *
+   *   - it is the file that the journal names, by name, device and inode number
+   *   - only this user can write to it, and no other copy holds its lock
+   *   - it has at least `endBytes` bytes
    */
   openBegun({ unfinished, endBytes }: Begun): BegunFile | undefined {
     if (!isResumableName(unfinished.name)) return undefined;

@@ -36,7 +36,7 @@ const REQUESTS_AT_ONCE = 32;
 /** Everything that a directory store has in its folder. */
 const STORE_NAMES: ReadonlySet<string> = new Set(['objects', 'partial', 'lock']);
 
-/** `s3:bucket`, `host:folder`: a colon in the first part of a path, as other programs write what is far away. */
+/** A colon in the first part of a path, as other programs name remote places: `s3:bucket`, `host:folder`. */
 const REMOTE = /^[^/]*:/;
 const WINDOWS_DRIVE = /^[a-z]:[\\/]/i;
 

@@ -1,15 +1,15 @@
 /**
- * Remembers how far a large file has been written to this machine, so that a repetition after an interruption
- * fetches only the rest. In the client's state folder, one file for each local file that is being written.
+ * Remembers how far `get` has written a large file on this machine. If that is interrupted, the next `get`
+ * fetches only the rest. A journal is a file in the client's state folder, one for each local file that is
+ * being written.
  *
  *   0   16  a random id
  *   16   -  sealed records (kind journalRecord, object id = that id, index = their order), one after another
  *
- * Each record is the whole of what is known, as JSON; the last one counts, and a torn end is ignored. What is
- * sealed cannot be made or changed without the volume's key, and can be read by nobody else.
- *
- * Only the death of a process is survived. After the machine has started anew nothing says what reached its
- * disk, so a journal of another start, or of a machine that does not tell its starts apart, is not used.
+ * - Each record holds everything that is known, as JSON. The last record counts. A torn one is ignored.
+ * - Only a client with the volume's key can make, change or read a record.
+ * - A journal is used only while the machine has not been restarted. After a restart it is unknown what of the
+ *   file has reached the disk. A machine that does not tell its restarts apart has no journals.
  */
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
@@ -24,12 +24,11 @@ import type { ClientState } from './client-state.ts';
 
 const PREFIX = 'get-';
 const RECORD_BYTES_MAX = 64 * 1024;
-/** Older journals, and the unfinished files that they are of, are given up. */
+/** The age from which journals, and the unfinished files that belong to them, are removed. */
 export const GET_JOURNAL_AGE_MS: number = 7 * 24 * 60 * 60 * 1000;
 
-/** The local file that is written. */
+/** The local file that is written: its name, and the device and inode number of its folder. */
 export interface GetTarget {
-  /** Of its folder. */
   readonly device: number;
   readonly inode: bigint;
   readonly name: Name;
@@ -42,21 +41,21 @@ export interface GetSource {
   readonly sizeBytes: number;
 }
 
-/** The unfinished file. */
+/** The unfinished local file: its temporary name, device and inode number. */
 export interface Unfinished {
   readonly name: Name;
   readonly device: number;
   readonly inode: bigint;
 }
 
-/** What was written of a file before. */
+/** How far an interrupted `get` has written a file. */
 export interface Begun {
   readonly unfinished: Unfinished;
   /** All bytes before this place are written. */
   readonly doneBytes: number;
-  /** The length of the unfinished file then: less than `doneBytes` if it ended in a hole. */
+  /** The length that the unfinished file had: less than `doneBytes` if a hole came last. */
   readonly endBytes: number;
-  /** False when it was written from another file, or from other content of this one. */
+  /** False when the bytes are those of another file, or of other content of this one. */
   readonly isSame: boolean;
 }
 
@@ -80,8 +79,11 @@ export class GetJournal {
   }
 
   /**
-   * Opens the journal of writing this file there; undefined where there is no place for one. `begun` is what
-   * an earlier run has done. It is forgotten with the first {@link note}.
+   * Opens the journal for writing `source` to `target`. Undefined when the state has no place for journals,
+   * the file system fails, or the machine does not tell its restarts apart.
+   *
+   * @returns the journal, and as `begun` what an interrupted `get` has written. The first {@link note}
+   *   replaces what the journal holds.
    */
   static open(
     control: ControlSealer,
@@ -101,7 +103,7 @@ export class GetJournal {
     }
   }
 
-  /** Notes that the file is written up to a place. When that fails, there is less to go on from. */
+  /** Notes that the file is written up to `doneBytes`. If that fails, the journal ends at the note before. */
   note(unfinished: Unfinished, doneBytes: number, endBytes: number): void {
     const { id: file, dataVersion, sizeBytes } = this.#source;
     const { name, device, inode } = unfinished;
@@ -122,13 +124,13 @@ export class GetJournal {
     }
   }
 
-  /** Forgets the file: it is whole, or given up. */
+  /** Removes the journal, when the file is whole or given up. */
   remove(): void {
     this.close();
     fs.rmSync(this.#path, { force: true });
   }
 
-  /** Leaves the journal for the next time. */
+  /** Closes the journal and leaves it for the next `get`. */
   close(): void {
     if (this.#fd !== undefined) fs.closeSync(this.#fd);
     this.#fd = undefined;
@@ -141,7 +143,7 @@ export class GetJournal {
   }
 }
 
-/** A record as JSON. */
+/** The JSON content of a record. `start` is the machine's start, `file` the id of the file in the volume. */
 interface Known {
   readonly start: string;
   readonly file: Id;
@@ -182,7 +184,7 @@ function lastRecord(control: ControlSealer, bytes: Uint8Array): Known | undefine
       offset += sealedLengthBytes;
     }
   } catch (error) {
-    // The end is torn.
+    // The last record is torn: the one before it counts.
     if (!isNetsealError(error)) throw error;
   }
   return known;
@@ -190,7 +192,7 @@ function lastRecord(control: ControlSealer, bytes: Uint8Array): Known | undefine
 
 let start: string | undefined;
 
-/** Returns what tells one start of this machine from another; undefined where nothing does. */
+/** Returns an id of this machine's present start; undefined where the system has none. */
 function startOfMachine(): string | undefined {
   try {
     start ??= fs.readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
@@ -206,7 +208,7 @@ function journalName({ device, inode, name }: GetTarget): string {
   return `${PREFIX}${hash.slice(0, 32)}`;
 }
 
-/** Removes journals that nobody goes on from any more. */
+/** Removes journals that are older than {@link GET_JOURNAL_AGE_MS}. */
 function removeOld(folder: string): void {
   for (const name of fs.readdirSync(folder)) {
     if (!name.startsWith(PREFIX)) continue;

@@ -1,4 +1,4 @@
-/** What lies in a state folder, store by store, and how to forget one of them. */
+/** Lists what a state folder remembers of each store, and forgets a store. */
 import { readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { toHex } from '../../base/bytes.ts';
 import { NetsealError, systemCodeOf } from '../../base/errors.ts';
@@ -11,7 +11,10 @@ import { stateFolderName } from './state-folder.ts';
 export interface RememberedStore {
   /** The name of its folder within the state folder. */
   readonly name: string;
-  /** The store's canonical name. Undefined, as all of the header, when no header was seen, or its pin is damaged. */
+  /**
+   * The store's canonical name. Undefined, like everything about the header, when no header was seen or its
+   * pin is damaged.
+   */
   readonly store: string | undefined;
   readonly volumeId: string | undefined;
   readonly generation: number | undefined;
@@ -95,7 +98,7 @@ async function readPinFields(path: string): Promise<PinFields> {
   try {
     Object.assign(fields, JSON.parse(text ?? '{}'));
   } catch (error) {
-    // It is listed without its store: `forget` finds it by the store's name all the same.
+    // The pin is damaged, so the store is listed without its name. `forget` finds it by that name all the same.
     if (!(error instanceof SyntaxError)) throw error;
   }
   const { store, volumeId, generation } = fields;
@@ -114,7 +117,7 @@ async function timeOf(path: string): Promise<number | undefined> {
   return (await stat(path).catch(absent))?.mtimeMs;
 }
 
-/** Turns the error for something that is not there into undefined. */
+/** Returns undefined for the error that something is not there. Throws any other error. */
 function absent(error: unknown): undefined {
   const code = systemCodeOf(error);
   if (code !== 'ENOENT' && code !== 'ENOTDIR') throw error;
