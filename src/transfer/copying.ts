@@ -17,7 +17,7 @@ export interface CopyOptions {
   /** Copies folders with everything in them; without it a folder is refused. */
   readonly recursive?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** What is copied of folders. Default: everything. */
+  /** Decides what is copied in folders. Default: everything is. */
   readonly filter?: CopyFilter | undefined;
   /** Compares the content of files of the same size, whatever their times say. */
   readonly checksum?: boolean | undefined;

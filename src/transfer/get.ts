@@ -250,7 +250,7 @@ class Getter {
     try {
       folder.removeLeftovers(hasLocks() ? LEFTOVER_AGE_MS : LEFTOVER_AGE_UNSEEN_MS);
     } catch {
-      // Writing into the folder will tell what is wrong with it.
+      // If something is wrong with the folder, writing into it will report that.
     }
   }
 
@@ -450,7 +450,7 @@ class Getter {
   }
 }
 
-/** What a reader asks for at once, at least. */
+/** The least that a reader asks for at once. */
 const READ_BYTES: number = 2 * MIB;
 
 function clashError(clash: Name): NetsealError {

@@ -161,7 +161,7 @@ export function linkAt(from: FolderHandle, fromName: Name, to: FolderHandle, toN
     check(calls.linkat(from.fd, terminated(fromName, FIRST), to.fd, terminated(toName, SECOND), 0), 'linkat');
 }
 
-/** Renames an entry. It replaces what has the new name, unless that is a folder: EISDIR. */
+/** Renames an entry. It replaces an entry that has the new name; EISDIR if that is a folder. */
 export function renameAt(folder: FolderHandle, fromName: Name, toName: Name): void {
   const calls = native().folders;
   if (calls === undefined) fs.renameSync(pathAt(folder, fromName), pathAt(folder, toName));

@@ -64,7 +64,7 @@ export function joinPath(folder: Name, name: Name): Name {
   return folder.endsWith('/') ? folder + name : `${folder}/${name}`;
 }
 
-// The letter is for `probeFolding`, in both of its forms.
+// The é, in its composed or decomposed form, is in the names of the files that `probeFolding` makes.
 const PARTIAL = /^\.netseal-[0-9a-f]{24}(-\xc3\xa9|-e\xcc\x81|-resume)?\.partial$/;
 const RESUMABLE = /^\.netseal-[0-9a-f]{24}-resume\.partial$/;
 const RUN = randomBytes(8).toString('hex');
@@ -81,12 +81,12 @@ export function resumableName(): Name {
   return partialName().replace(/\.partial$/, '-resume.partial');
 }
 
-/** True for the names of {@link resumableName}, in this process or another. */
+/** True for a name made by {@link resumableName}, in this process or another. */
 export function isResumableName(name: Name): boolean {
   return RESUMABLE.test(name);
 }
 
-/** True when netseal gives such names to unfinished files, in this process or another. */
+/** True for a name of an unfinished file, made by this process or another. */
 export function isPartialName(name: Name): boolean {
   return name.startsWith('.netseal-') && PARTIAL.test(name);
 }
@@ -110,8 +110,8 @@ export function isComponent(name: Name, maxBytes: number = NAME_BYTES_MAX): bool
 }
 
 /**
- * Throws EINVAL unless a file of this name can be written: one component, and no name of an unfinished file
- * of ours.
+ * Throws EINVAL unless a file of this name can be written: it must be one component, and no name that netseal
+ * gives to unfinished files.
  */
 export function checkTargetName(name: Name): void {
   if (!isComponent(name))

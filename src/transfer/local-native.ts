@@ -192,7 +192,7 @@ function bindAll(present: Koffi): Native {
 
 /** What this machine lacks, in words for the user. */
 export interface NativeReport {
-  /** What a copy loses, or what is less safe: `extended attributes`, ... Empty where everything is there. */
+  /** What a copy loses, or does less safely: `extended attributes`, ... Empty when nothing is missing. */
   readonly missing: readonly string[];
 }
 

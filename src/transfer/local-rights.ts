@@ -1,7 +1,7 @@
 /**
  * Rights of files that replace others, and the sync after it.
  *
- *   1. A file is made with mode 0600: nobody else reads it while it is written.
+ *   1. A file is made with mode 0600, so that no other user reads it while it is written.
  *   2. When it is whole, {@link giveRights} gives it the rights of the file that it replaces.
  *   3. It gets its name.
  *   4. {@link syncFolder} makes the name durable, where the system lets us.

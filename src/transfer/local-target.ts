@@ -127,8 +127,8 @@ export class TargetFolder {
   }
 
   /**
-   * Returns the status of what has this name; links are not followed. Undefined when nothing has it, and
-   * always in a folder that {@link child} made.
+   * Returns the status of the entry of this name; links are not followed. Undefined when there is none, and
+   * always in a folder that {@link child} made, because only this copy writes there.
    */
   existing(name: Name): LocalStat | undefined {
     if (this.#isMade) return undefined;

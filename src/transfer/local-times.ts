@@ -62,7 +62,7 @@ function createProbe(folder: TargetFolder): number | undefined {
     return folder.createNameless();
   } catch (error) {
     if (!isNetsealError(error)) throw error;
-    // Writing into the folder will tell what is wrong with it.
+    // If something is wrong with the folder, writing into it will report that.
     return undefined;
   }
 }

@@ -21,7 +21,7 @@ export interface Amount {
 export interface MeasureOptions {
   readonly signal?: AbortSignal | undefined;
   readonly filter?: CopyFilter | undefined;
-  /** Left out, as a copy leaves it out. */
+  /** Folders that netseal itself uses. They are left out, as a copy leaves them out. */
   readonly own?: OwnStorage | undefined;
 }
 
@@ -52,7 +52,7 @@ async function measureFolder(
 ): Promise<void> {
   const { signal, filter, own } = options;
   try {
-    // Lets other work have a turn.
+    // Gives other work a turn.
     await giveTurn();
     signal?.throwIfAborted();
     if (own !== undefined && folder.whatOfOurs(own) !== undefined) return;

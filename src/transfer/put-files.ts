@@ -46,7 +46,7 @@ export interface PutItem {
   readonly target: PutFolder;
   readonly entry: LocalEntry;
   readonly path: Name;
-  /** What has its name in the volume. */
+  /** The entry that has its name in the volume; undefined for none. */
   readonly existing: DirectoryEntry | undefined;
   readonly inode: Inode | undefined;
   readonly local: LocalAccess;

@@ -1,4 +1,4 @@
-/** What `--delete` of `netseal put` and `netseal get` asks for. */
+/** The option `--delete` of `netseal put` and `netseal get`: when it is allowed, and how it asks. */
 import { requireArgument } from '../../base/errors.ts';
 import type { Extra } from '../../transfer/put-options.ts';
 import { canConfirm, confirm } from '../lib/confirm.ts';
@@ -17,9 +17,9 @@ export function requireRemovable(options: CopyOptions & SelectOptions): void {
 }
 
 /**
- * Returns how to ask before something is removed; undefined without `--delete`.
+ * Returns the function that asks before something is removed; undefined without `--delete`.
  *
- * @param show how a path is shown.
+ * @param show returns a path as it is shown to the user.
  */
 export function askToRemove(
   options: SelectOptions,

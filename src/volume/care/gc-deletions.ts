@@ -9,7 +9,7 @@ export interface DeleteFailure {
   readonly error: NetsealError;
 }
 
-/** Codes that are about the whole store or the pass itself. They end the pass: all else would fail as well. */
+/** Codes that are about the whole store or the pass itself. They end the pass: all else would fail, too. */
 const END_ALL: ReadonlySet<ErrorCode> = new Set(['EUNAVAILABLE', 'ECLOSED', 'EBUG', 'EINVAL']);
 
 export class Deletions {

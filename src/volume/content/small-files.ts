@@ -87,10 +87,10 @@ export function segmentsOfSmall({ map }: FileInode): Id[] {
   return map.slots.map(({ pointer }) => pointer.segment);
 }
 
-/** What may be fetched along with a record, see `planFetches`. */
+/** How many unneeded bytes before a record may be fetched along with it, see `planFetches`. */
 const GAP_BYTES_MAX: number = 64 * KIB;
 
-/** What was read of small files, in order, with the shared memory that it lies in. */
+/** The contents of small files, in the order of the files, and the shared memory that holds them. */
 export interface SmallContents {
   /** Undefined where a file is empty or a hole. A unit may be shorter than its file: the rest is zeros. */
   readonly units: readonly (OpenedUnit | undefined)[];

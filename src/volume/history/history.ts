@@ -204,7 +204,7 @@ async function recheck(
     } catch (error) {
       const code = codeOf(error);
       if (code === 'EROLLBACK' || code === 'EFORK') throw oldError(placed(live.id, inodes), known, error);
-      // Any other error (removed, damaged, out of reach) is for whoever reads the inode next.
+      // Any other error (removed, damaged, out of reach) is left for the next read of the inode to report.
     }
   }
 }

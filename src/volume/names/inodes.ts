@@ -81,7 +81,7 @@ export class Inodes implements InodesHeld {
     return node.kind === 'embedded' ? node.inode : await this.get(node.id).read();
   }
 
-  /** Returns the inodes of which another client knows a newer version than this session has read. */
+  /** Returns the inodes that this session has read in an older version than another client knows of. */
   behind(learned: ReadonlyMap<Id, Learned>): InodeBehind[] {
     return [...learned].flatMap(([id, known]) => {
       const live = this.#live.get(id);

@@ -18,8 +18,8 @@
  *      - our version is older than the list: unknown, EUNCERTAIN
  *   4. A version that was acknowledged and is gone later is reported as EFORK.
  *   5. A mark is noted for each version that was read or acknowledged.
- *   6. A change fails if its own segments fail, or its own values cannot be encoded. What fails of another
- *      change in its group does not matter.
+ *   6. A change fails if its own segments fail, or its own values cannot be encoded. It does not fail because
+ *      of another change in its group.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
@@ -329,7 +329,7 @@ export class LiveInode {
       const readAtMs = nowMs();
       const base = this.#base;
       try {
-        // What heads tell meanwhile counts: an answer older than that is asked for again, then refused.
+        // Marks learned from heads meanwhile count. An answer that is older is asked for again, then refused.
         const [stored] = await Promise.all([readInodeObject(sealing, this.id), history.beforeServing()]);
         return { stored, inode: stored.object.inode, readAtMs };
       } catch (error) {

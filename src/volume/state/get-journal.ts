@@ -8,8 +8,8 @@
  *
  * - Each record holds everything that is known, as JSON. The last record counts. A torn one is ignored.
  * - Only a client with the volume's key can make, change or read a record.
- * - A journal is used only while the machine has not been restarted. After a restart it is unknown what of the
- *   file has reached the disk. A machine that does not tell its restarts apart has no journals.
+ * - A journal is used only while the machine has not been restarted. After a restart it is unknown how much
+ *   of the file has reached the disk. A machine that does not tell its restarts apart has no journals.
  */
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';

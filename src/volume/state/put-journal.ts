@@ -1,7 +1,7 @@
 /**
  * Remembers where the units of a large file went while it is put. If the put is interrupted, the next one
  * sends only the rest. A journal is a file in the client's state folder, one for each put. Its name is a hash
- * of what is put where.
+ * of the file's source and its place in the volume.
  *
  *   0   16  id of the file's inode
  *   16   -  sealed records (kind journalRecord, object id = that id, index = their order), one after another

@@ -98,7 +98,7 @@ async function readPinFields(path: string): Promise<PinFields> {
   try {
     Object.assign(fields, JSON.parse(text ?? '{}'));
   } catch (error) {
-    // The pin is damaged, so the store is listed without its name. `forget` finds it by that name all the same.
+    // The pin is damaged, so the store is listed without its name. `forget` finds it by its name even so.
     if (!(error instanceof SyntaxError)) throw error;
   }
   const { store, volumeId, generation } = fields;
