@@ -160,7 +160,7 @@ function recommendationText(report: BenchReport, style: Style): string {
   ].join('\n');
 }
 
-/** Names all parts of a setting that somebody may have to configure. */
+/** Names all parts of a setting that a user may have to configure. */
 function longLabel(setting: BenchSetting): string {
   return settingLabel(setting, { blocks: true, suites: true, providers: setting.providers !== 'auto' });
 }

@@ -64,7 +64,7 @@ async function wipe({ cache, folder, signal, report }: CacheAccess, options: Wip
 
 /**
  * Removes what a wiped cache leaves: its empty folders, its lock, the folder itself. Returns the names that
- * stay in the folder, because they are somebody else's or may not be removed.
+ * stay in the folder, because they are not the cache's or may not be removed.
  */
 function removeFolder(folder: string): string[] {
   for (const name of ['zones', 'dirty']) ifPossible(() => rmdirSync(`${folder}/${name}`));

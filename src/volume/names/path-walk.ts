@@ -14,7 +14,7 @@ const SYMLINKS_MAX = 40;
 /** What a path leads to. */
 export interface Found {
   readonly inode: Inode;
-  /** The folder that holds the last name of the path; undefined for the root. So is its entry. */
+  /** The folder that holds the last name of the path. Undefined for the root, as is `entry`. */
   readonly parent: Directory | undefined;
   readonly entry: DirectoryEntry | undefined;
 }
@@ -58,7 +58,7 @@ export class PathWalk {
     this.#rootId = rootId;
   }
 
-  /** Returns what names, from the root on, lead to. See `Volume.find`. */
+  /** Returns the inode that a list of names, from the root on, leads to. See `Volume.find`. */
   async find(
     names: readonly Name[],
     { follow, needsFolder }: Pick<WalkOptions, 'follow' | 'needsFolder'>,
