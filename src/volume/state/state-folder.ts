@@ -5,7 +5,7 @@
  *   <hash>/lock                     held while something here is written
  *   <hash>/<volume id>/marks        the log of marks (marks.ts)
  *   <hash>/<volume id>/heads.json   this client's id, and the heads that it has read (head-memory.ts)
- *   <hash>/<volume id>/journals/    journals of uploads
+ *   <hash>/<volume id>/journals/    journals of large files (put-journal.ts, get-journal.ts)
  *
  * Invariants
  *   1. Any number of processes may use it at once. Every write happens under the lock. Readers need no lock:

@@ -20,7 +20,7 @@ export interface RememberedStore {
   readonly generation: number | undefined;
   /** Entries in the log of marks: of folders, files and heads. */
   readonly marks: number;
-  /** Journals of puts that were interrupted. */
+  /** Journals of large files whose put or get was interrupted, or is under way. */
   readonly journals: number;
   /** When something was remembered last; ms since 1970, this machine's clock. */
   readonly changedAtMs: number;
