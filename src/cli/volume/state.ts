@@ -114,7 +114,7 @@ function question(storeText: string, known: RememberedStore | undefined, heads: 
   const parts = [
     known === undefined ? '' : `Forget ${formatCount(known.marks, 'mark')} of ${storeText}?`,
     known !== undefined && known.journals > 0
-      ? `${formatCount(known.journals, 'interrupted put')} of large files will begin anew.`
+      ? `Interrupted copies of large files (${known.journals}) will begin anew.`
       : '',
     heads ? `Remove the heads of all clients from ${storeText}?` : '',
     'From then on an older version of it can pass unnoticed.',
