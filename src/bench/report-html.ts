@@ -4,11 +4,9 @@
  * run.
  */
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
 import { formatCodec } from '../unit/codec.ts';
 import type { BenchReport, ReportedSetting } from './bench.ts';
+import { readChartScript } from './chart-script.ts';
 import { formatCount, formatDuration, formatNumber, formatSize } from './format.ts';
 import { formatLink } from './link.ts';
 import { PAGE_SCRIPT } from './page-script.ts';
@@ -17,7 +15,7 @@ import { formatMsPerMiB, formatRatio, formatScore, type Scored } from './recomme
 import { reportToJson } from './report-json.ts';
 import { type BenchSetting, groupLabel, settingLabel, varyingOf } from './settings.ts';
 
-/** Returns the page as text. Rejects with the system's error when Chart.js is not installed. */
+/** Returns the page as text. Rejects with the system's error when Chart.js cannot be read. */
 export async function reportToHtml(report: BenchReport): Promise<string> {
   const chartScript = await readChartScript();
   const data = JSON.stringify(reportToJson(report)).replaceAll('<', '\\u003c');
@@ -59,13 +57,6 @@ export function escapeHtml(text: string): string {
     "'": '&#39;',
   };
   return text.replace(/\p{Cc}/gu, '?').replace(/[&<>"']/g, character => entities[character] ?? '');
-}
-
-/** Reads the browser build of Chart.js, and escapes what would end its script element early. */
-async function readChartScript(): Promise<string> {
-  const main = createRequire(import.meta.url).resolve('chart.js');
-  const script = await readFile(join(dirname(main), 'chart.umd.min.js'), 'utf8');
-  return script.replace(/\n\/\/# sourceMappingURL=.*\s*$/, '\n').replaceAll('</script', '<\\/script');
 }
 
 function contentPolicy(scripts: readonly string[], style: string): string {
