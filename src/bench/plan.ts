@@ -1,7 +1,7 @@
 /** Cuts samples into units and units into batches, which an engine seals together. Pure. */
 import { MIB } from '../base/geometry.ts';
 import { sealedBytesMax } from '../unit/seal.ts';
-import type { Piece } from './samples.ts';
+import type { Piece } from './sample-files.ts';
 import { spreadIndices } from './sampling.ts';
 import type { BenchSetting } from './settings.ts';
 

@@ -1,18 +1,12 @@
-/** Reads samples of the user's files and folders into memory. No other file of the bench reads a disk. */
+/** Reads samples of the user's files and folders into memory. Only `sample-files.ts` opens them. */
 import type { Dirent, Stats } from 'node:fs';
-import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { messageOf, NetsealError, requireArgument, systemCodeOf } from '../base/errors.ts';
 import { MIB } from '../base/geometry.ts';
 import { formatCount, formatSize } from './format.ts';
-import { type Candidate, type Chunk, cutIntoChunks, sampleEvenly } from './sampling.ts';
-
-/** A part of one file, in memory. */
-export interface Piece {
-  /** Where it starts in its file: a multiple of the largest unit size under comparison. */
-  readonly offsetBytes: number;
-  readonly bytes: Uint8Array;
-}
+import { findEnd, type Piece, readChunks } from './sample-files.ts';
+import { type Candidate, cutIntoChunks, sampleEvenly } from './sampling.ts';
 
 /** Data of one kind, measured and reported as one. */
 export interface Sample {
@@ -57,6 +51,8 @@ const NOTE_NAMES_MAX = 3;
  *
  *   - A named file is a sample of its own. Files in folders are grouped by extension.
  *   - A sample that would exceed the cap is spread evenly over its files.
+ *   - Files are read to their end, whatever size they claim: files below `/proc` claim none, and those of
+ *     FUSE file systems may claim any. What is read beyond the claim stays within the cap.
  *   - Files that cannot be read, are empty or are not ordinary files are skipped, and a note says so.
  *
  * Rejects with EINVAL when a path does not exist or nothing is left to measure, or with the signal's reason.
@@ -66,15 +62,15 @@ export async function readSamples(
   settings: SampleSettings,
   signal?: AbortSignal,
 ): Promise<SampleSet> {
-  const found = await findFiles(paths, signal);
+  const found = await findFiles(paths, settings.capBytes, signal);
   const groups = groupFiles(found);
   const capBytes = Math.min(settings.capBytes, Math.floor(SAMPLES_BYTES_MAX / Math.max(1, groups.length)));
   const samples: Sample[] = [];
   for (const group of groups) {
-    const sample = await readGroup(group, capBytes, settings.chunkBytes, found.skipped, signal);
+    const sample = await readGroup(group, { capBytes, chunkBytes: settings.chunkBytes }, found, signal);
     if (sample !== undefined) samples.push(sample);
   }
-  const notes = found.skipped.notes();
+  const notes = [...found.skipped.notes(), ...cutNotes(found.cut)];
   requireArgument(
     samples.length > 0,
     `nothing to measure in ${paths.join(', ')}${notes.length > 0 ? `: ${notes.join('; ')}` : ''}`,
@@ -94,20 +90,37 @@ class Skipped {
 
   notes(): string[] {
     return [...this.#pathsOf].map(([reason, paths]) => {
-      const more = paths.length > NOTE_NAMES_MAX ? ', ...' : '';
-      return `skipped ${formatCount(paths.length, 'path')}, ${reason}: ${paths.slice(0, NOTE_NAMES_MAX).join(', ')}${more}`;
+      return `skipped ${formatCount(paths.length, 'path')}, ${reason}: ${firstPaths(paths)}`;
     });
   }
+}
+
+function firstPaths(paths: readonly string[]): string {
+  return `${paths.slice(0, NOTE_NAMES_MAX).join(', ')}${paths.length > NOTE_NAMES_MAX ? ', ...' : ''}`;
 }
 
 interface FoundFiles {
   readonly named: Candidate[];
   readonly inFolders: Candidate[];
   readonly skipped: Skipped;
+  /** Files that claim a smaller size than they have, and were read up to the cap only. */
+  readonly cut: string[];
+  readonly capBytes: number;
 }
 
-async function findFiles(paths: readonly string[], signal?: AbortSignal): Promise<FoundFiles> {
-  const found: FoundFiles = { named: [], inFolders: [], skipped: new Skipped() };
+function cutNotes(cut: readonly string[]): string[] {
+  if (cut.length === 0) return [];
+  return [
+    `${formatCount(cut.length, 'file')} longer than claimed, measured up to --sample and counted as that long: ${firstPaths(cut)}`,
+  ];
+}
+
+async function findFiles(
+  paths: readonly string[],
+  capBytes: number,
+  signal?: AbortSignal,
+): Promise<FoundFiles> {
+  const found: FoundFiles = { named: [], inFolders: [], skipped: new Skipped(), cut: [], capBytes };
   const seen = new Set<string>();
   for (const path of paths) {
     signal?.throwIfAborted();
@@ -116,7 +129,7 @@ async function findFiles(paths: readonly string[], signal?: AbortSignal): Promis
     if (stats.ino !== 0 && seen.has(identity)) continue;
     seen.add(identity);
     if (stats.isDirectory()) await walk(path, found, signal);
-    else addFile(path, stats, found.named, found.skipped);
+    else await addFile(path, stats, found.named, found, signal);
   }
   return found;
 }
@@ -132,11 +145,27 @@ async function statNamed(path: string): Promise<Stats> {
   }
 }
 
-function addFile(path: string, stats: Stats, to: Candidate[], skipped: Skipped): void {
+async function addFile(
+  path: string,
+  stats: Stats,
+  to: Candidate[],
+  found: FoundFiles,
+  signal?: AbortSignal,
+): Promise<void> {
   // Opening a FIFO would wait for a writer, and a device has no end.
-  if (!stats.isFile()) skipped.add('not an ordinary file', path);
-  else if (stats.size === 0) skipped.add('empty', path);
-  else to.push({ path, sizeBytes: stats.size });
+  if (!stats.isFile()) {
+    found.skipped.add('not an ordinary file', path);
+    return;
+  }
+  try {
+    const sizeBytes = stats.size || (await findEnd(path, found.capBytes, signal));
+    if (sizeBytes === 0) found.skipped.add('empty', path);
+    else to.push({ path, sizeBytes: Math.min(sizeBytes, Math.max(stats.size, found.capBytes)) });
+    if (stats.size === 0 && sizeBytes > found.capBytes) found.cut.push(path);
+  } catch (error) {
+    signal?.throwIfAborted();
+    found.skipped.add(`unreadable (${systemCodeOf(error) ?? messageOf(error)})`, path);
+  }
 }
 
 async function walk(folder: string, found: FoundFiles, signal?: AbortSignal): Promise<void> {
@@ -152,16 +181,19 @@ async function walk(folder: string, found: FoundFiles, signal?: AbortSignal): Pr
     const path = join(folder, entry.name);
     if (entry.isDirectory()) await walk(path, found, signal);
     else if (entry.isSymbolicLink()) found.skipped.add('a symbolic link', path);
-    else await addFound(path, found);
+    else await addFound(path, found, signal);
   }
 }
 
-async function addFound(path: string, found: FoundFiles): Promise<void> {
+async function addFound(path: string, found: FoundFiles, signal?: AbortSignal): Promise<void> {
+  let stats: Stats;
   try {
-    addFile(path, await stat(path), found.inFolders, found.skipped);
+    stats = await stat(path);
   } catch (error) {
     found.skipped.add(`unreadable (${systemCodeOf(error) ?? messageOf(error)})`, path);
+    return;
   }
+  await addFile(path, stats, found.inFolders, found, signal);
 }
 
 interface FileGroup {
@@ -192,23 +224,31 @@ function sizeOf(files: readonly { readonly sizeBytes: number }[]): number {
 
 async function readGroup(
   group: FileGroup,
-  capBytes: number,
-  chunkBytes: number,
-  skipped: Skipped,
+  { capBytes, chunkBytes }: SampleSettings,
+  found: FoundFiles,
   signal?: AbortSignal,
 ): Promise<Sample | undefined> {
   const chosen = sampleEvenly(cutIntoChunks(group.files, chunkBytes), capBytes);
+  const claimed = new Map(group.files.map(({ path, sizeBytes }) => [path, sizeBytes]));
   const pieces: Piece[] = [];
+  let sizeBytes = sizeOf(group.files);
+  let roomBytes = Math.max(0, capBytes - chosen.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0));
   for (const [path, chunks] of Map.groupBy(chosen, chunk => chunk.path)) {
     signal?.throwIfAborted();
+    const claimedBytes = claimed.get(path) ?? 0;
     try {
-      pieces.push(...(await readChunks(path, chunks)));
+      const read = await readChunks(path, { chunks, claimedBytes, chunkBytes, roomBytes }, signal);
+      pieces.push(...read.pieces);
+      if (read.pieces.length === 0) found.skipped.add('empty', path);
+      if (read.isCut) found.cut.push(path);
+      sizeBytes += read.sizeBytes - claimedBytes;
+      roomBytes -= Math.max(0, read.sizeBytes - claimedBytes);
     } catch (error) {
-      skipped.add(`unreadable (${systemCodeOf(error) ?? messageOf(error)})`, path);
+      signal?.throwIfAborted();
+      found.skipped.add(`unreadable (${systemCodeOf(error) ?? messageOf(error)})`, path);
     }
   }
   if (pieces.length === 0) return undefined;
-  const sizeBytes = sizeOf(group.files);
   const sampledBytes = pieces.reduce((sum, piece) => sum + piece.bytes.byteLength, 0);
   const part = sampledBytes < sizeBytes ? `, ${formatSize(sampledBytes)} sampled` : '';
   return {
@@ -219,30 +259,4 @@ async function readGroup(
     sampledBytes,
     pieces,
   };
-}
-
-async function readChunks(path: string, chunks: readonly Chunk[]): Promise<Piece[]> {
-  const file = await open(path, 'r');
-  try {
-    const pieces: Piece[] = [];
-    for (const { offsetBytes, lengthBytes } of chunks) {
-      const bytes = await readUpTo(file, offsetBytes, lengthBytes);
-      if (bytes.byteLength > 0) pieces.push({ offsetBytes, bytes });
-    }
-    return pieces;
-  } finally {
-    await file.close();
-  }
-}
-
-/** Reads `lengthBytes`, or fewer if the file has become shorter since it was found. */
-async function readUpTo(file: FileHandle, offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(lengthBytes);
-  let filled = 0;
-  while (filled < lengthBytes) {
-    const { bytesRead } = await file.read(bytes, filled, lengthBytes - filled, offsetBytes + filled);
-    if (bytesRead === 0) break;
-    filled += bytesRead;
-  }
-  return bytes.subarray(0, filled);
 }
