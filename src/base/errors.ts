@@ -28,7 +28,7 @@ export const ERROR_CODES = {
   EFULL: 'the store has no room: make some, nothing was changed',
   ENOENT: 'no such file or folder: check the path',
   ENOTDIR: 'a folder is needed here: check the path',
-  EISDIR: 'this is a folder: name a file, or ask for the whole tree',
+  EISDIR: 'this is a folder: name a file',
   ENOTEMPTY: 'the folder is not empty: empty it first, or remove the tree',
   EFORK: 'two histories of one object: do not trust this store before you know why',
 } as const;

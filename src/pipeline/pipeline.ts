@@ -40,7 +40,7 @@ import {
 } from './job.ts';
 import { type JobReply, restoreError, type SharedMemory } from './job-worker.ts';
 import { type KeyHandle, KeyTable, type RecordQuery } from './key-table.ts';
-import { InlineRunner, type JobRunner, WorkerPool } from './pool.ts';
+import { InlineRunner, type JobRunner, WorkerPool, workerUrl } from './pool.ts';
 import {
   checkHandle,
   checkOpen,
@@ -82,6 +82,13 @@ export async function openPipeline(settings: PipelineSettings = {}): Promise<Pip
   return await Pipeline.open(settings);
 }
 
+function warnOfBundle(): void {
+  process.emitWarning(
+    'netseal works without worker threads here, because a bundler left its files behind: mark netseal as external, or open the pipeline with 0 workers',
+    { code: 'NETSEAL_NO_WORKERS' },
+  );
+}
+
 /** Seals and opens units. One thread uses it; its workers are its own. */
 export class Pipeline {
   /** Worker threads; 0 when the work is done on the calling thread. */
@@ -112,9 +119,14 @@ export class Pipeline {
       opening: { plain: opening.plain.memory, sealed: opening.sealed.memory },
     };
     const start = { memory, providers };
+    const entry = workerEntry ?? workerUrl();
+    if (workers > 0 && entry === undefined) warnOfBundle();
+    const threads = entry === undefined ? 0 : workers;
     const runner =
-      workers === 0 ? await InlineRunner.start(start) : await WorkerPool.start(workers, start, workerEntry);
-    return new Pipeline(workers, keys, jobs, sealing, opening, runner);
+      threads === 0 || entry === undefined
+        ? await InlineRunner.start(start)
+        : await WorkerPool.start(threads, start, entry);
+    return new Pipeline(threads, keys, jobs, sealing, opening, runner);
   }
 
   private constructor(

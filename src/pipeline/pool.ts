@@ -12,7 +12,7 @@
  */
 import module from 'node:module';
 import type { Worker } from 'node:worker_threads';
-import { FixedQueue, Piscina } from 'piscina';
+import type { FixedQueue, Piscina } from 'piscina';
 import { isNetsealError, messageOf, NetsealError } from '../base/errors.ts';
 import { giveTurn } from '../base/turns.ts';
 import type { ProviderReport } from '../unit/providers.ts';
@@ -50,11 +50,12 @@ const WORKER_YOUNG_MIB = 2;
 
 /**
  * Returns the workers' entry point: the source beside these sources or, in the package, the build beside
- * theirs.
+ * theirs. Undefined in a bundle, because bundlers do not bring that file along.
  */
-function workerUrl(): URL {
-  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-  return new URL(`../../workers/unit.${extension}`, import.meta.url);
+export function workerUrl(): URL | undefined {
+  // In a bundle this is the bundle's address, or undefined when the bundle is CommonJS.
+  const [, extension] = /\/src\/pipeline\/pool\.(ts|js)$/.exec(String(import.meta.url)) ?? [];
+  return extension === undefined ? undefined : new URL(`../../workers/unit.${extension}`, import.meta.url);
 }
 
 /**
@@ -79,7 +80,7 @@ interface QueuedJob {
 export class WorkerPool implements JobRunner {
   readonly #piscina: Piscina;
   /** This pool's own task queue. piscina's default queue is one object that all pools share. */
-  readonly #piscinaQueue = new FixedQueue();
+  readonly #piscinaQueue: FixedQueue;
   /** The threads that have not exited yet, each with the promise of its exit. */
   readonly #exits = new Map<Worker, Promise<void>>();
   readonly #queues = new JobQueues<QueuedJob>();
@@ -95,10 +96,11 @@ export class WorkerPool implements JobRunner {
    * Starts `workerCount` threads and resolves when they are ready. Rejects with the error of a worker that
    * could not start (EUNSUPPORTED for a missing provider), or with EWORKER. Then no thread is left.
    *
-   * @param entry another entry point that speaks the same protocol; tests only.
+   * @param entry the workers' entry point: {@link workerUrl}, or another that speaks the same protocol.
    */
-  static async start(workerCount: number, start: WorkerStart, entry: URL = workerUrl()): Promise<WorkerPool> {
-    const pool = new WorkerPool(workerCount, start, entry);
+  static async start(workerCount: number, start: WorkerStart, entry: URL): Promise<WorkerPool> {
+    // Loaded only here, so that a bundle, which has no workers, starts without it.
+    const pool = new WorkerPool(await import('piscina'), workerCount, start, entry);
     try {
       const replies = Array.from({ length: workerCount }, () => pool.#ask({ type: 'hello' }));
       for (const reply of await Promise.all(replies)) {
@@ -112,9 +114,15 @@ export class WorkerPool implements JobRunner {
     }
   }
 
-  private constructor(workerCount: number, start: WorkerStart, entry: URL) {
+  private constructor(
+    library: Pick<typeof import('piscina'), 'FixedQueue' | 'Piscina'>,
+    workerCount: number,
+    start: WorkerStart,
+    entry: URL,
+  ) {
     this.#capacity = workerCount * JOBS_PER_WORKER;
-    this.#piscina = new Piscina({
+    this.#piscinaQueue = new library.FixedQueue();
+    this.#piscina = new library.Piscina({
       filename: entry.href,
       minThreads: workerCount,
       maxThreads: workerCount,

@@ -10,7 +10,7 @@ import { RECORD_OVERHEAD_BYTES } from '../unit/record-format.ts';
 export interface PipelineSettings {
   /**
    * Worker threads, 0 to 256. With 0, the calling thread does the work. Default: as many as the machine runs
-   * at once.
+   * at once. In a bundle that includes netseal it is always 0, with a warning unless 0 was asked for.
    */
   readonly workers?: number;
   /**

@@ -27,13 +27,13 @@ import {
   rmdirSync,
   unlink,
   unlinkSync,
-  writev,
 } from 'node:fs';
 import { promisify } from 'node:util';
 import { toHex } from '../base/bytes.ts';
 import { NetsealError, systemCodeOf } from '../base/errors.ts';
 import { randomBytes } from '../base/random.ts';
 import type { Scheduler } from '../base/scheduler.ts';
+import { writevAsync } from '../system/file-bytes.ts';
 import { Folder, openOrMakeFolder } from './directory-folders.ts';
 import { type StoreModes, setMode } from './directory-modes.ts';
 import { createLockFile, FileLock } from './file-lock.ts';
@@ -42,7 +42,6 @@ const openAsync = promisify(open);
 const closeAsync = promisify(close);
 const fsyncAsync = promisify(fsync);
 const unlinkAsync = promisify(unlink);
-const writevAsync = promisify(writev);
 
 const { O_CREAT, O_EXCL, O_WRONLY, O_NOFOLLOW } = constants;
 
@@ -291,7 +290,7 @@ function* batches(parts: readonly Uint8Array[]): Generator<Uint8Array[]> {
 
 async function writeFully(fd: number, batch: readonly Uint8Array[]): Promise<void> {
   for (let rest = [...batch]; rest.length > 0; ) {
-    const { bytesWritten } = await writevAsync(fd, rest);
+    const bytesWritten = await writevAsync(fd, rest, null);
     if (bytesWritten === 0) throw new NetsealError('EIO', 'the file system takes no more bytes');
     rest = after(rest, bytesWritten);
   }

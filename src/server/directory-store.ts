@@ -20,7 +20,6 @@ import {
   lstatSync,
   open,
   openSync,
-  read,
   readdir,
   readSync,
   realpath,
@@ -46,6 +45,7 @@ import {
   systemCodeOf,
 } from '../base/errors.ts';
 import { type Scheduler, systemScheduler } from '../base/scheduler.ts';
+import { readAsync } from '../system/file-bytes.ts';
 import { Folder, FolderCache, makeFolder, openOrMakeFolder } from './directory-folders.ts';
 import { newHeader, OBJECT_HEADER_BYTES, type ObjectHeader, readHeader } from './directory-format.ts';
 import { type StoreModes, storeModes } from './directory-modes.ts';
@@ -78,7 +78,6 @@ import { storeError } from './system-errors.ts';
 const openAsync = promisify(open);
 const linkAsync = promisify(link);
 const lstatAsync = promisify(lstat);
-const readAsync = promisify(read);
 const readdirAsync = promisify(readdir);
 const realpathAsync = promisify(realpath);
 
@@ -437,7 +436,7 @@ export class DirectoryStore implements ObjectStore {
         const stats = fstatSync(fd);
         if (!stats.isFile()) throw this.#damagedError(key);
         const bytes = new Uint8Array(OBJECT_HEADER_BYTES);
-        const { bytesRead } = await readAsync(fd, bytes, 0, OBJECT_HEADER_BYTES, 0);
+        const bytesRead = await readAsync(fd, bytes, 0, OBJECT_HEADER_BYTES, 0);
         return await action(fd, this.#checkedHeader(bytes.subarray(0, bytesRead), stats, key), stats);
       } finally {
         closeSync(fd);
@@ -546,7 +545,7 @@ async function readFully(
   for (let done = 0; done < bytes.byteLength; ) {
     signal?.throwIfAborted();
     const lengthBytes = Math.min(READ_BYTES_MAX, bytes.byteLength - done);
-    const { bytesRead } = await readAsync(fd, bytes, done, lengthBytes, position + done);
+    const bytesRead = await readAsync(fd, bytes, done, lengthBytes, position + done);
     // The file was as long as its header says when it was opened, and the store never changes a file.
     if (bytesRead === 0) throw new NetsealError('EFORMAT', 'an object of the store is cut short');
     done += bytesRead;

@@ -8,7 +8,6 @@
  * it gives up all its locks on that file (POSIX). SQLite takes care of that for its own descriptors.
  */
 import { closeSync, constants, linkSync, lstatSync, openSync, unlinkSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import type { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { NetsealError } from '../base/errors.ts';
@@ -86,8 +85,11 @@ export function createLockFile(
 }
 
 function isBusy(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  // Deno gives no SQLite code, only the message.
+  if (!('errcode' in error)) return error.message === 'database is locked';
   // The lower byte is the primary code.
-  return error instanceof Error && 'errcode' in error && (Number(error.errcode) & 0xff) === SQLITE_BUSY;
+  return (Number(error.errcode) & 0xff) === SQLITE_BUSY;
 }
 
 let sqlite: typeof import('node:sqlite') | undefined;
@@ -96,12 +98,9 @@ let sqlite: typeof import('node:sqlite') | undefined;
  * Loads SQLite when the first writer needs it: on Node 22 that prints a warning, and readers need no lock.
  */
 function loadSqlite(): typeof import('node:sqlite') {
-  try {
-    sqlite ??= createRequire(import.meta.url)('node:sqlite') as typeof import('node:sqlite');
-    return sqlite;
-  } catch (cause) {
-    throw new NetsealError('EUNSUPPORTED', 'a directory store needs a Node with node:sqlite to write', {
-      cause,
-    });
+  sqlite ??= process.getBuiltinModule('node:sqlite');
+  if (sqlite === undefined) {
+    throw new NetsealError('EUNSUPPORTED', 'a directory store needs a Node with node:sqlite to write');
   }
+  return sqlite;
 }

@@ -3,10 +3,10 @@
  * named.
  */
 import * as fs from 'node:fs';
-import { promisify } from 'node:util';
 import { codeOf, NetsealError, systemCodeOf } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
 import type { Attributes, ExtendedAttribute } from '../server/sealed/inode.ts';
+import { readAsync } from '../system/file-bytes.ts';
 import { nameBytes, toBytesName } from '../volume/names/name-checks.ts';
 import {
   FolderHandle,
@@ -24,7 +24,6 @@ import { hasFailedWith, NUMBERS, native, systemError } from './local-native.ts';
 import { type OnLost, readAttributes, readAttributesAt } from './local-xattrs.ts';
 import type { OwnStorage } from './own-storage.ts';
 
-const readAsync = promisify(fs.read);
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = fs.constants;
 // O_NONBLOCK: opening a fifo that has taken a file's place must not wait.
 const FILE_FLAGS = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
@@ -270,7 +269,7 @@ export class LocalFile {
       while (done < into.byteLength) {
         signal?.throwIfAborted();
         const lengthBytes = Math.min(into.byteLength - done, READ_MAX_BYTES);
-        const { bytesRead } = await readAsync(this.#fd, into, done, lengthBytes, offsetBytes + done);
+        const bytesRead = await readAsync(this.#fd, into, done, lengthBytes, offsetBytes + done);
         if (bytesRead === 0) break;
         this.#requireOpen();
         done += bytesRead;

@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { NetsealError } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
 import type { Attributes } from '../server/sealed/inode.ts';
+import { writeAsync, writevAsync } from '../system/file-bytes.ts';
 import type { Unfinished } from '../volume/state/get-journal.ts';
 import {
   type FolderHandle,
@@ -19,8 +20,6 @@ import { joinPath, partialName, resumableName, showName } from './local-names.ts
 import { type RestoreOptions, restoreAttributes, type Unset } from './local-restore.ts';
 import { PRIVATE_MODE } from './local-rights.ts';
 
-const writeAsync = promisify(fs.write);
-const writevAsync = promisify(fs.writev);
 const fsyncAsync = promisify(fs.fsync);
 const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants;
 const CREATE_FLAGS = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
@@ -119,7 +118,7 @@ export class TargetFile {
       for (let done = 0; done < bytes.byteLength; ) {
         signal?.throwIfAborted();
         const lengthBytes = Math.min(bytes.byteLength - done, WRITE_MAX_BYTES);
-        done += (await writeAsync(this.#fd, bytes, done, lengthBytes, offsetBytes + done)).bytesWritten;
+        done += await writeAsync(this.#fd, bytes, done, lengthBytes, offsetBytes + done);
         this.#requireOpen();
       }
     } catch (error) {
@@ -141,7 +140,7 @@ export class TargetFile {
     try {
       for (let rest = parts.filter(part => part.byteLength > 0); rest.length > 0; ) {
         signal?.throwIfAborted();
-        const { bytesWritten } = await writevAsync(this.#fd, rest.slice(0, PARTS_MAX), endBytes);
+        const bytesWritten = await writevAsync(this.#fd, rest.slice(0, PARTS_MAX), endBytes);
         endBytes += bytesWritten;
         rest = afterBytes(rest, bytesWritten);
         this.#requireOpen();

@@ -41,7 +41,6 @@ interface VectorU8 {
 }
 
 type Instantiate = (binding: Partial<Binding>) => void;
-const require = createRequire(import.meta.url);
 
 /** One instance of a build. Its methods return undefined when the codec fails. */
 class Heap {
@@ -92,11 +91,27 @@ async function makeHeap(instantiate: Instantiate, settings: Partial<Binding>): P
   return new Heap(binding as Binding);
 }
 
-/** Makes the portable provider for this thread. Resolves when both builds are ready. */
+/** Loads one build. EUNSUPPORTED where the package is not beside this file, as in a bundle. */
+function loadBuild(name: string): Instantiate {
+  try {
+    return createRequire(import.meta.url)(`zstd-codec/lib/${name}.js`) as Instantiate;
+  } catch (cause) {
+    throw new NetsealError(
+      'EUNSUPPORTED',
+      'the portable zstd needs the package zstd-codec, which is not found; a bundler must leave netseal external',
+      { cause },
+    );
+  }
+}
+
+/**
+ * Makes the portable provider for this thread. Resolves when both builds are ready. Rejects with EUNSUPPORTED
+ * where `zstd-codec` is not found.
+ */
 export async function portableZstd(): Promise<CodecProvider> {
   const [small, large] = await Promise.all([
-    makeHeap(require('zstd-codec/lib/zstd-codec-binding-wasm.js'), {}),
-    makeHeap(require('zstd-codec/lib/zstd-codec-binding.js'), { TOTAL_MEMORY: LARGE_HEAP_BYTES }),
+    makeHeap(loadBuild('zstd-codec-binding-wasm'), {}),
+    makeHeap(loadBuild('zstd-codec-binding'), { TOTAL_MEMORY: LARGE_HEAP_BYTES }),
   ]);
   const heapFor = (fitsSmall: boolean): Heap => (fitsSmall ? small : large);
   return {

@@ -5,11 +5,25 @@ import type { CodecProvider } from './codec.ts';
 import { checkZstdFrame, ZSTD_WINDOW_LOG_MIN } from './zstd-frame.ts';
 
 /**
- * Returns the native provider, or undefined where Node has no zstd. Node has it since 22.15, but a Node built
- * with a shared zlib may lack it.
+ * Returns the native provider, or undefined where there is none. Node has it since 22.15, but a Node built with
+ * a shared zlib may lack it. Another runtime may have one that does not write frames as netseal reads them.
  */
 export function nativeZstd(): CodecProvider | undefined {
   if (typeof zlib.zstdCompressSync !== 'function') return undefined;
+  const provider = makeProvider();
+  return worksHere(provider) ? provider : undefined;
+}
+
+function worksHere(provider: CodecProvider): boolean {
+  const plain = new Uint8Array(1000);
+  try {
+    return provider.decompress(provider.compress(plain, 1), plain.byteLength).byteLength === plain.byteLength;
+  } catch {
+    return false;
+  }
+}
+
+function makeProvider(): CodecProvider {
   const { ZSTD_c_compressionLevel, ZSTD_d_windowLogMax } = zlib.constants;
   return {
     codec: 'zstd',
@@ -18,7 +32,12 @@ export function nativeZstd(): CodecProvider | undefined {
       // One chunk that holds the worst case. With Node's default of 16 KiB, many chunks would be made and
       // joined.
       const chunkSize = plain.byteLength + (plain.byteLength >>> 8) + 512;
-      return zlib.zstdCompressSync(plain, { chunkSize, params: { [ZSTD_c_compressionLevel]: level } });
+      return zlib.zstdCompressSync(plain, {
+        chunkSize,
+        // Node writes the content's size in any case. Deno does not unless it is promised.
+        pledgedSrcSize: plain.byteLength,
+        params: { [ZSTD_c_compressionLevel]: level },
+      });
     },
     decompress(payload, plainBytes) {
       checkZstdFrame(payload, plainBytes);

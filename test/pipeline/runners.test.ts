@@ -9,7 +9,7 @@ import { JobQueues } from '../../src/pipeline/job-queues.ts';
 import { describeError, JobWorker, type SharedMemory } from '../../src/pipeline/job-worker.ts';
 import { KeyTable } from '../../src/pipeline/key-table.ts';
 import { openPipeline } from '../../src/pipeline/pipeline.ts';
-import { InlineRunner, type JobRunner, WorkerPool } from '../../src/pipeline/pool.ts';
+import { InlineRunner, type JobRunner, WorkerPool, workerUrl } from '../../src/pipeline/pool.ts';
 import { answer } from '../../src/pipeline/protocol.ts';
 import { checkSettings } from '../../src/pipeline/settings.ts';
 import { parseCodec } from '../../src/unit/codec.ts';
@@ -42,7 +42,10 @@ describe.each(['inline', 'a worker'])('a job run by %s', where => {
   let runner: JobRunner;
   beforeAll(async () => {
     const start = { memory, providers: {} };
-    runner = where === 'inline' ? await InlineRunner.start(start) : await WorkerPool.start(1, start);
+    runner =
+      where === 'inline'
+        ? await InlineRunner.start(start)
+        : await WorkerPool.start(1, start, workerUrl() as URL);
   });
   afterAll(async () => {
     await runner.close(60_000);

@@ -1,7 +1,6 @@
 /**
  * `node:sqlite`, without the warning that it is experimental, and under whatever name it exports its class.
  */
-import { createRequire } from 'node:module';
 import { NetsealError } from '../../base/errors.ts';
 
 /** The part of `node:sqlite`'s statement that a cache uses. */
@@ -35,7 +34,9 @@ function load(): DatabaseClass {
     Reflect.apply(emitWarning, process, [warning, ...rest]);
   };
   try {
-    const module = createRequire(import.meta.url)('node:sqlite') as Record<string, DatabaseClass | undefined>;
+    const builtin: object | undefined = process.getBuiltinModule('node:sqlite');
+    const module = builtin as Record<string, DatabaseClass | undefined> | undefined;
+    if (module === undefined) throw new Error('this Node has no node:sqlite');
     const found = module.DatabaseSync ?? module.Database ?? Object.values(module).find(isDatabaseClass);
     if (found === undefined) throw new Error('node:sqlite exports no database class that is known here');
     return found;
@@ -66,7 +67,15 @@ export function isNoDatabase(error: unknown): boolean {
   return code === SQLITE_CORRUPT || code === SQLITE_NOTADB;
 }
 
+/** The messages of SQLite's codes that matter here: Deno's errors carry no code. */
+const CODE_OF_MESSAGE: ReadonlyMap<string, number> = new Map([
+  ['database is locked', SQLITE_BUSY],
+  ['database disk image is malformed', SQLITE_CORRUPT],
+  ['file is not a database', SQLITE_NOTADB],
+]);
+
 /** Returns SQLite's primary result code, the low byte of its code. Undefined for errors of another origin. */
 export function primaryCodeOf(error: unknown): number | undefined {
-  return error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : undefined;
+  if (!(error instanceof Error)) return undefined;
+  return 'errcode' in error ? Number(error.errcode) & 0xff : CODE_OF_MESSAGE.get(error.message);
 }
