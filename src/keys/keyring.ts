@@ -66,7 +66,8 @@ export class Keyring {
    * Throws EKEY when the keyring has no such epoch, ECLOSED after destroy.
    */
   epochKey(epoch: number): Uint8Array<ArrayBuffer> {
-    requireInteger('epoch', epoch, 1, 0xffff_ffff);
+    // Damaged bytes may say 0: then no key fits, and no argument of a program is wrong.
+    requireInteger('epoch', epoch, 0, 0xffff_ffff);
     if (this.#destroyed) throw new NetsealError('ECLOSED', 'the keyring was destroyed');
     const key = this.#epochKeys.get(epoch);
     if (key === undefined) {

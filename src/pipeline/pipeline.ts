@@ -182,7 +182,7 @@ export class Pipeline {
   keyCommitment(keys: KeyHandle, record: RecordQuery): Uint8Array {
     checkHandle(keys);
     requireObject('record', record);
-    requireInteger('record.epoch', record.epoch, 1, 0xffff_ffff);
+    requireInteger('record.epoch', record.epoch, 0, 0xffff_ffff);
     checkKind(record.kind);
     parseSuite(record.suite);
     requireBytes('record.objectId', record.objectId, ID_BYTES);

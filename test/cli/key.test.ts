@@ -245,7 +245,8 @@ describe('a store that was put back', () => {
       force: true,
     });
     const before = await readFile(join(folder, 'vol', 'objects', 'volume'));
-    const rollback = /generation 1 is older than 2, which was seen before \(EROLLBACK\)/;
+    const rollback =
+      /generation 1 is older than 2, which was seen before; .*"netseal state forget --help" \(EROLLBACK\)/;
     await fail(['key', 'list', 'vol', ...KEY], EXIT_DAMAGED, rollback);
     await fail(['key', 'add', 'vol', ...KEY, '--new-key-file', 'key3'], EXIT_DAMAGED, rollback);
     expect((await readFile(join(folder, 'vol', 'objects', 'volume'))).equals(before)).toBe(true);

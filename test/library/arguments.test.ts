@@ -226,7 +226,7 @@ beforeAll(async () => {
   subjects = {
     Volume: {
       target: volume,
-      afterClose: ['close', 'inodeOf', 'whenDurable', 'flushContent', 'openPutJournal'],
+      afterClose: ['close', 'inodeOf', 'whenDurable', 'flushContent', 'openPutJournal', 'openGetJournal'],
       rows: {
         find: row(['/f'], PATH, pathOptions),
         place: row(['/f'], [...PATH, '/'], fields({}, { forFolder: FLAG })),
@@ -249,6 +249,7 @@ beforeAll(async () => {
         whenDurable: row([[]], [5, 'text', null, undefined, {}]),
         flushContent: NOTHING,
         openPutJournal: NOTHING,
+        openGetJournal: NOTHING,
         sync: NOTHING,
         close: NOTHING,
       },
@@ -474,7 +475,7 @@ beforeAll(async () => {
           [keys, record],
           wrongKeys,
           needed(record, {
-            epoch: [...NUMBERS, 0],
+            epoch: NUMBERS,
             kind: [...TEXT, 'none'],
             suite: [...TEXT, 'none'],
             objectId: ID_BYTES,
@@ -530,7 +531,7 @@ beforeAll(async () => {
         rekey: row([RAW_KEY], SECRET, fields({}, { slotIds: ['x', 5, null, [5], ['none']] })),
       },
     },
-    Keyring: { target: keyring, rows: { epochKey: row([1], [...NUMBERS, 0]), destroy: NOTHING } },
+    Keyring: { target: keyring, rows: { epochKey: row([1], NUMBERS), destroy: NOTHING } },
     DirectoryStore: { target: store, rows: { ...stores, removeLeftovers: NOTHING } },
     MemoryStore: { target: memory, rows: stores },
     ForwardingStore: { target: wrapped, rows: stores },
