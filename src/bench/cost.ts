@@ -4,7 +4,7 @@
  */
 import { KIB, MIB } from '../base/geometry.ts';
 import { type Link, transferMs } from './link.ts';
-import { type Measured, ratioOf, type SampleResult } from './results.ts';
+import { type Measured, ratioOf, type SampleResult, type Spread, spreadOf } from './results.ts';
 
 /** The size of a random access. */
 export const ACCESS_BYTES: number = 4 * KIB;
@@ -97,6 +97,9 @@ export function costsOf(link: Link, measured: Measured, unitSizeBytes: number): 
 export interface Summary {
   readonly sealBytesPerSecond: number;
   readonly openBytesPerSecond: number;
+  /** As if the slowest, or the fastest, rounds of all samples had come together. */
+  readonly sealSpread: Spread;
+  readonly openSpread: Spread;
   readonly plainBytes: number;
   readonly storedBytes: number;
   readonly ratio: number;
@@ -125,9 +128,18 @@ export function summarise(link: Link, samples: readonly SampleResult[], unitSize
   const perAccess = (value: (costs: Costs) => number): number =>
     sum(sample => value(costs.get(sample) ?? NO_COSTS) * accessedBytes(sample)) / (denseBytes || plainBytes);
 
+  const throughput = (rate: (sample: SampleResult) => number): number =>
+    plainBytes / sum(sample => sample.plainBytes / rate(sample));
+  const spread = (rates: (sample: SampleResult) => readonly number[]): Spread => ({
+    slowest: throughput(sample => spreadOf(rates(sample)).slowest),
+    fastest: throughput(sample => spreadOf(rates(sample)).fastest),
+  });
+
   return {
-    sealBytesPerSecond: plainBytes / sum(sample => sample.plainBytes / sample.sealBytesPerSecond),
-    openBytesPerSecond: plainBytes / sum(sample => sample.plainBytes / sample.openBytesPerSecond),
+    sealBytesPerSecond: throughput(sample => sample.sealBytesPerSecond),
+    openBytesPerSecond: throughput(sample => sample.openBytesPerSecond),
+    sealSpread: spread(sample => sample.sealRates),
+    openSpread: spread(sample => sample.openRates),
     plainBytes,
     storedBytes,
     ratio: ratioOf({ plainBytes, storedBytes }),

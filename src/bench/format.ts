@@ -23,6 +23,19 @@ export function formatSize(bytes: number): string {
   return `${text} ${BINARY[step]}`;
 }
 
+/** A unit for a whole column of sizes, and how to write a size in it without the unit. */
+export interface SizeColumn {
+  readonly unit: string;
+  format(bytes: number): string;
+}
+
+/** Returns the binary unit that suits the largest of the sizes. */
+export function sizeColumn(sizesBytes: readonly number[]): SizeColumn {
+  const largestBytes = Math.max(0, ...sizesBytes);
+  const step = Math.min(BINARY.length - 1, Math.floor(Math.log2(Math.max(1, largestBytes)) / 10));
+  return { unit: BINARY[step] ?? 'B', format: bytes => formatNumber(bytes / 1024 ** step) };
+}
+
 /** Formats a throughput in decimal units, megabytes at most: `412 MB/s`, `43.2 kB/s`, `71 B/s`. */
 export function formatThroughput(bytesPerSecond: number): string {
   if (bytesPerSecond >= 1e5 || bytesPerSecond === 0) return `${formatNumber(bytesPerSecond / 1e6)} MB/s`;

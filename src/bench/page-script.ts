@@ -49,12 +49,12 @@ export const PAGE_SCRIPT: string = `
   };
 
   const CHARTS = [
-    { id: 'seal', value: n => n.sealBytesPerSecond / 1e6, unit: ' MB/s', log: true },
-    { id: 'open', value: n => n.openBytesPerSecond / 1e6, unit: ' MB/s', log: true },
-    { id: 'ratio', value: n => n.ratio, unit: '', log: false },
-    { id: 'stored', value: n => n.plainBytes === 0 ? 0 : 100 * n.storedBytes / n.plainBytes, unit: '%', log: false },
-    { id: 'read', value: n => n.randomReadMs, unit: ' ms', log: false },
-    { id: 'overwrite', value: n => n.overwriteMs, unit: ' ms', log: false },
+    { id: 'seal', title: 'sealed, MB/s', value: n => n.sealBytesPerSecond / 1e6, spread: n => n.sealSpread, unit: ' MB/s', log: true },
+    { id: 'open', title: 'opened, MB/s', value: n => n.openBytesPerSecond / 1e6, spread: n => n.openSpread, unit: ' MB/s', log: true },
+    { id: 'ratio', title: 'plain bytes / stored byte', value: n => n.ratio, unit: '', log: false },
+    { id: 'stored', title: 'stored, % of plain', value: n => n.plainBytes === 0 ? 0 : 100 * n.storedBytes / n.plainBytes, unit: '%', log: false },
+    { id: 'read', title: 'random read, ms', value: n => n.randomReadMs, unit: ' ms', log: false },
+    { id: 'overwrite', title: 'overwrite, ms', value: n => n.overwriteMs, unit: ' ms', log: false },
   ];
 
   const drawn = [];
@@ -82,7 +82,35 @@ export const PAGE_SCRIPT: string = `
     return [1, 2, 5].includes(lead) ? numberText(value) : '';
   };
 
-  function drawLines({ id, value, unit, log }) {
+  // Draws a line from the slowest to the fastest round through each point.
+  const spreadMarks = {
+    id: 'spreadMarks',
+    beforeDatasetsDraw({ ctx, data, scales }) {
+      ctx.save();
+      ctx.lineWidth = 1.5;
+      ctx.globalAlpha = 0.7;
+      data.datasets.forEach((dataset, at) => {
+        ctx.strokeStyle = dataset.borderColor;
+        dataset.spreads.forEach((spread, nth) => {
+          if (spread === null) return;
+          // Side by side, as lines on top of each other could not be told apart.
+          const x = scales.x.getPixelForValue(nth) + (at - (data.datasets.length - 1) / 2) * 3;
+          const [top, bottom] = [spread.fastest, spread.slowest].map(rate => scales.y.getPixelForValue(rate));
+          ctx.beginPath();
+          ctx.moveTo(x - 3, top);
+          ctx.lineTo(x + 3, top);
+          ctx.moveTo(x, top);
+          ctx.lineTo(x, bottom);
+          ctx.moveTo(x - 3, bottom);
+          ctx.lineTo(x + 3, bottom);
+          ctx.stroke();
+        });
+      });
+      ctx.restore();
+    },
+  };
+
+  function drawLines({ id, title, value, spread, unit, log }) {
     const datasets = names.map(name => {
       const results = series.get(name);
       const bySize = new Map(results.map(result => [result.unitSizeBytes, result]));
@@ -90,6 +118,12 @@ export const PAGE_SCRIPT: string = `
         const numbers = bySize.has(size) ? numbersOf(bySize.get(size)) : undefined;
         const found = numbers === undefined ? null : value(numbers);
         return Number.isFinite(found) && (!log || found > 0) ? found : null;
+      });
+      const spreads = unitSizes.map(size => {
+        const numbers = bySize.has(size) ? numbersOf(bySize.get(size)) : undefined;
+        const found = numbers === undefined ? undefined : spread?.(numbers);
+        if (!(found?.slowest > 0) || found.fastest === null) return null;
+        return { slowest: found.slowest / 1e6, fastest: found.fastest / 1e6 };
       });
       const isWinner = unitSizes.map(size => bySize.get(size)?.setting === winnerId);
       return {
@@ -99,7 +133,11 @@ export const PAGE_SCRIPT: string = `
         backgroundColor: seriesColor(name),
         borderDash: seriesDash(name),
         borderWidth: 2,
-        cubicInterpolationMode: 'monotone',
+        // The recommended setting's line is drawn last, on top of the others.
+        order: isWinner.includes(true) ? 0 : 1,
+        // Straight: nothing was measured between two sizes.
+        tension: 0,
+        spreads,
         spanGaps: true,
         pointRadius: isWinner.map(winner => winner ? 7 : 3),
         pointHoverRadius: 7,
@@ -108,8 +146,18 @@ export const PAGE_SCRIPT: string = `
         pointBorderWidth: isWinner.map(winner => winner ? 2 : 1),
       };
     });
+    const ends = datasets.flatMap(({ spreads }) => spreads.filter(one => one !== null));
+    const bounds = ends.length === 0 ? {} : {
+      suggestedMin: Math.min(...ends.map(({ slowest }) => slowest)),
+      suggestedMax: Math.max(...ends.map(({ fastest }) => fastest)),
+    };
+    const spreadText = item => {
+      const found = item.dataset.spreads[item.dataIndex];
+      return found === null ? '' : ' (' + numberText(found.slowest) + ' to ' + numberText(found.fastest) + ')';
+    };
     drawn.push(new Chart(document.getElementById(id), {
       type: 'line',
+      plugins: [spreadMarks],
       data: { labels: unitSizes.map(sizeText), datasets },
       options: {
         responsive: true,
@@ -119,12 +167,12 @@ export const PAGE_SCRIPT: string = `
         scales: {
           x: axis('unit size', { ticks: {}, axis: {} }),
           y: log
-            ? axis('', { ticks: { callback: logTick }, axis: { type: 'logarithmic' } })
-            : axis('', { ticks: { callback: v => numberText(v) + unit }, axis: { beginAtZero: true } }),
+            ? axis(title, { ticks: { callback: logTick }, axis: { type: 'logarithmic', ...bounds } })
+            : axis(title, { ticks: { callback: v => numberText(v) + unit }, axis: { beginAtZero: true } }),
         },
         plugins: {
           legend: { display: false },
-          tooltip: tooltip({ label: item => ' ' + item.dataset.label + ': ' + numberText(item.parsed.y) + unit }),
+          tooltip: tooltip({ label: item => ' ' + item.dataset.label + ': ' + numberText(item.parsed.y) + unit + spreadText(item) }),
         },
       },
     }));
@@ -180,6 +228,7 @@ export const PAGE_SCRIPT: string = `
         label: name,
         data: points,
         showLine: true,
+        tension: 0,
         borderColor: seriesColor(name),
         backgroundColor: seriesColor(name),
         borderDash: seriesDash(name),

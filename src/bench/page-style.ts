@@ -42,9 +42,9 @@ select { font: inherit; padding: 6px 10px; border-radius: 8px; border: 1px solid
 .swatch { width: 14px; height: 14px; border-radius: 4px; flex: none; }
 .scroll { overflow-x: auto; padding: 6px 0; }
 table { border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 6px 14px; text-align: right; white-space: nowrap; }
+th, td { padding: 6px 11px; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child, .named th:nth-child(2), .named td:nth-child(2) { text-align: left; }
-thead th { color: var(--soft); font-weight: 500; border-bottom: 1px solid var(--line); vertical-align: bottom; }
+thead th { color: var(--soft); font-weight: 500; border-bottom: 1px solid var(--line); vertical-align: bottom; white-space: normal; }
 tr.group th { text-align: left; padding-top: 16px; font-weight: 600; }
 tr.winner td { background: var(--good); font-weight: 600; }
 tbody tr + tr:not(.group) td { border-top: 1px solid var(--line); }

@@ -1,7 +1,14 @@
 /** Chooses a setting from the summaries of all settings, and gives reasons. Pure. */
 import { requireArgument } from '../base/errors.ts';
 import type { Summary } from './cost.ts';
-import { formatChange, formatDuration, formatNumber, formatSize, formatThroughput } from './format.ts';
+import {
+  formatChange,
+  formatCount,
+  formatDuration,
+  formatNumber,
+  formatSize,
+  formatThroughput,
+} from './format.ts';
 import {
   type BenchSetting,
   SETTING_DEFAULT,
@@ -48,7 +55,7 @@ export interface Scored {
 }
 
 /** Why an alternative is shown. */
-export type AlternativeRole = 'default' | 'runner-up' | 'smaller units' | 'larger units';
+export type AlternativeRole = 'best score' | 'default' | 'runner-up' | 'smaller units' | 'larger units';
 
 export interface Alternative extends Scored {
   readonly role: AlternativeRole;
@@ -67,7 +74,9 @@ export interface Recommendation {
   /** All settings, best first. */
   readonly ranking: readonly Scored[];
   readonly alternatives: readonly Alternative[];
-  /** Sentences that give the reasons, the most important first. */
+  /** Why the best score is not recommended, in one sentence; undefined when it is. */
+  readonly whyNotBest: string | undefined;
+  /** Sentences that give the reasons. The first one says how the score compares with the others. */
   readonly reasons: readonly string[];
 }
 
@@ -99,8 +108,13 @@ export function recommend(
   requireArgument(winner !== undefined, 'no measured setting to choose from');
   const varying = varyingOf(ranking.map(({ setting }) => setting));
   const alternatives = alternativesOf(winner, ranking, varying);
-  const reasons = reasonsFor(winner, ranking, near, workload, varying);
-  return { workload, weights, tolerance: TOLERANCE, winner, ranking, alternatives, reasons };
+  const whyNotBest = whyNotBestOf(winner, ranking, varying);
+  const reasons = [
+    whyNotBest ?? whyBestOf(winner, near),
+    ...reasonsFor(winner, workload),
+    ...(ranking.some(({ setting }) => isDefault(setting)) ? [] : [DEFAULT_MISSING]),
+  ];
+  return { workload, weights, tolerance: TOLERANCE, winner, ranking, alternatives, whyNotBest, reasons };
 }
 
 function criteriaOf({ costs, storedBytes }: Summary): Criteria {
@@ -172,9 +186,11 @@ function alternativesOf(winner: Scored, ranking: readonly Scored[], varying: Var
     )
     .toSorted((left, right) => left.setting.unitSizeBytes - right.setting.unitSizeBytes);
   const at = likeWinner.indexOf(winner);
+  const [best] = ranking;
   const candidates: readonly (readonly [AlternativeRole, Scored | undefined])[] = [
+    ['best score', best],
     ['default', ranking.find(({ setting }) => isDefault(setting))],
-    ['runner-up', ranking.find(scored => scored !== winner)],
+    ['runner-up', best === winner ? ranking[1] : undefined],
     ['smaller units', likeWinner[at - 1]],
     ['larger units', likeWinner[at + 1]],
   ];
@@ -212,18 +228,39 @@ export function formatMsPerMiB(msPerMiB: number): string {
   return msPerMiB === 0 ? 'at once' : formatThroughput((1024 * 1024 * 1000) / msPerMiB);
 }
 
+/** Formats the time for one MiB as a throughput in MB/s, without the unit. */
+export function formatRate(msPerMiB: number): string {
+  return msPerMiB === 0 ? 'at once' : formatNumber((1024 * 1024) / 1000 / msPerMiB);
+}
+
 /** Formats a score with two decimals. */
 export function formatScore(value: number): string {
   return value.toFixed(2);
 }
 
-function reasonsFor(
-  winner: Scored,
-  ranking: readonly Scored[],
-  near: readonly Scored[],
-  workload: Workload,
-  varying: Varying,
-): string[] {
+const DEFAULT_MISSING =
+  'The default setting (256 KiB units, 4 KiB blocks, zstd:1, xaes-256-gcm) was not in this sweep.';
+
+function whyNotBestOf(winner: Scored, [best]: readonly Scored[], varying: Varying): string | undefined {
+  if (best === undefined || best === winner) return undefined;
+  const percent = (winner.score / best.score - 1) * 100;
+  const distance = percent < 0.05 ? 'less than 0.1%' : `${percent.toFixed(1)}%`;
+  return (
+    `Not the best score: ${settingLabel(best.setting, varying)} has ${formatScore(best.score)}, this one ` +
+    `${formatScore(winner.score)}, ${distance} worse. Scores within ${TOLERANCE * 100}% count as equal, because ` +
+    `repeated measurements easily differ that much; of those, ${isDefault(winner.setting) ? 'this one is the default' : 'this one is the simplest'}.`
+  );
+}
+
+function whyBestOf(winner: Scored, near: readonly Scored[]): string {
+  const others =
+    near.length > 1
+      ? `${formatCount(near.length - 1, 'other setting')} within ${TOLERANCE * 100}% of it`
+      : `no other setting within ${TOLERANCE * 100}% of it`;
+  return `It has the best score, ${formatScore(winner.score)}, with ${others}.`;
+}
+
+function reasonsFor(winner: Scored, workload: Workload): string[] {
   const { costs, ratio, storedBytes } = winner.summary;
   const reasons = [
     storedBytes === 0
@@ -241,26 +278,6 @@ function reasonsFor(
       `A cold random 4 KiB read costs ${formatDuration(costs.read.ms)} and fetches ${formatNumber(costs.read.amplification)} ` +
         `times its size; a 4 KiB overwrite costs ${formatDuration(costs.overwrite.ms)} and moves ` +
         `${formatNumber(costs.overwrite.amplification)} times its size.`,
-    );
-  }
-  const [best] = ranking;
-  if (best !== undefined && best !== winner) {
-    reasons.push(
-      `The best score has ${settingLabel(best.setting, varying)} (${formatScore(best.score)}); this one (${formatScore(winner.score)}) ` +
-        `is within ${TOLERANCE * 100}% of it and ${isDefault(winner.setting) ? 'is the default' : 'is simpler or smaller'}.`,
-    );
-  } else if (near.length > 1) {
-    reasons.push(
-      `Of ${near.length} settings within ${TOLERANCE * 100}% of the best score it is ${isDefault(winner.setting) ? 'the default' : 'the simplest'}.`,
-    );
-  } else {
-    reasons.push(
-      `No other setting is within ${TOLERANCE * 100}% of its score, ${formatScore(winner.score)}.`,
-    );
-  }
-  if (!ranking.some(({ setting }) => isDefault(setting))) {
-    reasons.push(
-      'The default setting (256 KiB units, 4 KiB blocks, zstd:1, xaes-256-gcm) was not in this sweep.',
     );
   }
   return reasons;

@@ -7,12 +7,20 @@ import { createHash } from 'node:crypto';
 import { formatCodec } from '../unit/codec.ts';
 import type { BenchReport, ReportedSetting } from './bench.ts';
 import { readChartScript } from './chart-script.ts';
-import { formatCount, formatDuration, formatNumber, formatSize } from './format.ts';
+import {
+  formatCount,
+  formatDuration,
+  formatNumber,
+  formatSize,
+  type SizeColumn,
+  sizeColumn,
+} from './format.ts';
 import { formatLink } from './link.ts';
 import { PAGE_SCRIPT } from './page-script.ts';
 import { PAGE_STYLE } from './page-style.ts';
-import { formatMsPerMiB, formatRatio, formatScore, type Scored } from './recommend.ts';
+import { formatMsPerMiB, formatRate, formatRatio, formatScore, type Scored } from './recommend.ts';
 import { reportToJson } from './report-json.ts';
+import type { Spread } from './results.ts';
 import { type BenchSetting, groupLabel, settingLabel, varyingOf } from './settings.ts';
 
 /** Returns the page as text. Rejects with the system's error when Chart.js cannot be read. */
@@ -97,16 +105,25 @@ function alternatives(report: BenchReport): string {
     const { costs, storedBytes } = summary;
     const stored = Math.round((storedBytes / winner.summary.storedBytes) * 100);
     const cells = [
-      formatDuration(costs.read.ms),
-      formatDuration(costs.overwrite.ms),
-      formatMsPerMiB(costs.sequentialReadMsPerMiB),
-      formatMsPerMiB(costs.sequentialWriteMsPerMiB),
-      Number.isFinite(stored) ? `${stored}%` : '-',
+      formatNumber(costs.read.ms),
+      formatNumber(costs.overwrite.ms),
+      formatRate(costs.sequentialReadMsPerMiB),
+      formatRate(costs.sequentialWriteMsPerMiB),
+      Number.isFinite(stored) ? String(stored) : '-',
       formatScore(score),
     ];
     return `<tr${mark}><td>${escapeHtml(role)}</td><td>${escapeHtml(settingLabel(setting, varying))}</td>${cellsOf(cells)}</tr>`;
   };
-  const heads = ['', 'setting', 'random read', 'overwrite', 'seq. read', 'seq. write', 'stored', 'score'];
+  const heads = [
+    '',
+    'setting',
+    'random read, ms',
+    'overwrite, ms',
+    'seq. read, MB/s',
+    'seq. write, MB/s',
+    'stored, % of recommended',
+    'score, 1 is ideal',
+  ];
   return `<h2>Against the alternatives</h2>
 <div class="card scroll"><table class="named"><thead><tr>${heads.map(head => `<th>${head}</th>`).join('')}</tr></thead><tbody>
 ${row('recommended', winner, ' class="winner"')}
@@ -117,8 +134,16 @@ Of the settings within ${report.recommendation.tolerance * 100}% of the best sco
 }
 
 const CHARTS: readonly (readonly [id: string, title: string, explanation: string])[] = [
-  ['seal', 'Sealing', 'MB/s of plain bytes through the pipeline, logarithmic; more is better'],
-  ['open', 'Opening', 'MB/s of plain bytes through the pipeline, logarithmic; more is better'],
+  [
+    'seal',
+    'Sealing',
+    'plain bytes through the pipeline, logarithmic; the bars span the slowest and the fastest round; more is better',
+  ],
+  [
+    'open',
+    'Opening',
+    'plain bytes through the pipeline, logarithmic; the bars span the slowest and the fastest round; more is better',
+  ],
   ['ratio', 'Ratio', 'plain bytes for each stored byte; more is better'],
   ['stored', 'Stored', 'records with overhead and padding, % of plain; less is better'],
   ['read', 'Random read', 'a cold 4 KiB over the link; less is better'],
@@ -146,43 +171,64 @@ function charts({ samples }: BenchReport): string {
 function resultTable(report: BenchReport): string {
   const varying = varyingOf(report.results.map(({ setting }) => setting));
   const { winner } = report.recommendation;
+  const stored = sizeColumn(report.results.map(({ summary }) => summary.storedBytes));
+  const memory = sizeColumn(report.results.map(result => result.workingBytes));
   const heads = [
     '',
-    'seal',
-    'open',
-    'ratio',
-    'stored',
-    'random read',
-    'moved',
-    'overwrite',
-    'moved',
-    'memory',
+    'seal, MB/s',
+    'slowest to fastest',
+    'open, MB/s',
+    'slowest to fastest',
+    'ratio, plain / stored',
+    `stored, ${stored.unit}`,
+    'random read, ms',
+    'moved, × 4 KiB',
+    'overwrite, ms',
+    'moved, × 4 KiB',
+    `memory, ${memory.unit}`,
   ];
   const groups = Map.groupBy(report.results, ({ setting }) => groupLabel(setting, varying));
   const bodies = [...groups].map(([label, results]) => {
     const title = `<tr class="group"><th colspan="${heads.length}">${escapeHtml(label)}</th></tr>`;
-    return title + results.map(result => resultRow(result, result.setting === winner.setting)).join('\n');
+    return (
+      title +
+      results
+        .map(result => resultRow(result, { stored, memory }, result.setting === winner.setting))
+        .join('\n')
+    );
   });
   return `<h2>All settings</h2>
 <div class="card scroll"><table><thead><tr>${heads.map(head => `<th>${head}</th>`).join('')}</tr></thead>
 <tbody>${bodies.join('\n')}</tbody></table></div>
-<p class="soft">Seal, open: MB/s. Moved: bytes over the link, as a multiple of the 4 KiB asked for. Memory: computed, the buffers
-that the workers need at the least.</p>`;
+<p class="soft">Seal, open: the median of the rounds, then the slowest and the fastest round. Moved: bytes over the link, as a
+multiple of the 4 KiB asked for. Memory: computed, the buffers that the workers need at the least.</p>`;
 }
 
-function resultRow({ setting, summary, workingBytes }: ReportedSetting, isWinner: boolean): string {
+interface SizeColumns {
+  readonly stored: SizeColumn;
+  readonly memory: SizeColumn;
+}
+
+function resultRow(
+  { setting, summary, workingBytes }: ReportedSetting,
+  { stored, memory }: SizeColumns,
+  isWinner: boolean,
+): string {
   const { read, overwrite } = summary.costs;
   const megabytes = (rate: number): string => (Number.isFinite(rate) ? formatNumber(rate / 1e6) : '-');
+  const range = ({ slowest, fastest }: Spread): string => `${megabytes(slowest)} to ${megabytes(fastest)}`;
   const cells = [
     megabytes(summary.sealBytesPerSecond),
+    range(summary.sealSpread),
     megabytes(summary.openBytesPerSecond),
+    range(summary.openSpread),
     formatRatio(summary.ratio),
-    formatSize(Math.round(summary.storedBytes)),
-    formatDuration(read.ms),
-    `×${formatNumber(read.amplification)}`,
-    formatDuration(overwrite.ms),
-    `×${formatNumber(overwrite.amplification)}`,
-    formatSize(workingBytes),
+    stored.format(summary.storedBytes),
+    formatNumber(read.ms),
+    formatNumber(read.amplification),
+    formatNumber(overwrite.ms),
+    formatNumber(overwrite.amplification),
+    memory.format(workingBytes),
   ];
   const label = escapeHtml(formatCodec(setting.codec));
   return `<tr${isWinner ? ' class="winner"' : ''}><td>${label}</td>${cellsOf(cells)}</tr>`;

@@ -7,7 +7,7 @@ import type { BenchReport, ReportedSetting } from './bench.ts';
 import { type Costs, costsOf } from './cost.ts';
 import type { Link } from './link.ts';
 import type { Scored } from './recommend.ts';
-import { ratioOf, type SampleResult } from './results.ts';
+import { ratioOf, type SampleResult, type Spread, spreadOf } from './results.ts';
 import { type BenchSetting, settingId } from './settings.ts';
 
 export const BENCH_JSON_FORMAT = 'netseal-bench';
@@ -78,6 +78,8 @@ function resultToJson(result: ReportedSetting, link: Link, ranking: readonly Sco
     summary: {
       sealBytesPerSecond: finite(summary.sealBytesPerSecond),
       openBytesPerSecond: finite(summary.openBytesPerSecond),
+      sealSpread: spreadToJson(summary.sealSpread),
+      openSpread: spreadToJson(summary.openSpread),
       plainBytes: Math.round(summary.plainBytes),
       storedBytes: Math.round(summary.storedBytes),
       ratio: finite(summary.ratio),
@@ -94,6 +96,8 @@ function sampleToJson(sample: SampleResult, link: Link, unitSizeBytes: number): 
     sample: sample.sample,
     sealBytesPerSecond: finite(sample.sealBytesPerSecond),
     openBytesPerSecond: finite(sample.openBytesPerSecond),
+    sealSpread: spreadToJson(spreadOf(sample.sealRates)),
+    openSpread: spreadToJson(spreadOf(sample.openRates)),
     sealRates: sample.sealRates.map(finite),
     openRates: sample.openRates.map(finite),
     sealUnitMs: sample.sealUnitMs,
@@ -107,6 +111,10 @@ function sampleToJson(sample: SampleResult, link: Link, unitSizeBytes: number): 
     recordBytes: sample.recordBytes,
     ...costsToJson(costsOf(link, sample, unitSizeBytes)),
   };
+}
+
+function spreadToJson({ slowest, fastest }: Spread): JsonObject {
+  return { slowest: finite(slowest), fastest: finite(fastest) };
 }
 
 function costsToJson(costs: Costs): JsonObject {

@@ -3,10 +3,10 @@ import Table from 'cli-table3';
 import { formatCodec } from '../unit/codec.ts';
 import type { BenchReport, ReportedSetting } from './bench.ts';
 import { costsOf } from './cost.ts';
-import { formatNumber, formatSize } from './format.ts';
+import { formatCount, formatNumber, formatSize, sizeColumn } from './format.ts';
 import { formatLink } from './link.ts';
 import { formatRatio, formatScore } from './recommend.ts';
-import { ratioOf } from './results.ts';
+import { median, ratioOf, type Spread } from './results.ts';
 import { type BenchSetting, groupLabel, settingLabel, varyingOf } from './settings.ts';
 
 export interface TextSettings {
@@ -55,7 +55,7 @@ function heading(report: BenchReport): string {
   const sampled = report.samples.reduce((sum, sample) => sum + sample.sampledBytes, 0);
   return [
     `${machine.cpu}, ${machine.cores} cores, ${machine.platform}, Node ${machine.node}; ${workers}`,
-    `link ${formatLink(settings.link)} round trip; ${formatSize(sampled)} of ${report.samples.length} kinds of data; every round trip checked`,
+    `link ${formatLink(settings.link)} round trip; ${formatSize(sampled)} of ${formatCount(report.samples.length, 'kind')} of data; every round trip checked`,
   ]
     .map(line => wrap(line, ''))
     .join('\n');
@@ -78,17 +78,32 @@ function newTable(style: Style, head: readonly string[]): Table.Table {
   });
 }
 
-const COLUMNS = ['seal', 'open', 'ratio', 'stored', 'read ms', '', 'write ms', '', 'memory'];
+/** The heads of the columns that both tables have, with their units in a second line. */
+function columnHeads(storedUnit: string): string[] {
+  return [
+    'seal\nMB/s',
+    'open\nMB/s',
+    'ratio',
+    `stored\n${storedUnit}`,
+    'read\nms',
+    'moved\n×4 KiB',
+    'write\nms',
+    'moved\n×4 KiB',
+  ];
+}
 
 function resultTable(report: BenchReport, style: Style): string {
   const varying = varyingOf(report.results.map(({ setting }) => setting));
-  const table = newTable(style, ['setting', ...COLUMNS]);
+  const stored = sizeColumn(report.results.map(({ summary }) => summary.storedBytes));
+  const memory = sizeColumn(report.results.map(({ workingBytes }) => workingBytes));
+  const heads = [...columnHeads(stored.unit), `memory\n${memory.unit}`];
+  const table = newTable(style, ['setting', ...heads]);
   const { winner } = report.recommendation;
   let group = '';
   for (const result of report.results) {
     const { setting, summary } = result;
     const label = groupLabel(setting, varying);
-    if (label !== group) table.push([{ content: style.bold(label), colSpan: 1 + COLUMNS.length }]);
+    if (label !== group) table.push([{ content: style.bold(label), colSpan: 1 + heads.length }]);
     group = label;
     const isWinner = setting === winner.setting;
     const row = [
@@ -96,41 +111,53 @@ function resultTable(report: BenchReport, style: Style): string {
       megabytes(summary.sealBytesPerSecond),
       megabytes(summary.openBytesPerSecond),
       formatRatio(summary.ratio),
-      formatSize(Math.round(summary.storedBytes)),
+      stored.format(summary.storedBytes),
       ...accessCells(summary.costs),
-      formatSize(result.workingBytes),
+      memory.format(result.workingBytes),
     ];
     table.push(isWinner ? row.map(style.good) : row);
   }
   const legend = [
-    'seal, open: MB/s of plain bytes through the pipeline. stored: with overhead and padding.',
-    'read, write: a cold random 4 KiB read, a 4 KiB overwrite with its commit, over the link; ×: bytes moved / 4096.',
+    `seal, open: plain bytes through the pipeline, the median of the rounds; ${spreadText(report)}.`,
+    'ratio: plain / stored bytes. stored: with overhead and padding.',
+    'read, write: a cold random 4 KiB read, a 4 KiB overwrite with its commit, over the link. moved: bytes over the link / 4 KiB.',
     'memory: computed, the buffers that the workers need at the least. ' +
       `Measured: ${formatSize(report.rssPeakBytes)} resident at the peak, ${formatSize(report.rssStartBytes)} before.`,
   ];
   return `${trimmed(table)}\n${legend.map(line => style.dim(wrap(line, ''))).join('\n')}`;
 }
 
+/** Says how far apart the rounds of one setting were, as a share of their median. */
+function spreadText({ results }: BenchReport): string {
+  const share = ({ slowest, fastest }: Spread, middle: number): number => (fastest - slowest) / middle;
+  const shares = results
+    .flatMap(({ summary }) => [
+      share(summary.sealSpread, summary.sealBytesPerSecond),
+      share(summary.openSpread, summary.openBytesPerSecond),
+    ])
+    .filter(Number.isFinite);
+  const percent = (value: number): string => `${Math.round(value * 100)}%`;
+  return `the slowest and the fastest round are typically ${percent(median(shares))} of it apart, at most ${percent(Math.max(0, ...shares))}`;
+}
+
 function accessCells(costs: ReportedSetting['summary']['costs']): string[] {
   const { read, overwrite } = costs;
-  return [read, overwrite].flatMap(({ ms, amplification }) => [
-    ms.toFixed(1),
-    `×${formatNumber(amplification)}`,
-  ]);
+  return [read, overwrite].flatMap(({ ms, amplification }) => [ms.toFixed(1), formatNumber(amplification)]);
 }
 
 function sampleTable(report: BenchReport, result: ReportedSetting, style: Style, why: string): string {
   const varying = varyingOf(report.results.map(({ setting }) => setting));
-  const table = newTable(style, ['data', ...COLUMNS.slice(0, -1), 'holes']);
+  const stored = sizeColumn(result.samples.map(({ storedBytes, weight }) => storedBytes * weight));
+  const table = newTable(style, ['data', ...columnHeads(stored.unit), 'holes\n%']);
   for (const sample of result.samples) {
     table.push([
       `  ${shorten(sample.sample)}`,
       megabytes(sample.sealBytesPerSecond),
       megabytes(sample.openBytesPerSecond),
       formatRatio(ratioOf(sample)),
-      formatSize(Math.round(sample.storedBytes * sample.weight)),
+      stored.format(sample.storedBytes * sample.weight),
       ...accessCells(costsOf(report.settings.link, sample, result.setting.unitSizeBytes)),
-      `${Math.round((sample.holeCount / sample.unitCount) * 100)}%`,
+      String(Math.round((sample.holeCount / sample.unitCount) * 100)),
     ]);
   }
   const title = wrap(`${settingLabel(result.setting, varying)}${why}, by kind of data`, '');

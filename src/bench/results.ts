@@ -40,6 +40,18 @@ export interface SettingResult {
   readonly samples: readonly SampleResult[];
 }
 
+/** The slowest and the fastest of several rates, in bytes a second. */
+export interface Spread {
+  readonly slowest: number;
+  readonly fastest: number;
+}
+
+/** Returns the smallest and the largest rate; both are 0 for an empty list. */
+export function spreadOf(rates: readonly number[]): Spread {
+  if (rates.length === 0) return { slowest: 0, fastest: 0 };
+  return { slowest: Math.min(...rates), fastest: Math.max(...rates) };
+}
+
 /** Returns the middle value, or the mean of the two in the middle; 0 for an empty list. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((left, right) => left - right);

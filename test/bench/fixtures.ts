@@ -40,6 +40,8 @@ export function summary({ read, overwrite, sequentialRead, sequentialWrite, stor
   return {
     sealBytesPerSecond: 1e9,
     openBytesPerSecond: 1e9,
+    sealSpread: { slowest: 9e8, fastest: 11e8 },
+    openSpread: { slowest: 9e8, fastest: 11e8 },
     plainBytes: 10_000,
     storedBytes: stored,
     ratio: 10_000 / stored,

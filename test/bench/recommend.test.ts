@@ -41,12 +41,20 @@ describe('tolerance', () => {
     const result = recommend([entry(standard, { read: 10 * (edge - 0.001) }), entry(small)], 'random');
     expect(result.winner.setting).toBe(standard);
     expect(result.ranking[0]?.setting).toBe(small);
-    expect(result.reasons.join(' ')).toContain('within 5%');
+    expect(result.whyNotBest).toBe(
+      'Not the best score: 64 KiB units, zstd:1 has 1.00, this one 1.05, 5.0% worse. Scores within 5% count as ' +
+        'equal, because repeated measurements easily differ that much; of those, this one is the default.',
+    );
+    expect(result.reasons[0]).toBe(result.whyNotBest);
+    expect(result.alternatives.map(({ role, setting: of }) => [role, of])).toEqual([['best score', small]]);
   });
 
   it('a default just outside does not', () => {
     const result = recommend([entry(standard, { read: 10 * (edge + 0.001) }), entry(small)], 'random');
     expect(result.winner.setting).toBe(small);
+    expect(result.whyNotBest).toBeUndefined();
+    expect(result.reasons[0]).toBe('It has the best score, 1.00, with no other setting within 5% of it.');
+    expect(result.alternatives.map(({ role }) => role)).toEqual(['default']);
   });
 });
 

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type BenchReport, runBench } from '../../src/bench/bench.ts';
 import { LINK_DEFAULT } from '../../src/bench/link.ts';
+import { PAGE_SCRIPT } from '../../src/bench/page-script.ts';
 import { escapeHtml, reportToHtml } from '../../src/bench/report-html.ts';
 import { reportToJson } from '../../src/bench/report-json.ts';
 import { reportToText, wrap } from '../../src/bench/report-text.ts';
@@ -129,6 +130,31 @@ describe('HTML', () => {
     const data = /<script type="application\/json" id="data">([\s\S]*?)<\/script>/.exec(page)?.[1] ?? '';
     expect(data).not.toContain('<');
     expect(JSON.parse(data)).toEqual(reportToJson(report));
+  });
+
+  it('heads name the units, which the cells leave out', async () => {
+    const page = await reportToHtml(report);
+    const heads = [...page.matchAll(/<th>([^<]*)<\/th>/g)].map(match => match[1]);
+    expect(heads).toEqual(expect.arrayContaining(['seal, MB/s', 'random read, ms', 'moved, × 4 KiB']));
+    expect(heads).toEqual(expect.arrayContaining([expect.stringMatching(/^stored, ([KM]i)?B$/)]));
+    const body = /All settings[\s\S]*?<tbody>([\s\S]*?)<\/tbody>/.exec(page)?.[1];
+    expect(body).not.toMatch(/<td>[^<]*(MB\/s|iB|ms|×)<\/td>/);
+  });
+
+  it('lines between measured sizes are straight, axes are named, and the spread of the rounds is drawn', () => {
+    expect(PAGE_SCRIPT).not.toContain('cubicInterpolationMode');
+    expect(PAGE_SCRIPT.match(/tension: 0,/g)).toHaveLength(2);
+    expect(PAGE_SCRIPT).not.toContain("axis('',");
+    const { results } = reportToJson(report) as {
+      results: {
+        summary: { sealBytesPerSecond: number; sealSpread: { slowest: number; fastest: number } };
+      }[];
+    };
+    for (const { summary } of results) {
+      const { slowest, fastest } = summary.sealSpread;
+      expect(slowest).toBeLessThanOrEqual(summary.sealBytesPerSecond);
+      expect(fastest).toBeGreaterThanOrEqual(summary.sealBytesPerSecond);
+    }
   });
 
   it('escapes what has a meaning in HTML', () => {
