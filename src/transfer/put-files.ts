@@ -117,15 +117,17 @@ export class PutFiles {
 
   /** Compares files with the volume's, and puts those that have changed. Their folder must still be open. */
   async putChanged(suspects: readonly Suspect[]): Promise<void> {
+    const same = new Set<Suspect>();
     const changed = new Set<Suspect>();
     await inParallel(suspects, COMPARED_MAX, suspect =>
       this.#attempt(suspect.path, async () => {
-        if (!(await this.#isSame(suspect))) changed.add(suspect);
-        else await this.#leaveCompared(suspect);
+        ((await this.#isSame(suspect)) ? same : changed).add(suspect);
       }),
     );
+    // After all comparisons, so that the changes of attributes share a few commits.
     for (const suspect of suspects) {
-      if (changed.has(suspect)) await this.#attempt(suspect.path, () => this.#copy(suspect));
+      const work = same.has(suspect) ? this.#leaveCompared : changed.has(suspect) ? this.#copy : undefined;
+      if (work !== undefined) await this.#attempt(suspect.path, () => work.call(this, suspect));
     }
   }
 
