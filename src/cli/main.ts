@@ -49,6 +49,10 @@ async function createProgram(args: readonly string[]): Promise<Command> {
 function inheritSettings(parent: Command): void {
   for (const command of parent.commands) {
     command.copyInheritedSettings(parent);
+    command.configureOutput({
+      ...parent.configureOutput(),
+      outputError: text => reportUsage(usageText(command, text), helpOf(command)),
+    });
     inheritSettings(command);
   }
 }
@@ -72,6 +76,25 @@ function silenceSqliteWarning(): void {
  */
 function endSoon(): void {
   setTimeout(() => process.kill(process.pid, 'SIGINT'), 500).unref();
+}
+
+/** Returns the name of a command as people type it: `netseal key add`. */
+function fullName(command: Command): string {
+  return command.parent === null ? command.name() : `${fullName(command.parent)} ${command.name()}`;
+}
+
+function helpOf(command: Command): string {
+  return `${fullName(command)} --help`;
+}
+
+/** Returns commander's message with what the command would take instead. */
+function usageText(command: Command, text: string): string {
+  const message = oneLine(text);
+  if (message.startsWith('missing required argument')) {
+    return `${message}; usage: ${fullName(command)} ${command.usage()}`;
+  }
+  if (!message.startsWith('unknown command')) return message;
+  return `${message}; ${fullName(command)} has ${command.commands.map(child => child.name()).join(', ')}`;
 }
 
 /** Joins the lines of a commander message: a suggestion may follow on a second line. */

@@ -110,7 +110,13 @@ describe('round trips', () => {
 describe('refusals', () => {
   const refusals: [string[], number, RegExp][] = [
     [['bogus'], EXIT_USAGE, /unknown command 'bogus'; see "netseal help"/],
-    [['seal', '--bogus'], EXIT_USAGE, /unknown option '--bogus'; see "netseal help"/],
+    [['seal', '--bogus'], EXIT_USAGE, /unknown option '--bogus'; see "netseal seal --help"/],
+    [['ls'], EXIT_USAGE, /argument 'path'; usage: netseal ls .*<path>.*; see "netseal ls --help"/],
+    [
+      ['key', 'delete', 's'],
+      EXIT_USAGE,
+      /'delete'; netseal key has list, add, remove; see "netseal key --help"/,
+    ],
     [['seal', 'plain', 'key'], EXIT_USAGE, /too many arguments/],
     [['seal', '--unit-size', '5000', ...KEY], EXIT_USAGE, /power of two from 4 KiB to 16 MiB/],
     [['seal', '--unit-size', 'big', ...KEY], EXIT_USAGE, /--unit-size: cannot read "big".*256KiB/],

@@ -17,8 +17,8 @@ export function chooseReports(args: readonly string[]): void {
 }
 
 /** Writes that the command line is wrong. */
-export function reportUsage(text: string): void {
-  write('EINVAL', text, EXIT_USAGE, `${text}; see "netseal help"`);
+export function reportUsage(text: string, help = 'netseal help'): void {
+  write('EINVAL', text, EXIT_USAGE, `${text}; see "${help}"`);
 }
 
 /** Reports an error, and returns its exit code. */

@@ -1,7 +1,7 @@
 /** `netseal open`: opens what `netseal seal` wrote. */
 import type { Command } from 'commander';
 import { concatBytes } from '../../base/bytes.ts';
-import { NetsealError } from '../../base/errors.ts';
+import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import { volumeHeaderLength } from '../../keys/header-format.ts';
 import { unlockVolumeHeader } from '../../keys/unlock.ts';
 import { openStream } from '../../pipeline/open-stream.ts';
@@ -15,10 +15,20 @@ export function command(): Command {
 
 function open(path: string, options: StreamOptions): Promise<void> {
   return moveStream(path, options, async ({ source, pipeline, signal }) => {
-    const { headerBytes, rest } = await takeHeader(source);
+    const { headerBytes, rest } = await takeHeader(source).catch(error => {
+      throw notSealed(path, error);
+    });
     const header = await unlockVolumeHeader(headerBytes, await readSecret(options, signal));
     return ReadableStream.from(rest).pipeThrough(openStream({ pipeline, keys: addKeys(pipeline, header) }));
   });
+}
+
+/** Returns the error of a file without a volume header, with the file's name. Others stay as they are. */
+function notSealed(path: string, error: unknown): unknown {
+  if (!isNetsealError(error) || (error.code !== 'EFORMAT' && error.code !== 'ETRUNCATED')) return error;
+  const name = path === '-' ? 'standard input' : path;
+  const message = `${name}: "netseal seal" did not write this, or its start is damaged: ${error.message}`;
+  return new NetsealError(error.code, message, { cause: error, path: name });
 }
 
 /**
