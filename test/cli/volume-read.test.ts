@@ -11,7 +11,7 @@ import {
   EXIT_USAGE,
 } from '../../src/cli/lib/exit-codes.ts';
 import { mixedBytes } from '../pipeline/support.ts';
-import { finish, launch, shell } from './run.ts';
+import { exitOf, finish, launch, shell } from './run.ts';
 import {
   CONTENT,
   damageObjects,
@@ -228,8 +228,8 @@ describe('netseal cat', () => {
     child.stdout.pause();
     child.stdout.once('readable', () => child.kill('SIGINT'));
     child.stdout.resume();
-    const { exitCode, stderr } = await finished;
-    expect([exitCode, stderr]).toEqual([EXIT_INTERRUPTED, 'netseal: interrupted\n']);
+    const ended = await finished;
+    expect([exitOf(ended), ended.stderr]).toEqual([EXIT_INTERRUPTED, 'netseal: interrupted\n']);
   });
 
   it('refuses what is no file, and options that make no sense', async () => {
