@@ -42,7 +42,7 @@ describe('docs/CLI.md and the man page', () => {
     expect([...variables]).toContain('NETSEAL_PASSPHRASE');
     // A row may name several.
     const named = rowsBelow(cli, '## Environment').flatMap(([names]) => names?.match(/[A-Z_]{4,}/g) ?? []);
-    expect([...variables].filter(name => !named.includes(name))).toEqual([]);
+    expect([...variables].filter(name => !named.includes(name ?? ''))).toEqual([]);
   });
 
   it('the man page hides nothing that troff would take for its own', () => {
