@@ -65,7 +65,7 @@ it('the demo goes through on a small folder, and says what it found', () => {
   for (const text of [
     '$ npx netseal init $D/store',
     'no damage found',
-    'garbage that waits',
+    'candidates that wait',
     'same content',
     ': all of this folder',
     '2 failed',
