@@ -133,8 +133,9 @@ function encodeWriters(out: ByteWriter, writers: readonly Writer[]): void {
   out.u8(writers.length);
   let previous: number | undefined;
   for (const { version, nonce } of writers) {
+    // A difference may be a whole number though the version is none: 2^52 + 1 - 0.5 is rounded.
     requireArgument(
-      version >= 0 && (previous === undefined || version < previous),
+      Number.isSafeInteger(version) && version >= 0 && (previous === undefined || version < previous),
       'writers must be newest first, of versions from 0',
     );
     out.varint(previous === undefined ? version : previous - version);

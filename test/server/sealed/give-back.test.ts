@@ -31,6 +31,12 @@ describe('what encoders of the layout accept, decoders give back', () => {
     ]);
   });
 
+  it('inode objects, but for a version that is no whole number', () => {
+    const writers = [5_654_279_126_757_159, 255.5].map(version => ({ version, nonce: 'ab'.repeat(16) }));
+    const object: InodeObject = { inode: SMALL_FILE, writers, predecessor: undefined };
+    expect(errorCodeOf(() => encodeInodeObject(object))).toBe('EINVAL');
+  });
+
   it('name nodes', () => {
     checkGivesBack(nameNodes, value => decodeNameNode(encodeNameNode(value)));
   });
