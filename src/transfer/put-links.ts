@@ -87,7 +87,7 @@ export class PutLinks {
       await onVolume(this.#volume.whenDurable(segments));
       await journal?.beforeCommit();
       const linked = { ...inode, linkCount: names.length };
-      const node = await onVolume(this.#volume.namespace.place(linked, segments));
+      const node = await onVolume(this.#volume.namespace.place(linked));
       let linkedCount = 0;
       await Promise.all(
         names.map(async ({ folder, name, path }) => {

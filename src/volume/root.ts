@@ -40,7 +40,7 @@ export async function createRoot(
       tree: EMPTY_NAMES,
     };
     const object = { inode, writers: [{ version: 1, nonce: randomId() }], predecessor: undefined };
-    await putInodeObject({ store, control }, object, { ifAbsent: true });
+    await putInodeObject({ store, control }, rootId, object, { ifAbsent: true });
   } catch (cause) {
     if (codeOf(cause) !== 'ECONFLICT') throw cause;
     throw new NetsealError('EEXIST', 'the store has this root already', { cause });

@@ -35,7 +35,9 @@ import {
   type PlaceOptions,
   type ResolveOptions,
 } from './names/path-walk.ts';
+import { keyOfReference } from './names/references.ts';
 import { VolumeNames } from './names/volume-names.ts';
+import { FreshObjects } from './session/fresh-objects.ts';
 import { OpenFiles } from './session/open-files.ts';
 import { ReadBudget } from './session/read-budget.ts';
 import type { Session } from './session/session.ts';
@@ -134,6 +136,7 @@ export class Volume {
       nameNodes: new NodeCache(),
       mapNodes: new NodeCache(),
       readBudget: new ReadBudget(0.75 * pipeline.slabBytes),
+      fresh: new FreshObjects(),
       writes: new WriteTimes(),
       nowMs,
       freshMs: options.freshMs ?? FRESH_MS_DEFAULT,
@@ -187,19 +190,23 @@ export class Volume {
     return await this.inodes.inodeOf(entry);
   }
 
-  /** Returns a folder by its id, without reading it. */
-  directoryById(id: Id): Directory {
+  /**
+   * Returns a folder by its id, without reading it.
+   *
+   * @param key the key of its object, where that is not the id.
+   */
+  directoryById(id: Id, key: Id = id): Directory {
     requireId('id', id);
+    requireId('key', key);
     this.#requireOpen();
-    return this.inodes.directory(id);
+    return this.inodes.directory(key, id);
   }
 
   /**
    * Returns the folder that a path leads to. Rejects as {@link find} does; ENOTDIR for anything but a folder.
    */
   async directory(path: string | Uint8Array): Promise<Directory> {
-    const { inode } = await this.find(path, { follow: true });
-    return this.#paths.directoryOf(inode);
+    return this.#paths.directoryOf(await this.find(path, { follow: true }));
   }
 
   /** Opens the present version of a file for reading. EISDIR; EINVAL for a symlink that is not followed. */
@@ -219,7 +226,9 @@ export class Volume {
       const now = await parent.find(entry.name, 0);
       if (now === undefined) return inode;
       const current =
-        now.node.kind === 'embedded' ? now.node.inode : await this.inodes.get(now.node.id).read(0);
+        now.node.kind === 'embedded'
+          ? now.node.inode
+          : await this.inodes.get(keyOfReference(now.node)).read(0);
       return current.type === 'file' && current.id === inode.id ? current : inode;
     });
   }

@@ -53,8 +53,8 @@ export class TimedVolume {
     return reports;
   }
 
-  async collect(options: GcOptions = {}): Promise<GcReport> {
-    const { volume } = await this.client();
+  async collect(options: GcOptions = {}, clientOptions: ClientOptions = {}): Promise<GcReport> {
+    const { volume } = await this.client(clientOptions);
     try {
       return await collectGarbage(volume, options);
     } finally {

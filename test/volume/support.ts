@@ -17,6 +17,7 @@ import type { Directory } from '../../src/volume/names/directory.ts';
 import { createRoot } from '../../src/volume/root.ts';
 import {
   checkVolumeSettings,
+  decodeSettings,
   encodeSettings,
   type VolumeSettings,
 } from '../../src/volume/session/volume-settings.ts';
@@ -71,6 +72,10 @@ export class TestVolume {
   constructor(store: ObjectStore, header: VolumeHeader) {
     this.store = store;
     this.header = header;
+  }
+
+  get rootId(): string {
+    return decodeSettings(this.header.settings).rootId;
   }
 
   /** Asks the store for everything (`freshMs` 0) unless told otherwise. */

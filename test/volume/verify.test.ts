@@ -9,6 +9,7 @@ import { EMPTY_MAP } from '../../src/server/sealed/unit-map.ts';
 import type { ObjectStore } from '../../src/server/store.ts';
 import { type VerifyOptions, type VerifyReport, verifyVolume } from '../../src/volume/care/verify.ts';
 import type { Damage } from '../../src/volume/care/verify-damage.ts';
+import { keyOfEntry } from '../../src/volume/names/references.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { soakSize } from '../support/soak.ts';
 import { aroundStore, bytesOf, FILE, makeFolder, TestVolume, writeFile } from './support.ts';
@@ -28,6 +29,13 @@ function findings({ damages }: VerifyReport): unknown[] {
       ...(names ?? []).map(({ from, to }) => `${from}..${to ?? ''}`),
     ]),
   }));
+}
+
+/** The key of the object that a path leads to. */
+async function keyAt(client: Volume, path: string): Promise<string> {
+  const { entry } = await client.find(path);
+  if (entry === undefined) throw new Error('this is the root');
+  return keyOfEntry(entry);
 }
 
 describe('verify', () => {
@@ -233,7 +241,7 @@ describe('verify', () => {
 
   it('names the folder or file of an inode that is missing, damaged or cut short', async () => {
     const folder = await volume.directory('/folder');
-    const { id } = await fileAt('/linked');
+    const linked = `i/${await keyAt(volume, '/linked')}`;
     const key = `i/${folder.id}`;
     const damage = { key, what: 'inode', affected: [['/folder']] };
     expect(findings(await seenAfter(store => store.delete(key)))).toEqual([{ ...damage, code: 'EMISSING' }]);
@@ -241,12 +249,12 @@ describe('verify', () => {
       [(bytes: Uint8Array) => bytes.map((byte, at) => (at === 90 ? ~byte : byte)), 'EAUTH'],
       [(bytes: Uint8Array) => bytes.slice(0, 100), 'ETRUNCATED'],
       [(bytes: Uint8Array) => bytes.slice(0, 0), 'ETRUNCATED'],
-      [() => objects.get(`i/${id}`) ?? new Uint8Array(), 'EAUTH'],
+      [() => objects.get(linked) ?? new Uint8Array(), 'EAUTH'],
     ] as const) {
       expect(findings(await seenAfter(store => edit(store, key, how)))).toEqual([{ ...damage, code }]);
     }
-    expect(findings(await seenAfter(store => store.delete(`i/${id}`)))).toEqual([
-      { key: `i/${id}`, what: 'inode', code: 'EMISSING', affected: [['/folder/too /linked']] },
+    expect(findings(await seenAfter(store => store.delete(linked)))).toEqual([
+      { key: linked, what: 'inode', code: 'EMISSING', affected: [['/folder/too /linked']] },
     ]);
   });
 
@@ -281,8 +289,7 @@ describe('verify', () => {
       for (const [key, bytes] of objects) await store.put(key, [bytes]);
       const other = new TestVolume(store, test.header);
       const { volume: client } = await other.client();
-      const { inode } = await client.find('/linked');
-      await client.inodes.get(inode.id).apply(draft => draft.update({ linkCount }));
+      await client.inodes.get(await keyAt(client, '/linked')).apply(draft => draft.update({ linkCount }));
       const report = await verifyVolume(client);
       expect(report.damages.map(({ what, affected }) => [what, affected[0]?.paths])).toEqual(
         isDamage ? [['link count', ['/folder/too', '/linked']]] : [],

@@ -5,6 +5,7 @@ import { inodeKey } from '../../server/sealed/object-keys.ts';
 import { showName, textOfName } from '../../transfer/local-names.ts';
 import { toBytesName } from '../../volume/names/name-checks.ts';
 import type { Found } from '../../volume/names/path-walk.ts';
+import { keyOfReference } from '../../volume/names/references.ts';
 import { jsonDocument, nameFields } from '../lib/json.ts';
 import { formatTime } from '../lib/times.ts';
 import { eachPath } from './each-path.ts';
@@ -51,8 +52,8 @@ function describeFound({ path }: VolumePath, found: Found): Record<string, unkno
     id: inode.id,
     version: inode.version,
     dataVersion: inode.dataVersion,
-    embedded: isEmbedded(found),
-    ...(isEmbedded(found) ? {} : { object: inodeKey(inode.id) }),
+    embedded: objectKeyOf(found) === undefined,
+    ...(objectKeyOf(found) === undefined ? {} : { object: objectKeyOf(found) }),
     ...describeContent(inode),
     xattrs: inode.xattrs.map(({ key, value }) => ({
       ...nameFields('key', key),
@@ -61,9 +62,10 @@ function describeFound({ path }: VolumePath, found: Found): Record<string, unkno
   };
 }
 
-/** Whether the inode is embedded in its folder, and not an object of its own. */
-function isEmbedded({ entry }: Found): boolean {
-  return entry?.node.kind === 'embedded';
+/** Returns the key of the inode's object; undefined when it is embedded in its folder. */
+function objectKeyOf({ inode, entry }: Found): string | undefined {
+  if (entry === undefined) return inodeKey(inode.id);
+  return entry.node.kind === 'embedded' ? undefined : inodeKey(keyOfReference(entry.node));
 }
 
 function describeContent(inode: Inode): Record<string, unknown> {
@@ -79,7 +81,8 @@ function describeContent(inode: Inode): Record<string, unknown> {
 
 function toText(path: VolumePath, found: Found): string {
   const { inode } = found;
-  const where = isEmbedded(found) ? 'embedded in its folder' : `object ${inodeKey(inode.id)}`;
+  const object = objectKeyOf(found);
+  const where = object === undefined ? 'embedded in its folder' : `object ${object}`;
   const lines: [string, string][] = [
     ['path', showPath(path)],
     ['type', inode.type],

@@ -112,19 +112,14 @@ export function encodeInodeObject({ inode, writers, predecessor }: InodeObject):
   });
 }
 
-/**
- * Decodes the plaintext of an inode object. Throws EFORMAT, also when the inode has another id, or
- * EUNSUPPORTED.
- */
-export function decodeInodeObject(bytes: Uint8Array, id: Id): InodeObject {
-  return decodeFramed(bytes, `inode ${id}`, (input, segments) => {
+/** Decodes the plaintext of the inode object that has a key. Throws EFORMAT or EUNSUPPORTED. */
+export function decodeInodeObject(bytes: Uint8Array, key: Id): InodeObject {
+  return decodeFramed(bytes, `inode ${key}`, (input, segments) => {
     const flags = input.u8();
     if (flags > HAS_PREDECESSOR) throw input.error(`unknown flags 0x${flags.toString(16)}`);
     const predecessor = flags === HAS_PREDECESSOR ? input.hex(HASH_BYTES) : undefined;
     const writers = decodeWriters(input);
-    const inode = decodeInode(input, segments);
-    if (inode.id !== id) throw input.error(`it says that it is inode ${inode.id}`);
-    return { inode, writers, predecessor };
+    return { inode: decodeInode(input, segments), writers, predecessor };
   });
 }
 

@@ -10,8 +10,9 @@ import { decodeInodeObject, encodeInodeObject } from './inode-format.ts';
 import { inodeKey } from './object-keys.ts';
 import type { Sealing } from './sealing.ts';
 
-/** An inode object as it was read or put: its content, its version in the store, and its hash. */
+/** An inode object as it was read or put: its key and content, its version in the store, and its hash. */
 export interface StoredInode {
+  readonly key: Id;
   readonly object: InodeObject;
   /** The store's version of the object. */
   readonly version: Version;
@@ -20,42 +21,43 @@ export interface StoredInode {
 }
 
 /**
- * Reads and opens an inode. Throws EMISSING, EFORMAT, ETRUNCATED, EAUTH, EKEY, EUNSUPPORTED, and the store's
+ * Reads and opens the inode object that has a key. The record was sealed for that key, so an object that the
+ * server shows under another key does not open. Throws EMISSING, EFORMAT, ETRUNCATED, EAUTH, EKEY, EUNSUPPORTED, and the store's
  * other errors.
  */
 export async function readInodeObject(
   { store, control }: Pick<Sealing, 'store' | 'control'>,
-  id: Id,
+  key: Id,
   signal?: AbortSignal,
 ): Promise<StoredInode> {
   const range = { offsetBytes: 0, lengthBytes: RECORD_BYTES_MAX };
-  const { bytes, version, sizeBytes } = await store.get(inodeKey(id), { range, signal });
+  const { bytes, version, sizeBytes } = await store.get(inodeKey(key), { range, signal });
   if (sizeBytes > RECORD_BYTES_MAX) {
-    throw new NetsealError('EFORMAT', `inode ${id}: an object of ${sizeBytes} bytes is no inode`);
+    throw new NetsealError('EFORMAT', `inode ${key}: an object of ${sizeBytes} bytes is no inode`);
   }
   try {
-    const plain = control.open({ kind: 'inode', objectId: id, index: 0 }, bytes, UNIT_BYTES_MAX);
-    return { object: decodeInodeObject(plain, id), version, hash: hashOf(bytes) };
+    const plain = control.open({ kind: 'inode', objectId: key, index: 0 }, bytes, UNIT_BYTES_MAX);
+    return { key, object: decodeInodeObject(plain, key), version, hash: hashOf(bytes) };
   } catch (cause) {
     if (!isNetsealError(cause)) throw cause;
-    throw new NetsealError(cause.code, `inode ${id}: ${cause.message}`, { cause });
+    throw new NetsealError(cause.code, `inode ${key}: ${cause.message}`, { cause });
   }
 }
 
 /**
- * Seals and puts an inode. Throws ECONFLICT when the condition does not hold, EUNCERTAIN when the answer was
+ * Seals and puts an inode under a key. Throws ECONFLICT when the condition does not hold, EUNCERTAIN when the answer was
  * lost, and the store's other errors. After a lost answer, the nonce of the newest writer in the store tells
  * whether the put has happened.
  */
 export async function putInodeObject(
   { store, control }: Pick<Sealing, 'store' | 'control'>,
+  key: Id,
   object: InodeObject,
   condition: PutCondition,
 ): Promise<StoredInode> {
-  const { id } = object.inode;
-  const { bytes } = control.seal({ kind: 'inode', objectId: id, index: 0 }, encodeInodeObject(object));
-  const { version } = await store.put(inodeKey(id), [bytes], { condition, bytesAreUnique: true });
-  return { object, version, hash: hashOf(bytes) };
+  const { bytes } = control.seal({ kind: 'inode', objectId: key, index: 0 }, encodeInodeObject(object));
+  const { version } = await store.put(inodeKey(key), [bytes], { condition, bytesAreUnique: true });
+  return { key, object, version, hash: hashOf(bytes) };
 }
 
 function hashOf(sealed: Uint8Array): string {

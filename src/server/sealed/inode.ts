@@ -58,7 +58,7 @@ export interface SymlinkInode extends InodeBase {
   readonly target: Uint8Array;
 }
 
-/** An entry of a directory: a name, with its inode embedded or by id. */
+/** An entry of a directory: a name, with its inode embedded, or a reference to an inode object. */
 export interface DirectoryEntry {
   readonly name: Name;
   readonly node: EntryNode;
@@ -68,12 +68,22 @@ export interface DirectoryEntry {
 
 export type EntryNode =
   | { readonly kind: 'embedded'; readonly inode: FileInode | SymlinkInode }
-  | { readonly kind: 'object'; readonly id: Id; readonly type: InodeType };
+  | ObjectReference;
+
+/** Leads to an inode that is an object of its own. */
+export interface ObjectReference {
+  readonly kind: 'object';
+  readonly id: Id;
+  /** The key of the object; undefined when that is the id. */
+  readonly key?: Id | undefined;
+  readonly type: InodeType;
+}
 
 /** Where an entry goes that is being moved: the directory, and its name there. */
 export interface Departure {
   /** A random id of this move. */
   readonly token: Id;
+  /** The key of the directory's object. */
   readonly directory: Id;
   readonly name: Name;
 }
@@ -81,6 +91,7 @@ export interface Departure {
 /** The outcome of a move into this directory. It is kept until the source's departure is cleared. */
 export interface Arrival {
   readonly token: Id;
+  /** The key of the object of the directory that the entry comes from. */
   readonly source: Id;
   readonly isAccepted: boolean;
 }
@@ -101,10 +112,11 @@ export interface NameChild {
 
 export interface DirectoryInode extends InodeBase {
   readonly type: 'directory';
+  /** The key of the parent's object. */
   readonly parent: Id;
   /**
-   * While the directory is being moved to `parent`: the directory that may still name it, and the token of
-   * the move.
+   * While the directory is being moved to `parent`: the key of the directory that may still name it, and the
+   * token of the move.
    */
   readonly formerParent?: { readonly directory: Id; readonly token: Id } | undefined;
   readonly entryCount: number;
@@ -126,7 +138,10 @@ export interface Writer {
   readonly nonce: Id;
 }
 
-/** The content of an inode object: an inode, with its latest history. */
+/**
+ * The content of an inode object: an inode, with its latest history. The object's key is the inode's id, or
+ * another random id if the inode was put into the store before anything referred to it.
+ */
 export interface InodeObject {
   readonly inode: Inode;
   /** The latest commits, newest first; at most 16. */

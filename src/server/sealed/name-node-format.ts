@@ -8,11 +8,12 @@
  *   varint  how many leading bytes the name shares with the previous one, as many as possible
  *   sized   the rest of the name
  *   -- an entry of a leaf goes on with --
- *   1       bits 0-1 kind, see below; bit 2 a departure follows; others 0
+ *   1       bits 0-2 kind, see below; bit 3 a departure follows; bit 4 a key follows; others EUNSUPPORTED
  *   -       kind 0: the inode, as `inode-body.ts` has it; otherwise its id, 16 bytes
- *   16      if bit 2: token of the move that takes the entry to another directory
- *   16      if bit 2: id of that directory
- *   sized   if bit 2: name in that directory
+ *   16      if bit 4: the key of its object, which is not its id
+ *   16      if bit 3: token of the move that takes the entry to another directory
+ *   16      if bit 3: key of that directory
+ *   sized   if bit 3: name in that directory
  *   -- a child of an inner node goes on with --
  *   varint  index that its record is sealed under
  *   -       pointer to its record
@@ -29,7 +30,15 @@ import { type ByteReader, type ByteWriter, varintBytes } from '../../base/coder.
 import { NetsealError, requireArgument } from '../../base/errors.ts';
 import { ID_BYTES } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
-import type { Departure, DirectoryEntry, EntryNode, InodeType, NameChild, NameNode } from './inode.ts';
+import type {
+  Departure,
+  DirectoryEntry,
+  EntryNode,
+  InodeType,
+  NameChild,
+  NameNode,
+  ObjectReference,
+} from './inode.ts';
 import {
   decodeFileOrSymlink,
   decodeInodeHeader,
@@ -57,7 +66,10 @@ const CHILD_BYTES_MIN: number = 4 + POINTER_BYTES_MIN;
 const EMBEDDED = 0;
 /** The type of an entry by its kind, which is 0 for an embedded inode. */
 const OBJECT_TYPES: readonly (InodeType | undefined)[] = [undefined, 'file', 'symlink', 'directory'];
-const IS_LEAVING = 0x04;
+const KIND_MASK = 0x07;
+const IS_LEAVING = 0x08;
+const HAS_KEY = 0x10;
+const FLAGS_MAX = 0x1f;
 
 /** Writes a node. EINVAL for one that {@link decodeNameNodeFrom} would refuse. */
 export function encodeNameNodeInto(out: ByteWriter, node: NameNode, table: SegmentTable): void {
@@ -146,9 +158,11 @@ function decodeName(input: ByteReader, previous: Name): Name {
 
 function encodeEntry(out: ByteWriter, { node, departure }: DirectoryEntry, table: SegmentTable): void {
   const kind = node.kind === 'embedded' ? EMBEDDED : OBJECT_TYPES.indexOf(node.type);
-  out.u8(kind | (departure === undefined ? 0 : IS_LEAVING));
+  const key = node.kind === 'object' && node.key !== node.id ? node.key : undefined;
+  out.u8(kind | (departure === undefined ? 0 : IS_LEAVING) | (key === undefined ? 0 : HAS_KEY));
   if (node.kind === 'embedded') encodeFileOrSymlink(out, node.inode, table);
   else out.rawHex(node.id, ID_BYTES);
+  if (key !== undefined) out.rawHex(key, ID_BYTES);
   if (departure === undefined) return;
   const { name } = departure;
   requireArgument(name.length > 0 && name.length <= NAME_BYTES_MAX, 'names have 1 to 255 bytes');
@@ -159,16 +173,33 @@ function encodeEntry(out: ByteWriter, { node, departure }: DirectoryEntry, table
 
 function decodeEntry(input: ByteReader, name: Name, segments: SegmentList): DirectoryEntry {
   const word = input.u8();
-  if (word >= 2 * IS_LEAVING) throw input.error(`an entry of unknown kind ${word}`);
-  const node = decodeEntryNode(input, OBJECT_TYPES[word & 0b11], segments);
+  const kind = word & KIND_MASK;
+  if (word > FLAGS_MAX || kind >= OBJECT_TYPES.length) {
+    throw new NetsealError('EUNSUPPORTED', `an entry of unknown kind 0x${word.toString(16)}`);
+  }
+  if (kind === EMBEDDED && (word & HAS_KEY) !== 0) throw input.error('an embedded inode with a key');
+  const node = decodeEntryNode(input, OBJECT_TYPES[kind], (word & HAS_KEY) !== 0, segments);
   return (word & IS_LEAVING) === 0 ? { name, node } : { name, node, departure: decodeDeparture(input) };
 }
 
-function decodeEntryNode(input: ByteReader, type: InodeType | undefined, segments: SegmentList): EntryNode {
-  if (type !== undefined) return { kind: 'object', id: input.hex(ID_BYTES), type };
+function decodeEntryNode(
+  input: ByteReader,
+  type: InodeType | undefined,
+  hasKey: boolean,
+  segments: SegmentList,
+): EntryNode {
+  if (type !== undefined) return decodeReference(input, type, hasKey);
   const header = decodeInodeHeader(input);
   if (header.type === 'directory') throw input.error('an embedded directory');
   return { kind: 'embedded', inode: decodeFileOrSymlink(input, header, segments) };
+}
+
+function decodeReference(input: ByteReader, type: InodeType, hasKey: boolean): ObjectReference {
+  const id = input.hex(ID_BYTES);
+  if (!hasKey) return { kind: 'object', id, type };
+  const key = input.hex(ID_BYTES);
+  if (key === id) throw input.error('a key that is the id');
+  return { kind: 'object', id, key, type };
 }
 
 function decodeDeparture(input: ByteReader): Departure {
@@ -184,7 +215,7 @@ function decodeDeparture(input: ByteReader): Departure {
  * are counted for each. A node takes at most the sum of its entries' bounds and {@link NODE_BYTES_MAX}.
  */
 export function entryBytes({ name, node, departure }: DirectoryEntry): number {
-  const nodeBytes = node.kind === 'embedded' ? fileOrSymlinkBytes(node.inode) : ID_BYTES;
+  const nodeBytes = node.kind === 'embedded' ? fileOrSymlinkBytes(node.inode) : 2 * ID_BYTES;
   const departureBytes = departure === undefined ? 0 : 2 * ID_BYTES + 2 + departure.name.length;
   return nameBytes(name) + 1 + nodeBytes + departureBytes;
 }

@@ -118,7 +118,8 @@ interface FileMoves {
 
 /** One change of an inode object. */
 interface Work {
-  readonly id: Id;
+  /** The key of the object. */
+  readonly key: Id;
   /** When the object is a file: its units. */
   own?: FileMoves;
   /** When the object is a folder: the files embedded in it, by name. */
@@ -146,7 +147,7 @@ class Compactor {
   readonly #chosen: ReadonlySet<Id>;
   readonly #totalBytes: number;
   readonly #options: CompactOptions;
-  /** The changes that are being collected, by the id of the inode object that they will change. */
+  /** The changes that are being collected, by the key of the inode object that they will change. */
   readonly #open = new Map<Id, Work>();
   /** Files in which a map page has to be sealed anew. */
   readonly #pagesMove = new Set<Id>();
@@ -174,8 +175,8 @@ class Compactor {
         return true;
       },
       units: (owner, units) => this.#noteUnits(owner, units),
-      leave: async ({ inode, stored }) => {
-        if (stored !== undefined) await this.#finish(inode.id);
+      leave: async ({ stored }) => {
+        if (stored !== undefined) await this.#finish(stored.key);
       },
       lost: () => undefined,
     };
@@ -183,11 +184,11 @@ class Compactor {
     await this.#flush();
   }
 
-  #workOf(id: Id): Work {
-    let work = this.#open.get(id);
+  #workOf(key: Id): Work {
+    let work = this.#open.get(key);
     if (work === undefined) {
-      work = { id, embedded: new Map(), rewritten: new Set(), unitCount: 0 };
-      this.#open.set(id, work);
+      work = { key, embedded: new Map(), rewritten: new Set(), unitCount: 0 };
+      this.#open.set(key, work);
     }
     return work;
   }
@@ -195,20 +196,18 @@ class Compactor {
   #noteNode(owner: Walked, node: WalkedNode): void {
     this.movedBytes += node.pointer.lengthBytes;
     if (node.role === 'mapPage') this.#pagesMove.add(owner.inode.id);
-    else this.#workOf(owner.inode.id).rewritten.add(node.names.from);
+    else this.#workOf(owner.host).rewritten.add(node.names.from);
   }
 
   async #noteUnits(owner: Walked<FileInode>, units: readonly MappedUnit[]): Promise<void> {
-    const { inode, stored, directory, entry } = owner;
+    const { inode, stored, host, entry } = owner;
     const isPageMoved = this.#pagesMove.delete(inode.id);
     const moving = units.filter(
       ({ pointer }, at) => this.#chosen.has(pointer.segment) || (isPageMoved && at === 0),
     );
     // A name that is being moved to another folder is left to a later pass.
     if (moving.length === 0 || entry?.departure !== undefined) return;
-    const id = stored === undefined ? directory?.id : inode.id;
-    if (id === undefined) return;
-    const work = this.#workOf(id);
+    const work = this.#workOf(host);
     const fresh = { id: inode.id, unitSizeBytes: inode.unitSizeBytes, units: [] };
     const moves = stored !== undefined ? work.own : work.embedded.get(entry?.name ?? '');
     const file = moves ?? fresh;
@@ -216,13 +215,13 @@ class Compactor {
     else work.embedded.set(entry?.name ?? '', file);
     file.units.push(...moving);
     work.unitCount += moving.length;
-    if (work.unitCount >= CHANGES_MAX) await this.#finish(id);
+    if (work.unitCount >= CHANGES_MAX) await this.#finish(host);
   }
 
-  async #finish(id: Id): Promise<void> {
-    const work = this.#open.get(id);
+  async #finish(key: Id): Promise<void> {
+    const work = this.#open.get(key);
     if (work === undefined) return;
-    this.#open.delete(id);
+    this.#open.delete(key);
     this.#ready.push(work);
     const unitCount = this.#ready.reduce((sum, ready) => sum + ready.unitCount, 0);
     if (this.#ready.length >= WORKS_MAX || unitCount >= CHANGES_MAX) await this.#flush();
@@ -296,7 +295,7 @@ class Compactor {
 
   async #commit(work: Work, moved: ReadonlyMap<FileMoves, MovesOf>): Promise<void> {
     try {
-      await this.#volume.inodes.get(work.id).apply(async draft => {
+      await this.#volume.inodes.get(work.key).apply(async draft => {
         if (work.own !== undefined && draft.inode.type === 'file') {
           const update = await this.#update(draft.inode, moved.get(work.own));
           if (update !== undefined) {

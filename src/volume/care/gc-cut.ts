@@ -18,6 +18,7 @@ import { listAll } from '../../server/list-all.ts';
 import { INODE_PREFIX, idOfKey, inodeKey, SEGMENT_PREFIX } from '../../server/sealed/object-keys.ts';
 import type { Pointer } from '../../server/sealed/pointer.ts';
 import type { ListEntry, Version } from '../../server/store.ts';
+import { keyOfReference } from '../names/references.ts';
 import type { Volume } from '../volume.ts';
 import { type Lost, type Visitor, Walk } from './walk.ts';
 
@@ -29,7 +30,7 @@ export interface ListedObject {
 }
 
 export interface Cut {
-  /** All segments and inode objects in the store. */
+  /** All segments and inode objects in the store, by the random part of their keys. */
   readonly segments: ReadonlyMap<Id, ListedObject>;
   readonly inodes: ReadonlyMap<Id, ListedObject>;
   /** The live segments: for each, the bytes of its records that are referred to. */
@@ -71,7 +72,7 @@ export async function takeCut(volume: Volume, options: CutOptions = {}): Promise
 export class CutTaker implements Cut {
   readonly #volume: Volume;
   readonly #options: CutOptions;
-  /** For each inode object, the version that was walked last. */
+  /** For each inode object, by its key, the version that was walked last. */
   readonly #walked = new Map<Id, Version>();
   /** The nodes that were walked, by place. They need no second walk: what lies in a segment never changes. */
   readonly #nodes = new Set<string>();
@@ -129,17 +130,18 @@ export class CutTaker implements Cut {
     this.#segments = await this.#list(SEGMENT_PREFIX);
   }
 
-  async #walk(id: Id): Promise<void> {
+  async #walk(key: Id): Promise<void> {
     const { session, moves } = this.#volume;
     const { signal, onProgress } = this.#options;
     const visitor: Visitor = {
-      enter: inode => {
-        if (this.#liveInodes.has(inode)) return false;
-        this.#liveInodes.add(inode);
+      enter: reference => {
+        const key = keyOfReference(reference);
+        if (this.#liveInodes.has(key)) return false;
+        this.#liveInodes.add(key);
         return true;
       },
-      item: ({ inode, stored }) => {
-        if (stored !== undefined) this.#walked.set(inode.id, stored.version);
+      item: ({ stored }) => {
+        if (stored !== undefined) this.#walked.set(stored.key, stored.version);
         onProgress?.(this.#walked.size + this.#nodes.size);
         return true;
       },
@@ -157,7 +159,7 @@ export class CutTaker implements Cut {
         this.#lost = [...this.#lost, lost];
       },
     };
-    await new Walk(session, moves, visitor, { movesTwice: true, signal }).from(id);
+    await new Walk(session, moves, visitor, { movesTwice: true, signal }).from(key);
   }
 
   #count({ segment, lengthBytes }: Pointer): void {

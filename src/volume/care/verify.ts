@@ -20,7 +20,7 @@ import { isLoss, isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import { inParallel } from '../../base/in-parallel.ts';
 import { listAll } from '../../server/list-all.ts';
-import type { FileInode, Inode } from '../../server/sealed/inode.ts';
+import type { FileInode, ObjectReference } from '../../server/sealed/inode.ts';
 import {
   HEAD_PREFIX,
   INODE_PREFIX,
@@ -32,6 +32,8 @@ import {
 import { readSegmentFooter } from '../../server/sealed/segment-footer.ts';
 import type { MappedUnit } from '../../server/sealed/unit-map.ts';
 import { mergeHeads } from '../history/heads.ts';
+import { idOfEntry } from '../names/inodes.ts';
+import { keyOfReference } from '../names/references.ts';
 import { Volume } from '../volume.ts';
 import { type AffectedItem, type Damage, DamageLog, unitsToBytes } from './verify-damage.ts';
 import { UnitChecker } from './verify-units.ts';
@@ -91,6 +93,7 @@ export async function verifyVolume(volume: Volume, options: VerifyOptions = {}):
 
 /** A file or symlink with an object of its own, which may have several names. */
 interface LinkedFile {
+  readonly id: Id;
   readonly paths: string[];
   linkCount: number | undefined;
 }
@@ -104,9 +107,11 @@ class Verification {
   /** Sizes of segments in bytes; -1 for missing ones. */
   readonly #segments = new Map<Id, number>();
   readonly #usedSegments = new Set<Id>();
+  /** By the keys of their objects, as are the folders. */
   readonly #linked = new Map<Id, LinkedFile>();
   readonly #folders = new Set<Id>();
-  /** Inodes with two histories: the walk says where they are. */
+  #linkedById: ReadonlyMap<Id, LinkedFile> | undefined;
+  /** Inodes with two histories, by key: the walk says where they are. */
   readonly #forks = new Map<Id, NetsealError>();
   #totalBytes = 0;
   #doneBytes = 0;
@@ -140,7 +145,7 @@ class Verification {
     }
     this.#folders.add(settings.rootId);
     const visitor: Visitor = {
-      enter: (id, type, place) => this.#enter(id, type, place),
+      enter: (reference, place) => this.#enter(reference, place),
       item: item => this.#see(item),
       node: (_, { pointer }) => {
         this.#usedSegments.add(pointer.segment);
@@ -164,10 +169,16 @@ class Verification {
       fileBytes: this.#fileBytes,
       units: this.#units,
       openedUnits: this.#openedUnits,
-      damages: this.#log.damages(id => this.#linked.get(id)?.paths),
+      damages: this.#log.damages(id => this.#pathsOf(id)),
       notes: this.#notes,
       unreferenced,
     };
+  }
+
+  /** Returns all paths of a file that may have several names; undefined for any other. */
+  #pathsOf(id: Id): readonly string[] | undefined {
+    this.#linkedById ??= new Map([...this.#linked.values()].map(file => [file.id, file]));
+    return this.#linkedById.get(id)?.paths;
   }
 
   /** Merges the heads of other clients. From then on an inode older than one of them has seen is refused. */
@@ -186,30 +197,32 @@ class Verification {
     }
   }
 
-  #enter(id: Id, type: Inode['type'], { path }: WalkedPlace): boolean {
-    const fork = this.#forks.get(id);
-    if (fork !== undefined) this.#log.add(inodeKey(id), 'history', fork, { id, type, path });
+  #enter(reference: ObjectReference, { path }: WalkedPlace): boolean {
+    const { id, type } = reference;
+    const key = keyOfReference(reference);
+    const fork = this.#forks.get(key);
+    if (fork !== undefined) this.#log.add(inodeKey(key), 'history', fork, { id, type, path });
     if (type === 'directory') {
-      if (this.#folders.has(id)) {
+      if (this.#folders.has(key)) {
         const error = new NetsealError('EFORMAT', `folder ${id} has two places`);
-        this.#log.add(inodeKey(id), 'inode', error, { id, type: 'directory', path });
+        this.#log.add(inodeKey(key), 'inode', error, { id, type: 'directory', path });
         return false;
       }
-      this.#folders.add(id);
+      this.#folders.add(key);
       return true;
     }
-    const known = this.#linked.get(id);
+    const known = this.#linked.get(key);
     if (known !== undefined) known.paths.push(path);
-    else this.#linked.set(id, { paths: [path], linkCount: undefined });
+    else this.#linked.set(key, { id, paths: [path], linkCount: undefined });
     return known === undefined;
   }
 
   #see({ inode, stored }: Walked): boolean {
     if (inode.type === 'directory') {
       // A name that leads to a removed folder leads nowhere.
-      if (inode.isDead) this.#folders.delete(inode.id);
+      if (inode.isDead && stored !== undefined) this.#folders.delete(stored.key);
     } else {
-      const linked = stored === undefined ? undefined : this.#linked.get(inode.id);
+      const linked = stored === undefined ? undefined : this.#linked.get(stored.key);
       if (linked !== undefined) linked.linkCount = inode.linkCount;
       if (inode.type === 'symlink') this.#symlinks += 1;
       else {
@@ -264,7 +277,8 @@ class Verification {
   #lose({ key, error, place, node, owner }: Lost): void {
     if (node.role === 'inode') {
       const type = place.entry?.node.kind === 'object' ? place.entry.node.type : 'directory';
-      this.#log.add(key, 'inode', error, { id: node.id, type, path: place.path });
+      const id = place.entry === undefined ? node.objectKey : idOfEntry(place.entry);
+      this.#log.add(key, 'inode', error, { id, type, path: place.path });
       return;
     }
     if (owner === undefined) return;
@@ -293,7 +307,7 @@ class Verification {
   }
 
   async #checkLinks(): Promise<void> {
-    for (const [id, { paths, linkCount }] of this.#linked) {
+    for (const [key, { id, paths, linkCount }] of this.#linked) {
       if (linkCount === undefined || linkCount === paths.length) continue;
       const { names, count } = await this.#countAgain(id, paths);
       if (count === undefined || count === names) continue;
@@ -302,7 +316,7 @@ class Verification {
       if (count > names) this.#notes.push(`${shownPath(path)}: ${what}`);
       else {
         const error = new NetsealError('EFORMAT', `inode ${id}: ${what}`);
-        this.#log.add(inodeKey(id), 'link count', error, { id, type: 'file', path });
+        this.#log.add(inodeKey(key), 'link count', error, { id, type: 'file', path });
       }
     }
   }
@@ -334,8 +348,8 @@ class Verification {
     }
     const { store } = this.#volume.session.sealing;
     for await (const { key, sizeBytes } of listAll(store, INODE_PREFIX, this.#options.signal)) {
-      const id = idOfKey(key, INODE_PREFIX);
-      if (id === undefined || this.#folders.has(id) || this.#linked.has(id)) continue;
+      const objectKey = idOfKey(key, INODE_PREFIX);
+      if (objectKey === undefined || this.#folders.has(objectKey) || this.#linked.has(objectKey)) continue;
       objects += 1;
       bytes += sizeBytes;
     }

@@ -4,18 +4,18 @@
  *
  * It goes depth first, a few folders at once. Its memory is a few name nodes for each level of the tree.
  */
-import { isLoss, isNetsealError, NetsealError } from '../../base/errors.ts';
+import { isLoss, isNetsealError, type NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
 import type {
   DirectoryEntry,
   DirectoryInode,
-  EntryNode,
   FileInode,
   Inode,
   MapSlots,
   NameChild,
   NameNode,
+  ObjectReference,
 } from '../../server/sealed/inode.ts';
 import { readInodeObject, type StoredInode } from '../../server/sealed/inode-object.ts';
 import { PAGE_SLOTS, unitsPerSlot } from '../../server/sealed/map-format.ts';
@@ -24,6 +24,7 @@ import { inodeKey, segmentKey } from '../../server/sealed/object-keys.ts';
 import type { Pointer } from '../../server/sealed/pointer.ts';
 import { type MappedUnit, UnitMap } from '../../server/sealed/unit-map.ts';
 import type { Moves } from '../names/moves.ts';
+import { checkReference, keyOfReference } from '../names/references.ts';
 import type { Session } from '../session/session.ts';
 import { readBesideMark } from '../state/marks.ts';
 import { WalkBranches } from './walk-branches.ts';
@@ -41,6 +42,8 @@ export interface Walked<Kind extends Inode = Inode> extends WalkedPlace {
   readonly inode: Kind;
   /** The inode's object. Undefined when the inode is embedded in its folder. */
   readonly stored: StoredInode | undefined;
+  /** The key of the object that the inode lies in: its own, or that of a folder above. */
+  readonly host: Id;
 }
 
 /** A node of a name tree or an extent map, stored in a segment. */
@@ -67,14 +70,14 @@ export interface Lost {
   readonly error: NetsealError;
   /** The file or folder that is lost, or part of which is lost. */
   readonly place: WalkedPlace;
-  readonly node: WalkedNode | { readonly role: 'inode'; readonly id: Id };
+  readonly node: WalkedNode | { readonly role: 'inode'; readonly objectKey: Id };
   /** The file or folder that the node belongs to; undefined when the whole inode is lost. */
   readonly owner: Walked | undefined;
 }
 
 export interface Visitor {
   /** Called for a name that leads to an object, before the object is read. False skips it. */
-  enter?(id: Id, type: Inode['type'], place: WalkedPlace): boolean;
+  enter?(reference: ObjectReference, place: WalkedPlace): boolean;
   /** Called for each inode. False skips everything below it. */
   item?(item: Walked): boolean | undefined;
   /** Called before a node is read. False skips it. */
@@ -99,6 +102,15 @@ export interface WalkOptions {
 
 /** How many objects, and how many nodes, are read at once for one folder. */
 const READS_MAX = 32;
+
+/** An inode object that is about to be read. */
+interface WantedObject {
+  readonly key: Id;
+  /** What led to it; undefined for the object where the walk began. */
+  readonly reference: ObjectReference | undefined;
+  readonly place: WalkedPlace;
+}
+
 export class Walk {
   readonly #session: Session;
   readonly #moves: Moves;
@@ -114,31 +126,29 @@ export class Walk {
   }
 
   /**
-   * Walks an object, by default the root, and everything below it. Damage goes to the visitor. Every other
+   * Walks the object that has a key, by default the root, and everything below it. Damage goes to the visitor. Every other
    * error ends the walk: ECLOSED, EUNAVAILABLE, ECONFLICT (an object changes too fast), ...; the signal's
    * reason.
    */
-  async from(id: Id = this.#session.settings.rootId): Promise<void> {
+  async from(key: Id = this.#session.settings.rootId): Promise<void> {
     await this.#objects([
-      { id, type: undefined, place: { path: '', directory: undefined, entry: undefined } },
+      { key, reference: undefined, place: { path: '', directory: undefined, entry: undefined } },
     ]);
   }
 
   /** Reads some objects concurrently, then visits them. */
-  async #objects(
-    wanted: readonly { id: Id; type: Inode['type'] | undefined; place: WalkedPlace }[],
-  ): Promise<void> {
+  async #objects(wanted: readonly WantedObject[]): Promise<void> {
     const read = await Promise.all(
-      wanted.map(async ({ id, type, place }) => {
+      wanted.map(async ({ key, reference, place }) => {
         try {
-          return await this.#readObject(id, type);
+          return await this.#readObject(key, reference);
         } catch (error) {
           this.#throwIfNoDamage(error);
           this.#visitor.lost({
-            key: inodeKey(id),
+            key: inodeKey(key),
             error: error as NetsealError,
             place,
-            node: { role: 'inode', id },
+            node: { role: 'inode', objectKey: key },
             owner: undefined,
           });
           return undefined;
@@ -149,32 +159,29 @@ export class Walk {
       wanted.flatMap(({ place }, at) => {
         const stored = read[at];
         if (stored === undefined) return [];
-        return [() => this.#item({ ...place, inode: stored.object.inode, stored })];
+        return [() => this.#item({ ...place, inode: stored.object.inode, stored, host: stored.key })];
       }),
     );
   }
 
-  async #readObject(id: Id, type: Inode['type'] | undefined): Promise<StoredInode> {
+  async #readObject(key: Id, reference: ObjectReference | undefined): Promise<StoredInode> {
     const { sealing, marks } = this.#session;
     const { signal } = this.#options;
     const read = (): Promise<StoredInode> => {
       signal?.throwIfAborted();
-      return readInodeObject(sealing, id, signal);
+      return readInodeObject(sealing, key, signal);
     };
     const stored = await readBesideMark(
       marks,
-      id,
+      key,
       read,
       ({ object }) => object.inode.version,
       found => {
-        marks.note(id, found.object.inode.version, found.hash);
+        marks.note(key, found.object.inode.version, found.hash);
         return found;
       },
     );
-    const { inode } = stored.object;
-    if (type !== undefined && inode.type !== type) {
-      throw new NetsealError('EFORMAT', `inode ${id}: it is a ${inode.type}, not a ${type} as its name says`);
-    }
+    if (reference !== undefined) checkReference(reference, stored.object.inode);
     return stored;
   }
 
@@ -216,7 +223,7 @@ export class Walk {
   }
 
   async #entries(directory: Walked<DirectoryInode>, entries: readonly DirectoryEntry[]): Promise<void> {
-    let objects: { id: Id; type: Inode['type']; place: WalkedPlace }[] = [];
+    let objects: WantedObject[] = [];
     for (const entry of entries) {
       if (entry.departure !== undefined && !(await this.#isHere(entry))) continue;
       const place = {
@@ -226,20 +233,16 @@ export class Walk {
       };
       const { node } = entry;
       if (node.kind === 'embedded') {
-        await this.#item({ ...place, inode: node.inode, stored: undefined });
+        await this.#item({ ...place, inode: node.inode, stored: undefined, host: directory.host });
         continue;
       }
-      if (!this.#enters(node, place)) continue;
-      objects.push({ id: node.id, type: node.type, place });
+      if (this.#visitor.enter?.(node, place) === false) continue;
+      objects.push({ key: keyOfReference(node), reference: node, place });
       if (objects.length < READS_MAX) continue;
       await this.#objects(objects);
       objects = [];
     }
     await this.#objects(objects);
-  }
-
-  #enters({ id, type }: Extract<EntryNode, { kind: 'object' }>, place: WalkedPlace): boolean {
-    return this.#visitor.enter?.(id, type, place) !== false;
   }
 
   /**

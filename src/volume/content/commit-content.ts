@@ -5,24 +5,14 @@
 import { NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import type { FileInode } from '../../server/sealed/inode.ts';
-import { changePlaced, type FilePlace } from '../names/file-place.ts';
-import type { Inodes } from '../names/inodes.ts';
-import type { Moves } from '../names/moves.ts';
+import { changePlaced, type FilePlace, type PlaceParts } from '../names/file-place.ts';
 import { isSameMap, segmentsLeft } from '../session/compacted.ts';
-import type { Session } from '../session/session.ts';
 import type { Content } from './file-content.ts';
 
 /** What a commit changes of the inode. */
 export interface ContentChange extends Content {
   readonly mtimeNs: bigint;
   readonly ctimeNs: bigint;
-}
-
-/** The parts of a volume that a commit works with. */
-export interface CommitParts {
-  readonly session: Session;
-  readonly inodes: Inodes;
-  readonly moves: Moves;
 }
 
 /** One commit: `change` replaces the content of `base`. */
@@ -46,7 +36,7 @@ const COMPACTED_MAX = 8;
  * throws.
  */
 export async function commitContent(
-  { session, inodes, moves }: CommitParts,
+  parts: PlaceParts,
   { place, base, change, segments }: ContentCommit,
 ): Promise<FileInode> {
   let current = base;
@@ -54,7 +44,7 @@ export async function commitContent(
   for (let attempt = 1; ; attempt += 1) {
     let compacted: FileInode | undefined;
     try {
-      return await changePlaced<FileInode>(inodes, moves, place, now => {
+      return await changePlaced<FileInode>(parts, place, now => {
         compacted = undefined;
         if (now.dataVersion !== base.dataVersion) throw changedByAnother();
         if (!isSameMap(now.map, current.map)) {
@@ -69,7 +59,7 @@ export async function commitContent(
     } catch (error) {
       if (compacted === undefined || attempt === COMPACTED_MAX) throw error;
       current = compacted;
-      left = await segmentsLeft(session, base.id, change.map, current.map);
+      left = await segmentsLeft(parts.session, base.id, change.map, current.map);
     }
   }
 }

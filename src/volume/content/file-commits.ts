@@ -5,12 +5,12 @@
  */
 import type { Id } from '../../base/ids.ts';
 import type { FileInode } from '../../server/sealed/inode.ts';
-import { type FilePlace, isEmbeddable, promotePlaced } from '../names/file-place.ts';
+import { type FilePlace, isEmbeddable, type PlaceParts, promotePlaced } from '../names/file-place.ts';
 import type { Namespace } from '../names/namespace.ts';
-import { type CommitParts, type ContentChange, commitContent } from './commit-content.ts';
+import { type ContentChange, commitContent } from './commit-content.ts';
 import { firstVersion } from './file-content.ts';
 
-export interface FileCommitParts extends CommitParts {
+export interface FileCommitParts extends PlaceParts {
   readonly names: Namespace;
   /** Takes over work that only `Volume.sync` waits for. */
   inBackground(work: Promise<void>): void;
@@ -70,9 +70,9 @@ export class FileCommits {
   #promoteLater(): void {
     if (this.#isPromoting || this.#commitCount < PROMOTED_AFTER) return;
     this.#isPromoting = true;
-    const { inodes, moves, inBackground } = this.#parts;
+    const { inBackground } = this.#parts;
     inBackground(
-      promotePlaced(inodes, moves, this.#place).finally(() => {
+      promotePlaced(this.#parts, this.#place).finally(() => {
         this.#isPromoting = false;
       }),
     );

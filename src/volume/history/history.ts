@@ -35,7 +35,7 @@ export interface HistoryOptions {
 
 /** An inode that this session has read in an older version than another client knows of. */
 export interface InodeBehind {
-  readonly live: { readonly id: Id; read(maxAgeMs: number): Promise<unknown> };
+  readonly live: { readonly key: Id; read(maxAgeMs: number): Promise<unknown> };
   /** When the session read it, by its own clock. */
   readonly readAtMs: number;
   readonly known: Learned;
@@ -198,12 +198,12 @@ async function recheck(
   for (const { live, readAtMs, known } of inodes.behind(learned)) {
     // Our clock may have been set back since the read; then the two times cannot be compared.
     const isKnownLate = readAtMs <= nowMs && readAtMs + serverAheadMs > known.existedAtMs + CLOCK_SKEW_MS_MAX;
-    if (isKnownLate) throw oldError(placed(live.id, inodes), known);
+    if (isKnownLate) throw oldError(placed(live.key, inodes), known);
     try {
       await live.read(0);
     } catch (error) {
       const code = codeOf(error);
-      if (code === 'EROLLBACK' || code === 'EFORK') throw oldError(placed(live.id, inodes), known, error);
+      if (code === 'EROLLBACK' || code === 'EFORK') throw oldError(placed(live.key, inodes), known, error);
       // Any other error (removed, damaged, out of reach) is left for the next read of the inode to report.
     }
   }

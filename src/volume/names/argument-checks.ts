@@ -160,13 +160,14 @@ export function requireEntry(argument: string, value: unknown): asserts value is
   const { name, node } = value as { name?: unknown; node?: unknown };
   requireText(`${argument}.name`, name);
   requireObject(`${argument}.node`, node);
-  const given = node as { kind?: unknown; inode?: unknown; id?: unknown; type?: unknown };
+  const given = node as { kind?: unknown; inode?: unknown; id?: unknown; key?: unknown; type?: unknown };
   if (given.kind === 'embedded') {
     requireFileOrSymlink(`${argument}.node.inode`, given.inode);
     return;
   }
   if (given.kind !== 'object') throw argumentError(`${argument}.node`, 'the node of an entry', node);
   requireId(`${argument}.node.id`, given.id);
+  if (given.key !== undefined) requireId(`${argument}.node.key`, given.key);
   if (!TYPES.some(type => type === given.type)) {
     throw argumentError(`${argument}.node.type`, 'the type of an inode', given.type);
   }

@@ -32,11 +32,18 @@ export type Outcome =
   | { readonly result: unknown; readonly segments: ReadonlySet<Id> }
   | { readonly error: unknown };
 
+/** One attempt to commit a group. */
+export interface Attempt {
+  readonly outcomes: readonly Outcome[];
+  /** The keys of inode objects that it refers to. */
+  readonly referred: ReadonlySet<Id>;
+}
+
 /** The commit of one group, over all its attempts. */
 export interface GroupCommit {
   readonly group: readonly Pending[];
-  /** The outcomes of each attempt, by its nonce. They count for the attempt that is found in the store. */
-  readonly attempts: Map<Id, readonly Outcome[]>;
+  /** The attempts by their nonces. The one that is found in the store counts. */
+  readonly attempts: Map<Id, Attempt>;
   /** Changes that are out of the commit: their validation failed, or their segments could not be stored. */
   readonly refused: Map<Pending, { readonly error: unknown }>;
   /** Attempts whose answer was lost. They may have happened, or may happen yet. */

@@ -11,15 +11,19 @@ import type { LiveInode } from './live-inode.ts';
 
 export class Directory {
   readonly live: LiveInode;
+  /** The id of its inode. */
+  readonly id: Id;
   readonly #session: Session;
 
-  constructor(session: Session, live: LiveInode) {
+  constructor(session: Session, live: LiveInode, id: Id) {
     this.#session = session;
     this.live = live;
+    this.id = id;
   }
 
-  get id(): Id {
-    return this.live.id;
+  /** The key of its object. */
+  get key(): Id {
+    return this.live.key;
   }
 
   /**
@@ -37,14 +41,14 @@ export class Directory {
   /** Returns the entry of a name as it is stored. `Moves` tells whether a departing entry still counts. */
   async find(name: Name, maxAgeMs?: number): Promise<DirectoryEntry | undefined> {
     requireText('name', name);
-    const { tree } = await this.read(maxAgeMs);
-    return await this.#names.find(tree, name);
+    const { id, tree } = await this.read(maxAgeMs);
+    return await this.#names(id).find(tree, name);
   }
 
   /** Yields all entries of one version of the directory, ascending, many at a time. */
   async *entries(): AsyncGenerator<readonly DirectoryEntry[]> {
-    const { tree } = await this.read();
-    yield* this.#names.leaves(tree);
+    const { id, tree } = await this.read();
+    yield* this.#names(id).leaves(tree);
   }
 
   /** Commits a change of the directory; see {@link LiveInode.apply}. */
@@ -54,7 +58,7 @@ export class Directory {
     return await this.live.apply(change, options);
   }
 
-  get #names(): NameTree {
-    return new NameTree(this.#session.sealing, this.id, this.#session.nameNodes);
+  #names(id: Id): NameTree {
+    return new NameTree(this.#session.sealing, id, this.#session.nameNodes);
   }
 }

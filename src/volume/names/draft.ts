@@ -6,6 +6,7 @@ import type { DirectoryEntry, DirectoryInode, FileInode, Inode } from '../../ser
 import { checkEncodable } from '../../server/sealed/inode-body.ts';
 import { type NameChanges, NameTree } from '../../server/sealed/name-tree.ts';
 import { nowNs, type Session } from '../session/session.ts';
+import { keyOfReference } from './references.ts';
 
 /** Fields of an inode that a change may set. */
 export type InodePatch = Partial<Omit<FileInode, 'id' | 'type'>> &
@@ -14,18 +15,16 @@ export type InodePatch = Partial<Omit<FileInode, 'id' | 'type'>> &
 /** A change reads the draft and changes it. If the change rejects, nothing that it did applies. */
 export class Draft {
   readonly #session: Session;
-  readonly #base: Inode;
   #inode: Inode;
   /** Changed names; undefined for removed ones. */
   #entries = new Map<Name, DirectoryEntry | undefined>();
   #segments = new Set<Id>();
-  readonly #referred = new Set<Id>();
+  #referred = new Set<Id>();
   #isChanged = false;
   #lastSegments: ReadonlySet<Id> = new Set();
 
   constructor(session: Session, base: Inode) {
     this.#session = session;
-    this.#base = base;
     this.#inode = base;
   }
 
@@ -55,7 +54,7 @@ export class Draft {
     return this.#segments;
   }
 
-  /** Inode objects that new and changed entries lead to. */
+  /** The keys of inode objects that new and changed entries lead to. */
   get referred(): ReadonlySet<Id> {
     return this.#referred;
   }
@@ -67,11 +66,11 @@ export class Draft {
 
   /** Returns the entry of a name as the draft has it now; undefined if there is none. */
   async find(name: Name): Promise<DirectoryEntry | undefined> {
-    const { tree } = this.directory;
+    const { id, tree } = this.directory;
     if (this.#entries.has(name)) return this.#entries.get(name);
     const { sealing, nameNodes } = this.#session;
     // Commits of a new directory find no node to read.
-    return await new NameTree(sealing, this.#base.id, nameNodes).find(tree, name);
+    return await new NameTree(sealing, id, nameNodes).find(tree, name);
   }
 
   /**
@@ -126,12 +125,15 @@ export class Draft {
     const before = { inode: this.#inode, isChanged: this.#isChanged };
     const entries = this.#entries;
     const segments = this.#segments;
+    const referred = this.#referred;
     this.#entries = new Overlay(entries);
     this.#segments = new Set();
+    this.#referred = new Set();
     try {
       const result = await change(this);
       for (const [name, entry] of this.#entries.entries()) entries.set(name, entry);
       for (const segment of this.#segments) segments.add(segment);
+      for (const key of this.#referred) referred.add(key);
       this.#lastSegments = this.#segments;
       return result;
     } catch (error) {
@@ -141,6 +143,7 @@ export class Draft {
     } finally {
       this.#entries = entries;
       this.#segments = segments;
+      this.#referred = referred;
     }
   }
 
@@ -148,7 +151,7 @@ export class Draft {
     const { entryCount, dataVersion } = this.directory;
     if (entry?.node.kind === 'embedded') checkEncodable(entry.node.inode);
     this.#entries.set(name, entry);
-    if (entry?.node.kind === 'object') this.#referred.add(entry.node.id);
+    if (entry?.node.kind === 'object') this.#referred.add(keyOfReference(entry.node));
     const time = nowNs(this.#session);
     const times = options.keepTimes === true ? {} : { mtimeNs: time, ctimeNs: time };
     this.#inode = {

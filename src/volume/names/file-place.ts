@@ -2,15 +2,16 @@
  * Decides where the inode of a file or symlink lives. It is embedded in its directory while it is small, has
  * one name and is rarely changed. Otherwise it is an object of its own.
  */
-import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
+import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
-import type { EntryNode, FileInode, SymlinkInode } from '../../server/sealed/inode.ts';
+import type { EntryNode, FileInode, ObjectReference, SymlinkInode } from '../../server/sealed/inode.ts';
 import { fileOrSymlinkBytes } from '../../server/sealed/inode-body.ts';
+import { makeDurable, type Session } from '../session/session.ts';
 import type { Directory } from './directory.ts';
 import { type Inodes, idOfEntry } from './inodes.ts';
-import type { LiveInode } from './live-inode.ts';
 import type { Moves } from './moves.ts';
+import { keyOfReference } from './references.ts';
 
 /** The most that an embedded inode takes, encoded. */
 const EMBEDDED_BYTES_MAX = 1024;
@@ -21,19 +22,18 @@ export function isEmbeddable(inode: FileInode | SymlinkInode): boolean {
   return inode.linkCount === 1 && fileOrSymlinkBytes(inode) <= EMBEDDED_BYTES_MAX;
 }
 
-/** Returns the node for a new entry. An inode that cannot be embedded is put into the store first. */
-export async function placeInode(
-  inodes: Inodes,
-  inode: FileInode | SymlinkInode,
-  segments: Iterable<Id>,
-): Promise<EntryNode> {
+/**
+ * Returns the node for a new entry. An inode that cannot be embedded is put into the store first. The segments
+ * of its content need not be there yet: the commit that gives it a name waits for them.
+ */
+export async function placeInode(session: Session, inode: FileInode | SymlinkInode): Promise<EntryNode> {
   if (isEmbeddable(inode)) return { kind: 'embedded', inode };
-  const needed = [...segments];
-  await inodes.unborn(inode).apply(draft => {
-    draft.needs(needed);
-    draft.update({});
-  });
-  return { kind: 'object', id: inode.id, type: inode.type };
+  return await putObject(session, { ...inode, version: inode.version + 1 });
+}
+
+async function putObject(session: Session, inode: FileInode | SymlinkInode): Promise<ObjectReference> {
+  const { key } = await session.fresh.put(session, inode);
+  return { kind: 'object', id: inode.id, key, type: inode.type };
 }
 
 /** A name that led to a file when it was looked up. */
@@ -49,9 +49,17 @@ export interface InodeChange<Kind> {
   readonly segments?: Iterable<Id> | undefined;
 }
 
-export interface ChangePlacedOptions {
-  /** Makes an embedded inode an object of its own. */
-  readonly promote?: boolean | undefined;
+/** The parts of a volume that changes of files work with. */
+export interface PlaceParts {
+  readonly session: Session;
+  readonly inodes: Inodes;
+  readonly moves: Moves;
+}
+
+/** An inode after a change, and the reference to its object; undefined when it is embedded. */
+interface ChangedPlace<Kind> {
+  readonly inode: Kind;
+  readonly reference?: ObjectReference;
 }
 
 /**
@@ -61,15 +69,33 @@ export interface ChangePlacedOptions {
  * then; with what committing throws.
  */
 export async function changePlaced<Kind extends FileInode | SymlinkInode>(
-  inodes: Inodes,
-  moves: Moves,
+  parts: PlaceParts,
   place: FilePlace,
   change: (inode: Kind) => InodeChange<Kind>,
-  options: ChangePlacedOptions = {},
 ): Promise<Kind> {
+  return (await changeAnywhere(parts, place, change, false)).inode;
+}
+
+/** Does the same as {@link changePlaced}, and makes the inode an object of its own. Returns its reference. */
+export async function changeAsObject<Kind extends FileInode | SymlinkInode>(
+  parts: PlaceParts,
+  place: FilePlace,
+  change: (inode: Kind) => InodeChange<Kind>,
+): Promise<ObjectReference> {
+  const { reference } = await changeAnywhere(parts, place, change, true);
+  if (reference === undefined) throw new NetsealError('EBUG', 'an inode was not made an object');
+  return reference;
+}
+
+async function changeAnywhere<Kind extends FileInode | SymlinkInode>(
+  parts: PlaceParts,
+  place: FilePlace,
+  change: (inode: Kind) => InodeChange<Kind>,
+  asObject: boolean,
+): Promise<ChangedPlace<Kind>> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await tryChange(inodes, moves, place, change, options);
+      return await tryChange(parts, place, change, asObject);
     } catch (error) {
       if (!(error instanceof ChangedError) || attempt === ATTEMPTS_MAX) throw error;
     }
@@ -80,109 +106,83 @@ export async function changePlaced<Kind extends FileInode | SymlinkInode>(
  * Makes an embedded inode an object of its own, unless another client changes it meanwhile. This is best
  * effort: if the store fails, the next commit will report that.
  */
-export async function promotePlaced(inodes: Inodes, moves: Moves, place: FilePlace): Promise<void> {
+export async function promotePlaced(parts: PlaceParts, place: FilePlace): Promise<void> {
   try {
     const entry = await place.directory.find(place.name);
     if (entry === undefined || entry.node.kind === 'object' || idOfEntry(entry) !== place.id) return;
-    await tryChange<FileInode | SymlinkInode>(inodes, moves, place, () => ({ patch: {} }), { promote: true });
+    await tryChange<FileInode | SymlinkInode>(parts, place, () => ({ patch: {} }), true);
   } catch (error) {
     if (!isNetsealError(error)) throw error;
   }
 }
 
 async function tryChange<Kind extends FileInode | SymlinkInode>(
-  inodes: Inodes,
-  moves: Moves,
+  parts: PlaceParts,
   place: FilePlace,
   change: (inode: Kind) => InodeChange<Kind>,
-  { promote = false }: ChangePlacedOptions,
-): Promise<Kind> {
+  asObject: boolean,
+): Promise<ChangedPlace<Kind>> {
   const { directory, name, id } = place;
-  const changed = await moves.applySettled(directory, async draft => {
+  const changed = await parts.moves.applySettled(directory, async draft => {
     const entry = await draft.findSettled(name);
     if (entry === undefined || idOfEntry(entry) !== id) throw moved();
-    if (entry.node.kind === 'object') return undefined;
+    if (entry.node.kind === 'object') return { reference: entry.node };
     const base = entry.node.inode as Kind;
     const { patch, segments: needed = [] } = change(base);
     const segments = [...needed];
     const inode = { ...base, ...patch, version: base.version + 1 };
-    if (promote || !isEmbeddable(inode)) return { inode, segments, isOutgrown: true };
+    if (asObject || !isEmbeddable(inode)) return { outgrown: { inode, segments } };
     draft.needs(segments);
     draft.replace({ name, node: { kind: 'embedded', inode } }, { keepTimes: true });
-    return { inode, segments, isOutgrown: false };
+    return { inode };
   });
-  if (changed === undefined) return await changeObject(inodes, id, change);
-  return changed.isOutgrown ? await outgrow(inodes, moves, place, changed) : changed.inode;
+  if (changed.reference !== undefined) return await changeObject(parts.inodes, changed.reference, change);
+  if (changed.outgrown === undefined) return { inode: changed.inode };
+  const reference = await outgrow(parts, place, changed.outgrown);
+  return { inode: changed.outgrown.inode, reference };
 }
 
 async function changeObject<Kind extends FileInode | SymlinkInode>(
   inodes: Inodes,
-  id: Id,
+  reference: ObjectReference,
   change: (inode: Kind) => InodeChange<Kind>,
-): Promise<Kind> {
-  return await inodes.get(id).apply(draft => {
+): Promise<ChangedPlace<Kind>> {
+  const inode = await inodes.get(keyOfReference(reference)).apply(draft => {
     const { patch, segments = [] } = change(draft.inode as Kind);
     draft.needs(segments);
     draft.update(patch);
     return { ...draft.inode, version: draft.inode.version + 1 } as Kind;
   });
+  return { inode, reference };
 }
 
 /**
- * Makes an embedded inode an object, in two steps. First the object is put into the store, then the entry is
- * changed to lead to it. The second step is the commit.
+ * Makes an embedded inode an object, in two steps. First the object is put into the store under a fresh key,
+ * then the entry is changed to lead to it. The second step is the commit.
  *
- * Other clients may do the same at the same time, and a client may have died between the steps. So an object
- * may exist already. Its version is compared with that of the embedded inode:
- *
- *   older   it was made from an older entry: its maker's second step will fail. We write over it.
- *   newer   it was made from this entry and may be committed any moment. The embedded inode gets a higher
- *           version, so that its maker's second step fails; then the change is tried again.
+ * Other clients may do the same at the same time, each under a key of its own. The entry's version decides:
+ * only the first of them finds the version that it began with.
  */
-async function outgrow<Kind extends FileInode | SymlinkInode>(
-  inodes: Inodes,
-  moves: Moves,
+async function outgrow(
+  { session, moves }: PlaceParts,
   { directory, name, id }: FilePlace,
-  { inode, segments }: Outgrown<Kind>,
-): Promise<Kind> {
-  // Versions go on from the embedded inode's, so that clients which saw that take the object for newer.
-  const version = inode.version - 1;
-  const object = await findOrMake(inodes, { ...inode, version });
-  const made = await object.apply(draft => {
-    if (draft.inode.version > version) return undefined;
-    draft.needs(segments);
-    draft.update({ ...inode, version });
-    return { ...inode, version: version + 1 };
-  });
+  { inode, segments }: Outgrown,
+): Promise<ObjectReference> {
+  const [node] = await Promise.all([putObject(session, inode), makeDurable(session, segments)]);
   await moves.applySettled(directory, async draft => {
     const entry = await draft.findSettled(name);
     if (entry === undefined || idOfEntry(entry) !== id) throw moved();
-    // Another client has written over our object.
-    if (entry.node.kind === 'object' || entry.node.inode.version !== version) throw new ChangedError();
-    const node: EntryNode =
-      made === undefined
-        ? { kind: 'embedded', inode: { ...entry.node.inode, version: version + 1 } }
-        : { kind: 'object', id, type: inode.type };
+    if (entry.node.kind === 'object' || entry.node.inode.version !== inode.version - 1)
+      throw new ChangedError();
+    draft.needs(segments);
     draft.replace({ name, node }, { keepTimes: true });
   });
-  if (made === undefined) throw new ChangedError();
-  return made;
-}
-
-async function findOrMake(inodes: Inodes, inode: FileInode | SymlinkInode): Promise<LiveInode> {
-  const object = inodes.get(inode.id);
-  try {
-    await object.read(0);
-    return object;
-  } catch (error) {
-    if (codeOf(error) !== 'EMISSING') throw error;
-    return inodes.unborn(inode);
-  }
+  return node;
 }
 
 /** An embedded inode that has to become an object. */
-interface Outgrown<Kind> {
-  readonly inode: Kind;
+interface Outgrown {
+  readonly inode: FileInode | SymlinkInode;
   readonly segments: readonly Id[];
 }
 

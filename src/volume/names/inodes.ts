@@ -11,6 +11,7 @@ import type { Session } from '../session/session.ts';
 import { Directory } from './directory.ts';
 import { LiveInode } from './live-inode.ts';
 import { nameBytes } from './name-checks.ts';
+import { checkReference, keyOfReference } from './references.ts';
 
 /** Beyond so many, idle inodes are forgotten. */
 const LIVE_MAX = 4096;
@@ -23,28 +24,37 @@ export class Inodes implements InodesHeld {
   readonly #session: Session;
   /** Least recently used first. */
   readonly #live = new Map<Id, LiveInode>();
-  /** Where inode objects were met last, for messages. Longest ago first. */
+  /** By key, where inode objects were met last, for messages. Longest ago first. */
   readonly #places = new Map<Id, { readonly parent: Id; readonly name: Name }>();
 
   constructor(session: Session) {
     this.#session = session;
   }
 
-  get(id: Id): LiveInode {
-    const known = this.#live.get(id);
+  /** Returns the inode whose object has a key. */
+  get(key: Id): LiveInode {
+    const known = this.#live.get(key);
     if (known !== undefined) {
-      this.#live.delete(id);
-      this.#live.set(id, known);
+      this.#live.delete(key);
+      this.#live.set(key, known);
       return known;
     }
-    return this.#add(new LiveInode(this.#session, id, () => this.pathOf(id)));
+    const live = new LiveInode(this.#session, key, () => this.pathOf(key));
+    const stored = this.#session.fresh.take(key);
+    if (stored !== undefined) live.adopt(stored);
+    return this.#add(live);
   }
 
-  /** Remembers where an entry was met. Entries that embed their inode need no such memory. */
+  /**
+   * Remembers where an entry was met. Entries that embed their inode need no such memory.
+   *
+   * @param parent the key of the folder.
+   */
   notePlace(parent: Id, { name, node }: DirectoryEntry): void {
     if (node.kind === 'embedded') return;
-    this.#places.delete(node.id);
-    this.#places.set(node.id, { parent, name });
+    const key = keyOfReference(node);
+    this.#places.delete(key);
+    this.#places.set(key, { parent, name });
     if (this.#places.size <= PLACES_MAX) return;
     const [oldest] = this.#places.keys();
     if (oldest !== undefined) this.#places.delete(oldest);
@@ -63,8 +73,9 @@ export class Inodes implements InodesHeld {
     return `/${names.join('/')}`;
   }
 
-  directory(id: Id): Directory {
-    return new Directory(this.#session, this.get(id));
+  /** Returns the folder whose object has a key. */
+  directory(key: Id, id: Id = key): Directory {
+    return new Directory(this.#session, this.get(key), id);
   }
 
   /** Returns an inode that the store does not have yet; see {@link LiveInode.unborn}. */
@@ -73,18 +84,21 @@ export class Inodes implements InodesHeld {
   }
 
   unbornDirectory(inode: DirectoryInode): Directory {
-    return new Directory(this.#session, this.unborn(inode));
+    return new Directory(this.#session, this.unborn(inode), inode.id);
   }
 
   /** Returns the inode that an entry leads to. Throws what reading it throws. */
   async inodeOf({ node }: DirectoryEntry): Promise<Inode> {
-    return node.kind === 'embedded' ? node.inode : await this.get(node.id).read();
+    if (node.kind === 'embedded') return node.inode;
+    const inode = await this.get(keyOfReference(node)).read();
+    checkReference(node, inode);
+    return inode;
   }
 
   /** Returns the inodes that this session has read in an older version than another client knows of. */
   behind(learned: ReadonlyMap<Id, Learned>): InodeBehind[] {
-    return [...learned].flatMap(([id, known]) => {
-      const live = this.#live.get(id);
+    return [...learned].flatMap(([key, known]) => {
+      const live = this.#live.get(key);
       const seen = live?.seen;
       if (live === undefined || seen === undefined || seen.version >= known.version) return [];
       return [{ live, readAtMs: seen.readAtMs, known }];
@@ -97,12 +111,12 @@ export class Inodes implements InodesHeld {
   }
 
   #add(live: LiveInode): LiveInode {
-    this.#live.set(live.id, live);
+    this.#live.set(live.key, live);
     if (this.#live.size > LIVE_MAX) {
-      for (const [id, old] of this.#live) {
+      for (const [key, old] of this.#live) {
         if (this.#live.size <= LIVE_MAX) break;
         // An unborn inode exists only here.
-        if (old.isIdle && old.isBorn && old !== live) this.#live.delete(id);
+        if (old.isIdle && old.isBorn && old !== live) this.#live.delete(key);
       }
     }
     return live;

@@ -34,11 +34,11 @@ import { makeDurable, type Session } from '../session/session.ts';
 import { readBesideMark } from '../state/marks.ts';
 import {
   type ApplyOptions,
+  type Attempt,
   applyAll,
   type Change,
   covers,
   type GroupCommit,
-  type Outcome,
   type Pending,
   refuseInvalid,
   refuseUnstored,
@@ -61,7 +61,8 @@ const ATTEMPTS_MAX = 64;
 const PAUSE_MS_MAX = 100;
 
 export class LiveInode {
-  readonly id: Id;
+  /** The key of the inode's object. */
+  readonly key: Id;
   readonly #session: Session;
   readonly #pathOf: () => string | undefined;
   #base: Base | undefined;
@@ -74,9 +75,9 @@ export class LiveInode {
   #acknowledged: Writer | undefined;
 
   /** @param pathOf returns the path at which the inode was met, for messages; undefined for none. */
-  constructor(session: Session, id: Id, pathOf: () => string | undefined = () => undefined) {
+  constructor(session: Session, key: Id, pathOf: () => string | undefined = () => undefined) {
     this.#session = session;
-    this.id = id;
+    this.key = key;
     this.#pathOf = pathOf;
   }
 
@@ -87,6 +88,14 @@ export class LiveInode {
     const live = new LiveInode(session, inode.id);
     live.#base = { stored: undefined, inode, readAtMs: Number.POSITIVE_INFINITY };
     return live;
+  }
+
+  /**
+   * Takes over an object that this session has put, once something in the store refers to it. Throws EFORK
+   * when its mark says otherwise.
+   */
+  adopt(stored: StoredInode): void {
+    this.#acknowledge(stored);
   }
 
   /** True when no read and no commit is under way. */
@@ -185,10 +194,13 @@ export class LiveInode {
         if (became === 'settled') return;
         if (became === 'lost') await pause(Math.random() * Math.min(PAUSE_MS_MAX, 2 ** attempt));
       }
-      throw new NetsealError('ECONFLICT', `inode ${this.id}: lost ${ATTEMPTS_MAX} swaps in a row: try again`);
+      throw new NetsealError(
+        'ECONFLICT',
+        `inode ${this.key}: lost ${ATTEMPTS_MAX} swaps in a row: try again`,
+      );
     } catch (error) {
       // Whatever failed last, an earlier attempt may have happened.
-      throw commit.lost === undefined ? error : uncertain(this.id, error);
+      throw commit.lost === undefined ? error : uncertain(this.key, error);
     }
   }
 
@@ -201,10 +213,9 @@ export class LiveInode {
       this.#acknowledged = won;
       await this.#session.history.afterCommit();
       await this.#checkKept(commit);
-      settle(group, commit.attempts.get(won.nonce) ?? []);
-      return 'settled';
+      return this.#settle(group, commit.attempts.get(won.nonce));
     }
-    if (commit.lost !== undefined && !covers(writers, commit.lost.oldestVersion)) throw uncertain(this.id);
+    if (commit.lost !== undefined && !covers(writers, commit.lost.oldestVersion)) throw uncertain(this.key);
     if (commit.lost !== undefined && base.stored?.version !== commit.lost.replacing) commit.lost = undefined;
 
     const draft = new Draft(this.#session, base.inode);
@@ -229,19 +240,20 @@ export class LiveInode {
       throw error;
     }
     if (await refuseInvalid(commit, outcomes)) return 'again';
-    commit.attempts.set(nonce, outcomes);
-    return await this.#swap(commit, base, object, outcomes);
+    const attempt = { outcomes, referred: draft.referred };
+    commit.attempts.set(nonce, attempt);
+    return await this.#swap(commit, base, object, attempt);
   }
 
   async #swap(
     commit: GroupCommit,
     { stored }: Base,
     object: InodeObject,
-    outcomes: readonly Outcome[],
+    attempt: Attempt,
   ): Promise<'settled' | 'lost'> {
     try {
       const condition = stored === undefined ? IF_ABSENT : { ifMatch: stored.version };
-      this.#acknowledge(await putInodeObject(this.#session.sealing, object, condition));
+      this.#acknowledge(await putInodeObject(this.#session.sealing, this.key, object, condition));
     } catch (error) {
       const code = codeOf(error);
       if (code === 'EUNCERTAIN') {
@@ -254,7 +266,13 @@ export class LiveInode {
     }
     await this.#session.history.afterCommit();
     await this.#checkKept(commit);
-    settle(commit.group, outcomes);
+    return this.#settle(commit.group, attempt);
+  }
+
+  /** Ends a commit whose attempt is in the store. */
+  #settle(group: readonly Pending[], attempt: Attempt | undefined): 'settled' {
+    if (attempt !== undefined) this.#session.fresh.committed(this.#session.marks, attempt.referred);
+    settle(group, attempt?.outcomes ?? []);
     return 'settled';
   }
 
@@ -286,7 +304,7 @@ export class LiveInode {
 
   /** Checks, after a commit that took long, that the objects which it refers to are still there. */
   async #checkKept({ reliance }: GroupCommit): Promise<void> {
-    this.#session.writes.note(this.id, reliance.checkedAtMs ?? this.#session.nowMs());
+    this.#session.writes.note(this.key, reliance.checkedAtMs ?? this.#session.nowMs());
     await requireStillKept(this.#session, reliance);
   }
 
@@ -295,8 +313,8 @@ export class LiveInode {
     const { inode } = object;
     this.#acknowledged = object.writers[0];
     // While our answer was on its way, a read may have found a newer version.
-    if ((this.#session.marks.get(this.id)?.version ?? 0) > inode.version) return;
-    this.#session.marks.note(this.id, inode.version, hash);
+    if ((this.#session.marks.get(this.key)?.version ?? 0) > inode.version) return;
+    this.#session.marks.note(this.key, inode.version, hash);
     this.#base = { stored, inode, readAtMs: this.#session.nowMs() };
   }
 
@@ -330,7 +348,7 @@ export class LiveInode {
       const base = this.#base;
       try {
         // Marks learned from heads meanwhile count. An answer that is older is asked for again, then refused.
-        const [stored] = await Promise.all([readInodeObject(sealing, this.id), history.beforeServing()]);
+        const [stored] = await Promise.all([readInodeObject(sealing, this.key), history.beforeServing()]);
         return { stored, inode: stored.object.inode, readAtMs };
       } catch (error) {
         // There is nothing yet: our first put has not arrived.
@@ -340,11 +358,11 @@ export class LiveInode {
       }
     };
     const versionOf = ({ stored }: Base): number | undefined => stored?.object.inode.version;
-    return await readBesideMark(marks, this.id, read, versionOf, found => {
+    return await readBesideMark(marks, this.key, read, versionOf, found => {
       const { stored } = found;
       if (stored === undefined) return found;
       this.#checkMark(stored);
-      marks.note(this.id, stored.object.inode.version, stored.hash);
+      marks.note(this.key, stored.object.inode.version, stored.hash);
       this.#base = found;
       return found;
     });
@@ -353,14 +371,14 @@ export class LiveInode {
   /** Throws EROLLBACK and EFORK, with the inode's path. */
   #checkMark({ object, hash }: StoredInode): void {
     const { marks } = this.#session;
-    const mark = marks.get(this.id);
+    const mark = marks.get(this.key);
     try {
-      marks.check(this.id, object.inode.version, hash);
+      marks.check(this.key, object.inode.version, hash);
       this.#checkHistory(object, mark);
     } catch (error) {
       const path = this.#pathOf();
       if (!isNetsealError(error) || path === undefined) throw error;
-      const message = error.message.replace(`inode ${this.id}`, `inode ${this.id} (${path})`);
+      const message = error.message.replace(`inode ${this.key}`, `inode ${this.key} (${path})`);
       throw new NetsealError(error.code, message, { cause: error });
     }
   }
@@ -371,7 +389,7 @@ export class LiveInode {
     if (mark !== undefined && version === mark.version + 1 && object.predecessor !== mark.hash) {
       throw new NetsealError(
         'EFORK',
-        `inode ${this.id}: version ${version} does not follow from the one seen before`,
+        `inode ${this.key}: version ${version} does not follow from the one seen before`,
       );
     }
     const ours = this.#acknowledged;
@@ -379,7 +397,7 @@ export class LiveInode {
     if (object.writers.some(({ nonce }) => nonce === ours.nonce)) return;
     throw new NetsealError(
       'EFORK',
-      `inode ${this.id}: version ${ours.version}, which was acknowledged, is gone`,
+      `inode ${this.key}: version ${ours.version}, which was acknowledged, is gone`,
     );
   }
 }

@@ -33,6 +33,7 @@ import type { ApplyOptions, Change } from './commit-group.ts';
 import type { Directory } from './directory.ts';
 import { DepartingError, type Draft } from './draft.ts';
 import { type Inodes, idOfEntry, typeOfEntry } from './inodes.ts';
+import { keyOfReference } from './references.ts';
 
 export interface MoveTarget {
   readonly directory: Directory;
@@ -68,14 +69,15 @@ export class Moves {
     if (departure === undefined) return false;
     const isAccepted = await this.#decide(source, departure);
     // The directory must be read anew: its mover may have noted a parent.
-    if (node.kind === 'object' && node.type === 'directory') await this.#inodes.get(node.id).read(0);
+    if (node.kind === 'object' && node.type === 'directory')
+      await this.#inodes.get(keyOfReference(node)).read(0);
     await this.#tidy(source, entry, departure, isAccepted);
     return isAccepted;
   }
 
   /** Ends a move that a directory has accepted, in case its client died before it did so. */
-  async finishArrival({ source: id, token }: Arrival): Promise<void> {
-    const source = this.#inodes.directory(id);
+  async finishArrival({ source: key, token }: Arrival): Promise<void> {
+    const source = this.#inodes.directory(key);
     try {
       for await (const entries of source.entries()) {
         const entry = entries.find(({ departure }) => departure?.token === token);
@@ -117,7 +119,7 @@ export class Moves {
     target: MoveTarget,
     arrive: Arrive,
   ): Promise<void> {
-    const departure = { token: randomId(), directory: target.directory.id, name: target.name };
+    const departure = { token: randomId(), directory: target.directory.key, name: target.name };
     const id = idOfEntry({ name, node });
     const entry = await source.apply(async draft => {
       const found = await draft.find(name);
@@ -182,7 +184,7 @@ export class Moves {
         if (known !== undefined) throw inMotion();
         const { departure: _, ...arriving } = entry;
         await arrive(draft, { ...arriving, name: departure.name });
-        const arrival = { token, source: source.id, isAccepted: true };
+        const arrival = { token, source: source.key, isAccepted: true };
         draft.update({ arrivals: [...draft.directory.arrivals, arrival] });
       },
       { validate },
@@ -223,7 +225,7 @@ export class Moves {
       const known = inode.arrivals.find(arrival => arrival.token === token);
       // A removed folder accepts nothing any more.
       if (known === undefined && !inode.isDead) {
-        draft.update({ arrivals: [...inode.arrivals, { token, source: source.id, isAccepted: false }] });
+        draft.update({ arrivals: [...inode.arrivals, { token, source: source.key, isAccepted: false }] });
       }
       return known?.isAccepted !== true;
     });
@@ -232,11 +234,12 @@ export class Moves {
   async #takeBack(source: Directory, entry: DirectoryEntry, { token }: Departure): Promise<void> {
     const { node } = entry;
     if (node.kind === 'object' && node.type === 'directory') {
-      await this.#inodes.get(node.id).apply(draft => {
+      await this.#inodes.get(keyOfReference(node)).apply(draft => {
         const { inode } = draft;
         if (inode.type !== 'directory' || inode.isDead) return;
         // Another move may have set it since.
-        if (inode.formerParent?.token === token) draft.update({ parent: source.id, formerParent: undefined });
+        if (inode.formerParent?.token === token)
+          draft.update({ parent: source.key, formerParent: undefined });
       });
     }
     await source.apply(async draft => {
@@ -274,28 +277,28 @@ export class Moves {
     if (node.kind === 'embedded' || departure === undefined) return;
     const { token } = departure;
     const validate = (): Promise<void> => this.#requireDeparture(source, { name, departure });
-    await this.#inodes.get(node.id).apply(
+    await this.#inodes.get(keyOfReference(node)).apply(
       draft => {
         // A former parent that another move left is a dead client's: only the client of this departure gets
         // here.
-        draft.update({ parent: target.id, formerParent: { directory: source.id, token } });
+        draft.update({ parent: target.key, formerParent: { directory: source.key, token } });
         return draft.directory;
       },
       { validate },
     );
-    await this.requireOutside(node.id, target.id);
+    await this.requireOutside(keyOfReference(node), target.key);
   }
 
   async #forgetFormerParent({ node }: DirectoryEntry, { token }: Departure): Promise<void> {
     if (node.kind === 'embedded' || node.type !== 'directory') return;
-    await this.#inodes.get(node.id).apply(draft => {
+    await this.#inodes.get(keyOfReference(node)).apply(draft => {
       const { inode } = draft;
       if (inode.type === 'directory' && inode.formerParent?.token === token)
         draft.update({ formerParent: undefined });
     });
   }
 
-  /** Throws EINVAL when a directory would be moved below itself. */
+  /** Throws EINVAL when a directory would be moved below itself. Takes the keys of both. */
   async requireOutside(moved: Id, target: Id): Promise<void> {
     if (await this.#isAbove(moved, target)) {
       throw new NetsealError('EINVAL', 'a folder cannot be moved into itself');
@@ -306,11 +309,11 @@ export class Moves {
   async #isAbove(upper: Id, lower: Id): Promise<boolean> {
     const seen = new Set<Id>();
     const queue = [lower];
-    for (let id = queue.pop(); id !== undefined; id = queue.pop()) {
-      if (id === upper) return true;
-      if (seen.has(id)) continue;
-      seen.add(id);
-      const inode = await this.#inodes.directory(id).read(0);
+    for (let key = queue.pop(); key !== undefined; key = queue.pop()) {
+      if (key === upper) return true;
+      if (seen.has(key)) continue;
+      seen.add(key);
+      const inode = await this.#inodes.directory(key).read(0);
       // The root is its own parent.
       queue.push(inode.parent, ...(inode.formerParent === undefined ? [] : [inode.formerParent.directory]));
     }

@@ -12,6 +12,7 @@ import type {
   EntryNode,
   FileInode,
   Inode,
+  ObjectReference,
   SymlinkInode,
 } from '../../server/sealed/inode.ts';
 import { TARGET_BYTES_MAX } from '../../server/sealed/inode-body.ts';
@@ -20,10 +21,11 @@ import { EMPTY_MAP } from '../../server/sealed/unit-map.ts';
 import { nowNs, type Session } from '../session/session.ts';
 import type { Directory } from './directory.ts';
 import type { ChangeOptions, Draft } from './draft.ts';
-import { changePlaced, placeInode } from './file-place.ts';
+import { changeAsObject, changePlaced, type PlaceParts, placeInode } from './file-place.ts';
 import { type Inodes, idOfEntry, typeOfEntry } from './inodes.ts';
 import { bestEffort, type Moves } from './moves.ts';
 import { checkName } from './name-checks.ts';
+import { keyOfEntry, keyOfReference } from './references.ts';
 import { noEntry, Removals } from './removals.ts';
 
 export interface PutOptions extends ChangeOptions {
@@ -58,7 +60,7 @@ export class Namespace {
   async find(directory: Directory, name: Name): Promise<DirectoryEntry | undefined> {
     const entry = await directory.find(name);
     if (entry === undefined) return undefined;
-    this.#inodes.notePlace(directory.id, entry);
+    this.#inodes.notePlace(directory.key, entry);
     return (await this.#removals.isLive(entry)) ? entry : undefined;
   }
 
@@ -70,7 +72,7 @@ export class Namespace {
     for await (const entries of directory.entries()) {
       const departing = new Set<DirectoryEntry>();
       for (const entry of entries) {
-        this.#inodes.notePlace(directory.id, entry);
+        this.#inodes.notePlace(directory.key, entry);
         if (entry.departure !== undefined && !(await this.#moves.isHere(entry))) departing.add(entry);
       }
       yield departing.size === 0 ? entries : entries.filter(entry => !departing.has(entry));
@@ -124,7 +126,7 @@ export class Namespace {
     options: PutOptions = {},
   ): Promise<void> {
     checkName(name);
-    const node = await this.place(inode, options.segments ?? []);
+    const node = await this.place(inode);
     await this.insertNode(directory, name, node, options);
   }
 
@@ -132,8 +134,8 @@ export class Namespace {
    * Returns the node of a new file or symlink, for {@link insertNode}. An inode that cannot be embedded, as
    * one of several names, is put into the store first.
    */
-  place(inode: FileInode | SymlinkInode, segments: Iterable<Id>): Promise<EntryNode> {
-    return placeInode(this.#inodes, inode, segments);
+  place(inode: FileInode | SymlinkInode): Promise<EntryNode> {
+    return placeInode(this.#session, inode);
   }
 
   /** Gives a name to a new node. If the name leads to that node already, nothing is changed. */
@@ -202,10 +204,10 @@ export class Namespace {
   }
 
   /** Places a node, or returns EINVAL for a name or inode that cannot be stored. */
-  async #tryPlace({ name, inode, segments }: NewName): Promise<EntryNode | NetsealError> {
+  async #tryPlace({ name, inode }: NewName): Promise<EntryNode | NetsealError> {
     try {
       checkName(name);
-      return await this.place(inode, segments);
+      return await this.place(inode);
     } catch (error) {
       if (isNetsealError(error) && error.code === 'EINVAL') return error;
       throw error;
@@ -248,7 +250,8 @@ export class Namespace {
   ): Promise<void> {
     checkName(name);
     await child.live.create();
-    await this.insertNode(parent, name, { kind: 'object', id: child.id, type: 'directory' }, { ...options });
+    const { id, key } = child;
+    await this.insertNode(parent, name, { kind: 'object', id, key, type: 'directory' }, { ...options });
   }
 
   /** Removes a name of a file or symlink. ENOENT, EISDIR. */
@@ -286,18 +289,14 @@ export class Namespace {
     const place = { directory: source.directory, name: source.name, id };
     // The count comes before the name: a crash in between leaves a count that is too high, which does no
     // harm.
-    const inode = await changePlaced<FileInode | SymlinkInode>(
-      this.#inodes,
-      this.#moves,
-      place,
-      ({ linkCount }) => ({ patch: { linkCount: linkCount + 1, ctimeNs: nowNs(this.#session) } }),
-      { promote: true },
-    );
+    const node = await changeAsObject<FileInode | SymlinkInode>(this.#parts, place, ({ linkCount }) => ({
+      patch: { linkCount: linkCount + 1, ctimeNs: nowNs(this.#session) },
+    }));
     try {
-      await this.#insertNode(directory, name, { kind: 'object', id, type: inode.type }, options, false);
+      await this.#insertNode(directory, name, node, options, false);
     } catch (error) {
       // If the name may be there, the count stays: too high is better than too low.
-      if (codeOf(error) !== 'EUNCERTAIN') await bestEffort(this.#changeLinkCount(id, -1));
+      if (codeOf(error) !== 'EUNCERTAIN') await bestEffort(this.#changeLinkCount(node, -1));
       throw error;
     }
   }
@@ -367,19 +366,22 @@ export class Namespace {
     attributes: Partial<Attributes>,
     ctimeNs: bigint = nowNs(this.#session),
   ): Promise<Inode> {
-    const id = idOfEntry(entry);
-    if (typeOfEntry(entry) === 'directory') return await this.setDirectoryAttributes(id, attributes, ctimeNs);
+    const { node } = entry;
+    if (node.kind === 'object' && node.type === 'directory') {
+      return await this.setDirectoryAttributes(keyOfReference(node), attributes, ctimeNs);
+    }
     const patch = { ...attributes, ctimeNs };
-    const place = { directory, name: entry.name, id };
-    return await changePlaced<FileInode | SymlinkInode>(this.#inodes, this.#moves, place, () => ({ patch }));
+    const place = { directory, name: entry.name, id: idOfEntry(entry) };
+    return await changePlaced<FileInode | SymlinkInode>(this.#parts, place, () => ({ patch }));
   }
 
+  /** @param key the key of the directory's object. */
   async setDirectoryAttributes(
-    id: Id,
+    key: Id,
     attributes: Partial<Attributes>,
     ctimeNs: bigint = nowNs(this.#session),
   ): Promise<DirectoryInode> {
-    return await this.#inodes.directory(id).apply(draft => {
+    return await this.#inodes.directory(key).apply(draft => {
       draft.update({ ...attributes, ctimeNs });
       return draft.directory;
     });
@@ -398,10 +400,10 @@ export class Namespace {
     if (isDirectory && !isThereDirectory) throw new NetsealError('ENOTDIR', 'a folder cannot replace a file');
     if (!isDirectory && isThereDirectory) throw new NetsealError('EISDIR', 'a file cannot replace a folder');
     if (!isThereDirectory) return;
-    await this.#moves.requireOutside(idOfEntry(entry), directory.id);
+    await this.#moves.requireOutside(keyOfEntry(entry), directory.key);
     try {
       // The directory is empty, so nothing is lost if the rename then fails.
-      await this.#removals.kill(idOfEntry(there));
+      await this.#removals.kill(keyOfEntry(there));
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error;
     }
@@ -420,12 +422,16 @@ export class Namespace {
   async #dropLink({ node }: DirectoryEntry): Promise<void> {
     // A failure is no error: the name is gone already, and a count that is too high does no harm.
     if (node.kind === 'object' && node.type !== 'directory') {
-      await bestEffort(this.#changeLinkCount(node.id, -1));
+      await bestEffort(this.#changeLinkCount(node, -1));
     }
   }
 
-  async #changeLinkCount(id: Id, difference: number): Promise<void> {
-    await this.#inodes.get(id).apply(draft => {
+  get #parts(): PlaceParts {
+    return { session: this.#session, inodes: this.#inodes, moves: this.#moves };
+  }
+
+  async #changeLinkCount(node: ObjectReference, difference: number): Promise<void> {
+    await this.#inodes.get(keyOfReference(node)).apply(draft => {
       const { inode } = draft;
       if (inode.type === 'directory' || inode.linkCount + difference < 1) return;
       draft.update({ linkCount: inode.linkCount + difference, ctimeNs: nowNs(this.#session) });

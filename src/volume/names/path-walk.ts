@@ -7,6 +7,7 @@ import type { Directory } from './directory.ts';
 import { type Inodes, typeOfEntry } from './inodes.ts';
 import { endsInFolder, nameBytes } from './name-checks.ts';
 import type { Namespace } from './namespace.ts';
+import { keyOfEntry } from './references.ts';
 
 /** How many symlinks one path may go through: as many as on Linux. */
 const SYMLINKS_MAX = 40;
@@ -73,8 +74,7 @@ export class PathWalk {
     name: Name,
     { forFolder, needsFolder }: { readonly forFolder: boolean; readonly needsFolder: boolean },
   ): Promise<Place> {
-    const { inode } = await this.find(names, { follow: true, needsFolder: true });
-    const directory = this.directoryOf(inode);
+    const directory = this.directoryOf(await this.find(names, { follow: true, needsFolder: true }));
     if (needsFolder) {
       const entry = await this.#namespace.find(directory, name);
       if (entry === undefined && !forFolder) throw noSuchPath([...names, name]);
@@ -83,10 +83,12 @@ export class PathWalk {
     return { directory, name };
   }
 
-  /** Returns the folder of an inode. ENOTDIR for any other. */
-  directoryOf(inode: Inode): Directory {
+  /** Returns the folder that was found. ENOTDIR for anything else. */
+  directoryOf({ inode, entry }: Pick<Found, 'inode' | 'entry'>): Directory {
     if (inode.type !== 'directory') throw new NetsealError('ENOTDIR', 'this is not a folder');
-    return this.#inodes.directory(inode.id);
+    return entry === undefined
+      ? this.#inodes.directory(inode.id)
+      : this.#inodes.directory(keyOfEntry(entry), inode.id);
   }
 
   async #walk(names: readonly Name[], options: WalkOptions): Promise<Found> {
@@ -98,7 +100,7 @@ export class PathWalk {
     };
     for (const [at, name] of names.entries()) {
       if (found.inode.type !== 'directory') throw noFolder(names.slice(0, at));
-      const parent = this.directoryOf(found.inode);
+      const parent = this.directoryOf(found);
       const entry = await this.#namespace.find(parent, name);
       if (entry === undefined) throw noSuchPath(names.slice(0, at + 1));
       const inode = await this.#inodes.inodeOf(entry);

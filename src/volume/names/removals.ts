@@ -14,6 +14,7 @@ import type { Arrival, DirectoryEntry } from '../../server/sealed/inode.ts';
 import type { Directory } from './directory.ts';
 import { type Inodes, idOfEntry, typeOfEntry } from './inodes.ts';
 import { bestEffort, type Moves } from './moves.ts';
+import { keyOfEntry, keyOfReference } from './references.ts';
 
 /** How often leftovers are cleared from a directory that is to be removed. */
 const SWEEPS_MAX = 4;
@@ -34,7 +35,7 @@ export class Removals {
     if (entry.departure !== undefined && (await this.#moves.settle(directory, entry))) throw noEntry();
     if (typeOfEntry(entry) !== 'directory') throw new NetsealError('ENOTDIR', 'this is not a folder');
     try {
-      await this.kill(idOfEntry(entry));
+      await this.kill(keyOfEntry(entry));
     } catch (error) {
       // The client that removed it may have died before it removed the name.
       if (codeOf(error) === 'ENOENT') await bestEffort(this.#dropDead(directory, entry));
@@ -44,9 +45,9 @@ export class Removals {
     await bestEffort(this.#dropDead(directory, entry));
   }
 
-  /** Declares a directory dead. ENOTEMPTY; ENOENT when it was removed already. */
-  async kill(id: Id): Promise<void> {
-    const directory = this.#inodes.directory(id);
+  /** Declares the directory that has a key dead. ENOTEMPTY; ENOENT when it was removed already. */
+  async kill(key: Id): Promise<void> {
+    const directory = this.#inodes.directory(key);
     const finished = new Set<Id>();
     for (let attempt = 1; ; attempt += 1) {
       try {
@@ -101,7 +102,7 @@ export class Removals {
   async isLive(entry: DirectoryEntry): Promise<boolean> {
     if (!(await this.#moves.isHere(entry))) return false;
     if (entry.node.kind === 'embedded' || entry.node.type !== 'directory') return true;
-    const live = this.#inodes.get(entry.node.id);
+    const live = this.#inodes.get(keyOfReference(entry.node));
     const inode = await live.read();
     return inode.type !== 'directory' || !inode.isDead;
   }

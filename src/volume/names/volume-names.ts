@@ -220,12 +220,12 @@ export class VolumeNames {
     return await this.#namespace.setAttributes(directory, entry, checked);
   }
 
-  /** Changes attributes of a directory by its id, as {@link setAttributes} does. */
-  async setDirectoryAttributes(id: Id, attributes: Partial<Attributes>): Promise<DirectoryInode> {
-    requireId('id', id);
+  /** Changes attributes of a directory by the key of its object, as {@link setAttributes} does. */
+  async setDirectoryAttributes(key: Id, attributes: Partial<Attributes>): Promise<DirectoryInode> {
+    requireId('key', key);
     const checked = toGivenAttributes('attributes', attributes);
     this.#session.requireOpen();
-    return await this.#namespace.setDirectoryAttributes(id, checked);
+    return await this.#namespace.setDirectoryAttributes(key, checked);
   }
 }
 

@@ -7,6 +7,7 @@ import type { SegmentWriter } from '../../server/sealed/segment-writer.ts';
 import type { UnitWriter } from '../../server/sealed/unit-writer.ts';
 import type { ClientState } from '../state/client-state.ts';
 import type { Marks } from '../state/marks.ts';
+import type { FreshObjects } from './fresh-objects.ts';
 import type { OpenFiles } from './open-files.ts';
 import type { ReadBudget } from './read-budget.ts';
 import type { VolumeSettings } from './volume-settings.ts';
@@ -44,6 +45,8 @@ export interface Session {
   /** Pages of extent maps that were read or written recently. */
   readonly mapNodes: NodeCache<MapSlots>;
   readonly readBudget: ReadBudget;
+  /** Inode objects that were put before anything refers to them. */
+  readonly fresh: FreshObjects;
   /** When this session wrote which object. */
   readonly writes: WriteTimes;
   readonly nowMs: () => number;

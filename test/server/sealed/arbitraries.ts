@@ -147,11 +147,14 @@ const departures: fc.Arbitrary<Departure> = fc.record({ token: ids, directory: i
 
 const entryNodes: fc.Arbitrary<EntryNode> = fc.oneof(
   fc.record({ kind: fc.constant('embedded' as const), inode: fc.oneof(fileInodes, symlinkInodes) }),
-  fc.record({
-    kind: fc.constant('object' as const),
-    id: ids,
-    type: fc.constantFrom('file' as const, 'symlink' as const, 'directory' as const),
-  }),
+  fc
+    .record({
+      kind: fc.constant('object' as const),
+      id: ids,
+      key: fc.option(ids, { nil: undefined }),
+      type: fc.constantFrom('file' as const, 'symlink' as const, 'directory' as const),
+    })
+    .map(({ key, ...node }) => (key === undefined || key === node.id ? node : { ...node, key })),
 );
 
 export const directoryEntries: fc.Arbitrary<DirectoryEntry> = fc

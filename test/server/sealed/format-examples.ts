@@ -132,7 +132,7 @@ export const ODD_DIRECTORY: DirectoryInode = {
       { name: 'dir', node: { kind: 'object', id: exampleId('6'), type: 'directory' } },
       {
         name: 'dirt',
-        node: { kind: 'object', id: exampleId('7'), type: 'file' },
+        node: { kind: 'object', id: exampleId('7'), key: exampleId('5'), type: 'file' },
         departure: { token: exampleId('8'), directory: exampleId('9'), name: '\xff/' },
       },
       { name: 'far', node: { kind: 'embedded', inode: { ...SMALL_FILE, linkCount: 2, version: 129 } } },

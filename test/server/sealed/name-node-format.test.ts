@@ -18,6 +18,11 @@ function objectLeaf(...names: Name[]): NameNode {
   return { kind: 'leaf', entries: names.map(name => ({ name, node: { kind: 'object', id, type: 'file' } })) };
 }
 
+/** An entry whose object has a key of its own. */
+function keyed(key: string): DirectoryEntry {
+  return { name: 'a.txt', node: { kind: 'object', id: exampleId('1'), key, type: 'file' } };
+}
+
 function estimate(node: NameNode): number {
   const parts = node.kind === 'leaf' ? node.entries.map(entryBytes) : node.children.map(childBytes);
   return parts.reduce((sum, bytes) => sum + bytes, NODE_BYTES_MAX);
@@ -38,6 +43,7 @@ describe('name nodes', () => {
     expect(encodeNameNode({ kind: 'leaf', entries: [] }).byteLength).toBe(4);
     expect(encodeNameNode(objectLeaf('a.txt')).byteLength).toBe(4 + 2 + 5 + 1 + 16);
     expect(encodeNameNode(objectLeaf('a.txt', 'a.txt~')).byteLength).toBe(28 + 2 + 1 + 1 + 16);
+    expect(encodeNameNode({ kind: 'leaf', entries: [keyed(exampleId('2'))] }).byteLength).toBe(28 + 16);
     // Frame and counts 21; each entry 71 with its name's two lengths; names without what they share 2,051.
     expect(encodeNameNode({ kind: 'leaf', entries: smallFileEntries(400) }).byteLength).toBe(30_472);
   });
@@ -81,6 +87,26 @@ describe('name nodes', () => {
       [entry(0, 'b'), entry(0, 'a')],
     ];
     for (const entries of impossible) expect(errorCodeOf(() => decode(...entries))).toBe('EFORMAT');
+  });
+
+  it('name a key only where it is not the id', () => {
+    const bytes = encodeNameNode({ kind: 'leaf', entries: [keyed(exampleId('1'))] });
+    expect(decodeNameNode(bytes)).toEqual(objectLeaf('a.txt'));
+    const other = encodeNameNode({ kind: 'leaf', entries: [keyed(exampleId('2'))] });
+    other.set(other.subarray(12, 28), 28);
+    expect(() => decodeNameNode(other)).toThrow('a key that is the id');
+  });
+
+  it('of unknown kinds are left to a newer netseal', () => {
+    const bytes = encodeNameNode({ kind: 'leaf', entries: [keyed(exampleId('2'))] });
+    const kindAt = 11;
+    expect(bytes[kindAt]).toBe(0x11);
+    for (const kind of [0x17, 0x31, 0x51, 0x91]) {
+      bytes[kindAt] = kind;
+      expect(errorCodeOf(() => decodeNameNode(bytes))).toBe('EUNSUPPORTED');
+    }
+    bytes[kindAt] = 0x10;
+    expect(errorCodeOf(() => decodeNameNode(bytes))).toBe('EFORMAT');
   });
 
   it('cannot be inner without children, or too high', () => {
