@@ -12,6 +12,7 @@ import { get1g, put1g, putRss } from './targets/put-get.ts';
 import { open256k, seal4kBatch, seal256k } from './targets/seal.ts';
 import { put10k, readdir100k } from './targets/small-files.ts';
 import { streamRss } from './targets/stream-rss.ts';
+import { treeStored } from './targets/tree-stored.ts';
 import { catTrips, fsyncTrips } from './targets/trips.ts';
 
 export const TARGETS: readonly Target[] = [
@@ -24,6 +25,7 @@ export const TARGETS: readonly Target[] = [
   putRss,
   put10k,
   readdir100k,
+  treeStored,
   fsyncTrips,
   catTrips,
   cacheRead,

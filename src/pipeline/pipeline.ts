@@ -252,7 +252,8 @@ export class Pipeline {
       fillUnit: (fields, at) => {
         const unit = unitAt(units, at);
         const recordFlags = unit.isLast === true ? FLAG_LAST : 0;
-        fields.setRequest(unit, from.offsetBytes, holes ? UNIT_HOLES : 0, recordFlags);
+        const canBeHole = holes && unit.kind === 'unit';
+        fields.setRequest(unit, from.offsetBytes, canBeHole ? UNIT_HOLES : 0, recordFlags);
       },
       collect: collectSealed,
     });

@@ -1,12 +1,13 @@
 /** Requests to the pipeline, their checks, and their results. */
 import { requireBytes, requireFlag, requireInteger, requireList, requireObject } from '../base/arguments.ts';
 import { type NetsealError, requireArgument } from '../base/errors.ts';
-import { BLOCK_BYTES_DEFAULT, checkBlockSize, UNIT_BYTES_MAX, unitSizeToLog2 } from '../base/geometry.ts';
+import { BLOCK_BYTES_DEFAULT, checkBlockSize, unitSizeToLog2 } from '../base/geometry.ts';
 import { ID_BYTES } from '../base/ids.ts';
 import { CODEC_DEFAULT, type CodecSetting, checkCodec } from '../unit/codec.ts';
 import {
   checkKind,
   parseSuite,
+  plainBytesMaxOf,
   RECORD_OVERHEAD_BYTES,
   SUITE_DEFAULT,
   type SuiteName,
@@ -39,7 +40,8 @@ export interface SealRequest {
   readonly blockSizeBytes?: number;
   /**
    * True makes holes of all-zero units: nothing is sealed for them, and the caller's extent map must say that
-   * they are holes. Allowed for kind `unit` only, because streams and inodes have no map. Default false.
+   * they are holes. Allowed for kind `unit`, and beside units for kind `pack`, which is sealed whatever it
+   * holds; not for other kinds, because streams and inodes have no map. Default false.
    */
   readonly holes?: boolean;
 }
@@ -163,18 +165,19 @@ export function checkSeal(request: SealRequest): CheckedSeal {
   const units = copyUnits(request.units);
   const roomBytes = units.map(unit => {
     checkUnit(unit, request.from);
-    const longestBytes = longestPlainBytes(unit);
+    const longestBytes = plainBytesMaxOf(unit.kind, unit.unitSizeBytes);
     checkBlockSize(blockSizeBytes, longestBytes);
     requireArgument(
       unit.lengthBytes <= longestBytes,
       `unit ${unit.index}: ${unit.lengthBytes} bytes do not fit a unit of ${longestBytes}`,
     );
+    requireArgument(unit.kind !== 'pack' || unit.lengthBytes > 0, 'a pack has at least 1 byte');
     requireArgument(
       unit.isLast !== true || unit.kind === 'streamUnit',
       `unit ${unit.index}: only stream units can be marked last, not kind ${unit.kind}`,
     );
     requireArgument(
-      !holes || unit.kind === 'unit',
+      !holes || unit.kind === 'unit' || unit.kind === 'pack',
       `unit ${unit.index}: only units can be holes, not kind ${unit.kind}`,
     );
     return sealedBytesMax(unit.lengthBytes, blockSizeBytes);
@@ -195,7 +198,7 @@ export function checkOpen(request: OpenRequest): CheckedOpen {
   const roomBytes = units.map(unit => {
     checkUnit(unit, request.from);
     const { plainBytesMax = unit.unitSizeBytes } = unit;
-    const longestBytes = longestPlainBytes(unit);
+    const longestBytes = plainBytesMaxOf(unit.kind, unit.unitSizeBytes);
     requireArgument(
       Number.isInteger(plainBytesMax) && plainBytesMax > 0 && plainBytesMax <= longestBytes,
       `unit ${unit.index}: the longest plain content must be 1 to ${longestBytes} bytes, not ${plainBytesMax}`,
@@ -222,14 +225,6 @@ function copyUnits<Unit extends UnitAt>(units: readonly Unit[]): Unit[] {
     }
     return { ...unit, objectId: copiedId };
   });
-}
-
-/**
- * Returns the longest plain content that the format allows here: the unit size, or 16 MiB for kinds without
- * one.
- */
-function longestPlainBytes({ unitSizeBytes }: UnitAt): number {
-  return unitSizeBytes === 0 ? UNIT_BYTES_MAX : unitSizeBytes;
 }
 
 /** Throws EINVAL unless `keys` is a handle from `addKeyring`. */

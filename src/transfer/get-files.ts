@@ -1,18 +1,19 @@
 /**
  * Copies small files out of a volume. Neighbours are fetched and opened together, in groups; while one group
- * is written, the next ones arrive. Files that lie together in a segment were put together, so they are
- * mostly wanted together.
+ * is written, the next ones arrive. Files that lie together in a segment or a pack were put together, so they
+ * are mostly wanted together.
  */
 import { MIB } from '../base/geometry.ts';
 import type { Name } from '../base/name.ts';
 import type { FileInode } from '../server/sealed/inode.ts';
-import { fetchedBytesMax, type SmallContents } from '../volume/content/small-files.ts';
+import { ReadCost } from '../server/sealed/unit-reader.ts';
+import { type SmallContents, unitOfSmall } from '../volume/content/small-files.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { TargetFolder } from './local-target.ts';
 import { lostError } from './lost.ts';
 import { StoreFailure, type Tally, throwIfUnreachable } from './tally.ts';
 
-/** The plain memory of a group. */
+/** The plain memory of a group; a pack counts whole. */
 const GROUP_BYTES: number = 2 * MIB;
 const GROUP_FILES = 1024;
 /** The most sealed bytes of a group, gaps included; never more than a quarter of the memory. */
@@ -58,8 +59,7 @@ export class GetFiles {
   #files: SmallFile[] = [];
   #after: AfterWork[] = [];
   #afterCount = 0;
-  #filledBytes = 0;
-  #sealedBytes = 0;
+  #cost = new ReadCost();
 
   /**
    * @param finish writes one file, given what its unit opened to; `bytes` may be shorter than it, the rest is
@@ -82,17 +82,14 @@ export class GetFiles {
    * Throws only what ends the copy.
    */
   async add(file: SmallFile): Promise<void> {
-    const { sizeBytes } = file.inode;
-    const sealedBytes = fetchedBytesMax(file.inode);
+    const unit = unitOfSmall(file.inode);
+    const { plainBytes, sealedBytes } = unit === undefined ? this.#cost : this.#cost.with(unit);
     const sealedBytesMax = Math.min(GROUP_SEALED_BYTES, this.#volume.slabBytes / 2);
     const isFull =
-      this.#filledBytes + sizeBytes > GROUP_BYTES ||
-      this.#sealedBytes + sealedBytes > sealedBytesMax ||
-      this.#files.length >= GROUP_FILES;
+      plainBytes > GROUP_BYTES || sealedBytes > sealedBytesMax || this.#files.length >= GROUP_FILES;
     if (isFull) await this.#start();
     this.#files.push(file);
-    this.#filledBytes += sizeBytes;
-    this.#sealedBytes += sealedBytes;
+    if (unit !== undefined) this.#cost.add(unit);
   }
 
   /** Runs `work`, closing a folder for instance, once everything added before is written or has failed. */
@@ -135,8 +132,7 @@ export class GetFiles {
       this.#run(after, false);
     }
     this.#files = [];
-    this.#filledBytes = 0;
-    this.#sealedBytes = 0;
+    this.#cost = new ReadCost();
     this.#run(this.#after.splice(0), false);
   }
 
@@ -149,7 +145,7 @@ export class GetFiles {
     if (this.#files.length === 0) return;
     const { readBudget } = this.#volume;
     while (this.#groups.length >= GROUPS_MAX) await this.#write();
-    const bytes = this.#filledBytes;
+    const bytes = this.#cost.plainBytes;
     // A group must not hold memory while it waits for more.
     let isGranted = false;
     while (this.#groups.length > 0 && !isGranted) {
@@ -161,8 +157,7 @@ export class GetFiles {
     const after = this.#after;
     this.#files = [];
     this.#after = [];
-    this.#filledBytes = 0;
-    this.#sealedBytes = 0;
+    this.#cost = new ReadCost();
     const inodes = files.map(({ inode }) => inode);
     const reading = this.#volume.readSmallFiles(inodes, this.#signal);
     // Its error is handled when its turn comes.

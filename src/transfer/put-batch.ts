@@ -1,6 +1,6 @@
 /**
- * Copies small files into a volume. Many share one batch of plain memory, whose units are sealed and placed
- * together. Their names follow, many to a commit, once the segment with their units is in the store.
+ * Copies small files into a volume. Many share one batch of plain memory, which is sealed and placed together:
+ * files that arrive together share packs, also those of different folders. Their names follow, many to a commit, once the segment with their units is in the store.
  *
  * Names wait until their segment is full; `PutBatches.flush` ends that wait.
  */
@@ -8,7 +8,8 @@ import type { NetsealError } from '../base/errors.ts';
 import { KIB, MIB } from '../base/geometry.ts';
 import type { Name } from '../base/name.ts';
 import type { FileInode, SymlinkInode } from '../server/sealed/inode.ts';
-import { type PlacedUnits, SmallUpload, segmentsOfSmall } from '../volume/content/small-files.ts';
+import { withSmallContent } from '../volume/content/small-files.ts';
+import { type PlacedUnits, type SmallContent, SmallUpload } from '../volume/content/small-upload.ts';
 import type { NewName } from '../volume/names/namespace.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { LocalFile } from './local-source.ts';
@@ -34,8 +35,8 @@ interface Item {
   readonly name: Name;
   readonly path: Name;
   readonly inode: FileInode | SymlinkInode;
-  /** The index of the file's unit in the batch; undefined for an empty file. */
-  readonly unit: number | undefined;
+  /** Where the file's content is in the batch; undefined for an empty file, and for one of zeros. */
+  readonly content: SmallContent | undefined;
 }
 
 export class PutBatches {
@@ -60,7 +61,7 @@ export class PutBatches {
   /** Adds an inode that has no content to read: a symlink, or a file without data. */
   addBare(folder: PutFolder, name: Name, path: Name, inode: FileInode | SymlinkInode): void {
     this.throwIfFailed();
-    this.#items.push({ folder, name, path, inode, unit: undefined });
+    this.#items.push({ folder, name, path, inode, content: undefined });
     if (this.#items.length >= BATCH_NAMES) this.#submit();
   }
 
@@ -83,8 +84,8 @@ export class PutBatches {
     const roomMax = Math.min(inode.unitSizeBytes, BATCH_BYTES);
     if (moreBytes === MORE.byteLength || roomBytes > roomMax) return false;
     const more = MORE.slice(0, moreBytes);
-    const usedBytes = this.#upload?.usedBytes ?? 0;
-    if (usedBytes + roomBytes > BATCH_BYTES || this.#items.length >= BATCH_NAMES) this.#submit();
+    const freeBytes = this.#upload?.freeBytes ?? BATCH_BYTES;
+    if (roomBytes > freeBytes || this.#items.length >= BATCH_NAMES) this.#submit();
     while (this.#upload === undefined && this.#sealing.size >= SEALING_MAX) await Promise.race(this.#sealing);
     this.#upload ??= await this.#volume.reserveSmall(BATCH_BYTES, this.#signal);
     const into = this.#upload.next(roomBytes);
@@ -93,8 +94,8 @@ export class PutBatches {
     if (isWhole) into.set(more, sizeBytes);
     const totalBytes = readBytes + (isWhole ? moreBytes : 0);
     const read = { ...inode, sizeBytes: totalBytes };
-    const unit = totalBytes === 0 ? undefined : this.#upload.add(inode, totalBytes);
-    this.#items.push({ folder, name, path, inode: read, unit });
+    const content = totalBytes === 0 ? undefined : this.#upload.add(inode, into, totalBytes);
+    this.#items.push({ folder, name, path, inode: read, content });
     return true;
   }
 
@@ -178,7 +179,7 @@ export class PutBatches {
       upload?.drop();
       return;
     }
-    const hasUnits = upload !== undefined && upload.usedBytes > 0;
+    const hasUnits = upload?.isEmpty === false;
     if (!hasUnits) upload?.drop();
     void this.track(this.#commit(hasUnits ? upload : undefined, items, folders));
   }
@@ -255,8 +256,8 @@ export class PutBatches {
   }
 }
 
-function newName({ name, inode, unit }: Item, placed: PlacedUnits): NewName {
-  if (inode.type !== 'file') return { name, inode, segments: [] };
-  const file = SmallUpload.finish(inode, placed, unit);
-  return { name, inode: file, segments: segmentsOfSmall(file) };
+function newName({ name, inode, content }: Item, placed: PlacedUnits): NewName {
+  const pointer = SmallUpload.find(placed, content);
+  if (inode.type !== 'file' || pointer === undefined) return { name, inode, segments: [] };
+  return { name, inode: withSmallContent(inode, pointer), segments: [pointer.segment] };
 }

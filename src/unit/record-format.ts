@@ -6,7 +6,7 @@
 import { shownValue } from '../base/arguments.ts';
 import { setU64, viewOf } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
-import { BLOCK_BYTES_MAX, roundUp, UNIT_BYTES_MAX, unitSizeToLog2 } from '../base/geometry.ts';
+import { BLOCK_BYTES_MAX, MIB, roundUp, UNIT_BYTES_MAX, unitSizeToLog2 } from '../base/geometry.ts';
 import { ID_BYTES } from '../base/ids.ts';
 
 /** "nSrc" */
@@ -25,6 +25,7 @@ export const RECORD_KINDS = {
   cacheIndex: 8,
   gcCandidates: 9,
   head: 10,
+  pack: 11,
 } as const;
 export type RecordKind = keyof typeof RECORD_KINDS;
 
@@ -71,6 +72,15 @@ export const ASSOCIATED_BYTES = 64;
 export const RECORD_OVERHEAD_BYTES: number = HEADER_BYTES + NONCE_BYTES + INNER_HEADER_BYTES + TAG_BYTES;
 /** The length of the longest record. */
 export const RECORD_BYTES_MAX: number = UNIT_BYTES_MAX + RECORD_OVERHEAD_BYTES;
+
+/** The longest plain content of a pack, 1 MiB. The shortest is 1 byte. */
+export const PACK_BYTES_MAX: number = MIB;
+
+/** Returns the longest plain content of a record: the unit size, if it has one. */
+export function plainBytesMaxOf(kind: RecordKind, unitSizeBytes: number): number {
+  if (kind === 'pack') return PACK_BYTES_MAX;
+  return unitSizeBytes === 0 ? UNIT_BYTES_MAX : unitSizeBytes;
+}
 
 /**
  * Returns the length of the record for a payload of `payloadBytes`, padded to a multiple of `blockSizeBytes`.

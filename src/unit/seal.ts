@@ -17,6 +17,7 @@ import {
   INNER_HEADER_BYTES,
   NONCE_BYTES,
   payloadToSealedBytes,
+  plainBytesMaxOf,
   type RecordPlace,
 } from './record-format.ts';
 import type { RecordKey } from './record-key.ts';
@@ -68,8 +69,8 @@ export class Sealer {
    * Throws EINVAL when a size, the place or a flag is out of range. Then `out` is unchanged.
    *
    * @param key the key for the object, kind, epoch and suite of the record.
-   * @param plain 0 bytes to the unit size of `place`, or to 16 MiB for kinds without one. It is only read,
-   *   and may be shared memory that does not change meanwhile.
+   * @param plain 0 bytes to the unit size of `place`; to 1 MiB for packs, to 16 MiB for other kinds without
+   *   one. It is only read, and may be shared memory that does not change meanwhile.
    * @param out at least `sealedBytesMax(plain.byteLength, blockSizeBytes)` long, not overlapping `plain`. It
    *   may be shared memory.
    * @param flags `FLAG_LAST` or 0.
@@ -84,7 +85,7 @@ export class Sealer {
   ): number {
     const { blockSizeBytes } = setting;
     checkPlace(place);
-    const unitBytesMax = place.unitSizeLog2 === 0 ? UNIT_BYTES_MAX : 2 ** place.unitSizeLog2;
+    const unitBytesMax = plainBytesMaxOf(key.kind, place.unitSizeLog2 === 0 ? 0 : 2 ** place.unitSizeLog2);
     requireArgument(
       plain.byteLength <= unitBytesMax,
       `cannot seal ${plain.byteLength} bytes where at most ${unitBytesMax} belong`,

@@ -12,6 +12,7 @@ import { type Id, randomId } from '../base/ids.ts';
 import { ControlSealer } from '../server/sealed/control.ts';
 import type { Attributes, DirectoryEntry, FileInode, Inode } from '../server/sealed/inode.ts';
 import { NodeCache } from '../server/sealed/node-cache.ts';
+import { OpenedPacks } from '../server/sealed/opened-packs.ts';
 import type { Sealing } from '../server/sealed/sealing.ts';
 import { SegmentWriter } from '../server/sealed/segment-writer.ts';
 import { UnitWriter } from '../server/sealed/unit-writer.ts';
@@ -19,7 +20,8 @@ import { ContentUpload } from './content/content-upload.ts';
 import { FileCommits, type NewFileOptions } from './content/file-commits.ts';
 import { FileReader } from './content/file-reader.ts';
 import { FileWriter } from './content/file-writer.ts';
-import { readSmallFiles, type SmallContents, SmallUpload } from './content/small-files.ts';
+import { readSmallFiles, type SmallContents } from './content/small-files.ts';
+import { SmallUpload } from './content/small-upload.ts';
 import { History } from './history/history.ts';
 import { requireDirectory, requireEntry, requireFileInode, requireId } from './names/argument-checks.ts';
 import type { Directory } from './names/directory.ts';
@@ -115,7 +117,8 @@ export class Volume {
     const { store, pipeline, header, state, nowMs = Date.now } = options;
     const { suite, codec, blockSizeBytes } = settings;
     const keys = pipeline.addKeyring(header.keyring);
-    const sealing: Sealing = { store, pipeline, keys, control, suite, codec, blockSizeBytes };
+    const packs = new OpenedPacks();
+    const sealing: Sealing = { store, pipeline, keys, control, suite, codec, blockSizeBytes, packs };
     const dataSegments = new SegmentWriter(sealing, options);
     this.settings = settings;
     this.#control = control;
@@ -288,7 +291,8 @@ export class Volume {
     requireInteger('lengthBytes', lengthBytes, 1);
     requireSignal('signal', signal);
     this.#requireOpen();
-    return await SmallUpload.reserve(this.session, lengthBytes, signal);
+    const { units, settings } = this.session;
+    return await SmallUpload.reserve(units, settings.packBytes, lengthBytes, signal);
   }
 
   /** Reads the content of many small files; see {@link readSmallFiles}. */

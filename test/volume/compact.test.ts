@@ -7,7 +7,17 @@ import { collectGarbage } from '../../src/volume/care/gc.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { SEARCH_MS, SEED } from '../support/soak.ts';
 import { deepCheck, GRACE_MS, HOUR_MS, TimedVolume } from './gc-support.ts';
-import { aroundStore, bytesOf, codeOf, FILE, makeFolder, readFile, treeOf, writeFile } from './support.ts';
+import {
+  aroundStore,
+  bytesOf,
+  codeOf,
+  FILE,
+  makeFolder,
+  readFile,
+  treeOf,
+  writeFile,
+  writePacked,
+} from './support.ts';
 
 const UNIT_BYTES = 4096;
 
@@ -281,8 +291,9 @@ describe('a volume under random work, gc and time', () => {
       const known = model.get(path);
       const kind = below(10);
       if (kind < 4) {
-        const bytes = bytesOf(below(1e6), below(2) === 0 ? below(20_000) : below(40) * UNIT_BYTES);
-        await writeFile(volume, path, bytes, { replace: true });
+        const bytes = bytesOf(below(1e6), below(2) === 0 ? below(8_000) : below(40) * UNIT_BYTES);
+        if (bytes.byteLength > 0 && bytes.byteLength <= UNIT_BYTES) await writePacked(volume, path, bytes);
+        else await writeFile(volume, path, bytes, { replace: true });
         model.set(path, bytes);
       } else if (known === undefined) {
         return;

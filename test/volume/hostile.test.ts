@@ -15,6 +15,7 @@ import {
   FILE,
   makeFolder,
   namesIn,
+  packFiles,
   readFile,
   TestVolume,
   writeFile,
@@ -23,6 +24,8 @@ import {
 const PATHS = [
   '/',
   '/small',
+  '/beside',
+  '/third',
   '/noise',
   '/big',
   '/many',
@@ -80,7 +83,12 @@ beforeAll(async () => {
   const store = new MemoryStore();
   test = await TestVolume.create({ unitSizeBytes: 4096 }, store);
   const { volume } = await test.client();
-  await writeFile(volume, '/small', Buffer.from('a small file'));
+  const [directory, second, bytes] = [volume.root, bytesOf(3, 700), Buffer.from('a small file')];
+  await packFiles(volume, [
+    { directory, name: 'small', bytes },
+    { directory, name: 'beside', bytes: second },
+    { directory, name: 'third', bytes: Buffer.from('a third of a pack') },
+  ]);
   await writeFile(volume, '/noise', bytesOf(1, 10_000));
   await writeFile(volume, '/big', bytesOf(2, 300 * 4096));
   const many = await makeFolder(volume, '/many');

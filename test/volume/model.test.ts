@@ -7,6 +7,9 @@ import { describe, expect, it } from 'vitest';
 import { type Chance, seededChance } from '../../src/base/chance.ts';
 import { isNetsealError } from '../../src/base/errors.ts';
 import { type FaultKind, seededFaults } from '../../src/server/faults.ts';
+import type { FileInode } from '../../src/server/sealed/inode.ts';
+import { withSmallContent } from '../../src/volume/content/small-files.ts';
+import { type SmallContent, SmallUpload } from '../../src/volume/content/small-upload.ts';
 import type { Directory } from '../../src/volume/names/directory.ts';
 import { idOfEntry } from '../../src/volume/names/inodes.ts';
 import type { Volume } from '../../src/volume/volume.ts';
@@ -148,10 +151,16 @@ function chooseCall(volume: Volume, state: State, chance: Chance): Call {
       const inode = names.newFile(FILE);
       const node: Node = { type: 'file', content, mode: FILE.mode };
       const operation = { kind: 'put' as const, at, id: inode.id, node, replace };
+      const isPacked = content.length <= UNIT && chance() < 0.6;
       return () =>
         outcomeOf(operation, async () => {
+          const bytes = Buffer.from(content, 'latin1');
+          if (isPacked) {
+            await putPacked(volume, placeOf(at), inode, bytes, replace);
+            return;
+          }
           const writer = volume.writer(inode, { ...placeOf(at), id: inode.id }, { isNew: true, replace });
-          await writer.write(Buffer.from(content, 'latin1'));
+          await writer.write(bytes);
           await writer.close();
         });
     }
@@ -191,6 +200,30 @@ function chooseCall(volume: Volume, state: State, chance: Chance): Call {
       return () => outcomeOf({ kind, from, to }, () => names.rename(placeOf(from), placeOf(to)));
     }
   }
+}
+
+/** Makes a file that is the second slice of a pack. */
+async function putPacked(
+  volume: Volume,
+  { directory, name }: { directory: Directory; name: string },
+  inode: FileInode,
+  bytes: Uint8Array,
+  replace: boolean,
+): Promise<void> {
+  const upload = await volume.reserveSmall(2 * UNIT);
+  let content: SmallContent | undefined;
+  for (const [owner, part] of [
+    [volume.names.newFile(FILE), Buffer.from('beside')],
+    [inode, bytes],
+  ] as const) {
+    const into = upload.next(part.byteLength);
+    into.set(part);
+    content = upload.add(owner, into, part.byteLength);
+  }
+  const pointer = SmallUpload.find(await upload.submit(), content);
+  expect(pointer?.slice?.startBytes).toBe(6);
+  const file = withSmallContent({ ...inode, sizeBytes: bytes.byteLength }, pointer);
+  await volume.names.insert(directory, name, file, { replace, segments: [pointer?.segment ?? ''] });
 }
 
 const KINDS = [

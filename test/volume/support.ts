@@ -10,10 +10,13 @@ import { ForwardingStore, type StoreCall, type StoreOperation } from '../../src/
 import { MemoryStore } from '../../src/server/memory-store.ts';
 import { StoreMeter } from '../../src/server/meter.ts';
 import type { RetrySettings } from '../../src/server/retry.ts';
-import type { Attributes, DirectoryEntry } from '../../src/server/sealed/inode.ts';
+import type { Attributes, DirectoryEntry, FileInode } from '../../src/server/sealed/inode.ts';
 import type { ObjectStore } from '../../src/server/store.ts';
 import { wrapStore } from '../../src/server/wrap.ts';
+import { withSmallContent } from '../../src/volume/content/small-files.ts';
+import { SmallUpload } from '../../src/volume/content/small-upload.ts';
 import type { Directory } from '../../src/volume/names/directory.ts';
+import type { NewName } from '../../src/volume/names/namespace.ts';
 import { createRoot } from '../../src/volume/root.ts';
 import {
   checkVolumeSettings,
@@ -214,6 +217,60 @@ export async function writeFile(
   const writer = await volume.createFile(path, FILE, options);
   await writer.write(bytes);
   await writer.close();
+}
+
+/** A file for {@link packFiles}. */
+export interface FileToPack {
+  readonly directory: Directory;
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  readonly attributes?: Partial<Attributes>;
+}
+
+/** Uploads files that arrive together, as `put` does, so that small ones share packs. Gives no names yet. */
+export async function uploadTogether(
+  volume: Volume,
+  files: readonly FileToPack[],
+): Promise<(NewName & { readonly directory: Directory; readonly inode: FileInode })[]> {
+  const upload = await volume.reserveSmall(Math.max(1, sumOf(files.map(({ bytes }) => bytes.byteLength))));
+  const added = files.map(({ directory, name, bytes, attributes }) => {
+    const inode = { ...volume.names.newFile({ ...FILE, ...attributes }), sizeBytes: bytes.byteLength };
+    const into = upload.next(bytes.byteLength);
+    into.set(bytes);
+    const content = bytes.byteLength === 0 ? undefined : upload.add(inode, into, bytes.byteLength);
+    return { directory, name, inode, content };
+  });
+  if (upload.isEmpty) upload.drop();
+  const placed = upload.isEmpty ? [] : await upload.submit();
+  return added.map(({ directory, name, inode, content }) => {
+    const pointer = SmallUpload.find(placed, content);
+    const segments = pointer === undefined ? [] : [pointer.segment];
+    return { directory, name, inode: withSmallContent(inode, pointer), segments };
+  });
+}
+
+/** Makes files that arrive together: those of up to a unit, by owner, share packs. */
+export async function packFiles(volume: Volume, files: readonly FileToPack[]): Promise<void> {
+  for (const { directory, ...name } of await uploadTogether(volume, files)) {
+    const failures = await volume.names.insertMany(directory, [name]);
+    for (const failure of failures) if (failure !== undefined) throw failure;
+  }
+}
+
+/**
+ * Makes or replaces a file of up to a unit as one slice of a pack. The rest of the pack is garbage from the
+ * beginning.
+ */
+export async function writePacked(volume: Volume, path: string, bytes: Uint8Array): Promise<void> {
+  const { directory, name } = await volume.place(path);
+  const beside = { directory, name: 'beside', bytes: bytesOf(7, 100) };
+  const [, file] = await uploadTogether(volume, [beside, { directory, name, bytes }]);
+  if (file === undefined) throw new Error('nothing was uploaded');
+  await volume.names.insert(directory, name, file.inode, { replace: true, segments: file.segments });
+}
+
+function sumOf(numbers: readonly number[]): number {
+  return numbers.reduce((sum, number) => sum + number, 0);
 }
 
 export async function readFile(volume: Volume, path: string): Promise<Buffer> {

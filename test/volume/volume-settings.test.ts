@@ -14,6 +14,7 @@ const FIELDS = {
   rootId: ROOT,
   unitSizeBytes: 262_144,
   blockSizeBytes: 4096,
+  packBytes: 131_072,
   codec: 'zstd:1',
   suite: 'xaes-256-gcm',
 };
@@ -28,6 +29,7 @@ describe('volume settings', () => {
     expect(settings).toMatchObject({
       unitSizeBytes: 256 * 1024,
       blockSizeBytes: 4096,
+      packBytes: 128 * 1024,
       codec: { codec: 'zstd', level: 1 },
       suite: 'xaes-256-gcm',
     });
@@ -40,6 +42,7 @@ describe('volume settings', () => {
       rootId: ROOT,
       unitSizeBytes: 16 * 1024 * 1024,
       blockSizeBytes: 1,
+      packBytes: 0,
       codec: { codec: 'stored', level: 0 },
       suite: 'xchacha20-poly1305',
     });
@@ -58,6 +61,9 @@ describe('volume settings', () => {
     [{ rootId: 'abc' }],
     [{ unitSizeBytes: 5000 }],
     [{ unitSizeBytes: 4096, blockSizeBytes: 8192 }],
+    [{ packBytes: 4095 }],
+    [{ packBytes: 1_048_577 }],
+    [{ packBytes: 5000.5 }],
     [{ codec: { codec: 'zstd', level: 20 } as const }],
     [{ codec: { codec: 'lzma', level: 1 } as never }],
     [{ suite: 'rot13' as never }],
@@ -80,6 +86,8 @@ describe('volume settings', () => {
     ['a wrong unit size', json({ unitSizeBytes: 262_145 })],
     ['a wrong block size', json({ blockSizeBytes: 3 })],
     ['an object as block size', json({ blockSizeBytes: {} })],
+    ['no size of packs', json({ packBytes: undefined })],
+    ['a wrong size of packs', json({ packBytes: 1 })],
     ['a wrong codec', json({ codec: 'zstd:99' })],
     ['a number as codec', json({ codec: 1 })],
     ['a wrong suite', json({ suite: 'none' })],

@@ -218,12 +218,13 @@ function paddedBytes({ bytes }: UnitToStore): number {
   return roundUp(bytes.byteLength, GRANULE_BYTES);
 }
 
-/** True when the bytes look like one whole sealed unit. */
+/** True when the bytes look like one whole sealed unit or pack. */
 export function isSealedUnit(bytes: Uint8Array): boolean {
   if (bytes.byteLength < RECORD_OVERHEAD_BYTES) return false;
   try {
     const header = peekHeader(bytes.subarray(0, HEADER_BYTES));
-    return header.kind === RECORD_KINDS.unit && header.sealedLengthBytes === bytes.byteLength;
+    const isUnit = header.kind === RECORD_KINDS.unit || header.kind === RECORD_KINDS.pack;
+    return isUnit && header.sealedLengthBytes === bytes.byteLength;
   } catch (error) {
     if (isNetsealError(error)) return false;
     throw error;

@@ -14,6 +14,7 @@ import {
   checkVolumeSettings,
   decodeSettings,
   encodeSettings,
+  PACK_BYTES_DEFAULT,
   type VolumeSettings,
 } from '../../volume/session/volume-settings.ts';
 import { type Frame, inFrame } from '../lib/frame.ts';
@@ -21,6 +22,7 @@ import { jsonDocument } from '../lib/json.ts';
 import { readNewSlot } from '../lib/secrets.ts';
 import { formatSize } from '../lib/sizes.ts';
 import { readUnitOptions, type UnitOptions, withUnitOptions } from '../lib/unit-options.ts';
+import { sizeOption } from '../lib/value-options.ts';
 import { type Location, parseLocation } from './location.ts';
 import { type StoreAccess, withStore } from './opening.ts';
 import { stateFolder, type VolumeOptions, withVolumeOptions } from './options.ts';
@@ -28,6 +30,7 @@ import { orUndo } from './undo-init.ts';
 
 interface InitOptions extends VolumeOptions, UnitOptions {
   readonly label?: string;
+  readonly pack: number;
 }
 
 const ROOT_MODE = 0o755;
@@ -37,6 +40,12 @@ export function command(): Command {
   const initCommand = new Command('init')
     .description('Make an empty volume in a store, and the store if there is none.')
     .argument('<store>', 'a folder, or a file:// URL')
+    .addOption(
+      sizeOption(
+        '--pack <size>',
+        'compress and encrypt small files together, up to this size, 4KiB to 1MiB; 0 for none',
+      ).default(PACK_BYTES_DEFAULT, formatSize(PACK_BYTES_DEFAULT)),
+    )
     .option('--label <text>', "name for the first slot (default: its secret's type)");
   return withVolumeOptions(withUnitOptions(initCommand)).action(init);
 }
@@ -46,7 +55,7 @@ function init(text: string, options: InitOptions): Promise<void> {
   if (location.path !== undefined && location.path !== '/') {
     throw new NetsealError('EINVAL', `a volume fills a whole store: name only the store, not ${text}`);
   }
-  const settings = checkVolumeSettings(readUnitOptions(options));
+  const settings = checkVolumeSettings({ ...readUnitOptions(options), packBytes: options.pack });
   return inFrame(frame =>
     orUndo(location.storeText, stateFolder(options), () => make(location, options, settings, frame)),
   );
@@ -121,16 +130,18 @@ function describe(
   asJson: boolean,
 ): string {
   const { volumeId, slots } = header;
-  const { unitSizeBytes, blockSizeBytes, suite: cipher } = settings;
+  const { unitSizeBytes, blockSizeBytes, packBytes, suite: cipher } = settings;
   const codec = formatCodec(settings.codec);
   const [{ id, type, label } = { id: '', type: '', label: '' }] = slots;
   if (asJson) {
     const slot = { id, type, label };
-    return jsonDocument({ store: storeText, volumeId, unitSizeBytes, blockSizeBytes, codec, cipher, slot });
+    const sizes = { unitSizeBytes, blockSizeBytes, packBytes };
+    return jsonDocument({ store: storeText, volumeId, ...sizes, codec, cipher, slot });
   }
   return [
     `made volume ${volumeId} in ${storeText}`,
     `  units   ${formatSize(unitSizeBytes)}, padded to ${formatSize(blockSizeBytes)}, ${codec}, ${cipher}`,
+    `  packs   ${packBytes === 0 ? 'none' : `of small files, up to ${formatSize(packBytes)}`}`,
     `  slot    ${id}, ${type}, "${label}"`,
     '',
   ].join('\n');

@@ -55,7 +55,7 @@ import {
   ROOT_SLOTS,
   unitsPerSlot,
 } from './map-format.ts';
-import { type SegmentList, SegmentTable } from './pointer.ts';
+import { type Pointer, type SegmentList, SegmentTable } from './pointer.ts';
 
 export const NAME_BYTES_MAX = 255;
 export const XATTR_VALUE_BYTES_MAX: number = 64 * 1024;
@@ -225,7 +225,7 @@ export function encodeFileOrSymlink(
   out.varint(sizeBytes);
   out.u8(unitSizeToLog2(unitSizeBytes) | (map.depth << 5));
   out.varint(inode.storedBytes);
-  encodeMapSlotsInto(out, map.slots, table);
+  encodeMapSlotsInto(out, map.slots, table, map.depth);
 }
 
 /** Reads what follows the header in a file's or symlink's inode. Throws EFORMAT. */
@@ -249,15 +249,15 @@ export function decodeFileOrSymlink(
     throw input.error(`units of ${unitSizeBytes} bytes`);
   }
   const storedBytes = input.varint();
-  const map = { depth, slots: decodeMapSlotsFrom(input, segments, ROOT_SLOTS) };
+  const map = { depth, slots: decodeMapSlotsFrom(input, segments, depth, ROOT_SLOTS) };
   const problem = mapProblem({ sizeBytes, unitSizeBytes, map });
   if (problem !== undefined) throw input.error(problem);
   return { ...header.base, type: 'file', linkCount, sizeBytes, unitSizeBytes, storedBytes, map };
 }
 
 /**
- * Says what is wrong with a map's root; undefined when nothing is. A slot past the file's end is wrong: its
- * bytes would appear in the file when the file grows.
+ * Says what is wrong with a map's root; undefined when nothing is. A slot past the file's end is wrong, and
+ * so is a slice that reaches past it: their bytes would appear in the file when the file grows.
  */
 function mapProblem({
   sizeBytes,
@@ -272,6 +272,11 @@ function mapProblem({
   if (last.slot * unitsPerSlot(map.depth) >= sizeToUnitCount(sizeBytes, unitSizeBytes)) {
     return `map slot ${last.slot} lies past the end of the file`;
   }
+  for (const { slot, pointer } of map.depth === 0 ? map.slots : []) {
+    const bytesMax = Math.min(unitSizeBytes, sizeBytes - slot * unitSizeBytes);
+    const sliceBytes = pointer.slice?.lengthBytes ?? 0;
+    if (sliceBytes > bytesMax) return `map slot ${slot} has ${sliceBytes} bytes of a pack for ${bytesMax}`;
+  }
   return undefined;
 }
 
@@ -285,8 +290,12 @@ export function checkEncodable(inode: Inode): void {
   else encodeFileOrSymlink(out, inode, new SegmentTable());
 }
 
-/** Returns an upper bound for the bytes that an embedded inode adds to a leaf. */
-export function fileOrSymlinkBytes(inode: FileInode | SymlinkInode): number {
+/**
+ * Returns an upper bound for the bytes that an embedded inode adds to a leaf.
+ *
+ * @param before the leaf's previous pointer into a pack, if there is one.
+ */
+export function fileOrSymlinkBytes(inode: FileInode | SymlinkInode, before?: Pointer): number {
   const { ctimeNs } = inode;
   let bytes = 1 + ID_BYTES + varintBytes(inode.version) + varintBytes(inode.dataVersion);
   bytes += varintBytes(inode.mode) + varintBytes(inode.uid) + varintBytes(inode.gid) + 8;
@@ -297,5 +306,5 @@ export function fileOrSymlinkBytes(inode: FileInode | SymlinkInode): number {
   if (inode.linkCount !== 1) bytes += varintBytes(inode.linkCount);
   if (inode.type === 'symlink') return bytes + 2 + inode.target.byteLength;
   bytes += varintBytes(inode.sizeBytes) + 1 + varintBytes(inode.storedBytes);
-  return bytes + mapSlotsBytes(inode.map.slots);
+  return bytes + mapSlotsBytes(inode.map.slots, before);
 }

@@ -5,7 +5,7 @@
  *   varint  number of slots that follow
  *   -- each, ascending --
  *   varint  how many slots are left out between the previous one and this (for the first: before it)
- *   -       pointer
+ *   -       pointer; into a pack only at level 0, where slots are units
  */
 import { type ByteReader, type ByteWriter, varintBytes } from '../../base/coder.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
@@ -13,8 +13,12 @@ import type { MapSlots } from './inode.ts';
 import { decodeFramed, encodeFramed } from './node-frame.ts';
 import {
   decodePointer,
+  decodeWholePointer,
   encodePointer,
+  encodeWholePointer,
+  isSlicePointer,
   POINTER_BYTES_MIN,
+  type Pointer,
   pointerBytes,
   type SegmentList,
   type SegmentTable,
@@ -62,50 +66,71 @@ export function pageIndex(level: number, page: number): number {
   return level * LEVEL_STRIDE + page;
 }
 
-/** Writes slots. EINVAL unless they ascend strictly. */
-export function encodeMapSlotsInto(out: ByteWriter, slots: MapSlots, table: SegmentTable): void {
+/** Writes the slots of a node of a level. EINVAL unless they ascend strictly. */
+export function encodeMapSlotsInto(
+  out: ByteWriter,
+  slots: MapSlots,
+  table: SegmentTable,
+  level: number,
+): void {
+  const encode = level === 0 ? encodePointer : encodeWholePointer;
   out.varint(slots.length);
   let next = 0;
   for (const { slot, pointer } of slots) {
     if (slot < next) throw new NetsealError('EINVAL', `map slot ${slot} does not come after ${next - 1}`);
     out.varint(slot - next);
-    encodePointer(out, pointer, table);
+    encode(out, pointer, table);
     next = slot + 1;
   }
 }
 
-/** Reads slots. EFORMAT for a slot that is not below `slotCount`. */
-export function decodeMapSlotsFrom(input: ByteReader, segments: SegmentList, slotCount: number): MapSlots {
+/** Reads the slots of a node of a level. EFORMAT for a slot that is not below `slotCount`. */
+export function decodeMapSlotsFrom(
+  input: ByteReader,
+  segments: SegmentList,
+  level: number,
+  slotCount: number,
+): MapSlots {
+  const decode = level === 0 ? decodePointer : decodeWholePointer;
   const count = input.varint(Math.min(slotCount, Math.floor(input.restBytes / SLOT_BYTES_MIN)));
   const slots = [];
   let next = 0;
   for (let at = 0; at < count; at += 1) {
     const slot = next + input.varint(slotCount);
     if (slot >= slotCount) throw input.error(`no map slot ${slot} among ${slotCount}`);
-    slots.push({ slot, pointer: decodePointer(input, segments) });
+    slots.push({ slot, pointer: decode(input, segments) });
     next = slot + 1;
   }
   return slots;
 }
 
-/** Returns an upper bound for the bytes that `slots` add to a node. */
-export function mapSlotsBytes(slots: MapSlots): number {
+/**
+ * Returns an upper bound for the bytes that `slots` add to a node.
+ *
+ * @param before the node's previous pointer into a pack, if there is one.
+ */
+export function mapSlotsBytes(slots: MapSlots, before?: Pointer): number {
   let bytes = varintBytes(slots.length);
-  for (const { pointer } of slots) bytes += 2 + pointerBytes(pointer);
+  let last = before;
+  for (const { pointer } of slots) {
+    bytes += 2 + pointerBytes(pointer, last);
+    if (isSlicePointer(pointer)) last = pointer;
+  }
   return bytes;
 }
 
 /**
- * Encodes a map page's plaintext. EINVAL unless the slots ascend strictly and are below {@link PAGE_SLOTS}.
+ * Encodes the plaintext of a map page, by default of level 0. EINVAL unless the slots ascend strictly and are
+ * below {@link PAGE_SLOTS}.
  */
-export function encodeMapPage(slots: MapSlots): Uint8Array<ArrayBuffer> {
+export function encodeMapPage(slots: MapSlots, level: number = 0): Uint8Array<ArrayBuffer> {
   requireArgument((slots.at(-1)?.slot ?? 0) < PAGE_SLOTS, 'a map page has 1,024 slots');
-  return encodeFramed((out, table) => encodeMapSlotsInto(out, slots, table));
+  return encodeFramed((out, table) => encodeMapSlotsInto(out, slots, table, level));
 }
 
-/** Decodes a map page's plaintext. Throws EFORMAT or EUNSUPPORTED. */
-export function decodeMapPage(bytes: Uint8Array): MapSlots {
+/** Decodes the plaintext of a map page, by default of level 0. Throws EFORMAT or EUNSUPPORTED. */
+export function decodeMapPage(bytes: Uint8Array, level: number = 0): MapSlots {
   return decodeFramed(bytes, 'map page', (input, segments) =>
-    decodeMapSlotsFrom(input, segments, PAGE_SLOTS),
+    decodeMapSlotsFrom(input, segments, level, PAGE_SLOTS),
   );
 }

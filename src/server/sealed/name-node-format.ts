@@ -16,7 +16,7 @@
  *   sized   if bit 3: name in that directory
  *   -- a child of an inner node goes on with --
  *   varint  index that its record is sealed under
- *   -       pointer to its record
+ *   -       pointer to its record, which is no pack
  *
  *   kind 0  a file or symlink, embedded
  *   kind 1  a file that is an object of its own
@@ -48,12 +48,14 @@ import {
 } from './inode-body.ts';
 import { decodeFramed, encodeFramed, FRAME_BYTES_MAX } from './node-frame.ts';
 import {
-  decodePointer,
-  encodePointer,
-  POINTER_BYTES_MIN,
+  decodeWholePointer,
+  encodeWholePointer,
+  isSlicePointer,
+  type Pointer,
   pointerBytes,
   type SegmentList,
   type SegmentTable,
+  WHOLE_POINTER_BYTES_MIN,
 } from './pointer.ts';
 
 export const NAME_LEVEL_MAX = 15;
@@ -61,7 +63,7 @@ export const NAME_LEVEL_MAX = 15;
 /** The shortest entry: one byte each of shared length, rest's length, rest and kind; then the id. */
 const ENTRY_BYTES_MIN: number = 4 + ID_BYTES;
 /** The shortest child: one byte each of shared length, rest's length, rest and index; then the pointer. */
-const CHILD_BYTES_MIN: number = 4 + POINTER_BYTES_MIN;
+const CHILD_BYTES_MIN: number = 4 + WHOLE_POINTER_BYTES_MIN;
 
 const EMBEDDED = 0;
 /** The type of an entry by its kind, which is 0 for an embedded inode. */
@@ -94,7 +96,7 @@ export function encodeNameNodeInto(out: ByteWriter, node: NameNode, table: Segme
   for (const { firstName, index, pointer } of node.children) {
     encodeName(out, firstName, previous);
     out.varint(index);
-    encodePointer(out, pointer, table);
+    encodeWholePointer(out, pointer, table);
     previous = firstName;
   }
 }
@@ -118,7 +120,8 @@ export function decodeNameNodeFrom(input: ByteReader, segments: SegmentList): Na
   const children: NameChild[] = [];
   for (let at = 0; at < count; at += 1) {
     previous = decodeName(input, previous);
-    children.push({ firstName: previous, index: input.varint(), pointer: decodePointer(input, segments) });
+    const index = input.varint();
+    children.push({ firstName: previous, index, pointer: decodeWholePointer(input, segments) });
   }
   return { kind: 'inner', level, children };
 }
@@ -213,11 +216,19 @@ function decodeDeparture(input: ByteReader): Departure {
 /**
  * Returns an upper bound for the bytes that an entry adds to a leaf. Segments that other entries name as well
  * are counted for each. A node takes at most the sum of its entries' bounds and {@link NODE_BYTES_MAX}.
+ *
+ * @param before the previous entry of the leaf. If the content of both lies in one pack, this one is shorter.
  */
-export function entryBytes({ name, node, departure }: DirectoryEntry): number {
-  const nodeBytes = node.kind === 'embedded' ? fileOrSymlinkBytes(node.inode) : 2 * ID_BYTES;
+export function entryBytes({ name, node, departure }: DirectoryEntry, before?: DirectoryEntry): number {
+  const nodeBytes =
+    node.kind === 'embedded' ? fileOrSymlinkBytes(node.inode, before && lastSliceOf(before)) : 2 * ID_BYTES;
   const departureBytes = departure === undefined ? 0 : 2 * ID_BYTES + 2 + departure.name.length;
   return nameBytes(name) + 1 + nodeBytes + departureBytes;
+}
+
+function lastSliceOf({ node }: DirectoryEntry): Pointer | undefined {
+  if (node.kind !== 'embedded' || node.inode.type !== 'file') return undefined;
+  return node.inode.map.slots.findLast(({ pointer }) => isSlicePointer(pointer))?.pointer;
 }
 
 /** Returns an upper bound for the bytes that a child adds to an inner node; see {@link entryBytes}. */

@@ -286,13 +286,17 @@ function splitChildren(children: readonly NameChild[], level: number, sizes: Nod
   return splitBySize(children, childBytes, sizes).map(part => ({ kind: 'inner', level, children: part }));
 }
 
-/** Cuts items into parts of about equal size. No part is larger than `nodeBytes`, unless a single item is. */
+/**
+ * Cuts items into parts of about equal size. No part is larger than `nodeBytes`, unless a single item is.
+ *
+ * @param bytesOf the size of an item behind another one, or at the beginning of a part.
+ */
 function splitBySize<Item>(
   items: readonly Item[],
-  bytesOf: (item: Item) => number,
+  bytesOf: (item: Item, before?: Item) => number,
   { nodeBytes: nodeBytesMax }: NodeSizes,
 ): Item[][] {
-  const sizes = items.map(bytesOf);
+  const sizes = items.map((item, at) => bytesOf(item, items[at - 1]));
   const totalBytes = sizes.reduce((sum, size) => sum + size, 0);
   const partBytes = totalBytes / Math.ceil(totalBytes / nodeBytesMax);
   const parts: Item[][] = [];
@@ -305,15 +309,15 @@ function splitBySize<Item>(
       parts.push([]);
       filledBytes = 0;
     }
+    filledBytes += filledBytes === 0 ? bytesOf(item) : size;
     parts.at(-1)?.push(item);
-    filledBytes += size;
   }
   return parts;
 }
 
 function nodeBytes(node: NameNode): number {
   return node.kind === 'leaf'
-    ? node.entries.reduce((sum, entry) => sum + entryBytes(entry), 0)
+    ? node.entries.reduce((sum, entry, at, all) => sum + entryBytes(entry, all[at - 1]), 0)
     : node.children.reduce((sum, child) => sum + childBytes(child), 0);
 }
 

@@ -2,7 +2,7 @@
  * A cache of tree nodes that were read or written lately. Segments never change, so a node is known by its
  * place.
  */
-import type { Pointer } from './pointer.ts';
+import { type Pointer, recordKey } from './pointer.ts';
 
 /** Bound of the sealed bytes of all cached nodes. Decoded, they take several times as much memory. */
 const CACHE_BYTES_DEFAULT = 8 * 1024 * 1024;
@@ -17,7 +17,7 @@ export class NodeCache<Node> {
   }
 
   get(pointer: Pointer): Node | undefined {
-    const key = keyOf(pointer);
+    const key = recordKey(pointer);
     const found = this.#nodes.get(key);
     if (found === undefined) return undefined;
     this.#nodes.delete(key);
@@ -26,7 +26,7 @@ export class NodeCache<Node> {
   }
 
   set(pointer: Pointer, node: Node): void {
-    const key = keyOf(pointer);
+    const key = recordKey(pointer);
     if (this.#nodes.has(key)) return;
     this.#nodes.set(key, { node, bytes: pointer.lengthBytes });
     this.#bytes += pointer.lengthBytes;
@@ -36,12 +36,4 @@ export class NodeCache<Node> {
       this.#bytes -= old.bytes;
     }
   }
-}
-
-/**
- * Holds the tag: a node that was cached for one pointer must not be given for another that names the same
- * place.
- */
-function keyOf({ segment, offsetBytes, tag }: Pointer): string {
-  return `${segment} ${offsetBytes} ${Buffer.from(tag.buffer, tag.byteOffset, tag.byteLength).toString('latin1')}`;
 }

@@ -8,6 +8,7 @@ import type { CodecSetting } from '../../unit/codec.ts';
 import type { SuiteName } from '../../unit/record-format.ts';
 import type { ObjectStore } from '../store.ts';
 import type { ControlSealer } from './control.ts';
+import type { OpenedPacks } from './opened-packs.ts';
 
 export interface Sealing {
   readonly store: ObjectStore;
@@ -20,4 +21,6 @@ export interface Sealing {
   readonly codec: CodecSetting;
   /** Units are padded to a multiple of this. */
   readonly blockSizeBytes: number;
+  /** The packs that were opened lately. */
+  readonly packs: OpenedPacks;
 }

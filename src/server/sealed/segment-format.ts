@@ -145,6 +145,7 @@ function decodeEntry(input: ByteReader, offsetBytes: number, previous: Previous 
 function entryProblem(entry: SegmentEntry): string | undefined {
   const { kind, index, unitSizeLog2, offsetBytes, lengthBytes } = entry;
   if (kind === 'segmentFooter' || kind === 'streamUnit') return `a ${kind} has no place in a segment`;
+  if (kind === 'pack' && index !== 0) return `a pack of index ${index}`;
   if (!Number.isSafeInteger(index) || index < 0) return 'an index that is not from 0 to 2^53 - 1';
   if (!Number.isInteger(unitSizeLog2)) return `a unit size of 2^${unitSizeLog2}`;
   const unitSizeBytes = 2 ** unitSizeLog2;

@@ -25,7 +25,7 @@ import {
   unitsPerSlot,
 } from './map-format.ts';
 import type { NodeCache } from './node-cache.ts';
-import type { Pointer } from './pointer.ts';
+import { type Pointer, storedBytesOf } from './pointer.ts';
 import type { Sealing } from './sealing.ts';
 import type { SegmentWriter } from './segment-writer.ts';
 
@@ -136,11 +136,14 @@ export class UnitMap {
     );
   }
 
-  #decode({ pointer }: PageRef, plain: Uint8Array | NetsealError | undefined): MapSlots | NetsealError {
+  #decode(
+    { pointer, level }: PageRef,
+    plain: Uint8Array | NetsealError | undefined,
+  ): MapSlots | NetsealError {
     if (plain === undefined) return new NetsealError('EBUG', 'a map page was not read');
     if (isNetsealError(plain)) return plain;
     try {
-      const slots = decodeMapPage(plain);
+      const slots = decodeMapPage(plain, level);
       this.#cache.set(pointer, slots);
       return slots;
     } catch (error) {
@@ -180,7 +183,7 @@ export class UnitMap {
     let droppedBytes = 0;
     for await (const part of this.walk(root, unitCount, capacityUnits(root.depth))) {
       if ('error' in part) throw part.error;
-      droppedBytes += part.units.reduce((sum, { pointer }) => sum + pointer.lengthBytes, 0);
+      droppedBytes += part.units.reduce((sum, { pointer }) => sum + storedBytesOf(pointer), 0);
     }
     const rewriter = new Rewriter(this, this.#sealing, this.#file, this.#cache, segments, used);
     const slots = await rewriter.truncate(root.depth, 0, root.slots, unitCount);
@@ -304,7 +307,7 @@ class Rewriter {
     const records = full.map(([slot, content]) => {
       const index = pageIndex(level, base + slot);
       const at = { kind: 'mapPage', objectId: this.#file, index } as const;
-      return { ...at, unitSizeLog2: 0, ...this.#sealing.control.seal(at, encodeMapPage(content)) };
+      return { ...at, unitSizeLog2: 0, ...this.#sealing.control.seal(at, encodeMapPage(content, level)) };
     });
     const pointers = await this.#segments.place(records);
     for (const [at, pointer] of pointers.entries()) {
@@ -328,7 +331,7 @@ function mergeSlots(slots: MapSlots, changes: readonly (readonly [number, Pointe
 }
 
 function recordBytes(slots: MapSlots): number {
-  return slots.reduce((sum, { pointer }) => sum + pointer.lengthBytes, 0);
+  return slots.reduce((sum, { pointer }) => sum + storedBytesOf(pointer), 0);
 }
 
 /** Returns how many units a root of this depth can hold. */

@@ -1,12 +1,20 @@
 /**
  * Reads units, of one file or many, through the pipeline. For a unit that cannot be read, its error stands in
  * its place.
+ *
+ *   - A unit with a record of its own lies in shared memory until the result is released.
+ *   - A unit in a pack is a view of the opened pack, which lies in ordinary memory. A pack is fetched and
+ *     opened once for all its units; `OpenedPacks` keeps it for later calls.
  */
-import { NetsealError } from '../../base/errors.ts';
+import { abortable } from '../../base/abortable.ts';
+import { isNetsealError, NetsealError } from '../../base/errors.ts';
+import { KIB } from '../../base/geometry.ts';
 import { type Id, idBytes } from '../../base/ids.ts';
-import type { OpenedUnit } from '../../pipeline/requests.ts';
+import type { OpenedUnit, UnitToOpen } from '../../pipeline/requests.ts';
+import type { Lease } from '../../pipeline/slab.ts';
 import { fetchAll, planFetches } from './fetch.ts';
-import type { Pointer } from './pointer.ts';
+import { packKey } from './opened-packs.ts';
+import { isSlicePointer, type Pointer, type SlicePointer } from './pointer.ts';
 import type { Sealing } from './sealing.ts';
 
 export interface UnitToRead {
@@ -28,50 +36,267 @@ export interface ReadUnits {
   release(): void;
 }
 
+/** How many unneeded bytes before a record may be fetched along with it, see `planFetches`. */
+const GAP_BYTES_MAX: number = 64 * KIB;
+
+/** Counts the memory that reading some units together takes. A pack counts whole, and once. */
+export class ReadCost {
+  #plainBytes = 0;
+  #sealedBytes = 0;
+  readonly #packs = new Set<string>();
+
+  get plainBytes(): number {
+    return this.#plainBytes;
+  }
+
+  /** With the gaps between the records, at most. */
+  get sealedBytes(): number {
+    return this.#sealedBytes;
+  }
+
+  /** Returns the cost with another unit. */
+  with(unit: Pick<UnitToRead, 'pointer' | 'plainBytesMax'>): { plainBytes: number; sealedBytes: number } {
+    const { pointer, plainBytesMax } = unit;
+    const isKnown = isSlicePointer(pointer) && this.#packs.has(packKey(pointer));
+    const { lengthBytes } = pointer;
+    return {
+      plainBytes: this.#plainBytes + (isKnown ? 0 : (pointer.slice?.packBytes ?? plainBytesMax)),
+      sealedBytes: this.#sealedBytes + (isKnown ? 0 : lengthBytes + Math.min(GAP_BYTES_MAX, 2 * lengthBytes)),
+    };
+  }
+
+  add(unit: Pick<UnitToRead, 'pointer' | 'plainBytesMax'>): void {
+    const { plainBytes, sealedBytes } = this.with(unit);
+    this.#plainBytes = plainBytes;
+    this.#sealedBytes = sealedBytes;
+    if (isSlicePointer(unit.pointer)) this.#packs.add(packKey(unit.pointer));
+  }
+}
+
 /**
  * Fetches and opens units.
  *
  * Rejects with EINVAL unless the sealed units with the gaps between them, and the plain units, fit into a
- * quarter of the pipeline's memory each; with ECLOSED, EWORKER, or the signal's reason.
+ * quarter of the pipeline's memory each, those in packs left out; with ECLOSED, EWORKER, or the signal's
+ * reason.
  *
- * The error of a single unit is EMISSING (the segment is gone), ETRUNCATED (it is too short), an error of the
- * store, or one that `Pipeline.open` reports.
+ * The error of a single unit is EMISSING (the segment is gone), ETRUNCATED (it is too short), EFORMAT (a pack
+ * or a slice is not as long as it should be), an error of the store, or one that `Pipeline.open` reports.
  */
 export async function readUnits(
   sealing: Sealing,
   requests: readonly UnitToRead[],
   signal?: AbortSignal,
 ): Promise<ReadUnits> {
-  if (requests.length === 0) return { units: [], release: () => undefined };
-  const plan = planFetches(requests.map(({ pointer }) => pointer));
-  const lease = await sealing.pipeline.reserveSealed(plan.totalBytes, { signal });
+  const whole = requests.filter(({ pointer }) => !isSlicePointer(pointer));
+  const packs = new PackReading(
+    sealing,
+    requests.map(({ pointer }) => pointer).filter(isSlicePointer),
+    signal,
+  );
+  const own = await packs.open(whole);
   try {
-    const errors = await fetchAll(sealing.store, plan, lease.bytes, signal);
-    const fetched = [...requests.entries()].filter(([at]) => !errors.has(at));
-    if (fetched.length === 0) {
-      const units = requests.map((_, at) => ({ error: errors.get(at) ?? notRead(at) }));
-      return { units, release: () => undefined };
+    while (!packs.areAllOpen) {
+      await packs.othersOpened();
+      await packs.open([]);
     }
-    const units = fetched.map(([at, { pointer, objectId, index, unitSizeBytes, plainBytesMax }]) => ({
-      kind: 'unit' as const,
-      objectId: idBytes(pointer.origin?.objectId ?? objectId),
-      index: pointer.origin?.index ?? index,
-      unitSizeBytes,
-      offsetBytes: plan.offsets[at] ?? 0,
-      lengthBytes: pointer.lengthBytes,
-      plainBytesMax,
-      expectedTag: pointer.tag,
-    }));
-    const opened = await sealing.pipeline.open({ keys: sealing.keys, from: lease, units }, { signal });
-    let order = 0;
-    const results = requests.map((_, at): OpenedUnit => {
-      const error = errors.get(at);
-      return error === undefined ? (opened.units[order++] ?? { error: notRead(at) }) : { error };
+  } catch (error) {
+    own.release();
+    throw error;
+  }
+  let next = 0;
+  const units = requests.map(({ pointer, plainBytesMax }, at): OpenedUnit => {
+    if (!isSlicePointer(pointer)) return own.units[next++] ?? { error: notRead(at) };
+    return packs.sliceOf(pointer, plainBytesMax);
+  });
+  return { units, release: () => own.release() };
+}
+
+type RecordToOpen = Omit<UnitToOpen, 'offsetBytes'>;
+
+/** Sealed records in memory, or the errors of those that are not there; by position. */
+interface Fetched {
+  readonly lease: Lease;
+  readonly offsets: readonly number[];
+  readonly errors: ReadonlyMap<number, NetsealError>;
+}
+
+const NONE: ReadUnits = { units: [], release: () => undefined };
+
+/** The packs of one call, opened or not. */
+class PackReading {
+  readonly #sealing: Sealing;
+  readonly #signal: AbortSignal | undefined;
+  /** One pointer into each pack that is not open yet. */
+  readonly #left = new Map<string, SlicePointer>();
+  readonly #opened = new Map<string, Uint8Array | NetsealError>();
+
+  constructor(sealing: Sealing, pointers: readonly SlicePointer[], signal: AbortSignal | undefined) {
+    this.#sealing = sealing;
+    this.#signal = signal;
+    for (const pointer of pointers) this.#left.set(packKey(pointer), pointer);
+  }
+
+  get areAllOpen(): boolean {
+    return this.#left.size === 0;
+  }
+
+  /** Waits for the packs that others are opening. */
+  async othersOpened(): Promise<void> {
+    const { packs } = this.#sealing;
+    await abortable(Promise.all([...this.#left.values()].map(at => packs.opened(at))), this.#signal);
+  }
+
+  /**
+   * Opens the packs that are left and that nobody else is opening. Opens some whole units along with the
+   * first of them, so that records that lie together are fetched together.
+   */
+  async open(whole: readonly UnitToRead[]): Promise<ReadUnits> {
+    let own: ReadUnits | undefined;
+    try {
+      for (;;) {
+        const claimed = this.#claim();
+        if (claimed.length === 0 && (own !== undefined || whole.length === 0)) return own ?? NONE;
+        own = await this.#openClaimed(claimed, own === undefined ? whole : []).then(read => own ?? read);
+      }
+    } catch (error) {
+      own?.release();
+      throw error;
+    }
+  }
+
+  /** Returns the slice of an opened pack, or why it cannot be read. */
+  sliceOf(pointer: SlicePointer, plainBytesMax: number): OpenedUnit {
+    const pack = this.#opened.get(packKey(pointer));
+    const { startBytes, lengthBytes } = pointer.slice;
+    if (pack === undefined) return { error: new NetsealError('EBUG', 'a pack was not read') };
+    if (isNetsealError(pack)) return { error: pack };
+    if (lengthBytes > plainBytesMax) {
+      const problem = `${lengthBytes} bytes of a pack where at most ${plainBytesMax} belong`;
+      return { error: new NetsealError('EFORMAT', problem) };
+    }
+    return { bytes: pack.subarray(startBytes, startBytes + lengthBytes), isLast: false };
+  }
+
+  /** Takes the packs that are kept. Returns some of the others, which this call opens. */
+  #claim(): SlicePointer[] {
+    const { packs, pipeline } = this.#sealing;
+    const bytesMax = pipeline.slabBytes / 8;
+    const claimed: SlicePointer[] = [];
+    let plainBytes = 0;
+    let sealedBytes = 0;
+    for (const [key, pointer] of this.#left) {
+      const kept = packs.get(pointer);
+      if (kept !== undefined) {
+        this.#opened.set(key, kept);
+        this.#left.delete(key);
+        continue;
+      }
+      const isFull =
+        plainBytes + pointer.slice.packBytes > bytesMax || sealedBytes + pointer.lengthBytes > bytesMax;
+      if ((claimed.length > 0 && isFull) || !packs.claim(pointer)) continue;
+      claimed.push(pointer);
+      plainBytes += pointer.slice.packBytes;
+      sealedBytes += pointer.lengthBytes;
+    }
+    return claimed;
+  }
+
+  async #openClaimed(claimed: readonly SlicePointer[], whole: readonly UnitToRead[]): Promise<ReadUnits> {
+    const { packs, store, pipeline } = this.#sealing;
+    try {
+      const plan = planFetches([...claimed, ...whole.map(({ pointer }) => pointer)]);
+      const lease = await pipeline.reserveSealed(plan.totalBytes, { signal: this.#signal });
+      try {
+        const errors = await fetchAll(store, plan, lease.bytes, this.#signal);
+        const fetched = { lease, offsets: plan.offsets, errors };
+        const opening = this.#openFrom(fetched, whole.map(unitToOpen), claimed.length);
+        const [packsOpened, own] = await Promise.allSettled([this.#openPacks(fetched, claimed), opening]);
+        if (own.status === 'rejected') throw own.reason;
+        if (packsOpened.status === 'fulfilled') return own.value;
+        own.value.release();
+        throw packsOpened.reason;
+      } finally {
+        lease.release();
+      }
+    } finally {
+      for (const pointer of claimed) packs.abandon(pointer);
+    }
+  }
+
+  /** Opens packs and copies them. So their shared memory is held by nobody who waits for more of it. */
+  async #openPacks(fetched: Fetched, claimed: readonly SlicePointer[]): Promise<void> {
+    const { units, release } = await this.#openFrom(fetched, claimed.map(packToOpen), 0);
+    for (const [at, pointer] of claimed.entries()) this.#take(pointer, units[at]);
+    release();
+  }
+
+  #take(pointer: SlicePointer, opened: OpenedUnit | undefined): void {
+    const key = packKey(pointer);
+    this.#left.delete(key);
+    const { packBytes } = pointer.slice;
+    if (opened?.error !== undefined) this.#opened.set(key, opened.error);
+    else if (opened?.bytes.byteLength === packBytes) {
+      // Not shared memory, and of its own: it lasts as long as anyone uses it.
+      const plain = new Uint8Array(opened.bytes);
+      this.#opened.set(key, plain);
+      this.#sealing.packs.keep(pointer, plain);
+    } else {
+      const problem = `a pack of ${opened?.bytes.byteLength} bytes, not of ${packBytes} as its pointer says`;
+      this.#opened.set(key, new NetsealError('EFORMAT', problem));
+    }
+  }
+
+  /**
+   * Opens records that were fetched. Those that were not have their errors in the result.
+   *
+   * @param firstAt the position of the first of them among all that were fetched.
+   */
+  async #openFrom(
+    { lease, offsets, errors }: Fetched,
+    units: readonly RecordToOpen[],
+    firstAt: number,
+  ): Promise<ReadUnits> {
+    const { pipeline, keys } = this.#sealing;
+    const present = units.flatMap((unit, at) =>
+      errors.has(firstAt + at) ? [] : [{ ...unit, offsetBytes: offsets[firstAt + at] ?? 0 }],
+    );
+    const opened =
+      present.length === 0
+        ? NONE
+        : await pipeline.open({ keys, from: lease, units: present }, { signal: this.#signal });
+    let next = 0;
+    const results = units.map((_, at): OpenedUnit => {
+      const error = errors.get(firstAt + at);
+      return error === undefined ? (opened.units[next++] ?? { error: notRead(at) }) : { error };
     });
     return { units: results, release: () => opened.release() };
-  } finally {
-    lease.release();
   }
+}
+
+function packToOpen({ slice, lengthBytes, tag }: SlicePointer): RecordToOpen {
+  return {
+    kind: 'pack',
+    objectId: idBytes(slice.packId),
+    index: 0,
+    unitSizeBytes: 0,
+    lengthBytes,
+    plainBytesMax: slice.packBytes,
+    expectedTag: tag,
+  };
+}
+
+function unitToOpen(unit: UnitToRead): RecordToOpen {
+  const { pointer, objectId, index, unitSizeBytes, plainBytesMax } = unit;
+  return {
+    kind: 'unit',
+    objectId: idBytes(pointer.origin?.objectId ?? objectId),
+    index: pointer.origin?.index ?? index,
+    unitSizeBytes,
+    lengthBytes: pointer.lengthBytes,
+    plainBytesMax,
+    expectedTag: pointer.tag,
+  };
 }
 
 function notRead(at: number): NetsealError {

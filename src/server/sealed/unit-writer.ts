@@ -1,5 +1,5 @@
 /**
- * Seals units, of one file or many, and places them in segments. Units are placed in the order in which they
+ * Seals units, of one file or many, and packs, and places them in segments. Units are placed in the order in which they
  * were submitted, while later ones are being sealed. From a caller's bytes to pointers:
  *
  *   reserve ──▶ caller fills `bytes`, lists units ──▶ submit: workers seal ──▶ placed in turn ──▶ pointers
@@ -67,10 +67,10 @@ export class UnitWriter {
       const records = sealed.units.flatMap(({ bytes, tag, isHole }, at) => {
         const unit = units[at];
         if (isHole || unit === undefined) return [];
-        const { index, unitSizeBytes } = unit;
-        const unitSizeLog2 = unitSizeToLog2(unitSizeBytes);
+        const { kind, index, unitSizeBytes } = unit;
+        const unitSizeLog2 = kind === 'pack' ? 0 : unitSizeToLog2(unitSizeBytes);
         const objectId = batch.objectIds[at] ?? '';
-        return [{ kind: 'unit' as const, objectId, index, unitSizeLog2, bytes, tag }];
+        return [{ kind, objectId, index, unitSizeLog2, bytes, tag }];
       });
       const placed = await this.#segments.place(records);
       let next = 0;
@@ -81,7 +81,7 @@ export class UnitWriter {
   }
 }
 
-/** Plain units to seal, in memory of the pipeline's. Its owner must submit it or drop it. */
+/** Plain units and packs to seal, in memory of the pipeline's. Its owner must submit it or drop it. */
 export class UnitBatch {
   /** @internal */
   readonly lease: Lease;
@@ -117,11 +117,23 @@ export class UnitBatch {
   }
 
   /**
+   * Adds a pack that lies at [offset, offset + length) of {@link bytes}: 1 byte to 1 MiB. Its pointers need
+   * slices.
+   *
+   * @param packId a new random id.
+   */
+  addPack(packId: Id, offsetBytes: number, lengthBytes: number): void {
+    this.objectIds.push(packId);
+    const at = { objectId: idBytes(packId), index: 0, unitSizeBytes: 0 };
+    this.units.push({ kind: 'pack', ...at, offsetBytes, lengthBytes });
+  }
+
+  /**
    * Seals and places the units, and gives the memory back. Call it once. Rejects as `Pipeline.seal` does;
    * then no unit of the batch may be committed.
    *
-   * @returns a pointer for each unit, in order; undefined for an all-zero one, which is a hole. Commit no
-   *   pointer before its segment is durable.
+   * @returns a pointer for each unit and pack, in order; undefined for an all-zero unit, which is a hole.
+   *   Commit no pointer before its segment is durable.
    */
   submit(): Promise<(Pointer | undefined)[]> {
     return this.#submit(this);

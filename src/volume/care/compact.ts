@@ -2,25 +2,25 @@
  * Compaction: moves the live records out of segments that are mostly garbage, so that a later gc pass can
  * delete those segments.
  *
- *   - Sealed units are copied as they are, unopened.
+ *   - `compact-move.ts` moves units and packs, most of them as they are, unopened.
  *   - Map pages and name nodes are sealed anew, because the places that they name change.
- *   - A pointer is replaced only where it is still the one that was copied. A file's content and data version
- *     stay the same.
- *   - A segment is emptied only when less than half of it is live. So less is copied than becomes garbage.
+ *   - A pointer is replaced only where it, and its slice of a pack, are still what was moved. A file's content
+ *     and data version stay the same.
+ *   - A segment is emptied only when what has to be moved is less than half of it. So less is copied than
+ *     becomes garbage.
  */
 import { isLoss } from '../../base/errors.ts';
-import { MIB, sizeToUnitCount, unitSizeToLog2 } from '../../base/geometry.ts';
+import { sizeToUnitCount } from '../../base/geometry.ts';
 import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
-import { fetchAll, planFetches } from '../../server/sealed/fetch.ts';
-import type { FileInode, MapRoot } from '../../server/sealed/inode.ts';
+import type { FileInode } from '../../server/sealed/inode.ts';
 import { isSamePointer, type Pointer } from '../../server/sealed/pointer.ts';
 import { type MappedUnit, UnitMap } from '../../server/sealed/unit-map.ts';
-import { recordTag } from '../../unit/record-format.ts';
 import type { Draft } from '../names/draft.ts';
 import type { Session } from '../session/session.ts';
 import type { Volume } from '../volume.ts';
-import type { Cut } from './gc-cut.ts';
+import { type FileMoves, type MovesOf, RecordMover } from './compact-move.ts';
+import { type Cut, isHalfLive, livePackBytes } from './gc-cut.ts';
 import { type Visitor, Walk, type Walked, type WalkedNode } from './walk.ts';
 
 export interface CompactOptions {
@@ -46,33 +46,37 @@ export interface CompactionReport {
   readonly left: number;
 }
 
-/** A segment is emptied when a smaller share of it is live. */
-const LIVE_SHARE_MAX = 0.5;
+/** A segment is emptied when a smaller share of it has to be moved. */
+const MOVED_SHARE_MAX = 0.5;
 /** The most units in one change of an inode object. */
 const CHANGES_MAX = 4096;
 /** The most inode objects that are changed at once. */
 const WORKS_MAX = 64;
-/** How many sealed bytes are fetched, then placed, at once. */
-const COPY_BYTES: number = 4 * MIB;
 
-/** Chooses the segments to empty: those with the smallest live share first. */
+/** Chooses the segments to empty: those first of which the smallest share has to be moved. */
 export function chooseSegments(
-  { segments, liveBytes }: Pick<Cut, 'segments' | 'liveBytes'>,
+  { segments, liveBytes, packs }: Pick<Cut, 'segments' | 'liveBytes' | 'packs'>,
   { olderThanMs, copyBytesMax }: Pick<CompactOptions, 'olderThanMs' | 'copyBytesMax'>,
 ): { readonly chosen: ReadonlySet<Id>; readonly copyBytes: number; readonly left: number } {
-  const worth = [...liveBytes]
-    .map(([id, live]) => ({ id, live, listed: segments.get(id) }))
-    .flatMap(({ id, live, listed }) =>
-      listed !== undefined && listed.modifiedAtMs <= olderThanMs && live < LIVE_SHARE_MAX * listed.sizeBytes
-        ? [{ id, live, share: live / listed.sizeBytes }]
+  const moved = new Map(liveBytes);
+  // These are moved with what is dead in them.
+  for (const pack of packs.values()) {
+    const deadBytes = pack.lengthBytes - livePackBytes(pack);
+    if (isHalfLive(pack)) moved.set(pack.segment, (moved.get(pack.segment) ?? 0) + deadBytes);
+  }
+  const worth = [...moved]
+    .map(([id, bytes]) => ({ id, bytes, listed: segments.get(id) }))
+    .flatMap(({ id, bytes, listed }) =>
+      listed !== undefined && listed.modifiedAtMs <= olderThanMs && bytes < MOVED_SHARE_MAX * listed.sizeBytes
+        ? [{ id, bytes, share: bytes / listed.sizeBytes }]
         : [],
     )
     .sort((a, b) => a.share - b.share);
   const chosen = new Set<Id>();
   let copyBytes = 0;
-  for (const { id, live } of worth) {
-    if (copyBytes + live > copyBytesMax) break;
-    copyBytes += live;
+  for (const { id, bytes } of worth) {
+    if (copyBytes + bytes > copyBytesMax) break;
+    copyBytes += bytes;
     chosen.add(id);
   }
   return { chosen, copyBytes, left: worth.length - chosen.size };
@@ -81,7 +85,7 @@ export function chooseSegments(
 /** Empties segments. Records that cannot be read, or whose pointer has changed, stay. Errors: the store's. */
 export async function compactSegments(
   volume: Volume,
-  cut: Pick<Cut, 'segments' | 'liveBytes'>,
+  cut: Pick<Cut, 'segments' | 'liveBytes' | 'packs'>,
   options: CompactOptions,
 ): Promise<CompactionReport> {
   const { chosen, copyBytes, left } = chooseSegments(cut, options);
@@ -90,7 +94,7 @@ export async function compactSegments(
   }
   const { nodeSegments } = volume.session;
   const sentBefore = nodeSegments.sentBytes;
-  const compactor = new Compactor(volume, { chosen, copyBytes }, options);
+  const compactor = new Compactor(volume, { chosen, copyBytes, packs: cut.packs }, options);
   await compactor.run();
   await volume.sync();
   let freedBytes = 0;
@@ -103,17 +107,6 @@ export async function compactSegments(
     commits: compactor.commits,
     left,
   };
-}
-
-/** The units of one file that have to move. */
-interface FileMoves {
-  readonly id: Id;
-  readonly unitSizeBytes: number;
-  /**
-   * Units in chosen segments; and one unit below each map page in a chosen segment, so that the page is
-   * sealed anew.
-   */
-  readonly units: MappedUnit[];
 }
 
 /** One change of an inode object. */
@@ -129,17 +122,18 @@ interface Work {
   unitCount: number;
 }
 
-/**
- * Where a unit lay, and where it lies now. Both are the same place for a unit that is listed only so that its
- * map page is sealed anew.
- */
-interface Moved {
-  readonly from: Pointer;
-  readonly to: Pointer;
+/** The segments to empty, and what the cut knows of packs. */
+interface Chosen {
+  readonly chosen: ReadonlySet<Id>;
+  readonly copyBytes: number;
+  readonly packs: Cut['packs'];
 }
 
-/** By unit index. */
-type MovesOf = ReadonlyMap<number, Moved>;
+/** The content of a file whose units were moved, and the segments that they were moved to. */
+interface MovedContent {
+  readonly content: Pick<FileInode, 'map' | 'storedBytes'>;
+  readonly segments: ReadonlySet<Id>;
+}
 
 class Compactor {
   readonly #volume: Volume;
@@ -151,20 +145,23 @@ class Compactor {
   readonly #open = new Map<Id, Work>();
   /** Files in which a map page has to be sealed anew. */
   readonly #pagesMove = new Set<Id>();
+  readonly #mover: RecordMover;
   #ready: Work[] = [];
-  movedBytes = 0;
+  /** Bytes of the name nodes and map pages in the chosen segments. */
+  #nodeBytes = 0;
   commits = 0;
 
-  constructor(
-    volume: Volume,
-    { chosen, copyBytes }: { readonly chosen: ReadonlySet<Id>; readonly copyBytes: number },
-    options: CompactOptions,
-  ) {
+  constructor(volume: Volume, { chosen, copyBytes, packs }: Chosen, options: CompactOptions) {
     this.#volume = volume;
     this.#session = volume.session;
     this.#chosen = chosen;
     this.#totalBytes = copyBytes;
     this.#options = options;
+    this.#mover = new RecordMover(volume.session, { chosen, packs }, options.signal);
+  }
+
+  get movedBytes(): number {
+    return this.#nodeBytes + this.#mover.movedBytes;
   }
 
   async run(): Promise<void> {
@@ -194,7 +191,7 @@ class Compactor {
   }
 
   #noteNode(owner: Walked, node: WalkedNode): void {
-    this.movedBytes += node.pointer.lengthBytes;
+    this.#nodeBytes += node.pointer.lengthBytes;
     if (node.role === 'mapPage') this.#pagesMove.add(owner.inode.id);
     else this.#workOf(owner.host).rewritten.add(node.names.from);
   }
@@ -208,7 +205,7 @@ class Compactor {
     // A name that is being moved to another folder is left to a later pass.
     if (moving.length === 0 || entry?.departure !== undefined) return;
     const work = this.#workOf(host);
-    const fresh = { id: inode.id, unitSizeBytes: inode.unitSizeBytes, units: [] };
+    const fresh = { id: inode.id, uid: inode.uid, unitSizeBytes: inode.unitSizeBytes, units: [] };
     const moves = stored !== undefined ? work.own : work.embedded.get(entry?.name ?? '');
     const file = moves ?? fresh;
     if (stored !== undefined) work.own = file;
@@ -231,66 +228,13 @@ class Compactor {
   async #flush(): Promise<void> {
     const works = this.#ready;
     this.#ready = [];
-    const moved = new Map<FileMoves, MovesOf>();
-    for (const { own, embedded } of works) {
-      for (const file of [...(own === undefined ? [] : [own]), ...embedded.values()]) {
-        moved.set(file, await this.#copy(file));
-      }
-    }
+    const files = works.flatMap(({ own, embedded }) => [
+      ...(own === undefined ? [] : [own]),
+      ...embedded.values(),
+    ]);
+    const moved = await this.#mover.move(files);
     await Promise.all(works.map(work => this.#commit(work, moved)));
     this.#options.onProgress?.(Math.min(this.movedBytes, this.#totalBytes), this.#totalBytes);
-  }
-
-  /** Copies sealed units. Leaves out those that cannot be read, or whose tag is not the pointer's. */
-  async #copy({ id, unitSizeBytes, units }: FileMoves): Promise<MovesOf> {
-    const moved = new Map<number, Moved>();
-    const { sealing, nodeSegments } = this.#session;
-    let batch: MappedUnit[] = [];
-    let batchBytes = 0;
-    const copyBatch = async (): Promise<void> => {
-      const plan = planFetches(batch.map(({ pointer }) => pointer));
-      const bytes = new Uint8Array(plan.totalBytes);
-      const errors = await fetchAll(sealing.store, plan, bytes, this.#options.signal);
-      const records = batch.flatMap(({ index, pointer }, at) => {
-        const offset = plan.offsets[at] ?? 0;
-        const record = bytes.subarray(offset, offset + pointer.lengthBytes);
-        const isIt = !errors.has(at) && Buffer.compare(recordTag(record), pointer.tag) === 0;
-        const place = pointer.origin ?? { objectId: id, index };
-        const unitSizeLog2 = unitSizeToLog2(unitSizeBytes);
-        return isIt
-          ? [
-              {
-                index,
-                from: pointer,
-                record: { kind: 'unit' as const, ...place, unitSizeLog2, bytes: record },
-              },
-            ]
-          : [];
-      });
-      const pointers = await nodeSegments.place(
-        records.map(({ record, from }) => ({ ...record, tag: from.tag })),
-      );
-      for (const [at, { index, from }] of records.entries()) {
-        const placed = pointers[at];
-        if (placed === undefined) continue;
-        moved.set(index, { from, to: { ...placed, origin: from.origin } });
-        this.movedBytes += from.lengthBytes;
-      }
-      batch = [];
-      batchBytes = 0;
-    };
-    for (const unit of units) {
-      const { index, pointer } = unit;
-      if (!this.#chosen.has(pointer.segment)) {
-        moved.set(index, { from: pointer, to: pointer });
-        continue;
-      }
-      batch.push(unit);
-      batchBytes += pointer.lengthBytes;
-      if (batchBytes >= COPY_BYTES) await copyBatch();
-    }
-    if (batch.length > 0) await copyBatch();
-    return moved;
   }
 
   async #commit(work: Work, moved: ReadonlyMap<FileMoves, MovesOf>): Promise<void> {
@@ -300,7 +244,7 @@ class Compactor {
           const update = await this.#update(draft.inode, moved.get(work.own));
           if (update !== undefined) {
             draft.needs(update.segments);
-            draft.update({ map: update.root });
+            draft.update(update.content);
           }
         }
         if (draft.inode.type === 'directory' && !draft.inode.isDead)
@@ -325,7 +269,7 @@ class Compactor {
       draft.needs(update.segments);
       const node = {
         kind: 'embedded',
-        inode: { ...inode, version: inode.version + 1, map: update.root },
+        inode: { ...inode, ...update.content, version: inode.version + 1 },
       } as const;
       draft.replace({ name, node }, { keepTimes: true });
     }
@@ -334,19 +278,19 @@ class Compactor {
   }
 
   /**
-   * Returns the map with the new pointers. A pointer is replaced only if it is still the one that was copied;
-   * undefined when there is none to replace.
+   * Returns the content with the new pointers. A pointer is replaced only if it is still the one that was
+   * moved; undefined when there is none to replace.
    */
   async #update(
-    { id, map: root, sizeBytes, unitSizeBytes }: FileInode,
+    { id, map: root, sizeBytes, unitSizeBytes, storedBytes }: FileInode,
     moves: MovesOf = new Map(),
-  ): Promise<{ readonly root: MapRoot; readonly segments: ReadonlySet<Id> } | undefined> {
+  ): Promise<MovedContent | undefined> {
     const indexes = [...moves.keys()];
     if (indexes.length === 0) return undefined;
     const from = indexes.reduce((least, index) => Math.min(least, index));
     const to = indexes.reduce((most, index) => Math.max(most, index)) + 1;
     const map = new UnitMap(this.#session.sealing, id, this.#session.mapNodes);
-    const changes = new Map<number, Pointer>();
+    const changes = new Map<number, Pointer | undefined>();
     for await (const part of map.walk(root, from, to)) {
       if ('error' in part) continue;
       for (const { index, pointer } of part.units) {
@@ -358,9 +302,10 @@ class Compactor {
     const unitCount = Math.max(to, sizeToUnitCount(sizeBytes, unitSizeBytes));
     const update = await map.update(root, changes, unitCount, this.#session.nodeSegments);
     const segments = new Set(update.segments);
-    for (const [index, { segment }] of changes) {
-      if (moves.get(index)?.from.segment !== segment) segments.add(segment);
+    for (const [index, to] of changes) {
+      if (to !== undefined && moves.get(index)?.from.segment !== to.segment) segments.add(to.segment);
     }
-    return { root: update.root, segments };
+    const content = { map: update.root, storedBytes: storedBytes + update.addedBytes };
+    return { content, segments };
   }
 }

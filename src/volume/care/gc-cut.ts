@@ -16,7 +16,7 @@ import type { Id } from '../../base/ids.ts';
 import { inParallel } from '../../base/in-parallel.ts';
 import { listAll } from '../../server/list-all.ts';
 import { INODE_PREFIX, idOfKey, inodeKey, SEGMENT_PREFIX } from '../../server/sealed/object-keys.ts';
-import type { Pointer } from '../../server/sealed/pointer.ts';
+import { isSlicePointer, type Pointer, recordKey, type SlicePointer } from '../../server/sealed/pointer.ts';
 import type { ListEntry, Version } from '../../server/store.ts';
 import { keyOfReference } from '../names/references.ts';
 import type { Volume } from '../volume.ts';
@@ -33,11 +33,36 @@ export interface Cut {
   /** All segments and inode objects in the store, by the random part of their keys. */
   readonly segments: ReadonlyMap<Id, ListedObject>;
   readonly inodes: ReadonlyMap<Id, ListedObject>;
-  /** The live segments: for each, the bytes of its records that are referred to. */
+  /**
+   * The live segments: for each, the bytes of its records that are referred to. A pack counts once, with the
+   * share of it that the slices make up.
+   */
   readonly liveBytes: ReadonlyMap<Id, number>;
+  /** The live packs, by `recordKey`. */
+  readonly packs: ReadonlyMap<string, PackUse>;
   readonly liveInodes: ReadonlySet<Id>;
   /** Inodes and nodes that could not be read. If there are any, the cut is incomplete. */
   readonly lost: readonly Lost[];
+}
+
+/** What is referred to of a pack. */
+export interface PackUse {
+  readonly segment: Id;
+  /** Length of the sealed record. */
+  readonly lengthBytes: number;
+  readonly packBytes: number;
+  /** Sum of the slices. It may exceed `packBytes`, as slices may be shared or counted twice. */
+  readonly sliceBytes: number;
+}
+
+/** True for a pack at least half of which is live. Compaction moves it whole, unopened. */
+export function isHalfLive({ sliceBytes, packBytes }: Pick<PackUse, 'sliceBytes' | 'packBytes'>): boolean {
+  return sliceBytes >= packBytes / 2;
+}
+
+/** Returns the share of the sealed record that is live, in bytes. */
+export function livePackBytes({ lengthBytes, sliceBytes, packBytes }: PackUse): number {
+  return Math.ceil(lengthBytes * Math.min(1, sliceBytes / packBytes));
 }
 
 export interface CutOptions {
@@ -77,6 +102,7 @@ export class CutTaker implements Cut {
   /** The nodes that were walked, by place. They need no second walk: what lies in a segment never changes. */
   readonly #nodes = new Set<string>();
   readonly #liveBytes = new Map<Id, number>();
+  readonly #packs = new Map<string, PackUse>();
   readonly #liveInodes = new Set<Id>();
   #lost: Lost[] = [];
   #segments = new Map<Id, ListedObject>();
@@ -99,6 +125,10 @@ export class CutTaker implements Cut {
 
   get liveBytes(): ReadonlyMap<Id, number> {
     return this.#liveBytes;
+  }
+
+  get packs(): ReadonlyMap<string, PackUse> {
+    return this.#packs;
   }
 
   get liveInodes(): ReadonlySet<Id> {
@@ -162,8 +192,21 @@ export class CutTaker implements Cut {
     await new Walk(session, moves, visitor, { movesTwice: true, signal }).from(key);
   }
 
-  #count({ segment, lengthBytes }: Pointer): void {
-    this.#liveBytes.set(segment, (this.#liveBytes.get(segment) ?? 0) + lengthBytes);
+  #count(pointer: Pointer): void {
+    const { segment, lengthBytes } = pointer;
+    const bytes = isSlicePointer(pointer) ? this.#countSlice(pointer) : lengthBytes;
+    this.#liveBytes.set(segment, (this.#liveBytes.get(segment) ?? 0) + bytes);
+  }
+
+  /** Counts a slice. Returns how many more bytes of its pack's record are live than before. */
+  #countSlice(pointer: SlicePointer): number {
+    const { segment, lengthBytes, slice } = pointer;
+    const key = recordKey(pointer);
+    const fresh = { segment, lengthBytes, packBytes: slice.packBytes, sliceBytes: 0 };
+    const before = this.#packs.get(key) ?? fresh;
+    const now = { ...before, sliceBytes: before.sliceBytes + slice.lengthBytes };
+    this.#packs.set(key, now);
+    return livePackBytes(now) - livePackBytes(before);
   }
 
   /** Lists the inode objects. Returns those that have changed since they were walked, or have gone. */

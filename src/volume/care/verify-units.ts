@@ -2,10 +2,15 @@
 
 import type { NetsealError } from '../../base/errors.ts';
 import { MIB } from '../../base/geometry.ts';
-import { readUnits, type UnitToRead } from '../../server/sealed/unit-reader.ts';
+import { OpenedPacks } from '../../server/sealed/opened-packs.ts';
+import type { Sealing } from '../../server/sealed/sealing.ts';
+import { ReadCost, readUnits, type UnitToRead } from '../../server/sealed/unit-reader.ts';
 import type { Session } from '../session/session.ts';
 
-/** The most plain bytes, and the most sealed bytes, of a group. A group has at least one unit. */
+/**
+ * The most plain bytes, and the most sealed bytes, of a group. A group has at least one unit. A pack of which
+ * it has several units counts once, and is opened once.
+ */
 const GROUP_BYTES: number = 4 * MIB;
 const GROUP_UNITS = 1024;
 /** How many groups are being opened at once. */
@@ -18,12 +23,13 @@ export interface UnitToCheck extends UnitToRead {
 
 export class UnitChecker {
   readonly #session: Session;
+  /** Without the packs that the session has opened: those in the store are to be checked. */
+  readonly #sealing: Sealing;
   readonly #signal: AbortSignal | undefined;
   readonly #onOpened: (units: number, sealedBytes: number) => void;
   readonly #running = new Set<Promise<void>>();
   #group: UnitToCheck[] = [];
-  #plainBytes = 0;
-  #sealedBytes = 0;
+  #cost = new ReadCost();
   #failure: { readonly error: unknown } | undefined;
 
   constructor(
@@ -32,6 +38,7 @@ export class UnitChecker {
     signal: AbortSignal | undefined,
   ) {
     this.#session = session;
+    this.#sealing = { ...session.sealing, packs: new OpenedPacks() };
     this.#onOpened = onOpened;
     this.#signal = signal;
   }
@@ -41,15 +48,15 @@ export class UnitChecker {
    * failed as a whole.
    */
   async add(unit: UnitToCheck): Promise<void> {
-    const maxBytes = Math.min(GROUP_BYTES, this.#session.sealing.pipeline.slabBytes / 8);
+    const { slabBytes } = this.#session.sealing.pipeline;
+    const { plainBytes, sealedBytes } = this.#cost.with(unit);
     const isFull =
-      this.#plainBytes + unit.plainBytesMax > maxBytes ||
-      this.#sealedBytes + unit.pointer.lengthBytes > maxBytes ||
+      plainBytes > Math.min(GROUP_BYTES, slabBytes / 8) ||
+      sealedBytes > Math.min(GROUP_BYTES, slabBytes / 4) ||
       this.#group.length >= GROUP_UNITS;
     if (isFull && this.#group.length > 0) await this.#send();
     this.#group.push(unit);
-    this.#plainBytes += unit.plainBytesMax;
-    this.#sealedBytes += unit.pointer.lengthBytes;
+    this.#cost.add(unit);
   }
 
   /** Resolves when every unit has been opened, or its `fail` called. */
@@ -61,11 +68,9 @@ export class UnitChecker {
 
   async #send(): Promise<void> {
     const group = this.#group;
-    const plainBytes = this.#plainBytes;
-    const sealedBytes = this.#sealedBytes;
+    const { plainBytes, sealedBytes } = this.#cost;
     this.#group = [];
-    this.#plainBytes = 0;
-    this.#sealedBytes = 0;
+    this.#cost = new ReadCost();
     while (this.#running.size >= GROUPS_MAX) await Promise.race(this.#running);
     this.#throwFailure();
     const ended = this.#open(group, plainBytes)
@@ -78,10 +83,10 @@ export class UnitChecker {
   }
 
   async #open(group: readonly UnitToCheck[], plainBytes: number): Promise<void> {
-    const { sealing, readBudget } = this.#session;
+    const { readBudget } = this.#session;
     await readBudget.acquire(plainBytes, this.#signal);
     try {
-      const { units, release } = await readUnits(sealing, group, this.#signal);
+      const { units, release } = await readUnits(this.#sealing, group, this.#signal);
       for (const [at, { fail }] of group.entries()) {
         const error = units[at]?.error;
         if (error !== undefined) fail(error);

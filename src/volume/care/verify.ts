@@ -3,7 +3,7 @@
  * bytes are affected. Damage never ends a verification, and it changes nothing.
  *
  *   inodes, name nodes, map pages   all are opened
- *   units                           each must lie within an existing segment; a sample, or all, are opened
+ *   units, and packs of them        each must lie within an existing segment; a sample, or all, are opened
  *   footers                         opened in a deep verification
  */
 
@@ -29,6 +29,7 @@ import {
   SEGMENT_PREFIX,
   segmentKey,
 } from '../../server/sealed/object-keys.ts';
+import { isSlicePointer, storedBytesOf } from '../../server/sealed/pointer.ts';
 import { readSegmentFooter } from '../../server/sealed/segment-footer.ts';
 import type { MappedUnit } from '../../server/sealed/unit-map.ts';
 import { mergeHeads } from '../history/heads.ts';
@@ -245,10 +246,11 @@ class Verification {
       // A unit behind the end of the file cannot be seen.
       if (bytes === undefined) continue;
       this.#units += 1;
+      const what = isSlicePointer(pointer) ? 'pack' : 'unit';
       const fail = (error: NetsealError): void =>
-        this.#log.add(segmentKey(segment), 'unit', error, item, { bytes });
+        this.#log.add(segmentKey(segment), what, error, item, { bytes });
       const segmentBytes = this.#segments.get(segment) ?? (await this.#askForSegment(segment));
-      this.#doneBytes += lengthBytes;
+      this.#doneBytes += storedBytesOf(pointer);
       if (segmentBytes < 0) {
         fail(new NetsealError('EMISSING', `segment ${segment} is not there`));
       } else if (offsetBytes + lengthBytes > segmentBytes) {
@@ -359,7 +361,8 @@ class Verification {
   #report(): void {
     this.#options.onProgress?.({
       items: this.#folders.size + this.#files + this.#symlinks,
-      doneBytes: this.#doneBytes,
+      // Shares of packs are rounded up.
+      doneBytes: Math.min(this.#doneBytes, this.#totalBytes),
       totalBytes: this.#totalBytes,
     });
   }

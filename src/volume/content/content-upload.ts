@@ -14,7 +14,7 @@
  */
 import type { Id } from '../../base/ids.ts';
 import type { FileInode } from '../../server/sealed/inode.ts';
-import type { Pointer } from '../../server/sealed/pointer.ts';
+import { isSlicePointer, type Pointer } from '../../server/sealed/pointer.ts';
 import type { UnitBatch } from '../../server/sealed/unit-writer.ts';
 import type { Session } from '../session/session.ts';
 import { type Content, FileContent } from './file-content.ts';
@@ -84,7 +84,19 @@ export class ContentUpload {
     return await this.#content.find(index);
   }
 
-  /** Drops the units that lie beyond a new end. The caller rewrites the unit that the new end lies in. */
+  /**
+   * Cuts a unit off at a length if it lies in a pack, or is a hole: neither needs the unit's bytes. Returns
+   * false for any other unit, which the caller rewrites.
+   */
+  async cutUnopened(index: number, lengthBytes: number): Promise<boolean> {
+    const pointer = await this.find(index);
+    if (pointer === undefined) return true;
+    if (!isSlicePointer(pointer)) return false;
+    this.#content.shorten(index, pointer, lengthBytes);
+    return true;
+  }
+
+  /** Drops the units that lie beyond a new end. The unit that the new end lies in must have been cut off. */
   async truncate(sizeBytes: number): Promise<void> {
     await this.settle();
     await this.#guard(this.#content.truncate(sizeBytes));

@@ -3,7 +3,7 @@ import { isNetsealError } from '../../base/errors.ts';
 import { sizeToUnitCount } from '../../base/geometry.ts';
 import type { Id } from '../../base/ids.ts';
 import type { FileInode, MapRoot } from '../../server/sealed/inode.ts';
-import type { Pointer } from '../../server/sealed/pointer.ts';
+import type { Pointer, SlicePointer } from '../../server/sealed/pointer.ts';
 import { EMPTY_MAP, UnitMap } from '../../server/sealed/unit-map.ts';
 import type { Session } from '../session/session.ts';
 
@@ -67,6 +67,17 @@ export class FileContent {
     if (pointer !== undefined) this.#segments.add(pointer.segment);
   }
 
+  /**
+   * Shortens the slice of a pack that a unit has, if it is longer. The record stays where it is: it is none of
+   * {@link segments}, as the content that is replaced needs it already.
+   *
+   * @param pointer where the unit lies, as {@link find} said.
+   */
+  shorten(index: number, pointer: SlicePointer, lengthBytes: number): void {
+    if (pointer.slice.lengthBytes <= lengthBytes) return;
+    this.#changes.set(index, { ...pointer, slice: { ...pointer.slice, lengthBytes } });
+  }
+
   /** Whether {@link foldIfLarge} has something to do. */
   get isLarge(): boolean {
     return this.#changes.size >= CHANGES_MAX;
@@ -80,7 +91,7 @@ export class FileContent {
     if (this.isLarge) await this.#fold();
   }
 
-  /** Drops the units beyond a new end. The caller rewrites the unit that the new end lies in. */
+  /** Drops the units beyond a new end. The caller rewrites or shortens the unit that the new end lies in. */
   async truncate(sizeBytes: number): Promise<void> {
     if (sizeBytes === 0) {
       // This must work even if the map cannot be read any more.

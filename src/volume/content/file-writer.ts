@@ -262,17 +262,22 @@ export class FileWriter {
       const unitCount = sizeToUnitCount(sizeBytes, unitSizeBytes);
       const lastBytes = sizeBytes - (unitCount - 1) * unitSizeBytes;
       // Bytes that are cut off must not come back when the file grows again.
-      if (unitCount > 0 && lastBytes < unitSizeBytes) {
-        const unit = await this.#openUnit(unitCount - 1, 0, 0);
-        unit.bytes.fill(0, lastBytes);
-        unit.filledBytes = Math.min(unit.filledBytes, lastBytes);
-      }
+      if (unitCount > 0 && lastBytes < unitSizeBytes) await this.#cut(unitCount - 1, lastBytes);
       for (const index of [...this.#open.keys()]) if (index >= unitCount) this.#open.delete(index);
       this.#tail = undefined;
       await this.#upload.truncate(sizeBytes);
     }
     this.#sizeBytes = sizeBytes;
     this.#isChanged = true;
+  }
+
+  /** Cuts a unit off at a length. */
+  async #cut(index: number, lengthBytes: number): Promise<void> {
+    const isInMemory = this.#open.has(index) || this.#tail?.index === index;
+    if (!isInMemory && (await this.#upload.cutUnopened(index, lengthBytes))) return;
+    const unit = await this.#openUnit(index, 0, 0);
+    unit.bytes.fill(0, lengthBytes);
+    unit.filledBytes = Math.min(unit.filledBytes, lengthBytes);
   }
 
   async #commit(): Promise<FileInode> {

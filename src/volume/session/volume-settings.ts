@@ -3,39 +3,55 @@
  * UTF-8:
  *
  *   {"layout":1,"rootId":"<32 hex>","unitSizeBytes":262144,
- *    "blockSizeBytes":4096,"codec":"zstd:1","suite":"xaes-256-gcm"}
+ *    "blockSizeBytes":4096,"packBytes":131072,"codec":"zstd:1","suite":"xaes-256-gcm"}
  *
  * Sizes, codec and suite are those of new files; every record names its own. Unknown fields of layout 1 are
  * ignored.
  */
 
 import { isUtf8 } from 'node:buffer';
-import { requireObject } from '../../base/arguments.ts';
+import { requireObject, shownValue } from '../../base/arguments.ts';
 import { utf8 } from '../../base/bytes.ts';
-import { messageOf, NetsealError } from '../../base/errors.ts';
+import { messageOf, NetsealError, requireArgument } from '../../base/errors.ts';
 import {
   BLOCK_BYTES_DEFAULT,
   checkBlockSize,
+  KIB,
   UNIT_BYTES_DEFAULT,
   unitSizeToLog2,
 } from '../../base/geometry.ts';
 import { checkId, type Id, randomId } from '../../base/ids.ts';
 import { CODEC_DEFAULT, type CodecSetting, checkCodec, formatCodec, parseCodec } from '../../unit/codec.ts';
-import { parseSuite, SUITE_DEFAULT, type SuiteName } from '../../unit/record-format.ts';
+import { PACK_BYTES_MAX, parseSuite, SUITE_DEFAULT, type SuiteName } from '../../unit/record-format.ts';
 
 export interface VolumeSettings {
   /** The root directory's inode. */
   readonly rootId: Id;
   readonly unitSizeBytes: number;
   readonly blockSizeBytes: number;
+  /** How much of small files is compressed and encrypted together: 4 KiB to 1 MiB; 0 for none. */
+  readonly packBytes: number;
   readonly codec: CodecSetting;
   readonly suite: SuiteName;
 }
 
 const LAYOUT = 1;
 
+/** Larger packs compress a little better, and make more of a read that wants one file. */
+export const PACK_BYTES_DEFAULT: number = 128 * KIB;
+/** A smaller pack would hold hardly two files. */
+const PACK_BYTES_MIN: number = 4 * KIB;
+
+/** Throws EINVAL unless packs can have this size; 0 is for none. */
+export function checkPackBytes(packBytes: number): void {
+  const isPossible =
+    packBytes === 0 ||
+    (Number.isInteger(packBytes) && packBytes >= PACK_BYTES_MIN && packBytes <= PACK_BYTES_MAX);
+  requireArgument(isPossible, `packs have 4 KiB to 1 MiB, or 0 for none, not ${shownValue(packBytes)}`);
+}
+
 /**
- * Fills in defaults: a random root, units of 256 KiB, blocks of 4 KiB, zstd:1, xaes-256-gcm. EINVAL for a
+ * Fills in defaults: a random root, units of 256 KiB, blocks of 4 KiB, packs of 128 KiB, zstd:1, xaes-256-gcm. EINVAL for a
  * wrong value.
  */
 export function checkVolumeSettings(partial: Partial<VolumeSettings> = {}): VolumeSettings {
@@ -44,17 +60,19 @@ export function checkVolumeSettings(partial: Partial<VolumeSettings> = {}): Volu
     rootId = randomId(),
     unitSizeBytes = UNIT_BYTES_DEFAULT,
     blockSizeBytes = BLOCK_BYTES_DEFAULT,
+    packBytes = PACK_BYTES_DEFAULT,
     codec = CODEC_DEFAULT,
     suite = SUITE_DEFAULT,
   } = partial;
   const settings = {
-    ...{ rootId, unitSizeBytes, blockSizeBytes },
+    ...{ rootId, unitSizeBytes, blockSizeBytes, packBytes },
     codec: parseCodec(formatCodec(codec)),
     suite: parseSuite(suite),
   };
   checkId(settings.rootId);
   unitSizeToLog2(settings.unitSizeBytes);
   checkBlockSize(settings.blockSizeBytes, settings.unitSizeBytes);
+  checkPackBytes(settings.packBytes);
   checkCodec(settings.codec);
   return settings;
 }
@@ -68,7 +86,7 @@ export function encodeSettings(settings: VolumeSettings): Uint8Array<ArrayBuffer
 /** Decodes settings. EFORMAT when these are not the settings of a volume; EUNSUPPORTED for a newer layout. */
 export function decodeSettings(bytes: Uint8Array): VolumeSettings {
   const fields = parseFields(bytes);
-  const { layout, rootId, unitSizeBytes, blockSizeBytes, codec, suite } = fields;
+  const { layout, rootId, unitSizeBytes, blockSizeBytes, packBytes, codec, suite } = fields;
   if (typeof layout !== 'number' || !Number.isSafeInteger(layout) || layout < 1) throw malformed('no layout');
   if (layout > LAYOUT) {
     throw new NetsealError(
@@ -79,11 +97,12 @@ export function decodeSettings(bytes: Uint8Array): VolumeSettings {
   if (typeof rootId !== 'string') throw malformed('no rootId');
   if (typeof unitSizeBytes !== 'number') throw malformed('no unitSizeBytes');
   if (typeof blockSizeBytes !== 'number') throw malformed('no blockSizeBytes');
+  if (typeof packBytes !== 'number') throw malformed('no packBytes');
   if (typeof codec !== 'string') throw malformed('no codec');
   if (typeof suite !== 'string') throw malformed('no suite');
   try {
     return checkVolumeSettings({
-      ...{ rootId, unitSizeBytes, blockSizeBytes },
+      ...{ rootId, unitSizeBytes, blockSizeBytes, packBytes },
       codec: parseCodec(codec),
       suite: parseSuite(suite),
     });

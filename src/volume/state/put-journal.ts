@@ -24,8 +24,8 @@ import type { Name } from '../../base/name.ts';
 import type { ControlSealer } from '../../server/sealed/control.ts';
 import { segmentKey } from '../../server/sealed/object-keys.ts';
 import {
-  decodePointer,
-  encodePointer,
+  decodeWholePointer,
+  encodeWholePointer,
   type Pointer,
   SegmentList,
   SegmentTable,
@@ -322,7 +322,7 @@ async function areThere(store: ObjectStore, segments: ReadonlySet<Id>): Promise<
  *
  *   -       segment table of the pointers, see `pointer.ts`
  *   varint  number of items
- *   1       each item: 0 for a hole, 1 for a unit
+ *   1       each item: 0 for a hole, 1 for a unit, which is no part of a pack
  *   -       a hole: varint, number of its units; a unit: its pointer
  */
 function encodeItems(items: readonly JournalItem[]): Uint8Array {
@@ -332,7 +332,7 @@ function encodeItems(items: readonly JournalItem[]): Uint8Array {
   for (const item of items) {
     body.u8(typeof item === 'number' ? 0 : 1);
     if (typeof item === 'number') body.varint(item);
-    else encodePointer(body, item, table);
+    else encodeWholePointer(body, item, table);
   }
   const out = new ByteWriter();
   table.encode(out);
@@ -345,7 +345,7 @@ function decodeItems(bytes: Uint8Array): JournalItem[] {
   const segments = SegmentList.decode(input);
   const count = input.varint(input.restBytes);
   const items = Array.from({ length: count }, () =>
-    input.u8() === 0 ? input.varint() : decodePointer(input, segments),
+    input.u8() === 0 ? input.varint() : decodeWholePointer(input, segments),
   );
   input.end();
   return items;

@@ -24,9 +24,19 @@ import {
   ROOT_SLOTS,
   unitsPerSlot,
 } from '../../../src/server/sealed/map-format.ts';
-import { type Origin, type Pointer, SEGMENT_BYTES_MAX } from '../../../src/server/sealed/pointer.ts';
+import {
+  type Origin,
+  type Pointer,
+  SEGMENT_BYTES_MAX,
+  type SlicePointer,
+} from '../../../src/server/sealed/pointer.ts';
 import type { SegmentEntry } from '../../../src/server/sealed/segment-format.ts';
-import { RECORD_BYTES_MAX, RECORD_OVERHEAD_BYTES, TAG_BYTES } from '../../../src/unit/record-format.ts';
+import {
+  PACK_BYTES_MAX,
+  RECORD_BYTES_MAX,
+  RECORD_OVERHEAD_BYTES,
+  TAG_BYTES,
+} from '../../../src/unit/record-format.ts';
 
 function hex(lengthBytes: number): fc.Arbitrary<string> {
   return fc
@@ -71,6 +81,7 @@ const recordLengths = counts(RECORD_BYTES_MAX - RECORD_OVERHEAD_BYTES).map(
   more => more + RECORD_OVERHEAD_BYTES,
 );
 
+/** Pointers to whole records. */
 export const pointers: fc.Arbitrary<Pointer> = fc
   .tuple(segmentIds, counts(SEGMENT_BYTES_MAX), recordLengths, tags, fc.option(origins, { freq: 4 }))
   .map(([segment, offset, lengthBytes, tag, origin]) => {
@@ -79,9 +90,33 @@ export const pointers: fc.Arbitrary<Pointer> = fc
     return origin === null ? pointer : { ...pointer, origin };
   });
 
-/** Slots below `slotCount`, ascending. */
+/** Packs. There are few, so that nodes name some twice; their records differ. */
+const packs: fc.Arbitrary<Pointer & { readonly packId: Id; readonly packBytes: number }> = fc
+  .integer({ min: 0, max: 3 })
+  .map(digit => ({
+    segment: String(digit % 2).repeat(32),
+    offsetBytes: digit * 1000,
+    lengthBytes: 900,
+    tag: new Uint8Array(TAG_BYTES).fill(digit),
+    packId: String(digit + 4).repeat(32),
+    packBytes: digit === 3 ? PACK_BYTES_MAX : 1 + 1000 * digit,
+  }));
+
+/** Pointers into packs. */
+export const slicePointers: fc.Arbitrary<SlicePointer> = fc
+  .tuple(packs, counts(PACK_BYTES_MAX), counts(PACK_BYTES_MAX))
+  .map(([{ packId, packBytes, ...record }, start, length]) => {
+    const startBytes = start % packBytes;
+    const lengthBytes = 1 + (length % (packBytes - startBytes));
+    return { ...record, slice: { packId, packBytes, startBytes, lengthBytes } };
+  });
+
+/** Of all forms. */
+export const unitPointers: fc.Arbitrary<Pointer> = fc.oneof(pointers, slicePointers);
+
+/** Slots of units below `slotCount`, ascending. */
 export function mapSlots(slotCount: number, maxLength = 8): fc.Arbitrary<MapSlots> {
-  const slot = fc.record({ slot: counts(slotCount - 1), pointer: pointers });
+  const slot = fc.record({ slot: counts(slotCount - 1), pointer: unitPointers });
   return fc
     .uniqueArray(slot, { selector: ({ slot }) => slot, maxLength })
     .map(slots => slots.sort((left, right) => left.slot - right.slot));
@@ -129,7 +164,15 @@ export const fileInodes: fc.Arbitrary<FileInode> = fc
   .map(({ unitSizeLog2, depth, slots, ...rest }) => {
     const unitSizeBytes = 2 ** unitSizeLog2;
     const unitCount = Math.ceil(rest.sizeBytes / unitSizeBytes);
-    const inFile = slots.filter(({ slot }) => slot * unitsPerSlot(depth) < unitCount);
+    const inFile = slots
+      .filter(({ slot }) => slot * unitsPerSlot(depth) < unitCount)
+      .map(({ slot, pointer }) => {
+        if (pointer.slice === undefined) return { slot, pointer };
+        if (depth > 0) return { slot, pointer: { ...pointer, slice: undefined } };
+        const bytesMax = Math.min(unitSizeBytes, rest.sizeBytes - slot * unitSizeBytes);
+        const lengthBytes = Math.min(bytesMax, pointer.slice.lengthBytes);
+        return { slot, pointer: { ...pointer, slice: { ...pointer.slice, lengthBytes } } };
+      });
     return { type: 'file', ...rest, unitSizeBytes, map: { depth, slots: inFile } };
   });
 
@@ -220,7 +263,7 @@ export const inodeObjects: fc.Arbitrary<InodeObject> = fc.record({
 export const segmentEntries: fc.Arbitrary<readonly SegmentEntry[]> = fc
   .array(
     fc.record({
-      kind: fc.constantFrom('unit' as const, 'mapPage' as const, 'directoryLeaf' as const, 'inode' as const),
+      kind: fc.constantFrom('unit' as const, 'mapPage' as const, 'directoryLeaf' as const, 'pack' as const),
       objectId: segmentIds,
       index: fc.oneof(fc.integer({ min: 0, max: 3 }), counts()),
       log2: fc.integer({ min: 12, max: 24 }),
@@ -232,7 +275,9 @@ export const segmentEntries: fc.Arbitrary<readonly SegmentEntry[]> = fc
   .map(parts => {
     let offsetBytes = 0;
     return parts.map(({ log2, ...rest }) => {
-      const entry = { ...rest, unitSizeLog2: rest.kind === 'unit' ? log2 : 0, offsetBytes };
+      const unitSizeLog2 = rest.kind === 'unit' ? log2 : 0;
+      const index = rest.kind === 'pack' ? 0 : rest.index;
+      const entry = { ...rest, index, unitSizeLog2, offsetBytes };
       offsetBytes += rest.lengthBytes;
       return entry;
     });

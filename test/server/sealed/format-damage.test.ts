@@ -21,6 +21,7 @@ import {
   isAccepted,
   LARGE_FILE,
   ODD_DIRECTORY,
+  packedFile,
   recordsBytes,
   SEGMENT_ENTRIES,
   SYMLINK,
@@ -46,6 +47,15 @@ const INNER: NameNode = {
     { firstName: 'a', index: 3, pointer: examplePointer(5000, 4168) },
     { firstName: 'abc', index: 300, pointer: { ...examplePointer(100, 4168), segment: exampleId('7') } },
     { firstName: 'abd', index: 0, pointer: examplePointer(400, 4168) },
+  ],
+};
+
+/** Two files in one pack. */
+const PACKED: NameNode = {
+  kind: 'leaf',
+  entries: [
+    { name: 'packed', node: { kind: 'embedded', inode: packedFile('1', 1000, 4096) } },
+    { name: 'packet', node: { kind: 'embedded', inode: packedFile('2', 5096, 300) } },
   ],
 };
 
@@ -77,7 +87,7 @@ describe('a byte that is wrong, missing or too many', () => {
   });
 
   it('in a name node is refused, or is another node in its one encoding', () => {
-    for (const node of [INNER, ODD_DIRECTORY.tree]) {
+    for (const node of [INNER, PACKED, ODD_DIRECTORY.tree]) {
       expect(checkDamage(encodeNameNode(node), recodeNode)).toBeGreaterThan(0);
     }
   });

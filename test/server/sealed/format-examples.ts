@@ -7,7 +7,7 @@ import type {
   FileInode,
   SymlinkInode,
 } from '../../../src/server/sealed/inode.ts';
-import type { Pointer } from '../../../src/server/sealed/pointer.ts';
+import { type Pointer, type SlicePointer, storedBytesOf } from '../../../src/server/sealed/pointer.ts';
 import type { SegmentEntry } from '../../../src/server/sealed/segment-format.ts';
 
 /** `digit` everywhere: an id that is easy to find among bytes. */
@@ -34,6 +34,14 @@ export function examplePointer(offsetBytes: number, lengthBytes: number): Pointe
   return { segment: SEGMENT, offsetBytes, lengthBytes, tag: new Uint8Array(16).fill(offsetBytes % 251) };
 }
 
+/** A slice of a pack of 128 KiB whose sealed record has 30,000 bytes. */
+export function exampleSlice(startBytes: number, lengthBytes: number): SlicePointer {
+  return {
+    ...examplePointer(8192, 30_000),
+    slice: { packId: exampleId('a'), packBytes: 131_072, startBytes, lengthBytes },
+  };
+}
+
 export const EMPTY_FILE: FileInode = {
   ...BASE,
   type: 'file',
@@ -54,6 +62,18 @@ export const SMALL_FILE: FileInode = {
   storedBytes: 4168,
   map: { depth: 0, slots: [{ slot: 0, pointer: examplePointer(0, 4168) }] },
 };
+
+/** A file that lies in a pack. */
+export function packedFile(digit: string, startBytes: number, lengthBytes: number): FileInode {
+  const pointer = exampleSlice(startBytes, lengthBytes);
+  return {
+    ...SMALL_FILE,
+    id: exampleId(digit),
+    sizeBytes: lengthBytes,
+    storedBytes: storedBytesOf(pointer),
+    map: { depth: 0, slots: [{ slot: 0, pointer }] },
+  };
+}
 
 /** 1 GiB: 4,096 units in 4 map pages, each page behind the 1,024 units that it names. */
 export const LARGE_FILE: FileInode = {
@@ -169,6 +189,7 @@ export const SEGMENT_ENTRIES: readonly SegmentEntry[] = [
   { kind: 'unit' as const, objectId: exampleId('1'), index: 300, unitSizeLog2: 18, lengthBytes: 4168 },
   { kind: 'mapPage' as const, objectId: exampleId('1'), index: 0, unitSizeLog2: 0, lengthBytes: 4168 },
   { kind: 'directoryLeaf' as const, objectId: exampleId('d'), index: 5, unitSizeLog2: 0, lengthBytes: 9000 },
+  { kind: 'pack' as const, objectId: exampleId('a'), index: 0, unitSizeLog2: 0, lengthBytes: 30_024 },
 ].map((entry, at, all) => ({
   ...entry,
   offsetBytes: all.slice(0, at).reduce((sum, { lengthBytes }) => sum + lengthBytes, 0),

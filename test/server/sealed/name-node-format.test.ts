@@ -24,7 +24,10 @@ function keyed(key: string): DirectoryEntry {
 }
 
 function estimate(node: NameNode): number {
-  const parts = node.kind === 'leaf' ? node.entries.map(entryBytes) : node.children.map(childBytes);
+  const parts =
+    node.kind === 'leaf'
+      ? node.entries.map((entry, at, all) => entryBytes(entry, all[at - 1]))
+      : node.children.map(childBytes);
   return parts.reduce((sum, bytes) => sum + bytes, NODE_BYTES_MAX);
 }
 

@@ -26,13 +26,13 @@ describe('segment footers', () => {
   it('take the bytes that docs/LAYOUT.md says', () => {
     expect(encodeFooter([]).byteLength).toBe(2);
     const sizes = SEGMENT_ENTRIES.map((_, at) => encodeFooter(SEGMENT_ENTRIES.slice(0, at + 1)).byteLength);
-    expect(sizes.map((size, at) => size - (sizes[at - 1] ?? 2))).toEqual([37, 19, 22, 19, 36]);
+    expect(sizes.map((size, at) => size - (sizes[at - 1] ?? 2))).toEqual([37, 19, 22, 19, 36, 36]);
   });
 
   it('must say where the records end', () => {
     const bytes = encodeFooter(SEGMENT_ENTRIES);
     const endBytes = recordsBytes(SEGMENT_ENTRIES);
-    expect(decodeFooter(bytes, endBytes)).toHaveLength(5);
+    expect(decodeFooter(bytes, endBytes)).toHaveLength(6);
     for (const off of [-1, 1]) expect(errorCodeOf(() => decodeFooter(bytes, endBytes + off))).toBe('EFORMAT');
   });
 

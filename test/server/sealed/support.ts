@@ -5,6 +5,7 @@ import { openPipeline, type Pipeline } from '../../../src/pipeline/pipeline.ts';
 import type { PipelineSettings } from '../../../src/pipeline/settings.ts';
 import { MemoryStore } from '../../../src/server/memory-store.ts';
 import { ControlSealer } from '../../../src/server/sealed/control.ts';
+import { OpenedPacks } from '../../../src/server/sealed/opened-packs.ts';
 import type { Sealing } from '../../../src/server/sealed/sealing.ts';
 import type { ObjectStore } from '../../../src/server/store.ts';
 import { CODEC_DEFAULT } from '../../../src/unit/codec.ts';
@@ -27,7 +28,8 @@ export async function openSealing(
   const suite = 'xaes-256-gcm';
   const codec = CODEC_DEFAULT;
   const control = await ControlSealer.create(keyring, { suite, codec });
-  const sealing = { store, pipeline, keys, control, suite, codec, blockSizeBytes: 4096 } as const;
+  const packs = new OpenedPacks();
+  const sealing = { store, pipeline, keys, control, suite, codec, blockSizeBytes: 4096, packs } as const;
   return {
     sealing,
     pipeline,
