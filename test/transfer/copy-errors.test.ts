@@ -252,15 +252,19 @@ describe('a get of damaged files', () => {
     fs.writeFileSync(join(from(), 'older'), 'newer, and longer');
     write('small', bytesOf(1, 5000));
     write('large', bytesOf(2, 300 * KIB));
+    write('beside', bytesOf(4, 700));
+    await putTree(mounted, from(), '/t');
     write('fine', bytesOf(3, 5000));
     await putTree(mounted, from(), '/t');
     const { volume: reader } = await volume.client();
-    const damagedPaths = new Set(['older', 'older too', 'small', 'large']);
+    // A pack is lost as a whole.
+    const damagedPaths = new Set(['older', 'older too', 'small', 'beside', 'large']);
     for (const name of ['older', 'small', 'large']) await damage((await reader.find(`/t/${name}`)).inode);
     const tally = await getTree(reader, '/t', to());
     const failed = new Map(tally.failures.map(({ path, error }) => [path.slice(3), error]));
     expect(new Set(failed.keys())).toEqual(damagedPaths);
     expect(failed.get('small')?.message).toMatch(/^bytes 0 to 5000 are lost/);
+    expect(failed.get('beside')?.message).toMatch(/^bytes 0 to 700 are lost/);
     expect(failed.get('large')?.message).toMatch(/^bytes 131072 to 196608 are lost/);
     for (const error of failed.values()) expect(['EAUTH', 'EFORMAT']).toContain(error.code);
     expect(fs.readFileSync(join(to(), 'fine')).equals(bytesOf(3, 5000))).toBe(true);
