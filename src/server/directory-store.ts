@@ -16,11 +16,9 @@ import {
   constants,
   fstatSync,
   link,
-  lstat,
   lstatSync,
   open,
   openSync,
-  readdir,
   readSync,
   realpath,
   renameSync,
@@ -36,31 +34,23 @@ import {
   shownValue,
 } from '../base/arguments.ts';
 import type { CallOptions } from '../base/call-options.ts';
-import {
-  codeOf,
-  type ErrorCode,
-  messageOf,
-  NetsealError,
-  requireArgument,
-  systemCodeOf,
-} from '../base/errors.ts';
+import { codeOf, type ErrorCode, NetsealError, requireArgument, systemCodeOf } from '../base/errors.ts';
 import { type Scheduler, systemScheduler } from '../base/scheduler.ts';
 import { readAsync } from '../system/file-bytes.ts';
 import { Folder, FolderCache, makeFolder, openOrMakeFolder } from './directory-folders.ts';
 import { newHeader, OBJECT_HEADER_BYTES, type ObjectHeader, readHeader } from './directory-format.ts';
+import { entryOf, findKeys, sortKeys } from './directory-list.ts';
 import { type StoreModes, storeModes } from './directory-modes.ts';
-import { keyToPath, type ObjectPath, pathToKey, segmentsToFolders } from './directory-names.ts';
+import { keyToPath } from './directory-names.ts';
 import { DirectorySession } from './directory-session.ts';
 import { Gate } from './gate.ts';
 import {
   checkKey,
   checkPut,
-  compareKeys,
   conflictError,
   coveredBytes,
   type GetOptions,
   type GetResult,
-  keyProblem,
   type ListEntry,
   type ListOptions,
   type ListPage,
@@ -73,12 +63,10 @@ import {
   totalBytes,
   type Version,
 } from './store.ts';
-import { storeError } from './system-errors.ts';
+import { storeError, textOfSystemError } from './system-errors.ts';
 
 const openAsync = promisify(open);
 const linkAsync = promisify(link);
-const lstatAsync = promisify(lstat);
-const readdirAsync = promisify(readdir);
 const realpathAsync = promisify(realpath);
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
@@ -284,14 +272,14 @@ export class DirectoryStore implements ObjectStore {
     const limit = pageLimit(options, this.capabilities.listEntriesMax);
     const { prefix = '', signal } = options;
     return this.#run(prefix, signal, async () => {
-      const found = await this.#findKeys(options);
+      const found = await findKeys(this.#folders, options);
       const keys = sortKeys([...found.keys()]);
       const page = keys.slice(0, limit);
       const entries: ListEntry[] = [];
       for (let at = 0; at < page.length; at += STATS_AT_ONCE) {
         signal?.throwIfAborted();
         const some = page.slice(at, at + STATS_AT_ONCE);
-        const stats = await Promise.all(some.map(key => this.#entryOf(key, found.get(key) ?? [])));
+        const stats = await Promise.all(some.map(key => entryOf(this.#folders, key, found.get(key) ?? [])));
         entries.push(...stats.filter(entry => entry !== undefined));
       }
       return keys.length > limit ? { entries, next: page.at(-1) } : { entries };
@@ -418,7 +406,7 @@ export class DirectoryStore implements ObjectStore {
     try {
       await folder.sync();
     } catch (cause) {
-      const why = `the folder could not be written to disk: ${messageOf(cause)}`;
+      const why = `the folder could not be written to disk: ${textOfSystemError(cause)}`;
       throw new NetsealError('EUNCERTAIN', `${this.name}: ${why}: ${key}`, { cause });
     }
   }
@@ -453,57 +441,6 @@ export class DirectoryStore implements ObjectStore {
   #damagedError(key: string): NetsealError {
     return new NetsealError('EFORMAT', `${this.name}: not an object of this store, or not all of it: ${key}`);
   }
-
-  /** Finds the keys that a list asks for. Returns each with the folders it lies in. */
-  async #findKeys({ prefix = '', after, signal }: ListOptions): Promise<Map<string, readonly string[]>> {
-    const found = new Map<string, readonly string[]>();
-    // Segments that are not valid have no folders.
-    const segments = prefix.split('/').slice(0, -1);
-    if (segments.length > 0 && keyProblem(segments.join('/')) !== undefined) return found;
-    const pending: (readonly string[])[] = [segmentsToFolders(segments)];
-    for (let folders = pending.pop(); folders !== undefined; folders = pending.pop()) {
-      signal?.throwIfAborted();
-      for (const name of await this.#namesIn(folders)) {
-        if (name.endsWith('+')) {
-          const below = [...folders, name];
-          if (mayHold(below, prefix, after)) pending.push(below);
-          continue;
-        }
-        const key = pathToKey({ folders, file: name });
-        if (key === undefined || keyProblem(key) !== undefined || !key.startsWith(prefix)) continue;
-        if (after === undefined || compareKeys(key, after) > 0) found.set(key, folders);
-      }
-    }
-    return found;
-  }
-
-  async #namesIn(folders: readonly string[]): Promise<string[]> {
-    try {
-      return await this.#folders.use(folders, { create: false, durable: false }, folder =>
-        readdirAsync(folder.path),
-      );
-    } catch (error) {
-      // Removed meanwhile, or not a folder of the store.
-      if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(systemCodeOf(error) ?? '')) return [];
-      throw error;
-    }
-  }
-
-  /** Returns the list entry of a key. Undefined when its file is no object, or has gone. */
-  async #entryOf(key: string, folders: readonly string[]): Promise<ListEntry | undefined> {
-    try {
-      const { file }: ObjectPath = keyToPath(key);
-      const stats = await this.#folders.use(folders, { create: false, durable: false }, folder =>
-        lstatAsync(`${folder.path}/${file}`),
-      );
-      const sizeBytes = stats.size - OBJECT_HEADER_BYTES;
-      if (!stats.isFile() || sizeBytes < 0) return undefined;
-      return { key, sizeBytes, modifiedAtMs: Math.floor(stats.mtimeMs) };
-    } catch (error) {
-      if (systemCodeOf(error) === 'ENOENT') return undefined;
-      throw error;
-    }
-  }
 }
 
 /** Syncs the store's folder, which may hold new names, and its parent, which holds the folder's own name. */
@@ -512,20 +449,6 @@ async function syncNames(rootPath: string): Promise<void> {
     const folder = await Folder.open(path);
     await folder.sync().finally(() => folder.close());
   }
-}
-
-/** True when keys in this folder can begin with `prefix` and come after `after`. */
-function mayHold(folders: readonly string[], prefix: string, after: string | undefined): boolean {
-  if (folders.at(-1)?.endsWith('++') === true) return true;
-  const first = pathToKey({ folders, file: '0' })?.slice(0, -1);
-  if (first === undefined) return false;
-  if (!first.startsWith(prefix) && !prefix.startsWith(first)) return false;
-  return after === undefined || after.startsWith(first) || compareKeys(first, after) > 0;
-}
-
-function sortKeys(keys: string[]): string[] {
-  // The built-in order is many times faster. It is the same for characters up to U+D7FF.
-  return keys.some(key => /[\ud800-\uffff]/.test(key)) ? keys.sort(compareKeys) : keys.sort();
 }
 
 function allocate(lengthBytes: number): Uint8Array {

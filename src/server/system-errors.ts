@@ -50,9 +50,14 @@ function codeOfSystem({ code = '' }: NodeJS.ErrnoException, codeOfMissing: Error
   return code === 'ENOENT' ? codeOfMissing : (CODE_OF_SYSTEM_CODE[code] ?? 'EIO');
 }
 
-/** The system's words without its path: that may lead through a descriptor, which tells the user nothing. */
+/** Returns the system's words without its path: that may lead through a descriptor, which tells the user nothing. */
+export function textOfSystemError(error: unknown): string {
+  const isKnown = isSystemError(error) && error.errno !== undefined;
+  return isKnown ? getSystemErrorMessage(error.errno ?? 0) : messageOf(error);
+}
+
 function textOf(error: NodeJS.ErrnoException, code: ErrorCode): string {
-  const text = error.errno === undefined ? messageOf(error) : getSystemErrorMessage(error.errno);
+  const text = textOfSystemError(error);
   return code === 'EFULL' ? `${text}: make room on the file system of this folder, then try again` : text;
 }
 

@@ -14,8 +14,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { messageOf } from '../../src/base/errors.ts';
+import { text } from '../../src/server/contract/support.ts';
 import { DirectoryStore } from '../../src/server/directory-store.ts';
-import { text } from '../../src/server/store-contract.ts';
 
 const isRoot = process.getuid?.() === 0;
 const TEAM = 61_000;

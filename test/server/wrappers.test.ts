@@ -2,6 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { type Chance, seededChance } from '../../src/base/chance.ts';
 import { NetsealError } from '../../src/base/errors.ts';
+import { listAll, rejectionOf, text, textOf } from '../../src/server/contract/support.ts';
 import {
   type Fault,
   type FaultKind,
@@ -13,7 +14,6 @@ import { Gate } from '../../src/server/gate.ts';
 import { MemoryStore } from '../../src/server/memory-store.ts';
 import { type MeterEvent, StoreMeter } from '../../src/server/meter.ts';
 import type { ObjectStore, PutCondition } from '../../src/server/store.ts';
-import { listAll, rejectionOf, text, textOf } from '../../src/server/store-contract.ts';
 import { wrapStore } from '../../src/server/wrap.ts';
 import { SEED, soakSize } from '../support/soak.ts';
 import { VirtualTime } from './virtual-time.ts';
