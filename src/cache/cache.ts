@@ -378,7 +378,7 @@ export class Cache {
     requireList('slots', slots);
     for (const slot of slots) requireObject('a slot', slot);
     this.#core.requireOpen();
-    const { seals, rows } = this.#core.context;
+    const { seals, rows, folder } = this.#core.context;
     const secrets = slots.map(({ secret }) => secret satisfies Secret);
     try {
       await this.#keys.change(slots, secrets, keyring => {
@@ -386,7 +386,7 @@ export class Cache {
       });
       await rows.resealAll();
     } catch (error) {
-      throw Health.errorOf('the key of the cache could not be changed', error);
+      throw Health.errorOf(`the key of the cache in ${folder} could not be changed`, error);
     }
   }
 

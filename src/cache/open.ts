@@ -7,6 +7,8 @@ import { rmSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { requireCallback, requireObject, requireText, shownValue } from '../base/arguments.ts';
 import { NetsealError, requireArgument, systemCodeOf } from '../base/errors.ts';
+import { createVolumeHeader } from '../keys/unlock.ts';
+import type { VolumeHeader } from '../keys/volume-header.ts';
 import { makeFolders, syncFolder } from '../system/folders.ts';
 import { chooseProviders, type ProviderSettings } from '../unit/providers.ts';
 import { type CacheKey, CacheKeys, HEADER_PATH } from './base/cache-keys.ts';
@@ -76,6 +78,8 @@ export async function openCache(
   const onEvent = guarded(components.onEvent ?? (() => undefined));
   const files = components.files ?? systemFiles(path);
   if (components.key !== 'memory' && components.key.slots === undefined) await requireCache(files, path);
+  // Before anything is made: a label or a clock that cannot be in a header leaves nothing behind.
+  const made = await makeHeader(files, components.key);
   let lock: OwnerLock | undefined;
   let keys: CacheKeys | undefined;
   let rows: Rows | undefined;
@@ -84,7 +88,7 @@ export async function openCache(
     lock = OwnerLock.acquire(path, nowMs());
     for (const folder of ['', ...Object.values(ZONE_FOLDERS)]) await files.makeFolder(folder);
     await files.syncFolder('');
-    keys = await CacheKeys.open(files, components.key, {
+    keys = await CacheKeys.open(files, components.key, made, {
       hasDirty: () => hasDirty(files),
       clear: () => removeEverything(files),
     });
@@ -98,6 +102,7 @@ export async function openCache(
     const kept = keepSettings(readKept(rows, fingerprinter), settings);
     const ownLock = lock;
     const context: CacheContext = {
+      folder: path,
       settings: checkCacheSettings({ ...settings, ...kept }),
       files,
       seals,
@@ -118,6 +123,7 @@ export async function openCache(
   } catch (error) {
     rows?.close();
     keys?.destroy();
+    made?.keyring.destroy();
     lock?.release();
     if (systemCodeOf(error) === undefined && primaryCodeOf(error) === undefined) throw error;
     throw Health.errorOf(`the cache cannot be opened: ${path}`, error);
@@ -147,6 +153,17 @@ async function requireCache(files: CacheFiles, path: string): Promise<void> {
     if (systemCodeOf(error) !== 'ENOTDIR') throw Health.errorOf(`the cache cannot be opened: ${path}`, error);
   }
   throw new NetsealError('ENOENT', `there is no cache in ${path}`);
+}
+
+/** Makes the header of a new cache; undefined when there is one, or the key is to be in memory. */
+async function makeHeader(files: CacheFiles, key: CacheKey): Promise<VolumeHeader | undefined> {
+  if (key === 'memory' || key.slots === undefined) return undefined;
+  // What cannot be looked at is told about when it is opened.
+  const isThere = await readWhole(files, HEADER_PATH, 1).then(
+    bytes => bytes !== undefined,
+    () => true,
+  );
+  return isThere ? undefined : await createVolumeHeader({ ...key.options, slots: key.slots });
 }
 
 /** The name of the row, of kind `setting`, that keeps the settings. */

@@ -86,11 +86,19 @@ export class PlainCache {
     this.#volume = cache.volume(cache.id);
   }
 
-  /** Takes the keys back from the pipeline. Close this and make another after `cache.changeKey`. */
+  /**
+   * Takes the keys back from the pipeline. Close this and make another after `cache.changeKey`. A second call
+   * does nothing.
+   */
   close(): void {
+    if (this.#isClosed) return;
     this.#isClosed = true;
     this.#pipeline.removeKeyring(this.#handle);
     this.#idKey.fill(0);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 
   /**

@@ -36,6 +36,19 @@ describe('opening without slots', () => {
   });
 });
 
+describe('making a cache that cannot be made', () => {
+  it.each([
+    ['a label', { slots: [{ ...RAW_SLOT, label: '' }] }],
+    ['a clock before 1970', { slots: [RAW_SLOT], options: { nowMs: () => -1 } }],
+  ])('for %s leaves nothing behind, nor is anything made before', async (_, key) => {
+    const folder = newFolder();
+    await expect(openCache(folder, {}, { key })).rejects.toMatchObject({ code: 'EINVAL' });
+    expect(readdirSync(folder)).toEqual([]);
+    await expect(openCache(`${folder}/a/b`, {}, { key })).rejects.toMatchObject({ code: 'EINVAL' });
+    expect(readdirSync(folder)).toEqual([]);
+  });
+});
+
 describe('opening by a clock that is no clock', () => {
   it('works, also for what is dirty', async () => {
     const folder = newFolder();

@@ -37,4 +37,18 @@ describe('plain data', () => {
     plain.close();
     await pipeline.close();
   });
+
+  it('is no longer served after the block that used it, and closing again does nothing', async () => {
+    const pipeline = await openPipeline({ workers: 0 });
+    const cache = await openTestCache(newFolder());
+    let kept: PlainCache | undefined;
+    {
+      using plain = new PlainCache(cache, pipeline, 4 * KIB);
+      kept = plain;
+      expect(await plain.put(OBJECT, [{ index: 0, bytes: utf8('x') }])).toBe(1);
+    }
+    await expect(kept.get(OBJECT, [0])).rejects.toMatchObject({ code: 'ECLOSED' });
+    kept.close();
+    await pipeline.close();
+  });
 });

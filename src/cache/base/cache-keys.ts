@@ -58,18 +58,26 @@ export class CacheKeys {
   #changing: Promise<unknown> = Promise.resolve();
 
   /**
-   * Unlocks the header, or makes one. Errors:
+   * Unlocks the header, or takes `made` for one. Errors:
    *
    * - EKEY, EAUTH, EFORMAT, EUNSUPPORTED: as unlocking throws them.
    * - EINVAL: there is no header, and no slots for a new one are given.
    * - EEXIST: there is a header, and the key is to be in memory.
    * - EFORMAT: the header is gone, and there is dirty data that a backup of it could still open.
    * - System errors as they come.
+   *
+   * @param made a new header, for a folder that has none.
    */
-  static async open(files: CacheFiles, key: CacheKey, rest: FolderRest): Promise<CacheKeys> {
+  static async open(
+    files: CacheFiles,
+    key: CacheKey,
+    made: VolumeHeader | undefined,
+    rest: FolderRest,
+  ): Promise<CacheKeys> {
     await removeLeftover(files, NEW_HEADER_PATH);
     const bytes = await readWhole(files, HEADER_PATH, HEADER_BYTES_MAX + 1);
     if (bytes !== undefined) {
+      made?.keyring.destroy();
       await removeLeftover(files, WIPED_HEADER_PATH);
       if (key === 'memory') {
         throw new NetsealError('EEXIST', 'there is a cache with a key of its own here: wipe it first');
@@ -86,7 +94,8 @@ export class CacheKeys {
       return new CacheKeys(files, undefined, Keyring.create());
     }
     requireArgument(key.slots !== undefined, 'there is no cache here yet, and no slots for a new one');
-    const header = await createVolumeHeader({ ...key.options, slots: key.slots });
+    // A header that was there a moment ago was wiped by another process meanwhile.
+    const header = made ?? (await createVolumeHeader({ ...key.options, slots: key.slots }));
     await clearFolder(files, rest);
     await replaceFile(files, HEADER_PATH, header.bytes);
     await files.remove(MEMORY_NOTICE_PATH);

@@ -45,7 +45,7 @@ export async function openHeader(path: string, secret: () => Promise<Secret>): P
           try {
             await replaceFile(files, HEADER_PATH, next.bytes);
           } catch (error) {
-            throw Health.errorOf('the header of the cache could not be written', error);
+            throw Health.errorOf(`the header of the cache in ${path} could not be written`, error);
           }
         },
         close: () => {

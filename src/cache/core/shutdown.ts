@@ -64,7 +64,7 @@ export class Shutdown {
       await this.#keys.destroyHeader();
     } catch (error) {
       await this.#finish();
-      throw Health.errorOf('the key of the cache could not be destroyed', error);
+      throw Health.errorOf(`the key of the cache in ${context.folder} could not be destroyed`, error);
     }
     dirty.forget();
     for (const zoneWriter of Object.values(zoneWriters))

@@ -195,7 +195,7 @@ export class DirtyBatches {
     try {
       return await action(await zones.fileOf(batch.zone), batch);
     } catch (error) {
-      throw Health.errorOf(`dirty batch ${id} cannot be read`, error);
+      throw Health.errorOf(`dirty batch ${id} of the cache in ${this.#context.folder} cannot be read`, error);
     } finally {
       zones.unpin(batch.zone);
     }

@@ -20,7 +20,7 @@
  *           payload[P]
  */
 import { getU64, setU32, setU64, viewOf } from '../../base/bytes.ts';
-import { NetsealError } from '../../base/errors.ts';
+import { NetsealError, requireArgument } from '../../base/errors.ts';
 import { roundUp } from '../../base/geometry.ts';
 import { Seals } from '../base/seals.ts';
 import { GRANULE_BYTES } from '../index/index-table.ts';
@@ -63,7 +63,8 @@ export function batchHeaderBytes(unitCount: number, payloadBytes: number): numbe
 }
 
 /**
- * Seals a batch header, and pads it to {@link batchHeaderBytes}.
+ * Seals a batch header, and pads it to {@link batchHeaderBytes}. EINVAL for a unit that does not lie in the
+ * batch, and for a number that the format cannot hold.
  *
  * @param positionBytes where it lies in the zone.
  */
@@ -86,6 +87,10 @@ export function encodeBatchHeader(
   setU32(view, 36, header.isEndMark ? 1 : 0);
   for (const [position, unit] of units.entries()) {
     const at = BATCH_HEADER_BYTES + position * UNIT_BYTES;
+    requireArgument(
+      unit.offsetBytes + unit.lengthBytes <= header.lengthBytes,
+      'a unit of a dirty batch lies beyond its end',
+    );
     plain.set(unit.volumeId, at);
     plain.set(unit.objectId, at + 16);
     setU64(view, at + 32, unit.index);

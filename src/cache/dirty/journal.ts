@@ -268,7 +268,7 @@ export class DirtyJournal {
       }
       await this.#endZone(false);
     }
-    const reason = Health.errorOf('the cache could not keep dirty data', error);
+    const reason = Health.errorOf(`the cache in ${this.#context.folder} could not keep dirty data`, error);
     if (group.length === 0) first.reject(reason);
     for (const { waiting } of group) waiting.reject(reason);
   }

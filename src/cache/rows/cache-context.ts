@@ -11,6 +11,8 @@ import type { Fingerprinter } from '../index/fingerprints.ts';
 import type { Rows } from './rows.ts';
 
 export interface CacheContext {
+  /** The path of the cache's folder as it was given, for messages. */
+  readonly folder: string;
   readonly settings: CheckedSettings;
   readonly files: CacheFiles;
   readonly seals: Seals;

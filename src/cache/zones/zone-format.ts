@@ -20,7 +20,7 @@
  *           E entries:  object u32, offset in granules u32, unit index u64, length u32, CRC-32 u32, tag[16]
  */
 import { getU64, setU32, setU64, viewOf } from '../../base/bytes.ts';
-import { NetsealError } from '../../base/errors.ts';
+import { NetsealError, requireArgument } from '../../base/errors.ts';
 import { type CacheFile, readFully } from '../base/files.ts';
 import { Seals } from '../base/seals.ts';
 import type { Prefix } from '../index/fingerprints.ts';
@@ -105,7 +105,9 @@ export class ZoneList {
     this.#entryCount += 1;
   }
 
+  /** EINVAL for a number that the format cannot hold; no zone has the id 0. */
   encode({ queue, sequence, id }: ZoneListHeader): Uint8Array<ArrayBuffer> {
+    requireArgument(id !== 0, 'a zone cannot have the id 0');
     const objectsEnd = LIST_HEADER_BYTES + this.#objectCount * OBJECT_BYTES;
     const bytes = new Uint8Array(objectsEnd + this.#entryCount * ENTRY_BYTES);
     const view = viewOf(bytes);

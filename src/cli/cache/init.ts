@@ -10,6 +10,7 @@ import { inspectVolumeHeader } from '../../keys/inspect.ts';
 import type { NewSlot } from '../../keys/new-slot.ts';
 import { inFrame } from '../lib/frame.ts';
 import { jsonDocument } from '../lib/json.ts';
+import { resultWithWarning } from '../lib/notes.ts';
 import { printable } from '../lib/printable.ts';
 import { readNewSlot } from '../lib/secrets.ts';
 import { missingFolders, namesIn as presentNames, removeFolders } from '../lib/undo-folders.ts';
@@ -43,21 +44,25 @@ function init(folder: string, options: InitOptions): Promise<void> {
     const slot = await readNewSlot(options, signal, options.label);
     signal.throwIfAborted();
     const missing = await missingFolders(folder);
-    const wasEmpty = (await presentNames(folder)).length === 0;
+    const before = await presentNames(folder);
     const cache = await openCacheIn(folder, settings, { key: { slots: [slot] } }).catch(async error => {
       // EDENIED: another process is making a cache here, or nothing could be made.
-      if (wasEmpty && codeOf(error) !== 'EDENIED') await removeBegun(folder);
+      if (codeOf(error) !== 'EDENIED') await removeBegun(folder, before);
       await removeFolders(missing);
       throw error;
     });
     try {
-      report(await describe(folder, cache, slot, options.json === true));
+      const json = options.json === true;
+      const id = await firstSlotId(folder);
+      resultWithWarning(
+        json,
+        report,
+        () => describe(folder, cache, id, slot, json),
+        'keep the secret safe: without it nobody can read this cache, nor what is not on a server yet',
+      );
     } finally {
       await cache.close();
     }
-    process.stderr.write(
-      'netseal: keep the secret safe: without it nobody can read this cache, nor what is not on a server yet\n',
-    );
   });
 }
 
@@ -74,9 +79,10 @@ const LEFT_BEHIND: ReadonlySet<string> = new Set([
 /** If one of these files exists and there is no header, nothing in the folder can be opened again. */
 const CLOSED_FOR_EVER: readonly string[] = ['header.old', 'memory'];
 
-/** Removes what a failure has left of a cache in a folder that was empty. */
-async function removeBegun(folder: string): Promise<void> {
-  for (const name of await presentNames(folder)) {
+/** Removes what a failure has left of a cache in a folder that had the names `before`. */
+async function removeBegun(folder: string, before: readonly string[]): Promise<void> {
+  const news = (await presentNames(folder)).filter(name => !before.includes(name));
+  for (const name of news) {
     const isOurs = LEFT_BEHIND.has(name) || /^(header|index|cache\.db.*)$/.test(name);
     if (isOurs) await rm(join(folder, name), { recursive: true, force: true });
   }
@@ -114,9 +120,12 @@ async function namesIn(folder: string): Promise<string[]> {
   }
 }
 
-async function describe(folder: string, cache: Cache, slot: NewSlot, asJson: boolean): Promise<string> {
+async function firstSlotId(folder: string): Promise<string> {
   const { slots } = inspectVolumeHeader(await readFile(join(folder, 'header')));
-  const id = slots[0]?.id ?? '';
+  return slots[0]?.id ?? '';
+}
+
+function describe(folder: string, cache: Cache, id: string, slot: NewSlot, asJson: boolean): string {
   const { type } = slot.secret;
   const cacheId = toHex(cache.id);
   if (asJson) {

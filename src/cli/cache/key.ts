@@ -5,6 +5,7 @@ import type { VolumeHeader } from '../../keys/volume-header.ts';
 import { type Frame, inFrame } from '../lib/frame.ts';
 import { jsonDocument } from '../lib/json.ts';
 import { loadCacheHeader } from '../lib/lazy.ts';
+import { resultWithWarning } from '../lib/notes.ts';
 import { type AddedSlotOptions, readAddedSlot, readSecret, withAddedSlotOptions } from '../lib/secrets.ts';
 import { findSlot, notRevoked, parseSlotStart, slotList, slotReport } from '../lib/slots.ts';
 import { type CacheOptions, cacheCommand, openingError, withCache } from './opening.ts';
@@ -58,8 +59,9 @@ function remove(folder: string, slotText: string, options: CacheOptions): Promis
     const slot = findSlot(header.slots, start, 'cache', LIST);
     const next = header.removeSlot(slot.id);
     await replace(next);
-    report(slotReport(options.json === true, 'removed', slot, next, 'cache'));
-    process.stderr.write(`netseal: this is not revocation. ${notRevoked('cache')}\n`);
+    const json = options.json === true;
+    const result = (): string => slotReport(json, 'removed', slot, next, 'cache');
+    resultWithWarning(json, report, result, `this is not revocation. ${notRevoked('cache')}`);
   });
 }
 
@@ -70,12 +72,12 @@ function change(folder: string, options: CacheOptions & AddedSlotOptions): Promi
     signal.throwIfAborted();
     await cache.changeKey([{ label: slot.label, secret: slot.secret }]);
     const changed = { type: slot.secret.type, label: slot.label };
-    report(
-      options.json === true
+    const json = options.json === true;
+    const result = (): string =>
+      json
         ? jsonDocument({ changed })
-        : `the cache has new keys, and one slot: ${changed.type}, "${changed.label}"\n`,
-    );
-    process.stderr.write(`netseal: ${OLD_COPIES}\n`);
+        : `the cache has new keys, and one slot: ${changed.type}, "${changed.label}"\n`;
+    resultWithWarning(json, report, result, OLD_COPIES);
   });
 }
 

@@ -9,7 +9,7 @@ import type { Cache } from '../../cache/cache.ts';
 import type { CacheComponents } from '../../cache/open.ts';
 import { type Frame, inFrame } from '../lib/frame.ts';
 import { loadCache } from '../lib/lazy.ts';
-import { printable } from '../lib/printable.ts';
+import { warn } from '../lib/notes.ts';
 import { readSecret, type SecretOptions, withSecretOptions } from '../lib/secrets.ts';
 
 export interface CacheOptions extends SecretOptions {
@@ -60,7 +60,7 @@ export function withCache(
     });
     try {
       frame.signal.throwIfAborted();
-      if (!reportsProblems) warnOfProblems(problems);
+      if (!reportsProblems) warnOfProblems(folder, problems);
       await work({ ...frame, cache, folder, problems });
     } finally {
       await cache.close();
@@ -83,9 +83,9 @@ export async function openCacheIn(
   }
 }
 
-function warnOfProblems(problems: readonly unknown[]): void {
+function warnOfProblems(folder: string, problems: readonly unknown[]): void {
   for (const problem of problems) {
-    process.stderr.write(`netseal: there is a problem with the cache: ${printable(messageOf(problem))}\n`);
+    warn(`there is a problem with the cache in ${folder}: ${messageOf(problem)}`);
   }
 }
 

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { isSystemError, requireArgument } from '../../base/errors.ts';
 import { confirm } from '../lib/confirm.ts';
 import { jsonDocument } from '../lib/json.ts';
-import { printable } from '../lib/printable.ts';
+import { resultWithWarning, warn } from '../lib/notes.ts';
 import { formatCount, formatSize } from '../lib/sizes.ts';
 import { describeDirty, summarizeDirty } from './dirty-summary.ts';
 import { type CacheAccess, type CacheOptions, cacheCommand, withCache } from './opening.ts';
@@ -49,17 +49,17 @@ async function wipe({ cache, folder, signal, report }: CacheAccess, options: Wip
     wiped: { units, bytes },
     lost: { batches: dirty.batches, units: dirty.units, bytes: dirty.bytes },
   };
-  report(
+  const left = removeFolder(folder);
+  const warnOfLeft = (): void => {
+    if (left.length > 0) warn(`these are not the cache's, and stay in ${folder}: ${left.join(', ')}`);
+  };
+  if (json) warnOfLeft();
+  const tell = (): string =>
     json
       ? jsonDocument(result)
-      : `wiped ${formatCount(units, 'unit')}, ${formatSize(bytes)}; the key is gone\n`,
-  );
-  process.stderr.write(`netseal: ${NOT_PROTECTED}\n`);
-  const left = removeFolder(folder);
-  if (left.length === 0) return;
-  process.stderr.write(
-    `netseal: these are not the cache's, and stay in ${printable(folder)}: ${left.map(printable).join(', ')}\n`,
-  );
+      : `wiped ${formatCount(units, 'unit')}, ${formatSize(bytes)}; the key is gone\n`;
+  resultWithWarning(json, report, tell, NOT_PROTECTED);
+  if (!json) warnOfLeft();
 }
 
 /**
