@@ -3,7 +3,8 @@
  * out, and `get` never writes into them.
  *
  * - Folders are compared by device and inode, so a symbolic link or a bind mount of one is recognised, too.
- * - The folders directly in an own folder count as that folder, since they may be mounted elsewhere as well.
+ * - A bind mount of a folder anywhere inside an own folder counts as that folder, where the system lists its mounts
+ *   (Linux). Elsewhere only those of the folders directly in it do. A single file that is mounted elsewhere does not.
  * - A cache is recognised by the files in it, wherever it lies. Reading its `lock` would release the lock.
  */
 import * as fs from 'node:fs';
@@ -13,6 +14,7 @@ import { nameBytes, toBytesName } from '../volume/names/name-checks.ts';
 import type { OwnFolder } from '../volume/volume.ts';
 import { FolderHandle, lookAt, openAt, statOf } from './local-calls.ts';
 import { showName } from './local-names.ts';
+import { mountPointsWithin, readMountInfo } from './own-mounts.ts';
 
 const CACHE = 'a netseal cache';
 /** Files that every cache has. */
@@ -29,12 +31,14 @@ export class OwnStorage {
 
   /** @param folders those that do not exist are left out. */
   constructor(folders: readonly OwnFolder[]) {
+    const mountInfo = readMountInfo();
     for (const { path, what } of folders) {
       const handle = openFolder(toBytesName(path));
-      if (handle !== undefined) {
-        this.#add(handle, what);
-        handle.close();
-      }
+      if (handle === undefined) continue;
+      this.#add(handle, what);
+      handle.close();
+      for (const point of mountPointsWithin(realPath(toBytesName(path)), mountInfo))
+        this.#addMount(point, what);
     }
   }
 
@@ -76,6 +80,13 @@ export class OwnStorage {
       this.#note(child, what);
       child.close();
     }
+  }
+
+  #addMount(point: Name, what: string): void {
+    const handle = openFolder(point);
+    if (handle === undefined) return;
+    this.#note(handle, what);
+    handle.close();
   }
 
   #note(folder: FolderHandle, what: string): void {

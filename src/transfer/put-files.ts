@@ -4,9 +4,12 @@
  * A file with the same size and modification time is judged by its status time (ctime), which no program can
  * set. The volume keeps the local file's ctime in the inode's. So:
  *
- * - The ctime is the same, and older than the copy: the file is unchanged, and is not opened.
+ * - The ctime is the same, and not close to that of the copy: the file is unchanged, and is not opened.
  * - The ctime is another, or so close to the copy that a later change may have the same one: the content is
- *   compared. If it is the same, only the new ctime and attributes that differ are stored.
+ *   compared. If it is the same, attributes that differ are stored, and the new ctime once it is old enough
+ *   that every later change has another one. So the file is compared once.
+ *
+ * With `ignoreCtime` a file with another ctime is taken for unchanged without that, and its ctime is stored.
  *
  * Other changes in the volume, such as a second name, set the inode's ctime to the time then. That costs one
  * comparison.
@@ -14,6 +17,7 @@
 import { inParallel } from '../base/in-parallel.ts';
 import type { Name } from '../base/name.ts';
 import type { Attributes, DirectoryEntry, FileInode, Inode } from '../server/sealed/inode.ts';
+import { nowNs } from '../volume/session/session.ts';
 import { PutJournal } from '../volume/state/put-journal.ts';
 import type { Volume } from '../volume/volume.ts';
 import { copyPart } from './copying.ts';
@@ -52,7 +56,7 @@ export interface PutItem {
   readonly local: LocalAccess;
 }
 
-/** A file that must be read to see whether it is unchanged. */
+/** A file that may be unchanged: its content, or at least its attributes, must be looked at. */
 export interface Suspect extends PutItem {
   readonly existing: DirectoryEntry;
   readonly inode: FileInode;
@@ -104,24 +108,25 @@ export class PutFiles {
     else this.#batches.addBare(target, entry.name, path, link);
   }
 
-  /** Puts a file, or adds it to `suspects` when it must be compared first: see {@link putChanged}. */
+  /** Puts a file, or adds it to `suspects` when more must be looked at: see {@link putChanged}. */
   async putFile(item: PutItem, suspects: Suspect[]): Promise<void> {
     const { entry, path } = item;
     this.#tally.begin(path);
     const suspect = this.#suspectOf(item);
     if (entry.linkCount > 1) await this.#putLinked(item, suspect);
     else if (suspect === undefined || suspect.inode.linkCount > 1) await this.#copy(item);
-    else if (this.#mustCompare(suspect)) suspects.push(suspect);
+    else if (this.#mustCompare(suspect) || this.#options.ignoreCtime === true) suspects.push(suspect);
     else await this.#leave(suspect);
   }
 
-  /** Compares files with the volume's, and puts those that have changed. Their folder must still be open. */
+  /** Compares files with the volume's where needed, and puts those that have changed. Their folder must still be open. */
   async putChanged(suspects: readonly Suspect[]): Promise<void> {
     const same = new Set<Suspect>();
     const changed = new Set<Suspect>();
     await inParallel(suspects, COMPARED_MAX, suspect =>
       this.#attempt(suspect.path, async () => {
-        ((await this.#isSame(suspect)) ? same : changed).add(suspect);
+        const isSame = !this.#mustCompare(suspect) || (await this.#isSame(suspect));
+        (isSame ? same : changed).add(suspect);
       }),
     );
     // After all comparisons, so that the changes of attributes share a few commits.
@@ -154,8 +159,14 @@ export class PutFiles {
 
   #mustCompare({ entry, inode }: Suspect): boolean {
     if (this.#options.checksum === true) return true;
+    if (this.#options.ignoreCtime === true) {
+      return timeToKeep(entry.mtimeNs) >= inode.birthNs - CLOCK_STEP_NS;
+    }
     const ctimeNs = timeToKeep(entry.ctimeNs);
-    return ctimeNs !== inode.ctimeNs || ctimeNs >= inode.birthNs - CLOCK_STEP_NS;
+    const sinceCopyNs = ctimeNs - inode.birthNs;
+    // A later ctime was stored by a comparison, when it was old enough.
+    const isClose = sinceCopyNs >= -CLOCK_STEP_NS && sinceCopyNs <= CLOCK_STEP_NS;
+    return ctimeNs !== inode.ctimeNs || isClose;
   }
 
   async #isSame({ target, existing, inode, local }: Suspect): Promise<boolean> {
@@ -241,11 +252,16 @@ export class PutFiles {
     }
   }
 
-  /** Returns the inode of a new file, with the local file's attributes and ctime. */
+  /**
+   * Returns the inode of a new file, with the local file's attributes and ctime. A ctime that lies in the
+   * future, by a clock that is ahead, is stored as another one, so that the file is compared.
+   */
   #newFile(path: Name, file: LocalFile): FileInode {
     const onLost = this.#noteOf(path);
     const created = this.#volume.namespace.newFile(attributesOf(file.stat, file.xattrs(onLost), onLost));
-    return { ...created, ctimeNs: timeToKeep(file.stat.ctimeNs) };
+    const ctimeNs = timeToKeep(file.stat.ctimeNs);
+    const isAhead = ctimeNs > created.birthNs + CLOCK_STEP_NS;
+    return { ...created, ctimeNs: isAhead ? created.birthNs : ctimeNs };
   }
 
   async #putLarge(
@@ -321,7 +337,8 @@ export class PutFiles {
   async #updateAttributes({ target, existing, entry, path, inode, local }: Suspect): Promise<void> {
     if (this.#isDry) return;
     const isSameHere = entry.mode === inode.mode && entry.uid === inode.uid && entry.gid === inode.gid;
-    const ctimeNs = timeToKeep(entry.ctimeNs);
+    const isOld = entry.ctimeNs < nowNs(this.#volume.session) - CLOCK_STEP_NS;
+    const ctimeNs = isOld ? timeToKeep(entry.ctimeNs) : inode.ctimeNs;
     const hasSameTimes = timeToKeep(entry.mtimeNs) === inode.mtimeNs && ctimeNs === inode.ctimeNs;
     if (isSameHere && hasSameTimes) return;
     const file = local.openFile();

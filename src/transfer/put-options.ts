@@ -11,6 +11,11 @@ export interface Extra {
 }
 
 export interface PutOptions extends CopyOptions {
+  /**
+   * Takes a file of the same size and modification time for unchanged, whatever its status time (ctime): for a
+   * tree that was copied or restored as a whole.
+   */
+  readonly ignoreCtime?: boolean | undefined;
   /** Where journals of large files are kept. Without it an interrupted upload starts over. */
   readonly state?: ClientState | undefined;
   /**

@@ -14,7 +14,9 @@ import { SEED, soakSize } from '../support/soak.ts';
 import { comparable, lookAtTree } from './copy-support.ts';
 
 const ROUNDS = soakSize(3, 20);
-const LARGE_BYTES = 300 * MIB;
+/** Its put stores many segments, so that it can be killed between two. */
+const LARGE_BYTES = soakSize(160, 300) * MIB;
+const TREE_FILES = soakSize(2500, 6000);
 const KEY = ['--key-file', 'key'];
 const chance = seededChance(SEED);
 
@@ -105,7 +107,7 @@ describe(`a put that is killed (seed ${SEED})`, () => {
     for (let round = 0; round < ROUNDS; round += 1) {
       const before = segments();
       // Once for certain in the middle.
-      const isBegun = (): boolean => journals().length > 0 && segments().length > before.length + 4;
+      const isBegun = (): boolean => journals().length > 0 && segments().length > before.length + 3;
       const isDone = await killed(round === 0 ? isBegun : 1200, 'put', 'in/new', 'vol:/file');
       // Whatever was there stays.
       for (const name of before) expect(segments()).toContain(name);
@@ -136,7 +138,7 @@ describe(`a put that is killed (seed ${SEED})`, () => {
   });
 
   it('leaves whole files of a tree, and a repetition completes it', async () => {
-    makeTree(at('tree'), 6000);
+    makeTree(at('tree'), TREE_FILES);
     const original = lookAtTree(at('tree'));
     for (let round = 0; round < ROUNDS; round += 1) {
       const isDone = await killed(900, 'put', '-r', 'tree', 'vol:/tree');
@@ -158,7 +160,7 @@ describe(`a put that is killed (seed ${SEED})`, () => {
 
 describe(`a get that is killed (seed ${SEED})`, () => {
   it('leaves whole files only, and a repetition completes it and takes the leftovers away', async () => {
-    makeTree(at('tree'), 3000);
+    makeTree(at('tree'), TREE_FILES / 2);
     makeLarge(at('tree', 'large'), 5);
     const original = lookAtTree(at('tree'));
     expect((await netseal('put', '-r', 'tree', 'vol:/tree')).exitCode).toBe(0);

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openCache } from '../../src/cache/open.ts';
 import { DirectoryStore } from '../../src/server/directory-store.ts';
 import { LocalFolder } from '../../src/transfer/local-source.ts';
+import { mountPointsWithin } from '../../src/transfer/own-mounts.ts';
 import { OwnStorage } from '../../src/transfer/own-storage.ts';
 import { openStateFolder } from '../../src/volume/state/state-folder.ts';
 import { RAW_KEY } from '../cache/support.ts';
@@ -63,10 +64,12 @@ describe('a put of a folder that holds own storage', () => {
     });
   });
 
-  it.runIf(canMount())('recognises bind mounts of the store and of a folder in it', async () => {
-    for (const name of ['bound', 'objects']) {
+  it.runIf(canMount())('recognises bind mounts of the store and of folders in it, at any depth', async () => {
+    fs.mkdirSync(at('home/store/objects/s+/deeper+'), { recursive: true });
+    const inner = { bound: '', objects: 'objects', 'deep er': 'objects/s+/deeper+' };
+    for (const [name, path] of Object.entries(inner)) {
       fs.mkdirSync(at('home', name));
-      execFileSync('mount', ['--bind', at('home/store', name === 'bound' ? '' : name), at('home', name)]);
+      execFileSync('mount', ['--bind', at('home/store', path), at('home', name)]);
       mounts.push(at('home', name));
     }
     expect((await roundTrip()).paths).toEqual(['', 'data']);
@@ -148,6 +151,39 @@ describe('own storage as a target', () => {
     execFileSync('mount', ['--bind', at('home/store/objects'), at('mount')]);
     mounts.push(at('mount'));
     expect(await codeOf(getTree(client.volume, '/t', at('mount')))).toBe('EINVAL');
+  });
+});
+
+describe('mount points of what lies in a folder', () => {
+  const MOUNTS = [
+    '22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw',
+    '30 22 8:2 /@home /home rw - btrfs /dev/sdb rw',
+    '31 22 8:1 /srv/store /mnt/a rw - ext4 /dev/sda1 rw',
+    '32 22 8:1 /srv/store/objects/s+ /mnt/with\\040space rw - ext4 /dev/sda1 rw',
+    '33 22 8:1 /srv/store2 /mnt/other rw - ext4 /dev/sda1 rw',
+    '34 22 8:9 /srv/store /mnt/elsewhere rw - ext4 /dev/sdc rw',
+    '35 22 8:2 /@home/me/store/objects /mnt/home rw - btrfs /dev/sdb rw',
+    '36 22 8:5 / /mnt/disk rw - ext4 /dev/sdd rw',
+    'not a mount',
+    '',
+  ].join('\n');
+
+  it.each([
+    ['/srv/store', ['/mnt/a', '/mnt/with space']],
+    ['/srv/store/objects', ['/mnt/with space']],
+    ['/srv/stor', []],
+    ['/mnt/a', ['/mnt/a', '/mnt/with space']],
+    ['/mnt/a/objects', ['/mnt/with space']],
+    ['/home/me/store', ['/mnt/home']],
+    ['/home', ['/home', '/mnt/home']],
+    ['/mnt/disk', ['/mnt/disk']],
+    ['/mnt/disk/folder', []],
+  ])('%s: %j', (path, expected) => {
+    expect(mountPointsWithin(path, MOUNTS)).toEqual(expected);
+  });
+
+  it('are none where the system lists none', () => {
+    expect(mountPointsWithin('/srv/store', '')).toEqual([]);
   });
 });
 

@@ -70,10 +70,29 @@ describe('a file of the same size and modification time', () => {
     const before = (await client.volume.find('/t/file')).inode;
     await new Promise(resolve => setTimeout(resolve, 100));
     fs.chmodSync(at('file'), 0o600);
+    await new Promise(resolve => setTimeout(resolve, 100));
     expect((await putTree(client.volume, at(), '/t')).counts).toMatchObject({ files: 0, unchanged: 1 });
     const after = (await client.volume.find('/t/file')).inode;
     expect(after).toMatchObject({ id: before.id, dataVersion: before.dataVersion, mode: 0o600 });
     expect(after.ctimeNs).toBe(fs.statSync(at('file'), { bigint: true }).ctimeNs);
+    // From then on its content is not asked for.
+    const received = (): number => client.meter.snapshot().get.receivedBytes;
+    const start = received();
+    expect((await putTree(client.volume, at(), '/t')).counts).toMatchObject({ files: 0, unchanged: 1 });
+    expect(received() - start).toBeLessThan(MIB / 2);
+  });
+
+  it('is compared again as long as its status is so young that a change could have the same time', async () => {
+    write('file', 'AAAA');
+    await putTree(client.volume, at(), '/t');
+    await new Promise(resolve => setTimeout(resolve, 100));
+    for (let round = 0; round < 10; round += 1) {
+      fs.chmodSync(at('file'), 0o600 + round);
+      await putTree(client.volume, at(), '/t');
+      write('file', round % 2 === 0 ? 'BBBB' : 'CCCC');
+      await putTree(client.volume, at(), '/t');
+      expect(await read('/t/file')).toBe(round % 2 === 0 ? 'BBBB' : 'CCCC');
+    }
   });
 
   it('is compared with checksum, whatever its modification time says', async () => {
@@ -87,6 +106,60 @@ describe('a file of the same size and modification time', () => {
       id: before.id,
       mtimeNs: 2000n * 10n ** 9n,
     });
+  });
+});
+
+describe('a tree that was copied, so that every ctime is new', () => {
+  /** Gives the files of the volume an age, so that their times do not lie too close to the copy. */
+  const pause = (): Promise<void> => new Promise(resolve => setTimeout(resolve, 100));
+
+  function copyAll(): void {
+    const copy = join(folder, 'copy');
+    fs.cpSync(at(), copy, { recursive: true, preserveTimestamps: true });
+    fs.rmSync(at(), { recursive: true });
+    fs.renameSync(copy, at());
+  }
+
+  it('is taken for unchanged without reading with ignoreCtime, and from then on without it', async () => {
+    for (const name of ['one', 'two']) write(name, 'AAAA');
+    await putTree(client.volume, at(), '/t');
+    await pause();
+    // A change that only the content tells: it is what ignoring the ctime cannot see.
+    copyAll();
+    write('one', 'BBBB');
+    fs.chmodSync(at('two'), 0o600);
+    await pause();
+    const { counts } = await putTree(client.volume, at(), '/t', { ignoreCtime: true });
+    expect(counts).toMatchObject({ files: 0, unchanged: 2 });
+    expect(await read('/t/one')).toBe('AAAA');
+    const { inode } = await client.volume.find('/t/two');
+    expect(inode).toMatchObject({
+      mode: 0o600,
+      ctimeNs: fs.statSync(at('two'), { bigint: true }).ctimeNs,
+    });
+    await putTree(client.volume, at(), '/t');
+    expect(await read('/t/one')).toBe('AAAA');
+  });
+
+  it('has files stored that have another size or time', async () => {
+    for (const name of ['one', 'two']) write(name, 'AAAA');
+    await putTree(client.volume, at(), '/t');
+    await pause();
+    copyAll();
+    write('one', 'BBBBB');
+    fs.writeFileSync(at('two'), 'BBBB');
+    expect((await putTree(client.volume, at(), '/t', { ignoreCtime: true })).counts.files).toBe(2);
+    expect([await read('/t/one'), await read('/t/two')]).toEqual(['BBBBB', 'BBBB']);
+  });
+
+  it('is compared when a modification time is as young as the copy', async () => {
+    fs.writeFileSync(at('young'), 'AAAA');
+    await putTree(client.volume, at(), '/t');
+    const { atime, mtime } = fs.statSync(at('young'));
+    fs.writeFileSync(at('young'), 'BBBB');
+    fs.utimesSync(at('young'), atime, mtime);
+    await putTree(client.volume, at(), '/t', { ignoreCtime: true });
+    expect(await read('/t/young')).toBe('BBBB');
   });
 });
 
