@@ -161,4 +161,5 @@ export { type CreateVolumeOptions, createVolume, type OpenOptions, openVolume } 
 export type { VolumeSettings } from './volume/session/volume-settings.ts';
 export { type ClientState, memoryState } from './volume/state/client-state.ts';
 export { openStateFolder } from './volume/state/state-folder.ts';
+export { forgetState, listState, type RememberedStore } from './volume/state/state-list.ts';
 export type { Volume } from './volume/volume.ts';

@@ -1,5 +1,6 @@
 /** Commits: lost answers, shared swaps, round trips, and inodes that become objects. */
 import { afterEach, describe, expect, it } from 'vitest';
+import { randomId } from '../../src/base/ids.ts';
 import type { Fault, FaultKind, FaultPlan } from '../../src/server/faults.ts';
 import { inodeKey } from '../../src/server/sealed/object-keys.ts';
 import type { Volume } from '../../src/volume/volume.ts';
@@ -471,5 +472,35 @@ describe('a file whose inode becomes an object', () => {
       expect(text.length).toBe(1 + all.join('').length);
       await test.close();
     }
+  });
+});
+
+describe('an inode that the store does not have yet', () => {
+  /** Looks at so many others that idle ones are forgotten. */
+  function lookAtOthers(volume: Volume): void {
+    for (let count = 0; count < 5000; count += 1) volume.inodes.get(randomId());
+  }
+
+  it('is kept until it is put, and forgotten when that has failed', async () => {
+    test = await TestVolume.create();
+    let dying: DyingStore | undefined;
+    const { volume } = await test.client({
+      around: store => {
+        dying = new DyingStore(store);
+        return dying.store;
+      },
+    });
+    const [waiting, failed] = [0, 1].map(() => volume.inodes.unborn(volume.names.newFile(FILE)));
+    lookAtOthers(volume);
+    expect(volume.inodes.get(failed!.key)).toBe(failed);
+    dying?.dieAfter(0);
+    expect(await codeOf(failed!.create())).toBe('EDENIED');
+    lookAtOthers(volume);
+    expect(volume.inodes.get(failed!.key)).not.toBe(failed);
+    expect(volume.inodes.get(waiting!.key)).toBe(waiting);
+    // Its owner may try again all the same.
+    dying?.dieAfter(Number.POSITIVE_INFINITY);
+    await failed!.create();
+    expect(await volume.inodes.get(failed!.key).read()).toMatchObject({ type: 'file' });
   });
 });

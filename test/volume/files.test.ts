@@ -6,7 +6,8 @@ import { openPipeline } from '../../src/pipeline/pipeline.ts';
 import type { FileInode } from '../../src/server/sealed/inode.ts';
 import { segmentKey } from '../../src/server/sealed/object-keys.ts';
 import type { Volume } from '../../src/volume/volume.ts';
-import { SEARCH_MS, SEED } from '../support/soak.ts';
+import { checkAsyncProperty } from '../support/property.ts';
+import { SEED } from '../support/soak.ts';
 import { bytesOf, codeOf, FILE, readFile, TestVolume, writeFile } from './support.ts';
 
 const KIB = 1024;
@@ -116,31 +117,30 @@ describe('any writes', () => {
     it(`read back as they were written, units of ${unitSizeBytes / KIB} KiB (S59, S17, S19)`, async () => {
       const volume = await openVolume(unitSizeBytes);
       let count = 0;
-      const property = fc.asyncProperty(steps, async list => {
-        count += 1;
-        const path = `/file-${count}`;
-        const twin = await carryOut(volume, path, list, unitSizeBytes);
-        const reader = await volume.openFile(path);
-        expect(reader.sizeBytes).toBe(twin.bytes.byteLength);
-        const back = Buffer.alloc(twin.bytes.byteLength + 10, 7);
-        expect(await reader.read(back, 0)).toBe(twin.bytes.byteLength);
-        expect(back.subarray(0, twin.bytes.byteLength).equals(twin.bytes)).toBe(true);
-        const part = Buffer.alloc(Math.floor(twin.bytes.byteLength / 3));
-        const from = Math.floor(twin.bytes.byteLength / 2);
-        const got = await reader.read(part, from);
-        expect(part.subarray(0, got).equals(twin.bytes.subarray(from, from + got))).toBe(true);
-        // What is stored is what is counted.
-        const { inode } = reader;
-        if (inode.map.depth === 0) {
-          const stored = inode.map.slots.reduce((sum, { pointer }) => sum + pointer.lengthBytes, 0);
-          expect(inode.storedBytes).toBe(stored);
-        }
-      });
-      await fc.assert(property, {
-        seed: SEED,
-        numRuns: 100_000,
-        interruptAfterTimeLimit: 5 * SEARCH_MS,
-      });
+      await checkAsyncProperty(
+        steps,
+        async list => {
+          count += 1;
+          const path = `/file-${count}`;
+          const twin = await carryOut(volume, path, list, unitSizeBytes);
+          const reader = await volume.openFile(path);
+          expect(reader.sizeBytes).toBe(twin.bytes.byteLength);
+          const back = Buffer.alloc(twin.bytes.byteLength + 10, 7);
+          expect(await reader.read(back, 0)).toBe(twin.bytes.byteLength);
+          expect(back.subarray(0, twin.bytes.byteLength).equals(twin.bytes)).toBe(true);
+          const part = Buffer.alloc(Math.floor(twin.bytes.byteLength / 3));
+          const from = Math.floor(twin.bytes.byteLength / 2);
+          const got = await reader.read(part, from);
+          expect(part.subarray(0, got).equals(twin.bytes.subarray(from, from + got))).toBe(true);
+          // What is stored is what is counted.
+          const { inode } = reader;
+          if (inode.map.depth === 0) {
+            const stored = inode.map.slots.reduce((sum, { pointer }) => sum + pointer.lengthBytes, 0);
+            expect(inode.storedBytes).toBe(stored);
+          }
+        },
+        5,
+      );
     });
   }
 
@@ -334,6 +334,26 @@ describe('content', () => {
     for await (const piece of (await volume.openFile('/f')).pieces(0, bytes.byteLength))
       codes.push(piece.error?.code);
     expect(codes).toEqual([...new Array(5).fill(undefined), 'ETRUNCATED', 'ETRUNCATED', 'ETRUNCATED']);
+  });
+});
+
+describe('a writer at the end of a block', () => {
+  it('is ended without a commit, and leaves what was committed before', async () => {
+    const volume = await openVolume();
+    await expect(async () => {
+      await using writer = await volume.createFile('/f', FILE);
+      await writer.write(bytesOf(1, 10));
+      await writer.commit();
+      await writer.write(bytesOf(2, 10_000));
+      throw new Error('on the way');
+    }).rejects.toThrow('on the way');
+    expect((await volume.openFile('/f')).sizeBytes).toBe(10);
+    {
+      await using writer = await volume.openWriter('/f');
+      await writer.write(bytesOf(3, 20));
+      await writer.close();
+    }
+    expect((await volume.openFile('/f')).sizeBytes).toBe(20);
   });
 });
 

@@ -51,6 +51,30 @@ async function uploaded({ session, names, root }: Volume, name: string): Promise
 }
 
 describe('gc', () => {
+  it('says what it needs when the store has no room for its notes, and deletes nothing', async () => {
+    const { volume } = await timed.client();
+    await writeFile(volume, '/gone', bytesOf(1, 50_000));
+    await volume.names.unlink(volume.root, 'gone');
+    await collectGarbage(volume, { graceMs: GRACE_MS });
+    timed.wait(2 * GRACE_MS);
+    const full = await timed.client({
+      around: store =>
+        aroundStore(store, async call => {
+          if (call.operation === 'put') throw new NetsealError('EFULL', 'no space left');
+          return await call.send();
+        }),
+    });
+    const keys = async (): Promise<string[]> =>
+      (await timed.test.store.list({ limit: 1000 })).entries.map(({ key }) => key);
+    const before = await keys();
+    await expect(collectGarbage(full.volume, { graceMs: GRACE_MS })).rejects.toMatchObject({
+      code: 'EFULL',
+      message: expect.stringMatching(/^gc must note what it will delete .* no space left$/),
+    });
+    expect(await keys()).toEqual(before);
+    expect((await collectGarbage(volume, { graceMs: GRACE_MS })).deleted.objects).toBeGreaterThan(0);
+  });
+
   it('deletes nothing in its first pass, and in a later one what was unreferenced for a grace', async () => {
     const { volume } = await timed.client();
     await writeFile(volume, '/gone', bytesOf(1, 50_000));

@@ -29,6 +29,7 @@ import {
   requireObject,
   requireOptions,
 } from '../../base/arguments.ts';
+import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import { inParallel } from '../../base/in-parallel.ts';
 import type { CandidateList } from '../../server/sealed/gc-format.ts';
@@ -154,6 +155,7 @@ interface Candidate extends ListedObject {
  * - ECONFLICT: the volume changes too fast for a consistent cut.
  * - EUNSUPPORTED: the store's lists are not consistent.
  * - EFORK: clients have different histories.
+ * - EFULL: the store has no room for the note of what is to be deleted.
  * - EUNAVAILABLE: this machine's clock and the store's differ by more than an hour, and it is no dry run.
  * - What the store throws; the signal's reason.
  */
@@ -209,7 +211,7 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
     !addsNothing(lists[0], list, isThere) ||
     held.some(({ settledMs }) => settledMs === undefined) ||
     waiting.some(({ sinceMs }) => sinceMs === undefined);
-  const allLists = isNew ? [await storeList(sealing, list, signal), ...lists] : lists;
+  const allLists = isNew ? [await noting(storeList(sealing, list, signal)), ...lists] : lists;
   const forgotten = beginsAnew ? stored : [];
   const unneeded = [...superfluousLists(allLists, countsFromMs), ...forgotten];
   const drop: Deletions['delete'] = key => deletions.delete(key);
@@ -252,6 +254,20 @@ const NOTHING_DONE = {
   missingSegments: [],
   compaction: undefined,
 } as const;
+
+/** Waits for a note of what is to be deleted. When a full store refuses it, the error says what gc needs. */
+async function noting<Result>(writing: Promise<Result>): Promise<Result> {
+  try {
+    return await writing;
+  } catch (error) {
+    if (!isNetsealError(error) || error.code !== 'EFULL') throw error;
+    throw new NetsealError(
+      'EFULL',
+      `gc must note what it will delete before it deletes it, and there is no room even for that: free some KiB of the store's disk, outside of the store, and run gc again: ${error.message}`,
+      { cause: error },
+    );
+  }
+}
 
 /** Drops lists, oldest first. So if this is interrupted, no candidate looks older than it is. */
 async function dropLists(lists: readonly StoredList[], deletions: Deletions): Promise<void> {
@@ -351,7 +367,7 @@ async function deleteAll(
   const { store } = sealing;
   const orderedHereAtMs = nowMs();
   const orderedAtMs = Math.trunc(await store.now({ signal }));
-  const order = await publishOrder(sealing, listOf(orderedAtMs, deletable), signal);
+  const order = await noting(publishOrder(sealing, listOf(orderedAtMs, deletable), signal));
   await cut.settle();
   if (cut.lost.length === 0) {
     await inParallel(deletable, DELETES_MAX, async object => {

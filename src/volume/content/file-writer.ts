@@ -124,6 +124,11 @@ export class FileWriter {
     this.#open.clear();
   }
 
+  /** Ends the writer as {@link abort} does, unless it is closed: an error on the way must not commit a part. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#isClosed) await this.abort();
+  }
+
   #enqueue<Result>(work: () => Promise<Result>): Promise<Result> {
     const result = this.#queue.then(async () => {
       if (this.#isClosed) throw new NetsealError('ECLOSED', 'the file was closed');

@@ -115,8 +115,7 @@ export class Inodes implements InodesHeld {
     if (this.#live.size > LIVE_MAX) {
       for (const [key, old] of this.#live) {
         if (this.#live.size <= LIVE_MAX) break;
-        // An unborn inode exists only here.
-        if (old.isIdle && old.isBorn && old !== live) this.#live.delete(key);
+        if (old.isIdle && !old.isAwaited && old !== live) this.#live.delete(key);
       }
     }
     return live;

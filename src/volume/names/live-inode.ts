@@ -73,6 +73,7 @@ export class LiveInode {
   #committing: Promise<void> | undefined;
   /** The last commit of this session that was acknowledged. */
   #acknowledged: Writer | undefined;
+  #hasFailed = false;
 
   /** @param pathOf returns the path at which the inode was met, for messages; undefined for none. */
   constructor(session: Session, key: Id, pathOf: () => string | undefined = () => undefined) {
@@ -106,6 +107,14 @@ export class LiveInode {
   /** True unless the inode is known not to be in the store yet. */
   get isBorn(): boolean {
     return this.#base?.stored !== undefined || this.#base === undefined;
+  }
+
+  /**
+   * True for an unborn inode that may be put into the store yet: it exists only here. One whose put has failed
+   * lasts as long as its owner keeps it, to try again.
+   */
+  get isAwaited(): boolean {
+    return !this.isBorn && !this.#hasFailed;
   }
 
   /** The version that was read or committed last; undefined for none. */
@@ -175,6 +184,7 @@ export class LiveInode {
         await this.#commitGroup(group.slice(half));
         return;
       }
+      this.#hasFailed = true;
       for (const { reject } of group) reject(error);
     }
   }

@@ -14,6 +14,7 @@
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { dirname } from 'node:path';
+import { requireInteger } from '../../base/arguments.ts';
 import { fromHex, toHex } from '../../base/bytes.ts';
 import { isNetsealError, systemCodeOf } from '../../base/errors.ts';
 import { ID_BYTES, type Id, randomId } from '../../base/ids.ts';
@@ -103,8 +104,13 @@ export class GetJournal {
     }
   }
 
-  /** Notes that the file is written up to `doneBytes`. If that fails, the journal ends at the note before. */
+  /**
+   * Notes that the file is written up to `doneBytes`. If that fails, the journal ends at the note before. EINVAL
+   * for a place that no file has.
+   */
   note(unfinished: Unfinished, doneBytes: number, endBytes: number): void {
+    requireInteger('doneBytes', doneBytes);
+    requireInteger('endBytes', endBytes);
     const { id: file, dataVersion, sizeBytes } = this.#source;
     const { name, device, inode } = unfinished;
     const known: Known = {

@@ -1,7 +1,8 @@
 /** Lists what a state folder remembers of each store, and forgets a store. */
 import { readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { requireText } from '../../base/arguments.ts';
 import { toHex } from '../../base/bytes.ts';
-import { NetsealError, systemCodeOf } from '../../base/errors.ts';
+import { NetsealError, requireArgument, systemCodeOf } from '../../base/errors.ts';
 import { randomBytes } from '../../base/random.ts';
 import { createLockFile, FileLock } from '../../server/file-lock.ts';
 import { MARK_BYTES } from './marks.ts';
@@ -28,8 +29,12 @@ export interface RememberedStore {
 
 const FOLDER_NAME = /^[0-9a-f]{64}$/;
 
-/** Returns what the folder remembers, ordered by store. An empty list when there is no such folder. */
-export async function listRemembered(folder: string): Promise<RememberedStore[]> {
+/**
+ * Returns what a state folder remembers, ordered by store. An empty list when there is no such folder. The
+ * system's errors.
+ */
+export async function listState(folder: string): Promise<RememberedStore[]> {
+  checkFolder(folder);
   const names = (await namesIn(folder)).filter(name => FOLDER_NAME.test(name));
   const all = await Promise.all(names.map(name => describe(folder, name)));
   const found = all.filter(item => item !== undefined);
@@ -41,17 +46,22 @@ export async function findRemembered(
   folder: string,
   storeName: string,
 ): Promise<RememberedStore | undefined> {
+  checkFolder(folder);
+  requireText('storeName', storeName);
   return await describe(folder, stateFolderName(storeName));
 }
 
 /**
- * Forgets a store: the next visit counts as the first. Its folder vanishes as a whole. EUNAVAILABLE when
- * another process is writing to it.
+ * Forgets a store, as after it was restored from a backup: the next visit counts as the first. Its folder
+ * vanishes as a whole. Returns what was remembered; undefined when that was nothing. EUNAVAILABLE when another
+ * process is writing to it.
  *
- * @param name as in {@link RememberedStore.name}.
+ * @param storeName the store's canonical name, as `openStateFolder` takes it.
  */
-export async function forgetRemembered(folder: string, name: string): Promise<void> {
-  const path = `${folder}/${name}`;
+export async function forgetState(folder: string, storeName: string): Promise<RememberedStore | undefined> {
+  const known = await findRemembered(folder, storeName);
+  if (known === undefined) return undefined;
+  const path = `${folder}/${known.name}`;
   const random = toHex(randomBytes(16));
   createLockFile(`${path}/lock`, `${path}/lock-${random}`);
   const lock = new FileLock(`${path}/lock`);
@@ -62,9 +72,15 @@ export async function forgetRemembered(folder: string, name: string): Promise<vo
     const doomed = `${path}.${random}.forgotten`;
     await rename(path, doomed);
     await rm(doomed, { recursive: true, force: true });
+    return known;
   } finally {
     lock.close();
   }
+}
+
+function checkFolder(folder: string): void {
+  requireText('folder', folder);
+  requireArgument(folder !== '' && !folder.includes('\0'), 'a state folder needs a path');
 }
 
 async function describe(folder: string, name: string): Promise<RememberedStore | undefined> {
