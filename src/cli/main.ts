@@ -34,7 +34,7 @@ async function createProgram(args: readonly string[]): Promise<Command> {
     .description('Compress, encrypt and cache in front of any storage.')
     .version(packageVersion())
     .configureOutput({
-      outputError: text => reportUsage(oneLine(text)),
+      outputError: text => reportUsage(usageText(program, text)),
     });
   await addCommands(program, COMMANDS, args);
   program.exitOverride();
@@ -93,7 +93,8 @@ function usageText(command: Command, text: string): string {
   if (message.startsWith('missing required argument')) {
     return `${message}; usage: ${fullName(command)} ${command.usage()}`;
   }
-  if (!message.startsWith('unknown command')) return message;
+  // Commander has found one that is spelt much alike.
+  if (!message.startsWith('unknown command') || message.includes('(Did you mean ')) return message;
   return `${message}; ${fullName(command)} has ${command.commands.map(child => child.name()).join(', ')}`;
 }
 

@@ -43,6 +43,7 @@ describe('netseal cache pin and unpin', () => {
     );
     expect(await jsonOf(folder, 'pin', 'c', VOLUME_TEXT, '--prefix', 'photos/\\x1b', '--escaped')).toEqual({
       pinned: { volume: VOLUME_TEXT, prefix: 'photos/\u001b' },
+      notes: [],
     });
     // Of a volume of which nothing is there yet.
     expect((await cache('pin', 'c', toHex(idOf(7)))).exitCode).toBe(EXIT_OK);

@@ -92,6 +92,7 @@ describe('netseal cache init', () => {
       'zoneBytes',
       'disk',
       'slot',
+      'notes',
     ]);
     expect(made).toMatchObject({
       cache: 'c',
@@ -387,6 +388,7 @@ describe('netseal cache key', () => {
     const changed = await cache('key', 'change', 'c', '--new-key-file', 'key2', '--json');
     expect(JSON.parse(changed.stdout.toString())).toEqual({
       changed: { type: 'key-file', label: 'key-file' },
+      notes: [{ message: expect.stringMatching(/^Anyone who has an old secret/) }],
     });
     expect((await cache('stats', 'c')).exitCode).toBe(EXIT_KEY);
     const now = await run(['cache', 'stats', 'c', '--key-file', 'key2', '--json'], { cwd: folder });

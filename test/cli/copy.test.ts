@@ -239,11 +239,11 @@ describe('netseal get', () => {
 
 describe('Ctrl-C', () => {
   it.each([
-    { what: 'many small files', make: (path: string) => makeMany(path, 6000, 2000) },
+    { what: 'many small files', make: (path: string) => makeMany(path, 3000, 2000) },
     // It does not compress, so that its first segment is stored long before its last.
     {
       what: 'a large file',
-      make: (path: string) => makeMany(path, 1, 300 * 1024 * 1024, bytes => randomBytes(bytes)),
+      make: (path: string) => makeMany(path, 1, 150 * 1024 * 1024, bytes => randomBytes(bytes)),
     },
   ])('ends a put of $what soon, and a repetition completes it', async ({ make }) => {
     make(at('many'));

@@ -55,6 +55,7 @@ describe('netseal init', () => {
       codec: 'deflate:6',
       cipher: 'xchacha20-poly1305',
       slot: { id: expect.stringMatching(/^[0-9a-f]{32}$/), type: 'key-file', label: 'küche' },
+      notes: [{ message: expect.stringMatching(/^keep the secret safe/) }],
     });
     const store = await openStoreAt(join(folder, 'vol'));
     const header = await unlockHeaderObject(store, { type: 'key-file', contents: CONTENTS });

@@ -70,6 +70,22 @@ describe('a message', () => {
     }
   });
 
+  it('says which commands there are, or which is spelt much alike', async () => {
+    const { exitCode, stderr } = await netseal('bogus');
+    expect([exitCode, stderr]).toEqual([
+      EXIT_USAGE,
+      expect.stringMatching(
+        /^netseal: unknown command 'bogus'; netseal has seal, open, .*, completion; see "netseal help"\n$/,
+      ),
+    ]);
+    expect((await netseal('verfy')).stderr).toBe(
+      `netseal: unknown command 'verfy' (Did you mean verify?); see "netseal help"\n`,
+    );
+    expect((await netseal('cache', 'bogus')).stderr).toMatch(
+      /unknown command 'bogus'; netseal cache has init, set, /,
+    );
+  });
+
   it('names what could not be written to', async () => {
     const { stderr, exitCode } = await line('netseal help >/dev/full');
     expect([exitCode, stderr]).toEqual([

@@ -1,5 +1,5 @@
-/** Runs `bin/netseal.js` as a user's shell would: a process of its own, in a folder of its own. */
-import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
+/** Runs `bin/netseal.js` as a user's shell would: with a folder and an environment of its own. */
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -48,7 +48,73 @@ export async function finish(child: ChildProcessWithoutNullStreams): Promise<Fin
   return { exitCode, signal, stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr).toString() };
 }
 
-export function run(args: readonly string[], options: RunOptions): Promise<Finished> {
+/** A command for `fixtures/command-server.ts`. */
+export interface ServedCommand {
+  readonly args: readonly string[];
+  readonly cwd: string;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+export interface ServedResult {
+  readonly exitCode: number;
+  readonly stdout: Uint8Array;
+  readonly stderr: Uint8Array;
+}
+
+/** What a command may be told by the environment without a process of its own: it is read when the command runs. */
+const SERVED_VARIABLES =
+  /^(NETSEAL_(PASSPHRASE(_FILE|_COMMAND)?|KEY_FILE|STATE|STORE)|XDG_STATE_HOME|HOME|TZ)$/;
+const SERVER = fileURLToPath(new URL('fixtures/command-server.ts', import.meta.url));
+let server: ChildProcess | undefined;
+let isServing = false;
+
+/**
+ * Runs a command to its end. Where that makes no difference to the command, it runs in a process that serves all of a
+ * test file: one after another, without input.
+ */
+export async function run(args: readonly string[], options: RunOptions): Promise<Finished> {
+  const { env = {}, input, nodeArgs, script } = options;
+  const isPlain = input === undefined && nodeArgs === undefined && script === undefined;
+  const isServed = isPlain && Object.keys(env).every(name => SERVED_VARIABLES.test(name));
+  return isServed && !isServing ? await serve(args, options) : await runAlone(args, options);
+}
+
+async function serve(args: readonly string[], { cwd, env = {} }: RunOptions): Promise<Finished> {
+  isServing = true;
+  const done = new AbortController();
+  try {
+    server ??= startServer();
+    const { NETSEAL_PASSPHRASE: _, ...inherited } = process.env;
+    const command: ServedCommand = { args, cwd, env: { ...inherited, ...env } };
+    const ended = once(server, 'exit', { signal: done.signal }).then(([code, signal]) => {
+      throw new Error(`the server of commands ended at ${args.join(' ')}: ${code ?? signal}`);
+    });
+    ended.catch(() => undefined);
+    const answered = once(server, 'message') as Promise<[ServedResult]>;
+    server.send(command);
+    const [{ exitCode, stdout, stderr }] = await Promise.race([answered, ended]);
+    return { exitCode, signal: null, stdout: Buffer.from(stdout), stderr: Buffer.from(stderr).toString() };
+  } finally {
+    done.abort();
+    isServing = false;
+  }
+}
+
+function startServer(): ChildProcess {
+  const child = spawn(process.execPath, [SERVER], {
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    serialization: 'advanced',
+    detached: true,
+  });
+  child.setMaxListeners(0);
+  // It ends with this process, whose end closes the channel.
+  child.unref();
+  child.channel?.unref();
+  return child;
+}
+
+/** Runs a command in a process of its own. */
+export function runAlone(args: readonly string[], options: RunOptions): Promise<Finished> {
   const child = launch(args, options);
   // A command that ends before it has read everything is no fault of the test.
   child.stdin.on('error', () => undefined);

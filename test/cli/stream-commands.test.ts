@@ -109,7 +109,7 @@ describe('round trips', () => {
 
 describe('refusals', () => {
   const refusals: [string[], number, RegExp][] = [
-    [['bogus'], EXIT_USAGE, /unknown command 'bogus'; see "netseal help"/],
+    [['bogus'], EXIT_USAGE, /unknown command 'bogus'; netseal has seal, open, .*; see "netseal help"/],
     [['seal', '--bogus'], EXIT_USAGE, /unknown option '--bogus'; see "netseal seal --help"/],
     [['ls'], EXIT_USAGE, /argument 'path'; usage: netseal ls .*<path.*; see "netseal ls --help"/],
     [

@@ -1,9 +1,9 @@
 /** `netseal verify` and `netseal gc` in processes of their own. */
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { EXIT_DAMAGED, EXIT_OK, EXIT_USAGE } from '../../src/cli/lib/exit-codes.ts';
+import { EXIT_DAMAGED, EXIT_IO, EXIT_OK, EXIT_USAGE } from '../../src/cli/lib/exit-codes.ts';
 import { mixedBytes } from '../pipeline/support.ts';
 import { type Finished, run } from './run.ts';
 
@@ -114,6 +114,47 @@ describe('netseal gc', () => {
     expect((await netseal('verify', 'vol', '--deep')).exitCode).toBe(EXIT_OK);
   });
 
+  it('names what it could not delete, by its key, and deletes the rest', async () => {
+    await put('one', 'two\x1b');
+    for (const name of ['one', 'two\x1b'])
+      expect((await netseal('rm', `vol:/${name}`)).exitCode).toBe(EXIT_OK);
+    expect((await netseal('gc', 'vol')).exitCode).toBe(EXIT_OK);
+    const files = await filesOf('s');
+    const stays = basename(files[0] ?? '');
+    // The system refuses to move this one object out of its folder.
+    const refuse = `data:text/javascript,${encodeURIComponent(`
+      import fs from 'node:fs';
+      import { syncBuiltinESMExports } from 'node:module';
+      const { renameSync } = fs;
+      fs.renameSync = (from, to) => {
+        if (!String(from).endsWith('/${stays}')) return renameSync(from, to);
+        throw Object.assign(new Error('EPERM: ' + from), { code: 'EPERM', errno: -1, syscall: 'rename', path: from });
+      };
+      syncBuiltinESMExports();
+    `)}`;
+    const gc = (...args: string[]): Promise<Finished> =>
+      run(['gc', 'vol', '--grace', '0', ...args, ...KEY], {
+        cwd: folder,
+        env: { NETSEAL_STATE: join(folder, 'state') },
+        nodeArgs: ['--import', refuse],
+      });
+    const { exitCode, stdout, stderr } = await gc();
+    expect(exitCode).toBe(EXIT_IO);
+    expect(stdout.toString()).toMatch(/\ndeleted: 1 object, .*\nnot deleted: 1 object, /);
+    expect(stderr).toBe(
+      `netseal: s/${stays} could not be deleted: vol: operation not permitted: s/${stays} (EDENIED)\n`,
+    );
+    const again = await gc('--json');
+    expect([again.exitCode, again.stderr]).toEqual([EXIT_IO, '']);
+    expect(JSON.parse(again.stdout.toString())).toMatchObject({
+      deleted: { objects: 0 },
+      failures: [{ object: `s/${stays}`, code: 'EDENIED' }],
+    });
+    expect((await filesOf('s')).map(path => basename(path))).toEqual([stays]);
+    expect((await netseal('gc', 'vol', '--grace', '0')).exitCode).toBe(EXIT_OK);
+    expect(await filesOf('s')).toEqual([]);
+  });
+
   it('deletes nothing of a damaged volume', async () => {
     await put('one', 'two\x1b');
     expect((await netseal('rm', 'vol:/one')).exitCode).toBe(EXIT_OK);
@@ -125,5 +166,44 @@ describe('netseal gc', () => {
     expect(stderr).toMatch(
       /^netseal: segment [0-9a-f]{32} is not there \(EMISSING\)\nnetseal: nothing was deleted/,
     );
+  });
+});
+
+describe.runIf(process.getuid?.() === 0)('as a user who may only read the store', () => {
+  /** Runs a command as nobody. */
+  function asNobody(...args: string[]): Promise<Finished> {
+    const become =
+      'import{isMainThread}from"node:worker_threads";if(isMainThread){process.setgroups([]);process.setgid(65534);process.setuid(65534)}';
+    return run([...args, ...KEY], {
+      cwd: folder,
+      env: { NETSEAL_STATE: join(folder, 'theirs') },
+      nodeArgs: ['--import', `data:text/javascript,${become}`],
+    });
+  }
+
+  const names = (): Promise<string[]> => readdir(join(folder, 'vol'), { recursive: true });
+
+  it('verify, gc --dry-run and ls work, and write nothing', async () => {
+    await put('one');
+    expect((await netseal('rm', 'vol:/one')).exitCode).toBe(EXIT_OK);
+    await put('two\x1b');
+    await chmod(folder, 0o755);
+    await mkdir(join(folder, 'theirs'));
+    await chown(join(folder, 'theirs'), 65534, 65534);
+    const before = await names();
+    for (const args of [
+      ['verify', '--deep', 'vol'],
+      ['gc', '--dry-run', 'vol'],
+      ['ls', 'vol:'],
+    ]) {
+      const { exitCode, stderr } = await asNobody(...args);
+      expect([args, exitCode, stderr]).toEqual([args, EXIT_OK, '']);
+    }
+    const { exitCode, stderr } = await asNobody('gc', 'vol');
+    expect([exitCode, stderr]).toEqual([
+      EXIT_IO,
+      expect.stringMatching(/^netseal: vol: permission denied.*EDENIED/),
+    ]);
+    expect(await names()).toEqual(before);
   });
 });

@@ -56,7 +56,7 @@ describe('netseal mv', () => {
     expect(await output('mv', 'vol:/docs/a.txt', 'vol:/docs/b.txt')).toBe('');
     expect(await output('mv', 'vol:/docs/b.txt', `vol:/docs/${HOSTILE}`, 'vol:/docs/sub')).toBe('');
     expect(await output('mv', 'vol:/docs', 'vol:/papers', '--json')).toBe(
-      `${JSON.stringify({ moved: [{ from: 'vol:/docs', to: 'vol:/papers' }] }, null, 2)}\n`,
+      `${JSON.stringify({ moved: [{ from: 'vol:/docs', to: 'vol:/papers' }], notes: [] }, null, 2)}\n`,
     );
     expect(await output('mv', `vol:/papers/sub/${HOSTILE}`, 'vol:/papers/sub/b.txt')).toBe('');
     const paths = (await json('ls', '-R', 'vol')).map(({ path }) => path);
@@ -150,7 +150,7 @@ describe('netseal rm', () => {
         exitCode: EXIT_NOT_FOUND,
       },
     });
-    expect(JSON.parse(String(stdout))).toEqual({ removed: 5, failed: 1 });
+    expect(JSON.parse(String(stdout))).toEqual({ removed: 5, failed: 1, notes: [] });
     expect(await output('ls', 'vol')).toBe('');
     expect((await failure('rm', '-r', 'vol:/'))[0]).toBe(EXIT_USAGE);
   });
@@ -183,7 +183,11 @@ describe('netseal rm', () => {
       }
     });
     const before = await statOf('vol');
-    expect(JSON.parse(await output('rm', '-r', 'vol:/tree', '--json'))).toEqual({ removed: 6004, failed: 0 });
+    expect(JSON.parse(await output('rm', '-r', 'vol:/tree', '--json'))).toEqual({
+      removed: 6004,
+      failed: 0,
+      notes: [],
+    });
     expect(await statOf('vol')).toMatchObject({ entries: 0, version: Number(before.version) + 1 });
   });
 });

@@ -9,7 +9,7 @@ import { COMMANDS } from '../../src/cli/commands.ts';
 import { addCommands } from '../../src/cli/lib/command-table.ts';
 import { Branches, mapConcurrent } from '../../src/cli/lib/concurrent.ts';
 import { unescapeName } from '../../src/cli/lib/escaped-names.ts';
-import { toJson } from '../../src/cli/lib/json.ts';
+import { toJson } from '../../src/cli/lib/json-text.ts';
 import { printable } from '../../src/cli/lib/printable.ts';
 import { formatMinute, formatTime } from '../../src/cli/lib/times.ts';
 import { formatMode } from '../../src/cli/volume/inode-display.ts';

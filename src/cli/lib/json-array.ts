@@ -2,7 +2,7 @@
  * A JSON array on standard output, one entry a line. Entries are written as they come, so that a list may be
  * of any length.
  */
-import { toJson } from './json.ts';
+import { toJson } from './json-text.ts';
 import { writeOut } from './write-out.ts';
 
 /** Text is gathered up to this length before it is written. */

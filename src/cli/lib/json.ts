@@ -1,27 +1,26 @@
-/**
- * JSON for standard output. Names from a volume are bytes, and may hold anything: no JSON written here acts
- * on a terminal.
- */
+/** The JSON documents that commands print as their results. */
 import type { Name } from '../../base/name.ts';
 import { textOfName } from '../../transfer/local-names.ts';
 import { nameBytes } from '../../volume/names/name-checks.ts';
+import { toJson } from './json-text.ts';
+import { notesSoFar } from './notes.ts';
 
-// Everything that JSON leaves as it is and a terminal might act on, or show as something else.
-const NOT_PLAIN = /[\x7f-\x9f\u2028\u2029\p{Cf}]/gu;
-
-/** Returns JSON that is safe to show on a terminal. */
-export function toJson(value: unknown, indent = 0): string {
-  return JSON.stringify(value, null, indent).replace(NOT_PLAIN, character =>
-    Array.from(
-      { length: character.length },
-      (_, at) => `\\u${character.charCodeAt(at).toString(16).padStart(4, '0')}`,
-    ).join(''),
-  );
+/**
+ * Returns the whole output of a command whose result is an object: indented, with a newline at its end. The
+ * notes that were written so far follow those of the object.
+ */
+export function jsonDocument({ notes = [], ...fields }: ResultFields): string {
+  return `${toJson({ ...fields, notes: [...notes, ...notesSoFar()] }, 2)}\n`;
 }
 
-/** Returns the whole output of a command with `--json`: indented, with a newline at its end. */
-export function jsonDocument(value: unknown): string {
-  return `${toJson(value, 2)}\n`;
+export interface ResultFields {
+  readonly notes?: readonly object[];
+  readonly [field: string]: unknown;
+}
+
+/** Returns the whole output of a command whose result is a list. A list has no place for notes. */
+export function jsonList(entries: readonly unknown[]): string {
+  return `${toJson(entries, 2)}\n`;
 }
 
 /**

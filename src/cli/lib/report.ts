@@ -5,7 +5,8 @@
 import { getSystemErrorMessage } from 'node:util';
 import { isNetsealError, isSystemError, messageOf, type NetsealError } from '../../base/errors.ts';
 import { EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, exitCodeOf } from './exit-codes.ts';
-import { toJson } from './json.ts';
+import { toJson } from './json-text.ts';
+import { beginNotes } from './notes.ts';
 import { printable } from './printable.ts';
 
 let isJson = false;
@@ -14,6 +15,7 @@ let isJson = false;
 export function chooseReports(args: readonly string[]): void {
   const end = args.indexOf('--');
   isJson = args.slice(0, end === -1 ? undefined : end).includes('--json');
+  beginNotes(isJson);
 }
 
 /** Writes that the command line is wrong. */
@@ -23,16 +25,27 @@ export function reportUsage(text: string, help = 'netseal help'): void {
 
 /** Reports an error, and returns its exit code. */
 export function reportError(error: unknown): number {
-  const exitCode = exitCodeOf(error);
-  if (exitCode === EXIT_INTERRUPTED) write('EINTR', 'interrupted', exitCode, 'interrupted');
-  else if (isNetsealError(error)) write(error.code, withAdvice(error), exitCode);
-  else if (isSystemError(error)) write(error.code ?? 'EIO', describeSystemError(error), exitCode);
-  else {
-    const text = `unexpected: ${messageOf(error)}; please report it`;
-    write('EBUG', text, exitCode, text);
-  }
+  const { code, message, exitCode } = errorFields(error);
+  const isPlain = exitCode === EXIT_INTERRUPTED || exitCode === EXIT_BUG;
+  write(code, message, exitCode, isPlain && !isNetsealError(error) ? message : `${message} (${code})`);
   if (exitCode === EXIT_BUG && process.env.NETSEAL_DEBUG === '1') console.error(error);
   return exitCode;
+}
+
+/** What a JSON document says of an error. */
+export interface ErrorFields {
+  readonly code: string;
+  readonly message: string;
+  readonly exitCode: number;
+}
+
+export function errorFields(error: unknown): ErrorFields {
+  const exitCode = exitCodeOf(error);
+  if (exitCode === EXIT_INTERRUPTED) return { code: 'EINTR', message: 'interrupted', exitCode };
+  if (isNetsealError(error)) return { code: error.code, message: withAdvice(error), exitCode };
+  if (isSystemError(error))
+    return { code: error.code ?? 'EIO', message: describeSystemError(error), exitCode };
+  return { code: 'EBUG', message: `unexpected: ${messageOf(error)}; please report it`, exitCode };
 }
 
 /** Returns the message, and what to do when a store shows what cannot be. */
@@ -41,8 +54,8 @@ export function withAdvice({ code, message }: Pick<NetsealError, 'code' | 'messa
   return `${message}; if you restored the store from a backup, see "netseal state forget --help"`;
 }
 
-/** @param line the text for people. Default: the message with the code behind it. */
-function write(code: string, message: string, exitCode: number, line = `${message} (${code})`): void {
+/** @param line the text for people. */
+function write(code: string, message: string, exitCode: number, line: string): void {
   process.stderr.write(
     isJson ? `${toJson({ error: { code, message, exitCode } })}\n` : `netseal: ${printable(line)}\n`,
   );

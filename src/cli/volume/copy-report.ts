@@ -3,16 +3,18 @@ import type { Name } from '../../base/name.ts';
 import { showName } from '../../transfer/local-names.ts';
 import type { Deed, Tally, Trouble } from '../../transfer/tally.ts';
 import { EXIT_DAMAGED, exitCodeOf } from '../lib/exit-codes.ts';
-import { jsonDocument, nameFields } from '../lib/json.ts';
+import { jsonDocument, nameFields, type ResultFields } from '../lib/json.ts';
+import { note } from '../lib/notes.ts';
 import { printable } from '../lib/printable.ts';
-import { withAdvice } from '../lib/report.ts';
+import { errorFields, withAdvice } from '../lib/report.ts';
 import { formatCount, formatSize, formatThroughput } from '../lib/sizes.ts';
 
 /** How a copy ended. */
 export interface Ended {
   /** The past tense of the command. */
   readonly did: string;
-  readonly isDone: boolean;
+  /** What ended the copy early; undefined when it was done to the end. */
+  readonly error: unknown;
   readonly elapsedMs: number;
   /** The features that this machine lacks. */
   readonly missing: readonly string[];
@@ -59,11 +61,12 @@ export function reportCopy(
   options: ReportOptions,
 ): void {
   const { failures } = tally;
+  // When nothing was done at all, the error that follows says everything.
+  if (ended.error !== undefined && isNothing(tally)) return;
   if (options.json === true) {
+    for (const what of ended.missing) note(lack(what));
     process.stdout.write(jsonDocument(documentOf(tally, resumed, ended, options)));
   } else {
-    // When nothing was done at all, the error that follows says everything.
-    if (!ended.isDone && isNothing(tally)) return;
     reportText(tally, ended, options);
   }
   const codes = failures.map(({ error }) => exitCodeOf(error));
@@ -75,13 +78,14 @@ export function reportCopy(
 function documentOf(
   { counts, failures, notes }: Tally,
   resumed: readonly ResumedFile[],
-  { elapsedMs }: Ended,
+  { elapsedMs, error }: Ended,
   { dryRun = false }: ReportOptions,
-): object {
+): ResultFields {
   return {
     ...counts,
     ...(dryRun ? { dryRun } : {}),
     elapsedMs: Math.round(elapsedMs),
+    ...(error === undefined ? {} : { error: errorFields(error) }),
     ...(resumed.length > 0
       ? { resumed: resumed.map(({ path, doneBytes }) => ({ ...nameFields('path', path), bytes: doneBytes })) }
       : {}),
@@ -99,7 +103,11 @@ function reportText(tally: Tally, { did, elapsedMs, missing }: Ended, options: R
   }
   list(failures, ({ path, error }) => `${showName(path)}: ${printable(withAdvice(error))} (${error.code})`);
   if (options.quiet === true) return;
-  for (const what of missing) process.stderr.write(`netseal: note: this machine lacks ${what}\n`);
+  for (const what of missing) note(lack(what));
+}
+
+function lack(what: string): string {
+  return `this machine lacks ${what}`;
 }
 
 /** Of fewer bytes, a rate tells how long a command takes to start. */

@@ -14,6 +14,8 @@ import type { VolumePath } from './paths.ts';
 /** What a copy works with once the volume is open. */
 export interface CopyFrame extends PathFrame {
   readonly transfer: Awaited<ReturnType<typeof loadTransfer>>;
+  /** Removes the progress from the terminal, before the user is asked something. */
+  readonly pauseProgress: () => void;
 }
 
 export interface CopyWork {
@@ -38,7 +40,7 @@ export function copyFrame(
   let loading: ReturnType<typeof loadTransfer> | undefined;
   const copying = onPaths(paths, options, async pathFrame => {
     const transfer = await (loading ?? loadTransfer());
-    const frame = { ...pathFrame, transfer };
+    const frame = { ...pathFrame, transfer, pauseProgress: () => progress.pause() };
     const { json = false, quiet = false, verbose = false, dryRun = false } = options;
     const isTalking = !json && !quiet;
     const resumed: ResumedFile[] = [];
@@ -61,16 +63,19 @@ export function copyFrame(
       },
     });
     const startedMs = performance.now();
-    let isDone = false;
-    try {
-      await work.copy(frame, tally);
-      isDone = true;
-    } finally {
+    const end = (error: unknown): void => {
       progress.stop();
       const elapsedMs = performance.now() - startedMs;
       const { missing } = transfer.nativeReport();
-      reportCopy(tally, resumed, { did, isDone, elapsedMs, missing }, options);
+      reportCopy(tally, resumed, { did, error, elapsedMs, missing }, options);
+    };
+    try {
+      await work.copy(frame, tally);
+    } catch (error) {
+      end(error);
+      throw error;
     }
+    end(undefined);
   });
   // Loaded while the volume is being opened, but after what starts the threads.
   loading = loadTransfer();

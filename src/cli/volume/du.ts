@@ -5,7 +5,7 @@ import type { DirectoryEntry, FileInode } from '../../server/sealed/inode.ts';
 import type { Directory } from '../../volume/names/directory.ts';
 import { typeOfEntry } from '../../volume/names/inodes.ts';
 import { Branches } from '../lib/concurrent.ts';
-import { jsonDocument, nameFields } from '../lib/json.ts';
+import { jsonList, nameFields } from '../lib/json.ts';
 import { Columns, Lines } from '../lib/lines.ts';
 import { eachPath, type PathFrame, type PathWork } from './each-path.ts';
 import { folderOf, listEntries } from './entries.ts';
@@ -140,7 +140,7 @@ function addUp(use: FolderUse, counted: Set<Id>, totals: Total[], isSummary: boo
 function format(totals: readonly Total[], options: DuOptions): Uint8Array | string {
   const { humanReadable = false, apparent = false, json = false } = options;
   if (json) {
-    return jsonDocument(
+    return jsonList(
       totals.map(({ path, size, stored }) => ({ ...nameFields('path', path.path), size, stored })),
     );
   }

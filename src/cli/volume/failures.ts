@@ -1,6 +1,7 @@
 /** Failures at single paths, kept by a command that goes on with its other paths. */
 import { isNetsealError, isSystemError } from '../../base/errors.ts';
 import { EXIT_DAMAGED, exitCodeOf } from '../lib/exit-codes.ts';
+import { warn } from '../lib/notes.ts';
 import { reportError } from '../lib/report.ts';
 import { errorAt } from './path-errors.ts';
 import type { VolumePath } from './paths.ts';
@@ -35,7 +36,7 @@ export class Failures {
     if (this.#exitCode === undefined) return;
     for (const error of this.#shown) reportError(error);
     const more = this.#count - this.#shown.length;
-    if (more > 0) process.stderr.write(`netseal: and ${more} more\n`);
+    if (more > 0) warn(`and ${more} more`);
     process.exitCode = this.#exitCode;
   }
 }

@@ -10,7 +10,7 @@ import type { Lost } from '../../volume/care/walk.ts';
 import { GRACE_MS_DEFAULT } from '../../volume/volume-options.ts';
 import { EXIT_DAMAGED, exitCodeOf } from '../lib/exit-codes.ts';
 import { jsonDocument, nameFields } from '../lib/json.ts';
-import { printable } from '../lib/printable.ts';
+import { note, warn } from '../lib/notes.ts';
 import { type Progress, startProgress } from '../lib/progress.ts';
 import { reportError } from '../lib/report.ts';
 import { formatCount, formatSize } from '../lib/sizes.ts';
@@ -35,6 +35,7 @@ This machine's clock and the store's must agree to the hour.
 
 Exit code 3: something is damaged; then nothing is deleted. See "netseal verify".
 Exit code 6: some objects could not be deleted, and were named; the others were.`;
+const NOTHING_DELETED = 'nothing was deleted, as not all could be read; see "netseal verify"';
 const DAMAGE_SHOWN = 20;
 const FAILURES_SHOWN = 20;
 
@@ -82,13 +83,17 @@ function gc(text: string, options: GcOptions): Promise<void> {
     }).finally(() => progress?.stop());
     noteClocks(report);
     const isDamaged = report.lost.length + report.missingSegments.length > 0;
-    if (options.json === true) await print(jsonDocument(describe(report)));
+    const json = options.json === true;
+    if (isDamaged && json) warn(NOTHING_DELETED);
+    if (json) await print(jsonDocument(describe(report)));
     // With damage, the counts are not of the whole volume: only JSON shows them.
     else if (!isDamaged) await print(tell(report, options));
-    reportFailures(report);
-    if (!isDamaged) return;
-    process.stderr.write(damageText(report));
-    process.exitCode = EXIT_DAMAGED;
+    // The document lists both.
+    if (!json) tellFailures(report);
+    if (isDamaged && !json) tellDamage(report);
+    const [failure] = report.failures;
+    if (failure !== undefined) process.exitCode = exitCodeOf(failure.error);
+    if (isDamaged) process.exitCode = EXIT_DAMAGED;
   });
 }
 
@@ -96,27 +101,24 @@ function gc(text: string, options: GcOptions): Promise<void> {
 function noteClocks({ beginsAnew, serverAheadMs }: GcReport): void {
   if (Math.abs(serverAheadMs) > CLOCKS_APART_MS_MAX) {
     const which = serverAheadMs > 0 ? 'behind' : 'ahead of';
-    process.stderr.write(
-      `netseal: note: this machine's clock is ${formatDuration(Math.abs(serverAheadMs))} ${which} the store's: gc without --dry-run refuses until they agree\n`,
+    note(
+      `this machine's clock is ${formatDuration(Math.abs(serverAheadMs))} ${which} the store's: gc without --dry-run refuses until they agree`,
     );
   }
   if (beginsAnew) {
-    process.stderr.write(
-      'netseal: note: an earlier gc ran under a clock that was ahead: what it noted does not count, and the grace of all candidates begins anew\n',
+    note(
+      'an earlier gc ran under a clock that was ahead: what it noted does not count, and the grace of all candidates begins anew',
     );
   }
 }
 
-/** Lists what could not be deleted, and sets the exit code to that of the first of it. */
-function reportFailures({ failures }: GcReport): void {
-  const [first] = failures;
-  if (first === undefined) return;
+/** Lists what could not be deleted. */
+function tellFailures({ failures }: GcReport): void {
   for (const { key, error } of failures.slice(0, FAILURES_SHOWN)) {
     reportError(new NetsealError(error.code, `${key} could not be deleted: ${error.message}`));
   }
   const more = failures.length - FAILURES_SHOWN;
-  if (more > 0) process.stderr.write(`netseal: and ${more} more\n`);
-  process.exitCode = exitCodeOf(first.error);
+  if (more > 0) warn(`and ${more} more`);
 }
 
 function formatDuration(ms: number): string {
@@ -161,14 +163,14 @@ function dueMinute(timeMs: number): string {
   return `${formatUtcMinute(Math.ceil(timeMs / 60_000) * 60_000)} UTC`;
 }
 
-function damageText({ lost, missingSegments }: GcReport): string {
+function tellDamage({ lost, missingSegments }: GcReport): void {
   const lines = [
     ...lost.map(({ place, error }) => `/${place.path.slice(1)}: ${error.message} (${error.code})`),
     ...missingSegments.map(id => `segment ${id} is not there (EMISSING)`),
   ];
-  const shown = lines.slice(0, DAMAGE_SHOWN).map(line => `netseal: ${printable(line)}\n`);
-  if (lines.length > DAMAGE_SHOWN) shown.push(`netseal: and ${lines.length - DAMAGE_SHOWN} more\n`);
-  return `${shown.join('')}netseal: nothing was deleted, as not all could be read; see "netseal verify"\n`;
+  for (const line of lines.slice(0, DAMAGE_SHOWN)) warn(line);
+  if (lines.length > DAMAGE_SHOWN) warn(`and ${lines.length - DAMAGE_SHOWN} more`);
+  warn(NOTHING_DELETED);
 }
 
 function describe(report: GcReport): Record<string, unknown> {

@@ -63,8 +63,9 @@ async function copyPaths(
       }
       return total;
     },
-    copy: async ({ volume, state, signal, transfer }, tally) => {
-      const mayRemove = askToRemove(options, signal, showName);
+    copy: async (frame, tally) => {
+      const { volume, state, signal, transfer } = frame;
+      const mayRemove = askToRemove(options, frame, showName);
       const getOptions = { recursive, owner, checksum, dryRun, filter, state, signal, mayRemove };
       await transfer.get(volume, sources.map(pathBytes), local, tally, getOptions);
     },

@@ -19,6 +19,7 @@ import {
 } from '../../volume/session/volume-settings.ts';
 import { type Frame, inFrame } from '../lib/frame.ts';
 import { jsonDocument } from '../lib/json.ts';
+import { resultWithWarning } from '../lib/notes.ts';
 import { readNewSlot } from '../lib/secrets.ts';
 import { formatSize } from '../lib/sizes.ts';
 import { readUnitOptions, type UnitOptions, withUnitOptions } from '../lib/unit-options.ts';
@@ -74,9 +75,13 @@ async function make(
     const header = await createVolumeHeader({ slots: [slot], settings: encodeSettings(settings) });
     try {
       await makeVolume(access, header, signal);
-      report(describe(location.storeText, header, settings, options.json === true));
-      process.stderr.write(
-        'netseal: keep the secret safe: without it nobody can read this volume, and netseal cannot help\n',
+      const json = options.json === true;
+      const result = (): string => describe(location.storeText, header, settings, json);
+      resultWithWarning(
+        json,
+        report,
+        result,
+        'keep the secret safe: without it nobody can read this volume, and netseal cannot help',
       );
     } finally {
       header.keyring.destroy();

@@ -4,6 +4,7 @@ import type { NewSlot } from '../../keys/new-slot.ts';
 import type { SlotInfo, VolumeHeader } from '../../keys/volume-header.ts';
 import { changeHeaderObject } from '../../volume/header-object.ts';
 import { inFrame } from '../lib/frame.ts';
+import { resultWithWarning } from '../lib/notes.ts';
 import { type AddedSlotOptions, readAddedSlot, withAddedSlotOptions } from '../lib/secrets.ts';
 import { findSlot, notRevoked, parseSlotStart, slotList, slotReport } from '../lib/slots.ts';
 import { parseLocation } from './location.ts';
@@ -69,8 +70,9 @@ function remove(text: string, slotText: string, options: StoreOptions): Promise<
       };
       const header = await changeHeaderObject(store, secrets, state, change, { signal });
       header.keyring.destroy();
-      report(slotReport(options.json === true, 'removed', removed, header, 'volume'));
-      process.stderr.write(`netseal: this is not revocation. ${notRevoked('volume')}\n`);
+      const json = options.json === true;
+      const result = (): string => slotReport(json, 'removed', removed, header, 'volume');
+      resultWithWarning(json, report, result, `this is not revocation. ${notRevoked('volume')}`);
     }),
   );
 }

@@ -1,7 +1,8 @@
 /** The forms in which `netseal ls` prints: names, long lines, JSON. */
 import type { Name } from '../../base/name.ts';
 import { toBytesName } from '../../volume/names/name-checks.ts';
-import { nameFields, toJson } from '../lib/json.ts';
+import { nameFields } from '../lib/json.ts';
+import { toJson } from '../lib/json-text.ts';
 import { Columns, Lines } from '../lib/lines.ts';
 import { formatMinute } from '../lib/times.ts';
 import type { Listed } from './entries.ts';

@@ -16,7 +16,7 @@ import type { ClientState } from '../../volume/state/client-state.ts';
 import type { Volume } from '../../volume/volume.ts';
 import { type Frame, inFrame } from '../lib/frame.ts';
 import { loadPipeline, loadStore, loadVolume } from '../lib/lazy.ts';
-import { printable } from '../lib/printable.ts';
+import { warn } from '../lib/notes.ts';
 import { readSecret } from '../lib/secrets.ts';
 import {
   canonicalStoreName,
@@ -175,20 +175,16 @@ async function closing<Result>(work: Promise<Result>, close: () => Promise<void>
  * show an older version unnoticed.
  */
 function warnOfHeads({ code, message }: NetsealError): void {
-  process.stderr.write(
-    `netseal: could not compare with all other clients: ${printable(message)} (${code})\n`,
-  );
+  warn(`could not compare with all other clients: ${message}`, code);
 }
 
 /** Warns of memories of this client that are damaged and lost. This is no reason to stop. */
 function warnOfDamage({ marks: { damagedCount }, heads: { damagedPath } }: ClientState): void {
   if (damagedCount > 0) {
-    process.stderr.write(
-      `netseal: ${damagedCount} of the marks in the state folder were damaged and are dropped\n`,
-    );
+    warn(`${damagedCount} of the marks in the state folder were damaged and are dropped`);
   }
   if (damagedPath === undefined) return;
-  process.stderr.write(
-    `netseal: what this client knew of the others' heads was damaged and is dropped; it takes a new id and reads them again: ${printable(damagedPath)}\n`,
+  warn(
+    `what this client knew of the others' heads was damaged and is dropped; it takes a new id and reads them again: ${damagedPath}`,
   );
 }

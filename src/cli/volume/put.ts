@@ -15,7 +15,9 @@ import { at } from './path-errors.ts';
 import { parseVolumePath, pathBytes, showPath, type VolumePath } from './paths.ts';
 import { askToRemove, requireRemovable } from './removing.ts';
 
-type PutOptions = CopyOptions & SelectOptions;
+interface PutOptions extends CopyOptions, SelectOptions {
+  readonly ignoreCtime?: boolean;
+}
 
 const WORDS = { label: 'putting', did: 'put' } as const;
 
@@ -29,7 +31,9 @@ export function command(): Command {
       '<path...>',
       'local files and folders, or - for standard input, then STORE:/path; a path that ends in / is a folder to put them into',
     );
-  return withSelectOptions(withCopyOptions(put)).action(copyIn);
+  return withSelectOptions(withCopyOptions(put))
+    .option('--ignore-ctime', 'judge by size and modification time alone whether a file is unchanged')
+    .action(copyIn);
 }
 
 async function copyIn(paths: readonly string[], options: PutOptions): Promise<void> {
@@ -42,7 +46,11 @@ async function copyIn(paths: readonly string[], options: PutOptions): Promise<vo
 
 async function copyPaths(given: readonly string[], target: VolumePath, options: PutOptions): Promise<void> {
   const sources = given.map(path => localPath(path, options));
-  const { recursive, checksum, dryRun } = options;
+  const { recursive, checksum, ignoreCtime, dryRun } = options;
+  requireArgument(
+    checksum !== true || ignoreCtime !== true,
+    '--checksum compares whatever the times are: leave out --ignore-ctime',
+  );
   requireRemovable(options);
   const filter = await filterOf(options);
   await copyFrame([target], options, WORDS, {
@@ -52,10 +60,11 @@ async function copyPaths(given: readonly string[], target: VolumePath, options: 
         filter,
         own: new transfer.OwnStorage(volume.ownFolders),
       }),
-    copy: async ({ volume, state, signal, transfer }, tally) => {
+    copy: async (frame, tally) => {
+      const { volume, state, signal, transfer } = frame;
       const { storeText } = target;
-      const mayRemove = askToRemove(options, signal, path => showPath({ storeText, path }));
-      const putOptions = { recursive, checksum, dryRun, filter, state, signal, mayRemove };
+      const mayRemove = askToRemove(options, frame, path => showPath({ storeText, path }));
+      const putOptions = { recursive, checksum, ignoreCtime, dryRun, filter, state, signal, mayRemove };
       await transfer.put(volume, sources, pathBytes(target), tally, putOptions);
       await volume.sync();
     },

@@ -4,6 +4,7 @@ import type { Extra } from '../../transfer/put-options.ts';
 import { canConfirm, confirm } from '../lib/confirm.ts';
 import { formatCount } from '../lib/sizes.ts';
 import type { CopyOptions, SelectOptions } from './copy-options.ts';
+import type { CopyFrame } from './copying.ts';
 
 const SHOWN_MAX = 20;
 
@@ -23,12 +24,13 @@ export function requireRemovable(options: CopyOptions & SelectOptions): void {
  */
 export function askToRemove(
   options: SelectOptions,
-  signal: AbortSignal,
+  { signal, pauseProgress }: Pick<CopyFrame, 'signal' | 'pauseProgress'>,
   show: (path: Extra['path']) => string,
 ): ((extras: readonly Extra[]) => Promise<boolean>) | undefined {
   if (options.delete !== true) return undefined;
   return async extras => {
     if (options.yes === true) return true;
+    pauseProgress();
     for (const { path, isFolder } of extras.slice(0, SHOWN_MAX)) {
       process.stderr.write(`${show(path)}${isFolder ? '/' : ''}\n`);
     }

@@ -6,7 +6,7 @@ import { showName, textOfName } from '../../transfer/local-names.ts';
 import { toBytesName } from '../../volume/names/name-checks.ts';
 import type { Found } from '../../volume/names/path-walk.ts';
 import { keyOfReference } from '../../volume/names/references.ts';
-import { jsonDocument, nameFields } from '../lib/json.ts';
+import { jsonList, nameFields } from '../lib/json.ts';
 import { formatTime } from '../lib/times.ts';
 import { eachPath } from './each-path.ts';
 import { describeInode, formatMode, octalMode } from './inode-display.ts';
@@ -36,7 +36,7 @@ function showStatus(texts: readonly string[], options: StatOptions): Promise<voi
       else await print(toText(path, found));
     },
     end: async () => {
-      if (json) await print(jsonDocument(results));
+      if (json) await print(jsonList(results));
     },
   }));
 }

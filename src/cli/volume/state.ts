@@ -6,13 +6,13 @@ import { listAll } from '../../server/list-all.ts';
 import { HEAD_PREFIX } from '../../server/sealed/object-keys.ts';
 import {
   findRemembered,
-  forgetRemembered,
-  listRemembered,
+  forgetState,
+  listState,
   type RememberedStore,
 } from '../../volume/state/state-list.ts';
 import { confirm } from '../lib/confirm.ts';
 import { inFrame } from '../lib/frame.ts';
-import { jsonDocument } from '../lib/json.ts';
+import { jsonDocument, jsonList } from '../lib/json.ts';
 import { Columns } from '../lib/lines.ts';
 import { printable } from '../lib/printable.ts';
 import { formatCount } from '../lib/sizes.ts';
@@ -66,8 +66,8 @@ function stateAction(name: string, description: string): Command {
 
 function list(options: StateOptions): Promise<void> {
   return inFrame(async ({ print }) => {
-    const stores = await listRemembered(stateFolder(options));
-    await print(options.json === true ? jsonDocument(stores.map(describe)) : tell(stores));
+    const stores = await listState(stateFolder(options));
+    await print(options.json === true ? jsonList(stores.map(describe)) : tell(stores));
   });
 }
 
@@ -95,7 +95,8 @@ function forget(text: string, options: ForgetOptions): Promise<void> {
   const { storeText } = parseStore(text, 'state forget');
   return inFrame(async ({ signal, report }) => {
     const folder = stateFolder(options);
-    const known = await findRemembered(folder, await nameOf(storeText));
+    const storeName = await nameOf(storeText);
+    const known = await findRemembered(folder, storeName);
     if (known === undefined && !heads) {
       throw new NetsealError('ENOENT', `nothing is remembered of ${storeText}; see "netseal state list"`);
     }
@@ -103,7 +104,7 @@ function forget(text: string, options: ForgetOptions): Promise<void> {
     signal.throwIfAborted();
     // The heads first: should the store fail, the command can be repeated.
     const removed = heads ? await removeHeads(storeText, signal) : 0;
-    if (known !== undefined) await forgetRemembered(folder, known.name);
+    if (known !== undefined) await forgetState(folder, storeName);
     const forgotten = known === undefined ? null : describe(known);
     const also = heads ? `; removed ${formatCount(removed, 'head')} from it` : '';
     report(json ? jsonDocument({ forgotten, headsRemoved: removed }) : `forgot ${storeText}${also}\n`);

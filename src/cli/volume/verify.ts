@@ -101,9 +101,10 @@ function extentOf({ type, bytes, names }: Affected): string {
   return `: bytes ${bytes.map(({ from, to }) => `${from} to ${to}`).join(', ')}`;
 }
 
-function describe({ damages, ...report }: VerifyReport): Record<string, unknown> {
+function describe({ damages, notes, ...report }: VerifyReport): Record<string, unknown> {
   return {
     ...report,
+    notes: notes.map(message => ({ message })),
     damages: damages.map(({ key, what, error, affected }) => ({
       object: key,
       what,
