@@ -19,6 +19,8 @@ export function varintBytes(value: number): number {
 }
 
 /** Writes values one after another, into memory of its own that grows as needed. */
+const UPPER_CASE = /[A-F]/;
+
 export class ByteWriter {
   #bytes: Buffer<ArrayBuffer>;
   #view: DataView;
@@ -106,13 +108,16 @@ export class ByteWriter {
     this.rawLatin1(text);
   }
 
-  /** Writes the `lengthBytes` bytes that `hex` stands for. EINVAL unless it stands for exactly so many. */
+  /**
+   * Writes the `lengthBytes` bytes that `hex` stands for. EINVAL unless it stands for exactly so many, in lower
+   * case: a decoder gives back lower case.
+   */
   rawHex(hex: string, lengthBytes: number): void {
     this.#grow(lengthBytes);
     const isWhole =
       hex.length === 2 * lengthBytes &&
       this.#bytes.write(hex, this.#length, lengthBytes, 'hex') === lengthBytes;
-    requireArgument(isWhole, 'not hexadecimal of the right length');
+    requireArgument(isWhole && !UPPER_CASE.test(hex), 'not lower-case hexadecimal of the right length');
     this.#length += lengthBytes;
   }
 

@@ -15,15 +15,32 @@ export interface Chunk {
   readonly lengthBytes: number;
 }
 
-/** Returns the chunks of all files, in order. The last chunk of a file may be shorter than the others. */
+/**
+ * The most chunks that are chosen from, and one a file: twice as many as the smallest chunks that fit into the
+ * memory for samples. A file may claim any size: `/proc/kcore` claims 128 TiB.
+ */
+export const CHUNKS_MAX: number = 2 ** 18;
+
+/**
+ * Returns the chunks of all files, in order. The last chunk of a file may be shorter than the others. Where that
+ * would be more than {@link CHUNKS_MAX}, returns some of each file's, spread evenly.
+ */
 export function cutIntoChunks(files: readonly Candidate[], chunkBytes: number): Chunk[] {
-  const chunks: Chunk[] = [];
-  for (const { path, sizeBytes } of files) {
-    for (let offsetBytes = 0; offsetBytes < sizeBytes; offsetBytes += chunkBytes) {
-      chunks.push({ path, offsetBytes, lengthBytes: Math.min(chunkBytes, sizeBytes - offsetBytes) });
-    }
-  }
-  return chunks;
+  const countOf = ({ sizeBytes }: Candidate): number => Math.ceil(sizeBytes / chunkBytes);
+  const share =
+    CHUNKS_MAX /
+    Math.max(
+      CHUNKS_MAX,
+      files.reduce((sum, file) => sum + countOf(file), 0),
+    );
+  return files.flatMap(file => {
+    const { path, sizeBytes } = file;
+    const count = countOf(file);
+    return spreadIndices(count, Math.min(count, Math.ceil(count * share))).map(index => {
+      const offsetBytes = index * chunkBytes;
+      return { path, offsetBytes, lengthBytes: Math.min(chunkBytes, sizeBytes - offsetBytes) };
+    });
+  });
 }
 
 /**

@@ -118,7 +118,7 @@ describe('the coder', () => {
     for (const value of [-1, 0.5, Number.NaN, 2 ** 53, Number.POSITIVE_INFINITY]) {
       expect(errorCodeOf(() => written(out => out.varint(value)))).toBe('EINVAL');
     }
-    for (const hex of ['abc', 'ab', 'abcdef', 'abxx', 'zzzz']) {
+    for (const hex of ['abc', 'ab', 'abcdef', 'abxx', 'zzzz', 'ABCD', 'abCd']) {
       expect(errorCodeOf(() => written(out => out.rawHex(hex, 2)))).toBe('EINVAL');
     }
     expect(errorCodeOf(() => written(out => out.sizedLatin1('\u0100')))).toBe('EINVAL');

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { batchBytesMax, cutIntoBatches, cutIntoUnits, unitsForRound } from '../../src/bench/plan.ts';
 import { readSamples } from '../../src/bench/samples.ts';
-import { cutIntoChunks, sampleEvenly, spreadIndices } from '../../src/bench/sampling.ts';
+import { CHUNKS_MAX, cutIntoChunks, sampleEvenly, spreadIndices } from '../../src/bench/sampling.ts';
 import { setting } from './fixtures.ts';
 
 const KIB = 1024;
@@ -40,6 +40,19 @@ describe('even sampling', () => {
     const chunks = cutIntoChunks([{ path: 'a', sizeBytes: 100 }], 1);
     const offsets = sampleEvenly(chunks, 10).map(({ offsetBytes }) => offsetBytes);
     expect(offsets).toEqual([4, 14, 24, 34, 44, 54, 64, 74, 84, 94]);
+  });
+
+  it('takes its time from a file that claims more than there can be', () => {
+    const claimed = 2 ** 47;
+    const files = [
+      { path: 'kcore', sizeBytes: claimed },
+      { path: 'b', sizeBytes: 1000 },
+    ];
+    const chunks = cutIntoChunks(files, 4096);
+    expect(chunks.length).toBeLessThanOrEqual(CHUNKS_MAX + files.length);
+    expect(chunks.at(-1)).toEqual({ path: 'b', offsetBytes: 0, lengthBytes: 1000 });
+    const chosen = sampleEvenly(chunks, 4 * 4096);
+    expect(chosen.map(({ offsetBytes }) => Math.round((offsetBytes / claimed) * 8))).toEqual([1, 3, 5, 7]);
   });
 
   it('indices are spread, or start over', () => {
