@@ -18,7 +18,7 @@ import {
   requireObject,
   requireOptions,
 } from '../base/arguments.ts';
-import { concatBytes, utf8, viewOf } from '../base/bytes.ts';
+import { concatBytes, copyBytes, utf8, viewOf } from '../base/bytes.ts';
 import type { CallOptions } from '../base/call-options.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { BLOCK_BYTES_DEFAULT, unitSizeToLog2 } from '../base/geometry.ts';
@@ -165,7 +165,7 @@ export class PlainCache {
     try {
       let offsetBytes = 0;
       const toSeal = units.map(({ index, bytes }) => {
-        lease.bytes.set(bytes, offsetBytes);
+        copyBytes(bytes, lease.bytes, offsetBytes);
         const unit = { ...this.#place(objectId, index), offsetBytes, lengthBytes: bytes.byteLength };
         offsetBytes += bytes.byteLength;
         return unit;

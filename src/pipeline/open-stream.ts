@@ -1,5 +1,5 @@
 /** A Web Stream that takes a sealed stream and gives out its plain bytes. */
-import { concatBytes, equalBytes } from '../base/bytes.ts';
+import { concatBytes, copyBytes, equalBytes } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { MIB } from '../base/geometry.ts';
 import { HEADER_BYTES, peekHeader, RECORD_OVERHEAD_BYTES } from '../unit/record-format.ts';
@@ -119,7 +119,7 @@ class StreamOpener implements BatchSource {
     let at = 0;
     while (at < chunk.byteLength) {
       const part = chunk.subarray(at, at + this.#pending.byteLength - this.#filledBytes);
-      this.#pending.set(part, this.#filledBytes);
+      copyBytes(part, this.#pending, this.#filledBytes);
       this.#filledBytes += part.byteLength;
       at += part.byteLength;
       if (this.#header === undefined) this.#readHeader();
@@ -238,7 +238,7 @@ class StreamOpener implements BatchSource {
   async #open(header: StreamHeader, batch: RecordBatch): Promise<PlainBatch> {
     const lease = await this.#pipeline.reserveSealed(batch.bytes.byteLength);
     try {
-      lease.bytes.set(batch.bytes);
+      copyBytes(batch.bytes, lease.bytes);
       batch.copied();
       let offsetBytes = 0;
       const units = batch.lengths.map((lengthBytes, at) => {
@@ -279,7 +279,7 @@ class StreamOpener implements BatchSource {
     const unitSizeBytes = this.#header?.unitSizeBytes ?? 0;
     const roomBytes = Math.max(BATCH_BYTES, unitSizeBytes) + unitSizeBytes + RECORD_OVERHEAD_BYTES;
     this.#pending = this.#spares.pop() ?? new Uint8Array(roomBytes);
-    this.#pending.set(rest);
+    copyBytes(rest, this.#pending);
     this.#filledBytes = rest.byteLength;
   }
 }

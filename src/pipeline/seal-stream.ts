@@ -3,7 +3,7 @@
  * no store.
  */
 import { requireInstance, requireObject } from '../base/arguments.ts';
-import { concatBytes } from '../base/bytes.ts';
+import { concatBytes, copyBytes } from '../base/bytes.ts';
 import { requireArgument } from '../base/errors.ts';
 import {
   BLOCK_BYTES_DEFAULT,
@@ -111,7 +111,7 @@ class StreamSealer implements BatchSource {
         await this.#output.room();
       }
       const part = chunk.subarray(at, at + this.#batchBytes - this.#filledBytes);
-      this.#batch.set(part, this.#filledBytes);
+      copyBytes(part, this.#batch, this.#filledBytes);
       this.#filledBytes += part.byteLength;
       at += part.byteLength;
     }
@@ -144,7 +144,7 @@ class StreamSealer implements BatchSource {
   #sendBatch(lengthBytes: number, isEnd: boolean): void {
     const batch = this.#batch;
     const next = this.#spareBatches.pop() ?? new Uint8Array(this.#batchBytes);
-    next.set(batch.subarray(lengthBytes, this.#filledBytes));
+    copyBytes(batch.subarray(lengthBytes, this.#filledBytes), next);
     this.#batch = next;
     this.#filledBytes -= lengthBytes;
     const firstIndex = this.#nextIndex;
@@ -171,7 +171,7 @@ class StreamSealer implements BatchSource {
     }));
     const lease = await pipeline.reservePlain(Math.max(1, lengthBytes));
     try {
-      lease.bytes.set(batch.subarray(0, lengthBytes));
+      copyBytes(batch.subarray(0, lengthBytes), lease.bytes);
       this.#spareBatches.push(batch);
       const sealed = await pipeline.seal({ keys, from: lease, units, suite, codec, blockSizeBytes });
       try {

@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { requireMethods, requireObject, requireOptions, requireText } from '../base/arguments.ts';
+import { copyBytes } from '../base/bytes.ts';
 import type { CallOptions } from '../base/call-options.ts';
 import { NetsealError } from '../base/errors.ts';
 import { type Scheduler, systemScheduler } from '../base/scheduler.ts';
@@ -86,7 +87,7 @@ export class MemoryStore implements ObjectStore {
     const sizeBytes = object.bytes.byteLength;
     const lengthBytes = coveredBytes(range, sizeBytes);
     const bytes = options.into?.subarray(0, lengthBytes) ?? new Uint8Array(lengthBytes);
-    bytes.set(object.bytes.subarray(range.offsetBytes, range.offsetBytes + lengthBytes));
+    copyBytes(object.bytes.subarray(range.offsetBytes, range.offsetBytes + lengthBytes), bytes);
     return { bytes, version: object.version, sizeBytes };
   }
 
@@ -112,7 +113,7 @@ export class MemoryStore implements ObjectStore {
     const bytes = new Uint8Array(sizeBytes);
     let offset = 0;
     for (const part of parts) {
-      bytes.set(part, offset);
+      copyBytes(part, bytes, offset);
       offset += part.byteLength;
     }
     this.#versionCount += 1;

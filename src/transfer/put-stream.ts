@@ -1,4 +1,5 @@
 /** Copies a stream, such as standard input, into a file of the volume. */
+import { copyBytes } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { toBytesName } from '../volume/names/name-checks.ts';
 import { newAttributes } from '../volume/new-attributes.ts';
@@ -90,7 +91,7 @@ class StreamReader {
         this.#rest = next.value;
       }
       const part = this.#rest.subarray(0, into.byteLength - filled);
-      into.set(part, filled);
+      copyBytes(part, into, filled);
       filled += part.byteLength;
       this.#rest = this.#rest.subarray(part.byteLength);
     }

@@ -1,6 +1,6 @@
 /** An AEAD of `node:crypto` with 12-byte nonces. The fast providers of both suites are built on it. */
 import { type CipherGCMTypes, createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto';
-import { discard } from '../base/bytes.ts';
+import { copyBytes, discard } from '../base/bytes.ts';
 import { TAG_BYTES } from './record-format.ts';
 
 type NodeAead = CipherGCMTypes | 'chacha20-poly1305';
@@ -20,7 +20,7 @@ export function sealWithNode(
   const cipher = createCipheriv(algorithm as CipherGCMTypes, key, nonce, TAG_OPTION);
   cipher.setAAD(associated);
   const ciphertext = cipher.update(plaintext);
-  out.set(ciphertext, 0);
+  copyBytes(ciphertext, out);
   discard(ciphertext);
   cipher.final();
   out.set(cipher.getAuthTag(), plaintext.byteLength);

@@ -2,7 +2,7 @@
  * Opens one sealed record to one plain unit. The steps are, in this order: check, decrypt, verify,
  * decompress.
  */
-import { discard, equalBytes, isAllZero, viewOf } from '../base/bytes.ts';
+import { copyBytes, discard, equalBytes, isAllZero, viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
 import { BLOCK_BYTES_MAX, roundUp } from '../base/geometry.ts';
 import type { Providers } from './providers.ts';
@@ -87,10 +87,10 @@ export class Opener {
       throw new NetsealError('EFORMAT', 'padding is not zero');
     }
     if (codec === 'stored') {
-      out.set(payload, 0);
+      copyBytes(payload, out);
     } else {
       const plain = this.#providers.codec(codec).decompress(payload, plainBytes);
-      out.set(plain, 0);
+      copyBytes(plain, out);
       discard(plain);
     }
     return plainBytes;

@@ -1,6 +1,6 @@
 /** Seals one plain unit into one sealed record. The steps are, in this order: compress, pad, encrypt. */
 import { requireInteger } from '../base/arguments.ts';
-import { discard, viewOf } from '../base/bytes.ts';
+import { copyBytes, discard, viewOf } from '../base/bytes.ts';
 import { requireArgument } from '../base/errors.ts';
 import { BLOCK_BYTES_MAX, checkBlockSize, roundUp, UNIT_BYTES_MAX } from '../base/geometry.ts';
 import type { CodecSetting } from './codec.ts';
@@ -135,7 +135,7 @@ export class Sealer {
     if (this.#scratch.byteLength < end) this.#scratch = new Uint8Array(end);
     const plaintext = this.#scratch.subarray(0, end);
     encodeInnerHeader(viewOf(plaintext), { codec, plainBytes, payloadBytes: payload.byteLength });
-    plaintext.set(payload, INNER_HEADER_BYTES);
+    copyBytes(payload, plaintext, INNER_HEADER_BYTES);
     plaintext.fill(0, payloadEnd);
     return plaintext;
   }

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   concatBytes,
+  copyBytes,
   discard,
   equalBytes,
   fromHex,
@@ -71,6 +72,36 @@ it('joining copies', () => {
   part.fill(9);
   expect([...joined]).toEqual([1, 2, 3]);
   expect(concatBytes().byteLength).toBe(0);
+});
+
+describe('copyBytes', () => {
+  const lengths = fc.oneof(fc.nat(40), fc.integer({ min: 500, max: 530 }), fc.nat(70_000));
+
+  it('copies as set does, whatever the alignment, lengths and kinds of memory', () => {
+    checkProperty(
+      fc.tuple(lengths, fc.nat(16), fc.nat(16), fc.boolean()),
+      ([length, skew, offset, isShared]) => {
+        const source = shareAtOddOffset(
+          Uint8Array.from({ length }, (_, at) => at * 7 + 1),
+          skew,
+        );
+        const memory = isShared ? new SharedArrayBuffer(length + 64) : new ArrayBuffer(length + 64);
+        const target = new Uint8Array(memory).fill(9).subarray(3);
+        const wanted = Uint8Array.from(target);
+        wanted.set(source, offset);
+        copyBytes(source, target, offset);
+        expect(Buffer.compare(target, wanted)).toBe(0);
+      },
+    );
+  });
+
+  it.each([3, 5000])('of %d bytes needs room for all of them, and changes nothing without', length => {
+    const target = new Uint8Array(length + 1);
+    expect(() => copyBytes(new Uint8Array(length).fill(1), target, 2)).toThrow(
+      expect.objectContaining({ code: 'EBUG' }),
+    );
+    expect(target.every(byte => byte === 0)).toBe(true);
+  });
 });
 
 it('a view shares memory and starts at zero', () => {

@@ -12,6 +12,7 @@
  *   time that happens again.
  */
 import { availableParallelism } from 'node:os';
+import { copyBytes } from '../../base/bytes.ts';
 import { giveTurn } from '../../base/turns.ts';
 import { recordTag, TAG_BYTES } from '../../unit/record-format.ts';
 import { type CacheFile, readFully, ShortFileError } from '../base/files.ts';
@@ -294,7 +295,7 @@ export class Reads {
       const bytes = unit.into.subarray(0, entry.lengthBytes);
       if (stretch.plans.length > 1) {
         const from = entry.offsetBytes - stretch.offsetBytes;
-        bytes.set(target.subarray(from, from + entry.lengthBytes));
+        copyBytes(target.subarray(from, from + entry.lengthBytes), bytes);
       }
       if (!isExpected(bytes, entry, unit.expectedTag)) this.#dropDamaged(plan);
       else if (this.#isStillValid(plan)) lengths[position] = entry.lengthBytes;

@@ -8,6 +8,7 @@
  * Nothing is synced. A unit that a power cut has torn is found out by its tag.
  */
 import { crc32 } from 'node:zlib';
+import { copyBytes } from '../../base/bytes.ts';
 import { DrainLoop } from '../../base/drain-loop.ts';
 import { roundUp } from '../../base/geometry.ts';
 import { recordTag } from '../../unit/record-format.ts';
@@ -281,7 +282,7 @@ class Gather {
       return false;
     }
     const memory = this.#take();
-    memory.set(bytes, this.#to);
+    copyBytes(bytes, memory, this.#to);
     memory.fill(0, this.#to + bytes.byteLength, this.#to + paddedBytes);
     this.#to += paddedBytes;
     return true;

@@ -2,6 +2,7 @@
  * The queue of semi-dirty units: units that were just read from a server wait here until they are written.
  * Its length is bounded, and `offer` never waits: a unit that does not fit is dropped and counted.
  */
+import { copyBytes } from '../../base/bytes.ts';
 import { DrainLoop } from '../../base/drain-loop.ts';
 import type { IncomingUnit } from '../clean/clean-writer.ts';
 import type { Since } from '../clean/range-invalidations.ts';
@@ -53,7 +54,7 @@ export class WriteBehind {
       const costBytes = UNIT_BYTES + bytes.byteLength;
       if (this.#isClosed || this.#bytes + costBytes > this.#bytesMax) continue;
       const copy = Buffer.allocUnsafeSlow(bytes.byteLength);
-      copy.set(bytes);
+      copyBytes(bytes, copy);
       this.#queue.push({ object, index, bytes: copy, since: this.#core.rangeInvalidations.remember(object) });
       this.#bytes += costBytes;
       count += 1;

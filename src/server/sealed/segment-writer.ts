@@ -13,6 +13,7 @@
  *   4. A segment's id is random and used once; its object never changes.
  *   5. A segment that failed is remembered as long as the writer lives: its records must never be committed.
  */
+import { copyBytes } from '../../base/bytes.ts';
 import { MIB } from '../../base/geometry.ts';
 import { type Id, randomId } from '../../base/ids.ts';
 import type { RecordKind } from '../../unit/record-format.ts';
@@ -222,7 +223,8 @@ export class SegmentWriter {
       const within = segment.lengthBytes % CHUNK_BYTES;
       if (within === 0) segment.chunks.push(this.#freeChunks.pop() ?? new Uint8Array(CHUNK_BYTES));
       const part = bytes.subarray(done, done + CHUNK_BYTES - within);
-      segment.chunks.at(-1)?.set(part, within);
+      const chunk = segment.chunks.at(-1);
+      if (chunk !== undefined) copyBytes(part, chunk, within);
       segment.lengthBytes += part.byteLength;
       done += part.byteLength;
     }

@@ -6,6 +6,7 @@
  *     on with the new place. Otherwise these units are lost.
  */
 import { requireBytes, requireInteger, requireOptions } from '../../base/arguments.ts';
+import { copyBytes } from '../../base/bytes.ts';
 import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import { MIB, sizeToUnitCount } from '../../base/geometry.ts';
 import type { FileInode } from '../../server/sealed/inode.ts';
@@ -95,7 +96,7 @@ export class FileReader {
       if (piece.error !== undefined) throw piece.error;
       const at = piece.offsetBytes - offsetBytes;
       const target = into.subarray(at, at + piece.lengthBytes);
-      target.set(piece.bytes ?? []);
+      if (piece.bytes !== undefined) copyBytes(piece.bytes, target);
       target.fill(0, piece.bytes?.byteLength ?? 0);
     }
     return Math.max(0, endBytes - offsetBytes);

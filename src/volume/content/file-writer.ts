@@ -15,6 +15,7 @@
  * Calls must not overlap, except `write`s, which queue up.
  */
 import { requireBytes, requireInteger } from '../../base/arguments.ts';
+import { copyBytes } from '../../base/bytes.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
 import { MIB, sizeToUnitCount } from '../../base/geometry.ts';
 import type { FileInode } from '../../server/sealed/inode.ts';
@@ -158,7 +159,7 @@ export class FileWriter {
         if (done > 0) this.#failure ??= error;
         throw error;
       });
-      unit.bytes.set(part, within);
+      copyBytes(part, unit.bytes, within);
       unit.filledBytes = Math.max(unit.filledBytes, within + part.byteLength);
       done += part.byteLength;
       this.#isChanged = true;
@@ -205,8 +206,9 @@ export class FileWriter {
     try {
       const [unit] = units;
       if (unit?.error !== undefined) throw unit.error;
-      into.set(unit?.bytes ?? []);
-      return unit?.bytes.byteLength ?? 0;
+      if (unit === undefined) return 0;
+      copyBytes(unit.bytes, into);
+      return unit.bytes.byteLength;
     } finally {
       release();
     }
@@ -253,7 +255,7 @@ export class FileWriter {
       }
       const isLast = (index + 1) * unitSizeBytes > this.#sizeBytes;
       if (isLast) this.#tail = { index, unit };
-      batch.bytes.set(bytes.subarray(0, filledBytes), offsetBytes);
+      copyBytes(bytes.subarray(0, filledBytes), batch.bytes, offsetBytes);
       batch.add(index, offsetBytes, filledBytes);
       offsetBytes += filledBytes;
     }
