@@ -9,7 +9,7 @@ import type { FileReader, Piece } from '../volume/content/file-reader.ts';
 import type { GetJournal, GetSource, GetTarget, OpenedGetJournal } from '../volume/state/get-journal.ts';
 import type { SmallFile } from './get-files.ts';
 import { showName } from './local-names.ts';
-import type { RestoreOptions, Unset } from './local-restore.ts';
+import { ProvenTimes, type RestoreOptions, type Unset } from './local-restore.ts';
 import type { TargetFolder } from './local-target.ts';
 import type { BegunFile, TargetFile } from './local-target-file.ts';
 import { COARSEST_STEP_NS } from './local-times.ts';
@@ -35,6 +35,8 @@ export class GetContent {
   readonly #restore: RestoreOptions;
   readonly #signal: AbortSignal | undefined;
   readonly #open: ((target: GetTarget, source: GetSource) => OpenedGetJournal | undefined) | undefined;
+  /** For files and folders of this copy. */
+  readonly times: ProvenTimes = new ProvenTimes();
   /** True once a note says that times are kept in steps. That is so for all files: one note is enough. */
   #hasNotedSteps = false;
 
@@ -53,7 +55,7 @@ export class GetContent {
 
   /** Writes a small file. `bytes` may be shorter than the file, and undefined for none: the rest is zeros. */
   writeSmall({ folder, name, path, inode }: SmallFile, bytes: Uint8Array | undefined): void {
-    const file = folder.createFile(name);
+    const file = folder.createSmallFile(name, inode, this.#restore);
     try {
       for (const part of dataParts(bytes ?? NO_BYTES, 0)) file.writeSync(part.bytes, part.offsetBytes);
       this.#finish(file, path, inode);
@@ -155,7 +157,8 @@ export class GetContent {
 
   #finish(file: TargetFile, path: Name, inode: FileInode): void {
     const { sizeBytes } = inode;
-    this.noteUnset(path, file.finish({ attributes: inode, sizeBytes, ...this.#restore }), inode.mtimeNs);
+    const options = { attributes: inode, sizeBytes, times: this.times, ...this.#restore };
+    this.noteUnset(path, file.finish(options), inode.mtimeNs);
     this.#tally.counts.files += 1;
     this.#tally.counts.bytes += sizeBytes;
     this.#tally.did(path, 'file');

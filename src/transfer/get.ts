@@ -222,7 +222,7 @@ class Getter {
     const isOld = target.folder.existing(name) !== undefined;
     const folder = target.folder.child(name);
     try {
-      const { device } = folder.stat;
+      const { device } = folder;
       const isSameSystem = device === target.device || this.#options.folding !== undefined;
       const rules = isSameSystem ? target.rules : folder.probeFolding();
       if (isOld) {
@@ -263,7 +263,8 @@ class Getter {
     this.#noting(path, () => {
       try {
         if (!isCopied) return;
-        this.#content.noteUnset(path, folder.finishFolder(inode, this.#restore), inode.mtimeNs);
+        const unset = folder.finishFolder(inode, this.#restore, this.#content.times);
+        this.#content.noteUnset(path, unset, inode.mtimeNs);
       } finally {
         if (closes) folder.close();
       }

@@ -29,7 +29,20 @@ export interface Owner {
   readonly gid: number;
 }
 
+/** What is known of a file or folder that this copy has made, so that it need not be asked for or set again. */
+export interface Made {
+  /** Its permission bits now; undefined when they are not known, or not the wanted ones. */
+  readonly mode: number | undefined;
+  /** True when it has no access control lists: its folder had none to inherit. */
+  readonly hasNoLists: boolean;
+  /** The file system it lies on. */
+  readonly device: number;
+}
+
 export interface RestoreSettings extends RestoreOptions {
+  readonly made?: Made | undefined;
+  /** The times that file systems are known to keep. Without it, each time is read back. */
+  readonly times?: ProvenTimes | undefined;
   /** The owner of the file that this one replaces. The new file gets it, unless it gets the volume's. */
   readonly replaced?: Owner | undefined;
   /** Removes the default list of a folder that inherited it. Default: false. */
@@ -54,35 +67,84 @@ export interface Unset {
 export function restoreAttributes(
   fd: number,
   attributes: Attributes,
-  { owner = false, replaced, removesDefaultList = false }: RestoreSettings,
+  { owner = false, replaced, removesDefaultList = false, made, times }: RestoreSettings,
 ): Unset {
   // The owner comes first: changing it clears set-id bits and capabilities.
   if (owner) fs.fchownSync(fd, attributes.uid, attributes.gid);
   else if (replaced !== undefined) giveOwner(fd, replaced.uid, replaced.gid);
   // The mode of a file that has a list says what those in the list may do.
-  removeAttribute(fd, ACCESS_LIST_KEY);
-  if (removesDefaultList) removeAttribute(fd, DEFAULT_LIST_KEY);
+  if (made?.hasNoLists !== true) {
+    removeAttribute(fd, ACCESS_LIST_KEY);
+    if (removesDefaultList) removeAttribute(fd, DEFAULT_LIST_KEY);
+  }
   let keys = NO_KEYS;
   for (const attribute of attributes.xattrs) {
     if (givesRights(attribute.key) && !owner) continue;
     if (!isCopiedKey(attribute.key) || !writeAttribute(fd, attribute)) keys = [...keys, attribute.key];
   }
-  fs.fchmodSync(fd, restoredMode(attributes, owner, keys));
-  return { keys, mtimeNs: restoreTime(fd, attributes.mtimeNs) };
+  const mode = restoredMode(attributes, owner, keys);
+  if (mode !== made?.mode) fs.fchmodSync(fd, mode);
+  return { keys, mtimeNs: restoreTime(fd, attributes.mtimeNs, made?.device, times) };
 }
+
+/**
+ * Returns the mode that a new file can be made with, so that it has the mode of `attributes` at once. Undefined
+ * when that must be set afterwards: the umask would take bits away, the owner cannot write, it depends on a list
+ * or on the owner, or it has set-id bits.
+ */
+export function modeToMakeWith(
+  { mode, xattrs }: Attributes,
+  { owner = false }: RestoreOptions,
+  umask: number,
+): number | undefined {
+  const wanted = owner ? mode : mode & 0o1777;
+  const isPlain = (wanted & ~0o777) === 0 && (wanted & umask) === 0 && (wanted & 0o600) === 0o600;
+  return isPlain && xattrs.length === 0 ? wanted : undefined;
+}
+
+/**
+ * The times that file systems were seen to keep exactly. A file system that has kept one time with all its digits
+ * keeps every time from 1970 to 2038: no system in use has fewer seconds.
+ */
+export class ProvenTimes {
+  readonly #devices = new Set<number>();
+
+  /** True when this time need not be read back. */
+  has(device: number, timeNs: bigint): boolean {
+    return timeNs >= 0n && timeNs < SECONDS_END_NS && this.#devices.has(device);
+  }
+
+  /** Notes that a file on `device` was given a time, and has it. */
+  add(device: number, timeNs: bigint): void {
+    if (timeNs % TIME_STEP_NS !== 0n) this.#devices.add(device);
+  }
+}
+
+/** Where times end that are kept as 31 bits of seconds. */
+const SECONDS_END_NS = 2n ** 31n * 1_000_000_000n;
 
 const NO_KEYS: readonly Name[] = [];
 /** Without the native calls, times are set to the microsecond. */
 const TIME_STEP_NS = 1000n;
 
-/** Sets the time, and reads it back. Returns the time that the file has, if that is another one. */
-function restoreTime(fd: number, wantedNs: bigint): bigint | undefined {
+/**
+ * Sets the time, and reads it back unless `times` knows it. Returns the time that the file has, if that is another
+ * one.
+ */
+function restoreTime(
+  fd: number,
+  wantedNs: bigint,
+  device: number | undefined,
+  times: ProvenTimes | undefined,
+): bigint | undefined {
   try {
     setTimes(fd, wantedNs);
+    if (device !== undefined && times?.has(device, wantedNs) === true) return undefined;
   } catch (error) {
     if (systemCodeOf(error) === undefined) throw error;
   }
   const { mtimeNs } = statOf(fd);
+  if (device !== undefined && mtimeNs === wantedNs) times?.add(device, mtimeNs);
   return isSameTime(mtimeNs, wantedNs) ? undefined : mtimeNs;
 }
 

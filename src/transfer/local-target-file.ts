@@ -17,7 +17,13 @@ import {
 } from './local-calls.ts';
 import { localError } from './local-errors.ts';
 import { joinPath, partialName, resumableName, showName } from './local-names.ts';
-import { type RestoreOptions, restoreAttributes, type Unset } from './local-restore.ts';
+import {
+  type Made,
+  type ProvenTimes,
+  type RestoreOptions,
+  restoreAttributes,
+  type Unset,
+} from './local-restore.ts';
 import { PRIVATE_MODE } from './local-rights.ts';
 
 const fsyncAsync = promisify(fs.fsync);
@@ -33,6 +39,7 @@ export interface FinishOptions extends RestoreOptions {
   readonly attributes: Attributes;
   /** The file's size. Ranges below it that were not written are holes. */
   readonly sizeBytes: number;
+  readonly times?: ProvenTimes | undefined;
 }
 
 export interface TargetFileOptions {
@@ -40,6 +47,8 @@ export interface TargetFileOptions {
   /** Whether another `get` may go on with the file after an interruption. Default: false. */
   readonly isResumable?: boolean;
   readonly begun?: BegunFile | undefined;
+  /** What is known of the file once it is made. A mode that is given here is what it is made with. */
+  readonly made?: Made | undefined;
 }
 
 /** An unfinished file that an interrupted copy has left, open and locked. */
@@ -56,6 +65,7 @@ export class TargetFile {
   readonly #partial: Name;
   readonly #replaced: () => LocalStat | undefined;
   readonly #fd: number;
+  readonly #made: Made | undefined;
   /** The file's current length in bytes. */
   #endBytes = 0;
   #isOpen = true;
@@ -75,13 +85,16 @@ export class TargetFile {
     folder: FolderHandle,
     name: Name,
     replaced: () => LocalStat | undefined,
-    { isLong = false, isResumable = false, begun }: TargetFileOptions = {},
+    { isLong = false, isResumable = false, begun, made }: TargetFileOptions = {},
   ) {
+    this.#made = made;
     this.#replaced = replaced;
     this.#folder = folder;
     this.#name = name;
     this.#partial = begun?.name ?? (isResumable ? resumableName() : partialName());
-    this.#fd = begun?.fd ?? this.#writing(() => openAt(folder, this.#partial, CREATE_FLAGS, PRIVATE_MODE));
+    this.#fd =
+      begun?.fd ??
+      this.#writing(() => openAt(folder, this.#partial, CREATE_FLAGS, made?.mode ?? PRIVATE_MODE));
     this.#endBytes = begun?.endBytes ?? 0;
     if (isLong && begun === undefined) tryLock(this.#fd);
   }
@@ -210,7 +223,7 @@ export class TargetFile {
     if (sizeBytes !== this.#endBytes) fs.ftruncateSync(this.#fd, sizeBytes);
     const existing = this.#replaced();
     const replaced = existing?.type === 'file' ? existing : undefined;
-    return restoreAttributes(this.#fd, attributes, { ...options, replaced });
+    return restoreAttributes(this.#fd, attributes, { ...options, replaced, made: this.#made });
   }
 
   #rename(): void {

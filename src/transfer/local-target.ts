@@ -41,10 +41,18 @@ import {
   partialName,
   showName,
 } from './local-names.ts';
-import { isSameTime, type RestoreOptions, restoreAttributes, type Unset } from './local-restore.ts';
+import {
+  isSameTime,
+  modeToMakeWith,
+  type ProvenTimes,
+  type RestoreOptions,
+  restoreAttributes,
+  type Unset,
+} from './local-restore.ts';
 import { PRIVATE_MODE, syncFolder } from './local-rights.ts';
 import { LocalFile } from './local-source.ts';
 import { type BegunFile, TargetFile, type TargetFileOptions } from './local-target-file.ts';
+import { DEFAULT_LIST_KEY, removeAttribute } from './local-xattrs.ts';
 import type { OwnStorage } from './own-storage.ts';
 
 const OWNER_ALL = 0o700;
@@ -52,17 +60,32 @@ const { O_RDWR, O_CREAT, O_EXCL, O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = 
 const CREATE_FLAGS = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
 const LOOK_FLAGS = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
 
+/** What is known of a folder that {@link TargetFolder.child} made. */
+interface MadeFolder {
+  readonly device: number;
+  /** It has no access control list itself. */
+  readonly hasNoLists: boolean;
+  /** What is made in it inherits no access control list. */
+  readonly givesNoLists: boolean;
+  /** Permission bits that this process's new files do not get. */
+  readonly umask: number;
+}
+
 /** An open folder that is being filled. It has one descriptor; the caller closes it. */
 export class TargetFolder {
   readonly #handle: FolderHandle;
   /** The mode that is restored at the end, unless another is set. */
   #modeToRestore: number | undefined;
-  /** True when {@link child} made the folder: then only this copy has put anything into it. */
-  #isMade = false;
+  /**
+   * Set when {@link child} made the folder. Then only this copy has put anything into it, and until {@link
+   * finishFolder} nobody but its owner can reach what is in it.
+   */
+  readonly #made: MadeFolder | undefined;
 
-  private constructor(handle: FolderHandle, modeToRestore?: number) {
+  private constructor(handle: FolderHandle, modeToRestore?: number, made?: MadeFolder) {
     this.#handle = handle;
     this.#modeToRestore = modeToRestore;
+    this.#made = made;
   }
 
   /**
@@ -104,6 +127,11 @@ export class TargetFolder {
     return this.#handle.path;
   }
 
+  /** The number of the file system that it lies on. */
+  get device(): number {
+    return this.#made?.device ?? this.stat.device;
+  }
+
   get stat(): LocalStat {
     return writing(this.path, () => statOf(this.#handle.fd));
   }
@@ -131,7 +159,7 @@ export class TargetFolder {
    * always in a folder that {@link child} made, because only this copy writes there.
    */
   existing(name: Name): LocalStat | undefined {
-    if (this.#isMade) return undefined;
+    if (this.#made !== undefined) return undefined;
     return this.#writing(name, () => lookAt(this.#handle, name));
   }
 
@@ -150,9 +178,8 @@ export class TargetFolder {
         if (systemCodeOf(error) !== 'EEXIST') throw error;
         isMade = false;
       }
-      const folder = TargetFolder.#fillable(this.#handle.child(name));
-      folder.#isMade = isMade;
-      return folder;
+      const handle = this.#handle.child(name);
+      return isMade ? this.#newChild(handle) : TargetFolder.#fillable(handle);
     });
   }
 
@@ -186,10 +213,25 @@ export class TargetFolder {
    * Begins a file. Whatever has its name now stays until `TargetFile.finish`. EISDIR or EEXIST when that
    * cannot be replaced, see {@link requireReplaceable}.
    */
-  createFile(name: Name, options: TargetFileOptions = {}): TargetFile {
+  createFile(name: Name, options: Omit<TargetFileOptions, 'made'> = {}): TargetFile {
     checkTargetName(name);
     this.replaceable(name);
     return new TargetFile(this.#handle, name, () => this.replaceable(name), options);
+  }
+
+  /**
+   * As {@link createFile}, for a small file that is written and finished at once. In a folder that this copy has
+   * made it gets its mode at once, where that can be. What cannot be replaced is found by `TargetFile.finish`.
+   *
+   * @param attributes what `finish` will set.
+   */
+  createSmallFile(name: Name, attributes: Attributes, options: RestoreOptions): TargetFile {
+    checkTargetName(name);
+    const folder = this.#made;
+    const isPrivate = folder?.givesNoLists === true;
+    const mode = isPrivate ? modeToMakeWith(attributes, options, folder.umask) : undefined;
+    const made = isPrivate ? { mode, hasNoLists: true, device: folder.device } : undefined;
+    return new TargetFile(this.#handle, name, () => this.replaceable(name), { made });
   }
 
   /**
@@ -326,10 +368,12 @@ export class TargetFolder {
    * Sets the folder's own mode, owner and times. Call it when everything is in it. Returns what could not be
    * set. A folder that was here before keeps its default access list, unless owners are restored.
    */
-  finishFolder(attributes: Attributes, options: RestoreOptions = {}): Unset {
+  finishFolder(attributes: Attributes, options: RestoreOptions = {}, times?: ProvenTimes): Unset {
     return writing(this.path, () => {
-      const removesDefaultList = this.#isMade || options.owner === true;
-      const unset = restoreAttributes(this.#handle.fd, attributes, { ...options, removesDefaultList });
+      const removesDefaultList = this.#made !== undefined || options.owner === true;
+      const made = this.#made === undefined ? undefined : { ...this.#made, mode: undefined };
+      const settings = { ...options, removesDefaultList, made, times };
+      const unset = restoreAttributes(this.#handle.fd, attributes, settings);
       this.#modeToRestore = undefined;
       return unset;
     });
@@ -346,7 +390,7 @@ export class TargetFolder {
    * With a `minAgeMs` of 0, only those of this process stay.
    */
   removeLeftovers(minAgeMs = 0): number {
-    if (this.#isMade) return 0;
+    if (this.#made !== undefined) return 0;
     return writing(this.path, () => {
       let count = 0;
       const resumableAfterNs = BigInt(Date.now() - GET_JOURNAL_AGE_MS) * 1_000_000n;
@@ -388,16 +432,32 @@ export class TargetFolder {
   }
 
   /** Makes the folder writable for its owner. A mode that forbids that is restored at the end. */
-  static #fillable(handle: FolderHandle): TargetFolder {
+  static #fillable(handle: FolderHandle, made?: Omit<MadeFolder, 'device'>): TargetFolder {
     try {
-      const { mode, uid } = statOf(handle.fd);
-      if ((mode & OWNER_ALL) === OWNER_ALL || uid !== process.geteuid?.()) return new TargetFolder(handle);
+      const { mode, uid, device } = statOf(handle.fd);
+      const known = made === undefined ? undefined : { ...made, device };
+      const isOurs = uid === process.geteuid?.();
+      if ((mode & OWNER_ALL) === OWNER_ALL || !isOurs) return new TargetFolder(handle, undefined, known);
       fs.fchmodSync(handle.fd, mode | OWNER_ALL);
-      return new TargetFolder(handle, mode);
+      return new TargetFolder(handle, mode, known);
     } catch (error) {
       handle.close();
       throw error;
     }
+  }
+
+  /**
+   * Returns the folder that was just made in this one. In a folder that this copy has made it is as it was made:
+   * only root could have changed it.
+   */
+  #newChild(handle: FolderHandle): TargetFolder {
+    const above = this.#made;
+    if (above?.givesNoLists === true && (above.umask & OWNER_ALL) === 0)
+      return new TargetFolder(handle, undefined, { ...above, hasNoLists: true });
+    // Files would inherit the list, and each would have to be asked for it.
+    const givesNoLists = removeAttribute(handle.fd, DEFAULT_LIST_KEY);
+    const umask = above?.umask ?? process.umask();
+    return TargetFolder.#fillable(handle, { hasNoLists: false, givesNoLists, umask });
   }
 
   #isLocked(name: Name, { type }: LocalStat): boolean {
