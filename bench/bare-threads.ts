@@ -5,7 +5,7 @@
  */
 import { Worker } from 'node:worker_threads';
 
-export type BareWork = 'seal' | 'open';
+export type BareTask = 'seal' | 'open';
 
 /** The start data of a bare thread: all data, and its own part of it. */
 export interface BareStart {
@@ -39,7 +39,7 @@ export class BareThreads {
   }
 
   /** Resolves when both threads are done. */
-  async run(work: BareWork): Promise<void> {
+  async run(work: BareTask): Promise<void> {
     const answers = this.#threads.map(answerOf);
     for (const thread of this.#threads) thread.postMessage(work);
     await Promise.all(answers);
@@ -50,7 +50,8 @@ export class BareThreads {
   }
 }
 
-function answerOf(thread: Worker): Promise<void> {
+/** Resolves at the next message of a thread. */
+export function answerOf(thread: Worker): Promise<void> {
   return new Promise((resolve, reject) => {
     thread.once('error', reject);
     thread.once('message', () => {

@@ -56,9 +56,18 @@ export async function requireSameFile(left: string, right: string): Promise<void
   }
 }
 
-/** Throws when two folders of files differ. */
+/** Throws when two trees of files differ. */
 export async function requireSameFolder(left: string, right: string): Promise<void> {
-  const [names, others] = [(await readdir(left)).sort(), (await readdir(right)).sort()];
-  if (names.join('/') !== others.join('/')) throw new Error(`${left} and ${right} hold other names`);
-  for (const name of names) await requireSameFile(`${left}/${name}`, `${right}/${name}`);
+  const [entries, others] = await Promise.all([left, right].map(listTree));
+  if (entries?.join('\n') !== others?.join('\n')) throw new Error(`${left} and ${right} hold other names`);
+  for (const name of entries ?? [])
+    if (!name.endsWith('/')) await requireSameFile(`${left}/${name}`, `${right}/${name}`);
+}
+
+/** Lists all names below a folder, those of folders with a "/" at the end. */
+async function listTree(path: string): Promise<string[]> {
+  const entries = await readdir(path, { recursive: true, withFileTypes: true });
+  return entries
+    .map(entry => `${entry.parentPath.slice(path.length)}/${entry.name}${entry.isDirectory() ? '/' : ''}`)
+    .sort();
 }

@@ -32,6 +32,8 @@ export async function copySourceTree(target: string, filesMax: number): Promise<
     entries.sort((left, right) => (left.name < right.name ? -1 : 1));
     for (const entry of entries) {
       if (files.length >= filesMax) return;
+      // What tools have put there is no package's.
+      if (entry.name === '.cache') continue;
       const [source, copy] = [`${from}/${entry.name}`, `${to}/${entry.name}`];
       if (entry.isDirectory()) await visit(source, copy);
       if (!entry.isFile() || !SOURCES.has(extname(entry.name))) continue;

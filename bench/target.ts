@@ -11,7 +11,7 @@ export interface Measurement {
   readonly bound: number;
   /** `>=`: at least the bound; `<=`: at most. */
   readonly sense: '>=' | '<=';
-  readonly unit: 'x' | 'MiB' | 'requests' | 'trips';
+  readonly unit: 'x' | 'MiB' | 'ms' | 'requests' | 'trips';
   /** The absolute figures behind a ratio. */
   readonly detail: string;
 }

@@ -8,22 +8,28 @@ import { parseArgs } from 'node:util';
 import { isMet, type Measurement, type Target } from './target.ts';
 import { cacheDirty, cacheEvict, cacheRead, cacheRead4k, cacheWrite } from './targets/cache.ts';
 import { cacheOpen } from './targets/cache-open.ts';
+import { copyBytesTarget } from './targets/copy-bytes.ts';
 import { get1g, put1g, putRss } from './targets/put-get.ts';
 import { open256k, seal4kBatch, seal256k } from './targets/seal.ts';
-import { put10k, readdir100k } from './targets/small-files.ts';
+import { put10k, readdir100k, treeGet, treePut } from './targets/small-files.ts';
+import { start } from './targets/start.ts';
 import { streamRss } from './targets/stream-rss.ts';
 import { treeStored } from './targets/tree-stored.ts';
 import { catTrips, fsyncTrips } from './targets/trips.ts';
 
 export const TARGETS: readonly Target[] = [
+  copyBytesTarget,
   seal256k,
   open256k,
   seal4kBatch,
+  start,
   streamRss,
   put1g,
   get1g,
   putRss,
   put10k,
+  treePut,
+  treeGet,
   readdir100k,
   treeStored,
   fsyncTrips,

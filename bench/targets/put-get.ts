@@ -1,7 +1,11 @@
-/** Compares copying a large file in and out with sealing and opening alone, and measures the memory. */
+/**
+ * Compares copying a large file in and out with sealing and opening alone and, in memory, with bare threads that
+ * do the same work on files. Measures the memory.
+ */
 import { rm, stat } from 'node:fs/promises';
+import { BareFileThreads } from '../bare-file-threads.ts';
 import { runCommand } from '../command.ts';
-import { type ContestResult, contest, megabytesPerSecond } from '../contest.ts';
+import { type Contender, type ContestResult, contest, megabytesPerSecond } from '../contest.ts';
 import { executableCode } from '../data.ts';
 import { requireSameFile, writeLargeFile } from '../files.ts';
 import { type Feed, PipelineSide } from '../pipeline-side.ts';
@@ -10,6 +14,7 @@ import type { Measurement, Target, TargetSize } from '../target.ts';
 import { type OpenVolume, VolumeSide } from '../volume-side.ts';
 
 const MIB = 1024 * 1024;
+const FLOOR = 'bare threads with files';
 const GIB: number = 1024 * MIB;
 const FEED: Feed = { unitBytes: 256 * 1024, blockBytes: 4096, unitsPerRequest: 8, requestsAtOnce: 4 };
 
@@ -30,6 +35,8 @@ interface Sides {
   readonly alone: PipelineSide;
   readonly records: readonly Uint8Array[];
   readonly side: VolumeSide;
+  /** Undefined on a disk, whose speed would be what is measured. */
+  readonly bare: BareFileThreads | undefined;
   readonly source: string;
   readonly folder: string;
   readonly scale: Scale;
@@ -38,7 +45,7 @@ interface Sides {
 /** Runs both sides on the same data in each place. Sealing alone has been checked for its round trip before. */
 async function withSides(
   size: TargetSize,
-  measure: (sides: Sides, place: PlaceName) => Promise<Measurement>,
+  measure: (sides: Sides, place: PlaceName) => Promise<readonly Measurement[]>,
 ): Promise<Measurement[]> {
   const scale = scaleOf(size);
   const fileBytes = scale.dataBytes * scale.repeats;
@@ -50,15 +57,54 @@ async function withSides(
       const source = `${folder}/source`;
       await writeLargeFile(source, data, fileBytes);
       const side = await VolumeSide.create(`${folder}/volume`);
+      const bareFiles = { source, sealed: `${folder}/bare-sealed`, target: `${folder}/bare-target` };
+      const { unitBytes } = FEED;
+      const bare =
+        place === 'tmpfs' ? await BareFileThreads.start({ ...bareFiles, unitBytes, fileBytes }) : undefined;
       try {
-        return [await measure({ alone, records, side, source, folder, scale }, place)];
+        await bare?.run('put');
+        await bare?.run('get');
+        if (bare !== undefined) await requireSameFile(source, bareFiles.target);
+        return await measure({ alone, records, side, bare, source, folder, scale }, place);
       } finally {
+        await bare?.stop();
         await side.stop();
       }
     });
   } finally {
     await alone.stop();
   }
+}
+
+/** The bare threads as a contender, where they are measured. */
+function floorOf(bare: BareFileThreads | undefined, task: 'put' | 'get'): Contender[] {
+  if (bare === undefined) return [];
+  return [
+    {
+      name: FLOOR,
+      prepare: async () => bare.removeFiles(task),
+      run: () => bare.run(task),
+    },
+  ];
+}
+
+/** The measurements of one place: against the floor, where it is measured, and against the pipeline alone. */
+function compare(
+  name: 'put' | 'get',
+  place: PlaceName,
+  result: ContestResult,
+  old: { readonly name: string; readonly short: string; readonly bound: number },
+  detail: string,
+): Measurement[] {
+  const rows: Measurement[] = [];
+  const common = { sense: '>=', unit: 'x', detail } as const;
+  if (result.seconds.has(FLOOR)) {
+    const measured = result.ratio(name, FLOOR);
+    rows.push({ what: `on ${place}, of the floor`, measured, bound: 0.9, ...common });
+  }
+  const measured = result.ratio(name, old.name);
+  rows.push({ what: `on ${place}, of ${old.short}`, measured, bound: old.bound, ...common });
+  return rows;
 }
 
 async function repeat(count: number, work: () => Promise<void>): Promise<void> {
@@ -78,9 +124,10 @@ function sentBytes({ requests }: OpenVolume): number {
 
 export const put1g: Target = {
   id: 'put-1g',
-  about: 'put of a file of executable code into a volume in a directory store, against sealing alone',
+  about:
+    'put of a file of executable code into a volume in a directory store, against bare threads that do so, and against sealing alone',
   measure: size =>
-    withSides(size, async ({ alone, side, source, folder, scale }, place) => {
+    withSides(size, async ({ alone, side, bare, source, folder, scale }, place) => {
       const { repeats, rounds, dataBytes } = scale;
       const fileBytes = dataBytes * repeats;
       const emptyVolume = async (): Promise<void> => {
@@ -99,6 +146,7 @@ export const put1g: Target = {
       let open: OpenVolume | undefined;
       const result = await contest(
         [
+          ...floorOf(bare, 'put'),
           { name: 'sealing alone', run: () => repeat(repeats, () => alone.seal(FEED)) },
           {
             name: 'put',
@@ -125,16 +173,16 @@ export const put1g: Target = {
       );
       await open?.close();
       const detail = rates(fileBytes, result, sealedBytes);
-      const measured = result.ratio('put', 'sealing alone');
-      return { what: `on ${place}, of sealing`, measured, bound: 0.75, sense: '>=', unit: 'x', detail };
+      return compare('put', place, result, { name: 'sealing alone', short: 'sealing', bound: 0.75 }, detail);
     }),
 };
 
 export const get1g: Target = {
   id: 'get-1g',
-  about: 'get of a file of executable code from a volume in a directory store, against opening alone',
+  about:
+    'get of a file of executable code from a volume in a directory store, against bare threads that do so, and against opening alone',
   measure: size =>
-    withSides(size, async ({ alone, records, side, source, folder, scale }, place) => {
+    withSides(size, async ({ alone, records, side, bare, source, folder, scale }, place) => {
       const { repeats, rounds, dataBytes } = scale;
       const fileBytes = dataBytes * repeats;
       const target = `${folder}/target`;
@@ -148,6 +196,7 @@ export const get1g: Target = {
       await requireSameFile(source, target);
       const result = await contest(
         [
+          ...floorOf(bare, 'get'),
           { name: 'opening alone', run: () => repeat(repeats, () => alone.open(FEED, records)) },
           { name: 'get', prepare: removeTarget, run: () => reader.get('/file', target) },
           {
@@ -163,8 +212,7 @@ export const get1g: Target = {
       await reader.close();
       await requireSameFile(source, target);
       const detail = rates(fileBytes, result, sealedBytes);
-      const measured = result.ratio('get', 'opening alone');
-      return { what: `on ${place}, of opening`, measured, bound: 0.6, sense: '>=', unit: 'x', detail };
+      return compare('get', place, result, { name: 'opening alone', short: 'opening', bound: 0.6 }, detail);
     }),
 };
 

@@ -1,5 +1,5 @@
 /** Compares sealing and opening with two bare threads that do the same compression and encryption. */
-import { BareThreads, type BareWork } from '../bare-threads.ts';
+import { type BareTask, BareThreads } from '../bare-threads.ts';
 import { contest, megabytesPerSecond } from '../contest.ts';
 import { executableCode } from '../data.ts';
 import { type Feed, PipelineSide } from '../pipeline-side.ts';
@@ -56,7 +56,7 @@ function rates(dataBytes: number, seconds: ReadonlyMap<string, number>): string 
 function against(
   id: string,
   about: string,
-  work: BareWork,
+  work: BareTask,
   bound: number,
   ourWork: (sides: Sides) => Promise<void>,
 ): Target {

@@ -1,63 +1,15 @@
 /** Copies many small files in and out, compared with `cp -r`, and lists them. */
-import { execFile } from 'node:child_process';
-import { rm } from 'node:fs/promises';
-import { promisify } from 'node:util';
-import { runCommand } from '../command.ts';
-import { type ContestResult, contest } from '../contest.ts';
+import type { ContestResult } from '../contest.ts';
 import { executableCode } from '../data.ts';
-import { requireSameFolder, writeSmallFiles } from '../files.ts';
+import { writeSmallFiles } from '../files.ts';
 import { fillFolder, fillName } from '../fill.ts';
-import { inEachPlace, type PlaceName } from '../places.ts';
+import { inEachPlace } from '../places.ts';
+import { type SpreadTree, type WrittenTree, writeSpreadTree } from '../spread-tree.ts';
 import type { Measurement, Target, TargetSize } from '../target.ts';
+import { contestGet, contestPut, copyName, fileRates, type TreeSides, withTree } from '../tree-contest.ts';
 import { type OpenVolume, VolumeSide } from '../volume-side.ts';
 
 const MIB = 1024 * 1024;
-const run = promisify(execFile);
-
-/** A folder of files, and an empty volume. */
-interface Sides {
-  readonly side: VolumeSide;
-  readonly source: string;
-  readonly copy: string;
-  readonly got: string;
-  readonly count: number;
-  readonly rounds: number;
-}
-
-async function withSides(
-  size: TargetSize,
-  measure: (sides: Sides, place: PlaceName) => Promise<readonly Measurement[]>,
-): Promise<Measurement[]> {
-  const [count, rounds] = size === 'real' ? [10_000, 5] : [50, 1];
-  const data = executableCode(size === 'real' ? 48 * MIB : MIB);
-  return await inEachPlace(count * 64 * 1024, async (folder, place) => {
-    const source = `${folder}/source`;
-    await writeSmallFiles(source, data, { count, lengthBytes: 4096 });
-    const side = await VolumeSide.create(`${folder}/volume`);
-    try {
-      return await measure(
-        { side, source, copy: `${folder}/copy`, got: `${folder}/got`, count, rounds },
-        place,
-      );
-    } finally {
-      await side.stop();
-    }
-  });
-}
-
-/** Syncs files with `sync`, which calls fsync on many names in one process: nothing as safe is faster. */
-async function copyAndSync(source: string, copy: string): Promise<void> {
-  await run('sh', ['-c', 'cp -r "$0" "$1" && find "$1" -print0 | xargs -0 sync', source, copy]);
-}
-
-async function copy(source: string, target: string): Promise<void> {
-  await run('cp', ['-r', source, target]);
-}
-
-function rates(count: number, { seconds }: ContestResult): string {
-  const each = [...seconds].map(([name, value]) => `${name} ${(count / value).toFixed(0)}`);
-  return `${count} files of 4 KiB; files/s: ${each.join(', ')}`;
-}
 
 /** Counts the requests for each kind of object, as `put s 12`. */
 export function requestKinds({ requests }: Pick<OpenVolume, 'requests'>): string {
@@ -73,95 +25,35 @@ export const put10k: Target = {
   id: 'put-10k',
   about:
     'put -r and get -r of 10,000 files of 4 KiB, against cp -r; on the disk, put against cp -r and an fsync of each file',
-  measure: size =>
-    withSides(size, async ({ side, source, copy: copied, got, count, rounds }, place) => {
-      const emptyVolume = async (): Promise<void> => {
-        await rm(side.store, { recursive: true });
-        await rm(`${side.state}-client`, { recursive: true, force: true });
-        await rm(`${side.state}-cli`, { recursive: true, force: true });
-        await side.renew();
-      };
-      const removeCopies = async (): Promise<void> => {
-        await rm(copied, { recursive: true, force: true });
-        await rm(got, { recursive: true, force: true });
-      };
-      const first = await side.open();
-      await first.put(source, '/files');
+  measure: size => {
+    const count = size === 'real' ? 10_000 : 50;
+    const data = executableCode(size === 'real' ? 48 * MIB : MIB);
+    const write = (source: string) => writeSmallFiles(source, data, { count, lengthBytes: 4096 });
+    return withTree({ size, roomBytes: count * 64 * 1024, write }, async (sides, place) => {
+      const first = await sides.side.open();
+      await first.put(sides.source, '/files');
       await first.close();
-      const requests: Measurement = {
-        what: `put on ${place}`,
-        measured: first.requests.length,
-        bound: 200,
-        sense: '<=',
-        unit: 'requests',
-        detail: `${requestKinds(first)}; from opening the volume to closing it`,
-      };
-      const reader = await side.open('reader');
-      await reader.get('/files', got);
-      await requireSameFolder(source, got);
+      const getting = await contestGet(sides);
       const isDurable = place === 'disk';
-      const getting = await contest(
-        [
-          { name: 'cp -r', prepare: removeCopies, run: () => copy(source, copied) },
-          { name: 'get -r', prepare: removeCopies, run: () => reader.get('/files', got) },
-          {
-            name: 'the whole command',
-            prepare: removeCopies,
-            run: async () => {
-              await runCommand(size, ['get', '-r', `${side.store}:/files`, got, ...side.cliArguments]);
-            },
-          },
-        ],
-        rounds,
-      );
-      await requireSameFolder(source, got);
-      await reader.close();
-      await removeCopies();
-      let open: OpenVolume | undefined;
-      const closeOpen = async (): Promise<void> => {
-        await open?.close();
-        open = undefined;
-      };
-      const theirs = isDurable ? 'cp -r and fsync' : 'cp -r';
-      const putting = await contest(
-        [
-          {
-            name: theirs,
-            prepare: removeCopies,
-            run: () => (isDurable ? copyAndSync : copy)(source, copied),
-          },
-          {
-            name: 'put -r',
-            prepare: async () => {
-              await closeOpen();
-              await emptyVolume();
-              open = await side.open();
-            },
-            run: async () => open?.put(source, '/files'),
-          },
-          {
-            name: 'the whole command',
-            prepare: async () => {
-              await closeOpen();
-              await emptyVolume();
-            },
-            run: async () => {
-              await runCommand(size, ['put', '-r', source, `${side.store}:/files`, ...side.cliArguments]);
-            },
-          },
-        ],
-        rounds,
-      );
-      await closeOpen();
+      const putting = await contestPut(sides, isDurable);
+      const theirs = copyName(isDurable);
+      const what = `${count} files of 4 KiB`;
       return [
-        requests,
+        {
+          what: `put on ${place}`,
+          measured: first.requests.length,
+          bound: 200,
+          sense: '<=',
+          unit: 'requests',
+          detail: `${requestKinds(first)}; from opening the volume to closing it`,
+        },
         {
           what: `put on ${place}, of ${theirs}`,
           measured: putting.ratio('put -r', theirs),
           bound: isDurable ? 1 : 0.35,
           sense: '>=',
           unit: 'x',
-          detail: rates(count, putting),
+          detail: `${what}; ${fileRates(count, putting)}`,
         },
         {
           what: `get on ${place}, of cp -r`,
@@ -169,9 +61,62 @@ export const put10k: Target = {
           bound: 0.3,
           sense: '>=',
           unit: 'x',
-          detail: rates(count, getting),
+          detail: `${what}; ${fileRates(count, getting)}`,
         },
-      ];
+      ] satisfies Measurement[];
+    });
+  },
+};
+
+/** A tree of source files, as a project with its packages is. */
+function treeOf(size: TargetSize): SpreadTree {
+  return size === 'real' ? { files: 6000, folders: 1500 } : { files: 40, folders: 12 };
+}
+
+async function withSourceTree(
+  size: TargetSize,
+  measure: (sides: TreeSides, tree: WrittenTree) => Promise<Measurement>,
+): Promise<Measurement[]> {
+  let written: WrittenTree | undefined;
+  const write = async (source: string): Promise<void> => {
+    written = await writeSpreadTree(source, treeOf(size));
+  };
+  const setting = { size, roomBytes: 1024 * MIB, place: 'tmpfs', write } as const;
+  return await withTree(setting, async sides => {
+    if (written === undefined) throw new Error('no tree was written');
+    return [await measure(sides, written)];
+  });
+}
+
+function treeDetail({ files, folders, bytes }: WrittenTree, result: ContestResult): string {
+  const size = `${(bytes / MIB).toFixed(0)} MiB`;
+  return `${files} source files, ${size}, in ${folders} folders; ${fileRates(files, result)}`;
+}
+
+export const treePut: Target = {
+  id: 'tree-put',
+  about: 'put -r of 6,000 source files in 1,500 folders into an open volume in memory, against cp -r',
+  measure: size =>
+    withSourceTree(size, async (sides, tree) => {
+      const result = await contestPut(sides, false);
+      const measured = result.ratio('put -r', 'cp -r');
+      const detail = treeDetail(tree, result);
+      return { what: 'on tmpfs, of cp -r', measured, bound: 0.35, sense: '>=', unit: 'x', detail };
+    }),
+};
+
+export const treeGet: Target = {
+  id: 'tree-get',
+  about: 'get -r of 6,000 source files in 1,500 folders from an open volume in memory, against cp -r',
+  measure: size =>
+    withSourceTree(size, async (sides, tree) => {
+      const writer = await sides.side.open();
+      await writer.put(sides.source, '/files');
+      await writer.close();
+      const result = await contestGet(sides);
+      const measured = result.ratio('get -r', 'cp -r');
+      const detail = treeDetail(tree, result);
+      return { what: 'on tmpfs, of cp -r', measured, bound: 0.3, sense: '>=', unit: 'x', detail };
     }),
 };
 

@@ -117,7 +117,7 @@ function exitCodeOfCommander({ exitCode }: CommanderError): number {
  * package's folder.
  */
 function packageVersion(): string {
-  const depth = import.meta.url.endsWith('.ts') ? '../..' : '../../..';
+  const depth = import.meta.url.endsWith('.ts') ? '../..' : '..';
   const text = readFileSync(new URL(`${depth}/package.json`, import.meta.url), 'utf8');
   return (JSON.parse(text) as { version: string }).version;
 }

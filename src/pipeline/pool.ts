@@ -48,14 +48,18 @@ const JOBS_PER_WORKER = 2;
  */
 const WORKER_YOUNG_MIB = 2;
 
+/** The package's file that this module is in; `.ci/build.mjs` names it. */
+const PACKAGE_FILE = /\/dist\/netseal-[^/]+\.js$/;
+
 /**
- * Returns the workers' entry point: the source beside these sources or, in the package, the build beside
- * theirs. Undefined in a bundle, because bundlers do not bring that file along.
+ * Returns the workers' entry point: the source beside these sources or, in the package, the file beside this
+ * one. Undefined in another program's bundle, because bundlers do not bring that file along.
  */
 export function workerUrl(): URL | undefined {
   // In a bundle this is the bundle's address, or undefined when the bundle is CommonJS.
-  const [, extension] = /\/src\/pipeline\/pool\.(ts|js)$/.exec(String(import.meta.url)) ?? [];
-  return extension === undefined ? undefined : new URL(`../../workers/unit.${extension}`, import.meta.url);
+  const own = String(import.meta.url);
+  if (own.endsWith('/src/pipeline/pool.ts')) return new URL('../../workers/unit.ts', own);
+  return PACKAGE_FILE.test(own) ? new URL('worker.js', own) : undefined;
 }
 
 /**

@@ -19,8 +19,6 @@ import { atPath } from '../../system/errors.ts';
 import { environment } from './given-text.ts';
 import { claimInput } from './inputs.ts';
 import { untilAborted } from './interrupt.ts';
-import { PassphraseTerminal } from './passphrase-prompt.ts';
-import { commandOutput } from './secret-command.ts';
 
 export interface SecretOptions {
   readonly keyFile?: string;
@@ -182,6 +180,7 @@ async function readSource(
   requireArgument(value !== '', type === 'passphrase' ? `${name} is set but empty` : `${name} names nothing`);
   if (type === 'passphrase') return { type, passphrase: value };
   if (type === 'passphrase-command') {
+    const { commandOutput } = await import('./secret-command.ts');
     const bytes = await commandOutput(name, value, PASSPHRASE_BYTES_MAX, signal);
     return { type: 'passphrase', passphrase: firstLine(`${name}: the command's output`, bytes) };
   }
@@ -224,6 +223,7 @@ async function readAtMost(path: string, maxBytes: number): Promise<Uint8Array> {
 const OTHER_WAYS = '--passphrase-file, --key-file, --passphrase-command or NETSEAL_PASSPHRASE';
 
 async function promptPassphrase(prompt: string, signal: AbortSignal | undefined): Promise<string> {
+  const { PassphraseTerminal } = await import('./passphrase-prompt.ts');
   const terminal = PassphraseTerminal.open(OTHER_WAYS);
   try {
     const passphrase = await terminal.ask(prompt, signal);
@@ -239,6 +239,7 @@ async function promptNewPassphrase(
   signal: AbortSignal | undefined,
   otherWays = OTHER_WAYS,
 ): Promise<string> {
+  const { PassphraseTerminal } = await import('./passphrase-prompt.ts');
   const terminal = PassphraseTerminal.open(otherWays);
   try {
     const passphrase = await terminal.ask(prompt, signal);

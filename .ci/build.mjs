@@ -1,0 +1,132 @@
+/**
+ * Builds the package, below dist/: `npm run build`.
+ *
+ *   *.js, *.js.map     the code in few files, for the library, the command line and the threads
+ *   types/             declarations of the library
+ *   licenses.txt       licences of the packages that are bundled with the command line
+ *   chart.*            the browser build of Chart.js, which HTML reports of the bench carry, with its licence
+ *
+ * A command loads three to six files instead of some hundred and fifty. Packages that the library needs are
+ * not bundled: programs that use netseal share them.
+ *
+ * `--bench` builds the package as it is installed, but without declarations, in node_modules/.cache/netseal-bench,
+ * and beside it the programs that are measured.
+ */
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { rolldown } from 'rolldown';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const { dependencies, optionalDependencies } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8'));
+const external = Object.keys({ ...dependencies, ...optionalDependencies });
+
+const ENTRIES = {
+  index: 'src/index.ts',
+  testing: 'src/testing.ts',
+  cli: 'src/cli/main.ts',
+  worker: 'workers/unit.ts',
+};
+/**
+ * What goes into one file. A group takes along what its modules import, unless an earlier group has it; what is
+ * loaded only when it is needed (`import()`) keeps a file of its own.
+ */
+const GROUPS = [
+  // All that a thread loads.
+  { name: 'unit', test: /\/src\/pipeline\/(job-worker|protocol)\.ts$/ },
+  // What every command for volumes loads before it has a secret.
+  { name: 'cli', test: /\/src\/cli\/(main|lib\/(secrets|frame|json)|volume\/each-path)\.ts$/ },
+  // What finds and unlocks a header.
+  {
+    name: 'store',
+    test: /\/src\/(server\/(directory-store|wrap)|volume\/(header-object|state\/state-folder))\.ts$/,
+  },
+  // The volume itself, which loads while a passphrase is stretched.
+  { name: 'volume', test: /\/src\/volume\/volume\.ts$/ },
+  { name: 'show', test: /\/src\/cli\/(lib\/(lines|times)|volume\/(entries|inode-display))\.ts$/ },
+  { name: 'transfer', test: /\/src\/transfer\/(put|get|put-stream|measure)\.ts$/ },
+  { name: 'cache', test: /\/src\/cache\/open\.ts$/ },
+].map((group, at, all) => ({ ...group, priority: all.length - at }));
+const BENCH_ENTRIES = { 'stream-rss-child': 'bench/stream-rss-child.ts' };
+
+/**
+ * Bundles the entries. `src/pipeline/pool.ts` knows the names of its own file and of the worker's.
+ *
+ * @param target the package's folder.
+ */
+async function bundle(target, input) {
+  const bundled = await rolldown({
+    cwd: ROOT,
+    input,
+    platform: 'node',
+    plugins: [withoutPrograms],
+    external: id => id.startsWith('node:') || external.some(name => id === name || id.startsWith(`${name}/`)),
+  });
+  const { output } = await bundled.write({
+    dir: `${target}dist`,
+    format: 'esm',
+    sourcemap: true,
+    entryFileNames: '[name].js',
+    chunkFileNames: 'netseal-[name]-[hash].js',
+    codeSplitting: { groups: GROUPS },
+    comments: { legal: true, annotation: true, jsdoc: false },
+  });
+  await bundled.close();
+  return output;
+}
+
+/**
+ * commander can hand over to other programs. netseal has none, so `node:child_process` need not be loaded at every
+ * start.
+ */
+const withoutPrograms = {
+  name: 'without-programs',
+  transform(code, id) {
+    if (!id.endsWith('/node_modules/commander/lib/command.js')) return null;
+    const line = "import childProcess from 'node:child_process';";
+    if (!code.includes(line)) throw new Error('commander loads its programs in another way now');
+    // The lines stay where they were.
+    return { code: code.replace(line, 'const childProcess = undefined;'), map: null };
+  },
+};
+
+/** Writes the licences of bundled packages. Throws when one has no licence file. */
+function writeLicenses(target, output) {
+  const folders = new Set(
+    output
+      .flatMap(({ moduleIds = [] }) => moduleIds)
+      .map(id => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+\//.exec(id)?.[0])
+      .filter(folder => folder !== undefined),
+  );
+  const texts = [...folders].sort().map(folder => {
+    const { name, version } = JSON.parse(readFileSync(`${folder}package.json`, 'utf8'));
+    const file = readdirSync(folder).find(entry => /^licen[cs]e/i.test(entry));
+    if (file === undefined) throw new Error(`${name} has no licence file`);
+    return `${name} ${version}\n\n${readFileSync(`${folder}${file}`, 'utf8').trim()}\n`;
+  });
+  writeFileSync(`${target}dist/licenses.txt`, texts.join(`\n${'-'.repeat(80)}\n\n`));
+}
+
+function copyChart(target) {
+  const chart = `${ROOT}node_modules/chart.js/`;
+  copyFileSync(`${chart}dist/chart.umd.min.js`, `${target}dist/chart.umd.min.js`);
+  copyFileSync(`${chart}LICENSE.md`, `${target}dist/chart.LICENSE.md`);
+}
+
+function writeTypes() {
+  const compiler = `${ROOT}node_modules/typescript/bin/tsc`;
+  execFileSync(process.execPath, [compiler, '-p', 'tsconfig.build.json'], { cwd: ROOT, stdio: 'inherit' });
+}
+
+const isBench = process.argv.includes('--bench');
+const target = isBench ? `${ROOT}node_modules/.cache/netseal-bench/` : ROOT;
+rmSync(`${target}dist`, { recursive: true, force: true });
+const output = await bundle(target, isBench ? { ...ENTRIES, ...BENCH_ENTRIES } : ENTRIES);
+writeLicenses(target, output);
+copyChart(target);
+if (isBench) {
+  mkdirSync(`${target}bin`, { recursive: true });
+  for (const path of ['package.json', 'bin/netseal.js']) copyFileSync(`${ROOT}${path}`, `${target}${path}`);
+} else {
+  writeTypes();
+}
