@@ -94,7 +94,7 @@ async function judge(folder: string, model: CrashModel, isCopy: boolean): Promis
     if (noKey !== undefined) await expect(open(place, noKey)).rejects.toMatchObject({ code: 'EKEY' });
     const startMs = performance.now();
     const cache = await openWithAny(place, model);
-    expect(performance.now() - startMs).toBeLessThan(5000);
+    expect(performance.now() - startMs).toBeLessThan(30_000);
     const served = await model.check(cache, place);
     await cache.close();
     return served;
@@ -123,7 +123,9 @@ async function openWithAny(folder: string, model: CrashModel): Promise<Cache> {
   throw new Error('there is no key');
 }
 
-it(`${ROUNDS} kills: nothing wrong is served, nothing acknowledged is missing`, async () => {
+it(`${ROUNDS} kills: nothing wrong is served, nothing acknowledged is missing`, {
+  timeout: soakSize(300_000, 900_000),
+}, async () => {
   const sums: Sums = { acknowledged: 0, served: 0 };
   const seeds = Array.from({ length: Math.ceil(ROUNDS / LIFE) }, (_, at) => SEED + at).values();
   // Two at once, for two processors.

@@ -224,7 +224,7 @@ describe('lists', () => {
     const ends = Promise.allSettled(rest);
     const startMs = performance.now();
     await cache[how]();
-    expect(performance.now() - startMs).toBeLessThan(5000);
+    expect(performance.now() - startMs).toBeLessThan(30_000);
     for (const end of (await ends).slice(0, 3)) {
       // What was gathered before counts as well.
       if (end.status === 'rejected') expect(end.reason).toMatchObject({ code: 'ECLOSED' });

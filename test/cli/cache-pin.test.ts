@@ -72,7 +72,10 @@ describe('netseal cache pin and unpin', () => {
     });
 
     const gone = await jsonOf(folder, 'unpin', 'c', VOLUME_TEXT, '--prefix', 'photos/\\x1b', '--escaped');
-    expect(gone).toEqual({ unpinned: { volume: VOLUME_TEXT, prefix: 'photos/\u001b' } });
+    expect(gone).toEqual({
+      unpinned: { volume: VOLUME_TEXT, prefix: 'photos/\u001b' },
+      notes: [],
+    });
     expect((await cache('unpin', 'c', VOLUME_TEXT, toHex(OTHER_FILE).slice(0, 6))).exitCode).toBe(EXIT_OK);
     expect((await cache('unpin', 'c', VOLUME_TEXT)).exitCode).toBe(EXIT_NOT_FOUND);
     expect(await inCache(folder, open => open.pins())).toHaveLength(1);

@@ -267,7 +267,7 @@ describe('Ctrl-C', () => {
       interruptedCount += 1;
       expect(exitOf(ended)).toBe(EXIT_INTERRUPTED);
       expect(ended.stderr).toMatch(/netseal: interrupted\n$/);
-      expect(performance.now() - sentMs).toBeLessThan(10_000);
+      expect(performance.now() - sentMs).toBeLessThan(30_000);
     }
     // Or every put had ended before the signal.
     expect(interruptedCount).toBeGreaterThan(0);
