@@ -18,9 +18,12 @@ export interface ContestResult {
   ratio(left: string, right: string): number;
 }
 
-/** Runs every contender once to warm up, then in `rounds` rounds. Every other round has the reverse order. */
+/**
+ * Runs every contender once to warm up, then in `rounds` rounds. Every other round has the reverse order. A single
+ * round checks results and measures nothing, so it needs no warm-up.
+ */
 export async function contest(contenders: readonly Contender[], rounds: number): Promise<ContestResult> {
-  for (const contender of contenders) {
+  for (const contender of rounds > 1 ? contenders : []) {
     await contender.prepare?.();
     await contender.run();
   }
