@@ -1,13 +1,15 @@
 /** Our contender in contests about the pipeline. It has several requests under way, as real callers do. */
+
 import { randomBytes } from 'node:crypto';
 import { Keyring } from '../src/keys/keyring.ts';
 import type { KeyHandle } from '../src/pipeline/key-table.ts';
 import { openPipeline, type Pipeline } from '../src/pipeline/pipeline.ts';
+import type { Padding } from '../src/unit/padding.ts';
 
 /** How the data is cut into requests, and how many requests are under way at a time. */
 export interface Feed {
   readonly unitBytes: number;
-  readonly blockBytes: number;
+  readonly padding: Padding;
   readonly unitsPerRequest: number;
   readonly requestsAtOnce: number;
 }
@@ -40,7 +42,7 @@ export class PipelineSide {
       const batch = await this.#pipeline.seal({
         keys: this.#keys,
         from: lease,
-        blockSizeBytes: feed.blockBytes,
+        padding: feed.padding,
         units: this.#places(feed, firstIndex, Array(unitCount).fill(unitBytes)),
       });
       for (const [at, unit] of batch.units.entries()) keep?.(firstIndex + at, unit.bytes.slice());

@@ -6,13 +6,7 @@
 export type { CallOptions } from './base/call-options.ts';
 // Errors
 export { ERROR_CODES, type ErrorCode, isNetsealError, NetsealError } from './base/errors.ts';
-export {
-  BLOCK_BYTES_DEFAULT,
-  BLOCK_BYTES_MAX,
-  UNIT_BYTES_DEFAULT,
-  UNIT_BYTES_MAX,
-  UNIT_BYTES_MIN,
-} from './base/geometry.ts';
+export { UNIT_BYTES_DEFAULT, UNIT_BYTES_MAX, UNIT_BYTES_MIN } from './base/geometry.ts';
 export type { CacheKey } from './cache/base/cache-keys.ts';
 export type { CacheSettings, CheckedSettings, DiskLimits } from './cache/base/settings.ts';
 export type {
@@ -127,6 +121,7 @@ export {
   formatCodec,
   parseCodec,
 } from './unit/codec.ts';
+export { PADDING_DEFAULT, type Padding } from './unit/padding.ts';
 export type { ProviderChoice, ProviderReport, ProviderSettings } from './unit/providers.ts';
 export {
   type CodecName,

@@ -7,6 +7,7 @@ import { cmac, gcm } from '@noble/ciphers/aes.js';
 import { xchacha20poly1305 } from '@noble/ciphers/chacha.js';
 import { hkdf } from '@noble/hashes/hkdf.js';
 import { sha256 } from '@noble/hashes/sha2.js';
+import type { Padding } from '../src/unit/padding.ts';
 
 /** Everything that decides the bytes of a record, each field as it goes on the wire. */
 export interface HandRecord {
@@ -161,3 +162,20 @@ export const FIXED = {
   copy3From4Back: '000000100011',
   endOfBlock: '0000000',
 } as const;
+
+/** The length of a padded payload, by the formulas of `docs/FORMAT.md`. */
+export function padByHand(lengthBytes: number, padding: Padding): number {
+  if (padding === 'none') return lengthBytes;
+  if (padding === 'padme') return Math.max(256, padmeByHand(lengthBytes));
+  return Math.ceil(lengthBytes / padding) * padding;
+}
+
+/** Padmé with the names and formulas of the PURB paper. */
+function padmeByHand(L: number): number {
+  if (L < 2) return L;
+  const E = Math.floor(Math.log2(L));
+  const S = Math.floor(Math.log2(E)) + 1;
+  const lastBits = E - S;
+  const bitMask = 2 ** lastBits - 1;
+  return Math.floor((L + bitMask) / (bitMask + 1)) * (bitMask + 1);
+}

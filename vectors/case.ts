@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { shake128 } from '@noble/hashes/sha3.js';
 import { utf8 } from '../src/base/bytes.ts';
 import type { ErrorCode } from '../src/base/errors.ts';
+import type { Padding } from '../src/unit/padding.ts';
 import type { CodecName, RecordKind, SuiteName } from '../src/unit/record-format.ts';
 
 /** Fields of every file: its subject, and the source of its values. */
@@ -56,7 +57,7 @@ export interface GoldenCase extends VectorCase, ReaderFields {
   readonly commitment: string;
   readonly codec: CodecName;
   readonly level: number;
-  readonly blockSizeBytes: number;
+  readonly padding: Padding;
   readonly plain: PlainRecipe;
   readonly plainBytes: number;
   /** The compressed payload in base64; absent when stored. */

@@ -274,15 +274,6 @@ function* innerHeaders(): Generator<Named> {
   yield malformed('padding-last', 'EFORMAT', 'the last byte of the padding is not zero', padded, text =>
     text.writeUInt8(1, text.byteLength - 1),
   );
-  const long = sealByHand({
-    ...GOOD,
-    unitSizeLog2: 18,
-    plaintext: layOutByHand({ codec: 0, plainLength: 0, payload: Buffer.of(), paddingBytes: 65_536 }),
-  });
-  yield failure('padding-64-kib', 'EFORMAT', 'authentic, but: padding of 64 KiB, a whole block', long, {
-    unitSizeLog2: 18,
-    openBytesMax: 2 ** 18,
-  });
 }
 
 const RUN_OF_4096 = zstdBlockByHand('repeated', Buffer.of(0), true, UNIT_BYTES);

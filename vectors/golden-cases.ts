@@ -1,7 +1,7 @@
 /** Our own golden records: each suite and codec, at the edges of sizes, blocks, kinds, places and lengths. */
 import { createHash } from 'node:crypto';
 import { fromHex, toHex } from '../src/base/bytes.ts';
-import { roundUp } from '../src/base/geometry.ts';
+import type { Padding } from '../src/unit/padding.ts';
 import {
   CODEC_IDS,
   type CodecName,
@@ -10,7 +10,7 @@ import {
   SUITE_IDS,
   type SuiteName,
 } from '../src/unit/record-format.ts';
-import { deriveByHand, layOutByHand, sealByHand } from './by-hand.ts';
+import { deriveByHand, layOutByHand, padByHand, sealByHand } from './by-hand.ts';
 import { type GoldenCase, makePlain, type PlainRecipe } from './case.ts';
 
 /** The file of a longer record has only its length and hash. */
@@ -33,7 +33,7 @@ interface Wish {
   readonly level: number;
   readonly plain: PlainRecipe;
   readonly plainBytes: number;
-  readonly blockSizeBytes: number;
+  readonly padding: Padding;
   readonly kind: RecordKind;
   readonly flags: number;
   readonly index: number;
@@ -44,28 +44,29 @@ const SUITES = Object.keys(SUITE_IDS) as SuiteName[];
 const SHORT = { 'xaes-256-gcm': 'xaes', 'xchacha20-poly1305': 'xchacha' } as const;
 const PLAIN_WISH = { level: 0, kind: 'unit', flags: 0, index: 5, unitSizeLog2: 18 } as const;
 
-/** Sizes at the edges of each block size. */
-const STORED_SIZES: Readonly<Record<number, readonly number[]>> = {
-  1: [0, 1, 17, 4095, 4096, 4097],
-  512: [0, 1, 511, 512, 513],
-  4096: [0, 1, 4095, 4096, 4097, 5000],
-  65536: [0, 1, 65535, 65536, 65537],
-};
+/** Sizes at the edges of each padding. */
+const STORED_SIZES: readonly (readonly [padding: Padding, sizes: readonly number[]])[] = [
+  ['padme', [0, 1, 256, 257, 1000, 4096, 4097, 5000, 65_537, 262_144]],
+  ['none', [0, 1, 17, 4095, 4096, 4097]],
+  [512, [0, 1, 511, 512, 513]],
+  [4096, [0, 1, 4095, 4096, 4097, 5000]],
+  [65_536, [0, 1, 65_535, 65_536, 65_537]],
+];
 
 function* storedWishes(): Generator<[name: string, wish: Wish]> {
   for (const suite of SUITES) {
-    for (const [block, sizes] of Object.entries(STORED_SIZES)) {
+    for (const [padding, sizes] of STORED_SIZES) {
       for (const plainBytes of sizes) {
         yield [
-          `${SHORT[suite]}-stored-${plainBytes}-block-${block}`,
+          `${SHORT[suite]}-stored-${plainBytes}-padding-${padding}`,
           {
             ...PLAIN_WISH,
-            comment: `${plainBytes} random bytes, stored, padded to blocks of ${block}`,
+            comment: `${plainBytes} random bytes, stored, padding ${padding}`,
             suite,
             codec: 'stored',
             plain: 'random',
             plainBytes,
-            blockSizeBytes: Number(block),
+            padding,
           },
         ];
       }
@@ -81,25 +82,28 @@ function* compressedWishes(): Generator<[name: string, wish: Wish]> {
       ['deflate', 1],
       ['deflate', 9],
     ] as const) {
-      for (const [plain, plainBytes, blockSizeBytes] of [
-        ['text', 300, 1],
+      for (const [plain, plainBytes, padding] of [
+        ['text', 300, 'padme'],
+        ['text', 8192, 'padme'],
+        ['text', 262_144, 'padme'],
+        ['text', 300, 'none'],
         ['text', 1025, 512],
         ['text', 8192, 4096],
-        ['zeros', 4096, 1],
+        ['zeros', 4096, 'none'],
         ['text', 262_144, 4096],
         ['text', 131_073, 65_536],
       ] as const) {
         yield [
-          `${SHORT[suite]}-${codec}-${level}-${plain}-${plainBytes}-block-${blockSizeBytes}`,
+          `${SHORT[suite]}-${codec}-${level}-${plain}-${plainBytes}-padding-${padding}`,
           {
             ...PLAIN_WISH,
-            comment: `${plainBytes} bytes of ${plain} by ${codec} level ${level}, padded to blocks of ${blockSizeBytes}`,
+            comment: `${plainBytes} bytes of ${plain} by ${codec} level ${level}, padding ${padding}`,
             suite,
             codec,
             level,
             plain,
             plainBytes,
-            blockSizeBytes,
+            padding,
           },
         ];
       }
@@ -115,7 +119,7 @@ function* placeWishes(): Generator<[name: string, wish: Wish]> {
     codec: 'stored',
     plain: 'text',
     plainBytes: 100,
-    blockSizeBytes: 1,
+    padding: 'none',
   };
   for (const kind of Object.keys(RECORD_KINDS) as RecordKind[]) {
     const unitSizeLog2 = kind === 'unit' || kind === 'streamUnit' ? 18 : 0;
@@ -169,7 +173,7 @@ function makeGoldenCase(name: string, wish: Wish, payloadFor: PayloadSource): Go
       codec: CODEC_IDS[codec],
       plainLength: plain.byteLength,
       payload,
-      paddingBytes: roundUp(payload.byteLength, wish.blockSizeBytes) - payload.byteLength,
+      paddingBytes: padByHand(payload.byteLength, wish.padding) - payload.byteLength,
     }),
   });
   const derived = deriveByHand(record);
@@ -189,7 +193,7 @@ function makeGoldenCase(name: string, wish: Wish, payloadFor: PayloadSource): Go
     commitment: toHex(derived.subarray(32)),
     codec,
     level: wish.level,
-    blockSizeBytes: wish.blockSizeBytes,
+    padding: wish.padding,
     plain: wish.plain,
     plainBytes: wish.plainBytes,
     ...(codec === 'stored' ? {} : { payload: Buffer.from(payload).toString('base64') }),

@@ -16,7 +16,7 @@ import { type OpenVolume, VolumeSide } from '../volume-side.ts';
 const MIB = 1024 * 1024;
 const FLOOR = 'bare threads with files';
 const GIB: number = 1024 * MIB;
-const FEED: Feed = { unitBytes: 256 * 1024, blockBytes: 4096, unitsPerRequest: 8, requestsAtOnce: 4 };
+const FEED: Feed = { unitBytes: 256 * 1024, padding: 'padme', unitsPerRequest: 8, requestsAtOnce: 4 };
 
 interface Scale {
   /** The data that the file repeats. Sealing and opening alone repeat it as often. */

@@ -9,10 +9,6 @@ export const UNIT_BYTES_MIN: number = 4 * KIB;
 export const UNIT_BYTES_MAX: number = 16 * MIB;
 export const UNIT_BYTES_DEFAULT: number = 256 * KIB;
 
-/** Sealed payloads are padded to a multiple of the block size, which is at least 1 (no padding). */
-export const BLOCK_BYTES_MAX: number = 64 * KIB;
-export const BLOCK_BYTES_DEFAULT: number = 4 * KIB;
-
 export function isPowerOfTwo(value: number): boolean {
   // log2 alone is rounded: it calls 2^49 - 1 a power of two.
   return Number.isSafeInteger(value) && value > 0 && 2 ** Math.round(Math.log2(value)) === value;
@@ -31,18 +27,6 @@ export function unitSizeToLog2(unitSizeBytes: number): number {
     `unit size must be a power of two from 4 KiB to 16 MiB, not ${unitSizeBytes} bytes`,
   );
   return Math.log2(unitSizeBytes);
-}
-
-/** Throws EINVAL unless a block size is a power of two from 1 byte to 64 KiB, and no larger than the unit. */
-export function checkBlockSize(blockSizeBytes: number, unitSizeBytes: number): void {
-  requireArgument(
-    isPowerOfTwo(blockSizeBytes) && blockSizeBytes <= BLOCK_BYTES_MAX,
-    `block size must be a power of two from 1 byte to 64 KiB, not ${blockSizeBytes} bytes`,
-  );
-  requireArgument(
-    blockSizeBytes <= unitSizeBytes,
-    `block size ${blockSizeBytes} must not exceed the unit size ${unitSizeBytes}`,
-  );
 }
 
 /** Returns how many units a file of `sizeBytes` has. */

@@ -1,11 +1,12 @@
 /** The engines that the bench times: the pipeline, or `src/unit` on the calling thread. */
 import { isAllZero } from '../base/bytes.ts';
-import { roundUp, unitSizeToLog2 } from '../base/geometry.ts';
+import { unitSizeToLog2 } from '../base/geometry.ts';
 import { ID_BYTES } from '../base/ids.ts';
 import { randomBytes } from '../base/random.ts';
 import { Keyring } from '../keys/keyring.ts';
 import { NonceSource } from '../unit/nonces.ts';
 import { Opener } from '../unit/open.ts';
+import { paddedBytes } from '../unit/padding.ts';
 import type { ProviderReport, Providers } from '../unit/providers.ts';
 import { decodeHeader, type SuiteName } from '../unit/record-format.ts';
 import { RecordKey } from '../unit/record-key.ts';
@@ -78,7 +79,7 @@ export class InlineEngine implements Engine {
     const key = this.#keyOf(setting.suite);
     const unitSizeLog2 = unitSizeToLog2(setting.unitSizeBytes);
     const rooms = batch.units.map(
-      ({ plain }) => new Uint8Array(sealedBytesMax(plain.byteLength, setting.blockSizeBytes)),
+      ({ plain }) => new Uint8Array(sealedBytesMax(plain.byteLength, setting.padding)),
     );
     this.#sealer.startRun();
     const started = performance.now();
@@ -139,7 +140,7 @@ export class InlineEngine implements Engine {
  * the room.
  */
 export function openingRoom(plainBytes: number, setting: BenchSetting): number {
-  return roundUp(plainBytes, setting.blockSizeBytes);
+  return paddedBytes(plainBytes, setting.padding);
 }
 
 function nothing(): void {

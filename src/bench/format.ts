@@ -1,4 +1,5 @@
 /** Formats numbers for people: sizes, rates, times. `src/cli/lib/sizes.ts` reads them back. */
+import type { Padding } from '../unit/padding.ts';
 
 const BINARY = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 
@@ -21,6 +22,12 @@ export function formatSize(bytes: number): string {
   }
   const text = Number.isInteger(value) ? String(value) : formatNumber(value);
   return `${text} ${BINARY[step]}`;
+}
+
+/** Formats a padding: `padme padding`, `no padding`, `4 KiB padding`. */
+export function formatPadding(padding: Padding): string {
+  if (padding === 'none') return 'no padding';
+  return `${padding === 'padme' ? padding : formatSize(padding)} padding`;
 }
 
 /** A unit for a whole column of sizes, and how to write a size in it without the unit. */

@@ -9,7 +9,7 @@ export const PAGE_SCRIPT: string = `
   const winnerId = data.recommendation.setting;
   const unitSizes = [...new Set(data.results.map(result => result.unitSizeBytes))];
   const several = name => new Set(data.results.map(result => result[name])).size > 1;
-  const severalBlocks = several('blockSizeBytes');
+  const severalPaddings = several('padding');
   const severalCiphers = several('cipher');
   const severalProviders = several('provider');
 
@@ -19,12 +19,14 @@ export const PAGE_SCRIPT: string = `
     while (bytes >= 1024 && step < units.length - 1) { bytes /= 1024; step += 1; }
     return (Number.isInteger(bytes) ? bytes : numberText(bytes)) + ' ' + units[step];
   };
+  const paddingText = padding =>
+    (padding === 'none' ? 'no' : padding === 'padme' ? padding : sizeText(padding)) + ' padding';
   const numberText = value =>
     value >= 100 ? Math.round(value).toLocaleString('en-US') : String(Number(value.toPrecision(3)));
 
   const seriesName = result => [
     result.codec,
-    severalBlocks ? sizeText(result.blockSizeBytes) + ' blocks' : '',
+    severalPaddings ? paddingText(result.padding) : '',
     severalCiphers ? result.cipher : '',
     severalProviders ? result.provider : '',
   ].filter(part => part !== '').join(', ');

@@ -50,11 +50,11 @@ class PipelineEngine implements Engine {
   }
 
   async seal(setting: BenchSetting, batch: Batch, signal?: AbortSignal): Promise<TimedRecords> {
-    const { suite, codec, blockSizeBytes } = setting;
+    const { suite, codec, padding } = setting;
     const lease = await this.#pipeline.reservePlain(batch.plainBytes, { signal });
     try {
       const units = this.#layOut(setting, lease.bytes, batch.units);
-      const request = { keys: this.#keys, from: lease, units, suite, codec, blockSizeBytes, holes: true };
+      const request = { keys: this.#keys, from: lease, units, suite, codec, padding, holes: true };
       const started = performance.now();
       const sealed = await this.#pipeline.seal(request, { signal });
       const elapsedMs = performance.now() - started;

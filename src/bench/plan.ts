@@ -56,7 +56,7 @@ function roomOfBatch(setting: BenchSetting, threadCount: number): number {
 }
 
 function roomOfUnit(plainBytes: number, setting: BenchSetting): number {
-  return sealedBytesMax(plainBytes, setting.blockSizeBytes) + SLACK_BYTES;
+  return sealedBytesMax(plainBytes, setting.padding) + SLACK_BYTES;
 }
 
 /** Splits units, in order, into batches that fit in {@link batchBytesMax} of this setting. */

@@ -152,7 +152,7 @@ function score(
 
 /**
  * Sorts simpler settings first: the default, then no codec, lower levels, the default's codec, suite and
- * providers, smaller units, smaller blocks.
+ * providers, smaller units, the default's padding, smaller padding.
  */
 function compareSimplicity(left: BenchSetting, right: BenchSetting): number {
   const keys = [left, right].map(setting => [
@@ -163,7 +163,8 @@ function compareSimplicity(left: BenchSetting, right: BenchSetting): number {
     setting.suite === SETTING_DEFAULT.suite ? 0 : 1,
     setting.providers === SETTING_DEFAULT.providers ? 0 : 1,
     setting.unitSizeBytes,
-    setting.blockSizeBytes,
+    setting.padding === SETTING_DEFAULT.padding ? 0 : 1,
+    typeof setting.padding === 'number' ? setting.padding : 0,
   ]);
   const [leftKeys = [], rightKeys = []] = keys;
   for (const [at, leftKey] of leftKeys.entries()) {
@@ -239,7 +240,7 @@ export function formatScore(value: number): string {
 }
 
 const DEFAULT_MISSING =
-  'The default setting (256 KiB units, 4 KiB blocks, zstd:1, xaes-256-gcm) was not in this sweep.';
+  'The default setting (256 KiB units, padme padding, zstd:1, xaes-256-gcm) was not in this sweep.';
 
 function whyNotBestOf(winner: Scored, [best]: readonly Scored[], varying: Varying): string | undefined {
   if (best === undefined || best === winner) return undefined;

@@ -282,9 +282,9 @@ function librariesOf(report: BenchReport): string {
 }
 
 function shortLabel(setting: BenchSetting): string {
-  return settingLabel(setting, { blocks: false, suites: false, providers: false });
+  return settingLabel(setting, { paddings: false, suites: false, providers: false });
 }
 
 function longLabel(setting: BenchSetting): string {
-  return settingLabel(setting, { blocks: true, suites: true, providers: setting.providers !== 'auto' });
+  return settingLabel(setting, { paddings: true, suites: true, providers: setting.providers !== 'auto' });
 }

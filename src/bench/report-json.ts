@@ -11,7 +11,7 @@ import { ratioOf, type SampleResult, type Spread, spreadOf } from './results.ts'
 import { type BenchSetting, settingId } from './settings.ts';
 
 export const BENCH_JSON_FORMAT = 'netseal-bench';
-export const BENCH_JSON_VERSION = 1;
+export const BENCH_JSON_VERSION = 2;
 
 /** Any value that JSON can represent. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json };
@@ -61,8 +61,8 @@ export function reportToJson(report: BenchReport): JsonObject {
   };
 }
 
-function settingToJson({ unitSizeBytes, blockSizeBytes, codec, suite, providers }: BenchSetting): JsonObject {
-  return { unitSizeBytes, blockSizeBytes, codec: formatCodec(codec), cipher: suite, provider: providers };
+function settingToJson({ unitSizeBytes, padding, codec, suite, providers }: BenchSetting): JsonObject {
+  return { unitSizeBytes, padding, codec: formatCodec(codec), cipher: suite, provider: providers };
 }
 
 function resultToJson(result: ReportedSetting, link: Link, ranking: readonly Scored[]): JsonObject {

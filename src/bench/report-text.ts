@@ -189,7 +189,7 @@ function recommendationText(report: BenchReport, style: Style): string {
 
 /** Names all parts of a setting that a user may have to configure. */
 function longLabel(setting: BenchSetting): string {
-  return settingLabel(setting, { blocks: true, suites: true, providers: setting.providers !== 'auto' });
+  return settingLabel(setting, { paddings: true, suites: true, providers: setting.providers !== 'auto' });
 }
 
 function megabytes(bytesPerSecond: number): string {

@@ -70,7 +70,7 @@ export function ratioOf({ plainBytes, storedBytes }: Pick<Measured, 'plainBytes'
  * plaintext to encrypt, and the codec's output.
  */
 export function workingBytes(setting: BenchSetting, threadCount: number): number {
-  const recordBytes = sealedBytesMax(setting.unitSizeBytes, setting.blockSizeBytes);
+  const recordBytes = sealedBytesMax(setting.unitSizeBytes, setting.padding);
   const codecBytes = setting.codec.codec === 'stored' ? 0 : setting.unitSizeBytes;
   return Math.max(1, threadCount) * (setting.unitSizeBytes + 2 * recordBytes + codecBytes);
 }

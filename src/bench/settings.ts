@@ -1,22 +1,15 @@
 /** The settings under comparison: a grid of values, and all their combinations. */
 import { requireArgument } from '../base/errors.ts';
-import {
-  BLOCK_BYTES_DEFAULT,
-  BLOCK_BYTES_MAX,
-  checkBlockSize,
-  KIB,
-  MIB,
-  UNIT_BYTES_DEFAULT,
-  unitSizeToLog2,
-} from '../base/geometry.ts';
+import { KIB, MIB, UNIT_BYTES_DEFAULT, UNIT_BYTES_MAX, unitSizeToLog2 } from '../base/geometry.ts';
 import { CODEC_DEFAULT, type CodecSetting, checkCodec, formatCodec } from '../unit/codec.ts';
+import { checkPadding, PADDING_DEFAULT, type Padding, savesEnough } from '../unit/padding.ts';
 import type { ProviderChoice } from '../unit/providers.ts';
 import type { SuiteName } from '../unit/record-format.ts';
-import { formatSize } from './format.ts';
+import { formatPadding, formatSize } from './format.ts';
 
 export interface BenchSetting {
   readonly unitSizeBytes: number;
-  readonly blockSizeBytes: number;
+  readonly padding: Padding;
   readonly codec: CodecSetting;
   readonly suite: SuiteName;
   /** The libraries that do the work, for codecs and for ciphers. */
@@ -26,7 +19,7 @@ export interface BenchSetting {
 /** The values to combine, for each part of a setting. No list may be empty. */
 export interface BenchGrid {
   readonly unitSizesBytes: readonly number[];
-  readonly blockSizesBytes: readonly number[];
+  readonly paddings: readonly Padding[];
   readonly codecs: readonly CodecSetting[];
   readonly suites: readonly SuiteName[];
   readonly providers: readonly ProviderChoice[];
@@ -34,7 +27,7 @@ export interface BenchGrid {
 
 export const GRID_DEFAULT: BenchGrid = {
   unitSizesBytes: [4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB],
-  blockSizesBytes: [BLOCK_BYTES_DEFAULT],
+  paddings: [PADDING_DEFAULT],
   codecs: [
     { codec: 'stored', level: 0 },
     { codec: 'zstd', level: 1 },
@@ -48,7 +41,7 @@ export const GRID_DEFAULT: BenchGrid = {
 /** The setting that netseal uses by default. */
 export const SETTING_DEFAULT: BenchSetting = {
   unitSizeBytes: UNIT_BYTES_DEFAULT,
-  blockSizeBytes: BLOCK_BYTES_DEFAULT,
+  padding: PADDING_DEFAULT,
   codec: CODEC_DEFAULT,
   suite: 'xaes-256-gcm',
   providers: 'auto',
@@ -65,30 +58,30 @@ export interface ExpandedGrid {
 }
 
 /**
- * Returns all combinations, each once. Blocks that are larger than the unit are left out, and a note says so.
+ * Returns all combinations, each once. Padding to more than the unit is left out, and a note says so.
  *
  * Throws EINVAL when a value is out of range, when nothing is left, or for more than {@link SETTINGS_MAX}
  * settings.
  */
 export function expandGrid(grid: BenchGrid): ExpandedGrid {
   const unitSizes = [...new Set(grid.unitSizesBytes)].sort((left, right) => left - right);
-  const blockSizes = [...new Set(grid.blockSizesBytes)].sort((left, right) => left - right);
+  const paddings = [...new Set(grid.paddings)];
   for (const unitSizeBytes of unitSizes) unitSizeToLog2(unitSizeBytes);
-  for (const blockSizeBytes of blockSizes) checkBlockSize(blockSizeBytes, BLOCK_BYTES_MAX);
+  for (const padding of paddings) checkPadding(padding, UNIT_BYTES_MAX);
   for (const codec of grid.codecs) checkCodec(codec);
 
   const settings = new Map<string, BenchSetting>();
   const notes: string[] = [];
-  for (const [unitSizeBytes, blockSizeBytes] of pairs(unitSizes, blockSizes)) {
-    if (blockSizeBytes > unitSizeBytes) {
+  for (const [unitSizeBytes, padding] of pairs(unitSizes, paddings)) {
+    if (typeof padding === 'number' && padding > unitSizeBytes) {
       notes.push(
-        `skipped ${formatSize(unitSizeBytes)} units with ${formatSize(blockSizeBytes)} blocks: a block must fit in a unit`,
+        `skipped ${formatSize(unitSizeBytes)} units with ${formatPadding(padding)}: it is more than the unit`,
       );
       continue;
     }
     for (const [suite, providers] of pairs(grid.suites, grid.providers)) {
       for (const codec of grid.codecs) {
-        const setting = { unitSizeBytes, blockSizeBytes, codec, suite, providers };
+        const setting = { unitSizeBytes, padding, codec, suite, providers };
         settings.set(settingId(setting), setting);
       }
     }
@@ -107,13 +100,13 @@ export function expandGrid(grid: BenchGrid): ExpandedGrid {
 
 /** Returns notes about settings where no codec can save anything, to explain their ratios. */
 function rawNotes(settings: readonly BenchSetting[]): string[] {
-  const raw = settings.filter(({ unitSizeBytes, blockSizeBytes }) => unitSizeBytes === blockSizeBytes);
+  const raw = settings.filter(({ unitSizeBytes, padding }) => !savesEnough(1, unitSizeBytes, padding));
   const sizes = new Set(
     raw.filter(({ codec }) => codec.codec !== 'stored').map(({ unitSizeBytes }) => unitSizeBytes),
   );
   return [...sizes].map(
     size =>
-      `${formatSize(size)} units with blocks of the same size are always stored as they are: compression cannot save a block`,
+      `${formatSize(size)} units with padding to as much are always stored as they are: compression saves nothing`,
   );
 }
 
@@ -121,15 +114,15 @@ function* pairs<Left, Right>(lefts: readonly Left[], rights: readonly Right[]): 
   for (const left of lefts) for (const right of rights) yield [left, right];
 }
 
-/** Returns a unique name of the setting: `262144/4096/zstd:1/xaes-256-gcm/auto`. */
+/** Returns a unique name of the setting: `262144/padme/zstd:1/xaes-256-gcm/auto`. */
 export function settingId(setting: BenchSetting): string {
-  const { unitSizeBytes, blockSizeBytes, codec, suite, providers } = setting;
-  return [unitSizeBytes, blockSizeBytes, formatCodec(codec), suite, providers].join('/');
+  const { unitSizeBytes, padding, codec, suite, providers } = setting;
+  return [unitSizeBytes, padding, formatCodec(codec), suite, providers].join('/');
 }
 
 /** Which parts of the settings have more than one value. Labels name only those. */
 export interface Varying {
-  readonly blocks: boolean;
+  readonly paddings: boolean;
   readonly suites: boolean;
   readonly providers: boolean;
 }
@@ -137,26 +130,26 @@ export interface Varying {
 export function varyingOf(settings: readonly BenchSetting[]): Varying {
   const several = (values: readonly unknown[]): boolean => new Set(values).size > 1;
   return {
-    blocks: several(settings.map(setting => setting.blockSizeBytes)),
+    paddings: several(settings.map(setting => setting.padding)),
     suites: several(settings.map(setting => setting.suite)),
     providers: several(settings.map(setting => setting.providers)),
   };
 }
 
-/** Names all but the unit size: `zstd:1`, or `zstd:1, 4 KiB blocks, xchacha20-poly1305, portable`. */
+/** Names all but the unit size: `zstd:1`, or `zstd:1, 4 KiB padding, xchacha20-poly1305, portable`. */
 export function seriesLabel(setting: BenchSetting, varying: Varying): string {
   return seriesParts(setting, varying).join(', ');
 }
 
 function seriesParts(setting: BenchSetting, varying: Varying): string[] {
   const parts = [formatCodec(setting.codec)];
-  if (varying.blocks) parts.push(`${formatSize(setting.blockSizeBytes)} blocks`);
+  if (varying.paddings) parts.push(formatPadding(setting.padding));
   if (varying.suites) parts.push(setting.suite);
   if (varying.providers) parts.push(setting.providers);
   return parts;
 }
 
-/** Names all but the codec, for tables with a row for each codec: `256 KiB units, 1 B blocks, portable`. */
+/** Names all but the codec, for tables with a row for each codec: `256 KiB units, no padding, portable`. */
 export function groupLabel(setting: BenchSetting, varying: Varying): string {
   const [, ...others] = seriesParts(setting, varying);
   return [`${formatSize(setting.unitSizeBytes)} units`, ...others].join(', ');

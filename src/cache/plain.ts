@@ -21,10 +21,11 @@ import {
 import { concatBytes, copyBytes, utf8, viewOf } from '../base/bytes.ts';
 import type { CallOptions } from '../base/call-options.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
-import { BLOCK_BYTES_DEFAULT, unitSizeToLog2 } from '../base/geometry.ts';
+import { unitSizeToLog2 } from '../base/geometry.ts';
 import { deriveCommittedKey } from '../keys/tree.ts';
 import type { KeyHandle } from '../pipeline/key-table.ts';
 import { Pipeline } from '../pipeline/pipeline.ts';
+import { PADDING_DEFAULT } from '../unit/padding.ts';
 import { sealedBytesMax } from '../unit/seal.ts';
 import { Cache } from './cache.ts';
 import type { CacheVolume } from './cache-volume.ts';
@@ -77,7 +78,7 @@ export class PlainCache {
     this.#pipeline = pipeline;
     this.#unitSizeBytes = unitSizeBytes;
     this.#unitSizeLog2 = unitSizeToLog2(unitSizeBytes);
-    this.#roomBytes = sealedBytesMax(unitSizeBytes, Math.min(BLOCK_BYTES_DEFAULT, unitSizeBytes));
+    this.#roomBytes = sealedBytesMax(unitSizeBytes, PADDING_DEFAULT);
     this.#portion = Math.max(1, Math.floor(pipeline.slabBytes / 2 / this.#roomBytes));
     const { keyring } = cache.keys;
     const [oldest = 1] = keyring.epochs;

@@ -20,6 +20,7 @@ import { withInterrupt } from './lib/interrupt.ts';
 import { openOutput } from './lib/output.ts';
 import { startProgress } from './lib/progress.ts';
 import { parseCount, parseDuration, parseLink, parseList, parseSize } from './lib/sizes.ts';
+import { parsePadding } from './lib/unit-options.ts';
 
 /** The streams that the command writes to. Tests pass their own. */
 export interface BenchIo {
@@ -31,7 +32,7 @@ export interface BenchIo {
 /** Text as it was typed. */
 interface BenchOptions {
   readonly unitSizes: string;
-  readonly blockSizes: string;
+  readonly paddings: string;
   readonly codecs: string;
   readonly ciphers: string;
   readonly providers: string;
@@ -68,7 +69,7 @@ export function benchCommand(io: BenchIo): Command {
     .description('measure unit sizes, codecs and ciphers on your data, and recommend a setting')
     .argument('[file...]', 'files and folders to measure on (default: a built-in corpus)')
     .option('--unit-sizes <sizes>', 'unit sizes, 4KiB to 16MiB', '4KiB,16KiB,64KiB,256KiB,1MiB,4MiB')
-    .option('--block-sizes <sizes>', 'block sizes that stored units are padded to, 1 to 64KiB', '4KiB')
+    .option('--paddings <paddings>', 'padme, none, sizes up to 64KiB', 'padme')
     .option('--codecs <codecs>', 'stored, zstd:1-19, deflate:1-9', 'stored,zstd:1,zstd:3,deflate:1')
     .option('--ciphers <suites>', Object.keys(SUITE_IDS).join(', '), 'xaes-256-gcm')
     .option('--providers <choices>', `libraries: ${PROVIDER_CHOICES.join(', ')}`, 'auto')
@@ -119,7 +120,7 @@ function readSettings(paths: readonly string[], options: BenchOptions): BenchSet
   const suites = Object.keys(SUITE_IDS) as SuiteName[];
   const grid = {
     unitSizesBytes: parseList(options.unitSizes, '--unit-sizes', text => parseSize(text, '--unit-sizes')),
-    blockSizesBytes: parseList(options.blockSizes, '--block-sizes', text => parseSize(text, '--block-sizes')),
+    paddings: parseList(options.paddings, '--paddings', text => parsePadding(text, '--paddings')),
     codecs: parseList(options.codecs, '--codecs', parseCodec),
     suites: parseList(options.ciphers, '--ciphers', parseWord('--ciphers', suites)),
     providers: parseList(options.providers, '--providers', parseWord('--providers', PROVIDER_CHOICES)),

@@ -5,7 +5,7 @@
  *
  *   createVolumeHeader ──▶ VolumeHeader ──addSlot, removeSlot, withSettings──▶ VolumeHeader (same keyring)
  *   unlockVolumeHeader ──▶      │
- *                               └──────────────rekey──────────────────────────▶ VolumeHeader (new keyring)
+ *                               └───────────rekey, dropEpochs─────────────────▶ VolumeHeader (new keyring)
  */
 import { requireList, requireObject, requireText } from '../base/arguments.ts';
 import { toHex } from '../base/bytes.ts';
@@ -185,6 +185,31 @@ export class VolumeHeader {
     } finally {
       newKey.fill(0);
     }
+  }
+
+  /**
+   * Returns the next header, without the keys of some older epochs. What is still sealed under them can never
+   * be opened again, so the caller makes sure that nothing is. A client whose pin is of such an epoch refuses
+   * the header (EROLLBACK): it cannot tell it from a stranger's. The new header has a keyring of its own.
+   *
+   * Throws EINVAL for the newest epoch, and for one that the header does not have. Then nothing has changed.
+   */
+  dropEpochs(epochs: readonly number[]): VolumeHeader {
+    requireList('epochs', epochs);
+    const fields = this.#fields;
+    requireArgument(
+      !epochs.includes(fields.epoch),
+      `epoch ${fields.epoch} is the newest: it seals what comes`,
+    );
+    const known = new Set(fields.olderEpochs.map(({ epoch }) => epoch));
+    for (const epoch of epochs) requireArgument(known.has(epoch), `the header has no epoch ${epoch}`);
+    const olderEpochs = fields.olderEpochs.filter(({ epoch }) => !epochs.includes(epoch));
+    const privatePart = { entries: this.#entries, settings: this.settings };
+    const newestKey = this.keyring.epochKey(fields.epoch);
+    const content = { ...fields, ...this.#nextGeneration(), olderEpochs };
+    const sealed = sealHeader(content, privatePart, newestKey, this.#context.entropy.fill);
+    const keyring = openKeyring(sealed.fields, newestKey);
+    return new VolumeHeader(sealed, privatePart, keyring, this.openedSlotIds, this.#context);
   }
 
   get #entries(): SlotEntry[] {

@@ -15,7 +15,7 @@
  *        8     4  unit count
  *       12     4  key handle
  *       16     4  epoch (seal)
- *       20     4  block size (seal)
+ *       20     4  padding (seal): 0 Padmé, 1 none, or a size
  *       24     4  output offset
  *       28     4  output length: the room (in); the bytes used (out, seal)
  *       32    32  zero
@@ -39,6 +39,7 @@ import { getU64, setU64 } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
 import { ID_BYTES } from '../base/ids.ts';
 import type { CodecSetting } from '../unit/codec.ts';
+import type { Padding } from '../unit/padding.ts';
 import {
   CODEC_IDS,
   CODEC_NAMES,
@@ -88,8 +89,21 @@ function nameOf<Name>(names: ReadonlyMap<number, Name>, id: number): Name {
 export interface SealJobSetting {
   readonly suite: SuiteName;
   readonly codec: CodecSetting;
-  readonly blockSizeBytes: number;
+  readonly padding: Padding;
   readonly epoch: number;
+}
+
+const PADME = 0;
+const NO_PADDING = 1;
+
+function numberOfPadding(padding: Padding): number {
+  if (padding === 'padme') return PADME;
+  return padding === 'none' ? NO_PADDING : padding;
+}
+
+function paddingOfNumber(number: number): Padding {
+  if (number === PADME) return 'padme';
+  return number === NO_PADDING ? 'none' : number;
 }
 
 /** A view of a job's fields. It holds no state of its own, so both threads make one whenever they need it. */
@@ -166,7 +180,7 @@ export class Job {
         level: this.#view.getUint8(7),
       },
       epoch: this.#view.getUint32(16, true),
-      blockSizeBytes: this.#view.getUint32(20, true),
+      padding: paddingOfNumber(this.#view.getUint32(20, true)),
     };
   }
 
@@ -175,7 +189,7 @@ export class Job {
     this.#view.setUint8(6, CODEC_IDS[setting.codec.codec]);
     this.#view.setUint8(7, setting.codec.level);
     this.#view.setUint32(16, setting.epoch, true);
-    this.#view.setUint32(20, setting.blockSizeBytes, true);
+    this.#view.setUint32(20, numberOfPadding(setting.padding), true);
   }
 
   /** Returns the fields of unit `at`, counted from 0. */

@@ -235,9 +235,9 @@ export class Pipeline {
     requireInstance('request.from', request.from, Lease);
     this.#requireOpen();
     requireArgument(request.from.isOf(this.#sealing.plain), 'seal needs a live lease from reservePlain');
-    const { suite, codec, blockSizeBytes, holes, units, roomBytes } = checkSeal(request);
+    const { suite, codec, padding, holes, units, roomBytes } = checkSeal(request);
     const { keys, from } = request;
-    const setting = { suite, codec, blockSizeBytes, epoch: keys.newestEpoch };
+    const setting = { suite, codec, padding, epoch: keys.newestEpoch };
     return await this.#perform({
       operation: OPERATION_SEAL,
       keyHandleId: keys.id,

@@ -1,9 +1,10 @@
 /** Requests to the pipeline, their checks, and their results. */
 import { requireBytes, requireFlag, requireInteger, requireList, requireObject } from '../base/arguments.ts';
 import { type NetsealError, requireArgument } from '../base/errors.ts';
-import { BLOCK_BYTES_DEFAULT, checkBlockSize, unitSizeToLog2 } from '../base/geometry.ts';
+import { unitSizeToLog2 } from '../base/geometry.ts';
 import { ID_BYTES } from '../base/ids.ts';
 import { CODEC_DEFAULT, type CodecSetting, checkCodec } from '../unit/codec.ts';
+import { checkPadding, PADDING_DEFAULT, type Padding } from '../unit/padding.ts';
 import {
   checkKind,
   parseSuite,
@@ -33,11 +34,8 @@ export interface SealRequest {
   readonly suite?: SuiteName;
   /** Default zstd:1. */
   readonly codec?: CodecSetting;
-  /**
-   * Payloads are padded to a multiple of this: a power of two, at most 64 KiB and the unit size. Default 4
-   * KiB.
-   */
-  readonly blockSizeBytes?: number;
+  /** How payloads are padded. A size is a power of two, at most 64 KiB and the unit size. Default `padme`. */
+  readonly padding?: Padding;
   /**
    * True makes holes of all-zero units: nothing is sealed for them, and the caller's extent map must say that
    * they are holes. Allowed for kind `unit`, and beside units for kind `pack`, which is sealed whatever it
@@ -135,7 +133,7 @@ export const REQUEST_UNITS_MAX = 4096;
 export interface CheckedSeal {
   readonly suite: SuiteName;
   readonly codec: CodecSetting;
-  readonly blockSizeBytes: number;
+  readonly padding: Padding;
   readonly holes: boolean;
   readonly units: readonly UnitToSeal[];
   /** For each unit, the longest record that it may become. */
@@ -154,7 +152,7 @@ export interface CheckedOpen {
  * may wait and its caller may change its own arrays meanwhile.
  */
 export function checkSeal(request: SealRequest): CheckedSeal {
-  const { suite = SUITE_DEFAULT, holes = false, blockSizeBytes = BLOCK_BYTES_DEFAULT } = request;
+  const { suite = SUITE_DEFAULT, holes = false, padding = PADDING_DEFAULT } = request;
   const { codec: given = CODEC_DEFAULT } = request;
   parseSuite(suite);
   checkCodec(given);
@@ -166,7 +164,7 @@ export function checkSeal(request: SealRequest): CheckedSeal {
   const roomBytes = units.map(unit => {
     checkUnit(unit, request.from);
     const longestBytes = plainBytesMaxOf(unit.kind, unit.unitSizeBytes);
-    checkBlockSize(blockSizeBytes, longestBytes);
+    checkPadding(padding, longestBytes);
     requireArgument(
       unit.lengthBytes <= longestBytes,
       `unit ${unit.index}: ${unit.lengthBytes} bytes do not fit a unit of ${longestBytes}`,
@@ -180,9 +178,9 @@ export function checkSeal(request: SealRequest): CheckedSeal {
       !holes || unit.kind === 'unit' || unit.kind === 'pack',
       `unit ${unit.index}: only units can be holes, not kind ${unit.kind}`,
     );
-    return sealedBytesMax(unit.lengthBytes, blockSizeBytes);
+    return sealedBytesMax(unit.lengthBytes, padding);
   });
-  return { suite, codec, blockSizeBytes, holes, units, roomBytes };
+  return { suite, codec, padding, holes, units, roomBytes };
 }
 
 /** Checks and copies an open request, as {@link checkSeal} does. */

@@ -5,16 +5,11 @@
 import { requireInstance, requireObject } from '../base/arguments.ts';
 import { concatBytes, copyBytes } from '../base/bytes.ts';
 import { requireArgument } from '../base/errors.ts';
-import {
-  BLOCK_BYTES_DEFAULT,
-  checkBlockSize,
-  MIB,
-  UNIT_BYTES_DEFAULT,
-  unitSizeToLog2,
-} from '../base/geometry.ts';
+import { MIB, UNIT_BYTES_DEFAULT, unitSizeToLog2 } from '../base/geometry.ts';
 import { ID_BYTES } from '../base/ids.ts';
 import { randomBytes } from '../base/random.ts';
 import { CODEC_DEFAULT, type CodecSetting, checkCodec } from '../unit/codec.ts';
+import { checkPadding, PADDING_DEFAULT, type Padding } from '../unit/padding.ts';
 import { parseSuite, SUITE_DEFAULT, type SuiteName } from '../unit/record-format.ts';
 import { sealedBytesMax } from '../unit/seal.ts';
 import type { KeyHandle } from './key-table.ts';
@@ -29,8 +24,8 @@ export interface SealStreamOptions {
   readonly keys: KeyHandle;
   /** Default 256 KiB. */
   readonly unitSizeBytes?: number;
-  /** Default 4 KiB. */
-  readonly blockSizeBytes?: number;
+  /** Default `padme`. */
+  readonly padding?: Padding;
   /** Default zstd:1. */
   readonly codec?: CodecSetting;
   /** Default `xaes-256-gcm`. */
@@ -79,16 +74,16 @@ class StreamSealer implements BatchSource {
 
   constructor(options: SealStreamOptions, output: OrderedOutput) {
     const { pipeline, keys } = options;
-    const { unitSizeBytes = UNIT_BYTES_DEFAULT, blockSizeBytes = BLOCK_BYTES_DEFAULT } = options;
+    const { unitSizeBytes = UNIT_BYTES_DEFAULT, padding = PADDING_DEFAULT } = options;
     const { codec: given = CODEC_DEFAULT } = options;
     unitSizeToLog2(unitSizeBytes);
-    checkBlockSize(blockSizeBytes, unitSizeBytes);
+    checkPadding(padding, unitSizeBytes);
     checkCodec(given);
     const codec = { ...given };
     const { suite: givenSuite = SUITE_DEFAULT } = options;
     const suite = parseSuite(givenSuite);
-    this.#options = { pipeline, keys, unitSizeBytes, blockSizeBytes, codec, suite };
-    const sealedUnitBytes = sealedBytesMax(unitSizeBytes, blockSizeBytes);
+    this.#options = { pipeline, keys, unitSizeBytes, padding, codec, suite };
+    const sealedUnitBytes = sealedBytesMax(unitSizeBytes, padding);
     const unitsThatFit = Math.floor(pipeline.slabBytes / sealedUnitBytes);
     requireArgument(
       unitsThatFit > 0,
@@ -158,7 +153,7 @@ class StreamSealer implements BatchSource {
     firstIndex: number,
     isEnd: boolean,
   ): Promise<BatchResult> {
-    const { pipeline, keys, unitSizeBytes, blockSizeBytes, codec, suite } = this.#options;
+    const { pipeline, keys, unitSizeBytes, padding, codec, suite } = this.#options;
     const unitCount = Math.max(1, Math.ceil(lengthBytes / unitSizeBytes));
     const units = Array.from({ length: unitCount }, (_, at) => ({
       objectId: this.#objectId,
@@ -173,7 +168,7 @@ class StreamSealer implements BatchSource {
     try {
       copyBytes(batch.subarray(0, lengthBytes), lease.bytes);
       this.#spareBatches.push(batch);
-      const sealed = await pipeline.seal({ keys, from: lease, units, suite, codec, blockSizeBytes });
+      const sealed = await pipeline.seal({ keys, from: lease, units, suite, codec, padding });
       try {
         // Copied, because what the reader gets must not be shared memory.
         return { bytes: concatBytes(...sealed.units.map(unit => unit.bytes)) };

@@ -4,7 +4,7 @@
  */
 import { copyBytes, discard, equalBytes, isAllZero, viewOf } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
-import { BLOCK_BYTES_MAX, roundUp } from '../base/geometry.ts';
+import { paddedBytesMax } from './padding.ts';
 import type { Providers } from './providers.ts';
 import {
   ASSOCIATED_BYTES,
@@ -118,9 +118,9 @@ function checkHeader(
   }
   // Padding may make a payload longer than its content, but a unit's payload is never longer than the unit
   // size.
-  const paddedBytesMax = roundUp(out.byteLength, BLOCK_BYTES_MAX);
+  const anyBytesMax = paddedBytesMax(out.byteLength);
   const payloadBytesMax =
-    place.unitSizeLog2 === 0 ? paddedBytesMax : Math.min(paddedBytesMax, 2 ** place.unitSizeLog2);
+    place.unitSizeLog2 === 0 ? anyBytesMax : Math.min(anyBytesMax, 2 ** place.unitSizeLog2);
   if (header.sealedLengthBytes > payloadBytesMax + RECORD_OVERHEAD_BYTES) {
     throw new NetsealError(
       'EFORMAT',

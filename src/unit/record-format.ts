@@ -6,8 +6,9 @@
 import { shownValue } from '../base/arguments.ts';
 import { setU64, viewOf } from '../base/bytes.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
-import { BLOCK_BYTES_MAX, MIB, roundUp, UNIT_BYTES_MAX, unitSizeToLog2 } from '../base/geometry.ts';
+import { MIB, UNIT_BYTES_MAX, unitSizeToLog2 } from '../base/geometry.ts';
 import { ID_BYTES } from '../base/ids.ts';
+import { PADDING_BYTES_END, paddedBytes, type RecordPadding } from './padding.ts';
 
 /** "nSrc" */
 export const RECORD_MAGIC = 0x6372536e;
@@ -82,11 +83,9 @@ export function plainBytesMaxOf(kind: RecordKind, unitSizeBytes: number): number
   return unitSizeBytes === 0 ? UNIT_BYTES_MAX : unitSizeBytes;
 }
 
-/**
- * Returns the length of the record for a payload of `payloadBytes`, padded to a multiple of `blockSizeBytes`.
- */
-export function payloadToSealedBytes(payloadBytes: number, blockSizeBytes: number): number {
-  return RECORD_OVERHEAD_BYTES + roundUp(payloadBytes, blockSizeBytes);
+/** Returns the length of the record for a payload of `payloadBytes`, with its padding. */
+export function payloadToSealedBytes(payloadBytes: number, padding: RecordPadding): number {
+  return RECORD_OVERHEAD_BYTES + paddedBytes(payloadBytes, padding);
 }
 
 /** Returns the authentication tag of a whole record: a view of its last 16 bytes. */
@@ -288,15 +287,15 @@ export function decodeInnerHeader(plaintext: Uint8Array, plainBytesMax: number):
     throw new NetsealError('EUNSUPPORTED', `sealed record with unknown codec ${codecId}`);
   const plainBytes = view.getUint32(4, true);
   const payloadBytes = view.getUint32(8, true);
-  const paddedBytes = plaintext.byteLength - INNER_HEADER_BYTES;
+  const haveBytes = plaintext.byteLength - INNER_HEADER_BYTES;
   if ((view.getUint32(0, true) | view.getUint32(12, true)) >>> 0 !== codecId) {
     throw new NetsealError('EFORMAT', 'inner header: reserved bytes are not zero');
   }
   if (plainBytes > plainBytesMax) {
     throw new NetsealError('EFORMAT', `inner header: plain length ${plainBytes} exceeds ${plainBytesMax}`);
   }
-  if (payloadBytes > paddedBytes || paddedBytes - payloadBytes >= BLOCK_BYTES_MAX) {
-    throw new NetsealError('EFORMAT', `inner header: payload of ${payloadBytes} in ${paddedBytes} bytes`);
+  if (payloadBytes > haveBytes || haveBytes - payloadBytes >= PADDING_BYTES_END) {
+    throw new NetsealError('EFORMAT', `inner header: payload of ${payloadBytes} in ${haveBytes} bytes`);
   }
   if (codec === 'stored' ? payloadBytes !== plainBytes : payloadBytes >= plainBytes) {
     throw new NetsealError(

@@ -8,9 +8,9 @@ import type { Keyring } from '../keys/keyring.ts';
 import { NonceSource } from './nonces.ts';
 import { Opener } from './open.ts';
 import type { Providers } from './providers.ts';
-import type { RecordHeader, RecordKind, SuiteName } from './record-format.ts';
+import { payloadToSealedBytes, type RecordHeader, type RecordKind, type SuiteName } from './record-format.ts';
 import { RecordKey } from './record-key.ts';
-import { Sealer, type SealSetting, sealedBytesMax } from './seal.ts';
+import { Sealer, type SealSetting } from './seal.ts';
 
 /** The place that a record is sealed for. It opens at no other. */
 export interface RecordAddress {
@@ -67,7 +67,7 @@ export class RecordSealer {
    */
   seal(address: RecordAddress, plain: Uint8Array): Uint8Array<ArrayBuffer> {
     const key = this.#key(address, this.#settings.suite, this.#keyring.newestEpoch);
-    const out = new Uint8Array(sealedBytesMax(plain.byteLength, this.#settings.blockSizeBytes));
+    const out = new Uint8Array(payloadToSealedBytes(plain.byteLength, this.#settings.padding));
     this.#sealer.startRun();
     const place = { index: address.index, unitSizeLog2: 0 };
     const lengthBytes = this.#sealer.seal(key, place, this.#settings, plain, out);

@@ -2,9 +2,10 @@
 import { requireInteger } from '../base/arguments.ts';
 import { copyBytes, discard, viewOf } from '../base/bytes.ts';
 import { requireArgument } from '../base/errors.ts';
-import { BLOCK_BYTES_MAX, checkBlockSize, roundUp, UNIT_BYTES_MAX } from '../base/geometry.ts';
+import { UNIT_BYTES_MAX } from '../base/geometry.ts';
 import type { CodecSetting } from './codec.ts';
 import type { NonceSource } from './nonces.ts';
+import { checkPadding, type Padding, paddedBytes, type RecordPadding, savesEnough } from './padding.ts';
 import type { Providers } from './providers.ts';
 import {
   ASSOCIATED_BYTES,
@@ -18,6 +19,7 @@ import {
   NONCE_BYTES,
   payloadToSealedBytes,
   plainBytesMaxOf,
+  RECORD_OVERHEAD_BYTES,
   type RecordPlace,
 } from './record-format.ts';
 import type { RecordKey } from './record-key.ts';
@@ -25,20 +27,18 @@ import type { RecordKey } from './record-key.ts';
 /** Settings that many records share. */
 export interface SealSetting {
   readonly codec: CodecSetting;
-  /**
-   * The payload is padded to a multiple of this: a power of two from 1 byte to 64 KiB, at most the unit size.
-   */
-  readonly blockSizeBytes: number;
+  /** A size is at most the unit size. */
+  readonly padding: RecordPadding;
 }
 
 /**
  * Returns the length of the longest record that `plainBytes` can become. Incompressible data is stored as it
- * is. EINVAL for more than 16 MiB, or a block size that does not exist.
+ * is. EINVAL for more than 16 MiB, or a padding that does not exist.
  */
-export function sealedBytesMax(plainBytes: number, blockSizeBytes: number): number {
+export function sealedBytesMax(plainBytes: number, padding: Padding): number {
   requireInteger('plainBytes', plainBytes, 0, UNIT_BYTES_MAX);
-  checkBlockSize(blockSizeBytes, BLOCK_BYTES_MAX);
-  return payloadToSealedBytes(plainBytes, blockSizeBytes);
+  checkPadding(padding, UNIT_BYTES_MAX);
+  return payloadToSealedBytes(plainBytes, padding);
 }
 
 /**
@@ -71,8 +71,8 @@ export class Sealer {
    * @param key the key for the object, kind, epoch and suite of the record.
    * @param plain 0 bytes to the unit size of `place`; to 1 MiB for packs, to 16 MiB for other kinds without
    *   one. It is only read, and may be shared memory that does not change meanwhile.
-   * @param out at least `sealedBytesMax(plain.byteLength, blockSizeBytes)` long, not overlapping `plain`. It
-   *   may be shared memory.
+   * @param out at least as long as the record of a payload of this length, not overlapping `plain`. It may be
+   *   shared memory.
    * @param flags `FLAG_LAST` or 0.
    */
   seal(
@@ -83,24 +83,24 @@ export class Sealer {
     out: Uint8Array,
     flags = 0,
   ): number {
-    const { blockSizeBytes } = setting;
+    const { padding } = setting;
     checkPlace(place);
     const unitBytesMax = plainBytesMaxOf(key.kind, place.unitSizeLog2 === 0 ? 0 : 2 ** place.unitSizeLog2);
     requireArgument(
       plain.byteLength <= unitBytesMax,
       `cannot seal ${plain.byteLength} bytes where at most ${unitBytesMax} belong`,
     );
-    // Readers refuse a payload that is padded beyond the unit size, and padding of 64 KiB or more.
-    checkBlockSize(blockSizeBytes, unitBytesMax);
+    // Readers refuse a payload that is padded beyond the unit size.
+    if (padding !== 'control') checkPadding(padding, unitBytesMax);
     requireArgument(
-      out.byteLength >= sealedBytesMax(plain.byteLength, blockSizeBytes),
+      out.byteLength >= payloadToSealedBytes(plain.byteLength, padding),
       `sealing ${plain.byteLength} bytes needs more room than ${out.byteLength}`,
     );
     const { codec, payload } = this.#encode(plain, setting);
-    const plaintext = this.#layOut(codec, plain.byteLength, payload, blockSizeBytes);
+    const plaintext = this.#layOut(codec, plain.byteLength, payload, padding);
     if (payload !== plain) discard(payload);
 
-    const sealedLengthBytes = payloadToSealedBytes(plaintext.byteLength - INNER_HEADER_BYTES, 1);
+    const sealedLengthBytes = RECORD_OVERHEAD_BYTES - INNER_HEADER_BYTES + plaintext.byteLength;
     const { suite, epoch } = key;
     encodeHeader(viewOf(out), key.kind, { suite, flags, epoch, sealedLengthBytes });
     const nonce = out.subarray(HEADER_BYTES, HEADER_BYTES + NONCE_BYTES);
@@ -116,22 +116,22 @@ export class Sealer {
     this.#scratch = new Uint8Array(0);
   }
 
-  /** Compresses `plain`. Returns it as it is (`stored`) when compression would save less than one block. */
+  /** Compresses `plain`. Returns it as it is (`stored`) when compression would save too little. */
   #encode(plain: Uint8Array, setting: SealSetting): { codec: CodecName; payload: Uint8Array } {
     const { codec, level } = setting.codec;
-    const { blockSizeBytes } = setting;
-    const worthBytes = roundUp(plain.byteLength, blockSizeBytes) - blockSizeBytes;
-    if (codec === 'stored' || worthBytes <= 0) return { codec: 'stored', payload: plain };
+    const { padding } = setting;
+    const isHopeless = !savesEnough(1, plain.byteLength, padding);
+    if (codec === 'stored' || isHopeless) return { codec: 'stored', payload: plain };
     const payload = this.#providers.codec(codec).compress(plain, level);
-    if (roundUp(payload.byteLength, blockSizeBytes) <= worthBytes) return { codec, payload };
+    if (savesEnough(payload.byteLength, plain.byteLength, padding)) return { codec, payload };
     discard(payload);
     return { codec: 'stored', payload: plain };
   }
 
   /** Writes inner header ‖ payload ‖ zero padding to the scratch buffer, which no other thread can change. */
-  #layOut(codec: CodecName, plainBytes: number, payload: Uint8Array, blockSizeBytes: number): Uint8Array {
+  #layOut(codec: CodecName, plainBytes: number, payload: Uint8Array, padding: RecordPadding): Uint8Array {
     const payloadEnd = INNER_HEADER_BYTES + payload.byteLength;
-    const end = INNER_HEADER_BYTES + roundUp(payload.byteLength, blockSizeBytes);
+    const end = INNER_HEADER_BYTES + paddedBytes(payload.byteLength, padding);
     if (this.#scratch.byteLength < end) this.#scratch = new Uint8Array(end);
     const plaintext = this.#scratch.subarray(0, end);
     encodeInnerHeader(viewOf(plaintext), { codec, plainBytes, payloadBytes: payload.byteLength });

@@ -2,7 +2,7 @@
  * The volume header as an object of the store, under the key `volume`. It is made once, and then replaced by
  * compare-and-swap only, so that no client undoes what another has done.
  */
-import { equalBytes } from '../base/bytes.ts';
+import { equalBytes, fromHex } from '../base/bytes.ts';
 import { type ErrorCode, isNetsealError, NetsealError } from '../base/errors.ts';
 import { HEADER_BYTES_MAX, volumeHeaderLength } from '../keys/header-format.ts';
 import { inspectVolumeHeader } from '../keys/inspect.ts';
@@ -12,6 +12,7 @@ import { type UnlockOptions, unlockVolumeHeader } from '../keys/unlock.ts';
 import type { VolumeHeader } from '../keys/volume-header.ts';
 import { HEADER_KEY } from '../server/sealed/object-keys.ts';
 import type { ObjectStore, PutCondition, Version } from '../server/store.ts';
+import { decodeSettings } from './session/volume-settings.ts';
 import type { ClientState } from './state/client-state.ts';
 
 /** A header as it lies in the store, still locked. */
@@ -240,13 +241,23 @@ async function unlockFound(
   if (state === undefined) return header;
   try {
     if (known !== undefined) checkPin(known, header);
-    await state.attach(header);
+    await attachState(state, header);
     const pin = pinOf(header);
     if (known?.headerHash !== pin.headerHash) await state.savePin(pin);
     return header;
   } catch (error) {
     header.keyring.destroy();
     throw error;
+  }
+}
+
+/** Attaches a state to the volume of an unlocked header. EFORMAT when the header is not of a volume. */
+export async function attachState(state: ClientState, header: VolumeHeader): Promise<void> {
+  const marksKey = fromHex(decodeSettings(header.settings).marksKey);
+  try {
+    await state.attach(header, marksKey);
+  } finally {
+    marksKey.fill(0);
   }
 }
 

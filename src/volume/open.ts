@@ -11,7 +11,7 @@ import { createHeaderObject, type SecretSource, unlockHeaderObject } from './hea
 import { toGivenAttributes, toNewAttributes } from './names/argument-checks.ts';
 import { newAttributes } from './new-attributes.ts';
 import { createRoot } from './root.ts';
-import { checkVolumeSettings, encodeSettings, type VolumeSettings } from './session/volume-settings.ts';
+import { type ChosenSettings, checkVolumeSettings, encodeSettings } from './session/volume-settings.ts';
 import { type ClientState, memoryState, requireState } from './state/client-state.ts';
 import { Volume } from './volume.ts';
 import { checkSessionOptions, type OpenVolumeOptions } from './volume-options.ts';
@@ -22,8 +22,8 @@ export interface CreateVolumeOptions extends HeaderOptions {
   readonly store: ObjectStore;
   /** 1 to 16 ways into the volume. */
   readonly slots: readonly NewSlot[];
-  /** Default: units of 256 KiB, blocks of 4 KiB, zstd:1, xaes-256-gcm. */
-  readonly settings?: Partial<Omit<VolumeSettings, 'rootId'>>;
+  /** Default: units of 256 KiB, `padme`, zstd:1, xaes-256-gcm, `flat` keys. */
+  readonly settings?: ChosenSettings;
   /** Attributes of the root folder. Default: mode 0o755, this process's user and group, now. */
   readonly attributes?: Partial<Attributes>;
   /** Remembers the new volume, so that a server cannot put another one in its place unnoticed. */

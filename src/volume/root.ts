@@ -6,6 +6,7 @@ import { ControlSealer } from '../server/sealed/control.ts';
 import type { Attributes, DirectoryInode } from '../server/sealed/inode.ts';
 import { putInodeObject } from '../server/sealed/inode-object.ts';
 import { EMPTY_NAMES } from '../server/sealed/name-tree.ts';
+import { withKeyScheme } from '../server/sealed/spread-keys.ts';
 import type { ObjectStore } from '../server/store.ts';
 import { decodeSettings } from './session/volume-settings.ts';
 
@@ -20,7 +21,7 @@ export async function createRoot(
   attributes: Attributes,
   nowMs: () => number = Date.now,
 ): Promise<void> {
-  const { rootId, suite, codec } = decodeSettings(header.settings);
+  const { rootId, suite, codec, keys } = decodeSettings(header.settings);
   const control = await ControlSealer.create(header.keyring, { suite, codec });
   try {
     const time = BigInt(Math.trunc(nowMs())) * 1_000_000n;
@@ -40,7 +41,8 @@ export async function createRoot(
       tree: EMPTY_NAMES,
     };
     const object = { inode, writers: [{ version: 1, nonce: randomId() }], predecessor: undefined };
-    await putInodeObject({ store, control }, rootId, object, { ifAbsent: true });
+    const sealing = { store: withKeyScheme(store, keys), control };
+    await putInodeObject(sealing, rootId, object, { ifAbsent: true });
   } catch (cause) {
     if (codeOf(cause) !== 'ECONFLICT') throw cause;
     throw new NetsealError('EEXIST', 'the store has this root already', { cause });

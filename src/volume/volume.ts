@@ -15,6 +15,7 @@ import { NodeCache } from '../server/sealed/node-cache.ts';
 import { OpenedPacks } from '../server/sealed/opened-packs.ts';
 import type { Sealing } from '../server/sealed/sealing.ts';
 import { SegmentWriter } from '../server/sealed/segment-writer.ts';
+import { withKeyScheme } from '../server/sealed/spread-keys.ts';
 import { UnitWriter } from '../server/sealed/unit-writer.ts';
 import { ContentUpload } from './content/content-upload.ts';
 import { FileCommits, type NewFileOptions } from './content/file-commits.ts';
@@ -114,11 +115,12 @@ export class Volume {
   }
 
   private constructor(options: OpenVolumeOptions, settings: VolumeSettings, control: ControlSealer) {
-    const { store, pipeline, header, state, nowMs = Date.now } = options;
-    const { suite, codec, blockSizeBytes } = settings;
+    const { pipeline, header, state, nowMs = Date.now } = options;
+    const { suite, codec, padding } = settings;
+    const store = withKeyScheme(options.store, settings.keys);
     const keys = pipeline.addKeyring(header.keyring);
     const packs = new OpenedPacks();
-    const sealing: Sealing = { store, pipeline, keys, control, suite, codec, blockSizeBytes, packs };
+    const sealing: Sealing = { store, pipeline, keys, control, suite, codec, padding, packs };
     const dataSegments = new SegmentWriter(sealing, options);
     this.settings = settings;
     this.#control = control;

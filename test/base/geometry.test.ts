@@ -1,13 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { requireArgument } from '../../src/base/errors.ts';
-import {
-  checkBlockSize,
-  isPowerOfTwo,
-  roundUp,
-  sizeToUnitCount,
-  unitSizeToLog2,
-} from '../../src/base/geometry.ts';
+import { isPowerOfTwo, roundUp, sizeToUnitCount, unitSizeToLog2 } from '../../src/base/geometry.ts';
 import { errorCodeOf } from '../support/errors.ts';
 import { checkProperty } from '../support/property.ts';
 
@@ -65,24 +59,6 @@ it('unit sizes and their log2 are inverse', () => {
     expect(
       errorCodeOf(() => unitSizeToLog2(size)),
       String(size),
-    ).toBe('EINVAL');
-  }
-});
-
-it('block sizes', () => {
-  for (let exponent = 0; exponent <= 16; exponent += 1) checkBlockSize(2 ** exponent, 65_536);
-  checkBlockSize(4096, 4096);
-  for (const [block, unit] of [
-    [0, 4096],
-    [3, 4096],
-    [8192, 4096],
-    [131_072, 2 ** 20],
-    [-1, 4096],
-    [Number.NaN, 4096],
-  ] as const) {
-    expect(
-      errorCodeOf(() => checkBlockSize(block, unit)),
-      `${block} ${unit}`,
     ).toBe('EINVAL');
   }
 });

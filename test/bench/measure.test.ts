@@ -83,7 +83,7 @@ it('holes are counted and store nothing', async () => {
     unitCount: 4,
     holeCount: 3,
     holeBytes: 48 * KIB,
-    storedBytes: 4 * KIB + 72,
+    storedBytes: 256 + 72,
   });
   expect(zeros).toMatchObject({ unitCount: 1, holeCount: 1, storedBytes: 0, recordBytes: 0 });
 });
@@ -91,17 +91,17 @@ it('holes are counted and store nothing', async () => {
 it.each([0, 1])('files of odd lengths round trip through the pipeline with %d workers', async workers => {
   const lengths = [1, 4095, 4096, 4097, 64 * KIB - 1, 64 * KIB + 1];
   const samples = lengths.map(length => sampleOf(String(length), GENERATED_KINDS[1]!.make(length)));
-  const settings = [...SETTINGS, setting({ unitSizeBytes: 64 * KIB, blockSizeBytes: 1 })];
+  const settings = [...SETTINGS, setting({ unitSizeBytes: 64 * KIB, padding: 'none' })];
   const batchBytes = batchBytesMax(settings, workers);
   const openEngine = (providers: ProviderChoice) => openPipelineEngine({ workers, providers, batchBytes });
   const { results } = await sweep({ samples, settings, ...QUICK }, { openEngine, openInline });
   expect(results[1]!.samples.map(({ storedBytes }) => storedBytes)).toEqual([
+    256 + 72,
     4096 + 72,
     4096 + 72,
-    4096 + 72,
-    8192 + 72,
+    4352 + 72,
     64 * KIB + 72,
-    64 * KIB + 72 + 4096 + 72,
+    64 * KIB + 72 + 256 + 72,
   ]);
 });
 
@@ -211,7 +211,7 @@ it('portable and native libraries can be measured side by side', async () => {
     grid: {
       ...GRID_DEFAULT,
       unitSizesBytes: [4 * KIB],
-      blockSizesBytes: [1],
+      paddings: ['none'],
       codecs: [CODEC_DEFAULT],
       providers: ['native', 'portable'],
     },

@@ -30,7 +30,7 @@ beforeAll(async () => {
     grid: {
       ...GRID_DEFAULT,
       unitSizesBytes: [4 * KIB, 64 * KIB],
-      blockSizesBytes: [1, 4 * KIB],
+      paddings: ['none', 4 * KIB],
       suites: ['xaes-256-gcm', 'xchacha20-poly1305'],
     },
     workers: 0,
@@ -52,7 +52,7 @@ describe('JSON', () => {
     expect(JSON.parse(JSON.stringify(json))).toEqual(json);
     expect(json).toMatchObject({
       format: 'netseal-bench',
-      version: 1,
+      version: 2,
       isComplete: true,
       createdAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
       machine: { node: process.version, cores: expect.any(Number), cpu: expect.any(String) },
@@ -69,7 +69,7 @@ describe('JSON', () => {
       expect(result).toEqual({
         setting: expect.any(String),
         unitSizeBytes: expect.any(Number),
-        blockSizeBytes: expect.any(Number),
+        padding: expect.toSatisfy(padding => padding === 'none' || padding === 4 * KIB),
         codec: expect.any(String),
         cipher: expect.any(String),
         provider: 'auto',
@@ -179,8 +179,8 @@ describe('text', () => {
 
   it('names every unit size and the recommendation', () => {
     const text = reportToText(report, { color: false, details: false });
-    expect(text).toContain('4 KiB units, 1 B blocks, xaes-256-gcm\n');
-    expect(text).toContain('64 KiB units, 4 KiB blocks, xchacha20-poly1305\n');
+    expect(text).toContain('4 KiB units, no padding, xaes-256-gcm\n');
+    expect(text).toContain('64 KiB units, 4 KiB padding, xchacha20-poly1305\n');
     expect(text).toMatch(/^For a mixed workload: /m);
     expect(text.match(/^→ /gm)).toHaveLength(1);
   });

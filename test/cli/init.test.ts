@@ -34,15 +34,15 @@ describe('netseal init', () => {
     const { exitCode, stdout, stderr } = await netseal(['init', 'vol', ...KEY]);
     expect(exitCode).toBe(EXIT_OK);
     expect(String(stdout)).toMatch(
-      /^made volume [0-9a-f]{32} in vol\n +units +256 KiB, padded to 4 KiB, zstd:1, xaes-256-gcm\n +packs +of small files, up to 128 KiB\n +slot +[0-9a-f]{32}, key-file, "key-file"\n$/,
+      /^made volume [0-9a-f]{32} in vol\n +units +256 KiB, padme padding, zstd:1, xaes-256-gcm\n +packs +of small files, up to 128 KiB\n +slot +[0-9a-f]{32}, key-file, "key-file"\n$/,
     );
     expect(stderr).toMatch(/^netseal: keep the secret safe: without it nobody can read this volume.*\n$/);
     expect((await readdir(join(folder, 'vol'))).sort()).toEqual(['lock', 'objects', 'partial']);
   });
 
   it('fixes what it is told, as JSON', async () => {
-    const options = ['--unit-size', '64KiB', '--block-size', '1', '--codec', 'deflate:6', '--pack', '0'];
-    const cipher = ['--cipher', 'xchacha20-poly1305', '--label', 'küche'];
+    const options = ['--unit-size', '64KiB', '--padding', 'none', '--pack', '0', '--keys', 'hex2'];
+    const cipher = ['--codec', 'deflate:6', '--cipher', 'xchacha20-poly1305', '--label', 'küche'];
     const { stdout, exitCode } = await netseal(['init', 'vol:/', ...KEY, ...options, ...cipher, '--json']);
     expect(exitCode).toBe(EXIT_OK);
     const result = JSON.parse(String(stdout));
@@ -50,10 +50,11 @@ describe('netseal init', () => {
       store: 'vol',
       volumeId: expect.stringMatching(/^[0-9a-f]{32}$/),
       unitSizeBytes: 65_536,
-      blockSizeBytes: 1,
+      padding: 'none',
       packBytes: 0,
       codec: 'deflate:6',
       cipher: 'xchacha20-poly1305',
+      keys: 'hex2',
       slot: { id: expect.stringMatching(/^[0-9a-f]{32}$/), type: 'key-file', label: 'küche' },
       notes: [{ message: expect.stringMatching(/^keep the secret safe/) }],
     });
@@ -63,8 +64,10 @@ describe('netseal init', () => {
     expect(decodeSettings(header.settings)).toEqual({
       rootId: expect.stringMatching(/^[0-9a-f]{32}$/),
       unitSizeBytes: 65_536,
-      blockSizeBytes: 1,
+      padding: 'none',
       packBytes: 0,
+      keys: 'hex2',
+      marksKey: expect.stringMatching(/^[0-9a-f]{64}$/),
       codec: { codec: 'deflate', level: 6 },
       suite: 'xchacha20-poly1305',
     });

@@ -87,7 +87,7 @@ describe('round trips', () => {
   });
 
   it('by pipe, with every option, the passphrase in the environment or a file', async () => {
-    const settings = '--unit-size 64KiB --block-size 1 --codec deflate:1 --cipher xchacha20-poly1305';
+    const settings = '--unit-size 64KiB --padding none --codec deflate:1 --cipher xchacha20-poly1305';
     await writeFile(join(folder, 'passphrase'), `${PASSPHRASE}\r\nnot this\n`);
     const line = `cat plain | netseal seal ${settings} | NETSEAL_PASSPHRASE= netseal open - -o - --passphrase-file passphrase`;
     const { stdout, stderr, exitCode } = await shell(line, {
@@ -120,7 +120,7 @@ describe('refusals', () => {
     [['seal', 'plain', 'key'], EXIT_USAGE, /too many arguments/],
     [['seal', '--unit-size', '5000', ...KEY], EXIT_USAGE, /power of two from 4 KiB to 16 MiB/],
     [['seal', '--unit-size', 'big', ...KEY], EXIT_USAGE, /--unit-size: cannot read "big".*256KiB/],
-    [['seal', '--block-size', '3', ...KEY], EXIT_USAGE, /power of two/],
+    [['seal', '--padding', '3', ...KEY], EXIT_USAGE, /power of two/],
     [['seal', '--codec', 'lzma', ...KEY], EXIT_USAGE, /stored, zstd:1 to zstd:19/],
     [['seal', '--cipher', 'rot13', ...KEY], EXIT_USAGE, /xaes-256-gcm or xchacha20-poly1305/],
     [['seal', 'plain', '-o', 'x', ...KEY, '--passphrase-file', 'key'], EXIT_USAGE, /not both/],

@@ -26,7 +26,7 @@ export function useVolume(): void {
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 'netseal-volume-'));
     await writeFile(join(folder, 'key'), mixedBytes(32, 9));
-    const { exitCode } = await netseal(['init', 'vol', '--unit-size', '4KiB', '--block-size', '1']);
+    const { exitCode } = await netseal(['init', 'vol', '--unit-size', '4KiB', '--padding', 'none']);
     expect(exitCode).toBe(EXIT_OK);
   });
 

@@ -50,6 +50,7 @@ const operation = fc.oneof(
     kind: fc.constant('rekey' as const),
     keep: fc.uniqueArray(fc.nat(11), { minLength: 1, maxLength: 4 }),
   }),
+  fc.record({ kind: fc.constant('drop' as const), index: fc.nat(15) }),
   fc.record({ kind: fc.constant('reopen' as const), index: fc.nat(15) }),
 );
 type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never;
@@ -95,6 +96,16 @@ async function step(model: Model, operation: Operation): Promise<Model> {
         numbers: numbers.filter(number => operation.keep.includes(number)),
       };
     }
+    case 'drop': {
+      const { epochs } = header.keyring;
+      const at = operation.index % epochs.length;
+      const epoch = epochs[at] ?? 0;
+      if (epoch === header.epoch) {
+        expect(await codeOf(() => header.dropEpochs([epoch]))).toBe('EINVAL');
+        return model;
+      }
+      return { ...model, header: header.dropEpochs([epoch]), epochKeys: model.epochKeys.toSpliced(at, 1) };
+    }
     case 'reopen': {
       const number = numbers[operation.index % numbers.length] ?? 0;
       return { ...model, header: await unlockVolumeHeader(header.bytes, secretOf(number), { argon2 }) };
@@ -125,7 +136,7 @@ async function check(before: Model, after: Model): Promise<void> {
   }
 }
 
-it('add, remove, settings, rekey and reopen agree with a list of secrets', async () => {
+it('add, remove, settings, rekey, drop and reopen agree with a list of secrets', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(operation, { maxLength: 25, size: 'max' }), async operations => {
       const header = await createVolumeHeader({

@@ -13,7 +13,9 @@ it('a pin lets the same header and later ones pass, also through JSON', async ()
   checkPin(pin, await unlockVolumeHeader(one.bytes, secret));
   const two = one.withSettings(Uint8Array.of(1));
   checkPin(pin, two);
-  checkPin(pin, await (await two.rekey(secret)).rekey(secret));
+  const rekeyed = await (await two.rekey(secret)).rekey(secret);
+  checkPin(pin, rekeyed);
+  checkPin(pin, rekeyed.dropEpochs([2]));
 });
 
 it('older, other and forked headers are EROLLBACK', async () => {
@@ -32,6 +34,8 @@ it('older, other and forked headers are EROLLBACK', async () => {
     [rekeyed, rekeyedFork],
     [rekeyed, await rekeyedFork.rekey(secret)],
     [one, other],
+    // The header does not show any more that its author knew the pinned key.
+    [one, rekeyed.dropEpochs([1])],
   ] as const) {
     expect(await codeOf(() => checkPin(pinOf(pinned), shown))).toBe('EROLLBACK');
   }

@@ -365,6 +365,31 @@ describe('operations', () => {
     const opened = await unlockVolumeHeader(header.bytes, { type: 'callback', callback: () => rawKey(5) });
     expect(opened.keyring.epochs.length).toBe(256);
     expect(await codeOf(() => header.rekey({ type: 'callback', callback: () => rawKey(5) }))).toBe('EINVAL');
+    // Dropping one makes room for the next.
+    const next = await header.dropEpochs([1]).rekey({ type: 'callback', callback: () => rawKey(5) });
+    expect([next.epoch, next.keyring.epochs.length, next.keyring.epochs[0]]).toEqual([257, 256, 2]);
+  });
+
+  it('dropping an epoch takes its key away, and keeps everything else', async () => {
+    const one = await createVolumeHeader({ slots: everySlot, settings: utf8('kept'), argon2 });
+    const three = await (await one.rekey([secrets.rawKey, secrets.keyFile])).rekey([
+      secrets.rawKey,
+      secrets.keyFile,
+    ]);
+    const dropped = three.dropEpochs([1]);
+    expect(dropped).toMatchObject({ generation: 4, epoch: 3, slots: three.slots, settings: utf8('kept') });
+    expect(dropped.bytes.byteLength).toBe(three.bytes.byteLength - 116);
+    const opened = await unlockVolumeHeader(dropped.bytes, secrets.keyFile);
+    expect(opened.keyring.epochs).toEqual([2, 3]);
+    expect(toHex(opened.keyring.epochKey(2))).toBe(toHex(three.keyring.epochKey(2)));
+    expect(await codeOf(() => opened.keyring.epochKey(1))).toBe('EKEY');
+    // The old header, and its keyring, still work.
+    expect(three.keyring.epochs).toEqual([1, 2, 3]);
+    expect(three.dropEpochs([2, 1]).keyring.epochs).toEqual([3]);
+    expect(three.dropEpochs([]).keyring.epochs).toEqual([1, 2, 3]);
+    for (const epochs of [[3], [1, 3], [4], [0], [1.5], 1]) {
+      expect(await codeOf(() => three.dropEpochs(epochs as number[]))).toBe('EINVAL');
+    }
   });
 
   it('operations on a destroyed keyring are ECLOSED', async () => {
@@ -373,6 +398,7 @@ describe('operations', () => {
     expect(await codeOf(() => one.addSlot(slotOf(rawSecret(2))))).toBe('ECLOSED');
     expect(await codeOf(() => one.withSettings(new Uint8Array(1)))).toBe('ECLOSED');
     expect(await codeOf(() => one.rekey(rawSecret(1)))).toBe('ECLOSED');
+    expect(await codeOf(() => one.dropEpochs([]))).toBe('ECLOSED');
   });
 
   it('any settings and labels come back', async () => {

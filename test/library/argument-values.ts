@@ -136,7 +136,7 @@ export const wrongCodec: readonly unknown[] = fields(
 export const wrongSealing: Record<string, readonly unknown[]> = {
   suite: [...TEXT, 'none'],
   codec: wrongCodec,
-  blockSizeBytes: [...NUMBERS, 0, 3, 2 ** 17],
+  padding: [...NUMBERS, 0, 1, 3, 2 ** 17, 'none of these'],
 };
 export const wrongKeys: readonly unknown[] = needed({}, { id: [...NUMBERS, 0] });
 

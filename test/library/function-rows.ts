@@ -104,7 +104,7 @@ export function functionRows({
           keys: wrongKeys,
           unitSizeBytes: [...NUMBERS.filter(value => value !== null), 0, 4097],
           ...wrongSealing,
-          blockSizeBytes: [0, 3, 2 ** 17, 1.5],
+          padding: [0, 3, 2 ** 17, 1.5, 'padmé'],
         },
       ),
     ),
@@ -153,7 +153,7 @@ export function functionRows({
     formatCodec: row([{ codec: 'zstd', level: 1 }], wrongCodec),
     parseCodec: row(['zstd:1'], [...TEXT, '', 'zstd:99']),
     parseSuite: row(['xaes-256-gcm'], [...TEXT, '', 'none']),
-    sealedBytesMax: row([4096, 4096], NUMBERS, [...NUMBERS, 0, 3]),
+    sealedBytesMax: row([4096, 4096], NUMBERS, [...NUMBERS, 0, 3, 'padmé']),
     createVolume: row(
       [{ store: new MemoryStore(), slots: [SLOT] }],
       needed(
@@ -161,13 +161,7 @@ export function functionRows({
         {
           store: [undefined, ...OBJECT, {}],
           slots: SLOTS,
-          settings: [
-            ...OBJECT,
-            { unitSizeBytes: 5 },
-            { codec: 'zstd' },
-            { suite: 5 },
-            { blockSizeBytes: -1 },
-          ],
+          settings: [...OBJECT, { unitSizeBytes: 5 }, { codec: 'zstd' }, { suite: 5 }, { padding: -1 }],
           attributes: fields({}, WRONG_ATTRIBUTES),
           state: [...OBJECT, {}],
         },

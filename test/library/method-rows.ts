@@ -415,6 +415,7 @@ function pipelineRows({
           [SLOT],
           [...OBJECT, {}, { label: 5, secret: RAW_KEY }, ...SECRET.map(secret => ({ label: 'x', secret }))],
         ),
+        dropEpochs: row([[]], [5, null, undefined, {}, 'x', [1], [2], [1.5], ['x'], [null]]),
         removeSlot: row(['x'], [...TEXT, 'none']),
         withSettings: row([TAG], [...BYTES, new Uint8Array(4097)]),
         rekey: row([RAW_KEY], SECRET, fields({}, { slotIds: ['x', 5, null, [5], ['none']] })),

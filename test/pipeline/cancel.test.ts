@@ -38,10 +38,7 @@ async function sendMany(pipeline: Pipeline, keys: KeyHandle, firstIndex: number,
     lengthBytes: 1,
   }));
   const codec = parseCodec('stored');
-  const sealing = pipeline.seal(
-    { keys, from, units: [first, ...rest], blockSizeBytes: 1, codec },
-    { signal },
-  );
+  const sealing = pipeline.seal({ keys, from, units: [first, ...rest], padding: 'none', codec }, { signal });
   const go = (): void => {
     Atomics.store(gate, 1, 1);
     Atomics.notify(gate, 1);

@@ -1,4 +1,5 @@
 /** What a pipeline promises, held against one without workers, one with two, and one whose workers do without Atomics. */
+
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { equalBytes } from '../../src/base/bytes.ts';
@@ -10,6 +11,7 @@ import { openPipeline, type Pipeline } from '../../src/pipeline/pipeline.ts';
 import type { OpenRequest, SealRequest } from '../../src/pipeline/requests.ts';
 import { type CodecSetting, parseCodec } from '../../src/unit/codec.ts';
 import { Opener } from '../../src/unit/open.ts';
+import type { Padding } from '../../src/unit/padding.ts';
 import { decodeHeader, RECORD_KINDS, type RecordKind, type SuiteName } from '../../src/unit/record-format.ts';
 import { RecordKey } from '../../src/unit/record-key.ts';
 import { checkAsyncProperty, contents } from '../support/property.ts';
@@ -58,7 +60,7 @@ interface Case {
   readonly units: readonly PlainUnit[];
   readonly suite: SuiteName;
   readonly codec: CodecSetting;
-  readonly blockSizeBytes: number;
+  readonly padding: Padding;
 }
 
 const cases: fc.Arbitrary<Case> = fc.record({
@@ -85,7 +87,7 @@ const cases: fc.Arbitrary<Case> = fc.record({
   ),
   suite: fc.constantFrom('xaes-256-gcm', 'xchacha20-poly1305'),
   codec: fc.constantFrom(...['stored', 'zstd:1', 'zstd:3', 'deflate:1'].map(parseCodec)),
-  blockSizeBytes: fc.constantFrom(1, 512, 4096),
+  padding: fc.constantFrom<Padding>('padme', 'none', 512, 4096),
 });
 
 describe.each([
@@ -147,7 +149,7 @@ describe.each([
       bytes: Uint8Array.of(at, at >> 8),
       unitSizeBytes: 4096,
     }));
-    const sealed = await sealAll(pipeline, keys, many, { blockSizeBytes: 1 });
+    const sealed = await sealAll(pipeline, keys, many, { padding: 'none' });
     expect(sealed).toHaveLength(4096);
     expect(openAlone(sealed[4095]!)).toEqual(many[4095]?.bytes);
     const large = [{ bytes: mixedBytes(2 * MIB, 1), unitSizeBytes: 2 * MIB }];
@@ -290,7 +292,7 @@ describe.each([
     const batches = [];
     // The third would not fit if the first two had kept their whole room.
     for (let round = 0; round < 4; round += 1)
-      batches.push(await pipeline.seal({ keys, from, units, blockSizeBytes: 1 }));
+      batches.push(await pipeline.seal({ keys, from, units, padding: 'none' }));
     for (const batch of batches) {
       for (const [at, { bytes, tag }] of batch.units.entries()) {
         const record = {
@@ -533,10 +535,11 @@ describe.each([
       'level 0': { codec: { codec: 'deflate', level: 0 } },
       'level NaN': { codec: { codec: 'zstd', level: Number.NaN } },
       'level for stored': { codec: { codec: 'stored', level: 1 } },
-      'block size 0': { blockSizeBytes: 0 },
-      'block size not a power of two': { blockSizeBytes: 3 },
-      'block size too large': { blockSizeBytes: 128 * KIB },
-      'block size above the unit': { blockSizeBytes: 8192 },
+      'padding 0': { padding: 0 },
+      'padding no power of two': { padding: 3 },
+      'padding too large': { padding: 128 * KIB },
+      'padding by another name': { padding: 'padmé' },
+      'padding above the unit': { padding: 8192 },
       'holes in a stream': { holes: true, units: [{ ...goodUnit, kind: 'streamUnit' }] },
       'holes among inodes': { holes: true, units: [{ ...goodUnit, kind: 'inode', unitSizeBytes: 0 }] },
     };

@@ -11,6 +11,7 @@ import {
   UNIT_EXPECT_TAG,
   UNIT_HOLES,
 } from '../../src/pipeline/job.ts';
+import type { Padding } from '../../src/unit/padding.ts';
 import {
   CODEC_IDS,
   type CodecName,
@@ -58,7 +59,7 @@ const jobs = fc.record({
       level: extreme(19),
     }),
     epoch: extreme(U32),
-    blockSizeBytes: extreme(65536, 1),
+    padding: fc.constantFrom<Padding>('padme', 'none', 2, 4096, 65_536),
   }),
   units: fc.array(units, { minLength: 1, maxLength: 5 }),
 });

@@ -30,7 +30,7 @@ const memory: SharedMemory = {
 function writeJob(outputOffset = 0): Job {
   const job = new Job(memory.jobs, 0);
   job.start(OPERATION_SEAL, 2, handle.id, outputOffset, 16_384);
-  job.sealSetting = { suite: 'xaes-256-gcm', codec: parseCodec('zstd:1'), blockSizeBytes: 1, epoch: 1 };
+  job.sealSetting = { suite: 'xaes-256-gcm', codec: parseCodec('zstd:1'), padding: 'none', epoch: 1 };
   for (const at of [0, 1]) {
     const sizes = { unitSizeBytes: 4096, offsetBytes: at * 4096, lengthBytes: 4096 };
     job.unit(at).setRequest({ objectId: OBJECT_ID, kind: 'unit', index: at, ...sizes }, 0, 0, 0);

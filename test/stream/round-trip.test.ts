@@ -1,4 +1,5 @@
 /** Sealed streams that are whole: every size at a boundary, every setting, every way to cut them. */
+
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { KIB, MIB } from '../../src/base/geometry.ts';
@@ -7,6 +8,7 @@ import type { StreamPair } from '../../src/pipeline/ordered-output.ts';
 import { sealStream } from '../../src/pipeline/seal-stream.ts';
 import { STREAM_HEADER_BYTES } from '../../src/pipeline/stream-format.ts';
 import { parseCodec } from '../../src/unit/codec.ts';
+import { paddedBytes } from '../../src/unit/padding.ts';
 import { expectIdle } from '../pipeline/support.ts';
 import { checkAsyncProperty } from '../support/property.ts';
 import {
@@ -55,19 +57,22 @@ describe.each([0, 2])('with %i workers', workers => {
   });
 
   it.each([
-    ['stored', 1],
+    ['stored', 'none'],
     ['stored', 64 * KIB],
     ['zstd:1', 512],
     ['zstd:19', 4 * KIB],
-    ['deflate:1', 1],
+    ['deflate:1', 'none'],
+    ['zstd:1', 'padme'],
     ['deflate:9', 64 * KIB],
-  ])('codec %s, blocks of %i bytes, either suite', async (codec, blockSizeBytes) => {
+  ] as const)('codec %s, padding %s, either suite', async (codec, padding) => {
     const plain = mixedBytes(200_001, 3);
     for (const suite of ['xaes-256-gcm', 'xchacha20-poly1305'] as const) {
-      const setting = { unitSizeBytes: 64 * KIB, blockSizeBytes, codec: parseCodec(codec), suite };
+      const setting = { unitSizeBytes: 64 * KIB, padding, codec: parseCodec(codec), suite };
       const sealed = await sealBytes(bench, plain, setting);
       await expectOpens(bench, sealed, plain);
-      for (const record of partsOf(sealed).records) expect((record.byteLength - 72) % blockSizeBytes).toBe(0);
+      for (const record of partsOf(sealed).records) {
+        expect(paddedBytes(record.byteLength - 72, padding)).toBe(record.byteLength - 72);
+      }
     }
   });
 });
@@ -102,10 +107,10 @@ describe('inline', () => {
     await expectOpens(bench, cut(sealed, [1]), plain);
   });
 
-  it('empty chunks change nothing, and a stream of nothing is 152 bytes', async () => {
+  it('empty chunks change nothing, and a stream of nothing is 408 bytes', async () => {
     const nothing = new Uint8Array(0);
     const sealed = await sealBytes(bench, [nothing, nothing]);
-    expect(sealed.byteLength).toBe(STREAM_HEADER_BYTES + 72);
+    expect(sealed.byteLength).toBe(STREAM_HEADER_BYTES + 72 + 256);
     await expectOpens(bench, [nothing, sealed, nothing], nothing);
   });
 
@@ -205,7 +210,7 @@ describe('a pipeline with little memory', () => {
 
 it.each([
   [{ unitSizeBytes: 5000 }, /power of two/],
-  [{ blockSizeBytes: 3 }, /power of two/],
+  [{ padding: 3 }, /power of two/],
   [{ codec: { codec: 'zstd', level: 99 } }, /zstd/],
   [{ suite: 'rot13' as 'xaes-256-gcm' }, /xaes-256-gcm or xchacha20-poly1305/],
 ] as const)('refuses options %o', async (options, message) => {

@@ -112,6 +112,6 @@ export function cut(bytes: Uint8Array, lengths: readonly number[]): Uint8Array[]
 /** Small units, no padding: many records in few bytes. */
 export const SMALL: SealOptions = {
   unitSizeBytes: 4 * KIB,
-  blockSizeBytes: 1,
+  padding: 'none',
   codec: { codec: 'zstd', level: 1 },
 };

@@ -154,7 +154,7 @@ describe.each([4 * KIB, 64 * KIB, 256 * KIB, MIB])('put, then get, with units of
       build(from, recipes);
       const original = lookAtTree(from);
       const before = openDescriptors();
-      const volume = await TestVolume.create({ unitSizeBytes });
+      const volume = await TestVolume.create({ unitSizeBytes, keys: run % 2 === 0 ? 'flat' : 'hex2' });
       try {
         const client = await volume.client();
         const tally = await putTree(client.volume, from, '/tree');

@@ -71,15 +71,15 @@ function seal(golden: GoldenCase, providers: Chosen): Uint8Array {
     providers.suite(golden.suite),
   );
   expect(toHex(key.commitment)).toBe(golden.commitment);
-  const out = new Uint8Array(golden.plainBytes + golden.blockSizeBytes + 72);
+  const out = new Uint8Array(golden.plainBytes + 65_536 + 72);
   const sealer = new Sealer(providers, new NonceSource(target => target.set(fromHex(golden.nonce))));
   const plain = makePlain(golden.plain, golden.plainBytes);
   const lengthBytes = sealer.seal(key, golden, setting(golden), plain, out, golden.flags);
   return out.subarray(0, lengthBytes);
 }
 
-function setting({ codec, level, blockSizeBytes }: GoldenCase) {
-  return { codec: { codec, level }, blockSizeBytes };
+function setting({ codec, level, padding }: GoldenCase) {
+  return { codec: { codec, level }, padding };
 }
 
 function hash(bytes: Uint8Array): string {

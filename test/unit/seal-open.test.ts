@@ -2,11 +2,11 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { isNetsealError } from '../../src/base/errors.ts';
-import { roundUp } from '../../src/base/geometry.ts';
 import { randomBytes } from '../../src/base/random.ts';
 import type { CodecSetting } from '../../src/unit/codec.ts';
 import { NonceSource } from '../../src/unit/nonces.ts';
 import { type OpenedRecord, Opener } from '../../src/unit/open.ts';
+import { type Padding, paddedBytes } from '../../src/unit/padding.ts';
 import type { Providers } from '../../src/unit/providers.ts';
 import {
   decodeHeader,
@@ -47,18 +47,18 @@ interface SealWish {
   readonly name?: Partial<RecordKeyName>;
   readonly place?: RecordPlace;
   readonly codec?: CodecSetting;
-  readonly blockSizeBytes?: number;
+  readonly padding?: Padding;
   readonly flags?: number;
   readonly sealer?: Sealer;
 }
 
 /** Seals into a buffer with marked room behind the record, and checks that the room was left alone. */
 function seal(plain: Uint8Array, wish: SealWish = {}): Uint8Array<ArrayBuffer> {
-  const { providers = NATIVE, place = PLACE, codec = STORED, blockSizeBytes = 1, flags = 0 } = wish;
+  const { providers = NATIVE, place = PLACE, codec = STORED, padding = 'none', flags = 0 } = wish;
   const { sealer = new Sealer(providers, new NonceSource()) } = wish;
-  const out = new Uint8Array(sealedBytesMax(plain.byteLength, blockSizeBytes) + 40).fill(MARK);
+  const out = new Uint8Array(sealedBytesMax(plain.byteLength, padding) + 40).fill(MARK);
   const key = keyOf(providers, wish.name);
-  const sealedBytes = sealer.seal(key, place, { codec, blockSizeBytes }, plain, out, flags);
+  const sealedBytes = sealer.seal(key, place, { codec, padding }, plain, out, flags);
   expect(out.subarray(sealedBytes).every(byte => byte === MARK)).toBe(true);
   return out.slice(0, sealedBytes);
 }
@@ -85,24 +85,27 @@ const codecs = fc.constantFrom<CodecSetting>(
 );
 const suites = fc.constantFrom(...(Object.keys(SUITE_IDS) as SuiteName[]));
 const everyProviders = fc.constantFrom(...EVERY_PROVIDERS);
-const blocks = fc.integer({ min: 0, max: 16 }).map(log2 => 2 ** log2);
+const paddings = fc.oneof(
+  fc.constantFrom<Padding>('padme', 'none'),
+  fc.integer({ min: 1, max: 16 }).map(log2 => 2 ** log2),
+);
 
 describe('round trip', () => {
-  it('any content, size, block, codec, suite, provider and memory', () => {
+  it('any content, size, padding, codec, suite, provider and memory', () => {
     checkProperty(
       fc.record({
         plain: contents(0, 100_000),
-        blockSizeBytes: blocks,
+        padding: paddings,
         codec: codecs,
         suite: suites,
         by: everyProviders,
         to: everyProviders,
         offset: fc.nat(9),
       }),
-      ({ plain, blockSizeBytes, codec, suite, by, to, offset }) => {
+      ({ plain, padding, codec, suite, by, to, offset }) => {
         const name = { suite };
         const shared = shareAtOddOffset(plain, offset);
-        const sealed = seal(shared, { providers: by.providers, name, codec, blockSizeBytes });
+        const sealed = seal(shared, { providers: by.providers, name, codec, padding });
         expectSame(shared, plain);
         const record = shareAtOddOffset(sealed, offset);
         const out = shareAtOddOffset(new Uint8Array(2 ** 18).fill(MARK), offset);
@@ -112,21 +115,26 @@ describe('round trip', () => {
         expect(out.subarray(plain.byteLength).every(byte => byte === MARK)).toBe(true);
         expectSame(record, sealed);
 
-        const longest = roundUp(plain.byteLength, blockSizeBytes) + 72;
+        const longest = paddedBytes(plain.byteLength, padding) + 72;
         expect(sealed.byteLength).toBeLessThanOrEqual(longest);
-        expect((sealed.byteLength - 72) % blockSizeBytes).toBe(0);
+        expect(paddedBytes(sealed.byteLength - 72, padding)).toBe(sealed.byteLength - 72);
         if (codec.codec === 'stored') expect(sealed.byteLength).toBe(longest);
       },
       { weight: 5 },
     );
   });
 
-  it.each(EVERY_PROVIDERS)('16 MiB in blocks of 64 KiB, $name', ({ providers }) => {
+  it.each(EVERY_PROVIDERS)('16 MiB, $name', ({ providers }) => {
     const place = { index: 2 ** 53 - 1, unitSizeLog2: 24 };
     const plain = new Uint8Array(2 ** 24);
     plain.set(makePlain('random', 100_000), 2 ** 23);
-    for (const wish of [{ codec: STORED }, { codec: ZSTD }]) {
-      const record = seal(plain, { providers, place, blockSizeBytes: 65_536, ...wish });
+    for (const wish of [
+      { codec: STORED, padding: 65_536 },
+      { codec: STORED, padding: 'padme' as const },
+      { codec: ZSTD, padding: 65_536 },
+      { codec: ZSTD, padding: 'padme' as const },
+    ]) {
+      const record = seal(plain, { providers, place, ...wish });
       if (wish.codec === STORED) expect(record.byteLength).toBe(2 ** 24 + 72);
       const out = new Uint8Array(2 ** 24);
       expect(open(record, out, { providers, place }).plainBytes).toBe(2 ** 24);
@@ -137,15 +145,16 @@ describe('round trip', () => {
   it('one sealer for many: neither its scratch buffer nor a wipe leaks into what follows', () => {
     const sealer = new Sealer(NATIVE, new NonceSource());
     const out = new Uint8Array(2 ** 18);
-    for (const [lengthBytes, blockSizeBytes] of [
+    for (const [lengthBytes, padding] of [
       [200_000, 4096],
+      [150_000, 'padme'],
       [3, 65_536],
       [0, 512],
-      [65_537, 1],
+      [65_537, 'none'],
       [1, 65_536],
     ] as const) {
       const plain = randomBytes(lengthBytes);
-      const record = seal(plain, { sealer, blockSizeBytes });
+      const record = seal(plain, { sealer, padding });
       // Opening checks that the padding is zero.
       expect(open(record, out).plainBytes).toBe(lengthBytes);
       expectSame(out.subarray(0, lengthBytes), plain);
@@ -156,22 +165,27 @@ describe('round trip', () => {
 
 describe('length', () => {
   it.each([
-    [0, 1, 72],
+    [0, 'none', 72],
+    [0, 'padme', 328],
     [0, 4096, 72],
-    [1, 1, 73],
+    [1, 'none', 73],
+    [1, 'padme', 328],
     [1, 4096, 4168],
-    [4096, 1, 4168],
+    [4096, 'none', 4168],
+    [4096, 'padme', 4168],
     [4096, 4096, 4168],
-    [5000, 1, 5072],
+    [5000, 'none', 5072],
+    [5000, 'padme', 5192],
     [5000, 4096, 8264],
-    [262_144, 1, 262_216],
+    [262_144, 'none', 262_216],
+    [262_144, 'padme', 262_216],
     [262_144, 4096, 262_216],
-  ])('%i random bytes in blocks of %i seal to %i', (plainBytes, blockSizeBytes, sealedBytes) => {
+  ] as const)('%i random bytes, padding %s, seal to %i', (plainBytes, padding, sealedBytes) => {
     for (const codec of [STORED, ZSTD]) {
-      const record = seal(makePlain('random', plainBytes), { codec, blockSizeBytes });
+      const record = seal(makePlain('random', plainBytes), { codec, padding });
       expect(record.byteLength).toBe(sealedBytes);
       expect(decodeHeader(record).sealedLengthBytes).toBe(sealedBytes);
-      expect(sealedBytesMax(plainBytes, blockSizeBytes)).toBe(sealedBytes);
+      expect(sealedBytesMax(plainBytes, padding)).toBe(sealedBytes);
     }
   });
 
@@ -189,37 +203,50 @@ describe('length', () => {
   }
 
   it.each([
-    // Plain, block, payload, then the length stored: compressed only when that saves a whole block.
+    // Plain, padding, payload, then the length stored: compressed only when that saves a 32nd.
     [4096, 512, 3584, 3584],
     [4096, 512, 3585, 4096],
-    [4096, 1, 4095, 4095],
-    [4096, 1, 4096, 4096],
-    [4096, 1, 5000, 4096],
+    [4096, 'none', 3968, 3968],
+    [4096, 'none', 3969, 4096],
+    [4096, 'none', 4096, 4096],
+    [4096, 'none', 5000, 4096],
+    [4096, 'padme', 3968, 3968],
+    [4096, 'padme', 3969, 4096],
+    [4096, 'padme', 3900, 3968],
+    [100, 'padme', 1, 256],
+    [257, 'padme', 200, 256],
+    [272, 'padme', 256, 256],
+    [262_144, 'padme', 253_952, 253_952],
+    [262_144, 'padme', 253_953, 262_144],
+    [262_144, 4096, 253_952, 253_952],
+    [262_144, 4096, 253_953, 262_144],
     [4097, 4096, 4096, 4096],
     [4097, 4096, 4097, 8192],
     [100_000, 65_536, 65_536, 65_536],
     [100_000, 65_536, 65_537, 131_072],
-  ])(
-    '%i bytes in blocks of %i that compress to %i store %i',
-    (plainBytes, blockSizeBytes, payloadBytes, storedBytes) => {
+  ] as const)(
+    '%i bytes, padding %s, that compress to %i store %i',
+    (plainBytes, padding, payloadBytes, storedBytes) => {
       const { providers } = compressingTo(payloadBytes);
-      const record = seal(new Uint8Array(plainBytes), { providers, codec: ZSTD, blockSizeBytes });
+      const record = seal(new Uint8Array(plainBytes), { providers, codec: ZSTD, padding });
       expect(record.byteLength).toBe(storedBytes + 72);
     },
   );
 
-  it('what cannot save a block is not even tried', () => {
+  it('what cannot save a 32nd is not even tried', () => {
     const { providers, calls } = compressingTo(1);
-    for (const [plainBytes, blockSizeBytes] of [
-      [0, 1],
-      [1, 1],
+    for (const [plainBytes, padding] of [
+      [0, 'none'],
+      [1, 'none'],
+      [0, 'padme'],
+      [256, 'padme'],
       [4096, 4096],
       [100, 65_536],
     ] as const) {
-      seal(new Uint8Array(plainBytes), { providers, codec: ZSTD, blockSizeBytes });
+      seal(new Uint8Array(plainBytes), { providers, codec: ZSTD, padding });
     }
     expect(calls()).toBe(0);
-    seal(new Uint8Array(2), { providers, codec: ZSTD, blockSizeBytes: 1 });
+    seal(new Uint8Array(2), { providers, codec: ZSTD, padding: 'none' });
     expect(calls()).toBe(1);
   });
 });
@@ -227,19 +254,25 @@ describe('length', () => {
 describe('refused by the sealer, with nothing written', () => {
   const key = keyOf(NATIVE);
   it.each<
-    [string, { place?: Partial<RecordPlace>; block?: number; plain?: number; out?: number; flags?: number }]
+    [
+      string,
+      { place?: Partial<RecordPlace>; padding?: unknown; plain?: number; out?: number; flags?: number },
+    ]
   >([
-    ['a block of 0', { block: 0 }],
-    ['a block of 3', { block: 3 }],
-    ['a block of 1.5', { block: 1.5 }],
-    ['a block of NaN', { block: Number.NaN }],
-    ['a negative block', { block: -512 }],
-    ['a block of 128 KiB', { block: 131_072 }],
-    ['a block above the unit size', { block: 65_536, place: { unitSizeLog2: 12 } }],
+    ['padding to 0', { padding: 0 }],
+    ['padding to 1', { padding: 1 }],
+    ['padding to 3', { padding: 3 }],
+    ['padding to 1.5', { padding: 1.5 }],
+    ['padding to NaN', { padding: Number.NaN }],
+    ['negative padding', { padding: -512 }],
+    ['unknown padding', { padding: 'padmé' }],
+    ['padding to 128 KiB', { padding: 131_072 }],
+    ['padding above the unit size', { padding: 65_536, place: { unitSizeLog2: 12 } }],
     ['a plain above the unit size', { plain: 4097, place: { unitSizeLog2: 12 } }],
     ['a plain above 16 MiB', { plain: 2 ** 24 + 1, place: { unitSizeLog2: 0 } }],
     ['no room', { plain: 100, out: 171 }],
-    ['no room for the padding', { plain: 100, block: 512, out: 583 }],
+    ['no room for the padding', { plain: 100, padding: 512, out: 583 }],
+    ['no room for Padmé', { plain: 100, padding: 'padme', out: 327 }],
     ['an index of -1', { place: { index: -1 } }],
     ['an index of 0.5', { place: { index: 0.5 } }],
     ['an index of 2^53', { place: { index: 2 ** 53 } }],
@@ -249,10 +282,10 @@ describe('refused by the sealer, with nothing written', () => {
     ['a unit of 2^12.5', { place: { unitSizeLog2: 12.5 } }],
     ['the last-of-stream flag on a plain unit', { flags: 1 }],
     ['an unknown flag', { flags: 2 }],
-  ])('%s', (_what, { place = {}, block = 1, plain = 10, out = plain + 200_000, flags = 0 }) => {
+  ])('%s', (_what, { place = {}, padding = 'none', plain = 10, out = plain + 200_000, flags = 0 }) => {
     const target = new Uint8Array(out).fill(MARK);
     const sealer = new Sealer(NATIVE, new NonceSource());
-    const setting = { codec: STORED, blockSizeBytes: block };
+    const setting = { codec: STORED, padding: padding as Padding };
     const code = errorCodeOf(() =>
       sealer.seal(key, { ...PLACE, ...place }, setting, new Uint8Array(plain), target, flags),
     );
@@ -265,7 +298,7 @@ describe('refused by the opener, with nothing released', () => {
   it.each(EVERY_PROVIDERS)('every single flipped bit, $name', ({ providers }) => {
     for (const suite of Object.keys(SUITE_IDS) as SuiteName[]) {
       const name = { suite };
-      const record = seal(makePlain('text', 300), { providers, name, codec: ZSTD, blockSizeBytes: 16 });
+      const record = seal(makePlain('text', 300), { providers, name, codec: ZSTD, padding: 16 });
       const out = new Uint8Array(2 ** 18).fill(MARK);
       const opener = new Opener(providers);
       const keys = new Map(
@@ -381,7 +414,7 @@ describe('keys', () => {
       expect(errorCodeOf(opening)).toBe('ECLOSED');
       const sealer = new Sealer(providers, new NonceSource());
       const sealing = () =>
-        sealer.seal(key, PLACE, { codec: STORED, blockSizeBytes: 1 }, new Uint8Array(5), new Uint8Array(100));
+        sealer.seal(key, PLACE, { codec: STORED, padding: 'none' }, new Uint8Array(5), new Uint8Array(100));
       expect(errorCodeOf(sealing)).toBe('ECLOSED');
       // The bytes are gone as well: what the bound cipher itself still makes is under no key of ours.
       const associated = new Uint8Array(64);
@@ -447,7 +480,7 @@ describe('memory', () => {
       const key = keyOf(NATIVE);
       const sealer = new Sealer(NATIVE, new NonceSource());
       const opener = new Opener(NATIVE);
-      const setting = { codec, blockSizeBytes: 1 };
+      const setting = { codec, padding: 'none' as const };
       const room = new Uint8Array(UNIT_BYTES);
       const garbage = garbageOf(() => {
         const record = out.subarray(0, sealer.seal(key, place, setting, plain, out));
@@ -502,7 +535,7 @@ describe('canaries: the checks above do fail', () => {
     };
     const out = new Uint8Array(plain.byteLength + 72);
     const sealer = new Sealer(providers, new NonceSource());
-    sealer.seal(broken as unknown as RecordKey, PLACE, { codec: STORED, blockSizeBytes: 1 }, plain, out);
+    sealer.seal(broken as unknown as RecordKey, PLACE, { codec: STORED, padding: 'none' }, plain, out);
     return out;
   }
 

@@ -8,7 +8,7 @@ import { openPipeline, type Pipeline } from '../../src/pipeline/pipeline.ts';
 import { MemoryStore } from '../../src/server/memory-store.ts';
 import { type MeterEvent, StoreMeter } from '../../src/server/meter.ts';
 import { wrapStore } from '../../src/server/wrap.ts';
-import { createHeaderObject, unlockHeaderObject } from '../../src/volume/header-object.ts';
+import { attachState, createHeaderObject, unlockHeaderObject } from '../../src/volume/header-object.ts';
 import { createRoot } from '../../src/volume/root.ts';
 import { checkVolumeSettings, encodeSettings } from '../../src/volume/session/volume-settings.ts';
 import { memoryState } from '../../src/volume/state/client-state.ts';
@@ -63,7 +63,7 @@ async function openVolume(
   header: VolumeHeader,
 ): Promise<Volume> {
   const state = memoryState();
-  await state.attach(header);
+  await attachState(state, header);
   return await Volume.open({ store: client, pipeline, header, state });
 }
 
@@ -158,7 +158,7 @@ describe('reading a small file, cold', () => {
     const client = wrapStore(store, {}, { meter: new StoreMeter(event => requests.push(event)) });
     const header = await unlockHeaderObject(client, SECRET);
     const state = memoryState();
-    await state.attach(header);
+    await attachState(state, header);
     for (let round = 0; round < 2; round += 1) {
       const volume = await Volume.open({ store: client, pipeline, header, state });
       for (const path of ['/small', '/a', '/a/b/large']) await volume.find(path);

@@ -10,12 +10,14 @@ import { randomBytes } from '../../src/base/random.ts';
 import { pinOf } from '../../src/keys/pin.ts';
 import { createVolumeHeader } from '../../src/keys/unlock.ts';
 import type { VolumeHeader } from '../../src/keys/volume-header.ts';
+import { attachState } from '../../src/volume/header-object.ts';
+import { checkVolumeSettings, encodeSettings } from '../../src/volume/session/volume-settings.ts';
 import { type ClientState, memoryState } from '../../src/volume/state/client-state.ts';
 import { MARK_BYTES } from '../../src/volume/state/marks.ts';
 import { openStateFolder } from '../../src/volume/state/state-folder.ts';
 import { codeOf, rawSecret, slotOf } from '../keys/helpers.ts';
 import { errorCodeOf } from '../support/errors.ts';
-import { hashOf, idOf } from './mark-values.ts';
+import { hashOf, idOf, MARKS_KEY } from './mark-values.ts';
 
 const WRITER = fileURLToPath(new URL('fixtures/mark-writer.ts', import.meta.url));
 
@@ -47,7 +49,7 @@ afterEach(async () => {
 async function openState(of: VolumeHeader | null = header, name = 'store'): Promise<ClientState> {
   const state = await openStateFolder(folder, name);
   states.push(state);
-  if (of !== null) await state.attach(of);
+  if (of !== null) await state.attach(of, MARKS_KEY);
   return state;
 }
 
@@ -77,7 +79,7 @@ function startWriter(ids: number, versions: number): ChildProcess {
 describe.each(['memory', 'folder'])('a state in a %s', kind => {
   const open = async (of?: VolumeHeader): Promise<ClientState> => {
     const state = kind === 'memory' ? memoryState() : await openState(null);
-    if (of !== undefined) await state.attach(of);
+    if (of !== undefined) await state.attach(of, MARKS_KEY);
     return state;
   };
 
@@ -97,8 +99,8 @@ describe.each(['memory', 'folder'])('a state in a %s', kind => {
 
   it('is of one volume', async () => {
     const state = await open(header);
-    await state.attach(header.withSettings(Uint8Array.of(1)));
-    expect(await codeOf(() => state.attach(otherVolume))).toBe('EINVAL');
+    await state.attach(header.withSettings(Uint8Array.of(1)), MARKS_KEY);
+    expect(await codeOf(() => state.attach(otherVolume, MARKS_KEY))).toBe('EINVAL');
   });
 
   it('can be flushed at once, and closed twice', async () => {
@@ -153,14 +155,26 @@ describe('a state folder', () => {
     expect([other.marks.size, other.marks.damagedCount]).toEqual([0, 0]);
   });
 
-  it('keeps its marks when the volume is rekeyed', async () => {
-    const state = await openState();
+  it('keeps its marks when the volume is rekeyed, and when its first epoch is dropped', async () => {
+    const settings = encodeSettings(checkVolumeSettings());
+    const first = await createVolumeHeader({ slots: [slotOf(rawSecret(1))], settings });
+    const state = await openState(null);
+    await attachState(state, first);
     noteAll(state, 3, 7);
     await state.close();
-    const rekeyed = await header.rekey(rawSecret(1));
-    const again = await openState(rekeyed);
-    rekeyed.keyring.destroy();
-    expect([again.marks.size, again.marks.damagedCount]).toEqual([3, 0]);
+    const rekeyed = await first.rekey(rawSecret(1));
+    for (const later of [rekeyed, rekeyed.dropEpochs([1])]) {
+      const again = await openState(null);
+      await attachState(again, later);
+      later.keyring.destroy();
+      expect([again.marks.size, again.marks.damagedCount]).toEqual([3, 0]);
+      await again.close();
+    }
+    // Another volume's key opens none of them.
+    const stranger = await openState(null);
+    await stranger.attach(first, MARKS_KEY);
+    expect([stranger.marks.size, stranger.marks.damagedCount]).toEqual([0, 3]);
+    first.keyring.destroy();
   });
 
   it('says when its pin is none', async () => {
@@ -177,7 +191,7 @@ describe('a state folder', () => {
   it('has a place for journals of one volume', async () => {
     const state = await openState(null);
     expect(errorCodeOf(() => state.journalPath('upload'))).toBe('EBUG');
-    await state.attach(header);
+    await state.attach(header, MARKS_KEY);
     const path = state.journalPath('upload.1') ?? '';
     await writeFile(path, 'x');
     expect(path).toContain(header.volumeId);

@@ -16,13 +16,20 @@ import {
   readHeaderObject,
   unlockHeaderObject,
 } from '../../src/volume/header-object.ts';
+import { checkVolumeSettings, encodeSettings } from '../../src/volume/session/volume-settings.ts';
 import { memoryState } from '../../src/volume/state/client-state.ts';
 import { codeOf, rawSecret, slotOf } from '../keys/helpers.ts';
 
 const SECRET = rawSecret(1);
+const FIXED = { rootId: '1'.repeat(32), marksKey: '2'.repeat(64) };
+
+/** Settings that a number tells from others: log2 of the unit size. */
+function settingsOf(unitSizeLog2: number): Uint8Array {
+  return encodeSettings(checkVolumeSettings({ ...FIXED, unitSizeBytes: 2 ** unitSizeLog2 }));
+}
 
 function newHeader(): Promise<VolumeHeader> {
-  return createVolumeHeader({ slots: [slotOf(SECRET)] });
+  return createVolumeHeader({ slots: [slotOf(SECRET)], settings: settingsOf(12) });
 }
 
 async function storeWithHeader(): Promise<{ store: MemoryStore; header: VolumeHeader }> {
@@ -209,12 +216,14 @@ describe('changing', () => {
     const change = async (header: VolumeHeader): Promise<VolumeHeader> => {
       changes += 1;
       // Somebody else is always faster.
-      await changeHeaderObject(store, SECRET, undefined, other => other.withSettings(Uint8Array.of(changes)));
-      return header.withSettings(Uint8Array.of(99));
+      await changeHeaderObject(store, SECRET, undefined, other =>
+        other.withSettings(settingsOf(12 + changes)),
+      );
+      return header.withSettings(settingsOf(24));
     };
     expect(await codeOf(() => changeHeaderObject(store, secrets, memoryState(), change))).toBe('ECONFLICT');
     expect([changes, asked]).toEqual([8, 1]);
-    expect((await unlockHeaderObject(store, SECRET)).settings).toEqual(Uint8Array.of(8));
+    expect((await unlockHeaderObject(store, SECRET)).settings).toEqual(settingsOf(20));
   });
 
   it('writes nothing when nothing changes or the change fails', async () => {

@@ -14,6 +14,7 @@ import { checkProperty } from '../support/property.ts';
 import { hashOf, idOf } from './mark-values.ts';
 
 const EXAMPLE: Head = {
+  isEphemeral: true,
   version: 300,
   writtenAtMs: 1_700_000_000_000,
   sessions: [
@@ -30,6 +31,7 @@ const numbers = fc.maxSafeNat();
 const ids = fc.bigInt({ min: 0n, max: 2n ** 128n - 1n }).map(id => id.toString(16).padStart(32, '0'));
 const hashes = fc.bigInt({ min: 0n, max: 2n ** 256n - 1n }).map(id => id.toString(16).padStart(64, '0'));
 const heads: fc.Arbitrary<Head> = fc.record({
+  isEphemeral: fc.boolean(),
   version: numbers,
   writtenAtMs: numbers,
   sessions: fc
@@ -42,10 +44,15 @@ const heads: fc.Arbitrary<Head> = fc.record({
 
 describe('the bytes of a head', () => {
   it('have the sizes of docs/LAYOUT.md', () => {
-    const empty: Head = { version: 1, writtenAtMs: 1_700_000_000_000, sessions: [], marks: [] };
-    expect(encodeClientHead(empty).byteLength).toBe(10);
+    const empty: Head = {
+      ...{ isEphemeral: false, version: 1, writtenAtMs: 1_700_000_000_000 },
+      ...{ sessions: [], marks: [] },
+    };
+    expect(encodeClientHead(empty).byteLength).toBe(11);
+    expect([...encodeClientHead(empty).subarray(0, 3)]).toEqual([1, 0, 1]);
+    expect([...encodeClientHead({ ...empty, isEphemeral: true }).subarray(0, 3)]).toEqual([1, 1, 1]);
     expect(encodeClientHead(EXAMPLE).byteLength).toBe(
-      1 + 2 + 6 + 1 + (16 + 6 + 6) + (16 + 6 + 1) + 1 + 49 + 50,
+      1 + 1 + 2 + 6 + 1 + (16 + 6 + 6) + (16 + 6 + 1) + 1 + 49 + 50,
     );
   });
 
@@ -58,6 +65,7 @@ describe('the bytes of a head', () => {
   it('fit when there is as much as can be', () => {
     const most = Number.MAX_SAFE_INTEGER;
     const full: Head = {
+      isEphemeral: true,
       version: most,
       writtenAtMs: most,
       sessions: Array.from({ length: HEAD_SESSIONS_MAX }, (_, at) => ({
@@ -118,6 +126,11 @@ describe('the bytes of a head', () => {
     twice.copyWithin(marksAt + 49, marksAt, marksAt + 16);
     expect(errorCodeOf(() => decodeClientHead(twice))).toBe('EFORMAT');
     expect(errorCodeOf(() => decodeClientHead(Uint8Array.of(2)))).toBe('EUNSUPPORTED');
+    for (const flags of [0x02, 0x03, 0x80]) {
+      const flagged = bytes.slice();
+      flagged[1] = flags;
+      expect(errorCodeOf(() => decodeClientHead(flagged))).toBe('EUNSUPPORTED');
+    }
     expect(errorCodeOf(() => decodeClientHead(bytes.subarray(0, -1)))).toBe('EFORMAT');
     expect(errorCodeOf(() => decodeClientHead(Uint8Array.of(...bytes, 0)))).toBe('EFORMAT');
   });

@@ -11,7 +11,8 @@ import { putHeadObject, readHeadObject } from '../../src/server/sealed/head-obje
 import { HEAD_PREFIX, inodeKey } from '../../src/server/sealed/object-keys.ts';
 import type { ObjectStore } from '../../src/server/store.ts';
 import { mergeHeads } from '../../src/volume/history/heads.ts';
-import { memoryState } from '../../src/volume/state/client-state.ts';
+import { memoryState, memoryStateOf } from '../../src/volume/state/client-state.ts';
+import { HeadMemory } from '../../src/volume/state/head-memory.ts';
 import { openStateFolder } from '../../src/volume/state/state-folder.ts';
 import {
   copyOf,
@@ -52,14 +53,14 @@ afterEach(() => shared.close());
 
 /** One that merged a minute ago. */
 async function client(options: ClientOptions = {}): Promise<Client> {
-  const state = memoryState();
+  const state = memoryStateOf(HeadMemory.fresh());
   state.heads.noteMerged(clock.ms - MINUTE_MS);
   return await shared.client({ nowMs: clock.now, state, ...options });
 }
 
 /** A client whose last merge was too long ago, so that it merges at once. */
 async function lateReader(options: ClientOptions = {}): Promise<Client> {
-  const state = memoryState();
+  const state = memoryStateOf(HeadMemory.fresh());
   state.heads.noteMerged(clock.ms - 2 * HOUR_MS);
   return await client({ state, ...options });
 }
@@ -408,7 +409,7 @@ describe('what heads cost', () => {
     const one = await client();
     const { sealing } = one.volume.session;
     const ids = Array.from({ length: 1000 }, randomId);
-    const head: Head = { version: 1, writtenAtMs: clock.ms, sessions: [], marks: [] };
+    const head: Head = { isEphemeral: false, version: 1, writtenAtMs: clock.ms, sessions: [], marks: [] };
     for (const id of ids) await putHeadObject({ ...sealing, store }, id, head, { ifAbsent: true });
     const cost = async (of: Client): Promise<number[]> => {
       const before = of.meter.snapshot();

@@ -5,8 +5,10 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { isNetsealError } from '../../src/base/errors.ts';
 import { MemoryStore } from '../../src/server/memory-store.ts';
+import { type KeyScheme, storedKey } from '../../src/server/sealed/object-keys.ts';
 import { memoryState } from '../../src/volume/state/client-state.ts';
 import type { Volume } from '../../src/volume/volume.ts';
+import { SEED } from '../support/soak.ts';
 import {
   aroundStore,
   bytesOf,
@@ -66,6 +68,9 @@ async function look(volume: Volume, path: string): Promise<string> {
   }
 }
 
+/** Each of the schemes in half of all runs. */
+const KEYS: KeyScheme = SEED % 2 === 0 ? 'flat' : 'hex2';
+
 let test: TestVolume;
 /** Of the volume as it is, and as it was before its last changes. */
 let objects: Objects;
@@ -81,7 +86,7 @@ async function clientOf(changed: Objects, options: ClientOptions = {}): Promise<
 
 beforeAll(async () => {
   const store = new MemoryStore();
-  test = await TestVolume.create({ unitSizeBytes: 4096 }, store);
+  test = await TestVolume.create({ unitSizeBytes: 4096, keys: KEYS }, store);
   const { volume } = await test.client();
   const [directory, second, bytes] = [volume.root, bytesOf(3, 700), Buffer.from('a small file')];
   await packFiles(volume, [
@@ -307,9 +312,9 @@ describe('a segment', () => {
 
 describe('objects of another volume', () => {
   it("do not pass for this one's, nor do its keys open them", async () => {
-    const other = await TestVolume.create({ unitSizeBytes: 4096, rootId: await rootIdOf() });
+    const other = await TestVolume.create({ unitSizeBytes: 4096, keys: KEYS, rootId: await rootIdOf() });
     const theirs = await objectsOf(other.store as MemoryStore);
-    const key = `i/${await rootIdOf()}`;
+    const key = storedKey(`i/${await rootIdOf()}`, KEYS);
     const failed = await lookAround(new Map(objects).set(key, theirs.get(key) ?? new Uint8Array()), key);
     expect(failed.size).toBe(PATHS.length);
     expect(new Set(failed.values())).toEqual(new Set(['EAUTH']));

@@ -278,7 +278,8 @@ function writeCall(volume: Volume, at: { directory: Directory; name: string }, c
 
 async function runModel(seed: number, setting: Setting): Promise<number> {
   const chance = seededChance(seed);
-  const test = await TestVolume.create({ unitSizeBytes: UNIT });
+  const keys = seed % 2 === 0 ? 'flat' : 'hex2';
+  const test = await TestVolume.create({ unitSizeBytes: UNIT, keys });
   try {
     const volumes: Volume[] = [];
     for (let client = 0; client < setting.clients; client += 1) {

@@ -9,7 +9,7 @@ import { createVolumeHeader } from '../../src/keys/unlock.ts';
 import { DirectoryStore } from '../../src/server/directory-store.ts';
 import { createRoot } from '../../src/volume/root.ts';
 import { checkVolumeSettings, encodeSettings } from '../../src/volume/session/volume-settings.ts';
-import { soakSize } from '../support/soak.ts';
+import { SEED, soakSize } from '../support/soak.ts';
 import { type FileStep, type Files, filesAfter } from './process-steps.ts';
 import { FOLDER, makeFolder, TestVolume, treeOf } from './support.ts';
 
@@ -25,7 +25,9 @@ beforeEach(async () => {
   store = await DirectoryStore.open(join(folder, 'store'), { durability: 'none', create: true });
   const header = await createVolumeHeader({
     slots: [{ label: 'test', secret: { type: 'raw-key', key: new Uint8Array(32).fill(KEY_BYTE) } }],
-    settings: encodeSettings(checkVolumeSettings({ unitSizeBytes: 4096 })),
+    settings: encodeSettings(
+      checkVolumeSettings({ unitSizeBytes: 4096, keys: SEED % 2 === 0 ? 'flat' : 'hex2' }),
+    ),
   });
   writeFileSync(join(folder, 'header'), header.bytes);
   await createRoot(store, header, FOLDER);

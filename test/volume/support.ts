@@ -15,6 +15,7 @@ import type { ObjectStore } from '../../src/server/store.ts';
 import { wrapStore } from '../../src/server/wrap.ts';
 import { withSmallContent } from '../../src/volume/content/small-files.ts';
 import { SmallUpload } from '../../src/volume/content/small-upload.ts';
+import { attachState } from '../../src/volume/header-object.ts';
 import type { Directory } from '../../src/volume/names/directory.ts';
 import type { NewName } from '../../src/volume/names/namespace.ts';
 import { createRoot } from '../../src/volume/root.ts';
@@ -24,7 +25,8 @@ import {
   encodeSettings,
   type VolumeSettings,
 } from '../../src/volume/session/volume-settings.ts';
-import { type ClientState, memoryState } from '../../src/volume/state/client-state.ts';
+import { type ClientState, memoryStateOf } from '../../src/volume/state/client-state.ts';
+import { HeadMemory } from '../../src/volume/state/head-memory.ts';
 import { Volume } from '../../src/volume/volume.ts';
 import type { OpenVolumeOptions } from '../../src/volume/volume-options.ts';
 
@@ -90,8 +92,8 @@ export class TestVolume {
       faults === undefined ? { meter } : { meter, faults },
     );
     const store = around === undefined ? wrapped : around(wrapped);
-    const state = options.state ?? memoryState();
-    await state.attach(this.header);
+    const state = options.state ?? memoryStateOf(HeadMemory.fresh());
+    await attachState(state, this.header);
     const pipeline = options.pipeline ?? (await testPipeline());
     const volume = await Volume.open({ freshMs: 0, store, header: this.header, ...options, pipeline, state });
     const client = { volume, store, meter, state };

@@ -9,14 +9,17 @@ import {
 import { errorCodeOf } from '../support/errors.ts';
 
 const ROOT = '00112233445566778899aabbccddeeff';
+const MARKS_KEY = '0123456789abcdef'.repeat(4);
 const FIELDS = {
   layout: 1,
   rootId: ROOT,
   unitSizeBytes: 262_144,
-  blockSizeBytes: 4096,
+  padding: 'padme',
   packBytes: 131_072,
   codec: 'zstd:1',
   suite: 'xaes-256-gcm',
+  marksKey: MARKS_KEY,
+  keys: 'flat',
 };
 
 function json(changes: Record<string, unknown>): Uint8Array {
@@ -28,23 +31,27 @@ describe('volume settings', () => {
     const settings = checkVolumeSettings();
     expect(settings).toMatchObject({
       unitSizeBytes: 256 * 1024,
-      blockSizeBytes: 4096,
+      padding: 'padme',
       packBytes: 128 * 1024,
       codec: { codec: 'zstd', level: 1 },
       suite: 'xaes-256-gcm',
     });
     expect(settings.rootId).toMatch(/^[0-9a-f]{32}$/);
-    expect(checkVolumeSettings().rootId).not.toBe(settings.rootId);
+    expect(settings.marksKey).toMatch(/^[0-9a-f]{64}$/);
+    const other = checkVolumeSettings();
+    expect(other.rootId).not.toBe(settings.rootId);
+    expect(other.marksKey).not.toBe(settings.marksKey);
   });
 
   it('come back as they were', () => {
     const settings = checkVolumeSettings({
       rootId: ROOT,
       unitSizeBytes: 16 * 1024 * 1024,
-      blockSizeBytes: 1,
+      padding: 'none',
       packBytes: 0,
       codec: { codec: 'stored', level: 0 },
       suite: 'xchacha20-poly1305',
+      keys: 'hex2',
     });
     const bytes = encodeSettings(settings);
     expect(decodeSettings(bytes)).toEqual(settings);
@@ -52,21 +59,26 @@ describe('volume settings', () => {
   });
 
   it('are these bytes', () => {
-    const bytes = encodeSettings(checkVolumeSettings({ rootId: ROOT }));
+    const bytes = encodeSettings(checkVolumeSettings({ rootId: ROOT, marksKey: MARKS_KEY }));
     expect(JSON.parse(Buffer.from(bytes).toString())).toEqual(FIELDS);
-    expect(decodeSettings(json({ later: true }))).toEqual(checkVolumeSettings({ rootId: ROOT }));
+    expect(decodeSettings(json({ later: true }))).toEqual(
+      checkVolumeSettings({ rootId: ROOT, marksKey: MARKS_KEY }),
+    );
   });
 
   it.each([
     [{ rootId: 'abc' }],
     [{ unitSizeBytes: 5000 }],
-    [{ unitSizeBytes: 4096, blockSizeBytes: 8192 }],
+    [{ unitSizeBytes: 4096, padding: 8192 }],
     [{ packBytes: 4095 }],
     [{ packBytes: 1_048_577 }],
     [{ packBytes: 5000.5 }],
     [{ codec: { codec: 'zstd', level: 20 } as const }],
     [{ codec: { codec: 'lzma', level: 1 } as never }],
     [{ suite: 'rot13' as never }],
+    [{ keys: 'hex3' as never }],
+    [{ marksKey: 'abc' }],
+    [{ marksKey: 5 as never }],
   ])('are checked when they are made: %j', partial => {
     expect(errorCodeOf(() => checkVolumeSettings(partial))).toBe('EINVAL');
   });
@@ -84,8 +96,9 @@ describe('volume settings', () => {
     ['a wrong root', json({ rootId: ROOT.toUpperCase() })],
     ['a unit size that is text', json({ unitSizeBytes: '262144' })],
     ['a wrong unit size', json({ unitSizeBytes: 262_145 })],
-    ['a wrong block size', json({ blockSizeBytes: 3 })],
-    ['an object as block size', json({ blockSizeBytes: {} })],
+    ['a wrong padding', json({ padding: 3 })],
+    ['an unknown padding', json({ padding: 'padmé' })],
+    ['an object as padding', json({ padding: {} })],
     ['no size of packs', json({ packBytes: undefined })],
     ['a wrong size of packs', json({ packBytes: 1 })],
     ['a wrong codec', json({ codec: 'zstd:99' })],
@@ -93,6 +106,10 @@ describe('volume settings', () => {
     ['a wrong suite', json({ suite: 'none' })],
     ['a suite of a prototype', json({ suite: 'toString' })],
     ['a number as suite', json({ suite: 1 })],
+    ['no keys', json({ keys: undefined })],
+    ['unknown keys', json({ keys: 'hex4' })],
+    ['no key for marks', json({ marksKey: undefined })],
+    ['a short key for marks', json({ marksKey: MARKS_KEY.slice(1) })],
   ])('are checked when they are read: %s', (_, bytes) => {
     expect(errorCodeOf(() => decodeSettings(bytes))).toBe('EFORMAT');
   });

@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { Keyring } from '../../src/keys/keyring.ts';
 import { openPipeline } from '../../src/pipeline/pipeline.ts';
-import { sealStream } from '../../src/pipeline/seal-stream.ts';
+import { type SealStreamOptions, sealStream } from '../../src/pipeline/seal-stream.ts';
 import { parseCodec } from '../../src/unit/codec.ts';
 import type { SuiteName } from '../../src/unit/record-format.ts';
 
@@ -45,7 +45,12 @@ async function generate(): Promise<void> {
   for (const { file, suite, codec, plainBytes } of GOLDEN_STREAMS) {
     const path = new URL(file, import.meta.url);
     if (existsSync(path)) continue;
-    const options = { unitSizeBytes: 4096, blockSizeBytes: 1, suite, codec: parseCodec(codec) };
+    const options: Omit<SealStreamOptions, 'pipeline' | 'keys'> = {
+      unitSizeBytes: 4096,
+      padding: 'none',
+      suite,
+      codec: parseCodec(codec),
+    };
     const sealed = ReadableStream.from([goldenPlain(plainBytes)]).pipeThrough(
       sealStream({ pipeline, keys, ...options }),
     );

@@ -14,7 +14,8 @@ import {
 } from '../../unit/record-format.ts';
 import { RecordSealer } from '../../unit/record-sealer.ts';
 
-const BLOCK_BYTES = 64;
+/** What records of the cache's own are padded to: they are small, and only their kind shows. */
+const PADDING_BYTES = 64;
 const KEYS_MAX = 64;
 
 /** Kinds of records that a cache makes. */
@@ -28,7 +29,7 @@ export class Seals {
     this.#sealer = new RecordSealer(keyring, providers, {
       suite: SUITE_DEFAULT,
       codec: { codec: 'stored', level: 0 },
-      blockSizeBytes: BLOCK_BYTES,
+      padding: PADDING_BYTES,
       keysMax: KEYS_MAX,
     });
   }
@@ -56,7 +57,7 @@ export class Seals {
 
   /** The length that {@link seal} makes of so many bytes. */
   static sealedBytes(plainBytes: number): number {
-    return payloadToSealedBytes(plainBytes, BLOCK_BYTES);
+    return payloadToSealedBytes(plainBytes, PADDING_BYTES);
   }
 
   /** Returns a record that the caller owns. @param objectId 16 bytes. @param plain at most 16 MiB. */

@@ -7,6 +7,7 @@ export {
   formatCount,
   formatDuration,
   formatNumber,
+  formatPadding,
   formatSize,
   formatThroughput,
 } from '../../bench/format.ts';

@@ -1,26 +1,22 @@
 /** The options for how units are sealed, for every command that sets it. */
 import type { Command } from 'commander';
-import {
-  BLOCK_BYTES_DEFAULT,
-  checkBlockSize,
-  UNIT_BYTES_DEFAULT,
-  unitSizeToLog2,
-} from '../../base/geometry.ts';
+import { UNIT_BYTES_DEFAULT, unitSizeToLog2 } from '../../base/geometry.ts';
 import { CODEC_DEFAULT, type CodecSetting, formatCodec, parseCodec } from '../../unit/codec.ts';
+import { checkPadding, PADDING_DEFAULT, type Padding } from '../../unit/padding.ts';
 import { parseSuite, SUITE_DEFAULT, type SuiteName } from '../../unit/record-format.ts';
-import { formatSize } from './sizes.ts';
-import { sizeOption } from './value-options.ts';
+import { formatSize, parseSize } from './sizes.ts';
+import { sizeOption, valueOption } from './value-options.ts';
 
 export interface UnitOptions {
   readonly unitSize: number;
-  readonly blockSize: number;
+  readonly padding: Padding;
   readonly codec: string;
   readonly cipher: string;
 }
 
 export interface UnitSettings {
   readonly unitSizeBytes: number;
-  readonly blockSizeBytes: number;
+  readonly padding: Padding;
   readonly codec: CodecSetting;
   readonly suite: SuiteName;
 }
@@ -34,10 +30,11 @@ export function withUnitOptions(command: Command): Command {
       ),
     )
     .addOption(
-      sizeOption('--block-size <size>', 'pad stored units to blocks of this size, 1 to 64KiB').default(
-        BLOCK_BYTES_DEFAULT,
-        formatSize(BLOCK_BYTES_DEFAULT),
-      ),
+      valueOption(
+        '--padding <padding>',
+        'pad stored units: padme, none, or to multiples of a size up to 64KiB',
+        parsePadding,
+      ).default(PADDING_DEFAULT),
     )
     .option(
       '--codec <codec>',
@@ -49,10 +46,15 @@ export function withUnitOptions(command: Command): Command {
 
 /** Returns the settings that the options mean. EINVAL when a value is out of range. */
 export function readUnitOptions(options: UnitOptions): UnitSettings {
-  const { unitSize: unitSizeBytes, blockSize: blockSizeBytes } = options;
+  const { unitSize: unitSizeBytes, padding } = options;
   const codec = parseCodec(options.codec);
   const suite = parseSuite(options.cipher);
   unitSizeToLog2(unitSizeBytes);
-  checkBlockSize(blockSizeBytes, unitSizeBytes);
-  return { unitSizeBytes, blockSizeBytes, codec, suite };
+  checkPadding(padding, unitSizeBytes);
+  return { unitSizeBytes, padding, codec, suite };
+}
+
+/** Reads a padding: `padme`, `none` or a size. EINVAL when it is no size; not whether it is a possible one. */
+export function parsePadding(text: string, name: string): Padding {
+  return text === 'padme' || text === 'none' ? text : parseSize(text, name);
 }

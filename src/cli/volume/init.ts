@@ -4,7 +4,13 @@ import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import { pinOf } from '../../keys/pin.ts';
 import { createVolumeHeader } from '../../keys/unlock.ts';
 import type { VolumeHeader } from '../../keys/volume-header.ts';
-import { HEADER_KEY, inodeKey } from '../../server/sealed/object-keys.ts';
+import {
+  HEADER_KEY,
+  inodeKey,
+  KEY_SCHEME_DEFAULT,
+  parseKeyScheme,
+  storedKey,
+} from '../../server/sealed/object-keys.ts';
 import type { ObjectStore } from '../../server/store.ts';
 import { formatCodec } from '../../unit/codec.ts';
 import { createHeaderObject, readHeaderObject } from '../../volume/header-object.ts';
@@ -21,7 +27,7 @@ import { type Frame, inFrame } from '../lib/frame.ts';
 import { jsonDocument } from '../lib/json.ts';
 import { resultWithWarning } from '../lib/notes.ts';
 import { readNewSlot } from '../lib/secrets.ts';
-import { formatSize } from '../lib/sizes.ts';
+import { formatPadding, formatSize } from '../lib/sizes.ts';
 import { readUnitOptions, type UnitOptions, withUnitOptions } from '../lib/unit-options.ts';
 import { sizeOption } from '../lib/value-options.ts';
 import { type Location, parseLocation } from './location.ts';
@@ -31,6 +37,7 @@ import { orUndo } from './undo-init.ts';
 
 interface InitOptions extends VolumeOptions, UnitOptions {
   readonly label?: string;
+  readonly keys: string;
   readonly pack: number;
 }
 
@@ -47,7 +54,12 @@ export function command(): Command {
         'compress and encrypt small files together, up to this size, 4KiB to 1MiB; 0 for none',
       ).default(PACK_BYTES_DEFAULT, formatSize(PACK_BYTES_DEFAULT)),
     )
-    .option('--label <text>', "name for the first slot (default: its secret's type)");
+    .option('--label <text>', "name for the first slot (default: its secret's type)")
+    .option(
+      '--keys <scheme>',
+      'how the store has objects: flat, or hex2 for 256 folders of them',
+      KEY_SCHEME_DEFAULT,
+    );
   return withVolumeOptions(withUnitOptions(initCommand)).action(init);
 }
 
@@ -56,7 +68,9 @@ function init(text: string, options: InitOptions): Promise<void> {
   if (location.path !== undefined && location.path !== '/') {
     throw new NetsealError('EINVAL', `a volume fills a whole store: name only the store, not ${text}`);
   }
-  const settings = checkVolumeSettings({ ...readUnitOptions(options), packBytes: options.pack });
+  const units = readUnitOptions(options);
+  const keys = parseKeyScheme(options.keys);
+  const settings = checkVolumeSettings({ ...units, packBytes: options.pack, keys });
   return inFrame(frame =>
     orUndo(location.storeText, stateFolder(options), () => make(location, options, settings, frame)),
   );
@@ -116,7 +130,8 @@ async function makeVolume(
   signal.throwIfAborted();
   const made: string[] = [];
   try {
-    made.push(inodeKey(decodeSettings(header.settings).rootId));
+    const { rootId, keys } = decodeSettings(header.settings);
+    made.push(storedKey(inodeKey(rootId), keys));
     await createRoot(store, header, newAttributes(ROOT_MODE));
     await createHeaderObject(store, header, { signal });
     made.push(HEADER_KEY);
@@ -135,18 +150,19 @@ function describe(
   asJson: boolean,
 ): string {
   const { volumeId, slots } = header;
-  const { unitSizeBytes, blockSizeBytes, packBytes, suite: cipher } = settings;
+  const { unitSizeBytes, padding, packBytes, suite: cipher, keys } = settings;
   const codec = formatCodec(settings.codec);
   const [{ id, type, label } = { id: '', type: '', label: '' }] = slots;
   if (asJson) {
     const slot = { id, type, label };
-    const sizes = { unitSizeBytes, blockSizeBytes, packBytes };
-    return jsonDocument({ store: storeText, volumeId, ...sizes, codec, cipher, slot });
+    const chosen = { unitSizeBytes, padding, packBytes, codec, cipher, keys };
+    return jsonDocument({ store: storeText, volumeId, ...chosen, slot });
   }
   return [
     `made volume ${volumeId} in ${storeText}`,
-    `  units   ${formatSize(unitSizeBytes)}, padded to ${formatSize(blockSizeBytes)}, ${codec}, ${cipher}`,
+    `  units   ${formatSize(unitSizeBytes)}, ${formatPadding(padding)}, ${codec}, ${cipher}`,
     `  packs   ${packBytes === 0 ? 'none' : `of small files, up to ${formatSize(packBytes)}`}`,
+    ...(keys === KEY_SCHEME_DEFAULT ? [] : [`  keys    ${keys}`]),
     `  slot    ${id}, ${type}, "${label}"`,
     '',
   ].join('\n');

@@ -1,7 +1,7 @@
 /** `netseal stat`: shows everything that an inode holds. */
 import { Command } from 'commander';
 import type { Inode, MapRoot } from '../../server/sealed/inode.ts';
-import { inodeKey } from '../../server/sealed/object-keys.ts';
+import { inodeKey, type KeyScheme, storedKey } from '../../server/sealed/object-keys.ts';
 import { showName, textOfName } from '../../transfer/local-names.ts';
 import { toBytesName } from '../../volume/names/name-checks.ts';
 import type { Found } from '../../volume/names/path-walk.ts';
@@ -32,8 +32,9 @@ function showStatus(texts: readonly string[], options: StatOptions): Promise<voi
   return eachPath(texts, options, ({ volume, print }) => ({
     each: async path => {
       const found = await at(path, volume.find(pathBytes(path), { follow }));
-      if (json) results.push(describeFound(path, found));
-      else await print(toText(path, found));
+      const { keys } = volume.settings;
+      if (json) results.push(describeFound(path, found, keys));
+      else await print(toText(path, found, keys));
     },
     end: async () => {
       if (json) await print(jsonList(results));
@@ -41,8 +42,9 @@ function showStatus(texts: readonly string[], options: StatOptions): Promise<voi
   }));
 }
 
-function describeFound({ path }: VolumePath, found: Found): Record<string, unknown> {
+function describeFound({ path }: VolumePath, found: Found, keys: KeyScheme): Record<string, unknown> {
   const { inode } = found;
+  const object = objectKeyOf(found, keys);
   return {
     ...nameFields('name', found.entry?.name ?? '/'),
     ...nameFields('path', path),
@@ -52,8 +54,8 @@ function describeFound({ path }: VolumePath, found: Found): Record<string, unkno
     id: inode.id,
     version: inode.version,
     dataVersion: inode.dataVersion,
-    embedded: objectKeyOf(found) === undefined,
-    ...(objectKeyOf(found) === undefined ? {} : { object: objectKeyOf(found) }),
+    embedded: object === undefined,
+    ...(object === undefined ? {} : { object }),
     ...describeContent(inode),
     xattrs: inode.xattrs.map(({ key, value }) => ({
       ...nameFields('key', key),
@@ -63,9 +65,9 @@ function describeFound({ path }: VolumePath, found: Found): Record<string, unkno
 }
 
 /** Returns the key of the inode's object; undefined when it is embedded in its folder. */
-function objectKeyOf({ inode, entry }: Found): string | undefined {
-  if (entry === undefined) return inodeKey(inode.id);
-  return entry.node.kind === 'embedded' ? undefined : inodeKey(keyOfReference(entry.node));
+function objectKeyOf({ inode, entry }: Found, keys: KeyScheme): string | undefined {
+  if (entry === undefined) return storedKey(inodeKey(inode.id), keys);
+  return entry.node.kind === 'embedded' ? undefined : storedKey(inodeKey(keyOfReference(entry.node)), keys);
 }
 
 function describeContent(inode: Inode): Record<string, unknown> {
@@ -79,9 +81,9 @@ function describeContent(inode: Inode): Record<string, unknown> {
   return { parent, treeDepth: level, nodesWritten: nextIndex };
 }
 
-function toText(path: VolumePath, found: Found): string {
+function toText(path: VolumePath, found: Found, keys: KeyScheme): string {
   const { inode } = found;
-  const object = objectKeyOf(found);
+  const object = objectKeyOf(found, keys);
   const where = object === undefined ? 'embedded in its folder' : `object ${object}`;
   const lines: [string, string][] = [
     ['path', showPath(path)],

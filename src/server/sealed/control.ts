@@ -13,11 +13,6 @@ import { chooseProviders, type ProviderSettings, type Providers } from '../../un
 import { decodeHeader, type RecordKind, recordTag, type SuiteName } from '../../unit/record-format.ts';
 import { RecordSealer } from '../../unit/record-sealer.ts';
 
-/**
- * Control records are padded to a multiple of this: it hides small differences of length, and costs little.
- */
-export const CONTROL_BLOCK_BYTES = 256;
-
 /** The place that a control record is sealed for: it opens for no other. */
 export interface ControlAt {
   readonly kind: Exclude<RecordKind, 'unit' | 'streamUnit'>;
@@ -54,8 +49,8 @@ export class ControlSealer {
   }
 
   private constructor(keyring: Keyring, { suite, codec }: ControlSettings, providers: Providers) {
-    const blockSizeBytes = CONTROL_BLOCK_BYTES;
-    this.#sealer = new RecordSealer(keyring, providers, { suite, codec, blockSizeBytes, keysMax: KEYS_MAX });
+    const padding = 'control';
+    this.#sealer = new RecordSealer(keyring, providers, { suite, codec, padding, keysMax: KEYS_MAX });
   }
 
   /** Seals under the newest epoch. EINVAL when `plain` is longer than 16 MiB. */

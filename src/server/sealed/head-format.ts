@@ -2,6 +2,7 @@
  * The plaintext of a client's head. `docs/LAYOUT.md`, "Heads", is the specification. Pure.
  *
  *   1       layout version, 1
+ *   1       flags: bit 0 ephemeral; others are of a newer netseal
  *   varint  version: 1 more than that of the head it replaces
  *   varint  when it was written: ms since 1970 by the store's clock, as all times here
  *   varint  sessions with open files, 0 to 64
@@ -10,7 +11,7 @@
  *   -       each, newest first: id 16, varint version, SHA-256 32
  */
 import { ByteReader, ByteWriter } from '../../base/coder.ts';
-import { requireArgument } from '../../base/errors.ts';
+import { NetsealError, requireArgument } from '../../base/errors.ts';
 import { KIB } from '../../base/geometry.ts';
 import { ID_BYTES, type Id } from '../../base/ids.ts';
 import { LAYOUT_VERSION, readVersion } from './node-frame.ts';
@@ -36,6 +37,11 @@ export interface OpenSession {
 }
 
 export interface Head {
+  /**
+   * True for a client that keeps no state, so its head will not be written again when its process has ended.
+   * gc takes such a head's marks into its own head a day later, and deletes it. Nobody misses it.
+   */
+  readonly isEphemeral: boolean;
   readonly version: number;
   readonly writtenAtMs: number;
   readonly sessions: readonly OpenSession[];
@@ -47,6 +53,7 @@ export const HEAD_MARKS_MAX = 4096;
 /** Length of the longest plaintext of a head. */
 export const HEAD_BYTES_MAX: number = 256 * KIB;
 
+const EPHEMERAL = 0x01;
 const HASH_BYTES = 32;
 const SESSION_BYTES_MIN: number = ID_BYTES + 2;
 const MARK_BYTES_MIN: number = ID_BYTES + 1 + HASH_BYTES;
@@ -54,13 +61,15 @@ const MARK_BYTES_MIN: number = ID_BYTES + 1 + HASH_BYTES;
 /**
  * Encodes a head. The caller owns the bytes. EINVAL for a head that {@link decodeClientHead} would refuse.
  */
-export function encodeClientHead({ version, writtenAtMs, sessions, marks }: Head): Uint8Array<ArrayBuffer> {
+export function encodeClientHead(head: Head): Uint8Array<ArrayBuffer> {
+  const { isEphemeral, version, writtenAtMs, sessions, marks } = head;
   requireArgument(
     sessions.length <= HEAD_SESSIONS_MAX && marks.length <= HEAD_MARKS_MAX,
     `a head of ${sessions.length} sessions and ${marks.length} marks`,
   );
   const out = new ByteWriter();
   out.u8(LAYOUT_VERSION);
+  out.u8(isEphemeral ? EPHEMERAL : 0);
   out.varint(version);
   out.varint(writtenAtMs);
   out.varint(sessions.length);
@@ -89,6 +98,13 @@ export function decodeClientHead(bytes: Uint8Array): Head {
   const what = 'head of a client';
   const input = new ByteReader(bytes, what);
   readVersion(input, what);
+  const flags = input.u8();
+  if (flags > EPHEMERAL) {
+    throw new NetsealError(
+      'EUNSUPPORTED',
+      `${what} with flags 0x${flags.toString(16)}: a newer netseal made it`,
+    );
+  }
   const version = input.varint();
   const writtenAtMs = input.varint();
   const sessionsMax = Math.min(HEAD_SESSIONS_MAX, Math.floor(input.restBytes / SESSION_BYTES_MIN));
@@ -107,5 +123,5 @@ export function decodeClientHead(bytes: Uint8Array): Head {
     marks.set(id, { id, version: input.varint(), hash: input.hex(HASH_BYTES) });
   }
   input.end();
-  return { version, writtenAtMs, sessions, marks: [...marks.values()] };
+  return { isEphemeral: flags === EPHEMERAL, version, writtenAtMs, sessions, marks: [...marks.values()] };
 }

@@ -2,9 +2,8 @@
 import { createHash } from 'node:crypto';
 import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
-import { RECORD_OVERHEAD_BYTES } from '../../unit/record-format.ts';
+import { payloadToSealedBytes } from '../../unit/record-format.ts';
 import type { PutCondition, Version } from '../store.ts';
-import { CONTROL_BLOCK_BYTES } from './control.ts';
 import { decodeClientHead, encodeClientHead, HEAD_BYTES_MAX, type Head } from './head-format.ts';
 import { HEAD_PREFIX } from './object-keys.ts';
 import type { Sealing } from './sealing.ts';
@@ -18,7 +17,7 @@ export interface HeadObject {
   readonly head: Head | NetsealError;
 }
 
-const OBJECT_BYTES_MAX: number = HEAD_BYTES_MAX + CONTROL_BLOCK_BYTES + RECORD_OVERHEAD_BYTES;
+const OBJECT_BYTES_MAX: number = payloadToSealedBytes(HEAD_BYTES_MAX, 'control');
 
 /** Reads a head. Throws EMISSING and the store's other errors. */
 export async function readHeadObject(

@@ -5,6 +5,7 @@
 import type { KeyHandle } from '../../pipeline/key-table.ts';
 import type { Pipeline } from '../../pipeline/pipeline.ts';
 import type { CodecSetting } from '../../unit/codec.ts';
+import type { Padding } from '../../unit/padding.ts';
 import type { SuiteName } from '../../unit/record-format.ts';
 import type { ObjectStore } from '../store.ts';
 import type { ControlSealer } from './control.ts';
@@ -19,8 +20,8 @@ export interface Sealing {
   readonly control: ControlSealer;
   readonly suite: SuiteName;
   readonly codec: CodecSetting;
-  /** Units are padded to a multiple of this. */
-  readonly blockSizeBytes: number;
+  /** Of units; control records have their own. */
+  readonly padding: Padding;
   /** The packs that were opened lately. */
   readonly packs: OpenedPacks;
 }

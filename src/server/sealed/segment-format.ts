@@ -28,6 +28,7 @@ import { UNIT_BYTES_MAX, UNIT_BYTES_MIN } from '../../base/geometry.ts';
 import { ID_BYTES, type Id } from '../../base/ids.ts';
 import {
   KIND_NAMES,
+  payloadToSealedBytes,
   RECORD_BYTES_MAX,
   RECORD_KINDS,
   RECORD_OVERHEAD_BYTES,
@@ -52,6 +53,8 @@ export interface SegmentEntry {
 }
 
 export const TRAILER_BYTES = 16;
+/** The least that a segment takes beside its records: a padded footer, and the trailer. */
+export const SEGMENT_OVERHEAD_BYTES_MIN: number = payloadToSealedBytes(1, 'control') + TRAILER_BYTES;
 const TRAILER_VERSION = 1;
 const MAGIC = new Uint8Array([0x6e, 0x53, 0x65, 0x67]);
 

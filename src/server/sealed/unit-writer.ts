@@ -52,11 +52,11 @@ export class UnitWriter {
     before: Promise<void>,
     signal: AbortSignal | undefined,
   ): Promise<(Pointer | undefined)[]> {
-    const { pipeline, keys, suite, codec, blockSizeBytes } = this.#sealing;
+    const { pipeline, keys, suite, codec, padding } = this.#sealing;
     const { units, lease } = batch;
     const sealed = await (async () => {
       try {
-        const request = { keys, from: lease, units, suite, codec: batch.codec ?? codec, blockSizeBytes };
+        const request = { keys, from: lease, units, suite, codec: batch.codec ?? codec, padding };
         return await pipeline.seal({ ...request, holes: true }, { signal });
       } finally {
         lease.release();

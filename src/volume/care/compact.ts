@@ -6,8 +6,8 @@
  *   - Map pages and name nodes are sealed anew, because the places that they name change.
  *   - A pointer is replaced only where it, and its slice of a pack, are still what was moved. A file's content
  *     and data version stay the same.
- *   - A segment is emptied only when what has to be moved is less than half of it. So less is copied than
- *     becomes garbage.
+ *   - A segment is emptied only when what has to be moved, with a footer, is less than half of it. So less is
+ *     written than becomes garbage.
  */
 import { isLoss } from '../../base/errors.ts';
 import { sizeToUnitCount } from '../../base/geometry.ts';
@@ -15,6 +15,7 @@ import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
 import type { FileInode } from '../../server/sealed/inode.ts';
 import { isSamePointer, type Pointer } from '../../server/sealed/pointer.ts';
+import { SEGMENT_OVERHEAD_BYTES_MIN } from '../../server/sealed/segment-format.ts';
 import { type MappedUnit, UnitMap } from '../../server/sealed/unit-map.ts';
 import type { Draft } from '../names/draft.ts';
 import type { Session } from '../session/session.ts';
@@ -53,6 +54,14 @@ const CHANGES_MAX = 4096;
 /** The most inode objects that are changed at once. */
 const WORKS_MAX = 64;
 
+/**
+ * True when moving so many bytes frees at least as many. The segment that they go to may hold nothing else,
+ * and takes a footer of its own: without that, a small file alone would be moved again and again.
+ */
+function isWorthEmptying(movedBytes: number, segmentBytes: number): boolean {
+  return movedBytes + SEGMENT_OVERHEAD_BYTES_MIN < MOVED_SHARE_MAX * segmentBytes;
+}
+
 /** Chooses the segments to empty: those first of which the smallest share has to be moved. */
 export function chooseSegments(
   { segments, liveBytes, packs }: Pick<Cut, 'segments' | 'liveBytes' | 'packs'>,
@@ -67,7 +76,7 @@ export function chooseSegments(
   const worth = [...moved]
     .map(([id, bytes]) => ({ id, bytes, listed: segments.get(id) }))
     .flatMap(({ id, bytes, listed }) =>
-      listed !== undefined && listed.modifiedAtMs <= olderThanMs && bytes < MOVED_SHARE_MAX * listed.sizeBytes
+      listed !== undefined && listed.modifiedAtMs <= olderThanMs && isWorthEmptying(bytes, listed.sizeBytes)
         ? [{ id, bytes, share: bytes / listed.sizeBytes }]
         : [],
     )

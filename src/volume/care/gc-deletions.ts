@@ -1,5 +1,6 @@
 /** Deletes objects for one pass of gc. One that cannot be deleted is noted, and the pass goes on. */
 import { type ErrorCode, isNetsealError, type NetsealError } from '../../base/errors.ts';
+import { type KeyScheme, storedKey } from '../../server/sealed/object-keys.ts';
 import type { ObjectStore } from '../../server/store.ts';
 
 /** An object that could not be deleted. */
@@ -15,10 +16,13 @@ const END_ALL: ReadonlySet<ErrorCode> = new Set(['EUNAVAILABLE', 'ECLOSED', 'EBU
 export class Deletions {
   readonly failures: DeleteFailure[] = [];
   readonly #store: ObjectStore;
+  readonly #scheme: KeyScheme;
   readonly #signal: AbortSignal | undefined;
 
-  constructor(store: ObjectStore, signal: AbortSignal | undefined) {
+  /** @param scheme of the volume: failures name the keys under which the store has the objects. */
+  constructor(store: ObjectStore, scheme: KeyScheme, signal: AbortSignal | undefined) {
     this.#store = store;
+    this.#scheme = scheme;
     this.#signal = signal;
   }
 
@@ -38,7 +42,7 @@ export class Deletions {
     } catch (error) {
       this.#signal?.throwIfAborted();
       if (!isNetsealError(error) || END_ALL.has(error.code)) throw error;
-      this.failures.push({ key, error });
+      this.failures.push({ key: storedKey(key, this.#scheme), error });
       return false;
     }
   }

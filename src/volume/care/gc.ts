@@ -33,7 +33,8 @@ import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import { inParallel } from '../../base/in-parallel.ts';
 import type { CandidateList } from '../../server/sealed/gc-format.ts';
-import { inodeKey, segmentKey } from '../../server/sealed/object-keys.ts';
+import { inodeKey, segmentKey, storedKey } from '../../server/sealed/object-keys.ts';
+import { takeEphemeralHeads } from '../history/ephemeral-heads.ts';
 import { dropOldHeads, mergeHeads, protectedSinceMs, redateHeads } from '../history/heads.ts';
 import { dropOldOrders, publishOrder } from '../session/gc-orders.ts';
 import { Volume } from '../volume.ts';
@@ -166,7 +167,7 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
   const clocks = await readClocks(volume.session, signal);
   const { earlierMs: startedAtMs, serverAheadMs } = clocks;
   if (!dryRun) requireClocksAgree(clocks);
-  const deletions = new Deletions(sealing.store, signal);
+  const deletions = new Deletions(sealing.store, volume.settings.keys, signal);
   const { forks } = await mergeHeads(volume.session, signal);
   // When two clients have different histories, gc cannot tell what is garbage.
   if (forks[0] !== undefined) throw forks[0].error;
@@ -185,7 +186,7 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
   const live = liveAmount(cut);
   const missingSegments = [...cut.liveBytes.keys()].filter(id => !cut.segments.has(id));
   if (cut.lost.length > 0 || missingSegments.length > 0) {
-    return { ...NOTHING_DONE, ...common, live, lost: cut.lost, missingSegments };
+    return { ...NOTHING_DONE, ...common, live, lost: shownLost(volume, cut), missingSegments };
   }
   const countsFromMs = startedAtMs - graceMs;
   const candidates = findCandidates(cut, lists, graceMs, clocks);
@@ -216,6 +217,7 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
   const unneeded = [...superfluousLists(allLists, countsFromMs), ...forgotten];
   const drop: Deletions['delete'] = key => deletions.delete(key);
   await dropOldHeads(volume.session, { drop, signal });
+  await takeEphemeralHeads(volume.session, drop, { attempt, signal });
   const orderOptions = { isAhead: isAheadNow, nowMs: clocks.laterMs, drop, signal };
   await dropOldOrders(sealing, startedAtMs - 2 * orderMs(graceMs), orderOptions);
 
@@ -225,7 +227,7 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
   for (const key of unreadable) await deletions.delete(key);
   const failedKeys = new Set(deletions.failures.map(({ key }) => key));
   const spared = deletable.filter(object => !deleted.has(object));
-  const refused = spared.filter(object => failedKeys.has(keyOf(object)));
+  const refused = spared.filter(object => failedKeys.has(storedKey(keyOf(object), volume.settings.keys)));
   const compaction =
     options.compact === false || cut.lost.length > 0
       ? undefined
@@ -237,7 +239,7 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
         });
   return {
     ...report,
-    lost: cut.lost,
+    lost: shownLost(volume, cut),
     deleted: amountOf([...deleted]),
     deletable: amountOf(cut.lost.length > 0 ? spared : refused),
     compaction,
@@ -339,6 +341,11 @@ function isLive({ liveBytes, liveInodes }: Cut, kind: Kind, id: Id): boolean {
 
 function keyOf({ kind, id }: Candidate): string {
   return kind === 'segments' ? segmentKey(id) : inodeKey(id);
+}
+
+/** Returns what is lost, with the keys under which the store has, or had, the objects. */
+function shownLost({ settings }: Volume, { lost }: Cut): Lost[] {
+  return lost.map(one => ({ ...one, key: storedKey(one.key, settings.keys) }));
 }
 
 function listOf(timeMs: number, candidates: readonly Candidate[]): CandidateList {

@@ -6,6 +6,7 @@ import type { ErrorCode, NetsealError } from '../../base/errors.ts';
 import { sizeToUnitCount } from '../../base/geometry.ts';
 import type { Id } from '../../base/ids.ts';
 import type { FileInode, InodeType } from '../../server/sealed/inode.ts';
+import { type KeyScheme, storedKey } from '../../server/sealed/object-keys.ts';
 import type { NameRange, UnitRange } from './walk.ts';
 
 /** Bytes [from, to) of a file. */
@@ -59,6 +60,12 @@ interface Findings {
 /** Collects findings into damages: one for each object, part and error code. */
 export class DamageLog {
   readonly #findings = new Map<string, Findings>();
+  readonly #scheme: KeyScheme;
+
+  /** @param scheme of the volume: damages name the keys under which the store has the objects. */
+  constructor(scheme: KeyScheme) {
+    this.#scheme = scheme;
+  }
 
   get size(): number {
     return this.#findings.size;
@@ -97,7 +104,7 @@ export class DamageLog {
    */
   damages(pathsOf: (id: Id) => readonly string[] | undefined): Damage[] {
     const all = [...this.#findings.values()].map(({ key, what, error, items }) => ({
-      key,
+      key: storedKey(key, this.#scheme),
       what,
       error,
       affected: [...items.values()]

@@ -102,7 +102,7 @@ interface LinkedFile {
 class Verification {
   readonly #volume: Volume;
   readonly #options: VerifyOptions;
-  readonly #log = new DamageLog();
+  readonly #log: DamageLog;
   readonly #notes: string[] = [];
   readonly #checker: UnitChecker;
   /** Sizes of segments in bytes; -1 for missing ones. */
@@ -125,6 +125,7 @@ class Verification {
   constructor(volume: Volume, options: VerifyOptions) {
     this.#volume = volume;
     this.#options = options;
+    this.#log = new DamageLog(volume.settings.keys);
     this.#checker = new UnitChecker(
       volume.session,
       units => {

@@ -5,7 +5,7 @@
  *
  *   verify   calls `mergeHeads` and reports its `forks` and `problems`
  *   gc       calls `mergeHeads` first; deletes nothing that was referred to at `protectedSinceMs` or later;
- *            calls `dropOldHeads`
+ *            calls `dropOldHeads`, and `takeEphemeralHeads` (ephemeral-heads.ts)
  */
 import { codeOf, isNetsealError, messageOf, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
@@ -54,7 +54,7 @@ export interface MergedHeads {
   readonly serverAheadMs: number;
 }
 
-interface ListedHead {
+export interface ListedHead {
   readonly client: Id;
   readonly version: string;
   readonly modifiedAtMs: number;
@@ -299,18 +299,20 @@ class Merging {
     const forks = learnMarks(this.#session, { client, head }, this.learned);
     this.forks.push(...forks);
     // A head with a fork is not noted: every later merge reads it again and reports the fork again.
-    if (forks.length === 0) this.#session.state.heads.noteRead(client, { version, modifiedAtMs });
+    if (forks.length > 0) return;
+    const { isEphemeral } = head;
+    this.#session.state.heads.noteRead(client, { version, modifiedAtMs, isEphemeral });
   }
 
   /** Reports heads that were read before and have gone, although no gc had a reason to remove them. */
   checkNoneGone(listed: readonly ListedHead[], nowMs: number): void {
     const { heads: memory } = this.#session.state;
     const there = new Set(listed.map(({ client }) => client));
-    for (const [client, { modifiedAtMs }] of memory.heads) {
+    for (const [client, { modifiedAtMs, isEphemeral }] of memory.heads) {
       if (there.has(client)) continue;
       // This client has taken over this id from another of its processes: the head is now our own.
       if (client === memory.clientId) memory.forget(client);
-      else if (nowMs - modifiedAtMs > HEAD_AGE_MS_MAX) memory.forget(client);
+      else if (isEphemeral || nowMs - modifiedAtMs > HEAD_AGE_MS_MAX) memory.forget(client);
       else this.problems.push(goneError(client));
     }
   }
@@ -343,7 +345,7 @@ export function goneError(client: Id): NetsealError {
 }
 
 /** Lists all heads, newest first. */
-async function listHeads(store: ObjectStore, signal: AbortSignal | undefined): Promise<ListedHead[]> {
+export async function listHeads(store: ObjectStore, signal: AbortSignal | undefined): Promise<ListedHead[]> {
   const listed: ListedHead[] = [];
   for await (const { key, version, modifiedAtMs, sizeBytes } of listAll(store, HEAD_PREFIX, signal)) {
     const client = idOfKey(key, HEAD_PREFIX);
@@ -356,7 +358,10 @@ async function listHeads(store: ObjectStore, signal: AbortSignal | undefined): P
 /**
  * Calls `work` for each item, a few at a time. When all calls have ended, it rejects with the first failure.
  */
-async function eachOf<Item>(items: readonly Item[], work: (item: Item) => Promise<void>): Promise<void> {
+export async function eachOf<Item>(
+  items: readonly Item[],
+  work: (item: Item) => Promise<void>,
+): Promise<void> {
   const queue = items.values();
   const workers = Array.from({ length: Math.min(READS_MAX, items.length) }, async () => {
     for (const item of queue) await work(item);

@@ -73,8 +73,9 @@ function problemOf(
   found: HeadObject | undefined,
 ): NetsealError | undefined {
   if (found !== undefined) return isNetsealError(found.head) ? found.head : undefined;
-  const { clientId, writtenAtMs = 0 } = state.heads;
-  const isExpected = marks.get(clientId) !== undefined && nowMs() - writtenAtMs < HEAD_AGE_MS_MAX;
+  const { clientId, writtenAtMs = 0, isEphemeral } = state.heads;
+  const isExpected =
+    !isEphemeral && marks.get(clientId) !== undefined && nowMs() - writtenAtMs < HEAD_AGE_MS_MAX;
   return isExpected ? goneError(clientId) : undefined;
 }
 
@@ -82,6 +83,7 @@ function nextHead(session: Session, before: Head | undefined, serverNowMs: numbe
   const { marks, state } = session;
   const known = Math.max(before?.version ?? 0, marks.get(state.heads.clientId)?.version ?? 0);
   return {
+    isEphemeral: state.heads.isEphemeral,
     version: known + 1,
     writtenAtMs: Math.max(0, Math.trunc(serverNowMs)),
     sessions: nextSessions(session, before, serverNowMs),

@@ -3,39 +3,50 @@
  * UTF-8:
  *
  *   {"layout":1,"rootId":"<32 hex>","unitSizeBytes":262144,
- *    "blockSizeBytes":4096,"packBytes":131072,"codec":"zstd:1","suite":"xaes-256-gcm"}
+ *    "padding":"padme","packBytes":131072,"codec":"zstd:1","suite":"xaes-256-gcm",
+ *    "marksKey":"<64 hex>","keys":"flat"}
  *
- * Sizes, codec and suite are those of new files; every record names its own. Unknown fields of layout 1 are
+ * Unit size, codec and suite are those of new files; every record names its own. No reader needs the padding,
+ * which is `padme`, `none` or a size in bytes. Unknown fields of layout 1 are
  * ignored.
  */
 
 import { isUtf8 } from 'node:buffer';
 import { requireObject, shownValue } from '../../base/arguments.ts';
-import { utf8 } from '../../base/bytes.ts';
+import { toHex, utf8 } from '../../base/bytes.ts';
 import { messageOf, NetsealError, requireArgument } from '../../base/errors.ts';
-import {
-  BLOCK_BYTES_DEFAULT,
-  checkBlockSize,
-  KIB,
-  UNIT_BYTES_DEFAULT,
-  unitSizeToLog2,
-} from '../../base/geometry.ts';
+import { KIB, UNIT_BYTES_DEFAULT, unitSizeToLog2 } from '../../base/geometry.ts';
 import { checkId, type Id, randomId } from '../../base/ids.ts';
+import { randomBytes } from '../../base/random.ts';
+import { KEY_BYTES } from '../../keys/tree.ts';
+import { KEY_SCHEME_DEFAULT, type KeyScheme, parseKeyScheme } from '../../server/sealed/object-keys.ts';
 import { CODEC_DEFAULT, type CodecSetting, checkCodec, formatCodec, parseCodec } from '../../unit/codec.ts';
+import { checkPadding, PADDING_DEFAULT, type Padding } from '../../unit/padding.ts';
 import { PACK_BYTES_MAX, parseSuite, SUITE_DEFAULT, type SuiteName } from '../../unit/record-format.ts';
 
 export interface VolumeSettings {
   /** The root directory's inode. */
   readonly rootId: Id;
   readonly unitSizeBytes: number;
-  readonly blockSizeBytes: number;
+  readonly padding: Padding;
   /** How much of small files is compressed and encrypted together: 4 KiB to 1 MiB; 0 for none. */
   readonly packBytes: number;
   readonly codec: CodecSetting;
   readonly suite: SuiteName;
+  /**
+   * The key that authenticates the marks of every client, in hexadecimal: random, and the same in all epochs.
+   * Were it derived from an epoch's key, that epoch could never be dropped.
+   */
+  readonly marksKey: string;
+  /** Under which keys the store has segments and inode objects. Fixed when the volume is made. */
+  readonly keys: KeyScheme;
 }
 
+/** The settings that callers choose. The others are random. */
+export type ChosenSettings = Partial<Omit<VolumeSettings, 'rootId' | 'marksKey'>>;
+
 const LAYOUT = 1;
+const MARKS_KEY_PATTERN = /^[0-9a-f]{64}$/;
 
 /** Larger packs compress a little better, and make more of a read that wants one file. */
 export const PACK_BYTES_DEFAULT: number = 128 * KIB;
@@ -51,7 +62,8 @@ export function checkPackBytes(packBytes: number): void {
 }
 
 /**
- * Fills in defaults: a random root, units of 256 KiB, blocks of 4 KiB, packs of 128 KiB, zstd:1, xaes-256-gcm. EINVAL for a
+ * Fills in defaults: a random root and key for marks, units of 256 KiB, padme, packs of 128 KiB, zstd:1,
+ * xaes-256-gcm, flat keys. EINVAL for a
  * wrong value.
  */
 export function checkVolumeSettings(partial: Partial<VolumeSettings> = {}): VolumeSettings {
@@ -59,25 +71,30 @@ export function checkVolumeSettings(partial: Partial<VolumeSettings> = {}): Volu
   const {
     rootId = randomId(),
     unitSizeBytes = UNIT_BYTES_DEFAULT,
-    blockSizeBytes = BLOCK_BYTES_DEFAULT,
+    padding = PADDING_DEFAULT,
     packBytes = PACK_BYTES_DEFAULT,
     codec = CODEC_DEFAULT,
     suite = SUITE_DEFAULT,
+    marksKey = toHex(randomBytes(KEY_BYTES)),
+    keys = KEY_SCHEME_DEFAULT,
   } = partial;
   const settings = {
-    ...{ rootId, unitSizeBytes, blockSizeBytes, packBytes },
+    ...{ rootId, unitSizeBytes, padding, packBytes },
     codec: parseCodec(formatCodec(codec)),
     suite: parseSuite(suite),
+    marksKey,
+    keys: parseKeyScheme(keys),
   };
+  requireArgument(typeof marksKey === 'string' && MARKS_KEY_PATTERN.test(marksKey), 'not a key for marks');
   checkId(settings.rootId);
   unitSizeToLog2(settings.unitSizeBytes);
-  checkBlockSize(settings.blockSizeBytes, settings.unitSizeBytes);
+  checkPadding(settings.padding, settings.unitSizeBytes);
   checkPackBytes(settings.packBytes);
   checkCodec(settings.codec);
   return settings;
 }
 
-/** Encodes settings for `createVolumeHeader` and `withSettings`: some 150 bytes. EINVAL for a wrong value. */
+/** Encodes settings for `createVolumeHeader` and `withSettings`: some 250 bytes. EINVAL for a wrong value. */
 export function encodeSettings(settings: VolumeSettings): Uint8Array<ArrayBuffer> {
   const { codec, ...rest } = checkVolumeSettings(settings);
   return utf8(JSON.stringify({ layout: LAYOUT, ...rest, codec: formatCodec(codec) }));
@@ -86,7 +103,7 @@ export function encodeSettings(settings: VolumeSettings): Uint8Array<ArrayBuffer
 /** Decodes settings. EFORMAT when these are not the settings of a volume; EUNSUPPORTED for a newer layout. */
 export function decodeSettings(bytes: Uint8Array): VolumeSettings {
   const fields = parseFields(bytes);
-  const { layout, rootId, unitSizeBytes, blockSizeBytes, packBytes, codec, suite } = fields;
+  const { layout, rootId, unitSizeBytes, padding, packBytes, codec, suite, marksKey, keys } = fields;
   if (typeof layout !== 'number' || !Number.isSafeInteger(layout) || layout < 1) throw malformed('no layout');
   if (layout > LAYOUT) {
     throw new NetsealError(
@@ -96,15 +113,19 @@ export function decodeSettings(bytes: Uint8Array): VolumeSettings {
   }
   if (typeof rootId !== 'string') throw malformed('no rootId');
   if (typeof unitSizeBytes !== 'number') throw malformed('no unitSizeBytes');
-  if (typeof blockSizeBytes !== 'number') throw malformed('no blockSizeBytes');
+  if (padding !== 'padme' && padding !== 'none' && typeof padding !== 'number') throw malformed('no padding');
   if (typeof packBytes !== 'number') throw malformed('no packBytes');
   if (typeof codec !== 'string') throw malformed('no codec');
   if (typeof suite !== 'string') throw malformed('no suite');
+  if (typeof marksKey !== 'string') throw malformed('no marksKey');
+  if (typeof keys !== 'string') throw malformed('no keys');
   try {
     return checkVolumeSettings({
-      ...{ rootId, unitSizeBytes, blockSizeBytes, packBytes },
+      ...{ rootId, unitSizeBytes, padding, packBytes },
       codec: parseCodec(codec),
       suite: parseSuite(suite),
+      marksKey,
+      keys: parseKeyScheme(keys),
     });
   } catch (cause) {
     throw malformed(messageOf(cause), cause);

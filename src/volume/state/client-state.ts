@@ -4,10 +4,8 @@
  * client would notice.
  */
 import { requireInstance, requireMethods } from '../../base/arguments.ts';
-import { fromHex } from '../../base/bytes.ts';
 import { NetsealError } from '../../base/errors.ts';
 import { checkShape, type HeaderPin } from '../../keys/pin.ts';
-import { deriveCommittedKey } from '../../keys/tree.ts';
 import { VolumeHeader } from '../../keys/volume-header.ts';
 import { HeadMemory } from './head-memory.ts';
 import { Marks } from './marks.ts';
@@ -28,11 +26,12 @@ export interface ClientState extends AsyncDisposable {
    */
   savePin(pin: HeaderPin): Promise<void>;
   /**
-   * Reads the marks of a volume. The header must be unlocked, because a key derived from it authenticates the
-   * marks; its keyring may be destroyed afterwards. A second call for the same volume does nothing. EINVAL
-   * for another volume.
+   * Reads the marks of a volume. A second call for the same volume does nothing. EINVAL for another volume.
+   *
+   * @param header unlocked; its keyring may be destroyed afterwards.
+   * @param marksKey 32 bytes that authenticate the marks: the volume's key for that. Copied.
    */
-  attach(header: VolumeHeader): Promise<void>;
+  attach(header: VolumeHeader, marksKey: Uint8Array): Promise<void>;
   /**
    * Returns the path for a journal of this name (letters, digits, `.`, `_`, `-`), in a folder that exists;
    * undefined when this state has no place for journals. May be called only after {@link attach}: journals
@@ -57,17 +56,29 @@ export function requireState(name: string, value: unknown): asserts value is Cli
   requireMethods(name, value, STATE_METHODS);
 }
 
-/** Returns a state that ends with the process: for tests, and for servers that are trusted. */
+/**
+ * Returns a state that ends with the process: for jobs without a state folder, for tests, and for servers that
+ * are trusted. The client's head is ephemeral.
+ */
 export function memoryState(): ClientState {
-  return new MemoryState();
+  return memoryStateOf(HeadMemory.ephemeral());
+}
+
+/** Returns a state in memory with a memory of heads that the caller has. */
+export function memoryStateOf(heads: HeadMemory): ClientState {
+  return new MemoryState(heads);
 }
 
 class MemoryState implements ClientState {
   #isClosed = false;
   readonly marks: Marks = new Marks();
-  readonly heads: HeadMemory = HeadMemory.fresh();
+  readonly heads: HeadMemory;
   #pin: HeaderPin | undefined;
   #volumeId: string | undefined;
+
+  constructor(heads: HeadMemory) {
+    this.heads = heads;
+  }
 
   pin(): HeaderPin | undefined {
     return this.#pin;
@@ -124,13 +135,4 @@ export function newerPin(known: HeaderPin | undefined, pin: HeaderPin): HeaderPi
 export function checkSameVolume(volumeId: string, header: VolumeHeader): void {
   if (volumeId === header.volumeId) return;
   throw new NetsealError('EINVAL', `this state is of volume ${volumeId}, not ${header.volumeId}`);
-}
-
-/**
- * Derives the key that authenticates a client's marks. It comes from the first epoch, so that it stays the
- * same when the volume is rekeyed. The caller zeroes it.
- */
-export function deriveMarksKey({ keyring, volumeId }: VolumeHeader): Uint8Array<ArrayBuffer> {
-  const [firstEpoch = keyring.newestEpoch] = keyring.epochs;
-  return deriveCommittedKey(keyring.epochKey(firstEpoch), fromHex(volumeId), 'client marks').key;
 }

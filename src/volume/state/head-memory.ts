@@ -10,6 +10,8 @@ export interface KnownHead {
   /** The object's version in the store, or what stands for one where lists have none. */
   readonly version: string;
   readonly modifiedAtMs: number;
+  /** True for the head of a client that keeps no state: gc may remove it a day after it was written. */
+  readonly isEphemeral: boolean;
 }
 
 interface HeadFields {
@@ -25,6 +27,8 @@ interface HeadFields {
  * id comes back.
  */
 const ID_AGE_MS_MAX: number = 60 * 24 * 60 * 60 * 1000;
+/** The same for a client that keeps no state, whose head gc may remove after a day. */
+const EPHEMERAL_ID_AGE_MS_MAX: number = 12 * 60 * 60 * 1000;
 const ID_PATTERN = /^[0-9a-f]{32}$/;
 
 export class HeadMemory {
@@ -32,12 +36,19 @@ export class HeadMemory {
   #isChanged: boolean;
   /** The file that should have held this memory and was damaged: the client took a new id. Else undefined. */
   readonly damagedPath: string | undefined;
+  /** True when this memory, and with it the client, ends with the process. */
+  readonly isEphemeral: boolean;
 
   /** The memory of a new client, with a random id. */
   static fresh(nowMs: number = Date.now(), damagedPath?: string): HeadMemory {
     const madeAtMs = wholeMs(nowMs);
     const fields = { clientId: randomId(), madeAtMs, mergedAtMs: undefined, writtenAtMs: undefined };
-    return new HeadMemory({ ...fields, heads: new Map() }, true, damagedPath);
+    return new HeadMemory({ ...fields, heads: new Map() }, true, { damagedPath });
+  }
+
+  /** The memory of a client that ends with the process, with a random id. */
+  static ephemeral(nowMs: number = Date.now()): HeadMemory {
+    return new HeadMemory(HeadMemory.fresh(nowMs).#fields, true, { isEphemeral: true });
   }
 
   /** Returns undefined when the text is not what {@link encode} writes. */
@@ -46,10 +57,15 @@ export class HeadMemory {
     return fields === undefined ? undefined : new HeadMemory(fields, false);
   }
 
-  private constructor(fields: HeadFields, isChanged: boolean, damagedPath?: string) {
+  private constructor(
+    fields: HeadFields,
+    isChanged: boolean,
+    of: { readonly damagedPath?: string | undefined; readonly isEphemeral?: boolean } = {},
+  ) {
     this.#fields = fields;
     this.#isChanged = isChanged;
-    this.damagedPath = damagedPath;
+    this.damagedPath = of.damagedPath;
+    this.isEphemeral = of.isEphemeral ?? false;
   }
 
   /** The random id under which the store has this client's head. */
@@ -82,8 +98,8 @@ export class HeadMemory {
     return this.#isChanged;
   }
 
-  noteRead(client: Id, { version, modifiedAtMs }: KnownHead): void {
-    this.#fields.heads.set(client, { version, modifiedAtMs: wholeMs(modifiedAtMs) });
+  noteRead(client: Id, { version, modifiedAtMs, isEphemeral }: KnownHead): void {
+    this.#fields.heads.set(client, { version, modifiedAtMs: wholeMs(modifiedAtMs), isEphemeral });
     this.#isChanged = true;
   }
 
@@ -105,7 +121,8 @@ export class HeadMemory {
   renewId(nowMs: number): void {
     const { writtenAtMs } = this.#fields;
     // The absolute value: a clock that was ahead must not put this off.
-    if (writtenAtMs === undefined || Math.abs(nowMs - writtenAtMs) < ID_AGE_MS_MAX) return;
+    const ageMsMax = this.isEphemeral ? EPHEMERAL_ID_AGE_MS_MAX : ID_AGE_MS_MAX;
+    if (writtenAtMs === undefined || Math.abs(nowMs - writtenAtMs) < ageMsMax) return;
     this.#fields.clientId = randomId();
     this.#fields.writtenAtMs = undefined;
     this.#isChanged = true;
@@ -170,9 +187,10 @@ function parseFields(text: string): HeadFields | undefined {
   const heads = new Map<Id, KnownHead>();
   for (const [client, head] of Object.entries(known)) {
     if (!isObject(head) || !ID_PATTERN.test(client)) return undefined;
-    const { version, modifiedAtMs } = head;
+    const { version, modifiedAtMs, isEphemeral } = head;
     if (typeof version !== 'string' || !isTime(modifiedAtMs)) return undefined;
-    heads.set(client, { version, modifiedAtMs });
+    if (typeof isEphemeral !== 'boolean') return undefined;
+    heads.set(client, { version, modifiedAtMs, isEphemeral });
   }
   return {
     clientId,

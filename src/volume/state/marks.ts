@@ -149,6 +149,14 @@ export class Marks {
     return latest.reverse().slice(0, count);
   }
 
+  /** Counts the marks of these ids as noted just now, so that {@link latest} returns them before others. */
+  renew(ids: Iterable<Id>): void {
+    for (const id of ids) {
+      const mark = this.#marks.get(id);
+      if (mark !== undefined) this.#set(id, mark);
+    }
+  }
+
   countDamaged(): void {
     this.#damagedCount += 1;
   }

@@ -20,22 +20,17 @@ import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { type FileHandle, open, readFile, rename, stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { requireInstance, requireText } from '../../base/arguments.ts';
+import { requireBytes, requireInstance, requireText } from '../../base/arguments.ts';
 import { fromHex, toHex } from '../../base/bytes.ts';
 import { NetsealError, requireArgument, systemCodeOf } from '../../base/errors.ts';
 import { randomBytes } from '../../base/random.ts';
 import { checkShape, type HeaderPin } from '../../keys/pin.ts';
+import { KEY_BYTES } from '../../keys/tree.ts';
 import { VolumeHeader } from '../../keys/volume-header.ts';
 import { createLockFile, FileLock } from '../../server/file-lock.ts';
 import { withPath } from '../../system/errors.ts';
 import { makeFolders } from '../../system/folders.ts';
-import {
-  type ClientState,
-  checkSameVolume,
-  deriveMarksKey,
-  newerPin,
-  stateIsClosed,
-} from './client-state.ts';
+import { type ClientState, checkSameVolume, newerPin, stateIsClosed } from './client-state.ts';
 import { HeadMemory } from './head-memory.ts';
 import { MARK_BYTES, MarkCoder, Marks } from './marks.ts';
 
@@ -109,17 +104,16 @@ class StateFolder implements ClientState {
     });
   }
 
-  async attach(header: VolumeHeader): Promise<void> {
+  async attach(header: VolumeHeader, marksKey: Uint8Array): Promise<void> {
     this.#requireOpen();
     requireInstance('header', header, VolumeHeader);
+    requireBytes('marksKey', marksKey, KEY_BYTES);
     const { volumeId } = header;
     await this.#inTurn(async () => {
       if (this.#attached !== undefined) return checkSameVolume(this.#attached.volumeId, header);
       const folder = `${this.#path}/${volumeId}`;
       await makeFolders(folder, 0o700);
-      const key = deriveMarksKey(header);
-      const coder = new MarkCoder(key, fromHex(volumeId));
-      key.fill(0);
+      const coder = new MarkCoder(marksKey, fromHex(volumeId));
       const heads = await readHeads(folder);
       this.#attached = { volumeId, heads, log: await MarkLog.open(folder, this.marks, coder) };
     });

@@ -74,6 +74,7 @@ describe('what encoders of the layout accept, decoders give back', () => {
     const session = fc.record({ id: ids, seenAtMs: counts(), oldestOpenMs: counts() });
     const mark = fc.record({ id: ids, version: counts(), hash: hashes });
     const heads = fc.record({
+      isEphemeral: fc.boolean(),
       version: counts(),
       writtenAtMs: counts(),
       sessions: fc

@@ -29,7 +29,7 @@ export async function openSealing(
   const codec = CODEC_DEFAULT;
   const control = await ControlSealer.create(keyring, { suite, codec });
   const packs = new OpenedPacks();
-  const sealing = { store, pipeline, keys, control, suite, codec, blockSizeBytes: 4096, packs } as const;
+  const sealing = { store, pipeline, keys, control, suite, codec, padding: 'padme', packs } as const;
   return {
     sealing,
     pipeline,
