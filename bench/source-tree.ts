@@ -4,11 +4,10 @@ import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const PACKAGES: string = fileURLToPath(new URL('../node_modules', import.meta.url));
-const SOURCES: ReadonlySet<string> = new Set(
-  ['ts', 'mts', 'cts', 'tsx', 'js', 'mjs', 'cjs', 'jsx', 'json', 'md', 'css', 'map'].map(ext => `.${ext}`),
-);
-/** Bundles and other large files are left out, as they would weigh more than all else. */
-const FILE_BYTES_MAX: number = 512 * 1024;
+const EXTENSIONS = 'ts mts cts tsx js mjs cjs jsx map json md css scss h hh cc';
+const SOURCES: ReadonlySet<string> = new Set(EXTENSIONS.split(' ').map(extension => `.${extension}`));
+/** Larger files are left out, as in the tests of real trees: bundles would weigh more than all else. */
+const FILE_BYTES_MAX: number = 128 * 1024;
 
 export interface SourceTree {
   readonly files: readonly string[];
