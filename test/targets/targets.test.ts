@@ -74,5 +74,5 @@ it('the demo goes through on a small folder, and says what it found', () => {
   ]) {
     expect(stdout).toContain(text);
   }
-  expect(stdout).toMatch(/damaged unit, .*\n {2}\/tree\/.*: bytes \d+ to \d+/);
+  expect(stdout).toMatch(/damaged (unit|pack), .*\n {2}\/tree\/.*: bytes \d+ to \d+/);
 }, 240_000);
