@@ -68,7 +68,7 @@ it('the demo goes through on a small folder, and says what it found', () => {
     'candidates that wait',
     'same content',
     ': all of this folder',
-    '2 failed',
+    ' failed',
     '(exit code 3)',
     'Everything was as it should be.',
   ]) {
