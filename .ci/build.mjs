@@ -34,6 +34,11 @@ const ENTRIES = {
 const GROUPS = [
   // All that a thread loads.
   { name: 'unit', test: /\/src\/pipeline\/(job-worker|protocol)\.ts$/ },
+  // What the command line and the library share before a store is opened.
+  {
+    name: 'base',
+    test: /\/src\/((base|system|keys)\/|pipeline\/settings|volume\/names\/name-checks|transfer\/local-names)/,
+  },
   // What every command for volumes loads before it has a secret.
   { name: 'cli', test: /\/src\/cli\/(main|lib\/(secrets|frame|json)|volume\/each-path)\.ts$/ },
   // What finds and unlocks a header.
@@ -59,7 +64,7 @@ async function bundle(target, input) {
     cwd: ROOT,
     input,
     platform: 'node',
-    plugins: [withoutPrograms],
+    plugins: [lighterCommander],
     external: id => id.startsWith('node:') || external.some(name => id === name || id.startsWith(`${name}/`)),
   });
   const { output } = await bundled.write({
@@ -75,20 +80,39 @@ async function bundle(target, input) {
   return output;
 }
 
-/**
- * commander can hand over to other programs. netseal has none, so `node:child_process` need not be loaded at every
- * start.
- */
-const withoutPrograms = {
-  name: 'without-programs',
+/** Lines of commander that cost time at every start, and what stands in their place. */
+const COMMANDER_LINES = [
+  // It could hand over to other programs. netseal has none.
+  ["import childProcess from 'node:child_process';", 'const childProcess = undefined;'],
+  // The import asks for everything that `process` has, which opens the standard input.
+  ["import process from 'node:process';", ''],
+];
+const lighterCommander = {
+  name: 'lighter-commander',
   transform(code, id) {
     if (!id.endsWith('/node_modules/commander/lib/command.js')) return null;
-    const line = "import childProcess from 'node:child_process';";
-    if (!code.includes(line)) throw new Error('commander loads its programs in another way now');
+    let lighter = code;
+    for (const [line, instead] of COMMANDER_LINES) {
+      if (!code.includes(line)) throw new Error(`commander has no line ${line} any more`);
+      lighter = lighter.replace(line, instead);
+    }
     // The lines stay where they were.
-    return { code: code.replace(line, 'const childProcess = undefined;'), map: null };
+    return { code: lighter, map: null };
   },
 };
+
+/** Throws when the library would load modules of the command line, or commander. */
+function requireNoCommandLine(output) {
+  const chunks = new Map(output.map(chunk => [chunk.fileName, chunk]));
+  for (const entry of ['index.js', 'testing.js', 'worker.js']) {
+    const files = new Set([entry]);
+    for (const file of files) for (const next of chunks.get(file)?.imports ?? []) files.add(next);
+    for (const file of files) {
+      const found = chunks.get(file)?.moduleIds.find(id => /\/src\/cli\/|\/commander\//.test(id));
+      if (found !== undefined) throw new Error(`${entry} loads ${found}`);
+    }
+  }
+}
 
 /** Writes the licences of bundled packages. Throws when one has no licence file. */
 function writeLicenses(target, output) {
@@ -122,6 +146,7 @@ const isBench = process.argv.includes('--bench');
 const target = isBench ? `${ROOT}node_modules/.cache/netseal-bench/` : ROOT;
 rmSync(`${target}dist`, { recursive: true, force: true });
 const output = await bundle(target, isBench ? { ...ENTRIES, ...BENCH_ENTRIES } : ENTRIES);
+requireNoCommandLine(output);
 writeLicenses(target, output);
 copyChart(target);
 if (isBench) {

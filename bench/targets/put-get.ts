@@ -2,14 +2,15 @@
  * Compares copying a large file in and out with sealing and opening alone and, in memory, with bare threads that
  * do the same work on files. Measures the memory.
  */
-import { rm, stat } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { BareFileThreads } from '../bare-file-threads.ts';
 import { runCommand } from '../command.ts';
 import { type Contender, type ContestResult, contest, megabytesPerSecond } from '../contest.ts';
 import { executableCode } from '../data.ts';
-import { requireSameFile, writeLargeFile } from '../files.ts';
+import { requireSameFile, requireSameFolder, writeLargeFile } from '../files.ts';
 import { type Feed, PipelineSide } from '../pipeline-side.ts';
 import { inEachPlace, type PlaceName } from '../places.ts';
+import { writeSpreadTree } from '../spread-tree.ts';
 import type { Measurement, Target, TargetSize } from '../target.ts';
 import { type OpenVolume, VolumeSide } from '../volume-side.ts';
 
@@ -216,37 +217,64 @@ export const get1g: Target = {
     }),
 };
 
+/** Puts `source` into a new volume and gets it back. Checks nothing. Returns both peaks. */
+async function peaksOf(
+  size: TargetSize,
+  folder: string,
+  source: string,
+  { flags, place, bound, detail }: PeakSetting,
+): Promise<Measurement[]> {
+  const side = await VolumeSide.create(`${folder}/volume`);
+  await side.stop();
+  const path = `${side.store}:/copied`;
+  const commands = [
+    { name: 'put', args: ['put', ...flags, source, path] },
+    { name: 'get', args: ['get', ...flags, path, `${folder}/target`] },
+  ];
+  const rows: Measurement[] = [];
+  for (const { name, args } of commands) {
+    const { peakBytes, seconds } = await runCommand(size, [...args, ...side.cliArguments]);
+    if (peakBytes === undefined) throw new Error('this system does not tell the peak of a process');
+    const what = `${name} on ${place}`;
+    const measured = peakBytes / MIB;
+    const time = `in ${seconds.toFixed(1)} s, the start of the command included`;
+    rows.push({ what, measured, bound, sense: '<=', unit: 'MiB', detail: `${detail} ${time}` });
+  }
+  return rows;
+}
+
+interface PeakSetting {
+  readonly flags: readonly string[];
+  readonly place: string;
+  readonly bound: number;
+  /** What was copied. */
+  readonly detail: string;
+}
+
 export const putRss: Target = {
   id: 'put-rss',
-  about: 'peak resident memory of the commands put and get with a file of 4 GiB',
+  about:
+    'peak resident memory of the commands put and get, with a file of 4 GiB and with a tree of 6,000 files',
   measure: size => {
     const fileBytes = size === 'real' ? 4 * GIB : 4 * MIB;
     const data = executableCode(size === 'real' ? 64 * MIB : MIB);
+    const tree = size === 'real' ? { files: 6000, folders: 1500 } : { files: 40, folders: 12 };
     return inEachPlace(3 * fileBytes, async (folder, place) => {
-      const [source, target] = [`${folder}/source`, `${folder}/target`];
+      const source = `${folder}/source`;
+      await mkdir(`${folder}/file`);
       await writeLargeFile(source, data, fileBytes);
-      const side = await VolumeSide.create(`${folder}/volume`);
-      await side.stop();
-      const path = `${side.store}:/file`;
-      const results = [
-        { name: 'put', ...(await runCommand(size, ['put', source, path, ...side.cliArguments])) },
-        { name: 'get', ...(await runCommand(size, ['get', path, target, ...side.cliArguments])) },
-      ];
-      await requireSameFile(source, target);
-      const { size: gotBytes } = await stat(target);
-      return results.map(({ name, peakBytes, seconds }): Measurement => {
-        if (peakBytes === undefined) throw new Error('this system does not tell the peak of a process');
-        const rate = megabytesPerSecond(gotBytes, seconds).toFixed(0);
-        const detail = `${gotBytes / MIB} MiB at ${rate} MB/s, the start of the command included`;
-        return {
-          what: `${name} on ${place}`,
-          measured: peakBytes / MIB,
-          bound: 300,
-          sense: '<=',
-          unit: 'MiB',
-          detail,
-        };
-      });
+      const large = { flags: [], place, bound: 300, detail: `${fileBytes / MIB} MiB` };
+      const rows = await peaksOf(size, `${folder}/file`, source, large);
+      await requireSameFile(source, `${folder}/file/target`);
+      await rm(`${folder}/file`, { recursive: true });
+      await rm(source);
+      await mkdir(`${folder}/tree`);
+      const { bytes } = await writeSpreadTree(source, tree);
+      const detail = `${tree.files} source files, ${(bytes / MIB).toFixed(0)} MiB, in ${tree.folders} folders`;
+      const small = { flags: ['-r'], place: `${place}, a tree`, bound: 200, detail };
+      rows.push(...(await peaksOf(size, `${folder}/tree`, source, small)));
+      await requireSameFolder(source, `${folder}/tree/target`);
+      return rows;
     });
   },
 };

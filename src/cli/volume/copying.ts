@@ -5,6 +5,7 @@
 import type { Amount } from '../../transfer/measure.ts';
 import { Tally } from '../../transfer/tally.ts';
 import { loadTransfer } from '../lib/lazy.ts';
+import { keepYoungHeapSmall } from '../lib/young-heap.ts';
 import type { CopyOptions } from './copy-options.ts';
 import { CopyProgress } from './copy-progress.ts';
 import { deedLine, type ResumedFile, reportCopy, resumedLine } from './copy-report.ts';
@@ -37,6 +38,7 @@ export function copyFrame(
   { label, did }: { readonly label: string; readonly did: string },
   work: CopyWork,
 ): Promise<void> {
+  keepYoungHeapSmall();
   let loading: ReturnType<typeof loadTransfer> | undefined;
   const copying = onPaths(paths, options, async pathFrame => {
     const transfer = await (loading ?? loadTransfer());
