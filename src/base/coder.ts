@@ -234,6 +234,14 @@ export class ByteReader {
     return new NetsealError('EFORMAT', `${this.#what}: ${problem} (at byte ${this.#offset})`);
   }
 
+  /** Returns EUNSUPPORTED for bytes that a newer netseal may write, and this one does not know. */
+  unsupported(feature: string): NetsealError {
+    return new NetsealError(
+      'EUNSUPPORTED',
+      `${this.#what}: ${feature} is not known to this netseal: use a newer one`,
+    );
+  }
+
   #take(lengthBytes: number): number {
     const offset = this.#offset;
     if (lengthBytes > this.restBytes) throw this.error(`${lengthBytes} bytes wanted, ${this.restBytes} left`);

@@ -1,7 +1,8 @@
 /** Whether a local file is the one that a volume has, so that `get` can leave it as it is. */
 import { isNetsealError } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
-import type { FileInode, Inode } from '../server/sealed/inode.ts';
+import type { DeviceInode, FileInode, Inode, PipeInode } from '../server/sealed/inode.ts';
+import { isDevice } from '../server/sealed/inode-body.ts';
 import type { Found } from '../volume/names/path-walk.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { LocalStat } from './local-calls.ts';
@@ -73,6 +74,12 @@ export class GetCompare {
   /** True when a local entry has the time of the volume's, as far as its file system can keep that. */
   hasTime(folder: TargetFolder, { device, mtimeNs }: LocalStat, inode: Inode): boolean {
     return this.#times.isKept(folder, device, mtimeNs, inode.mtimeNs);
+  }
+
+  /** True when a local entry is this FIFO or device. Its attributes may differ. */
+  isSpecial(existing: LocalStat, inode: PipeInode | DeviceInode): boolean {
+    if (existing.type !== inode.type) return false;
+    return !isDevice(inode) || (existing.major === inode.major && existing.minor === inode.minor);
   }
 
   close(): void {

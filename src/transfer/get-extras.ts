@@ -4,12 +4,13 @@
  *
  *   - folders that netseal itself uses, and those that hold one
  *   - folders of other file systems, which are mounted there
- *   - devices, pipes and sockets
+ *   - devices and sockets
  */
 import type { Name } from '../base/name.ts';
 import type { Attributes } from '../server/sealed/inode.ts';
 import { copyPart } from './copying.ts';
 import type { GetOptions } from './get-options.ts';
+import { isSpecial } from './local-calls.ts';
 import { isPartialName, joinPath } from './local-names.ts';
 import type { RestoreOptions } from './local-restore.ts';
 import type { TargetFolder } from './local-target.ts';
@@ -97,7 +98,7 @@ export class GetExtras {
     const path = joinPath(folder.path, name);
     const existing = folder.existing(name);
     if (existing === undefined) return true;
-    if (existing.type === 'other') return this.#keep(path, 'a device, pipe or socket');
+    if (isSpecial(existing.type) && existing.type !== 'fifo') return this.#keep(path, 'a device or socket');
     if (existing.type !== 'folder') folder.remove(name);
     else if (existing.device !== folder.stat.device) return this.#keep(path, 'another file system');
     else if (!this.#removeFolder(folder, name)) return false;

@@ -7,6 +7,8 @@ import type { Extra } from './put-options.ts';
 export interface GetOptions extends CopyOptions {
   /** Restores owners as well, and what depends on them: see `RestoreOptions`. */
   readonly owner?: boolean | undefined;
+  /** Makes devices as well, which takes the rights for that. Default: they are noted. */
+  readonly devices?: boolean | undefined;
   /** Where journals of large files are kept. Without it an interrupted one begins anew. */
   readonly state?: ClientState | undefined;
   /** Which names count as the same in the target. Default: the file system is asked. */

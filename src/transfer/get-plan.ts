@@ -5,7 +5,7 @@ import type { Name } from '../base/name.ts';
 import { nameBytes, parsePath, toBytesName } from '../volume/names/name-checks.ts';
 import type { Found } from '../volume/names/path-walk.ts';
 import type { Volume } from '../volume/volume.ts';
-import { type LocalStat, statPath } from './local-calls.ts';
+import { isSpecial, type LocalStat, statPath } from './local-calls.ts';
 import { joinPath, showName } from './local-names.ts';
 import { statLocal } from './local-source.ts';
 import type { OwnStorage } from './own-storage.ts';
@@ -99,7 +99,7 @@ async function findSource(
  */
 function requireTarget(path: Name, there: LocalStat | undefined): void {
   const isOpenFile = there?.type === 'file' && leadsThroughProc(path);
-  if (there?.type !== 'other' && !isOpenFile) return;
+  if (there === undefined || !(isSpecial(there.type) || isOpenFile)) return;
   const what = isOpenFile ? 'leads to an open file' : 'is a device, pipe or socket';
   throw new NetsealError('EEXIST', `${showName(path)} ${what}: name another file, or - for standard output`);
 }

@@ -4,7 +4,7 @@
  */
 import type { Id } from '../base/ids.ts';
 import type { Name } from '../base/name.ts';
-import type { DirectoryInode, FileInode, Inode } from '../server/sealed/inode.ts';
+import type { DeviceInode, DirectoryInode, FileInode, Inode, PipeInode } from '../server/sealed/inode.ts';
 import type { Found } from '../volume/names/path-walk.ts';
 import type { Volume } from '../volume/volume.ts';
 import { copyPart } from './copying.ts';
@@ -13,6 +13,7 @@ import { GetCompare } from './get-compare.ts';
 import type { GetExtras } from './get-extras.ts';
 import type { GetOptions } from './get-options.ts';
 import { type GetJob, ITSELF } from './get-plan.ts';
+import { whyNotMade } from './get-specials.ts';
 import { checkTargetName, joinPath } from './local-names.ts';
 import { TargetFolder } from './local-target.ts';
 import type { OwnStorage } from './own-storage.ts';
@@ -88,10 +89,13 @@ export class GetPreview {
     if (name !== ITSELF) checkTargetName(name);
     this.#tally.begin(path);
     if (inode.type === 'directory') return await this.#lookInto(place, name, path, inode, isWanted);
-    const existing = place.folder?.replaceable(name);
     if (inode.type === 'file') {
+      place.folder?.replaceable(name);
       await this.#lookAtFile(place, name, path, inode, found);
+    } else if (inode.type !== 'symlink') {
+      this.#lookAtSpecial(place, name, path, inode);
     } else {
+      const existing = place.folder?.replaceable(name);
       this.#tally.progress(0, 1);
       const isSame =
         existing?.type === 'symlink' &&
@@ -101,6 +105,19 @@ export class GetPreview {
       this.#count(path, isSame ? 'unchanged' : 'symlinks', 'symlink');
     }
     return true;
+  }
+
+  #lookAtSpecial({ folder }: Place, name: Name, path: Name, inode: PipeInode | DeviceInode): void {
+    const why = whyNotMade(inode, this.#options);
+    if (why !== undefined) {
+      this.#tally.note(path, why);
+      return;
+    }
+    this.#tally.progress(0, 1);
+    const existing = folder?.existing(name);
+    const isSame = existing !== undefined && this.#compare.isSpecial(existing, inode);
+    if (!isSame) folder?.replaceable(name);
+    this.#count(path, isSame ? 'unchanged' : 'specials', 'special');
   }
 
   async #lookAtFile(
@@ -127,8 +144,8 @@ export class GetPreview {
 
   #count(
     path: Name,
-    count: 'unchanged' | 'files' | 'links' | 'symlinks',
-    deed: 'file' | 'link' | 'symlink',
+    count: 'unchanged' | 'files' | 'links' | 'symlinks' | 'specials',
+    deed: 'file' | 'link' | 'symlink' | 'special',
   ): void {
     this.#tally.counts[count] += 1;
     if (count !== 'unchanged') this.#tally.did(path, deed);

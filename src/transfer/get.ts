@@ -12,10 +12,12 @@ import { MIB } from '../base/geometry.ts';
 import type { Id } from '../base/ids.ts';
 import type { Name } from '../base/name.ts';
 import type {
+  DeviceInode,
   DirectoryEntry,
   DirectoryInode,
   FileInode,
   Inode,
+  PipeInode,
   SymlinkInode,
 } from '../server/sealed/inode.ts';
 import type { Found } from '../volume/names/path-walk.ts';
@@ -29,6 +31,7 @@ import { GetFiles, isSmall } from './get-files.ts';
 import type { GetOptions } from './get-options.ts';
 import { type GetJob, ITSELF, planGet } from './get-plan.ts';
 import { GetPreview } from './get-preview.ts';
+import { whyNotMade } from './get-specials.ts';
 import { hasLocks, type LocalStat } from './local-calls.ts';
 import { type FoldingRules, foldedKey, isFolding, NameClashes } from './local-folding.ts';
 import { checkTargetName, joinPath, showName } from './local-names.ts';
@@ -181,7 +184,8 @@ class Getter {
   ): Promise<void> {
     if (inode.type === 'directory') await this.#getFolder(target, name, path, inode);
     else if (inode.type === 'symlink') this.#getSymlink(target.folder, name, path, inode);
-    else await this.#getFile(target, name, path, inode, place);
+    else if (inode.type === 'file') await this.#getFile(target, name, path, inode, place);
+    else this.#getSpecial(target.folder, name, path, inode);
   }
 
   /** @param isWanted whether the folder is copied although nothing in it is. */
@@ -366,6 +370,28 @@ class Getter {
     this.#tally.did(path, 'symlink');
   }
 
+  #getSpecial(folder: TargetFolder, name: Name, path: Name, inode: PipeInode | DeviceInode): void {
+    const why = whyNotMade(inode, this.#options);
+    if (why !== undefined) {
+      this.#tally.note(path, why);
+      return;
+    }
+    this.#tally.progress(0, 1);
+    const existing = folder.existing(name);
+    const isThere = existing !== undefined && this.#compare.isSpecial(existing, inode);
+    if (isThere && this.#hasAttributes(folder, existing, inode)) {
+      this.#tally.counts.unchanged += 1;
+      return;
+    }
+    // Programs may have it open: it is not replaced.
+    const mtimeNs = isThere
+      ? folder.restoreSpecial(name, inode, this.#restore)
+      : folder.special(name, inode, this.#restore);
+    this.#content.noteUnset(path, { keys: inode.xattrs.map(({ key }) => key), mtimeNs }, inode.mtimeNs);
+    this.#tally.counts[isThere ? 'unchanged' : 'specials'] += 1;
+    this.#tally.did(path, isThere ? 'attributes' : 'special');
+  }
+
   async #getFile(
     target: Target,
     name: Name,
@@ -409,11 +435,7 @@ class Getter {
     if (this.#compare.needsContent(pair))
       await this.#files.makeRoom(Math.max(inode.unitSizeBytes, READ_BYTES));
     if (!(await this.#compare.isSame(pair))) return false;
-    const mode = this.#options.owner === true ? inode.mode : inode.mode & 0o1777;
-    const hasAttributes =
-      existing.mode === mode &&
-      this.#hasOwner(existing, inode) &&
-      this.#compare.hasTime(folder, existing, inode);
+    const hasAttributes = this.#hasAttributes(folder, existing, inode);
     // A change in the volume after the file was written here shows in the time of that change.
     if (hasAttributes && (inode.ctimeNs <= existing.ctimeNs || existing.linkCount > 1)) return true;
     const unset = folder.restore(name, existing, inode, this.#restore);
@@ -421,6 +443,12 @@ class Getter {
     this.#content.noteUnset(path, unset, inode.mtimeNs);
     if (!hasAttributes) this.#tally.did(path, 'attributes');
     return true;
+  }
+
+  #hasAttributes(folder: TargetFolder, existing: LocalStat, inode: Inode): boolean {
+    const mode = this.#options.owner === true ? inode.mode : inode.mode & 0o1777;
+    const isSame = existing.mode === mode && this.#hasOwner(existing, inode);
+    return isSame && this.#compare.hasTime(folder, existing, inode);
   }
 
   #hasOwner({ uid, gid }: LocalStat, inode: Inode): boolean {

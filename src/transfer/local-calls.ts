@@ -22,7 +22,14 @@ import {
   systemError,
 } from './local-native.ts';
 
-export type LocalType = 'file' | 'folder' | 'symlink' | 'other';
+/** The types that have no content and are no symbolic links. `other` is what only some systems have. */
+export type LocalSpecialType = 'fifo' | 'socket' | 'characterDevice' | 'blockDevice' | 'other';
+export type LocalType = 'file' | 'folder' | 'symlink' | LocalSpecialType;
+
+/** True for a FIFO, a socket, a device and the like. */
+export function isSpecial(type: LocalType): type is LocalSpecialType {
+  return type !== 'file' && type !== 'folder' && type !== 'symlink';
+}
 
 /** The status of a file. Times are nanoseconds since 1970. */
 export interface LocalStat {
@@ -34,13 +41,18 @@ export interface LocalStat {
   readonly sizeBytes: number;
   readonly mtimeNs: bigint;
   readonly ctimeNs: bigint;
+  readonly atimeNs: bigint;
   /** With `inode`, the same for all names of one file. */
   readonly device: number;
   readonly inode: bigint;
   readonly linkCount: number;
+  /** Which device it is, if it is one. */
+  readonly major: number;
+  readonly minor: number;
 }
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, S_IFMT, S_IFREG, S_IFDIR, S_IFLNK } = fs.constants;
+const { S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK } = fs.constants;
 const FOLDER_FLAGS = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 
 /** An open folder. */
@@ -153,6 +165,47 @@ export function symlinkAt(target: Uint8Array, folder: FolderHandle, name: Name):
   check(calls.symlinkat(targetPath, folder.fd, terminated(name, FIRST)), 'symlinkat');
 }
 
+/** Makes a FIFO. EUNSUPPORTED where the call is missing. */
+export function makeFifoAt(folder: FolderHandle, name: Name, mode: number): void {
+  const calls = native().fifos;
+  if (calls === undefined) throw new NetsealError('EUNSUPPORTED', 'this machine cannot make a FIFO here');
+  check(calls.mkfifoat(folder.fd, terminated(name, FIRST), mode), 'mkfifoat');
+}
+
+/** Makes a device. EUNSUPPORTED where the call is missing. */
+export function makeDeviceAt(
+  folder: FolderHandle,
+  name: Name,
+  type: 'characterDevice' | 'blockDevice',
+  mode: number,
+  { major, minor }: Pick<LocalStat, 'major' | 'minor'>,
+): void {
+  const calls = native().devices;
+  if (calls === undefined) throw new NetsealError('EUNSUPPORTED', 'this machine cannot make a device here');
+  const bits = (type === 'blockDevice' ? S_IFBLK : S_IFCHR) | mode;
+  const number = BigInt(deviceNumber(major, minor));
+  check(calls.mknodat(folder.fd, terminated(name, FIRST), bits, number), 'mknodat');
+}
+
+/**
+ * Sets the mode of the entry itself, without opening it for reading: opening a device or a FIFO can do
+ * something. Does nothing where the system cannot do that.
+ */
+export function changeModeAt(folder: FolderHandle, name: Name, mode: number): void {
+  if (!HAS_DESCRIPTOR_PATHS) {
+    // Only macOS has this.
+    fs.lchmodSync?.(pathAt(folder, name), mode);
+    return;
+  }
+  const fd = openAt(folder, name, NUMBERS.O_PATH | O_NOFOLLOW);
+  try {
+    // Of a symbolic link that was put there meanwhile, this fails.
+    fs.chmodSync(`/proc/self/fd/${fd}`, mode);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
 /** Gives a file another name. A symbolic link gets the name itself, not its target. */
 export function linkAt(from: FolderHandle, fromName: Name, to: FolderHandle, toName: Name): void {
   const calls = native().folders;
@@ -210,12 +263,23 @@ export function namesIn(folder: FolderHandle): Name[] {
 const TIMES = new BigInt64Array(4);
 const SECOND_NS = 1_000_000_000n;
 
-/** Fills TIMES; both times get the same. */
-function timesOf(timeNs: bigint): BigInt64Array {
-  const nanoseconds = ((timeNs % SECOND_NS) + SECOND_NS) % SECOND_NS;
-  TIMES[0] = TIMES[2] = (timeNs - nanoseconds) / SECOND_NS;
-  TIMES[1] = TIMES[3] = nanoseconds;
+/** Times to set. Without an access time, that becomes the same as the modification time. */
+export interface TimesToSet {
+  readonly mtimeNs: bigint;
+  readonly atimeNs?: bigint | undefined;
+}
+
+/** Fills TIMES. */
+function timesOf({ mtimeNs, atimeNs = mtimeNs }: TimesToSet): BigInt64Array {
+  fillTime(0, atimeNs);
+  fillTime(2, mtimeNs);
   return TIMES;
+}
+
+function fillTime(at: number, timeNs: bigint): void {
+  const nanoseconds = ((timeNs % SECOND_NS) + SECOND_NS) % SECOND_NS;
+  TIMES[at] = (timeNs - nanoseconds) / SECOND_NS;
+  TIMES[at + 1] = nanoseconds;
 }
 
 /** Returns a time for Node's calls. Node takes a negative number for the present time, but not a date. */
@@ -224,21 +288,22 @@ function nodeTime(timeNs: bigint): number | Date {
 }
 
 /** Sets access and modification time of an open file. */
-export function setTimes(fd: number, timeNs: bigint): void {
+export function setTimes(fd: number, times: TimesToSet): void {
   const calls = native().times;
-  if (calls !== undefined) check(calls.futimens(fd, timesOf(timeNs)), 'futimens');
-  else fs.futimesSync(fd, nodeTime(timeNs), nodeTime(timeNs));
+  if (calls !== undefined) check(calls.futimens(fd, timesOf(times)), 'futimens');
+  else fs.futimesSync(fd, nodeTime(times.atimeNs ?? times.mtimeNs), nodeTime(times.mtimeNs));
 }
 
 /** Sets access and modification time of the entry itself, also of a symbolic link. */
-export function setTimesAt(folder: FolderHandle, name: Name, timeNs: bigint): void {
+export function setTimesAt(folder: FolderHandle, name: Name, times: TimesToSet): void {
   const calls = native().times;
   if (calls === undefined) {
-    fs.lutimesSync(pathAt(folder, name), nodeTime(timeNs), nodeTime(timeNs));
+    const { mtimeNs, atimeNs = mtimeNs } = times;
+    fs.lutimesSync(pathAt(folder, name), nodeTime(atimeNs), nodeTime(mtimeNs));
     return;
   }
   const path = terminated(name, FIRST);
-  check(calls.utimensat(folder.fd, path, timesOf(timeNs), NUMBERS.AT_SYMLINK_NOFOLLOW), 'utimensat');
+  check(calls.utimensat(folder.fd, path, timesOf(times), NUMBERS.AT_SYMLINK_NOFOLLOW), 'utimensat');
 }
 
 // The same on Linux and macOS.
@@ -320,9 +385,12 @@ function fromStatx(): LocalStat {
     sizeBytes: Number(STATUS_I64[5]),
     mtimeNs: statxTime(14),
     ctimeNs: statxTime(12),
+    atimeNs: statxTime(8),
     device: deviceNumber(STATUS_U32[34] ?? 0, STATUS_U32[35] ?? 0),
     inode: BigInt.asUintN(64, STATUS_I64[4] ?? 0n),
     linkCount: STATUS_U32[4] ?? 0,
+    major: STATUS_U32[32] ?? 0,
+    minor: STATUS_U32[33] ?? 0,
   };
 }
 
@@ -347,15 +415,25 @@ function fromStats(stats: fs.BigIntStats): LocalStat {
     sizeBytes: Number(stats.size),
     mtimeNs: stats.mtimeNs,
     ctimeNs: stats.ctimeNs,
+    atimeNs: stats.atimeNs,
     device: Number(stats.dev),
     inode: stats.ino,
     linkCount: Number(stats.nlink),
+    major: Number(((stats.rdev >> 8n) & 0xfffn) | ((stats.rdev >> 32n) & 0xffff_f000n)),
+    minor: Number((stats.rdev & 0xffn) | ((stats.rdev >> 12n) & 0xffff_ff00n)),
   };
 }
 
 function typeOf(mode: number): LocalType {
-  const type = mode & S_IFMT;
-  if (type === S_IFREG) return 'file';
-  if (type === S_IFDIR) return 'folder';
-  return type === S_IFLNK ? 'symlink' : 'other';
+  return TYPES.get(mode & S_IFMT) ?? 'other';
 }
+
+const TYPES: ReadonlyMap<number, LocalType> = new Map<number, LocalType>([
+  [S_IFREG, 'file'],
+  [S_IFDIR, 'folder'],
+  [S_IFLNK, 'symlink'],
+  [S_IFIFO, 'fifo'],
+  [S_IFSOCK, 'socket'],
+  [S_IFCHR, 'characterDevice'],
+  [S_IFBLK, 'blockDevice'],
+]);

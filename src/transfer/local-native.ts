@@ -22,6 +22,14 @@ interface FolderCalls {
   fchownat(folder: number, name: Uint8Array, uid: number, gid: number, flags: number): number;
 }
 
+interface FifoCalls {
+  mkfifoat(folder: number, name: Uint8Array, mode: number): number;
+}
+
+interface DeviceCalls {
+  mknodat(folder: number, name: Uint8Array, mode: number, device: bigint): number;
+}
+
 interface TimeCalls {
   /** times: two timespec, access and change; each i64 seconds, i64 nanoseconds. */
   utimensat(folder: number, name: Uint8Array, times: BigInt64Array, flags: number): number;
@@ -53,6 +61,8 @@ interface AttributeCalls {
 /** The groups of calls; undefined where this machine lacks one. */
 export interface Native {
   readonly folders: FolderCalls | undefined;
+  readonly fifos: FifoCalls | undefined;
+  readonly devices: DeviceCalls | undefined;
   readonly times: TimeCalls | undefined;
   readonly status: StatusCalls | undefined;
   readonly holes: HoleCalls | undefined;
@@ -67,6 +77,8 @@ const SIGNATURES = {
   linkat: 'int linkat(int folder, const void *name, int toFolder, const void *toName, int flags)',
   renameat: 'int renameat(int folder, const void *name, int toFolder, const void *toName)',
   unlinkat: 'int unlinkat(int folder, const void *name, int flags)',
+  mkfifoat: 'int mkfifoat(int folder, const void *name, uint32_t mode)',
+  mknodat: 'int mknodat(int folder, const void *name, uint32_t mode, uint64_t device)',
   fchownat: 'int fchownat(int folder, const void *name, uint32_t uid, uint32_t gid, int flags)',
   utimensat: 'int utimensat(int folder, const void *name, const void *times, int flags)',
   futimens: 'int futimens(int fd, const void *times)',
@@ -121,6 +133,8 @@ export const HAS_DESCRIPTOR_PATHS: boolean = process.platform === 'linux' && exi
 
 const NOTHING: Native = {
   folders: undefined,
+  fifos: undefined,
+  devices: undefined,
   times: undefined,
   status: undefined,
   holes: undefined,
@@ -171,6 +185,9 @@ function bindAll(present: Koffi): Native {
       'unlinkat',
       'fchownat',
     ),
+    fifos: group<FifoCalls>('mkfifoat'),
+    // Elsewhere a device's number has another form.
+    devices: isLinux ? group<DeviceCalls>('mknodat') : undefined,
     times: group<TimeCalls>('utimensat', 'futimens'),
     status: isLinux ? group<StatusCalls>('statx') : undefined,
     holes: group<HoleCalls>('lseek'),

@@ -84,7 +84,7 @@ export function restoreAttributes(
   }
   const mode = restoredMode(attributes, owner, keys);
   if (mode !== made?.mode) fs.fchmodSync(fd, mode);
-  return { keys, mtimeNs: restoreTime(fd, attributes.mtimeNs, made?.device, times) };
+  return { keys, mtimeNs: restoreTime(fd, attributes, made?.device, times) };
 }
 
 /**
@@ -133,19 +133,19 @@ const TIME_STEP_NS = 1000n;
  */
 function restoreTime(
   fd: number,
-  wantedNs: bigint,
+  wanted: Attributes,
   device: number | undefined,
   times: ProvenTimes | undefined,
 ): bigint | undefined {
   try {
-    setTimes(fd, wantedNs);
-    if (device !== undefined && times?.has(device, wantedNs) === true) return undefined;
+    setTimes(fd, wanted);
+    if (device !== undefined && times?.has(device, wanted.mtimeNs) === true) return undefined;
   } catch (error) {
     if (systemCodeOf(error) === undefined) throw error;
   }
   const { mtimeNs } = statOf(fd);
-  if (device !== undefined && mtimeNs === wantedNs) times?.add(device, mtimeNs);
-  return isSameTime(mtimeNs, wantedNs) ? undefined : mtimeNs;
+  if (device !== undefined && mtimeNs === wanted.mtimeNs) times?.add(device, mtimeNs);
+  return isSameTime(mtimeNs, wanted.mtimeNs) ? undefined : mtimeNs;
 }
 
 /** True when two times are the same to the microsecond. */
@@ -154,7 +154,8 @@ export function isSameTime(left: bigint, right: bigint): boolean {
   return difference < TIME_STEP_NS && difference > -TIME_STEP_NS;
 }
 
-function restoredMode(attributes: Attributes, owner: boolean, lost: readonly Name[]): number {
+/** Returns the mode that an entry gets. */
+export function restoredMode(attributes: Attributes, owner: boolean, lost: readonly Name[]): number {
   const mode = owner ? attributes.mode : attributes.mode & 0o1777;
   const list = attributes.xattrs.find(({ key }) => key === ACCESS_LIST_KEY);
   const isKept = list === undefined || (owner && !lost.includes(ACCESS_LIST_KEY));

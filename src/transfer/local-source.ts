@@ -44,16 +44,20 @@ export interface DataRange {
 /**
  * Returns the attributes that a volume keeps of a file. `onLost` is told when its time is beyond what a
  * volume can keep.
+ *
+ * @param atime whether the access time is kept as well.
  */
 export function attributesOf(
   stat: LocalStat,
   xattrs: readonly ExtendedAttribute[],
+  { atime = false }: { readonly atime?: boolean | undefined },
   onLost: OnLost,
 ): Attributes {
   const mtimeNs = timeToKeep(stat.mtimeNs);
   if (mtimeNs !== stat.mtimeNs)
     onLost(`its time is kept as ${showTime(mtimeNs)}: later or earlier cannot be`);
-  return { mode: stat.mode, uid: stat.uid, gid: stat.gid, mtimeNs, xattrs };
+  const accessed = atime ? { atimeNs: timeToKeep(stat.atimeNs) } : {};
+  return { mode: stat.mode, uid: stat.uid, gid: stat.gid, mtimeNs, ...accessed, xattrs };
 }
 
 const TIME_MAX_NS = 2n ** 63n - 1n;

@@ -7,16 +7,21 @@
 import * as fs from 'node:fs';
 import { NetsealError, systemCodeOf } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
-import type { Attributes } from '../server/sealed/inode.ts';
+import type { Attributes, DeviceInode, PipeInode } from '../server/sealed/inode.ts';
+import { isDevice } from '../server/sealed/inode-body.ts';
 import { nameBytes, toBytesName } from '../volume/names/name-checks.ts';
 import { type Begun, GET_JOURNAL_AGE_MS } from '../volume/state/get-journal.ts';
 import {
+  changeModeAt,
   changeOwnerAt,
   FolderHandle,
   hasLocks,
+  isSpecial,
   type LocalStat,
   linkAt,
   lookAt,
+  makeDeviceAt,
+  makeFifoAt,
   makeFolderAt,
   namesIn,
   openAt,
@@ -47,12 +52,13 @@ import {
   type ProvenTimes,
   type RestoreOptions,
   restoreAttributes,
+  restoredMode,
   type Unset,
 } from './local-restore.ts';
 import { PRIVATE_MODE, syncFolder } from './local-rights.ts';
 import { LocalFile } from './local-source.ts';
 import { type BegunFile, TargetFile, type TargetFileOptions } from './local-target-file.ts';
-import { DEFAULT_LIST_KEY, removeAttribute } from './local-xattrs.ts';
+import { ACCESS_LIST_KEY, DEFAULT_LIST_KEY, removeAttribute } from './local-xattrs.ts';
 import type { OwnStorage } from './own-storage.ts';
 
 const OWNER_ALL = 0o700;
@@ -332,9 +338,31 @@ export class TargetFolder {
     this.#replace(name, partial => {
       symlinkAt(target, this.#handle, partial);
       if (owner) changeOwnerAt(this.#handle, partial, attributes.uid, attributes.gid);
-      mtimeNs = this.#setLinkTime(partial, attributes.mtimeNs);
+      mtimeNs = this.#setTimesAt(partial, attributes);
     });
     return mtimeNs;
+  }
+
+  /**
+   * Makes a FIFO or a device. It replaces a file or a link, nothing else (EISDIR, EEXIST). Returns as
+   * {@link symlink}. EDENIED for a device, unless the process may make one; EUNSUPPORTED for a socket, and where
+   * the machine lacks the call.
+   */
+  special(name: Name, inode: PipeInode | DeviceInode, options: RestoreOptions = {}): bigint | undefined {
+    let mtimeNs: bigint | undefined;
+    this.#replace(name, partial => {
+      if (inode.type === 'fifo') makeFifoAt(this.#handle, partial, PRIVATE_MODE);
+      else if (isDevice(inode)) makeDeviceAt(this.#handle, partial, inode.type, PRIVATE_MODE, inode);
+      else throw new NetsealError('EUNSUPPORTED', 'a socket: only the program that serves it can make it');
+      mtimeNs = this.#restoreAt(partial, inode, options);
+    });
+    return mtimeNs;
+  }
+
+  /** Changes the attributes of a FIFO or device in place. Returns as {@link symlink}. */
+  restoreSpecial(name: Name, attributes: Attributes, options: RestoreOptions = {}): bigint | undefined {
+    checkTargetName(name);
+    return this.#writing(name, () => this.#restoreAt(name, attributes, options));
   }
 
   /** Makes a hard link to an existing file. It replaces a file or a link, nothing else (EISDIR, EEXIST). */
@@ -398,7 +426,7 @@ export class TargetFolder {
       for (const name of namesIn(this.#handle)) {
         if (!isPartialName(name) || isOwnPartialName(name)) continue;
         const found = lookAt(this.#handle, name);
-        if (found?.type !== 'file' && found?.type !== 'symlink') continue;
+        if (found === undefined || found.type === 'folder') continue;
         const isYoung = found.ctimeNs > (isResumableName(name) ? resumableAfterNs : notAfterNs);
         if (minAgeMs > 0 && (isYoung || this.#isLocked(name, found))) continue;
         unlinkAt(this.#handle, name);
@@ -473,14 +501,20 @@ export class TargetFolder {
     return !isFree;
   }
 
-  #setLinkTime(name: Name, wantedNs: bigint): bigint | undefined {
+  #restoreAt(name: Name, attributes: Attributes, { owner = false }: RestoreOptions): bigint | undefined {
+    if (owner) changeOwnerAt(this.#handle, name, attributes.uid, attributes.gid);
+    changeModeAt(this.#handle, name, restoredMode(attributes, owner, [ACCESS_LIST_KEY]));
+    return this.#setTimesAt(name, attributes);
+  }
+
+  #setTimesAt(name: Name, wanted: Attributes): bigint | undefined {
     try {
-      setTimesAt(this.#handle, name, wantedNs);
+      setTimesAt(this.#handle, name, wanted);
     } catch (error) {
       if (systemCodeOf(error) === undefined) throw error;
     }
     const { mtimeNs } = statAt(this.#handle, name);
-    return isSameTime(mtimeNs, wantedNs) ? undefined : mtimeNs;
+    return isSameTime(mtimeNs, wanted.mtimeNs) ? undefined : mtimeNs;
   }
 
   /** Has `make` make something under a temporary name, then renames it. */
@@ -511,7 +545,7 @@ export class TargetFolder {
 export function requireReplaceable(existing: LocalStat | undefined, path: Name): void {
   if (existing?.type === 'folder')
     throw new NetsealError('EISDIR', `a folder of this name is there: remove ${showName(path)} first`);
-  if (existing?.type === 'other') {
+  if (existing !== undefined && isSpecial(existing.type)) {
     throw new NetsealError('EEXIST', `${showName(path)} is a device, pipe or socket: it is not replaced`);
   }
 }

@@ -48,7 +48,7 @@ export class KeptTimes {
     const fd = this.#probes.get(device);
     if (fd === undefined) return undefined;
     try {
-      setTimes(fd, timeNs);
+      setTimes(fd, { mtimeNs: timeNs });
       return statOf(fd).mtimeNs;
     } catch (error) {
       if (systemCodeOf(error) === undefined) throw error;

@@ -9,6 +9,7 @@ import type { DirectoryEntry, Inode } from '../server/sealed/inode.ts';
 import { typeOfEntry } from '../volume/names/inodes.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { CopyFilter } from './filter.ts';
+import { isSpecial } from './local-calls.ts';
 import { LocalFolder, statLocal } from './local-source.ts';
 import type { OwnStorage } from './own-storage.ts';
 import { withinOf } from './within.ts';
@@ -62,7 +63,7 @@ async function measureFolder(
       if (entry.type === 'folder') {
         const child = attempt(() => folder.folder(entry.name));
         if (child !== undefined) await measureFolder(child, path, total, options);
-      } else if (entry.type !== 'other') {
+      } else if (!isSpecial(entry.type)) {
         total.bytes += entry.type === 'file' ? entry.sizeBytes : 0;
         total.files += 1;
       }

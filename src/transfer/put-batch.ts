@@ -7,7 +7,7 @@
 import type { NetsealError } from '../base/errors.ts';
 import { KIB, MIB } from '../base/geometry.ts';
 import type { Name } from '../base/name.ts';
-import type { FileInode, SymlinkInode } from '../server/sealed/inode.ts';
+import type { FileInode, LinkableInode } from '../server/sealed/inode.ts';
 import { withSmallContent } from '../volume/content/small-files.ts';
 import { type PlacedUnits, type SmallContent, SmallUpload } from '../volume/content/small-upload.ts';
 import type { NewName } from '../volume/names/namespace.ts';
@@ -34,7 +34,7 @@ interface Item {
   readonly folder: PutFolder;
   readonly name: Name;
   readonly path: Name;
-  readonly inode: FileInode | SymlinkInode;
+  readonly inode: LinkableInode;
   /** Where the file's content is in the batch; undefined for an empty file, and for one of zeros. */
   readonly content: SmallContent | undefined;
 }
@@ -58,8 +58,8 @@ export class PutBatches {
     this.#signal = signal;
   }
 
-  /** Adds an inode that has no content to read: a symlink, or a file without data. */
-  addBare(folder: PutFolder, name: Name, path: Name, inode: FileInode | SymlinkInode): void {
+  /** Adds an inode that has no content to read: a symlink, a FIFO, a file without data. */
+  addBare(folder: PutFolder, name: Name, path: Name, inode: LinkableInode): void {
     this.throwIfFailed();
     this.#items.push({ folder, name, path, inode, content: undefined });
     if (this.#items.length >= BATCH_NAMES) this.#submit();
@@ -242,10 +242,10 @@ export class PutBatches {
       const failure = failures[at];
       if (failure !== undefined) this.#tally.fail(path, failure);
       else if (inode.type === 'symlink') this.#tally.counts.symlinks += 1;
-      else {
+      else if (inode.type === 'file') {
         this.#tally.counts.files += 1;
         this.#tally.counts.bytes += inode.sizeBytes;
-      }
+      } else this.#tally.counts.specials += 1;
     }
   }
 

@@ -1,5 +1,5 @@
 /**
- * Copies files and symbolic links into a volume, unless they are there.
+ * Copies files, symbolic links, FIFOs and devices into a volume, unless they are there.
  *
  * A file with the same size and modification time is judged by its status time (ctime), which no program can
  * set. The volume keeps the local file's ctime in the inode's. So:
@@ -16,11 +16,12 @@
  */
 import { inParallel } from '../base/in-parallel.ts';
 import type { Name } from '../base/name.ts';
-import type { Attributes, DirectoryEntry, FileInode, Inode } from '../server/sealed/inode.ts';
+import type { Attributes, DeviceInode, DirectoryEntry, FileInode, Inode } from '../server/sealed/inode.ts';
 import { nowNs } from '../volume/session/session.ts';
 import { PutJournal } from '../volume/state/put-journal.ts';
 import type { Volume } from '../volume/volume.ts';
 import { copyPart } from './copying.ts';
+import type { LocalType } from './local-calls.ts';
 import {
   attributesOf,
   type LocalEntry,
@@ -34,7 +35,7 @@ import { JOURNAL_BYTES_MIN, type PutContent, putContent } from './put-file.ts';
 import type { PutFolder } from './put-folder.ts';
 import type { PutLinks } from './put-links.ts';
 import type { PutOptions } from './put-options.ts';
-import { hasSameContent, isSameAttributes } from './same.ts';
+import { hasSameContent, isSameAttributes, isSameSpecial } from './same.ts';
 import { onVolume, type Tally } from './tally.ts';
 
 /** Ways to open or read an entry. All throw the file system's errors. */
@@ -100,12 +101,37 @@ export class PutFiles {
     }
     const onLost = this.#noteOf(path);
     const link = this.#volume.namespace.newSymlink(
-      attributesOf(entry, local.linkXattrs(onLost), onLost),
+      attributesOf(entry, local.linkXattrs(onLost), this.#options, onLost),
       leadsTo,
     );
     this.#tally.did(path, 'symlink');
     if (this.#isDry) this.#tally.counts.symlinks += 1;
     else this.#batches.addBare(target, entry.name, path, link);
+  }
+
+  /** Puts a FIFO or, if the options say so, a device. Notes everything else. */
+  putSpecial({ target, entry, path, inode, local }: PutItem): void {
+    const { type } = entry;
+    const isKept = type === 'fifo' || (isDeviceType(type) && this.#options.devices === true);
+    if (!isKept) {
+      this.#tally.note(path, whyNotCopied(type));
+      return;
+    }
+    const onLost = this.#noteOf(path);
+    const attributes = attributesOf(entry, local.linkXattrs(onLost), this.#options, onLost);
+    this.#tally.progress(0, 1, path);
+    const { namespace } = this.#volume;
+    const created =
+      type === 'fifo'
+        ? namespace.newPipe(attributes, type)
+        : namespace.newDevice(attributes, { type, major: entry.major, minor: entry.minor });
+    if (inode !== undefined && isSameSpecial(inode, created)) {
+      this.#tally.counts.unchanged += 1;
+      return;
+    }
+    this.#tally.did(path, 'special');
+    if (this.#isDry) this.#tally.counts.specials += 1;
+    else this.#batches.addBare(target, entry.name, path, created);
   }
 
   /** Puts a file, or adds it to `suspects` when more must be looked at: see {@link putChanged}. */
@@ -258,7 +284,8 @@ export class PutFiles {
    */
   #newFile(path: Name, file: LocalFile): FileInode {
     const onLost = this.#noteOf(path);
-    const created = this.#volume.namespace.newFile(attributesOf(file.stat, file.xattrs(onLost), onLost));
+    const attributes = attributesOf(file.stat, file.xattrs(onLost), this.#options, onLost);
+    const created = this.#volume.namespace.newFile(attributes);
     const ctimeNs = timeToKeep(file.stat.ctimeNs);
     const isAhead = ctimeNs > created.birthNs + CLOCK_STEP_NS;
     return { ...created, ctimeNs: isAhead ? created.birthNs : ctimeNs };
@@ -345,7 +372,7 @@ export class PutFiles {
     let attributes: Attributes;
     try {
       const onLost = this.#noteOf(path);
-      attributes = attributesOf(file.stat, file.xattrs(onLost), onLost);
+      attributes = attributesOf(file.stat, file.xattrs(onLost), this.#options, onLost);
     } finally {
       file.close();
     }
@@ -354,4 +381,13 @@ export class PutFiles {
       this.#volume.namespace.setAttributes(target.directory, existing, attributes, ctimeNs),
     );
   }
+}
+
+function isDeviceType(type: LocalType): type is DeviceInode['type'] {
+  return type === 'characterDevice' || type === 'blockDevice';
+}
+
+function whyNotCopied(type: LocalType): string {
+  if (isDeviceType(type)) return 'not copied: a device; --devices copies it';
+  return type === 'socket' ? 'not copied: a socket' : 'not copied: no file, folder, symbolic link or FIFO';
 }

@@ -16,6 +16,10 @@ export interface PutOptions extends CopyOptions {
    * tree that was copied or restored as a whole.
    */
   readonly ignoreCtime?: boolean | undefined;
+  /** Copies devices as well. Default: they are noted. */
+  readonly devices?: boolean | undefined;
+  /** Keeps the access times of what is copied. One that differs alone is no change. Default: false. */
+  readonly atime?: boolean | undefined;
   /** Where journals of large files are kept. Without it an interrupted upload starts over. */
   readonly state?: ClientState | undefined;
   /**

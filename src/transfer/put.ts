@@ -18,6 +18,7 @@ import { checkName } from '../volume/names/name-checks.ts';
 import type { Volume } from '../volume/volume.ts';
 import { checkCopy, copyPart, runCopy } from './copying.ts';
 import { CopyFilter } from './filter.ts';
+import { isSpecial } from './local-calls.ts';
 import { isPartialName, joinPath } from './local-names.ts';
 import { attributesOf, type LocalEntry, LocalFolder, openLocalFile, readLocalLink } from './local-source.ts';
 import { OwnStorage } from './own-storage.ts';
@@ -103,7 +104,8 @@ class Putter {
     const bytes = Buffer.from(path, 'latin1');
     const openFolder = (): LocalFolder => LocalFolder.open(bytes);
     await this.#attempt(path, async () => {
-      if (stat.type === 'other') {
+      // Whoever names a FIFO may want what is written to it. With -r it is copied as what it is.
+      if (isSpecial(stat.type) && this.#options.recursive !== true) {
         throw new NetsealError('EINVAL', 'neither a file, nor a folder, nor a symbolic link');
       }
       if (name === undefined) {
@@ -141,7 +143,7 @@ class Putter {
       const what = local.whatOfOurs(this.#own);
       if (what !== undefined) return this.#tally.note(path, `left out: this is ${what}`);
       const onLost = (lost: string): void => this.#tally.note(path, lost);
-      const attributes = attributesOf(local.stat, local.ownXattrs(onLost), onLost);
+      const attributes = attributesOf(local.stat, local.ownXattrs(onLost), this.#options, onLost);
       const target = await targetFor(attributes);
       const hadExtras = await this.#putEntries(local, target, path);
       if (!target.isNew) await this.#updateFolder(target, attributes, hadExtras);
@@ -249,7 +251,7 @@ class Putter {
     const item = { target, entry, path, existing, inode, local };
     if (entry.type === 'symlink') this.#files.putSymlink(item);
     else if (entry.type === 'file') await this.#files.putFile(item, suspects);
-    else this.#tally.note(path, 'not copied: no file, folder or symbolic link');
+    else this.#files.putSpecial(item);
   }
 }
 

@@ -1,5 +1,6 @@
 /** Whether two files are the same. */
-import type { Attributes, DirectoryEntry, FileInode } from '../server/sealed/inode.ts';
+import type { Attributes, DirectoryEntry, FileInode, Inode } from '../server/sealed/inode.ts';
+import { isDevice } from '../server/sealed/inode-body.ts';
 import type { Directory } from '../volume/names/directory.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { LocalFile } from './local-source.ts';
@@ -17,6 +18,13 @@ export function isSameAttributes(left: Attributes, right: Attributes): boolean {
       return other?.key === key && Buffer.compare(other.value, value) === 0;
     })
   );
+}
+
+/** Compares two FIFOs or devices, with their attributes. False as well when one is something else. */
+export function isSameSpecial(left: Inode, right: Inode): boolean {
+  if (left.type !== right.type || left.mtimeNs !== right.mtimeNs || !isSameAttributes(left, right))
+    return false;
+  return !isDevice(left) || !isDevice(right) || (left.major === right.major && left.minor === right.minor);
 }
 
 /** How much of a local file is read at once. */

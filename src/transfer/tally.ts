@@ -14,6 +14,8 @@ export interface Counts {
   files: number;
   folders: number;
   symlinks: number;
+  /** FIFOs and devices. */
+  specials: number;
   /** Further names of files (hard links). */
   links: number;
   unchanged: number;
@@ -24,7 +26,7 @@ export interface Counts {
 }
 
 /** What was done with a path. */
-export type Deed = 'file' | 'folder' | 'symlink' | 'link' | 'attributes' | 'removed';
+export type Deed = 'file' | 'folder' | 'symlink' | 'special' | 'link' | 'attributes' | 'removed';
 
 /** How far a copy is. */
 export interface Done {
@@ -48,6 +50,7 @@ export class Tally {
     files: 0,
     folders: 0,
     symlinks: 0,
+    specials: 0,
     links: 0,
     unchanged: 0,
     bytes: 0,

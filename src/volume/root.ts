@@ -35,6 +35,7 @@ export async function createRoot(
       birthNs: time,
       parent: rootId,
       entryCount: 0,
+      subdirectoryCount: 0,
       isDead: false,
       arrivals: [],
       nextIndex: 0,

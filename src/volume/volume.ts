@@ -10,6 +10,7 @@ import {
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { type Id, randomId } from '../base/ids.ts';
 import { ControlSealer } from '../server/sealed/control.ts';
+import { requireChangeable } from '../server/sealed/extensions.ts';
 import type { Attributes, DirectoryEntry, FileInode, Inode } from '../server/sealed/inode.ts';
 import { NodeCache } from '../server/sealed/node-cache.ts';
 import { OpenedPacks } from '../server/sealed/opened-packs.ts';
@@ -44,7 +45,7 @@ import { FreshObjects } from './session/fresh-objects.ts';
 import { OpenFiles } from './session/open-files.ts';
 import { ReadBudget } from './session/read-budget.ts';
 import type { Session } from './session/session.ts';
-import { decodeSettings, type VolumeSettings } from './session/volume-settings.ts';
+import { decodeSettings, requireWritable, type VolumeSettings } from './session/volume-settings.ts';
 import { WriteTimes } from './session/write-times.ts';
 import type { ClientState } from './state/client-state.ts';
 import { GetJournal, type GetSource, type GetTarget, type OpenedGetJournal } from './state/get-journal.ts';
@@ -263,7 +264,10 @@ export class Volume {
     return this.writer(file, { directory: parent, name: entry.name, id: file.id });
   }
 
-  /** Opens a file for writing whose inode was read or made already. */
+  /**
+   * Opens a file for writing whose inode was read or made already. EUNSUPPORTED when only a newer netseal may
+   * change the file, or the volume.
+   */
   writer(inode: FileInode, place: FilePlace, options: NewFileOptions = {}): FileWriter {
     requireFileInode('inode', inode);
     requireObject('place', place);
@@ -271,6 +275,8 @@ export class Volume {
     requireId('place.id', place.id);
     requireObject('options', options);
     this.#requireOpen();
+    requireWritable(this.settings);
+    requireChangeable(`inode ${inode.id}`, inode.extensions?.items);
     const parts = {
       session: this.session,
       inodes: this.inodes,
@@ -285,6 +291,7 @@ export class Volume {
   upload(inode: FileInode): ContentUpload {
     requireFileInode('inode', inode);
     this.#requireOpen();
+    requireWritable(this.settings);
     return new ContentUpload(this.session, inode);
   }
 
@@ -293,6 +300,7 @@ export class Volume {
     requireInteger('lengthBytes', lengthBytes, 1);
     requireSignal('signal', signal);
     this.#requireOpen();
+    requireWritable(this.settings);
     const { units, settings } = this.session;
     return await SmallUpload.reserve(units, settings.packBytes, lengthBytes, signal);
   }

@@ -81,7 +81,7 @@ export function dress(
       if (!writeAttribute(fd, { key: `user.${key}`, value: Buffer.from(value) })) throw new Error(key);
     }
     fs.fchmodSync(fd, mode);
-    setTimes(fd, mtimeNs);
+    setTimes(fd, { mtimeNs });
   } finally {
     fs.closeSync(fd);
   }

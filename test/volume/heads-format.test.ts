@@ -9,6 +9,7 @@ import {
   HEAD_SESSIONS_MAX,
   type Head,
 } from '../../src/server/sealed/head-format.ts';
+import { extensionItems } from '../server/sealed/arbitraries.ts';
 import { errorCodeOf } from '../support/errors.ts';
 import { checkProperty } from '../support/property.ts';
 import { hashOf, idOf } from './mark-values.ts';
@@ -40,6 +41,7 @@ const heads: fc.Arbitrary<Head> = fc.record({
     })
     .map(sessions => sessions.sort((left, right) => (left.id < right.id ? -1 : 1))),
   marks: fc.uniqueArray(fc.record({ id: ids, version: numbers, hash: hashes }), { selector: ({ id }) => id }),
+  extensions: fc.option(extensionItems, { nil: undefined }),
 });
 
 describe('the bytes of a head', () => {
@@ -49,8 +51,8 @@ describe('the bytes of a head', () => {
       ...{ sessions: [], marks: [] },
     };
     expect(encodeClientHead(empty).byteLength).toBe(11);
-    expect([...encodeClientHead(empty).subarray(0, 3)]).toEqual([1, 0, 1]);
-    expect([...encodeClientHead({ ...empty, isEphemeral: true }).subarray(0, 3)]).toEqual([1, 1, 1]);
+    expect([...encodeClientHead(empty).subarray(0, 3)]).toEqual([2, 0, 1]);
+    expect([...encodeClientHead({ ...empty, isEphemeral: true }).subarray(0, 3)]).toEqual([2, 1, 1]);
     expect(encodeClientHead(EXAMPLE).byteLength).toBe(
       1 + 1 + 2 + 6 + 1 + (16 + 6 + 6) + (16 + 6 + 1) + 1 + 49 + 50,
     );
@@ -125,8 +127,10 @@ describe('the bytes of a head', () => {
     const twice = bytes.slice();
     twice.copyWithin(marksAt + 49, marksAt, marksAt + 16);
     expect(errorCodeOf(() => decodeClientHead(twice))).toBe('EFORMAT');
-    expect(errorCodeOf(() => decodeClientHead(Uint8Array.of(2)))).toBe('EUNSUPPORTED');
-    for (const flags of [0x02, 0x03, 0x80]) {
+    for (const layout of [1, 3]) {
+      expect(errorCodeOf(() => decodeClientHead(Uint8Array.of(layout)))).toBe('EUNSUPPORTED');
+    }
+    for (const flags of [0x04, 0x05, 0x80]) {
       const flagged = bytes.slice();
       flagged[1] = flags;
       expect(errorCodeOf(() => decodeClientHead(flagged))).toBe('EUNSUPPORTED');

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 export type Node =
   | { readonly type: 'file'; readonly content: string; readonly mode: number }
   | { readonly type: 'symlink'; readonly target: string; readonly mode: number }
+  | { readonly type: 'fifo'; readonly mode: number }
   | { readonly type: 'folder'; readonly entries: ReadonlyMap<string, string>; readonly mode: number };
 
 /** By the ids that the volume gave them. What no name leads to stays. */
@@ -252,7 +253,9 @@ export function linesOf(state: State, rootId: string): string[] {
           ? 'folder'
           : node.type === 'file'
             ? `file ${brief(node.content)}`
-            : `-> ${brief(node.target)}`;
+            : node.type === 'fifo'
+              ? 'fifo'
+              : `-> ${brief(node.target)}`;
     lines.push(`${path} ${id.slice(0, 6)} ${node?.mode.toString(8)} ${what}`);
     for (const [name, below] of folderOf(state, id) ?? []) visit(below, `${path}/${name}`);
   };

@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { type Chance, seededChance } from '../../src/base/chance.ts';
 import { isNetsealError } from '../../src/base/errors.ts';
 import { type FaultKind, seededFaults } from '../../src/server/faults.ts';
-import type { FileInode } from '../../src/server/sealed/inode.ts';
+import type { DirectoryEntry, FileInode, Inode } from '../../src/server/sealed/inode.ts';
 import { withSmallContent } from '../../src/volume/content/small-files.ts';
 import { type SmallContent, SmallUpload } from '../../src/volume/content/small-upload.ts';
 import type { Directory } from '../../src/volume/names/directory.ts';
@@ -23,7 +23,7 @@ import {
   type State,
   statesAfter,
 } from './model-state.ts';
-import { FILE, FOLDER, jitteryStore, quiet, TestVolume } from './support.ts';
+import { expectCounts, FILE, FOLDER, jitteryStore, quiet, TestVolume } from './support.ts';
 
 const UNIT = 4096;
 const DELAY_MS_MAX = 4;
@@ -57,6 +57,7 @@ async function observe(volume: Volume): Promise<State> {
     const inode = await directory.read();
     const entries = new Map<string, string>();
     state.set(directory.id, { type: 'folder', entries, mode: inode.mode });
+    await expectCounts(directory);
     for await (const part of volume.names.entries(directory)) {
       for (const entry of part) {
         const found = await volume.names.find(directory, entry.name);
@@ -69,19 +70,28 @@ async function observe(volume: Volume): Promise<State> {
           expect(state.has(id), 'a folder has one name').toBe(false);
           expect([below.parent, below.formerParent?.directory]).toContain(directory.id);
           await visit(volume.inodes.directory(id));
-        } else if (below.type === 'file') {
-          const bytes = Buffer.alloc(below.sizeBytes);
-          await volume.reader(below, { parent: directory, entry }).read(bytes, 0);
-          state.set(id, { type: 'file', content: bytes.toString('latin1'), mode: below.mode });
         } else {
-          const target = Buffer.from(below.target).toString('latin1');
-          state.set(id, { type: 'symlink', target, mode: below.mode });
+          state.set(id, await nodeOf(volume, directory, entry, below));
         }
       }
     }
   };
   await visit(volume.root);
   return state;
+}
+
+async function nodeOf(volume: Volume, parent: Directory, entry: DirectoryEntry, inode: Inode): Promise<Node> {
+  const { mode } = inode;
+  if (inode.type === 'file') {
+    const bytes = Buffer.alloc(inode.sizeBytes);
+    await volume.reader(inode, { parent, entry }).read(bytes, 0);
+    return { type: 'file', content: bytes.toString('latin1'), mode };
+  }
+  if (inode.type === 'symlink') {
+    return { type: 'symlink', target: Buffer.from(inode.target).toString('latin1'), mode };
+  }
+  expect(inode.type).toBe('fifo');
+  return { type: 'fifo', mode };
 }
 
 /** Calls an operation; undefined when there was nothing to call it on. */
@@ -140,6 +150,14 @@ function chooseCall(volume: Volume, state: State, chance: Chance): Call {
       const target = someText(chance).slice(0, 2000);
       const inode = names.newSymlink(FILE, Buffer.from(target));
       const node: Node = { type: 'symlink', target, mode: FILE.mode };
+      const operation = { kind: 'put' as const, at, id: inode.id, node, replace: false };
+      const { directory, name } = placeOf(at);
+      return () => outcomeOf(operation, () => names.insert(directory, name, inode));
+    }
+    case 'fifo': {
+      const at = anywhere();
+      const inode = names.newPipe(FILE, 'fifo');
+      const node: Node = { type: 'fifo', mode: FILE.mode };
       const operation = { kind: 'put' as const, at, id: inode.id, node, replace: false };
       const { directory, name } = placeOf(at);
       return () => outcomeOf(operation, () => names.insert(directory, name, inode));
@@ -232,6 +250,7 @@ const KINDS = [
   'create',
   'create',
   'symlink',
+  'fifo',
   'write',
   'write',
   'chmod',

@@ -1,5 +1,6 @@
 /** Volumes for tests: one store, any number of clients, each with a session, a state, a meter and faults of its own. */
 import { randomBytes } from 'node:crypto';
+import { expect } from 'vitest';
 import { seededChance } from '../../src/base/chance.ts';
 import { isNetsealError, NetsealError } from '../../src/base/errors.ts';
 import { createVolumeHeader } from '../../src/keys/unlock.ts';
@@ -17,6 +18,7 @@ import { withSmallContent } from '../../src/volume/content/small-files.ts';
 import { SmallUpload } from '../../src/volume/content/small-upload.ts';
 import { attachState } from '../../src/volume/header-object.ts';
 import type { Directory } from '../../src/volume/names/directory.ts';
+import { typeOfEntry } from '../../src/volume/names/inodes.ts';
 import type { NewName } from '../../src/volume/names/namespace.ts';
 import { createRoot } from '../../src/volume/root.ts';
 import {
@@ -292,9 +294,19 @@ export async function namesIn(volume: Volume, path: string): Promise<string[]> {
   return (await entriesOf(volume, path)).map(({ name }) => name);
 }
 
+/** Fails unless the counts of a folder are those of its stored entries. */
+export async function expectCounts(directory: Directory): Promise<void> {
+  const { entryCount, subdirectoryCount } = await directory.read(0);
+  const types: string[] = [];
+  for await (const entries of directory.entries()) types.push(...entries.map(typeOfEntry));
+  const directories = types.filter(type => type === 'directory');
+  expect([entryCount, subdirectoryCount]).toEqual([types.length, directories.length]);
+}
+
 /** Everything below a folder: files with their bytes, folders with a slash, symlinks with their target. */
 export async function treeOf(volume: Volume, path = '/'): Promise<Map<string, string>> {
   const tree = new Map<string, string>();
+  await expectCounts(await volume.directory(path));
   for (const entry of await entriesOf(volume, path)) {
     const below = `${path === '/' ? '' : path}/${entry.name}`;
     const inode = await volume.inodes.inodeOf(entry);
@@ -303,6 +315,8 @@ export async function treeOf(volume: Volume, path = '/'): Promise<Map<string, st
       if (!inode.isDead) for (const [name, what] of await treeOf(volume, below)) tree.set(name, what);
     } else if (inode.type === 'symlink') {
       tree.set(below, `-> ${Buffer.from(inode.target).toString('latin1')}`);
+    } else if (inode.type !== 'file') {
+      tree.set(below, inode.type);
     } else {
       const reader = volume.reader(inode, { parent: await volume.directory(path), entry });
       const bytes = Buffer.alloc(reader.sizeBytes);

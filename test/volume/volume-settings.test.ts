@@ -11,7 +11,7 @@ import { errorCodeOf } from '../support/errors.ts';
 const ROOT = '00112233445566778899aabbccddeeff';
 const MARKS_KEY = '0123456789abcdef'.repeat(4);
 const FIELDS = {
-  layout: 1,
+  layout: 2,
   rootId: ROOT,
   unitSizeBytes: 262_144,
   padding: 'padme',
@@ -61,9 +61,20 @@ describe('volume settings', () => {
   it('are these bytes', () => {
     const bytes = encodeSettings(checkVolumeSettings({ rootId: ROOT, marksKey: MARKS_KEY }));
     expect(JSON.parse(Buffer.from(bytes).toString())).toEqual(FIELDS);
-    expect(decodeSettings(json({ later: true }))).toEqual(
-      checkVolumeSettings({ rootId: ROOT, marksKey: MARKS_KEY }),
-    );
+  });
+
+  it('keep what a newer netseal has added', () => {
+    const others = { later: { and: ['more', 1] }, requires: [], requiresToWrite: ['quota'] };
+    const settings = decodeSettings(json(others));
+    expect(settings).toMatchObject({ rootId: ROOT, others, missingToWrite: ['quota'] });
+    expect(JSON.parse(Buffer.from(encodeSettings(settings)).toString())).toEqual({ ...FIELDS, ...others });
+    expect(decodeSettings(encodeSettings(settings))).toEqual(settings);
+  });
+
+  it('that require what is not known ask for a newer netseal, by name', () => {
+    const bytes = json({ requires: ['quota', 'x"y'] });
+    expect(errorCodeOf(() => decodeSettings(bytes))).toBe('EUNSUPPORTED');
+    expect(() => decodeSettings(bytes)).toThrow('the volume requires "quota", "x\\"y": use a newer netseal');
   });
 
   it.each([
@@ -91,6 +102,8 @@ describe('volume settings', () => {
     ['null', utf8('null')],
     ['no layout', json({ layout: undefined })],
     ['layout 0', json({ layout: 0 })],
+    ['requirements that are text', json({ requires: 'quota' })],
+    ['requirements that are numbers', json({ requiresToWrite: [1] })],
     ['a layout that is text', json({ layout: '1' })],
     ['no root', json({ rootId: undefined })],
     ['a wrong root', json({ rootId: ROOT.toUpperCase() })],
@@ -115,6 +128,12 @@ describe('volume settings', () => {
   });
 
   it('of a newer layout ask for a newer netseal', () => {
-    expect(errorCodeOf(() => decodeSettings(json({ layout: 2, codec: 7 })))).toBe('EUNSUPPORTED');
+    expect(errorCodeOf(() => decodeSettings(json({ layout: 3, codec: 7 })))).toBe('EUNSUPPORTED');
+    expect(() => decodeSettings(json({ layout: 3 }))).toThrow(/layout 3: this netseal knows 2/);
+  });
+
+  it('of the drafts of the layout are refused, and say what to do', () => {
+    expect(errorCodeOf(() => decodeSettings(json({ layout: 1 })))).toBe('EUNSUPPORTED');
+    expect(() => decodeSettings(json({ layout: 1 }))).toThrow(/Get the files with the netseal that put them/);
   });
 });

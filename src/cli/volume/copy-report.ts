@@ -37,6 +37,7 @@ const DEEDS: Readonly<Record<Deed, readonly [past: string, dry: string]>> = {
   file: ['copied', 'would copy'],
   folder: ['made folder', 'would make folder'],
   symlink: ['copied link', 'would copy link'],
+  special: ['copied', 'would copy'],
   link: ['linked', 'would link'],
   attributes: ['changed attributes of', 'would change attributes of'],
   removed: ['removed', 'would remove'],
@@ -127,11 +128,12 @@ function isNothing({ counts, failures, notes }: Tally): boolean {
 }
 
 function summary({ counts, failures }: Tally, did: string, elapsedMs: number): string {
-  const { files, folders, symlinks, links, unchanged, bytes, removed } = counts;
+  const { files, folders, symlinks, specials, links, unchanged, bytes, removed } = counts;
   const parts = [
     `${did} ${formatCount(files, 'file')} (${formatSize(bytes)})`,
     ...(folders > 0 ? [formatCount(folders, 'folder')] : []),
     ...(symlinks > 0 ? [formatCount(symlinks, 'symlink')] : []),
+    ...(specials > 0 ? [formatCount(specials, 'special file')] : []),
     ...(links > 0 ? [formatCount(links, 'link')] : []),
     ...(unchanged > 0 ? [`${unchanged.toLocaleString('en-US')} unchanged`] : []),
     ...(removed > 0 ? [`${removed.toLocaleString('en-US')} removed`] : []),

@@ -18,6 +18,7 @@ import { writeFiles } from './write-files.ts';
 
 interface GetOptions extends CopyOptions, SelectOptions {
   readonly owner?: boolean;
+  readonly devices?: boolean;
 }
 
 /** `netseal get [-r] STORE:/path... LOCAL` */
@@ -32,6 +33,7 @@ export function command(): Command {
     );
   return withSelectOptions(withCopyOptions(get))
     .option('--owner', 'also restore owners, and what depends on them (as root)')
+    .option('--devices', 'make devices, too (as root)')
     .action(copyOut);
 }
 
@@ -48,7 +50,7 @@ async function copyPaths(
   local: string | Buffer,
   options: GetOptions,
 ): Promise<void> {
-  const { recursive, owner, checksum, dryRun } = options;
+  const { recursive, owner, devices, checksum, dryRun } = options;
   requireRemovable(options);
   const filter = await filterOf(options);
   const words = { label: 'getting', did: 'got' };
@@ -66,7 +68,7 @@ async function copyPaths(
     copy: async (frame, tally) => {
       const { volume, state, signal, transfer } = frame;
       const mayRemove = askToRemove(options, frame, showName);
-      const getOptions = { recursive, owner, checksum, dryRun, filter, state, signal, mayRemove };
+      const getOptions = { recursive, owner, devices, checksum, dryRun, filter, state, signal, mayRemove };
       await transfer.get(volume, sources.map(pathBytes), local, tally, getOptions);
     },
   });

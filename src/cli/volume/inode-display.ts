@@ -1,11 +1,20 @@
 /** Inodes as people and programs read them. */
 import type { Inode, InodeType } from '../../server/sealed/inode.ts';
+import { isDevice } from '../../server/sealed/inode-body.ts';
 import { toBytesName } from '../../volume/names/name-checks.ts';
 import { nameFields } from '../lib/json.ts';
 import { formatSize } from '../lib/sizes.ts';
 import { formatTime } from '../lib/times.ts';
 
-const TYPE_LETTERS: Record<InodeType, string> = { file: '-', directory: 'd', symlink: 'l' };
+const TYPE_LETTERS: Record<InodeType, string> = {
+  file: '-',
+  symlink: 'l',
+  directory: 'd',
+  fifo: 'p',
+  socket: 's',
+  characterDevice: 'c',
+  blockDevice: 'b',
+};
 
 /** Formats type and permissions as `ls` does: `drwxr-xr-x`. */
 export function formatMode(type: InodeType, mode: number): string {
@@ -33,7 +42,9 @@ export function formatBytes(bytes: number, isHuman: boolean): string {
 export function describeInode(inode: Inode): Record<string, unknown> {
   const { type, mode, uid, gid, mtimeNs } = inode;
   const common = { type, mode: octalMode(mode), uid, gid, mtime: formatTime(mtimeNs) };
-  if (inode.type === 'directory') return { ...common, entries: inode.entryCount };
+  if (inode.type === 'directory') {
+    return { ...common, entries: inode.entryCount, links: linksOf(inode) };
+  }
   if (inode.type === 'symlink') {
     const { target, linkCount } = inode;
     return {
@@ -43,14 +54,25 @@ export function describeInode(inode: Inode): Record<string, unknown> {
       ...nameFields('target', toBytesName(target)),
     };
   }
-  return { ...common, size: inode.sizeBytes, stored: inode.storedBytes, links: inode.linkCount };
+  if (inode.type === 'file') {
+    return { ...common, size: inode.sizeBytes, stored: inode.storedBytes, links: inode.linkCount };
+  }
+  const device = isDevice(inode) ? { major: inode.major, minor: inode.minor } : {};
+  return { ...common, ...device, links: inode.linkCount };
+}
+
+/**
+ * Returns how many names lead to an inode, as file systems count: a folder has its own name, `.`, and `..` in
+ * each folder below.
+ */
+export function linksOf(inode: Inode): number {
+  return inode.type === 'directory' ? 2 + inode.subdirectoryCount : inode.linkCount;
 }
 
 /**
  * Returns the length of the content and of what is stored for it, in bytes. Undefined where there is none.
  */
 export function sizesOf(inode: Inode): { size: number | undefined; stored: number | undefined } {
-  if (inode.type === 'directory') return { size: undefined, stored: undefined };
-  if (inode.type === 'symlink') return { size: inode.target.byteLength, stored: undefined };
-  return { size: inode.sizeBytes, stored: inode.storedBytes };
+  if (inode.type === 'file') return { size: inode.sizeBytes, stored: inode.storedBytes };
+  return { size: inode.type === 'symlink' ? inode.target.byteLength : undefined, stored: undefined };
 }

@@ -1,12 +1,13 @@
 /** The forms in which `netseal ls` prints: names, long lines, JSON. */
 import type { Name } from '../../base/name.ts';
+import { isDevice } from '../../server/sealed/inode-body.ts';
 import { toBytesName } from '../../volume/names/name-checks.ts';
 import { nameFields } from '../lib/json.ts';
 import { toJson } from '../lib/json-text.ts';
 import { Columns, Lines } from '../lib/lines.ts';
 import { formatMinute } from '../lib/times.ts';
 import type { Listed } from './entries.ts';
-import { describeInode, formatBytes, formatMode, sizesOf } from './inode-display.ts';
+import { describeInode, formatBytes, formatMode, linksOf, sizesOf } from './inode-display.ts';
 import type { VolumePath } from './paths.ts';
 
 export interface PrintedItem extends Listed {
@@ -94,9 +95,9 @@ export class LongPrinter extends NamePrinter {
       value === undefined ? '-' : formatBytes(value, this.#isHuman);
     return [
       formatMode(type, inode.mode),
-      inode.type === 'directory' ? '-' : String(inode.linkCount),
+      String(linksOf(inode)),
       `${inode.uid}:${inode.gid}`,
-      bytes(size),
+      isDevice(inode) ? `${inode.major}, ${inode.minor}` : bytes(size),
       bytes(stored),
       formatMinute(inode.mtimeNs),
     ];

@@ -17,6 +17,8 @@ import { askToRemove, requireRemovable } from './removing.ts';
 
 interface PutOptions extends CopyOptions, SelectOptions {
   readonly ignoreCtime?: boolean;
+  readonly devices?: boolean;
+  readonly atime?: boolean;
 }
 
 const WORDS = { label: 'putting', did: 'put' } as const;
@@ -33,6 +35,8 @@ export function command(): Command {
     );
   return withSelectOptions(withCopyOptions(put))
     .option('--ignore-ctime', 'judge by size and modification time alone whether a file is unchanged')
+    .option('--devices', 'copy devices, too')
+    .option('--atime', 'keep access times, too')
     .action(copyIn);
 }
 
@@ -46,7 +50,7 @@ async function copyIn(paths: readonly string[], options: PutOptions): Promise<vo
 
 async function copyPaths(given: readonly string[], target: VolumePath, options: PutOptions): Promise<void> {
   const sources = given.map(path => localPath(path, options));
-  const { recursive, checksum, ignoreCtime, dryRun } = options;
+  const { recursive, checksum, ignoreCtime, dryRun, devices, atime } = options;
   requireArgument(
     checksum !== true || ignoreCtime !== true,
     '--checksum compares whatever the times are: leave out --ignore-ctime',
@@ -64,7 +68,7 @@ async function copyPaths(given: readonly string[], target: VolumePath, options: 
       const { volume, state, signal, transfer } = frame;
       const { storeText } = target;
       const mayRemove = askToRemove(options, frame, path => showPath({ storeText, path }));
-      const putOptions = { recursive, checksum, ignoreCtime, dryRun, filter, state, signal, mayRemove };
+      const putOptions = { recursive, checksum, ignoreCtime, dryRun, devices, atime, filter, state, signal, mayRemove };
       await transfer.put(volume, sources, pathBytes(target), tally, putOptions);
       await volume.sync();
     },

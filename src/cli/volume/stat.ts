@@ -1,6 +1,7 @@
 /** `netseal stat`: shows everything that an inode holds. */
 import { Command } from 'commander';
 import type { Inode, MapRoot } from '../../server/sealed/inode.ts';
+import { isDevice } from '../../server/sealed/inode-body.ts';
 import { inodeKey, type KeyScheme, storedKey } from '../../server/sealed/object-keys.ts';
 import { showName, textOfName } from '../../transfer/local-names.ts';
 import { toBytesName } from '../../volume/names/name-checks.ts';
@@ -9,7 +10,7 @@ import { keyOfReference } from '../../volume/names/references.ts';
 import { jsonList, nameFields } from '../lib/json.ts';
 import { formatTime } from '../lib/times.ts';
 import { eachPath } from './each-path.ts';
-import { describeInode, formatMode, octalMode } from './inode-display.ts';
+import { describeInode, formatMode, linksOf, octalMode } from './inode-display.ts';
 import { at } from './path-errors.ts';
 import { type PathOptions, pathBytes, showPath, type VolumePath, withPathOptions } from './paths.ts';
 
@@ -49,6 +50,7 @@ function describeFound({ path }: VolumePath, found: Found, keys: KeyScheme): Rec
     ...nameFields('name', found.entry?.name ?? '/'),
     ...nameFields('path', path),
     ...describeInode(inode),
+    ...(inode.atimeNs === undefined ? {} : { atime: formatTime(inode.atimeNs) }),
     ctime: formatTime(inode.ctimeNs),
     birth: formatTime(inode.birthNs),
     id: inode.id,
@@ -57,6 +59,7 @@ function describeFound({ path }: VolumePath, found: Found, keys: KeyScheme): Rec
     embedded: object === undefined,
     ...(object === undefined ? {} : { object }),
     ...describeContent(inode),
+    ...describeExtensions(inode),
     xattrs: inode.xattrs.map(({ key, value }) => ({
       ...nameFields('key', key),
       valueHex: Buffer.from(value).toString('hex'),
@@ -70,12 +73,22 @@ function objectKeyOf({ inode, entry }: Found, keys: KeyScheme): string | undefin
   return entry.node.kind === 'embedded' ? undefined : storedKey(inodeKey(keyOfReference(entry.node)), keys);
 }
 
+function describeExtensions({ extensions }: Inode): Record<string, unknown> {
+  if (extensions === undefined) return {};
+  return {
+    extensions: extensions.items.map(({ tag, value }) => ({
+      tag,
+      valueHex: Buffer.from(value).toString('hex'),
+    })),
+  };
+}
+
 function describeContent(inode: Inode): Record<string, unknown> {
   if (inode.type === 'file') {
     const { depth, slots } = inode.map;
     return { unitSize: inode.unitSizeBytes, mapDepth: depth, mapSlots: slots.length };
   }
-  if (inode.type === 'symlink') return {};
+  if (inode.type !== 'directory') return {};
   const { tree, nextIndex, parent } = inode;
   const level = tree.kind === 'leaf' ? 0 : tree.level;
   return { parent, treeDepth: level, nodesWritten: nextIndex };
@@ -91,7 +104,9 @@ function toText(path: VolumePath, found: Found, keys: KeyScheme): string {
     ...contentLines(inode),
     ['mode', `${octalMode(inode.mode)} ${formatMode(inode.type, inode.mode)}`],
     ['owner', `${inode.uid}:${inode.gid}`],
+    ['links', String(linksOf(inode))],
     ['modified', formatTime(inode.mtimeNs)],
+    ...optionalLine('accessed', inode.atimeNs === undefined ? undefined : formatTime(inode.atimeNs)),
     ['changed', formatTime(inode.ctimeNs)],
     ['born', formatTime(inode.birthNs)],
     ['id', inode.id],
@@ -101,8 +116,16 @@ function toText(path: VolumePath, found: Found, keys: KeyScheme): string {
       'xattr',
       `${showName(key)} = ${showValue(value)}`,
     ]),
+    ...(inode.extensions?.items ?? []).map(({ tag, value }): [string, string] => [
+      'extension',
+      `${tag}: ${value.byteLength} bytes, of a newer netseal`,
+    ]),
   ];
   return `${lines.map(([key, value]) => `${key.padEnd(9)} ${value}`).join('\n')}\n`;
+}
+
+function optionalLine(key: string, value: string | undefined): [string, string][] {
+  return value === undefined ? [] : [[key, value]];
 }
 
 function contentLines(inode: Inode): [string, string][] {
@@ -114,9 +137,10 @@ function contentLines(inode: Inode): [string, string][] {
     ];
   }
   if (inode.type === 'symlink') return [['target', showName(toBytesName(inode.target))]];
+  if (isDevice(inode)) return [['device', `${inode.major}, ${inode.minor}`]];
+  if (inode.type !== 'file') return [];
   return [
     ['size', `${inode.sizeBytes} bytes, ${inode.storedBytes} stored`],
-    ['links', String(inode.linkCount)],
     ['units', `of ${inode.unitSizeBytes} bytes; ${showMap(inode.map)}`],
   ];
 }

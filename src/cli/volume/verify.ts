@@ -75,6 +75,7 @@ function tell(report: VerifyReport): Buffer {
     formatCount(report.folders, 'folder'),
     formatCount(report.files, 'file'),
     ...(report.symlinks > 0 ? [formatCount(report.symlinks, 'symlink')] : []),
+    ...(report.specials > 0 ? [formatCount(report.specials, 'special file')] : []),
     formatSize(report.fileBytes),
   ].join(', ');
   const opened = `${report.openedUnits.toLocaleString('en-US')} of ${formatCount(report.units, 'unit')} opened`;

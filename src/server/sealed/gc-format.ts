@@ -4,7 +4,7 @@
  *
  * The object holds one record or more. The plaintext of one record:
  *
- *   1       layout version, 1
+ *   1       layout version, 2
  *   1       bit 0: another record follows; the other bits are 0
  *   varint  the server's time in ms since 1970
  *   -- segments, then inodes --

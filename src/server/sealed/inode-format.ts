@@ -1,12 +1,13 @@
 /**
- * The bytes of inodes of all types, and the plaintext of an inode object. The inode header, files and
- * symlinks are in `inode-body.ts`. `docs/LAYOUT.md`, "Inodes", is the specification. Pure.
+ * The bytes of inodes of all types, and the plaintext of an inode object. The inode header, and all types but
+ * directories, are in `inode-body.ts`. `docs/LAYOUT.md`, "Inodes", is the specification. Pure.
  *
  *   -- a directory goes on after the inode header with --
  *   16      parent
  *   1       1 when a former parent follows, else 0
  *   16, 16  former parent and the token of the move, if so
  *   varint  number of entries in the whole tree
+ *   varint  number of directories among them
  *   varint  next index
  *   varint  number of arrivals
  *   -       each: token 16, source 16, 1: 1 for accepted, else 0
@@ -24,11 +25,12 @@ import { requireArgument } from '../../base/errors.ts';
 import { ID_BYTES, type Id } from '../../base/ids.ts';
 import type { Arrival, DirectoryInode, Inode, InodeObject, Writer } from './inode.ts';
 import {
-  decodeFileOrSymlink,
   decodeInodeHeader,
-  encodeFileOrSymlink,
+  decodeLinkable,
   encodeInodeHeader,
+  encodeLinkable,
   type InodeHeader,
+  isLinkableHeader,
 } from './inode-body.ts';
 import { decodeNameNodeFrom, encodeNameNodeInto } from './name-node-format.ts';
 import { decodeFramed, encodeFramed } from './node-frame.ts';
@@ -42,10 +44,11 @@ const ARRIVAL_BYTES: number = 2 * ID_BYTES + 1;
 /** Writes an inode. EINVAL for one that {@link decodeInode} would refuse. */
 export function encodeInode(out: ByteWriter, inode: Inode, table: SegmentTable): void {
   if (inode.type !== 'directory') {
-    encodeFileOrSymlink(out, inode, table);
+    encodeLinkable(out, inode, table);
     return;
   }
-  encodeInodeHeader(out, inode, inode.isDead);
+  requireArgument(inode.subdirectoryCount <= inode.entryCount, 'more directories than entries');
+  encodeInodeHeader(out, inode, inode.isDead, table);
   out.rawHex(inode.parent, ID_BYTES);
   out.u8(inode.formerParent === undefined ? 0 : 1);
   if (inode.formerParent !== undefined) {
@@ -53,6 +56,7 @@ export function encodeInode(out: ByteWriter, inode: Inode, table: SegmentTable):
     out.rawHex(inode.formerParent.token, ID_BYTES);
   }
   out.varint(inode.entryCount);
+  out.varint(inode.subdirectoryCount);
   out.varint(inode.nextIndex);
   out.varint(inode.arrivals.length);
   for (const { token, source, isAccepted } of inode.arrivals) {
@@ -63,10 +67,10 @@ export function encodeInode(out: ByteWriter, inode: Inode, table: SegmentTable):
   encodeNameNodeInto(out, inode.tree, table);
 }
 
-/** Reads an inode. Throws EFORMAT. */
+/** Reads an inode. Throws EFORMAT or EUNSUPPORTED. */
 export function decodeInode(input: ByteReader, segments: SegmentList): Inode {
-  const header = decodeInodeHeader(input);
-  if (header.type !== 'directory') return decodeFileOrSymlink(input, header, segments);
+  const header = decodeInodeHeader(input, segments);
+  if (isLinkableHeader(header)) return decodeLinkable(input, header, segments);
   return decodeDirectory(input, header, segments);
 }
 
@@ -77,6 +81,7 @@ function decodeDirectory(input: ByteReader, header: InodeHeader, segments: Segme
   const former =
     hasFormer === 1 ? { formerParent: { directory: input.hex(ID_BYTES), token: input.hex(ID_BYTES) } } : {};
   const entryCount = input.varint();
+  const subdirectoryCount = input.varint(entryCount);
   const nextIndex = input.varint();
   const arrivalCount = input.varint(Math.floor(input.restBytes / ARRIVAL_BYTES));
   const arrivals = Array.from({ length: arrivalCount }, () => decodeArrival(input));
@@ -87,7 +92,8 @@ function decodeDirectory(input: ByteReader, header: InodeHeader, segments: Segme
     parent,
     ...former,
     entryCount,
-    isDead: header.hasBit7,
+    subdirectoryCount,
+    isDead: header.hasLinkMark,
     arrivals,
     nextIndex,
     tree,

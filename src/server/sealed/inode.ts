@@ -1,6 +1,7 @@
 /** The types of inodes, directories and extent maps. `inode-format.ts` and its neighbours encode them. */
 import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
+import type { Extensions } from './extensions.ts';
 import type { Pointer } from './pointer.ts';
 
 export interface ExtendedAttribute {
@@ -15,6 +16,8 @@ export interface Attributes {
   readonly uid: number;
   readonly gid: number;
   readonly mtimeNs: bigint;
+  /** The access time, if one was set: reading does not change it. Undefined for none. */
+  readonly atimeNs?: bigint | undefined;
   /** Ascending by key. */
   readonly xattrs: readonly ExtendedAttribute[];
 }
@@ -27,6 +30,8 @@ interface InodeBase extends Attributes {
   readonly dataVersion: number;
   readonly ctimeNs: bigint;
   readonly birthNs: bigint;
+  /** What a newer netseal has added. It is kept as it is. Undefined for nothing. */
+  readonly extensions?: Extensions | undefined;
 }
 
 /** A node of an extent map: its slots, ascending. A slot that is not listed is a hole. */
@@ -58,6 +63,23 @@ export interface SymlinkInode extends InodeBase {
   readonly target: Uint8Array;
 }
 
+/** A FIFO or a socket: programs of one machine meet under its name, and it has no content. */
+export interface PipeInode extends InodeBase {
+  readonly type: 'fifo' | 'socket';
+  readonly linkCount: number;
+}
+
+/** A device. The numbers say which: each is at most 2^32 - 1. */
+export interface DeviceInode extends InodeBase {
+  readonly type: 'characterDevice' | 'blockDevice';
+  readonly linkCount: number;
+  readonly major: number;
+  readonly minor: number;
+}
+
+/** An inode that can have several names, or be embedded in its folder: any but a directory's. */
+export type LinkableInode = FileInode | SymlinkInode | PipeInode | DeviceInode;
+
 /** An entry of a directory: a name, with its inode embedded, or a reference to an inode object. */
 export interface DirectoryEntry {
   readonly name: Name;
@@ -67,7 +89,7 @@ export interface DirectoryEntry {
 }
 
 export type EntryNode =
-  | { readonly kind: 'embedded'; readonly inode: FileInode | SymlinkInode }
+  | { readonly kind: 'embedded'; readonly inode: LinkableInode }
   | ObjectReference;
 
 /** Leads to an inode that is an object of its own. */
@@ -120,6 +142,8 @@ export interface DirectoryInode extends InodeBase {
    */
   readonly formerParent?: { readonly directory: Id; readonly token: Id } | undefined;
   readonly entryCount: number;
+  /** How many of the entries lead to directories. */
+  readonly subdirectoryCount: number;
   /** The directory is removed: no entry can be added any more. */
   readonly isDead: boolean;
   readonly arrivals: readonly Arrival[];
@@ -128,8 +152,19 @@ export interface DirectoryInode extends InodeBase {
   readonly tree: NameNode;
 }
 
-export type Inode = FileInode | SymlinkInode | DirectoryInode;
+export type Inode = LinkableInode | DirectoryInode;
 export type InodeType = Inode['type'];
+
+/** All types, in the order of their numbers in the stored form. */
+export const INODE_TYPES: readonly InodeType[] = [
+  'file',
+  'symlink',
+  'directory',
+  'fifo',
+  'socket',
+  'characterDevice',
+  'blockDevice',
+];
 
 /** Tells which commit made a version: each commit has a nonce of its own. */
 export interface Writer {

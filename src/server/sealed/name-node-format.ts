@@ -8,7 +8,7 @@
  *   varint  how many leading bytes the name shares with the previous one, as many as possible
  *   sized   the rest of the name
  *   -- an entry of a leaf goes on with --
- *   1       bits 0-2 kind, see below; bit 3 a departure follows; bit 4 a key follows; others EUNSUPPORTED
+ *   1       bits 0-2 kind, see below; bit 3 a departure follows; bit 4 a key follows; others 0, or a newer netseal is needed
  *   -       kind 0: the inode, as `inode-body.ts` has it; otherwise its id, 16 bytes
  *   16      if bit 4: the key of its object, which is not its id
  *   16      if bit 3: token of the move that takes the entry to another directory
@@ -18,10 +18,9 @@
  *   varint  index that its record is sealed under
  *   -       pointer to its record, which is no pack
  *
- *   kind 0  a file or symlink, embedded
- *   kind 1  a file that is an object of its own
- *   kind 2  a symlink that is an object of its own
- *   kind 3  a directory, always an object of its own
+ *   kind 0  an inode of any type but directory, embedded
+ *   others  an inode that is an object of its own: 1 file, 2 symlink, 3 directory, 4 FIFO, 5 socket,
+ *           6 character device, 7 block device
  *
  * A child's name is the `firstName` of `inode.ts`: no name below the child comes before it. Names are 1 to
  * 255 bytes of any value. A reader decides by itself whether a name is fit for its file system.
@@ -30,20 +29,22 @@ import { type ByteReader, type ByteWriter, varintBytes } from '../../base/coder.
 import { NetsealError, requireArgument } from '../../base/errors.ts';
 import { ID_BYTES } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
-import type {
-  Departure,
-  DirectoryEntry,
-  EntryNode,
-  InodeType,
-  NameChild,
-  NameNode,
-  ObjectReference,
+import {
+  type Departure,
+  type DirectoryEntry,
+  type EntryNode,
+  INODE_TYPES,
+  type InodeType,
+  type NameChild,
+  type NameNode,
+  type ObjectReference,
 } from './inode.ts';
 import {
-  decodeFileOrSymlink,
   decodeInodeHeader,
-  encodeFileOrSymlink,
-  fileOrSymlinkBytes,
+  decodeLinkable,
+  encodeLinkable,
+  isLinkableHeader,
+  linkableBytes,
   NAME_BYTES_MAX,
 } from './inode-body.ts';
 import { decodeFramed, encodeFramed, FRAME_BYTES_MAX } from './node-frame.ts';
@@ -67,8 +68,8 @@ const CHILD_BYTES_MIN: number = 4 + WHOLE_POINTER_BYTES_MIN;
 
 const EMBEDDED = 0;
 /** The type of an entry by its kind, which is 0 for an embedded inode. */
-const OBJECT_TYPES: readonly (InodeType | undefined)[] = [undefined, 'file', 'symlink', 'directory'];
-const KIND_MASK = 0x07;
+const OBJECT_TYPES: readonly (InodeType | undefined)[] = [undefined, ...INODE_TYPES];
+const KIND_BITS = 0b111;
 const IS_LEAVING = 0x08;
 const HAS_KEY = 0x10;
 const FLAGS_MAX = 0x1f;
@@ -101,7 +102,7 @@ export function encodeNameNodeInto(out: ByteWriter, node: NameNode, table: Segme
   }
 }
 
-/** Reads a node. Throws EFORMAT. */
+/** Reads a node. Throws EFORMAT or EUNSUPPORTED. */
 export function decodeNameNodeFrom(input: ByteReader, segments: SegmentList): NameNode {
   const level = input.u8();
   if (level > NAME_LEVEL_MAX) throw input.error(`a node of level ${level}`);
@@ -163,7 +164,7 @@ function encodeEntry(out: ByteWriter, { node, departure }: DirectoryEntry, table
   const kind = node.kind === 'embedded' ? EMBEDDED : OBJECT_TYPES.indexOf(node.type);
   const key = node.kind === 'object' && node.key !== node.id ? node.key : undefined;
   out.u8(kind | (departure === undefined ? 0 : IS_LEAVING) | (key === undefined ? 0 : HAS_KEY));
-  if (node.kind === 'embedded') encodeFileOrSymlink(out, node.inode, table);
+  if (node.kind === 'embedded') encodeLinkable(out, node.inode, table);
   else out.rawHex(node.id, ID_BYTES);
   if (key !== undefined) out.rawHex(key, ID_BYTES);
   if (departure === undefined) return;
@@ -176,10 +177,8 @@ function encodeEntry(out: ByteWriter, { node, departure }: DirectoryEntry, table
 
 function decodeEntry(input: ByteReader, name: Name, segments: SegmentList): DirectoryEntry {
   const word = input.u8();
-  const kind = word & KIND_MASK;
-  if (word > FLAGS_MAX || kind >= OBJECT_TYPES.length) {
-    throw new NetsealError('EUNSUPPORTED', `an entry of unknown kind 0x${word.toString(16)}`);
-  }
+  if (word > FLAGS_MAX) throw input.unsupported(`an entry with the bits 0x${word.toString(16)}`);
+  const kind = word & KIND_BITS;
   if (kind === EMBEDDED && (word & HAS_KEY) !== 0) throw input.error('an embedded inode with a key');
   const node = decodeEntryNode(input, OBJECT_TYPES[kind], (word & HAS_KEY) !== 0, segments);
   return (word & IS_LEAVING) === 0 ? { name, node } : { name, node, departure: decodeDeparture(input) };
@@ -192,9 +191,9 @@ function decodeEntryNode(
   segments: SegmentList,
 ): EntryNode {
   if (type !== undefined) return decodeReference(input, type, hasKey);
-  const header = decodeInodeHeader(input);
-  if (header.type === 'directory') throw input.error('an embedded directory');
-  return { kind: 'embedded', inode: decodeFileOrSymlink(input, header, segments) };
+  const header = decodeInodeHeader(input, segments);
+  if (!isLinkableHeader(header)) throw input.error('an embedded directory');
+  return { kind: 'embedded', inode: decodeLinkable(input, header, segments) };
 }
 
 function decodeReference(input: ByteReader, type: InodeType, hasKey: boolean): ObjectReference {
@@ -221,7 +220,7 @@ function decodeDeparture(input: ByteReader): Departure {
  */
 export function entryBytes({ name, node, departure }: DirectoryEntry, before?: DirectoryEntry): number {
   const nodeBytes =
-    node.kind === 'embedded' ? fileOrSymlinkBytes(node.inode, before && lastSliceOf(before)) : 2 * ID_BYTES;
+    node.kind === 'embedded' ? linkableBytes(node.inode, before && lastSliceOf(before)) : 2 * ID_BYTES;
   const departureBytes = departure === undefined ? 0 : 2 * ID_BYTES + 2 + departure.name.length;
   return nameBytes(name) + 1 + nodeBytes + departureBytes;
 }

@@ -22,6 +22,9 @@ export const INODE_PREFIX = 'i/';
 export const HEAD_PREFIX = 'heads/';
 export const CANDIDATES_PREFIX = 'gc/';
 export const ORDER_PREFIX = 'gc/orders/';
+/** Reserved for snapshots, which a newer netseal may keep: gc ends when there is one. */
+export const SNAPSHOT_PREFIX = 'snap/';
+// Keys that begin with `locks/` are reserved as well. Whatever is there, gc and verify leave it alone.
 /** The key of the volume header. */
 export const HEADER_KEY = 'volume';
 

@@ -1,6 +1,6 @@
 /** Pointers: where a sealed record lies, and which version of it. Pure. */
 import { type ByteReader, type ByteWriter, varintBytes } from '../../base/coder.ts';
-import { NetsealError } from '../../base/errors.ts';
+import { NetsealError, requireArgument } from '../../base/errors.ts';
 import { ID_BYTES, type Id } from '../../base/ids.ts';
 import {
   PACK_BYTES_MAX,
@@ -8,6 +8,7 @@ import {
   RECORD_OVERHEAD_BYTES,
   TAG_BYTES,
 } from '../../unit/record-format.ts';
+import { areNamedIn, type Extension } from './extensions.ts';
 
 /** The place that a record was sealed for. */
 export interface Origin {
@@ -90,11 +91,15 @@ export function storedBytesOf({ lengthBytes, slice }: Pointer): number {
   return slice === undefined ? lengthBytes : Math.ceil((lengthBytes * slice.lengthBytes) / slice.packBytes);
 }
 
-/** The segments that a node's pointers name, each once, in the order of first use. For encoding. */
+/**
+ * The segments of a node, each once: those that pointers name, in the order of first use, then those that
+ * only extensions name, ascending. For encoding.
+ */
 export class SegmentTable {
   /** The latest pointer into a pack. The next one into the same pack is written by it. */
   lastSlice: SlicePointer | undefined;
   readonly #numbers = new Map<Id, number>();
+  readonly #named = new Set<Id>();
   /** For each segment, by its number: where the latest pointer into it ends. */
   readonly #ends: number[] = [];
 
@@ -117,10 +122,21 @@ export class SegmentTable {
     return before;
   }
 
-  /** Writes the number of segments as a varint, then their ids of 16 bytes. */
+  /** Enters segments that extensions name. EINVAL for one whose id none of them has. */
+  keepNamed(items: readonly Extension[], segments: readonly Id[]): void {
+    for (const segment of segments) {
+      requireArgument(areNamedIn(items, segment), `no extension names segment ${segment}`);
+      this.#named.add(segment);
+    }
+  }
+
+  /** Writes the number of segments as a varint, then their ids of 16 bytes. EINVAL for too many. */
   encode(out: ByteWriter): void {
-    out.varint(this.#numbers.size);
-    for (const segment of this.#numbers.keys()) out.rawHex(segment, ID_BYTES);
+    const only = [...this.#named].filter(segment => !this.#numbers.has(segment)).sort();
+    const count = this.#numbers.size + only.length;
+    requireArgument(count <= SEGMENTS_PER_NODE_MAX, `a node cannot name ${count} segments`);
+    out.varint(count);
+    for (const segment of [...this.#numbers.keys(), ...only]) out.rawHex(segment, ID_BYTES);
   }
 }
 
@@ -130,6 +146,7 @@ export class SegmentList {
   lastSlice: SlicePointer | undefined;
   readonly #ids: readonly Id[];
   readonly #ends: number[] = [];
+  readonly #named = new Set<Id>();
 
   private constructor(ids: readonly Id[]) {
     this.#ids = ids;
@@ -162,8 +179,17 @@ export class SegmentList {
     this.#ends[number] = endBytes;
   }
 
+  /** Returns the segments whose ids the values of extensions have, ascending. */
+  namedIn(items: readonly Extension[]): Id[] {
+    const named = this.#ids.filter(id => areNamedIn(items, id)).sort();
+    for (const id of named) this.#named.add(id);
+    return named;
+  }
+
+  /** True when pointers name the first segments, and extensions the others, which ascend. */
   get isUsedUp(): boolean {
-    return this.#ends.length === this.#ids.length;
+    const others = this.#ids.slice(this.#ends.length);
+    return others.every((id, at) => this.#named.has(id) && (at === 0 || id > (others[at - 1] ?? '')));
   }
 }
 

@@ -3,7 +3,7 @@
  * where the footer begins. `docs/LAYOUT.md`, "Segments", is the specification. Pure.
  *
  *   -- footer: the plaintext of the record --
- *   1       layout version, 1
+ *   1       layout version, 2
  *   varint  number of records
  *   -- each, in the order in which they lie --
  *   1       bits 0-3 kind; bit 4 an object id follows; bit 5 an index follows; others 0
@@ -16,7 +16,7 @@
  *
  *   -- trailer: the last 16 bytes --
  *   4       magic "nSeg"
- *   1       version, 1
+ *   1       layout version, 2
  *   3       zero
  *   4       length of the sealed footer
  *   4       zero
@@ -35,7 +35,7 @@ import {
   type RecordKind,
   TAG_BYTES,
 } from '../../unit/record-format.ts';
-import { LAYOUT_VERSION, readVersion } from './node-frame.ts';
+import { LAYOUT_VERSION, readVersion, requireLayout } from './node-frame.ts';
 import { SEGMENT_BYTES_MAX } from './pointer.ts';
 
 /** A footer's entry: a record of the segment, and the place that it was sealed for. */
@@ -55,7 +55,6 @@ export interface SegmentEntry {
 export const TRAILER_BYTES = 16;
 /** The least that a segment takes beside its records: a padded footer, and the trailer. */
 export const SEGMENT_OVERHEAD_BYTES_MIN: number = payloadToSealedBytes(1, 'control') + TRAILER_BYTES;
-const TRAILER_VERSION = 1;
 const MAGIC = new Uint8Array([0x6e, 0x53, 0x65, 0x67]);
 
 const HAS_OBJECT = 0x10;
@@ -100,7 +99,7 @@ function expectedIndex(kind: RecordKind, isSameObject: boolean, previous: Previo
 }
 
 /**
- * Decodes a footer's plaintext. Throws EFORMAT, or EUNSUPPORTED for a newer version or an unknown kind of
+ * Decodes a footer's plaintext. Throws EFORMAT, or EUNSUPPORTED for another layout version or an unknown kind of
  * record.
  *
  * @param footerOffsetBytes where the footer begins: the records must end there.
@@ -169,13 +168,13 @@ export function encodeTrailer(footerBytes: number): Uint8Array<ArrayBuffer> {
   requireArgument(isFooterPossible(footerBytes), `a sealed footer cannot have ${footerBytes} bytes`);
   const trailer = new Uint8Array(TRAILER_BYTES);
   trailer.set(MAGIC);
-  trailer[4] = TRAILER_VERSION;
+  trailer[4] = LAYOUT_VERSION;
   viewOf(trailer).setUint32(8, footerBytes, true);
   return trailer;
 }
 
 /**
- * Decodes a trailer. Throws EFORMAT, or EUNSUPPORTED for a newer version. The trailer is not authenticated:
+ * Decodes a trailer. Throws EFORMAT, or EUNSUPPORTED for another layout version. The trailer is not authenticated:
  * do not trust it before the footer has been opened.
  *
  * @param bytes the last 16 bytes of the segment, or more of its end.
@@ -190,13 +189,9 @@ export function decodeTrailer(
   const view = viewOf(trailer);
   if (!equalBytes(trailer.subarray(0, MAGIC.byteLength), MAGIC)) throw malformed('wrong magic');
   const version = view.getUint8(4);
-  if (version > TRAILER_VERSION) {
-    throw new NetsealError(
-      'EUNSUPPORTED',
-      `segment of version ${version}; this netseal knows ${TRAILER_VERSION}`,
-    );
-  }
-  if (view.getUint32(4, true) !== TRAILER_VERSION || view.getUint32(12, true) !== 0) {
+  if (version === 0) throw malformed('version 0');
+  requireLayout('segment', version);
+  if (view.getUint32(4, true) !== LAYOUT_VERSION || view.getUint32(12, true) !== 0) {
     throw malformed('reserved bytes are not zero');
   }
   const footerBytes = view.getUint32(8, true);

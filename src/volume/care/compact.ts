@@ -8,6 +8,8 @@
  *     and data version stay the same.
  *   - A segment is emptied only when what has to be moved, with a footer, is less than half of it. So less is
  *     written than becomes garbage.
+ *   - Inodes with extensions that are not known are left alone, with all segments that they name: an extension
+ *     may name places in them, too.
  */
 import { isLoss } from '../../base/errors.ts';
 import { sizeToUnitCount } from '../../base/geometry.ts';
@@ -22,7 +24,7 @@ import type { Session } from '../session/session.ts';
 import type { Volume } from '../volume.ts';
 import { type FileMoves, type MovesOf, RecordMover } from './compact-move.ts';
 import { type Cut, isHalfLive, livePackBytes } from './gc-cut.ts';
-import { type Visitor, Walk, type Walked, type WalkedNode } from './walk.ts';
+import { isExtended, type Visitor, Walk, type Walked, type WalkedNode } from './walk.ts';
 
 export interface CompactOptions {
   /** Only segments written at this time or earlier are emptied; ms since 1970, server's clock. */
@@ -64,7 +66,7 @@ function isWorthEmptying(movedBytes: number, segmentBytes: number): boolean {
 
 /** Chooses the segments to empty: those first of which the smallest share has to be moved. */
 export function chooseSegments(
-  { segments, liveBytes, packs }: Pick<Cut, 'segments' | 'liveBytes' | 'packs'>,
+  { segments, liveBytes, packs, pinned }: Pick<Cut, 'segments' | 'liveBytes' | 'packs' | 'pinned'>,
   { olderThanMs, copyBytesMax }: Pick<CompactOptions, 'olderThanMs' | 'copyBytesMax'>,
 ): { readonly chosen: ReadonlySet<Id>; readonly copyBytes: number; readonly left: number } {
   const moved = new Map(liveBytes);
@@ -76,7 +78,10 @@ export function chooseSegments(
   const worth = [...moved]
     .map(([id, bytes]) => ({ id, bytes, listed: segments.get(id) }))
     .flatMap(({ id, bytes, listed }) =>
-      listed !== undefined && listed.modifiedAtMs <= olderThanMs && isWorthEmptying(bytes, listed.sizeBytes)
+      listed !== undefined &&
+      !pinned.has(id) &&
+      listed.modifiedAtMs <= olderThanMs &&
+      isWorthEmptying(bytes, listed.sizeBytes)
         ? [{ id, bytes, share: bytes / listed.sizeBytes }]
         : [],
     )
@@ -94,7 +99,7 @@ export function chooseSegments(
 /** Empties segments. Records that cannot be read, or whose pointer has changed, stay. Errors: the store's. */
 export async function compactSegments(
   volume: Volume,
-  cut: Pick<Cut, 'segments' | 'liveBytes' | 'packs'>,
+  cut: Pick<Cut, 'segments' | 'liveBytes' | 'packs' | 'pinned'>,
   options: CompactOptions,
 ): Promise<CompactionReport> {
   const { chosen, copyBytes, left } = chooseSegments(cut, options);
@@ -177,7 +182,7 @@ class Compactor {
     const { signal } = this.#options;
     const visitor: Visitor = {
       node: (owner, node) => {
-        if (this.#chosen.has(node.pointer.segment)) this.#noteNode(owner, node);
+        if (this.#chosen.has(node.pointer.segment) && !isExtended(owner)) this.#noteNode(owner, node);
         return true;
       },
       units: (owner, units) => this.#noteUnits(owner, units),
@@ -212,7 +217,7 @@ class Compactor {
       ({ pointer }, at) => this.#chosen.has(pointer.segment) || (isPageMoved && at === 0),
     );
     // A name that is being moved to another folder is left to a later pass.
-    if (moving.length === 0 || entry?.departure !== undefined) return;
+    if (moving.length === 0 || entry?.departure !== undefined || isExtended(owner)) return;
     const work = this.#workOf(host);
     const fresh = { id: inode.id, uid: inode.uid, unitSizeBytes: inode.unitSizeBytes, units: [] };
     const moves = stored !== undefined ? work.own : work.embedded.get(entry?.name ?? '');
@@ -249,6 +254,8 @@ class Compactor {
   async #commit(work: Work, moved: ReadonlyMap<FileMoves, MovesOf>): Promise<void> {
     try {
       await this.#volume.inodes.get(work.key).apply(async draft => {
+        // An extension may have been added since the walk.
+        if (draft.inode.extensions !== undefined) return;
         if (work.own !== undefined && draft.inode.type === 'file') {
           const update = await this.#update(draft.inode, moved.get(work.own));
           if (update !== undefined) {
@@ -272,7 +279,7 @@ class Compactor {
       const entry = await draft.find(name);
       if (entry?.node.kind !== 'embedded' || entry.departure !== undefined) continue;
       const { inode } = entry.node;
-      if (inode.id !== file.id || inode.type !== 'file') continue;
+      if (inode.id !== file.id || inode.type !== 'file' || inode.extensions !== undefined) continue;
       const update = await this.#update(inode, moved.get(file));
       if (update === undefined) continue;
       draft.needs(update.segments);

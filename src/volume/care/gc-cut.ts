@@ -20,7 +20,7 @@ import { isSlicePointer, type Pointer, recordKey, type SlicePointer } from '../.
 import type { ListEntry, Version } from '../../server/store.ts';
 import { keyOfReference } from '../names/references.ts';
 import type { Volume } from '../volume.ts';
-import { type Lost, type Visitor, Walk } from './walk.ts';
+import { isExtended, type Lost, type Visitor, Walk, type Walked } from './walk.ts';
 
 /** An object as the store lists it. */
 export interface ListedObject {
@@ -41,6 +41,8 @@ export interface Cut {
   /** The live packs, by `recordKey`. */
   readonly packs: ReadonlyMap<string, PackUse>;
   readonly liveInodes: ReadonlySet<Id>;
+  /** Live segments that cannot be emptied: an inode with extensions that are not known names them. */
+  readonly pinned: ReadonlySet<Id>;
   /** Inodes and nodes that could not be read. If there are any, the cut is incomplete. */
   readonly lost: readonly Lost[];
 }
@@ -104,6 +106,7 @@ export class CutTaker implements Cut {
   readonly #liveBytes = new Map<Id, number>();
   readonly #packs = new Map<string, PackUse>();
   readonly #liveInodes = new Set<Id>();
+  readonly #pinned = new Set<Id>();
   #lost: Lost[] = [];
   #segments = new Map<Id, ListedObject>();
   #inodes = new Map<Id, ListedObject>();
@@ -133,6 +136,10 @@ export class CutTaker implements Cut {
 
   get liveInodes(): ReadonlySet<Id> {
     return this.#liveInodes;
+  }
+
+  get pinned(): ReadonlySet<Id> {
+    return this.#pinned;
   }
 
   get lost(): readonly Lost[] {
@@ -170,20 +177,24 @@ export class CutTaker implements Cut {
         this.#liveInodes.add(key);
         return true;
       },
-      item: ({ stored }) => {
+      item: ({ inode, stored }) => {
         if (stored !== undefined) this.#walked.set(stored.key, stored.version);
+        for (const segment of inode.extensions?.segments ?? []) {
+          this.#count(segment, 0);
+          this.#pinned.add(segment);
+        }
         onProgress?.(this.#walked.size + this.#nodes.size);
         return true;
       },
-      node: (_, { pointer }) => {
+      node: (owner, { pointer }) => {
         const key = `${pointer.segment} ${pointer.offsetBytes}`;
         if (this.#nodes.has(key)) return false;
         this.#nodes.add(key);
-        this.#count(pointer);
+        this.#countRecord(owner, pointer);
         return true;
       },
-      units: (_, units) => {
-        for (const { pointer } of units) this.#count(pointer);
+      units: (owner, units) => {
+        for (const { pointer } of units) this.#countRecord(owner, pointer);
       },
       lost: lost => {
         this.#lost = [...this.#lost, lost];
@@ -192,10 +203,10 @@ export class CutTaker implements Cut {
     await new Walk(session, moves, visitor, { movesTwice: true, signal }).from(key);
   }
 
-  #count(pointer: Pointer): void {
+  #countRecord(owner: Walked, pointer: Pointer): void {
     const { segment, lengthBytes } = pointer;
-    const bytes = isSlicePointer(pointer) ? this.#countSlice(pointer) : lengthBytes;
-    this.#liveBytes.set(segment, (this.#liveBytes.get(segment) ?? 0) + bytes);
+    this.#count(segment, isSlicePointer(pointer) ? this.#countSlice(pointer) : lengthBytes);
+    if (isExtended(owner)) this.#pinned.add(segment);
   }
 
   /** Counts a slice. Returns how many more bytes of its pack's record are live than before. */
@@ -207,6 +218,10 @@ export class CutTaker implements Cut {
     const now = { ...before, sliceBytes: before.sliceBytes + slice.lengthBytes };
     this.#packs.set(key, now);
     return livePackBytes(now) - livePackBytes(before);
+  }
+
+  #count(segment: Id, bytes: number): void {
+    this.#liveBytes.set(segment, (this.#liveBytes.get(segment) ?? 0) + bytes);
   }
 
   /** Lists the inode objects. Returns those that have changed since they were walked, or have gone. */

@@ -17,7 +17,9 @@
  *      them was opened. A list that has the object, and is older than that opening, proves that. But it
  *      counts only if the object was by then too old for a commit to refer to it without rewriting it.
  *   5. Before a pass deletes anything, it publishes an order and looks at the volume again.
- *   6. A pass writes nothing while the two clocks differ by more than an hour. If the time of a stored list
+ *   6. A pass deletes nothing while the store holds something under `snap/`: it cannot read what that refers
+ *      to.
+ *   7. A pass writes nothing while the two clocks differ by more than an hour. If the time of a stored list
  *      lies in the future, the pass begins anew: no stored list counts.
  */
 
@@ -32,11 +34,14 @@ import {
 import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import { inParallel } from '../../base/in-parallel.ts';
+import { listAll } from '../../server/list-all.ts';
 import type { CandidateList } from '../../server/sealed/gc-format.ts';
-import { inodeKey, segmentKey, storedKey } from '../../server/sealed/object-keys.ts';
+import { inodeKey, SNAPSHOT_PREFIX, segmentKey, storedKey } from '../../server/sealed/object-keys.ts';
+import type { ObjectStore } from '../../server/store.ts';
 import { takeEphemeralHeads } from '../history/ephemeral-heads.ts';
 import { dropOldHeads, mergeHeads, protectedSinceMs, redateHeads } from '../history/heads.ts';
 import { dropOldOrders, publishOrder } from '../session/gc-orders.ts';
+import { requireWritable } from '../session/volume-settings.ts';
 import { Volume } from '../volume.ts';
 import { type CompactionReport, compactSegments } from './compact.ts';
 import {
@@ -154,7 +159,8 @@ interface Candidate extends ListedObject {
  * Does one pass. Whatever error it ends with, no object that is referred to was deleted. Errors:
  *
  * - ECONFLICT: the volume changes too fast for a consistent cut.
- * - EUNSUPPORTED: the store's lists are not consistent.
+ * - EUNSUPPORTED: the store's lists are not consistent; it holds snapshots of a newer netseal; or the volume
+ *   can only be read, and it is no dry run.
  * - EFORK: clients have different histories.
  * - EFULL: the store has no room for the note of what is to be deleted.
  * - EUNAVAILABLE: this machine's clock and the store's differ by more than an hour, and it is no dry run.
@@ -164,6 +170,7 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
   checkArguments(volume, options);
   const { dryRun = false, graceMs = volume.session.graceMs, signal, onProgress } = options;
   const { sealing } = volume.session;
+  await requireCollectable(volume, dryRun, signal);
   const clocks = await readClocks(volume.session, signal);
   const { earlierMs: startedAtMs, serverAheadMs } = clocks;
   if (!dryRun) requireClocksAgree(clocks);
@@ -376,6 +383,13 @@ async function deleteAll(
   const orderedAtMs = Math.trunc(await store.now({ signal }));
   const order = await noting(publishOrder(sealing, listOf(orderedAtMs, deletable), signal));
   await cut.settle();
+  try {
+    // Whoever makes a snapshot looks at the orders afterwards: of the two, one sees the other.
+    await requireNoSnapshots(sealing.store, signal);
+  } catch (error) {
+    await deletions.delete(order);
+    throw error;
+  }
   if (cut.lost.length === 0) {
     await inParallel(deletable, DELETES_MAX, async object => {
       const { kind, id, modifiedAtMs } = object;
@@ -389,6 +403,26 @@ async function deleteAll(
   }
   await deletions.delete(order);
   return deleted;
+}
+
+/** Throws EUNSUPPORTED when this netseal cannot do a pass. */
+async function requireCollectable(
+  { settings, session }: Volume,
+  dryRun: boolean,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (!dryRun) requireWritable(settings);
+  await requireNoSnapshots(session.sealing.store, signal);
+}
+
+/** Throws EUNSUPPORTED when there is a snapshot: what it refers to is not known to this netseal. */
+async function requireNoSnapshots(store: ObjectStore, signal: AbortSignal | undefined): Promise<void> {
+  for await (const { key } of listAll(store, SNAPSHOT_PREFIX, signal)) {
+    throw new NetsealError(
+      'EUNSUPPORTED',
+      `the store has snapshots (${key}), which only a newer netseal can read: use that for gc`,
+    );
+  }
 }
 
 /** Returns for how long a pass may delete by its order. After twice that, others take the pass for dead. */

@@ -30,7 +30,17 @@ export interface Affected {
 export interface Damage {
   /** The key of the object in the store. */
   readonly key: string;
-  readonly what: 'inode' | 'names' | 'map page' | 'unit' | 'pack' | 'footer' | 'link count' | 'history';
+  readonly what:
+    | 'inode'
+    | 'names'
+    | 'map page'
+    | 'unit'
+    | 'pack'
+    | 'footer'
+    | 'link count'
+    | 'entry count'
+    | 'extension'
+    | 'history';
   /** The error of the first finding. The others have the same code. */
   readonly error: NetsealError;
   readonly affected: readonly Affected[];

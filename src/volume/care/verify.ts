@@ -20,7 +20,7 @@ import { isLoss, isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import { inParallel } from '../../base/in-parallel.ts';
 import { listAll } from '../../server/list-all.ts';
-import type { FileInode, ObjectReference } from '../../server/sealed/inode.ts';
+import type { DirectoryEntry, FileInode, Inode, ObjectReference } from '../../server/sealed/inode.ts';
 import {
   HEAD_PREFIX,
   INODE_PREFIX,
@@ -33,7 +33,7 @@ import { isSlicePointer, storedBytesOf } from '../../server/sealed/pointer.ts';
 import { readSegmentFooter } from '../../server/sealed/segment-footer.ts';
 import type { MappedUnit } from '../../server/sealed/unit-map.ts';
 import { mergeHeads } from '../history/heads.ts';
-import { idOfEntry } from '../names/inodes.ts';
+import { idOfEntry, typeOfEntry } from '../names/inodes.ts';
 import { keyOfReference } from '../names/references.ts';
 import { Volume } from '../volume.ts';
 import { type AffectedItem, type Damage, DamageLog, unitsToBytes } from './verify-damage.ts';
@@ -52,7 +52,7 @@ export interface VerifyOptions {
 }
 
 export interface VerifyProgress {
-  /** Folders, files and symlinks. */
+  /** Folders, and what is in them. */
   readonly items: number;
   /** Sealed bytes of the units that were checked. */
   readonly doneBytes: number;
@@ -64,6 +64,8 @@ export interface VerifyReport {
   readonly folders: number;
   readonly files: number;
   readonly symlinks: number;
+  /** FIFOs, sockets and devices. */
+  readonly specials: number;
   /** The sum of the files' sizes. */
   readonly fileBytes: number;
   /** All units, and those of them that were opened. */
@@ -92,10 +94,17 @@ export async function verifyVolume(volume: Volume, options: VerifyOptions = {}):
   return await new Verification(volume, options).run();
 }
 
-/** A file or symlink with an object of its own, which may have several names. */
+/** What the leaves of a folder hold. */
+interface EntryCounts {
+  entries: number;
+  subdirectories: number;
+}
+
+/** An inode with an object of its own that may have several names: any but a folder's. */
 interface LinkedFile {
   readonly id: Id;
   readonly paths: string[];
+  readonly type: Inode['type'];
   linkCount: number | undefined;
 }
 
@@ -111,6 +120,8 @@ class Verification {
   /** By the keys of their objects, as are the folders. */
   readonly #linked = new Map<Id, LinkedFile>();
   readonly #folders = new Set<Id>();
+  /** For each folder on the way to where the walk is, what was met in its leaves so far. */
+  readonly #counts = new Map<Id, EntryCounts>();
   #linkedById: ReadonlyMap<Id, LinkedFile> | undefined;
   /** Inodes with two histories, by key: the walk says where they are. */
   readonly #forks = new Map<Id, NetsealError>();
@@ -118,6 +129,7 @@ class Verification {
   #doneBytes = 0;
   #files = 0;
   #symlinks = 0;
+  #specials = 0;
   #fileBytes = 0;
   #units = 0;
   #openedUnits = 0;
@@ -149,11 +161,13 @@ class Verification {
     const visitor: Visitor = {
       enter: (reference, place) => this.#enter(reference, place),
       item: item => this.#see(item),
+      entries: ({ inode }, entries) => this.#countEntries(inode.id, entries),
       node: (_, { pointer }) => {
         this.#usedSegments.add(pointer.segment);
         return true;
       },
       units: (owner, units) => this.#checkUnits(owner, units),
+      leave: item => this.#leave(item),
       lost: lost => this.#lose(lost),
     };
     try {
@@ -168,6 +182,7 @@ class Verification {
       folders: this.#folders.size,
       files: this.#files,
       symlinks: this.#symlinks,
+      specials: this.#specials,
       fileBytes: this.#fileBytes,
       units: this.#units,
       openedUnits: this.#openedUnits,
@@ -215,7 +230,7 @@ class Verification {
     }
     const known = this.#linked.get(key);
     if (known !== undefined) known.paths.push(path);
-    else this.#linked.set(key, { id, paths: [path], linkCount: undefined });
+    else this.#linked.set(key, { id, paths: [path], type, linkCount: undefined });
     return known === undefined;
   }
 
@@ -223,17 +238,45 @@ class Verification {
     if (inode.type === 'directory') {
       // A name that leads to a removed folder leads nowhere.
       if (inode.isDead && stored !== undefined) this.#folders.delete(stored.key);
+      if (!inode.isDead) this.#counts.set(inode.id, { entries: 0, subdirectories: 0 });
     } else {
       const linked = stored === undefined ? undefined : this.#linked.get(stored.key);
       if (linked !== undefined) linked.linkCount = inode.linkCount;
       if (inode.type === 'symlink') this.#symlinks += 1;
-      else {
+      else if (inode.type === 'file') {
         this.#files += 1;
         this.#fileBytes += inode.sizeBytes;
-      }
+      } else this.#specials += 1;
     }
     this.#report();
     return true;
+  }
+
+  #countEntries(id: Id, entries: readonly DirectoryEntry[]): void {
+    const counts = this.#counts.get(id);
+    if (counts === undefined) return;
+    counts.entries += entries.length;
+    for (const entry of entries) if (typeOfEntry(entry) === 'directory') counts.subdirectories += 1;
+  }
+
+  async #leave({ inode, path }: Walked): Promise<void> {
+    const item = { id: inode.id, type: inode.type, path };
+    for (const segment of inode.extensions?.segments ?? []) {
+      this.#usedSegments.add(segment);
+      if ((await this.#sizeOf(segment)) >= 0) continue;
+      this.#log.add(segmentKey(segment), 'extension', missing(segment), item);
+    }
+    const counts = this.#counts.get(inode.id);
+    this.#counts.delete(inode.id);
+    if (inode.type !== 'directory' || counts === undefined) return;
+    const { entryCount, subdirectoryCount } = inode;
+    if (counts.entries === entryCount && counts.subdirectories === subdirectoryCount) return;
+    const error = new NetsealError(
+      'EFORMAT',
+      `inode ${inode.id}: it counts ${entryCount} entries, ${subdirectoryCount} of them folders, and has ` +
+        `${counts.entries}, ${counts.subdirectories} of them folders`,
+    );
+    this.#log.add(inodeKey(inode.id), 'entry count', error, item);
   }
 
   async #checkUnits({ inode, path }: Walked<FileInode>, units: readonly MappedUnit[]): Promise<void> {
@@ -250,10 +293,10 @@ class Verification {
       const what = isSlicePointer(pointer) ? 'pack' : 'unit';
       const fail = (error: NetsealError): void =>
         this.#log.add(segmentKey(segment), what, error, item, { bytes });
-      const segmentBytes = this.#segments.get(segment) ?? (await this.#askForSegment(segment));
+      const segmentBytes = await this.#sizeOf(segment);
       this.#doneBytes += storedBytesOf(pointer);
       if (segmentBytes < 0) {
-        fail(new NetsealError('EMISSING', `segment ${segment} is not there`));
+        fail(missing(segment));
       } else if (offsetBytes + lengthBytes > segmentBytes) {
         fail(new NetsealError('ETRUNCATED', `segment ${segment} ends at byte ${segmentBytes}`));
       } else if (deep || (sample > 0 && chance() < sample)) {
@@ -264,8 +307,10 @@ class Verification {
     this.#report();
   }
 
-  /** Returns the size of a segment that the list lacks: it is new, or missing (-1). */
-  async #askForSegment(id: Id): Promise<number> {
+  /** Returns the size of a segment; -1 if it is missing. One that the list lacks may be new: it is asked for. */
+  async #sizeOf(id: Id): Promise<number> {
+    const known = this.#segments.get(id);
+    if (known !== undefined) return known;
     const { store } = this.#volume.session.sealing;
     let sizeBytes = -1;
     try {
@@ -287,6 +332,8 @@ class Verification {
     if (owner === undefined) return;
     const { inode, path } = owner;
     const item = { id: inode.id, type: inode.type, path };
+    // Entries that cannot be read cannot be counted.
+    if (node.role === 'names') this.#counts.delete(inode.id);
     if (node.role === 'names') this.#log.add(key, 'names', error, item, { names: node.names });
     if (node.role === 'mapPage' && inode.type === 'file') {
       const bytes = unitsToBytes(inode, node.units);
@@ -310,7 +357,7 @@ class Verification {
   }
 
   async #checkLinks(): Promise<void> {
-    for (const [key, { id, paths, linkCount }] of this.#linked) {
+    for (const [key, { id, paths, type, linkCount }] of this.#linked) {
       if (linkCount === undefined || linkCount === paths.length) continue;
       const { names, count } = await this.#countAgain(id, paths);
       if (count === undefined || count === names) continue;
@@ -319,7 +366,7 @@ class Verification {
       if (count > names) this.#notes.push(`${shownPath(path)}: ${what}`);
       else {
         const error = new NetsealError('EFORMAT', `inode ${id}: ${what}`);
-        this.#log.add(inodeKey(key), 'link count', error, { id, type: 'file', path });
+        this.#log.add(inodeKey(key), 'link count', error, { id, type, path });
       }
     }
   }
@@ -361,12 +408,16 @@ class Verification {
 
   #report(): void {
     this.#options.onProgress?.({
-      items: this.#folders.size + this.#files + this.#symlinks,
+      items: this.#folders.size + this.#files + this.#symlinks + this.#specials,
       // Shares of packs are rounded up.
       doneBytes: Math.min(this.#doneBytes, this.#totalBytes),
       totalBytes: this.#totalBytes,
     });
   }
+}
+
+function missing(segment: Id): NetsealError {
+  return new NetsealError('EMISSING', `segment ${segment} is not there`);
 }
 
 /** Returns a path as people read it. */

@@ -46,6 +46,14 @@ export interface Walked<Kind extends Inode = Inode> extends WalkedPlace {
   readonly host: Id;
 }
 
+/**
+ * True for an inode that compaction must leave alone: it, or the folder that it is embedded in, has
+ * extensions that are not known.
+ */
+export function isExtended({ inode, stored, directory }: Walked): boolean {
+  return inode.extensions !== undefined || (stored === undefined && directory?.extensions !== undefined);
+}
+
 /** A node of a name tree or an extent map, stored in a segment. */
 export type WalkedNode =
   | { readonly role: 'names'; readonly pointer: Pointer; readonly names: NameRange }
@@ -80,6 +88,8 @@ export interface Visitor {
   enter?(reference: ObjectReference, place: WalkedPlace): boolean;
   /** Called for each inode. False skips everything below it. */
   item?(item: Walked): boolean | undefined;
+  /** Called with the entries of a folder, ascending, many at a time: all that are stored. */
+  entries?(owner: Walked<DirectoryInode>, entries: readonly DirectoryEntry[]): void;
   /** Called before a node is read. False skips it. */
   node?(owner: Walked, node: WalkedNode): boolean;
   /**
@@ -200,6 +210,7 @@ export class Walk {
 
   async #names(owner: Walked<DirectoryInode>, node: NameNode, range: NameRange): Promise<void> {
     if (node.kind === 'leaf') {
+      this.#visitor.entries?.(owner, node.entries);
       await this.#entries(owner, node.entries);
       return;
     }

@@ -79,7 +79,9 @@ async function readOld(session: Session, signal: AbortSignal | undefined): Promi
     const batch = candidates.slice(at, at + READS_MAX);
     await eachOf(batch, async ({ client }) => {
       const head = (await readCheckedHead(session, client, signal))?.head;
-      if (head !== undefined && !isNetsealError(head) && head.isEphemeral) read.set(client, head);
+      // What a newer netseal has added to a head cannot be taken over.
+      const isWhole = head !== undefined && !isNetsealError(head) && head.extensions === undefined;
+      if (isWhole && head.isEphemeral) read.set(client, head);
     });
     for (const { client } of batch) {
       const head = read.get(client);

@@ -20,6 +20,7 @@
 import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import type { HistoryCheck, Session } from '../session/session.ts';
+import { isWritable } from '../session/volume-settings.ts';
 import { type Fork, type Learned, type MergedHeads, mergeHeads } from './heads.ts';
 import { writeOwnHead } from './own-head.ts';
 
@@ -160,6 +161,7 @@ export class History implements HistoryCheck {
   }
 
   async #write(session: Session, inodes: InodesHeld): Promise<void> {
+    if (!isWritable(session.settings)) return;
     this.#hasCommitted = false;
     const isListed = session.openFiles.count > 0;
     try {

@@ -4,6 +4,7 @@
  */
 import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
+import { requireChangeable } from '../../server/sealed/extensions.ts';
 import {
   HEAD_MARKS_MAX,
   HEAD_SESSIONS_MAX,
@@ -34,7 +35,7 @@ const ATTEMPTS_MAX = 16;
 
 /**
  * Replaces the head by one with the latest marks. ECONFLICT when other processes of this client won the swap
- * too often; the store's errors.
+ * too often; EUNSUPPORTED when a newer netseal wrote it, and only that may change it; the store's errors.
  */
 export async function writeOwnHead(session: Session): Promise<WrittenHead> {
   const { sealing, state, marks } = session;
@@ -46,9 +47,12 @@ export async function writeOwnHead(session: Session): Promise<WrittenHead> {
     const { clientId } = memory;
     const [found, serverNowMs] = await Promise.all([readCheckedHead(session, clientId), sealing.store.now()]);
     const problem = problemOf(session, found);
+    // A newer netseal of this client wrote it: what it says must not be lost.
+    if (problem?.code === 'EUNSUPPORTED') throw problem;
     if (problem !== undefined) problems.set(problem.message, problem);
     const before = found === undefined || isNetsealError(found.head) ? undefined : found.head;
     if (before !== undefined) {
+      requireChangeable('head of this client', before.extensions);
       const ours = { client: clientId, head: before };
       forks.push(...learnMarks(session, ours, new Map()));
     }
@@ -88,6 +92,7 @@ function nextHead(session: Session, before: Head | undefined, serverNowMs: numbe
     writtenAtMs: Math.max(0, Math.trunc(serverNowMs)),
     sessions: nextSessions(session, before, serverNowMs),
     marks: nextMarks(session),
+    ...(before?.extensions === undefined ? {} : { extensions: before.extensions }),
   };
 }
 

@@ -15,12 +15,12 @@ import {
 import { requireArgument } from '../../base/errors.ts';
 import { checkId } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
-import type {
-  Attributes,
-  DirectoryEntry,
-  FileInode,
-  InodeType,
-  SymlinkInode,
+import {
+  type Attributes,
+  type DirectoryEntry,
+  type FileInode,
+  INODE_TYPES,
+  type LinkableInode,
 } from '../../server/sealed/inode.ts';
 import { NAME_BYTES_MAX, XATTR_VALUE_BYTES_MAX } from '../../server/sealed/inode-body.ts';
 import { Directory } from './directory.ts';
@@ -82,29 +82,32 @@ export function requireId(argument: string, value: unknown): asserts value is st
 export function toGivenAttributes(argument: string, value: unknown): Partial<Attributes> {
   requireObject(argument, value);
   const given: Partial<Record<keyof Attributes, unknown>> = value;
-  const { mode, uid, gid, mtimeNs, xattrs } = given;
+  const { mode, uid, gid, mtimeNs, atimeNs, xattrs } = given;
   if (mode !== undefined) requireInteger(`${argument}.mode`, mode, 0, MODE_MAX);
   if (uid !== undefined) requireInteger(`${argument}.uid`, uid, 0, OWNER_MAX);
   if (gid !== undefined) requireInteger(`${argument}.gid`, gid, 0, OWNER_MAX);
   if (mtimeNs !== undefined) requireTime(`${argument}.mtimeNs`, mtimeNs);
+  if (atimeNs !== undefined) requireTime(`${argument}.atimeNs`, atimeNs);
   return {
     ...(mode === undefined ? {} : { mode }),
     ...(uid === undefined ? {} : { uid }),
     ...(gid === undefined ? {} : { gid }),
     ...(mtimeNs === undefined ? {} : { mtimeNs }),
+    ...(atimeNs === undefined ? {} : { atimeNs }),
     ...(xattrs === undefined ? {} : { xattrs: toXattrs(`${argument}.xattrs`, xattrs) }),
   };
 }
 
-/** Returns a copy of the attributes for something new. All must be given. */
+/** Returns a copy of the attributes for something new. All must be given, the access time excepted. */
 export function toNewAttributes(argument: string, value: unknown): Attributes {
-  const { mode, uid, gid, mtimeNs, xattrs } = toGivenAttributes(argument, value);
+  const { mode, uid, gid, mtimeNs, atimeNs, xattrs } = toGivenAttributes(argument, value);
   requireInteger(`${argument}.mode`, mode, 0, MODE_MAX);
   requireInteger(`${argument}.uid`, uid, 0, OWNER_MAX);
   requireInteger(`${argument}.gid`, gid, 0, OWNER_MAX);
   requireTime(`${argument}.mtimeNs`, mtimeNs);
   requireList(`${argument}.xattrs`, xattrs);
-  return { mode, uid, gid, mtimeNs, xattrs: xattrs as Attributes['xattrs'] };
+  const accessed = atimeNs === undefined ? {} : { atimeNs };
+  return { mode, uid, gid, mtimeNs, ...accessed, xattrs: xattrs as Attributes['xattrs'] };
 }
 
 function requireTime(argument: string, value: unknown): asserts value is bigint {
@@ -135,22 +138,17 @@ function toXattrs(argument: string, value: unknown): Attributes['xattrs'] {
   });
 }
 
-const TYPES: readonly InodeType[] = ['file', 'symlink', 'directory'];
-
-/** Requires an inode as `newFile` and `newSymlink` make them, or as it was read. */
-export function requireFileOrSymlink(
-  argument: string,
-  value: unknown,
-): asserts value is FileInode | SymlinkInode {
+/** Requires an inode as `newFile` and its like make them, or as it was read; not a directory's. */
+export function requireLinkable(argument: string, value: unknown): asserts value is LinkableInode {
   requireObject(argument, value);
   const { type, id } = value as { type?: unknown; id?: unknown };
-  if (type !== 'file' && type !== 'symlink')
-    throw argumentError(argument, 'the inode of a file or symlink', value);
+  if (type === 'directory' || !INODE_TYPES.some(known => known === type))
+    throw argumentError(argument, 'an inode of anything but a directory', value);
   requireId(`${argument}.id`, id);
 }
 
 export function requireFileInode(argument: string, value: unknown): asserts value is FileInode {
-  requireFileOrSymlink(argument, value);
+  requireLinkable(argument, value);
   if (value.type !== 'file') throw argumentError(argument, 'the inode of a file', value);
 }
 
@@ -162,13 +160,13 @@ export function requireEntry(argument: string, value: unknown): asserts value is
   requireObject(`${argument}.node`, node);
   const given = node as { kind?: unknown; inode?: unknown; id?: unknown; key?: unknown; type?: unknown };
   if (given.kind === 'embedded') {
-    requireFileOrSymlink(`${argument}.node.inode`, given.inode);
+    requireLinkable(`${argument}.node.inode`, given.inode);
     return;
   }
   if (given.kind !== 'object') throw argumentError(`${argument}.node`, 'the node of an entry', node);
   requireId(`${argument}.node.id`, given.id);
   if (given.key !== undefined) requireId(`${argument}.node.key`, given.key);
-  if (!TYPES.some(type => type === given.type)) {
+  if (!INODE_TYPES.some(type => type === given.type)) {
     throw argumentError(`${argument}.node.type`, 'the type of an inode', given.type);
   }
 }

@@ -2,6 +2,7 @@
 import { NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
+import { requireChangeable } from '../../server/sealed/extensions.ts';
 import type { DirectoryEntry, DirectoryInode, FileInode, Inode } from '../../server/sealed/inode.ts';
 import { checkEncodable } from '../../server/sealed/inode-body.ts';
 import { type NameChanges, NameTree } from '../../server/sealed/name-tree.ts';
@@ -18,6 +19,8 @@ export class Draft {
   #inode: Inode;
   /** Changed names; undefined for removed ones. */
   #entries = new Map<Name, DirectoryEntry | undefined>();
+  /** What {@link find} has found in the base. */
+  readonly #found = new Map<Name, DirectoryEntry | undefined>();
   #segments = new Set<Id>();
   #referred = new Set<Id>();
   #isChanged = false;
@@ -70,25 +73,29 @@ export class Draft {
     if (this.#entries.has(name)) return this.#entries.get(name);
     const { sealing, nameNodes } = this.#session;
     // Commits of a new directory find no node to read.
-    return await new NameTree(sealing, id, nameNodes).find(tree, name);
+    const found = await new NameTree(sealing, id, nameNodes).find(tree, name);
+    this.#found.set(name, found);
+    return found;
   }
 
   /**
    * Adds an entry. Its name must not be there: ask {@link find} first. EINVAL for an inode that cannot be
-   * stored; then nothing is changed.
+   * stored, EUNSUPPORTED for a folder or file that only a newer netseal may change; then nothing is changed.
    */
   insert(entry: DirectoryEntry, options: ChangeOptions = {}): void {
-    this.#setEntry(entry.name, entry, 1, options);
+    if (this.#known(entry.name) !== undefined) throw new NetsealError('EBUG', 'a name is there already');
+    this.#setEntry(entry.name, entry, options);
   }
 
-  /** Replaces an entry. Its name must be there: ask {@link find} first. EINVAL as for {@link insert}. */
+  /** Replaces an entry. Its name must be there: ask {@link find} first. Errors are those of {@link insert}. */
   replace(entry: DirectoryEntry, options: ChangeOptions = {}): void {
-    this.#setEntry(entry.name, entry, 0, options);
+    if (this.#known(entry.name) === undefined) throw new NetsealError('EBUG', 'a name is not there');
+    this.#setEntry(entry.name, entry, options);
   }
 
-  /** Removes an entry. Its name must be there: ask {@link find} first. */
+  /** Removes an entry. Its name must be there: ask {@link find} first. EUNSUPPORTED as for {@link insert}. */
   remove(name: Name, options: ChangeOptions = {}): void {
-    this.#setEntry(name, undefined, -1, options);
+    this.#setEntry(name, undefined, options);
   }
 
   /** Rewrites the nodes on the way to a name, which need not be there. Compaction moves nodes like this. */
@@ -97,8 +104,12 @@ export class Draft {
     this.#isChanged = true;
   }
 
-  /** Sets fields of the inode. EINVAL for a value that cannot be stored; then nothing is changed. */
+  /**
+   * Sets fields of the inode. EINVAL for a value that cannot be stored, EUNSUPPORTED for an inode that only a
+   * newer netseal may change; then nothing is changed.
+   */
   update(patch: InodePatch): void {
+    requireChangeableInode(this.#inode);
     const inode = { ...this.#inode, ...patch } as Inode;
     checkEncodable(inode);
     this.#inode = inode;
@@ -147,8 +158,18 @@ export class Draft {
     }
   }
 
-  #setEntry(name: Name, entry: DirectoryEntry | undefined, added: number, options: ChangeOptions): void {
-    const { entryCount, dataVersion } = this.directory;
+  /** Returns the entry of a name that {@link find} was asked for, as the draft has it now. */
+  #known(name: Name): DirectoryEntry | undefined {
+    if (this.#entries.has(name)) return this.#entries.get(name);
+    if (!this.#found.has(name)) throw new NetsealError('EBUG', 'a name is changed that was not looked up');
+    return this.#found.get(name);
+  }
+
+  #setEntry(name: Name, entry: DirectoryEntry | undefined, options: ChangeOptions): void {
+    const { entryCount, subdirectoryCount, dataVersion } = this.directory;
+    requireChangeableInode(this.directory);
+    const before = this.#known(name);
+    if (entry !== undefined) requireSameOrChangeable(before, entry);
     if (entry?.node.kind === 'embedded') checkEncodable(entry.node.inode);
     this.#entries.set(name, entry);
     if (entry?.node.kind === 'object') this.#referred.add(keyOfReference(entry.node));
@@ -156,12 +177,36 @@ export class Draft {
     const times = options.keepTimes === true ? {} : { mtimeNs: time, ctimeNs: time };
     this.#inode = {
       ...this.directory,
-      entryCount: entryCount + added,
+      entryCount: entryCount + countOf(entry) - countOf(before),
+      subdirectoryCount: subdirectoryCount + directoryCountOf(entry) - directoryCountOf(before),
       dataVersion: dataVersion + 1,
       ...times,
     };
     this.#isChanged = true;
   }
+}
+
+function countOf(entry: DirectoryEntry | undefined): number {
+  return entry === undefined ? 0 : 1;
+}
+
+function directoryCountOf(entry: DirectoryEntry | undefined): number {
+  return entry?.node.kind === 'object' && entry.node.type === 'directory' ? 1 : 0;
+}
+
+function requireChangeableInode({ id, extensions }: Inode): void {
+  requireChangeable(`inode ${id}`, extensions?.items);
+}
+
+/** Throws EUNSUPPORTED if an embedded inode is to be changed which only a newer netseal may change. */
+function requireSameOrChangeable(before: DirectoryEntry | undefined, after: DirectoryEntry): void {
+  if (before?.node.kind !== 'embedded') return;
+  const { inode } = before.node;
+  const isChanged =
+    after.node.kind === 'embedded'
+      ? after.node.inode !== inode && after.node.inode.id === inode.id
+      : after.node.id === inode.id;
+  if (isChanged) requireChangeableInode(inode);
 }
 
 /** Signals that a name is being moved away: `Moves.applySettled` ends that move and tries again. */

@@ -1,12 +1,12 @@
 /**
- * Decides where the inode of a file or symlink lives. It is embedded in its directory while it is small, has
+ * Decides where an inode lives that is no directory's. It is embedded in its directory while it is small, has
  * one name and is rarely changed. Otherwise it is an object of its own.
  */
 import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
-import type { EntryNode, FileInode, ObjectReference, SymlinkInode } from '../../server/sealed/inode.ts';
-import { fileOrSymlinkBytes } from '../../server/sealed/inode-body.ts';
+import type { EntryNode, LinkableInode, ObjectReference } from '../../server/sealed/inode.ts';
+import { linkableBytes } from '../../server/sealed/inode-body.ts';
 import { makeDurable, type Session } from '../session/session.ts';
 import type { Directory } from './directory.ts';
 import { type Inodes, idOfEntry } from './inodes.ts';
@@ -18,20 +18,20 @@ const EMBEDDED_BYTES_MAX = 1024;
 const ATTEMPTS_MAX = 16;
 
 /** True when an inode may lie in its directory's leaf. */
-export function isEmbeddable(inode: FileInode | SymlinkInode): boolean {
-  return inode.linkCount === 1 && fileOrSymlinkBytes(inode) <= EMBEDDED_BYTES_MAX;
+export function isEmbeddable(inode: LinkableInode): boolean {
+  return inode.linkCount === 1 && linkableBytes(inode) <= EMBEDDED_BYTES_MAX;
 }
 
 /**
  * Returns the node for a new entry. An inode that cannot be embedded is put into the store first. The segments
  * of its content need not be there yet: the commit that gives it a name waits for them.
  */
-export async function placeInode(session: Session, inode: FileInode | SymlinkInode): Promise<EntryNode> {
+export async function placeInode(session: Session, inode: LinkableInode): Promise<EntryNode> {
   if (isEmbeddable(inode)) return { kind: 'embedded', inode };
   return await putObject(session, { ...inode, version: inode.version + 1 });
 }
 
-async function putObject(session: Session, inode: FileInode | SymlinkInode): Promise<ObjectReference> {
+async function putObject(session: Session, inode: LinkableInode): Promise<ObjectReference> {
   const { key } = await session.fresh.put(session, inode);
   return { kind: 'object', id: inode.id, key, type: inode.type };
 }
@@ -63,12 +63,12 @@ interface ChangedPlace<Kind> {
 }
 
 /**
- * Commits a change of a file's or symlink's inode, wherever it lives. Returns the inode as it is afterwards.
+ * Commits a change of an inode that is no directory's, wherever it lives. Returns the inode as it is afterwards.
  *
  * Rejects with ENOENT when the name no longer leads to it; with what `change` throws, and nothing is changed
  * then; with what committing throws.
  */
-export async function changePlaced<Kind extends FileInode | SymlinkInode>(
+export async function changePlaced<Kind extends LinkableInode>(
   parts: PlaceParts,
   place: FilePlace,
   change: (inode: Kind) => InodeChange<Kind>,
@@ -77,7 +77,7 @@ export async function changePlaced<Kind extends FileInode | SymlinkInode>(
 }
 
 /** Does the same as {@link changePlaced}, and makes the inode an object of its own. Returns its reference. */
-export async function changeAsObject<Kind extends FileInode | SymlinkInode>(
+export async function changeAsObject<Kind extends LinkableInode>(
   parts: PlaceParts,
   place: FilePlace,
   change: (inode: Kind) => InodeChange<Kind>,
@@ -87,7 +87,7 @@ export async function changeAsObject<Kind extends FileInode | SymlinkInode>(
   return reference;
 }
 
-async function changeAnywhere<Kind extends FileInode | SymlinkInode>(
+async function changeAnywhere<Kind extends LinkableInode>(
   parts: PlaceParts,
   place: FilePlace,
   change: (inode: Kind) => InodeChange<Kind>,
@@ -110,13 +110,13 @@ export async function promotePlaced(parts: PlaceParts, place: FilePlace): Promis
   try {
     const entry = await place.directory.find(place.name);
     if (entry === undefined || entry.node.kind === 'object' || idOfEntry(entry) !== place.id) return;
-    await tryChange<FileInode | SymlinkInode>(parts, place, () => ({ patch: {} }), true);
+    await tryChange<LinkableInode>(parts, place, () => ({ patch: {} }), true);
   } catch (error) {
     if (!isNetsealError(error)) throw error;
   }
 }
 
-async function tryChange<Kind extends FileInode | SymlinkInode>(
+async function tryChange<Kind extends LinkableInode>(
   parts: PlaceParts,
   place: FilePlace,
   change: (inode: Kind) => InodeChange<Kind>,
@@ -142,7 +142,7 @@ async function tryChange<Kind extends FileInode | SymlinkInode>(
   return { inode: changed.outgrown.inode, reference };
 }
 
-async function changeObject<Kind extends FileInode | SymlinkInode>(
+async function changeObject<Kind extends LinkableInode>(
   inodes: Inodes,
   reference: ObjectReference,
   change: (inode: Kind) => InodeChange<Kind>,
@@ -182,7 +182,7 @@ async function outgrow(
 
 /** An embedded inode that has to become an object. */
 interface Outgrown {
-  readonly inode: FileInode | SymlinkInode;
+  readonly inode: LinkableInode;
   readonly segments: readonly Id[];
 }
 

@@ -31,6 +31,7 @@ import { putInodeObject, readInodeObject, type StoredInode } from '../../server/
 import { NameTree } from '../../server/sealed/name-tree.ts';
 import { keepYoung, Reliance, requireStillKept } from '../session/keep-young.ts';
 import { makeDurable, type Session } from '../session/session.ts';
+import { requireWritable } from '../session/volume-settings.ts';
 import { readBesideMark } from '../state/marks.ts';
 import {
   type ApplyOptions,
@@ -142,9 +143,11 @@ export class LiveInode {
    *
    * @returns what the change returned, once it is committed. Rejects with what the change threw, and nothing
    *   is changed then; with EUNCERTAIN when it is unknown whether it happened; with what the store throws.
+   *   EUNSUPPORTED is thrown at once when the volume can only be read.
    */
   apply<Result>(change: Change<Result>, { validate }: ApplyOptions = {}): Promise<Result> {
     this.#session.requireOpen();
+    requireWritable(this.#session.settings);
     const { promise, resolve, reject } = Promise.withResolvers<Result>();
     this.#queue.push({ change, validate, resolve: resolve as (result: unknown) => void, reject });
     this.#committing ??= this.#drain();

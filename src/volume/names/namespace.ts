@@ -7,15 +7,18 @@ import { type Id, randomId } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
 import type {
   Attributes,
+  DeviceInode,
   DirectoryEntry,
   DirectoryInode,
   EntryNode,
   FileInode,
   Inode,
+  LinkableInode,
   ObjectReference,
+  PipeInode,
   SymlinkInode,
 } from '../../server/sealed/inode.ts';
-import { TARGET_BYTES_MAX } from '../../server/sealed/inode-body.ts';
+import { checkEncodable, TARGET_BYTES_MAX } from '../../server/sealed/inode-body.ts';
 import { EMPTY_NAMES } from '../../server/sealed/name-tree.ts';
 import { EMPTY_MAP } from '../../server/sealed/unit-map.ts';
 import { nowNs, type Session } from '../session/session.ts';
@@ -35,10 +38,10 @@ export interface PutOptions extends ChangeOptions {
   readonly segments?: Iterable<Id> | undefined;
 }
 
-/** A name for a new file or symlink. */
+/** A name for something new that is no directory. */
 export interface NewName {
   readonly name: Name;
-  readonly inode: FileInode | SymlinkInode;
+  readonly inode: LinkableInode;
   /** Segments that must be durable before the commit. */
   readonly segments: Iterable<Id>;
 }
@@ -101,6 +104,21 @@ export class Namespace {
     return { ...this.#newInode(attributes), type: 'symlink', linkCount: 1, target: new Uint8Array(target) };
   }
 
+  /** Returns an inode for a new FIFO or socket. */
+  newPipe(attributes: Attributes, type: PipeInode['type']): PipeInode {
+    return { ...this.#newInode(attributes), type, linkCount: 1 };
+  }
+
+  /** Returns an inode for a new device. EINVAL for one whose numbers are larger than 2^32 - 1. */
+  newDevice(
+    attributes: Attributes,
+    { type, major, minor }: Pick<DeviceInode, 'type' | 'major' | 'minor'>,
+  ): DeviceInode {
+    const inode: DeviceInode = { ...this.#newInode(attributes), type, linkCount: 1, major, minor };
+    checkEncodable(inode);
+    return inode;
+  }
+
   /**
    * Returns a new directory, in memory only. Its first commit, or {@link insertDirectory}, puts it into the
    * store.
@@ -111,6 +129,7 @@ export class Namespace {
       type: 'directory',
       parent,
       entryCount: 0,
+      subdirectoryCount: 0,
       isDead: false,
       arrivals: [],
       nextIndex: 0,
@@ -118,11 +137,11 @@ export class Namespace {
     });
   }
 
-  /** Gives a name to a new file or symlink. EEXIST; EISDIR when a directory has the name. */
+  /** Gives a name to something new that is no directory. EEXIST; EISDIR when a directory has the name. */
   async insert(
     directory: Directory,
     name: Name,
-    inode: FileInode | SymlinkInode,
+    inode: LinkableInode,
     options: PutOptions = {},
   ): Promise<void> {
     checkName(name);
@@ -131,10 +150,10 @@ export class Namespace {
   }
 
   /**
-   * Returns the node of a new file or symlink, for {@link insertNode}. An inode that cannot be embedded, as
+   * Returns the node of a new inode, for {@link insertNode}. An inode that cannot be embedded, as
    * one of several names, is put into the store first.
    */
-  place(inode: FileInode | SymlinkInode): Promise<EntryNode> {
+  place(inode: LinkableInode): Promise<EntryNode> {
     return placeInode(this.#session, inode);
   }
 
@@ -174,8 +193,8 @@ export class Namespace {
   }
 
   /**
-   * Gives names to many new files and symlinks in one change. Copies of trees use it. One that fails does not
-   * stop the others.
+   * Gives names to much that is new, directories excepted, in one change. Copies of trees use it. One that
+   * fails does not stop the others.
    *
    * @returns for each in order its error, as {@link insert} would throw it; undefined where the name is there
    *   now. Rejects when nothing was changed at all.
@@ -254,7 +273,7 @@ export class Namespace {
     await this.insertNode(parent, name, { kind: 'object', id, key, type: 'directory' }, { ...options });
   }
 
-  /** Removes a name of a file or symlink. ENOENT, EISDIR. */
+  /** Removes a name of anything but a directory. ENOENT, EISDIR. */
   async unlink(directory: Directory, name: Name): Promise<void> {
     const removed = await this.#moves.applySettled(directory, async draft => {
       const found = await this.#findLive(draft, name);
@@ -289,7 +308,7 @@ export class Namespace {
     const place = { directory: source.directory, name: source.name, id };
     // The count comes before the name: a crash in between leaves a count that is too high, which does no
     // harm.
-    const node = await changeAsObject<FileInode | SymlinkInode>(this.#parts, place, ({ linkCount }) => ({
+    const node = await changeAsObject<LinkableInode>(this.#parts, place, ({ linkCount }) => ({
       patch: { linkCount: linkCount + 1, ctimeNs: nowNs(this.#session) },
     }));
     try {
@@ -355,8 +374,7 @@ export class Namespace {
   }
 
   /**
-   * Changes attributes of the file, symlink or directory that an entry leads to. Returns its inode
-   * afterwards.
+   * Changes attributes of what an entry leads to. Returns its inode afterwards.
    *
    * @param ctimeNs the status time that it gets. Default: now.
    */
@@ -372,7 +390,7 @@ export class Namespace {
     }
     const patch = { ...attributes, ctimeNs };
     const place = { directory, name: entry.name, id: idOfEntry(entry) };
-    return await changePlaced<FileInode | SymlinkInode>(this.#parts, place, () => ({ patch }));
+    return await changePlaced<LinkableInode>(this.#parts, place, () => ({ patch }));
   }
 
   /** @param key the key of the directory's object. */
@@ -445,7 +463,7 @@ export class Namespace {
     ctimeNs: bigint;
     birthNs: bigint;
   } {
-    const { mode, uid, gid, mtimeNs, xattrs } = attributes;
+    const { mode, uid, gid, mtimeNs, atimeNs, xattrs } = attributes;
     requireArgument(Number.isInteger(mode) && mode >= 0 && mode <= 0o7777, `not a mode: ${mode}`);
     const time = nowNs(this.#session);
     return {
@@ -453,6 +471,7 @@ export class Namespace {
       uid,
       gid,
       mtimeNs,
+      ...(atimeNs === undefined ? {} : { atimeNs }),
       xattrs,
       id: randomId(),
       version: 0,

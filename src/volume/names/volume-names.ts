@@ -11,6 +11,7 @@ import {
   argumentError,
   requireBytes,
   requireFlag,
+  requireInteger,
   requireIterable,
   requireList,
   requireObject,
@@ -21,20 +22,24 @@ import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
 import type {
   Attributes,
+  DeviceInode,
   DirectoryEntry,
   DirectoryInode,
   EntryNode,
   FileInode,
   Inode,
+  LinkableInode,
+  PipeInode,
   SymlinkInode,
 } from '../../server/sealed/inode.ts';
+import { DEVICE_NUMBER_MAX } from '../../server/sealed/inode-body.ts';
 import type { Session } from '../session/session.ts';
 import {
   requireChangeOptions,
   requireDirectory,
   requireEntry,
-  requireFileOrSymlink,
   requireId,
+  requireLinkable,
   toGivenAttributes,
   toGivenName,
   toGivenPlace,
@@ -90,6 +95,26 @@ export class VolumeNames {
     return this.#namespace.newSymlink(checked, target);
   }
 
+  /** Returns an inode for a new FIFO or socket. It has no content: programs of one machine meet there. */
+  newPipe(attributes: Attributes, type: PipeInode['type']): PipeInode {
+    const checked = toNewAttributes('attributes', attributes);
+    if (type !== 'fifo' && type !== 'socket') throw argumentError('type', "'fifo' or 'socket'", type);
+    return this.#namespace.newPipe(checked, type);
+  }
+
+  /** Returns an inode for a new device. Its numbers are at most 2^32 - 1. */
+  newDevice(attributes: Attributes, device: Pick<DeviceInode, 'type' | 'major' | 'minor'>): DeviceInode {
+    const checked = toNewAttributes('attributes', attributes);
+    requireObject('device', device);
+    const { type, major, minor } = device;
+    if (type !== 'characterDevice' && type !== 'blockDevice') {
+      throw argumentError('device.type', "'characterDevice' or 'blockDevice'", type);
+    }
+    requireInteger('device.major', major, 0, DEVICE_NUMBER_MAX);
+    requireInteger('device.minor', minor, 0, DEVICE_NUMBER_MAX);
+    return this.#namespace.newDevice(checked, { type, major, minor });
+  }
+
   /** Returns a new directory, in memory only. {@link insertDirectory} puts it into the store. */
   newDirectory(attributes: Attributes, parent: Id): Directory {
     const checked = toNewAttributes('attributes', attributes);
@@ -98,16 +123,16 @@ export class VolumeNames {
     return this.#namespace.newDirectory(checked, parent);
   }
 
-  /** Gives a name to a new file or symlink. EEXIST; EISDIR when a directory has the name. */
+  /** Gives a name to something new that is no directory. EEXIST; EISDIR when a directory has the name. */
   async insert(
     directory: Directory,
     name: GivenName,
-    inode: FileInode | SymlinkInode,
+    inode: LinkableInode,
     options?: PutOptions,
   ): Promise<void> {
     requireDirectory('directory', directory);
     const checked = toGivenName('name', name);
-    requireFileOrSymlink('inode', inode);
+    requireLinkable('inode', inode);
     requirePutOptions(options);
     this.#session.requireOpen();
     await this.#namespace.insert(directory, checked, inode, options);
@@ -128,7 +153,7 @@ export class VolumeNames {
     await this.#namespace.insertNode(directory, checked, node, options);
   }
 
-  /** Gives names to many new files and symlinks in one change; see `Namespace.insertMany`. */
+  /** Gives names to much that is new, directories excepted, in one change; see `Namespace.insertMany`. */
   async insertMany(
     directory: Directory,
     items: readonly NewName[],
@@ -138,7 +163,7 @@ export class VolumeNames {
     requireList('items', items);
     const checked = items.map((item, at): NewName => {
       requireObject(`items[${at}]`, item);
-      requireFileOrSymlink(`items[${at}].inode`, item.inode);
+      requireLinkable(`items[${at}].inode`, item.inode);
       requireIterable(`items[${at}].segments`, item.segments);
       return { ...item, name: toGivenName(`items[${at}].name`, item.name) };
     });
@@ -162,7 +187,7 @@ export class VolumeNames {
     await this.#namespace.insertDirectory(parent, checked, child, options);
   }
 
-  /** Removes a name of a file or symlink. ENOENT, EISDIR. */
+  /** Removes a name of anything but a directory. ENOENT, EISDIR. */
   async unlink(directory: Directory, name: GivenName): Promise<void> {
     requireDirectory('directory', directory);
     const checked = toGivenName('name', name);

@@ -2,13 +2,16 @@
  * The settings that a volume is made with. They lie in the volume header's sealed `settings`, as JSON in
  * UTF-8:
  *
- *   {"layout":1,"rootId":"<32 hex>","unitSizeBytes":262144,
+ *   {"layout":2,"rootId":"<32 hex>","unitSizeBytes":262144,
  *    "padding":"padme","packBytes":131072,"codec":"zstd:1","suite":"xaes-256-gcm",
  *    "marksKey":"<64 hex>","keys":"flat"}
  *
  * Unit size, codec and suite are those of new files; every record names its own. No reader needs the padding,
- * which is `padme`, `none` or a size in bytes. Unknown fields of layout 1 are
- * ignored.
+ * which is `padme`, `none` or a size in bytes. A newer netseal may add
+ *
+ *   "requires":["..."]          features without which nobody may read the volume
+ *   "requiresToWrite":["..."]   features without which nobody may change anything in the store
+ *   any other field             it is kept when the settings are written again
  */
 
 import { isUtf8 } from 'node:buffer';
@@ -19,6 +22,7 @@ import { KIB, UNIT_BYTES_DEFAULT, unitSizeToLog2 } from '../../base/geometry.ts'
 import { checkId, type Id, randomId } from '../../base/ids.ts';
 import { randomBytes } from '../../base/random.ts';
 import { KEY_BYTES } from '../../keys/tree.ts';
+import { LAYOUT_VERSION, requireLayout } from '../../server/sealed/node-frame.ts';
 import { KEY_SCHEME_DEFAULT, type KeyScheme, parseKeyScheme } from '../../server/sealed/object-keys.ts';
 import { CODEC_DEFAULT, type CodecSetting, checkCodec, formatCodec, parseCodec } from '../../unit/codec.ts';
 import { checkPadding, PADDING_DEFAULT, type Padding } from '../../unit/padding.ts';
@@ -40,13 +44,18 @@ export interface VolumeSettings {
   readonly marksKey: string;
   /** Under which keys the store has segments and inode objects. Fixed when the volume is made. */
   readonly keys: KeyScheme;
+  /** The names of features that this netseal lacks, and without which the volume can only be read. */
+  readonly missingToWrite?: readonly string[] | undefined;
+  /** Fields that this netseal does not know, as JSON values. */
+  readonly others?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** The settings that callers choose. The others are random. */
-export type ChosenSettings = Partial<Omit<VolumeSettings, 'rootId' | 'marksKey'>>;
+export type ChosenSettings = Partial<Omit<VolumeSettings, 'rootId' | 'marksKey' | 'missingToWrite' | 'others'>>;
 
-const LAYOUT = 1;
 const MARKS_KEY_PATTERN = /^[0-9a-f]{64}$/;
+/** The features that this netseal has, besides all that the layout has had from its first version on. */
+const FEATURES: ReadonlySet<string> = new Set();
 
 /** Larger packs compress a little better, and make more of a read that wants one file. */
 export const PACK_BYTES_DEFAULT: number = 128 * KIB;
@@ -77,6 +86,8 @@ export function checkVolumeSettings(partial: Partial<VolumeSettings> = {}): Volu
     suite = SUITE_DEFAULT,
     marksKey = toHex(randomBytes(KEY_BYTES)),
     keys = KEY_SCHEME_DEFAULT,
+    missingToWrite = [],
+    others = {},
   } = partial;
   const settings = {
     ...{ rootId, unitSizeBytes, padding, packBytes },
@@ -84,6 +95,8 @@ export function checkVolumeSettings(partial: Partial<VolumeSettings> = {}): Volu
     suite: parseSuite(suite),
     marksKey,
     keys: parseKeyScheme(keys),
+    ...(missingToWrite.length === 0 ? {} : { missingToWrite }),
+    ...(Object.keys(others).length === 0 ? {} : { others }),
   };
   requireArgument(typeof marksKey === 'string' && MARKS_KEY_PATTERN.test(marksKey), 'not a key for marks');
   checkId(settings.rootId);
@@ -96,21 +109,25 @@ export function checkVolumeSettings(partial: Partial<VolumeSettings> = {}): Volu
 
 /** Encodes settings for `createVolumeHeader` and `withSettings`: some 250 bytes. EINVAL for a wrong value. */
 export function encodeSettings(settings: VolumeSettings): Uint8Array<ArrayBuffer> {
-  const { codec, ...rest } = checkVolumeSettings(settings);
-  return utf8(JSON.stringify({ layout: LAYOUT, ...rest, codec: formatCodec(codec) }));
+  const { codec, missingToWrite: _, others, ...rest } = checkVolumeSettings(settings);
+  return utf8(JSON.stringify({ layout: LAYOUT_VERSION, ...rest, codec: formatCodec(codec), ...others }));
 }
 
-/** Decodes settings. EFORMAT when these are not the settings of a volume; EUNSUPPORTED for a newer layout. */
+/**
+ * Decodes settings. EFORMAT when these are not the settings of a volume; EUNSUPPORTED for another layout, or
+ * for a volume that requires a feature which this netseal lacks.
+ */
 export function decodeSettings(bytes: Uint8Array): VolumeSettings {
-  const fields = parseFields(bytes);
-  const { layout, rootId, unitSizeBytes, padding, packBytes, codec, suite, marksKey, keys } = fields;
+  const { layout, rootId, unitSizeBytes, padding, packBytes, codec, suite, marksKey, keys, ...others } =
+    parseFields(bytes);
   if (typeof layout !== 'number' || !Number.isSafeInteger(layout) || layout < 1) throw malformed('no layout');
-  if (layout > LAYOUT) {
-    throw new NetsealError(
-      'EUNSUPPORTED',
-      `volume settings: layout ${layout}, and this netseal knows layout ${LAYOUT}`,
-    );
+  requireLayout('volume settings', layout);
+  const missing = missingFeatures('requires', others.requires);
+  if (missing.length > 0) {
+    const features = missing.map(shownValue).join(', ');
+    throw new NetsealError('EUNSUPPORTED', `the volume requires ${features}: use a newer netseal`);
   }
+  const missingToWrite = missingFeatures('requiresToWrite', others.requiresToWrite);
   if (typeof rootId !== 'string') throw malformed('no rootId');
   if (typeof unitSizeBytes !== 'number') throw malformed('no unitSizeBytes');
   if (padding !== 'padme' && padding !== 'none' && typeof padding !== 'number') throw malformed('no padding');
@@ -126,10 +143,35 @@ export function decodeSettings(bytes: Uint8Array): VolumeSettings {
       suite: parseSuite(suite),
       marksKey,
       keys: parseKeyScheme(keys),
+      ...{ missingToWrite, others },
     });
   } catch (cause) {
     throw malformed(messageOf(cause), cause);
   }
+}
+
+/** Returns the features of a list that this netseal lacks. EFORMAT unless it is a list of names, or nothing. */
+function missingFeatures(field: string, list: unknown): string[] {
+  if (list === undefined) return [];
+  const isList = Array.isArray(list) && list.every(name => typeof name === 'string');
+  if (!isList) throw malformed(`${field} is no list of features`);
+  return list.filter(name => !FEATURES.has(name));
+}
+
+/** False when only a newer netseal may change anything in the store. */
+export function isWritable({ missingToWrite = [] }: VolumeSettings): boolean {
+  return missingToWrite.length === 0;
+}
+
+/** Throws EUNSUPPORTED when only a newer netseal may change anything in the store. */
+export function requireWritable(settings: VolumeSettings): void {
+  const { missingToWrite = [] } = settings;
+  if (isWritable(settings)) return;
+  const features = missingToWrite.map(shownValue).join(', ');
+  throw new NetsealError(
+    'EUNSUPPORTED',
+    `the volume can only be read: changing it requires ${features}, and a newer netseal`,
+  );
 }
 
 function parseFields(bytes: Uint8Array): Record<string, unknown> {

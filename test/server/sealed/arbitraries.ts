@@ -2,21 +2,26 @@
 import fc from 'fast-check';
 import type { Id } from '../../../src/base/ids.ts';
 import type { Name } from '../../../src/base/name.ts';
-import type {
-  Arrival,
-  Departure,
-  DirectoryEntry,
-  DirectoryInode,
-  EntryNode,
-  ExtendedAttribute,
-  FileInode,
-  Inode,
-  InodeObject,
-  MapSlots,
-  NameChild,
-  NameNode,
-  SymlinkInode,
-  Writer,
+import type { Extension, Extensions } from '../../../src/server/sealed/extensions.ts';
+import {
+  type Arrival,
+  type Departure,
+  type DeviceInode,
+  type DirectoryEntry,
+  type DirectoryInode,
+  type EntryNode,
+  type ExtendedAttribute,
+  type FileInode,
+  INODE_TYPES,
+  type Inode,
+  type InodeObject,
+  type LinkableInode,
+  type MapSlots,
+  type NameChild,
+  type NameNode,
+  type PipeInode,
+  type SymlinkInode,
+  type Writer,
 } from '../../../src/server/sealed/inode.ts';
 import {
   MAP_DEPTH_MAX,
@@ -137,6 +142,30 @@ const xattrs: fc.Arbitrary<readonly ExtendedAttribute[]> = fc
   })
   .map(pairs => pairs.sort((left, right) => (left.key < right.key ? -1 : 1)));
 
+/** Some of class 0 and 1, ascending by tag. */
+export const extensionItems: fc.Arbitrary<readonly Extension[]> = fc
+  .uniqueArray(
+    fc.record({
+      tag: fc
+        .tuple(counts(Number.MAX_SAFE_INTEGER - 3), fc.integer({ min: 0, max: 1 }))
+        .map(([tag, kind]) => tag - (tag % 4) + kind),
+      // Shorter than an id, so that it names no segment by chance.
+      value: fc.uint8Array({ maxLength: 12 }),
+    }),
+    { selector: ({ tag }) => tag, minLength: 1, maxLength: 3 },
+  )
+  .map(items => items.sort((left, right) => left.tag - right.tag));
+
+export const extensions: fc.Arbitrary<Extensions> = fc
+  .tuple(extensionItems, fc.uniqueArray(segmentIds, { maxLength: 2 }))
+  .map(([items, segments]) => ({
+    items: items.map(({ tag, value }, at) => ({
+      tag,
+      value: at > 0 ? value : new Uint8Array([...value, ...Buffer.from(segments.join(''), 'hex')]),
+    })),
+    segments: segments.sort(),
+  }));
+
 const base = {
   id: ids,
   version: counts(),
@@ -147,6 +176,8 @@ const base = {
   mtimeNs: timesNs,
   ctimeNs: timesNs,
   birthNs: timesNs,
+  atimeNs: fc.option(timesNs, { nil: undefined }),
+  extensions: fc.option(extensions, { nil: undefined, freq: 3 }),
   xattrs: fc.oneof(fc.constant([]), xattrs),
 };
 const linkCounts = fc.oneof(fc.constant(1), counts(0xffff_ffff));
@@ -186,16 +217,37 @@ export const symlinkInodes: fc.Arbitrary<SymlinkInode> = fc.record({
   ),
 });
 
+export const pipeInodes: fc.Arbitrary<PipeInode> = fc.record({
+  type: fc.constantFrom('fifo' as const, 'socket' as const),
+  ...base,
+  linkCount: linkCounts,
+});
+
+export const deviceInodes: fc.Arbitrary<DeviceInode> = fc.record({
+  type: fc.constantFrom('characterDevice' as const, 'blockDevice' as const),
+  ...base,
+  linkCount: linkCounts,
+  major: counts(0xffff_ffff),
+  minor: counts(0xffff_ffff),
+});
+
+const linkables: fc.Arbitrary<LinkableInode> = fc.oneof(
+  { weight: 3, arbitrary: fileInodes },
+  symlinkInodes,
+  pipeInodes,
+  deviceInodes,
+);
+
 const departures: fc.Arbitrary<Departure> = fc.record({ token: ids, directory: ids, name: names });
 
 const entryNodes: fc.Arbitrary<EntryNode> = fc.oneof(
-  fc.record({ kind: fc.constant('embedded' as const), inode: fc.oneof(fileInodes, symlinkInodes) }),
+  fc.record({ kind: fc.constant('embedded' as const), inode: linkables }),
   fc
     .record({
       kind: fc.constant('object' as const),
       id: ids,
       key: fc.option(ids, { nil: undefined }),
-      type: fc.constantFrom('file' as const, 'symlink' as const, 'directory' as const),
+      type: fc.constantFrom(...INODE_TYPES),
     })
     .map(({ key, ...node }) => (key === undefined || key === node.id ? node : { ...node, key })),
 );
@@ -232,19 +284,22 @@ export const nameNodes: fc.Arbitrary<NameNode> = fc.oneof(leaves, innerNodes);
 
 const arrivals: fc.Arbitrary<Arrival> = fc.record({ token: ids, source: ids, isAccepted: fc.boolean() });
 
-export const directoryInodes: fc.Arbitrary<DirectoryInode> = fc.record({
-  type: fc.constant('directory' as const),
-  ...base,
-  parent: ids,
-  formerParent: fc.option(fc.record({ directory: ids, token: ids }), { nil: undefined }),
-  entryCount: counts(),
-  isDead: fc.boolean(),
-  arrivals: fc.array(arrivals, { maxLength: 3 }),
-  nextIndex: counts(),
-  tree: nameNodes,
-});
+export const directoryInodes: fc.Arbitrary<DirectoryInode> = fc
+  .record({
+    type: fc.constant('directory' as const),
+    ...base,
+    parent: ids,
+    formerParent: fc.option(fc.record({ directory: ids, token: ids }), { nil: undefined }),
+    entryCount: counts(),
+    subdirectoryCount: counts(),
+    isDead: fc.boolean(),
+    arrivals: fc.array(arrivals, { maxLength: 3 }),
+    nextIndex: counts(),
+    tree: nameNodes,
+  })
+  .map(inode => ({ ...inode, subdirectoryCount: Math.min(inode.subdirectoryCount, inode.entryCount) }));
 
-export const inodes: fc.Arbitrary<Inode> = fc.oneof(fileInodes, symlinkInodes, directoryInodes);
+export const inodes: fc.Arbitrary<Inode> = fc.oneof(linkables, directoryInodes);
 
 const writers: fc.Arbitrary<readonly Writer[]> = fc
   .uniqueArray(fc.record({ version: counts(), nonce: ids }), {

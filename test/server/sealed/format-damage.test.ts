@@ -163,7 +163,7 @@ describe('what takes more than one wrong byte', () => {
     page.copyWithin(2 + 16, 2, 2 + 16);
     expect(() => decodeMapPage(page)).toThrow('listed twice');
     const pageAt = (distance: number) => [
-      ...[1, 1, ...hexBytes(exampleId('5'))],
+      ...[2, 1, ...hexBytes(exampleId('5'))],
       ...[1, 0, 0, distance, 72, ...hexBytes(exampleId('0'))],
     ];
     expect(decodeMapPage(Uint8Array.from(pageAt(2)))[0]?.pointer.offsetBytes).toBe(1);
@@ -177,14 +177,18 @@ describe('what takes more than one wrong byte', () => {
     const noTarget = bytes.slice(0, targetAt + 1);
     noTarget[targetAt] = 0;
     expect(() => decodeInodeObject(noTarget, SYMLINK.id)).toThrow('without a target');
-    const announced = Buffer.concat([
-      bytes.subarray(0, targetAt),
-      new Uint8Array(1),
-      bytes.subarray(targetAt),
-    ]);
-    // The inode header: behind version, table, flags and writers, which are a byte each here.
-    announced[4]! |= 0x40;
-    expect(() => decodeInodeObject(announced, SYMLINK.id)).toThrow('announced, and none there');
+    for (const more of [0x04, 0x10]) {
+      const announced = Buffer.concat([
+        bytes.subarray(0, 5),
+        Uint8Array.of(more),
+        bytes.subarray(5, targetAt),
+        new Uint8Array(1),
+        bytes.subarray(targetAt),
+      ]);
+      // The inode header: behind version, table, flags and writers, which are a byte each here.
+      announced[4]! |= 0x80;
+      expect(() => decodeInodeObject(announced, SYMLINK.id)).toThrow('announced, and none there');
+    }
   });
 
   it('in a footer: an object id that is there for nothing', () => {
@@ -208,19 +212,20 @@ describe('a count that the bytes cannot hold', () => {
 
   it('is refused before anything is allocated', () => {
     const plain: readonly (readonly [Recode, readonly number[]])[] = [
-      [recodeNode, [1, ...huge, ...zeros]],
-      [recodeNode, [1, 0, 0, ...huge, ...zeros]],
-      [recodeNode, [1, 0, 1, ...huge, ...zeros]],
-      [recodePage, [1, ...huge, ...zeros]],
-      [recodePage, [1, 0, ...huge, ...zeros]],
-      [recodeFooter([]), [1, ...huge, ...zeros]],
-      [recodeInode(exampleId('0')), [1, ...huge, ...zeros]],
-      // A directory with 2^50 arrivals, and one with as many extended attributes.
+      [recodeNode, [2, ...huge, ...zeros]],
+      [recodeNode, [2, 0, 0, ...huge, ...zeros]],
+      [recodeNode, [2, 0, 1, ...huge, ...zeros]],
+      [recodePage, [2, ...huge, ...zeros]],
+      [recodePage, [2, 0, ...huge, ...zeros]],
+      [recodeFooter([]), [2, ...huge, ...zeros]],
+      [recodeInode(exampleId('0')), [2, ...huge, ...zeros]],
+      // A directory with 2^50 arrivals, and files with as many extended attributes, and extensions.
       [
         recodeInode(exampleId('0')),
-        [1, 0, 0, 0, 2, ...zeros.slice(0, 16 + 5 + 8 + 16 + 3), ...huge, ...zeros],
+        [2, 0, 0, 0, 2, ...zeros.slice(0, 16 + 5 + 8 + 16 + 4), ...huge, ...zeros],
       ],
-      [recodeInode(exampleId('0')), [1, 0, 0, 0, 0x40, ...zeros.slice(0, 16 + 5 + 8), ...huge, ...zeros]],
+      [recodeInode(exampleId('0')), [2, 0, 0, 0, 0x80, 4, ...zeros.slice(0, 16 + 5 + 8), ...huge, ...zeros]],
+      [recodeInode(exampleId('0')), [2, 0, 0, 0, 0x80, 16, ...zeros.slice(0, 16 + 5 + 8), ...huge, ...zeros]],
     ];
     const beforeBytes = process.memoryUsage().rss;
     for (const [recode, bytes] of plain) {

@@ -2,9 +2,11 @@
 import { expect } from 'vitest';
 import { isNetsealError } from '../../../src/base/errors.ts';
 import type {
+  DeviceInode,
   DirectoryEntry,
   DirectoryInode,
   FileInode,
+  PipeInode,
   SymlinkInode,
 } from '../../../src/server/sealed/inode.ts';
 import { type Pointer, type SlicePointer, storedBytesOf } from '../../../src/server/sealed/pointer.ts';
@@ -99,6 +101,19 @@ export const SYMLINK: SymlinkInode = {
   target: new Uint8Array(Buffer.from('../target')),
 };
 
+export const FIFO: PipeInode = { ...BASE, type: 'fifo', id: exampleId('4'), linkCount: 1 };
+
+/** `/dev/sda1` */
+export const DEVICE: DeviceInode = {
+  ...BASE,
+  type: 'blockDevice',
+  id: exampleId('4'),
+  mode: 0o660,
+  linkCount: 1,
+  major: 8,
+  minor: 1,
+};
+
 /** A 4 KiB file, number `at` of those that lie one behind the other in a segment. */
 function smallFileEntry(name: string, at: number): DirectoryEntry {
   const inode: FileInode = {
@@ -124,6 +139,7 @@ export const DIRECTORY: DirectoryInode = {
   mode: 0o755,
   parent: exampleId('e'),
   entryCount: 3,
+  subdirectoryCount: 0,
   isDead: false,
   arrivals: [],
   nextIndex: 0,
@@ -133,11 +149,24 @@ export const DIRECTORY: DirectoryInode = {
   },
 };
 
-/** Something of everything: xattrs, links, times of every form, objects, a move on its way out and one in. */
+/**
+ * Something of everything: all types, xattrs, links, times of every form, extensions, objects, a move on its way out and one
+ * in.
+ */
 export const ODD_DIRECTORY: DirectoryInode = {
   ...DIRECTORY,
   ctimeNs: TIME_NS + 300n,
   birthNs: TIME_NS - 400n * DAY_NS,
+  atimeNs: TIME_NS - 1n,
+  entryCount: 8,
+  subdirectoryCount: 1,
+  extensions: {
+    items: [
+      { tag: 4, value: new Uint8Array([7, ...Buffer.from(exampleId('5') + exampleId('b'), 'hex')]) },
+      { tag: 9, value: new Uint8Array(0) },
+    ],
+    segments: [exampleId('5'), exampleId('b')],
+  },
   xattrs: [
     { key: 'user.a', value: new Uint8Array([1, 2]) },
     { key: 'user.b', value: new Uint8Array(0) },
@@ -149,6 +178,7 @@ export const ODD_DIRECTORY: DirectoryInode = {
   tree: {
     kind: 'leaf',
     entries: [
+      { name: 'device', node: { kind: 'embedded', inode: DEVICE } },
       { name: 'dir', node: { kind: 'object', id: exampleId('6'), type: 'directory' } },
       {
         name: 'dirt',
@@ -178,6 +208,8 @@ export const ODD_DIRECTORY: DirectoryInode = {
           },
         },
       },
+      { name: 'fifo', node: { kind: 'embedded', inode: { ...FIFO, atimeNs: TIME_NS } } },
+      { name: 'line', node: { kind: 'object', id: exampleId('3'), type: 'characterDevice' } },
       { name: 'link', node: { kind: 'embedded', inode: SYMLINK } },
     ],
   },

@@ -12,10 +12,12 @@ import { errorCodeOf } from '../../support/errors.ts';
 import { checkProperty } from '../../support/property.ts';
 import { inodeObjects, inodes } from './arbitraries.ts';
 import {
+  DEVICE,
   DIRECTORY,
   EMPTY_FILE,
   exampleId,
   examplePointer,
+  FIFO,
   LARGE_FILE,
   ODD_DIRECTORY,
   SMALL_FILE,
@@ -58,9 +60,12 @@ describe('inodes', () => {
     expect(bodyBytes(SMALL_FILE)).toBe(68);
     expect(bodyBytes(LARGE_FILE)).toBe(145);
     expect(bodyBytes(SYMLINK)).toBe(43);
-    expect(bodyBytes({ ...DIRECTORY, tree: { kind: 'leaf', entries: [] } })).toBe(55);
-    expect(bodyBytes(DIRECTORY)).toBe(283);
-    expect(encodeInodeObject(record(DIRECTORY)).byteLength).toBe(303);
+    expect(bodyBytes(FIFO)).toBe(33);
+    expect(bodyBytes(DEVICE)).toBe(35);
+    expect(bodyBytes({ ...FIFO, atimeNs: FIFO.mtimeNs })).toBe(35);
+    expect(bodyBytes({ ...DIRECTORY, tree: { kind: 'leaf', entries: [] } })).toBe(56);
+    expect(bodyBytes(DIRECTORY)).toBe(284);
+    expect(encodeInodeObject(record(DIRECTORY)).byteLength).toBe(304);
   });
 
   it('may lie under a key that is not their id', () => {
@@ -68,9 +73,14 @@ describe('inodes', () => {
     expect(decodeInodeObject(bytes, exampleId('3')).inode.id).toBe(SMALL_FILE.id);
   });
 
-  it('of a newer layout are left to a newer netseal', () => {
+  it('of another layout are refused by name', () => {
     const bytes = encodeInodeObject(record(SMALL_FILE));
-    bytes[0] = 2;
+    expect(bytes[0]).toBe(2);
+    bytes[0] = 3;
+    expect(() => decodeInodeObject(bytes, SMALL_FILE.id)).toThrow(/of layout 3: this netseal knows 2/);
+    expect(errorCodeOf(() => decodeInodeObject(bytes, SMALL_FILE.id))).toBe('EUNSUPPORTED');
+    bytes[0] = 1;
+    expect(() => decodeInodeObject(bytes, SMALL_FILE.id)).toThrow(/of layout 1: a draft of the layout/);
     expect(errorCodeOf(() => decodeInodeObject(bytes, SMALL_FILE.id))).toBe('EUNSUPPORTED');
     bytes[0] = 0;
     expect(errorCodeOf(() => decodeInodeObject(bytes, SMALL_FILE.id))).toBe('EFORMAT');
@@ -84,6 +94,13 @@ describe('inodes', () => {
       { version: 2 ** 53 },
       { mode: 0o10000 },
       { mode: -1 },
+      { atimeNs: 2n ** 63n },
+      { extensions: { items: [], segments: [] } },
+      { extensions: { items: [{ tag: 2, value: new Uint8Array(0) }], segments: [] } },
+      { extensions: { items: [{ tag: 3, value: new Uint8Array(0) }], segments: [] } },
+      { extensions: { items: [4, 4].map(tag => ({ tag, value: new Uint8Array(0) })), segments: [] } },
+      { extensions: { items: [{ tag: 0, value: new Uint8Array(4093) }], segments: [] } },
+      { extensions: { items: [{ tag: 0, value: new Uint8Array(15) }], segments: [exampleId('0')] } },
       { uid: 2 ** 32 },
       { gid: Number.NaN },
       { mtimeNs: 2n ** 63n },
@@ -108,10 +125,64 @@ describe('inodes', () => {
       const inode = { ...SMALL_FILE, ...change };
       expect(errorCodeOf(() => encodeInodeObject(record(inode)))).toBe('EINVAL');
     }
+    for (const [major, minor] of [
+      [2 ** 32, 0],
+      [0, -1],
+      [0, 0.5],
+    ] as const) {
+      expect(errorCodeOf(() => encodeInodeObject(record({ ...DEVICE, major, minor })))).toBe('EINVAL');
+    }
+    const folder = { ...DIRECTORY, subdirectoryCount: 4 };
+    expect(errorCodeOf(() => encodeInodeObject(record(folder)))).toBe('EINVAL');
     for (const targetBytes of [0, 4096]) {
       const inode = { ...SYMLINK, target: new Uint8Array(targetBytes) };
       expect(errorCodeOf(() => encodeInodeObject(record(inode)))).toBe('EINVAL');
     }
+  });
+
+  it('have these bytes', () => {
+    const id = '44'.repeat(16);
+    const rest = `${id}0101a403e807e8070000bc7bcbd37918`;
+    const hexOf = (inode: Inode): string => {
+      const out = new ByteWriter();
+      encodeInode(out, inode, new SegmentTable());
+      return Buffer.from(out.written).toString('hex');
+    };
+    const time = FIFO.mtimeNs;
+    expect(hexOf(FIFO)).toBe(`03${rest}`);
+    expect(hexOf({ ...FIFO, type: 'socket' })).toBe(`04${rest}`);
+    // ctime after mtime by 300 ns, birth before ctime by 1.
+    expect(hexOf({ ...FIFO, ctimeNs: time + 300n, birthNs: time + 299n })).toBe(`2b${rest}ac0201`);
+    // The second byte: an access time 5 ns later, one 1 ns earlier, two links, one extension.
+    expect(hexOf({ ...FIFO, atimeNs: time + 5n })).toBe(`8301${rest}05`);
+    expect(hexOf({ ...FIFO, atimeNs: time - 1n })).toBe(`8302${rest}ffffbb7bcbd37918`);
+    expect(hexOf({ ...FIFO, linkCount: 2 })).toBe(`8308${rest}02`);
+    const items = [{ tag: 8, value: Uint8Array.of(0xab, 0xcd) }];
+    expect(hexOf({ ...FIFO, extensions: { items, segments: [] } })).toBe(`8310${rest}010802abcd`);
+    expect(hexOf({ ...FIFO, xattrs: [{ key: 'a', value: new Uint8Array(0) }] })).toBe(`8304${rest}01016100`);
+    // Device 8, 300.
+    expect(hexOf({ ...DEVICE, mode: 0o644, minor: 300 })).toBe(`06${rest}08ac02`);
+    expect(hexOf({ ...DEVICE, mode: 0o644, type: 'characterDevice' })).toBe(`05${rest}0801`);
+  });
+
+  it('that only a newer netseal writes are left to it', () => {
+    const whole = encodeInodeObject(record({ ...FIFO, linkCount: 2 }));
+    // Behind version, table, flags and writers, which are a byte each here.
+    expect([...whole.subarray(4, 6)]).toEqual([0x83, 0x08]);
+    const codeWith = (...head: [number, number]): string | undefined => {
+      const bytes = whole.slice();
+      bytes.set(head, 4);
+      return errorCodeOf(() => decodeInodeObject(bytes, FIFO.id));
+    };
+    expect(decodeInodeObject(whole, FIFO.id).inode).toEqual({ ...FIFO, linkCount: 2 });
+    expect(codeWith(0x87, 0x08)).toBe('EUNSUPPORTED');
+    for (const bit of [0x20, 0x40, 0x80]) expect(codeWith(0x83, 0x08 | bit)).toBe('EUNSUPPORTED');
+    // The third form of ctime, of birth, of atime.
+    expect(codeWith(0x9b, 0x08)).toBe('EUNSUPPORTED');
+    expect(codeWith(0xe3, 0x08)).toBe('EUNSUPPORTED');
+    expect(codeWith(0x83, 0x0b)).toBe('EUNSUPPORTED');
+    // A second byte that need not be there.
+    expect(codeWith(0x83, 0)).toBe('EFORMAT');
   });
 
   it('name their writers newest first, sixteen at most', () => {

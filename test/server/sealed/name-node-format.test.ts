@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Name } from '../../../src/base/name.ts';
-import type { DirectoryEntry, NameNode } from '../../../src/server/sealed/inode.ts';
+import { type DirectoryEntry, INODE_TYPES, type NameNode } from '../../../src/server/sealed/inode.ts';
 import {
   childBytes,
   decodeNameNode,
@@ -77,7 +77,7 @@ describe('name nodes', () => {
       ...new Array<number>(16).fill(0x11),
     ];
     const decode = (...entries: number[][]) =>
-      decodeNameNode(Uint8Array.from([1, 0, 0, entries.length, ...entries.flat()]));
+      decodeNameNode(Uint8Array.from([2, 0, 0, entries.length, ...entries.flat()]));
     expect(decode(entry(0, 'ab'), entry(1, 'c'))).toEqual(objectLeaf('ab', 'ac'));
     const impossible: readonly number[][][] = [
       [entry(0, '')],
@@ -104,12 +104,25 @@ describe('name nodes', () => {
     const bytes = encodeNameNode({ kind: 'leaf', entries: [keyed(exampleId('2'))] });
     const kindAt = 11;
     expect(bytes[kindAt]).toBe(0x11);
-    for (const kind of [0x17, 0x31, 0x51, 0x91]) {
+    for (const kind of [0x31, 0x51, 0x91]) {
       bytes[kindAt] = kind;
       expect(errorCodeOf(() => decodeNameNode(bytes))).toBe('EUNSUPPORTED');
     }
     bytes[kindAt] = 0x10;
     expect(errorCodeOf(() => decodeNameNode(bytes))).toBe('EFORMAT');
+  });
+
+  it('say the type of an entry, and leave what is newer to a newer netseal', () => {
+    const leaf = (kind: number) =>
+      Uint8Array.from([2, 0, 0, 1, 0, 1, 0x61, kind, ...new Array<number>(16).fill(0x11)]);
+    const types = [1, 2, 3, 4, 5, 6, 7].map(kind => {
+      const node = decodeNameNode(leaf(kind));
+      return node.kind === 'leaf' && node.entries[0]?.node.kind === 'object' ? node.entries[0].node.type : '';
+    });
+    expect(types).toEqual(INODE_TYPES);
+    for (const bit of [0x20, 0x40, 0x80]) {
+      expect(errorCodeOf(() => decodeNameNode(leaf(1 | bit)))).toBe('EUNSUPPORTED');
+    }
   });
 
   it('cannot be inner without children, or too high', () => {
@@ -118,12 +131,12 @@ describe('name nodes', () => {
       expect(errorCodeOf(() => encodeNameNode({ kind: 'inner', level, children: [child] }))).toBe('EINVAL');
     }
     expect(errorCodeOf(() => encodeNameNode({ kind: 'inner', level: 1, children: [] }))).toBe('EINVAL');
-    expect(errorCodeOf(() => decodeNameNode(Uint8Array.from([1, 0, 1, 0])))).toBe('EFORMAT');
+    expect(errorCodeOf(() => decodeNameNode(Uint8Array.from([2, 0, 1, 0])))).toBe('EFORMAT');
   });
 
   it('never embed a directory', () => {
     const bytes = encodeNameNode({ kind: 'leaf', entries: [smallFileEntries(1)[0]!] });
-    const headAt = bytes.findIndex((byte, at) => at > 20 && byte === 0x08);
+    const headAt = bytes.findIndex((byte, at) => at > 20 && byte === 0x10);
     expect(decodeNameNode(bytes).kind).toBe('leaf');
     bytes[headAt]! |= 2;
     expect(() => decodeNameNode(bytes)).toThrow('an embedded directory');

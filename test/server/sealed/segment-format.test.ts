@@ -36,10 +36,11 @@ describe('segment footers', () => {
     for (const off of [-1, 1]) expect(errorCodeOf(() => decodeFooter(bytes, endBytes + off))).toBe('EFORMAT');
   });
 
-  it('of a newer layout, or with kinds not known here, are left to a newer netseal', () => {
+  it('of another layout, or with kinds not known here, are refused by name', () => {
     const bytes = encodeFooter([UNIT]);
     for (const [at, value] of [
-      [0, 2],
+      [0, 1],
+      [0, 3],
       [2, 0x1f],
     ] as const) {
       const newer = bytes.slice();
@@ -73,7 +74,7 @@ describe('segment footers', () => {
 
 describe('segment trailers', () => {
   it('say where the footer begins', () => {
-    expect(Buffer.from(encodeTrailer(4168)).toString('hex')).toBe('6e536567010000004810000000000000');
+    expect(Buffer.from(encodeTrailer(4168)).toString('hex')).toBe('6e536567020000004810000000000000');
     checkProperty(
       fc.tuple(fc.integer({ min: 72, max: 2 ** 24 + 72 }), fc.nat()),
       ([footerBytes, recordBytes]) => {
@@ -94,7 +95,11 @@ describe('segment trailers', () => {
     expect(decodeTrailer(trailer, 4184).footerOffsetBytes).toBe(0);
     expect(errorCodeOf(() => decodeTrailer(trailer, 4183))).toBe('EFORMAT');
     expect(errorCodeOf(() => decodeTrailer(trailer.subarray(1), 5000))).toBe('EFORMAT');
-    trailer[4] = 2;
-    expect(errorCodeOf(() => decodeTrailer(trailer, 5000))).toBe('EUNSUPPORTED');
+    for (const version of [1, 3]) {
+      trailer[4] = version;
+      expect(errorCodeOf(() => decodeTrailer(trailer, 5000))).toBe('EUNSUPPORTED');
+    }
+    trailer[4] = 0;
+    expect(errorCodeOf(() => decodeTrailer(trailer, 5000))).toBe('EFORMAT');
   });
 });
