@@ -172,7 +172,7 @@ export function makeFifoAt(folder: FolderHandle, name: Name, mode: number): void
   check(calls.mkfifoat(folder.fd, terminated(name, FIRST), mode), 'mkfifoat');
 }
 
-/** Makes a device. EUNSUPPORTED where the call is missing. */
+/** Makes a device. EUNSUPPORTED where the call is missing, or for numbers that no device has. */
 export function makeDeviceAt(
   folder: FolderHandle,
   name: Name,
@@ -182,6 +182,10 @@ export function makeDeviceAt(
 ): void {
   const calls = native().devices;
   if (calls === undefined) throw new NetsealError('EUNSUPPORTED', 'this machine cannot make a device here');
+  // Linux keeps 12 bits and 20 bits, and takes others for the numbers that are left of them.
+  if (major > 0xfff || minor > 0xf_ffff) {
+    throw new NetsealError('EUNSUPPORTED', `this machine has no device ${major}, ${minor}`);
+  }
   const bits = (type === 'blockDevice' ? S_IFBLK : S_IFCHR) | mode;
   const number = BigInt(deviceNumber(major, minor));
   check(calls.mknodat(folder.fd, terminated(name, FIRST), bits, number), 'mknodat');

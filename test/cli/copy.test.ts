@@ -141,12 +141,14 @@ describe('netseal put', () => {
     expect(json.exitCode).toBe(EXIT_NOT_FOUND);
   });
 
-  it('does not copy what is no file, and says so', async () => {
+  it('copies a pipe in a tree as one, and refuses one that is named', async () => {
     const { execFileSync } = await import('node:child_process');
     execFileSync('mkfifo', [at('dir', 'pipe')]);
     const tree = await netseal(['put', '-r', 'dir', 'vol:/d']);
-    expect(tree.stderr).toMatch(/note: dir\/pipe: not copied/);
+    expect(tree.stderr).toMatch(/, 1 special file/);
     expect(tree.exitCode).toBe(EXIT_OK);
+    const listed = await netseal(['ls', '-l', 'vol:/d']);
+    expect(String(listed.stdout)).toMatch(/^prw.* 1 .* - .*pipe$/m);
     const named = await netseal(['put', 'dir/pipe', 'vol:/p']);
     expect(named.stderr).toMatch(/dir\/pipe: neither a file/);
     expect(named.exitCode).toBe(EXIT_USAGE);
