@@ -427,7 +427,12 @@ export function linkableBytes(inode: LinkableInode, before?: Pointer): number {
 
 function contentBytes(inode: LinkableInode, before: Pointer | undefined): number {
   if (inode.type === 'file') {
-    return varintBytes(inode.sizeBytes) + 1 + varintBytes(inode.storedBytes) + mapSlotsBytes(inode.map.slots, before);
+    return (
+      varintBytes(inode.sizeBytes) +
+      1 +
+      varintBytes(inode.storedBytes) +
+      mapSlotsBytes(inode.map.slots, before)
+    );
   }
   if (inode.type === 'symlink') return 2 + inode.target.byteLength;
   return isDevice(inode) ? varintBytes(inode.major) + varintBytes(inode.minor) : 0;

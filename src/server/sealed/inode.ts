@@ -88,9 +88,7 @@ export interface DirectoryEntry {
   readonly departure?: Departure | undefined;
 }
 
-export type EntryNode =
-  | { readonly kind: 'embedded'; readonly inode: LinkableInode }
-  | ObjectReference;
+export type EntryNode = { readonly kind: 'embedded'; readonly inode: LinkableInode } | ObjectReference;
 
 /** Leads to an inode that is an object of its own. */
 export interface ObjectReference {

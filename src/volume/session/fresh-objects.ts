@@ -14,6 +14,7 @@ import type { Inode } from '../../server/sealed/inode.ts';
 import { putInodeObject, type StoredInode } from '../../server/sealed/inode-object.ts';
 import type { Sealing } from '../../server/sealed/sealing.ts';
 import type { Marks } from '../state/marks.ts';
+import { requireWritable, type VolumeSettings } from './volume-settings.ts';
 import type { WriteTimes } from './write-times.ts';
 
 /** After so many lost answers in a row, putting an object fails. */
@@ -25,6 +26,7 @@ const IF_ABSENT = { ifAbsent: true } as const;
 /** The parts of a session that putting an object takes. */
 interface FreshParts {
   readonly sealing: Sealing;
+  readonly settings: VolumeSettings;
   readonly history: { beforeCommit(): void };
   readonly writes: WriteTimes;
   readonly nowMs: () => number;
@@ -33,8 +35,15 @@ interface FreshParts {
 export class FreshObjects {
   readonly #objects = new Map<Id, { readonly stored: StoredInode; isReferred: boolean }>();
 
-  /** Puts an inode under a fresh key. Rejects with EFORK and EROLLBACK, and with what the store throws. */
-  async put({ sealing, history, writes, nowMs }: FreshParts, inode: Inode): Promise<StoredInode> {
+  /**
+   * Puts an inode under a fresh key. Rejects with EFORK and EROLLBACK, EUNSUPPORTED when the volume can only
+   * be read, and with what the store throws.
+   */
+  async put(
+    { sealing, settings, history, writes, nowMs }: FreshParts,
+    inode: Inode,
+  ): Promise<StoredInode> {
+    requireWritable(settings);
     history.beforeCommit();
     for (let attempt = 1; ; attempt += 1) {
       const writers = [{ version: inode.version, nonce: randomId() }];
