@@ -60,7 +60,8 @@ async function extend(
   const node = entry?.node;
   if (parent === undefined || node?.kind !== 'embedded') {
     // `InodePatch` has no extensions: no client of today sets any.
-    await volume.inodes.get(inode.id).apply(draft => draft.update({ extensions } as object));
+    const key = node?.kind === 'object' ? (node.key ?? node.id) : inode.id;
+    await volume.inodes.get(key).apply(draft => draft.update({ extensions } as object));
     return;
   }
   await parent.apply(async draft => {
