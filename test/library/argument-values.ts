@@ -72,11 +72,13 @@ export const row = (good: readonly unknown[], ...wrong: (readonly unknown[])[]):
 export const NOTHING: Row = { good: [], wrong: [] };
 
 export const ATTRIBUTES: Attributes = { mode: 0o644, uid: 0, gid: 0, mtimeNs: 5n, xattrs: [] };
+export const DEVICE = { type: 'blockDevice', major: 8, minor: 1 } as const;
 export const WRONG_ATTRIBUTES: Record<string, readonly unknown[]> = {
   mode: [...NUMBERS, 0o10000],
   uid: [...NUMBERS, 2 ** 32],
   gid: [...NUMBERS, 2 ** 32],
   mtimeNs: [5, '5', null, 2n ** 63n, -(2n ** 63n) - 1n],
+  atimeNs: [5, '5', null, 2n ** 63n],
   xattrs: [
     'x',
     {},

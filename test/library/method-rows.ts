@@ -33,6 +33,7 @@ import {
   wrongPins,
   wrongSealing,
   wrongUnitAt,
+  DEVICE,
 } from './argument-values.ts';
 
 export interface Subject {
@@ -123,7 +124,7 @@ function volumeRows({
     },
     VolumeNames: {
       target: volume.names,
-      afterClose: ['newFile', 'newSymlink'],
+      afterClose: ['newDevice', 'newFile', 'newPipe', 'newSymlink'],
       rows: {
         find: row([volume.root, 'f'], ...directoryAndName),
         entries: row([volume.root], needed({}, {})),
@@ -132,6 +133,16 @@ function volumeRows({
           ...BYTES,
           Buffer.from('a\0'),
         ]),
+        newPipe: row([ATTRIBUTES, 'fifo'], needed(ATTRIBUTES, WRONG_ATTRIBUTES), [...TEXT, 'file', 'FIFO']),
+        newDevice: row(
+          [ATTRIBUTES, DEVICE],
+          needed(ATTRIBUTES, WRONG_ATTRIBUTES),
+          needed(DEVICE, {
+            type: [...TEXT, 'file', 'fifo'],
+            major: [...NUMBERS, 2 ** 32],
+            minor: [...NUMBERS, 2 ** 32],
+          }),
+        ),
         newDirectory: row([ATTRIBUTES, volume.root.id], needed(ATTRIBUTES, WRONG_ATTRIBUTES), ID),
         insert: row(
           [volume.root, 'g', inode],
