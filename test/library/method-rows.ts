@@ -6,6 +6,7 @@ import {
   BYTES,
   CALL_OPTIONS,
   CALLBACK,
+  DEVICE,
   FLAG,
   fields,
   ID,
@@ -33,7 +34,6 @@ import {
   wrongPins,
   wrongSealing,
   wrongUnitAt,
-  DEVICE,
 } from './argument-values.ts';
 
 export interface Subject {

@@ -68,7 +68,18 @@ async function copyPaths(given: readonly string[], target: VolumePath, options: 
       const { volume, state, signal, transfer } = frame;
       const { storeText } = target;
       const mayRemove = askToRemove(options, frame, path => showPath({ storeText, path }));
-      const putOptions = { recursive, checksum, ignoreCtime, dryRun, devices, atime, filter, state, signal, mayRemove };
+      const putOptions = {
+        recursive,
+        checksum,
+        ignoreCtime,
+        dryRun,
+        devices,
+        atime,
+        filter,
+        state,
+        signal,
+        mayRemove,
+      };
       await transfer.put(volume, sources, pathBytes(target), tally, putOptions);
       await volume.sync();
     },

@@ -39,10 +39,7 @@ export class FreshObjects {
    * Puts an inode under a fresh key. Rejects with EFORK and EROLLBACK, EUNSUPPORTED when the volume can only
    * be read, and with what the store throws.
    */
-  async put(
-    { sealing, settings, history, writes, nowMs }: FreshParts,
-    inode: Inode,
-  ): Promise<StoredInode> {
+  async put({ sealing, settings, history, writes, nowMs }: FreshParts, inode: Inode): Promise<StoredInode> {
     requireWritable(settings);
     history.beforeCommit();
     for (let attempt = 1; ; attempt += 1) {
