@@ -51,7 +51,9 @@ export interface VolumeSettings {
 }
 
 /** The settings that callers choose. The others are random. */
-export type ChosenSettings = Partial<Omit<VolumeSettings, 'rootId' | 'marksKey' | 'missingToWrite' | 'others'>>;
+export type ChosenSettings = Partial<
+  Omit<VolumeSettings, 'rootId' | 'marksKey' | 'missingToWrite' | 'others'>
+>;
 
 const MARKS_KEY_PATTERN = /^[0-9a-f]{64}$/;
 /** The features that this netseal has, besides all that the layout has had from its first version on. */
