@@ -43,7 +43,7 @@ describe('a pass whose clock is not the store’s', () => {
     expect(await codeOf(collectAt(aheadMs))).toBe('EUNAVAILABLE');
     expect(await timed.keys('')).toEqual(before);
     // A dry run writes nothing in any case, and tells.
-    expect((await collectAt(aheadMs, { dryRun: true })).serverAheadMs).toBe(-aheadMs);
+    expect((await collectAt(aheadMs, { dryRun: true })).storeAheadMs).toBe(-aheadMs);
     expect(await timed.keys('')).toEqual(before);
     expect((await timed.collect()).deleted.objects).toBe(1);
   });
@@ -122,7 +122,7 @@ it('writes anew what the store has dated ahead, before a commit refers to it', a
   const { volume } = await timed.client();
   await writeFile(volume, '/file', bytesOf(1, 9000));
   const [key = ''] = await timed.keys('s/');
-  // As if an earlier session had uploaded it, under a server's clock that was ahead.
+  // As if an earlier session had uploaded it, under a store's clock that was ahead.
   timed.wait(YEAR_MS);
   await timed.store.put(key, [(await timed.store.get(key)).bytes]);
   timed.wait(-YEAR_MS);

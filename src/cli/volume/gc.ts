@@ -98,11 +98,11 @@ function gc(text: string, options: GcOptions): Promise<void> {
 }
 
 /** Warns when a clock is or was wrong, and says what that means for this pass. */
-function noteClocks({ beginsAnew, serverAheadMs }: GcReport): void {
-  if (Math.abs(serverAheadMs) > CLOCKS_APART_MS_MAX) {
-    const which = serverAheadMs > 0 ? 'behind' : 'ahead of';
+function noteClocks({ beginsAnew, storeAheadMs }: GcReport): void {
+  if (Math.abs(storeAheadMs) > CLOCKS_APART_MS_MAX) {
+    const which = storeAheadMs > 0 ? 'behind' : 'ahead of';
     note(
-      `this machine's clock is ${formatDuration(Math.abs(serverAheadMs))} ${which} the store's: gc without --dry-run refuses until they agree`,
+      `this machine's clock is ${formatDuration(Math.abs(storeAheadMs))} ${which} the store's: gc without --dry-run refuses until they agree`,
     );
   }
   if (beginsAnew) {
@@ -175,7 +175,7 @@ function tellDamage({ lost, missingSegments }: GcReport): void {
 
 function describe(report: GcReport): Record<string, unknown> {
   const { live, deleted, deletable, waiting, held, lost, missingSegments, compaction, startedAtMs } = report;
-  const { beginsAnew, serverAheadMs, failures } = report;
+  const { beginsAnew, storeAheadMs, failures } = report;
   const { firstDueMs, lastDueMs, ...waits } = waiting;
   return {
     startedAt: formatTimeMs(startedAtMs),
@@ -186,7 +186,7 @@ function describe(report: GcReport): Record<string, unknown> {
     held,
     ...(compaction === undefined ? {} : { compaction }),
     beginsAnew,
-    storeAheadMs: serverAheadMs,
+    storeAheadMs: storeAheadMs,
     failures: failures.map(({ key, error: { code, message } }) => ({ object: key, code, message })),
     damages: lost.map(describeLost),
     missingSegments,

@@ -27,7 +27,7 @@ import { type Cut, isHalfLive, livePackBytes } from './gc-cut.ts';
 import { isExtended, type Visitor, Walk, type Walked, type WalkedNode } from './walk.ts';
 
 export interface CompactOptions {
-  /** Only segments written at this time or earlier are emptied; ms since 1970, server's clock. */
+  /** Only segments written at this time or earlier are emptied; ms since 1970, store's clock. */
   readonly olderThanMs: number;
   readonly copyBytesMax: number;
   readonly signal?: AbortSignal | undefined;

@@ -14,7 +14,7 @@ export interface Clocks {
   readonly earlierMs: number;
   readonly laterMs: number;
   /** By how much the store's clock is ahead of this machine's; negative when it is behind. */
-  readonly serverAheadMs: number;
+  readonly storeAheadMs: number;
 }
 
 /** Reads both clocks. Errors: the store's. */
@@ -22,20 +22,20 @@ export async function readClocks(
   { sealing, nowMs }: Pick<Session, 'sealing' | 'nowMs'>,
   signal?: AbortSignal,
 ): Promise<Clocks> {
-  const serverMs = Math.trunc(await sealing.store.now({ signal }));
-  const ownMs = Math.trunc(nowMs());
+  const storeMs = Math.trunc(await sealing.store.now({ signal }));
+  const machineMs = Math.trunc(nowMs());
   return {
-    earlierMs: Math.min(serverMs, ownMs),
-    laterMs: Math.max(serverMs, ownMs),
-    serverAheadMs: serverMs - ownMs,
+    earlierMs: Math.min(storeMs, machineMs),
+    laterMs: Math.max(storeMs, machineMs),
+    storeAheadMs: storeMs - machineMs,
   };
 }
 
 /** EUNAVAILABLE when the clocks differ by more than {@link CLOCKS_APART_MS_MAX}. */
-export function requireClocksAgree({ serverAheadMs }: Clocks): void {
-  if (Math.abs(serverAheadMs) <= CLOCKS_APART_MS_MAX) return;
-  const hours = Math.round(Math.abs(serverAheadMs) / 3_600_000);
-  const which = serverAheadMs > 0 ? 'behind' : 'ahead of';
+export function requireClocksAgree({ storeAheadMs }: Clocks): void {
+  if (Math.abs(storeAheadMs) <= CLOCKS_APART_MS_MAX) return;
+  const hours = Math.round(Math.abs(storeAheadMs) / 3_600_000);
+  const which = storeAheadMs > 0 ? 'behind' : 'ahead of';
   throw new NetsealError(
     'EUNAVAILABLE',
     `this machine's clock is ${hours} h ${which} the store's, and gc counts on both: nothing was deleted; set the clock that is wrong, and run gc again`,

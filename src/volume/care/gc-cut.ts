@@ -25,7 +25,7 @@ import { isExtended, type Lost, type Visitor, Walk, type Walked } from './walk.t
 /** An object as the store lists it. */
 export interface ListedObject {
   readonly sizeBytes: number;
-  /** Whole ms since 1970, by the server's clock. */
+  /** Whole ms since 1970, by the store's clock. */
   readonly modifiedAtMs: number;
 }
 

@@ -10,7 +10,7 @@
  *      read.
  *   2. A pass deletes an object only if all lists have it, from a list older than the grace to the newest,
  *      and all say that it was written at the same time: it was not rewritten in between.
- *   3. The age of a list is measured on the server's clock, from after the cut of its pass to before the cut
+ *   3. The age of a list is measured on the store's clock, from after the cut of its pass to before the cut
  *      of this pass. A list's time is later than everything its pass has read, even with a coarse or wrong
  *      clock.
  *   4. While files are open, a pass deletes no object that was referred to at any time since the first of
@@ -66,7 +66,7 @@ export interface GcOptions {
    */
   readonly graceMs?: number | undefined;
   /**
-   * Keeps what was referred to at this time or later; ms since 1970, server's clock. What the files that
+   * Keeps what was referred to at this time or later; ms since 1970, store's clock. What the files that
    * sessions have open may still read is kept in any case.
    */
   readonly protectedSinceMs?: number | undefined;
@@ -102,7 +102,7 @@ export interface GcReport {
   readonly deletable: Amount;
   /** Candidates whose grace has not passed yet. */
   readonly waiting: Amount & {
-    /** When the first of them may be deleted, and the last; ms since 1970, server's clock. */
+    /** When the first of them may be deleted, and the last; ms since 1970, store's clock. */
     readonly firstDueMs: number | undefined;
     readonly lastDueMs: number | undefined;
   };
@@ -121,8 +121,8 @@ export interface GcReport {
    */
   readonly beginsAnew: boolean;
   /** By how much the store's clock is ahead of this machine's; negative when it is behind. */
-  readonly serverAheadMs: number;
-  /** When the pass began, by the earlier of the server's clock and ours; ms since 1970. */
+  readonly storeAheadMs: number;
+  /** When the pass began, by the earlier of the store's clock and this machine's; ms since 1970. */
   readonly startedAtMs: number;
 }
 
@@ -172,7 +172,7 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
   const { sealing } = volume.session;
   await requireCollectable(volume, dryRun, signal);
   const clocks = await readClocks(volume.session, signal);
-  const { earlierMs: startedAtMs, serverAheadMs } = clocks;
+  const { earlierMs: startedAtMs, storeAheadMs } = clocks;
   if (!dryRun) requireClocksAgree(clocks);
   const deletions = new Deletions(sealing.store, volume.settings.keys, signal);
   const { forks } = await mergeHeads(volume.session, signal);
@@ -185,7 +185,7 @@ export async function collectGarbage(volume: Volume, options: GcOptions = {}): P
   const { lists: stored, unreadable } = await readStoredLists(sealing, signal);
   const beginsAnew = stored.some(({ timeMs }) => isAheadNow(timeMs));
   const lists = beginsAnew ? [] : stored;
-  const common = { startedAtMs, serverAheadMs, beginsAnew, failures: deletions.failures };
+  const common = { startedAtMs, storeAheadMs, beginsAnew, failures: deletions.failures };
   const cut = await takeCut(volume, {
     signal,
     onProgress: done => onProgress?.({ phase: 'reading', done, total: undefined }),

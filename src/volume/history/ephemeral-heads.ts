@@ -69,8 +69,8 @@ export async function takeEphemeralHeads(
 /** Reads the old ephemeral heads, oldest first, until there are enough marks for one head. */
 async function readOld(session: Session, signal: AbortSignal | undefined): Promise<OldHead[]> {
   const { store } = session.sealing;
-  const [listed, serverNowMs] = await Promise.all([listHeads(store, signal), store.now({ signal })]);
-  const nowMs = Math.min(serverNowMs, session.nowMs());
+  const [listed, storeNowMs] = await Promise.all([listHeads(store, signal), store.now({ signal })]);
+  const nowMs = Math.min(storeNowMs, session.nowMs());
   const candidates = listed.filter(head => isOld(session, head, nowMs)).reverse();
   const old: OldHead[] = [];
   let markCount = 0;

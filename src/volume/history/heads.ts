@@ -51,7 +51,7 @@ export interface MergedHeads {
   /** By inode. */
   readonly learned: ReadonlyMap<Id, Learned>;
   /** By how much the store's clock is ahead of this machine's; negative when it is behind. */
-  readonly serverAheadMs: number;
+  readonly storeAheadMs: number;
 }
 
 export interface ListedHead {
@@ -81,12 +81,12 @@ export async function mergeHeads(session: Session, signal?: AbortSignal): Promis
   const { heads: memory } = session.state;
   // Before the first merge no head is remembered, so no time has to be compared with the store's clock.
   const askNow = memory.hasMerged ? store.now({ signal }) : undefined;
-  const [listed, serverNow] = await Promise.all([listHeads(store, signal), askNow]);
+  const [listed, storeNow] = await Promise.all([listHeads(store, signal), askNow]);
   const nowMs = session.nowMs();
-  const serverNowMs = serverNow ?? nowMs;
+  const storeNowMs = storeNow ?? nowMs;
   const others = listed.filter(({ client }) => client !== memory.clientId).slice(0, HEADS_MAX);
   const merging = new Merging(session);
-  merging.checkNoneGone(others, Math.min(serverNowMs, nowMs));
+  merging.checkNoneGone(others, Math.min(storeNowMs, nowMs));
   const changed = others.filter(({ client, version }) => memory.heads.get(client)?.version !== version);
   await eachOf(changed, head => merging.merge(head, signal));
   memory.noteMerged(nowMs);
@@ -96,7 +96,7 @@ export async function mergeHeads(session: Session, signal?: AbortSignal): Promis
     forks: merging.forks,
     problems: merging.problems,
     learned: merging.learned,
-    serverAheadMs: serverNowMs - nowMs,
+    storeAheadMs: storeNowMs - nowMs,
   };
 }
 
@@ -107,13 +107,13 @@ export async function mergeHeads(session: Session, signal?: AbortSignal): Promis
  */
 export async function protectedSinceMs(session: Session, signal?: AbortSignal): Promise<number | undefined> {
   const { store } = session.sealing;
-  const [listed, serverNowMs] = await Promise.all([listHeads(store, signal), store.now({ signal })]);
-  // A server's clock that runs ahead must not make living sessions look dead.
-  const earliestNowMs = Math.min(serverNowMs, session.nowMs());
-  const latestNowMs = Math.max(serverNowMs, session.nowMs());
+  const [listed, storeNowMs] = await Promise.all([listHeads(store, signal), store.now({ signal })]);
+  // A store's clock that runs ahead must not make living sessions look dead.
+  const earliestNowMs = Math.min(storeNowMs, session.nowMs());
+  const latestNowMs = Math.max(storeNowMs, session.nowMs());
   const recent = listed.filter(({ modifiedAtMs }) => earliestNowMs - modifiedAtMs <= SESSION_SILENT_MS_MAX);
   const times: number[] = [];
-  const ownMs = openSinceMs(session, serverNowMs);
+  const ownMs = openSinceMs(session, storeNowMs);
   if (ownMs !== undefined) times.push(ownMs);
   await eachOf(recent, async ({ client }) => {
     const head = await readHead(session, client, signal);
@@ -136,16 +136,16 @@ export async function protectedSinceMs(session: Session, signal?: AbortSignal): 
  */
 export function openSinceMs(
   { openFiles, nowMs, freshMs }: Pick<Session, 'openFiles' | 'nowMs' | 'freshMs'>,
-  serverNowMs: number,
+  storeNowMs: number,
 ): number | undefined {
   const { oldestMs } = openFiles;
   if (oldestMs === undefined) return undefined;
-  const ownNowMs = nowMs();
+  const machineNowMs = nowMs();
   // The clock was set back since, so it is unknown for how long the file has been open.
-  if (ownNowMs < oldestMs) return 0;
+  if (machineNowMs < oldestMs) return 0;
   // The inode that the file was opened with may have been read up to `freshMs` earlier.
-  const openForMs = ownNowMs - oldestMs + freshMs + CLOCK_MARGIN_MS;
-  return Math.max(0, Math.trunc(Math.min(serverNowMs, ownNowMs) - openForMs));
+  const openForMs = machineNowMs - oldestMs + freshMs + CLOCK_MARGIN_MS;
+  return Math.max(0, Math.trunc(Math.min(storeNowMs, machineNowMs) - openForMs));
 }
 
 /** How a pass of gc changes single heads: it notes a failure and goes on with the next head. */
@@ -157,7 +157,7 @@ export interface HeadCare {
 
 /**
  * Rewrites heads whose time in the store lies in the future, byte for byte, so that they get the present
- * time. A server's clock that was ahead gave them that time. Until it came, such a head would count as just
+ * time. A store's clock that was ahead gave them that time. Until it came, such a head would count as just
  * written, and its sessions as living. A client that still lives writes its head again by itself.
  */
 export async function redateHeads(
@@ -196,8 +196,8 @@ export async function dropOldHeads(
 ): Promise<readonly Id[]> {
   const { store } = session.sealing;
   const { heads: memory } = session.state;
-  const [listed, serverNowMs] = await Promise.all([listHeads(store, signal), store.now({ signal })]);
-  const earliestNowMs = Math.min(serverNowMs, session.nowMs());
+  const [listed, storeNowMs] = await Promise.all([listHeads(store, signal), store.now({ signal })]);
+  const earliestNowMs = Math.min(storeNowMs, session.nowMs());
   const old = listed.filter(
     ({ client, modifiedAtMs }) =>
       client !== memory.clientId && earliestNowMs - modifiedAtMs > HEAD_AGE_MS_MAX,

@@ -194,12 +194,12 @@ class HistoryError extends NetsealError {}
 /** Reads again the inodes that this session read before it heard of a newer version. */
 async function recheck(
   inodes: InodesHeld,
-  { learned, serverAheadMs }: MergedHeads,
+  { learned, storeAheadMs }: MergedHeads,
   nowMs: number,
 ): Promise<void> {
   for (const { live, readAtMs, known } of inodes.behind(learned)) {
     // Our clock may have been set back since the read; then the two times cannot be compared.
-    const isKnownLate = readAtMs <= nowMs && readAtMs + serverAheadMs > known.existedAtMs + CLOCK_SKEW_MS_MAX;
+    const isKnownLate = readAtMs <= nowMs && readAtMs + storeAheadMs > known.existedAtMs + CLOCK_SKEW_MS_MAX;
     if (isKnownLate) throw oldError(placed(live.key, inodes), known);
     try {
       await live.read(0);

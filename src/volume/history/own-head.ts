@@ -45,7 +45,7 @@ export async function writeOwnHead(session: Session): Promise<WrittenHead> {
   const problems = new Map<string, NetsealError>();
   for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
     const { clientId } = memory;
-    const [found, serverNowMs] = await Promise.all([readCheckedHead(session, clientId), sealing.store.now()]);
+    const [found, storeNowMs] = await Promise.all([readCheckedHead(session, clientId), sealing.store.now()]);
     const problem = problemOf(session, found);
     // A newer netseal of this client wrote it: what it says must not be lost.
     if (problem?.code === 'EUNSUPPORTED') throw problem;
@@ -56,7 +56,7 @@ export async function writeOwnHead(session: Session): Promise<WrittenHead> {
       const ours = { client: clientId, head: before };
       forks.push(...learnMarks(session, ours, new Map()));
     }
-    const head = nextHead(session, before, serverNowMs);
+    const head = nextHead(session, before, storeNowMs);
     const condition: PutCondition = found === undefined ? { ifAbsent: true } : { ifMatch: found.version };
     try {
       const hash = await putHeadObject(sealing, clientId, head, condition);
@@ -83,28 +83,28 @@ function problemOf(
   return isExpected ? goneError(clientId) : undefined;
 }
 
-function nextHead(session: Session, before: Head | undefined, serverNowMs: number): Head {
+function nextHead(session: Session, before: Head | undefined, storeNowMs: number): Head {
   const { marks, state } = session;
   const known = Math.max(before?.version ?? 0, marks.get(state.heads.clientId)?.version ?? 0);
   return {
     isEphemeral: state.heads.isEphemeral,
     version: known + 1,
-    writtenAtMs: Math.max(0, Math.trunc(serverNowMs)),
-    sessions: nextSessions(session, before, serverNowMs),
+    writtenAtMs: Math.max(0, Math.trunc(storeNowMs)),
+    sessions: nextSessions(session, before, storeNowMs),
     marks: nextMarks(session),
     ...(before?.extensions === undefined ? {} : { extensions: before.extensions }),
   };
 }
 
 /** Returns the entries of other processes that were not silent for too long, and our own. */
-function nextSessions(session: Session, before: Head | undefined, serverNowMs: number): OpenSession[] {
+function nextSessions(session: Session, before: Head | undefined, storeNowMs: number): OpenSession[] {
   const { id } = session;
   const alive = (before?.sessions ?? [])
-    .filter(({ id: other, seenAtMs }) => other !== id && serverNowMs - seenAtMs <= SESSION_SILENT_MS_MAX)
-    .map(other => redated(other, serverNowMs));
-  const oldestOpenMs = openSinceMs(session, serverNowMs);
+    .filter(({ id: other, seenAtMs }) => other !== id && storeNowMs - seenAtMs <= SESSION_SILENT_MS_MAX)
+    .map(other => redated(other, storeNowMs));
+  const oldestOpenMs = openSinceMs(session, storeNowMs);
   if (oldestOpenMs !== undefined) {
-    alive.push({ id, seenAtMs: Math.max(0, Math.trunc(serverNowMs)), oldestOpenMs });
+    alive.push({ id, seenAtMs: Math.max(0, Math.trunc(storeNowMs)), oldestOpenMs });
   }
   // If there are too many, those with the oldest open files stay: gc asks for the oldest only.
   return alive.sort((left, right) => left.oldestOpenMs - right.oldestOpenMs).slice(0, HEAD_SESSIONS_MAX);
@@ -121,8 +121,8 @@ function nextMarks({ marks, state }: Session): HeadMark[] {
  * given. With a future time, a dead session would count as living until then. A living one writes its entry
  * again by itself.
  */
-function redated(session: OpenSession, serverNowMs: number): OpenSession {
-  const latestMs = Math.max(0, Math.trunc(serverNowMs));
+function redated(session: OpenSession, storeNowMs: number): OpenSession {
+  const latestMs = Math.max(0, Math.trunc(storeNowMs));
   if (session.seenAtMs <= latestMs + SESSION_SILENT_MS_MAX) return session;
   return {
     ...session,

@@ -80,9 +80,9 @@ async function inodeTime(session: Session, id: Id): Promise<number | undefined> 
 /** Asks the store when an object was written. For objects whose time this session does not remember. */
 async function storedTime(session: Session, id: Id, key: string): Promise<number> {
   const { sealing, writes, nowMs, graceMs } = session;
-  const serverNowMs = await sealing.store.now();
+  const storeNowMs = await sealing.store.now();
   const { modifiedAtMs } = await sealing.store.stat(key).catch(throwTaken);
-  const ageMs = serverNowMs - modifiedAtMs;
+  const ageMs = storeNowMs - modifiedAtMs;
   // If its time lies in the future, its age is unknown: it counts as old.
   const atMs = nowMs() - (ageMs < -CLOCK_MS_MAX ? graceMs : Math.max(0, ageMs));
   writes.note(id, atMs);
