@@ -41,7 +41,7 @@ async function filesOf(prefix: string): Promise<string[]> {
 
 async function flipBit(path: string): Promise<void> {
   const bytes = await readFile(path);
-  bytes[1000] = (bytes[1000] ?? 0) ^ 1;
+  bytes[100] = (bytes[100] ?? 0) ^ 1;
   await writeFile(path, bytes);
 }
 

@@ -6,7 +6,7 @@ import { KIB } from '../../src/base/geometry.ts';
 import type { FileInode } from '../../src/server/sealed/inode.ts';
 import { readSegmentFooter } from '../../src/server/sealed/segment-footer.ts';
 import type { SegmentEntry } from '../../src/server/sealed/segment-format.ts';
-import { aroundStore, bytesOf, type Client, TestVolume } from '../volume/support.ts';
+import { aroundStore, bytesOf, type Client, DyingStore, TestVolume, treeOf } from '../volume/support.ts';
 import { comparable, getTree, lookAtTree, putTree } from './copy-support.ts';
 import { makeFolder, removeFolder } from './local-support.ts';
 
@@ -99,6 +99,38 @@ describe('a tree of small files', () => {
 });
 
 describe('put', () => {
+  it('that dies between any two requests leaves whole files only, and put again completes them', async () => {
+    fs.mkdirSync(at('from', 'sub'));
+    for (let file = 0; file < 15; file += 1) {
+      fs.writeFileSync(at('from', file < 5 ? `sub/f${file}` : `f${file}`), bytesOf(file, 900));
+    }
+    const requests = await dieInPut(Number.POSITIVE_INFINITY);
+    expect(requests).toBeGreaterThan(3);
+    for (let left = 1; left < requests; left += 1) await dieInPut(left);
+  });
+
+  /** Puts by a client that dies after so many requests, then by another one. Returns how many the first sent. */
+  async function dieInPut(requests: number): Promise<number> {
+    const volume = await TestVolume.create({ unitSizeBytes: 256 * KIB });
+    const dying = new DyingStore(volume.store);
+    const { volume: first } = await volume.client({ around: () => dying.store });
+    dying.dieAfter(requests);
+    await putTree(first, at('from'), '/t').catch(() => undefined);
+    await first.sync().catch(() => undefined);
+    const { volume: second } = await volume.client();
+    const found = await treeOf(second);
+    if (!dying.isDead) expect(found.size).toBe(17);
+    for (const [path, content] of found) {
+      if (path.endsWith('/')) continue;
+      const local = fs.readFileSync(at('from', path.replace('/t/', '')), 'latin1');
+      expect(content === local, `${path} after ${requests} requests`).toBe(true);
+    }
+    await putTree(second, at('from'), '/t');
+    expect((await treeOf(second)).size).toBe(17);
+    await volume.close();
+    return dying.sentCount;
+  }
+
   it('makes holes of files of zeros, and packs neither them nor empty ones', async () => {
     fs.writeFileSync(at('from', 'empty'), '');
     fs.writeFileSync(at('from', 'zeros'), Buffer.alloc(5000));

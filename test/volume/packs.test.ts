@@ -2,10 +2,13 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { seededChance } from '../../src/base/chance.ts';
 import { KIB } from '../../src/base/geometry.ts';
+import { listAll } from '../../src/server/list-all.ts';
+import { MemoryStore } from '../../src/server/memory-store.ts';
 import type { FileInode } from '../../src/server/sealed/inode.ts';
 import type { Pointer } from '../../src/server/sealed/pointer.ts';
 import { storedBytesOf } from '../../src/server/sealed/pointer.ts';
 import { readSegmentFooter } from '../../src/server/sealed/segment-footer.ts';
+import type { ObjectStore } from '../../src/server/store.ts';
 import { collectGarbage } from '../../src/volume/care/gc.ts';
 import { verifyVolume } from '../../src/volume/care/verify.ts';
 import type { Volume } from '../../src/volume/volume.ts';
@@ -15,6 +18,7 @@ import {
   aroundStore,
   bytesOf,
   codeOf,
+  DyingStore,
   makeFolder,
   packFiles,
   readFile,
@@ -34,6 +38,12 @@ beforeEach(async () => {
 afterEach(async () => {
   await timed.test.close();
 });
+
+async function objectsOf(store: ObjectStore): Promise<Map<string, Uint8Array>> {
+  const objects = new Map<string, Uint8Array>();
+  for await (const { key } of listAll(store, '')) objects.set(key, (await store.get(key)).bytes);
+  return objects;
+}
 
 async function fileAt(volume: Volume, path: string): Promise<FileInode> {
   const { inode } = await volume.find(path);
@@ -545,6 +555,33 @@ describe('gc and compaction', () => {
       await reader.read(bytes, 0);
       expect(bytes).toEqual(contents.get(at === 0 ? '/f0' : '/f8'));
     }
+    await expectAll(volume, contents);
+  });
+
+  it('that dies between any two requests leaves every file as it was, and the next pass goes on', async () => {
+    const { volume, contents } = await fill(at => (at < 32 ? at % 3 !== 0 : at % 8 === 0));
+    const before = await objectsOf(timed.store);
+    let sent = 1;
+    for (let left = 0; left < sent; left += 1) {
+      const store = new MemoryStore({}, timed.clock);
+      for (const [key, bytes] of before) await store.put(key, [bytes]);
+      timed.wait(GRACE_MS);
+      const world = new TestVolume(store, timed.test.header);
+      const dying = new DyingStore(store);
+      const options = { nowMs: () => timed.clock.ms };
+      const client = await world.client({ ...options, around: () => dying.store });
+      dying.dieAfter(left === 0 ? Number.POSITIVE_INFINITY : left);
+      const outcome = await codeOf(collectGarbage(client.volume));
+      if (left === 0) sent = dying.sentCount;
+      // A pass that dies at its very end has done its work.
+      expect(outcome).toMatch(left === 0 ? 'ok' : /^(ok|EDENIED)$/);
+      const { volume: fresh } = await world.client(options);
+      for (const [path, bytes] of contents) expect(await readFile(fresh, path)).toEqual(bytes);
+      await collectGarbage(fresh);
+      expect((await deepCheck(fresh)).damages).toEqual([]);
+      await world.close();
+    }
+    expect(sent).toBeGreaterThan(8);
     await expectAll(volume, contents);
   });
 

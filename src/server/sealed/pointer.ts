@@ -70,7 +70,16 @@ function isSameRecord(left: Pointer, right: Pointer): boolean {
     left.segment === right.segment &&
     left.offsetBytes === right.offsetBytes &&
     left.lengthBytes === right.lengthBytes &&
-    Buffer.compare(left.tag, right.tag) === 0
+    (left.tag === right.tag || Buffer.compare(left.tag, right.tag) === 0)
+  );
+}
+
+/** True when both pointers have slices of one pack. */
+export function isSamePack(left: SlicePointer, right: SlicePointer): boolean {
+  return (
+    isSameRecord(left, right) &&
+    left.slice.packId === right.slice.packId &&
+    left.slice.packBytes === right.slice.packBytes
   );
 }
 
@@ -238,7 +247,7 @@ export function encodePointer(out: ByteWriter, pointer: Pointer, table: SegmentT
   }
   table.lastSlice = pointer;
   if (last !== undefined && isSameRecord(last, pointer)) {
-    if (last.slice.packId !== pointer.slice.packId || last.slice.packBytes !== pointer.slice.packBytes) {
+    if (!isSamePack(last, pointer)) {
       throw new NetsealError('EINVAL', 'an impossible pointer: its record was another pack just before');
     }
     out.varint(FORM_SAME_PACK);

@@ -14,7 +14,7 @@ import type { OpenedUnit, UnitToOpen } from '../../pipeline/requests.ts';
 import type { Lease } from '../../pipeline/slab.ts';
 import { fetchAll, planFetches } from './fetch.ts';
 import { packKey } from './opened-packs.ts';
-import { isSlicePointer, type Pointer, type SlicePointer } from './pointer.ts';
+import { isSamePack, isSlicePointer, type Pointer, type SlicePointer } from './pointer.ts';
 import type { Sealing } from './sealing.ts';
 
 export interface UnitToRead {
@@ -44,6 +44,8 @@ export class ReadCost {
   #plainBytes = 0;
   #sealedBytes = 0;
   readonly #packs = new Set<string>();
+  /** The latest unit's pack: neighbours mostly share one. */
+  #last: SlicePointer | undefined;
 
   get plainBytes(): number {
     return this.#plainBytes;
@@ -57,7 +59,7 @@ export class ReadCost {
   /** Returns the cost with another unit. */
   with(unit: Pick<UnitToRead, 'pointer' | 'plainBytesMax'>): { plainBytes: number; sealedBytes: number } {
     const { pointer, plainBytesMax } = unit;
-    const isKnown = isSlicePointer(pointer) && this.#packs.has(packKey(pointer));
+    const isKnown = isSlicePointer(pointer) && this.#has(pointer);
     const { lengthBytes } = pointer;
     return {
       plainBytes: this.#plainBytes + (isKnown ? 0 : (pointer.slice?.packBytes ?? plainBytesMax)),
@@ -66,10 +68,19 @@ export class ReadCost {
   }
 
   add(unit: Pick<UnitToRead, 'pointer' | 'plainBytesMax'>): void {
+    const { pointer } = unit;
+    if (isSlicePointer(pointer) && this.#has(pointer)) return;
     const { plainBytes, sealedBytes } = this.with(unit);
     this.#plainBytes = plainBytes;
     this.#sealedBytes = sealedBytes;
-    if (isSlicePointer(unit.pointer)) this.#packs.add(packKey(unit.pointer));
+    if (!isSlicePointer(pointer)) return;
+    this.#packs.add(packKey(pointer));
+    this.#last = pointer;
+  }
+
+  #has(pointer: SlicePointer): boolean {
+    const isSame = this.#last !== undefined && isSamePack(this.#last, pointer);
+    return isSame || this.#packs.has(packKey(pointer));
   }
 }
 
@@ -130,11 +141,17 @@ class PackReading {
   /** One pointer into each pack that is not open yet. */
   readonly #left = new Map<string, SlicePointer>();
   readonly #opened = new Map<string, Uint8Array | NetsealError>();
+  /** What the latest call of {@link sliceOf} found: neighbours mostly share a pack. */
+  #last: { readonly pointer: SlicePointer; readonly pack: Uint8Array | NetsealError | undefined } | undefined;
 
   constructor(sealing: Sealing, pointers: readonly SlicePointer[], signal: AbortSignal | undefined) {
     this.#sealing = sealing;
     this.#signal = signal;
-    for (const pointer of pointers) this.#left.set(packKey(pointer), pointer);
+    let last: SlicePointer | undefined;
+    for (const pointer of pointers) {
+      if (last === undefined || !isSamePack(last, pointer)) this.#left.set(packKey(pointer), pointer);
+      last = pointer;
+    }
   }
 
   get areAllOpen(): boolean {
@@ -167,7 +184,9 @@ class PackReading {
 
   /** Returns the slice of an opened pack, or why it cannot be read. */
   sliceOf(pointer: SlicePointer, plainBytesMax: number): OpenedUnit {
-    const pack = this.#opened.get(packKey(pointer));
+    const isSame = this.#last !== undefined && isSamePack(this.#last.pointer, pointer);
+    const pack = isSame ? this.#last?.pack : this.#opened.get(packKey(pointer));
+    this.#last = { pointer, pack };
     const { startBytes, lengthBytes } = pointer.slice;
     if (pack === undefined) return { error: new NetsealError('EBUG', 'a pack was not read') };
     if (isNetsealError(pack)) return { error: pack };
