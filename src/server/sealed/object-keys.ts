@@ -8,6 +8,7 @@
  *   heads/<id>      heads/<id>      heads/<id>              a client's head
  *   gc/<id>         gc/<id>         gc/<id>                 a candidate list
  *   gc/orders/<id>  gc/orders/<id>  gc/orders/<id>          an order
+ *   snap/, locks/   the same        the same                reserved
  *
  * Everything above this file and `spread-keys.ts` uses the keys of the first column. With `hex2`, the digits are
  * the first two of the id, so keys are in the same order in both columns.
