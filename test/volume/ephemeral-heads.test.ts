@@ -100,6 +100,18 @@ describe('gc and the heads of clients that keep no state', () => {
     expect(await headsThere()).toEqual([lasting.state.heads.clientId]);
   });
 
+  it('leaves what a newer netseal has added something to', async () => {
+    const keeper = await client();
+    const { control } = keeper.volume.session.sealing;
+    const extensions = [{ tag: 4, value: Uint8Array.of(1) }];
+    const plain = { isEphemeral: true, version: 1, writtenAtMs: clock.ms, sessions: [], marks: [] };
+    await putHeadObject({ store, control }, idOf(1), plain, { ifAbsent: true });
+    await putHeadObject({ store, control }, idOf(2), { ...plain, extensions }, { ifAbsent: true });
+    clock.pass(2 * DAY_MS);
+    await collectGarbage(keeper.volume);
+    expect(await headsThere()).toEqual([idOf(2), keeper.state.heads.clientId].sort());
+  });
+
   it('deletes none of them in a dry run, nor while its own head cannot be written', async () => {
     const gone = await job('/a');
     clock.pass(2 * DAY_MS);
