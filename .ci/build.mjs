@@ -64,7 +64,7 @@ async function bundle(target, input) {
     cwd: ROOT,
     input,
     platform: 'node',
-    plugins: [lighterCommander],
+    plugins: [lighterCommander, lighterBuiltins],
     external: id => id.startsWith('node:') || external.some(name => id === name || id.startsWith(`${name}/`)),
   });
   const { output } = await bundled.write({
@@ -98,6 +98,28 @@ const lighterCommander = {
     }
     // The lines stay where they were.
     return { code: lighter, map: null };
+  },
+};
+
+/**
+ * Takes Node's own modules by `process.getBuiltinModule` instead of `import`. An import makes a module of names for
+ * each, and so reads everything that it has: `node:crypto` loads Web Crypto then, `node:fs` streams, and
+ * `node:process` opens the standard input. That is a third of a start.
+ */
+const lighterBuiltins = {
+  name: 'lighter-builtins',
+  renderChunk(code) {
+    // The lines stay where they were.
+    return {
+      code: code.replace(/^import (.+) from "(node:[^"]+)";$/gm, (_, names, module) => {
+        const from = `process.getBuiltinModule("${module}")`;
+        const [, whole, some] = /^(?:\* as )?([\w$]+)?(?:, )?(\{.*\})?$/.exec(names) ?? [];
+        const parts = [whole, some?.replaceAll(' as ', ': ')].filter(part => part !== undefined);
+        if (parts.length === 0) throw new Error(`no way known to take ${names} from ${module}`);
+        return `const ${parts.map(part => `${part} = ${from}`).join(', ')};`;
+      }),
+      map: null,
+    };
   },
 };
 

@@ -4,11 +4,14 @@
  * runs their build. Either way Node keeps the compiled code for the next start. A Node that is too old hands over to the one that the checkout brings, if there is one. Plain
  * JavaScript, and old syntax only: it must start under any Node to say which Node it needs.
  */
-import { existsSync, lstatSync, mkdirSync, realpathSync } from 'node:fs';
-import module from 'node:module';
-import { constants, homedir } from 'node:os';
-import { dirname, isAbsolute } from 'node:path';
-import { fileURLToPath } from 'node:url';
+
+// An import would read all that these modules have, and so load more of Node. Old Nodes have no other way.
+const take = async name => process.getBuiltinModule?.(name) ?? (await import(name));
+const { existsSync, lstatSync, mkdirSync, realpathSync } = await take('node:fs');
+const { enableCompileCache } = await take('node:module');
+const { constants, homedir } = await take('node:os');
+const { dirname, isAbsolute } = await take('node:path');
+const { fileURLToPath } = await take('node:url');
 
 const NEEDED = [22, 18];
 const TOO_OLD_EXIT_CODE = 5;
@@ -26,7 +29,7 @@ if (newEnough) {
   const cache = isCheckout
     ? fileURLToPath(new URL('../node_modules/.cache/netseal', import.meta.url))
     : ownCacheFolder();
-  if (cache !== undefined) module.enableCompileCache?.(cache);
+  if (cache !== undefined) enableCompileCache?.(cache);
   const { main } = await import(isCheckout ? source.href : build.href);
   await main(process.argv.slice(2));
 } else if (existsSync(brought)) {

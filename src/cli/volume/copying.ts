@@ -38,10 +38,10 @@ export function copyFrame(
   { label, did }: { readonly label: string; readonly did: string },
   work: CopyWork,
 ): Promise<void> {
-  keepYoungHeapSmall();
   let loading: ReturnType<typeof loadTransfer> | undefined;
   const copying = onPaths(paths, options, async pathFrame => {
     const transfer = await (loading ?? loadTransfer());
+    keepYoungHeapSmall();
     const frame = { ...pathFrame, transfer, pauseProgress: () => progress.pause() };
     const { json = false, quiet = false, verbose = false, dryRun = false } = options;
     const isTalking = !json && !quiet;
