@@ -241,8 +241,11 @@ describe('netseal get', () => {
 
 describe('Ctrl-C', () => {
   it.each([
-    { what: 'many small files', make: (path: string) => makeMany(path, 3000, 2000) },
-    // It does not compress, so that its first segment is stored long before its last.
+    // They do not compress, so that the first segment is stored long before the last.
+    {
+      what: 'many small files',
+      make: (path: string) => makeMany(path, 5000, 8000, bytes => randomBytes(bytes)),
+    },
     {
       what: 'a large file',
       make: (path: string) => makeMany(path, 1, 150 * 1024 * 1024, bytes => randomBytes(bytes)),

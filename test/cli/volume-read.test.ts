@@ -70,7 +70,7 @@ describe('netseal ls', () => {
     });
     const lines = (await output('ls', '-l', 'vol')).trimEnd().split('\n');
     expect(lines).toEqual([
-      expect.stringMatching(/^drwxr-x--- {2}- {2}1000:100 {6}- {6}- {2}\d{4}-\d\d-\d\d \d\d:\d\d {2}docs$/),
+      expect.stringMatching(/^drwxr-x--- {2}3 {2}1000:100 {6}- {6}- {2}\d{4}-\d\d-\d\d \d\d:\d\d {2}docs$/),
       expect.stringMatching(/^-rw-r----- {2}2 {2}1000:100 {2}40960 {2}\d{5} {2}2023-11-14 22:13 {2}hard$/),
       'lrwxrwxrwx  1  1000:100     10      -  2023-11-14 22:13  soft -> docs/a.txt',
     ]);
