@@ -54,7 +54,10 @@ async function plant(path: string, names: readonly Name[]): Promise<void> {
 
 async function plantNode(path: string, name: Name, node: EntryNode): Promise<void> {
   const directory = await client.volume.directory(path);
-  await directory.apply(draft => draft.insert({ name, node }));
+  await directory.apply(async draft => {
+    await draft.find(name);
+    draft.insert({ name, node });
+  });
 }
 
 describe('a get of hostile names', () => {
