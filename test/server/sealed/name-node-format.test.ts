@@ -11,7 +11,14 @@ import {
 import { errorCodeOf } from '../../support/errors.ts';
 import { checkProperty } from '../../support/property.ts';
 import { innerNodes, leaves } from './arbitraries.ts';
-import { DIRECTORY, exampleId, examplePointer, ODD_DIRECTORY, smallFileEntries } from './format-examples.ts';
+import {
+  DIRECTORY,
+  exampleId,
+  examplePointer,
+  ODD_DIRECTORY,
+  packedFile,
+  smallFileEntries,
+} from './format-examples.ts';
 
 function objectLeaf(...names: Name[]): NameNode {
   const id = exampleId('1');
@@ -49,6 +56,11 @@ describe('name nodes', () => {
     expect(encodeNameNode({ kind: 'leaf', entries: [keyed(exampleId('2'))] }).byteLength).toBe(28 + 16);
     // Frame and counts 21; each entry 71 with its name's two lengths; names without what they share 2,051.
     expect(encodeNameNode({ kind: 'leaf', entries: smallFileEntries(400) }).byteLength).toBe(30_472);
+    const packed = smallFileEntries(32).map(({ name }, at) => {
+      const inode = packedFile('2', at * 4096, 4096);
+      return { name, node: { kind: 'embedded' as const, inode } };
+    });
+    expect(encodeNameNode({ kind: 'leaf', entries: packed }).byteLength).toBe(1993);
   });
 
   it('keep names of any bytes', () => {
