@@ -75,7 +75,7 @@ const cases: fc.Arbitrary<Case> = fc.record({
       })
       .chain(({ unitSizeLog2, kind, isLast, ...place }) => {
         const isSized = kind === 'unit' || kind === 'streamUnit';
-        return contents(0, 2 ** unitSizeLog2).map(bytes => ({
+        return contents(kind === 'pack' ? 1 : 0, 2 ** unitSizeLog2).map(bytes => ({
           ...place,
           bytes,
           kind,
@@ -175,6 +175,14 @@ describe.each([
     const without = await sealAll(pipeline, keys, plains);
     expect(without.every(({ isHole }) => !isHole)).toBe(true);
     expect(plainOf(await openAll(pipeline, keys, without))).toEqual(plains.map(({ bytes }) => bytes));
+  });
+
+  it('packs are sealed whatever they hold, beside units that become holes', async () => {
+    const zero = new Uint8Array(64 * KIB);
+    const plains = [{ bytes: zero }, { bytes: zero, kind: 'pack', index: 0, unitSizeBytes: 0 }] as const;
+    const sealed = await sealAll(pipeline, keys, plains, { holes: true });
+    expect(sealed.map(({ isHole }) => isHole)).toEqual([true, false]);
+    expect(plainOf(await openAll(pipeline, keys, sealed.slice(1)))).toEqual([zero]);
   });
 
   it('a request of holes only keeps no memory', async () => {
@@ -540,6 +548,8 @@ describe.each([
       'padding too large': { padding: 128 * KIB },
       'padding by another name': { padding: 'padmé' },
       'padding above the unit': { padding: 8192 },
+      'an empty pack': { units: [{ ...goodUnit, kind: 'pack', unitSizeBytes: 0, lengthBytes: 0 }] },
+      'a pack with a unit size': { units: [{ ...goodUnit, kind: 'pack' }] },
       'holes in a stream': { holes: true, units: [{ ...goodUnit, kind: 'streamUnit' }] },
       'holes among inodes': { holes: true, units: [{ ...goodUnit, kind: 'inode', unitSizeBytes: 0 }] },
     };
