@@ -280,6 +280,25 @@ describe('verify', () => {
     await other.close();
   });
 
+  it('takes counts of a folder that are not those of its entries for damage', async () => {
+    for (const wrong of [{ entryCount: 99 }, { subdirectoryCount: 0 }]) {
+      const store = new MemoryStore();
+      for (const [key, bytes] of objects) await store.put(key, [bytes]);
+      const other = new TestVolume(store, test.header);
+      const { volume: client } = await other.client();
+      const { entryCount, subdirectoryCount } = await client.root.read();
+      expect(Math.min(entryCount, subdirectoryCount)).toBeGreaterThan(0);
+      expect((await verifyVolume(client)).damages).toEqual([]);
+      // `InodePatch` has no counts: a draft keeps them itself.
+      await client.root.apply(draft => draft.update(wrong as object));
+      const report = await verifyVolume(client);
+      expect(report.damages.map(({ what, error }) => [what, error.code])).toEqual([
+        ['entry count', 'EFORMAT'],
+      ]);
+      await other.close();
+    }
+  });
+
   it('takes a link count that is too low for damage, and one that is too high for a note', async () => {
     for (const [linkCount, isDamage] of [
       [1, true],
