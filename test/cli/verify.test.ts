@@ -63,7 +63,7 @@ describe('netseal verify', () => {
     const { exitCode, stdout } = await netseal('verify', 'vol', '--deep');
     expect(exitCode).toBe(EXIT_DAMAGED);
     expect(stdout.toString()).toMatch(
-      /^damaged unit, s\/[0-9a-f]{32}: .*\(EAUTH\)\n {2}\/one: bytes 8192 to 12288\n/,
+      /^damaged unit, s\/[0-9a-f]{32}: .*\(EAUTH\)\n {2}\/one: bytes 0 to 4096\n/,
     );
     expect(stdout.toString()).toMatch(/\ndamaged: 1 object\n$/);
     const sampled = await netseal('verify', 'vol', '--sample', '100%', '--json');
@@ -75,7 +75,7 @@ describe('netseal verify', () => {
         {
           what: 'unit',
           code: 'EAUTH',
-          affected: [{ paths: [{ path: '/one' }], type: 'file', bytes: [{ from: 8192, to: 12288 }] }],
+          affected: [{ paths: [{ path: '/one' }], type: 'file', bytes: [{ from: 0, to: 4096 }] }],
         },
       ],
     });
