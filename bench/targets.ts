@@ -14,6 +14,7 @@ import { open256k, seal4kBatch, seal256k } from './targets/seal.ts';
 import { put10k, readdir100k, treeGet, treePut } from './targets/small-files.ts';
 import { start } from './targets/start.ts';
 import { streamRss } from './targets/stream-rss.ts';
+import { treeObjects } from './targets/tree-objects.ts';
 import { treeStored } from './targets/tree-stored.ts';
 import { catTrips, fsyncTrips } from './targets/trips.ts';
 
@@ -32,6 +33,7 @@ export const TARGETS: readonly Target[] = [
   treeGet,
   readdir100k,
   treeStored,
+  treeObjects,
   fsyncTrips,
   catTrips,
   cacheRead,

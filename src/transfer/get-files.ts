@@ -14,7 +14,7 @@ import { lostError } from './lost.ts';
 import { StoreFailure, type Tally, throwIfUnreachable } from './tally.ts';
 
 /** The plain memory of a group; a pack counts whole. */
-const GROUP_BYTES: number = 2 * MIB;
+const GROUP_BYTES: number = 3 * MIB;
 const GROUP_FILES = 1024;
 /** The most sealed bytes of a group, gaps included; never more than a quarter of the memory. */
 const GROUP_SEALED_BYTES: number = 12 * MIB;
@@ -96,6 +96,8 @@ export class GetFiles {
   async whenWritten(work: AfterWork): Promise<void> {
     this.#after.push(work);
     this.#afterCount += 1;
+    // Writing the oldest group ends the work that waits for it, and leaves the others as large as they are.
+    while (this.#afterCount >= AFTER_MAX && this.#groups.length > 0) await this.#write();
     if (this.#afterCount >= AFTER_MAX) await this.flush();
   }
 

@@ -5,6 +5,8 @@
 import type { Id } from '../base/ids.ts';
 import type { Name } from '../base/name.ts';
 import type { DeviceInode, DirectoryInode, FileInode, Inode, PipeInode } from '../server/sealed/inode.ts';
+import type { Directory } from '../volume/names/directory.ts';
+import { typeOfEntry } from '../volume/names/inodes.ts';
 import type { Found } from '../volume/names/path-walk.ts';
 import type { Volume } from '../volume/volume.ts';
 import { copyPart } from './copying.ts';
@@ -88,7 +90,10 @@ export class GetPreview {
   ): Promise<boolean> {
     if (name !== ITSELF) checkTargetName(name);
     this.#tally.begin(path);
-    if (inode.type === 'directory') return await this.#lookInto(place, name, path, inode, isWanted);
+    if (inode.type === 'directory') {
+      const directory = this.#volume.foundDirectory({ inode, ...found });
+      return await this.#lookInto(place, name, path, inode, directory, isWanted);
+    }
     if (inode.type === 'file') {
       place.folder?.replaceable(name);
       await this.#lookAtFile(place, name, path, inode, found);
@@ -156,11 +161,12 @@ export class GetPreview {
     name: Name,
     path: Name,
     inode: DirectoryInode,
+    directory: Directory,
     isWanted: boolean,
   ): Promise<boolean> {
     const inner = name === ITSELF ? { ...place, within: '' } : this.#enter(place, name);
     try {
-      const isCopied = (await this.#lookAtEntries(inner, path, inode)) || isWanted;
+      const isCopied = (await this.#lookAtEntries(inner, path, inode, directory)) || isWanted;
       if (!isCopied) return false;
       this.#tally.counts.folders += 1;
       if (inner.folder === undefined) this.#tally.did(path, 'folder');
@@ -181,15 +187,19 @@ export class GetPreview {
     return { root, folders: [...folders, name], folder: inner, within: withinOfFolder({ within }, name) };
   }
 
-  async #lookAtEntries(place: Place, path: Name, inode: DirectoryInode): Promise<boolean> {
-    const directory = this.#volume.directoryById(inode.id);
+  async #lookAtEntries(
+    place: Place,
+    path: Name,
+    inode: DirectoryInode,
+    directory: Directory,
+  ): Promise<boolean> {
     const names = new Set<Name>();
     let isAnyCopied = false;
-    for await (const entries of eachOnVolume(this.#volume.namespace.entries(directory))) {
+    for await (const entries of eachOnVolume(this.#volume.namespace.entries(directory, { isWalk: true }))) {
       for (const entry of entries) {
         this.#options.signal?.throwIfAborted();
         names.add(entry.name);
-        const isFolder = entry.node.kind === 'object' && entry.node.type === 'directory';
+        const isFolder = typeOfEntry(entry) === 'directory';
         const verdict = this.#filter.judge(withinOf(place, entry.name), isFolder);
         if (verdict === 'skip') continue;
         const entryPath = joinPath(path, entry.name);

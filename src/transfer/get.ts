@@ -20,6 +20,8 @@ import type {
   PipeInode,
   SymlinkInode,
 } from '../server/sealed/inode.ts';
+import type { Directory } from '../volume/names/directory.ts';
+import { typeOfEntry } from '../volume/names/inodes.ts';
 import type { Found } from '../volume/names/path-walk.ts';
 import type { Volume } from '../volume/volume.ts';
 import { checkCopy, copyPart, runCopy } from './copying.ts';
@@ -182,7 +184,7 @@ class Getter {
     inode: Inode,
     place: Pick<Found, 'parent' | 'entry'>,
   ): Promise<void> {
-    if (inode.type === 'directory') await this.#getFolder(target, name, path, inode);
+    if (inode.type === 'directory') await this.#getFolder(target, name, path, inode, place);
     else if (inode.type === 'symlink') this.#getSymlink(target.folder, name, path, inode);
     else if (inode.type === 'file') await this.#getFile(target, name, path, inode, place);
     else this.#getSpecial(target.folder, name, path, inode);
@@ -194,6 +196,7 @@ class Getter {
     name: Name,
     path: Name,
     inode: DirectoryInode,
+    place: Pick<Found, 'parent' | 'entry'>,
     isWanted = true,
   ): Promise<boolean> {
     if (this.#entered.has(inode.id)) {
@@ -204,7 +207,8 @@ class Getter {
     const inner = name === ITSELF ? { ...target, within: '' } : this.#enter(target, name);
     let isCopied = isWanted;
     try {
-      isCopied = (await this.#getEntries(inner, path, inode)) || isWanted;
+      const directory = this.#volume.foundDirectory({ inode, ...place });
+      isCopied = (await this.#getEntries(inner, path, inode, directory)) || isWanted;
     } catch (error) {
       isCopied = true;
       throw error;
@@ -285,19 +289,23 @@ class Getter {
   }
 
   /** Returns whether anything in the folder is copied. */
-  async #getEntries(target: Target, path: Name, inode: DirectoryInode): Promise<boolean> {
-    const directory = this.#volume.directoryById(inode.id);
+  async #getEntries(
+    target: Target,
+    path: Name,
+    inode: DirectoryInode,
+    directory: Directory,
+  ): Promise<boolean> {
     const { folder, isOld, rules } = target;
     const clashes = new NameClashes(rules, isOld && isFolding(rules) ? folder.names() : []);
     const keys = this.#extras.isWanted && isOld ? new Set<string>() : undefined;
     const folders: DirectoryEntry[] = [];
     let isAnyCopied = false;
-    for await (const entries of eachOnVolume(this.#volume.namespace.entries(directory))) {
+    for await (const entries of eachOnVolume(this.#volume.namespace.entries(directory, { isWalk: true }))) {
       this.#signal?.throwIfAborted();
       for (const entry of entries) {
         keys?.add(foldedKey(entry.name, rules));
         const entryPath = joinPath(path, entry.name);
-        const isFolder = entry.node.kind === 'object' && entry.node.type === 'directory';
+        const isFolder = typeOfEntry(entry) === 'directory';
         if (this.#filter.judge(withinOf(target, entry.name), isFolder) === 'skip') continue;
         const clash = clashes.add(entry.name);
         if (clash !== undefined) {
@@ -346,7 +354,7 @@ class Getter {
     if (inode.type === 'directory' && inode.isDead) return false;
     if (inode.type === 'directory') {
       const isWanted = this.#filter.judge(withinOf(target, entry.name), true) === 'copy';
-      return await this.#getFolder(target, entry.name, path, inode, isWanted);
+      return await this.#getFolder(target, entry.name, path, inode, { parent, entry }, isWanted);
     }
     await this.#getInode(target, entry.name, path, inode, { parent, entry });
     return true;

@@ -6,7 +6,9 @@ import type { Id } from '../base/ids.ts';
 import type { Name } from '../base/name.ts';
 import { giveTurn } from '../base/turns.ts';
 import type { DirectoryEntry, Inode } from '../server/sealed/inode.ts';
+import type { Directory } from '../volume/names/directory.ts';
 import { typeOfEntry } from '../volume/names/inodes.ts';
+import type { Found } from '../volume/names/path-walk.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { CopyFilter } from './filter.ts';
 import { isSpecial } from './local-calls.ts';
@@ -82,17 +84,17 @@ function attempt<Result>(look: () => Result): Result | undefined {
 }
 
 /**
- * Measures an inode of the volume with everything below it that the filter lets through. Rejects with the
+ * Measures what was found in the volume with everything below it that the filter lets through. Rejects with the
  * signal's reason.
  */
 export async function measureVolume(
   volume: Volume,
-  inode: Inode,
+  found: Found,
   { signal, filter }: { readonly signal?: AbortSignal; readonly filter?: CopyFilter | undefined } = {},
 ): Promise<Amount> {
   const total = { bytes: 0, files: 0 };
   const entered = new Set<Id>();
-  const measureInode = async (inode: Inode, within: Name): Promise<void> => {
+  const measureInode = async (inode: Inode, folder: () => Directory, within: Name): Promise<void> => {
     signal?.throwIfAborted();
     if (inode.type !== 'directory') {
       total.files += 1;
@@ -103,18 +105,19 @@ export async function measureVolume(
     if (entered.has(inode.id)) return;
     entered.add(inode.id);
     try {
-      for await (const entries of volume.namespace.entries(volume.directoryById(inode.id))) {
-        for (const entry of entries) await measureEntry(entry, withinOf({ within }, entry.name));
+      const directory = folder();
+      for await (const entries of volume.namespace.entries(directory, { isWalk: true })) {
+        for (const entry of entries) await measureEntry(directory, entry, withinOf({ within }, entry.name));
       }
     } catch {
       signal?.throwIfAborted();
     }
   };
-  const measureEntry = async (entry: DirectoryEntry, within: Name): Promise<void> => {
+  const measureEntry = async (parent: Directory, entry: DirectoryEntry, within: Name): Promise<void> => {
     if (filter?.judge(within, typeOfEntry(entry) === 'directory') === 'skip') return;
     const inode = await volume.inodeOf(entry).catch(() => undefined);
-    if (inode !== undefined) await measureInode(inode, within);
+    if (inode !== undefined) await measureInode(inode, () => volume.directoryOf(parent, entry), within);
   };
-  await measureInode(inode, '');
+  await measureInode(found.inode, () => volume.foundDirectory(found), '');
   return total;
 }

@@ -86,16 +86,17 @@ export class PutExtras {
     });
   }
 
-  async #tryRemove(path: Name, directory: Directory, { name, node }: DirectoryEntry): Promise<void> {
+  async #tryRemove(path: Name, directory: Directory, entry: DirectoryEntry): Promise<void> {
     const { namespace } = this.#volume;
-    if (node.kind === 'embedded' || node.type !== 'directory') {
+    const { name } = entry;
+    if (typeOfEntry(entry) !== 'directory') {
       await onVolume(namespace.unlink(directory, name));
       return;
     }
-    const folder = this.#volume.directoryById(node.id);
-    for await (const entries of namespace.entries(folder)) {
+    const folder = this.#volume.directoryOf(directory, entry);
+    for await (const entries of namespace.entries(folder, { isWalk: true })) {
       this.#options.signal?.throwIfAborted();
-      await Promise.all(entries.map(entry => this.#removeEntry(joinPath(path, entry.name), folder, entry)));
+      await Promise.all(entries.map(below => this.#removeEntry(joinPath(path, below.name), folder, below)));
     }
     await onVolume(namespace.rmdir(directory, name));
   }

@@ -1,6 +1,7 @@
 /**
- * A folder of a volume that `put` fills. A new folder is stored together with its first names, or at its end
- * if it has none. From then on its parents lead to it, so an interruption loses nothing that was done.
+ * A folder of a volume that `put` fills. A new folder is embedded, and stored together with its first names, or
+ * at its end if it has none. Its parents lead to it from then on, so an interruption loses nothing that was
+ * done.
  */
 import type { NetsealError } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
@@ -81,8 +82,13 @@ export class PutFolder implements FolderPlace {
   async #link(): Promise<void> {
     if (this.#newName === undefined) return;
     const { parent, name } = this.#newName;
-    const options = { keepTimes: parent.keepTimes };
-    await onVolume(this.#volume.namespace.insertDirectory(parent.directory, name, this.directory, options));
+    if (this.directory.isEmbedded) {
+      // With this, the new folders above are there as well.
+      if (this.directory.isUnborn) await onVolume(this.directory.create());
+    } else {
+      const options = { keepTimes: parent.keepTimes };
+      await onVolume(this.#volume.namespace.insertDirectory(parent.directory, name, this.directory, options));
+    }
     await parent.link();
   }
 }

@@ -14,6 +14,7 @@ import { NetsealError } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
 import { giveTurn } from '../base/turns.ts';
 import type { Attributes, DirectoryEntry } from '../server/sealed/inode.ts';
+import { typeOfEntry } from '../volume/names/inodes.ts';
 import { checkName } from '../volume/names/name-checks.ts';
 import type { Volume } from '../volume/volume.ts';
 import { checkCopy, copyPart, runCopy } from './copying.ts';
@@ -169,13 +170,15 @@ class Putter {
     const within = parent.within === undefined ? '' : parent.pathWithin(name);
     const place = { path, volumePath: joinPath(parent.volumePath, name), within, keepTimes: true };
     if (existing !== undefined) {
-      const inode = await onVolume(this.#volume.inodeOf(existing));
-      if (inode.type !== 'directory') {
+      if (typeOfEntry(existing) !== 'directory') {
         throw new NetsealError('ENOTDIR', 'a folder cannot replace a file: remove it first');
       }
-      return new PutFolder(this.#volume, { ...place, directory: this.#volume.directoryById(inode.id) });
+      const directory = this.#volume.directoryOf(parent.directory, existing);
+      return new PutFolder(this.#volume, { ...place, directory });
     }
-    const directory = this.#volume.namespace.newDirectory(attributes, parent.directory.id);
+    const at = { directory: parent.directory, name };
+    const options = { keepTimes: parent.keepTimes };
+    const directory = this.#volume.namespace.newDirectoryAt(at, attributes, options);
     return new PutFolder(this.#volume, { ...place, directory }, { parent, name });
   }
 
@@ -187,13 +190,15 @@ class Putter {
     const inode = await onVolume(directory.read());
     const isSame = isSameAttributes(inode, attributes) && inode.mtimeNs === attributes.mtimeNs;
     if ((isSame && !isChanged) || this.#options.dryRun === true) return;
-    this.#batches.atEnd(path, () => this.#volume.namespace.setDirectoryAttributes(directory.id, attributes));
+    this.#batches.atEnd(path, () => this.#volume.namespace.setDirectoryAttributes(directory, attributes));
   }
 
   /** Puts all entries of a folder. Returns whether the target has names that the folder lacks. */
   async #putEntries(local: LocalFolder, target: PutFolder, path: Name): Promise<boolean> {
     const extras = this.#extras.of(target, this.#filter);
-    const entries = target.isNew ? undefined : this.#volume.namespace.entries(target.directory);
+    const entries = target.isNew
+      ? undefined
+      : this.#volume.namespace.entries(target.directory, { isWalk: true });
     const cursor = new EntryCursor(entries, extras.add);
     const suspects: Suspect[] = [];
     let done = 0;

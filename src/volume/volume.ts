@@ -152,7 +152,7 @@ export class Volume {
       },
     };
     this.inodes = new Inodes(this.session);
-    this.moves = new Moves(this.inodes);
+    this.moves = new Moves(this.session, this.inodes);
     this.namespace = new Namespace(this.session, this.inodes, this.moves);
     this.names = new VolumeNames(this.namespace, this.session);
     this.#paths = new PathWalk(this.inodes, this.namespace, settings.rootId);
@@ -197,15 +197,24 @@ export class Volume {
   }
 
   /**
-   * Returns a folder by its id, without reading it.
+   * Returns the folder that an entry leads to, without reading it. ENOTDIR for an entry that leads to anything
+   * else.
    *
-   * @param key the key of its object, where that is not the id.
+   * @param parent the folder that has the entry.
    */
-  directoryById(id: Id, key: Id = id): Directory {
-    requireId('id', id);
-    requireId('key', key);
+  directoryOf(parent: Directory, entry: DirectoryEntry): Directory {
+    requireDirectory('parent', parent);
+    requireEntry('entry', entry);
     this.#requireOpen();
-    return this.inodes.directory(key, id);
+    return this.inodes.directoryOf(parent, entry);
+  }
+
+  /** Returns the folder that a path was found to lead to. ENOTDIR for anything else. */
+  foundDirectory(found: Found): Directory {
+    requireObject('found', found);
+    requireObject('found.inode', found.inode);
+    this.#requireOpen();
+    return this.#paths.directoryOf(found);
   }
 
   /**

@@ -159,6 +159,7 @@ describe('netseal rm', () => {
     await fill(async volume => {
       await makeDocs(volume);
       await makeFolder(volume, '/docs/lost');
+      await volume.moves.promote(await volume.directory('/docs/lost'));
     });
     const { object } = await statOf('vol:/docs/lost');
     await fill(async ({ session: { sealing } }) => {

@@ -115,7 +115,10 @@ describe('netseal ls', () => {
   });
 
   it('names entries whose inodes are lost, and exits with 3', async () => {
-    await fill(makeDocs);
+    await fill(async volume => {
+      await makeDocs(volume);
+      await volume.moves.promote(await volume.directory('/docs/sub'));
+    });
     const { object } = await statOf('vol:/docs/sub');
     await fill(async ({ session: { sealing } }) => {
       await sealing.store.delete(object);
@@ -165,14 +168,20 @@ describe('netseal stat', () => {
         { xattrs },
       );
     });
-    const [file, docs] = await json('stat', 'vol:/docs/a.txt', 'vol:/docs');
+    const [file, docs, root] = await json('stat', 'vol:/docs/a.txt', 'vol:/docs', 'vol:/');
+    expect(root).toMatchObject({ embedded: false, object: `i/${root?.id}` });
     expect(file).toMatchObject({
       ...{ path: '/docs/a.txt', type: 'file', size: 40_960, links: 1, dataVersion: 1, embedded: true },
       ...{ id: expect.stringMatching(/^[0-9a-f]{32}$/), unitSize: UNIT_BYTES, mapDepth: 0, mapSlots: 10 },
     });
     expect(file).not.toHaveProperty('object');
     expect(docs).toMatchObject({
-      ...{ type: 'directory', entries: 4, embedded: false, object: `i/${docs?.id}` },
+      ...{
+        type: 'directory',
+        entries: 4,
+        embedded: false,
+        object: expect.stringMatching(/^i\/[0-9a-f]{32}$/),
+      },
       xattrs: [{ key: 'user.a', valueHex: '620a' }],
     });
     const text = await output('stat', 'vol:/docs');

@@ -99,7 +99,12 @@ function volumeRows({
         find: row(['/f'], PATH, pathOptions),
         place: row(['/f'], [...PATH, '/'], fields({}, { forFolder: FLAG })),
         inodeOf: row([entry], needed({}, {})),
-        directoryById: row([volume.root.id], ID),
+        directoryOf: row(
+          [volume.root, { name: 'd', node: { kind: 'object', id: volume.root.id, type: 'directory' } }],
+          needed({}, {}),
+          needed({}, {}),
+        ),
+        foundDirectory: row([{ inode: { type: 'directory', id: volume.root.id } }], needed({}, {})),
         directory: row(['/'], PATH),
         openFile: row(['/f'], PATH, pathOptions),
         reader: row([inode, found], needed({}, {}), OBJECT),
@@ -173,12 +178,22 @@ function volumeRows({
           needed({}, {}),
           needed({}, WRONG_ATTRIBUTES),
         ),
-        setDirectoryAttributes: row([volume.root.id, { mode: 0o700 }], ID, needed({}, WRONG_ATTRIBUTES)),
+        setDirectoryAttributes: row(
+          [volume.root, { mode: 0o700 }],
+          needed({}, {}),
+          needed({}, WRONG_ATTRIBUTES),
+        ),
       },
     },
     Directory: {
       target: volume.root,
+      afterClose: ['applyTo', 'becomeEmbedded', 'becomeObject', 'create'],
       rows: {
+        applyTo: NOTHING,
+        becomeEmbedded: NOTHING,
+        becomeObject: NOTHING,
+        create: NOTHING,
+        readPath: NOTHING,
         read: row(
           [],
           NUMBERS.filter(value => value !== 1.5 && value !== 2 ** 60),

@@ -65,9 +65,9 @@ it('the demo goes through on a small folder, and says what it found', () => {
   for (const text of [
     '$ npx netseal init $D/store',
     'no damage found',
-    'candidates that wait',
+    'in use: ',
     'same content',
-    ': all of this folder',
+    ': all of it',
     ' failed',
     '(exit code 3)',
     'Everything was as it should be.',

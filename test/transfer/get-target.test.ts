@@ -98,8 +98,9 @@ describe('an inode that is older than what was seen', () => {
     }
     fs.writeFileSync(at('from', 'file'), 'file');
     await putTree(client.volume, at('from'), '/t');
-    const { inode } = await client.volume.find('/t/b');
-    const key = `i/${inode.id}`;
+    const folder = await client.volume.directory('/t/b');
+    await client.volume.moves.promote(folder);
+    const key = `i/${folder.key}`;
     const { bytes: old } = await volume.store.get(key);
     fs.writeFileSync(at('from', 'b', 'file'), 'newer');
     await putTree(client.volume, at('from'), '/t');

@@ -124,7 +124,9 @@ describe('a get of hostile names', () => {
     const directory = names.newDirectory(FOLDER, client.volume.root.id);
     await names.insertDirectory(client.volume.root, 'a', directory);
     await writeFile(client.volume, '/a/file', Buffer.from('x'));
-    await plantNode('/a', 'again', { kind: 'object', id: directory.id, type: 'directory' });
+    await client.volume.moves.promote(directory);
+    const { id, key } = directory;
+    await plantNode('/a', 'again', { kind: 'object', id, key, type: 'directory' });
     await plantNode('/a', 'top', { kind: 'object', id: client.volume.root.id, type: 'directory' });
     const tally = await getTree(client.volume, '/', at('to'));
     expect(failuresOf(tally)).toEqual(['/a/again: EFORMAT', '/a/top: EFORMAT']);

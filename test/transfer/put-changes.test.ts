@@ -243,7 +243,7 @@ describe('a value that cannot be stored', () => {
       namespace.insert(root, 'one', namespace.newFile(FILE)),
       namespace.setAttributes(root, entry, { mtimeNs: -(2n ** 63n) - 1n }),
       namespace.setAttributes(root, entry, { uid: -1 }),
-      namespace.setDirectoryAttributes(root.id, { mode: 0o10000 }),
+      namespace.setDirectoryAttributes(root, { mode: 0o10000 }),
       namespace.insert(root, 'two', namespace.newFile(FILE)),
     ]);
     expect(outcomes.map(({ status }) => status)).toEqual([

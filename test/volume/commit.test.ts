@@ -158,7 +158,7 @@ describe('a commit whose answer was lost', () => {
             return await call.send();
           } finally {
             for (let count = 0; count < 16; count += 1) {
-              await other.volume.names.setDirectoryAttributes(other.volume.root.id, { mode: 0o700 + count });
+              await other.volume.names.setDirectoryAttributes(other.volume.root, { mode: 0o700 + count });
             }
           }
         }),
@@ -183,7 +183,7 @@ describe('a commit whose answer was lost', () => {
             return await call.send();
           } finally {
             for (let count = 0; count < 15; count += 1) {
-              await other.volume.names.setDirectoryAttributes(other.volume.root.id, { mode: 0o700 + count });
+              await other.volume.names.setDirectoryAttributes(other.volume.root, { mode: 0o700 + count });
             }
           }
         }),

@@ -17,7 +17,7 @@ import {
   bytesOf,
   type Client,
   type ClientOptions,
-  makeFolder,
+  makeObjectFolder as makeFolder,
   TestVolume,
   writeFile,
 } from './support.ts';
@@ -77,7 +77,7 @@ describe('gc and the heads of clients that keep no state', () => {
     await collectGarbage(keeper.volume);
     expect(await headsThere()).toEqual([keeper.state.heads.clientId, young].sort());
     expect((await headOf(keeper)).isEphemeral).toBe(false);
-    expect((await headOf(keeper)).marks.map(({ id }) => id)).toContain(folder.id);
+    expect((await headOf(keeper)).marks.map(({ id }) => id)).toContain(folder.key);
 
     const merged = await mergeHeads(watcher.volume.session);
     expect([merged.problems, merged.forks]).toEqual([[], []]);

@@ -21,7 +21,7 @@ import {
   codeOf,
   FILE,
   FOLDER,
-  makeFolder,
+  makeObjectFolder as makeFolder,
   namesIn,
   readFile,
   TestVolume,
@@ -173,7 +173,7 @@ describe('an extension of class 0', () => {
     await extend('/folder', expected.items, [segment]);
     await volume.names.unlink(volume.root, 'donor');
     await writeFile(volume, '/folder/file', bytesOf(1, 100));
-    await volume.names.setDirectoryAttributes(folder.id, { mode: 0o700 });
+    await volume.names.setDirectoryAttributes(folder, { mode: 0o700 });
     await makeFolder(volume, '/other');
     const target = { directory: await volume.directory('/other'), name: 'folder' };
     await volume.names.rename({ directory: volume.root, name: 'folder' }, target);
@@ -281,7 +281,7 @@ describe('an extension of class 1', () => {
       () => volume.names.unlink(folder, 'file'),
       () => volume.names.rename({ directory: folder, name: 'file' }, { directory: folder, name: 'renamed' }),
       () => volume.names.insertDirectory(folder, 'below', child),
-      () => volume.names.setDirectoryAttributes(folder.id, { mode: 0o700 }),
+      () => volume.names.setDirectoryAttributes(folder, { mode: 0o700 }),
       () => volume.names.rename(source, { directory: other, name: 'folder' }),
       () => volume.names.rmdir(volume.root, 'empty'),
     ];
@@ -299,9 +299,9 @@ describe('an extension of class 1', () => {
 /** Makes the extension of an inode object one of class 2, as only a newer netseal can. */
 async function refuse(path: string): Promise<Id> {
   await extend(path, [extension(READ_ONLY)]);
-  const { id } = await inodeAt(path);
+  const { key } = await volume.directory(path);
   const { control } = volume.session.sealing;
-  const { object } = await readInodeObject(volume.session.sealing, id);
+  const { object } = await readInodeObject(volume.session.sealing, key);
   const bytes = encodeInodeObject({
     ...object,
     inode: { ...object.inode, version: object.inode.version + 1 },
@@ -309,9 +309,9 @@ async function refuse(path: string): Promise<Id> {
   const at = Buffer.from(bytes).indexOf(Buffer.from([1, READ_ONLY, 3, 7, 8, 9]));
   expect(at).toBeGreaterThan(0);
   bytes[at + 1] = REFUSE;
-  const sealed = control.seal({ kind: 'inode', objectId: id, index: 0 }, bytes).bytes;
-  await timed.store.put(inodeKey(id), [sealed]);
-  return id;
+  const sealed = control.seal({ kind: 'inode', objectId: key, index: 0 }, bytes).bytes;
+  await timed.store.put(inodeKey(key), [sealed]);
+  return key;
 }
 
 describe('an extension of class 2', () => {
@@ -382,7 +382,7 @@ describe('settings that require more', () => {
         async () => await client.volume.createFile('/file', FILE),
         async () => await makeFolder(client.volume, '/folder'),
         async () => await names.insert(root, 'fifo', names.newPipe(FILE, 'fifo')),
-        async () => await names.setDirectoryAttributes(root.id, { mode: 0o700 }),
+        async () => await names.setDirectoryAttributes(root, { mode: 0o700 }),
         async () => await client.volume.reserveSmall(10),
         async () => await collectGarbage(client.volume),
       ];

@@ -15,7 +15,7 @@ import {
   codeOf,
   FILE,
   FOLDER,
-  makeFolder,
+  makeObjectFolder as makeFolder,
   quiet,
   readFile,
   SteppedStore,
@@ -183,10 +183,10 @@ describe('gc', () => {
     await volume.names.unlink(volume.root, 'gone');
     await timed.collect();
     timed.wait(GRACE_MS);
-    await timed.store.delete(`i/${folder.id}`);
+    await timed.store.delete(`i/${folder.key}`);
     const report = await timed.collect();
     expect(report.lost.map(({ key, place, error }) => [key, place.path, error.code])).toEqual([
-      [`i/${folder.id}`, '/folder', 'EMISSING'],
+      [`i/${folder.key}`, '/folder', 'EMISSING'],
     ]);
     expect(report.deleted.objects).toBe(0);
     expect(await timed.keys('s/')).toHaveLength(1);
@@ -469,7 +469,7 @@ describe('a writer that pauses', () => {
       async () => undefined,
       async volume => {
         const folder = volume.names.newDirectory(FOLDER, volume.root.id);
-        await folder.live.create();
+        await folder.create();
         for (let at = 0; at < laterWrites; at += 1) volume.session.writes.note(randomId(), timed.clock.ms);
         timed.wait(0.9 * GRACE_MS);
         await volume.names.insertDirectory(volume.root, 'folder', folder);

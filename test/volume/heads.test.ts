@@ -32,7 +32,7 @@ import {
   type Client,
   type ClientOptions,
   FILE,
-  makeFolder,
+  makeObjectFolder as makeFolder,
   TestVolume,
   writeFile,
 } from './support.ts';
@@ -94,7 +94,7 @@ describe('forks', () => {
     const { forks, problems } = await mergeHeads(two.volume.session);
     expect(problems).toEqual([]);
     expect(forks.map(({ id, clients }) => [id, [...clients].sort()])).toContainEqual([
-      folder.id,
+      folder.key,
       [one.state.heads.clientId, two.state.heads.clientId].sort(),
     ]);
     expect((await errorOf(two.volume.directory('/folder')))?.code).toBe('EFORK');
@@ -163,7 +163,7 @@ describe('a client that has never merged', () => {
     const folder = await makeFolder(writer.volume, '/old');
     await makeFolder(writer.volume, '/good');
     await writeFile(writer.volume, '/good/file', SOME);
-    const key = inodeKey(folder.id);
+    const key = inodeKey(folder.key);
     const before = await snapshot(store, key);
     await writeFile(writer.volume, '/old/new', SOME);
     await writer.volume.close();
@@ -172,8 +172,8 @@ describe('a client that has never merged', () => {
     const reader = await stranger();
     const error = await errorOf(reader.volume.find('/old'));
     expect(error?.code).toBe('EROLLBACK');
-    expect(error?.message).toContain(`inode ${folder.id} (/old)`);
-    expect((await errorOf(reader.volume.directoryById(folder.id).read()))?.code).toBe('EROLLBACK');
+    expect(error?.message).toContain(`inode ${folder.key} (/old)`);
+    expect((await errorOf(reader.volume.inodes.directory(folder.key).read()))?.code).toBe('EROLLBACK');
     expect((await reader.volume.find('/good/file')).inode.type).toBe('file');
     // One old inode does not fail the session of a reader.
     expect(await errorOf(reader.volume.close())).toBeUndefined();
@@ -479,7 +479,7 @@ describe('a head', () => {
         runs.map(async ({ volume }, number) => {
           const made = await makeFolder(volume, `/folder-${number}`);
           await writeFile(volume, `/folder-${number}/file`, SOME);
-          return made.id;
+          return made.key;
         }),
       );
       await Promise.all(runs.map(({ volume }) => volume.close()));

@@ -7,7 +7,14 @@ import { DirectoryStore } from '../../src/server/directory-store.ts';
 import { storedKey } from '../../src/server/sealed/object-keys.ts';
 import { verifyVolume } from '../../src/volume/care/verify.ts';
 import { TimedVolume } from './gc-support.ts';
-import { bytesOf, makeFolder, readFile, TestVolume, treeOf, writeFile } from './support.ts';
+import {
+  bytesOf,
+  makeObjectFolder as makeFolder,
+  readFile,
+  TestVolume,
+  treeOf,
+  writeFile,
+} from './support.ts';
 
 const SPREAD = /^[si]\/([0-9a-f]{2})\/\1[0-9a-f]{30}$/;
 
@@ -54,11 +61,11 @@ it('is damaged under the names that its objects have in the store', async () => 
   const { volume } = await timed.client();
   const folder = await makeFolder(volume, '/folder');
   await writeFile(volume, '/file', bytesOf(1, 10_000));
-  await timed.store.delete(storedKey(`i/${folder.id}`, 'hex2'));
+  await timed.store.delete(storedKey(`i/${folder.key}`, 'hex2'));
   const { damages } = await verifyVolume((await timed.client()).volume);
-  expect(damages.map(({ key }) => key)).toEqual([storedKey(`i/${folder.id}`, 'hex2')]);
+  expect(damages.map(({ key }) => key)).toEqual([storedKey(`i/${folder.key}`, 'hex2')]);
   const { lost } = await timed.collect();
-  expect(lost.map(({ key }) => key)).toEqual([storedKey(`i/${folder.id}`, 'hex2')]);
+  expect(lost.map(({ key }) => key)).toEqual([storedKey(`i/${folder.key}`, 'hex2')]);
 });
 
 it('is spread over folders of a directory store', async () => {

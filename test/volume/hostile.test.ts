@@ -15,7 +15,8 @@ import {
   type ClientOptions,
   codeOf,
   FILE,
-  makeFolder,
+  makeFolder as makeEmbeddedFolder,
+  makeObjectFolder as makeFolder,
   namesIn,
   packFiles,
   readFile,
@@ -25,6 +26,8 @@ import {
 
 const PATHS = [
   '/',
+  '/sub/inner',
+  '/sub/inner/deep/z',
   '/small',
   '/beside',
   '/third',
@@ -106,14 +109,24 @@ beforeAll(async () => {
   await volume.names.insert(sub, 'link', volume.names.newSymlink(FILE, Buffer.from('../small')));
   await writeFile(volume, '/sub/x', Buffer.from('x of sub'));
   await volume.names.link(await volume.place('/sub/x'), volume.root, 'hard');
+  // Embedded, with a node of its own.
+  const inner = await makeEmbeddedFolder(volume, '/sub/inner');
+  const names = Array.from({ length: 80 }, (_, at) => ({
+    name: `${at}`,
+    inode: volume.names.newFile(FILE),
+    segments: [],
+  }));
+  await volume.namespace.insertMany(inner, names);
+  const deep = await makeEmbeddedFolder(volume, '/sub/inner/deep');
+  await volume.namespace.insert(deep, 'z', volume.names.newSymlink(FILE, Buffer.from('nowhere')));
   await writeFile(volume, '/gone', Buffer.from('to be removed'));
   older = await objectsOf(store);
   await volume.names.unlink(volume.root, 'gone');
   const writer = await volume.openWriter('/hard');
   await writer.write(Buffer.from('X'));
   await writer.close();
-  await volume.names.setDirectoryAttributes(sub.id, { mode: 0o700 });
-  await volume.names.setDirectoryAttributes(many.id, { mode: 0o700 });
+  await volume.names.setDirectoryAttributes(sub, { mode: 0o700 });
+  await volume.names.setDirectoryAttributes(many, { mode: 0o700 });
   objects = await objectsOf(store);
   expected = new Map();
   for (const path of PATHS) {

@@ -8,7 +8,7 @@ import {
   type ClientOptions,
   codeOf,
   FILE,
-  makeFolder,
+  makeObjectFolder as makeFolder,
   namesIn,
   TestVolume,
   writeFile,
@@ -81,9 +81,9 @@ describe('a rollback', () => {
     const { volume } = client;
     const sub = await makeFolder(volume, '/sub');
     await makeFolder(volume, '/other');
-    const { bytes } = await test.store.get(inodeKey(sub.id));
+    const { bytes } = await test.store.get(inodeKey(sub.key));
     await writeFile(volume, '/sub/a', Buffer.from('a'));
-    await test.store.put(inodeKey(sub.id), [bytes]);
+    await test.store.put(inodeKey(sub.key), [bytes]);
     const again = (await test.client({ state: client.state })).volume;
     expect(await codeOf(again.find('/sub/a'))).toBe('EROLLBACK');
     await writeFile(again, '/other/a', Buffer.from('a'));
@@ -96,10 +96,10 @@ describe('a rollback', () => {
     const { volume } = client;
     const sub = await makeFolder(volume, '/sub');
     const rootKey = inodeKey(volume.root.id);
-    const [root, folder] = [await test.store.get(rootKey), await test.store.get(inodeKey(sub.id))];
+    const [root, folder] = [await test.store.get(rootKey), await test.store.get(inodeKey(sub.key))];
     await volume.names.rmdir(volume.root, 'sub');
     await test.store.put(rootKey, [root.bytes]);
-    await test.store.put(inodeKey(sub.id), [folder.bytes]);
+    await test.store.put(inodeKey(sub.key), [folder.bytes]);
     expect(await rootCode(test, { state: client.state })).toBe('EROLLBACK');
   });
 });

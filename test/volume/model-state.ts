@@ -156,10 +156,12 @@ function rename(state: State, from: At, to: At): State | string {
 const REFUSALS = new Set(['ENOENT', 'EEXIST', 'EISDIR', 'ENOTDIR', 'ENOTEMPTY', 'EINVAL']);
 
 /** The states that an operation with this outcome may leave, when it takes its turn in `state`. */
-function outcomes(state: State, { operation, code }: Done, isAlone: boolean): State[] {
+function outcomes(state: State, { operation, code }: Done, isAlone: boolean, isMoving: boolean): State[] {
   const after = carryOut(state, operation);
   if (code === 'ok') return typeof after === 'string' ? [] : [after];
   if (code === 'EUNCERTAIN') return typeof after === 'string' ? [state] : [state, after];
+  // While a folder is moved to another object, whoever came to it by its old name may not find it.
+  if (code === 'ENOENT' && isMoving) return [state];
   const isOneStep = ['mkdir', 'put', 'unlink'].includes(operation.kind);
   // Operations of several steps may have met different states in each.
   if (REFUSALS.has(code) && (isAlone || isOneStep)) {
@@ -225,11 +227,12 @@ function except<Item>(items: readonly Item[], one: Item): Item[] {
 export function statesAfter(before: readonly State[], done: readonly Done[]): State[] {
   const after: State[] = [];
   const isAlone = done.length === 1;
+  const isMoving = !isAlone && done.some(({ operation }) => operation.kind === 'rename');
   const explore = (past: readonly State[], left: readonly Done[], clearing: readonly Done[]): void => {
     const state = past.at(-1) ?? new Map();
     if (left.length === 0) after.push(state);
     for (const next of left) {
-      const reached = [...outcomes(state, next, isAlone), ...racingOutcomes(state, next, past)];
+      const reached = [...outcomes(state, next, isAlone, isMoving), ...racingOutcomes(state, next, past)];
       for (const one of reached) explore([...past, one], except(left, next), except(clearing, next));
     }
     for (const next of clearing) {

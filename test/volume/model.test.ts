@@ -23,7 +23,7 @@ import {
   type State,
   statesAfter,
 } from './model-state.ts';
-import { expectCounts, FILE, FOLDER, jitteryStore, quiet, TestVolume } from './support.ts';
+import { expectCounts, FILE, FOLDER, folderAt, jitteryStore, quiet, TestVolume } from './support.ts';
 
 const UNIT = 4096;
 const DELAY_MS_MAX = 4;
@@ -50,6 +50,11 @@ function pick<Item>(items: readonly Item[], chance: Chance): Item {
   return item;
 }
 
+/** The parent that a folder must name: none if it is embedded. */
+function parentIn(directory: Directory, { node }: DirectoryEntry): string | undefined {
+  return node.kind === 'embedded' ? undefined : directory.key;
+}
+
 /** What a fresh client sees. */
 async function observe(volume: Volume): Promise<State> {
   const state = new Map<string, Node>();
@@ -68,8 +73,8 @@ async function observe(volume: Volume): Promise<State> {
         const below = await volume.inodes.inodeOf(entry);
         if (below.type === 'directory') {
           expect(state.has(id), 'a folder has one name').toBe(false);
-          expect([below.parent, below.formerParent?.directory]).toContain(directory.id);
-          await visit(volume.inodes.directory(id));
+          expect([below.parent, below.formerParent?.directory]).toContain(parentIn(directory, entry));
+          await visit(volume.inodes.directoryOf(directory, entry));
         } else {
           state.set(id, await nodeOf(volume, directory, entry, below));
         }
@@ -120,6 +125,17 @@ const KNOWN_CODES = new Set([
   'EUNAVAILABLE',
 ]);
 
+/** The names and ids from the root down to a folder. */
+function stepsTo(state: State, folder: string): { name: string; id: string }[] {
+  for (const [parent, node] of state) {
+    if (node.type !== 'folder') continue;
+    for (const [name, id] of node.entries) {
+      if (id === folder) return [...stepsTo(state, parent), { name, id }];
+    }
+  }
+  return [];
+}
+
 /** An operation that a seed chooses. Folders are named by id, as paths take several steps to resolve. */
 function chooseCall(volume: Volume, state: State, chance: Chance): Call {
   const folders = [...state].filter(([, node]) => node.type === 'folder').map(([id]) => id);
@@ -132,7 +148,7 @@ function chooseCall(volume: Volume, state: State, chance: Chance): Call {
     return taken.length > 0 && chance() < 0.85 ? pick(taken, chance) : anywhere();
   };
   const placeOf = ({ folder, name }: At): { directory: Directory; name: string } => ({
-    directory: volume.inodes.directory(folder),
+    directory: folderAt(volume, stepsTo(state, folder)),
     name,
   });
   const kind = pick(KINDS, chance);

@@ -11,7 +11,8 @@ import {
   DyingStore,
   FILE,
   jitteryStore,
-  makeFolder,
+  makeFolder as makeEmbeddedFolder,
+  makeObjectFolder as makeFolder,
   namesIn,
   quiet,
   readFile,
@@ -82,6 +83,55 @@ const CASES: readonly Case[] = [
     after: { '/d/': 'folder', '/d/b/': 'folder', '/d/b/x': 'one', '/s/': 'folder' },
   },
   {
+    name: 'an embedded folder with something in it',
+    setUp: async volume => {
+      await makeEmbeddedFolder(volume, '/s/a');
+      await makeEmbeddedFolder(volume, '/s/a/deep');
+      await writeFile(volume, '/s/a/deep/x', Buffer.from('one'));
+    },
+    from: '/s/a',
+    to: '/d/b',
+    before: {
+      '/d/': 'folder',
+      '/s/': 'folder',
+      '/s/a/': 'folder',
+      '/s/a/deep/': 'folder',
+      '/s/a/deep/x': 'one',
+    },
+    after: {
+      '/d/': 'folder',
+      '/d/b/': 'folder',
+      '/d/b/deep/': 'folder',
+      '/d/b/deep/x': 'one',
+      '/s/': 'folder',
+    },
+  },
+  {
+    name: 'an embedded folder over an empty one',
+    setUp: async volume => {
+      await makeEmbeddedFolder(volume, '/s/a');
+      await writeFile(volume, '/s/a/x', Buffer.from('one'));
+      await makeEmbeddedFolder(volume, '/d/b');
+    },
+    from: '/s/a',
+    to: '/d/b',
+    before: { '/d/': 'folder', '/d/b/': 'folder', '/s/': 'folder', '/s/a/': 'folder', '/s/a/x': 'one' },
+    after: { '/d/': 'folder', '/d/b/': 'folder', '/d/b/x': 'one', '/s/': 'folder' },
+    back: { '/d/': 'folder', '/s/': 'folder', '/s/a/': 'folder', '/s/a/x': 'one' },
+  },
+  {
+    name: 'a file between embedded folders of two objects',
+    setUp: async volume => {
+      await makeEmbeddedFolder(volume, '/s/a');
+      await makeEmbeddedFolder(volume, '/d/b');
+      await writeFile(volume, '/s/a/x', Buffer.from('one'));
+    },
+    from: '/s/a/x',
+    to: '/d/b/y',
+    before: { '/d/': 'folder', '/d/b/': 'folder', '/s/': 'folder', '/s/a/': 'folder', '/s/a/x': 'one' },
+    after: { '/d/': 'folder', '/d/b/': 'folder', '/d/b/y': 'one', '/s/': 'folder', '/s/a/': 'folder' },
+  },
+  {
     name: 'a folder into itself',
     setUp: async volume => {
       await makeFolder(volume, '/s/a');
@@ -134,7 +184,7 @@ async function stopAfter(requests: number, moving: Case): Promise<boolean> {
   const seen = Object.fromEntries(await treeOf(other.volume));
   expect(code === 'ok' ? [after] : [before, after], `after ${requests}`).toContainEqual(seen);
   // The next client sees the same, and so does one that comes after both names have been used again.
-  const isMoved = seen['/s/a'] === undefined && seen['/s/a/'] === undefined;
+  const isMoved = seen[from] === undefined && seen[`${from}/`] === undefined;
   if (isMoved) await rename(other.volume, to, from);
   else if (back === undefined) await thereAndBack(other.volume, from);
   const { volume } = await test.client();

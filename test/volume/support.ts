@@ -11,7 +11,7 @@ import { ForwardingStore, type StoreCall, type StoreOperation } from '../../src/
 import { MemoryStore } from '../../src/server/memory-store.ts';
 import { StoreMeter } from '../../src/server/meter.ts';
 import type { RetrySettings } from '../../src/server/retry.ts';
-import type { Attributes, DirectoryEntry, FileInode } from '../../src/server/sealed/inode.ts';
+import type { Attributes, DirectoryEntry, DirectoryInode, FileInode } from '../../src/server/sealed/inode.ts';
 import type { ObjectStore } from '../../src/server/store.ts';
 import { wrapStore } from '../../src/server/wrap.ts';
 import { withSmallContent } from '../../src/volume/content/small-files.ts';
@@ -302,6 +302,29 @@ export async function expectCounts(directory: Directory): Promise<void> {
   if ((await directory.read(0)).version !== version) return;
   const directories = types.filter(type => type === 'directory');
   expect([entryCount, subdirectoryCount]).toEqual([types.length, directories.length]);
+}
+
+/** Makes a folder that is an object of its own. */
+export async function makeObjectFolder(volume: Volume, path: string): Promise<Directory> {
+  const folder = await makeFolder(volume, path);
+  await volume.moves.promote(folder);
+  return folder;
+}
+
+/**
+ * A folder by the names and ids on its way from the root, without reading anything. It may be embedded or an object:
+ * whoever uses it finds out.
+ */
+export function folderAt(
+  volume: Volume,
+  steps: readonly { readonly name: string; readonly id: string }[],
+): Directory {
+  let directory = volume.root;
+  for (const { name, id } of steps) {
+    const inode = { id, type: 'directory' } as DirectoryInode;
+    directory = volume.inodes.directoryOf(directory, { name, node: { kind: 'embedded', inode } });
+  }
+  return directory;
 }
 
 /** Everything below a folder: files with their bytes, folders with a slash, symlinks with their target. */

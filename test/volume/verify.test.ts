@@ -12,7 +12,14 @@ import type { Damage } from '../../src/volume/care/verify-damage.ts';
 import { keyOfEntry } from '../../src/volume/names/references.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { soakSize } from '../support/soak.ts';
-import { aroundStore, bytesOf, FILE, makeFolder, TestVolume, writeFile } from './support.ts';
+import {
+  aroundStore,
+  bytesOf,
+  FILE,
+  makeObjectFolder as makeFolder,
+  TestVolume,
+  writeFile,
+} from './support.ts';
 
 const UNIT_BYTES = 4096;
 const LARGE_UNITS = 1100;
@@ -242,7 +249,7 @@ describe('verify', () => {
   it('names the folder or file of an inode that is missing, damaged or cut short', async () => {
     const folder = await volume.directory('/folder');
     const linked = `i/${await keyAt(volume, '/linked')}`;
-    const key = `i/${folder.id}`;
+    const key = `i/${folder.key}`;
     const damage = { key, what: 'inode', affected: [['/folder']] };
     expect(findings(await seenAfter(store => store.delete(key)))).toEqual([{ ...damage, code: 'EMISSING' }]);
     for (const [how, code] of [
@@ -272,7 +279,7 @@ describe('verify', () => {
     const { volume: client } = await other.client();
     const folder = await client.directory('/folder');
     await writeFile(client, '/folder/new', bytesOf(9, 10));
-    const key = `i/${folder.id}`;
+    const key = `i/${folder.key}`;
     await store.put(key, [objects.get(key) ?? new Uint8Array()]);
     expect(findings(await verifyVolume(client))).toEqual([
       { key, what: 'inode', code: 'EROLLBACK', affected: [['/folder']] },

@@ -71,9 +71,10 @@ class Survey implements PathWork {
 
   async each(path: VolumePath): Promise<void> {
     const { volume } = this.#frame;
-    const { inode } = await at(path, volume.find(pathBytes(path)));
+    const found = await at(path, volume.find(pathBytes(path)));
+    const { inode } = found;
     const use = emptyUse(path);
-    if (inode.type === 'directory') await this.#fill(use, volume.directoryById(inode.id));
+    if (inode.type === 'directory') await this.#fill(use, volume.foundDirectory(found));
     else if (inode.type === 'file') count(use, inode);
     addUp(use, this.#counted, this.#totals, this.#options.summarize === true);
   }
@@ -87,12 +88,12 @@ class Survey implements PathWork {
     const folders: [FolderUse, Directory][] = [];
     try {
       const isFile = (entry: DirectoryEntry): boolean => typeOfEntry(entry) === 'file';
-      for await (const items of listEntries(volume, directory, signal, isFile)) {
+      for await (const items of listEntries(volume, directory, signal, isFile, { isWalk: true })) {
         for (const { entry, name, inode, error } of items) {
           const path = childPath(use.path, name);
           if (error !== undefined) failures.add(path, error);
           if (inode?.type === 'file') count(use, inode);
-          const folder = folderOf(volume, entry);
+          const folder = folderOf(volume, directory, entry);
           if (folder === undefined) continue;
           const child = emptyUse(path);
           use.below.push(child);

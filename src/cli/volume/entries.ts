@@ -3,7 +3,7 @@ import { isNetsealError } from '../../base/errors.ts';
 import type { Name } from '../../base/name.ts';
 import type { DirectoryEntry, Inode, InodeType } from '../../server/sealed/inode.ts';
 import type { Directory } from '../../volume/names/directory.ts';
-import { idOfEntry, typeOfEntry } from '../../volume/names/inodes.ts';
+import { typeOfEntry } from '../../volume/names/inodes.ts';
 import type { Volume } from '../../volume/volume.ts';
 import { mapConcurrent } from '../lib/concurrent.ts';
 
@@ -30,8 +30,9 @@ export async function* listEntries(
   directory: Directory,
   signal: AbortSignal,
   needsInode: (entry: DirectoryEntry) => boolean,
+  options: { readonly isWalk?: boolean } = {},
 ): AsyncGenerator<readonly Listed[]> {
-  for await (const entries of volume.namespace.entries(directory)) {
+  for await (const entries of volume.namespace.entries(directory, options)) {
     signal.throwIfAborted();
     const listed = await mapConcurrent(entries, INODES_AT_ONCE, async entry => {
       signal.throwIfAborted();
@@ -41,9 +42,9 @@ export async function* listEntries(
   }
 }
 
-/** Returns the folder that an entry names, or undefined when it names none. */
-export function folderOf(volume: Volume, entry: DirectoryEntry): Directory | undefined {
-  return typeOfEntry(entry) === 'directory' ? volume.directoryById(idOfEntry(entry)) : undefined;
+/** Returns the folder that an entry of `parent` names, or undefined when it names none. */
+export function folderOf(volume: Volume, parent: Directory, entry: DirectoryEntry): Directory | undefined {
+  return typeOfEntry(entry) === 'directory' ? volume.directoryOf(parent, entry) : undefined;
 }
 
 /** Returns undefined for a folder that was removed meanwhile. */

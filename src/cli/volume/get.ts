@@ -58,8 +58,8 @@ async function copyPaths(
     measure: async ({ volume, transfer }, signal) => {
       const total = { bytes: 0, files: 0 };
       for (const source of sources) {
-        const { inode } = await volume.find(pathBytes(source), { follow: true });
-        const { bytes, files } = await transfer.measureVolume(volume, inode, { signal, filter });
+        const found = await volume.find(pathBytes(source), { follow: true });
+        const { bytes, files } = await transfer.measureVolume(volume, found, { signal, filter });
         total.bytes += bytes;
         total.files += files;
       }

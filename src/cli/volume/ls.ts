@@ -56,7 +56,7 @@ class Listing implements PathWork {
   async each(path: VolumePath): Promise<void> {
     const found = await at(path, this.#find(path));
     const isListed = found.inode.type === 'directory' && this.#options.directory !== true;
-    if (isListed) this.#folders.push([path, this.#frame.volume.directoryById(found.inode.id)]);
+    if (isListed) this.#folders.push([path, this.#frame.volume.foundDirectory(found)]);
     else await this.#print(path, [listedOf(path, found)], 'single');
   }
 
@@ -86,11 +86,12 @@ class Listing implements PathWork {
     this.#printer.startFolder(path);
     try {
       const needsInode = long === true || json === true;
-      for await (const items of listEntries(volume, directory, signal, () => needsInode)) {
+      const isWalk = recursive === true;
+      for await (const items of listEntries(volume, directory, signal, () => needsInode, { isWalk })) {
         await this.#print(path, items, 'entries');
         if (recursive !== true) continue;
         for (const { entry, name } of items) {
-          const folder = folderOf(volume, entry);
+          const folder = folderOf(volume, directory, entry);
           if (folder !== undefined) below.push([childPath(path, name), folder]);
         }
       }

@@ -46,12 +46,12 @@ class Removal implements PathWork {
     const { volume } = this.#frame;
     try {
       const { directory, name } = await at(path, volume.place(pathBytes(path)));
-      const { inode } = await at(path, volume.find(pathBytes(path)));
-      if (inode.type !== 'directory') {
+      const found = await at(path, volume.find(pathBytes(path)));
+      if (found.inode.type !== 'directory') {
         await volume.namespace.unlink(directory, name);
         this.#removedCount += 1;
       } else if (this.#options.recursive === true) {
-        await this.#removeFolder(path, directory, name, volume.directoryById(inode.id));
+        await this.#removeFolder(path, directory, name, volume.foundDirectory(found));
       } else {
         throw failAt(path, 'EINVAL', 'this is a folder: remove it with -r');
       }
@@ -88,9 +88,9 @@ class Removal implements PathWork {
     const { volume } = this.#frame;
     const below: [Name, Directory][] = [];
     let names: Name[] = [];
-    for await (const entries of volume.namespace.entries(folder)) {
+    for await (const entries of volume.namespace.entries(folder, { isWalk: true })) {
       for (const entry of entries) {
-        const child = folderOf(volume, entry);
+        const child = folderOf(volume, folder, entry);
         if (child === undefined) names.push(entry.name);
         else below.push([entry.name, child]);
       }

@@ -406,12 +406,8 @@ export function checkEncodable(inode: Inode): void {
   else encodeLinkable(out, inode, new SegmentTable());
 }
 
-/**
- * Returns an upper bound for the bytes that an embedded inode adds to a leaf.
- *
- * @param before the leaf's previous pointer into a pack, if there is one.
- */
-export function linkableBytes(inode: LinkableInode, before?: Pointer): number {
+/** Returns an upper bound for the bytes of an inode header. */
+export function inodeHeaderBytes(inode: Inode): number {
   const { ctimeNs } = inode;
   let bytes = 2 + ID_BYTES + varintBytes(inode.version) + varintBytes(inode.dataVersion);
   bytes += varintBytes(inode.mode) + varintBytes(inode.uid) + varintBytes(inode.gid) + 8;
@@ -421,6 +417,16 @@ export function linkableBytes(inode: LinkableInode, before?: Pointer): number {
   if (inode.xattrs.length > 0) bytes += 3;
   for (const { key, value } of inode.xattrs) bytes += 2 + key.length + 3 + value.byteLength;
   if (inode.extensions !== undefined) bytes += extensionsBytes(inode.extensions);
+  return bytes;
+}
+
+/**
+ * Returns an upper bound for the bytes that an embedded inode adds to a leaf.
+ *
+ * @param before the leaf's previous pointer into a pack, if there is one.
+ */
+export function linkableBytes(inode: LinkableInode, before?: Pointer): number {
+  let bytes = inodeHeaderBytes(inode);
   if (inode.linkCount !== 1) bytes += varintBytes(inode.linkCount);
   return bytes + contentBytes(inode, before);
 }

@@ -47,6 +47,7 @@ export function encodeInode(out: ByteWriter, inode: Inode, table: SegmentTable):
     encodeLinkable(out, inode, table);
     return;
   }
+  requireArgument(inode.parent !== undefined, 'a directory that is an object has a parent');
   requireArgument(inode.subdirectoryCount <= inode.entryCount, 'more directories than entries');
   encodeInodeHeader(out, inode, inode.isDead, table);
   out.rawHex(inode.parent, ID_BYTES);

@@ -88,7 +88,7 @@ export interface DirectoryEntry {
   readonly departure?: Departure | undefined;
 }
 
-export type EntryNode = { readonly kind: 'embedded'; readonly inode: LinkableInode } | ObjectReference;
+export type EntryNode = { readonly kind: 'embedded'; readonly inode: Inode } | ObjectReference;
 
 /** Leads to an inode that is an object of its own. */
 export interface ObjectReference {
@@ -130,10 +130,15 @@ export interface NameChild {
   readonly pointer: Pointer;
 }
 
+/**
+ * A directory is an object of its own, or embedded in a leaf of its parent. An embedded one is part of the
+ * nearest object above it, its host. It has no parent of its own, no arrivals and no former parent, and is
+ * never dead. Below it are only embedded directories, and files, embedded or not.
+ */
 export interface DirectoryInode extends InodeBase {
   readonly type: 'directory';
-  /** The key of the parent's object. */
-  readonly parent: Id;
+  /** The key of the parent's object; undefined for an embedded directory. */
+  readonly parent: Id | undefined;
   /**
    * While the directory is being moved to `parent`: the key of the directory that may still name it, and the
    * token of the move.

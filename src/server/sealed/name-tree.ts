@@ -7,7 +7,8 @@
  *   1. Names ascend within a node, and from one node to the next. No name below a child comes before its
  *      `firstName`.
  *   2. No stored node is empty. None is larger than `nodeBytes`, unless it is a single huge entry. All leaves
- *      are equally deep.
+ *      are equally deep. The root is no larger than `rootBytes`, and holds no deeper nesting of embedded
+ *      directories than `nesting`: else its content goes into nodes.
  *   3. Each node that is stored gets the directory's next index, and its record is bound to that. No index is
  *      used twice.
  */
@@ -16,8 +17,18 @@ import { KIB } from '../../base/geometry.ts';
 import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
 import { readControl } from './control-reader.ts';
-import type { DirectoryEntry, NameChild, NameNode } from './inode.ts';
-import { childBytes, decodeNameNode, encodeNameNode, entryBytes } from './name-node-format.ts';
+import type { DirectoryEntry, DirectoryInode, NameChild, NameNode } from './inode.ts';
+import {
+  childBytes,
+  decodeNameNode,
+  encodeNameNode,
+  entryBytes,
+  FOLDER_BYTES_MAX,
+  folderHeadBytes,
+  NESTING_MAX,
+  nestingOf,
+  nodeBytesOf,
+} from './name-node-format.ts';
 import type { NodeCache } from './node-cache.ts';
 import type { Sealing } from './sealing.ts';
 import type { SegmentWriter } from './segment-writer.ts';
@@ -28,11 +39,29 @@ export interface NodeSizes {
   readonly nodeBytes: number;
   /** Largest root, in the inode. Small, because each commit writes it anew. Default 32 KiB. */
   readonly rootBytes: number;
+  /** How many embedded directories may lie within one another in the root. Default: as many as in any node. */
+  readonly nesting?: number | undefined;
 }
 
-const SIZES_DEFAULT: NodeSizes = { nodeBytes: 64 * KIB, rootBytes: 32 * KIB };
+const NODE_BYTES_DEFAULT: number = 64 * KIB;
+const SIZES_DEFAULT: NodeSizes = { nodeBytes: NODE_BYTES_DEFAULT, rootBytes: 32 * KIB };
 /** How many nodes a scan reads at once. */
 const SCAN_NODES = 64;
+
+/** Returns the sizes of the tree of a directory, which depend on where its inode lies. */
+export function sizesOf(directory: DirectoryInode): NodeSizes {
+  if (directory.parent !== undefined) return SIZES_DEFAULT;
+  // Room for counts that grow with this very change.
+  const headBytes = folderHeadBytes(directory) + COUNTS_BYTES_MAX;
+  return {
+    nodeBytes: NODE_BYTES_DEFAULT,
+    rootBytes: FOLDER_BYTES_MAX - headBytes,
+    nesting: NESTING_MAX - 1,
+  };
+}
+
+/** An upper bound for what the counts and versions of an embedded directory may take more after a change. */
+const COUNTS_BYTES_MAX = 32;
 
 export const EMPTY_NAMES: NameNode = { kind: 'leaf', entries: [] };
 
@@ -88,25 +117,8 @@ export class NameTree {
 
   /** Returns the children's nodes, in order; for one that cannot be read, its error. */
   async load(children: readonly NameChild[], signal?: AbortSignal): Promise<(NameNode | NetsealError)[]> {
-    const cached = children.map(({ pointer }) => this.#cache.get(pointer));
-    const missing = children.filter((_, at) => cached[at] === undefined);
-    const requests = missing.map(({ pointer, index }) => ({ pointer, at: this.#at(index) }));
-    const read = missing.length === 0 ? [] : await readControl(this.#sealing, requests, signal);
-    let next = 0;
-    return children.map(({ pointer }, at) => {
-      const known = cached[at];
-      if (known !== undefined) return known;
-      const plain = read[next++] ?? new NetsealError('EBUG', 'a node was not read');
-      if (isNetsealError(plain)) return plain;
-      try {
-        const node = decodeNameNode(plain);
-        this.#cache.set(pointer, node);
-        return node;
-      } catch (error) {
-        if (isNetsealError(error)) return error;
-        throw error;
-      }
-    });
+    const wanted = children.map(child => ({ directory: this.#directory, child }));
+    return await loadNodes(this.#sealing, this.#cache, wanted, signal);
   }
 
   /** Applies changes and places the new nodes in segments. The tree under `root` stays readable as it was. */
@@ -121,8 +133,7 @@ export class NameTree {
     for (;;) {
       const [only] = nodes;
       if (only === undefined) return placer.result(EMPTY_NAMES);
-      if (nodes.length === 1 && nodeBytes(only) <= this.#sizes.rootBytes)
-        return placer.result(await this.#collapse(only));
+      if (nodes.length === 1 && this.#canBeRoot(only)) return placer.result(await this.#collapse(only));
       const level = only.kind === 'leaf' ? 1 : only.level + 1;
       nodes = splitChildren(await placer.place(nodes), level, this.#sizes);
     }
@@ -132,7 +143,12 @@ export class NameTree {
   async #collapse(root: NameNode): Promise<NameNode> {
     if (root.kind === 'leaf' || root.children.length !== 1) return root;
     const child = one(await this.load(root.children));
-    return nodeBytes(child) <= this.#sizes.rootBytes ? await this.#collapse(child) : root;
+    return this.#canBeRoot(child) ? await this.#collapse(child) : root;
+  }
+
+  #canBeRoot(node: NameNode): boolean {
+    const { rootBytes, nesting = NESTING_MAX } = this.#sizes;
+    return nodeBytesOf(node) <= rootBytes && nestingOf(node) <= nesting;
   }
 
   /**
@@ -159,10 +175,47 @@ export class NameTree {
     });
     return splitChildren(children, node.level, this.#sizes);
   }
+}
 
-  #at(index: number): { kind: 'directoryLeaf'; objectId: Id; index: number } {
-    return { kind: 'directoryLeaf', objectId: this.#directory, index };
-  }
+/** A node of a directory's tree that is to be read. */
+export interface NodeToLoad {
+  /** The id of the directory. */
+  readonly directory: Id;
+  readonly child: NameChild;
+}
+
+/**
+ * Returns nodes of any directories, in order; for one that cannot be read, its error. Nodes that lie close
+ * together are read with one request. Rejects with the signal's reason.
+ */
+export async function loadNodes(
+  sealing: Sealing,
+  cache: NodeCache<NameNode>,
+  wanted: readonly NodeToLoad[],
+  signal?: AbortSignal,
+): Promise<(NameNode | NetsealError)[]> {
+  const cached = wanted.map(({ child }) => cache.get(child.pointer));
+  const missing = wanted.filter((_, at) => cached[at] === undefined);
+  const requests = missing.map(({ directory, child }) => ({
+    pointer: child.pointer,
+    at: { kind: 'directoryLeaf', objectId: directory, index: child.index } as const,
+  }));
+  const read = missing.length === 0 ? [] : await readControl(sealing, requests, signal);
+  let next = 0;
+  return wanted.map(({ child }, at) => {
+    const known = cached[at];
+    if (known !== undefined) return known;
+    const plain = read[next++] ?? new NetsealError('EBUG', 'a node was not read');
+    if (isNetsealError(plain)) return plain;
+    try {
+      const node = decodeNameNode(plain);
+      cache.set(child.pointer, node);
+      return node;
+    } catch (error) {
+      if (isNetsealError(error)) return error;
+      throw error;
+    }
+  });
 }
 
 /** Seals and places the nodes of one update. */
@@ -272,7 +325,7 @@ function appendNodes(joined: NameNode[], nodes: readonly NameNode[], sizes: Node
     const fits =
       last?.kind === 'leaf' &&
       node.kind === 'leaf' &&
-      nodeBytes(last) + nodeBytes(node) <= sizes.nodeBytes / 2;
+      nodeBytesOf(last) + nodeBytesOf(node) <= sizes.nodeBytes / 2;
     if (fits) joined[joined.length - 1] = { kind: 'leaf', entries: [...last.entries, ...node.entries] };
     else joined.push(node);
   }
@@ -313,12 +366,6 @@ function splitBySize<Item>(
     parts.at(-1)?.push(item);
   }
   return parts;
-}
-
-function nodeBytes(node: NameNode): number {
-  return node.kind === 'leaf'
-    ? node.entries.reduce((sum, entry, at, all) => sum + entryBytes(entry, all[at - 1]), 0)
-    : node.children.reduce((sum, child) => sum + childBytes(child), 0);
 }
 
 function firstName(node: NameNode): Name {

@@ -24,7 +24,7 @@ import type { Session } from '../session/session.ts';
 import type { Volume } from '../volume.ts';
 import { type FileMoves, type MovesOf, RecordMover } from './compact-move.ts';
 import { type Cut, isHalfLive, livePackBytes } from './gc-cut.ts';
-import { isExtended, type Visitor, Walk, type Walked, type WalkedNode } from './walk.ts';
+import { type FolderStep, isExtended, type Visitor, Walk, type Walked, type WalkedNode } from './walk.ts';
 
 export interface CompactOptions {
   /** Only segments written at this time or earlier are emptied; ms since 1970, store's clock. */
@@ -129,10 +129,8 @@ interface Work {
   readonly key: Id;
   /** When the object is a file: its units. */
   own?: FileMoves;
-  /** When the object is a folder: the files embedded in it, by name. */
-  readonly embedded: Map<Name, FileMoves>;
-  /** When the object is a folder: for each name node in a chosen segment, the first name below it. */
-  readonly rewritten: Set<Name>;
+  /** When the object is a folder: that folder, and folders embedded in it, by their paths. */
+  readonly folders: Map<string, FolderWork>;
   unitCount: number;
 }
 
@@ -141,6 +139,16 @@ interface Chosen {
   readonly chosen: ReadonlySet<Id>;
   readonly copyBytes: number;
   readonly packs: Cut['packs'];
+}
+
+/** The changes in one folder of an inode object. */
+interface FolderWork {
+  /** The embedded folders from the object down to this one. */
+  readonly steps: readonly FolderStep[];
+  /** The files embedded in it, by name. */
+  readonly embedded: Map<Name, FileMoves>;
+  /** For each name node in a chosen segment, the first name below it. */
+  readonly rewritten: Set<Name>;
 }
 
 /** The content of a file whose units were moved, and the segments that they were moved to. */
@@ -198,7 +206,7 @@ class Compactor {
   #workOf(key: Id): Work {
     let work = this.#open.get(key);
     if (work === undefined) {
-      work = { key, embedded: new Map(), rewritten: new Set(), unitCount: 0 };
+      work = { key, folders: new Map(), unitCount: 0 };
       this.#open.set(key, work);
     }
     return work;
@@ -207,11 +215,11 @@ class Compactor {
   #noteNode(owner: Walked, node: WalkedNode): void {
     this.#nodeBytes += node.pointer.lengthBytes;
     if (node.role === 'mapPage') this.#pagesMove.add(owner.inode.id);
-    else this.#workOf(owner.host).rewritten.add(node.names.from);
+    else folderWork(this.#workOf(owner.host), owner.folders).rewritten.add(node.names.from);
   }
 
   async #noteUnits(owner: Walked<FileInode>, units: readonly MappedUnit[]): Promise<void> {
-    const { inode, stored, host, entry } = owner;
+    const { inode, stored, host, folders, entry } = owner;
     const isPageMoved = this.#pagesMove.delete(inode.id);
     const moving = units.filter(
       ({ pointer }, at) => this.#chosen.has(pointer.segment) || (isPageMoved && at === 0),
@@ -220,10 +228,15 @@ class Compactor {
     if (moving.length === 0 || entry?.departure !== undefined || isExtended(owner)) return;
     const work = this.#workOf(host);
     const fresh = { id: inode.id, uid: inode.uid, unitSizeBytes: inode.unitSizeBytes, units: [] };
-    const moves = stored !== undefined ? work.own : work.embedded.get(entry?.name ?? '');
-    const file = moves ?? fresh;
-    if (stored !== undefined) work.own = file;
-    else work.embedded.set(entry?.name ?? '', file);
+    let file: FileMoves;
+    if (stored !== undefined) {
+      file = work.own ?? fresh;
+      work.own = file;
+    } else {
+      const { embedded } = folderWork(work, folders);
+      file = embedded.get(entry?.name ?? '') ?? fresh;
+      embedded.set(entry?.name ?? '', file);
+    }
     file.units.push(...moving);
     work.unitCount += moving.length;
     if (work.unitCount >= CHANGES_MAX) await this.#finish(host);
@@ -242,9 +255,9 @@ class Compactor {
   async #flush(): Promise<void> {
     const works = this.#ready;
     this.#ready = [];
-    const files = works.flatMap(({ own, embedded }) => [
+    const files = works.flatMap(({ own, folders }) => [
       ...(own === undefined ? [] : [own]),
-      ...embedded.values(),
+      ...[...folders.values()].flatMap(({ embedded }) => [...embedded.values()]),
     ]);
     const moved = await this.#mover.move(files);
     await Promise.all(works.map(work => this.#commit(work, moved)));
@@ -263,8 +276,11 @@ class Compactor {
             draft.update(update.content);
           }
         }
-        if (draft.inode.type === 'directory' && !draft.inode.isDead)
-          await this.#applyToFolder(draft, work, moved);
+        if (draft.inode.type !== 'directory' || draft.inode.isDead) return;
+        for (const folder of work.folders.values()) {
+          const inner = await openPath(draft, folder.steps);
+          if (inner !== undefined) await this.#applyToFolder(inner, folder, moved);
+        }
       });
       this.commits += 1;
     } catch (error) {
@@ -273,7 +289,11 @@ class Compactor {
     }
   }
 
-  async #applyToFolder(draft: Draft, work: Work, moved: ReadonlyMap<FileMoves, MovesOf>): Promise<void> {
+  async #applyToFolder(
+    draft: Draft,
+    work: FolderWork,
+    moved: ReadonlyMap<FileMoves, MovesOf>,
+  ): Promise<void> {
     const { dataVersion } = draft.directory;
     for (const [name, file] of work.embedded) {
       const entry = await draft.find(name);
@@ -324,4 +344,30 @@ class Compactor {
     const content = { map: update.root, storedBytes: storedBytes + update.addedBytes };
     return { content, segments };
   }
+}
+
+function folderWork({ folders }: Work, steps: readonly FolderStep[]): FolderWork {
+  const path = steps.map(({ id }) => id).join('/');
+  let work = folders.get(path);
+  if (work === undefined) {
+    work = { steps, embedded: new Map(), rewritten: new Set() };
+    folders.set(path, work);
+  }
+  return work;
+}
+
+/**
+ * Returns undefined when the folder is not there any more, is an object now, is being moved, or lies in one with
+ * extensions that are not known.
+ */
+async function openPath(host: Draft, steps: readonly FolderStep[]): Promise<Draft | undefined> {
+  let draft = host;
+  for (const { name, id } of steps) {
+    if (draft.inode.extensions !== undefined) return undefined;
+    const entry = await draft.find(name);
+    if (entry?.node.kind !== 'embedded' || entry.node.inode.id !== id) return undefined;
+    if (entry.departure !== undefined) return undefined;
+    draft = draft.open(entry);
+  }
+  return draft;
 }

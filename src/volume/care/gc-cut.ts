@@ -200,7 +200,9 @@ export class CutTaker implements Cut {
         this.#lost = [...this.#lost, lost];
       },
     };
-    await new Walk(session, moves, visitor, { movesTwice: true, signal }).from(key);
+    // What was walked before is skipped.
+    const readsAhead = this.#nodes.size === 0;
+    await new Walk(session, moves, visitor, { movesTwice: true, readsAhead, signal }).from(key);
   }
 
   #countRecord(owner: Walked, pointer: Pointer): void {

@@ -125,6 +125,7 @@ class Verification {
   #linkedById: ReadonlyMap<Id, LinkedFile> | undefined;
   /** Inodes with two histories, by key: the walk says where they are. */
   readonly #forks = new Map<Id, NetsealError>();
+  #embeddedFolders = 0;
   #totalBytes = 0;
   #doneBytes = 0;
   #files = 0;
@@ -179,7 +180,7 @@ class Verification {
     await this.#checkLinks();
     const unreferenced = await this.#countUnreferenced();
     return {
-      folders: this.#folders.size,
+      folders: this.#folders.size + this.#embeddedFolders,
       files: this.#files,
       symlinks: this.#symlinks,
       specials: this.#specials,
@@ -239,6 +240,7 @@ class Verification {
       // A name that leads to a removed folder leads nowhere.
       if (inode.isDead && stored !== undefined) this.#folders.delete(stored.key);
       if (!inode.isDead) this.#counts.set(inode.id, { entries: 0, subdirectories: 0 });
+      if (stored === undefined) this.#embeddedFolders += 1;
     } else {
       const linked = stored === undefined ? undefined : this.#linked.get(stored.key);
       if (linked !== undefined) linked.linkCount = inode.linkCount;
@@ -408,7 +410,7 @@ class Verification {
 
   #report(): void {
     this.#options.onProgress?.({
-      items: this.#folders.size + this.#files + this.#symlinks + this.#specials,
+      items: this.#folders.size + this.#embeddedFolders + this.#files + this.#symlinks + this.#specials,
       // Shares of packs are rounded up.
       doneBytes: Math.min(this.#doneBytes, this.#totalBytes),
       totalBytes: this.#totalBytes,

@@ -25,6 +25,7 @@ import type { Pointer } from '../../server/sealed/pointer.ts';
 import { type MappedUnit, UnitMap } from '../../server/sealed/unit-map.ts';
 import type { Moves } from '../names/moves.ts';
 import { checkReference, keyOfReference } from '../names/references.ts';
+import { fetchAhead } from '../session/fetch-ahead.ts';
 import type { Session } from '../session/session.ts';
 import { readBesideMark } from '../state/marks.ts';
 import { WalkBranches } from './walk-branches.ts';
@@ -44,6 +45,14 @@ export interface Walked<Kind extends Inode = Inode> extends WalkedPlace {
   readonly stored: StoredInode | undefined;
   /** The key of the object that the inode lies in: its own, or that of a folder above. */
   readonly host: Id;
+  /** The embedded folders from that object down to the inode; a folder is in its own list. */
+  readonly folders: readonly FolderStep[];
+}
+
+/** An embedded folder: its name in the folder above, and its id. */
+export interface FolderStep {
+  readonly name: Name;
+  readonly id: Id;
 }
 
 /**
@@ -107,6 +116,11 @@ export interface WalkOptions {
    * the one that counts.
    */
   readonly movesTwice?: boolean | undefined;
+  /**
+   * Whether the nodes of embedded folders are read ahead, many at once. False for a walk that skips most of
+   * them. Default true.
+   */
+  readonly readsAhead?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -169,7 +183,8 @@ export class Walk {
       wanted.flatMap(({ place }, at) => {
         const stored = read[at];
         if (stored === undefined) return [];
-        return [() => this.#item({ ...place, inode: stored.object.inode, stored, host: stored.key })];
+        const { key: host, object } = stored;
+        return [() => this.#item({ ...place, inode: object.inode, stored, host, folders: [] })];
       }),
     );
   }
@@ -204,7 +219,10 @@ export class Walk {
       await this.#map(file, inode.map.depth, 0, inode.map.slots);
     }
     // A removed folder holds nothing.
-    if (inode.type === 'directory' && !inode.isDead) await this.#names({ ...item, inode }, inode.tree, ALL);
+    if (inode.type === 'directory' && !inode.isDead) {
+      if (this.#options.readsAhead !== false) await fetchAhead(this.#session, inode, this.#options.signal);
+      await this.#names({ ...item, inode }, inode.tree, ALL);
+    }
     await this.#visitor.leave?.(item);
   }
 
@@ -244,7 +262,10 @@ export class Walk {
       };
       const { node } = entry;
       if (node.kind === 'embedded') {
-        await this.#item({ ...place, inode: node.inode, stored: undefined, host: directory.host });
+        const { inode } = node;
+        const step = inode.type === 'directory' ? [{ name: entry.name, id: inode.id }] : [];
+        const folders = step.length === 0 ? directory.folders : [...directory.folders, ...step];
+        await this.#item({ ...place, inode, stored: undefined, host: directory.host, folders });
         continue;
       }
       if (this.#visitor.enter?.(node, place) === false) continue;

@@ -147,6 +147,13 @@ export function requireLinkable(argument: string, value: unknown): asserts value
   requireId(`${argument}.id`, id);
 }
 
+function requireInode(argument: string, value: unknown): void {
+  requireObject(argument, value);
+  const { type, id } = value as { type?: unknown; id?: unknown };
+  if (!INODE_TYPES.some(known => known === type)) throw argumentError(argument, 'an inode', value);
+  requireId(`${argument}.id`, id);
+}
+
 export function requireFileInode(argument: string, value: unknown): asserts value is FileInode {
   requireLinkable(argument, value);
   if (value.type !== 'file') throw argumentError(argument, 'the inode of a file', value);
@@ -160,7 +167,7 @@ export function requireEntry(argument: string, value: unknown): asserts value is
   requireObject(`${argument}.node`, node);
   const given = node as { kind?: unknown; inode?: unknown; id?: unknown; key?: unknown; type?: unknown };
   if (given.kind === 'embedded') {
-    requireLinkable(`${argument}.node.inode`, given.inode);
+    requireInode(`${argument}.node.inode`, given.inode);
     return;
   }
   if (given.kind !== 'object') throw argumentError(`${argument}.node`, 'the node of an entry', node);

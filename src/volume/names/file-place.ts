@@ -5,20 +5,22 @@
 import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
-import type { EntryNode, LinkableInode, ObjectReference } from '../../server/sealed/inode.ts';
+import type { EntryNode, Inode, LinkableInode, ObjectReference } from '../../server/sealed/inode.ts';
 import { linkableBytes } from '../../server/sealed/inode-body.ts';
+import { folderHeadBytes } from '../../server/sealed/name-node-format.ts';
 import { makeDurable, type Session } from '../session/session.ts';
 import type { Directory } from './directory.ts';
 import { type Inodes, idOfEntry } from './inodes.ts';
 import type { Moves } from './moves.ts';
 import { keyOfReference } from './references.ts';
 
-/** The most that an embedded inode takes, encoded. */
+/** The most that an embedded inode takes, encoded; for a directory, without its entries. */
 const EMBEDDED_BYTES_MAX = 1024;
 const ATTEMPTS_MAX = 16;
 
-/** True when an inode may lie in its directory's leaf. */
-export function isEmbeddable(inode: LinkableInode): boolean {
+/** True when an inode may lie in its directory's leaf. What is in a directory may go into nodes. */
+export function isEmbeddable(inode: Inode): boolean {
+  if (inode.type === 'directory') return folderHeadBytes(inode) <= EMBEDDED_BYTES_MAX;
   return inode.linkCount === 1 && linkableBytes(inode) <= EMBEDDED_BYTES_MAX;
 }
 
@@ -127,6 +129,7 @@ async function tryChange<Kind extends LinkableInode>(
     const entry = await draft.findSettled(name);
     if (entry === undefined || idOfEntry(entry) !== id) throw moved();
     if (entry.node.kind === 'object') return { reference: entry.node };
+    if (entry.node.inode.type === 'directory') throw moved();
     const base = entry.node.inode as Kind;
     const { patch, segments: needed = [] } = change(base);
     const segments = [...needed];

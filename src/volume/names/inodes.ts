@@ -2,13 +2,14 @@
  * The inodes that a session works on. Each has one `LiveInode`, so that all changes of it meet in its
  * commits.
  */
+import { NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
 import type { DirectoryEntry, DirectoryInode, Inode } from '../../server/sealed/inode.ts';
 import type { Learned } from '../history/heads.ts';
 import type { InodeBehind, InodesHeld } from '../history/history.ts';
 import type { Session } from '../session/session.ts';
-import { Directory } from './directory.ts';
+import { Directory, type Place, type Unborn } from './directory.ts';
 import { LiveInode } from './live-inode.ts';
 import { nameBytes } from './name-checks.ts';
 import { checkReference, keyOfReference } from './references.ts';
@@ -25,7 +26,7 @@ export class Inodes implements InodesHeld {
   /** Least recently used first. */
   readonly #live = new Map<Id, LiveInode>();
   /** By key, where inode objects were met last, for messages. Longest ago first. */
-  readonly #places = new Map<Id, { readonly parent: Id; readonly name: Name }>();
+  readonly #places = new Map<Id, { readonly parent: Directory; readonly name: Name }>();
 
   constructor(session: Session) {
     this.#session = session;
@@ -45,12 +46,8 @@ export class Inodes implements InodesHeld {
     return this.#add(live);
   }
 
-  /**
-   * Remembers where an entry was met. Entries that embed their inode need no such memory.
-   *
-   * @param parent the key of the folder.
-   */
-  notePlace(parent: Id, { name, node }: DirectoryEntry): void {
+  /** Remembers where an entry was met. Entries that embed their inode need no such memory. */
+  notePlace(parent: Directory, { name, node }: DirectoryEntry): void {
     if (node.kind === 'embedded') return;
     const key = keyOfReference(node);
     this.#places.delete(key);
@@ -65,17 +62,37 @@ export class Inodes implements InodesHeld {
     const { rootId } = this.#session.settings;
     const names: string[] = [];
     for (let at = id; at !== rootId; ) {
-      const place = this.#places.get(at);
-      if (place === undefined || names.length === DEPTH_MAX) return undefined;
-      names.unshift(nameBytes(place.name).toString('utf8'));
-      at = place.parent;
+      let place = this.#places.get(at);
+      if (place === undefined) return undefined;
+      for (;;) {
+        names.unshift(nameBytes(place.name).toString('utf8'));
+        if (names.length === DEPTH_MAX) return undefined;
+        const above: { readonly parent: Directory; readonly name: Name } | undefined =
+          place.parent.embeddedIn;
+        if (above === undefined) break;
+        place = above;
+      }
+      at = place.parent.key;
     }
     return `/${names.join('/')}`;
   }
 
   /** Returns the folder whose object has a key. */
   directory(key: Id, id: Id = key): Directory {
-    return new Directory(this.#session, this.get(key), id);
+    return this.#directory(id, { kind: 'object', live: this.get(key) });
+  }
+
+  /** Returns the folder that an entry leads to. ENOTDIR for an entry that leads to anything else. */
+  directoryOf(parent: Directory, { name, node }: DirectoryEntry): Directory {
+    const type = node.kind === 'embedded' ? node.inode.type : node.type;
+    if (type !== 'directory') throw new NetsealError('ENOTDIR', 'this is not a folder');
+    if (node.kind === 'object') return this.directory(keyOfReference(node), node.id);
+    return this.#directory(node.inode.id, { kind: 'embedded', parent, name });
+  }
+
+  /** Returns a new folder that will be embedded under a name. */
+  unbornEmbedded(parent: Directory, name: Name, unborn: Unborn): Directory {
+    return this.#directory(unborn.inode.id, { kind: 'embedded', parent, name }, unborn);
   }
 
   /** Returns an inode that the store does not have yet; see {@link LiveInode.unborn}. */
@@ -84,7 +101,16 @@ export class Inodes implements InodesHeld {
   }
 
   unbornDirectory(inode: DirectoryInode): Directory {
-    return new Directory(this.#session, this.unborn(inode), inode.id);
+    return this.#directory(inode.id, { kind: 'object', live: this.unborn(inode) });
+  }
+
+  /** Forgets an unborn inode that will have no object. */
+  forget(key: Id): void {
+    this.#live.delete(key);
+  }
+
+  #directory(id: Id, place: Place, unborn?: Unborn): Directory {
+    return new Directory(this.#session, key => this.get(key), id, place, unborn);
   }
 
   /** Returns the inode that an entry leads to. Throws what reading it throws. */

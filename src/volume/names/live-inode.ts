@@ -28,7 +28,6 @@ import { giveTurn } from '../../base/turns.ts';
 import type { Inode, InodeObject, Writer } from '../../server/sealed/inode.ts';
 import { WRITERS_MAX } from '../../server/sealed/inode-format.ts';
 import { putInodeObject, readInodeObject, type StoredInode } from '../../server/sealed/inode-object.ts';
-import { NameTree } from '../../server/sealed/name-tree.ts';
 import { keepYoung, Reliance, requireStillKept } from '../session/keep-young.ts';
 import { makeDurable, type Session } from '../session/session.ts';
 import { requireWritable } from '../session/volume-settings.ts';
@@ -75,6 +74,7 @@ export class LiveInode {
   /** The last commit of this session that was acknowledged. */
   #acknowledged: Writer | undefined;
   #hasFailed = false;
+  #lostSwapCount = 0;
 
   /** @param pathOf returns the path at which the inode was met, for messages; undefined for none. */
   constructor(session: Session, key: Id, pathOf: () => string | undefined = () => undefined) {
@@ -103,6 +103,11 @@ export class LiveInode {
   /** True when no read and no commit is under way. */
   get isIdle(): boolean {
     return this.#committing === undefined && this.#reading === undefined;
+  }
+
+  /** How often another client was first, or an answer was lost, since this session met the inode. */
+  get lostSwapCount(): number {
+    return this.#lostSwapCount;
   }
 
   /** True unless the inode is known not to be in the store yet. */
@@ -231,7 +236,7 @@ export class LiveInode {
     if (commit.lost !== undefined && !covers(writers, commit.lost.oldestVersion)) throw uncertain(this.key);
     if (commit.lost !== undefined && base.stored?.version !== commit.lost.replacing) commit.lost = undefined;
 
-    const draft = new Draft(this.#session, base.inode);
+    const draft = Draft.of(this.#session, base.inode);
     const outcomes = await applyAll(commit, draft);
     if (!commit.mustRead && base.stored !== undefined && outcomes.some(outcome => 'error' in outcome)) {
       // A change must not be refused on a state that was read long ago.
@@ -275,6 +280,7 @@ export class LiveInode {
         throw error;
       }
       commit.mustRead = true;
+      this.#lostSwapCount += 1;
       return 'lost';
     }
     await this.#session.history.afterCommit();
@@ -291,23 +297,11 @@ export class LiveInode {
 
   /** Returns the next inode object, once everything that it refers to is in the store. */
   async #encode({ reliance }: GroupCommit, base: Base, draft: Draft, nonce: Id): Promise<InodeObject> {
-    const { dataSegments, nodeSegments, sealing, nameNodes } = this.#session;
-    let { inode } = draft;
-    const needed = new Set(draft.segments);
-    if (inode.type === 'directory' && draft.changes.length > 0) {
-      // Leaves go into the segment of units that the commit waits for anyway: one upload instead of two.
-      const isUrgent = [...needed].some(segment => dataSegments.isOpen(segment));
-      const tree = new NameTree(sealing, inode.id, nameNodes);
-      const writer = isUrgent ? dataSegments : nodeSegments;
-      const { root, nextIndex, segments } = await tree.update(
-        inode.tree,
-        draft.changes,
-        inode.nextIndex,
-        writer,
-      );
-      inode = { ...inode, tree: root, nextIndex };
-      for (const segment of segments) needed.add(segment);
-    }
+    const { dataSegments, nodeSegments } = this.#session;
+    // Leaves go into the segment of units that the commit waits for anyway: one upload instead of two.
+    const isUrgent = [...draft.segments].some(segment => dataSegments.isOpen(segment));
+    const inode = await draft.build(isUrgent ? dataSegments : nodeSegments);
+    const needed = draft.segments;
     await makeDurable(this.#session, needed);
     await keepYoung(this.#session, { segments: needed, inodes: draft.referred }, reliance);
     const version = Math.max(base.inode.version, inode.version) + 1;

@@ -1,5 +1,5 @@
 /**
- * Moves names between directories. Two objects cannot be swapped at once, so a move takes steps. Its client
+ * Moves names between directories that are objects of their own. Two objects cannot be swapped at once, so a move takes steps. Its client
  * may die after any of them:
  *
  *   1. depart    The entry in the source gets a departure (token, destination). It still counts there.
@@ -29,10 +29,12 @@ import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
 import { type Id, randomId } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
 import type { Arrival, Departure, DirectoryEntry } from '../../server/sealed/inode.ts';
+import type { Session } from '../session/session.ts';
 import type { ApplyOptions, Change } from './commit-group.ts';
-import type { Directory } from './directory.ts';
+import { DepartingStepError, type Directory } from './directory.ts';
 import { DepartingError, type Draft } from './draft.ts';
 import { type Inodes, idOfEntry, typeOfEntry } from './inodes.ts';
+import { promoteDirectory } from './promotion.ts';
 import { keyOfReference } from './references.ts';
 
 export interface MoveTarget {
@@ -44,11 +46,15 @@ export interface MoveTarget {
 export type Arrive = (draft: Draft, entry: DirectoryEntry) => Promise<void>;
 
 const ATTEMPTS_MAX = 16;
+/** A change of an embedded directory that has lost so many swaps of the host takes the directory out of it. */
+const LOST_SWAPS_MAX = 2;
 
 export class Moves {
+  readonly #session: Session;
   readonly #inodes: Inodes;
 
-  constructor(inodes: Inodes) {
+  constructor(session: Session, inodes: Inodes) {
+    this.#session = session;
     this.#inodes = inodes;
   }
 
@@ -96,14 +102,62 @@ export class Moves {
     change: Change<Result>,
     options?: ApplyOptions,
   ): Promise<Result> {
+    return await this.applyAllSettled([directory], ([draft]) => change(draft as Draft), options);
+  }
+
+  /** Does the same for directories of one host; see `Directory.applyTo`. */
+  async applyAllSettled<Result>(
+    directories: readonly [Directory, ...Directory[]],
+    change: (drafts: readonly Draft[]) => Promise<Result> | Result,
+    options?: ApplyOptions,
+  ): Promise<Result> {
+    const [first] = directories;
     for (let attempt = 1; ; attempt += 1) {
+      const { live } = first.path;
+      const lostBefore = live.lostSwapCount;
       try {
-        return await directory.apply(change, options);
+        const result = await first.applyTo(directories, change, options);
+        if (live.lostSwapCount - lostBefore >= LOST_SWAPS_MAX) await this.#easeHost(directories);
+        return result;
       } catch (error) {
         if (!(error instanceof DepartingError) || attempt === ATTEMPTS_MAX) throw error;
-        await this.settle(directory, error.entry);
+        await this.#settleFor(directories, error);
       }
     }
+  }
+
+  /** Ends the move that was in the way of a change. */
+  async #settleFor(directories: readonly Directory[], error: DepartingError): Promise<void> {
+    const { entry } = error;
+    if (error instanceof DepartingStepError) {
+      const { step } = error;
+      const parent = step.embeddedIn?.parent;
+      if (parent === undefined || !(await this.settle(parent, entry)) || entry.departure === undefined)
+        return;
+      // The folder has arrived: its changes go on there.
+      const { directory, name } = entry.departure;
+      step.becomeEmbedded(this.#inodes.directory(directory), name);
+      return;
+    }
+    // Entries of embedded directories have no departures: it is the host's.
+    const directory = directories.find(({ isEmbedded }) => !isEmbedded);
+    if (directory === undefined) throw error;
+    await this.settle(directory, entry);
+  }
+
+  /**
+   * Makes an embedded directory an object of its own, with all embedded directories above it. An object stays
+   * as it is. Rejects with ENOENT when it is gone; with ECONFLICT when others change it too often.
+   */
+  async promote(directory: Directory): Promise<void> {
+    await promoteDirectory(this.#session, this.#inodes, directory, (host, change) =>
+      this.applySettled(host, change),
+    );
+  }
+
+  /** Takes directories out of a host for which several clients compete. */
+  async #easeHost(directories: readonly Directory[]): Promise<void> {
+    for (const directory of directories) await bestEffort(this.promote(directory));
   }
 
   /**
@@ -130,7 +184,7 @@ export class Moves {
       draft.replace({ ...found, departure }, { keepTimes: true });
       return found;
     });
-    const departing = { ...entry, departure };
+    const departing = { ...(await this.#frozen(source, entry, departure)), departure };
     let isAccepted: boolean | undefined = true;
     try {
       if (typeOfEntry(entry) === 'directory') await this.#setParent(source, departing, target.directory);
@@ -145,6 +199,17 @@ export class Moves {
     }
     // The move is committed. If this fails, the next client that needs one of the names does it.
     await bestEffort(this.#tidy(source, departing, departure, true));
+  }
+
+  /**
+   * Returns an entry as it is now that it has a departure. Nobody changes an embedded directory any more that
+   * is being moved. But changes of it may have been committed together with the departure.
+   */
+  async #frozen(source: Directory, entry: DirectoryEntry, { token }: Departure): Promise<DirectoryEntry> {
+    if (entry.node.kind === 'object' || entry.node.inode.type !== 'directory') return entry;
+    const now = await source.find(entry.name);
+    if (now?.departure?.token !== token) throw inMotion();
+    return now;
   }
 
   /** Decides a move: it is accepted already, or is refused for good. Returns whether it was accepted. */
@@ -315,7 +380,8 @@ export class Moves {
       seen.add(key);
       const inode = await this.#inodes.directory(key).read(0);
       // The root is its own parent.
-      queue.push(inode.parent, ...(inode.formerParent === undefined ? [] : [inode.formerParent.directory]));
+      if (inode.parent !== undefined) queue.push(inode.parent);
+      if (inode.formerParent !== undefined) queue.push(inode.formerParent.directory);
     }
     return false;
   }

@@ -22,14 +22,14 @@ import { checkEncodable, TARGET_BYTES_MAX } from '../../server/sealed/inode-body
 import { EMPTY_NAMES } from '../../server/sealed/name-tree.ts';
 import { EMPTY_MAP } from '../../server/sealed/unit-map.ts';
 import { nowNs, type Session } from '../session/session.ts';
-import type { Directory } from './directory.ts';
+import { type Directory, OtherHostError } from './directory.ts';
 import type { ChangeOptions, Draft } from './draft.ts';
-import { changeAsObject, changePlaced, type PlaceParts, placeInode } from './file-place.ts';
+import { changeAsObject, changePlaced, isEmbeddable, type PlaceParts, placeInode } from './file-place.ts';
 import { type Inodes, idOfEntry, typeOfEntry } from './inodes.ts';
-import { bestEffort, type Moves } from './moves.ts';
+import { type Arrive, bestEffort, type Moves } from './moves.ts';
 import { checkName } from './name-checks.ts';
 import { keyOfEntry, keyOfReference } from './references.ts';
-import { noEntry, Removals } from './removals.ts';
+import { noEntry, Removals, requireEmpty } from './removals.ts';
 
 export interface PutOptions extends ChangeOptions {
   /** Replaces a file or symlink that has the name; otherwise EEXIST. */
@@ -46,11 +46,24 @@ export interface NewName {
   readonly segments: Iterable<Id>;
 }
 
+/** A directory, and a name in it. */
+interface Place {
+  readonly directory: Directory;
+  readonly name: Name;
+}
+
+/** How often a rename begins anew because a folder has become an object. */
+const ATTEMPTS_MAX = 16;
+/** Beyond so many directories, those whose names were changed once are forgotten. */
+const CHANGED_MAX = 65_536;
+
 export class Namespace {
   readonly #session: Session;
   readonly #inodes: Inodes;
   readonly #moves: Moves;
   readonly #removals: Removals;
+  /** The embedded directories whose names were changed once in this session. */
+  readonly #changedOnce = new Set<Id>();
 
   constructor(session: Session, inodes: Inodes, moves: Moves) {
     this.#session = session;
@@ -63,19 +76,23 @@ export class Namespace {
   async find(directory: Directory, name: Name): Promise<DirectoryEntry | undefined> {
     const entry = await directory.find(name);
     if (entry === undefined) return undefined;
-    this.#inodes.notePlace(directory.key, entry);
+    this.#inodes.notePlace(directory, entry);
     return (await this.#removals.isLive(entry)) ? entry : undefined;
   }
 
   /**
    * Yields the entries of a directory, ascending, many at a time. They may include a directory whose removal
-   * was not finished: {@link find} does not find it, and reading it throws ENOENT.
+   * was not finished: {@link find} does not find it, and reading it throws ENOENT. `isWalk` as in
+   * `Directory.entries`.
    */
-  async *entries(directory: Directory): AsyncGenerator<readonly DirectoryEntry[]> {
-    for await (const entries of directory.entries()) {
+  async *entries(
+    directory: Directory,
+    options: { readonly isWalk?: boolean } = {},
+  ): AsyncGenerator<readonly DirectoryEntry[]> {
+    for await (const entries of directory.entries(options)) {
       const departing = new Set<DirectoryEntry>();
       for (const entry of entries) {
-        this.#inodes.notePlace(directory.key, entry);
+        this.#inodes.notePlace(directory, entry);
         if (entry.departure !== undefined && !(await this.#moves.isHere(entry))) departing.add(entry);
       }
       yield departing.size === 0 ? entries : entries.filter(entry => !departing.has(entry));
@@ -120,21 +137,64 @@ export class Namespace {
   }
 
   /**
-   * Returns a new directory, in memory only. Its first commit, or {@link insertDirectory}, puts it into the
-   * store.
+   * Returns a new directory, in memory only. {@link insertDirectory} puts it into the store: embedded, unless
+   * it does not fit or has been put already. Its first commit puts it as an object of its own.
+   *
+   * @param parent the key of the parent's object. If the directory will be embedded, it does not matter.
    */
   newDirectory(attributes: Attributes, parent: Id): Directory {
-    return this.#inodes.unbornDirectory({
+    return this.#inodes.unbornDirectory({ ...this.#newDirectoryInode(attributes), parent });
+  }
+
+  /**
+   * Returns a new directory that will have a name, in memory only. Its first commit, or `Directory.create`,
+   * puts it and all new directories above it into the store, in one step with that change. EEXIST then, if
+   * the name is taken.
+   *
+   * If its attributes do not fit into its host, it will be an object: {@link insertDirectory} must link it.
+   */
+  newDirectoryAt({ directory, name }: Place, attributes: Attributes, options: ChangeOptions = {}): Directory {
+    checkName(name);
+    const inode = { ...this.#newDirectoryInode(attributes), parent: undefined };
+    if (!isEmbeddable(inode)) return this.newDirectory(attributes, directory.path.live.key);
+    const insert = async (draft: Draft): Promise<void> => {
+      const found = await this.#findLive(draft, name);
+      if (found?.isLive === true) throw alreadyThere();
+      const entry = { name, node: { kind: 'embedded', inode } } as const;
+      if (found === undefined) draft.insert(entry, options);
+      else draft.replace(entry, options);
+    };
+    return this.#inodes.unbornEmbedded(directory, name, { inode, insert });
+  }
+
+  /**
+   * Notes that a program has changed names of a directory. An embedded one becomes an object with the second
+   * change in a session, so that its host is not written each time. Copies of trees do not call this.
+   *
+   * This is best effort: if the store fails, the next change will report that.
+   */
+  async noteChange(directory: Directory): Promise<void> {
+    if (!directory.isEmbedded) return;
+    const { id } = directory;
+    if (!this.#changedOnce.has(id)) {
+      this.#changedOnce.add(id);
+      if (this.#changedOnce.size > CHANGED_MAX) this.#changedOnce.clear();
+      return;
+    }
+    await bestEffort(this.#moves.promote(directory));
+  }
+
+  #newDirectoryInode(attributes: Attributes): Omit<DirectoryInode, 'parent'> {
+    return {
       ...this.#newInode(attributes),
       type: 'directory',
-      parent,
       entryCount: 0,
       subdirectoryCount: 0,
       isDead: false,
       arrivals: [],
       nextIndex: 0,
       tree: EMPTY_NAMES,
-    });
+    };
   }
 
   /** Gives a name to something new that is no directory. EEXIST; EISDIR when a directory has the name. */
@@ -175,6 +235,8 @@ export class Namespace {
     isNew: boolean,
   ): Promise<void> {
     checkName(name);
+    // The parent of a folder object is an object.
+    if (node.kind === 'object' && node.type === 'directory') await this.#moves.promote(directory);
     const segments = [...(options.segments ?? [])];
     const replaced = await this.#moves.applySettled(directory, async draft => {
       const found = await this.#findLive(draft, name);
@@ -268,9 +330,20 @@ export class Namespace {
     options: ChangeOptions = {},
   ): Promise<void> {
     checkName(name);
-    await child.live.create();
+    const inode = { ...(await child.read()), parent: undefined };
+    if (child.isUnborn && isEmbeddable(inode)) {
+      await this.insertNode(parent, name, { kind: 'embedded', inode }, options);
+      if (!child.isEmbedded) this.#inodes.forget(child.key);
+      child.becomeEmbedded(parent, name);
+      return;
+    }
+    await this.#moves.promote(parent);
     const { id, key } = child;
-    await this.insertNode(parent, name, { kind: 'object', id, key, type: 'directory' }, { ...options });
+    await child.apply(draft => {
+      // It was made for a parent that has become an object since.
+      if (child.isUnborn || draft.directory.parent !== parent.key) draft.update({ parent: parent.key });
+    });
+    await this.insertNode(parent, name, { kind: 'object', id, key, type: 'directory' }, options);
   }
 
   /** Removes a name of anything but a directory. ENOENT, EISDIR. */
@@ -327,11 +400,23 @@ export class Namespace {
    * if `replace` is false and the name is taken.
    */
   async rename(
-    source: { readonly directory: Directory; readonly name: Name },
-    target: { readonly directory: Directory; readonly name: Name },
+    source: Place,
+    target: Place,
     { replace = true }: { readonly replace?: boolean } = {},
   ): Promise<void> {
     checkName(target.name);
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.#rename(source, target, replace);
+        return;
+      } catch (error) {
+        if (!(error instanceof OtherHostError) || attempt === ATTEMPTS_MAX) throw error;
+      }
+    }
+  }
+
+  /** Rejects with {@link OtherHostError} when one of the folders has become an object meanwhile. */
+  async #rename(source: Place, target: Place, replace: boolean): Promise<void> {
     const entry = await this.find(source.directory, source.name);
     if (entry === undefined) throw noEntry();
     if (entry.departure !== undefined) await this.#moves.settle(source.directory, entry);
@@ -342,35 +427,72 @@ export class Namespace {
       if ((await this.find(source.directory, source.name)) === undefined) throw noEntry();
       return;
     }
+    requireNotBelow(entry, target.directory);
     if (there !== undefined) await this.#clearTarget(entry, there, target.directory, replace);
-    const isDirectory = typeOfEntry(entry) === 'directory';
     let replaced: DirectoryEntry | undefined;
     const arrive = async (draft: Draft, arriving: DirectoryEntry): Promise<void> => {
-      replaced = undefined;
-      const found = await this.#findLive(draft, target.name);
-      if (found?.isLive === true) {
-        if (idOfEntry(found.entry) === idOfEntry(arriving)) return;
-        if (isDirectory || typeOfEntry(found.entry) === 'directory') throw changedMeanwhile();
-        requireReplaceable(found.entry, replace);
-        replaced = found.entry;
-      }
-      if (found === undefined) draft.insert(arriving);
-      else draft.replace(arriving);
+      replaced = await this.#arrive(draft, arriving, replace);
     };
-    if (source.directory.id === target.directory.id) {
-      await this.#moves.applySettled(source.directory, async draft => {
-        const found = await draft.findSettled(source.name);
-        if (found === undefined || idOfEntry(found) !== idOfEntry(entry)) throw noEntry();
-        if (!(await this.#removals.isLive(found))) throw noEntry();
-        const there = await this.#findLive(draft, target.name);
-        if (there?.isLive === true && idOfEntry(there.entry) === idOfEntry(found)) return;
-        await arrive(draft, { ...found, name: target.name });
-        draft.remove(source.name);
-      });
+    if (isObjectDirectory(entry) && target.directory.isEmbedded) {
+      await this.#moves.requireOutside(keyOfEntry(entry), target.directory.path.live.key);
+      // The parent of a folder object is an object.
+      await this.#moves.promote(target.directory);
+    }
+    if (source.directory.path.live === target.directory.path.live) {
+      await this.#renameInHost(source, target, entry, arrive);
     } else {
+      await this.#moves.promote(source.directory);
+      await this.#moves.promote(target.directory);
       await this.#moves.move(source.directory, entry, target, arrive);
     }
     if (replaced !== undefined) await this.#dropLink(replaced);
+  }
+
+  /** Moves a name within one host, in one commit. */
+  async #renameInHost(source: Place, target: Place, entry: DirectoryEntry, arrive: Arrive): Promise<void> {
+    await this.#moves.applyAllSettled([source.directory, target.directory], async ([from, to]) => {
+      if (from === undefined || to === undefined) throw new NetsealError('EBUG', 'a folder was not opened');
+      const found = await from.findSettled(source.name);
+      if (found === undefined || idOfEntry(found) !== idOfEntry(entry)) throw noEntry();
+      if (!(await this.#removals.isLive(found))) throw noEntry();
+      if (isObjectDirectory(found) && target.directory.isEmbedded) throw new OtherHostError();
+      requireNotBelow(found, target.directory);
+      const there = await this.#findLive(to, target.name);
+      if (there?.isLive === true && idOfEntry(there.entry) === idOfEntry(found)) return;
+      await arrive(to, { ...found, name: target.name });
+      from.remove(source.name);
+    });
+  }
+
+  /**
+   * Puts an entry into the draft of its new folder. Returns the entry of a file that it replaces, if there is
+   * one.
+   */
+  async #arrive(
+    draft: Draft,
+    arriving: DirectoryEntry,
+    replace: boolean,
+  ): Promise<DirectoryEntry | undefined> {
+    const found = await this.#findLive(draft, arriving.name);
+    if (found === undefined) {
+      draft.insert(arriving);
+      return undefined;
+    }
+    const { entry, isLive } = found;
+    if (isLive) {
+      if (idOfEntry(entry) === idOfEntry(arriving)) return undefined;
+      if (typeOfEntry(arriving) === 'directory') {
+        // A folder object that was in the way is dead by now.
+        if (entry.node.kind === 'object' || entry.node.inode.type !== 'directory') throw changedMeanwhile();
+        if (!replace) throw alreadyThere();
+        requireEmpty(draft.open(entry).directory);
+      } else {
+        if (typeOfEntry(entry) === 'directory') throw changedMeanwhile();
+        requireReplaceable(entry, replace);
+      }
+    }
+    draft.replace(arriving);
+    return isLive && typeOfEntry(entry) !== 'directory' ? entry : undefined;
   }
 
   /**
@@ -384,25 +506,37 @@ export class Namespace {
     attributes: Partial<Attributes>,
     ctimeNs: bigint = nowNs(this.#session),
   ): Promise<Inode> {
-    const { node } = entry;
-    if (node.kind === 'object' && node.type === 'directory') {
-      return await this.setDirectoryAttributes(keyOfReference(node), attributes, ctimeNs);
+    if (typeOfEntry(entry) === 'directory') {
+      return await this.setDirectoryAttributes(this.directoryOf(directory, entry), attributes, ctimeNs);
     }
     const patch = { ...attributes, ctimeNs };
     const place = { directory, name: entry.name, id: idOfEntry(entry) };
     return await changePlaced<LinkableInode>(this.#parts, place, () => ({ patch }));
   }
 
-  /** @param key the key of the directory's object. */
+  /** Changes attributes of a directory, as {@link setAttributes} does. */
   async setDirectoryAttributes(
-    key: Id,
+    directory: Directory,
     attributes: Partial<Attributes>,
     ctimeNs: bigint = nowNs(this.#session),
   ): Promise<DirectoryInode> {
-    return await this.#inodes.directory(key).apply(draft => {
-      draft.update({ ...attributes, ctimeNs });
-      return draft.directory;
-    });
+    for (;;) {
+      const changed = await this.#moves.applySettled(directory, draft => {
+        const before = draft.directory;
+        if (before.parent === undefined && !isEmbeddable({ ...before, ...attributes, ctimeNs }))
+          return undefined;
+        draft.update({ ...attributes, ctimeNs });
+        return draft.directory;
+      });
+      if (changed !== undefined) return changed;
+      // Its attributes do not fit into its host any more.
+      await this.#moves.promote(directory);
+    }
+  }
+
+  /** Returns the directory that an entry leads to. ENOTDIR for an entry that leads to anything else. */
+  directoryOf(parent: Directory, entry: DirectoryEntry): Directory {
+    return this.#inodes.directoryOf(parent, entry);
   }
 
   /** Checks that a rename may replace an entry, and declares a directory in its way dead if that is empty. */
@@ -417,8 +551,9 @@ export class Namespace {
     const isThereDirectory = typeOfEntry(there) === 'directory';
     if (isDirectory && !isThereDirectory) throw new NetsealError('ENOTDIR', 'a folder cannot replace a file');
     if (!isDirectory && isThereDirectory) throw new NetsealError('EISDIR', 'a file cannot replace a folder');
-    if (!isThereDirectory) return;
-    await this.#moves.requireOutside(keyOfEntry(entry), directory.key);
+    // An embedded directory is replaced in one step.
+    if (!isObjectDirectory(there)) return;
+    if (isObjectDirectory(entry)) await this.#moves.requireOutside(keyOfEntry(entry), directory.key);
     try {
       // The directory is empty, so nothing is lost if the rename then fails.
       await this.#removals.kill(keyOfEntry(there));
@@ -479,6 +614,18 @@ export class Namespace {
       ctimeNs: time,
       birthNs: time,
     };
+  }
+}
+
+function isObjectDirectory({ node }: DirectoryEntry): boolean {
+  return node.kind === 'object' && node.type === 'directory';
+}
+
+/** Throws EINVAL when a directory lies in the embedded directory of an entry, or is that directory. */
+function requireNotBelow(entry: DirectoryEntry, directory: Directory): void {
+  const { steps } = directory.path;
+  if (steps.some(({ id }) => id === idOfEntry(entry))) {
+    throw new NetsealError('EINVAL', 'a folder cannot be moved into itself');
   }
 }
 

@@ -7,7 +7,6 @@ import type { Directory } from './directory.ts';
 import { type Inodes, typeOfEntry } from './inodes.ts';
 import { endsInFolder, nameBytes } from './name-checks.ts';
 import type { Namespace } from './namespace.ts';
-import { keyOfEntry } from './references.ts';
 
 /** How many symlinks one path may go through: as many as on Linux. */
 const SYMLINKS_MAX = 40;
@@ -84,11 +83,10 @@ export class PathWalk {
   }
 
   /** Returns the folder that was found. ENOTDIR for anything else. */
-  directoryOf({ inode, entry }: Pick<Found, 'inode' | 'entry'>): Directory {
+  directoryOf({ inode, parent, entry }: Found): Directory {
     if (inode.type !== 'directory') throw new NetsealError('ENOTDIR', 'this is not a folder');
-    return entry === undefined
-      ? this.#inodes.directory(inode.id)
-      : this.#inodes.directory(keyOfEntry(entry), inode.id);
+    if (parent === undefined || entry === undefined) return this.#inodes.directory(this.#rootId);
+    return this.#inodes.directoryOf(parent, entry);
   }
 
   async #walk(names: readonly Name[], options: WalkOptions): Promise<Found> {

@@ -1,5 +1,6 @@
 /**
- * Removes directories. It takes two steps, as the directory and its name lie in two objects:
+ * Removes directories. An embedded one is gone with its entry. One that is an object takes two steps, as the
+ * directory and its name lie in two objects:
  *
  *   1. The directory is declared dead. From then on no client finds it, and nothing can be put into it.
  *   2. Its name is removed.
@@ -10,7 +11,7 @@
 import { codeOf, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
-import type { Arrival, DirectoryEntry } from '../../server/sealed/inode.ts';
+import type { Arrival, DirectoryEntry, DirectoryInode } from '../../server/sealed/inode.ts';
 import type { Directory } from './directory.ts';
 import { type Inodes, idOfEntry, typeOfEntry } from './inodes.ts';
 import { bestEffort, type Moves } from './moves.ts';
@@ -30,10 +31,35 @@ export class Removals {
 
   /** Removes an empty directory. ENOENT, ENOTDIR, ENOTEMPTY. */
   async rmdir(directory: Directory, name: Name): Promise<void> {
-    const entry = await directory.find(name, 0);
-    if (entry === undefined) throw noEntry();
-    if (entry.departure !== undefined && (await this.#moves.settle(directory, entry))) throw noEntry();
-    if (typeOfEntry(entry) !== 'directory') throw new NetsealError('ENOTDIR', 'this is not a folder');
+    for (let attempt = 1; ; attempt += 1) {
+      const entry = await directory.find(name, 0);
+      if (entry === undefined) throw noEntry();
+      if (entry.departure !== undefined && (await this.#moves.settle(directory, entry))) throw noEntry();
+      if (typeOfEntry(entry) !== 'directory') throw new NetsealError('ENOTDIR', 'this is not a folder');
+      if (entry.node.kind === 'object') {
+        await this.#rmdirObject(directory, entry);
+        return;
+      }
+      if (await this.#rmdirEmbedded(directory, name)) return;
+      if (attempt === SWEEPS_MAX)
+        throw new NetsealError('ECONFLICT', 'the folder changes too fast: try again');
+    }
+  }
+
+  /** Removes an embedded directory, in one step. Returns false if it has become an object meanwhile. */
+  #rmdirEmbedded(directory: Directory, name: Name): Promise<boolean> {
+    return this.#moves.applySettled(directory, async draft => {
+      const found = await draft.findSettled(name);
+      if (found === undefined) throw noEntry();
+      if (typeOfEntry(found) !== 'directory') throw new NetsealError('ENOTDIR', 'this is not a folder');
+      if (found.node.kind === 'object') return false;
+      requireEmpty(draft.open(found).directory);
+      draft.remove(name);
+      return true;
+    });
+  }
+
+  async #rmdirObject(directory: Directory, entry: DirectoryEntry): Promise<void> {
     try {
       await this.kill(keyOfEntry(entry));
     } catch (error) {
@@ -52,8 +78,8 @@ export class Removals {
     for (let attempt = 1; ; attempt += 1) {
       try {
         await directory.apply(draft => {
-          const { entryCount, arrivals } = draft.directory;
-          if (entryCount > 0) throw new NetsealError('ENOTEMPTY', `the folder holds ${entryCount} entries`);
+          requireEmpty(draft.directory);
+          const { arrivals } = draft.directory;
           const arrived = arrivals.filter(({ isAccepted, token }) => isAccepted && !finished.has(token));
           if (arrived.length > 0) throw new ArrivedError(arrived);
           draft.update({ isDead: true });
@@ -119,6 +145,11 @@ class ArrivedError extends NetsealError {
     super('ECONFLICT', 'another client is moving something into the folder: try again');
     this.arrivals = arrivals;
   }
+}
+
+/** Throws ENOTEMPTY for a directory with entries. */
+export function requireEmpty({ entryCount }: Pick<DirectoryInode, 'entryCount'>): void {
+  if (entryCount > 0) throw new NetsealError('ENOTEMPTY', `the folder holds ${entryCount} entries`);
 }
 
 export function noEntry(): NetsealError {

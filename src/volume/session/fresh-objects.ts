@@ -8,7 +8,7 @@
  *   - No gc can take a later attempt for it.
  *   - No server can show it as a version of the file: it has no mark, and nothing ever refers to it.
  */
-import { codeOf } from '../../base/errors.ts';
+import { codeOf, NetsealError } from '../../base/errors.ts';
 import { type Id, randomId } from '../../base/ids.ts';
 import type { Inode } from '../../server/sealed/inode.ts';
 import { putInodeObject, type StoredInode } from '../../server/sealed/inode-object.ts';
@@ -39,28 +39,40 @@ export class FreshObjects {
    * Puts an inode under a fresh key. Rejects with EFORK and EROLLBACK, EUNSUPPORTED when the volume can only
    * be read, and with what the store throws.
    */
-  async put({ sealing, settings, history, writes, nowMs }: FreshParts, inode: Inode): Promise<StoredInode> {
+  async put(session: FreshParts, inode: Inode): Promise<StoredInode> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.putAs(session, randomId(), inode);
+      } catch (error) {
+        if (codeOf(error) !== 'EUNCERTAIN' || attempt === PUTS_MAX) throw error;
+      }
+    }
+  }
+
+  /**
+   * Puts an inode under a random key that was never used before. Rejects as {@link put} does; with EUNCERTAIN
+   * when the answer was lost. Then that key must not be used any more.
+   */
+  async putAs(session: FreshParts, key: Id, inode: Inode): Promise<StoredInode> {
+    const { sealing, settings, history, writes, nowMs } = session;
     requireWritable(settings);
     history.beforeCommit();
-    for (let attempt = 1; ; attempt += 1) {
-      const writers = [{ version: inode.version, nonce: randomId() }];
-      const key = randomId();
-      const atMs = nowMs();
-      try {
-        const stored = await putInodeObject(
-          sealing,
-          key,
-          { inode, writers, predecessor: undefined },
-          IF_ABSENT,
-        );
-        writes.note(key, atMs);
-        this.#add(stored);
-        return stored;
-      } catch (error) {
-        // The answer of an earlier try was lost. What that one has put is garbage.
-        const isLost = codeOf(error) === 'EUNCERTAIN' || codeOf(error) === 'ECONFLICT';
-        if (!isLost || attempt === PUTS_MAX) throw error;
-      }
+    const writers = [{ version: inode.version, nonce: randomId() }];
+    const atMs = nowMs();
+    try {
+      const stored = await putInodeObject(
+        sealing,
+        key,
+        { inode, writers, predecessor: undefined },
+        IF_ABSENT,
+      );
+      writes.note(key, atMs);
+      this.#add(stored);
+      return stored;
+    } catch (cause) {
+      // An earlier try has arrived, and its answer was lost.
+      if (codeOf(cause) !== 'ECONFLICT') throw cause;
+      throw new NetsealError('EUNCERTAIN', `inode ${key}: the answer was lost`, { cause });
     }
   }
 

@@ -1,12 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import type { Name } from '../../../src/base/name.ts';
-import { type DirectoryEntry, INODE_TYPES, type NameNode } from '../../../src/server/sealed/inode.ts';
+import {
+  type DirectoryEntry,
+  type DirectoryInode,
+  INODE_TYPES,
+  type NameNode,
+} from '../../../src/server/sealed/inode.ts';
 import {
   childBytes,
   decodeNameNode,
   encodeNameNode,
   entryBytes,
   NODE_BYTES_MAX,
+  nestingOf,
 } from '../../../src/server/sealed/name-node-format.ts';
 import { errorCodeOf } from '../../support/errors.ts';
 import { checkProperty } from '../../support/property.ts';
@@ -23,6 +29,21 @@ import {
 function objectLeaf(...names: Name[]): NameNode {
   const id = exampleId('1');
   return { kind: 'leaf', entries: names.map(name => ({ name, node: { kind: 'object', id, type: 'file' } })) };
+}
+
+/** An embedded directory with a tree: its mode, owner and times take as few bytes as they can. */
+function embedded(tree: NameNode, other: Partial<DirectoryInode> = {}): DirectoryEntry {
+  const { ctimeNs } = DIRECTORY;
+  const entries = tree.kind === 'leaf' ? tree.entries : [];
+  const folders = entries.filter(({ node }) => node.kind === 'embedded' && node.inode.type === 'directory');
+  const inode: DirectoryInode = {
+    ...DIRECTORY,
+    ...{ parent: undefined, formerParent: undefined, isDead: false, arrivals: [] },
+    ...{ mtimeNs: ctimeNs, birthNs: ctimeNs, nextIndex: 0, tree },
+    ...{ entryCount: entries.length, subdirectoryCount: folders.length },
+    ...other,
+  };
+  return { name: 'd', node: { kind: 'embedded', inode } };
 }
 
 /** An entry whose object has a key of its own. */
@@ -146,12 +167,61 @@ describe('name nodes', () => {
     expect(errorCodeOf(() => decodeNameNode(Uint8Array.from([2, 0, 1, 0])))).toBe('EFORMAT');
   });
 
-  it('never embed a directory', () => {
-    const bytes = encodeNameNode({ kind: 'leaf', entries: [smallFileEntries(1)[0]!] });
-    const headAt = bytes.findIndex((byte, at) => at > 20 && byte === 0x10);
-    expect(decodeNameNode(bytes).kind).toBe('leaf');
-    bytes[headAt]! |= 2;
-    expect(() => decodeNameNode(bytes)).toThrow('an embedded directory');
+  it('embed directories: at most eight in one another', () => {
+    const nested = (depth: number): NameNode =>
+      depth === 0 ? { kind: 'leaf', entries: [] } : { kind: 'leaf', entries: [embedded(nested(depth - 1))] };
+    expect(encodeNameNode(nested(1)).byteLength).toBe(4 + 2 + 1 + 1 + 38);
+    for (const depth of [1, 2, 8]) {
+      expect(decodeNameNode(encodeNameNode(nested(depth)))).toEqual(nested(depth));
+      expect(nestingOf(nested(depth))).toBe(depth);
+    }
+    expect(errorCodeOf(() => encodeNameNode(nested(9)))).toBe('EINVAL');
+    // An encoder that does not count: one more around eight of them.
+    const eight = encodeNameNode(nested(8));
+    const head = encodeNameNode(nested(1)).subarray(0, -2);
+    const nine = Uint8Array.from([...head, ...eight.subarray(2)]);
+    expect(() => decodeNameNode(nine)).toThrow('more than 8 directories');
+  });
+
+  it('embed no directory that is larger than 4 KiB', () => {
+    const files = smallFileEntries(60);
+    const large: NameNode = { kind: 'leaf', entries: [embedded({ kind: 'leaf', entries: files })] };
+    expect(errorCodeOf(() => encodeNameNode(large))).toBe('EINVAL');
+    const fits: NameNode = {
+      kind: 'leaf',
+      entries: [embedded({ kind: 'leaf', entries: files.slice(0, 50) })],
+    };
+    expect(encodeNameNode(fits).byteLength).toBeLessThan(4096);
+    expect(decodeNameNode(encodeNameNode(fits))).toEqual(fits);
+  });
+
+  it('embed directories only with what they may hold', () => {
+    const object = { kind: 'object', id: exampleId('1') } as const;
+    const departure = { token: exampleId('2'), directory: exampleId('3'), name: 'b' };
+    const refused: readonly DirectoryEntry[] = [
+      { name: 'a', node: { ...object, type: 'directory' } },
+      { name: 'a', node: { ...object, type: 'file' }, departure },
+    ];
+    for (const entry of refused) {
+      const leaf: NameNode = { kind: 'leaf', entries: [embedded({ kind: 'leaf', entries: [entry] })] };
+      expect(errorCodeOf(() => encodeNameNode(leaf))).toBe('EINVAL');
+    }
+    const file: DirectoryEntry = { name: 'a', node: { ...object, type: 'file' } };
+    const allowed: NameNode = { kind: 'leaf', entries: [embedded({ kind: 'leaf', entries: [file] })] };
+    const bytes = encodeNameNode(allowed);
+    expect(decodeNameNode(bytes)).toEqual(allowed);
+    const kindAt = bytes.byteLength - 17;
+    bytes[kindAt] = 3;
+    expect(() => decodeNameNode(bytes)).toThrow('cannot have');
+    for (const impossible of [
+      { parent: exampleId('1') },
+      { isDead: true },
+      { arrivals: [{ token: exampleId('1'), source: exampleId('2'), isAccepted: true }] },
+      { formerParent: { directory: exampleId('1'), token: exampleId('2') } },
+    ]) {
+      const leaf: NameNode = { kind: 'leaf', entries: [embedded({ kind: 'leaf', entries: [] }, impossible)] };
+      expect(errorCodeOf(() => encodeNameNode(leaf))).toBe('EINVAL');
+    }
   });
 
   it('are coded quickly', () => {
