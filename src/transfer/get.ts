@@ -21,8 +21,8 @@ import type {
   SymlinkInode,
 } from '../server/sealed/inode.ts';
 import type { Directory } from '../volume/names/directory.ts';
-import { typeOfEntry } from '../volume/names/inodes.ts';
 import type { Found } from '../volume/names/path-walk.ts';
+import { typeOfEntry } from '../volume/names/references.ts';
 import type { Volume } from '../volume/volume.ts';
 import { checkCopy, copyPart, runCopy } from './copying.ts';
 import { CopyFilter } from './filter.ts';

@@ -51,8 +51,14 @@ export interface LocalStat {
   readonly minor: number;
 }
 
-const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, S_IFMT, S_IFREG, S_IFDIR, S_IFLNK } = fs.constants;
-const { S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK } = fs.constants;
+const { O_RDONLY, O_RDWR, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = fs.constants;
+const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK } = fs.constants;
+// O_NONBLOCK: opening a FIFO that has taken a file's place must not wait.
+const SAFE_FLAGS = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+/** Flags that open an entry to read it, whatever it is by now. */
+export const LOOK_FLAGS: number = O_RDONLY | SAFE_FLAGS;
+/** Flags that open an entry to read and write it, whatever it is by now. */
+export const CHANGE_FLAGS: number = O_RDWR | SAFE_FLAGS;
 const FOLDER_FLAGS = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 
 /** An open folder. */

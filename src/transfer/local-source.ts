@@ -10,6 +10,7 @@ import { readAsync } from '../system/file-bytes.ts';
 import { nameBytes, toBytesName } from '../volume/names/name-checks.ts';
 import {
   FolderHandle,
+  LOOK_FLAGS,
   type LocalStat,
   namesIn,
   openAt,
@@ -24,9 +25,6 @@ import { hasFailedWith, NUMBERS, native, systemError } from './local-native.ts';
 import { type OnLost, readAttributes, readAttributesAt } from './local-xattrs.ts';
 import type { OwnStorage } from './own-storage.ts';
 
-const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = fs.constants;
-// O_NONBLOCK: opening a fifo that has taken a file's place must not wait.
-const FILE_FLAGS = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
 /** The most that is read at once. An abort is noticed between two reads. */
 const READ_MAX_BYTES = 4 * 1024 * 1024;
 
@@ -97,7 +95,7 @@ export function readLocalLink(path: string | Uint8Array): Uint8Array<ArrayBuffer
  */
 export function openLocalFile(path: string | Uint8Array): LocalFile {
   const name = toBytesName(path);
-  const flags = FILE_FLAGS & ~O_NOFOLLOW;
+  const flags = LOOK_FLAGS & ~fs.constants.O_NOFOLLOW;
   return LocalFile.from(
     reading(name, () => fs.openSync(nameBytes(name), flags)),
     name,
@@ -177,7 +175,7 @@ export class LocalFolder {
     return LocalFile.from(
       reading(path, () => {
         try {
-          return openAt(this.#handle, name, FILE_FLAGS);
+          return openAt(this.#handle, name, LOOK_FLAGS);
         } catch (error) {
           // It is a symbolic link or a socket.
           if (['ELOOP', 'ENXIO'].includes(systemCodeOf(error) ?? '')) throw notOrdinary(path, error);

@@ -10,13 +10,13 @@ import type { Name } from '../base/name.ts';
 import type { Attributes, DeviceInode, PipeInode } from '../server/sealed/inode.ts';
 import { isDevice } from '../server/sealed/inode-body.ts';
 import { nameBytes, toBytesName } from '../volume/names/name-checks.ts';
-import { type Begun, GET_JOURNAL_AGE_MS } from '../volume/state/get-journal.ts';
+import type { Begun } from '../volume/state/get-journal.ts';
 import {
   changeModeAt,
   changeOwnerAt,
   FolderHandle,
-  hasLocks,
   isSpecial,
+  LOOK_FLAGS,
   type LocalStat,
   linkAt,
   lookAt,
@@ -32,20 +32,11 @@ import {
   statAt,
   statOf,
   symlinkAt,
-  tryLock,
   unlinkAt,
 } from './local-calls.ts';
 import { localError } from './local-errors.ts';
 import { type FoldingRules, probeFolding } from './local-folding.ts';
-import {
-  checkTargetName,
-  isOwnPartialName,
-  isPartialName,
-  isResumableName,
-  joinPath,
-  partialName,
-  showName,
-} from './local-names.ts';
+import { checkTargetName, joinPath, partialName, showName } from './local-names.ts';
 import {
   isSameTime,
   modeToMakeWith,
@@ -58,13 +49,13 @@ import {
 import { PRIVATE_MODE, syncFolder } from './local-rights.ts';
 import { LocalFile } from './local-source.ts';
 import { type BegunFile, TargetFile, type TargetFileOptions } from './local-target-file.ts';
+import { openBegun, removeIfThere, removeLeftovers } from './local-unfinished.ts';
 import { ACCESS_LIST_KEY, DEFAULT_LIST_KEY, removeAttribute } from './local-xattrs.ts';
 import type { OwnStorage } from './own-storage.ts';
 
 const OWNER_ALL = 0o700;
-const { O_RDWR, O_CREAT, O_EXCL, O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = fs.constants;
+const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants;
 const CREATE_FLAGS = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
-const LOOK_FLAGS = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
 
 /** What is known of a folder that {@link TargetFolder.child} made. */
 interface MadeFolder {
@@ -241,28 +232,10 @@ export class TargetFolder {
   }
 
   /**
-   * Opens an unfinished file that an interrupted copy has left here, to go on with it, and cuts off what lies
-   * behind `endBytes`. The caller gives it to {@link createFile} or {@link dropBegun}. Undefined unless
-   *
-   *   - it is the file that the journal names, by name, device and inode number
-   *   - only this user can write to it, and no other copy holds its lock
-   *   - it has at least `endBytes` bytes
+   * See {@link openBegun}. The caller gives the file to {@link createFile} or {@link dropBegun}.
    */
-  openBegun({ unfinished, endBytes }: Begun): BegunFile | undefined {
-    if (!isResumableName(unfinished.name)) return undefined;
-    return this.#writing(unfinished.name, () => {
-      if (lookAt(this.#handle, unfinished.name)?.type !== 'file') return undefined;
-      const fd = openAt(this.#handle, unfinished.name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-      const { type, device, inode, uid, mode, linkCount, sizeBytes } = statOf(fd);
-      const isIt = type === 'file' && device === unfinished.device && inode === unfinished.inode;
-      const isOurs = uid === process.geteuid?.() && mode === PRIVATE_MODE && linkCount === 1;
-      if (!(isIt && isOurs && sizeBytes >= endBytes && tryLock(fd))) {
-        fs.closeSync(fd);
-        return undefined;
-      }
-      fs.ftruncateSync(fd, endBytes);
-      return { name: unfinished.name, fd, endBytes };
-    });
+  openBegun(begun: Begun): BegunFile | undefined {
+    return this.#writing(begun.unfinished.name, () => openBegun(this.#handle, begun));
   }
 
   /** Removes what {@link openBegun} has opened. */
@@ -407,33 +380,10 @@ export class TargetFolder {
     });
   }
 
-  /**
-   * Removes unfinished files that other copies have left in this folder, and returns how many. These stay:
-   *
-   *   - those of this process
-   *   - those that another copy may still be writing: they are locked, if this machine has locks, or were
-   *     changed within the last `minAgeMs`
-   *   - those that can be gone on with, for as long as their journals stay
-   *
-   * With a `minAgeMs` of 0, only those of this process stay.
-   */
+  /** See {@link removeLeftovers}. A folder that {@link child} made has none. */
   removeLeftovers(minAgeMs = 0): number {
     if (this.#made !== undefined) return 0;
-    return writing(this.path, () => {
-      let count = 0;
-      const resumableAfterNs = BigInt(Date.now() - GET_JOURNAL_AGE_MS) * 1_000_000n;
-      const notAfterNs = BigInt(Date.now() - minAgeMs) * 1_000_000n;
-      for (const name of namesIn(this.#handle)) {
-        if (!isPartialName(name) || isOwnPartialName(name)) continue;
-        const found = lookAt(this.#handle, name);
-        if (found === undefined || found.type === 'folder') continue;
-        const isYoung = found.ctimeNs > (isResumableName(name) ? resumableAfterNs : notAfterNs);
-        if (minAgeMs > 0 && (isYoung || this.#isLocked(name, found))) continue;
-        unlinkAt(this.#handle, name);
-        count += 1;
-      }
-      return count;
-    });
+    return writing(this.path, () => removeLeftovers(this.#handle, minAgeMs));
   }
 
   /** Syncs the folder: resolves when its names are on the disk, or when the system does not sync folders. */
@@ -488,19 +438,6 @@ export class TargetFolder {
     return TargetFolder.#fillable(handle, { hasNoLists: false, givesNoLists, umask });
   }
 
-  #isLocked(name: Name, { type }: LocalStat): boolean {
-    if (type !== 'file' || !hasLocks()) return false;
-    let fd: number;
-    try {
-      fd = openAt(this.#handle, name, LOOK_FLAGS);
-    } catch {
-      return true;
-    }
-    const isFree = tryLock(fd);
-    fs.closeSync(fd);
-    return !isFree;
-  }
-
   #restoreAt(name: Name, attributes: Attributes, { owner = false }: RestoreOptions): bigint | undefined {
     if (owner) changeOwnerAt(this.#handle, name, attributes.uid, attributes.gid);
     changeModeAt(this.#handle, name, restoredMode(attributes, owner, [ACCESS_LIST_KEY]));
@@ -547,14 +484,6 @@ export function requireReplaceable(existing: LocalStat | undefined, path: Name):
     throw new NetsealError('EISDIR', `a folder of this name is there: remove ${showName(path)} first`);
   if (existing !== undefined && isSpecial(existing.type)) {
     throw new NetsealError('EEXIST', `${showName(path)} is a device, pipe or socket: it is not replaced`);
-  }
-}
-
-function removeIfThere(handle: FolderHandle, name: Name): void {
-  try {
-    unlinkAt(handle, name);
-  } catch {
-    // Usually it is gone already. If not, `removeLeftovers` will remove it.
   }
 }
 

@@ -12,7 +12,7 @@ import { NetsealError } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
 import { nameBytes, toBytesName } from '../volume/names/name-checks.ts';
 import type { OwnFolder } from '../volume/volume.ts';
-import { FolderHandle, lookAt, openAt, statOf } from './local-calls.ts';
+import { FolderHandle, LOOK_FLAGS, lookAt, openAt, statOf } from './local-calls.ts';
 import { showName } from './local-names.ts';
 import { mountPointsWithin, readMountInfo } from './own-mounts.ts';
 
@@ -24,7 +24,6 @@ const CACHE_SIGNS: readonly (readonly [Name, Buffer])[] = [
   ['header', Buffer.from('nShd')],
   ['memory', Buffer.from('the key of this cache ')],
 ];
-const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
 
 export class OwnStorage {
   readonly #whatByKey = new Map<string, string>();
@@ -104,7 +103,7 @@ function isCache(folder: FolderHandle): boolean {
 
 /** Returns the first bytes of an ordinary file in a folder; none if there is no such file. */
 function startOf(folder: FolderHandle, name: Name, lengthBytes: number): Buffer {
-  const fd = attempt(() => openAt(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+  const fd = attempt(() => openAt(folder, name, LOOK_FLAGS));
   if (fd === undefined) return Buffer.alloc(0);
   try {
     const bytes = Buffer.alloc(lengthBytes);

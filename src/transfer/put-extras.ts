@@ -3,7 +3,7 @@ import { isNetsealError } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
 import type { DirectoryEntry } from '../server/sealed/inode.ts';
 import type { Directory } from '../volume/names/directory.ts';
-import { typeOfEntry } from '../volume/names/inodes.ts';
+import { typeOfEntry } from '../volume/names/references.ts';
 import type { Volume } from '../volume/volume.ts';
 import { copyPart } from './copying.ts';
 import type { CopyFilter } from './filter.ts';

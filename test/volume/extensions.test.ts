@@ -13,7 +13,7 @@ import { HEAD_PREFIX, inodeKey, SNAPSHOT_PREFIX, segmentKey } from '../../src/se
 import { collectGarbage } from '../../src/volume/care/gc.ts';
 import { verifyVolume } from '../../src/volume/care/verify.ts';
 import { writeOwnHead } from '../../src/volume/history/own-head.ts';
-import { typeOfEntry } from '../../src/volume/names/inodes.ts';
+import { typeOfEntry } from '../../src/volume/names/references.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { deepCheck, GRACE_MS, HOUR_MS, TimedVolume } from './gc-support.ts';
 import {

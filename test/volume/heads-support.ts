@@ -1,9 +1,12 @@
 /** Servers that lie, and clocks that tests set. */
 import { NetsealError } from '../../src/base/errors.ts';
 import { MemoryStore } from '../../src/server/memory-store.ts';
+import type { Head } from '../../src/server/sealed/head-format.ts';
+import { readHeadObject } from '../../src/server/sealed/head-object.ts';
 import type { ObjectStore } from '../../src/server/store.ts';
+import type { Client } from './support.ts';
 
-/** Of a store and of whoever uses it. */
+/** The clock of a store and of everybody who uses it. */
 export class TestClock {
   ms: number = Date.UTC(2026, 0, 1);
   readonly now: () => number = () => this.ms;
@@ -65,4 +68,13 @@ export async function errorOf(work: Promise<unknown>): Promise<NetsealError | un
     if (error instanceof NetsealError) return error;
     throw error;
   }
+}
+
+/** Returns the head that a client has written to a store. */
+export async function headOf({ volume, state }: Client, store: ObjectStore): Promise<Head> {
+  // The session may have ended, and its keys with it.
+  const reader = volume.session.sealing.control;
+  const { head } = await readHeadObject({ store, control: reader }, state.heads.clientId);
+  if (head instanceof Error) throw head;
+  return head;
 }

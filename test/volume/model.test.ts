@@ -11,7 +11,7 @@ import type { DirectoryEntry, FileInode, Inode } from '../../src/server/sealed/i
 import { withSmallContent } from '../../src/volume/content/small-files.ts';
 import { type SmallContent, SmallUpload } from '../../src/volume/content/small-upload.ts';
 import type { Directory } from '../../src/volume/names/directory.ts';
-import { idOfEntry } from '../../src/volume/names/inodes.ts';
+import { idOfEntry } from '../../src/volume/names/references.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { SEARCH_MS, SEED } from '../support/soak.ts';
 import {

@@ -18,8 +18,8 @@ import { withSmallContent } from '../../src/volume/content/small-files.ts';
 import { SmallUpload } from '../../src/volume/content/small-upload.ts';
 import { attachState } from '../../src/volume/header-object.ts';
 import type { Directory } from '../../src/volume/names/directory.ts';
-import { typeOfEntry } from '../../src/volume/names/inodes.ts';
 import type { NewName } from '../../src/volume/names/namespace.ts';
+import { typeOfEntry } from '../../src/volume/names/references.ts';
 import { createRoot } from '../../src/volume/root.ts';
 import {
   checkVolumeSettings,

@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import type { Id } from '../../base/ids.ts';
 import type { DirectoryEntry, FileInode } from '../../server/sealed/inode.ts';
 import type { Directory } from '../../volume/names/directory.ts';
-import { typeOfEntry } from '../../volume/names/inodes.ts';
+import { typeOfEntry } from '../../volume/names/references.ts';
 import { Branches } from '../lib/concurrent.ts';
 import { jsonList, nameFields } from '../lib/json.ts';
 import { Columns, Lines } from '../lib/lines.ts';

@@ -21,7 +21,7 @@ import type { Session } from '../session/session.ts';
 import type { ApplyOptions, Change } from './commit-group.ts';
 import { DepartingError, type Draft } from './draft.ts';
 import type { LiveInode } from './live-inode.ts';
-import { keyOfReference } from './references.ts';
+import { idOfEntry, keyOfReference } from './references.ts';
 
 /** Where a directory lies. */
 export type Place =
@@ -141,7 +141,7 @@ export class Directory {
     const left: PathStep[] = [{ directory: top, inode }];
     for (let step = left.pop(); step !== undefined; step = left.pop()) {
       for await (const entries of this.#names(step.inode.id).leaves(step.inode.tree)) {
-        const found = entries.find(entry => idOf(entry) === lost.id);
+        const found = entries.find(entry => idOfEntry(entry) === lost.id);
         if (found !== undefined) {
           lost.#moveTo(step.directory, found);
           return true;
@@ -299,11 +299,11 @@ export class Directory {
     if (parent === undefined || name === undefined) throw new PromotedError(this, undefined);
     let entry = await above.find(name);
     if (entry?.departure !== undefined) throw new DepartingStepError(entry, this);
-    if (this.#unborn !== undefined && (entry === undefined || idOf(entry) !== this.id)) {
+    if (this.#unborn !== undefined && (entry === undefined || idOfEntry(entry) !== this.id)) {
       await this.#unborn.insert(above, this.#unborn.inode);
       entry = await above.find(name);
     }
-    if (entry === undefined || idOf(entry) !== this.id) throw new LostStepError(this);
+    if (entry === undefined || idOfEntry(entry) !== this.id) throw new LostStepError(this);
     if (entry.node.kind === 'object') throw new PromotedError(this, entry.node);
     return above.open(entry);
   }
@@ -320,10 +320,6 @@ function requireDirectoryInode(inode: { readonly type: string; readonly id: Id }
   const directory = inode as DirectoryInode;
   if (directory.isDead) throw new NetsealError('ENOENT', 'the folder was removed');
   return directory;
-}
-
-function idOf({ node }: DirectoryEntry): Id {
-  return node.kind === 'embedded' ? node.inode.id : node.id;
 }
 
 function gone(): NetsealError {

@@ -19,7 +19,7 @@ import { checkEncodable } from '../../server/sealed/inode-body.ts';
 import { NameTree, sizesOf } from '../../server/sealed/name-tree.ts';
 import type { SegmentWriter } from '../../server/sealed/segment-writer.ts';
 import { nowNs, type Session } from '../session/session.ts';
-import { keyOfReference } from './references.ts';
+import { keyOfReference, typeOfEntry } from './references.ts';
 
 /** Fields of an inode that a change may set. */
 export type InodePatch = Partial<Omit<FileInode, 'id' | 'type'>> &
@@ -319,9 +319,7 @@ function countOf(entry: DirectoryEntry | undefined): number {
 }
 
 function directoryCountOf(entry: DirectoryEntry | undefined): number {
-  if (entry === undefined) return 0;
-  const { node } = entry;
-  return (node.kind === 'embedded' ? node.inode.type : node.type) === 'directory' ? 1 : 0;
+  return entry !== undefined && typeOfEntry(entry) === 'directory' ? 1 : 0;
 }
 
 function requireChangeableInode({ id, extensions }: Inode): void {

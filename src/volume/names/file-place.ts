@@ -10,9 +10,9 @@ import { linkableBytes } from '../../server/sealed/inode-body.ts';
 import { folderHeadBytes } from '../../server/sealed/name-node-format.ts';
 import { makeDurable, type Session } from '../session/session.ts';
 import type { Directory } from './directory.ts';
-import { type Inodes, idOfEntry } from './inodes.ts';
+import type { Inodes } from './inodes.ts';
 import type { Moves } from './moves.ts';
-import { keyOfReference } from './references.ts';
+import { idOfEntry, keyOfReference } from './references.ts';
 
 /** The most that an embedded inode takes, encoded; for a directory, without its entries. */
 const EMBEDDED_BYTES_MAX = 1024;

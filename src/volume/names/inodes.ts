@@ -12,7 +12,7 @@ import type { Session } from '../session/session.ts';
 import { Directory, type Place, type Unborn } from './directory.ts';
 import { LiveInode } from './live-inode.ts';
 import { nameBytes } from './name-checks.ts';
-import { checkReference, keyOfReference } from './references.ts';
+import { checkReference, keyOfReference, typeOfNode } from './references.ts';
 
 /** Beyond so many, idle inodes are forgotten. */
 const LIVE_MAX = 4096;
@@ -84,7 +84,7 @@ export class Inodes implements InodesHeld {
 
   /** Returns the folder that an entry leads to. ENOTDIR for an entry that leads to anything else. */
   directoryOf(parent: Directory, { name, node }: DirectoryEntry): Directory {
-    const type = node.kind === 'embedded' ? node.inode.type : node.type;
+    const type = typeOfNode(node);
     if (type !== 'directory') throw new NetsealError('ENOTDIR', 'this is not a folder');
     if (node.kind === 'object') return this.directory(keyOfReference(node), node.id);
     return this.#directory(node.inode.id, { kind: 'embedded', parent, name });
@@ -146,13 +146,4 @@ export class Inodes implements InodesHeld {
     }
     return live;
   }
-}
-
-/** Returns the id of the inode that an entry leads to. */
-export function idOfEntry({ node }: DirectoryEntry): Id {
-  return node.kind === 'embedded' ? node.inode.id : node.id;
-}
-
-export function typeOfEntry({ node }: DirectoryEntry): Inode['type'] {
-  return node.kind === 'embedded' ? node.inode.type : node.type;
 }

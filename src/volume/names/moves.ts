@@ -33,9 +33,9 @@ import type { Session } from '../session/session.ts';
 import type { ApplyOptions, Change } from './commit-group.ts';
 import { DepartingStepError, type Directory } from './directory.ts';
 import { DepartingError, type Draft } from './draft.ts';
-import { type Inodes, idOfEntry, typeOfEntry } from './inodes.ts';
+import type { Inodes } from './inodes.ts';
 import { promoteDirectory } from './promotion.ts';
-import { keyOfReference } from './references.ts';
+import { idOfEntry, keyOfReference, typeOfEntry } from './references.ts';
 
 export interface MoveTarget {
   readonly directory: Directory;

@@ -14,7 +14,6 @@ import type {
   FileInode,
   Inode,
   LinkableInode,
-  ObjectReference,
   PipeInode,
   SymlinkInode,
 } from '../../server/sealed/inode.ts';
@@ -22,14 +21,18 @@ import { checkEncodable, TARGET_BYTES_MAX } from '../../server/sealed/inode-body
 import { EMPTY_NAMES } from '../../server/sealed/name-tree.ts';
 import { EMPTY_MAP } from '../../server/sealed/unit-map.ts';
 import { nowNs, type Session } from '../session/session.ts';
-import { type Directory, OtherHostError } from './directory.ts';
+import type { Directory } from './directory.ts';
 import type { ChangeOptions, Draft } from './draft.ts';
 import { changeAsObject, changePlaced, isEmbeddable, type PlaceParts, placeInode } from './file-place.ts';
-import { type Inodes, idOfEntry, typeOfEntry } from './inodes.ts';
-import { type Arrive, bestEffort, type Moves } from './moves.ts';
+import type { Inodes } from './inodes.ts';
+import { changeLinkCount, dropLink } from './link-count.ts';
+import { LiveNames, type NamePlace } from './live-names.ts';
+import { bestEffort, type Moves } from './moves.ts';
 import { checkName } from './name-checks.ts';
-import { keyOfEntry, keyOfReference } from './references.ts';
-import { noEntry, Removals, requireEmpty } from './removals.ts';
+import { idOfEntry, idOfNode, typeOfEntry, typeOfNode } from './references.ts';
+import { noEntry, Removals } from './removals.ts';
+import { Renames } from './renames.ts';
+import { alreadyThere, requireReplaceable, whyNotReplaceable } from './replaceable.ts';
 
 export interface PutOptions extends ChangeOptions {
   /** Replaces a file or symlink that has the name; otherwise EEXIST. */
@@ -46,14 +49,6 @@ export interface NewName {
   readonly segments: Iterable<Id>;
 }
 
-/** A directory, and a name in it. */
-interface Place {
-  readonly directory: Directory;
-  readonly name: Name;
-}
-
-/** How often a rename begins anew because a folder has become an object. */
-const ATTEMPTS_MAX = 16;
 /** Beyond so many directories, those whose names were changed once are forgotten. */
 const CHANGED_MAX = 65_536;
 
@@ -61,7 +56,9 @@ export class Namespace {
   readonly #session: Session;
   readonly #inodes: Inodes;
   readonly #moves: Moves;
+  readonly #live: LiveNames;
   readonly #removals: Removals;
+  readonly #renames: Renames;
   /** The embedded directories whose names were changed once in this session. */
   readonly #changedOnce = new Set<Id>();
 
@@ -69,34 +66,22 @@ export class Namespace {
     this.#session = session;
     this.#inodes = inodes;
     this.#moves = moves;
-    this.#removals = new Removals(inodes, moves);
+    this.#live = new LiveNames(inodes, moves);
+    this.#removals = new Removals(inodes, moves, this.#live);
+    this.#renames = new Renames(session, inodes, moves, this.#live, this.#removals);
   }
 
-  /** Returns the entry that a name leads to now; undefined when there is none. */
-  async find(directory: Directory, name: Name): Promise<DirectoryEntry | undefined> {
-    const entry = await directory.find(name);
-    if (entry === undefined) return undefined;
-    this.#inodes.notePlace(directory, entry);
-    return (await this.#removals.isLive(entry)) ? entry : undefined;
+  /** See {@link LiveNames.find}. */
+  find(directory: Directory, name: Name): Promise<DirectoryEntry | undefined> {
+    return this.#live.find(directory, name);
   }
 
-  /**
-   * Yields the entries of a directory, ascending, many at a time. They may include a directory whose removal
-   * was not finished: {@link find} does not find it, and reading it throws ENOENT. `isWalk` as in
-   * `Directory.entries`.
-   */
-  async *entries(
+  /** See {@link LiveNames.entries}. */
+  entries(
     directory: Directory,
     options: { readonly isWalk?: boolean } = {},
   ): AsyncGenerator<readonly DirectoryEntry[]> {
-    for await (const entries of directory.entries(options)) {
-      const departing = new Set<DirectoryEntry>();
-      for (const entry of entries) {
-        this.#inodes.notePlace(directory, entry);
-        if (entry.departure !== undefined && !(await this.#moves.isHere(entry))) departing.add(entry);
-      }
-      yield departing.size === 0 ? entries : entries.filter(entry => !departing.has(entry));
-    }
+    return this.#live.entries(directory, options);
   }
 
   /** Returns an inode for a new, empty file. */
@@ -153,12 +138,16 @@ export class Namespace {
    *
    * If its attributes do not fit into its host, it will be an object: {@link insertDirectory} must link it.
    */
-  newDirectoryAt({ directory, name }: Place, attributes: Attributes, options: ChangeOptions = {}): Directory {
+  newDirectoryAt(
+    { directory, name }: NamePlace,
+    attributes: Attributes,
+    options: ChangeOptions = {},
+  ): Directory {
     checkName(name);
     const inode = { ...this.#newDirectoryInode(attributes), parent: undefined };
     if (!isEmbeddable(inode)) return this.newDirectory(attributes, directory.path.live.key);
     const insert = async (draft: Draft): Promise<void> => {
-      const found = await this.#findLive(draft, name);
+      const found = await this.#live.findLive(draft, name);
       if (found?.isLive === true) throw alreadyThere();
       const entry = { name, node: { kind: 'embedded', inode } } as const;
       if (found === undefined) draft.insert(entry, options);
@@ -239,7 +228,7 @@ export class Namespace {
     if (node.kind === 'object' && node.type === 'directory') await this.#moves.promote(directory);
     const segments = [...(options.segments ?? [])];
     const replaced = await this.#moves.applySettled(directory, async draft => {
-      const found = await this.#findLive(draft, name);
+      const found = await this.#live.findLive(draft, name);
       if (found?.isLive === true) {
         // An earlier attempt has done it, and its answer was lost.
         if (isNew && idOfEntry(found.entry) === idOfNode(node)) return undefined;
@@ -251,7 +240,7 @@ export class Namespace {
       else draft.replace({ name, node }, options);
       return found?.isLive === true ? found.entry : undefined;
     });
-    if (replaced !== undefined) await this.#dropLink(replaced);
+    if (replaced !== undefined) await dropLink(this.#session, this.#inodes, replaced);
   }
 
   /**
@@ -280,7 +269,7 @@ export class Namespace {
         outcome.failures.push(await this.#insertOne(draft, item, options, outcome.replaced));
       return outcome;
     });
-    for (const entry of replaced) await this.#dropLink(entry);
+    for (const entry of replaced) await dropLink(this.#session, this.#inodes, entry);
     return failures;
   }
 
@@ -303,7 +292,7 @@ export class Namespace {
     replaced: DirectoryEntry[],
   ): Promise<NetsealError | undefined> {
     if (isNetsealError(node)) return node;
-    const found = await this.#findLive(draft, name);
+    const found = await this.#live.findLive(draft, name);
     const there = found?.isLive === true ? found.entry : undefined;
     if (there !== undefined && idOfEntry(there) === idOfNode(node)) return undefined;
     const failure = there === undefined ? undefined : whyNotReplaceable(there, options.replace === true);
@@ -349,13 +338,13 @@ export class Namespace {
   /** Removes a name of anything but a directory. ENOENT, EISDIR. */
   async unlink(directory: Directory, name: Name): Promise<void> {
     const removed = await this.#moves.applySettled(directory, async draft => {
-      const found = await this.#findLive(draft, name);
+      const found = await this.#live.findLive(draft, name);
       if (found?.isLive !== true) throw noEntry();
       if (typeOfEntry(found.entry) === 'directory') throw new NetsealError('EISDIR', 'this is a folder');
       draft.remove(name);
       return found.entry;
     });
-    await this.#dropLink(removed);
+    await dropLink(this.#session, this.#inodes, removed);
   }
 
   /** Removes an empty directory. ENOENT, ENOTDIR, ENOTEMPTY. */
@@ -371,10 +360,10 @@ export class Namespace {
     options: PutOptions = {},
   ): Promise<void> {
     checkName(name);
-    const entry = await this.find(source.directory, source.name);
+    const entry = await this.#live.find(source.directory, source.name);
     if (entry === undefined) throw noEntry();
     requireArgument(typeOfEntry(entry) !== 'directory', 'a folder cannot have a second name');
-    const there = await this.find(directory, name);
+    const there = await this.#live.find(directory, name);
     if (there !== undefined) requireReplaceable(there, options.replace === true);
     const id = idOfEntry(entry);
     if (there !== undefined && idOfEntry(there) === id) return;
@@ -388,111 +377,15 @@ export class Namespace {
       await this.#insertNode(directory, name, node, options, false);
     } catch (error) {
       // If the name may be there, the count stays: too high is better than too low.
-      if (codeOf(error) !== 'EUNCERTAIN') await bestEffort(this.#changeLinkCount(node, -1));
+      if (codeOf(error) !== 'EUNCERTAIN')
+        await bestEffort(changeLinkCount(this.#session, this.#inodes, node, -1));
       throw error;
     }
   }
 
-  /**
-   * Moves a name. It replaces a file or an empty directory, as in POSIX.
-   *
-   * Rejects with ENOENT, EISDIR, ENOTDIR, ENOTEMPTY; EINVAL when a folder would be moved into itself; EEXIST
-   * if `replace` is false and the name is taken.
-   */
-  async rename(
-    source: Place,
-    target: Place,
-    { replace = true }: { readonly replace?: boolean } = {},
-  ): Promise<void> {
-    checkName(target.name);
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        await this.#rename(source, target, replace);
-        return;
-      } catch (error) {
-        if (!(error instanceof OtherHostError) || attempt === ATTEMPTS_MAX) throw error;
-      }
-    }
-  }
-
-  /** Rejects with {@link OtherHostError} when one of the folders has become an object meanwhile. */
-  async #rename(source: Place, target: Place, replace: boolean): Promise<void> {
-    const entry = await this.find(source.directory, source.name);
-    if (entry === undefined) throw noEntry();
-    if (entry.departure !== undefined) await this.#moves.settle(source.directory, entry);
-    const there = await this.find(target.directory, target.name);
-    // Both are names of one file: POSIX leaves both.
-    if (there !== undefined && idOfEntry(there) === idOfEntry(entry)) {
-      // But another client may have renamed one to the other just now.
-      if ((await this.find(source.directory, source.name)) === undefined) throw noEntry();
-      return;
-    }
-    requireNotBelow(entry, target.directory);
-    if (there !== undefined) await this.#clearTarget(entry, there, target.directory, replace);
-    let replaced: DirectoryEntry | undefined;
-    const arrive = async (draft: Draft, arriving: DirectoryEntry): Promise<void> => {
-      replaced = await this.#arrive(draft, arriving, replace);
-    };
-    if (isObjectDirectory(entry) && target.directory.isEmbedded) {
-      await this.#moves.requireOutside(keyOfEntry(entry), target.directory.path.live.key);
-      // The parent of a folder object is an object.
-      await this.#moves.promote(target.directory);
-    }
-    if (source.directory.path.live === target.directory.path.live) {
-      await this.#renameInHost(source, target, entry, arrive);
-    } else {
-      await this.#moves.promote(source.directory);
-      await this.#moves.promote(target.directory);
-      await this.#moves.move(source.directory, entry, target, arrive);
-    }
-    if (replaced !== undefined) await this.#dropLink(replaced);
-  }
-
-  /** Moves a name within one host, in one commit. */
-  async #renameInHost(source: Place, target: Place, entry: DirectoryEntry, arrive: Arrive): Promise<void> {
-    await this.#moves.applyAllSettled([source.directory, target.directory], async ([from, to]) => {
-      if (from === undefined || to === undefined) throw new NetsealError('EBUG', 'a folder was not opened');
-      const found = await from.findSettled(source.name);
-      if (found === undefined || idOfEntry(found) !== idOfEntry(entry)) throw noEntry();
-      if (!(await this.#removals.isLive(found))) throw noEntry();
-      if (isObjectDirectory(found) && target.directory.isEmbedded) throw new OtherHostError();
-      requireNotBelow(found, target.directory);
-      const there = await this.#findLive(to, target.name);
-      if (there?.isLive === true && idOfEntry(there.entry) === idOfEntry(found)) return;
-      await arrive(to, { ...found, name: target.name });
-      from.remove(source.name);
-    });
-  }
-
-  /**
-   * Puts an entry into the draft of its new folder. Returns the entry of a file that it replaces, if there is
-   * one.
-   */
-  async #arrive(
-    draft: Draft,
-    arriving: DirectoryEntry,
-    replace: boolean,
-  ): Promise<DirectoryEntry | undefined> {
-    const found = await this.#findLive(draft, arriving.name);
-    if (found === undefined) {
-      draft.insert(arriving);
-      return undefined;
-    }
-    const { entry, isLive } = found;
-    if (isLive) {
-      if (idOfEntry(entry) === idOfEntry(arriving)) return undefined;
-      if (typeOfEntry(arriving) === 'directory') {
-        // A folder object that was in the way is dead by now.
-        if (entry.node.kind === 'object' || entry.node.inode.type !== 'directory') throw changedMeanwhile();
-        if (!replace) throw alreadyThere();
-        requireEmpty(draft.open(entry).directory);
-      } else {
-        if (typeOfEntry(entry) === 'directory') throw changedMeanwhile();
-        requireReplaceable(entry, replace);
-      }
-    }
-    draft.replace(arriving);
-    return isLive && typeOfEntry(entry) !== 'directory' ? entry : undefined;
+  /** See {@link Renames.rename}. */
+  rename(source: NamePlace, target: NamePlace, options: { readonly replace?: boolean } = {}): Promise<void> {
+    return this.#renames.rename(source, target, options);
   }
 
   /**
@@ -539,56 +432,8 @@ export class Namespace {
     return this.#inodes.directoryOf(parent, entry);
   }
 
-  /** Checks that a rename may replace an entry, and declares a directory in its way dead if that is empty. */
-  async #clearTarget(
-    entry: DirectoryEntry,
-    there: DirectoryEntry,
-    directory: Directory,
-    replace: boolean,
-  ): Promise<void> {
-    if (!replace) throw alreadyThere();
-    const isDirectory = typeOfEntry(entry) === 'directory';
-    const isThereDirectory = typeOfEntry(there) === 'directory';
-    if (isDirectory && !isThereDirectory) throw new NetsealError('ENOTDIR', 'a folder cannot replace a file');
-    if (!isDirectory && isThereDirectory) throw new NetsealError('EISDIR', 'a file cannot replace a folder');
-    // An embedded directory is replaced in one step.
-    if (!isObjectDirectory(there)) return;
-    if (isObjectDirectory(entry)) await this.#moves.requireOutside(keyOfEntry(entry), directory.key);
-    try {
-      // The directory is empty, so nothing is lost if the rename then fails.
-      await this.#removals.kill(keyOfEntry(there));
-    } catch (error) {
-      if (codeOf(error) !== 'ENOENT') throw error;
-    }
-  }
-
-  /** Returns an entry, and whether it counts: one that leads to a dead directory does not. */
-  async #findLive(
-    draft: Draft,
-    name: Name,
-  ): Promise<{ readonly entry: DirectoryEntry; readonly isLive: boolean } | undefined> {
-    const entry = await draft.findSettled(name);
-    return entry === undefined ? undefined : { entry, isLive: await this.#removals.isLive(entry) };
-  }
-
-  /** Lowers the link count of a file that has lost a name. gc finds files without names by itself. */
-  async #dropLink({ node }: DirectoryEntry): Promise<void> {
-    // A failure is no error: the name is gone already, and a count that is too high does no harm.
-    if (node.kind === 'object' && node.type !== 'directory') {
-      await bestEffort(this.#changeLinkCount(node, -1));
-    }
-  }
-
   get #parts(): PlaceParts {
     return { session: this.#session, inodes: this.#inodes, moves: this.#moves };
-  }
-
-  async #changeLinkCount(node: ObjectReference, difference: number): Promise<void> {
-    await this.#inodes.get(keyOfReference(node)).apply(draft => {
-      const { inode } = draft;
-      if (inode.type === 'directory' || inode.linkCount + difference < 1) return;
-      draft.update({ linkCount: inode.linkCount + difference, ctimeNs: nowNs(this.#session) });
-    });
   }
 
   #newInode(attributes: Attributes): Attributes & {
@@ -615,42 +460,4 @@ export class Namespace {
       birthNs: time,
     };
   }
-}
-
-function isObjectDirectory({ node }: DirectoryEntry): boolean {
-  return node.kind === 'object' && node.type === 'directory';
-}
-
-/** Throws EINVAL when a directory lies in the embedded directory of an entry, or is that directory. */
-function requireNotBelow(entry: DirectoryEntry, directory: Directory): void {
-  const { steps } = directory.path;
-  if (steps.some(({ id }) => id === idOfEntry(entry))) {
-    throw new NetsealError('EINVAL', 'a folder cannot be moved into itself');
-  }
-}
-
-function typeOfNode(node: EntryNode): Inode['type'] {
-  return node.kind === 'embedded' ? node.inode.type : node.type;
-}
-
-function idOfNode(node: EntryNode): Id {
-  return node.kind === 'embedded' ? node.inode.id : node.id;
-}
-
-function requireReplaceable(entry: DirectoryEntry, replace: boolean): void {
-  const failure = whyNotReplaceable(entry, replace);
-  if (failure !== undefined) throw failure;
-}
-
-function whyNotReplaceable(entry: DirectoryEntry, replace: boolean): NetsealError | undefined {
-  if (typeOfEntry(entry) === 'directory') return new NetsealError('EISDIR', 'a folder already has this name');
-  return replace ? undefined : alreadyThere();
-}
-
-function alreadyThere(): NetsealError {
-  return new NetsealError('EEXIST', 'this name is already taken');
-}
-
-function changedMeanwhile(): NetsealError {
-  return new NetsealError('ECONFLICT', 'another client changed what is there meanwhile: try again');
 }

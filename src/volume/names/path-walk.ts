@@ -4,9 +4,10 @@ import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
 import type { DirectoryEntry, Inode } from '../../server/sealed/inode.ts';
 import type { Directory } from './directory.ts';
-import { type Inodes, typeOfEntry } from './inodes.ts';
+import type { Inodes } from './inodes.ts';
 import { endsInFolder, nameBytes } from './name-checks.ts';
 import type { Namespace } from './namespace.ts';
+import { typeOfEntry } from './references.ts';
 
 /** How many symlinks one path may go through: as many as on Linux. */
 const SYMLINKS_MAX = 40;

@@ -13,9 +13,10 @@ import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
 import type { Arrival, DirectoryEntry, DirectoryInode } from '../../server/sealed/inode.ts';
 import type { Directory } from './directory.ts';
-import { type Inodes, idOfEntry, typeOfEntry } from './inodes.ts';
+import type { Inodes } from './inodes.ts';
+import type { LiveNames } from './live-names.ts';
 import { bestEffort, type Moves } from './moves.ts';
-import { keyOfEntry, keyOfReference } from './references.ts';
+import { idOfEntry, keyOfEntry, typeOfEntry } from './references.ts';
 
 /** How often leftovers are cleared from a directory that is to be removed. */
 const SWEEPS_MAX = 4;
@@ -23,10 +24,12 @@ const SWEEPS_MAX = 4;
 export class Removals {
   readonly #inodes: Inodes;
   readonly #moves: Moves;
+  readonly #names: LiveNames;
 
-  constructor(inodes: Inodes, moves: Moves) {
+  constructor(inodes: Inodes, moves: Moves, names: LiveNames) {
     this.#inodes = inodes;
     this.#moves = moves;
+    this.#names = names;
   }
 
   /** Removes an empty directory. ENOENT, ENOTDIR, ENOTEMPTY. */
@@ -106,7 +109,7 @@ export class Removals {
   async #sweep(directory: Directory): Promise<boolean> {
     for await (const entries of directory.entries()) {
       for (const entry of entries) {
-        if (await this.isLive(entry)) return false;
+        if (await this.#names.isLive(entry)) return false;
         if (entry.departure !== undefined) await this.#moves.settle(directory, entry);
         await this.#dropDead(directory, entry);
       }
@@ -120,17 +123,8 @@ export class Removals {
     await this.#moves.applySettled(directory, async draft => {
       const found = await draft.findSettled(entry.name);
       if (found === undefined || idOfEntry(found) !== idOfEntry(entry)) return;
-      if (!(await this.isLive(found))) draft.remove(entry.name);
+      if (!(await this.#names.isLive(found))) draft.remove(entry.name);
     });
-  }
-
-  /** Returns false for the entry of a dead directory, and for one that has moved away. */
-  async isLive(entry: DirectoryEntry): Promise<boolean> {
-    if (!(await this.#moves.isHere(entry))) return false;
-    if (entry.node.kind === 'embedded' || entry.node.type !== 'directory') return true;
-    const live = this.#inodes.get(keyOfReference(entry.node));
-    const inode = await live.read();
-    return inode.type !== 'directory' || !inode.isDead;
   }
 }
 
