@@ -25,7 +25,7 @@ import type { Pointer } from '../../server/sealed/pointer.ts';
 import { type MappedUnit, UnitMap } from '../../server/sealed/unit-map.ts';
 import type { Moves } from '../names/moves.ts';
 import { checkReference, keyOfReference } from '../names/references.ts';
-import { fetchAhead } from '../session/fetch-ahead.ts';
+import { embeddedIn, fetchAhead } from '../session/fetch-ahead.ts';
 import type { Session } from '../session/session.ts';
 import { readBesideMark } from '../state/marks.ts';
 import { WalkBranches } from './walk-branches.ts';
@@ -220,15 +220,21 @@ export class Walk {
     }
     // A removed folder holds nothing.
     if (inode.type === 'directory' && !inode.isDead) {
-      if (this.#options.readsAhead !== false) await fetchAhead(this.#session, inode, this.#options.signal);
+      await this.#fetchAhead([inode]);
       await this.#names({ ...item, inode }, inode.tree, ALL);
     }
     await this.#visitor.leave?.(item);
   }
 
+  async #fetchAhead(directories: readonly DirectoryInode[]): Promise<void> {
+    const { readsAhead = true, signal } = this.#options;
+    if (readsAhead && directories.length > 0) await fetchAhead(this.#session, directories, signal);
+  }
+
   async #names(owner: Walked<DirectoryInode>, node: NameNode, range: NameRange): Promise<void> {
     if (node.kind === 'leaf') {
       this.#visitor.entries?.(owner, node.entries);
+      await this.#fetchAhead(embeddedIn(node.entries));
       await this.#entries(owner, node.entries);
       return;
     }

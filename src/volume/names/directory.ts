@@ -16,7 +16,7 @@ import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
 import type { DirectoryEntry, DirectoryInode, ObjectReference } from '../../server/sealed/inode.ts';
 import { NameTree } from '../../server/sealed/name-tree.ts';
-import { fetchAhead } from '../session/fetch-ahead.ts';
+import { embeddedIn, fetchAhead } from '../session/fetch-ahead.ts';
 import type { Session } from '../session/session.ts';
 import type { ApplyOptions, Change } from './commit-group.ts';
 import { DepartingError, type Draft } from './draft.ts';
@@ -136,7 +136,7 @@ export class Directory {
 
   async #search(live: LiveInode, lost: Directory): Promise<boolean> {
     const inode = requireDirectoryInode(await live.read(0));
-    await fetchAhead(this.#session, inode);
+    await fetchAhead(this.#session, [inode]);
     const top = new Directory(this.#session, this.#lives, inode.id, { kind: 'object', live });
     const left: PathStep[] = [{ directory: top, inode }];
     for (let step = left.pop(); step !== undefined; step = left.pop()) {
@@ -221,8 +221,11 @@ export class Directory {
     const { freshMs } = this.#session;
     const isPinned = isWalk && this.isEmbedded && freshMs > 0;
     const inode = await this.read(isPinned ? Math.max(freshMs, WALK_FRESH_MS) : undefined);
-    if (isWalk) await fetchAhead(this.#session, inode);
-    yield* this.#names(inode.id).leaves(inode.tree);
+    if (isWalk) await fetchAhead(this.#session, [inode]);
+    for await (const entries of this.#names(inode.id).leaves(inode.tree)) {
+      if (isWalk) await fetchAhead(this.#session, embeddedIn(entries));
+      yield entries;
+    }
   }
 
   /** Commits a change of the directory; see `LiveInode.apply`. An unborn one is made in the same commit. */
