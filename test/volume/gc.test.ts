@@ -16,6 +16,7 @@ import {
   FILE,
   FOLDER,
   makeObjectFolder as makeFolder,
+  namesIn,
   quiet,
   readFile,
   SteppedStore,
@@ -381,6 +382,38 @@ describe('a writer that pauses', () => {
     expect(failed, `seed ${SEED}`).toBeGreaterThan(0);
   });
 
+  it('before its swap, until a gc has taken what it wrote, takes the swap back: no other name is lost', async () => {
+    const stepped = new SteppedStore(timed.store);
+    const { volume: writer } = await timed.client({ around: () => stepped.store });
+    const names = Array.from({ length: 200 }, (_, at) => ({
+      name: `other${at}`,
+      inode: writer.names.newFile(FILE),
+      segments: [],
+    }));
+    await writer.names.insertMany(writer.root, names);
+    stepped.hold();
+    let isRunning = true;
+    const [committed, error] = settled(writeFile(writer, '/file', CONTENT), () => {
+      isRunning = false;
+    });
+    for (; isRunning; stepped.step()) {
+      await quiet();
+      const [next] = stepped.waiting;
+      if (next?.operation === 'put' && next.key.startsWith('i/')) break;
+    }
+    await grow();
+    await timed.collect();
+    stepped.open();
+    await committed;
+    expect((error() as NetsealError).code).toBe('EIO');
+    const { volume } = await timed.client();
+    expect(await namesIn(volume, '/')).toEqual(names.map(({ name }) => name).sort());
+    expect((await deepCheck(volume)).damages).toEqual([]);
+    // The writer goes on.
+    await writeFile(writer, '/file', CONTENT);
+    expect(await readFile(volume, '/file')).toEqual(CONTENT);
+  });
+
   /** Makes everything that nothing leads to a candidate that is old enough to be deleted. */
   async function grow(): Promise<void> {
     await timed.collect();
@@ -431,6 +464,7 @@ describe('a writer that pauses', () => {
     } finally {
       writing.open();
       collecting.open();
+      await Promise.allSettled([writer.close(), collector.close()]);
     }
   }
 
@@ -456,6 +490,7 @@ describe('a writer that pauses', () => {
         expect(['ok', 'ENOENT']).toContain(await codeOf(volume.names.unlink(volume.root, path.slice(1))));
       }
       expect((await deepCheck(volume)).damages, hint).toEqual([]);
+      await volume.close();
     }
     expect(succeeded, `seed ${SEED}`).toBeGreaterThan(0);
     expect(failed, `seed ${SEED}`).toBeGreaterThan(0);

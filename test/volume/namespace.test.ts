@@ -8,7 +8,9 @@ import {
   FOLDER,
   makeFolder,
   namesIn,
+  quiet,
   readFile,
+  SteppedStore,
   TestVolume,
   treeOf,
   writeFile,
@@ -277,6 +279,27 @@ describe('links', () => {
     expect(await codeOf(volume.openFile('/loop'))).toBe('EINVAL');
     expect((await volume.find('/loop')).inode.type).toBe('symlink');
     expect(await codeOf(volume.openFile('/d/e'))).toBe('EISDIR');
+  });
+});
+
+describe('a rename, while another client renames the same name and gives it away', () => {
+  it('is a rename of what has the name now', async () => {
+    await write('/a', 'x');
+    const stepped = new SteppedStore(test.store);
+    const { volume: slow } = await test.client({ around: () => stepped.store });
+    stepped.hold();
+    const late = codeOf(
+      slow.names.rename({ directory: slow.root, name: 'a' }, { directory: slow.root, name: 'c' }),
+    );
+    await quiet();
+    stepped.step();
+    await quiet();
+    await rename('/a', '/c');
+    await makeFolder(volume, '/a');
+    stepped.open();
+    // A folder cannot replace a file.
+    expect(await late).toBe('ENOTDIR');
+    expect(await namesIn(volume, '/')).toEqual(['a', 'c']);
   });
 });
 

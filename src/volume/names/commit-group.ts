@@ -3,7 +3,7 @@
  */
 import { NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
-import type { Writer } from '../../server/sealed/inode.ts';
+import type { Inode, Writer } from '../../server/sealed/inode.ts';
 import { WRITERS_MAX } from '../../server/sealed/inode-format.ts';
 import type { Version } from '../../server/store.ts';
 import type { Reliance } from '../session/keep-young.ts';
@@ -37,6 +37,8 @@ export interface Attempt {
   readonly outcomes: readonly Outcome[];
   /** The keys of inode objects that it refers to. */
   readonly referred: ReadonlySet<Id>;
+  /** The inode that it replaces; undefined for the first version. */
+  readonly before: Inode | undefined;
 }
 
 /** The commit of one group, over all its attempts. */

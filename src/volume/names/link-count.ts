@@ -1,8 +1,8 @@
 /** The link count of an inode that has an object. It may be too high, which does no harm; never too low. */
+import { bestEffort } from '../../base/best-effort.ts';
 import type { DirectoryEntry, ObjectReference } from '../../server/sealed/inode.ts';
 import { nowNs, type Session } from '../session/session.ts';
 import type { Inodes } from './inodes.ts';
-import { bestEffort } from './moves.ts';
 import { keyOfReference } from './references.ts';
 
 /** Commits a change of the link count. A count never falls below 1: gc finds files without names by itself. */

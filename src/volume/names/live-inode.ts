@@ -18,10 +18,13 @@
  *      - our version is older than the list: unknown, EUNCERTAIN
  *   4. A version that was acknowledged and is gone later is reported as EFORK.
  *   5. A mark is noted for each version that was read or acknowledged.
- *   6. A change fails if its own segments fail, or its own values cannot be encoded. It does not fail because
+ *   6. A commit that proves to refer to lost objects is taken back, if nobody has changed the inode since.
+ *   7. A change fails if its own segments fail, or its own values cannot be encoded. It does not fail because
  *      of another change in its group.
  */
+
 import { setTimeout as pause } from 'node:timers/promises';
+import { bestEffort } from '../../base/best-effort.ts';
 import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
 import { type Id, randomId } from '../../base/ids.ts';
 import { giveTurn } from '../../base/turns.ts';
@@ -230,7 +233,7 @@ export class LiveInode {
     if (won !== undefined) {
       this.#acknowledged = won;
       await this.#session.history.afterCommit();
-      await this.#checkKept(commit);
+      await this.#checkKept(commit, won.nonce);
       return this.#settle(group, commit.attempts.get(won.nonce));
     }
     if (commit.lost !== undefined && !covers(writers, commit.lost.oldestVersion)) throw uncertain(this.key);
@@ -258,7 +261,8 @@ export class LiveInode {
       throw error;
     }
     if (await refuseInvalid(commit, outcomes)) return 'again';
-    const attempt = { outcomes, referred: draft.referred };
+    const before = base.stored === undefined ? undefined : base.inode;
+    const attempt = { outcomes, referred: draft.referred, before };
     commit.attempts.set(nonce, attempt);
     return await this.#swap(commit, base, object, attempt);
   }
@@ -284,7 +288,7 @@ export class LiveInode {
       return 'lost';
     }
     await this.#session.history.afterCommit();
-    await this.#checkKept(commit);
+    await this.#checkKept(commit, object.writers[0]?.nonce);
     return this.#settle(commit.group, attempt);
   }
 
@@ -309,10 +313,41 @@ export class LiveInode {
     return { inode: { ...inode, version }, writers, predecessor: base.stored?.hash };
   }
 
-  /** Checks, after a commit that took long, that the objects which it refers to are still there. */
-  async #checkKept({ reliance }: GroupCommit): Promise<void> {
+  /**
+   * Checks, after a commit that took long, that the objects which it refers to are still there. If they are
+   * not, takes the commit back.
+   */
+  async #checkKept({ attempts, reliance }: GroupCommit, nonce: Id | undefined): Promise<void> {
     this.#session.writes.note(this.key, reliance.checkedAtMs ?? this.#session.nowMs());
-    await requireStillKept(this.#session, reliance);
+    try {
+      await requireStillKept(this.#session, reliance);
+    } catch (error) {
+      const before = nonce === undefined ? undefined : attempts.get(nonce)?.before;
+      if (before !== undefined && codeOf(error) === 'EIO') await bestEffort(this.#takeBack(before, nonce));
+      throw error;
+    }
+  }
+
+  /**
+   * Puts the inode again as it was before a commit that refers to lost objects. Otherwise what shared a name
+   * node with the change would be lost with it.
+   *
+   * What the earlier version refers to is there: it was live until the commit, and a gc deletes nothing while
+   * an inode refers to a lost segment. If another client has changed the inode since, it stays as it is.
+   */
+  async #takeBack(before: Inode, nonce: Id | undefined): Promise<void> {
+    const stored = this.#base?.stored;
+    const writers = stored?.object.writers ?? [];
+    if (stored === undefined || writers[0]?.nonce !== nonce) return;
+    const version = stored.object.inode.version + 1;
+    const object: InodeObject = {
+      inode: { ...before, version },
+      writers: [{ version, nonce: randomId() }, ...writers].slice(0, WRITERS_MAX),
+      predecessor: stored.hash,
+    };
+    this.#acknowledge(
+      await putInodeObject(this.#session.sealing, this.key, object, { ifMatch: stored.version }),
+    );
   }
 
   #acknowledge(stored: StoredInode): void {

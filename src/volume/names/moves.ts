@@ -25,6 +25,7 @@
  *      close a cycle, the last one to note its parent sees it. Only a client whose departure is in the entry
  *      may note a parent; a former parent that another move left there is a dead client's.
  */
+import { bestEffort } from '../../base/best-effort.ts';
 import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
 import { type Id, randomId } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
@@ -384,15 +385,6 @@ export class Moves {
       if (inode.formerParent !== undefined) queue.push(inode.formerParent.directory);
     }
     return false;
-  }
-}
-
-/** Waits for work that other clients finish if it fails. */
-export async function bestEffort(work: Promise<unknown>): Promise<void> {
-  try {
-    await work;
-  } catch (error) {
-    if (!isNetsealError(error)) throw error;
   }
 }
 

@@ -2,6 +2,7 @@
  * The operations on names. Each call commits the directory that it changes; calls at the same time share a
  * commit.
  */
+import { bestEffort } from '../../base/best-effort.ts';
 import { codeOf, isNetsealError, NetsealError, requireArgument } from '../../base/errors.ts';
 import { type Id, randomId } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
@@ -27,7 +28,7 @@ import { changeAsObject, changePlaced, isEmbeddable, type PlaceParts, placeInode
 import type { Inodes } from './inodes.ts';
 import { changeLinkCount, dropLink } from './link-count.ts';
 import { LiveNames, type NamePlace } from './live-names.ts';
-import { bestEffort, type Moves } from './moves.ts';
+import type { Moves } from './moves.ts';
 import { checkName } from './name-checks.ts';
 import { idOfEntry, idOfNode, typeOfEntry, typeOfNode } from './references.ts';
 import { noEntry, Removals } from './removals.ts';

@@ -8,6 +8,7 @@
  * If a client dies between them, the next client that needs the name, or the folder above, does the second
  * step.
  */
+import { bestEffort } from '../../base/best-effort.ts';
 import { codeOf, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
@@ -15,7 +16,7 @@ import type { Arrival, DirectoryEntry, DirectoryInode } from '../../server/seale
 import type { Directory } from './directory.ts';
 import type { Inodes } from './inodes.ts';
 import type { LiveNames } from './live-names.ts';
-import { bestEffort, type Moves } from './moves.ts';
+import type { Moves } from './moves.ts';
 import { idOfEntry, keyOfEntry, typeOfEntry } from './references.ts';
 
 /** How often leftovers are cleared from a directory that is to be removed. */

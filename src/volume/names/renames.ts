@@ -16,7 +16,7 @@ import { idOfEntry, isObjectDirectory, keyOfEntry, typeOfEntry } from './referen
 import { noEntry, type Removals, requireEmpty } from './removals.ts';
 import { alreadyThere, requireReplaceable } from './replaceable.ts';
 
-/** How often a rename begins anew because a folder has become an object. */
+/** How often a rename begins anew because another client was quicker. */
 const ATTEMPTS_MAX = 16;
 
 export class Renames {
@@ -51,12 +51,16 @@ export class Renames {
         await this.#rename(source, target, replace);
         return;
       } catch (error) {
-        if (!(error instanceof OtherHostError) || attempt === ATTEMPTS_MAX) throw error;
+        const beginsAnew = error instanceof OtherHostError || error instanceof OtherEntryError;
+        if (!beginsAnew || attempt === ATTEMPTS_MAX) throw error;
       }
     }
   }
 
-  /** Rejects with {@link OtherHostError} when one of the folders has become an object meanwhile. */
+  /**
+   * Rejects with {@link OtherHostError} when one of the folders has become an object meanwhile, with
+   * {@link OtherEntryError} when the name leads to something else.
+   */
   async #rename(source: NamePlace, target: NamePlace, replace: boolean): Promise<void> {
     const entry = await this.#names.find(source.directory, source.name);
     if (entry === undefined) throw noEntry();
@@ -65,7 +69,9 @@ export class Renames {
     // Both are names of one file: POSIX leaves both.
     if (there !== undefined && idOfEntry(there) === idOfEntry(entry)) {
       // But another client may have renamed one to the other just now.
-      if ((await this.#names.find(source.directory, source.name)) === undefined) throw noEntry();
+      const now = await source.directory.find(source.name, 0);
+      if (now === undefined) throw noEntry();
+      if (idOfEntry(now) !== idOfEntry(entry)) throw new OtherEntryError();
       return;
     }
     requireNotBelow(entry, target.directory);
@@ -175,4 +181,11 @@ function requireNotBelow(entry: DirectoryEntry, directory: Directory): void {
 
 function changedMeanwhile(): NetsealError {
   return new NetsealError('ECONFLICT', 'another client changed what is there meanwhile: try again');
+}
+
+/** Signals that another client has given the name to something else meanwhile. */
+class OtherEntryError extends NetsealError {
+  constructor() {
+    super('ECONFLICT', 'another client has given this name to something else meanwhile: try again');
+  }
 }
