@@ -1,0 +1,141 @@
+/**
+ * An open file, as programs see it. Its calls have the names and the shape of those of `FileHandle` in
+ * `node:fs/promises`.
+ *
+ *   - Any number of calls may run at once, on one open file and on several of the same file. All of them see
+ *     one content: what is written here is read here at once, whether it is on the server or not.
+ *   - Others see nothing before a commit, and then everything up to it. A commit happens at `sync` and `close`,
+ *     and 5 s after the first change. A crash leaves what some commit wrote: a prefix of what was done to the
+ *     file, no older than the last `sync` that resolved.
+ *   - An error of a commit loses nothing: what was written stays readable here, `sync` and the clock try again.
+ *     Every open file is told of each such error once, by `sync`, `datasync` or `close`; a file that is opened
+ *     later is told of one that nobody has been told of yet.
+ *
+ * `position` counts bytes of the file. Null, undefined or -1 is the open file's own position, which the call
+ * moves; such calls are queued. Any other position is not moved and not queued.
+ */
+
+export type Position = number | bigint | null | undefined;
+
+/** Which part of a buffer to read into or to write, and where in the file. */
+export interface TransferOptions {
+  /** Where in the buffer. Default 0. */
+  readonly offset?: number | null | undefined;
+  /** How many bytes. Default: the rest of the buffer. */
+  readonly length?: number | null | undefined;
+  readonly position?: Position;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface WaitOptions {
+  /** Ends the waiting, and rejects with its reason. What has begun goes on. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ReadResult<Bytes extends Uint8Array> {
+  /** 0 at the end of the file, or when no bytes were asked for. */
+  readonly bytesRead: number;
+  readonly buffer: Bytes;
+}
+
+export interface WriteResult<Bytes extends Uint8Array> {
+  /** Less than was given only after an error or an abort, when some bytes had been written. */
+  readonly bytesWritten: number;
+  readonly buffer: Bytes;
+}
+
+/** What is known of a file now, all its open files together. */
+export interface FileStatus {
+  readonly sizeBytes: number;
+  /** Bytes that were written and that no server has yet. */
+  readonly dirtyBytes: number;
+  /** Units that a server has, and that no commit holds yet. */
+  readonly uploadedUnits: number;
+  /** True when the server has everything, committed. */
+  readonly isCommitted: boolean;
+  /** Why the last commit failed, while none has succeeded since. */
+  readonly failing: Error | undefined;
+}
+
+export interface File extends AsyncDisposable {
+  /** The size now, with all writes that have returned. */
+  readonly sizeBytes: number;
+
+  /**
+   * Reads bytes. Fewer than were asked for only at the end of the file, or before bytes that cannot be read.
+   * Up to 1 MiB is of one version of the file. The buffer is not touched after the call has settled.
+   *
+   * Rejects with EINVAL, ECLOSED, the signal's reason; EBADF's case is ECLOSED, too: not open for reading. And
+   * with EAUTH, EMISSING, EUNAVAILABLE, ... when the first byte cannot be read.
+   */
+  read<Bytes extends Uint8Array>(buffer: Bytes, options?: TransferOptions): Promise<ReadResult<Bytes>>;
+  read<Bytes extends Uint8Array>(
+    buffer: Bytes,
+    offset?: number | null,
+    length?: number | null,
+    position?: Position,
+  ): Promise<ReadResult<Bytes>>;
+
+  /**
+   * Writes bytes into the page cache. The buffer must not change before the call has settled. A file that was
+   * opened to append ignores the position.
+   *
+   * Rejects when nothing was written: with EINVAL (the file would be too large), ECLOSED, the signal's reason,
+   * or with why the file cannot be committed, when memory is short because of that.
+   */
+  write<Bytes extends Uint8Array>(buffer: Bytes, options?: TransferOptions): Promise<WriteResult<Bytes>>;
+  write<Bytes extends Uint8Array>(
+    buffer: Bytes,
+    offset?: number | null,
+    length?: number | null,
+    position?: Position,
+  ): Promise<WriteResult<Bytes>>;
+
+  /** Makes the file `sizeBytes` long. What it gains is zeros. */
+  truncate(sizeBytes?: number, options?: WaitOptions): Promise<void>;
+
+  /**
+   * Commits what was done to the file before this call. When it resolves, the server has that, durable, and
+   * others see it.
+   *
+   * Rejects with what the commit failed with, or with an error that this open file has not been told of. What
+   * was written stays, and the next call tries again. ECONFLICT: another client has changed the same units;
+   * what was written here is now a file beside it, and this file is the other's.
+   */
+  sync(options?: WaitOptions): Promise<void>;
+
+  /** As `sync`: a commit has content and size together. */
+  datasync(options?: WaitOptions): Promise<void>;
+
+  /**
+   * Closes this open file, always. If it was the last one, what was written is committed first.
+   *
+   * Rejects as `sync` does. What could not be committed stays, is tried again, and shows in the status. Again
+   * does nothing.
+   */
+  close(options?: WaitOptions): Promise<void>;
+
+  /** As `close`, also when a block is left by an error. Call `discard` first if that is not meant. */
+  [Symbol.asyncDispose](): Promise<void>;
+
+  /**
+   * Gives up everything that no commit holds yet, for all open files of this file. It is then as the server has
+   * it. The only way to lose what was written.
+   */
+  discard(): Promise<void>;
+
+  status(): FileStatus;
+}
+
+/** How a file is opened. */
+export interface OpenFileOptions {
+  /** Default true. */
+  readonly isReadable?: boolean;
+  /** Default true. */
+  readonly isWritable?: boolean;
+  /** True: every write goes to the end of the file. Default false. */
+  readonly isAppending?: boolean;
+  /** True: a write resolves when the server has it, committed. Default false. */
+  readonly isSynchronous?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
