@@ -97,7 +97,7 @@ export interface FilePages {
    * the range are looked at. One that is uptodate stays as it is; one that is partial gets the bytes outside
    * `keep`; one that is absent gets all of them, if memory is free. All three are uptodate then.
    *
-   * @param from may be undefined: all zeros.
+   * @param from the bytes of the range. Where it is shorter than the range, zeros follow; undefined: all zeros.
    * @param keep what was written and must stay: all spans, those of a flush under way included, that touch the
    *   range; sorted, not overlapping.
    */
