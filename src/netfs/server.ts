@@ -9,7 +9,7 @@
  * What a rejection means to netfs, by its code:
  *
  *   EUNAVAILABLE  wait, and ask again
- *   EUNCERTAIN    of a commit: it may have happened; ask `state`
+ *   EUNCERTAIN    of a commit: it may have happened; send the very same commit again
  *   ECONFLICT     of a commit: another client has changed the file
  *   EMISSING      the file is gone
  *   all others    dirty data is kept, and the error is told once to each open file
@@ -100,14 +100,20 @@ export interface ReadSub<Handle> extends CallSignal {
 
 /** What `read` has read. */
 export interface ReadEnd {
-  /** For each record that is not there: why. The bytes of the others are in place. */
+  /**
+   * For each record that is not there: why. The bytes of the others are in place. EMISSING where a record is
+   * not where its receipt says: after `state`, `locate` may tell another.
+   */
   readonly errors: ReadonlyMap<number, Error>;
 }
 
 /** A sealed unit to write. */
 export interface UnitToWrite {
   readonly index: number;
-  /** The record. It holds still until `done` has settled. */
+  /**
+   * The record. It holds still until `done` has settled. When it is committed, its plain bytes must end within
+   * the file's size.
+   */
   readonly bytes: Uint8Array;
   /** 16 bytes, which belong to the server from then on. */
   readonly tag: Uint8Array;
@@ -135,7 +141,8 @@ export interface CommitSub extends CallSignal {
   readonly sizeBytes: number;
   /**
    * The lowest size that the file had since `ifVersion`. What the server has from there on is gone, even if
-   * the file has grown since. Not above the size at `ifVersion`.
+   * the file has grown since. Not above the size at `ifVersion`, nor above `sizeBytes`. A unit that it cuts in
+   * two must be among the receipts, unless it is a hole, or its record a pack: EINVAL.
    */
   readonly cutBytes: number;
   /** The version that the changes were made on. */
@@ -183,7 +190,10 @@ export interface NetfsServer<Handle = unknown> extends AsyncDisposable {
 
   /**
    * Makes changes visible to all, in one step, if the file still has the version `ifVersion`. Resolves with
-   * the file's new state.
+   * the file's new state. A handle has one commit at a time.
+   *
+   * After EUNCERTAIN, the same commit is to be sent again. It resolves as well if the first one has happened.
+   * After ECONFLICT `locate` tells: units that have the tags of the receipts were changed by the first one.
    */
   commit(handle: Handle, sub: CommitSub): Promise<FileState>;
 
