@@ -5,18 +5,17 @@
  *
  *   absent      nothing is kept
  *   partial     holds what was written to it, and nothing else. The spans (`regions/spans.ts`) say which bytes
- *               these are; pages do not know. It is always dirty or in writeback.
+ *               these are; pages do not know. It is always held.
  *   uptodate    all of it can be read
  *
- * and has two marks, which any granule that is not absent can have:
- *
- *   dirty       holds bytes that no flush has copied yet
- *   writeback   holds bytes that a flush has copied, and that are not known to be durable yet
+ * One that is not absent may be held: it has bytes that are not durable anywhere else. Pages need not know
+ * whether a flush has copied these already. So there is one mark, not two (dirty and writeback), and the spans
+ * alone decide when it goes.
  *
  * Rules
- *   1. A granule with a mark is never evicted. Any other may vanish at any time, but never within one turn of
+ *   1. A granule that is held is never evicted. Any other may vanish at any time, but never within one turn of
  *      the event loop in which the caller has not asked for memory.
- *   2. A granule without a mark is uptodate: when a partial granule loses its last mark, it becomes absent.
+ *   2. A granule that is not held is uptodate: when a partial granule is released, it becomes absent.
  *   3. Every call is synchronous, and changes are made by one thread.
  *
  * All ranges are half-open, in bytes of the file, and safe integers. A range that is not aligned stands for the
@@ -24,7 +23,7 @@
  */
 import type { CallOptions } from '../../base/call-options.ts';
 
-/** What is uptodate, dirty or in writeback as one. */
+/** What is uptodate or held as one. */
 export const GRANULE_BYTES = 4096;
 
 /** The bytes [fromBytes, toBytes) of a file. */
@@ -39,8 +38,8 @@ export interface PageUse {
   readonly budgetBytes: number;
   /** Memory that holds anything: frames, not only the granules in use within them. */
   readonly usedBytes: number;
-  /** Memory that cannot be evicted because something in it is dirty or in writeback. */
-  readonly dirtyBytes: number;
+  /** Memory that cannot be evicted because something in it is held. */
+  readonly heldBytes: number;
 }
 
 /** The pages of all files. They share one budget, which never grows. */
@@ -56,7 +55,7 @@ export interface PageCache {
   addFile(key: Uint8Array): FilePages;
 
   /**
-   * Resolves when memory may have become free: a granule was dropped, or lost its last mark, after this call.
+   * Resolves when memory may have become free: a granule was dropped or released after this call.
    * Callers resolve in the order in which they came. It does not promise that there is room now: try again.
    *
    * Rejects with the signal's reason, or with ECLOSED.
@@ -84,7 +83,7 @@ export interface FilePages {
   copyOut(offsetBytes: number, into: Uint8Array): void;
 
   /**
-   * Copies a write in and marks its granules dirty. A granule that the write covers wholly becomes uptodate. An
+   * Copies a write in and holds its granules. A granule that the write covers wholly becomes uptodate. An
    * absent granule that it covers in part becomes partial.
    *
    * @returns how many bytes were copied. If it is less than `from` holds, no memory was free for the next
@@ -112,23 +111,17 @@ export interface FilePages {
   /** Lists the parts of the range whose granules are not uptodate, cut to the range; ascending, joined. */
   missing(range: ByteRange): ByteRange[];
 
-  /** Lists the parts of the range whose granules have neither mark and are not absent, as `missing` does. */
+  /** Lists the parts of the range whose granules are neither held nor absent, as `missing` does. */
   clean(range: ByteRange): ByteRange[];
 
-  /** A flush has copied what is dirty in the range: dirty granules are in writeback instead. */
-  beginWriteback(range: ByteRange): void;
+  /** Holds granules no longer. The caller knows from the spans that all their bytes are durable, or gone. */
+  release(range: ByteRange): void;
 
-  /** The flush has ended well: granules lose writeback. What was written since stays dirty. */
-  endWriteback(range: ByteRange): void;
-
-  /** The flush has failed: granules in writeback are dirty again. */
-  redirty(range: ByteRange): void;
-
-  /** Drops granules that have neither mark. Others stay. */
+  /** Drops granules that are not held. */
   dropClean(range: ByteRange): void;
 
   /**
-   * Drops everything from `sizeBytes` on, marks or not. In the granule that `sizeBytes` lies in, the bytes from
+   * Drops everything from `sizeBytes` on, held or not. In the granule that `sizeBytes` lies in, the bytes from
    * there on become zeros; a partial one stays partial.
    */
   truncate(sizeBytes: number): void;
@@ -136,7 +129,7 @@ export interface FilePages {
   /** Tells threads that only read what they may believe of this file, and for how long. */
   publish(facts: PageFacts): void;
 
-  /** Drops everything, marks or not, and the file itself. */
+  /** Drops everything, held or not, and the file itself. */
   remove(): void;
 }
 

@@ -2,8 +2,8 @@
  * A page cache of ordinary arrays, one for each granule, in a Map. It is slow and easy to check: what other
  * page caches are compared with.
  *
- * The order of the Map is the order in which granules were used last, so the first one without a mark is the
- * one to evict.
+ * The order of the Map is the order in which granules were used last, so the first one that is not
+ * held is the one to evict.
  */
 import type { CallOptions } from '../../base/call-options.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
@@ -24,8 +24,7 @@ interface Granule {
   readonly index: number;
   readonly bytes: Uint8Array;
   isUptodate: boolean;
-  isDirty: boolean;
-  isWriteback: boolean;
+  isHeld: boolean;
 }
 
 export class PlainPages implements PageCache {
@@ -35,7 +34,7 @@ export class PlainPages implements PageCache {
   /** Each waits for the counter to be beyond what it was. */
   readonly #waiters = new Waiters((seenCount: number) => (this.#freedCount > seenCount ? true : undefined));
   #freedCount = 0;
-  #markedCount = 0;
+  #heldCount = 0;
   #isClosed = false;
 
   /** @param budgetBytes a multiple of 4 KiB, above 0. */
@@ -51,7 +50,7 @@ export class PlainPages implements PageCache {
     return {
       budgetBytes: this.#granulesMax * GRANULE_BYTES,
       usedBytes: this.#granules.size * GRANULE_BYTES,
-      dirtyBytes: this.#markedCount * GRANULE_BYTES,
+      heldBytes: this.#heldCount * GRANULE_BYTES,
     };
   }
 
@@ -71,7 +70,7 @@ export class PlainPages implements PageCache {
     this.#waiters.failAll(closedError());
   }
 
-  /** Takes memory for a granule; evicts another if need be. Undefined when all have marks. */
+  /** Takes memory for a granule; evicts another if need be. Undefined when all are held. */
   take(file: PlainFilePages, index: number): Granule | undefined {
     if (this.#granules.size >= this.#granulesMax && !this.#evict()) return undefined;
     const granule: Granule = {
@@ -79,8 +78,7 @@ export class PlainPages implements PageCache {
       index,
       bytes: new Uint8Array(GRANULE_BYTES),
       isUptodate: false,
-      isDirty: false,
-      isWriteback: false,
+      isHeld: false,
     };
     this.#granules.add(granule);
     return granule;
@@ -92,21 +90,20 @@ export class PlainPages implements PageCache {
     this.#granules.add(granule);
   }
 
-  /** Changes a granule's marks, and counts. */
-  mark(granule: Granule, isDirty: boolean, isWriteback: boolean): void {
-    const was = hasMark(granule);
-    granule.isDirty = isDirty;
-    granule.isWriteback = isWriteback;
-    const is = hasMark(granule);
-    if (is && !was) this.#markedCount += 1;
-    if (was && !is) {
-      this.#markedCount -= 1;
-      this.#freed();
-    }
+  hold(granule: Granule): void {
+    if (!granule.isHeld) this.#heldCount += 1;
+    granule.isHeld = true;
+  }
+
+  release(granule: Granule): void {
+    if (!granule.isHeld) return;
+    granule.isHeld = false;
+    this.#heldCount -= 1;
+    this.#freed();
   }
 
   drop(granule: Granule): void {
-    this.mark(granule, false, false);
+    this.release(granule);
     if (this.#granules.delete(granule)) this.#freed();
   }
 
@@ -117,7 +114,7 @@ export class PlainPages implements PageCache {
 
   #evict(): boolean {
     for (const granule of this.#granules) {
-      if (hasMark(granule)) continue;
+      if (granule.isHeld) continue;
       granule.file.forget(granule);
       this.#granules.delete(granule);
       return true;
@@ -172,7 +169,7 @@ class PlainFilePages implements FilePages {
       const part = from.subarray(done, done + GRANULE_BYTES - within);
       granule.bytes.set(part, within);
       if (part.byteLength === GRANULE_BYTES) granule.isUptodate = true;
-      this.#cache.mark(granule, true, granule.isWriteback);
+      this.#cache.hold(granule);
       done += part.byteLength;
     }
     return done;
@@ -213,28 +210,18 @@ class PlainFilePages implements FilePages {
   }
 
   clean(range: ByteRange): ByteRange[] {
-    return this.#select(range, granule => granule !== undefined && !hasMark(granule));
+    return this.#select(range, granule => granule?.isHeld === false);
   }
 
-  beginWriteback(range: ByteRange): void {
-    for (const granule of this.#within(range)) if (granule.isDirty) this.#cache.mark(granule, false, true);
-  }
-
-  endWriteback(range: ByteRange): void {
+  release(range: ByteRange): void {
     for (const granule of this.#within(range)) {
-      if (!granule.isWriteback) continue;
-      this.#cache.mark(granule, granule.isDirty, false);
-      if (!granule.isUptodate && !granule.isDirty) this.#drop(granule);
+      if (granule.isUptodate) this.#cache.release(granule);
+      else this.#drop(granule);
     }
   }
 
-  redirty(range: ByteRange): void {
-    for (const granule of this.#within(range))
-      if (granule.isWriteback) this.#cache.mark(granule, true, false);
-  }
-
   dropClean(range: ByteRange): void {
-    for (const granule of this.#within(range)) if (!hasMark(granule)) this.#drop(granule);
+    for (const granule of this.#within(range)) if (!granule.isHeld) this.#drop(granule);
   }
 
   truncate(sizeBytes: number): void {
@@ -300,10 +287,6 @@ class PlainFilePages implements FilePages {
     }
     return found;
   }
-}
-
-function hasMark({ isDirty, isWriteback }: Granule): boolean {
-  return isDirty || isWriteback;
 }
 
 /** Lists the granules that lie wholly in a range. */
