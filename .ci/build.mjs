@@ -9,13 +9,22 @@
  * A command loads three to six files instead of some hundred and fifty. Packages that the library needs are
  * not bundled: programs that use netseal share them.
  *
- * `--bench` builds the package as it is installed, but without declarations, in node_modules/.cache/netseal-bench,
- * and beside it the programs that are measured.
+ * `--local` builds the package as it is installed, but without declarations, in node_modules/.cache/netseal-package,
+ * and beside it the programs that are measured. Tests and benches run that. It does nothing when no source has changed.
  */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  copyFileSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { rolldown } from 'rolldown';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const { dependencies, optionalDependencies } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8'));
@@ -60,6 +69,8 @@ const BENCH_ENTRIES = { 'stream-rss-child': 'bench/stream-rss-child.ts' };
  * @param target the package's folder.
  */
 async function bundle(target, input) {
+  // It takes longer to load than to find that nothing has changed.
+  const { rolldown } = await import('rolldown');
   const bundled = await rolldown({
     cwd: ROOT,
     input,
@@ -164,16 +175,45 @@ function writeTypes() {
   execFileSync(process.execPath, [compiler, '-p', 'tsconfig.build.json'], { cwd: ROOT, stdio: 'inherit' });
 }
 
-const isBench = process.argv.includes('--bench');
-const target = isBench ? `${ROOT}node_modules/.cache/netseal-bench/` : ROOT;
-rmSync(`${target}dist`, { recursive: true, force: true });
-const output = await bundle(target, isBench ? { ...ENTRIES, ...BENCH_ENTRIES } : ENTRIES);
-requireNoCommandLine(output);
-writeLicenses(target, output);
-copyChart(target);
-if (isBench) {
+/** Returns a hash of all files that a build is made from, but for packages: of those their versions. */
+function fingerprint() {
+  const hash = createHash('sha256');
+  const paths = globSync(['src/**', 'workers/**', 'bench/*.ts', 'bin/*', '.ci/build.mjs', 'package*.json'], {
+    cwd: ROOT,
+  });
+  for (const path of paths.filter(name => /\.\w+$/.test(name)).sort()) {
+    const content = readFileSync(`${ROOT}${path}`);
+    hash.update(`${path} ${content.length}\n`).update(content);
+  }
+  return hash.digest('hex');
+}
+
+async function build(target, input) {
+  rmSync(`${target}dist`, { recursive: true, force: true });
+  const output = await bundle(target, input);
+  requireNoCommandLine(output);
+  writeLicenses(target, output);
+  copyChart(target);
+}
+
+async function buildLocal() {
+  const target = `${ROOT}node_modules/.cache/netseal-package/`;
+  const stamp = `${target}dist/built-from.txt`;
+  const now = fingerprint();
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === now) return;
+  await build(target, { ...ENTRIES, ...BENCH_ENTRIES });
   mkdirSync(`${target}bin`, { recursive: true });
-  for (const path of ['package.json', 'bin/netseal.js']) copyFileSync(`${ROOT}${path}`, `${target}${path}`);
+  for (const path of ['package.json', 'bin/netseal.js']) {
+    // What is there may be one file with another checkout's.
+    rmSync(`${target}${path}`, { force: true });
+    copyFileSync(`${ROOT}${path}`, `${target}${path}`);
+  }
+  writeFileSync(stamp, now);
+}
+
+if (process.argv.includes('--local')) {
+  await buildLocal();
 } else {
+  await build(ROOT, ENTRIES);
   writeTypes();
 }

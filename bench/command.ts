@@ -1,8 +1,8 @@
 /** Runs `netseal` as a process of its own and reports its peak memory. */
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { TargetSize } from './target.ts';
+import { commandEnvironment, commandScript } from './package.ts';
 
 export interface CommandResult {
   readonly seconds: number;
@@ -10,43 +10,11 @@ export interface CommandResult {
   readonly peakBytes: number | undefined;
 }
 
-const ROOT: string = fileURLToPath(new URL('..', import.meta.url));
-/** Where `.ci/build.mjs --bench` puts the package as it is installed. */
-const PACKAGE = `${ROOT}node_modules/.cache/netseal-bench/`;
 /** Prints the peak as the last line on standard error. */
 const REPORT_PEAK: string = fileURLToPath(new URL('report-peak.mjs', import.meta.url));
-let isBuilt = false;
-
-/** Builds the package, once. */
-function builtPackage(): string {
-  if (!isBuilt) execFileSync(process.execPath, [`${ROOT}.ci/build.mjs`, '--bench'], { stdio: 'inherit' });
-  isBuilt = true;
-  return PACKAGE;
-}
-
-/**
- * Returns the script of a measured program. It is bundled, as the package is: the sources take some 35 MiB
- * more, and 10 MiB more for each worker. The small size measures nothing and takes the sources.
- *
- * @param name of a file in `bench/`, without its extension.
- */
-export function scriptFor(name: string, size: TargetSize): string {
-  return size === 'small' ? `${ROOT}bench/${name}.ts` : `${builtPackage()}dist/${name}.js`;
-}
-
-/** Returns the script of `netseal`: as installed, or for the small size the checkout's. */
-export function commandScript(size: TargetSize): string {
-  return `${size === 'small' ? ROOT : builtPackage()}bin/netseal.js`;
-}
-
-/** Returns the environment of a command: Node's cache of compiled code is not the user's. */
-export function commandEnvironment(): NodeJS.ProcessEnv {
-  return { ...process.env, XDG_CACHE_HOME: `${PACKAGE}cache` };
-}
-
 /** Runs a command to its end. Throws with its output when it fails. */
-export async function runCommand(size: TargetSize, args: readonly string[]): Promise<CommandResult> {
-  const script = commandScript(size);
+export async function runCommand(args: readonly string[]): Promise<CommandResult> {
+  const script = commandScript();
   const startedMs = performance.now();
   const child = spawn(process.execPath, ['--import', REPORT_PEAK, script, ...args], {
     stdio: ['ignore', 'ignore', 'pipe'],

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stripVTControlCharacters, styleText } from 'node:util';
+import { commandScript } from './package.ts';
 
 const ROOT: string = fileURLToPath(new URL('..', import.meta.url));
 const EXIT_DAMAGED = 3;
@@ -24,7 +25,7 @@ const environment = {
   NETSEAL_PASSPHRASE: 'correct horse battery staple',
 };
 /** Replaces `npx`, which takes a second to start. */
-const PRELUDE = `npx() { shift; "${process.execPath}" "${ROOT}bin/netseal.js" "$@"; }`;
+const PRELUDE = `npx() { shift; "${process.execPath}" "${commandScript()}" "$@"; }`;
 
 try {
   makeTree();

@@ -32,13 +32,13 @@ const netseal: Peer = {
   commands: [],
   prepare: async home => {
     await writeFile(`${home}/key`, randomBytes(32), { mode: 0o600 });
-    await runCommand('real', ['init', `${home}/store`, ...ourOptions(home)]);
+    await runCommand(['init', `${home}/store`, ...ourOptions(home)]);
   },
   put: async (home, source) => {
-    await runCommand('real', ['put', '-r', source, `${home}/store:/data`, ...ourOptions(home)]);
+    await runCommand(['put', '-r', source, `${home}/store:/data`, ...ourOptions(home)]);
   },
   get: async (home, target) => {
-    await runCommand('real', ['get', '-r', `${home}/store:/data`, target, ...ourOptions(home)]);
+    await runCommand(['get', '-r', `${home}/store:/data`, target, ...ourOptions(home)]);
   },
 };
 

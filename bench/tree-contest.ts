@@ -16,7 +16,6 @@ const run = promisify(execFile);
 
 /** A folder of files, and an empty volume. */
 export interface TreeSides {
-  readonly size: TargetSize;
   readonly side: VolumeSide;
   readonly source: string;
   readonly copy: string;
@@ -45,10 +44,7 @@ export function withTree<Result>(
     const side = await VolumeSide.create(`${folder}/volume`);
     const rounds = size === 'real' ? 5 : 1;
     try {
-      return await measure(
-        { size, side, source, copy: `${folder}/copy`, got: `${folder}/got`, rounds },
-        place,
-      );
+      return await measure({ side, source, copy: `${folder}/copy`, got: `${folder}/got`, rounds }, place);
     } finally {
       await side.stop();
     }
@@ -69,7 +65,7 @@ async function removeCopies({ copy, got }: TreeSides): Promise<void> {
 
 /** Has `get -r` and `cp -r` take turns, from a volume that holds the tree as `/files`. */
 export async function contestGet(sides: TreeSides): Promise<ContestResult> {
-  const { size, side, source, copy, got, rounds } = sides;
+  const { side, source, copy, got, rounds } = sides;
   const prepare = (): Promise<void> => removeCopies(sides);
   const reader = await side.open('reader');
   await reader.get('/files', got);
@@ -82,7 +78,7 @@ export async function contestGet(sides: TreeSides): Promise<ContestResult> {
         name: 'the whole command',
         prepare,
         run: async () => {
-          await runCommand(size, ['get', '-r', `${side.store}:/files`, got, ...side.cliArguments]);
+          await runCommand(['get', '-r', `${side.store}:/files`, got, ...side.cliArguments]);
         },
       },
     ],
@@ -101,7 +97,7 @@ export function copyName(isSynced: boolean): string {
 
 /** Has `put -r` into an empty volume and `cp -r` take turns. */
 export async function contestPut(sides: TreeSides, isSynced: boolean): Promise<ContestResult> {
-  const { size, side, source, copy, rounds } = sides;
+  const { side, source, copy, rounds } = sides;
   let open: OpenVolume | undefined;
   const emptyVolume = async (): Promise<void> => {
     await open?.close();
@@ -130,7 +126,7 @@ export async function contestPut(sides: TreeSides, isSynced: boolean): Promise<C
         name: 'the whole command',
         prepare: emptyVolume,
         run: async () => {
-          await runCommand(size, ['put', '-r', source, `${side.store}:/files`, ...side.cliArguments]);
+          await runCommand(['put', '-r', source, `${side.store}:/files`, ...side.cliArguments]);
         },
       },
     ],

@@ -7,10 +7,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { commandScript } from '../bench/package.ts';
 
 const DOCUMENT = fileURLToPath(new URL('../docs/CLI.md', import.meta.url));
-const SCRIPT = fileURLToPath(new URL('../bin/netseal.js', import.meta.url));
-const PRELUDE = `netseal() { "${process.execPath}" "${SCRIPT}" "$@"; }; umask 022; exec 2>&1;`;
+const PRELUDE = `netseal() { "${process.execPath}" "${commandScript()}" "$@"; }; umask 022; exec 2>&1;`;
 
 /** Returns the document with each example followed by what it prints now. Examples run in order, in one folder. */
 export function runExamples(document: string): string {

@@ -166,7 +166,7 @@ export const put1g: Target = {
               await emptyVolume();
             },
             run: async () => {
-              await runCommand(size, ['put', source, `${side.store}:/file`, ...side.cliArguments]);
+              await runCommand(['put', source, `${side.store}:/file`, ...side.cliArguments]);
             },
           },
         ],
@@ -204,7 +204,7 @@ export const get1g: Target = {
             name: 'the whole command',
             prepare: removeTarget,
             run: async () => {
-              await runCommand(size, ['get', `${side.store}:/file`, target, ...side.cliArguments]);
+              await runCommand(['get', `${side.store}:/file`, target, ...side.cliArguments]);
             },
           },
         ],
@@ -219,7 +219,6 @@ export const get1g: Target = {
 
 /** Puts `source` into a new volume and gets it back. Checks nothing. Returns both peaks. */
 async function peaksOf(
-  size: TargetSize,
   folder: string,
   source: string,
   { flags, place, bound, detail }: PeakSetting,
@@ -233,7 +232,7 @@ async function peaksOf(
   ];
   const rows: Measurement[] = [];
   for (const { name, args } of commands) {
-    const { peakBytes, seconds } = await runCommand(size, [...args, ...side.cliArguments]);
+    const { peakBytes, seconds } = await runCommand([...args, ...side.cliArguments]);
     if (peakBytes === undefined) throw new Error('this system does not tell the peak of a process');
     const what = `${name} on ${place}`;
     const measured = peakBytes / MIB;
@@ -264,7 +263,7 @@ export const putRss: Target = {
       await mkdir(`${folder}/file`);
       await writeLargeFile(source, data, fileBytes);
       const large = { flags: [], place, bound: 300, detail: `${fileBytes / MIB} MiB` };
-      const rows = await peaksOf(size, `${folder}/file`, source, large);
+      const rows = await peaksOf(`${folder}/file`, source, large);
       await requireSameFile(source, `${folder}/file/target`);
       await rm(`${folder}/file`, { recursive: true });
       await rm(source);
@@ -272,7 +271,7 @@ export const putRss: Target = {
       const { bytes } = await writeSpreadTree(source, tree);
       const detail = `${tree.files} source files, ${(bytes / MIB).toFixed(0)} MiB, in ${tree.folders} folders`;
       const small = { flags: ['-r'], place: `${place}, a tree`, bound: 200, detail };
-      rows.push(...(await peaksOf(size, `${folder}/tree`, source, small)));
+      rows.push(...(await peaksOf(`${folder}/tree`, source, small)));
       await requireSameFolder(source, `${folder}/tree/target`);
       return rows;
     });

@@ -4,9 +4,9 @@ import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { ARGON2_COST_DEFAULT } from '../../src/keys/argon2.ts';
-import { commandEnvironment, commandScript } from '../command.ts';
 import { contest } from '../contest.ts';
-import type { Measurement, Target, TargetSize } from '../target.ts';
+import { commandEnvironment, commandScript } from '../package.ts';
+import type { Measurement, Target } from '../target.ts';
 
 const NODE = 'node -e 0';
 const ARGON2 = 'node with Argon2';
@@ -35,8 +35,8 @@ async function runNode(args: readonly string[]): Promise<void> {
 }
 
 /** Makes a volume with both kinds of slots in the new folder. Returns the ways to list it. */
-async function makeVolume(folder: string, size: TargetSize) {
-  const script = commandScript(size);
+async function makeVolume(folder: string) {
+  const script = commandScript();
   const [store, key, passphrase] = [`${folder}/store`, `${folder}/key`, `${folder}/passphrase`];
   await writeFile(key, Buffer.alloc(32, 5), { mode: 0o600 });
   await writeFile(passphrase, 'a passphrase for a bench\n', { mode: 0o600 });
@@ -56,7 +56,7 @@ export const start: Target = {
   measure: async size => {
     const folder = await mkdtemp(`${tmpdir()}/netseal-bench-start-`);
     try {
-      const { withKeyFile, withPassphrase } = await makeVolume(folder, size);
+      const { withKeyFile, withPassphrase } = await makeVolume(folder);
       const { seconds } = await contest(
         [
           { name: NODE, run: () => runNode(['-e', '0']) },

@@ -1,7 +1,7 @@
 /** Measures the memory of a process that seals a long stream, and of one that opens it. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { scriptFor } from '../command.ts';
+import { scriptFor } from '../package.ts';
 import type { Measurement, Target } from '../target.ts';
 
 const MIB = 1024 * 1024;
@@ -24,7 +24,7 @@ export const streamRss: Target = {
     'steady resident memory of a process that seals a stream, and of one that opens it, with default settings',
   measure: async size => {
     const streamBytes = size === 'real' ? 4096 * MIB : 8 * MIB;
-    const { sealing, opening } = await run(scriptFor('stream-rss-child', size), streamBytes);
+    const { sealing, opening } = await run(scriptFor('stream-rss-child'), streamBytes);
     const lengths = [sealing.plainBytes, opening.plainBytes];
     if (lengths.some(bytes => bytes !== streamBytes) || sealing.sha256 !== opening.sha256) {
       throw new Error('the stream does not round-trip');

@@ -42,6 +42,11 @@ export interface CacheComponents {
   readonly key: CacheKey;
   /** Returns the time in milliseconds since 1970. It may jump. Default: the system's clock. */
   readonly nowMs?: () => number;
+  /**
+   * Returns the time in milliseconds since any moment. It never jumps. The cache measures by it how long reads
+   * take. Default: `performance.now`.
+   */
+  readonly monotonicMs?: () => number;
   /** Called when a kind of problem occurs, and again only after a minute without it. */
   readonly onProblem?: (kind: ProblemKind, error: unknown) => void;
   readonly onEvent?: (event: CacheEvent) => void;
@@ -73,7 +78,7 @@ export async function openCache(
   requireText('path', path);
   requireArgument(path !== '' && !path.includes('\0'), `a cache needs a folder, not ${shownValue(path)}`);
   checkComponents(components);
-  const { nowMs = Date.now } = components;
+  const { nowMs = Date.now, monotonicMs = () => performance.now() } = components;
   const onProblem = guarded(components.onProblem ?? (() => undefined));
   const onEvent = guarded(components.onEvent ?? (() => undefined));
   const files = components.files ?? systemFiles(path);
@@ -111,6 +116,7 @@ export async function openCache(
       health,
       counters,
       nowMs,
+      monotonicMs,
       onEvent,
       hasFolder: () => ownLock.isHeld,
     };
@@ -132,9 +138,10 @@ export async function openCache(
 
 function checkComponents(components: CacheComponents): void {
   requireObject('components', components);
-  const { key, nowMs, onProblem, onEvent, providers } = components;
+  const { key, nowMs, monotonicMs, onProblem, onEvent, providers } = components;
   if (key !== 'memory') requireObject('components.key', key);
   requireCallback('components.nowMs', nowMs);
+  requireCallback('components.monotonicMs', monotonicMs);
   requireCallback('components.onProblem', onProblem);
   requireCallback('components.onEvent', onEvent);
   if (providers !== undefined) requireObject('components.providers', providers);

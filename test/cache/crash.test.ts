@@ -8,7 +8,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, cpSync, existsSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { seededChance } from '../../src/base/chance.ts';
@@ -42,7 +41,6 @@ async function writeAndKill(plan: CrashPlan, chance: Chance): Promise<CrashLine[
   const descriptor = openSync(words, 'w');
   const child = spawn(process.execPath, [WRITER, JSON.stringify(plan)], {
     stdio: ['ignore', 'pipe', 'inherit', descriptor],
-    env: { ...process.env, NODE_COMPILE_CACHE: `${tmpdir()}/netseal-compile-cache` },
   });
   closeSync(descriptor);
   const closed = once(child, 'close');

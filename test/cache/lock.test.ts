@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { hostname, tmpdir } from 'node:os';
+import { hostname } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
@@ -27,7 +27,6 @@ afterEach(() => {
 async function hold(folder: string, atMs = 0): Promise<{ child: ChildProcess; said: string }> {
   const child = spawn(process.execPath, [HOLDER, folder, String(atMs)], {
     stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, NODE_COMPILE_CACHE: `${tmpdir()}/netseal-compile-cache` },
   });
   children.add(child);
   const [said] = (await once(createInterface(child.stdout), 'line')) as [string];

@@ -89,25 +89,29 @@ describe('reads', () => {
   it('of a slow disk leave this thread alone, more and more', async () => {
     const folder = newFolder();
     const { files } = watched(folder);
-    const cache = await openTestCache(folder, {}, { files });
+    const clock = { ms: 0 };
+    const cache = await openTestCache(folder, {}, { files, monotonicMs: () => clock.ms });
     const units = unitsOf(200, 4168);
     await cache.volume(VOLUME).put(units);
-    files.nowMs = 20;
-    const endMs = performance.now() + 2000;
-    for (let at = 0; performance.now() < endMs; at = (at + 7) % units.length) {
+    const hereAtMs: number[] = [];
+    files.onNow = () => {
+      hereAtMs.push(clock.ms);
+      clock.ms += 20;
+    };
+    for (let at = 0; clock.ms < 2000; at = (at + 7) % units.length) {
       expect(await getUnit(cache, VOLUME, FILE, at, units[at]!.bytes)).toBe('hit');
-      await turn();
+      clock.ms += 1;
     }
-    // After 0, 120, 340, 760 and 1,580 ms.
-    expect(files.nowCount).toBeLessThanOrEqual(6);
-    expect(files.nowCount).toBeGreaterThan(0);
+    // Each time for twice as long: 200, 400, 800 ms after the read.
+    expect(hereAtMs).toEqual([0, 220, 640, 1460]);
   });
 
   it('of large units share the work with the pool, and find all of them', async () => {
     const folder = newFolder();
     const { files } = watched(folder);
     const settings = { budgetBytes: 32 * MIB, zoneBytes: 2 * MIB };
-    const cache = await openTestCache(folder, settings, { files });
+    // All reads are fast.
+    const cache = await openTestCache(folder, settings, { files, monotonicMs: () => 0 });
     const units = [...unitsOf(64, 100_000), { objectId: idOf(7), index: 0, bytes: unitOf(1, 1_500_000) }];
     await cache.volume(VOLUME).put(units);
     const requests = requestsFor(units);

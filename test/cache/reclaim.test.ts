@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { seededChance } from '../../src/base/chance.ts';
+import { ownCpuMs } from '../support/own-cpu.ts';
 import { FaultyFiles } from './faulty-files.ts';
 import { getUnit, idOf, KIB, MIB, newFolder, openTestCache, unitOf } from './support.ts';
 import { WatchedFiles } from './watched-files.ts';
@@ -96,10 +97,10 @@ describe('giving up zones', () => {
     let isOver = false;
     const watching = (async () => {
       while (!isOver) {
-        const startMs = performance.now();
+        const startMs = ownCpuMs();
         await turn();
         turns += 1;
-        if (cache.statistics.reclaimedZones > 0) mostMs = Math.max(mostMs, performance.now() - startMs);
+        if (cache.statistics.reclaimedZones > 0) mostMs = Math.max(mostMs, ownCpuMs() - startMs);
       }
     })();
     const small = Array.from({ length: 200 }, (_, at) => unitOf(at, 72));

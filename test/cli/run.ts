@@ -1,10 +1,14 @@
-/** Runs `bin/netseal.js` as a user's shell would: with a folder and an environment of its own. */
+/** Runs `bin/netseal.js` of the built package as a user's shell would: with a folder and an environment of its own. */
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { PACKAGE } from '../../bench/package.ts';
 
-export const SCRIPT: string = fileURLToPath(new URL('../../bin/netseal.js', import.meta.url));
+/** Built before the first test; see `test/build-package.ts`. */
+export const SCRIPT: string = `${PACKAGE}bin/netseal.js`;
+/** Runs the sources, and hands over to the checkout's own Node. */
+export const CHECKOUT_SCRIPT: string = fileURLToPath(new URL('../../bin/netseal.js', import.meta.url));
 
 /** Plays a terminal, which needs Python. */
 const TERMINAL = fileURLToPath(new URL('terminal.py', import.meta.url));
@@ -64,6 +68,7 @@ export interface ServedResult {
 /** What a command may be told by the environment without a process of its own: it is read when the command runs. */
 const SERVED_VARIABLES =
   /^(NETSEAL_(PASSPHRASE(_FILE|_COMMAND)?|KEY_FILE|STATE|STORE)|XDG_STATE_HOME|HOME|TZ)$/;
+const MAIN = `${PACKAGE}dist/cli.js`;
 const SERVER = fileURLToPath(new URL('fixtures/command-server.ts', import.meta.url));
 let server: ChildProcess | undefined;
 let isServing = false;
@@ -101,7 +106,7 @@ async function serve(args: readonly string[], { cwd, env = {} }: RunOptions): Pr
 }
 
 function startServer(): ChildProcess {
-  const child = spawn(process.execPath, [SERVER], {
+  const child = spawn(process.execPath, [SERVER, MAIN], {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     serialization: 'advanced',
     detached: true,

@@ -16,7 +16,18 @@ import {
   EXIT_USAGE,
 } from '../../src/cli/lib/exit-codes.ts';
 import { mixedBytes, until } from '../pipeline/support.ts';
-import { exitOf, type Finished, finish, HAS_PYTHON, launch, onTerminal, run, SCRIPT, shell } from './run.ts';
+import {
+  CHECKOUT_SCRIPT,
+  exitOf,
+  type Finished,
+  finish,
+  HAS_PYTHON,
+  launch,
+  onTerminal,
+  run,
+  SCRIPT,
+  shell,
+} from './run.ts';
 
 const PLAIN = Buffer.from(mixedBytes(700_001, 1));
 const KEY = ['--key-file', 'key'];
@@ -295,11 +306,12 @@ describe('started by an old Node', () => {
   // The script decides by this alone; what it starts is not told.
   const asOld = 'data:text/javascript,Object.defineProperty(process.versions,"node",{value:"20.20.2"})';
   const nodeArgs = ['--import', asOld];
+  const asked = { nodeArgs, script: CHECKOUT_SCRIPT };
 
   it('hands over to the Node of the checkout, with exit code, input and signals', async () => {
-    expect(String((await netseal(['--version'], { nodeArgs })).stdout)).toMatch(/^\d+\.\d+\.\d+\n$/);
-    expect((await netseal(['bogus'], { nodeArgs })).exitCode).toBe(EXIT_USAGE);
-    const child = launch(['seal', '-o', 'sealed', ...KEY], { cwd: folder, nodeArgs });
+    expect(String((await netseal(['--version'], asked)).stdout)).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect((await netseal(['bogus'], asked)).exitCode).toBe(EXIT_USAGE);
+    const child = launch(['seal', '-o', 'sealed', ...KEY], { cwd: folder, ...asked });
     const finished = finish(child);
     await until(() => readdirSync(folder).some(name => name.endsWith('.partial')));
     child.kill('SIGTERM');

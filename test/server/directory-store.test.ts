@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
-import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { seededChance } from '../../src/base/chance.ts';
 import { isNetsealError } from '../../src/base/errors.ts';
 import { HOSTILE_KEYS } from '../../src/server/contract/keys.ts';
@@ -34,9 +34,6 @@ import { readValue } from './fixtures/objects.ts';
 const KILL_ROUNDS = soakSize(8, 100);
 
 const WRITER = fileURLToPath(new URL('fixtures/writer.ts', import.meta.url));
-
-const COMPILE_CACHE = mkdtempSync(join(tmpdir(), 'netseal-compile-'));
-afterAll(() => rmSync(COMPILE_CACHE, { recursive: true }));
 
 let parent = '';
 let root = '';
@@ -73,8 +70,6 @@ function startWriter(...args: (string | number)[]): Writer {
     ['--disable-warning=ExperimentalWarning', WRITER, ...args.map(String)],
     {
       stdio: ['ignore', 'pipe', 'inherit'],
-      // A hundred starts: types are stripped once.
-      env: { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE },
     },
   );
   children.push(child);

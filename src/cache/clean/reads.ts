@@ -96,12 +96,13 @@ export class Reads {
   readonly #zones: Zones;
   readonly #objects: Objects;
   readonly #counters: Counters;
+  readonly #monotonicMs: () => number;
   readonly #mayReadHere: boolean;
   readonly #onFailure: (zone: Zone, error: unknown) => void;
   readonly #fingerprint: Fingerprint = newFingerprint();
   /** Takes stretches of several units that are read here, before the units are copied out. */
   readonly #scratch = Buffer.allocUnsafeSlow(STRETCH_BYTES_MAX);
-  /** Until when everything goes to the pool, by `performance.now()`. */
+  /** Until when everything goes to the pool, by `monotonicMs`. */
   #poolUntilMs = 0;
   /** How many slow reads came after the last one that counted as the first. */
   #slowReads = 0;
@@ -111,7 +112,7 @@ export class Reads {
   #poolStretches = 0;
 
   constructor(
-    { settings, counters }: CacheContext,
+    { settings, counters, monotonicMs }: CacheContext,
     zones: Zones,
     objects: Objects,
     unitIndex: UnitIndex,
@@ -121,6 +122,7 @@ export class Reads {
     this.#zones = zones;
     this.#objects = objects;
     this.#counters = counters;
+    this.#monotonicMs = monotonicMs;
     this.#mayReadHere = settings.readsOnThisThread;
     this.#onFailure = onFailure;
   }
@@ -201,7 +203,7 @@ export class Reads {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const under = new Set<Promise<void>>();
-    let turnStartMs = performance.now();
+    let turnStartMs = this.#monotonicMs();
     for (const stretch of stretches) {
       if (signal?.aborted === true) break;
       const { file } = stretch.zone;
@@ -241,7 +243,7 @@ export class Reads {
     lengths: number[],
     turnStartMs: number,
   ): Promise<number> {
-    const startMs = performance.now();
+    const startMs = this.#monotonicMs();
     try {
       const isOne = stretch.plans.length === 1;
       const target = isOne ? targetOf(stretch) : this.#scratch.subarray(0, stretch.lengthBytes);
@@ -254,11 +256,11 @@ export class Reads {
     } catch (error) {
       this.#onFailure(stretch.zone, error);
     }
-    const nowMs = performance.now();
+    const nowMs = this.#monotonicMs();
     this.#judgeSpeed(stretch, nowMs - startMs, nowMs);
     if (nowMs - turnStartMs < TURN_MS) return turnStartMs;
     await giveTurn();
-    return performance.now();
+    return this.#monotonicMs();
   }
 
   /** Sends the next reads to the pool if this one was slow. */

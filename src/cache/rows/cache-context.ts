@@ -22,6 +22,8 @@ export interface CacheContext {
   readonly counters: Counters;
   /** The time in milliseconds since 1970. It may jump, backwards as well. */
   readonly nowMs: () => number;
+  /** The time in milliseconds since any moment. It never jumps. */
+  readonly monotonicMs: () => number;
   readonly onEvent: (event: CacheEvent) => void;
   /**
    * False when the folder of the cache was removed, or when another folder has its place: what lies there is
