@@ -53,6 +53,10 @@ const LAYERS = [
       ['care', 'gc, compaction and verify work on an open volume.'],
       ['.', 'gc, compaction and verify work on an open volume; the volume does not know them.'],
       [
+        'serving',
+        'src/volume/serving is what netfs asks for, one file at a time: it knows neither paths nor the volume that opens them.',
+      ],
+      [
         'content',
         'src/volume/content is the bytes of one file: it knows neither the volume that joins the parts nor gc.',
       ],

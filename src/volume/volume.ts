@@ -19,7 +19,7 @@ import { SegmentWriter } from '../server/sealed/segment-writer.ts';
 import { withKeyScheme } from '../server/sealed/spread-keys.ts';
 import { UnitWriter } from '../server/sealed/unit-writer.ts';
 import { ContentUpload } from './content/content-upload.ts';
-import { FileCommits, type NewFileOptions } from './content/file-commits.ts';
+import { type FileCommitParts, FileCommits, type NewFileOptions } from './content/file-commits.ts';
 import { FileReader } from './content/file-reader.ts';
 import { FileWriter } from './content/file-writer.ts';
 import { readSmallFiles, type SmallContents } from './content/small-files.ts';
@@ -41,6 +41,7 @@ import {
 } from './names/path-walk.ts';
 import { keyOfReference } from './names/references.ts';
 import { VolumeNames } from './names/volume-names.ts';
+import { SealedServer } from './serving/sealed-server.ts';
 import { FreshObjects } from './session/fresh-objects.ts';
 import { OpenFiles } from './session/open-files.ts';
 import { ReadBudget } from './session/read-budget.ts';
@@ -78,6 +79,8 @@ export class Volume {
   readonly names: VolumeNames;
   /** @internal The same without checks of arguments, for netseal's own copies. */
   readonly namespace: Namespace;
+  /** @internal The files of this volume, for netfs. */
+  readonly server: SealedServer;
   readonly #paths: PathWalk;
   readonly #control: ControlSealer;
   readonly #state: ClientState;
@@ -155,6 +158,7 @@ export class Volume {
     this.moves = new Moves(this.session, this.inodes);
     this.namespace = new Namespace(this.session, this.inodes, this.moves);
     this.names = new VolumeNames(this.namespace, this.session);
+    this.server = new SealedServer(this.#commitParts);
     this.#paths = new PathWalk(this.inodes, this.namespace, settings.rootId);
     this.#history.start(this.session, this.inodes);
   }
@@ -286,14 +290,7 @@ export class Volume {
     this.#requireOpen();
     requireWritable(this.settings);
     requireChangeable(`inode ${inode.id}`, inode.extensions?.items);
-    const parts = {
-      session: this.session,
-      inodes: this.inodes,
-      moves: this.moves,
-      names: this.namespace,
-      inBackground: (work: Promise<void>) => this.#inBackground(work),
-    };
-    return new FileWriter(this.session, inode, new FileCommits(parts, place, options));
+    return new FileWriter(this.session, inode, new FileCommits(this.#commitParts, place, options));
   }
 
   /** Begins to upload the content of a new file. Its first commit is a name: see `Namespace.insertMany`. */
@@ -390,6 +387,11 @@ export class Volume {
     await this.#state.flush();
   }
 
+  get #commitParts(): FileCommitParts {
+    const { session, inodes, moves, namespace: names } = this;
+    return { session, inodes, moves, names, inBackground: work => this.#inBackground(work) };
+  }
+
   /** Starts work that only {@link sync} waits for. */
   #inBackground(work: Promise<void>): void {
     const ended = work.finally(() => this.#background.delete(ended));
@@ -408,6 +410,7 @@ export class Volume {
     if (this.#isClosed) return;
     this.#isClosed = true;
     try {
+      await this.server[Symbol.asyncDispose]();
       const [synced] = await Promise.allSettled([this.#sync()]);
       const [told] = await Promise.allSettled([this.#history.close()]);
       await this.#state.flush();

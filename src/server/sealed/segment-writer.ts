@@ -13,7 +13,9 @@
  *   4. A segment's id is random and used once; its object never changes.
  *   5. A segment that failed is remembered as long as the writer lives: its records must never be committed.
  */
+import { abortable } from '../../base/abortable.ts';
 import { copyBytes } from '../../base/bytes.ts';
+import { NetsealError } from '../../base/errors.ts';
 import { MIB } from '../../base/geometry.ts';
 import { type Id, randomId } from '../../base/ids.ts';
 import type { RecordKind } from '../../unit/record-format.ts';
@@ -86,10 +88,14 @@ export class SegmentWriter {
   /** When the uploads of the latest segments began; the oldest first. */
   readonly #uploadedAtMs = new Map<Id, number>();
   readonly #uploading = new Set<Upload>();
+  /** Closed segments whose upload is under way: their records are still in memory. */
+  readonly #held = new Map<Id, OpenSegment>();
   readonly #closeWaiters = new Map<Id, PromiseWithResolvers<void>>();
   #open: OpenSegment | undefined;
   /** Resolves when all calls of {@link place} so far have ended: they take turns. */
   #turn: Promise<void> = Promise.resolve();
+  /** Calls of {@link place} that have not ended. */
+  #placingCount = 0;
   #sentBytes = 0;
 
   constructor(sealing: Sealing, settings: SegmentSettings = {}) {
@@ -107,27 +113,30 @@ export class SegmentWriter {
 
   /**
    * Copies records into the open segment. Resolves with their pointers, in order. Waits while too many
-   * uploads run.
+   * uploads run. Rejects with the signal's reason only; then none of the records may be committed.
    */
-  async place(records: readonly RecordToPlace[]): Promise<Pointer[]> {
+  async place(records: readonly RecordToPlace[], signal?: AbortSignal): Promise<Pointer[]> {
     const before = this.#turn;
     const { promise: turn, resolve: endTurn } = Promise.withResolvers<void>();
     this.#turn = turn;
-    await before;
+    this.#placingCount += 1;
     try {
+      await abortable(before, signal);
       const pointers: Pointer[] = [];
       for (const record of records) {
         if (this.#mustClose(record)) this.#close();
         while (this.#open === undefined && this.#uploading.size >= this.#uploadsMax) {
           // `settled` never rejects: only callers that need the failed segment hear of its failure, from
           // `durable`.
-          await Promise.race([...this.#uploading].map(({ settled }) => settled));
+          await abortable(Promise.race([...this.#uploading].map(({ settled }) => settled)), signal);
         }
         pointers.push(this.#append(record));
       }
       return pointers;
     } finally {
-      endTurn();
+      this.#placingCount -= 1;
+      // One that was aborted before its turn must not let others in too early.
+      void before.then(endTurn);
     }
   }
 
@@ -150,6 +159,41 @@ export class SegmentWriter {
     this.#close();
     const results = await Promise.allSettled([...this.#uploading].map(({ durable }) => durable));
     for (const result of results) if (result.status === 'rejected') throw result.reason;
+  }
+
+  /**
+   * Begins to upload the open segment, and once more when all calls of {@link place} so far have ended. Does
+   * not wait.
+   */
+  push(): void {
+    this.#close();
+    if (this.#placingCount > 0) void this.#turn.then(() => this.#close());
+  }
+
+  /**
+   * Copies a record out of memory, if its segment is open or being uploaded. Otherwise does nothing and
+   * returns false: then the store has the segment, or its upload has failed.
+   *
+   * @param into as long as the record.
+   */
+  copyHeld({ segment: id, offsetBytes, lengthBytes }: Pointer, into: Uint8Array): boolean {
+    const segment = this.#open?.id === id ? this.#open : this.#held.get(id);
+    if (segment === undefined) return false;
+    for (let done = 0; done < lengthBytes; ) {
+      const at = offsetBytes + done;
+      const within = at % CHUNK_BYTES;
+      const chunk = segment.chunks[Math.floor(at / CHUNK_BYTES)];
+      const part = chunk?.subarray(within, Math.min(CHUNK_BYTES, within + lengthBytes - done));
+      if (part === undefined) throw new NetsealError('EBUG', `segment ${id} has no byte ${at}`);
+      copyBytes(part, into, done);
+      done += part.byteLength;
+    }
+    return true;
+  }
+
+  /** True for a segment of this writer that is not in the store: it is open, on its way, or lost. */
+  isUnstored(segment: Id): boolean {
+    return this.#open?.id === segment || this.#unstored.has(segment);
   }
 
   /** Begins to upload a segment if it is this writer's open one. Does not wait. */
@@ -239,9 +283,11 @@ export class SegmentWriter {
     this.#open = undefined;
     const durable = this.#upload(segment);
     this.#unstored.set(segment.id, durable);
+    this.#held.set(segment.id, segment);
     this.#noteUpload(segment.id, this.#nowMs());
     const done = (): void => {
       this.#uploading.delete(upload);
+      this.#held.delete(segment.id);
       // Not earlier: the store may read the chunks until its call has settled.
       const room = (this.#uploadsMax + 1) * Math.ceil(this.#segmentBytes / CHUNK_BYTES);
       for (const chunk of segment.chunks) if (this.#freeChunks.length < room) this.#freeChunks.push(chunk);

@@ -3,48 +3,47 @@
  * existing file end here, once their units are placed in segments.
  */
 import { NetsealError } from '../../base/errors.ts';
-import type { Id } from '../../base/ids.ts';
 import type { FileInode } from '../../server/sealed/inode.ts';
-import { changePlaced, type FilePlace, type PlaceParts } from '../names/file-place.ts';
+import type { InodeChange } from '../names/file-place.ts';
 import { isSameMap, segmentsLeft } from '../session/compacted.ts';
-import type { Content } from './file-content.ts';
+import type { Session } from '../session/session.ts';
+import type { UploadedContent } from './file-content.ts';
 
-/** What a commit changes of the inode. */
-export interface ContentChange extends Content {
-  readonly mtimeNs: bigint;
-  readonly ctimeNs: bigint;
-}
+/** Commits a change of the file's inode, wherever that lies. */
+export type ChangeInode = (change: (inode: FileInode) => InodeChange<FileInode>) => Promise<FileInode>;
 
-/** One commit: `change` replaces the content of `base`. */
-export interface ContentCommit {
-  readonly place: FilePlace;
-  /** The inode that the change was made from. */
+/** One commit of new content, which replaces that of `base`. */
+export interface ContentCommit extends UploadedContent {
+  /** The inode that the content was made from. */
   readonly base: FileInode;
-  readonly change: ContentChange;
-  /** Segments that must be durable before. */
-  readonly segments: Iterable<Id>;
+  readonly times: Pick<FileInode, 'mtimeNs' | 'ctimeNs'>;
+  /**
+   * Makes the content again, from an inode that was compacted meanwhile. Without it the content goes on
+   * pointing into the segments that compaction has emptied.
+   */
+  readonly remake?: ((base: FileInode) => Promise<UploadedContent>) | undefined;
 }
 
 /** How often a file may be compacted while one commit of it is under way. */
 const COMPACTED_MAX = 8;
 
 /**
- * Commits new content of an existing file, wherever its inode lies. Returns the inode as it is afterwards.
+ * Commits new content of an existing file. Returns the inode as it is afterwards.
  *
  * Rejects with ECONFLICT when another client has changed the content since `base`, or has compacted the file
- * too often; ENOENT when the name does not lead to the file any more; EFORK, EROLLBACK, and what the store
- * throws.
+ * too often; EFORK, EROLLBACK, and what `apply` and `remake` reject with.
  */
 export async function commitContent(
-  parts: PlaceParts,
-  { place, base, change, segments }: ContentCommit,
+  session: Session,
+  apply: ChangeInode,
+  { base, content, segments, times, remake }: ContentCommit,
 ): Promise<FileInode> {
   let current = base;
-  let left: ReadonlySet<Id> = new Set<Id>();
+  let uploaded: UploadedContent = { content, segments };
   for (let attempt = 1; ; attempt += 1) {
     let compacted: FileInode | undefined;
     try {
-      return await changePlaced<FileInode>(parts, place, now => {
+      return await apply(now => {
         compacted = undefined;
         if (now.dataVersion !== base.dataVersion) throw changedByAnother();
         if (!isSameMap(now.map, current.map)) {
@@ -52,14 +51,19 @@ export async function commitContent(
           throw compactedMeanwhile();
         }
         return {
-          patch: { ...change, dataVersion: base.dataVersion + 1 },
-          segments: [...segments, ...left],
+          patch: { ...uploaded.content, ...times, dataVersion: base.dataVersion + 1 },
+          segments: uploaded.segments,
         };
       });
     } catch (error) {
       if (compacted === undefined || attempt === COMPACTED_MAX) throw error;
       current = compacted;
-      left = await segmentsLeft(parts.session, base.id, change.map, current.map);
+      if (remake === undefined) {
+        const left = await segmentsLeft(session, base.id, content.map, current.map);
+        uploaded = { content, segments: new Set([...segments, ...left]) };
+      } else {
+        uploaded = await remake(current);
+      }
     }
   }
 }

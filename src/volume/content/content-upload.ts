@@ -12,19 +12,11 @@
  *   2. Memory does not grow with the file: {@link ContentUpload.settle} moves what was placed into map pages.
  *   3. After a failure nothing can be finished, as it is no longer known which units are where.
  */
-import type { Id } from '../../base/ids.ts';
 import type { FileInode } from '../../server/sealed/inode.ts';
 import { isSlicePointer, type Pointer } from '../../server/sealed/pointer.ts';
 import type { UnitBatch } from '../../server/sealed/unit-writer.ts';
 import type { Session } from '../session/session.ts';
-import { type Content, FileContent } from './file-content.ts';
-
-/** Content that may be committed once its segments are durable. */
-export interface UploadedContent {
-  readonly content: Content;
-  /** Segments that the content points into and that this upload has written. */
-  readonly segments: ReadonlySet<Id>;
-}
+import { FileContent, type UploadedContent } from './file-content.ts';
 
 export class ContentUpload {
   readonly #session: Session;

@@ -5,9 +5,15 @@
  */
 import type { Id } from '../../base/ids.ts';
 import type { FileInode } from '../../server/sealed/inode.ts';
-import { type FilePlace, isEmbeddable, type PlaceParts, promotePlaced } from '../names/file-place.ts';
+import {
+  changePlaced,
+  type FilePlace,
+  isEmbeddable,
+  type PlaceParts,
+  promotePlaced,
+} from '../names/file-place.ts';
 import type { Namespace } from '../names/namespace.ts';
-import { type ContentChange, commitContent } from './commit-content.ts';
+import { type ContentCommit, commitContent } from './commit-content.ts';
 import { firstVersion } from './file-content.ts';
 
 export interface FileCommitParts extends PlaceParts {
@@ -26,19 +32,45 @@ export interface NewFileOptions {
 /** From so many commits on, a file becomes an object of its own. */
 const PROMOTED_AFTER = 3;
 
+/** Makes a file that is committed again and again an object of its own, in the background. */
+export class FilePromotion {
+  readonly #parts: FileCommitParts;
+  readonly #place: FilePlace;
+  #commitCount = 0;
+  #isPromoting = false;
+
+  constructor(parts: FileCommitParts, place: FilePlace) {
+    this.#parts = parts;
+    this.#place = place;
+  }
+
+  /** Counts a commit. */
+  noteCommit(committed: FileInode): void {
+    this.#commitCount += 1;
+    if (this.#isPromoting || this.#commitCount < PROMOTED_AFTER || !isEmbeddable(committed)) return;
+    this.#isPromoting = true;
+    const { inBackground } = this.#parts;
+    inBackground(
+      promotePlaced(this.#parts, this.#place).finally(() => {
+        this.#isPromoting = false;
+      }),
+    );
+  }
+}
+
 export class FileCommits {
   readonly #parts: FileCommitParts;
   readonly #place: FilePlace;
   readonly #replace: boolean | undefined;
+  readonly #promotion: FilePromotion;
   #isNew: boolean;
-  #commitCount = 0;
-  #isPromoting = false;
 
   constructor(parts: FileCommitParts, place: FilePlace, { isNew = false, replace }: NewFileOptions) {
     this.#parts = parts;
     this.#place = place;
     this.#isNew = isNew;
     this.#replace = replace;
+    this.#promotion = new FilePromotion(parts, place);
   }
 
   /** True until the first commit of a new file has been tried. */
@@ -47,17 +79,23 @@ export class FileCommits {
   }
 
   /**
-   * Commits content that was made from `base`, the inode as it was committed last. Rejects as
-   * {@link commitContent} does, and for a new file with EEXIST, EISDIR.
+   * Commits content that was made from the inode as it was committed last. Rejects as {@link commitContent}
+   * does; with ENOENT when the name does not lead to the file any more; for a new file with EEXIST, EISDIR.
    */
-  async commit(base: FileInode, change: ContentChange, segments: ReadonlySet<Id>): Promise<FileInode> {
-    this.#commitCount += 1;
+  async commit(commit: ContentCommit): Promise<FileInode> {
+    let committed: FileInode;
     if (this.#isNew) {
       this.#isNew = false;
-      return await this.#create(firstVersion(base, change), segments);
+      const { base, content, times, segments } = commit;
+      committed = await this.#create(firstVersion({ ...base, ...times }, content), segments);
+    } else {
+      committed = await commitContent(
+        this.#parts.session,
+        change => changePlaced<FileInode>(this.#parts, this.#place, change),
+        commit,
+      );
     }
-    const committed = await commitContent(this.#parts, { place: this.#place, base, change, segments });
-    if (isEmbeddable(committed)) this.#promoteLater();
+    this.#promotion.noteCommit(committed);
     return committed;
   }
 
@@ -66,16 +104,5 @@ export class FileCommits {
     await this.#parts.names.insert(directory, name, inode, { replace: this.#replace, segments });
     await this.#parts.names.noteChange(directory);
     return inode;
-  }
-
-  #promoteLater(): void {
-    if (this.#isPromoting || this.#commitCount < PROMOTED_AFTER) return;
-    this.#isPromoting = true;
-    const { inBackground } = this.#parts;
-    inBackground(
-      promotePlaced(this.#parts, this.#place).finally(() => {
-        this.#isPromoting = false;
-      }),
-    );
   }
 }

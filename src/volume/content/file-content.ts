@@ -14,6 +14,13 @@ export interface Content {
   readonly storedBytes: number;
 }
 
+/** Content that may be committed once its segments are durable. */
+export interface UploadedContent {
+  readonly content: Content;
+  /** Segments that the content points into and that were written for it. */
+  readonly segments: ReadonlySet<Id>;
+}
+
 /** Returns the inode of a new file with its first content. */
 export function firstVersion(inode: FileInode, content: Content): FileInode {
   return { ...inode, ...content, dataVersion: 1 };

@@ -291,10 +291,10 @@ export class FileWriter {
     if (!this.#isChanged) return this.#base;
     try {
       await this.#sealOpen();
-      const { content, segments } = await this.#upload.finish(this.#sizeBytes);
+      const uploaded = await this.#upload.finish(this.#sizeBytes);
       const time = nowNs(this.#session);
-      const change = { ...content, mtimeNs: time, ctimeNs: time };
-      this.#base = await this.#commits.commit(this.#base, change, segments);
+      const times = { mtimeNs: time, ctimeNs: time };
+      this.#base = await this.#commits.commit({ ...uploaded, base: this.#base, times });
     } catch (error) {
       this.#failure ??= error;
       throw error;

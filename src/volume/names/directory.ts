@@ -135,21 +135,36 @@ export class Directory {
   }
 
   async #search(live: LiveInode, lost: Directory): Promise<boolean> {
+    const found = await this.#searchHost(live, lost.id);
+    if (found !== undefined) lost.#moveTo(found.directory, found.entry);
+    return found !== undefined;
+  }
+
+  /**
+   * Looks in the whole host for the entry that leads to an inode, in the state that the store has now. Returns
+   * it with the directory that has it; undefined if there is none.
+   */
+  async searchHost(id: Id): Promise<{ directory: Directory; entry: DirectoryEntry } | undefined> {
+    return await this.#searchHost(this.path.live, id);
+  }
+
+  async #searchHost(
+    live: LiveInode,
+    id: Id,
+  ): Promise<{ directory: Directory; entry: DirectoryEntry } | undefined> {
     const inode = requireDirectoryInode(await live.read(0));
     await fetchAhead(this.#session, [inode]);
     const top = new Directory(this.#session, this.#lives, inode.id, { kind: 'object', live });
     const left: PathStep[] = [{ directory: top, inode }];
     for (let step = left.pop(); step !== undefined; step = left.pop()) {
+      const { directory } = step;
       for await (const entries of this.#names(step.inode.id).leaves(step.inode.tree)) {
-        const found = entries.find(entry => idOfEntry(entry) === lost.id);
-        if (found !== undefined) {
-          lost.#moveTo(step.directory, found);
-          return true;
-        }
-        left.push(...this.#embeddedIn(step.directory, entries));
+        const entry = entries.find(each => idOfEntry(each) === id);
+        if (entry !== undefined) return { directory, entry };
+        left.push(...this.#embeddedIn(directory, entries));
       }
     }
-    return false;
+    return undefined;
   }
 
   #embeddedIn(parent: Directory, entries: readonly DirectoryEntry[]): PathStep[] {

@@ -12,7 +12,7 @@ import { makeDurable, type Session } from '../session/session.ts';
 import type { Directory } from './directory.ts';
 import type { Inodes } from './inodes.ts';
 import type { Moves } from './moves.ts';
-import { idOfEntry, keyOfReference } from './references.ts';
+import { checkReference, idOfEntry, keyOfReference } from './references.ts';
 
 /** The most that an embedded inode takes, encoded; for a directory, without its entries. */
 const EMBEDDED_BYTES_MAX = 1024;
@@ -43,6 +43,8 @@ export interface FilePlace {
   readonly directory: Directory;
   readonly name: Name;
   readonly id: Id;
+  /** Leads to its object, if it is known to have one. Then the name does not matter. */
+  readonly object?: ObjectReference | undefined;
 }
 
 /** A change of an inode, and the segments that must be durable before its commit. */
@@ -58,8 +60,8 @@ export interface PlaceParts {
   readonly moves: Moves;
 }
 
-/** An inode after a change, and the reference to its object; undefined when it is embedded. */
-interface ChangedPlace<Kind> {
+/** An inode as it is, or after a change, and the reference to its object; undefined when it is embedded. */
+export interface ChangedPlace<Kind> {
   readonly inode: Kind;
   readonly reference?: ObjectReference;
 }
@@ -75,7 +77,42 @@ export async function changePlaced<Kind extends LinkableInode>(
   place: FilePlace,
   change: (inode: Kind) => InodeChange<Kind>,
 ): Promise<Kind> {
-  return (await changeAnywhere(parts, place, change, false)).inode;
+  return (await changeWherever(parts, place, change)).inode;
+}
+
+/** Does the same as {@link changePlaced}, and also returns the reference to the inode's object, if it has one. */
+export async function changeWherever<Kind extends LinkableInode>(
+  parts: PlaceParts,
+  place: FilePlace,
+  change: (inode: Kind) => InodeChange<Kind>,
+): Promise<ChangedPlace<Kind>> {
+  return await changeAnywhere(parts, place, change, false);
+}
+
+/**
+ * Reads an inode that is no directory's, wherever it lives, as it was at most `maxAgeMs` ago; see
+ * `LiveInode.read`. Rejects with ENOENT when the name does not lead to it.
+ */
+export async function readPlaced(
+  { inodes, moves }: PlaceParts,
+  { directory, name, id, object }: FilePlace,
+  maxAgeMs?: number,
+): Promise<ChangedPlace<LinkableInode>> {
+  let reference = object;
+  if (reference === undefined) {
+    const entry = await directory.find(name, maxAgeMs);
+    if (entry === undefined || idOfEntry(entry) !== id || !(await moves.isHere(entry))) throw moved();
+    if (entry.node.kind === 'embedded') return { inode: requireNoDirectory(entry.node.inode) };
+    reference = entry.node;
+  }
+  const inode = await inodes.get(keyOfReference(reference)).read(maxAgeMs);
+  checkReference(reference, inode);
+  return { inode: requireNoDirectory(inode), reference };
+}
+
+function requireNoDirectory(inode: Inode): LinkableInode {
+  if (inode.type === 'directory') throw moved();
+  return inode;
 }
 
 /** Does the same as {@link changePlaced}, and makes the inode an object of its own. Returns its reference. */
@@ -125,6 +162,7 @@ async function tryChange<Kind extends LinkableInode>(
   asObject: boolean,
 ): Promise<ChangedPlace<Kind>> {
   const { directory, name, id } = place;
+  if (place.object !== undefined) return await changeObject(parts.inodes, place.object, change);
   const changed = await parts.moves.applySettled(directory, async draft => {
     const entry = await draft.findSettled(name);
     if (entry === undefined || idOfEntry(entry) !== id) throw moved();

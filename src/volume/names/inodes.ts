@@ -12,6 +12,7 @@ import type { Session } from '../session/session.ts';
 import { Directory, type Place, type Unborn } from './directory.ts';
 import { LiveInode } from './live-inode.ts';
 import { nameBytes } from './name-checks.ts';
+import { OpenPlaces } from './open-places.ts';
 import { checkReference, keyOfReference, typeOfNode } from './references.ts';
 
 /** Beyond so many, idle inodes are forgotten. */
@@ -22,6 +23,8 @@ const PLACES_MAX = 65_536;
 const DEPTH_MAX = 1024;
 
 export class Inodes implements InodesHeld {
+  /** Where the files are that are open. */
+  readonly openPlaces: OpenPlaces = new OpenPlaces();
   readonly #session: Session;
   /** Least recently used first. */
   readonly #live = new Map<Id, LiveInode>();

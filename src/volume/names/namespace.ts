@@ -50,6 +50,12 @@ export interface NewName {
   readonly segments: Iterable<Id>;
 }
 
+/** A new name, and the node that it will have, or why it cannot have one. */
+interface PlacedName {
+  readonly name: Name;
+  readonly node: EntryNode | NetsealError;
+}
+
 /** Beyond so many directories, those whose names were changed once are forgotten. */
 const CHANGED_MAX = 65_536;
 
@@ -225,6 +231,16 @@ export class Namespace {
     isNew: boolean,
   ): Promise<void> {
     checkName(name);
+    await this.#inodes.openPlaces.during(this.#tryInsertNode(directory, name, node, options, isNew));
+  }
+
+  async #tryInsertNode(
+    directory: Directory,
+    name: Name,
+    node: EntryNode,
+    options: PutOptions,
+    isNew: boolean,
+  ): Promise<void> {
     // The parent of a folder object is an object.
     if (node.kind === 'object' && node.type === 'directory') await this.#moves.promote(directory);
     const segments = [...(options.segments ?? [])];
@@ -260,6 +276,15 @@ export class Namespace {
       items.map(async item => ({ name: item.name, node: await this.#tryPlace(item) })),
     );
     const needed = new Set(items.flatMap(({ segments }) => [...segments]));
+    return await this.#inodes.openPlaces.during(this.#insertPlaced(directory, placed, needed, options));
+  }
+
+  async #insertPlaced(
+    directory: Directory,
+    placed: readonly PlacedName[],
+    needed: ReadonlySet<Id>,
+    options: ChangeOptions & { readonly replace?: boolean | undefined },
+  ): Promise<(NetsealError | undefined)[]> {
     const { failures, replaced } = await this.#moves.applySettled(directory, async draft => {
       const outcome: { failures: (NetsealError | undefined)[]; replaced: DirectoryEntry[] } = {
         failures: [],
@@ -288,7 +313,7 @@ export class Namespace {
   /** Inserts one name. Returns its error, if any, and adds a replaced entry to `replaced`. */
   async #insertOne(
     draft: Draft,
-    { name, node }: { readonly name: Name; readonly node: EntryNode | NetsealError },
+    { name, node }: PlacedName,
     options: ChangeOptions & { readonly replace?: boolean | undefined },
     replaced: DirectoryEntry[],
   ): Promise<NetsealError | undefined> {
@@ -338,6 +363,10 @@ export class Namespace {
 
   /** Removes a name of anything but a directory. ENOENT, EISDIR. */
   async unlink(directory: Directory, name: Name): Promise<void> {
+    await this.#inodes.openPlaces.during(this.#unlink(directory, name));
+  }
+
+  async #unlink(directory: Directory, name: Name): Promise<void> {
     const removed = await this.#moves.applySettled(directory, async draft => {
       const found = await this.#live.findLive(draft, name);
       if (found?.isLive !== true) throw noEntry();
@@ -374,6 +403,7 @@ export class Namespace {
     const node = await changeAsObject<LinkableInode>(this.#parts, place, ({ linkCount }) => ({
       patch: { linkCount: linkCount + 1, ctimeNs: nowNs(this.#session) },
     }));
+    this.#inodes.openPlaces.becameObject(node);
     try {
       await this.#insertNode(directory, name, node, options, false);
     } catch (error) {
@@ -386,7 +416,7 @@ export class Namespace {
 
   /** See {@link Renames.rename}. */
   rename(source: NamePlace, target: NamePlace, options: { readonly replace?: boolean } = {}): Promise<void> {
-    return this.#renames.rename(source, target, options);
+    return this.#inodes.openPlaces.during(this.#renames.rename(source, target, options));
   }
 
   /**

@@ -92,6 +92,7 @@ export class Renames {
       await this.#moves.promote(target.directory);
       await this.#moves.move(source.directory, entry, target, arrive);
     }
+    this.#inodes.openPlaces.moved(entry, source, target);
     if (replaced !== undefined) await dropLink(this.#session, this.#inodes, replaced);
   }
 

@@ -59,6 +59,26 @@ export async function requireStillKept(session: Session, reliance: Reliance): Pr
   await requireKept(session.sealing, reliance);
 }
 
+/**
+ * Rewrites those of the segments that were written more than a quarter of the grace ago. For segments that wait
+ * long for their commit: a gc never finds them old. Leaves alone what is not in the store yet.
+ *
+ * Rejects with EIO when a gc was quicker; with what the store throws. The other segments are rewritten then.
+ */
+export async function renewSegments(session: Session, segments: Iterable<Id>): Promise<void> {
+  const { dataSegments, nodeSegments, graceMs, nowMs } = session;
+  const failures: unknown[] = [];
+  for (const id of segments) {
+    if (dataSegments.isUnstored(id) || nodeSegments.isUnstored(id)) continue;
+    try {
+      if (nowMs() - (await segmentTime(session, id)) > graceMs / 4) await rewriteSegment(session, id);
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+}
+
 /** Returns when a segment was written, by the session's clock. */
 async function segmentTime(session: Session, id: Id): Promise<number> {
   const { dataSegments, nodeSegments, writes, nowMs } = session;
