@@ -7,6 +7,9 @@ import { IS_LONG, soakSize } from './test/support/soak.ts';
 /** What a test file imports that has a long size. */
 const SOAK_IMPORT = /support\/(soak|property)\.ts'/;
 
+// The processes and threads of tests find their code compiled. Node would else do that anew in each.
+process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL('node_modules/.cache/compiled', import.meta.url));
+
 const all = globSync('test/**/*.test.ts');
 const files = IS_LONG ? all.filter(file => SOAK_IMPORT.test(readFileSync(file, 'utf8'))) : all;
 
@@ -15,8 +18,6 @@ const config: ViteUserConfig = {
   resolve: { conditions: ['netseal-source'] },
   test: {
     globalSetup: 'test/build-package.ts',
-    // Processes and threads that tests start find their code compiled. Node would else do that anew in each.
-    env: { NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/compiled', import.meta.url)) },
     // By default vitest leaves one core idle.
     maxWorkers: availableParallelism(),
     testTimeout: soakSize(120_000, 900_000),
