@@ -9,6 +9,7 @@ import { isMet, type Measurement, type Target } from './target.ts';
 import { cacheDirty, cacheEvict, cacheRead, cacheRead4k, cacheWrite } from './targets/cache.ts';
 import { cacheOpen } from './targets/cache-open.ts';
 import { copyBytesTarget } from './targets/copy-bytes.ts';
+import { pageRead1m, pageRead4k } from './targets/page-reads.ts';
 import { get1g, put1g, putRss } from './targets/put-get.ts';
 import { open256k, seal4kBatch, seal256k } from './targets/seal.ts';
 import { put10k, readdir100k, treeGet, treePut } from './targets/small-files.ts';
@@ -20,6 +21,8 @@ import { catTrips, fsyncTrips } from './targets/trips.ts';
 
 export const TARGETS: readonly Target[] = [
   copyBytesTarget,
+  pageRead1m,
+  pageRead4k,
   seal256k,
   open256k,
   seal4kBatch,

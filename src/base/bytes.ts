@@ -112,6 +112,21 @@ export function copyBytes(source: Uint8Array, target: Uint8Array, offset: number
 
 const NATIVE_COPY_BYTES_MIN = 512;
 
+/**
+ * As {@link copyBytes}, for a part of `source`, without making a view of it: for calls that are made a million times
+ * a second. Nothing is checked but that the source's view and the target's have room.
+ */
+export function copyRange(
+  source: Uint8Array,
+  sourceOffset: number,
+  target: Uint8Array,
+  targetOffset: number,
+  lengthBytes: number,
+): void {
+  if (sourceOffset === 0 && lengthBytes === source.byteLength) copyBytes(source, target, targetOffset);
+  else Buffer.prototype.copy.call(source, target, targetOffset, sourceOffset, sourceOffset + lengthBytes);
+}
+
 /** Joins the parts in a new array that the caller owns. */
 export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const joined = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));

@@ -42,6 +42,15 @@ export interface PageUse {
   readonly heldBytes: number;
 }
 
+/** Memory that is being filled. It counts as used, and holds nothing that anybody reads. */
+export interface Filling {
+  /** All of the memory, in the order of the file's bytes. Threads may write to it until `insert` or `release`. */
+  readonly parts: readonly Uint8Array<SharedArrayBuffer>[];
+  readonly lengthBytes: number;
+  /** Gives the memory back, when nobody writes to it any more. Again, or after `insert`, does nothing. */
+  release(): void;
+}
+
 /** The pages of all files. They share one budget, which never grows. */
 export interface PageCache {
   readonly use: PageUse;
@@ -53,6 +62,12 @@ export interface PageCache {
    * @param key names the file for readers in other threads.
    */
   addFile(key: Uint8Array): FilePages;
+
+  /**
+   * Takes memory for bytes of a file that are yet to come, if need be from granules that are not held. Undefined
+   * when there is not enough. The caller gives it to `insert`, or releases it.
+   */
+  reserve(lengthBytes: number): Filling | undefined;
 
   /**
    * Resolves when memory may have become free: a granule was dropped or released after this call.
@@ -101,6 +116,14 @@ export interface FilePages {
    *   range; sorted, not overlapping.
    */
   fill(range: ByteRange, from: Uint8Array | undefined, keep: readonly ByteRange[]): void;
+
+  /**
+   * As `fill`, with the bytes of `filling` as those from `offsetBytes` on. Most of the memory changes hands, and
+   * nothing is copied. The filling is used up.
+   *
+   * @param offsetBytes a multiple of 64 KiB. EBUG for any other; then nothing is changed.
+   */
+  insert(offsetBytes: number, filling: Filling, keep: readonly ByteRange[]): void;
 
   /** Makes partial granules that lie wholly in the range uptodate. The caller knows that all bytes are there. */
   markUptodate(range: ByteRange): void;

@@ -5,18 +5,21 @@
  * The order of the Map is the order in which granules were used last, so the first one that is not
  * held is the one to evict.
  */
+import { concatBytes } from '../../base/bytes.ts';
 import type { CallOptions } from '../../base/call-options.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
 import { Waiters } from '../../base/waiters.ts';
 import {
   type ByteRange,
   type FilePages,
+  type Filling,
   GRANULE_BYTES,
   type PageCache,
   type PageFacts,
   type PageUse,
 } from './pages.ts';
 
+const FILLING_ALIGNMENT_BYTES = 64 * 1024;
 const NOTHING = new Uint8Array(0);
 
 interface Granule {
@@ -35,6 +38,8 @@ export class PlainPages implements PageCache {
   readonly #waiters = new Waiters((seenCount: number) => (this.#freedCount > seenCount ? true : undefined));
   #freedCount = 0;
   #heldCount = 0;
+  /** Granules that are being filled. */
+  #fillingCount = 0;
   #isClosed = false;
 
   /** @param budgetBytes a multiple of 4 KiB, above 0. */
@@ -49,7 +54,7 @@ export class PlainPages implements PageCache {
   get use(): PageUse {
     return {
       budgetBytes: this.#granulesMax * GRANULE_BYTES,
-      usedBytes: this.#granules.size * GRANULE_BYTES,
+      usedBytes: (this.#granules.size + this.#fillingCount) * GRANULE_BYTES,
       heldBytes: this.#heldCount * GRANULE_BYTES,
     };
   }
@@ -57,6 +62,17 @@ export class PlainPages implements PageCache {
   addFile(_key: Uint8Array): FilePages {
     if (this.#isClosed) throw closedError();
     return new PlainFilePages(this);
+  }
+
+  reserve(lengthBytes: number): Filling | undefined {
+    if (this.#isClosed) throw closedError();
+    const count = Math.ceil(lengthBytes / GRANULE_BYTES);
+    while (this.#roomCount < count) if (!this.#evict()) return undefined;
+    this.#fillingCount += count;
+    return new PlainFilling(lengthBytes, () => {
+      this.#fillingCount -= count;
+      this.#freed();
+    });
   }
 
   async waitForRoom(options: CallOptions = {}): Promise<void> {
@@ -72,7 +88,7 @@ export class PlainPages implements PageCache {
 
   /** Takes memory for a granule; evicts another if need be. Undefined when all are held. */
   take(file: PlainFilePages, index: number): Granule | undefined {
-    if (this.#granules.size >= this.#granulesMax && !this.#evict()) return undefined;
+    if (this.#roomCount <= 0 && !this.#evict()) return undefined;
     const granule: Granule = {
       file,
       index,
@@ -107,6 +123,10 @@ export class PlainPages implements PageCache {
     if (this.#granules.delete(granule)) this.#freed();
   }
 
+  get #roomCount(): number {
+    return this.#granulesMax - this.#granules.size - this.#fillingCount;
+  }
+
   #freed(): void {
     this.#freedCount += 1;
     this.#waiters.serve();
@@ -120,6 +140,25 @@ export class PlainPages implements PageCache {
       return true;
     }
     return false;
+  }
+}
+
+class PlainFilling implements Filling {
+  readonly parts: readonly Uint8Array<SharedArrayBuffer>[];
+  readonly lengthBytes: number;
+  readonly #onRelease: () => void;
+  isReleased = false;
+
+  constructor(lengthBytes: number, onRelease: () => void) {
+    this.parts = [new Uint8Array(new SharedArrayBuffer(lengthBytes))];
+    this.lengthBytes = lengthBytes;
+    this.#onRelease = onRelease;
+  }
+
+  release(): void {
+    if (this.isReleased) return;
+    this.isReleased = true;
+    this.#onRelease();
   }
 }
 
@@ -181,7 +220,7 @@ class PlainFilePages implements FilePages {
       const known = this.#granules.get(index);
       if (known?.isUptodate === true) continue;
       const granule = known ?? this.#getOrTake(index);
-      if (granule === undefined) return;
+      if (granule === undefined) continue;
       const start = index * GRANULE_BYTES;
       const kept = known === undefined ? [] : keep;
       for (const gap of gapsOf({ fromBytes: start, toBytes: start + GRANULE_BYTES }, kept)) {
@@ -192,6 +231,19 @@ class PlainFilePages implements FilePages {
       }
       granule.isUptodate = true;
     }
+  }
+
+  insert(offsetBytes: number, filling: Filling, keep: readonly ByteRange[]): void {
+    if (
+      offsetBytes % FILLING_ALIGNMENT_BYTES !== 0 ||
+      !(filling instanceof PlainFilling) ||
+      filling.isReleased
+    ) {
+      throw new NetsealError('EBUG', `memory that was filled is inserted at byte ${offsetBytes}`);
+    }
+    filling.release();
+    const toBytes = offsetBytes + filling.lengthBytes;
+    this.fill({ fromBytes: offsetBytes, toBytes }, concatBytes(...filling.parts), keep);
   }
 
   markUptodate(range: ByteRange): void {
