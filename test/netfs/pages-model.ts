@@ -183,6 +183,10 @@ export class ModelledPages {
       expect((at + done) % GRANULE_BYTES === 0 || done === 0).toBe(true);
       expect(this.cache.use.usedBytes).toBeGreaterThan(0);
     }
+    if (done === 0) {
+      this.#adoptEvictions();
+      return;
+    }
     // What it evicted was evicted before its own granules were written.
     const end = at + done;
     for (let granule = Math.floor(at / GRANULE_BYTES); granule * GRANULE_BYTES < end; granule += 1) {
