@@ -30,7 +30,7 @@ const VOLUME = idOf(1);
 const FILE = idOf(100);
 const SETTINGS = { budgetBytes: MIB, zoneBytes: 16 * KIB };
 const UNITS = 60;
-const SOAK_MS = soakSize(4_000, 60_000);
+const SOAK_MS = soakSize(1_500, 60_000);
 const OPEN_MS_MAX = 60_000;
 
 type Chance = () => number;

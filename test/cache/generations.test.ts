@@ -6,12 +6,13 @@ import { utf8, viewOf } from '../../src/base/bytes.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import type { CacheVolume } from '../../src/cache/cache-volume.ts';
 import { ROW_KINDS, type RowKind } from '../../src/cache/rows/row.ts';
+import { soakSize } from '../support/soak.ts';
 import { getUnit, idOf, KIB, MIB, newFolder, openTestCache, unitOf } from './support.ts';
 
 const VOLUME = idOf(1);
 const FILE = idOf(100);
 /** A dozen times the limit of rows. Each is a transaction, which is slow on a busy machine. */
-const COUNT = 12_000;
+const COUNT = soakSize(6000, 12_000);
 const ROWS_MAX = 1000;
 /** More objects than a cache keeps in memory. */
 const OTHERS = 70_000;

@@ -16,7 +16,7 @@ import { SEED, soakSize } from '../support/soak.ts';
 import { FaultyFiles, NO_FAULTS } from './faulty-files.ts';
 import { collect, idOf, KIB, newFolder, RAW_KEY, tagOf, unitOf } from './support.ts';
 
-const SOAK_MS = soakSize(3_000, 60_000);
+const SOAK_MS = soakSize(1_500, 60_000);
 const VOLUMES = [idOf(1), idOf(2)];
 const OBJECTS = [idOf(10), idOf(11), idOf(12)];
 const INDEXES = 24;

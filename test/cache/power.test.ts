@@ -13,7 +13,7 @@ import { SEED, soakSize } from '../support/soak.ts';
 import { FaultyFiles, NO_FAULTS } from './faulty-files.ts';
 import { collect, idOf, KIB, newFolder, RAW_KEY, tagOf, unitOf } from './support.ts';
 
-const SOAK_MS = soakSize(3_000, 60_000);
+const SOAK_MS = soakSize(1_500, 60_000);
 const VOLUME = idOf(1);
 const OBJECT = idOf(2);
 const PLACES = 12;

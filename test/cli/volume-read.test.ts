@@ -131,7 +131,7 @@ describe('netseal ls', () => {
   });
 
   it('lists thousands of names in order, those with objects of their own as well', async () => {
-    const count = 3000;
+    const count = 1500;
     await fill(async volume => {
       await makeFolder(volume, '/many');
       const directory = await volume.directory('/many');
