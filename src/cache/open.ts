@@ -63,7 +63,8 @@ export interface CacheComponents {
  * - ENOENT when there is no cache and no slots for a new one are given; nothing is made then.
  * - EDENIED, naming the owner, while another process has the cache open.
  * - EKEY, EAUTH, EFORMAT as unlocking a header throws them.
- * - EINVAL for settings out of range; EUNSUPPORTED when this Node has no SQLite.
+ * - EUNSUPPORTED when a newer netseal made the cache, or this Node has no SQLite.
+ * - EINVAL for settings out of range.
  * - EIO, EFULL or EDENIED when the folder cannot be used.
  */
 export async function openCache(

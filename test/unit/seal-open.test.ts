@@ -189,6 +189,28 @@ describe('length', () => {
     }
   });
 
+  it.each([
+    [2 ** 23, 8_388_680, 8_388_680, 8_388_680, 8_388_680],
+    // Padding adds the most that it can, 262,143 bytes.
+    [2 ** 23 + 1, 8_650_824, 8_388_681, 8_392_776, 8_454_216],
+    [2 ** 24 - 1, 16_777_288, 16_777_287, 16_777_288, 16_777_288],
+    [2 ** 24, 16_777_288, 16_777_288, 16_777_288, 16_777_288],
+  ])(
+    '%i random bytes in a unit of 16 MiB seal as docs/FORMAT.md says, and open',
+    (plainBytes, ...lengths) => {
+      const place = { index: 0, unitSizeLog2: 24 };
+      const plain = makePlain('random', plainBytes);
+      const out = new Uint8Array(2 ** 24);
+      for (const [at, padding] of (['padme', 'none', 4096, 65_536] as const).entries()) {
+        expect(sealedBytesMax(plainBytes, padding)).toBe(lengths[at]);
+      }
+      const record = seal(plain, { place, padding: 'padme' });
+      expect(record.byteLength).toBe(lengths[0]);
+      expect(open(record, out, { place }).plainBytes).toBe(plainBytes);
+      expectSame(out.subarray(0, plainBytes), plain);
+    },
+  );
+
   /** Providers whose compressor makes whatever it makes a wanted number of bytes long. */
   function compressingTo(payloadBytes: number): { providers: Providers; calls: () => number } {
     let calls = 0;

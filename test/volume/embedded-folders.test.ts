@@ -291,6 +291,86 @@ describe('a promotion', () => {
     }
   });
 
+  /** A client that is overtaken: `meanwhile` happens just before it swaps the root for the first time. */
+  async function overtaken(meanwhile: () => Promise<unknown>): Promise<{ volume: Volume; arm: () => void }> {
+    let isArmed = false;
+    const { volume } = await timed.client({
+      around: inner =>
+        aroundStore(inner, async call => {
+          if (isArmed && call.operation === 'put' && call.key === `i/${timed.test.rootId}`) {
+            isArmed = false;
+            await meanwhile();
+          }
+          return await call.send();
+        }),
+    });
+    return {
+      volume,
+      arm: () => {
+        isArmed = true;
+      },
+    };
+  }
+
+  it('of a whole path that a rival makes an object first goes on with those objects; its own are garbage', async () => {
+    const rival = await freshVolume();
+    for (const path of ['/a', '/a/b', '/a/b/c', '/a/b/c/d']) await makeFolder(rival, path);
+    await writeFile(rival, '/a/b/c/d/file', bytesOf(1, 3000));
+    expect(await objectCount()).toBe(0);
+    const keys = new Map<string, string>();
+    const { volume, arm } = await overtaken(async () => {
+      // A part of the same path: its objects have other keys.
+      await rival.moves.promote(await rival.directory('/a/b/c'));
+      for (const path of ['/a', '/a/b', '/a/b/c']) keys.set(path, (await rival.directory(path)).key);
+    });
+    const deepest = await volume.directory('/a/b/c/d');
+    arm();
+    await volume.moves.promote(deepest);
+    expect(keys.size).toBe(3);
+    const { volume: other } = await timed.client();
+    for (const [path, key] of keys) expect((await other.directory(path)).key, path).toBe(key);
+    expect((await other.directory('/a/b/c/d')).key).toBe(deepest.key);
+    // The loser's: one for each folder of the path.
+    expect(await deepCheck(other)).toEqual({ damages: [], unreferenced: 4 });
+    await timed.collectAll();
+    expect(await readFile(other, '/a/b/c/d/file')).toEqual(bytesOf(1, 3000));
+    expect(await deepCheck(other)).toEqual({ damages: [], unreferenced: 0 });
+  });
+
+  it('begins again when something deep below has changed since its objects were put', async () => {
+    const rival = await freshVolume();
+    for (const path of ['/a', '/a/b', '/a/b/c', '/a/b/c/d']) await makeFolder(rival, path);
+    const { volume, arm } = await overtaken(async () => {
+      await writeFile(rival, '/a/b/c/d/file', bytesOf(2, 3000));
+    });
+    const folder = await volume.directory('/a/b');
+    arm();
+    await volume.moves.promote(folder);
+    expect(folder.isEmbedded).toBe(false);
+    const { volume: other } = await timed.client();
+    expect(await readFile(other, '/a/b/c/d/file')).toEqual(bytesOf(2, 3000));
+    expect((await other.directory('/a/b/c')).isEmbedded).toBe(true);
+    await timed.collectAll();
+    expect(await deepCheck(other)).toEqual({ damages: [], unreferenced: 0 });
+  });
+
+  it('that comes between a nested change and its swap takes the change along: it goes into the object', async () => {
+    const rival = await freshVolume();
+    for (const path of ['/a', '/a/b', '/a/b/c']) await makeFolder(rival, path);
+    const { volume, arm } = await overtaken(async () => {
+      await rival.moves.promote(await rival.directory('/a/b'));
+    });
+    const folder = await volume.directory('/a/b/c');
+    arm();
+    await writeFile(volume, '/a/b/c/file', bytesOf(3, 3000));
+    await folder.read(0);
+    expect(folder.path.steps).toHaveLength(1);
+    const { volume: other } = await timed.client();
+    expect((await other.directory('/a/b')).isEmbedded).toBe(false);
+    expect(await readFile(other, '/a/b/c/file')).toEqual(bytesOf(3, 3000));
+    expect((await deepCheck(other)).damages).toEqual([]);
+  });
+
   it('has happened or not when its client stops after any request, and others go on', async () => {
     for (let requests = 0; ; requests += 1) {
       timed = await TimedVolume.create();
@@ -362,6 +442,32 @@ function expectEither(tree: readonly string[], isFound: boolean): void {
 }
 
 describe('a change in an embedded folder that is being moved', () => {
+  it('and whose ancestor leaves just before the swap goes on where that has arrived', async () => {
+    const mover = await freshVolume();
+    for (const path of ['/s', '/d']) await makeObjectFolder(mover, path);
+    for (const path of ['/s/a', '/s/a/deep']) await makeFolder(mover, path);
+    const source = await mover.directory('/s');
+    let isArmed = false;
+    const { volume } = await timed.client({
+      around: inner =>
+        aroundStore(inner, async call => {
+          if (isArmed && call.operation === 'put' && call.key === `i/${source.key}`) {
+            isArmed = false;
+            await rename(mover, '/s/a', '/d/b');
+          }
+          return await call.send();
+        }),
+    });
+    const held = await volume.directory('/s/a/deep');
+    isArmed = true;
+    // The move is over: the name leads nowhere in the host that this client knows.
+    const code = await codeOf(insertEmpty(volume, held, 'x'));
+    expect(isArmed).toBe(false);
+    expectEither(Object.keys(await seenTree()), code === 'ok');
+    const { volume: other } = await timed.client();
+    expect((await deepCheck(other)).damages).toEqual([]);
+  });
+
   it('ends the move first, whichever step its client has reached', async () => {
     for (let requests = 0; ; requests += 1) {
       timed = await TimedVolume.create();

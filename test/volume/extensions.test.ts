@@ -5,6 +5,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Id } from '../../src/base/ids.ts';
 import type { Extension } from '../../src/server/sealed/extensions.ts';
+import { encodeClientHead } from '../../src/server/sealed/head-format.ts';
 import { readHeadObject } from '../../src/server/sealed/head-object.ts';
 import type { Inode } from '../../src/server/sealed/inode.ts';
 import { encodeInodeObject } from '../../src/server/sealed/inode-format.ts';
@@ -12,6 +13,7 @@ import { readInodeObject } from '../../src/server/sealed/inode-object.ts';
 import { HEAD_PREFIX, inodeKey, SNAPSHOT_PREFIX, segmentKey } from '../../src/server/sealed/object-keys.ts';
 import { collectGarbage } from '../../src/volume/care/gc.ts';
 import { verifyVolume } from '../../src/volume/care/verify.ts';
+import { mergeHeads } from '../../src/volume/history/heads.ts';
 import { writeOwnHead } from '../../src/volume/history/own-head.ts';
 import { typeOfEntry } from '../../src/volume/names/references.ts';
 import type { Volume } from '../../src/volume/volume.ts';
@@ -21,6 +23,7 @@ import {
   codeOf,
   FILE,
   FOLDER,
+  makeFolder as makeEmbeddedFolder,
   makeObjectFolder as makeFolder,
   namesIn,
   readFile,
@@ -32,6 +35,7 @@ import {
 const IGNORE = 40;
 const READ_ONLY = 41;
 const REFUSE = 42;
+const IMPOSSIBLE = 43;
 
 let timed: TimedVolume;
 let volume: Volume;
@@ -181,6 +185,61 @@ describe('an extension of class 0', () => {
     const { volume: other } = await timed.client();
     expect((await inodeAt('/other/folder', other)).extensions).toEqual(expected);
     expect(await hasSegment(segment)).toBe(true);
+  });
+
+  it('stays on an embedded folder and on what is in it, through changes in place, moves and promotion', async () => {
+    for (const path of ['/a', '/a/b']) await makeEmbeddedFolder(volume, path);
+    await makeFolder(volume, '/object');
+    await writeFile(volume, '/a/b/file', bytesOf(1, 3000));
+    const segment = await donate('/donor');
+    const [onFolder, onFile] = [extension(IGNORE, segment), extension(IGNORE + 4)];
+    await extend('/a/b', [onFolder], [segment]);
+    await extend('/a/b/file', [onFile]);
+    await volume.names.unlink(volume.root, 'donor');
+    const { namespace } = volume;
+    const rename = async (from: string, to: string): Promise<void> =>
+      namespace.rename(await volume.place(from), await volume.place(to));
+    const steps: [what: string, path: string, step: () => Promise<unknown>][] = [
+      ['as it was written', '/a/b', () => Promise.resolve()],
+      ['a change in place', '/a/b', async () => makeEmbeddedFolder(volume, '/a/b/c')],
+      [
+        'attributes',
+        '/a/b',
+        async () => volume.names.setDirectoryAttributes(await volume.directory('/a/b'), { mode: 0o700 }),
+      ],
+      ['another name in its host', '/a/z', () => rename('/a/b', '/a/z')],
+      ['another host', '/object/y', () => rename('/a/z', '/object/y')],
+      [
+        'nodes of its own',
+        '/object/y',
+        async () => {
+          const inodes = Array.from({ length: 120 }, () => namespace.newPipe(FILE, 'fifo'));
+          const names = inodes.map((inode, at) => ({ name: `n${at}`, inode, segments: [] }));
+          await namespace.insertMany(await volume.directory('/object/y'), names);
+        },
+      ],
+      [
+        'an object of its own',
+        '/object/y',
+        async () => {
+          await volume.moves.promote(await volume.directory('/object/y'));
+          expect((await volume.directory('/object/y')).isEmbedded).toBe(false);
+        },
+      ],
+    ];
+    for (const [what, path, step] of steps) {
+      await step();
+      const { volume: other } = await timed.client();
+      const expected = { items: [onFolder], segments: [segment] };
+      expect((await inodeAt(path, other)).extensions, what).toEqual(expected);
+      expect((await inodeAt(`${path}/file`, other)).extensions?.items, what).toEqual([onFile]);
+      expect(await readFile(other, `${path}/file`), what).toEqual(bytesOf(1, 3000));
+      timed.wait(GRACE_MS + HOUR_MS);
+      await timed.collect();
+      expect(await hasSegment(segment), what).toBe(true);
+    }
+    const { volume: last } = await timed.client();
+    expect((await deepCheck(last)).damages).toEqual([]);
   });
 
   it('keeps compaction away from its file, and verify says when what it names is missing', async () => {
@@ -344,7 +403,6 @@ describe('extensions of a head', () => {
     const { clientId } = session.state.heads;
     const before = await readHeadObject(session.sealing, clientId);
     if (!('marks' in before.head)) throw before.head;
-    const { encodeClientHead } = await import('../../src/server/sealed/head-format.ts');
     const put = async (version: number, extensions: readonly Extension[]): Promise<void> => {
       if (!('marks' in before.head)) throw before.head;
       const plain = encodeClientHead({ ...before.head, version, extensions });
@@ -363,6 +421,37 @@ describe('extensions of a head', () => {
     // It is said once, and fails nothing.
     await writeFile(volume, '/file', bytesOf(1, 100));
     await volume.close();
+  });
+});
+
+describe('extensions of the head of another client', () => {
+  it('let it count, unless they forbid reading: then that head is reported by name, and the others count', async () => {
+    const { control } = volume.session.sealing;
+    const marks = [{ id: 'ab'.repeat(16), version: 7, hash: 'cd'.repeat(32) }];
+    const head = { isEphemeral: false, version: 1, writtenAtMs: timed.clock.ms, sessions: [], marks };
+    const put = async (digits: string, tag: number): Promise<void> => {
+      const objectId = digits.repeat(16);
+      const plain = encodeClientHead({ ...head, extensions: [extension(IGNORE)] });
+      const at = Buffer.from(plain).indexOf(Buffer.from([1, IGNORE, 3, 7, 8, 9]));
+      expect(at).toBeGreaterThan(0);
+      plain[at + 1] = tag;
+      const { bytes } = control.seal({ kind: 'head', objectId, index: 0 }, plain);
+      await timed.store.put(HEAD_PREFIX + objectId, [bytes]);
+    };
+    const tags: [digits: string, tag: number][] = [
+      ['00', IGNORE],
+      ['11', READ_ONLY],
+      ['22', REFUSE],
+      ['33', IMPOSSIBLE],
+    ];
+    for (const [digits, tag] of tags) await put(digits, tag);
+    const { volume: other } = await timed.client();
+    const merged = await mergeHeads(other.session);
+    expect(merged.heads.map(({ client }) => client.slice(0, 2)).sort()).toEqual(['00', '11']);
+    expect(merged.problems.map(({ code, message }) => [code, message])).toEqual([
+      ['EUNSUPPORTED', expect.stringMatching(/2{32}: .*extension 42 is not known to this netseal/)],
+      ['EFORMAT', expect.stringMatching(/3{32}: .*impossible tag 43/)],
+    ]);
   });
 });
 

@@ -121,6 +121,21 @@ describe('the bytes of a head', () => {
     expect(errorCodeOf(() => encodeClientHead({ ...EXAMPLE, ...change } as Head))).toBe('EINVAL');
   });
 
+  it('tell the classes of their extensions apart', () => {
+    const extended: Head = { ...EXAMPLE, extensions: [{ tag: 8, value: Uint8Array.of(7) }] };
+    const bytes = encodeClientHead(extended);
+    const codes = [8, 9, 10, 11].map(tag => {
+      const other = bytes.slice();
+      other[other.byteLength - 3] = tag;
+      try {
+        return decodeClientHead(other).extensions?.[0]?.tag;
+      } catch (error) {
+        return (error as { code?: string }).code;
+      }
+    });
+    expect(codes).toEqual([8, 9, 'EUNSUPPORTED', 'EFORMAT']);
+  });
+
   it('are refused when they repeat an id, or come from a later version', () => {
     const bytes = encodeClientHead(EXAMPLE);
     const marksAt = bytes.byteLength - 99;

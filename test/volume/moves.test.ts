@@ -14,12 +14,14 @@ import {
   makeFolder as makeEmbeddedFolder,
   makeObjectFolder as makeFolder,
   namesIn,
+  packFiles,
   quiet,
   readFile,
   SteppedStore,
   TestVolume,
   treeOf,
   writeFile,
+  writePacked,
 } from './support.ts';
 
 let test: TestVolume;
@@ -64,6 +66,29 @@ const CASES: readonly Case[] = [
     setUp: async volume => {
       await writeFile(volume, '/s/a', Buffer.from('one'));
       await writeFile(volume, '/d/b', Buffer.from('two'));
+    },
+    from: '/s/a',
+    to: '/d/b',
+    before: { '/d/': 'folder', '/d/b': 'two', '/s/': 'folder', '/s/a': 'one' },
+    after: { '/d/': 'folder', '/d/b': 'one', '/s/': 'folder' },
+    back: { '/d/': 'folder', '/s/': 'folder', '/s/a': 'one' },
+  },
+  {
+    name: 'a file in a pack',
+    setUp: async volume => writePacked(volume, '/s/a', Buffer.from('one')),
+    from: '/s/a',
+    to: '/d/b',
+    before: { '/d/': 'folder', '/s/': 'folder', '/s/a': 'one' },
+    after: { '/d/': 'folder', '/d/b': 'one', '/s/': 'folder' },
+  },
+  {
+    name: 'a file in a pack over another of the same pack',
+    setUp: async volume => {
+      const [source, target] = [await volume.directory('/s'), await volume.directory('/d')];
+      await packFiles(volume, [
+        { directory: source, name: 'a', bytes: Buffer.from('one') },
+        { directory: target, name: 'b', bytes: Buffer.from('two') },
+      ]);
     },
     from: '/s/a',
     to: '/d/b',

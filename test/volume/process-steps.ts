@@ -1,6 +1,7 @@
 /** What the processes of `processes.test.ts` do, and what that makes of their files. */
 export type FileStep =
-  | { readonly kind: 'create'; readonly path: string }
+  /** As a file of its own, or as one of several that arrive together. */
+  | { readonly kind: 'create'; readonly path: string; readonly isPacked: boolean }
   | { readonly kind: 'append'; readonly path: string; readonly text: string }
   | { readonly kind: 'remove'; readonly path: string }
   | { readonly kind: 'rename'; readonly from: string; readonly to: string };

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { utf8 } from '../../src/base/bytes.ts';
 import { SETTINGS_BYTES_MAX } from '../../src/keys/private-part.ts';
@@ -7,6 +8,7 @@ import {
   encodeSettings,
 } from '../../src/volume/session/volume-settings.ts';
 import { errorCodeOf } from '../support/errors.ts';
+import { checkProperty } from '../support/property.ts';
 
 const ROOT = '00112233445566778899aabbccddeeff';
 const MARKS_KEY = '0123456789abcdef'.repeat(4);
@@ -56,6 +58,43 @@ describe('volume settings', () => {
     const bytes = encodeSettings(settings);
     expect(decodeSettings(bytes)).toEqual(settings);
     expect(bytes.byteLength).toBeLessThan(SETTINGS_BYTES_MAX);
+  });
+
+  it('come back as they were, whatever they are', () => {
+    const others = fc
+      .dictionary(fc.string(), fc.jsonValue(), { maxKeys: 4 })
+      .map(fields => JSON.parse(JSON.stringify(fields)) as Record<string, unknown>)
+      .filter(fields => !Object.keys(fields).some(key => key in FIELDS || key.startsWith('requires')));
+    const settings = fc
+      .record({
+        rootId: fc.constant(ROOT),
+        unitSizeBytes: fc.integer({ min: 12, max: 24 }).map(log2 => 2 ** log2),
+        padding: fc.oneof(
+          fc.constantFrom('padme' as const, 'none' as const),
+          fc.integer({ min: 1, max: 12 }).map(log2 => 2 ** log2),
+        ),
+        packBytes: fc.oneof(fc.constant(0), fc.integer({ min: 4096, max: 1_048_576 })),
+        codec: fc.oneof(
+          fc.record({ codec: fc.constant('zstd' as const), level: fc.integer({ min: 1, max: 19 }) }),
+          fc.record({ codec: fc.constant('deflate' as const), level: fc.integer({ min: 1, max: 9 }) }),
+          fc.constant({ codec: 'stored' as const, level: 0 }),
+        ),
+        suite: fc.constantFrom('xaes-256-gcm' as const, 'xchacha20-poly1305' as const),
+        keys: fc.constantFrom('flat' as const, 'hex2' as const),
+        others,
+        requiresToWrite: fc.array(fc.string(), { maxLength: 3 }),
+      })
+      .map(({ requiresToWrite, ...rest }) => ({
+        ...rest,
+        others: { ...rest.others, requires: [], requiresToWrite },
+      }));
+    checkProperty(settings, chosen => {
+      const made = checkVolumeSettings(chosen);
+      const missing = chosen.others.requiresToWrite;
+      const decoded = decodeSettings(encodeSettings(made));
+      expect(decoded).toEqual({ ...made, ...(missing.length === 0 ? {} : { missingToWrite: missing }) });
+      expect(encodeSettings(decoded)).toEqual(encodeSettings(made));
+    });
   });
 
   it('are these bytes', () => {

@@ -85,7 +85,7 @@ export class CacheKeys {
       await files.remove(MEMORY_NOTICE_PATH);
       const given = typeof key.secrets === 'function' ? await key.secrets() : key.secrets;
       const secrets = given ?? key.slots?.map(({ secret }) => secret) ?? [];
-      const header = await unlockVolumeHeader(bytes, secrets, key.options);
+      const header = await unlockCacheHeader(bytes, secrets, key.options);
       return new CacheKeys(files, header, header.keyring);
     }
     if (key === 'memory') {
@@ -188,6 +188,24 @@ export class CacheKeys {
   destroy(): void {
     this.#keyring.destroy();
   }
+}
+
+/**
+ * Unlocks the header of a cache. Rejects as `unlockVolumeHeader` does; with EUNSUPPORTED when it has settings:
+ * those of today's caches have none, so that a later netseal can say in them what must be known.
+ */
+export async function unlockCacheHeader(
+  bytes: Uint8Array,
+  secrets: Secret | readonly Secret[],
+  options?: HeaderOptions,
+): Promise<VolumeHeader> {
+  const header = await unlockVolumeHeader(bytes, secrets, options);
+  if (header.settings.byteLength === 0) return header;
+  header.keyring.destroy();
+  throw new NetsealError(
+    'EUNSUPPORTED',
+    'the cache is of a newer netseal, or its header is that of a volume: use a newer netseal',
+  );
 }
 
 async function removeLeftover(files: CacheFiles, path: string): Promise<void> {

@@ -4,9 +4,8 @@
 import { NetsealError, systemCodeOf } from '../../base/errors.ts';
 import { HEADER_BYTES_MAX } from '../../keys/header-format.ts';
 import type { Secret } from '../../keys/secret.ts';
-import { unlockVolumeHeader } from '../../keys/unlock.ts';
 import type { VolumeHeader } from '../../keys/volume-header.ts';
-import { HEADER_PATH } from './cache-keys.ts';
+import { HEADER_PATH, unlockCacheHeader } from './cache-keys.ts';
 import { readWhole, replaceFile, systemFiles } from './files.ts';
 import { Health } from './health.ts';
 import { OwnerLock } from './owner-lock.ts';
@@ -38,7 +37,7 @@ export async function openHeader(path: string, secret: () => Promise<Secret>): P
     try {
       // With the lock, nothing else changes the header from now on.
       const bytes = (await read()) ?? new Uint8Array(0);
-      const header = await unlockVolumeHeader(bytes, await secret());
+      const header = await unlockCacheHeader(bytes, await secret());
       return {
         header,
         replace: async next => {

@@ -119,6 +119,8 @@ class Verification {
   /** By the keys of their objects, as are the folders. */
   readonly #linked = new Map<Id, LinkedFile>();
   readonly #folders = new Set<Id>();
+  /** The keys of removed folders that a name still leads to. */
+  readonly #removedFolders = new Set<Id>();
   /** For each folder on the way to where the walk is, what was met in its leaves so far. */
   readonly #counts = new Map<Id, EntryCounts>();
   #linkedById: ReadonlyMap<Id, LinkedFile> | undefined;
@@ -236,8 +238,11 @@ class Verification {
 
   #see({ inode, stored }: Walked): boolean {
     if (inode.type === 'directory') {
-      // A name that leads to a removed folder leads nowhere.
-      if (inode.isDead && stored !== undefined) this.#folders.delete(stored.key);
+      // A name that leads to a removed folder leads nowhere. But as long as it is there, no gc takes the folder.
+      if (inode.isDead && stored !== undefined) {
+        this.#folders.delete(stored.key);
+        this.#removedFolders.add(stored.key);
+      }
       if (!inode.isDead) this.#counts.set(inode.id, { entries: 0, subdirectories: 0 });
       if (stored === undefined) this.#embeddedFolders += 1;
     } else {
@@ -400,11 +405,15 @@ class Verification {
     const { store } = this.#volume.session.sealing;
     for await (const { key, sizeBytes } of listAll(store, INODE_PREFIX, this.#options.signal)) {
       const objectKey = idOfKey(key, INODE_PREFIX);
-      if (objectKey === undefined || this.#folders.has(objectKey) || this.#linked.has(objectKey)) continue;
+      if (objectKey === undefined || this.#isReferred(objectKey)) continue;
       objects += 1;
       bytes += sizeBytes;
     }
     return { objects, bytes };
+  }
+
+  #isReferred(key: Id): boolean {
+    return this.#folders.has(key) || this.#removedFolders.has(key) || this.#linked.has(key);
   }
 
   #report(): void {

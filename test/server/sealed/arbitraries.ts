@@ -15,10 +15,12 @@ import {
   INODE_TYPES,
   type Inode,
   type InodeObject,
+  type InodeType,
   type LinkableInode,
   type MapSlots,
   type NameChild,
   type NameNode,
+  type ObjectReference,
   type PipeInode,
   type SymlinkInode,
   type Writer,
@@ -29,6 +31,13 @@ import {
   ROOT_SLOTS,
   unitsPerSlot,
 } from '../../../src/server/sealed/map-format.ts';
+import {
+  FOLDER_BYTES_MAX,
+  folderHeadBytes,
+  NESTING_MAX,
+  nodeBytesOf,
+} from '../../../src/server/sealed/name-node-format.ts';
+import { EMPTY_NAMES } from '../../../src/server/sealed/name-tree.ts';
 import {
   type Origin,
   type Pointer,
@@ -240,34 +249,100 @@ const linkables: fc.Arbitrary<LinkableInode> = fc.oneof(
 
 const departures: fc.Arbitrary<Departure> = fc.record({ token: ids, directory: ids, name: names });
 
-const entryNodes: fc.Arbitrary<EntryNode> = fc.oneof(
-  fc.record({ kind: fc.constant('embedded' as const), inode: linkables }),
-  fc
-    .record({
-      kind: fc.constant('object' as const),
-      id: ids,
-      key: fc.option(ids, { nil: undefined }),
-      type: fc.constantFrom(...INODE_TYPES),
-    })
-    .map(({ key, ...node }) => (key === undefined || key === node.id ? node : { ...node, key })),
-);
-
-export const directoryEntries: fc.Arbitrary<DirectoryEntry> = fc
-  .tuple(names, entryNodes, fc.option(departures, { freq: 4 }))
-  .map(([name, node, departure]) => (departure === null ? { name, node } : { name, node, departure }));
-
 export const nameChildren: fc.Arbitrary<NameChild> = fc.record({
   firstName: names,
   index: counts(),
   pointer: pointers,
 });
 
+const embeddedLinkables: fc.Arbitrary<EntryNode> = linkables.map(inode => ({ kind: 'embedded', inode }));
+
+function references(types: readonly InodeType[]): fc.Arbitrary<ObjectReference> {
+  return fc
+    .record({
+      kind: fc.constant('object' as const),
+      id: ids,
+      key: fc.option(ids, { nil: undefined }),
+      type: fc.constantFrom(...types),
+    })
+    .map(({ key, ...node }) => (key === undefined || key === node.id ? node : { ...node, key }));
+}
+
+/** What may lie in an embedded directory beside other embedded ones. */
+const withoutDirectories: readonly fc.Arbitrary<EntryNode>[] = [
+  embeddedLinkables,
+  references(INODE_TYPES.filter(type => type !== 'directory')),
+];
+
+/** Without what makes an embedded directory too large. */
+function fitted(inode: DirectoryInode): DirectoryInode {
+  let fitting = inode;
+  const isTooLarge = (): boolean => folderHeadBytes(fitting) + nodeBytesOf(fitting.tree) > FOLDER_BYTES_MAX;
+  while (fitting.tree.kind === 'leaf' && fitting.tree.entries.length > 0 && isTooLarge()) {
+    fitting = { ...fitting, tree: { kind: 'leaf', entries: fitting.tree.entries.slice(0, -1) } };
+  }
+  return isTooLarge() ? { ...fitting, tree: EMPTY_NAMES } : fitting;
+}
+
+/** @param nesting how many embedded directories may lie within one another, this one included: from 1. */
+function embeddedDirectories(nesting: number): fc.Arbitrary<DirectoryInode> {
+  const nodes =
+    nesting === 1
+      ? fc.oneof(...withoutDirectories)
+      : fc.oneof(...withoutDirectories, embeddedDirectories(nesting - 1).map(toEmbedded));
+  const entries = fc.uniqueArray(fc.record({ name: names, node: nodes }), {
+    selector: ({ name }) => name,
+    maxLength: 3,
+  });
+  const tree = fc.oneof(
+    { weight: 4, arbitrary: entries.map(toLeaf) },
+    { weight: 1, arbitrary: fc.array(nameChildren, { minLength: 1, maxLength: 1 }).map(toInner) },
+  );
+  return fc
+    .record({
+      type: fc.constant('directory' as const),
+      ...base,
+      parent: fc.constant(undefined),
+      entryCount: counts(),
+      subdirectoryCount: counts(),
+      isDead: fc.constant(false),
+      arrivals: fc.constant([]),
+      nextIndex: counts(),
+      tree,
+    })
+    .map(inode =>
+      fitted({ ...inode, subdirectoryCount: Math.min(inode.subdirectoryCount, inode.entryCount) }),
+    );
+}
+
+function toEmbedded(inode: DirectoryInode): EntryNode {
+  return { kind: 'embedded', inode };
+}
+
+function toLeaf(entries: readonly DirectoryEntry[]): NameNode {
+  return { kind: 'leaf', entries: entries.toSorted((left, right) => (left.name < right.name ? -1 : 1)) };
+}
+
+function toInner(children: readonly NameChild[]): NameNode {
+  return { kind: 'inner', level: 1, children };
+}
+
+const entryNodes: fc.Arbitrary<EntryNode> = fc.oneof(
+  { weight: 2, arbitrary: embeddedLinkables },
+  { weight: 2, arbitrary: references(INODE_TYPES) },
+  {
+    weight: 1,
+    arbitrary: fc.integer({ min: 1, max: NESTING_MAX }).chain(embeddedDirectories).map(toEmbedded),
+  },
+);
+
+export const directoryEntries: fc.Arbitrary<DirectoryEntry> = fc
+  .tuple(names, entryNodes, fc.option(departures, { freq: 4 }))
+  .map(([name, node, departure]) => (departure === null ? { name, node } : { name, node, departure }));
+
 export const leaves: fc.Arbitrary<NameNode> = fc
   .uniqueArray(directoryEntries, { selector: ({ name }) => name, maxLength: 12 })
-  .map(entries => ({
-    kind: 'leaf',
-    entries: entries.sort((left, right) => (left.name < right.name ? -1 : 1)),
-  }));
+  .map(toLeaf);
 
 export const innerNodes: fc.Arbitrary<NameNode> = fc
   .tuple(

@@ -20,6 +20,7 @@ import {
   examplePointer,
   isAccepted,
   LARGE_FILE,
+  NESTED,
   ODD_DIRECTORY,
   packedFile,
   recordsBytes,
@@ -87,7 +88,7 @@ describe('a byte that is wrong, missing or too many', () => {
   });
 
   it('in a name node is refused, or is another node in its one encoding', () => {
-    for (const node of [INNER, PACKED, ODD_DIRECTORY.tree]) {
+    for (const node of [INNER, PACKED, NESTED, ODD_DIRECTORY.tree]) {
       expect(checkDamage(encodeNameNode(node), recodeNode)).toBeGreaterThan(0);
     }
   });

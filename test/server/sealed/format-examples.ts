@@ -6,6 +6,7 @@ import type {
   DirectoryEntry,
   DirectoryInode,
   FileInode,
+  NameNode,
   PipeInode,
   SymlinkInode,
 } from '../../../src/server/sealed/inode.ts';
@@ -214,6 +215,58 @@ export const ODD_DIRECTORY: DirectoryInode = {
       { name: 'link', node: { kind: 'embedded', inode: SYMLINK } },
     ],
   },
+};
+
+/** An embedded directory, as an entry. Its counts are those of its tree, which must be a leaf. */
+function embeddedEntry(
+  name: string,
+  digit: string,
+  entries: readonly DirectoryEntry[],
+  more: Partial<DirectoryInode> = {},
+): DirectoryEntry {
+  const folders = entries.filter(({ node }) => node.kind === 'embedded' && node.inode.type === 'directory');
+  const inode: DirectoryInode = {
+    ...BASE,
+    type: 'directory',
+    id: exampleId(digit),
+    mode: 0o755,
+    parent: undefined,
+    entryCount: entries.length,
+    subdirectoryCount: folders.length,
+    isDead: false,
+    arrivals: [],
+    nextIndex: 0,
+    tree: { kind: 'leaf', entries },
+    ...more,
+  };
+  return { name, node: { kind: 'embedded', inode } };
+}
+
+/** Embedded directories: one in another, with slices of a pack and an object, and one whose names lie in a node. */
+export const NESTED: NameNode = {
+  kind: 'leaf',
+  entries: [
+    embeddedEntry('docs', 'a', [
+      embeddedEntry('2025', 'b', [
+        { name: 'packed', node: { kind: 'embedded', inode: packedFile('1', 1000, 4096) } },
+        { name: 'packet', node: { kind: 'embedded', inode: packedFile('2', 5096, 300) } },
+      ]),
+      { name: 'large', node: { kind: 'object', id: exampleId('3'), key: exampleId('4'), type: 'file' } },
+    ]),
+    embeddedEntry('wide', 'c', [], {
+      atimeNs: TIME_NS,
+      extensions: { items: [{ tag: 4, value: Uint8Array.of(7) }], segments: [] },
+      xattrs: [{ key: 'user.a', value: new Uint8Array([1, 2]) }],
+      entryCount: 300,
+      subdirectoryCount: 2,
+      nextIndex: 1,
+      tree: {
+        kind: 'inner',
+        level: 1,
+        children: [{ firstName: 'a', index: 0, pointer: examplePointer(50_000, 4168) }],
+      },
+    }),
+  ],
 };
 
 export const SEGMENT_ENTRIES: readonly SegmentEntry[] = [

@@ -185,6 +185,21 @@ describe('inodes', () => {
     expect(codeWith(0x83, 0)).toBe('EFORMAT');
   });
 
+  it('tell the classes of their extensions apart', () => {
+    const items = [{ tag: 8, value: Uint8Array.of(7) }];
+    const bytes = encodeInodeObject(record({ ...FIFO, extensions: { items, segments: [] } }));
+    const decodeWith = (tag: number): Inode => {
+      const other = bytes.slice();
+      // It stands at the end: count, tag, length, value.
+      other[other.byteLength - 3] = tag;
+      return decodeInodeObject(other, FIFO.id).inode;
+    };
+    expect([8, 9].map(tag => decodeWith(tag).extensions?.items[0]?.tag)).toEqual([8, 9]);
+    expect(() => decodeWith(10)).toThrow('extension 10 is not known to this netseal');
+    expect(errorCodeOf(() => decodeWith(10))).toBe('EUNSUPPORTED');
+    expect(errorCodeOf(() => decodeWith(11))).toBe('EFORMAT');
+  });
+
   it('name their writers newest first, sixteen at most', () => {
     const writers = Array.from({ length: 17 }, (_, at) => ({ version: 17 - at, nonce: exampleId('0') }));
     const encode = (list: InodeObject['writers']) =>

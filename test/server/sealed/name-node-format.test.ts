@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Name } from '../../../src/base/name.ts';
 import {
@@ -21,6 +22,7 @@ import {
   DIRECTORY,
   exampleId,
   examplePointer,
+  NESTED,
   ODD_DIRECTORY,
   packedFile,
   smallFileEntries,
@@ -66,8 +68,36 @@ describe('name nodes', () => {
       expect(decodeNameNode(bytes)).toEqual(node);
       expect(bytes.byteLength).toBeLessThanOrEqual(estimate(node));
     };
-    checkProperty(leaves, check, { weight: 2, examples: [DIRECTORY.tree, ODD_DIRECTORY.tree] });
+    checkProperty(leaves, check, { weight: 2, examples: [DIRECTORY.tree, ODD_DIRECTORY.tree, NESTED] });
     checkProperty(innerNodes, check, { weight: 2 });
+  });
+
+  it('are made with every entry that there is, at every depth', () => {
+    const kinds = new Set<string>();
+    let deepest = 0;
+    const visit = (node: NameNode, where: 'top' | 'below'): void => {
+      deepest = Math.max(deepest, nestingOf(node));
+      if (node.kind === 'inner') kinds.add(`${where} inner`);
+      else for (const entry of node.entries) visitEntry(entry, where);
+    };
+    const visitEntry = ({ node, departure }: DirectoryEntry, where: 'top' | 'below'): void => {
+      if (departure !== undefined) kinds.add('departure');
+      if (node.kind === 'object') {
+        kinds.add(`${where} object ${node.type}`);
+        return;
+      }
+      kinds.add(`${where} ${node.inode.type}`);
+      if (node.inode.type === 'directory') visit(node.inode.tree, 'below');
+    };
+    for (const node of fc.sample(fc.oneof(leaves, innerNodes), { numRuns: 400, seed: 1 })) visit(node, 'top');
+    const all = ['top', 'below'].flatMap(where => [
+      `${where} inner`,
+      ...INODE_TYPES.flatMap(type => [`${where} ${type}`, `${where} object ${type}`]),
+    ]);
+    // The parent of a folder that is an object is an object.
+    const possible = [...all, 'departure'].filter(kind => kind !== 'below object directory');
+    expect([...kinds].sort()).toEqual(possible.sort());
+    expect(deepest).toBeGreaterThan(2);
   });
 
   it('take the bytes that docs/LAYOUT.md says', () => {
