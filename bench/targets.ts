@@ -11,6 +11,7 @@ import { cacheOpen } from './targets/cache-open.ts';
 import { copyBytesTarget } from './targets/copy-bytes.ts';
 import { pageRead1m, pageRead4k } from './targets/page-reads.ts';
 import { get1g, put1g, putRss } from './targets/put-get.ts';
+import { regions } from './targets/regions.ts';
 import { open256k, seal4kBatch, seal256k } from './targets/seal.ts';
 import { put10k, readdir100k, treeGet, treePut } from './targets/small-files.ts';
 import { start } from './targets/start.ts';
@@ -39,6 +40,7 @@ export const TARGETS: readonly Target[] = [
   treeObjects,
   fsyncTrips,
   catTrips,
+  regions,
   cacheRead,
   cacheRead4k,
   cacheWrite,
