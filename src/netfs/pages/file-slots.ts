@@ -37,7 +37,7 @@ const CUTS = 11;
 
 export const GENERATION_MAX = 0x7fff_ffff;
 /** As a time: for ever. */
-const FOREVER_MS = Number.MAX_SAFE_INTEGER;
+export const FOREVER_MS: number = Number.MAX_SAFE_INTEGER;
 
 /** A file, for other threads. Post it as it is. */
 export interface PageFileRef {
@@ -47,6 +47,11 @@ export interface PageFileRef {
 
 /** What a slot said at one moment. */
 export interface SlotFacts {
+  number: number;
+  generation: number;
+  /** The slot's sequence number then. */
+  seq: number;
+  rounds: number;
   sizeBytes: number;
   freshUntilMs: number;
   cuts: number;
@@ -184,18 +189,25 @@ export function findFile({ words, slotCount }: PageMemory, key: Uint8Array): Pag
   return undefined;
 }
 
+/** Returns facts of no file, to load others into. */
+export function noFacts(): SlotFacts {
+  return { number: 0, generation: 0, seq: 0, rounds: 0, sizeBytes: 0, freshUntilMs: 0, cuts: 0 };
+}
+
 /**
  * Loads what a slot says now into `facts`. Any thread. Returns false when the slot is another file's by now, or is
- * just being changed.
+ * just being changed; then the facts are of no file.
  *
  * All loads are atomic, so they are done in order, and nothing needs to be written at the end: the slot of a file
  * that many threads read stays in the caches of all of them.
  */
 export function loadFacts(
-  { words }: PageMemory,
+  { words, slotCount }: PageMemory,
   { number, generation }: PageFileRef,
   facts: SlotFacts,
 ): boolean {
+  facts.number = 0;
+  if (!(number >= 1 && number <= slotCount)) return false;
   const at = slotAt(number);
   const seq = seqOf(words, at);
   const rounds = Atomics.load(words, at + ROUNDS);
@@ -203,5 +215,17 @@ export function loadFacts(
   facts.sizeBytes = getWide(words, at + SIZE);
   facts.freshUntilMs = getWide(words, at + FRESH);
   facts.cuts = Atomics.load(words, at + CUTS);
-  return seqOf(words, at) === seq && Atomics.load(words, at + ROUNDS) === rounds;
+  if (seqOf(words, at) !== seq || Atomics.load(words, at + ROUNDS) !== rounds) return false;
+  facts.number = number;
+  facts.generation = generation;
+  facts.seq = seq;
+  facts.rounds = rounds;
+  return true;
+}
+
+/** True when the facts are of this file, and its slot was not changed since. */
+export function areCurrent({ words }: PageMemory, { number, generation }: PageFileRef, facts: SlotFacts): boolean {
+  if (facts.number !== number || facts.generation !== generation) return false;
+  const at = slotAt(number);
+  return seqOf(words, at) === facts.seq && words[at + ROUNDS] === facts.rounds;
 }

@@ -34,13 +34,13 @@
  *   5. All else that a reader meets is a hint: it may walk a chain of which entries are being moved. It checks
  *      the key after it has loaded the number. No word ever leads outside the memory.
  *
- * The order of memory accesses, for processors that reorder more than x86 does. Atomic loads acquire, atomic
- * stores release, and a release is not overtaken by an acquire that follows it.
- *   - Change: the store of the odd number, then the load of the same word: no later write goes before them. The
- *     last store comes after all that was written.
- *   - Read: nothing goes before the first load. `Atomics.add(.., 0)` at the end also writes. It comes after the
- *     copy, and before the odd number of any change that it did not see. A load in its place could be done
- *     before the copy has ended.
+ * Why that holds in the memory model of JavaScript, on any processor
+ *   - A reader finds an even number: it was stored after all that it counts, so the reader sees that.
+ *   - The last look of a reader, `Atomics.add(.., 0)`, also writes the number. If it still finds the first number,
+ *     the next change comes after it, and begins by reading what it wrote: `Atomics.add(.., 1)`. So all that the
+ *     reader copied was copied before anything of that change was written. With a load in place of either, the
+ *     copy could hold bytes that are newer than the number.
+ *   - Between the two, words are read as they come. The number tells whether they belonged together.
  */
 import { NetsealError, requireArgument } from '../../base/errors.ts';
 import { roundUp } from '../../base/geometry.ts';
@@ -199,12 +199,8 @@ export function isUnchanged(words: Int32Array, at: number, seq: number, rounds: 
 
 /** Begins a change. For the one thread that changes. EBUG when there are two, or a change has not ended. */
 export function beginChange(words: Int32Array, at: number): void {
-  const odd = (words[at + SEQ] ?? 0) + 1;
-  Atomics.store(words, at + SEQ, odd);
-  // The load keeps what is written next from going before the store.
-  if (Atomics.load(words, at + SEQ) !== odd || (odd & 1) === 0) {
-    throw new NetsealError('EBUG', 'pages are changed by two at once');
-  }
+  if ((Atomics.add(words, at + SEQ, 1) & 1) === 0) return;
+  throw new NetsealError('EBUG', 'pages are changed by two at once');
 }
 
 /** Ends a change. */

@@ -9,7 +9,7 @@
  * all or in none.
  */
 import { requireBytes, requireInteger, requireObject } from '../../base/arguments.ts';
-import { findFile, loadFacts, type PageFileRef, type SlotFacts } from './file-slots.ts';
+import { areCurrent, FOREVER_MS, findFile, loadFacts, noFacts, type PageFileRef } from './file-slots.ts';
 import { PageCopier } from './page-copier.ts';
 import type { PageMemory } from './page-memory.ts';
 
@@ -32,8 +32,9 @@ export class PageReader {
   readonly #memory: PageMemory;
   readonly #copier: PageCopier;
   readonly #nowMs: ThreadClock;
-  readonly #before: SlotFacts = { sizeBytes: 0, freshUntilMs: 0, cuts: 0 };
-  readonly #after: SlotFacts = { sizeBytes: 0, freshUntilMs: 0, cuts: 0 };
+  /** Of the file that was read last: they need not be loaded again while its slot stays as it is. */
+  readonly #before = noFacts();
+  readonly #after = noFacts();
 
   /**
    * @param memory what `SharedPages.memory` is.
@@ -63,9 +64,11 @@ export class PageReader {
   read(ref: PageFileRef, offsetBytes: number, into: Uint8Array): number | undefined {
     requireInteger('offsetBytes', offsetBytes);
     requireBytes('into', into);
+    const memory = this.#memory;
     const before = this.#before;
     for (let tries = 0; tries <= RETRIES_MAX; tries += 1) {
-      if (!loadFacts(this.#memory, ref, before) || this.#nowMs() >= before.freshUntilMs) return undefined;
+      if (!areCurrent(memory, ref, before) && !loadFacts(memory, ref, before)) return undefined;
+      if (before.freshUntilMs !== FOREVER_MS && this.#nowMs() >= before.freshUntilMs) return undefined;
       const wanted = Math.min(into.byteLength, before.sizeBytes - offsetBytes);
       if (wanted <= 0) return 0;
       const copied = this.#copier.read(ref.number, offsetBytes, into, wanted);
@@ -76,6 +79,7 @@ export class PageReader {
 
   /** True when the file is still the one that was read, and nothing up to `endBytes` was cut meanwhile. */
   #isSame(ref: PageFileRef, endBytes: number): boolean {
+    if (areCurrent(this.#memory, ref, this.#before)) return true;
     const after = this.#after;
     if (!loadFacts(this.#memory, ref, after)) return false;
     return after.cuts === this.#before.cuts && after.sizeBytes >= endBytes;
