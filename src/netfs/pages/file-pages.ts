@@ -5,6 +5,7 @@ import type { FileSlots, PageFileRef } from './file-slots.ts';
 import { FrameFilling } from './filling.ts';
 import type { PageCopier } from './page-copier.ts';
 import { ALL_GRANULES, BLOCK_BYTES, BLOCK_GRANULES, offsetOf, slabOf } from './page-memory.ts';
+import type { PageRoom } from './page-room.ts';
 import type { FileEntries, PageTable } from './page-table.ts';
 import { type ByteRange, type FilePages, type Filling, GRANULE_BYTES, type PageFacts } from './pages.ts';
 
@@ -13,13 +14,15 @@ const LAST_GRANULE: number = 1 << (BLOCK_GRANULES - 1);
 
 export class SharedFilePages implements FilePages {
   readonly #table: PageTable;
+  readonly #room: PageRoom;
   readonly #slots: FileSlots;
   readonly #copier: PageCopier;
   readonly #entries: FileEntries;
 
   /** @param number given by `slots`; given back by {@link remove}. */
-  constructor(table: PageTable, slots: FileSlots, copier: PageCopier, number: number) {
+  constructor(table: PageTable, room: PageRoom, slots: FileSlots, copier: PageCopier, number: number) {
     this.#table = table;
+    this.#room = room;
     this.#slots = slots;
     this.#copier = copier;
     this.#entries = table.addFile(number);
@@ -75,7 +78,7 @@ export class SharedFilePages implements FilePages {
     if (end <= start) return 0;
     const entry = known === 0 ? table.add(this.#entries, block) : known;
     if (known !== 0) table.begin(entry);
-    table.place(entry, granted);
+    this.#room.place(entry, granted);
     const covered = coveredBy(start, end);
     // What a new granule holds besides the write was another file's.
     for (let left = granted & ~covered; left !== 0; left &= left - 1) {
@@ -115,7 +118,7 @@ export class SharedFilePages implements FilePages {
       throw new NetsealError('EBUG', `memory that was filled is inserted at byte ${offsetBytes}`);
     }
     const first = offsetBytes / BLOCK_BYTES;
-    for (const [index, frame] of filling.takeFrames(this.#table).entries()) {
+    for (const [index, frame] of filling.takeFrames(this.#room).entries()) {
       const bytes = Math.min(BLOCK_BYTES, filling.lengthBytes - index * BLOCK_BYTES);
       this.#insertFrame(first + index, frame, coveredBy(0, bytes), keep);
     }
@@ -141,7 +144,7 @@ export class SharedFilePages implements FilePages {
       const end = bytesIn(filled, 0, BLOCK_BYTES);
       this.#fillBlock(block, 0, end, slab, offsetOf(frame), keep, 1);
     }
-    table.endFilling(frame, !isNeeded);
+    this.#room.endFilling(frame, !isNeeded);
   }
 
   /** Fills granules of a block, from the bytes at `fromOffset` on, which are those at `start`. */
@@ -165,7 +168,7 @@ export class SharedFilePages implements FilePages {
     if ((granted | partial) === 0) return;
     const entry = known === 0 ? table.add(this.#entries, block) : known;
     if (known !== 0) table.begin(entry);
-    table.place(entry, granted);
+    this.#room.place(entry, granted);
     this.#copyGranules(entry, granted, from, fromOffset - start);
     for (let left = partial; left !== 0; left &= left - 1) {
       this.#complete(entry, block, lowestBit(left), from, fromOffset - start, keep);
@@ -283,7 +286,7 @@ export class SharedFilePages implements FilePages {
     return this.#table.find(this.#entries, block);
   }
 
-  /** As `PageTable.take`. A block that goes on where the one before ends gets a frame of its own behind that one's. */
+  /** As `PageRoom.take`. A block that goes on where the one before ends gets a frame of its own behind that one's. */
   #take(entry: number, block: number, absent: number, mayBeSequel: boolean, runLength: number): number {
     const table = this.#table;
     let isSequel = false;
@@ -295,7 +298,7 @@ export class SharedFilePages implements FilePages {
         after = table.frameOf(before);
       }
     }
-    return table.take(entry, absent, isSequel, after, runLength);
+    return this.#room.take(entry, absent, isSequel, after, runLength);
   }
 
   /** Lists the entries of the blocks that a range touches, ascending. */

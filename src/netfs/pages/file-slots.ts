@@ -224,7 +224,11 @@ export function loadFacts(
 }
 
 /** True when the facts are of this file, and its slot was not changed since. */
-export function areCurrent({ words }: PageMemory, { number, generation }: PageFileRef, facts: SlotFacts): boolean {
+export function areCurrent(
+  { words }: PageMemory,
+  { number, generation }: PageFileRef,
+  facts: SlotFacts,
+): boolean {
   if (facts.number !== number || facts.generation !== generation) return false;
   const at = slotAt(number);
   return seqOf(words, at) === facts.seq && words[at + ROUNDS] === facts.rounds;

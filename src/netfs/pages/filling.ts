@@ -6,22 +6,22 @@
  *                    └────────release──▶ free
  */
 import { NetsealError } from '../../base/errors.ts';
-import { BLOCK_BYTES, isFollowed, offsetOf, slabOf } from './page-memory.ts';
-import type { PageTable } from './page-table.ts';
+import { BLOCK_BYTES, isFollowed, offsetOf, type PageMemory, slabOf } from './page-memory.ts';
+import type { PageRoom } from './page-room.ts';
 import type { Filling } from './pages.ts';
 
 export class FrameFilling implements Filling {
   readonly parts: readonly Uint8Array<SharedArrayBuffer>[];
-  readonly #table: PageTable;
+  readonly #room: PageRoom;
   readonly #lengthBytes: number;
   /** In the order of the bytes. Empty when they were given back, or away. */
   #frames: readonly number[];
 
-  constructor(table: PageTable, frames: readonly number[], lengthBytes: number) {
-    this.#table = table;
+  constructor(memory: PageMemory, room: PageRoom, frames: readonly number[], lengthBytes: number) {
+    this.#room = room;
     this.#frames = frames;
     this.#lengthBytes = lengthBytes;
-    this.parts = partsOf(table, frames, lengthBytes);
+    this.parts = partsOf(memory, frames, lengthBytes);
   }
 
   get lengthBytes(): number {
@@ -29,9 +29,9 @@ export class FrameFilling implements Filling {
   }
 
   /** Takes the frames. They are the caller's. EBUG when they are gone already, or another page cache's. */
-  takeFrames(table: PageTable): readonly number[] {
+  takeFrames(room: PageRoom): readonly number[] {
     const frames = this.#frames;
-    if (table !== this.#table || frames.length === 0) {
+    if (room !== this.#room || frames.length === 0) {
       throw new NetsealError('EBUG', 'memory that was filled is inserted twice, or elsewhere');
     }
     this.#frames = [];
@@ -41,27 +41,31 @@ export class FrameFilling implements Filling {
   release(): void {
     const frames = this.#frames;
     this.#frames = [];
-    for (const frame of frames) this.#table.endFilling(frame, true);
+    for (const frame of frames) this.#room.endFilling(frame, true);
   }
 }
 
 /** Takes frames for `lengthBytes`, side by side if possible. Undefined when there are not enough. */
-export function reserveFilling(table: PageTable, lengthBytes: number): FrameFilling | undefined {
+export function reserveFilling(
+  memory: PageMemory,
+  room: PageRoom,
+  lengthBytes: number,
+): FrameFilling | undefined {
   const count = Math.ceil(lengthBytes / BLOCK_BYTES);
   const frames: number[] = [];
   while (frames.length < count) {
-    const frame = table.takeFilling(frames.at(-1) ?? -1, count - frames.length);
+    const frame = room.takeFilling(frames.at(-1) ?? -1, count - frames.length);
     if (frame < 0) {
-      for (const taken of frames) table.endFilling(taken, true);
+      for (const taken of frames) room.endFilling(taken, true);
       return undefined;
     }
     frames.push(frame);
   }
-  return new FrameFilling(table, frames, lengthBytes);
+  return new FrameFilling(memory, room, frames, lengthBytes);
 }
 
 function partsOf(
-  { memory }: PageTable,
+  memory: PageMemory,
   frames: readonly number[],
   lengthBytes: number,
 ): Uint8Array<SharedArrayBuffer>[] {

@@ -1,20 +1,13 @@
 /**
- * The entries of a page cache and the memory that they have, for the thread that changes them.
+ * The entries of a page cache and what they hold, for the thread that changes them.
  *
  * Invariants
  *   1. A block has at most one entry, and an entry has at least one granule that is not absent. So there is always
  *      a free entry: there are as many as subframes.
  *   2. A granule is absent unless it is uptodate or held. In a block without a frame, exactly the
  *      granules that are not absent have a subframe.
- *   3. Memory belongs to one entry, or was taken and is not placed yet, or is free. Memory that is being filled
- *      belongs to no entry, so no reader finds it.
- *   4. Eviction takes no granule that is held, none of the entry that memory is being taken for, and nothing that is
- *      being filled.
- *   5. An entry, its bytes and its memory change only between `begin` and `end`. Both are in one turn.
- *
- * Eviction gives each entry a second chance. A hand goes over the frames in the order of their addresses: an entry
- * that was used since the hand passed stays, and counts as unused from then on. So what is evicted one after the
- * other lies side by side, and so does what is cached next.
+ *   3. Memory belongs to one entry, or is being taken or filled (`page-room.ts`), or is free (`frame-pool.ts`).
+ *   4. An entry, its bytes and its memory change only between `begin` and `end`. Both are in one turn.
  */
 import { copyRange } from '../../base/bytes.ts';
 import { NetsealError } from '../../base/errors.ts';
@@ -45,10 +38,7 @@ import {
   slabOf,
   USED,
 } from './page-memory.ts';
-import { GRANULE_BYTES, type PageUse } from './pages.ts';
-
-/** A block that holds more granules than this has a frame of its own. */
-const SUBFRAMES_MAX = BLOCK_GRANULES / 2;
+import { GRANULE_BYTES } from './pages.ts';
 
 /** The entries of one file. */
 export interface FileEntries {
@@ -71,17 +61,9 @@ export class PageTable {
   #nextEntry: number;
   #usedBytes = 0;
   #heldBytes = 0;
-  #fillingBytes = 0;
-  /** The frame that eviction looks at next. */
-  #hand = 0;
   /** What the entry that is being changed was before. */
   #presentBefore = 0;
   #heldBefore = 0;
-  /** The entry that memory is being taken for. */
-  #busy = 0;
-  /** Memory that was taken and not placed: a frame, or subframes by granule; -1 for none. */
-  #takenFrame = -1;
-  readonly #takenSubframes = new Int32Array(BLOCK_GRANULES);
 
   /** @param onFreed called when a granule was dropped or was released. It must not change pages. */
   constructor(memory: PageMemory, onFreed: () => void) {
@@ -92,12 +74,14 @@ export class PageTable {
     this.#onFreed = onFreed;
   }
 
-  get use(): PageUse {
-    return {
-      budgetBytes: this.memory.frameCount * BLOCK_BYTES,
-      usedBytes: this.#usedBytes + this.#fillingBytes,
-      heldBytes: this.#heldBytes,
-    };
+  /** Bytes of memory that entries have. */
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  /** Bytes of memory that cannot be evicted because something in it is held. */
+  get heldBytes(): number {
+    return this.#heldBytes;
   }
 
   addFile(number: number): FileEntries {
@@ -147,8 +131,17 @@ export class PageTable {
     this.#words[entry + STATE] = uptodate | (held << HELD_SHIFT);
   }
 
+  /** True when the entry was used since {@link forgetUse}. */
+  wasUsed(entry: number): boolean {
+    return this.#words[entry + USED] !== 0;
+  }
+
   noteUse(entry: number): void {
     this.#words[entry + USED] = 1;
+  }
+
+  forgetUse(entry: number): void {
+    this.#words[entry + USED] = 0;
   }
 
   /** Begins a change of an entry. Changes do not nest. */
@@ -212,47 +205,6 @@ export class PageTable {
   }
 
   /**
-   * Takes memory for absent granules of a block, if need be from others. A block that would hold many gets a frame
-   * for all of them. `place` must follow, before anything else is done.
-   *
-   * @param entry 0 when the block has none yet. Not being changed.
-   * @param wantsFrame true: a frame even for few granules.
-   * @param after the frame that the block's own frame should come behind; -1 for none.
-   * @param runLength how many frames will be taken one after the other.
-   * @returns those that got memory: all of them, or those below the first one that got none.
-   */
-  take(entry: number, absent: number, wantsFrame: boolean, after: number, runLength: number): number {
-    this.#takenFrame = -1;
-    if (entry !== 0 && this.hasFrame(entry)) return absent;
-    const present = entry === 0 ? 0 : this.presentOf(entry);
-    this.#busy = entry;
-    const isLarge = wantsFrame || countBits(present | absent) > SUBFRAMES_MAX;
-    if (isLarge) this.#takenFrame = this.takeFrame(after, runLength);
-    const granted = this.#takenFrame >= 0 ? absent : this.#takeSubframes(entry, absent);
-    this.#busy = 0;
-    return granted;
-  }
-
-  /**
-   * Gives an entry the memory that was taken. Bytes move with it; those of new granules are anything. Between
-   * `begin` and `end`.
-   */
-  place(entry: number, granted: number): void {
-    const words = this.#words;
-    if (this.#takenFrame >= 0) {
-      this.giveFrame(entry, this.#takenFrame);
-      this.#takenFrame = -1;
-    } else if (!this.hasFrame(entry)) {
-      for (let left = granted; left !== 0; left &= left - 1) {
-        const granule = lowestBit(left);
-        const subframe = this.#takenSubframes[granule] ?? 0;
-        words[entry + SUBFRAMES + granule] = subframe + 1;
-        this.pool.setOwner(subframe, entry + granule);
-      }
-    }
-  }
-
-  /**
    * Gives an entry without a frame this one. Granules that are not absent are copied into it. Between `begin` and
    * `end`.
    */
@@ -260,12 +212,25 @@ export class PageTable {
     const { memory, pool } = this;
     for (let left = this.presentOf(entry); left !== 0; left &= left - 1) {
       const granule = lowestBit(left);
-      const from = this.#subframeOf(entry, granule);
+      const from = this.subframeOf(entry, granule);
       copySubframe(memory, from, frame * BLOCK_GRANULES + granule);
       this.#freeSubframe(entry, granule);
     }
     this.#words[entry + FRAME] = frame + 1;
     pool.setOwner(frame * BLOCK_GRANULES, entry);
+  }
+
+  /** Gives an absent granule of an entry without a frame this subframe. Between `begin` and `end`. */
+  giveSubframe(entry: number, granule: number, subframe: number): void {
+    this.#words[entry + SUBFRAMES + granule] = subframe + 1;
+    this.pool.setOwner(subframe, entry + granule);
+  }
+
+  /** Gives a granule another subframe, with its bytes. Between `begin` and `end`. */
+  moveSubframe(entry: number, granule: number, subframe: number): void {
+    copySubframe(this.memory, this.subframeOf(entry, granule), subframe);
+    this.#freeSubframe(entry, granule);
+    this.giveSubframe(entry, granule, subframe);
   }
 
   /**
@@ -275,7 +240,7 @@ export class PageTable {
   copyIn(entry: number, start: number, end: number, from: Uint8Array, fromOffset: number): void {
     for (let at = start; at < end; ) {
       const next = this.#pieceEnd(entry, at, end);
-      const subframe = this.#subframeOf(entry, Math.floor(at / GRANULE_BYTES));
+      const subframe = this.subframeOf(entry, Math.floor(at / GRANULE_BYTES));
       const slab = slabOf(this.memory, Math.floor(subframe / BLOCK_GRANULES));
       const offset = subframeOffset(subframe) + (at % GRANULE_BYTES);
       const source = fromOffset + at - start;
@@ -290,32 +255,12 @@ export class PageTable {
   copyOut(entry: number, start: number, end: number, into: Uint8Array, intoOffset: number): void {
     for (let at = start; at < end; ) {
       const next = this.#pieceEnd(entry, at, end);
-      const subframe = this.#subframeOf(entry, Math.floor(at / GRANULE_BYTES));
+      const subframe = this.subframeOf(entry, Math.floor(at / GRANULE_BYTES));
       const slab = slabOf(this.memory, Math.floor(subframe / BLOCK_GRANULES));
       const offset = subframeOffset(subframe) + (at % GRANULE_BYTES);
       copyRange(slab, offset, into, intoOffset + at - start, next - at);
       at = next;
     }
-  }
-
-  /** Takes a frame, if need be from others. Returns -1 when there is none. */
-  takeFrame(after: number, runLength: number): number {
-    return this.#makeFrameFree() ? this.pool.takeFrame(after, runLength) : -1;
-  }
-
-  /** Takes a frame for bytes to come, which no entry names meanwhile. Returns -1 when there is none. */
-  takeFilling(after: number, runLength: number): number {
-    const frame = this.takeFrame(after, runLength);
-    if (frame >= 0) this.#fillingBytes += BLOCK_BYTES;
-    return frame;
-  }
-
-  /** The frame is not being filled any more. It goes to an entry, or is freed. */
-  endFilling(frame: number, isFreed: boolean): void {
-    this.#fillingBytes -= BLOCK_BYTES;
-    if (!isFreed) return;
-    this.pool.freeFrame(frame);
-    this.#onFreed();
   }
 
   /** Adds what an entry holds to the counts, or takes it off. */
@@ -351,7 +296,8 @@ export class PageTable {
     this.#freeEntry = entry;
   }
 
-  #subframeOf(entry: number, granule: number): number {
+  /** Returns the memory of a granule that is not absent; -1 for an absent one. */
+  subframeOf(entry: number, granule: number): number {
     const frame = this.frameOf(entry);
     return frame >= 0
       ? frame * BLOCK_GRANULES + granule
@@ -367,113 +313,6 @@ export class PageTable {
     const at = entry + SUBFRAMES + granule;
     this.pool.freeSubframe((this.#words[at] ?? 0) - 1);
     this.#words[at] = 0;
-  }
-
-  #takeSubframes(entry: number, absent: number): number {
-    const first = lowestBit(absent);
-    let last = entry === 0 || first === 0 ? -1 : (this.#words[entry + SUBFRAMES + first - 1] ?? 0) - 1;
-    let granted = 0;
-    for (let left = absent; left !== 0; left &= left - 1) {
-      if (!this.#makeSubframeFree()) break;
-      last = this.pool.takeSubframe(last);
-      const granule = lowestBit(left);
-      this.#takenSubframes[granule] = last;
-      granted |= 1 << granule;
-    }
-    return granted;
-  }
-
-  #makeFrameFree(): boolean {
-    const { pool } = this;
-    for (let steps = 2 * pool.frameCount; pool.freeFrames === 0 && steps > 0; steps -= 1) {
-      if (pool.freeSubframes >= BLOCK_GRANULES && this.#joinFreeSubframes()) break;
-      if (!this.#hasClean()) break;
-      this.#moveHand();
-    }
-    return pool.freeFrames > 0;
-  }
-
-  #makeSubframeFree(): boolean {
-    const { pool } = this;
-    let steps = 2 * pool.frameCount;
-    while (pool.freeSubframes === 0 && pool.freeFrames === 0) {
-      if (steps === 0 || !this.#hasClean()) return false;
-      this.#moveHand();
-      steps -= 1;
-    }
-    return true;
-  }
-
-  #hasClean(): boolean {
-    return this.#usedBytes > this.#heldBytes;
-  }
-
-  /** Evicts what can be evicted from the frame at the hand. */
-  #moveHand(): void {
-    const frame = this.#hand;
-    this.#hand = frame + 1 < this.pool.frameCount ? frame + 1 : 0;
-    if (this.pool.isWhole(frame)) this.#evictFrame(frame);
-    else if (this.pool.isSplit(frame)) this.#evictSubframes(frame);
-  }
-
-  #evictFrame(frame: number): void {
-    const words = this.#words;
-    const entry = this.pool.ownerOf(frame * BLOCK_GRANULES);
-    if (entry === 0 || entry === this.#busy || this.heldOf(entry) !== 0) return;
-    if (words[entry + USED] !== 0) {
-      words[entry + USED] = 0;
-      return;
-    }
-    this.begin(entry);
-    this.drop(entry, ALL_GRANULES);
-    this.end(entry);
-  }
-
-  #evictSubframes(frame: number): void {
-    const words = this.#words;
-    const { pool } = this;
-    const first = frame * BLOCK_GRANULES;
-    // An entry may have several of them: all are judged by its last use, which is cleared in the end.
-    let spared = 0;
-    for (let index = 0; index < BLOCK_GRANULES && pool.isSplit(frame); index += 1) {
-      const owner = pool.ownerOf(first + index);
-      const granule = owner % ENTRY_WORDS;
-      const entry = owner - granule;
-      if (entry === 0 || entry === this.#busy || (this.heldOf(entry) & (1 << granule)) !== 0) continue;
-      if (words[entry + USED] !== 0) {
-        spared |= 1 << index;
-        continue;
-      }
-      this.begin(entry);
-      this.drop(entry, 1 << granule);
-      this.end(entry);
-    }
-    for (let left = spared; left !== 0; left &= left - 1) {
-      const owner = pool.ownerOf(first + lowestBit(left));
-      words[owner - (owner % ENTRY_WORDS) + USED] = 0;
-    }
-  }
-
-  /** Makes a frame free by moving the subframes of one that has few. Returns false when it could not. */
-  #joinFreeSubframes(): boolean {
-    const { pool } = this;
-    const frame = pool.emptiestSplit();
-    const first = frame * BLOCK_GRANULES;
-    for (let index = 0; index < BLOCK_GRANULES && pool.isSplit(frame); index += 1) {
-      const owner = pool.ownerOf(first + index);
-      if (owner === 0) continue;
-      const target = pool.takeSubframeNotIn(frame);
-      if (target < 0) return false;
-      const granule = owner % ENTRY_WORDS;
-      const entry = owner - granule;
-      this.begin(entry);
-      copySubframe(this.memory, first + index, target);
-      this.#freeSubframe(entry, granule);
-      this.#words[entry + SUBFRAMES + granule] = target + 1;
-      pool.setOwner(target, owner);
-      this.end(entry);
-    }
-    return !pool.isSplit(frame);
   }
 }
 

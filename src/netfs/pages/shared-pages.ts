@@ -3,7 +3,8 @@
  *
  *   file-pages.ts      what is done to the pages of one file
  *   filling.ts         memory that workers write to
- *   page-table.ts      entries, their memory, eviction
+ *   page-table.ts      entries, and what they hold
+ *   page-room.ts       memory for them; eviction
  *   frame-pool.ts      which memory is free
  *   file-slots.ts      what other threads may know of a file
  *   page-memory.ts     the shared words, and how threads agree on them
@@ -18,7 +19,8 @@ import { FileSlots } from './file-slots.ts';
 import { reserveFilling } from './filling.ts';
 import { POOL_BYTES_PER_FRAME } from './frame-pool.ts';
 import { PageCopier } from './page-copier.ts';
-import { createPageMemory, type PageMemory } from './page-memory.ts';
+import { BLOCK_BYTES, createPageMemory, type PageMemory } from './page-memory.ts';
+import { PageRoom } from './page-room.ts';
 import { PageTable } from './page-table.ts';
 import type { Filling, PageCache, PageUse } from './pages.ts';
 
@@ -34,6 +36,7 @@ export class SharedPages implements PageCache {
   /** What a `PageReader` of another thread needs. */
   readonly memory: PageMemory;
   readonly #table: PageTable;
+  readonly #room: PageRoom;
   readonly #slots: FileSlots;
   readonly #copier: PageCopier;
   /** Each waits for the counter to be beyond what it was. */
@@ -49,22 +52,27 @@ export class SharedPages implements PageCache {
   constructor(budgetBytes: number, { slots = SLOTS }: SharedPagesSettings = {}) {
     this.memory = createPageMemory(budgetBytes, slots, POOL_BYTES_PER_FRAME);
     this.#table = new PageTable(this.memory, () => this.#freed());
+    this.#room = new PageRoom(this.#table, () => this.#freed());
     this.#slots = new FileSlots(this.memory);
     this.#copier = new PageCopier(this.memory);
   }
 
   get use(): PageUse {
-    return this.#table.use;
+    return {
+      budgetBytes: this.memory.frameCount * BLOCK_BYTES,
+      usedBytes: this.#table.usedBytes + this.#room.fillingBytes,
+      heldBytes: this.#table.heldBytes,
+    };
   }
 
   addFile(key: Uint8Array): SharedFilePages {
     if (this.#isClosed) throw closedError();
-    return new SharedFilePages(this.#table, this.#slots, this.#copier, this.#slots.add(key));
+    return new SharedFilePages(this.#table, this.#room, this.#slots, this.#copier, this.#slots.add(key));
   }
 
   reserve(lengthBytes: number): Filling | undefined {
     if (this.#isClosed) throw closedError();
-    return reserveFilling(this.#table, lengthBytes);
+    return reserveFilling(this.memory, this.#room, lengthBytes);
   }
 
   async waitForRoom(options: CallOptions = {}): Promise<void> {
