@@ -65,8 +65,8 @@ export interface File extends AsyncDisposable {
    * Reads bytes. Fewer than were asked for only at the end of the file, or before bytes that cannot be read.
    * Up to 1 MiB is of one version of the file. The buffer is not touched after the call has settled.
    *
-   * Rejects with EINVAL, ECLOSED, the signal's reason; EBADF's case is ECLOSED, too: not open for reading. And
-   * with EAUTH, EMISSING, EUNAVAILABLE, ... when the first byte cannot be read.
+   * Rejects with EINVAL, ECLOSED, the signal's reason; EDENIED (not open for reading). And with
+   * EAUTH, EMISSING, EUNAVAILABLE, ... when the first byte cannot be read.
    */
   read<Bytes extends Uint8Array>(buffer: Bytes, options?: TransferOptions): Promise<ReadResult<Bytes>>;
   read<Bytes extends Uint8Array>(
@@ -80,7 +80,8 @@ export interface File extends AsyncDisposable {
    * Writes bytes into the page cache. The buffer must not change before the call has settled. A file that was
    * opened to append ignores the position.
    *
-   * Rejects when nothing was written: with EINVAL (the file would be too large), ECLOSED, the signal's reason,
+   * Rejects when nothing was written: with EINVAL (the file would be too large), ECLOSED, EDENIED (not
+   * open for writing), the signal's reason,
    * or with why the file cannot be committed, when memory is short because of that.
    */
   write<Bytes extends Uint8Array>(buffer: Bytes, options?: TransferOptions): Promise<WriteResult<Bytes>>;
@@ -108,7 +109,7 @@ export interface File extends AsyncDisposable {
   datasync(options?: WaitOptions): Promise<void>;
 
   /**
-   * Closes this open file, always. If it was the last one, what was written is committed first.
+   * Commits what was done to the file, as `sync` does, and closes this open file, always.
    *
    * Rejects as `sync` does. What could not be committed stays, is tried again, and shows in the status. Again
    * does nothing.
@@ -137,5 +138,10 @@ export interface OpenFileOptions {
   readonly isAppending?: boolean;
   /** True: a write resolves when the server has it, committed. Default false. */
   readonly isSynchronous?: boolean;
+  /**
+   * True: the file is about to be written anew. Until the first `sync` or `close` here, what is written waits a
+   * minute instead of 5 s before it is committed by itself, so that others do not see half of it.
+   */
+  readonly isReplacing?: boolean;
   readonly signal?: AbortSignal | undefined;
 }

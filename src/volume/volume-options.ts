@@ -3,10 +3,15 @@ import {
   requireCallback,
   requireInstance,
   requireInteger,
+  requireMethods,
   requireNumber,
   requireObject,
 } from '../base/arguments.ts';
+import { requireArgument } from '../base/errors.ts';
+import { MIB } from '../base/geometry.ts';
+import type { Scheduler } from '../base/scheduler.ts';
 import { VolumeHeader } from '../keys/volume-header.ts';
+import { GRANULE_BYTES } from '../netfs/pages/pages.ts';
 import { Pipeline } from '../pipeline/pipeline.ts';
 import type { SegmentSettings } from '../server/sealed/segment-writer.ts';
 import { type ObjectStore, requireStore } from '../server/store.ts';
@@ -26,10 +31,15 @@ export interface OpenVolumeOptions extends SegmentSettings, HistoryOptions {
   /** How long gc keeps objects that nothing refers to. Default 24 h; it must be the same for all clients. */
   readonly graceMs?: number;
   readonly providers?: ProviderSettings;
+  /** Memory for the pages of open files, a multiple of 4 KiB from 1 MiB. Default 64 MiB; taken as it is used. */
+  readonly pageBytes?: number;
+  /** When open files are committed by themselves. Default: the system's clock. */
+  readonly scheduler?: Scheduler;
   /** Called once, after the volume was closed. `openVolume` ends its own pipeline and keyring here. */
   readonly onClosed?: () => Promise<void>;
 }
 
+export const PAGE_BYTES_DEFAULT: number = 64 * MIB;
 export const GRACE_MS_DEFAULT: number = 24 * 60 * 60 * 1000;
 export const FRESH_MS_DEFAULT = 1000;
 /** Checks the options of `openVolume` that are about the session. Throws EINVAL. */
@@ -43,6 +53,12 @@ export function checkSessionOptions(options: Partial<OpenVolumeOptions>): void {
   for (const [name, value] of Object.entries({ segmentBytes, uploadsMax, uploadTimesMax })) {
     if (value !== undefined) requireInteger(`options.${name}`, value, 1);
   }
+  if (options.pageBytes !== undefined) {
+    requireInteger('options.pageBytes', options.pageBytes, MIB);
+    requireArgument(options.pageBytes % GRANULE_BYTES === 0, 'options.pageBytes must be a multiple of 4 KiB');
+  }
+  if (options.scheduler !== undefined)
+    requireMethods('options.scheduler', options.scheduler, ['now', 'sleep']);
   const { onClosed, onProblem, nowMs } = options;
   for (const [name, value] of Object.entries({ onClosed, onProblem, nowMs })) {
     requireCallback(`options.${name}`, value);

@@ -9,6 +9,7 @@ import {
 } from '../base/arguments.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { type Id, randomId } from '../base/ids.ts';
+import type { File } from '../netfs/file.ts';
 import { ControlSealer } from '../server/sealed/control.ts';
 import { requireChangeable } from '../server/sealed/extensions.ts';
 import type { Attributes, DirectoryEntry, FileInode, Inode } from '../server/sealed/inode.ts';
@@ -24,6 +25,7 @@ import { FileReader } from './content/file-reader.ts';
 import { FileWriter } from './content/file-writer.ts';
 import { readSmallFiles, type SmallContents } from './content/small-files.ts';
 import { SmallUpload } from './content/small-upload.ts';
+import type { OpenFlags } from './file-flags.ts';
 import { History } from './history/history.ts';
 import { requireDirectory, requireEntry, requireFileInode, requireId } from './names/argument-checks.ts';
 import type { Directory } from './names/directory.ts';
@@ -41,6 +43,7 @@ import {
 } from './names/path-walk.ts';
 import { keyOfReference } from './names/references.ts';
 import { VolumeNames } from './names/volume-names.ts';
+import { newAttributes } from './new-attributes.ts';
 import { SealedServer } from './serving/sealed-server.ts';
 import { FreshObjects } from './session/fresh-objects.ts';
 import { OpenFiles } from './session/open-files.ts';
@@ -56,11 +59,13 @@ import {
   type OpenedJournal,
   PutJournal,
 } from './state/put-journal.ts';
+import { type OpenPathOptions, VolumeFiles } from './volume-files.ts';
 import {
   checkOpenOptions,
   FRESH_MS_DEFAULT,
   GRACE_MS_DEFAULT,
   type OpenVolumeOptions,
+  PAGE_BYTES_DEFAULT,
 } from './volume-options.ts';
 
 /** A folder of this machine that netseal itself uses. */
@@ -81,6 +86,7 @@ export class Volume {
   readonly namespace: Namespace;
   /** @internal The files of this volume, for netfs. */
   readonly server: SealedServer;
+  readonly #files: VolumeFiles;
   readonly #paths: PathWalk;
   readonly #control: ControlSealer;
   readonly #state: ClientState;
@@ -160,6 +166,7 @@ export class Volume {
     this.names = new VolumeNames(this.namespace, this.session);
     this.server = new SealedServer(this.#commitParts);
     this.#paths = new PathWalk(this.inodes, this.namespace, settings.rootId);
+    this.#files = this.#newFiles(options);
     this.#history.start(this.session, this.inodes);
   }
 
@@ -226,6 +233,28 @@ export class Volume {
    */
   async directory(path: string | Uint8Array): Promise<Directory> {
     return this.#paths.directoryOf(await this.find(path, { follow: true }));
+  }
+
+  /**
+   * Opens a file to read and write anywhere in it. What is written is kept in memory, sealed and uploaded in the
+   * background, and committed by `sync`, by `close`, and after 5 s: see docs/NETFS.md. A file that is made has its
+   * name in the store when this resolves.
+   *
+   * Rejects as {@link find} and {@link place} do; with EEXIST (flags with `x`), EISDIR, EINVAL (no regular file,
+   * unknown flags, or units that do not fit into the pipeline's memory), EUNSUPPORTED (only a newer netseal may
+   * change it).
+   *
+   * @param flags as Node's `fs.open` has them. Default `r`.
+   * @param mode of a file that is made. Default 0o644.
+   */
+  async open(
+    path: string | Uint8Array,
+    flags: OpenFlags = 'r',
+    mode?: number,
+    options?: OpenPathOptions,
+  ): Promise<File> {
+    this.#requireOpen();
+    return await this.#files.open(path, flags, mode, options);
   }
 
   /** Opens the present version of a file for reading. EISDIR; EINVAL for a symlink that is not followed. */
@@ -372,10 +401,11 @@ export class Volume {
 
   /**
    * Waits until everything written so far is in the store and all marks are saved. Rejects with the first
-   * upload that failed. It commits no open `FileWriter`.
+   * upload or commit that failed. It commits files of {@link open}, and no open `FileWriter`.
    */
   async sync(): Promise<void> {
     this.#requireOpen();
+    await this.#files.flush();
     await this.#sync();
   }
 
@@ -392,6 +422,30 @@ export class Volume {
     return { session, inodes, moves, names, inBackground: work => this.#inBackground(work) };
   }
 
+  #newFiles({ pipeline, pageBytes = PAGE_BYTES_DEFAULT, scheduler }: OpenVolumeOptions): VolumeFiles {
+    return new VolumeFiles({
+      server: this.server,
+      pipeline,
+      pageBytes,
+      scheduler,
+      freshMs: this.session.freshMs,
+      find: path => this.find(path, { follow: true }),
+      place: path => this.place(path),
+      newFile: (mode, unitSizeBytes) => {
+        requireWritable(this.settings);
+        return this.names.newFile(newAttributes(mode), unitSizeBytes);
+      },
+      insert: async ({ directory, name }, inode) => {
+        await this.namespace.insert(directory, name, inode);
+        await this.namespace.noteChange(directory);
+      },
+      requireWritable: inode => {
+        requireWritable(this.settings);
+        requireChangeable(`inode ${inode.id}`, inode.extensions?.items);
+      },
+    });
+  }
+
   /** Starts work that only {@link sync} waits for. */
   #inBackground(work: Promise<void>): void {
     const ended = work.finally(() => this.#background.delete(ended));
@@ -401,13 +455,16 @@ export class Volume {
   }
 
   /**
-   * Syncs, writes this client's head, and ends the session. A second call does nothing.
+   * Commits and closes all files of {@link open}, syncs, writes this client's head, and ends the session. A
+   * second call does nothing. When a file cannot be committed, it rejects with the reason, and the volume stays
+   * open: with `discard` it closes all the same, and what was not committed is lost.
    *
    * Rejects as {@link sync} does, and with EFORK or EROLLBACK when the store was found to show different
    * histories, or an old one. `onProblem` is told of anything else that was wrong with heads.
    */
-  async close(): Promise<void> {
+  async close({ discard = false }: { readonly discard?: boolean } = {}): Promise<void> {
     if (this.#isClosed) return;
+    await this.#files.close({ discard });
     this.#isClosed = true;
     try {
       await this.server[Symbol.asyncDispose]();

@@ -1,0 +1,226 @@
+/**
+ * What the server has of an open file: which record each unit is, and whether another client has changed it.
+ *
+ *   fresh ──a second passes──▶ stale ──`beFresh`: state──▶ fresh                  (the same version)
+ *                                                  └─────▶ locate ──▶ fresh       (another's version, adopted)
+ *
+ * Invariants
+ *   1. Only a file without changes of its own is asked for, and nobody begins to write while it is. One with
+ *      changes finds out at its commit.
+ *   2. A version is adopted in one turn: the size, the receipts, and the end of the pages whose units have
+ *      other records now. Until then everything here is of the old version.
+ *   3. Once the server has told of a version that is not adopted here, nothing is located until it is. A file
+ *      that has changes of its own then is in conflict: see `rebase.ts`.
+ *   4. What `locate` answers is believed only if no `state` was under way meanwhile: it speaks of the version
+ *      that the server told last, which may be one that is not adopted here.
+ */
+
+import { abortable } from '../base/abortable.ts';
+import { NetsealError } from '../base/errors.ts';
+import { roundUp, sizeToUnitCount } from '../base/geometry.ts';
+import { isSameRecord } from './fetch.ts';
+import { GRANULE_BYTES } from './pages/pages.ts';
+import type { FileParts } from './parts.ts';
+import type { FileState, Receipt } from './server.ts';
+
+/** Receipts are asked for in windows of so many units, and in calls of so many windows at most. */
+const WINDOW_UNITS = 64;
+const LOCATE_UNITS_MAX = 1024;
+
+/** What the server said of some units. */
+interface Located {
+  readonly fromUnit: number;
+  readonly receipts: readonly (Receipt | undefined)[];
+}
+
+export class Base<Handle> {
+  readonly #parts: FileParts<Handle>;
+  #freshUntilMs: number;
+  /** The call of `state` that is under way, with what follows from it. */
+  #asking: Promise<void> | undefined;
+  /** Counts the beginnings and ends of calls of `state`. */
+  #askCount = 0;
+  /** The server has told of a version that is not the one here. */
+  #isBehind = false;
+
+  constructor(parts: FileParts<Handle>) {
+    this.#parts = parts;
+    this.#freshUntilMs = freshUntil(parts);
+  }
+
+  /** Makes sure that the file is as the server had it just now, unless it has changes here. */
+  async beFresh(signal?: AbortSignal): Promise<void> {
+    const { netfs, regions } = this.#parts;
+    let asking = this.#asking;
+    if (asking === undefined) {
+      const isUnchanged = regions.isClean && regions.writerCount === 0;
+      if (netfs.scheduler.now() < this.#freshUntilMs || !isUnchanged) return;
+      asking = this.#begin(state => this.adopt(state));
+    }
+    await abortable(asking, signal);
+  }
+
+  /** Asks the server again, because what it told may be out of date. A file with changes is not asked for. */
+  async refresh(signal?: AbortSignal): Promise<void> {
+    this.#freshUntilMs = Number.NEGATIVE_INFINITY;
+    await this.beFresh(signal);
+  }
+
+  /**
+   * Resolves when nobody asks for the file's version, whatever came of it. Others may have begun to ask when the
+   * caller goes on: look at {@link isAsking} again.
+   */
+  async settled(signal?: AbortSignal): Promise<void> {
+    const ended = (this.#asking ?? Promise.resolve()).catch(() => undefined);
+    await abortable(ended, signal);
+  }
+
+  /** True while the file's version is asked for: nobody may begin to write. */
+  get isAsking(): boolean {
+    return this.#asking !== undefined;
+  }
+
+  /** True when the server has told of a version that is not the one here. */
+  get isBehind(): boolean {
+    return this.#isBehind;
+  }
+
+  /** Notes that the server has just told the file's version: by a commit, or an answer that was adopted. */
+  wasTold(): void {
+    this.#freshUntilMs = freshUntil(this.#parts);
+  }
+
+  /**
+   * Finds out which records these units are. Afterwards `layers.find` knows them, until others are asked for:
+   * look in the same turn, and call again when one is still not known.
+   */
+  async locate(units: readonly number[], signal?: AbortSignal): Promise<void> {
+    const { regions } = this.#parts;
+    for (;;) {
+      while (this.isAsking) await this.settled(signal);
+      if (!this.#isBehind) break;
+      if (!regions.isClean) throw new NetsealError('ECONFLICT', 'another client has changed the file');
+      await this.refresh(signal);
+    }
+    const { version, sizeBytes } = regions.layers.committed;
+    const askCount = this.#askCount;
+    const windows = windowsOf(units, sizeToUnitCount(sizeBytes, regions.unitSizeBytes));
+    const located = await Promise.all(windows.map(window => this.#locate(window, signal)));
+    // Otherwise the caller finds them unknown, and asks again.
+    if (this.isAsking || askCount !== this.#askCount) return;
+    for (const { fromUnit, receipts } of located) regions.layers.learn(version, fromUnit, receipts);
+  }
+
+  /**
+   * Returns which records units are at the version that the server told last, whatever is adopted here. For
+   * those who have made sure that no other call tells another version meanwhile.
+   */
+  async locateTold(units: readonly number[], unitCount: number): Promise<Map<number, Receipt | undefined>> {
+    const found = new Map<number, Receipt | undefined>();
+    for (const window of windowsOf(units, unitCount)) {
+      const { fromUnit, receipts } = await this.#locate(window);
+      for (const [at, receipt] of receipts.entries()) found.set(fromUnit + at, receipt);
+    }
+    return found;
+  }
+
+  /**
+   * Calls `state`, and runs `then` with the answer before anybody else learns of it. Nobody begins to write, and
+   * nobody locates, until it has ended.
+   */
+  async ask(then: (state: FileState) => Promise<void>): Promise<void> {
+    while (this.isAsking) await this.settled();
+    await this.#begin(then);
+  }
+
+  #begin(then: (state: FileState) => Promise<void>): Promise<void> {
+    this.#askCount += 1;
+    const asking = this.#ask(then).finally(() => {
+      this.#askCount += 1;
+      this.#asking = undefined;
+    });
+    this.#asking = asking;
+    return asking;
+  }
+
+  async #ask(then: (state: FileState) => Promise<void>): Promise<void> {
+    const { server, handle, regions } = this.#parts;
+    const state = await server.state(handle, {});
+    this.#isBehind = state.version !== regions.layers.committed.version;
+    await then(state);
+    this.#isBehind = state.version !== regions.layers.committed.version;
+    if (!this.#isBehind) this.wasTold();
+  }
+
+  /**
+   * Takes what the server has told for what the file stands on: the changes that are pending stand on it from
+   * then on. Only for those whom {@link ask} has called.
+   */
+  async adopt(state: FileState): Promise<void> {
+    const { pages, regions } = this.#parts;
+    const { layers, unitSizeBytes } = regions;
+    const { version } = layers.committed;
+    if (state.version === version) {
+      // The receipts may name places that records have left.
+      layers.rebase(state);
+      return;
+    }
+    const before = new Map([...this.#cachedUnits()].map(unit => [unit, layers.find(unit)]));
+    const unitCount = sizeToUnitCount(state.sizeBytes, unitSizeBytes);
+    const now = await this.locateTold([...before.keys()], unitCount);
+    const { sizeBytes } = regions;
+    layers.rebase(state);
+    // Some may have been filled meanwhile.
+    for (const unit of this.#cachedUnits()) {
+      const was = before.get(unit) ?? 'unknown';
+      const is = now.get(unit);
+      const isSame =
+        was === 'hole' ? is === undefined : was !== 'unknown' && is !== undefined && isSameRecord(was, is);
+      if (isSame) continue;
+      pages.dropClean({ fromBytes: unit * unitSizeBytes, toBytes: (unit + 1) * unitSizeBytes });
+    }
+    if (regions.sizeBytes < sizeBytes) pages.truncate(regions.sizeBytes);
+    for (const [unit, receipt] of now) layers.learn(state.version, unit, [receipt]);
+  }
+
+  /** Units of which pages are cached that could be dropped. */
+  #cachedUnits(): Set<number> {
+    const { pages, regions } = this.#parts;
+    const units = new Set<number>();
+    const all = { fromBytes: 0, toBytes: roundUp(regions.sizeBytes, GRANULE_BYTES) };
+    for (const { fromBytes, toBytes } of pages.clean(all)) {
+      const end = sizeToUnitCount(toBytes, regions.unitSizeBytes);
+      for (let unit = Math.floor(fromBytes / regions.unitSizeBytes); unit < end; unit += 1) units.add(unit);
+    }
+    return units;
+  }
+
+  async #locate(window: UnitRange, signal?: AbortSignal): Promise<Located> {
+    const { server, handle } = this.#parts;
+    const { fromUnit, toUnit } = window;
+    return { fromUnit, receipts: await server.locate(handle, fromUnit, toUnit, { signal }) };
+  }
+}
+
+function freshUntil<Handle>({ netfs }: FileParts<Handle>): number {
+  return netfs.scheduler.now() + netfs.freshMs;
+}
+
+interface UnitRange {
+  readonly fromUnit: number;
+  readonly toUnit: number;
+}
+
+/** Returns windows that hold these units, those beyond `unitCount` left out. */
+function windowsOf(units: readonly number[], unitCount: number): UnitRange[] {
+  const windows: { fromUnit: number; toUnit: number }[] = [];
+  for (const unit of [...units].sort((left, right) => left - right)) {
+    const last = windows.at(-1);
+    if (unit >= unitCount || (last !== undefined && unit < last.toUnit)) continue;
+    const fromUnit = unit - (unit % WINDOW_UNITS);
+    const toUnit = Math.min(unitCount, fromUnit + WINDOW_UNITS);
+    if (last?.toUnit === fromUnit && toUnit - last.fromUnit <= LOCATE_UNITS_MAX) last.toUnit = toUnit;
+    else windows.push({ fromUnit, toUnit });
+  }
+  return windows;
+}

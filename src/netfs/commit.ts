@@ -1,0 +1,208 @@
+/**
+ * Commits: makes what was done to a file visible to others, group by group.
+ *
+ *   closed:    in one turn the open group is closed: what was written so far is in it, nothing that comes later
+ *   flushed:   all of it is placed
+ *   sent:      one call of `commit`, on the version that the changes were made on
+ *   committed: the group's receipts are the committed ones
+ *
+ * | the server says | what happens                                                                           |
+ * | --------------- | -------------------------------------------------------------------------------------- |
+ * | EUNCERTAIN      | the very same commit is sent again                                                     |
+ * | ECONFLICT       | see `rebase.ts`; then it is sent on the new version, or there is nothing left to send    |
+ * | EUNAVAILABLE    | the group stays closed; whoever commits next sends it                                  |
+ * | anything else   | the same, and the error is told                                                        |
+ *
+ * Invariants
+ *   1. A file has one commit at a time. Whoever wants one while another is under way shares the next.
+ *   2. A commit holds all of its group, and nothing else.
+ *   3. What a commit has sent does not change while it is sent again.
+ */
+import { codeOf, NetsealError } from '../base/errors.ts';
+import type { Base } from './base.ts';
+import type { Flusher } from './flush.ts';
+import type { FileParts } from './parts.ts';
+import type { Rebase } from './rebase.ts';
+import type { Group } from './regions/region.ts';
+import type { CommitSub, FileState } from './server.ts';
+
+/** How often a commit whose answer was lost is sent again at once. */
+const UNCERTAIN_MAX = 3;
+/** How often a commit may lose against others before it is an error. */
+const LOST_MAX = 10;
+
+interface Closed {
+  readonly upTo: number;
+  readonly mtimeNs: bigint;
+}
+
+export class Committer<Handle> {
+  readonly #parts: FileParts<Handle>;
+  readonly #base: Base<Handle>;
+  readonly #flusher: Flusher<Handle>;
+  readonly #rebase: Rebase<Handle>;
+  #running: Promise<void> | undefined;
+  /** Counts what was done to the file. */
+  #changeCount = 0;
+  #committedCount = 0;
+  /** Of each group that was closed: how far it goes, and when that was. */
+  readonly #closed = new WeakMap<Group, Closed>();
+  #commitError: unknown;
+
+  constructor(
+    parts: FileParts<Handle>,
+    base: Base<Handle>,
+    flusher: Flusher<Handle>,
+    rebase: Rebase<Handle>,
+  ) {
+    this.#parts = parts;
+    this.#base = base;
+    this.#flusher = flusher;
+    this.#rebase = rebase;
+  }
+
+  /** True when the server has everything, committed. */
+  get isCommitted(): boolean {
+    return this.#committedCount === this.#changeCount;
+  }
+
+  get isRunning(): boolean {
+    return this.#running !== undefined;
+  }
+
+  /** Why the last commit failed, while none has succeeded since. */
+  get error(): unknown {
+    return this.#commitError;
+  }
+
+  /** Notes that something was done to the file. */
+  changed(): void {
+    this.#changeCount += 1;
+  }
+
+  /**
+   * Commits what was done so far. Rejects with what failed; everything stays as it is then.
+   */
+  async commit(): Promise<void> {
+    const upTo = this.#changeCount;
+    while (this.#committedCount < upTo) {
+      this.#running ??= this.#run().finally(() => {
+        this.#running = undefined;
+      });
+      await this.#running;
+    }
+  }
+
+  /** Resolves when no commit is under way, whatever became of it. */
+  async idle(): Promise<void> {
+    while (this.#running !== undefined) await this.#running.catch(() => undefined);
+  }
+
+  /** Notes that all changes were dropped. No commit may be under way. */
+  discarded(): void {
+    this.#committedCount = this.#changeCount;
+    this.#commitError = undefined;
+    this.#flusher.succeeded();
+  }
+
+  async #run(): Promise<void> {
+    try {
+      await this.#commitNext();
+      this.#commitError = undefined;
+      this.#flusher.succeeded();
+    } catch (error) {
+      this.#commitError = error;
+      throw error;
+    }
+  }
+
+  async #commitNext(): Promise<void> {
+    const { regions } = this.#parts;
+    const group = regions.oldestClosed ?? this.#close();
+    if (group === undefined) {
+      // What was done has changed nothing.
+      this.#committedCount = this.#changeCount;
+      return;
+    }
+    await this.#flusher.flushGroup(group);
+    // Folded: what failed then was told. The next round commits it with what came later.
+    if (group.state !== 'closed') return;
+    await this.#send(group);
+  }
+
+  /** Closes the open group, unless nothing is in it. */
+  #close(): Group | undefined {
+    const { regions, netfs } = this.#parts;
+    const group = regions.closeGroup();
+    if (group === undefined) return undefined;
+    this.#closed.set(group, {
+      upTo: this.#changeCount,
+      mtimeNs: BigInt(netfs.scheduler.now()) * 1_000_000n,
+    });
+    return group;
+  }
+
+  /** Puts everything that is not committed into one closed group. */
+  #closeAll(): Group | undefined {
+    const { regions } = this.#parts;
+    if (regions.oldestClosed !== undefined) regions.fold(regions.oldestClosed);
+    return this.#close();
+  }
+
+  async #send(group: Group): Promise<void> {
+    const { regions } = this.#parts;
+    const closed = this.#closed.get(group);
+    if (closed === undefined) throw new NetsealError('EBUG', 'a group was closed by nobody');
+    const sub = { ...regions.toCommit(group), mtimeNs: closed.mtimeNs };
+    let state: FileState;
+    try {
+      state = await this.#sendSurely(sub);
+    } catch (error) {
+      if (codeOf(error) === 'ECONFLICT') {
+        await this.#conflict();
+        return;
+      }
+      this.#record(error);
+      throw error;
+    }
+    // In one turn: pages, receipts and the version belong together.
+    regions.committed(group, state);
+    this.#base.wasTold();
+    if (group.state === 'committed') this.#committedCount = closed.upTo;
+    this.#lostCount = 0;
+    this.#rebase.committed();
+    this.#flusher.tellChange();
+  }
+
+  #lostCount = 0;
+
+  /** Sends a commit, and sends it again when its answer is lost. */
+  async #sendSurely(sub: CommitSub): Promise<FileState> {
+    const { server, handle } = this.#parts;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await server.commit(handle, sub);
+      } catch (error) {
+        if (codeOf(error) !== 'EUNCERTAIN') throw error;
+        this.#rebase.mayHaveHappened(sub);
+        if (attempt >= UNCERTAIN_MAX) throw error;
+      }
+    }
+  }
+
+  /** Another client has changed the file. Afterwards the changes stand on its version, or are put aside. */
+  async #conflict(): Promise<void> {
+    this.#lostCount += 1;
+    try {
+      const outcome = await this.#rebase.resolve(() => this.#closeAll(), this.#lostCount > LOST_MAX);
+      if (outcome === 'stashed') this.discarded();
+    } catch (error) {
+      this.#record(error);
+      throw error;
+    }
+  }
+
+  #record(error: unknown): void {
+    if (codeOf(error) !== 'EUNAVAILABLE') this.#parts.errors.record(error);
+  }
+}

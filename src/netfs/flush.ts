@@ -1,0 +1,153 @@
+/**
+ * Flushes a file: sends what is dirty to the server, some units at a time, in the background or for a commit.
+ *
+ * Invariants
+ *   1. What was flushed is readable all the time: from pages until it is durable, from the server afterwards.
+ *   2. A failure leaves everything dirty. It is told once; whoever flushes next tries again.
+ */
+import { codeOf } from '../base/errors.ts';
+import type { Base } from './base.ts';
+import type { Fetches } from './fetch.ts';
+import type { FileParts } from './parts.ts';
+import { type Choice, Preparation } from './prepare.ts';
+import type { Group } from './regions/region.ts';
+import type { Flushable, Room } from './room.ts';
+import { Uploads } from './upload.ts';
+
+/** Batches of a commit that are prepared at once. */
+const LANES = 3;
+
+export class Flusher<Handle> implements Flushable {
+  readonly #parts: FileParts<Handle>;
+  readonly #room: Room;
+  readonly #preparation: Preparation<Handle>;
+  readonly #uploads: Uploads<Handle>;
+  /** Those who wait for something to change. */
+  #changed = Promise.withResolvers<void>();
+  #flushError: unknown;
+  readonly #preparing = new Set<Promise<boolean>>();
+
+  constructor(parts: FileParts<Handle>, base: Base<Handle>, fetches: Fetches<Handle>, room: Room) {
+    this.#parts = parts;
+    this.#room = room;
+    this.#preparation = new Preparation(parts, base, fetches, () => this.#pushIfMemoryIsAwaited());
+    this.#uploads = new Uploads(parts, {
+      onChange: () => this.tellChange(),
+      onFailure: error => this.#fail(error),
+    });
+  }
+
+  get dirtyBytes(): number {
+    return this.#parts.regions.dirtyBytes;
+  }
+
+  /** Why the last flush failed; undefined once one has succeeded. */
+  get flushError(): unknown {
+    return this.#flushError;
+  }
+
+  get standingError(): unknown {
+    return codeOf(this.#flushError) === 'EUNAVAILABLE' ? undefined : this.#flushError;
+  }
+
+  push(): void {
+    this.#parts.server.push();
+  }
+
+  async flushSome(): Promise<boolean> {
+    if (await this.#flushBatch({ takes: 'whole' })) return true;
+    return await this.#flushBatch({ takes: 'pressed' });
+  }
+
+  /**
+   * Flushes all of a closed group. Resolves when it is placed, or not closed any more.
+   *
+   * Rejects with what a flush failed with. The group was folded if that flush had begun.
+   */
+  async flushGroup(group: Group): Promise<void> {
+    const { regions } = this.#parts;
+    const isDone = (): boolean => group.state !== 'closed' || regions.isPlaced(group);
+    let error: unknown;
+    const lane = async (): Promise<void> => {
+      while (!isDone() && error === undefined) {
+        const changed = this.changed;
+        if (await this.#flushBatch({ takes: 'pressed', group })) continue;
+        // What is left waits for an earlier flush of its unit, or is being written or prepared.
+        if (!isDone()) await changed;
+      }
+    };
+    const lanes = Array.from({ length: LANES }, () =>
+      lane().catch(cause => {
+        error ??= cause;
+      }),
+    );
+    await Promise.all(lanes);
+    if (error !== undefined) throw error;
+    if (group.state === 'folded' && this.#flushError !== undefined) throw this.#flushError;
+  }
+
+  /** Resolves when something was placed, has failed, was written, or is durable. */
+  get changed(): Promise<void> {
+    return this.#changed.promise;
+  }
+
+  tellChange(): void {
+    const { resolve } = this.#changed;
+    this.#changed = Promise.withResolvers();
+    resolve();
+    this.#room.check();
+  }
+
+  /** A commit has succeeded, so the server takes data. */
+  succeeded(): void {
+    if (this.#flushError === undefined) return;
+    this.#flushError = undefined;
+    this.#room.recovered();
+  }
+
+  /** Resolves when nothing is prepared or on its way. */
+  async idle(): Promise<void> {
+    while (this.#preparing.size > 0) await Promise.allSettled(this.#preparing);
+    await this.#uploads.idle();
+  }
+
+  /** Returns false when there was nothing to take. Then nothing has changed. */
+  async #flushBatch(choice: Choice): Promise<boolean> {
+    const preparing = this.#prepare(choice);
+    this.#preparing.add(preparing);
+    try {
+      return await preparing;
+    } finally {
+      this.#preparing.delete(preparing);
+    }
+  }
+
+  async #prepare(choice: Choice): Promise<boolean> {
+    try {
+      const prepared = await this.#preparation.prepare(choice);
+      if (prepared === undefined) return false;
+      this.#uploads.begin(prepared);
+    } catch (error) {
+      this.#fail(error);
+      this.tellChange();
+      throw error;
+    }
+    this.#pushIfMemoryIsAwaited();
+    this.tellChange();
+    return true;
+  }
+
+  #fail(error: unknown): void {
+    this.#flushError = error;
+    // Nothing has happened that would not be tried again.
+    if (codeOf(error) !== 'EUNAVAILABLE') this.#parts.errors.record(error);
+    this.#room.failed(this);
+  }
+
+  /** Records that a server holds back keep memory: of pages, and of the pipeline. */
+  #pushIfMemoryIsAwaited(): void {
+    const isAwaited = this.#parts.netfs.pipeline.memory.some(({ waiterCount }) => waiterCount > 0);
+    if (isAwaited) this.#room.pushAll();
+    else this.#room.pushIfAwaited();
+  }
+}

@@ -1,0 +1,218 @@
+/** An open file as its opener sees it: positions, checks of arguments, and which errors it was told of. */
+import {
+  argumentError,
+  requireBytes,
+  requireInteger,
+  requireObject,
+  requireOptions,
+  requireSignal,
+} from '../base/arguments.ts';
+import { NetsealError } from '../base/errors.ts';
+import type {
+  File,
+  FileStatus,
+  OpenFileOptions,
+  Position,
+  ReadResult,
+  TransferOptions,
+  WaitOptions,
+  WriteResult,
+} from './file.ts';
+import type { OpenFile } from './open-file.ts';
+import type { ErrorCursor } from './regions/errseq.ts';
+import { SIZE_BYTES_MAX } from './write.ts';
+
+/** What a call of `read` or `write` asks for. */
+interface Transfer {
+  readonly part: Uint8Array;
+  /** Undefined: at the open file's own position. */
+  readonly positionBytes: number | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+export class FileOfNetfs<Handle> implements File {
+  readonly #file: OpenFile<Handle>;
+  readonly #cursor: ErrorCursor;
+  readonly #isReadable: boolean;
+  readonly #isWritable: boolean;
+  readonly #isAppending: boolean;
+  readonly #isSynchronous: boolean;
+  readonly #endReplacing: () => void;
+  /** Called once, when this open file is closed. */
+  readonly #onClosed: () => Promise<void>;
+  #positionBytes = 0;
+  /** The latest call that moves the position. It never rejects. */
+  #moving: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(file: OpenFile<Handle>, options: OpenFileOptions, onClosed: () => Promise<void>) {
+    const { isReadable = true, isWritable = true, isAppending = false, isSynchronous = false } = options;
+    this.#file = file;
+    this.#cursor = file.parts.errors.open();
+    this.#isReadable = isReadable;
+    this.#isWritable = isWritable;
+    this.#isAppending = isAppending;
+    this.#isSynchronous = isSynchronous;
+    this.#endReplacing = options.isReplacing === true ? file.beginReplacing() : () => undefined;
+    this.#onClosed = onClosed;
+  }
+
+  get sizeBytes(): number {
+    return this.#file.sizeBytes;
+  }
+
+  async read<Bytes extends Uint8Array>(
+    buffer: Bytes,
+    offset?: number | null | TransferOptions,
+    length?: number | null,
+    position?: Position,
+  ): Promise<ReadResult<Bytes>> {
+    this.#requireOpen();
+    if (!this.#isReadable) throw new NetsealError('EDENIED', 'the file was not opened for reading');
+    const { part, positionBytes, signal } = transferOf(buffer, offset, length, position);
+    if (positionBytes !== undefined) {
+      return { bytesRead: await this.#file.read(positionBytes, part, signal), buffer };
+    }
+    const bytesRead = await this.#move(signal, async () => {
+      const count = await this.#file.read(this.#positionBytes, part, signal);
+      this.#positionBytes += count;
+      return count;
+    });
+    return { bytesRead, buffer };
+  }
+
+  async write<Bytes extends Uint8Array>(
+    buffer: Bytes,
+    offset?: number | null | TransferOptions,
+    length?: number | null,
+    position?: Position,
+  ): Promise<WriteResult<Bytes>> {
+    this.#requireWritable();
+    const { part, positionBytes, signal } = transferOf(buffer, offset, length, position);
+    let bytesWritten: number;
+    if (this.#isAppending) {
+      bytesWritten = await this.#file.write(undefined, part, signal);
+    } else if (positionBytes !== undefined) {
+      bytesWritten = await this.#file.write(positionBytes, part, signal);
+    } else {
+      bytesWritten = await this.#move(signal, async () => {
+        const count = await this.#file.write(this.#positionBytes, part, signal);
+        this.#positionBytes += count;
+        return count;
+      });
+    }
+    if (this.#isSynchronous && bytesWritten > 0) await this.#commit(signal);
+    return { bytesWritten, buffer };
+  }
+
+  async truncate(sizeBytes: number = 0, options: WaitOptions = {}): Promise<void> {
+    requireInteger('sizeBytes', sizeBytes, 0, SIZE_BYTES_MAX);
+    requireOptions('options', options);
+    this.#requireWritable();
+    await this.#file.truncate(sizeBytes, options.signal);
+    if (this.#isSynchronous) await this.#commit(options.signal);
+  }
+
+  async sync(options: WaitOptions = {}): Promise<void> {
+    requireOptions('options', options);
+    this.#requireOpen();
+    await this.#commit(options.signal);
+  }
+
+  async datasync(options: WaitOptions = {}): Promise<void> {
+    await this.sync(options);
+  }
+
+  async close(options: WaitOptions = {}): Promise<void> {
+    requireOptions('options', options);
+    this.#isClosed = true;
+    this.#closing ??= this.#close(options.signal);
+    await this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async discard(): Promise<void> {
+    this.#requireWritable();
+    await this.#file.discard();
+  }
+
+  status(): FileStatus {
+    return this.#file.status;
+  }
+
+  async #close(signal: AbortSignal | undefined): Promise<void> {
+    try {
+      await this.#commit(signal);
+    } finally {
+      await this.#onClosed();
+    }
+  }
+
+  /** Commits, and tells of what this open file was not told of. */
+  async #commit(signal: AbortSignal | undefined): Promise<void> {
+    this.#endReplacing();
+    try {
+      await this.#file.commit(signal);
+    } catch (error) {
+      // Only the waiting has ended.
+      if (signal?.aborted === true && error === signal.reason) throw error;
+      throw this.#cursor.take() ?? error;
+    }
+    const untold = this.#cursor.take();
+    if (untold !== undefined) throw untold;
+  }
+
+  /** Runs calls that move the position one after the other. */
+  #move(signal: AbortSignal | undefined, work: () => Promise<number>): Promise<number> {
+    const moving = this.#moving.then(() => {
+      signal?.throwIfAborted();
+      return work();
+    });
+    this.#moving = moving.catch(() => undefined);
+    return moving;
+  }
+
+  #requireOpen(): void {
+    if (this.#isClosed) throw new NetsealError('ECLOSED', 'the file was closed');
+  }
+
+  #requireWritable(): void {
+    this.#requireOpen();
+    if (!this.#isWritable) throw new NetsealError('EDENIED', 'the file was not opened for writing');
+  }
+}
+
+function transferOf(
+  buffer: Uint8Array,
+  offsetOrOptions: number | null | undefined | TransferOptions,
+  givenLength: number | null | undefined,
+  givenPosition: Position,
+): Transfer {
+  requireBytes('buffer', buffer);
+  const isObject = typeof offsetOrOptions === 'object' && offsetOrOptions !== null;
+  const options: TransferOptions = isObject
+    ? offsetOrOptions
+    : { offset: offsetOrOptions, length: givenLength, position: givenPosition };
+  requireObject('options', options);
+  requireSignal('signal', options.signal);
+  const offset = options.offset ?? 0;
+  requireInteger('offset', offset, 0, buffer.byteLength);
+  const length = options.length ?? buffer.byteLength - offset;
+  requireInteger('length', length, 0, buffer.byteLength - offset);
+  const part = buffer.subarray(offset, offset + length);
+  return { part, positionBytes: positionOf(options.position), signal: options.signal };
+}
+
+function positionOf(position: Position): number | undefined {
+  if (position === null || position === undefined) return undefined;
+  const positionBytes = typeof position === 'bigint' ? Number(position) : position;
+  if (positionBytes === -1) return undefined;
+  if (!Number.isSafeInteger(positionBytes) || positionBytes < 0) {
+    throw argumentError('position', 'a whole number from 0 to 2^53 - 1, -1 or null', position);
+  }
+  return positionBytes;
+}

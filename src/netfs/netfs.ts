@@ -1,0 +1,234 @@
+/**
+ * The netfs core: files of any server, read and written at random, through one page cache.
+ *
+ *   read    pages ──▶ what is not committed ──▶ server            `read.ts`, `fetch.ts`, `base.ts`
+ *   write   pages ──▶ flush: prepare, upload ──▶ commit           `write.ts`, `flush.ts`, `prepare.ts`, `upload.ts`
+ *                                                                 `commit.ts`, `rebase.ts`
+ *
+ * Invariants
+ *   1. A file has one state, whoever has opened it, and however often: found by its server and key.
+ *   2. Memory for pages never grows: writers wait (`room.ts`).
+ *   3. What was written is readable here until it is committed, or dropped by `discard`.
+ */
+import { abortable } from '../base/abortable.ts';
+import { toByteString } from '../base/bytes.ts';
+import { NetsealError } from '../base/errors.ts';
+import { type Scheduler, systemScheduler } from '../base/scheduler.ts';
+import type { Pipeline } from '../pipeline/pipeline.ts';
+import { requireFits } from './fetch.ts';
+import type { File, OpenFileOptions } from './file.ts';
+import { FileOfNetfs } from './handle.ts';
+import { OpenFile } from './open-file.ts';
+import type { PageCache } from './pages/pages.ts';
+import type { NetfsParts } from './parts.ts';
+import type { Stash } from './rebase.ts';
+import { ErrorSequence } from './regions/errseq.ts';
+import { Regions } from './regions/regions.ts';
+import { Room } from './room.ts';
+import type { CommitSub, NetfsServer } from './server.ts';
+
+const FRESH_MS_DEFAULT = 1000;
+
+export interface NetfsSettings {
+  /** Seals and opens. It stays the caller's, and must outlive the netfs. */
+  readonly pipeline: Pipeline;
+  /** Holds plain bytes. The netfs's own from then on. */
+  readonly pages: PageCache;
+  /** Default: the system's clock. */
+  readonly scheduler?: Scheduler;
+  /** How long a file without changes is used without asking the server again. Default 1000; 0 for never. */
+  readonly freshMs?: number;
+  /** Checks the invariants of regions after every step. Slow: for tests. Default false. */
+  readonly isChecked?: boolean;
+}
+
+export interface NetfsOpenOptions<Handle = unknown> extends OpenFileOptions {
+  /**
+   * Keeps changes that another client's contradict. Of those who open a file, the first one's counts. Default:
+   * the commit fails with ECONFLICT until the changes are discarded.
+   */
+  readonly stash?: Stash<Handle>;
+}
+
+export interface NetfsCloseOptions {
+  /** Drops what cannot be committed. Default false. */
+  readonly discard?: boolean;
+}
+
+/** A file that is open, or is being opened or given back. */
+interface Entry {
+  readonly opening: Promise<OpenFile<unknown>>;
+  file: OpenFile<unknown> | undefined;
+  ending: Promise<void> | undefined;
+}
+
+export class Netfs implements AsyncDisposable {
+  readonly #parts: NetfsParts;
+  readonly #room: Room;
+  readonly #isChecked: boolean;
+  readonly #files = new Map<NetfsServer, Map<string, Entry>>();
+  /** What giving files back in the background has failed with. */
+  readonly #endErrors: unknown[] = [];
+  #isClosed = false;
+
+  constructor(settings: NetfsSettings) {
+    const {
+      pipeline,
+      pages,
+      scheduler = systemScheduler,
+      freshMs = FRESH_MS_DEFAULT,
+      isChecked = false,
+    } = settings;
+    this.#parts = { pipeline, pages, scheduler, freshMs };
+    this.#room = new Room(pages, scheduler);
+    this.#isChecked = isChecked;
+  }
+
+  /**
+   * Opens a file by its key.
+   *
+   * Rejects with EINVAL (its units do not fit into the pipeline's memory), ECLOSED, and with what the server's
+   * `open` fails with.
+   */
+  async openFile<Handle>(
+    server: NetfsServer<Handle>,
+    key: Uint8Array,
+    options: NetfsOpenOptions<Handle> = {},
+  ): Promise<File> {
+    for (;;) {
+      options.signal?.throwIfAborted();
+      if (this.#isClosed) throw new NetsealError('ECLOSED', 'the netfs is closed');
+      const entry = this.#entry(server, key, options.stash);
+      const file = await abortable(entry.opening, options.signal, () =>
+        this.#endWhenOpened(server, key, entry),
+      );
+      if (entry.ending !== undefined) {
+        await entry.ending;
+        continue;
+      }
+      file.opened();
+      return new FileOfNetfs(file, options, () => this.#closed(server, key, entry));
+    }
+  }
+
+  /** Commits all files. Rejects with the errors of those that cannot be, when all have been tried. */
+  async flush(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    const files = [...this.#entries()].flatMap(({ file }) => (file === undefined ? [] : [file]));
+    const results = await Promise.allSettled(files.map(file => file.commit(options.signal)));
+    const errors = results.flatMap(result => (result.status === 'rejected' ? [result.reason] : []));
+    if (errors.length === 1) throw errors[0];
+    if (errors.length > 1) throw new AggregateError(errors, `${errors.length} files could not be committed`);
+  }
+
+  /**
+   * Commits all files and closes. Open files are of no use afterwards.
+   *
+   * Rejects as `flush` does. Then the netfs stays open, and everything in it: close it again, or with `discard`.
+   */
+  async close({ discard = false }: NetfsCloseOptions = {}): Promise<void> {
+    if (this.#isClosed) return;
+    try {
+      await this.flush();
+    } catch (error) {
+      if (!discard) throw error;
+    }
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    for (const entry of this.#entries()) {
+      const file = await entry.opening.catch(() => undefined);
+      if (file === undefined) continue;
+      entry.ending ??= file.end();
+      await entry.ending;
+    }
+    this.#files.clear();
+    await this.#room.close();
+    this.#parts.pages.close();
+    if (this.#endErrors.length > 0) throw this.#endErrors[0];
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  *#entries(): Generator<Entry, void, undefined> {
+    for (const ofServer of this.#files.values()) yield* ofServer.values();
+  }
+
+  #entry<Handle>(server: NetfsServer<Handle>, key: Uint8Array, stash: Stash<Handle> | undefined): Entry {
+    const ofServer = this.#files.get(server) ?? new Map<string, Entry>();
+    this.#files.set(server, ofServer);
+    const name = toByteString(key);
+    const known = ofServer.get(name);
+    if (known !== undefined) return known;
+    const entry: Entry = {
+      opening: this.#open(server, key.slice(), stash, () => this.#endInBackground(server, key, entry)),
+      file: undefined,
+      ending: undefined,
+    };
+    ofServer.set(name, entry);
+    entry.opening.then(
+      file => {
+        entry.file = file;
+      },
+      () => {
+        if (ofServer.get(name) === entry) ofServer.delete(name);
+      },
+    );
+    return entry;
+  }
+
+  async #open<Handle>(
+    server: NetfsServer<Handle>,
+    key: Uint8Array,
+    stash: Stash<Handle> | undefined,
+    onCommitted: () => void,
+  ): Promise<OpenFile<Handle>> {
+    // Not with the caller's signal: others may wait for the same file.
+    const { handle, state, form } = await server.open(key, {});
+    try {
+      requireFits(form, this.#parts.pipeline);
+    } catch (error) {
+      await server.close(handle);
+      throw error;
+    }
+    const { unitSizeBytes } = form;
+    const regions = new Regions({ unitSizeBytes, committed: state, isChecked: this.#isChecked });
+    const pages = this.#parts.pages.addFile(key);
+    const errors = new ErrorSequence();
+    const parts = { netfs: this.#parts, key, server, handle, form, pages, regions, errors };
+    const bound = stash === undefined ? undefined : (sub: CommitSub) => stash(handle, sub);
+    return new OpenFile(parts, this.#room, bound, onCommitted);
+  }
+
+  /** Nobody waits any more for a file that is being opened. */
+  #endWhenOpened(server: NetfsServer, key: Uint8Array, entry: Entry): void {
+    entry.opening.then(
+      () => this.#endInBackground(server, key, entry),
+      // Then there is nothing to give back.
+      () => undefined,
+    );
+  }
+
+  #endInBackground(server: NetfsServer, key: Uint8Array, entry: Entry): void {
+    this.#endIfUnused(server, key, entry).catch(error => {
+      this.#endErrors.push(error);
+    });
+  }
+
+  async #closed(server: NetfsServer, key: Uint8Array, entry: Entry): Promise<void> {
+    entry.file?.closed();
+    await this.#endIfUnused(server, key, entry);
+  }
+
+  /** Gives a file back when nobody has it open and everything of it is committed. */
+  async #endIfUnused(server: NetfsServer, key: Uint8Array, entry: Entry): Promise<void> {
+    const { file } = entry;
+    if (file === undefined || file.openCount > 0 || !file.isCommitted) return;
+    entry.ending ??= file.end().finally(() => {
+      const ofServer = this.#files.get(server);
+      ofServer?.delete(toByteString(key));
+      if (ofServer?.size === 0) this.#files.delete(server);
+    });
+    await entry.ending;
+  }
+}

@@ -1,0 +1,257 @@
+/**
+ * One file that is open, whoever has opened it: its parts, and what keeps it going in the background.
+ *
+ * Committed ──write, truncate──▶ changed ──5 s, or sync──▶ committing ──▶ committed
+ *                                   ▲                          │
+ *                                   └── failed; tried again ◀──┘
+ */
+import { abortable } from '../base/abortable.ts';
+import { DrainLoop } from '../base/drain-loop.ts';
+import { codeOf, NetsealError } from '../base/errors.ts';
+import { Base } from './base.ts';
+import { Committer } from './commit.ts';
+import { Fetches } from './fetch.ts';
+import type { FileStatus } from './file.ts';
+import { Flusher } from './flush.ts';
+import { Gate } from './gate.ts';
+import type { FileParts } from './parts.ts';
+import { Reader, splice } from './read.ts';
+import { type BoundStash, dropChanges, Rebase } from './rebase.ts';
+import { CommitClock } from './regions/commit-clock.ts';
+import type { Room } from './room.ts';
+import { truncate } from './truncate.ts';
+import { Writer } from './write.ts';
+
+/** How long after a failed commit the next one is tried: at first, and at most. */
+const RETRY_MS = 1000;
+const RETRY_MS_MAX = 60_000;
+/** How long a sync goes on when the server cannot be asked. */
+const WAIT_MS = 60_000;
+/** Memory for the records of a file's changes. When they need more, they are committed. */
+const RECORDS_BYTES: number = 16 * 1024 * 1024;
+
+export class OpenFile<Handle> {
+  readonly parts: FileParts<Handle>;
+  readonly #base: Base<Handle>;
+  readonly #fetches: Fetches<Handle>;
+  readonly #reader: Reader<Handle>;
+  readonly #writer: Writer<Handle>;
+  readonly #flusher: Flusher<Handle>;
+  readonly #committer: Committer<Handle>;
+  readonly #gate = new Gate();
+  readonly #room: Room;
+  readonly #clock = new CommitClock();
+  readonly #ended = new AbortController();
+  readonly #ticking = new DrainLoop(
+    () => this.#hasWork,
+    () => this.#tick(),
+  );
+  readonly #onCommitted: () => void;
+  /** Those who have it open. */
+  #openCount = 0;
+
+  /**
+   * @param onCommitted called when a commit in the background has left nothing to do.
+   */
+  constructor(parts: FileParts<Handle>, room: Room, stash: BoundStash | undefined, onCommitted: () => void) {
+    const { netfs, server, handle, form } = parts;
+    const { pipeline } = netfs;
+    this.parts = parts;
+    this.#room = room;
+    this.#onCommitted = onCommitted;
+    this.#base = new Base(parts);
+    this.#fetches = new Fetches({
+      pipeline,
+      server,
+      handle,
+      form,
+      onOpened: (unit, receipt, plain) => splice(parts, unit, receipt, plain),
+    });
+    this.#reader = new Reader(parts, this.#base, this.#fetches);
+    this.#flusher = new Flusher(parts, this.#base, this.#fetches, room);
+    const rebase = new Rebase(parts, this.#base, this.#flusher, this.#gate, stash);
+    this.#committer = new Committer(parts, this.#base, this.#flusher, rebase);
+    this.#writer = new Writer(parts, {
+      ...this.#phases,
+      fetches: this.#fetches,
+      room,
+      ended: this.#ended.signal,
+    });
+    room.add(this.#flusher);
+  }
+
+  get sizeBytes(): number {
+    return this.parts.regions.sizeBytes;
+  }
+
+  get openCount(): number {
+    return this.#openCount;
+  }
+
+  get isCommitted(): boolean {
+    return this.#committer.isCommitted;
+  }
+
+  get status(): FileStatus {
+    const { regions } = this.parts;
+    const error = this.#committer.error ?? this.#flusher.flushError;
+    return {
+      sizeBytes: regions.sizeBytes,
+      dirtyBytes: regions.dirtyBytes,
+      uploadedUnits: regions.layers.pendingCount,
+      isCommitted: this.isCommitted,
+      failing: this.isCommitted || error === undefined ? undefined : asError(error),
+    };
+  }
+
+  /** Counts one more who has it open. */
+  opened(): void {
+    this.#openCount += 1;
+  }
+
+  /** Counts one less. */
+  closed(): void {
+    this.#openCount -= 1;
+  }
+
+  /**
+   * Notes that somebody writes the file anew.
+   *
+   * @returns a function to call at the first sync or close. Calling it again does nothing.
+   */
+  beginReplacing(): () => void {
+    return this.#clock.beginReplacing();
+  }
+
+  read(offsetBytes: number, into: Uint8Array, signal?: AbortSignal): Promise<number> {
+    return this.#reader.read(offsetBytes, into, signal);
+  }
+
+  /** Writes; without an offset at the end of the file. */
+  async write(offsetBytes: number | undefined, from: Uint8Array, signal?: AbortSignal): Promise<number> {
+    await this.#roomForRecords(signal);
+    if (offsetBytes === undefined) return await this.#writer.append(from, signal);
+    return await this.#writer.write(offsetBytes, from, signal);
+  }
+
+  async truncate(sizeBytes: number, signal?: AbortSignal): Promise<void> {
+    await truncate(this.parts, this.#phases, sizeBytes, signal);
+  }
+
+  /**
+   * Commits what was done so far. While the server cannot be asked, it tries again for a minute. The signal ends
+   * the waiting only.
+   */
+  async commit(signal?: AbortSignal): Promise<void> {
+    const committing = this.#commitSurely();
+    committing.catch(() => undefined);
+    await abortable(committing, signal);
+  }
+
+  /** Drops everything that is not committed. */
+  async discard(): Promise<void> {
+    const { regions } = this.parts;
+    const open = this.#gate.close();
+    try {
+      for (;;) {
+        if (regions.writerCount > 0) await this.#flusher.changed;
+        else if (this.#committer.isRunning) await this.#committer.idle();
+        else break;
+      }
+      dropChanges(this.parts);
+      this.#committer.discarded();
+      this.#clock.began();
+    } finally {
+      open();
+    }
+    await this.#base.refresh();
+  }
+
+  /** Ends what goes on in the background, and gives the file back. Nobody may use it any more. */
+  async end(): Promise<void> {
+    this.#ended.abort(new NetsealError('ECLOSED', 'the netfs was closed'));
+    await this.#ticking.idle();
+    await this.#committer.idle();
+    await this.#flusher.idle();
+    await this.#fetches.idle();
+    this.#room.remove(this.#flusher);
+    this.parts.pages.remove();
+    await this.parts.server.close(this.parts.handle);
+  }
+
+  get #phases(): {
+    readonly base: Base<Handle>;
+    readonly flusher: Flusher<Handle>;
+    readonly gate: Gate;
+    onChange(): void;
+  } {
+    return {
+      base: this.#base,
+      flusher: this.#flusher,
+      gate: this.#gate,
+      onChange: () => this.#changed(),
+    };
+  }
+
+  #changed(): void {
+    this.#committer.changed();
+    this.#clock.changed(this.parts.netfs.scheduler.now());
+    this.#ticking.start();
+  }
+
+  /** Commits what is old enough, and tries again what has failed. Ends when everything is committed. */
+  async #tick(): Promise<void> {
+    const { scheduler } = this.parts.netfs;
+    const { signal } = this.#ended;
+    let retryMs = RETRY_MS;
+    while (this.#hasWork) {
+      const waitMs = (this.#clock.dueAtMs ?? 0) - scheduler.now();
+      if (waitMs > 0) {
+        await scheduler.sleep(waitMs, signal).catch(() => undefined);
+        continue;
+      }
+      this.#clock.began();
+      try {
+        await this.#committer.commit();
+        retryMs = RETRY_MS;
+      } catch {
+        // It was told where it happened. What failed is tried again.
+        await scheduler.sleep(retryMs, signal).catch(() => undefined);
+        retryMs = Math.min(RETRY_MS_MAX, 2 * retryMs);
+      }
+    }
+    if (!signal.aborted) this.#onCommitted();
+  }
+
+  get #hasWork(): boolean {
+    return !this.isCommitted && !this.#ended.signal.aborted;
+  }
+
+  async #commitSurely(): Promise<void> {
+    const { scheduler } = this.parts.netfs;
+    const untilMs = scheduler.now() + WAIT_MS;
+    for (let retryMs = RETRY_MS; ; retryMs *= 2) {
+      try {
+        this.#clock.began();
+        await this.#committer.commit();
+        return;
+      } catch (error) {
+        const isOver = scheduler.now() + retryMs > untilMs || this.#ended.signal.aborted;
+        if (codeOf(error) !== 'EUNAVAILABLE' || isOver) throw error;
+      }
+      await scheduler.sleep(retryMs, this.#ended.signal).catch(() => undefined);
+    }
+  }
+
+  /** Waits for a commit when the records of changes need too much memory. */
+  async #roomForRecords(signal: AbortSignal | undefined): Promise<void> {
+    const now = this.parts.netfs.scheduler.now();
+    if (this.#clock.reason(now, this.parts.regions.recordBytes, RECORDS_BYTES) === 'records') {
+      await this.commit(signal);
+    }
+  }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}

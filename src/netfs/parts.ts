@@ -1,0 +1,28 @@
+/** What the phases of one open file's I/O share. */
+import type { Scheduler } from '../base/scheduler.ts';
+import type { Pipeline } from '../pipeline/pipeline.ts';
+import type { FilePages, PageCache } from './pages/pages.ts';
+import type { ErrorSequence } from './regions/errseq.ts';
+import type { Regions } from './regions/regions.ts';
+import type { FileForm, NetfsServer } from './server.ts';
+
+/** What all open files share. */
+export interface NetfsParts {
+  readonly pipeline: Pipeline;
+  readonly pages: PageCache;
+  readonly scheduler: Scheduler;
+  /** How long a file counts as the server has it without being asked for. */
+  readonly freshMs: number;
+}
+
+/** What belongs to one file, whoever has opened it. */
+export interface FileParts<Handle> {
+  readonly netfs: NetfsParts;
+  readonly key: Uint8Array;
+  readonly server: NetfsServer<Handle>;
+  readonly handle: Handle;
+  readonly form: FileForm;
+  readonly pages: FilePages;
+  readonly regions: Regions;
+  readonly errors: ErrorSequence;
+}

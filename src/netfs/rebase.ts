@@ -1,0 +1,201 @@
+/**
+ * What happens when a commit finds that another client has changed the file.
+ *
+ *   held:      no writer comes in; those who write end
+ *   flushed:   everything is placed, in one closed group, on the version that it was made on
+ *   compared:  of each unit that this client has changed: is it now another record than it was?
+ *     none is  ──▶ rebased: the changes stand on the new version, and are committed on it
+ *     one is   ──▶ stashed: the changes become a file beside this one; this file is the other client's
+ *
+ * A commit of this client whose answer was lost may be what has changed the file: records with the tags that it
+ * sent are no conflict.
+ *
+ * Invariants
+ *   1. The records of the old version are noted before the server is asked for the new one, and are kept until
+ *      the conflict is resolved: the server cannot be asked for them any more.
+ *   2. Nothing is dropped before it is in the stash.
+ */
+
+import { NetsealError } from '../base/errors.ts';
+import { sizeToUnitCount } from '../base/geometry.ts';
+import type { Base } from './base.ts';
+import { isSameRecord } from './fetch.ts';
+import type { Flusher } from './flush.ts';
+import type { Gate } from './gate.ts';
+import type { FileParts } from './parts.ts';
+import type { Group } from './regions/region.ts';
+import type { CommitSub, FileState, Receipt } from './server.ts';
+
+/**
+ * Makes a file beside this one that is as this one would be after the commit. The commit's `ifVersion` is the
+ * version that the server told before the last.
+ */
+export type Stash<Handle> = (handle: Handle, sub: CommitSub) => Promise<unknown>;
+
+/** The same for one file. */
+export type BoundStash = (sub: CommitSub) => Promise<unknown>;
+
+type Receipts = ReadonlyMap<number, Receipt | undefined>;
+
+export class Rebase<Handle> {
+  readonly #parts: FileParts<Handle>;
+  readonly #base: Base<Handle>;
+  readonly #flusher: Flusher<Handle>;
+  readonly #gate: Gate;
+  readonly #stash: BoundStash | undefined;
+  /** A commit that may have happened. */
+  #uncertain: CommitSub | undefined;
+  /** The records of the version that the changes were made on, while the conflict is not resolved. */
+  #before: Map<number, Receipt | undefined> | undefined;
+
+  constructor(
+    parts: FileParts<Handle>,
+    base: Base<Handle>,
+    flusher: Flusher<Handle>,
+    gate: Gate,
+    stash: BoundStash | undefined,
+  ) {
+    this.#parts = parts;
+    this.#base = base;
+    this.#flusher = flusher;
+    this.#gate = gate;
+    this.#stash = stash;
+  }
+
+  /** Notes a commit whose answer was lost. */
+  mayHaveHappened(sub: CommitSub): void {
+    this.#uncertain = sub;
+  }
+
+  /** Notes that a commit has succeeded: what was uncertain is not any more. */
+  committed(): void {
+    this.#uncertain = undefined;
+    this.#before = undefined;
+  }
+
+  /**
+   * Resolves the conflict.
+   *
+   * @param closeAll puts everything that is not committed into one closed group.
+   * @param isGivenUp true when the changes were rebased again and again.
+   *
+   * Rejects with ECONFLICT when the units overlap and there is no stash, and with what flushing, asking or
+   * stashing failed with. Everything stays as it is then.
+   */
+  async resolve(closeAll: () => Group | undefined, isGivenUp: boolean): Promise<'rebased' | 'stashed'> {
+    if (isGivenUp) throw conflictError('others change this file again and again: try later');
+    const { regions } = this.#parts;
+    const open = this.#gate.close();
+    try {
+      while (regions.writerCount > 0) await this.#flusher.changed;
+      const group = closeAll();
+      if (group === undefined) return 'rebased';
+      await this.#flusher.flushGroup(group);
+      // Folded since: the next commit comes back here.
+      if (group.state !== 'closed') return 'rebased';
+      return await this.#compare(group);
+    } finally {
+      open();
+    }
+  }
+
+  async #compare(group: Group): Promise<'rebased' | 'stashed'> {
+    const { regions } = this.#parts;
+    const { unitSizeBytes } = regions;
+    const sub = regions.toCommit(group);
+    const old = regions.layers.committed;
+    const units = changedUnits(sub, old.sizeBytes, unitSizeBytes);
+    const oldCount = sizeToUnitCount(old.sizeBytes, unitSizeBytes);
+    // Once the server has told of the new version, it cannot be asked for the old one.
+    if (this.#before === undefined || !this.#base.isBehind)
+      this.#before = await this.#locate(units, oldCount);
+    const before = this.#before;
+    let outcome: 'rebased' | 'stashed' = 'rebased';
+    await this.#base.ask(async state => {
+      const now = await this.#locate(units, sizeToUnitCount(state.sizeBytes, unitSizeBytes));
+      const isDisjoint =
+        units.every(unit => this.#isUntouched(unit, before, now)) && this.#isSizeFree(old, state);
+      if (isDisjoint) {
+        await this.#base.adopt(state);
+      } else {
+        await this.#putAside(sub, state);
+        outcome = 'stashed';
+      }
+      this.#uncertain = undefined;
+      this.#before = undefined;
+    });
+    return outcome;
+  }
+
+  async #locate(units: readonly number[], unitCount: number): Promise<Map<number, Receipt | undefined>> {
+    const found = await this.#base.locateTold(units, unitCount);
+    return new Map(units.map(unit => [unit, found.get(unit)]));
+  }
+
+  /** True when nobody else has changed the unit. A unit that is not in `before` may be changed. */
+  #isUntouched(unit: number, before: Receipts, now: Receipts): boolean {
+    const is = now.get(unit);
+    if (before.has(unit) && isSame(before.get(unit), is)) return true;
+    const sent = this.#uncertain;
+    if (sent === undefined) return false;
+    if (sent.receipts.has(unit)) return isSame(sent.receipts.get(unit), is);
+    return unit * this.#parts.regions.unitSizeBytes >= sent.cutBytes && is === undefined;
+  }
+
+  /** True when the size that the other client has set does not contradict what was done to it here. */
+  #isSizeFree(old: FileState, { sizeBytes }: FileState): boolean {
+    if (!this.#parts.regions.layers.isSizeSet) return true;
+    return sizeBytes === old.sizeBytes || sizeBytes === this.#uncertain?.sizeBytes;
+  }
+
+  /** Stashes the changes, and drops them here. */
+  async #putAside(sub: Omit<CommitSub, 'signal'>, state: FileState): Promise<void> {
+    if (this.#stash === undefined) {
+      throw conflictError(
+        'another client has changed what was changed here: discard it, or write it elsewhere',
+      );
+    }
+    await this.#stash(sub);
+    const { errors } = this.#parts;
+    dropChanges(this.#parts);
+    this.#parts.regions.layers.rebase(state);
+    errors.record(
+      conflictError('another client has changed what was changed here, which is now in a file beside it'),
+    );
+  }
+}
+
+/** Drops all changes of a file, in one turn. There must be no writer, and no commit under way. */
+export function dropChanges<Handle>({ regions, pages }: FileParts<Handle>): void {
+  if (regions.oldestClosed !== undefined) regions.fold(regions.oldestClosed);
+  const writer = regions.reserve('truncate', 0);
+  if (writer.state !== 'active') {
+    regions.abort(writer, conflictError('in the way'));
+    throw new NetsealError('EBUG', 'changes are dropped while somebody writes');
+  }
+  regions.discard(writer);
+  pages.truncate(0);
+}
+
+/** Lists the units that a commit changes. */
+function changedUnits(
+  { receipts, cutBytes }: Pick<CommitSub, 'receipts' | 'cutBytes'>,
+  oldSizeBytes: number,
+  unitSizeBytes: number,
+): number[] {
+  const units = new Set(receipts.keys());
+  if (cutBytes < oldSizeBytes) {
+    const end = sizeToUnitCount(oldSizeBytes, unitSizeBytes);
+    for (let unit = Math.floor(cutBytes / unitSizeBytes); unit < end; unit += 1) units.add(unit);
+  }
+  return [...units];
+}
+
+function isSame(one: Receipt | undefined, other: Receipt | undefined): boolean {
+  if (one === undefined || other === undefined) return one === other;
+  return isSameRecord(one, other);
+}
+
+function conflictError(message: string): NetsealError {
+  return new NetsealError('ECONFLICT', message);
+}

@@ -1,0 +1,49 @@
+/**
+ * Truncates: excludes all writers from the new size on, waits until a group that is being committed has its copy
+ * of what goes, and drops it in one turn: dirty bytes, records, pages.
+ */
+import type { Base } from './base.ts';
+import type { Flusher } from './flush.ts';
+import type { Gate } from './gate.ts';
+import type { FileParts } from './parts.ts';
+import { releasePages } from './upload.ts';
+
+export interface TruncateParts<Handle> {
+  readonly base: Base<Handle>;
+  readonly flusher: Flusher<Handle>;
+  readonly gate: Gate;
+  onChange(): void;
+}
+
+/** Sets the file's size. Rejects with the signal's reason when it aborts first; then nothing has happened. */
+export async function truncate<Handle>(
+  parts: FileParts<Handle>,
+  { base, flusher, gate, onChange }: TruncateParts<Handle>,
+  sizeBytes: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  signal?.throwIfAborted();
+  const { pages, regions } = parts;
+  while (gate.isClosed || base.isAsking) {
+    if (gate.isClosed) await gate.whenOpened(signal);
+    else await base.settled(signal);
+  }
+  const writer = regions.reserve('truncate', sizeBytes);
+  try {
+    // A commit may have made it wait again by the time that this goes on.
+    while (writer.state !== 'active') await regions.whenActive(writer, signal);
+    const oldBytes = regions.sizeBytes;
+    if (sizeBytes === oldBytes) {
+      regions.end(writer);
+      return;
+    }
+    regions.truncate(writer);
+    onChange();
+    if (sizeBytes > oldBytes) return;
+    pages.truncate(sizeBytes);
+    // What was dirty in the last page may all be gone.
+    if (sizeBytes > 0) releasePages(parts, [{ fromBytes: sizeBytes - 1, toBytes: sizeBytes }]);
+  } finally {
+    flusher.tellChange();
+  }
+}

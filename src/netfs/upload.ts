@@ -1,0 +1,156 @@
+/**
+ * Sends sealed units to the server, and collects what becomes of them.
+ *
+ *   sealed ──▶ written ──placed──▶ reads find the records, and a commit may take them
+ *                 │                      │
+ *                 │                      └──done──▶ durable: pages are released, memory is given back
+ *                 └──rejected, before or after it was placed──▶ the bytes are dirty again; the error is told
+ *
+ * Invariants
+ *   1. Sealed bytes are given back only when the server has told that it reads them no more.
+ *   2. A page is released only when no byte in it is dirty or on its way: when its last flush is durable.
+ *   3. Nothing is lost by a failure: pages keep the bytes until then.
+ */
+import { NetsealError } from '../base/errors.ts';
+import type { SealedUnit } from '../pipeline/requests.ts';
+import { GRANULE_BYTES } from './pages/pages.ts';
+import type { FileParts } from './parts.ts';
+import type { Prepared } from './prepare.ts';
+import type { Flush } from './regions/region.ts';
+import type { ByteRange } from './regions/spans.ts';
+import type { UnitToWrite } from './server.ts';
+
+export interface UploadEvents {
+  /** Something was placed, has failed, or is durable. */
+  onChange(): void;
+  /** Data could not be written. It is dirty again. */
+  onFailure(error: unknown): void;
+}
+
+interface SealedRecord {
+  readonly flush: Flush;
+  readonly unit: SealedUnit;
+}
+
+export class Uploads<Handle> {
+  readonly #parts: FileParts<Handle>;
+  readonly #events: UploadEvents;
+  /** None of these rejects. */
+  readonly #running = new Set<Promise<void>>();
+
+  constructor(parts: FileParts<Handle>, events: UploadEvents) {
+    this.#parts = parts;
+    this.#events = events;
+  }
+
+  /** Takes over flushes, and the memory of their records. */
+  begin({ sealed, failed }: Prepared): void {
+    for (const [flush, error] of failed) this.#fail([flush], error);
+    if (sealed === undefined) return;
+    const { flushes, batch } = sealed;
+    const records: SealedRecord[] = [];
+    for (const [at, flush] of flushes.entries()) {
+      const unit = batch.units[at];
+      if (unit === undefined) this.#fail([flush], new NetsealError('EBUG', 'a unit was not sealed'));
+      else if (unit.isHole) this.#placeHole(flush);
+      else records.push({ flush, unit });
+    }
+    const running = Promise.all(this.#cut(records).map(part => this.#write(part))).then(() => {
+      batch.release();
+      this.#running.delete(running);
+      this.#events.onChange();
+    });
+    this.#running.add(running);
+  }
+
+  /** Resolves when nothing is on its way. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+
+  /** Cuts records into writes that the server takes. */
+  #cut(records: readonly SealedRecord[]): SealedRecord[][] {
+    const { wsizeBytes } = this.#parts.server.capabilities;
+    const writes: SealedRecord[][] = [];
+    let bytes = 0;
+    for (const record of records) {
+      const { byteLength } = record.unit.bytes;
+      const last = writes.at(-1);
+      if (last === undefined || bytes + byteLength > wsizeBytes) {
+        writes.push([record]);
+        bytes = 0;
+      } else {
+        last.push(record);
+      }
+      bytes += byteLength;
+    }
+    return writes;
+  }
+
+  #placeHole(flush: Flush): void {
+    const { regions } = this.#parts;
+    if (!regions.placed(flush, undefined)) return;
+    this.#uploaded(flush);
+    this.#events.onChange();
+  }
+
+  /** Never rejects. */
+  async #write(records: readonly SealedRecord[]): Promise<void> {
+    const { server, handle, regions } = this.#parts;
+    const flushes = records.map(({ flush }) => flush);
+    const units = records.map(
+      ({ flush, unit }): UnitToWrite => ({ index: flush.unit, bytes: unit.bytes, tag: unit.tag }),
+    );
+    const { placed, done } = server.write({ handle, units });
+    // It may reject before anybody looks at it below.
+    done.catch(() => undefined);
+    try {
+      const receipts = await placed;
+      for (const [at, flush] of flushes.entries()) {
+        const receipt = receipts[at];
+        if (receipt === undefined) throw new NetsealError('EBUG', 'a record was written without a receipt');
+        regions.placed(flush, receipt);
+      }
+      this.#events.onChange();
+      await done;
+      for (const flush of flushes) this.#uploaded(flush);
+    } catch (error) {
+      this.#fail(flushes, error);
+    }
+    await done.catch(() => undefined);
+  }
+
+  #fail(flushes: readonly Flush[], error: unknown): void {
+    const { regions } = this.#parts;
+    const lost = flushes.filter(flush => regions.failed(flush));
+    if (lost.length > 0) this.#events.onFailure(error);
+    this.#events.onChange();
+  }
+
+  #uploaded(flush: Flush): void {
+    const { regions } = this.#parts;
+    const spans = [...flush.spans];
+    regions.uploaded(flush);
+    const startBytes = flush.unit * regions.unitSizeBytes;
+    releasePages(
+      this.#parts,
+      spans.map(({ fromBytes, toBytes }) => ({
+        fromBytes: startBytes + fromBytes,
+        toBytes: startBytes + toBytes,
+      })),
+    );
+  }
+}
+
+/** Releases the pages that these ranges touch, but for those with bytes that are not durable. */
+export function releasePages<Handle>(
+  { pages, regions }: FileParts<Handle>,
+  ranges: readonly ByteRange[],
+): void {
+  for (const { fromBytes, toBytes } of ranges) {
+    for (let at = fromBytes - (fromBytes % GRANULE_BYTES); at < toBytes; at += GRANULE_BYTES) {
+      const granule = { fromBytes: at, toBytes: at + GRANULE_BYTES };
+      if (!regions.isDirty(granule.fromBytes, granule.toBytes)) pages.release(granule);
+    }
+  }
+}

@@ -1,0 +1,273 @@
+/**
+ * Writes into pages.
+ *
+ *   at once:   nobody else is in the units, nothing is in the way, memory is free: one turn, no record of it
+ *   reserved:  the range is cut into regions; all of them are reserved in one turn, so that another write of the
+ *              same bytes comes before all of them or after
+ *   active:    region after region: bytes are copied, and are dirty in the same turn. While memory is short, the
+ *              writer waits; what it has written may be flushed meanwhile
+ *   ended
+ *
+ * Invariants
+ *   1. Bytes are in pages before they are dirty, and both happen in one turn.
+ *   2. Whatever happens, every region that was reserved ends.
+ *   3. Nobody begins to write while the file's version is asked for, or a conflict is resolved.
+ */
+import { bestEffort } from '../base/best-effort.ts';
+import { NetsealError } from '../base/errors.ts';
+import type { Base } from './base.ts';
+import type { Fetches } from './fetch.ts';
+import type { Flusher } from './flush.ts';
+import type { Gate } from './gate.ts';
+import { GRANULE_BYTES } from './pages/pages.ts';
+import type { FileParts } from './parts.ts';
+import { complete } from './read.ts';
+import type { Writer as Region } from './regions/region.ts';
+import type { Room } from './room.ts';
+
+/** The largest file: larger numbers are not exact. */
+export const SIZE_BYTES_MAX: number = Number.MAX_SAFE_INTEGER;
+
+/** A region takes at most this share of the pages. */
+const REGION_SHARE = 16;
+
+/** The phases that a write touches. */
+export interface WriterParts<Handle> {
+  readonly base: Base<Handle>;
+  readonly fetches: Fetches<Handle>;
+  readonly flusher: Flusher<Handle>;
+  readonly gate: Gate;
+  readonly room: Room;
+  /** Aborts when the file is given back: whoever still waits then fails with its reason. */
+  readonly ended: AbortSignal;
+  /** Something was done to the file. */
+  onChange(): void;
+}
+
+export class Writer<Handle> {
+  readonly #parts: FileParts<Handle>;
+  readonly #phases: WriterParts<Handle>;
+  readonly #regionBytes: number;
+  /** The append that came last: the next one begins where it ends. */
+  #appending: Promise<unknown> = Promise.resolve();
+
+  constructor(parts: FileParts<Handle>, phases: WriterParts<Handle>) {
+    this.#parts = parts;
+    this.#phases = phases;
+    const shareBytes = parts.netfs.pages.use.budgetBytes / REGION_SHARE;
+    this.#regionBytes = Math.max(GRANULE_BYTES, shareBytes - (shareBytes % GRANULE_BYTES));
+  }
+
+  /**
+   * Writes at `offsetBytes`. Returns how many bytes were written: fewer than were given only after an error or
+   * an abort. Rejects when nothing was written.
+   */
+  async write(offsetBytes: number, from: Uint8Array, given?: AbortSignal): Promise<number> {
+    given?.throwIfAborted();
+    this.#phases.ended.throwIfAborted();
+    requireSize(offsetBytes, from);
+    if (from.byteLength === 0) return 0;
+    const doneBytes = this.#writeNow(offsetBytes, from);
+    if (doneBytes === from.byteLength) return doneBytes;
+    const signal = this.#orEnded(given);
+    try {
+      await this.#mayBegin(signal);
+      const rest = from.subarray(doneBytes);
+      return (
+        doneBytes + (await this.#writeReserved(this.#reserve(offsetBytes + doneBytes, rest), rest, signal))
+      );
+    } catch (error) {
+      if (doneBytes === 0) throw error;
+      return doneBytes;
+    }
+  }
+
+  /** Writes at the end of the file, behind all appends that came before. */
+  append(from: Uint8Array, signal?: AbortSignal): Promise<number> {
+    const appending = this.#appending.then(() => this.#append(from, this.#orEnded(signal)));
+    this.#appending = appending.catch(() => undefined);
+    return appending;
+  }
+
+  async #append(from: Uint8Array, signal: AbortSignal): Promise<number> {
+    signal.throwIfAborted();
+    if (from.byteLength === 0) return 0;
+    await this.#phases.base.beFresh(signal);
+    for (;;) {
+      await this.#mayBegin(signal);
+      const offsetBytes = this.#parts.regions.sizeBytes;
+      requireSize(offsetBytes, from);
+      const [first, ...others] = this.#reserve(offsetBytes, from);
+      if (first === undefined) throw new NetsealError('EBUG', 'an append reserved nothing');
+      try {
+        await this.#whenActive(first, signal);
+      } catch (error) {
+        this.#end(others, error);
+        throw error;
+      }
+      // Others who came first may have moved the end meanwhile.
+      if (this.#parts.regions.sizeBytes === offsetBytes) {
+        return await this.#writeReserved([first, ...others], from, signal);
+      }
+      this.#end([first, ...others], undefined);
+    }
+  }
+
+  #orEnded(signal: AbortSignal | undefined): AbortSignal {
+    const { ended } = this.#phases;
+    return signal === undefined ? ended : AbortSignal.any([signal, ended]);
+  }
+
+  /** Writes what can be written in this turn. Returns how many bytes that were. */
+  #writeNow(offsetBytes: number, from: Uint8Array): number {
+    const { pages, regions } = this.#parts;
+    const { base, gate, room } = this.#phases;
+    const toBytes = offsetBytes + from.byteLength;
+    if (gate.isClosed || base.isAsking || room.isShort || from.byteLength > this.#regionBytes) return 0;
+    if (!regions.canWriteNow(offsetBytes, toBytes)) return 0;
+    if (regions.mustRound(Math.floor(offsetBytes / regions.unitSizeBytes))) return 0;
+    const doneBytes = pages.write(offsetBytes, from);
+    if (doneBytes === 0) return 0;
+    regions.writeNow(offsetBytes, offsetBytes + doneBytes);
+    this.#wrote(offsetBytes, offsetBytes + doneBytes);
+    room.check();
+    return doneBytes;
+  }
+
+  /** Resolves when a write may begin, in the same turn. */
+  async #mayBegin(signal: AbortSignal): Promise<void> {
+    const { base, gate } = this.#phases;
+    while (gate.isClosed || base.isAsking) {
+      if (gate.isClosed) await gate.whenOpened(signal);
+      else await base.settled(signal);
+    }
+  }
+
+  /** Reserves the range, region by region, in one turn. */
+  #reserve(offsetBytes: number, from: Uint8Array): Region[] {
+    const { regions } = this.#parts;
+    const reserved: Region[] = [];
+    const toBytes = offsetBytes + from.byteLength;
+    for (let at = offsetBytes; at < toBytes; ) {
+      const end = Math.min(toBytes, at - (at % this.#regionBytes) + this.#regionBytes);
+      reserved.push(regions.reserve('ordinary', at, end));
+      at = end;
+    }
+    return reserved;
+  }
+
+  /** Writes region after region, and ends all of them. */
+  async #writeReserved(reserved: readonly Region[], from: Uint8Array, signal: AbortSignal): Promise<number> {
+    let doneBytes = 0;
+    try {
+      for (const region of reserved) {
+        await this.#fill(
+          region,
+          from.subarray(doneBytes, doneBytes + region.toBytes - region.fromBytes),
+          signal,
+        );
+        this.#end([region], undefined);
+        doneBytes += region.toBytes - region.fromBytes;
+        // A unit that cannot be read stays in pieces.
+        await bestEffort(this.#round(region));
+      }
+      return doneBytes;
+    } catch (error) {
+      this.#end(reserved, error);
+      const stopped = reserved.find(({ fromBytes, toBytes, dirtyToBytes }) => {
+        return dirtyToBytes > fromBytes && dirtyToBytes < toBytes;
+      });
+      if (stopped !== undefined) doneBytes += stopped.dirtyToBytes - stopped.fromBytes;
+      if (doneBytes === 0) throw error;
+      return doneBytes;
+    }
+  }
+
+  async #whenActive(region: Region, signal: AbortSignal): Promise<void> {
+    // A commit may have made it wait again by the time that this goes on.
+    while (region.state !== 'active') await this.#parts.regions.whenActive(region, signal);
+  }
+
+  /** Copies a region's bytes into pages, and waits for memory as often as need be. */
+  async #fill(region: Region, from: Uint8Array, signal: AbortSignal): Promise<void> {
+    const { pages, regions } = this.#parts;
+    const { room, flusher } = this.#phases;
+    for (;;) {
+      signal.throwIfAborted();
+      if (region.state !== 'active') {
+        await regions.whenActive(region, signal);
+        continue;
+      }
+      if (room.isShort) {
+        await room.wait(flusher, signal);
+        continue;
+      }
+      const at = region.dirtyToBytes;
+      const doneBytes = pages.write(at, from.subarray(at - region.fromBytes));
+      if (doneBytes > 0) {
+        regions.dirtied(region, at + doneBytes);
+        this.#wrote(at, at + doneBytes);
+      }
+      if (region.dirtyToBytes === region.toBytes) break;
+      await room.wait(flusher, signal);
+    }
+    room.check();
+  }
+
+  /** Ends regions in whatever state they are. Those that have ended stay. */
+  #end(reserved: readonly Region[], error: unknown): void {
+    const { regions } = this.#parts;
+    // From the last to the first, so that none of those that are dropped becomes active.
+    for (const region of [...reserved].reverse()) {
+      if (region.state === 'active') regions.end(region);
+      else if (region.state === 'pending' || region.state === 'reserved') regions.abort(region, error);
+    }
+    this.#phases.flusher.tellChange();
+  }
+
+  /** Completes the pages at the ends of a write, if they are now written wholly. */
+  #wrote(fromBytes: number, toBytes: number): void {
+    this.#completed(fromBytes);
+    this.#completed(toBytes);
+    this.#phases.onChange();
+  }
+
+  #completed(atBytes: number): void {
+    const within = atBytes % GRANULE_BYTES;
+    if (within === 0) return;
+    const { pages, regions } = this.#parts;
+    const granule = { fromBytes: atBytes - within, toBytes: atBytes - within + GRANULE_BYTES };
+    const unit = Math.floor(atBytes / regions.unitSizeBytes);
+    const start = granule.fromBytes - unit * regions.unitSizeBytes;
+    const spans = regions.dirtyRegion(unit)?.spans;
+    if (spans?.covers(start, start + GRANULE_BYTES) === true) pages.markUptodate(granule);
+  }
+
+  /** Rounds out dirty bytes that are in too many pieces, after their base was read. Best effort. */
+  async #round({ fromBytes, toBytes }: Region): Promise<void> {
+    const { pages, regions } = this.#parts;
+    const { base, fetches } = this.#phases;
+    const { unitSizeBytes } = regions;
+    for (let unit = Math.floor(fromBytes / unitSizeBytes); unit * unitSizeBytes < toBytes; unit += 1) {
+      if (!regions.mustRound(unit)) continue;
+      if (regions.layers.find(unit) === 'unknown') await base.locate([unit]);
+      const found = regions.layers.find(unit);
+      if (found === 'hole') complete(this.#parts, unit, undefined);
+      else if (found !== 'unknown') {
+        // What is opened completes pages by itself.
+        await fetches.fetch([{ unit, receipt: found, deliver: () => undefined }]);
+      }
+      const startBytes = unit * unitSizeBytes;
+      const endBytes = Math.min(startBytes + unitSizeBytes, regions.sizeBytes);
+      if (pages.isUptodate({ fromBytes: startBytes, toBytes: endBytes })) regions.roundOut(unit);
+    }
+  }
+}
+
+function requireSize(offsetBytes: number, { byteLength }: Uint8Array): void {
+  if (offsetBytes + byteLength <= SIZE_BYTES_MAX) return;
+  throw new NetsealError(
+    'EINVAL',
+    `cannot write ${byteLength} bytes at ${offsetBytes}: the file would be too large`,
+  );
+}
