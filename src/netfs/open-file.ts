@@ -129,7 +129,8 @@ export class OpenFile<Handle> {
 
   /** Writes; without an offset at the end of the file. */
   async write(offsetBytes: number | undefined, from: Uint8Array, signal?: AbortSignal): Promise<number> {
-    await this.#roomForRecords(signal);
+    // In the turn in which it was called, if possible: calls take effect in their order.
+    if (this.#areRecordsFull) await this.commit(signal);
     if (offsetBytes === undefined) return await this.#writer.append(from, signal);
     return await this.#writer.write(offsetBytes, from, signal);
   }
@@ -243,12 +244,10 @@ export class OpenFile<Handle> {
     }
   }
 
-  /** Waits for a commit when the records of changes need too much memory. */
-  async #roomForRecords(signal: AbortSignal | undefined): Promise<void> {
+  /** True when the records of changes need so much memory that they must be committed. */
+  get #areRecordsFull(): boolean {
     const now = this.parts.netfs.scheduler.now();
-    if (this.#clock.reason(now, this.parts.regions.recordBytes, RECORDS_BYTES) === 'records') {
-      await this.commit(signal);
-    }
+    return this.#clock.reason(now, this.parts.regions.recordBytes, RECORDS_BYTES) === 'records';
   }
 }
 

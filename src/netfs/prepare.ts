@@ -113,9 +113,12 @@ export class Preparation<Handle> {
     return units;
   }
 
-  /** The bytes of the unit that the file has. */
+  /** The bytes of the unit that the file has in the commit of the unit's group. A later group may have grown it. */
   #lengthOf(unit: number): number {
-    const { sizeBytes, unitSizeBytes } = this.#parts.regions;
+    const { regions } = this.#parts;
+    const { unitSizeBytes } = regions;
+    const group = regions.dirtyRegion(unit)?.group;
+    const sizeBytes = group === undefined ? regions.sizeBytes : regions.sizeBytesIn(group);
     return Math.min(unitSizeBytes, sizeBytes - unit * unitSizeBytes);
   }
 

@@ -71,7 +71,8 @@ export class Writer<Handle> {
     if (doneBytes === from.byteLength) return doneBytes;
     const signal = this.#orEnded(given);
     try {
-      await this.#mayBegin(signal);
+      // In this turn, if possible: what is asked for later must not come first.
+      if (!this.#isFree) await this.#mayBegin(signal);
       const rest = from.subarray(doneBytes);
       return (
         doneBytes + (await this.#writeReserved(this.#reserve(offsetBytes + doneBytes, rest), rest, signal))
@@ -121,9 +122,9 @@ export class Writer<Handle> {
   /** Writes what can be written in this turn. Returns how many bytes that were. */
   #writeNow(offsetBytes: number, from: Uint8Array): number {
     const { pages, regions } = this.#parts;
-    const { base, gate, room } = this.#phases;
+    const { room } = this.#phases;
     const toBytes = offsetBytes + from.byteLength;
-    if (gate.isClosed || base.isAsking || room.isShort || from.byteLength > this.#regionBytes) return 0;
+    if (!this.#isFree || room.isShort || from.byteLength > this.#regionBytes) return 0;
     if (!regions.canWriteNow(offsetBytes, toBytes)) return 0;
     if (regions.mustRound(Math.floor(offsetBytes / regions.unitSizeBytes))) return 0;
     const doneBytes = pages.write(offsetBytes, from);
@@ -134,10 +135,16 @@ export class Writer<Handle> {
     return doneBytes;
   }
 
+  /** True when a write may begin in this turn. */
+  get #isFree(): boolean {
+    const { base, gate } = this.#phases;
+    return !gate.isClosed && !base.isAsking;
+  }
+
   /** Resolves when a write may begin, in the same turn. */
   async #mayBegin(signal: AbortSignal): Promise<void> {
     const { base, gate } = this.#phases;
-    while (gate.isClosed || base.isAsking) {
+    while (!this.#isFree) {
       if (gate.isClosed) await gate.whenOpened(signal);
       else await base.settled(signal);
     }
