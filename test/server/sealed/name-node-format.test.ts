@@ -89,7 +89,7 @@ describe('name nodes', () => {
       kinds.add(`${where} ${node.inode.type}`);
       if (node.inode.type === 'directory') visit(node.inode.tree, 'below');
     };
-    for (const node of fc.sample(fc.oneof(leaves, innerNodes), { numRuns: 400, seed: 1 })) visit(node, 'top');
+    for (const node of fc.sample(fc.oneof(leaves, innerNodes), { numRuns: 250, seed: 1 })) visit(node, 'top');
     const all = ['top', 'below'].flatMap(where => [
       `${where} inner`,
       ...INODE_TYPES.flatMap(type => [`${where} ${type}`, `${where} object ${type}`]),
