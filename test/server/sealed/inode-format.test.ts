@@ -165,6 +165,20 @@ describe('inodes', () => {
     expect(hexOf({ ...DEVICE, mode: 0o644, type: 'characterDevice' })).toBe(`05${rest}0801`);
   });
 
+  it('are these bytes as objects', () => {
+    const entries = [{ name: 'fifo', node: { kind: 'embedded' as const, inode: FIFO } }];
+    const inode: Inode = { ...DIRECTORY, entryCount: 1, tree: { kind: 'leaf', entries } };
+    const writers = [{ version: 1, nonce: exampleId('9') }];
+    const bytes = encodeInodeObject({ inode, writers, predecessor: undefined });
+    const fifo = `03${'44'.repeat(16)}0101a403e807e8070000bc7bcbd37918`;
+    expect(Buffer.from(bytes).toString('hex')).toBe(
+      [
+        ...['02', '00', '00', `0101${'99'.repeat(16)}`, '02', 'dd'.repeat(16), '0101ed03e807e807'],
+        ...['0000bc7bcbd37918', `${'ee'.repeat(16)}00`, '01000000', '0001', '00046669666f', '00', fifo],
+      ].join(''),
+    );
+  });
+
   it('that only a newer netseal writes are left to it', () => {
     const whole = encodeInodeObject(record({ ...FIFO, linkCount: 2 }));
     // Behind version, table, flags and writers, which are a byte each here.
