@@ -70,6 +70,15 @@ export {
   unlockVolumeHeader,
 } from './keys/unlock.ts';
 export type { RekeyOptions, SlotInfo, VolumeHeader } from './keys/volume-header.ts';
+export type {
+  File as VolumeFile,
+  FileStatus,
+  Position,
+  ReadResult,
+  TransferOptions,
+  WaitOptions,
+  WriteResult,
+} from './netfs/file.ts';
 // Pipeline
 export type { UnitAt } from './pipeline/job.ts';
 export type { KeyHandle, RecordQuery } from './pipeline/key-table.ts';
@@ -148,6 +157,7 @@ export {
 export type { Damage as VolumeDamage } from './volume/care/verify-damage.ts';
 export type { FileReader, Piece } from './volume/content/file-reader.ts';
 export type { FileWriter } from './volume/content/file-writer.ts';
+export type { OpenFlags } from './volume/file-flags.ts';
 export type { Directory } from './volume/names/directory.ts';
 export { nameBytes, toBytesName as toName } from './volume/names/name-checks.ts';
 export type { Found, Place } from './volume/names/path-walk.ts';
@@ -158,3 +168,4 @@ export { type ClientState, memoryState } from './volume/state/client-state.ts';
 export { openStateFolder } from './volume/state/state-folder.ts';
 export { forgetState, listState, type RememberedStore } from './volume/state/state-list.ts';
 export type { Volume } from './volume/volume.ts';
+export type { OpenPathOptions } from './volume/volume-files.ts';

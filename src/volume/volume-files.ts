@@ -1,6 +1,7 @@
 /** The files of a volume that are open through netfs: names in, open files out. */
 import { requireInteger, requireObject, requireSignal } from '../base/arguments.ts';
 import { codeOf, NetsealError, requireArgument } from '../base/errors.ts';
+import { unitSizeToLog2 } from '../base/geometry.ts';
 import type { Scheduler } from '../base/scheduler.ts';
 import type { File } from '../netfs/file.ts';
 import { Netfs } from '../netfs/netfs.ts';
@@ -57,6 +58,7 @@ export class VolumeFiles {
     requireObject('options', options);
     const { unitSizeBytes, signal } = options;
     requireSignal('options.signal', signal);
+    if (unitSizeBytes !== undefined) unitSizeToLog2(unitSizeBytes);
     const { isReadable, isWritable, isAppending, isSynchronous, creates, isExclusive, truncates } = parsed;
     let place = creates ? await this.#create(path, mode, unitSizeBytes, isExclusive) : undefined;
     const isNew = place !== undefined;

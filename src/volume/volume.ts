@@ -462,9 +462,11 @@ export class Volume {
    * Rejects as {@link sync} does, and with EFORK or EROLLBACK when the store was found to show different
    * histories, or an old one. `onProblem` is told of anything else that was wrong with heads.
    */
-  async close({ discard = false }: { readonly discard?: boolean } = {}): Promise<void> {
+  async close(options: { readonly discard?: boolean } = {}): Promise<void> {
+    requireObject('options', options);
+    requireFlag('options.discard', options.discard);
     if (this.#isClosed) return;
-    await this.#files.close({ discard });
+    await this.#files.close(options);
     this.#isClosed = true;
     try {
       await this.server[Symbol.asyncDispose]();

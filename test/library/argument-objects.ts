@@ -17,6 +17,7 @@ export interface Objects {
   readonly pipeline: netseal.Pipeline;
   readonly volume: netseal.Volume;
   readonly writer: netseal.FileWriter;
+  readonly opened: netseal.VolumeFile;
   readonly reader: netseal.FileReader;
   readonly found: netseal.Found;
   readonly entry: NonNullable<netseal.Found['entry']>;
@@ -59,6 +60,7 @@ export async function openObjects(): Promise<Objects> {
   const writer = await volume.createFile('/f', ATTRIBUTES);
   await writer.write(Buffer.from('content'));
   await writer.commit();
+  const opened = await volume.open('/f', 'r+');
   const reader = await volume.openFile('/f');
   const found = await volume.find('/f');
   const entry = found.entry;
@@ -98,6 +100,7 @@ export async function openObjects(): Promise<Objects> {
     pipeline,
     volume,
     writer,
+    opened,
     reader,
     found,
     entry,
@@ -125,6 +128,7 @@ export async function openObjects(): Promise<Objects> {
       plain.close();
       await cache.close();
       await writer.close();
+      await opened.close();
       await volume.close();
       keyring.destroy();
       await pipeline.close();

@@ -87,9 +87,18 @@ function volumeRows({
   child,
   reader,
   writer,
+  opened,
 }: Objects): Record<string, Subject> {
   const directoryAndName = [needed({}, {}), NAME] as const;
   const pathOptions = fields({}, { follow: FLAG });
+  const positions = [...NUMBERS.filter(value => value !== -1 && value !== null && value !== 1n), 'text'];
+  const transfer = row(
+    [new Uint8Array(4), 0, 4, 0],
+    [...BYTES, undefined],
+    ['text', true, [], -1, 1.5, 5, { offset: 5 }, { length: 5 }, { position: -2 }, { signal: 5 }],
+    [-1, 1.5, 5, 'text'],
+    positions,
+  );
   const wrongPlace = needed(place, { directory: OBJECT, name: NAME });
   return {
     Volume: {
@@ -106,6 +115,13 @@ function volumeRows({
         ),
         foundDirectory: row([{ inode: { type: 'directory', id: volume.root.id } }], needed({}, {})),
         directory: row(['/'], PATH),
+        open: row(
+          ['/f', 'r', 0o644],
+          PATH,
+          [...TEXT, 'x', 'rw'],
+          [...NUMBERS, 0o10000],
+          fields({}, { unitSizeBytes: [...NUMBERS, 0, 4097, 2 ** 25], signal: SIGNAL }),
+        ),
         openFile: row(['/f'], PATH, pathOptions),
         reader: row([inode, found], needed({}, {}), OBJECT),
         createFile: row(
@@ -124,7 +140,21 @@ function volumeRows({
         openPutJournal: NOTHING,
         openGetJournal: NOTHING,
         sync: NOTHING,
-        close: NOTHING,
+        close: row([], fields({}, { discard: FLAG })),
+      },
+    },
+    FileOfNetfs: {
+      target: opened,
+      afterClose: ['close', 'status'],
+      rows: {
+        read: transfer,
+        write: transfer,
+        truncate: row([7], [...NUMBERS, null], CALL_OPTIONS),
+        sync: row([], CALL_OPTIONS),
+        datasync: row([], CALL_OPTIONS),
+        close: row([], CALL_OPTIONS),
+        discard: NOTHING,
+        status: NOTHING,
       },
     },
     VolumeNames: {
@@ -194,6 +224,7 @@ function volumeRows({
         becomeObject: NOTHING,
         create: NOTHING,
         readPath: NOTHING,
+        searchHost: NOTHING,
         read: row(
           [],
           NUMBERS.filter(value => value !== 1.5 && value !== 2 ** 60),
