@@ -99,7 +99,10 @@ export class Base<Handle> {
     for (;;) {
       while (this.isAsking) await this.settled(signal);
       if (!this.#isBehind) break;
-      if (!regions.isClean) throw new NetsealError('ECONFLICT', 'another client has changed the file');
+      // Then nobody asks, and there would be nothing to wait for.
+      if (!regions.isClean || regions.writerCount > 0) {
+        throw new NetsealError('ECONFLICT', 'another client has changed the file');
+      }
       await this.refresh(signal);
     }
     const { version, sizeBytes } = regions.layers.committed;

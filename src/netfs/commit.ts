@@ -194,8 +194,8 @@ export class Committer<Handle> {
   async #conflict(): Promise<void> {
     this.#lostCount += 1;
     try {
-      const outcome = await this.#rebase.resolve(() => this.#closeAll(), this.#lostCount > LOST_MAX);
-      if (outcome === 'stashed') this.discarded();
+      const resolving = { closeAll: () => this.#closeAll(), onDropped: () => this.discarded() };
+      await this.#rebase.resolve(resolving, this.#lostCount > LOST_MAX);
     } catch (error) {
       this.#record(error);
       throw error;

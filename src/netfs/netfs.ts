@@ -128,22 +128,21 @@ export class Netfs implements AsyncDisposable {
   async close({ discard = false }: NetfsCloseOptions = {}): Promise<void> {
     if (this.#isClosed) return;
     try {
-      await this.flush();
+      // Again for what was written meanwhile.
+      do await this.flush();
+      while (![...this.#entries()].every(({ file }) => file?.isCommitted !== false));
     } catch (error) {
       if (!discard) throw error;
     }
     if (this.#isClosed) return;
     this.#isClosed = true;
-    for (const entry of this.#entries()) {
-      const file = await entry.opening.catch(() => undefined);
-      if (file === undefined) continue;
-      entry.ending ??= file.end();
-      await entry.ending;
-    }
+    // All in this turn: whatever is written to any of them from now on is refused.
+    const endings = await Promise.allSettled([...this.#entries()].map(entry => endNow(entry)));
     this.#files.clear();
     await this.#room.close();
     this.#parts.pages.close();
-    if (this.#endErrors.length > 0) throw this.#endErrors[0];
+    const errors = endings.flatMap(ending => (ending.status === 'rejected' ? [ending.reason] : []));
+    for (const error of [...errors, ...this.#endErrors]) throw error;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -231,4 +230,12 @@ export class Netfs implements AsyncDisposable {
     });
     await entry.ending;
   }
+}
+
+/** Gives a file back, open or not, in this turn if it was opened. */
+async function endNow(entry: Entry): Promise<void> {
+  const file = entry.file ?? (await entry.opening.catch(() => undefined));
+  if (file === undefined) return;
+  entry.ending ??= file.end();
+  await entry.ending;
 }

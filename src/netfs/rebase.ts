@@ -37,6 +37,14 @@ export type BoundStash = (sub: CommitSub) => Promise<unknown>;
 
 type Receipts = ReadonlyMap<number, Receipt | undefined>;
 
+/** What the commit that has found the conflict does for its resolution. */
+export interface Resolving {
+  /** Puts everything that is not committed into one closed group. */
+  closeAll(): Group | undefined;
+  /** Called in the turn in which all changes were dropped, because they are in the stash. */
+  onDropped(): void;
+}
+
 export class Rebase<Handle> {
   readonly #parts: FileParts<Handle>;
   readonly #base: Base<Handle>;
@@ -76,41 +84,40 @@ export class Rebase<Handle> {
   /**
    * Resolves the conflict.
    *
-   * @param closeAll puts everything that is not committed into one closed group.
+   * Afterwards the changes stand on the new version, or they are in the stash and were dropped here.
+   *
    * @param isGivenUp true when the changes were rebased again and again.
    *
    * Rejects with ECONFLICT when the units overlap and there is no stash, and with what flushing, asking or
    * stashing failed with. Everything stays as it is then.
    */
-  async resolve(closeAll: () => Group | undefined, isGivenUp: boolean): Promise<'rebased' | 'stashed'> {
+  async resolve({ closeAll, onDropped }: Resolving, isGivenUp: boolean): Promise<void> {
     if (isGivenUp) throw conflictError('others change this file again and again: try later');
     const { regions } = this.#parts;
     const open = this.#gate.close();
     try {
       while (regions.writerCount > 0) await this.#flusher.changed;
       const group = closeAll();
-      if (group === undefined) return 'rebased';
+      if (group === undefined) return;
       await this.#flusher.flushGroup(group);
-      // Folded since: the next commit comes back here.
-      if (group.state !== 'closed') return 'rebased';
-      return await this.#compare(group);
+      // Otherwise it was folded since: the next commit comes back here.
+      if (group.state === 'closed') await this.#compare(group, onDropped);
     } finally {
       open();
     }
   }
 
-  async #compare(group: Group): Promise<'rebased' | 'stashed'> {
+  async #compare(group: Group, onDropped: () => void): Promise<void> {
     const { regions } = this.#parts;
     const { unitSizeBytes } = regions;
     const sub = regions.toCommit(group);
     const old = regions.layers.committed;
     const units = changedUnits(sub, old.sizeBytes, unitSizeBytes);
     const oldCount = sizeToUnitCount(old.sizeBytes, unitSizeBytes);
-    // Once the server has told of the new version, it cannot be asked for the old one.
-    if (this.#before === undefined || !this.#base.isBehind)
-      this.#before = await this.#locate(units, oldCount);
-    const before = this.#before;
-    let outcome: 'rebased' | 'stashed' = 'rebased';
+    // Once the server has told of the new version, it cannot be asked for the old one. What was not noted before
+    // counts as changed.
+    if (!this.#base.isBehind) this.#before = await this.#locate(units, oldCount);
+    const before = this.#before ?? new Map();
     await this.#base.ask(async state => {
       const now = await this.#locate(units, sizeToUnitCount(state.sizeBytes, unitSizeBytes));
       const isDisjoint =
@@ -118,13 +125,11 @@ export class Rebase<Handle> {
       if (isDisjoint) {
         await this.#base.adopt(state);
       } else {
-        await this.#putAside(sub, state);
-        outcome = 'stashed';
+        await this.#putAside(sub, state, onDropped);
       }
       this.#uncertain = undefined;
       this.#before = undefined;
     });
-    return outcome;
   }
 
   async #locate(units: readonly number[], unitCount: number): Promise<Map<number, Receipt | undefined>> {
@@ -149,7 +154,7 @@ export class Rebase<Handle> {
   }
 
   /** Stashes the changes, and drops them here. */
-  async #putAside(sub: Omit<CommitSub, 'signal'>, state: FileState): Promise<void> {
+  async #putAside(sub: Omit<CommitSub, 'signal'>, state: FileState, onDropped: () => void): Promise<void> {
     if (this.#stash === undefined) {
       throw conflictError(
         'another client has changed what was changed here: discard it, or write it elsewhere',
@@ -158,6 +163,7 @@ export class Rebase<Handle> {
     await this.#stash(sub);
     const { errors } = this.#parts;
     dropChanges(this.#parts);
+    onDropped();
     this.#parts.regions.layers.rebase(state);
     errors.record(
       conflictError('another client has changed what was changed here, which is now in a file beside it'),

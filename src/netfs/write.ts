@@ -72,7 +72,7 @@ export class Writer<Handle> {
     const signal = this.#orEnded(given);
     try {
       // In this turn, if possible: what is asked for later must not come first.
-      if (!this.#isFree) await this.#mayBegin(signal);
+      while (!this.#isFree) await this.#whenFree(signal);
       const rest = from.subarray(doneBytes);
       return (
         doneBytes + (await this.#writeReserved(this.#reserve(offsetBytes + doneBytes, rest), rest, signal))
@@ -95,7 +95,7 @@ export class Writer<Handle> {
     if (from.byteLength === 0) return 0;
     await this.#phases.base.beFresh(signal);
     for (;;) {
-      await this.#mayBegin(signal);
+      while (!this.#isFree) await this.#whenFree(signal);
       const offsetBytes = this.#parts.regions.sizeBytes;
       requireSize(offsetBytes, from);
       const [first, ...others] = this.#reserve(offsetBytes, from);
@@ -141,13 +141,11 @@ export class Writer<Handle> {
     return !gate.isClosed && !base.isAsking;
   }
 
-  /** Resolves when a write may begin, in the same turn. */
-  async #mayBegin(signal: AbortSignal): Promise<void> {
+  /** Waits for what keeps writes from beginning. Others may do so when the caller goes on: look again. */
+  async #whenFree(signal: AbortSignal): Promise<void> {
     const { base, gate } = this.#phases;
-    while (!this.#isFree) {
-      if (gate.isClosed) await gate.whenOpened(signal);
-      else await base.settled(signal);
-    }
+    if (gate.isClosed) await gate.whenOpened(signal);
+    else await base.settled(signal);
   }
 
   /** Reserves the range, region by region, in one turn. */

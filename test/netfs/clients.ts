@@ -66,6 +66,8 @@ export function sharedPipeline(): Promise<{ readonly pipeline: Pipeline; readonl
 
 export interface ClientOptions extends ScriptedOptions {
   readonly pageBytes?: number;
+  /** How long the version of a file is believed. */
+  readonly freshMs?: number;
 }
 
 /** One client of a disk. */
@@ -75,10 +77,10 @@ export class Client {
   readonly pages: PlainPages;
 
   constructor(pipeline: Pipeline, disk: ScriptedDisk, clock: Scheduler, options: ClientOptions) {
-    const { pageBytes = MIB } = options;
+    const { pageBytes = MIB, freshMs = 1000 } = options;
     this.server = new ScriptedServer(disk, options);
     this.pages = new PlainPages(pageBytes);
-    this.netfs = new Netfs({ pipeline, pages: this.pages, scheduler: clock, isChecked: true });
+    this.netfs = new Netfs({ pipeline, pages: this.pages, scheduler: clock, freshMs, isChecked: true });
   }
 
   open(key: Uint8Array, options?: NetfsOpenOptions): Promise<File> {
