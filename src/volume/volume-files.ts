@@ -5,7 +5,7 @@ import { unitSizeToLog2 } from '../base/geometry.ts';
 import type { Scheduler } from '../base/scheduler.ts';
 import type { File } from '../netfs/file.ts';
 import { Netfs } from '../netfs/netfs.ts';
-import { PlainPages } from '../netfs/pages/plain-pages.ts';
+import { SharedPages } from '../netfs/pages/shared-pages.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { FileInode } from '../server/sealed/inode.ts';
 import { parseFlags } from './file-flags.ts';
@@ -98,7 +98,7 @@ export class VolumeFiles {
   get #opened(): Netfs {
     const { pipeline, pageBytes, scheduler, freshMs } = this.#parts;
     const clock = scheduler === undefined ? {} : { scheduler };
-    this.#netfs ??= new Netfs({ pipeline, pages: new PlainPages(pageBytes), freshMs, ...clock });
+    this.#netfs ??= new Netfs({ pipeline, pages: new SharedPages(pageBytes), freshMs, ...clock });
     return this.#netfs;
   }
 

@@ -6,7 +6,9 @@ import type { Scheduler } from '../../src/base/scheduler.ts';
 import { createVolumeHeader } from '../../src/keys/unlock.ts';
 import type { File } from '../../src/netfs/file.ts';
 import { Netfs, type NetfsOpenOptions } from '../../src/netfs/netfs.ts';
+import type { PageCache } from '../../src/netfs/pages/pages.ts';
 import { PlainPages } from '../../src/netfs/pages/plain-pages.ts';
+import { SharedPages } from '../../src/netfs/pages/shared-pages.ts';
 import { openPipeline, type Pipeline } from '../../src/pipeline/pipeline.ts';
 import { CODEC_DEFAULT } from '../../src/unit/codec.ts';
 import { type DiskForm, ScriptedDisk, type ScriptedOptions, ScriptedServer } from './scripted-server.ts';
@@ -65,6 +67,7 @@ export function sharedPipeline(): Promise<{ readonly pipeline: Pipeline; readonl
 }
 
 export interface ClientOptions extends ScriptedOptions {
+  /** From 1 MiB on they are in shared memory. */
   readonly pageBytes?: number;
   /** How long the version of a file is believed. */
   readonly freshMs?: number;
@@ -74,12 +77,12 @@ export interface ClientOptions extends ScriptedOptions {
 export class Client {
   readonly server: ScriptedServer;
   readonly netfs: Netfs;
-  readonly pages: PlainPages;
+  readonly pages: PageCache;
 
   constructor(pipeline: Pipeline, disk: ScriptedDisk, clock: Scheduler, options: ClientOptions) {
     const { pageBytes = MIB, freshMs = 1000 } = options;
     this.server = new ScriptedServer(disk, options);
-    this.pages = new PlainPages(pageBytes);
+    this.pages = pageBytes < MIB ? new PlainPages(pageBytes) : new SharedPages(pageBytes);
     this.netfs = new Netfs({ pipeline, pages: this.pages, scheduler: clock, freshMs, isChecked: true });
   }
 
