@@ -21,6 +21,7 @@ function checkModel(make: (blocks: number) => PageCache): void {
         if (index % 4 === 0) modelled.check();
       }
       modelled.check();
+      modelled.finish();
     },
     { weight: 2 },
   );

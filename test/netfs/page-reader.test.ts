@@ -12,10 +12,19 @@ import { sharedPages } from './shared-pages-support.ts';
 const KEY = Uint8Array.of(1);
 const FOR_EVER = 2n ** 62n;
 
-/** Lets the thread that changes pages do something in the middle of the next copy. */
+/** Lets the thread that changes pages do something in the middle of the next copy, or behind the next look-up. */
 class MeddledCopier extends PageCopier {
   meddle: (() => void) | undefined;
+  meddleEarly: (() => void) | undefined;
   isChecking = true;
+
+  override find(file: number, block: number): number {
+    const entry = super.find(file, block);
+    const { meddleEarly } = this;
+    this.meddleEarly = undefined;
+    meddleEarly?.();
+    return entry;
+  }
 
   override copy(slab: Uint8Array, offset: number, into: Uint8Array, at: number, lengthBytes: number): void {
     const half = lengthBytes >> 1;
@@ -254,10 +263,17 @@ describe('a page reader', () => {
 });
 
 describe('a page reader beside changes', () => {
-  const read = (scene: Scene, offset: number, length: number, meddle: () => void) => {
+  const read = (
+    scene: Scene,
+    offset: number,
+    length: number,
+    meddle: () => void,
+    meddleEarly: () => void = () => undefined,
+  ) => {
     const into = new Uint8Array(length);
     scene.settle();
     scene.copier.meddle = meddle;
+    scene.copier.meddleEarly = meddleEarly;
     const done = scene.reader.read(scene.ref, offset, into);
     return { done, bytes: into.subarray(0, done ?? 0) };
   };
@@ -291,6 +307,27 @@ describe('a page reader beside changes', () => {
     expect(done === undefined || scene.isGood(0, bytes)).toBe(true);
     expect(done).toBe(BLOCK_BYTES);
     expect(before.has(bytes[0]!)).toBe(false);
+  });
+
+  it('finds out that an entry was given to another block before it was looked at', () => {
+    const scene = new Scene(1, 1);
+    const { done } = read(
+      scene,
+      0,
+      BLOCK_BYTES,
+      () => undefined,
+      () => scene.evict(),
+    );
+    expect(done).toBeUndefined();
+  });
+
+  it('does not look at an entry that is being changed', () => {
+    const scene = new Scene(1, 1);
+    const { words, entriesAt } = scene.pages.memory;
+    words[entriesAt]! += 1;
+    expect(read(scene, 0, 1, () => undefined).done).toBeUndefined();
+    words[entriesAt]! += 1;
+    expect(read(scene, 0, 1, () => undefined).done).toBe(1);
   });
 
   it('finds out that the sequence number went round', () => {
@@ -361,21 +398,29 @@ describe('a page reader beside changes', () => {
         offset: fc.integer({ min: 0, max: 4 * BLOCK_BYTES - 1 }),
         length: fc.oneof(fc.integer({ min: 1, max: 2 * G }), fc.integer({ min: 1, max: 4 * BLOCK_BYTES })),
         before: fc.array(action, { maxLength: 5 }),
+        early: fc.array(action, { maxLength: 3 }),
         meddling: fc.array(action, { minLength: 1, maxLength: 6 }),
       }),
-      ({ frames, offset, length, before, meddling }) => {
+      ({ frames, offset, length, before, early, meddling }) => {
         const scene = new Scene(frames, 4);
         for (const each of before) if (each.act !== 'replace') scene.act(each);
         const sizes = [scene.blocks * BLOCK_BYTES];
-        const { done, bytes } = read(scene, offset, length, () => {
-          for (const each of meddling) scene.act(each);
-        });
+        const run = (actions: readonly Action[]) => {
+          for (const each of actions) scene.act(each);
+        };
+        const { done, bytes } = read(
+          scene,
+          offset,
+          length,
+          () => run(meddling),
+          () => run(early),
+        );
         sizes.push(scene.blocks * BLOCK_BYTES);
         if (done === undefined) return;
         hits += 1;
         expect(scene.isGood(offset, bytes)).toBe(true);
         const ends = sizes.map(size => Math.max(0, Math.min(length, size - offset)));
-        if (meddling.length === 1 && !scene.isReplaced) expect(ends).toContain(done);
+        if (early.length + meddling.length === 1 && !scene.isReplaced) expect(ends).toContain(done);
       },
       { weight: 2 },
     );

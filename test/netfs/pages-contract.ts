@@ -115,12 +115,15 @@ export function describePages(name: string, make: (blocks: number) => PageCache)
     });
 
     it('a partial granule that is released is gone; one that is uptodate stays', () => {
-      const pages = make(4).addFile(KEY);
+      const cache = make(4);
+      const pages = cache.addFile(KEY);
       pages.write(0, bytesOf(G + 5));
       pages.release(span(0, 2 * G));
       expect(pages.missing(span(0, 2 * G))).toEqual([span(G, 2 * G)]);
       expect(pages.clean(span(10, 2 * G))).toEqual([span(10, G)]);
       expect(() => pages.copyOut(G, new Uint8Array(1))).toThrow(expect.objectContaining({ code: 'EBUG' }));
+      pages.dropClean(span(0, 2 * G));
+      expect(cache.use.usedBytes).toBe(0);
     });
 
     it('drops what is not held', () => {
@@ -154,11 +157,14 @@ export function describePages(name: string, make: (blocks: number) => PageCache)
       const pages = cache.addFile(KEY);
       const { budgetBytes } = cache.use;
       pages.write(0, bytesOf(G));
+      const far = 100 * budgetBytes;
+      pages.write(far, bytesOf(BLOCK_BYTES, 5));
       for (let at = BLOCK_BYTES; at < 4 * budgetBytes; at += BLOCK_BYTES) {
         pages.fill(span(at, at + BLOCK_BYTES), bytesOf(BLOCK_BYTES, at / BLOCK_BYTES), []);
         expectSame(readAll(pages, at, BLOCK_BYTES), bytesOf(BLOCK_BYTES, at / BLOCK_BYTES));
       }
       expectSame(readAll(pages, 0, G), bytesOf(G));
+      expectSame(readAll(pages, far, BLOCK_BYTES), bytesOf(BLOCK_BYTES, 5));
       const cleanBytes = pages
         .clean(span(0, 4 * budgetBytes))
         .reduce((sum, each) => sum + each.toBytes - each.fromBytes, 0);

@@ -336,6 +336,17 @@ export class ModelledPages {
     expect(budgetBytes).toBeGreaterThanOrEqual(usedBytes);
   }
 
+  /** Gives everything up, and checks that nothing is left. */
+  finish(): void {
+    const all = { fromBytes: 0, toBytes: this.sizeBytes };
+    for (const { pages } of this.files) {
+      pages.release(all);
+      pages.dropClean(all);
+    }
+    for (const filling of this.#fillings) filling.release();
+    expect(this.cache.use).toMatchObject({ usedBytes: 0, heldBytes: 0 });
+  }
+
   #checkReads(file: ModelFile): void {
     const into = new Uint8Array(this.sizeBytes);
     for (let at = 0; at < this.sizeBytes; ) {

@@ -220,8 +220,16 @@ export class SharedFilePages implements FilePages {
     });
   }
 
-  isUptodate(range: ByteRange): boolean {
-    return this.missing(range).length === 0;
+  isUptodate({ fromBytes, toBytes }: ByteRange): boolean {
+    for (let at = fromBytes; at < toBytes; ) {
+      const block = Math.floor(at / BLOCK_BYTES);
+      const start = at - block * BLOCK_BYTES;
+      const end = Math.min(BLOCK_BYTES, start + toBytes - at);
+      const entry = this.#find(block);
+      if (entry === 0 || (touchedBy(start, end) & ~this.#table.uptodateOf(entry)) !== 0) return false;
+      at += end - start;
+    }
+    return true;
   }
 
   missing(range: ByteRange): ByteRange[] {
@@ -286,7 +294,10 @@ export class SharedFilePages implements FilePages {
     return this.#table.find(this.#entries, block);
   }
 
-  /** As `PageRoom.take`. A block that goes on where the one before ends gets a frame of its own behind that one's. */
+  /**
+   * As `PageRoom.take`. A block gets a frame behind that of the block before, and gets one for few granules already
+   * if the writes go on from that block, which has filled a frame.
+   */
   #take(entry: number, block: number, absent: number, mayBeSequel: boolean, runLength: number): number {
     const table = this.#table;
     let isSequel = false;
@@ -294,8 +305,8 @@ export class SharedFilePages implements FilePages {
     if (block > 0 && (entry === 0 || !table.hasFrame(entry))) {
       const before = this.#find(block - 1);
       if (before !== 0) {
-        isSequel = mayBeSequel && (table.presentOf(before) & LAST_GRANULE) !== 0;
         after = table.frameOf(before);
+        isSequel = mayBeSequel && after >= 0 && (table.heldOf(before) & LAST_GRANULE) !== 0;
       }
     }
     return this.#room.take(entry, absent, isSequel, after, runLength);

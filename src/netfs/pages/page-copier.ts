@@ -126,7 +126,7 @@ export class PageCopier {
   /** Returns the entry of a block if it is not being changed, with its sequence number noted; else 0. */
   #findReadable(file: number, block: number): number {
     const { words } = this.#memory;
-    const entry = findEntry(this.#memory, file, block);
+    const entry = this.find(file, block);
     if (entry === 0) return 0;
     const seq = seqOf(words, entry);
     if ((seq & 1) !== 0 || !isKey(words, entry, file, block)) return 0;
@@ -166,6 +166,11 @@ export class PageCopier {
       // A store that changes nothing would still take the entry out of other processors' caches.
       if (words[at] === 0) words[at] = 1;
     }
+  }
+
+  /** @internal Looks a block's entry up. Tests put changes behind it. */
+  find(file: number, block: number): number {
+    return findEntry(this.#memory, file, block);
   }
 
   /** @internal Copies bytes of a slab. Tests put changes into the middle of it. */

@@ -76,6 +76,8 @@ export const SLOT_WORDS = 16;
 /** One slab is one view: offsets within it stay below 2^30. */
 const SLAB_FRAMES_LOG2 = 14;
 const SLAB_FRAMES = 2 ** SLAB_FRAMES_LOG2;
+/** Words of the table are counted in 31 bits. */
+const FRAMES_MAX = 2 ** 20;
 /** Buckets of neighbouring blocks stand side by side, up to this many. */
 const BUCKET_NEIGHBOURS = 8;
 
@@ -111,7 +113,10 @@ export function createPageMemory(
   const frameCount = Math.floor(
     (budgetBytes - fixedBytes) / (BLOCK_BYTES + FRAME_TABLE_BYTES + ownBytesPerFrame),
   );
-  requireArgument(frameCount > 0, `a page cache needs more than ${budgetBytes} bytes`);
+  requireArgument(
+    frameCount > 0 && frameCount <= FRAMES_MAX,
+    `a page cache has from one frame to 64 GiB, and not ${budgetBytes} bytes`,
+  );
   const entryCount = frameCount * BLOCK_GRANULES;
   // Entries begin at multiples of their length.
   const entriesAt = roundUp((slotCount + 1) * SLOT_WORDS, ENTRY_WORDS);

@@ -72,16 +72,14 @@ export class PageReader {
       const wanted = Math.min(into.byteLength, before.sizeBytes - offsetBytes);
       if (wanted <= 0) return 0;
       const copied = this.#copier.read(ref.number, offsetBytes, into, wanted);
-      if (this.#isSame(ref, offsetBytes + wanted)) return copied === wanted ? wanted : undefined;
+      if (this.#isSame(ref)) return copied === wanted ? wanted : undefined;
     }
     return undefined;
   }
 
-  /** True when the file is still the one that was read, and nothing up to `endBytes` was cut meanwhile. */
-  #isSame(ref: PageFileRef, endBytes: number): boolean {
+  /** True when the file is still the one that was read, and nothing was cut meanwhile. */
+  #isSame(ref: PageFileRef): boolean {
     if (areCurrent(this.#memory, ref, this.#before)) return true;
-    const after = this.#after;
-    if (!loadFacts(this.#memory, ref, after)) return false;
-    return after.cuts === this.#before.cuts && after.sizeBytes >= endBytes;
+    return loadFacts(this.#memory, ref, this.#after) && this.#after.cuts === this.#before.cuts;
   }
 }

@@ -150,7 +150,8 @@ export class PageRoom {
 
   #evictFrame(frame: number): void {
     const entry = this.#table.pool.ownerOf(frame * BLOCK_GRANULES);
-    if (entry === 0 || entry === this.#busy || this.#table.heldOf(entry) !== 0) return;
+    // The entry that memory is being taken for has no frame.
+    if (entry === 0 || this.#table.heldOf(entry) !== 0) return;
     if (this.#table.wasUsed(entry)) {
       this.#table.forgetUse(entry);
       return;
