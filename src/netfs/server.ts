@@ -192,6 +192,8 @@ export interface NetfsServer<Handle = unknown> extends AsyncDisposable {
    * Makes changes visible to all, in one step, if the file still has the version `ifVersion`. Resolves with
    * the file's new state. A handle has one commit at a time.
    *
+   * Rejects with what `done` has rejected with when a record is lost: such a receipt can never be committed.
+   *
    * After EUNCERTAIN, the same commit is to be sent again. It resolves as well if the first one has happened.
    * After ECONFLICT `locate` tells: units that have the tags of the receipts were changed by the first one.
    */

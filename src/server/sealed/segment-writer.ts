@@ -15,7 +15,7 @@
  */
 import { abortable } from '../../base/abortable.ts';
 import { copyBytes } from '../../base/bytes.ts';
-import { NetsealError } from '../../base/errors.ts';
+import { codeOf, NetsealError } from '../../base/errors.ts';
 import { MIB } from '../../base/geometry.ts';
 import { type Id, randomId } from '../../base/ids.ts';
 import type { RecordKind } from '../../unit/record-format.ts';
@@ -307,7 +307,14 @@ export class SegmentWriter {
     const at = { kind: 'segmentFooter', objectId: segment.id, index: 0 } as const;
     const footer = control.seal(at, encodeFooter(segment.entries)).bytes;
     const parts = [...chunkViews(segment), footer, encodeTrailer(footer.byteLength)];
-    await store.put(segmentKey(segment.id), parts, { bytesAreUnique: true });
+    try {
+      await store.put(segmentKey(segment.id), parts, { bytesAreUnique: true });
+    } catch (cause) {
+      if (codeOf(cause) !== 'EUNCERTAIN') throw cause;
+      // Nothing will refer to it. A commit that needed it has certainly not happened.
+      const problem = `segment ${segment.id} may not be in the store: its records count as lost`;
+      throw new NetsealError('EUNAVAILABLE', problem, { cause });
+    }
     this.#sentBytes += parts.reduce((sum, part) => sum + part.byteLength, 0);
   }
 }

@@ -56,6 +56,18 @@ export class OpenPlaces {
     return known.place;
   }
 
+  /** Notes where a file is that may be open. */
+  found({
+    id,
+    object,
+    ...at
+  }: Named & { readonly id: Id; readonly object?: ObjectReference | undefined }): void {
+    const place = this.#places.get(id)?.place;
+    if (place === undefined) return;
+    place.moveTo(at);
+    if (object !== undefined) place.object = object;
+  }
+
   close({ id }: OpenPlace): void {
     const known = this.#places.get(id);
     if (known === undefined) return;

@@ -22,6 +22,7 @@ export class PendingSegments {
   readonly #claims = new Map<Id, WeakRef<SegmentClaim>>();
   #timer: NodeJS.Timeout | undefined;
   #renewing: Promise<void> | undefined;
+  #isClosed = false;
 
   constructor(session: Session) {
     this.#session = session;
@@ -35,7 +36,9 @@ export class PendingSegments {
       this.#claims.set(segment, new WeakRef(claim));
     }
     claim.pendingCount += 1;
-    this.#timer ??= setInterval(() => void bestEffort(this.renew()), this.#periodMs()).unref();
+    if (!this.#isClosed) {
+      this.#timer ??= setInterval(() => void bestEffort(this.renew()), this.#periodMs()).unref();
+    }
     return claim;
   }
 
@@ -78,6 +81,7 @@ export class PendingSegments {
 
   /** Ends the timer. Waits for what it has begun. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     clearInterval(this.#timer);
     this.#timer = undefined;
     if (this.#renewing !== undefined) await bestEffort(this.#renewing);

@@ -67,8 +67,12 @@ export class SealedServer implements NetfsServer<ServedFile> {
     this.name = `a volume in ${parts.session.sealing.store.name}`;
   }
 
-  /** Says where a file was found. Returns the key to open it by: its inode's id. */
+  /**
+   * Says where a file was found, also of one that is open: another client may have moved it. Returns the key to
+   * open it by: its inode's id.
+   */
   register(place: FilePlace): Uint8Array {
+    this.#parts.inodes.openPlaces.found(place);
     this.#register(place.id, { place, newFile: undefined });
     return idBytes(place.id);
   }
@@ -106,7 +110,7 @@ export class SealedServer implements NetfsServer<ServedFile> {
   async state(handle: ServedFile, { signal }: CallSignal): Promise<FileState> {
     signal?.throwIfAborted();
     this.#parts.session.requireOpen();
-    return await handle.refresh();
+    return await handle.refresh(signal);
   }
 
   async locate(

@@ -16,6 +16,7 @@
  *      so one new record is proof. Without a new record the maps are compared.
  *   4. One commit at a time.
  */
+import { abortable } from '../../base/abortable.ts';
 import { codeOf, isNetsealError, messageOf, NetsealError } from '../../base/errors.ts';
 import { sizeToUnitCount } from '../../base/geometry.ts';
 import type { Id } from '../../base/ids.ts';
@@ -134,9 +135,12 @@ export class ServedFile {
     return { version: versionOf(inode), sizeBytes: inode.sizeBytes };
   }
 
-  /** Asks the store for the file as it is now. EMISSING when it is gone; what reading it throws. */
-  async refresh(): Promise<FileState> {
-    this.#tell(await this.#read());
+  /**
+   * Asks the store for the file as it is now. Rejects with EMISSING when it is gone; with what reading it throws;
+   * with the signal's reason, and then the version told last is still that.
+   */
+  async refresh(signal: AbortSignal | undefined): Promise<FileState> {
+    this.#tell(await abortable(this.#read(), signal));
     return this.state;
   }
 

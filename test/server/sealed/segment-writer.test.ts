@@ -151,6 +151,71 @@ describe('a segment writer', () => {
     expect(new Set(outcomes.map(({ code }) => code))).toEqual(new Set(['ok', 'EFULL']));
   });
 
+  it('copies records out of memory until their segment is stored or lost', async () => {
+    const { uploads, writer } = await newWriter({ segmentBytes: 3 * 1024 * KIB });
+    // Across the chunks that a segment grows by.
+    const records = [recordOf(1, 700 * KIB), recordOf(2, 700 * KIB), recordOf(3, 1300 * KIB)];
+    const pointers = await writer.place(records);
+    const copyOf = (at: number): Buffer | undefined => {
+      const into = Buffer.alloc(records[at]?.bytes.byteLength ?? 0);
+      return writer.copyHeld(pointers[at] ?? expect.fail('not placed'), into) ? into : undefined;
+    };
+    const expectHeld = (): void => {
+      for (const [at, { bytes }] of records.entries()) expect(copyOf(at)?.equals(bytes)).toBe(true);
+    };
+    const [{ segment } = expect.fail('not placed')] = pointers;
+    expectHeld();
+    expect(writer.isUnstored(segment)).toBe(true);
+    uploads.delayMs = 1;
+    writer.push();
+    expect(writer.isOpen(segment)).toBe(false);
+    expectHeld();
+    await writer.durable(segment);
+    expect(copyOf(0)).toBeUndefined();
+    expect(writer.isUnstored(segment)).toBe(false);
+    uploads.failing = () => true;
+    const [lost = expect.fail('not placed')] = await writer.place([recordOf(4, 100)]);
+    writer.push();
+    expect(await codeOf(writer.durable(lost.segment))).toBe('EFULL');
+    expect(writer.copyHeld(lost, new Uint8Array(100))).toBe(false);
+    expect(writer.isUnstored(lost.segment)).toBe(true);
+  });
+
+  it('sends with a push also what still waits for its place', async () => {
+    const { uploads, writer } = await newWriter({ segmentBytes: 64 * KIB, uploadsMax: 1 });
+    uploads.delayMs = 1;
+    const placed = Array.from({ length: 5 }, (_, at) => writer.place([recordOf(at, 40 * KIB)]));
+    writer.push();
+    const pointers = (await Promise.all(placed)).flat();
+    for (const { segment } of pointers) await writer.durable(segment);
+    expect(uploads.count).toBe(5);
+  });
+
+  it('keeps its order and its bounds when a caller gives up while it waits', async () => {
+    const { uploads, writer } = await newWriter({ segmentBytes: 64 * KIB, uploadsMax: 1 });
+    uploads.delayMs = 1;
+    const stops = Array.from({ length: 20 }, () => new AbortController());
+    const outcomes = stops.map((stop, at) =>
+      writer.place([recordOf(at, 60 * KIB)], stop.signal).then(
+        pointers => pointers[0],
+        error => error,
+      ),
+    );
+    const reason = new Error('enough');
+    for (const at of [3, 4, 11, 19]) stops[at]?.abort(reason);
+    const ends = await Promise.all(outcomes);
+    await writer.flush();
+    for (const [at, end] of ends.entries()) {
+      if ([3, 4, 11, 19].includes(at)) expect(end).toBe(reason);
+      else
+        expect((await readBack(uploads.inner, end)).equals(Buffer.from(recordOf(at, 60 * KIB).bytes))).toBe(
+          true,
+        );
+    }
+    expect(uploads.count).toBe(16);
+    expect(uploads.runningMax).toBeLessThanOrEqual(2);
+  });
+
   it('fails a flush with an upload that failed, and nobody when nobody asked', async () => {
     const { uploads, writer } = await newWriter({ segmentBytes: 64 * KIB });
     uploads.failing = upload => upload === 0;
