@@ -4,6 +4,7 @@ import { collectGarbage } from '../../src/volume/care/gc.ts';
 import { UNIT_BYTES } from '../netfs/server-contract.ts';
 import { rejectionCode } from '../pipeline/support.ts';
 import { deepCheck, GRACE_MS, HOUR_MS, TimedVolume } from './gc-support.ts';
+import { pointerOf } from './packs-support.ts';
 import { expectSeeds, type File, makeFile, newFile, openFile, subOf } from './serving-support.ts';
 import { type Client, DyingStore, namesIn } from './support.ts';
 
@@ -91,6 +92,25 @@ it('a machine that slept for so long that a gc has taken what was pending: EIO, 
   await file.commit(await file.place([0], 3), UNIT_BYTES);
   await expectSeeds(theirs, '/file', [3]);
   await expectClean(theirs);
+});
+
+it('a stash of a version that was replaced long ago is whole, or is refused', async () => {
+  const [mine, theirs] = [await timed.client(), await timed.client()];
+  for (const isTaken of [false, true]) {
+    const name = `${isTaken}`;
+    await makeFile(mine, `/${name}`, 2, 1);
+    const { segment } = await pointerOf(mine.volume, `/${name}`);
+    const [here, there] = [await openFile(mine, `/${name}`), await openFile(theirs, `/${name}`)];
+    const sub = subOf(here, await upload(here, [0], 2), 2 * UNIT_BYTES);
+    await there.commit(await there.place([0, 1], 3), 2 * UNIT_BYTES);
+    await passHours(mine, theirs, 100);
+    expect(await rejectionCode(here.server.commit(here.handle, sub))).toBe('ECONFLICT');
+    // As a gc would that has not heard of the open file.
+    if (isTaken) await timed.store.delete(`s/${segment}`);
+    const stashing = mine.volume.server.stash(here.handle, sub);
+    if (!isTaken) await expectSeeds(theirs, `/${await stashing}`, [2, 1]);
+    else expect(await rejectionCode(stashing)).toBe('EIO');
+  }
 });
 
 describe('compaction', () => {

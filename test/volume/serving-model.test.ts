@@ -17,7 +17,7 @@ import { bytesOf, type Client, writePacked } from './support.ts';
 
 const CLIENTS = 3;
 const UNITS_MAX = 12;
-const STEPS: number = soakSize(60, 1500);
+const STEPS: number = soakSize(50, 1500);
 /** More than the contract's seeds would need a longer search. */
 const SEEDS_MAX = 19;
 

@@ -4,9 +4,19 @@ import { collectGarbage } from '../../src/volume/care/gc.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { UNIT_BYTES } from '../netfs/server-contract.ts';
 import { rejectionCode } from '../pipeline/support.ts';
+import { SEED } from '../support/soak.ts';
 import { GRACE_MS, HOUR_MS, TimedVolume } from './gc-support.ts';
 import { contentOf, expectSeeds, type File, makeFile, openFile } from './serving-support.ts';
-import { type Client, makeFolder, makeObjectFolder, namesIn, packFiles } from './support.ts';
+import {
+  aroundStore,
+  type Client,
+  jitteryStore,
+  makeFolder,
+  makeObjectFolder,
+  namesIn,
+  packFiles,
+  quiet,
+} from './support.ts';
 
 let timed: TimedVolume;
 let mine: Client;
@@ -170,6 +180,64 @@ describe('an open file that another session moves to another object', () => {
     expect(await rejectionCode(commit(file, 2))).toBe('EMISSING');
     await expectSeeds(theirs, '/c/far', [1]);
   });
+});
+
+describe('an open file whose name changes while it is committed', () => {
+  it('keeps both changes, whatever the order', async () => {
+    await KINDS.embedded?.();
+    await makeObjectFolder(mine.volume, '/c');
+    for (let seed = 0; seed < 12; seed += 1) {
+      const client = await timed.client({ around: inner => jitteryStore(inner, SEED + seed) });
+      const [from, to] = seed % 2 === 0 ? ['/a/file', '/c/file'] : ['/c/file', '/a/file'];
+      const file = await openFile(client, from);
+      const receipts = await file.place([1], 2 + seed);
+      await Promise.all([
+        rename(client.volume, from, to),
+        quiet(3 * seed).then(() => file.commit(receipts, 2 * UNIT_BYTES)),
+      ]);
+      await expectSeeds(theirs, to, [1, 2 + seed]);
+    }
+  });
+
+  it('is removed, or committed before: it never fails', async () => {
+    for (let seed = 0; seed < 8; seed += 1) {
+      const client = await timed.client({ around: inner => jitteryStore(inner, SEED + seed) });
+      await makeFile(mine, '/file', 1, 1);
+      const file = await openFile(client, '/file');
+      const receipts = await file.place([1], 2);
+      await Promise.all([
+        unlink(client.volume, '/file'),
+        quiet(3 * seed).then(() => file.commit(receipts, 2 * UNIT_BYTES)),
+      ]);
+      expect(await file.seeds(1, 2)).toEqual([2]);
+      expect(await namesIn(theirs.volume, '/')).toEqual([]);
+    }
+  });
+});
+
+it('an open file is not taken for lost while this session removes its name', async () => {
+  const answers = Promise.withResolvers<void>();
+  let isHeld = false;
+  const client = await timed.client({
+    around: inner =>
+      aroundStore(inner, async call => {
+        const answer = await call.send();
+        if (isHeld && call.operation === 'put' && call.key.startsWith('i/')) await answers.promise;
+        return answer;
+      }),
+  });
+  await makeFile(client, '/file', 1, 1);
+  const file = await openFile(client, '/file');
+  isHeld = true;
+  const removing = unlink(client.volume, '/file');
+  await quiet();
+  expect(await namesIn(theirs.volume, '/')).toEqual([]);
+  const asking = file.refresh();
+  await quiet();
+  answers.resolve();
+  await removing;
+  expect(await asking).toBe(false);
+  expect(await file.seeds(0, 1)).toEqual([1]);
 });
 
 describe('an open file of several names', () => {

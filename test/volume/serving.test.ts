@@ -342,7 +342,8 @@ describe('a file that is not in the store yet', () => {
   it('is there once, also when the answer was lost', async () => {
     let isLosing: 'answers' | 'requests' | undefined;
     const client = await troubledClient(call => {
-      if (isLosing === undefined || !call.key.startsWith('i/')) return undefined;
+      // Files of many units have objects of their own: those arrive.
+      if (isLosing === undefined || call.key !== `i/${test.rootId}`) return undefined;
       if (call.operation !== 'put') return Promise.reject(new NetsealError('EUNAVAILABLE', 'not now'));
       const sent = isLosing === 'answers' ? call.send() : Promise.resolve();
       return sent.then(() => {
