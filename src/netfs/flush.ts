@@ -32,7 +32,11 @@ export class Flusher<Handle> implements Flushable {
     this.#room = room;
     this.#preparation = new Preparation(parts, base, fetches, () => this.#pushIfMemoryIsAwaited());
     this.#uploads = new Uploads(parts, {
-      onChange: () => this.tellChange(),
+      onChange: () => {
+        this.tellChange();
+        // What was placed just now may be held back, and keep memory that somebody waits for.
+        this.#pushIfMemoryIsAwaited();
+      },
       onFailure: error => this.#fail(error),
     });
   }

@@ -35,6 +35,9 @@ export type Stash<Handle> = (handle: Handle, sub: CommitSub) => Promise<unknown>
 /** The same for one file. */
 export type BoundStash = (sub: CommitSub) => Promise<unknown>;
 
+/** More units than this are not compared one by one: then the changes count as overlapping. */
+const COMPARED_UNITS_MAX: number = 2 ** 20;
+
 type Receipts = ReadonlyMap<number, Receipt | undefined>;
 
 /** What the commit that has found the conflict does for its resolution. */
@@ -112,7 +115,7 @@ export class Rebase<Handle> {
     const { unitSizeBytes } = regions;
     const sub = regions.toCommit(group);
     const old = regions.layers.committed;
-    const units = changedUnits(sub, old.sizeBytes, unitSizeBytes);
+    const { units, isAll } = changedUnits(sub, old.sizeBytes, unitSizeBytes);
     const oldCount = sizeToUnitCount(old.sizeBytes, unitSizeBytes);
     // Once the server has told of the new version, it cannot be asked for the old one. What was not noted before
     // counts as changed.
@@ -121,7 +124,7 @@ export class Rebase<Handle> {
     await this.#base.ask(async state => {
       const now = await this.#locate(units, sizeToUnitCount(state.sizeBytes, unitSizeBytes));
       const isDisjoint =
-        units.every(unit => this.#isUntouched(unit, before, now)) && this.#isSizeFree(old, state);
+        isAll && units.every(unit => this.#isUntouched(unit, before, now)) && this.#isSizeFree(old, state);
       if (isDisjoint) {
         await this.#base.adopt(state);
       } else {
@@ -183,18 +186,18 @@ export function dropChanges<Handle>({ regions, pages }: FileParts<Handle>): void
   pages.truncate(0);
 }
 
-/** Lists the units that a commit changes. */
+/** Lists the units that a commit changes, unless these are too many. */
 function changedUnits(
   { receipts, cutBytes }: Pick<CommitSub, 'receipts' | 'cutBytes'>,
   oldSizeBytes: number,
   unitSizeBytes: number,
-): number[] {
+): { readonly units: readonly number[]; readonly isAll: boolean } {
   const units = new Set(receipts.keys());
-  if (cutBytes < oldSizeBytes) {
-    const end = sizeToUnitCount(oldSizeBytes, unitSizeBytes);
-    for (let unit = Math.floor(cutBytes / unitSizeBytes); unit < end; unit += 1) units.add(unit);
-  }
-  return [...units];
+  const first = Math.floor(cutBytes / unitSizeBytes);
+  const end = cutBytes < oldSizeBytes ? sizeToUnitCount(oldSizeBytes, unitSizeBytes) : first;
+  const isAll = end - first <= COMPARED_UNITS_MAX;
+  for (let unit = first; isAll && unit < end; unit += 1) units.add(unit);
+  return { units: [...units], isAll };
 }
 
 function isSame(one: Receipt | undefined, other: Receipt | undefined): boolean {

@@ -52,18 +52,24 @@ export class HandClock implements Scheduler {
   }
 }
 
-let shared: Promise<{ readonly pipeline: Pipeline; readonly form: DiskForm }> | undefined;
+const pipelines = new Map<number, Promise<{ readonly pipeline: Pipeline; readonly form: DiskForm }>>();
 
-/** The pipeline of all tests of one file, and how their disks are sealed. */
-export function sharedPipeline(): Promise<{ readonly pipeline: Pipeline; readonly form: DiskForm }> {
-  shared ??= (async () => {
-    const pipeline = await openPipeline({ workers: 0, memoryBytes: 8 * MIB });
+/** A pipeline for all tests of one file, and how their disks are sealed. */
+export function sharedPipeline(
+  memoryBytes: number = 8 * MIB,
+): Promise<{ readonly pipeline: Pipeline; readonly form: DiskForm }> {
+  const known = pipelines.get(memoryBytes);
+  if (known !== undefined) return known;
+  const opening = (async () => {
+    const pipeline = await openPipeline({ workers: 0, memoryBytes });
     const secret = { type: 'raw-key', key: randomBytes(32) } as const;
     const { keyring } = await createVolumeHeader({ slots: [{ label: 'test', secret }] });
     const keys = pipeline.addKeyring(keyring);
-    return { pipeline, form: { keys, suite: 'xaes-256-gcm', codec: CODEC_DEFAULT, padding: 'none' } };
+    const form = { keys, suite: 'xaes-256-gcm', codec: CODEC_DEFAULT, padding: 'none' } as const;
+    return { pipeline, form };
   })();
-  return shared;
+  pipelines.set(memoryBytes, opening);
+  return opening;
 }
 
 export interface ClientOptions extends ScriptedOptions {
@@ -103,8 +109,9 @@ export class Disk {
   readonly #pipeline: Pipeline;
   readonly #clients: Client[] = [];
 
-  static async make(): Promise<Disk> {
-    const { pipeline, form } = await sharedPipeline();
+  /** @param memoryBytes of the pipeline. */
+  static async make(memoryBytes?: number): Promise<Disk> {
+    const { pipeline, form } = await sharedPipeline(memoryBytes);
     const disk = new Disk(pipeline, new ScriptedDisk(form));
     onTestFinished(() => disk.#close());
     return disk;
