@@ -19,7 +19,7 @@ import { Reader, splice } from './read.ts';
 import { type BoundStash, dropChanges, Rebase } from './rebase.ts';
 import { CommitClock } from './regions/commit-clock.ts';
 import type { Room } from './room.ts';
-import { truncate } from './truncate.ts';
+import { type TruncateParts, truncate } from './truncate.ts';
 import { Writer } from './write.ts';
 
 /** How long after a failed commit the next one is tried: at first, and at most. */
@@ -47,6 +47,8 @@ export class OpenFile<Handle> {
     () => this.#tick(),
   );
   readonly #onCommitted: () => void;
+  /** Calls under way that use pages and the server. */
+  readonly #calls = new Set<Promise<unknown>>();
   /** Those who have it open. */
   #openCount = 0;
 
@@ -75,7 +77,6 @@ export class OpenFile<Handle> {
       ...this.#phases,
       fetches: this.#fetches,
       room,
-      ended: this.#ended.signal,
     });
     room.add(this.#flusher);
   }
@@ -123,12 +124,16 @@ export class OpenFile<Handle> {
     return this.#clock.beginReplacing();
   }
 
-  read(offsetBytes: number, into: Uint8Array, signal?: AbortSignal): Promise<number> {
-    return this.#reader.read(offsetBytes, into, signal);
+  async read(offsetBytes: number, into: Uint8Array, signal?: AbortSignal): Promise<number> {
+    return await this.#track(this.#reader.read(offsetBytes, into, signal));
   }
 
   /** Writes; without an offset at the end of the file. */
   async write(offsetBytes: number | undefined, from: Uint8Array, signal?: AbortSignal): Promise<number> {
+    return await this.#track(this.#write(offsetBytes, from, signal));
+  }
+
+  async #write(offsetBytes: number | undefined, from: Uint8Array, signal?: AbortSignal): Promise<number> {
     // In the turn in which it was called, if possible: calls take effect in their order.
     if (this.#areRecordsFull) await this.commit(signal);
     if (offsetBytes === undefined) return await this.#writer.append(from, signal);
@@ -136,7 +141,7 @@ export class OpenFile<Handle> {
   }
 
   async truncate(sizeBytes: number, signal?: AbortSignal): Promise<void> {
-    await truncate(this.parts, this.#phases, sizeBytes, signal);
+    await this.#track(truncate(this.parts, this.#phases, sizeBytes, signal));
   }
 
   /**
@@ -168,9 +173,15 @@ export class OpenFile<Handle> {
     await this.#base.refresh();
   }
 
-  /** Ends what goes on in the background, and gives the file back. Nobody may use it any more. */
+  /**
+   * Ends what goes on, and gives the file back. Writes and truncates that wait fail with ECLOSED; reads end.
+   * Nobody may use the file any more.
+   */
   async end(): Promise<void> {
-    this.#ended.abort(new NetsealError('ECLOSED', 'the netfs was closed'));
+    this.#ended.abort(new NetsealError('ECLOSED', 'the file was closed'));
+    while (this.#calls.size > 0) await Promise.allSettled(this.#calls);
+    // Somebody may have asked and not waited for the answer.
+    while (this.#base.isAsking) await this.#base.settled();
     await this.#ticking.idle();
     await this.#committer.idle();
     await this.#flusher.idle();
@@ -180,16 +191,19 @@ export class OpenFile<Handle> {
     await this.parts.server.close(this.parts.handle);
   }
 
-  get #phases(): {
-    readonly base: Base<Handle>;
-    readonly flusher: Flusher<Handle>;
-    readonly gate: Gate;
-    onChange(): void;
-  } {
+  /** Notes a call that the end of the file waits for. */
+  #track<Result>(call: Promise<Result>): Promise<Result> {
+    const tracked = call.finally(() => this.#calls.delete(tracked));
+    this.#calls.add(tracked);
+    return tracked;
+  }
+
+  get #phases(): TruncateParts<Handle> {
     return {
       base: this.#base,
       flusher: this.#flusher,
       gate: this.#gate,
+      ended: this.#ended.signal,
       onChange: () => this.#changed(),
     };
   }

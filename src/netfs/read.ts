@@ -97,14 +97,25 @@ export class Reader<Handle> {
       const [firstAt = 0] = [...errors.keys()].sort((left, right) => left - right);
       const error = errors.get(firstAt);
       if (error === undefined) return Math.max(0, endBytes - offsetBytes);
-      if (codeOf(error) === 'EMISSING' && movedCount < MOVED_MAX) {
-        await this.#base.refresh(signal);
-        continue;
-      }
-      const goodBytes = (missing[firstAt]?.gaps[0]?.fromBytes ?? offsetBytes) - offsetBytes;
+      const failed = missing[firstAt];
+      if (failed === undefined) throw new NetsealError('EBUG', 'a record failed that nobody wanted');
+      if (movedCount < MOVED_MAX && (await this.#mayBeElsewhere(failed, error, signal))) continue;
+      const goodBytes = (failed.gaps[0]?.fromBytes ?? offsetBytes) - offsetBytes;
       if (goodBytes === 0) throw error;
       return goodBytes;
     }
+  }
+
+  /** True when it makes sense to look again what the unit is: its record was moved, lost, or replaced. */
+  async #mayBeElsewhere(
+    { unit, receipt }: Missing,
+    error: unknown,
+    signal: AbortSignal | undefined,
+  ): Promise<boolean> {
+    if (!this.#parts.regions.layers.isCurrent(unit, receipt.tag)) return true;
+    if (codeOf(error) !== 'EMISSING') return false;
+    await this.#base.refresh(signal);
+    return true;
   }
 
   /** Captures once everything in the range is known. */

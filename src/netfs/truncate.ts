@@ -12,17 +12,23 @@ export interface TruncateParts<Handle> {
   readonly base: Base<Handle>;
   readonly flusher: Flusher<Handle>;
   readonly gate: Gate;
+  /** Aborts when the file is given back: whoever still waits then fails with its reason. */
+  readonly ended: AbortSignal;
   onChange(): void;
 }
 
-/** Sets the file's size. Rejects with the signal's reason when it aborts first; then nothing has happened. */
+/**
+ * Sets the file's size. Rejects with the signal's reason when it aborts first, and with ECLOSED; then nothing has
+ * happened.
+ */
 export async function truncate<Handle>(
   parts: FileParts<Handle>,
-  { base, flusher, gate, onChange }: TruncateParts<Handle>,
+  { base, flusher, gate, ended, onChange }: TruncateParts<Handle>,
   sizeBytes: number,
-  signal?: AbortSignal,
+  given?: AbortSignal,
 ): Promise<void> {
-  signal?.throwIfAborted();
+  const signal = given === undefined ? ended : AbortSignal.any([given, ended]);
+  signal.throwIfAborted();
   const { pages, regions } = parts;
   while (gate.isClosed || base.isAsking) {
     if (gate.isClosed) await gate.whenOpened(signal);
@@ -32,11 +38,9 @@ export async function truncate<Handle>(
   try {
     // A commit may have made it wait again by the time that this goes on.
     while (writer.state !== 'active') await regions.whenActive(writer, signal);
+    signal.throwIfAborted();
     const oldBytes = regions.sizeBytes;
-    if (sizeBytes === oldBytes) {
-      regions.end(writer);
-      return;
-    }
+    if (sizeBytes === oldBytes) return;
     regions.truncate(writer);
     onChange();
     if (sizeBytes > oldBytes) return;
@@ -44,6 +48,8 @@ export async function truncate<Handle>(
     // What was dirty in the last page may all be gone.
     if (sizeBytes > 0) releasePages(parts, [{ fromBytes: sizeBytes - 1, toBytes: sizeBytes }]);
   } finally {
+    // Nothing came of it.
+    if (writer.state === 'active') regions.end(writer);
     flusher.tellChange();
   }
 }

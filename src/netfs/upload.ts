@@ -45,7 +45,11 @@ export class Uploads<Handle> {
 
   /** Takes over flushes, and the memory of their records. */
   begin({ sealed, failed }: Prepared): void {
-    for (const [flush, error] of failed) this.#fail([flush], error);
+    for (const [flush, error] of failed) {
+      // A base that was lost was told of when it was.
+      if (flush.isBaseLost) this.#parts.regions.failed(flush);
+      else this.#fail([flush], error);
+    }
     if (sealed === undefined) return;
     const { flushes, batch } = sealed;
     const records: SealedRecord[] = [];

@@ -127,3 +127,93 @@ it('what is written to one file while another is given back is refused, or commi
   if (outcome === 'written') expectSame(await disk.content(second), mixedBytes(100, 6));
   else expect(outcome).toBe('ECLOSED');
 });
+
+it('a read of a record that is lost finds what the unit is by then', async () => {
+  const disk = await Disk.make();
+  const key = disk.add();
+  const writer = await disk.client().open(key);
+  await writer.write(BEFORE, { position: 0 });
+  await writer.sync();
+  const client = disk.client({ pageBytes: 3 * UNIT_BYTES });
+  const file = await client.open(key);
+  const full = new NetsealError('EFULL', 'on purpose');
+  const uploading = Promise.withResolvers<void>();
+  client.server.script = ({ operation }) =>
+    operation === 'upload' ? { before: uploading.promise } : undefined;
+  const piece = mixedBytes(100, 2);
+  await file.write(piece, { position: 50 });
+  const syncing = file.sync();
+  syncing.catch(() => undefined);
+  for (let turn = 0; turn < 20; turn += 1) await settled();
+  // The other pages of the unit are given to others.
+  for (const unit of [1, 2, 3]) await file.read(new Uint8Array(UNIT_BYTES), { position: unit * UNIT_BYTES });
+  const reads = client.count('read');
+  const reading = Promise.withResolvers<void>();
+  client.server.script = ({ operation, number }) =>
+    operation === 'read' && number === reads + 1 ? { before: reading.promise } : undefined;
+  const buffer = new Uint8Array(UNIT_BYTES);
+  const held = file.read(buffer, { position: 0 });
+  await settled();
+  expect(client.count('read')).toBe(reads + 1);
+  uploading.reject(full);
+  await expect(syncing).rejects.toMatchObject({ code: 'EFULL' });
+  reading.resolve();
+  await held;
+  expectSame(buffer, overlaid(BEFORE, 50, piece).subarray(0, UNIT_BYTES));
+});
+
+it('a truncate that waits while the file is given back is refused, and nothing is asked for afterwards', async () => {
+  const disk = await Disk.make();
+  const key = disk.add();
+  const client = disk.client({ freshMs: 0 });
+  const file = await client.open(key);
+  await file.write(BEFORE, { position: 0 });
+  await file.sync();
+  const answer = Promise.withResolvers<void>();
+  client.server.script = ({ operation }) => (operation === 'state' ? { before: answer.promise } : undefined);
+  const reading = file.read(new Uint8Array(10), { position: 0 });
+  await settled();
+  const truncating = file.truncate(5).then(
+    () => 'truncated',
+    (error: NetsealError) => error.code,
+  );
+  const closing = file.close();
+  await settled();
+  answer.resolve();
+  await Promise.all([reading, closing]);
+  const outcome = await truncating;
+  if (outcome === 'truncated') expectSame(await disk.content(key), BEFORE.subarray(0, 5));
+  else expect(outcome).toBe('ECLOSED');
+});
+
+it('a file whose new version could not be taken over can be read while a writer waits', async () => {
+  const disk = await Disk.make();
+  const [key, otherKey] = [disk.add(4096), disk.add(4096)];
+  const first = await disk.client().open(key);
+  await first.write(mixedBytes(70 * 4096, 1), { position: 0 });
+  await first.sync();
+  const client = disk.client({ pageBytes: 16 * 4096 });
+  const file = await client.open(key);
+  await file.read(new Uint8Array(4096), { position: 0 });
+  await first.write(mixedBytes(100, 2), { position: 70 });
+  await first.sync();
+  disk.clock.pass(2000);
+  const gone = new NetsealError('EUNAVAILABLE', 'on purpose');
+  client.server.script = ({ operation }) => (operation === 'locate' ? { error: gone } : undefined);
+  await expect(file.read(new Uint8Array(10), { position: 0 })).rejects.toBe(gone);
+  // All memory is held by another file, so a write to this one waits.
+  const placing = Promise.withResolvers<void>();
+  client.server.script = ({ operation }) => (operation === 'place' ? { before: placing.promise } : undefined);
+  const other = await client.open(otherKey);
+  const filling = other.write(mixedBytes(32 * 4096, 3), { position: 0 });
+  await settled();
+  const writing = file.write(mixedBytes(8 * 4096, 4), { position: 0 });
+  await settled();
+  // Its place is not known.
+  const reading = file.read(new Uint8Array(10), { position: 66 * 4096 });
+  const outcome = await reading.catch((error: NetsealError) => error.code);
+  placing.resolve();
+  await Promise.all([filling, writing]);
+  expect(outcome).toBe('ECONFLICT');
+  await expect(file.sync()).rejects.toMatchObject({ code: 'ECONFLICT' });
+});
