@@ -392,6 +392,26 @@ describe('a file that is not in the store yet', () => {
   });
 });
 
+it('an append and its commit take two trips: the segment, with the pages and leaves that it needs, and the swap', async () => {
+  const client = await test.client();
+  for (const unitCount of [1, 1000]) {
+    const path = `/${unitCount}`;
+    await makeFile(client, path, unitCount, 1);
+    const file = await openFile(client, path);
+    for (let round = 0; round < 5; round += 1) {
+      const index = unitCount + round;
+      const { meter } = client;
+      meter.resetRoundTrips();
+      const before = meter.requestCount;
+      await file.commit(await file.place([index], 2), (index + 1) * UNIT_BYTES);
+      const cost = [meter.roundTripCount, meter.requestCount - before];
+      // The first reads the map, the third makes a small file an object of its own, in the background.
+      if (round !== 0 && round !== 2) expect(cost).toEqual([2, 2]);
+      await client.volume.sync();
+    }
+  }
+});
+
 it('a file that is committed again and again becomes an object of its own', async () => {
   const client = await test.client();
   await makeFile(client, '/file', 1, 1);

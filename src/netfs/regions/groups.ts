@@ -162,6 +162,11 @@ function moveInto(open: Group, group: Group): void {
     open.flushes.add(flush);
   }
   open.unplacedCount += group.unplacedCount;
+  // Whoever still flushes the folded group finds nothing in it.
+  group.writers.clear();
+  group.dirty.clear();
+  group.flushes.clear();
+  group.unplacedCount = 0;
   group.state = 'folded';
   tell(group);
 }

@@ -47,7 +47,9 @@ export class FilePromotion {
   /** Counts a commit. */
   noteCommit(committed: FileInode): void {
     this.#commitCount += 1;
-    if (this.#isPromoting || this.#commitCount < PROMOTED_AFTER || !isEmbeddable(committed)) return;
+    const isObject = this.#place.object !== undefined;
+    if (isObject || this.#isPromoting || this.#commitCount < PROMOTED_AFTER) return;
+    if (!isEmbeddable(committed)) return;
     this.#isPromoting = true;
     const { inBackground } = this.#parts;
     inBackground(

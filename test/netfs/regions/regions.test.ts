@@ -278,6 +278,17 @@ describe('groups', () => {
     expect([...regions.toCommit(all).receipts].map(([unit]) => unit).sort()).toEqual([0, 1, 2]);
   });
 
+  it('whoever still flushes a folded group finds nothing in it', () => {
+    const regions = regionsOf(0);
+    write(regions, 0, 10);
+    write(regions, UNIT, UNIT + 10);
+    const group = regions.closeGroup();
+    if (group === undefined) expect.fail('nothing was closed');
+    regions.failed(regions.beginFlush(0));
+    expect([...regions.toFlush('pressed', group)]).toEqual([]);
+    expect(new Set(regions.toFlush('pressed'))).toEqual(new Set([0, 1]));
+  });
+
   it('a commit that succeeds after its group was folded leaves the changes pending', () => {
     const regions = regionsOf(0);
     write(regions, 0, 4);

@@ -1,0 +1,90 @@
+/** Files of netfs on a scripted disk, as the model drives them. */
+import type { Chance } from '../../src/base/chance.ts';
+import type { File } from '../../src/netfs/file.ts';
+import type { FileUnderTest, OpenMode, World } from './model-run.ts';
+import type { ScriptedOperation } from './scripted-server.ts';
+import { type TestClient, TestDisk, type TestDiskOptions } from './test-disk.ts';
+import type { TurnFault } from './turn-script.ts';
+import type { Turns } from './turns.ts';
+
+export interface WorldSetting extends TestDiskOptions {
+  readonly files: number;
+  /** How likely a call fails. */
+  readonly faultShare: number;
+  readonly pageBytes?: number;
+  readonly segmentBytes?: number;
+}
+
+const FAULTS: readonly TurnFault[] = ['refused', 'refused', 'full', 'lost', 'dropped'];
+/** What the model can be told of: an open that fails is simply tried again. */
+const FALLIBLE: readonly ScriptedOperation[] = ['state', 'locate', 'read', 'place', 'upload', 'commit'];
+
+export class NetfsWorld implements World {
+  readonly #test: TestDisk;
+  readonly #client: TestClient;
+  readonly #keys: readonly Uint8Array[];
+  #isHealed = false;
+  #faultCount = 0;
+
+  static async create(seed: number, chance: Chance, setting: WorldSetting): Promise<NetfsWorld> {
+    return new NetfsWorld(await TestDisk.create(seed, setting), chance, setting);
+  }
+
+  private constructor(test: TestDisk, chance: Chance, setting: WorldSetting) {
+    const { files, faultShare, pageBytes, segmentBytes } = setting;
+    this.#test = test;
+    this.#client = test.client('a', {
+      ...(pageBytes === undefined ? {} : { pageBytes }),
+      ...(segmentBytes === undefined ? {} : { segmentBytes }),
+      fault: ({ operation }) => {
+        if (this.#isHealed || !FALLIBLE.includes(operation) || chance() >= faultShare) return undefined;
+        this.#faultCount += 1;
+        return FAULTS[Math.floor(chance() * FAULTS.length)];
+      },
+    });
+    this.#keys = Array.from({ length: files }, () => test.add());
+  }
+
+  get turns(): Turns {
+    return this.#test.turns;
+  }
+
+  /** How many calls to the server were made to fail. */
+  get faultCount(): number {
+    return this.#faultCount;
+  }
+
+  async open(file: number, mode: OpenMode): Promise<FileUnderTest> {
+    const options = { isAppending: mode === 'append', isSynchronous: mode === 'dsync' };
+    return underTest(await this.#client.openFile(this.#keyOf(file), options));
+  }
+
+  stored(file: number): Promise<Uint8Array> {
+    return this.#test.stored(this.#keyOf(file));
+  }
+
+  heal(): void {
+    this.#isHealed = true;
+  }
+
+  async end(): Promise<void> {
+    const problems = await this.#test.close();
+    if (problems.length > 0) throw new Error(problems.join('; '));
+  }
+
+  #keyOf(file: number): Uint8Array {
+    const key = this.#keys[file];
+    if (key === undefined) throw new Error(`there is no file ${file}`);
+    return key;
+  }
+}
+
+function underTest(file: File): FileUnderTest {
+  return {
+    read: async (into, position, signal) => (await file.read(into, { position, signal })).bytesRead,
+    write: async (bytes, position, signal) => (await file.write(bytes, { position, signal })).bytesWritten,
+    truncate: sizeBytes => file.truncate(sizeBytes),
+    sync: () => file.sync(),
+    close: () => file.close(),
+  };
+}
