@@ -17,7 +17,7 @@ import type { WriteBehind } from './core/write-behind.ts';
 import type { Prefix } from './index/fingerprints.ts';
 import type { Cookie, ListedCookie } from './objects/cookies.ts';
 import type { ObjectState, VolumeState } from './objects/objects.ts';
-import { type UnitPlace, type UnitToPut, withObjects } from './objects/unit-place.ts';
+import { storedIndexOf, type UnitPlace, type UnitToPut, withObjects } from './objects/unit-place.ts';
 
 export interface UnitToGet extends UnitPlace {
   /** The tag that the unit's pointer has, 16 bytes. A unit with another tag is a miss. */
@@ -51,6 +51,11 @@ export class CacheVolume {
   /** The volume's id, 16 bytes. They are the cache's own: do not change them. */
   get id(): Uint8Array {
     return this.#state.id;
+  }
+
+  /** False once the cache was closed: every call fails with ECLOSED then. */
+  get isOpen(): boolean {
+    return !this.#core.isClosed;
   }
 
   /** The bytes of this volume's units that the index finds. */
@@ -88,9 +93,9 @@ export class CacheVolume {
   ): Promise<number[]> {
     this.#core.requireOpen();
     if (this.#core.context.health.isAway) return new Array<number>(units.length).fill(0);
-    const reads = withObjects(this.#core.objects, this.#state, units).map(({ unit, object }) => ({
+    const reads = withObjects(this.#core.objects, this.#state, units).map(({ unit, object, index }) => ({
       object,
-      index: unit.index,
+      index,
       expectedTag: undefined,
       into: unit.into,
     }));
@@ -102,11 +107,24 @@ export class CacheVolume {
     this.#core.requireOpen();
     requireObject('unit', unit);
     requireBytes('objectId', unit.objectId, ID_BYTES);
-    requireInteger('unit index', unit.index);
+    const index = storedIndexOf(unit);
     if (unit.expectedTag !== undefined) requireBytes('expectedTag', unit.expectedTag, TAG_BYTES);
     if (this.#core.context.health.isAway) return false;
     const { prefix } = this.#object(unit.objectId);
-    return this.#core.unitIndex.has(prefix, unit.index, unit.expectedTag);
+    return this.#core.unitIndex.has(prefix, index, unit.expectedTag);
+  }
+
+  /**
+   * Drops this version of a unit, which did not open, and counts it as damaged. Another version stays, and so
+   * does a dirty unit, which no server has.
+   */
+  drop(unit: UnitPlace & { readonly expectedTag: Uint8Array }): void {
+    this.#core.requireOpen();
+    requireObject('unit', unit);
+    requireBytes('objectId', unit.objectId, ID_BYTES);
+    requireBytes('expectedTag', unit.expectedTag, TAG_BYTES);
+    const index = storedIndexOf(unit);
+    this.#core.reads.drop(this.#object(unit.objectId).prefix, index, unit.expectedTag);
   }
 
   /** Returns the prefix by which a `ThreadReader` finds the object's units until they are invalidated. */
@@ -294,16 +312,16 @@ export class CacheVolume {
   }
 
   #incoming(units: readonly UnitToPut[]): IncomingUnit[] {
-    return withObjects(this.#core.objects, this.#state, units).map(({ unit, object }) => {
-      const { index, bytes } = unit;
+    return withObjects(this.#core.objects, this.#state, units).map(({ unit, object, index }) => {
+      const { bytes } = unit;
       requireBytes('bytes', bytes);
       return { object, index, bytes };
     });
   }
 
   #toReads(units: readonly UnitToGet[]): UnitToRead[] {
-    return withObjects(this.#core.objects, this.#state, units).map(({ unit, object }) => {
-      const { index, expectedTag, into } = unit;
+    return withObjects(this.#core.objects, this.#state, units).map(({ unit, object, index }) => {
+      const { expectedTag, into } = unit;
       requireBytes('expectedTag', expectedTag, TAG_BYTES);
       requireBytes('into', into);
       return { object, index, expectedTag, into };

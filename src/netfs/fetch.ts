@@ -1,9 +1,15 @@
 /**
- * Fetches records from the server and opens them. Callers that want the same record at the same time share one
- * fetch.
+ * Fetches records from the local cache or the server and opens them. Callers that want the same record at the
+ * same time share one fetch.
  *
- *   wanted ──▶ batched: as many records as memory allows are read and opened together
+ *   wanted ──▶ batched: as many records of one source as memory allows are read and opened together
  *          ──▶ opened: every caller gets the plain bytes, in one turn; then they are gone
+ *
+ * A record that the cache has comes from there. One that it does not deliver after all, or that does not open,
+ * is dropped there, and comes from the server. What came from the server goes to the cache as it came.
+ *
+ * Records may be wanted ahead of those who will want them. Such fetches wait until nothing else is fetched, a few
+ * at a time; one that somebody wants meanwhile goes on at once. Their errors are nobody's.
  *
  * Invariants
  *   1. Memory is taken in the order of the pipeline: sealed, then plain. Whoever waits for a fetch holds
@@ -17,8 +23,11 @@ import { equalBytes, toByteString } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { OpenedUnit, UnitToOpen } from '../pipeline/requests.ts';
+import type { Lease } from '../pipeline/slab.ts';
 import { sealedBytesMax } from '../unit/seal.ts';
 import type { FileForm, NetfsServer, Receipt } from './server.ts';
+import type { StreamUnit } from './streams.ts';
+import type { UnitCache, UnitVersion } from './unit-cache.ts';
 
 /** A unit whose record is wanted. */
 export interface WantedUnit {
@@ -39,8 +48,17 @@ interface Fetching {
   readonly ended: PromiseWithResolvers<void>;
 }
 
+/**
+ * Where a batch comes from. `passing`: from the server, and not to the cache, as that cannot be asked.
+ */
+type Source = 'cache' | 'server' | 'passing';
+
 /** The share of a slab that one batch may take: four batches run at once. */
 const SLAB_SHARE = 4;
+/** Batches that are fetched ahead at once, while nothing else is. */
+const AHEAD_AT_ONCE = 2;
+/** Of what is wanted ahead, so many records are looked at for one batch. */
+const AHEAD_BATCH_MAX = 256;
 
 export interface FetchParts<Handle> {
   readonly pipeline: Pipeline;
@@ -49,6 +67,13 @@ export interface FetchParts<Handle> {
   readonly form: FileForm;
   /** Sees every unit that was opened, after those who wanted it. */
   onOpened(unit: number, receipt: Receipt, plain: Uint8Array): void;
+  readonly cache?: UnitCache | undefined;
+  /** True for a record that is worth keeping: that which the unit is now, and that nothing is written over. */
+  isCurrent(unit: number, receipt: Receipt): boolean;
+  /** Takes records for the cache that came from the server and opened. They lie in the lease. */
+  keep(units: readonly StreamUnit[], lease: Lease): void;
+  /** Records did not get to the cache, as it could not be asked. */
+  notKept(count: number): void;
 }
 
 /** The fetches of one file. */
@@ -57,6 +82,10 @@ export class Fetches<Handle> {
   /** By what is fetched: a place and a tag. */
   readonly #fetching = new Map<string, Fetching>();
   readonly #running = new Set<Promise<void>>();
+  /** Wanted ahead, and not begun; in this order. */
+  readonly #ahead = new Map<string, Fetching>();
+  /** Batches that were begun ahead. */
+  #aheadCount = 0;
 
   constructor(parts: FetchParts<Handle>) {
     this.#parts = parts;
@@ -86,8 +115,26 @@ export class Fetches<Handle> {
     return errors;
   }
 
+  /**
+   * Fetches records that somebody may want soon, for `onOpened` alone, when nothing else is fetched. Those that
+   * do not come fail nobody.
+   */
+  fetchAhead(wanted: readonly Pick<WantedUnit, 'unit' | 'receipt'>[]): void {
+    for (const { unit, receipt } of wanted) {
+      const key = keyOf(unit, receipt);
+      if (!this.#fetching.has(key)) this.#ahead.set(key, newFetching(unit, receipt));
+    }
+    this.#pumpAhead();
+  }
+
+  /** Forgets what was wanted ahead and is not begun. */
+  dropAhead(): void {
+    this.#ahead.clear();
+  }
+
   /** Resolves when no fetch is under way. */
   async idle(): Promise<void> {
+    this.dropAhead();
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
 
@@ -101,29 +148,79 @@ export class Fetches<Handle> {
       known.takers.add(one);
       return known;
     }
-    const fetching = { unit, receipt, takers: new Set([one]), ended: Promise.withResolvers<void>() };
-    // Every caller that waits for it handles the rejection itself; one that has left does not.
-    fetching.ended.promise.catch(() => undefined);
+    const fetching = this.#ahead.get(key) ?? newFetching(unit, receipt);
+    this.#ahead.delete(key);
+    fetching.takers.add(one);
     this.#fetching.set(key, fetching);
     this.#unstarted.push(fetching);
     return fetching;
   }
 
-  /** Cuts what is wanted into batches, and begins all of them: the slabs make them wait their turn. */
+  /** Begins all that is wanted, in batches: the slabs make them wait their turn. */
   #start(): void {
+    for (const [source, batch] of this.#cut(this.#unstarted.splice(0))) void this.#run(batch, source);
+  }
+
+  /** Begins what is wanted ahead, some of it, unless somebody waits for something else. */
+  #pumpAhead(): void {
+    const isQuiet = (): boolean =>
+      this.#running.size === this.#aheadCount && this.#aheadCount < AHEAD_AT_ONCE;
+    while (this.#ahead.size > 0 && isQuiet()) {
+      if (this.#parts.pipeline.memory.some(({ waiterCount }) => waiterCount > 0)) return;
+      const [first] = this.#cut([...this.#ahead.values()].slice(0, AHEAD_BATCH_MAX));
+      if (first === undefined) return;
+      const [source, batch] = first;
+      for (const fetching of batch) {
+        const key = keyOf(fetching.unit, fetching.receipt);
+        this.#ahead.delete(key);
+        this.#fetching.set(key, fetching);
+      }
+      this.#aheadCount += 1;
+      void this.#run(batch, source).then(() => {
+        this.#aheadCount -= 1;
+        this.#pumpAhead();
+      });
+    }
+  }
+
+  /** Says where a record is to come from. */
+  #sourceOf({ unit, receipt }: Fetching): Source {
+    const { cache, form } = this.#parts;
+    if (cache === undefined) return 'server';
+    const found = cache.look(versionOf(unit, receipt, form));
+    if (found === 'present') return 'cache';
+    return found === 'absent' ? 'server' : 'passing';
+  }
+
+  /** Cuts fetches into batches, each of one source. */
+  #cut(fetchings: readonly Fetching[]): [Source, Fetching[]][] {
+    const bySource = new Map<Source, Fetching[]>();
+    for (const fetching of fetchings) {
+      const source = this.#sourceOf(fetching);
+      const those = bySource.get(source);
+      if (those === undefined) bySource.set(source, [fetching]);
+      else those.push(fetching);
+    }
+    return [...bySource].flatMap(([source, those]) =>
+      this.#cutBySize(those).map((batch): [Source, Fetching[]] => [source, batch]),
+    );
+  }
+
+  #cutBySize(fetchings: readonly Fetching[]): Fetching[][] {
     const { pipeline, server, form } = this.#parts;
     const shareBytes = Math.floor(pipeline.slabBytes / SLAB_SHARE);
     const sealedMax = Math.min(shareBytes, server.capabilities.rsizeBytes);
+    const batches: Fetching[][] = [];
     let batch: Fetching[] = [];
     let sealedBytes = 0;
     let plainBytes = 0;
     const end = (): void => {
-      if (batch.length > 0) this.#run(batch);
+      if (batch.length > 0) batches.push(batch);
       batch = [];
       sealedBytes = 0;
       plainBytes = 0;
     };
-    for (const fetching of this.#unstarted.splice(0)) {
+    for (const fetching of fetchings) {
       const { receipt } = fetching;
       const plainMax = receipt.slice?.packBytes ?? form.unitSizeBytes;
       if (sealedBytes + receipt.lengthBytes > sealedMax || plainBytes + plainMax > shareBytes) end();
@@ -132,43 +229,116 @@ export class Fetches<Handle> {
       plainBytes += plainMax;
     }
     end();
+    return batches;
   }
 
-  #run(batch: readonly Fetching[]): void {
-    const running = this.#fetchBatch(batch).catch(error => {
+  /** Resolves when the batch has ended, however that was. */
+  #run(batch: readonly Fetching[], source: Source): Promise<void> {
+    const running = this.#fetchSurely(batch, source).catch(error => {
       for (const fetching of batch) this.#end(fetching, { error });
     });
     this.#running.add(running);
-    void running.then(() => this.#running.delete(running));
+    return running.then(() => {
+      this.#running.delete(running);
+      this.#pumpAhead();
+    });
   }
 
-  async #fetchBatch(batch: readonly Fetching[]): Promise<void> {
-    const { pipeline, server, handle, form } = this.#parts;
-    const receipts = batch.map(({ receipt }) => receipt);
-    const lease = await pipeline.reserveSealed(sumOf(receipts.map(({ lengthBytes }) => lengthBytes)));
+  /** Fetches a batch; from the server what the cache does not deliver. */
+  async #fetchSurely(batch: readonly Fetching[], source: Source): Promise<void> {
+    const { cache, form } = this.#parts;
+    const failed = await this.#fetchBatch(batch, source);
+    if (cache === undefined || failed.length === 0) return;
+    cache.counters.failed += failed.length;
+    for (const { unit, receipt } of failed) cache.drop(versionOf(unit, receipt, form));
+    for (const rest of this.#cutBySize(failed)) await this.#fetchBatch(rest, 'server');
+  }
+
+  /** Reads records of a source into memory. Returns, by position, which are not there, and why. */
+  async #read(
+    batch: readonly Fetching[],
+    source: Source,
+    into: Uint8Array,
+  ): Promise<ReadonlyMap<number, unknown>> {
+    const { server, handle, form, cache } = this.#parts;
+    if (source !== 'cache' || cache === undefined) {
+      const receipts = batch.map(({ receipt }) => receipt);
+      return (await server.read({ handle, receipts, into })).errors;
+    }
+    let endBytes = 0;
+    const wanted = batch.map(({ unit, receipt }) => {
+      endBytes += receipt.lengthBytes;
+      const part = into.subarray(endBytes - receipt.lengthBytes, endBytes);
+      return { version: versionOf(unit, receipt, form), into: part };
+    });
+    const missed = new NetsealError('EMISSING', 'the cache does not have it any more');
+    const errors = new Map<number, unknown>();
+    for (const [at, isThere] of (await cache.read(wanted)).entries()) if (!isThere) errors.set(at, missed);
+    return errors;
+  }
+
+  /** Fetches a batch from one source. Returns what the cache did not deliver: nothing has become of it yet. */
+  async #fetchBatch(batch: readonly Fetching[], source: Source): Promise<Fetching[]> {
+    const { pipeline, form } = this.#parts;
+    const failed: Fetching[] = [];
+    const end = (fetching: Fetching, outcome: Outcome): void => {
+      if (source === 'cache' && 'error' in outcome) failed.push(fetching);
+      else this.#end(fetching, outcome);
+    };
+    const lease = await pipeline.reserveSealed(sumOf(batch.map(({ receipt }) => receipt.lengthBytes)));
     try {
-      const { errors } = await server.read({ handle, receipts, into: lease.bytes });
+      const errors = await this.#read(batch, source, lease.bytes);
       const present: { fetching: Fetching; record: UnitToOpen }[] = [];
       let offsetBytes = 0;
       for (const [at, fetching] of batch.entries()) {
         const error = errors.get(at);
         if (error === undefined) present.push({ fetching, record: recordOf(fetching, form, offsetBytes) });
-        else this.#end(fetching, { error });
+        else end(fetching, { error });
         offsetBytes += fetching.receipt.lengthBytes;
       }
-      if (present.length === 0) return;
+      if (present.length === 0) return failed;
       const units = present.map(({ record }) => record);
       using opened = await pipeline.open({ keys: form.keys, from: lease, units });
-      for (const [at, { fetching }] of present.entries()) {
-        this.#end(fetching, checked(fetching.receipt, opened.units[at], form.unitSizeBytes));
+      const good: { fetching: Fetching; record: UnitToOpen }[] = [];
+      for (const [at, one] of present.entries()) {
+        const { fetching } = one;
+        const outcome = checked(fetching.receipt, opened.units[at], form.unitSizeBytes);
+        if (!('error' in outcome)) good.push(one);
+        end(fetching, outcome);
       }
+      this.#count(source, good.length);
+      if (source === 'server') this.#keep(good, lease);
+      return failed;
     } finally {
       lease.release();
     }
   }
 
+  #count(source: Source, count: number): void {
+    const { cache, notKept } = this.#parts;
+    if (cache === undefined) return;
+    if (source === 'cache') cache.counters.hits += count;
+    else cache.counters.misses += count;
+    if (source === 'passing') notKept(count);
+  }
+
+  /** Gives records that came from the server to the cache. */
+  #keep(good: readonly { readonly fetching: Fetching; readonly record: UnitToOpen }[], lease: Lease): void {
+    const { cache, form, keep, isCurrent } = this.#parts;
+    if (cache === undefined) return;
+    const units: StreamUnit[] = [];
+    for (const { fetching, record } of good) {
+      const { unit, receipt } = fetching;
+      const { objectId, index } = versionOf(unit, receipt, form);
+      if (!isCurrent(unit, receipt) || cache.isWriting({ objectId, index })) continue;
+      const { offsetBytes, lengthBytes } = record;
+      units.push({ objectId, index, bytes: lease.bytes.subarray(offsetBytes, offsetBytes + lengthBytes) });
+    }
+    if (units.length > 0) keep(units, lease);
+  }
+
   /** Tells everybody who wanted a record what became of it. Again does nothing. */
-  #end(fetching: Fetching, outcome: { readonly bytes: Uint8Array } | { readonly error: unknown }): void {
+  #end(fetching: Fetching, outcome: Outcome): void {
     const key = keyOf(fetching.unit, fetching.receipt);
     if (this.#fetching.get(key) !== fetching) return;
     this.#fetching.delete(key);
@@ -213,14 +383,27 @@ function recordOf({ unit, receipt }: Fetching, form: FileForm, offsetBytes: numb
   return { ...place, kind: 'unit', objectId, index, unitSizeBytes: form.unitSizeBytes };
 }
 
+/** What became of a fetch: the unit's plain bytes, or why there are none. */
+type Outcome = { readonly bytes: Uint8Array } | { readonly error: unknown };
+
+function newFetching(unit: number, receipt: Receipt): Fetching {
+  const fetching = { unit, receipt, takers: new Set<WantedUnit>(), ended: Promise.withResolvers<void>() };
+  // Every caller that waits for it handles the rejection itself; one that has left does not.
+  fetching.ended.promise.catch(() => undefined);
+  return fetching;
+}
+
+/** Returns the place that a unit's record was sealed for, and its tag. */
+function versionOf(unit: number, { tag, origin, slice }: Receipt, form: FileForm): UnitVersion {
+  if (slice !== undefined) return { objectId: slice.packId, index: 0, tag };
+  return { ...(origin ?? { objectId: form.objectId, index: unit }), tag };
+}
+
 /** Returns what of an opened record is the unit's. */
-function checked(
-  { slice }: Receipt,
-  opened: OpenedUnit | undefined,
-  unitSizeBytes: number,
-): { readonly bytes: Uint8Array } | { readonly error: unknown } {
+function checked({ slice }: Receipt, opened: OpenedUnit | undefined, unitSizeBytes: number): Outcome {
   if (opened === undefined) return { error: new NetsealError('EBUG', 'a record was not opened') };
-  if (opened.error !== undefined || slice === undefined) return opened;
+  if (opened.error !== undefined) return { error: opened.error };
+  if (slice === undefined) return { bytes: opened.bytes };
   const { packBytes, startBytes, lengthBytes } = slice;
   const isWhole = opened.bytes.byteLength === packBytes && startBytes + lengthBytes <= packBytes;
   if (!isWhole || lengthBytes > unitSizeBytes) {

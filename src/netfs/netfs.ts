@@ -1,9 +1,9 @@
 /**
  * The netfs core: files of any server, read and written at random, through one page cache.
  *
- *   read    pages ──▶ what is not committed ──▶ server            `read.ts`, `fetch.ts`, `base.ts`
+ *   read    pages ──▶ what is not committed ──▶ cache ──▶ server  `read.ts`, `fetch.ts`, `base.ts`, `unit-cache.ts`
  *   write   pages ──▶ flush: prepare, upload ──▶ commit           `write.ts`, `flush.ts`, `prepare.ts`, `upload.ts`
- *                                                                 `commit.ts`, `rebase.ts`
+ *                                              └──▶ cache         `commit.ts`, `rebase.ts`, `streams.ts`
  *
  * Invariants
  *   1. A file has one state, whoever has opened it, and however often: found by its server and key.
@@ -15,6 +15,7 @@ import { toByteString } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
 import { type Scheduler, systemScheduler } from '../base/scheduler.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
+import { sealedBytesMax } from '../unit/seal.ts';
 import { requireFits } from './fetch.ts';
 import type { File, OpenFileOptions } from './file.ts';
 import { FileOfNetfs } from './handle.ts';
@@ -25,9 +26,13 @@ import type { Stash } from './rebase.ts';
 import { ErrorSequence } from './regions/errseq.ts';
 import { Regions } from './regions/regions.ts';
 import { Room } from './room.ts';
-import type { CommitSub, NetfsServer } from './server.ts';
+import type { CommitSub, FileForm, NetfsServer } from './server.ts';
+import { HeldBytes, type StreamCounters, type StreamDropped, Streams, type WriteStream } from './streams.ts';
+import { type SealedUnits, UnitCache, type UnitCacheCounters } from './unit-cache.ts';
 
 const FRESH_MS_DEFAULT = 1000;
+/** The share of a slab that optional streams may hold. */
+const HELD_SHARE = 4;
 
 export interface NetfsSettings {
   /** Seals and opens. It stays the caller's, and must outlive the netfs. */
@@ -40,6 +45,14 @@ export interface NetfsSettings {
   readonly freshMs?: number;
   /** Checks the invariants of regions after every step. Slow: for tests. Default false. */
   readonly isChecked?: boolean;
+  /** Called when a file goes on without one of its optional streams. */
+  readonly onStreamDropped?: ((event: StreamDropped) => void) | undefined;
+}
+
+/** How caches and other streams were used, by all files since the netfs was made. */
+export interface NetfsStatistics {
+  readonly cache: Readonly<UnitCacheCounters>;
+  readonly streams: Readonly<StreamCounters>;
 }
 
 export interface NetfsOpenOptions<Handle = unknown> extends OpenFileOptions {
@@ -48,7 +61,17 @@ export interface NetfsOpenOptions<Handle = unknown> extends OpenFileOptions {
    * the commit fails with ECONFLICT until the changes are discarded.
    */
   readonly stash?: Stash<Handle>;
+  /**
+   * Where sealed units are looked for first, and kept. It stays the caller's. Of those who open a file, the first
+   * one's counts. Default: none.
+   */
+  readonly cache?: SealedUnits | undefined;
+  /** Other takers of what is written. As for the cache, the first one's count. Default: none. */
+  readonly streams?: readonly WriteStream[];
 }
+
+/** What the first of those who open a file says about it. */
+type Setup<Handle> = Pick<NetfsOpenOptions<Handle>, 'stash' | 'cache' | 'streams'>;
 
 export interface NetfsCloseOptions {
   /** Drops what cannot be committed. Default false. */
@@ -69,6 +92,8 @@ export class Netfs implements AsyncDisposable {
   readonly #files = new Map<NetfsServer, Map<string, Entry>>();
   /** What giving files back in the background has failed with. */
   readonly #endErrors: unknown[] = [];
+  readonly #caches = new Map<SealedUnits, UnitCache>();
+  readonly #onStreamDropped: (event: StreamDropped) => void;
   #isClosed = false;
 
   constructor(settings: NetfsSettings) {
@@ -78,8 +103,13 @@ export class Netfs implements AsyncDisposable {
       scheduler = systemScheduler,
       freshMs = FRESH_MS_DEFAULT,
       isChecked = false,
+      onStreamDropped = () => undefined,
     } = settings;
-    this.#parts = { pipeline, pages, scheduler, freshMs };
+    const heldBytes = Math.floor(pipeline.slabBytes / HELD_SHARE);
+    const held = { sealed: new HeldBytes(heldBytes), fetched: new HeldBytes(heldBytes) };
+    const streamCounters = { offered: 0, notOffered: 0, dropped: 0 };
+    this.#parts = { pipeline, pages, scheduler, freshMs, held, streamCounters };
+    this.#onStreamDropped = onStreamDropped;
     this.#room = new Room(pages, scheduler);
     this.#isChecked = isChecked;
   }
@@ -98,7 +128,7 @@ export class Netfs implements AsyncDisposable {
     for (;;) {
       options.signal?.throwIfAborted();
       if (this.#isClosed) throw new NetsealError('ECLOSED', 'the netfs is closed');
-      const entry = this.#entry(server, key, options.stash);
+      const entry = this.#entry(server, key, options);
       const file = await abortable(entry.opening, options.signal, () =>
         this.#endWhenOpened(server, key, entry),
       );
@@ -109,6 +139,16 @@ export class Netfs implements AsyncDisposable {
       file.opened();
       return new FileOfNetfs(file, options, () => this.#closed(server, key, entry));
     }
+  }
+
+  get statistics(): NetfsStatistics {
+    const cache = { hits: 0, misses: 0, failed: 0 };
+    for (const { counters } of this.#caches.values()) {
+      cache.hits += counters.hits;
+      cache.misses += counters.misses;
+      cache.failed += counters.failed;
+    }
+    return { cache, streams: { ...this.#parts.streamCounters } };
   }
 
   /** Commits all files. Rejects with the errors of those that cannot be, when all have been tried. */
@@ -153,14 +193,14 @@ export class Netfs implements AsyncDisposable {
     for (const ofServer of this.#files.values()) yield* ofServer.values();
   }
 
-  #entry<Handle>(server: NetfsServer<Handle>, key: Uint8Array, stash: Stash<Handle> | undefined): Entry {
+  #entry<Handle>(server: NetfsServer<Handle>, key: Uint8Array, setup: Setup<Handle>): Entry {
     const ofServer = this.#files.get(server) ?? new Map<string, Entry>();
     this.#files.set(server, ofServer);
     const name = toByteString(key);
     const known = ofServer.get(name);
     if (known !== undefined) return known;
     const entry: Entry = {
-      opening: this.#open(server, key.slice(), stash, () => this.#endInBackground(server, key, entry)),
+      opening: this.#open(server, key.slice(), setup, () => this.#endInBackground(server, key, entry)),
       file: undefined,
       ending: undefined,
     };
@@ -179,7 +219,7 @@ export class Netfs implements AsyncDisposable {
   async #open<Handle>(
     server: NetfsServer<Handle>,
     key: Uint8Array,
-    stash: Stash<Handle> | undefined,
+    { stash, cache, streams = [] }: Setup<Handle>,
     onCommitted: () => void,
   ): Promise<OpenFile<Handle>> {
     // Not with the caller's signal: others may wait for the same file.
@@ -194,9 +234,39 @@ export class Netfs implements AsyncDisposable {
     const regions = new Regions({ unitSizeBytes, committed: state, isChecked: this.#isChecked });
     const pages = this.#parts.pages.addFile(key);
     const errors = new ErrorSequence();
-    const parts = { netfs: this.#parts, key, server, handle, form, pages, regions, errors };
+    const units = this.#cacheOf(cache);
+    const parts = {
+      netfs: this.#parts,
+      key,
+      server,
+      handle,
+      form,
+      pages,
+      regions,
+      errors,
+      cache: units,
+      streams: this.#streamsOf(key, form, units === undefined ? streams : [...streams, units]),
+    };
     const bound = stash === undefined ? undefined : (sub: CommitSub) => stash(handle, sub);
     return new OpenFile(parts, this.#room, bound, onCommitted);
+  }
+
+  #cacheOf(units: SealedUnits | undefined): UnitCache | undefined {
+    if (units === undefined) return undefined;
+    const cache = this.#caches.get(units) ?? new UnitCache(units);
+    this.#caches.set(units, cache);
+    return cache;
+  }
+
+  #streamsOf(
+    key: Uint8Array,
+    { unitSizeBytes, padding }: FileForm,
+    streams: readonly WriteStream[],
+  ): Streams {
+    const { scheduler, streamCounters: counters } = this.#parts;
+    const unitBytesMax = sealedBytesMax(unitSizeBytes, padding);
+    const onDropped = this.#onStreamDropped;
+    return new Streams({ key, scheduler, counters, unitBytesMax, onDropped }, streams);
   }
 
   /** Nobody waits any more for a file that is being opened. */

@@ -15,7 +15,7 @@ import type { FileStatus } from './file.ts';
 import { Flusher } from './flush.ts';
 import { Gate } from './gate.ts';
 import type { FileParts } from './parts.ts';
-import { Reader, splice } from './read.ts';
+import { isUntouched, Reader, splice } from './read.ts';
 import { type BoundStash, dropChanges, Rebase } from './rebase.ts';
 import { CommitClock } from './regions/commit-clock.ts';
 import type { Room } from './room.ts';
@@ -56,7 +56,7 @@ export class OpenFile<Handle> {
    * @param onCommitted called when a commit in the background has left nothing to do.
    */
   constructor(parts: FileParts<Handle>, room: Room, stash: BoundStash | undefined, onCommitted: () => void) {
-    const { netfs, server, handle, form } = parts;
+    const { netfs, server, handle, form, cache, streams } = parts;
     const { pipeline } = netfs;
     this.parts = parts;
     this.#room = room;
@@ -68,6 +68,14 @@ export class OpenFile<Handle> {
       handle,
       form,
       onOpened: (unit, receipt, plain) => splice(parts, unit, receipt, plain),
+      cache,
+      isCurrent: (unit, receipt) => isUntouched(parts, unit, receipt),
+      keep: (units, lease) => {
+        if (cache !== undefined) streams.offer(cache, units, lease, netfs.held.fetched);
+      },
+      notKept: count => {
+        netfs.streamCounters.notOffered += count;
+      },
     });
     this.#reader = new Reader(parts, this.#base, this.#fetches);
     this.#flusher = new Flusher(parts, this.#base, this.#fetches, room);
@@ -186,6 +194,7 @@ export class OpenFile<Handle> {
     await this.#committer.idle();
     await this.#flusher.idle();
     await this.#fetches.idle();
+    await this.parts.streams.idle();
     this.#room.remove(this.#flusher);
     this.parts.pages.remove();
     await this.parts.server.close(this.parts.handle);

@@ -5,6 +5,8 @@ import type { FilePages, PageCache } from './pages/pages.ts';
 import type { ErrorSequence } from './regions/errseq.ts';
 import type { Regions } from './regions/regions.ts';
 import type { FileForm, NetfsServer } from './server.ts';
+import type { HeldBytes, StreamCounters, Streams } from './streams.ts';
+import type { UnitCache } from './unit-cache.ts';
 
 /** What all open files share. */
 export interface NetfsParts {
@@ -13,6 +15,9 @@ export interface NetfsParts {
   readonly scheduler: Scheduler;
   /** How long a file counts as the server has it without being asked for. */
   readonly freshMs: number;
+  /** What optional streams hold: of what was sealed, and of what was fetched. */
+  readonly held: { readonly sealed: HeldBytes; readonly fetched: HeldBytes };
+  readonly streamCounters: StreamCounters;
 }
 
 /** What belongs to one file, whoever has opened it. */
@@ -25,4 +30,6 @@ export interface FileParts<Handle> {
   readonly pages: FilePages;
   readonly regions: Regions;
   readonly errors: ErrorSequence;
+  readonly cache: UnitCache | undefined;
+  readonly streams: Streams;
 }

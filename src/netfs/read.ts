@@ -237,8 +237,17 @@ export function splice<Handle>(
   receipt: Receipt,
   plain: Uint8Array,
 ): void {
-  const found = parts.regions.layers.find(unit);
-  if (found !== 'hole' && found !== 'unknown' && isSameRecord(found, receipt)) complete(parts, unit, plain);
+  if (isRecordOf(parts, unit, receipt)) complete(parts, unit, plain);
+}
+
+/** True when a unit is this record now, and nothing that is not durable was written over it. */
+export function isUntouched<Handle>(parts: FileParts<Handle>, unit: number, receipt: Receipt): boolean {
+  return isRecordOf(parts, unit, receipt) && parts.regions.keptSpans(unit).isEmpty;
+}
+
+function isRecordOf<Handle>({ regions }: FileParts<Handle>, unit: number, receipt: Receipt): boolean {
+  const found = regions.layers.find(unit);
+  return found !== 'hole' && found !== 'unknown' && isSameRecord(found, receipt);
 }
 
 /** Completes the pages of a unit that `layers.find` has just found to have these bytes, and then zeros. */

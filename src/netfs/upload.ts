@@ -1,5 +1,5 @@
 /**
- * Sends sealed units to the server, and collects what becomes of them.
+ * Sends sealed units to the server, and to the streams beside it, and collects what becomes of them.
  *
  *   sealed ──▶ written ──placed──▶ reads find the records, and a commit may take them
  *                 │                      │
@@ -7,9 +7,10 @@
  *                 └──rejected, before or after it was placed──▶ the bytes are dirty again; the error is told
  *
  * Invariants
- *   1. Sealed bytes are given back only when the server has told that it reads them no more.
+ *   1. Sealed bytes are given back only when the server and all streams read them no more.
  *   2. A page is released only when no byte in it is dirty or on its way: when its last flush is durable.
  *   3. Nothing is lost by a failure: pages keep the bytes until then.
+ *   4. Records are placed when the server has placed them and every required stream has them.
  */
 import { NetsealError } from '../base/errors.ts';
 import type { SealedUnit } from '../pipeline/requests.ts';
@@ -19,6 +20,7 @@ import type { Prepared } from './prepare.ts';
 import type { Flush } from './regions/region.ts';
 import type { ByteRange } from './regions/spans.ts';
 import type { UnitToWrite } from './server.ts';
+import type { Holder } from './streams.ts';
 
 export interface UploadEvents {
   /** Something was placed, has failed, or is durable. */
@@ -59,7 +61,7 @@ export class Uploads<Handle> {
       else if (unit.isHole) this.#placeHole(flush);
       else records.push({ flush, unit });
     }
-    const running = Promise.all(this.#cut(records).map(part => this.#write(part))).then(() => {
+    const running = Promise.all(this.#cut(records).map(part => this.#write(part, batch))).then(() => {
       batch.release();
       this.#running.delete(running);
       this.#events.onChange();
@@ -99,17 +101,24 @@ export class Uploads<Handle> {
   }
 
   /** Never rejects. */
-  async #write(records: readonly SealedRecord[]): Promise<void> {
-    const { server, handle, regions } = this.#parts;
+  async #write(records: readonly SealedRecord[], batch: Holder): Promise<void> {
+    const { server, handle, regions, form, streams, netfs } = this.#parts;
+    const { objectId } = form;
     const flushes = records.map(({ flush }) => flush);
     const units = records.map(
       ({ flush, unit }): UnitToWrite => ({ index: flush.unit, bytes: unit.bytes, tag: unit.tag }),
     );
     const { placed, done } = server.write({ handle, units });
-    // It may reject before anybody looks at it below.
-    done.catch(() => undefined);
+    const streamed = streams.write(
+      units.map(({ index, bytes }) => ({ objectId, index, bytes })),
+      batch,
+      netfs.held.sealed,
+    );
+    // They may reject before anybody looks at them below.
+    for (const end of [done, streamed]) end.catch(() => undefined);
     try {
       const receipts = await placed;
+      await streamed;
       for (const [at, flush] of flushes.entries()) {
         const receipt = receipts[at];
         if (receipt === undefined) throw new NetsealError('EBUG', 'a record was written without a receipt');
@@ -121,7 +130,7 @@ export class Uploads<Handle> {
     } catch (error) {
       this.#fail(flushes, error);
     }
-    await done.catch(() => undefined);
+    await Promise.allSettled([done, streamed]);
   }
 
   #fail(flushes: readonly Flush[], error: unknown): void {

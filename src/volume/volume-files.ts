@@ -3,6 +3,7 @@ import { requireInteger, requireObject, requireSignal } from '../base/arguments.
 import { codeOf, NetsealError, requireArgument } from '../base/errors.ts';
 import { unitSizeToLog2 } from '../base/geometry.ts';
 import type { Scheduler } from '../base/scheduler.ts';
+import type { CacheVolume } from '../cache/cache-volume.ts';
 import type { File } from '../netfs/file.ts';
 import { Netfs } from '../netfs/netfs.ts';
 import { SharedPages } from '../netfs/pages/shared-pages.ts';
@@ -31,6 +32,8 @@ export interface VolumeFilesParts {
   readonly pageBytes: number;
   readonly scheduler: Scheduler | undefined;
   readonly freshMs: number;
+  /** Where sealed units are kept on this machine. */
+  readonly cache: CacheVolume | undefined;
   find(path: string | Uint8Array): Promise<Found>;
   place(path: string | Uint8Array): Promise<NamePlace>;
   newFile(mode: number, unitSizeBytes: number | undefined): FileInode;
@@ -64,7 +67,7 @@ export class VolumeFiles {
     const isNew = place !== undefined;
     place ??= await this.#find(path, isWritable);
     signal?.throwIfAborted();
-    const { server } = this.#parts;
+    const { server, cache } = this.#parts;
     const file = await this.#opened.openFile(server, server.register(place), {
       isReadable,
       isWritable,
@@ -73,6 +76,7 @@ export class VolumeFiles {
       isReplacing: truncates && !isNew,
       signal,
       stash: (handle, sub) => server.stash(handle, sub),
+      cache,
     });
     if (!truncates || isNew) return file;
     try {

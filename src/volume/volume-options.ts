@@ -10,6 +10,7 @@ import {
 import { requireArgument } from '../base/errors.ts';
 import { MIB } from '../base/geometry.ts';
 import type { Scheduler } from '../base/scheduler.ts';
+import type { Cache } from '../cache/cache.ts';
 import { VolumeHeader } from '../keys/volume-header.ts';
 import { GRANULE_BYTES } from '../netfs/pages/pages.ts';
 import { Pipeline } from '../pipeline/pipeline.ts';
@@ -33,6 +34,11 @@ export interface OpenVolumeOptions extends SegmentSettings, HistoryOptions {
   readonly providers?: ProviderSettings;
   /** Memory for the pages of open files, a multiple of 4 KiB from 1 MiB. Default 64 MiB; taken as it is used. */
   readonly pageBytes?: number;
+  /**
+   * Keeps what open files read and write, sealed as in the store, so that it need not be fetched again, by this
+   * session or a later one. It stays the caller's, and must be closed after the volume. Default: none.
+   */
+  readonly cache?: Cache;
   /** When open files are committed by themselves. Default: the system's clock. */
   readonly scheduler?: Scheduler;
   /** Called once, after the volume was closed. `openVolume` ends its own pipeline and keyring here. */
@@ -57,6 +63,7 @@ export function checkSessionOptions(options: Partial<OpenVolumeOptions>): void {
     requireInteger('options.pageBytes', options.pageBytes, MIB);
     requireArgument(options.pageBytes % GRANULE_BYTES === 0, 'options.pageBytes must be a multiple of 4 KiB');
   }
+  if (options.cache !== undefined) requireMethods('options.cache', options.cache, ['volume']);
   if (options.scheduler !== undefined)
     requireMethods('options.scheduler', options.scheduler, ['now', 'sleep']);
   const { onClosed, onProblem, nowMs } = options;

@@ -8,7 +8,7 @@ import {
   requireSignal,
 } from '../base/arguments.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
-import { type Id, randomId } from '../base/ids.ts';
+import { type Id, idBytes, randomId } from '../base/ids.ts';
 import type { File } from '../netfs/file.ts';
 import { ControlSealer } from '../server/sealed/control.ts';
 import { requireChangeable } from '../server/sealed/extensions.ts';
@@ -45,6 +45,7 @@ import { keyOfReference } from './names/references.ts';
 import { VolumeNames } from './names/volume-names.ts';
 import { newAttributes } from './new-attributes.ts';
 import { SealedServer } from './serving/sealed-server.ts';
+import { CachedNodes } from './session/cached-nodes.ts';
 import { FreshObjects } from './session/fresh-objects.ts';
 import { OpenFiles } from './session/open-files.ts';
 import { ReadBudget } from './session/read-budget.ts';
@@ -130,7 +131,19 @@ export class Volume {
     const store = withKeyScheme(options.store, settings.keys);
     const keys = pipeline.addKeyring(header.keyring);
     const packs = new OpenedPacks();
-    const sealing: Sealing = { store, pipeline, keys, control, suite, codec, padding, packs };
+    const cache = options.cache?.volume(idBytes(header.volumeId));
+    const cachedNodes = cache && new CachedNodes(cache);
+    const sealing: Sealing = {
+      store,
+      pipeline,
+      keys,
+      control,
+      suite,
+      codec,
+      padding,
+      packs,
+      nodes: cachedNodes,
+    };
     const dataSegments = new SegmentWriter(sealing, options);
     this.settings = settings;
     this.#control = control;
@@ -150,6 +163,8 @@ export class Volume {
       units: new UnitWriter(sealing, dataSegments),
       nameNodes: new NodeCache(),
       mapNodes: new NodeCache(),
+      cache,
+      cachedNodes,
       readBudget: new ReadBudget(0.75 * pipeline.slabBytes),
       fresh: new FreshObjects(),
       writes: new WriteTimes(),
@@ -161,7 +176,7 @@ export class Volume {
       },
     };
     this.inodes = new Inodes(this.session);
-    this.moves = new Moves(this.inodes);
+    this.moves = new Moves(this.session, this.inodes);
     this.namespace = new Namespace(this.session, this.inodes, this.moves);
     this.names = new VolumeNames(this.namespace, this.session);
     this.server = new SealedServer(this.#commitParts);
@@ -429,14 +444,17 @@ export class Volume {
       pageBytes,
       scheduler,
       freshMs: this.session.freshMs,
+      cache: this.session.cache,
       find: path => this.find(path, { follow: true }),
       place: path => this.place(path),
       newFile: (mode, unitSizeBytes) => {
         requireWritable(this.settings);
         return this.names.newFile(newAttributes(mode), unitSizeBytes);
       },
-      insert: ({ directory, name }, inode) =>
-        this.namespace.changing(directory, () => this.namespace.insert(directory, name, inode)),
+      insert: async ({ directory, name }, inode) => {
+        await this.namespace.insert(directory, name, inode);
+        await this.namespace.noteChange(directory);
+      },
       requireWritable: inode => {
         requireWritable(this.settings);
         requireChangeable(`inode ${inode.id}`, inode.extensions?.items);

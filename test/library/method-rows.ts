@@ -217,13 +217,13 @@ function volumeRows({
     },
     Directory: {
       target: volume.root,
-      afterClose: ['applyTo', 'becomeEmbedded', 'becomeObject', 'create', 'leaveHost'],
+      afterClose: ['applyTo', 'becomeEmbedded', 'becomeObject', 'create'],
       rows: {
         applyTo: NOTHING,
         becomeEmbedded: NOTHING,
         becomeObject: NOTHING,
         create: NOTHING,
-        leaveHost: NOTHING,
+        readPath: NOTHING,
         searchHost: NOTHING,
         read: row(
           [],
@@ -334,6 +334,7 @@ function cacheRows({ cache, cacheVolume, plain, object, unit, get }: Objects): R
         ),
         getAny: row([[get], {}], LIST),
         has: row([get], needed(get, { objectId: ID_BYTES, index: NUMBERS, expectedTag: ID_BYTES })),
+        drop: row([get], needed(get, { objectId: ID_BYTES, index: NUMBERS, expectedTag: ID_BYTES })),
         prefix: row([OBJECT_ID], ID_BYTES),
         put: row(
           [[unit]],

@@ -9,6 +9,7 @@ import { Netfs, type NetfsOpenOptions } from '../../src/netfs/netfs.ts';
 import type { PageCache } from '../../src/netfs/pages/pages.ts';
 import { PlainPages } from '../../src/netfs/pages/plain-pages.ts';
 import { SharedPages } from '../../src/netfs/pages/shared-pages.ts';
+import type { StreamDropped } from '../../src/netfs/streams.ts';
 import { openPipeline, type Pipeline } from '../../src/pipeline/pipeline.ts';
 import { CODEC_DEFAULT } from '../../src/unit/codec.ts';
 import { type DiskForm, ScriptedDisk, type ScriptedOptions, ScriptedServer } from './scripted-server.ts';
@@ -84,12 +85,23 @@ export class Client {
   readonly server: ScriptedServer;
   readonly netfs: Netfs;
   readonly pages: PageCache;
+  /** Streams that files have done without. */
+  readonly dropped: StreamDropped[] = [];
 
   constructor(pipeline: Pipeline, disk: ScriptedDisk, clock: Scheduler, options: ClientOptions) {
     const { pageBytes = MIB, freshMs = 1000 } = options;
     this.server = new ScriptedServer(disk, options);
     this.pages = pageBytes < MIB ? new PlainPages(pageBytes) : new SharedPages(pageBytes);
-    this.netfs = new Netfs({ pipeline, pages: this.pages, scheduler: clock, freshMs, isChecked: true });
+    this.netfs = new Netfs({
+      pipeline,
+      pages: this.pages,
+      scheduler: clock,
+      freshMs,
+      isChecked: true,
+      onStreamDropped: event => {
+        this.dropped.push(event);
+      },
+    });
   }
 
   open(key: Uint8Array, options?: NetfsOpenOptions): Promise<File> {

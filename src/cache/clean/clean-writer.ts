@@ -218,13 +218,20 @@ function paddedBytes({ bytes }: UnitToStore): number {
   return roundUp(bytes.byteLength, GRANULE_BYTES);
 }
 
-/** True when the bytes look like one whole sealed unit or pack. */
+/** What a cache keeps: units and packs, and the nodes without which units are not found. */
+const KEPT_KINDS: ReadonlySet<number> = new Set([
+  RECORD_KINDS.unit,
+  RECORD_KINDS.pack,
+  RECORD_KINDS.mapPage,
+  RECORD_KINDS.directoryLeaf,
+]);
+
+/** True when the bytes look like one whole sealed record of a kind that a cache keeps. */
 export function isSealedUnit(bytes: Uint8Array): boolean {
   if (bytes.byteLength < RECORD_OVERHEAD_BYTES) return false;
   try {
     const header = peekHeader(bytes.subarray(0, HEADER_BYTES));
-    const isUnit = header.kind === RECORD_KINDS.unit || header.kind === RECORD_KINDS.pack;
-    return isUnit && header.sealedLengthBytes === bytes.byteLength;
+    return KEPT_KINDS.has(header.kind) && header.sealedLengthBytes === bytes.byteLength;
   } catch (error) {
     if (isNetsealError(error)) return false;
     throw error;

@@ -145,6 +145,15 @@ export class Reads {
     return lengths;
   }
 
+  /** Takes a version of a unit out of the index that its reader could not open, unless it is dirty. */
+  drop(prefix: Prefix, index: number, tag: Uint8Array): void {
+    const fingerprint = fingerprintOf(prefix, index, this.#fingerprint);
+    const now = this.#unitIndex.find(fingerprint);
+    if (now === undefined || !hasTag(now.entry, tag)) return;
+    if ((now.entry.flags & ENTRY_DIRTY) === 0) this.#unitIndex.remove(fingerprint, now);
+    this.#counters.problems.damaged += 1;
+  }
+
   #count(lengths: readonly number[]): void {
     for (const lengthBytes of lengths) {
       if (lengthBytes === 0) {

@@ -96,8 +96,9 @@ export class DirtyIntake {
     return units.flatMap(unit => {
       requireObject('a unit', unit);
       requireBytes('bytes', unit.bytes);
-      requireArgument(isSealedUnit(unit.bytes), `unit ${unit.index}: its bytes are no sealed unit`);
-      const { index, bytes, volumeId } = unit;
+      const { index, kind = 'unit', bytes, volumeId } = unit;
+      const isUnit = kind === 'unit' && isSealedUnit(bytes);
+      requireArgument(isUnit, `unit ${index}: its bytes are no sealed unit`);
       return withObjects(this.#objects, this.#volumeOf(volumeId), [unit]).map(({ object }) => ({
         object,
         index,

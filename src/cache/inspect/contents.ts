@@ -12,6 +12,7 @@ import type { Core } from '../core/core.ts';
 import { readBatches } from '../dirty/scan.ts';
 import { fingerprintOf, newFingerprint } from '../index/fingerprints.ts';
 import { ENTRY_DIRTY } from '../index/index-table.ts';
+import { type CachedKind, placeOfStored } from '../objects/unit-place.ts';
 import {
   type DecodedList,
   decodeList,
@@ -25,6 +26,7 @@ import type { Zone } from '../zones/zones.ts';
 export interface CachedUnit {
   readonly volumeId: Uint8Array;
   readonly objectId: Uint8Array;
+  readonly kind: CachedKind;
   readonly index: number;
   readonly tag: Uint8Array;
   readonly lengthBytes: number;
@@ -153,7 +155,7 @@ export function findIn(core: Core, zone: Zone, entry: ZoneEntry): Found | undefi
 
 function toUnit(zone: Zone, { volumeId, objectId, index, tag, lengthBytes }: ZoneEntry): CachedUnit {
   const copies = { volumeId: volumeId.slice(), objectId: objectId.slice(), tag: tag.slice() };
-  return { ...copies, index, lengthBytes, queue: zone.queue };
+  return { ...copies, ...placeOfStored(index), lengthBytes, queue: zone.queue };
 }
 
 /** Reads everything, and yields the damage that it finds. ECLOSED; system errors as they come. */

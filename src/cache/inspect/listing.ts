@@ -9,6 +9,7 @@ import { giveTurn } from '../../base/turns.ts';
 import type { Core } from '../core/core.ts';
 import { fingerprintOf, newFingerprint, type Prefix } from '../index/fingerprints.ts';
 import { ENTRY_DIRTY } from '../index/index-table.ts';
+import { type CachedKind, placeOfStored } from '../objects/unit-place.ts';
 import type { ZoneEntry, ZoneQueue } from '../zones/zone-format.ts';
 import type { Zone } from '../zones/zones.ts';
 import { entriesOf, type ZoneEntries } from './contents.ts';
@@ -36,6 +37,7 @@ export interface CachedObject extends UnitTotals {
 
 /** A unit of an object that is in the cache. */
 export interface ListedUnit {
+  readonly kind: CachedKind;
   readonly index: number;
   readonly lengthBytes: number;
   readonly tag: Uint8Array;
@@ -119,7 +121,7 @@ export async function* listObjects(
 }
 
 /**
- * Lists the units of an object that are in the cache, sorted by index. ECLOSED; system errors as they come.
+ * Lists the units of an object that are in the cache, sorted by kind and index. ECLOSED; system errors as they come.
  */
 export async function* listObjectUnits(
   core: Core,
@@ -136,7 +138,13 @@ export async function* listObjectUnits(
       entry => (toByteString(entry.volumeId) + toByteString(entry.objectId) === wanted ? wanted : undefined),
       (_, { index, lengthBytes, tag, queue, isDirty }) => {
         if (smallest.isOutside(index)) return;
-        smallest.value(index, () => ({ index, lengthBytes, tag: tag.slice(), queue, isDirty }));
+        smallest.value(index, () => ({
+          ...placeOfStored(index),
+          lengthBytes,
+          tag: tag.slice(),
+          queue,
+          isDirty,
+        }));
       },
       signal,
     );

@@ -1,16 +1,17 @@
 /**
- * Reads control records (leaves, map pages) from segments. For one that cannot be read, its error stands in
+ * Reads nodes (leaves, map pages) from what is kept on this machine, or from segments. For one that cannot be read, its error stands in
  * its place.
  */
-import { isNetsealError, type NetsealError } from '../../base/errors.ts';
+import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import { MIB } from '../../base/geometry.ts';
-import type { ControlAt } from './control.ts';
+import type { ControlSealer } from './control.ts';
 import { fetchAll, planFetches } from './fetch.ts';
+import type { NodeAt } from './node-records.ts';
 import type { Pointer } from './pointer.ts';
 import type { Sealing } from './sealing.ts';
 
 export interface ControlToRead {
-  readonly at: ControlAt;
+  readonly at: NodeAt;
   readonly pointer: Pointer;
 }
 
@@ -24,24 +25,79 @@ export const NODE_BYTES_MAX: number = MIB;
  *   EMISSING, ETRUNCATED, an error of the store, or an error of {@link ControlSealer.open}.
  */
 export async function readControl(
-  { store, control }: Sealing,
+  sealing: Sealing,
   requests: readonly ControlToRead[],
   signal?: AbortSignal,
+): Promise<(Uint8Array | NetsealError)[]> {
+  const kept = await readKept(sealing, requests);
+  signal?.throwIfAborted();
+  const left = requests.filter((_, order) => kept[order] === undefined);
+  const fetched = left.length === 0 ? [] : await fetchControl(sealing, left, signal);
+  let next = 0;
+  return requests.map(
+    (_, order) => kept[order] ?? fetched[next++] ?? new NetsealError('EBUG', 'a node was not read'),
+  );
+}
+
+/** Opens what is kept on this machine. What does not open is kept no longer. */
+async function readKept(
+  { nodes, control }: Sealing,
+  requests: readonly ControlToRead[],
+): Promise<readonly (Uint8Array | undefined)[]> {
+  if (nodes === undefined) return [];
+  const wanted = requests.map(({ at, pointer }) => {
+    return { at: originOf(at, pointer), tag: pointer.tag, lengthBytes: pointer.lengthBytes };
+  });
+  const records = await nodes.read(wanted);
+  return wanted.map((version, order) => {
+    const record = records[order];
+    if (record === undefined) return undefined;
+    const plain = openNode(control, version.at, record, version.tag);
+    if (!isNetsealError(plain)) return plain;
+    nodes.drop(version);
+    return undefined;
+  });
+}
+
+/** Fetches from segments, and keeps what opens. */
+async function fetchControl(
+  { store, control, nodes }: Sealing,
+  requests: readonly ControlToRead[],
+  signal: AbortSignal | undefined,
 ): Promise<(Uint8Array | NetsealError)[]> {
   const plan = planFetches(requests.map(({ pointer }) => pointer));
   const sealed = new Uint8Array(plan.totalBytes);
   const errors = await fetchAll(store, plan, sealed, signal);
-  return requests.map(({ at, pointer }, order) => {
+  const opened: { at: NodeAt; bytes: Uint8Array }[] = [];
+  const results = requests.map(({ at: asked, pointer }, order) => {
     const error = errors.get(order);
     if (error !== undefined) return error;
     const offset = plan.offsets[order] ?? 0;
-    const record = sealed.subarray(offset, offset + pointer.lengthBytes);
-    const { objectId, index } = pointer.origin ?? at;
-    try {
-      return control.open({ kind: at.kind, objectId, index }, record, NODE_BYTES_MAX, pointer.tag);
-    } catch (failure) {
-      if (isNetsealError(failure)) return failure;
-      throw failure;
-    }
+    const bytes = sealed.subarray(offset, offset + pointer.lengthBytes);
+    const at = originOf(asked, pointer);
+    const plain = openNode(control, at, bytes, pointer.tag);
+    if (!isNetsealError(plain)) opened.push({ at, bytes });
+    return plain;
   });
+  nodes?.keep(opened);
+  return results;
+}
+
+/** Returns the place that a node was sealed for. */
+function originOf({ kind, objectId, index }: NodeAt, { origin }: Pointer): NodeAt {
+  return { kind, ...(origin ?? { objectId, index }) };
+}
+
+function openNode(
+  control: ControlSealer,
+  at: NodeAt,
+  record: Uint8Array,
+  tag: Uint8Array,
+): Uint8Array | NetsealError {
+  try {
+    return control.open(at, record, NODE_BYTES_MAX, tag);
+  } catch (failure) {
+    if (isNetsealError(failure)) return failure;
+    throw failure;
+  }
 }

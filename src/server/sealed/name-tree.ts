@@ -247,6 +247,7 @@ class Placer {
       this.#nextIndex += 1;
       return { ...at, unitSizeLog2: 0, ...this.#sealing.control.seal(at, encodeNameNode(node)) };
     });
+    this.#sealing.nodes?.keep(records.map(({ bytes, ...at }) => ({ at, bytes })));
     const pointers = await this.#segments.place(records);
     return nodes.map((node, at) => {
       const pointer = pointers[at];

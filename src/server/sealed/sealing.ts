@@ -9,6 +9,7 @@ import type { Padding } from '../../unit/padding.ts';
 import type { SuiteName } from '../../unit/record-format.ts';
 import type { ObjectStore } from '../store.ts';
 import type { ControlSealer } from './control.ts';
+import type { NodeRecords } from './node-records.ts';
 import type { OpenedPacks } from './opened-packs.ts';
 
 export interface Sealing {
@@ -24,4 +25,6 @@ export interface Sealing {
   readonly padding: Padding;
   /** The packs that were opened lately. */
   readonly packs: OpenedPacks;
+  /** Nodes that are kept on this machine; undefined when none are. */
+  readonly nodes?: NodeRecords | undefined;
 }

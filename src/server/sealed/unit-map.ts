@@ -309,6 +309,7 @@ class Rewriter {
       const at = { kind: 'mapPage', objectId: this.#file, index } as const;
       return { ...at, unitSizeLog2: 0, ...this.#sealing.control.seal(at, encodeMapPage(content, level)) };
     });
+    this.#sealing.nodes?.keep(records.map(({ bytes, ...at }) => ({ at, bytes })));
     const pointers = await this.#segments.place(records);
     for (const [at, pointer] of pointers.entries()) {
       this.#used.add(pointer.segment);

@@ -42,8 +42,7 @@ export async function readStoredLists(
   return { lists: joinTies(lists), unreadable };
 }
 
-/** A session that was opened before a rekey may leave a list whose epoch has been dropped: EKEY. */
-const UNREADABLE: ReadonlySet<string> = new Set(['EMISSING', 'EAUTH', 'EFORMAT', 'ETRUNCATED', 'EKEY']);
+const UNREADABLE: ReadonlySet<string> = new Set(['EMISSING', 'EAUTH', 'EFORMAT', 'ETRUNCATED']);
 
 /**
  * Joins lists of the same time. Their order is unknown, so the joined list has only the candidates that both

@@ -90,7 +90,13 @@ export async function verifyVolume(volume: Volume, options: VerifyOptions = {}):
   requireFlag('options.deep', deep);
   requireCallback('options.chance', chance);
   requireCallback('options.onProgress', onProgress);
-  return await new Verification(volume, options).run();
+  // What this machine keeps says nothing about the store.
+  const resume = volume.session.cachedNodes?.bypass();
+  try {
+    return await new Verification(volume, options).run();
+  } finally {
+    resume?.();
+  }
 }
 
 /** What the leaves of a folder hold. */

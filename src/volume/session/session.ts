@@ -1,5 +1,6 @@
 /** One opening of a volume by one client: the parts and settings that everything in it shares. */
 import type { Id } from '../../base/ids.ts';
+import type { CacheVolume } from '../../cache/cache-volume.ts';
 import type { MapSlots, NameNode } from '../../server/sealed/inode.ts';
 import type { NodeCache } from '../../server/sealed/node-cache.ts';
 import type { Sealing } from '../../server/sealed/sealing.ts';
@@ -7,6 +8,7 @@ import type { SegmentWriter } from '../../server/sealed/segment-writer.ts';
 import type { UnitWriter } from '../../server/sealed/unit-writer.ts';
 import type { ClientState } from '../state/client-state.ts';
 import type { Marks } from '../state/marks.ts';
+import type { CachedNodes } from './cached-nodes.ts';
 import type { FreshObjects } from './fresh-objects.ts';
 import type { OpenFiles } from './open-files.ts';
 import type { ReadBudget } from './read-budget.ts';
@@ -44,6 +46,9 @@ export interface Session {
   readonly nameNodes: NodeCache<NameNode>;
   /** Pages of extent maps that were read or written recently. */
   readonly mapNodes: NodeCache<MapSlots>;
+  /** Where sealed records are kept on this machine; undefined without a cache. */
+  readonly cache: CacheVolume | undefined;
+  readonly cachedNodes: CachedNodes | undefined;
   readonly readBudget: ReadBudget;
   /** Inode objects that were put before anything refers to them. */
   readonly fresh: FreshObjects;
