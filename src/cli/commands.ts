@@ -19,6 +19,7 @@ export const COMMANDS: CommandTable = {
   verify: ['look for damage in a volume', () => import('./volume/verify.ts')],
   gc: ['delete what nothing in a volume refers to any more', () => import('./volume/gc.ts')],
   key: ['list, add and remove the secrets that open a volume', () => import('./volume/key.ts')],
+  rekey: ['change the key of a volume, and seal everything anew', () => import('./volume/rekey.ts')],
   state: ['list and forget what this client remembers of stores', () => import('./volume/state.ts')],
   cache: ['make and look after a local cache, sealed at rest', () => import('./cache/commands.ts')],
   bench: ['measure settings on your data, and recommend one', () => import('./bench.ts')],

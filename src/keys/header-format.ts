@@ -12,7 +12,7 @@
  *       16     8  generation, 1 to 2^53 - 1
  *       24    16  volume id
  *       40     4  newest epoch, 1 to 2^32 - 1
- *       44     4  private part length P: 48 plus a multiple of 256, 304 to 5,424
+ *       44     4  private part length P: 48 plus a multiple of 256, 304 to 10,032
  *       48    32  commitment to the newest epoch's key
  *       80     -  S slots, each 24 to 1,536 bytes (slot-format.ts)
  *        -   116  E older epochs, ascending: number 4, commitment 32, wrap salt 32, wrapped key 32, tag 16
@@ -40,7 +40,7 @@ export const HEADER_PREFIX_BYTES = 16;
 export const MAC_BYTES = 32;
 /** The plaintext of the private part is padded to a multiple of this. */
 export const PRIVATE_GRANULE_BYTES = 256;
-export const PRIVATE_PLAIN_BYTES_MAX: number = 21 * PRIVATE_GRANULE_BYTES;
+export const PRIVATE_PLAIN_BYTES_MAX: number = 39 * PRIVATE_GRANULE_BYTES;
 
 const MAGIC = Uint8Array.of(0x6e, 0x53, 0x68, 0x64);
 const FIXED_BYTES = 80;

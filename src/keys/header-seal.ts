@@ -7,6 +7,7 @@
  *   MAC key      = HKDF-SHA256(newest epoch key, volume id, "netseal/1/header-mac" 0x00 epoch:u32),
  *                  first half
  *   MAC          = HMAC-SHA256(MAC key, everything before it)
+ *   trace        = HKDF-SHA256(epoch key, volume id, "netseal/1/epoch-trace" 0x00 epoch:u32), first half
  */
 import { createHmac } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
@@ -38,6 +39,18 @@ export function epochCommitment(
   const { key, commitment } = deriveCommittedKey(epochKey, volumeId, 'epoch', u32Bytes(epoch));
   key.fill(0);
   return commitment;
+}
+
+/**
+ * Returns the trace of an epoch: 32 bytes, which only those know who know its key, or a later header that has
+ * dropped it. Nothing can be opened with it. The caller owns it.
+ */
+export function epochTrace(
+  epochKey: Uint8Array,
+  volumeId: Uint8Array,
+  epoch: number,
+): Uint8Array<ArrayBuffer> {
+  return deriveCommittedKey(epochKey, volumeId, 'epoch-trace', u32Bytes(epoch)).key;
 }
 
 function macOf(bytes: Uint8Array, epochKey: Uint8Array, volumeId: Uint8Array, epoch: number): Uint8Array {

@@ -71,10 +71,11 @@ export class Keyring {
     if (this.#destroyed) throw new NetsealError('ECLOSED', 'the keyring was destroyed');
     const key = this.#epochKeys.get(epoch);
     if (key === undefined) {
-      throw new NetsealError(
-        'EKEY',
-        `no key for epoch ${epoch}; this keyring holds ${this.epochs.join(', ')}`,
-      );
+      const why =
+        epoch > this.newestEpoch
+          ? 'its keys have been changed since they were read: open it again'
+          : `this keyring holds ${this.epochs.join(', ')}`;
+      throw new NetsealError('EKEY', `no key for epoch ${epoch}; ${why}`);
     }
     return key;
   }

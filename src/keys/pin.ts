@@ -17,6 +17,8 @@ export interface HeaderPin {
   readonly epoch: number;
   /** The header's commitment to that epoch's key. */
   readonly epochCommitment: string;
+  /** SHA-256 of that epoch's trace: once the epoch was dropped, later headers hold the trace in place of its key. */
+  readonly epochTraceHash: string;
   /** SHA-256 of the whole header. */
   readonly headerHash: string;
 }
@@ -29,6 +31,7 @@ export function pinOf(header: VolumeHeader): HeaderPin {
     generation: header.generation,
     epoch: header.epoch,
     epochCommitment: header.epochCommitments.get(header.epoch) ?? '',
+    epochTraceHash: header.epochTraceHash,
     headerHash: createHash('sha256').update(header.bytes).digest('hex'),
   };
 }
@@ -56,11 +59,14 @@ export function checkPin(pin: HeaderPin, header: VolumeHeader): void {
   }
   // The client may have missed generations, but an epoch's key never changes. Unlocking has compared every
   // epoch's key with its commitment. So the writer of this header knew the pinned key, and a stranger's
-  // header does not pass.
+  // header does not pass. Once the epoch was dropped, its trace shows the same: only who knows the key can make
+  // it, and only who opens a later header can read it there.
   const commitment = header.epochCommitments.get(pin.epoch);
-  if (commitment !== pin.epochCommitment) {
-    throw rollback(`the key of epoch ${pin.epoch} is not the one that was seen before`);
-  }
+  const isSame =
+    commitment === undefined
+      ? header.droppedEpochs.get(pin.epoch) === pin.epochTraceHash
+      : commitment === pin.epochCommitment;
+  if (!isSame) throw rollback(`the key of epoch ${pin.epoch} is not the one that was seen before`);
 }
 
 /**
@@ -68,11 +74,13 @@ export function checkPin(pin: HeaderPin, header: VolumeHeader): void {
  */
 export function checkShape(pin: HeaderPin): void {
   requireObject('pin', pin);
-  const { volumeId, generation, epoch, epochCommitment, headerHash } = pin;
+  const { volumeId, generation, epoch, epochCommitment, epochTraceHash, headerHash } = pin;
   requireArgument(
     Number.isSafeInteger(generation) &&
       Number.isSafeInteger(epoch) &&
-      [volumeId, epochCommitment, headerHash].every(hex => typeof hex === 'string' && hex !== ''),
+      [volumeId, epochCommitment, epochTraceHash, headerHash].every(
+        hex => typeof hex === 'string' && hex !== '',
+      ),
     'this is not the pin of a volume header',
   );
 }

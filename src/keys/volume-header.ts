@@ -7,17 +7,25 @@
  *   unlockVolumeHeader ──▶      │
  *                               └───────────rekey, dropEpochs─────────────────▶ VolumeHeader (new keyring)
  */
+import { createHash } from 'node:crypto';
 import { requireList, requireObject, requireText } from '../base/arguments.ts';
 import { toHex } from '../base/bytes.ts';
 import { requireArgument } from '../base/errors.ts';
 import { ID_BYTES } from '../base/ids.ts';
 import { randomBytes } from '../base/random.ts';
 import { FLAG_TEST_RANDOMNESS, type HeaderFields, SLOTS_MAX } from './header-format.ts';
-import { openKeyring, type SealedHeader, sealHeader, wrapOlderEpochs } from './header-seal.ts';
+import { epochTrace, openKeyring, type SealedHeader, sealHeader, wrapOlderEpochs } from './header-seal.ts';
 import { describeSlot, type SlotDescription } from './inspect.ts';
 import { EPOCHS_MAX, Keyring } from './keyring.ts';
 import { buildSlot, checkNewSlots, type HeaderContext, type NewSlot } from './new-slot.ts';
-import { checkSettings, type PrivatePart, type SlotEntry, slotTimeMs } from './private-part.ts';
+import {
+  checkSettings,
+  DROPPED_EPOCHS_MAX,
+  type DroppedEpoch,
+  type PrivatePart,
+  type SlotEntry,
+  slotTimeMs,
+} from './private-part.ts';
 import { rewrapSlots } from './rekey.ts';
 import { listSecrets, type Secret } from './secret.ts';
 import type { KnownSlot, Slot } from './slot-format.ts';
@@ -54,9 +62,14 @@ export class VolumeHeader {
    * made since.
    */
   readonly openedSlotIds: readonly string[];
+  /**
+   * SHA-256 (hexadecimal) of the newest epoch's trace: pins have it, and compare it once the epoch was dropped.
+   */
+  readonly epochTraceHash: string;
   /** True when the header was made with test randomness. Trust it with nothing. */
   readonly isTest: boolean;
   readonly #fields: HeaderFields;
+  readonly #droppedEpochs: readonly DroppedEpoch[];
   readonly #context: HeaderContext;
 
   /**
@@ -81,8 +94,12 @@ export class VolumeHeader {
     });
     this.settings = privatePart.settings;
     this.openedSlotIds = openedSlotIds;
+    const trace = epochTrace(keyring.epochKey(fields.epoch), fields.volumeId, fields.epoch);
+    this.epochTraceHash = hashOf(trace);
+    trace.fill(0);
     this.isTest = (fields.flags & FLAG_TEST_RANDOMNESS) !== 0;
     this.#fields = fields;
+    this.#droppedEpochs = privatePart.droppedEpochs;
     this.#context = context;
   }
 
@@ -95,6 +112,11 @@ export class VolumeHeader {
         toHex(each.commitment),
       ]),
     );
+  }
+
+  /** The latest epochs that were dropped, ascending, each with SHA-256 of its trace (hexadecimal). */
+  get droppedEpochs(): ReadonlyMap<number, string> {
+    return new Map(this.#droppedEpochs.map(({ epoch, trace }) => [epoch, hashOf(trace)]));
   }
 
   /**
@@ -175,6 +197,7 @@ export class VolumeHeader {
       const privatePart = {
         entries: this.#entries.filter((_, index) => kept[index] !== undefined),
         settings: this.settings,
+        droppedEpochs: this.#droppedEpochs,
       };
       const slots = kept.filter(slot => slot !== undefined);
       const olderEpochs = wrapOlderEpochs(this.keyring, epoch, newKey, fill);
@@ -189,8 +212,9 @@ export class VolumeHeader {
 
   /**
    * Returns the next header, without the keys of some older epochs. What is still sealed under them can never
-   * be opened again, so the caller makes sure that nothing is. A client whose pin is of such an epoch refuses
-   * the header (EROLLBACK): it cannot tell it from a stranger's. The new header has a keyring of its own.
+   * be opened again, so the caller makes sure that nothing is. Of the latest 128 that were dropped, the header
+   * keeps traces: by these, clients whose pin is of such an epoch know that the header comes after theirs. The
+   * new header has a keyring of its own.
    *
    * Throws EINVAL for the newest epoch, and for one that the header does not have. Then nothing has changed.
    */
@@ -204,7 +228,15 @@ export class VolumeHeader {
     const known = new Set(fields.olderEpochs.map(({ epoch }) => epoch));
     for (const epoch of epochs) requireArgument(known.has(epoch), `the header has no epoch ${epoch}`);
     const olderEpochs = fields.olderEpochs.filter(({ epoch }) => !epochs.includes(epoch));
-    const privatePart = { entries: this.#entries, settings: this.settings };
+    const { volumeId } = fields;
+    const dropped = [...new Set(epochs)].map(epoch => ({
+      epoch,
+      trace: epochTrace(this.keyring.epochKey(epoch), volumeId, epoch),
+    }));
+    const droppedEpochs = [...this.#droppedEpochs, ...dropped]
+      .sort((left, right) => left.epoch - right.epoch)
+      .slice(-DROPPED_EPOCHS_MAX);
+    const privatePart = { entries: this.#entries, settings: this.settings, droppedEpochs };
     const newestKey = this.keyring.epochKey(fields.epoch);
     const content = { ...fields, ...this.#nextGeneration(), olderEpochs };
     const sealed = sealHeader(content, privatePart, newestKey, this.#context.entropy.fill);
@@ -233,7 +265,7 @@ export class VolumeHeader {
     openedSlotIds: readonly string[],
   ): VolumeHeader {
     const fields = this.#fields;
-    const privatePart = { entries, settings };
+    const privatePart = { entries, settings, droppedEpochs: this.#droppedEpochs };
     const sealed = sealHeader(
       { ...fields, ...this.#nextGeneration(), slots },
       privatePart,
@@ -268,7 +300,7 @@ export async function createHeader(
     for (const newSlot of newSlots) {
       slots.push(await buildSlot(newSlot, { volumeId, epoch: 1 }, epochKey, context));
     }
-    const privatePart = { entries, settings: new Uint8Array(settings) };
+    const privatePart = { entries, settings: new Uint8Array(settings), droppedEpochs: [] };
     const flags = isTest ? FLAG_TEST_RANDOMNESS : 0;
     const content = { flags, generation: 1, volumeId, epoch: 1, slots, olderEpochs: [] };
     const sealed = sealHeader(content, privatePart, epochKey, fill);
@@ -283,4 +315,8 @@ export async function createHeader(
   } finally {
     epochKey.fill(0);
   }
+}
+
+function hashOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
 }

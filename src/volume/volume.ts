@@ -176,7 +176,7 @@ export class Volume {
       },
     };
     this.inodes = new Inodes(this.session);
-    this.moves = new Moves(this.session, this.inodes);
+    this.moves = new Moves(this.inodes);
     this.namespace = new Namespace(this.session, this.inodes, this.moves);
     this.names = new VolumeNames(this.namespace, this.session);
     this.server = new SealedServer(this.#commitParts);
@@ -451,10 +451,8 @@ export class Volume {
         requireWritable(this.settings);
         return this.names.newFile(newAttributes(mode), unitSizeBytes);
       },
-      insert: async ({ directory, name }, inode) => {
-        await this.namespace.insert(directory, name, inode);
-        await this.namespace.noteChange(directory);
-      },
+      insert: ({ directory, name }, inode) =>
+        this.namespace.changing(directory, () => this.namespace.insert(directory, name, inode)),
       requireWritable: inode => {
         requireWritable(this.settings);
         requireChangeable(`inode ${inode.id}`, inode.extensions?.items);

@@ -94,6 +94,9 @@ describe('what encoders of a header accept, decoders give back', () => {
     const parts = fc.record({
       entries: fc.array(entry, { minLength: 1, maxLength: 16 }),
       settings: bytes(20),
+      droppedEpochs: fc
+        .array(bytes(32), { maxLength: 128 })
+        .map(traces => traces.map((trace, at) => ({ epoch: 7 * at + 1, trace }))),
     });
     checkGivesBack(parts, part => decodePrivatePart(encodePrivatePart(part), part.entries.length));
   });
@@ -101,7 +104,11 @@ describe('what encoders of a header accept, decoders give back', () => {
   it('the fields in the clear', async () => {
     const made = await createVolumeHeader({ slots: [slotOf(secret)] });
     const { slots } = decodeHeader(made.bytes);
-    const part = { entries: [{ label: 'a', createdAtMs: 1 }], settings: new Uint8Array(9) };
+    const part = {
+      entries: [{ label: 'a', createdAtMs: 1 }],
+      settings: new Uint8Array(9),
+      droppedEpochs: [],
+    };
     const key = new Uint8Array(32).fill(5);
     const values = fc.record({
       flags: fc.constantFrom(0, 1),

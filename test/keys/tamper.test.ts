@@ -184,7 +184,7 @@ describe('bounds hold before any work is done', () => {
       { epoch: 0, olderEpochs: [] },
       { generation: 0 },
       { privatePart: { ...fields.privatePart, sealed: new Uint8Array(16) } },
-      { privatePart: { ...fields.privatePart, sealed: new Uint8Array(22 * 256 + 16) } },
+      { privatePart: { ...fields.privatePart, sealed: new Uint8Array(40 * 256 + 16) } },
     ];
     for (const change of cases) {
       const hostile = forge({ ...fields, ...change }, newestKey);

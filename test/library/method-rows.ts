@@ -217,13 +217,13 @@ function volumeRows({
     },
     Directory: {
       target: volume.root,
-      afterClose: ['applyTo', 'becomeEmbedded', 'becomeObject', 'create'],
+      afterClose: ['applyTo', 'becomeEmbedded', 'becomeObject', 'create', 'leaveHost'],
       rows: {
         applyTo: NOTHING,
         becomeEmbedded: NOTHING,
         becomeObject: NOTHING,
         create: NOTHING,
-        readPath: NOTHING,
+        leaveHost: NOTHING,
         searchHost: NOTHING,
         read: row(
           [],

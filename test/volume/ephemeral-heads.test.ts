@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { NetsealError } from '../../src/base/errors.ts';
 import { MemoryStore } from '../../src/server/memory-store.ts';
-import { putHeadObject } from '../../src/server/sealed/head-object.ts';
+import { putHeadObject, readHeadObject } from '../../src/server/sealed/head-object.ts';
 import { HEAD_PREFIX } from '../../src/server/sealed/object-keys.ts';
 import type { ObjectStore } from '../../src/server/store.ts';
 import { collectGarbage } from '../../src/volume/care/gc.ts';
@@ -92,16 +92,22 @@ describe('gc and the heads of clients that keep no state', () => {
     expect(await headsThere()).toEqual([lasting.state.heads.clientId]);
   });
 
-  it('leaves what a newer netseal has added something to', async () => {
+  it('leaves what only a newer netseal may change, and takes over what has something to ignore', async () => {
     const keeper = await client();
     const { control } = keeper.volume.session.sealing;
-    const extensions = [{ tag: 4, value: Uint8Array.of(1) }];
-    const plain = { isEphemeral: true, version: 1, writtenAtMs: clock.ms, sessions: [], marks: [] };
-    await putHeadObject({ store, control }, idOf(1), plain, { ifAbsent: true });
-    await putHeadObject({ store, control }, idOf(2), { ...plain, extensions }, { ifAbsent: true });
+    const value = Uint8Array.of(1);
+    const mark = { id: idOf(9), version: 3, hash: hashOf(9) };
+    const plain = { isEphemeral: true, version: 1, writtenAtMs: clock.ms, sessions: [], marks: [mark] };
+    const ignorable = { ...plain, extensions: [{ tag: 4, value }] };
+    const readOnly = { ...plain, extensions: [{ tag: 5, value }] };
+    for (const [at, head] of [plain, ignorable, readOnly].entries()) {
+      await putHeadObject({ store, control }, idOf(at + 1), head, { ifAbsent: true });
+    }
     clock.pass(2 * DAY_MS);
     await collectGarbage(keeper.volume);
-    expect(await headsThere()).toEqual([idOf(2), keeper.state.heads.clientId].sort());
+    expect(await headsThere()).toEqual([idOf(3), keeper.state.heads.clientId].sort());
+    const { head } = await readHeadObject({ store, control }, keeper.state.heads.clientId);
+    expect(head).toMatchObject({ marks: expect.arrayContaining([mark]) });
   });
 
   it('deletes none of them in a dry run, nor while its own head cannot be written', async () => {

@@ -96,7 +96,7 @@ export async function readAddedSlot(options: AddedSlotOptions, signal?: AbortSig
     ['--new-key-file', 'key-file', newKeyFile],
     ['--new-passphrase-file', 'passphrase-file', newPassphraseFile],
   ]);
-  const stored = await readSource(sources, signal);
+  const stored = await readOneSource(sources, signal);
   const secret = stored ?? {
     type: 'passphrase',
     passphrase: await promptNewPassphrase(
@@ -106,6 +106,16 @@ export async function readAddedSlot(options: AddedSlotOptions, signal?: AbortSig
     ),
   };
   return { label: label ?? secret.type, secret };
+}
+
+/** Reads the secret from a file that an option names. EINVAL as {@link readSecret}, and system errors. */
+export async function readFileSecret(
+  option: string,
+  type: 'key-file' | 'passphrase-file',
+  path: string,
+  signal: AbortSignal,
+): Promise<KeyFileSecret | PassphraseSecret> {
+  return await readSource({ name: option, type, value: path }, signal);
 }
 
 /**
@@ -161,22 +171,28 @@ async function readStoredSecret(
   const sources = sourcesOf(options);
   // Processes that this one starts must not inherit it.
   delete process.env.NETSEAL_PASSPHRASE;
-  return await readSource(sources, signal);
+  return await readOneSource(sources, signal);
 }
 
 /** Reads the one source. Undefined when there is none; EINVAL when there are several. */
-async function readSource(
+async function readOneSource(
   sources: readonly Source[],
   signal: AbortSignal | undefined,
 ): Promise<KeyFileSecret | PassphraseSecret | undefined> {
   const [source] = sources;
   if (source === undefined) return undefined;
-  const { name, type, value } = source;
   const names = sources.map(other => other.name);
   requireArgument(
     names.length === 1,
     `give ${names.join(' or ')}, not ${names.length === 2 ? 'both' : 'all of them'}`,
   );
+  return await readSource(source, signal);
+}
+
+async function readSource(
+  { name, type, value }: Source,
+  signal: AbortSignal | undefined,
+): Promise<KeyFileSecret | PassphraseSecret> {
   requireArgument(value !== '', type === 'passphrase' ? `${name} is set but empty` : `${name} names nothing`);
   if (type === 'passphrase') return { type, passphrase: value };
   if (type === 'passphrase-command') {

@@ -92,17 +92,23 @@ export function withUnlockedHeader<Result>(
   signal: AbortSignal,
   work: (unlocked: UnlockedHeader) => Promise<Result>,
 ): Promise<Result> {
-  return withStore(location, options, signal, async ({ store, state, secrets }) => {
-    const { unlockHeaderObject } = await loadStore();
-    const header = await unlockHeaderObject(store, secrets, state, { signal });
-    try {
-      signal.throwIfAborted();
-      warnOfDamage(state);
-      return await work({ store, header, state });
-    } finally {
-      header.keyring.destroy();
-    }
-  });
+  return withStore(location, options, signal, access => unlocking(access, signal, work));
+}
+
+async function unlocking<Result>(
+  { store, state, secrets }: StoreAccess,
+  signal: AbortSignal,
+  work: (unlocked: UnlockedHeader) => Promise<Result>,
+): Promise<Result> {
+  const { unlockHeaderObject } = await loadStore();
+  const header = await unlockHeaderObject(store, secrets, state, { signal });
+  try {
+    signal.throwIfAborted();
+    warnOfDamage(state);
+    return await work({ store, header, state });
+  } finally {
+    header.keyring.destroy();
+  }
 }
 
 /**
@@ -112,10 +118,28 @@ export function withUnlockedHeader<Result>(
  * - A failure of closing is reported only if `work` did not fail.
  * - When the signal aborts, `work` must end by itself: nothing is closed under it.
  */
-export async function withVolume<Result>(
+export function withVolume<Result>(
   location: Location,
   options: VolumeOptions,
   signal: AbortSignal,
+  work: (access: VolumeAccess) => Promise<Result>,
+): Promise<Result> {
+  return mounting(mount => withUnlockedHeader(location, options, signal, mount), options, work);
+}
+
+/** Does the same as {@link withVolume} for a store that is open, and stays open. */
+export function withVolumeIn<Result>(
+  access: StoreAccess,
+  options: VolumeOptions,
+  signal: AbortSignal,
+  work: (access: VolumeAccess) => Promise<Result>,
+): Promise<Result> {
+  return mounting(mount => unlocking(access, signal, mount), options, work);
+}
+
+async function mounting<Result>(
+  unlock: (mount: (unlocked: UnlockedHeader) => Promise<Result>) => Promise<Result>,
+  options: VolumeOptions,
   work: (access: VolumeAccess) => Promise<Result>,
 ): Promise<Result> {
   // The threads start while the header is read and unlocked.
@@ -124,7 +148,7 @@ export async function withVolume<Result>(
   const loading = loadVolume();
   loading.catch(() => undefined);
   return await closing(
-    withUnlockedHeader(location, options, signal, async unlocked => {
+    unlock(async unlocked => {
       const pipeline = await starting;
       const { store, header, state } = unlocked;
       const { Volume } = await loading;

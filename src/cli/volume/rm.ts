@@ -1,6 +1,6 @@
 /** `netseal rm`: removes names from a volume. gc later deletes what no name leads to any more. */
 import { Command } from 'commander';
-import { isNetsealError } from '../../base/errors.ts';
+import { isLoss, isNetsealError } from '../../base/errors.ts';
 import type { Name } from '../../base/name.ts';
 import type { Directory } from '../../volume/names/directory.ts';
 import { Branches } from '../lib/concurrent.ts';
@@ -15,7 +15,7 @@ interface RmOptions extends PathOptions {
   readonly force?: boolean;
 }
 
-/** The number of names that are removed in one commit of their folder. */
+/** The number of names that are removed in one commit of their folder. An embedded folder goes whole. */
 const NAMES_AT_ONCE = 8192;
 const FOLDERS_AT_ONCE = 16;
 
@@ -51,6 +51,7 @@ class Removal implements PathWork {
         await volume.namespace.unlink(directory, name);
         this.#removedCount += 1;
       } else if (this.#options.recursive === true) {
+        if (await this.#removeTree(directory, name)) return;
         await this.#removeFolder(path, directory, name, volume.foundDirectory(found));
       } else {
         throw failAt(path, 'EINVAL', 'this is a folder: remove it with -r');
@@ -83,35 +84,61 @@ class Removal implements PathWork {
     }
   }
 
-  /** Removes everything in a folder but the folders in it, and returns those. */
+  /**
+   * Removes an embedded folder with everything in it, in one commit. Returns false when that is not possible:
+   * then it has to be removed piece by piece, as far as that goes.
+   */
+  async #removeTree(parent: Directory, name: Name): Promise<boolean> {
+    const { volume, signal } = this.#frame;
+    signal.throwIfAborted();
+    try {
+      const count = await volume.namespace.removeTree(parent, name);
+      this.#removedCount += count ?? 0;
+      return count !== undefined;
+    } catch (error) {
+      if (isNoEntry(error) || !isLoss(error)) throw error;
+      return false;
+    }
+  }
+
+  /** Removes everything in a folder but the folders in it that cannot be removed whole, and returns those. */
   async #removeFiles(path: VolumePath, folder: Directory): Promise<[Name, Directory][]> {
     const { volume } = this.#frame;
     const below: [Name, Directory][] = [];
-    let names: Name[] = [];
+    let names: [Name, Directory | undefined][] = [];
     for await (const entries of volume.namespace.entries(folder, { isWalk: true })) {
-      for (const entry of entries) {
-        const child = folderOf(volume, folder, entry);
-        if (child === undefined) names.push(entry.name);
-        else below.push([entry.name, child]);
-      }
+      for (const entry of entries) names.push([entry.name, folderOf(volume, folder, entry)]);
       if (names.length < NAMES_AT_ONCE) continue;
-      await this.#unlinkAll(path, folder, names);
+      below.push(...(await this.#removeAll(path, folder, names)));
       names = [];
     }
-    await this.#unlinkAll(path, folder, names);
+    below.push(...(await this.#removeAll(path, folder, names)));
     return below;
   }
 
-  async #unlinkAll(path: VolumePath, folder: Directory, names: readonly Name[]): Promise<void> {
+  /** Removes names of a folder in one commit. Returns the folders among them that cannot be removed whole. */
+  async #removeAll(
+    path: VolumePath,
+    folder: Directory,
+    names: readonly [Name, Directory | undefined][],
+  ): Promise<[Name, Directory][]> {
     const { volume, failures, signal } = this.#frame;
     signal.throwIfAborted();
-    const unlinking = names.map(async name => {
+    const below: [Name, Directory][] = [];
+    const removing = names.map(async ([name, child]) => {
+      if (child?.isEmbedded === false || (child !== undefined && !(await this.#removeTree(folder, name)))) {
+        below.push([name, child]);
+        return;
+      }
+      if (child !== undefined) return;
       await volume.namespace.unlink(folder, name);
+      this.#removedCount += 1;
     });
-    for (const [index, outcome] of (await Promise.allSettled(unlinking)).entries()) {
-      if (outcome.status === 'fulfilled') this.#removedCount += 1;
-      else if (!isNoEntry(outcome.reason)) failures.add(childPath(path, names[index] ?? ''), outcome.reason);
+    for (const [index, outcome] of (await Promise.allSettled(removing)).entries()) {
+      if (outcome.status === 'fulfilled' || isNoEntry(outcome.reason)) continue;
+      failures.add(childPath(path, names[index]?.[0] ?? ''), outcome.reason);
     }
+    return below;
   }
 
   async #isEmpty(folder: Directory): Promise<boolean> {

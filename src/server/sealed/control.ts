@@ -48,6 +48,21 @@ export class ControlSealer {
     return new ControlSealer(keyring, settings, await chooseProviders(settings.providers ?? {}));
   }
 
+  /** The epoch that everything is sealed under. */
+  get newestEpoch(): number {
+    return this.#sealer.keyring.newestEpoch;
+  }
+
+  /** The epochs whose records can be opened, ascending. */
+  get epochs(): readonly number[] {
+    return this.#sealer.keyring.epochs;
+  }
+
+  /** Records of earlier epochs cannot be opened any more. */
+  get oldestEpoch(): number {
+    return this.epochs[0] ?? this.newestEpoch;
+  }
+
   private constructor(keyring: Keyring, { suite, codec }: ControlSettings, providers: Providers) {
     const padding = 'control';
     this.#sealer = new RecordSealer(keyring, providers, { suite, codec, padding, keysMax: KEYS_MAX });

@@ -91,9 +91,14 @@ export function areNamedIn(items: readonly Extension[], id: Id): boolean {
   return items.some(({ value }) => Buffer.from(value.buffer, value.byteOffset, value.length).includes(bytes));
 }
 
-/** Throws EUNSUPPORTED when an extension forbids whoever does not know it to change what it belongs to. */
+/** Returns the extension that forbids whoever does not know it to change what it belongs to, if there is one. */
+export function forbidsChange(items: readonly Extension[] | undefined): Extension | undefined {
+  return items?.find(({ tag }) => tag % CLASS_COUNT === READ_ONLY);
+}
+
+/** Throws EUNSUPPORTED when an extension {@link forbidsChange}. */
 export function requireChangeable(what: string, items: readonly Extension[] | undefined): void {
-  const forbids = items?.find(({ tag }) => tag % CLASS_COUNT === READ_ONLY);
+  const forbids = forbidsChange(items);
   if (forbids === undefined) return;
   throw new NetsealError(
     'EUNSUPPORTED',

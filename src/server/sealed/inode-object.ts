@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import { UNIT_BYTES_MAX } from '../../base/geometry.ts';
 import type { Id } from '../../base/ids.ts';
-import { RECORD_BYTES_MAX } from '../../unit/record-format.ts';
+import { peekHeader, RECORD_BYTES_MAX } from '../../unit/record-format.ts';
 import type { PutCondition, Version } from '../store.ts';
 import type { InodeObject } from './inode.ts';
 import { decodeInodeObject, encodeInodeObject } from './inode-format.ts';
@@ -18,6 +18,8 @@ export interface StoredInode {
   readonly version: Version;
   /** SHA-256 of the sealed record, in hexadecimal. */
   readonly hash: string;
+  /** The epoch under which the record is sealed. */
+  readonly epoch: number;
 }
 
 /**
@@ -37,7 +39,7 @@ export async function readInodeObject(
   }
   try {
     const plain = control.open({ kind: 'inode', objectId: key, index: 0 }, bytes, UNIT_BYTES_MAX);
-    return { key, object: decodeInodeObject(plain, key), version, hash: hashOf(bytes) };
+    return { key, object: decodeInodeObject(plain, key), version, ...describe(bytes) };
   } catch (cause) {
     if (!isNetsealError(cause)) throw cause;
     throw new NetsealError(cause.code, `inode ${key}: ${cause.message}`, { cause });
@@ -57,9 +59,10 @@ export async function putInodeObject(
 ): Promise<StoredInode> {
   const { bytes } = control.seal({ kind: 'inode', objectId: key, index: 0 }, encodeInodeObject(object));
   const { version } = await store.put(inodeKey(key), [bytes], { condition, bytesAreUnique: true });
-  return { key, object, version, hash: hashOf(bytes) };
+  return { key, object, version, ...describe(bytes) };
 }
 
-function hashOf(sealed: Uint8Array): string {
-  return createHash('sha256').update(sealed).digest('hex');
+function describe(sealed: Uint8Array): Pick<StoredInode, 'hash' | 'epoch'> {
+  const hash = createHash('sha256').update(sealed).digest('hex');
+  return { hash, epoch: peekHeader(sealed).epoch };
 }

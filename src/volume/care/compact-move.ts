@@ -5,6 +5,9 @@
  *   a pack, half of it live      copied as it is, once for all files in it
  *   a pack, less of it live      opened; the live slices go into new packs
  *
+ * While the volume has keys of several epochs, nothing is copied unopened: all records of a segment are sealed
+ * under one epoch, the one that was the newest for whoever wrote it.
+ *
  * A record that cannot be read, or whose tag is not the pointer's, stays where it is.
  */
 import { MIB, unitSizeToLog2 } from '../../base/geometry.ts';
@@ -54,6 +57,8 @@ export type MovesOf = ReadonlyMap<number, Moved>;
 
 /** How many sealed bytes are fetched, then placed, at once. */
 const COPY_BYTES: number = 4 * MIB;
+/** How many plain bytes of units are sealed anew at once; at least one unit. */
+const RESEAL_BYTES: number = 4 * MIB;
 /** How many plain bytes of slices go into new packs at once. */
 const REPACK_BYTES: number = MIB;
 /** The most plain bytes of the packs that these slices come from; at least one pack. */
@@ -65,6 +70,9 @@ interface Moving {
   readonly index: number;
   readonly pointer: Pointer;
 }
+
+/** A record, and where it lies now; undefined if it is all zeros. */
+type Placed = readonly [Moving, Pointer | undefined];
 
 interface MovingSlice extends Moving {
   readonly pointer: SlicePointer;
@@ -99,17 +107,19 @@ export class RecordMover {
   async move(files: readonly FileMoves[]): Promise<ReadonlyMap<FileMoves, MovesOf>> {
     const moved = new Map(files.map(file => [file, new Map<number, Moved>()]));
     this.#moved = moved;
+    const { control } = this.#session.sealing;
+    const reseals = control.oldestEpoch < control.newestEpoch;
     const whole: Moving[] = [];
     const slices: MovingSlice[] = [];
     for (const file of files) {
       for (const { index, pointer } of file.units) {
         if (!this.#chosen.has(pointer.segment)) this.#note({ file, index, pointer }, pointer);
-        else if (!isSlicePointer(pointer) || this.#isWorthWhole(pointer))
+        else if (!isSlicePointer(pointer) || (!reseals && this.#isWorthWhole(pointer)))
           whole.push({ file, index, pointer });
         else slices.push({ file, index, pointer });
       }
     }
-    await this.#copyAll(whole);
+    await this.#moveWhole(whole, reseals);
     await this.#repackAll(slices);
     return moved;
   }
@@ -123,29 +133,66 @@ export class RecordMover {
     return isHalfLive(this.#packs.get(recordKey(pointer)) ?? { sliceBytes: 1, packBytes: 1 });
   }
 
-  /** Copies records, each once, whatever number of units lie in it. */
-  async #copyAll(units: readonly Moving[]): Promise<void> {
+  /** Moves records, each once, whatever number of units lie in it. */
+  async #moveWhole(units: readonly Moving[], reseals: boolean): Promise<void> {
     const records = new Map<string, Moving>();
     for (const unit of units) {
       const key = recordKey(unit.pointer);
       if (!this.#movedPacks.has(key) && !records.has(key)) records.set(key, unit);
     }
-    const placed = new Map<string, Pointer>();
-    for (const batch of portions([...records.values()], COPY_BYTES)) {
-      for (const [{ pointer }, to] of await this.#copy(batch)) {
-        (isSlicePointer(pointer) ? this.#movedPacks : placed).set(recordKey(pointer), to);
-        this.movedBytes += pointer.lengthBytes;
-      }
+    const placed = new Map<string, Pointer | undefined>();
+    for (const [{ pointer }, to] of await this.#place([...records.values()], reseals)) {
+      if (to !== undefined && isSlicePointer(pointer)) this.#movedPacks.set(recordKey(pointer), to);
+      else placed.set(recordKey(pointer), to);
+      this.movedBytes += pointer.lengthBytes;
     }
     for (const unit of units) {
       const key = recordKey(unit.pointer);
       const to = placed.get(key) ?? this.#movedPacks.get(key);
       const { slice, origin } = unit.pointer;
       if (to !== undefined) this.#note(unit, slice === undefined ? { ...to, origin } : { ...to, slice });
+      // A record of zeros only is none any more.
+      else if (placed.has(key)) this.#note(unit, undefined);
     }
   }
 
-  async #copy(batch: readonly Moving[]): Promise<(readonly [Moving, Pointer])[]> {
+  async #place(records: readonly Moving[], reseals: boolean): Promise<Placed[]> {
+    const placed: Placed[] = [];
+    const bytesMax = Math.min(RESEAL_BYTES, this.#session.sealing.pipeline.slabBytes / 8);
+    const batches = reseals
+      ? portions(records, ({ file }) => file.unitSizeBytes, bytesMax)
+      : portions(records, ({ pointer }) => pointer.lengthBytes, COPY_BYTES);
+    for (const batch of batches) {
+      placed.push(...(await (reseals ? this.#reseal(batch) : this.#copy(batch))));
+    }
+    return placed;
+  }
+
+  /** Opens units and seals them anew, each for the place that it was sealed for. */
+  async #reseal(batch: readonly Moving[]): Promise<Placed[]> {
+    const { sealing } = this.#session;
+    const { units, release } = await readUnits(sealing, batch.map(wholeToRead), this.#signal);
+    // Copied, so that no shared memory is held while more of it is waited for.
+    const opened = batch.flatMap((unit, at) => {
+      const { bytes } = { bytes: undefined, ...units[at] };
+      return bytes === undefined ? [] : [{ unit, bytes: new Uint8Array(bytes) }];
+    });
+    release();
+    const totalBytes = opened.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+    if (totalBytes === 0) return [];
+    const upload = await this.#units.reserve(totalBytes, this.#signal);
+    let offsetBytes = 0;
+    for (const { unit, bytes } of opened) {
+      const { objectId, index } = placeOf(unit);
+      upload.bytes.set(bytes, offsetBytes);
+      upload.add(objectId, index, unit.file.unitSizeBytes, offsetBytes, bytes.byteLength);
+      offsetBytes += bytes.byteLength;
+    }
+    const pointers = await upload.submit();
+    return opened.map(({ unit }, at) => [unit, pointers[at]]);
+  }
+
+  async #copy(batch: readonly Moving[]): Promise<Placed[]> {
     const { sealing, nodeSegments } = this.#session;
     const plan = planFetches(batch.map(({ pointer }) => pointer));
     const bytes = new Uint8Array(plan.totalBytes);
@@ -202,13 +249,23 @@ export class RecordMover {
   }
 }
 
-function toPlace({ file, index, pointer }: Moving, bytes: Uint8Array): RecordToPlace {
-  const { slice, origin, tag } = pointer;
+function toPlace(unit: Moving, bytes: Uint8Array): RecordToPlace {
+  const { slice, tag } = unit.pointer;
   if (slice !== undefined) {
     return { kind: 'pack', objectId: slice.packId, index: 0, unitSizeLog2: 0, bytes, tag };
   }
-  const place = origin ?? { objectId: file.id, index };
-  return { kind: 'unit', ...place, unitSizeLog2: unitSizeToLog2(file.unitSizeBytes), bytes, tag };
+  const unitSizeLog2 = unitSizeToLog2(unit.file.unitSizeBytes);
+  return { kind: 'unit', ...placeOf(unit), unitSizeLog2, bytes, tag };
+}
+
+/** Returns the place that a unit's record was sealed for. */
+function placeOf({ file, index, pointer }: Moving): { readonly objectId: Id; readonly index: number } {
+  return pointer.origin ?? { objectId: file.id, index };
+}
+
+function wholeToRead({ file, index, pointer }: Moving): UnitToRead {
+  const { id: objectId, unitSizeBytes } = file;
+  return { objectId, index, unitSizeBytes, pointer, plainBytesMax: unitSizeBytes };
 }
 
 function unitToRead({ file, index, pointer }: MovingSlice): UnitToRead {
@@ -216,12 +273,16 @@ function unitToRead({ file, index, pointer }: MovingSlice): UnitToRead {
   return { objectId, index, unitSizeBytes, pointer, plainBytesMax: pointer.slice.lengthBytes };
 }
 
-/** Cuts units into parts of at most `bytesMax` sealed bytes, or of one longer record. */
-function* portions(units: readonly Moving[], bytesMax: number): Generator<readonly Moving[]> {
+/** Cuts units into parts of at most `bytesMax`, or of one longer record. */
+function* portions(
+  units: readonly Moving[],
+  bytesOf: (unit: Moving) => number,
+  bytesMax: number,
+): Generator<readonly Moving[]> {
   let part: Moving[] = [];
   let bytes = 0;
   for (const unit of units) {
-    const { lengthBytes } = unit.pointer;
+    const lengthBytes = bytesOf(unit);
     if (part.length > 0 && bytes + lengthBytes > bytesMax) {
       yield part;
       part = [];

@@ -106,21 +106,39 @@ export async function compactSegments(
   if (chosen.size === 0) {
     return { segments: 0, movedBytes: 0, freedBytes: 0, writtenBytes: 0, commits: 0, left };
   }
-  const { nodeSegments } = volume.session;
-  const sentBefore = nodeSegments.sentBytes;
-  const compactor = new Compactor(volume, { chosen, copyBytes, packs: cut.packs }, options);
-  await compactor.run();
-  await volume.sync();
+  const { packs } = cut;
+  const { changed, ...emptied } = await emptySegments(volume, { chosen, copyBytes, packs }, options);
   let freedBytes = 0;
   for (const id of chosen) freedBytes += cut.segments.get(id)?.sizeBytes ?? 0;
-  return {
-    segments: chosen.size,
-    movedBytes: compactor.movedBytes,
-    freedBytes,
-    writtenBytes: nodeSegments.sentBytes - sentBefore,
-    commits: compactor.commits,
-    left,
-  };
+  return { segments: chosen.size, freedBytes, commits: changed.size, left, ...emptied };
+}
+
+/** What became of segments that were emptied. */
+export interface Emptied {
+  /** Bytes of the live records that were moved out of them. */
+  readonly movedBytes: number;
+  /** Bytes that were uploaded for that, including the nodes that were sealed anew. */
+  readonly writtenBytes: number;
+  /** The keys of the inode objects that were changed. */
+  readonly changed: ReadonlySet<Id>;
+}
+
+/**
+ * Moves everything live out of the chosen segments, but for what cannot be read, what has changed meanwhile,
+ * entries that are being moved, and what has extensions that are not known. Errors: the store's.
+ */
+export async function emptySegments(
+  volume: Volume,
+  chosen: ChosenSegments,
+  options: Pick<CompactOptions, 'signal' | 'onProgress'>,
+): Promise<Emptied> {
+  const { nodeSegments } = volume.session;
+  const sentBefore = nodeSegments.sentBytes;
+  const compactor = new Compactor(volume, chosen, options);
+  await compactor.run();
+  await volume.sync();
+  const { movedBytes, changed } = compactor;
+  return { movedBytes, changed, writtenBytes: nodeSegments.sentBytes - sentBefore };
 }
 
 /** One change of an inode object. */
@@ -135,8 +153,9 @@ interface Work {
 }
 
 /** The segments to empty, and what the cut knows of packs. */
-interface Chosen {
+export interface ChosenSegments {
   readonly chosen: ReadonlySet<Id>;
+  /** How many bytes there are to move, for the progress. */
   readonly copyBytes: number;
   readonly packs: Cut['packs'];
 }
@@ -162,7 +181,7 @@ class Compactor {
   readonly #session: Session;
   readonly #chosen: ReadonlySet<Id>;
   readonly #totalBytes: number;
-  readonly #options: CompactOptions;
+  readonly #options: Pick<CompactOptions, 'signal' | 'onProgress'>;
   /** The changes that are being collected, by the key of the inode object that they will change. */
   readonly #open = new Map<Id, Work>();
   /** Files in which a map page has to be sealed anew. */
@@ -171,9 +190,14 @@ class Compactor {
   #ready: Work[] = [];
   /** Bytes of the name nodes and map pages in the chosen segments. */
   #nodeBytes = 0;
-  commits = 0;
+  /** The keys of the inode objects that were changed. */
+  readonly changed = new Set<Id>();
 
-  constructor(volume: Volume, { chosen, copyBytes, packs }: Chosen, options: CompactOptions) {
+  constructor(
+    volume: Volume,
+    { chosen, copyBytes, packs }: ChosenSegments,
+    options: Pick<CompactOptions, 'signal' | 'onProgress'>,
+  ) {
     this.#volume = volume;
     this.#session = volume.session;
     this.#chosen = chosen;
@@ -282,7 +306,7 @@ class Compactor {
           if (inner !== undefined) await this.#applyToFolder(inner, folder, moved);
         }
       });
-      this.commits += 1;
+      this.changed.add(work.key);
     } catch (error) {
       // The object is gone or damaged: it stays as it is.
       if (!isLoss(error)) throw error;

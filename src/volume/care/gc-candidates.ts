@@ -42,7 +42,8 @@ export async function readStoredLists(
   return { lists: joinTies(lists), unreadable };
 }
 
-const UNREADABLE: ReadonlySet<string> = new Set(['EMISSING', 'EAUTH', 'EFORMAT', 'ETRUNCATED']);
+/** A session that was opened before a rekey may leave a list whose epoch has been dropped: EKEY. */
+const UNREADABLE: ReadonlySet<string> = new Set(['EMISSING', 'EAUTH', 'EFORMAT', 'ETRUNCATED', 'EKEY']);
 
 /**
  * Joins lists of the same time. Their order is unknown, so the joined list has only the candidates that both

@@ -41,6 +41,8 @@ export interface Cut {
   /** The live packs, by `recordKey`. */
   readonly packs: ReadonlyMap<string, PackUse>;
   readonly liveInodes: ReadonlySet<Id>;
+  /** The epochs under which the live inode objects are sealed. */
+  readonly inodeEpochs: ReadonlyMap<Id, number>;
   /** Live segments that cannot be emptied: an inode with extensions that are not known names them. */
   readonly pinned: ReadonlySet<Id>;
   /** Inodes and nodes that could not be read. If there are any, the cut is incomplete. */
@@ -106,6 +108,7 @@ export class CutTaker implements Cut {
   readonly #liveBytes = new Map<Id, number>();
   readonly #packs = new Map<string, PackUse>();
   readonly #liveInodes = new Set<Id>();
+  readonly #inodeEpochs = new Map<Id, number>();
   readonly #pinned = new Set<Id>();
   #lost: Lost[] = [];
   #segments = new Map<Id, ListedObject>();
@@ -136,6 +139,10 @@ export class CutTaker implements Cut {
 
   get liveInodes(): ReadonlySet<Id> {
     return this.#liveInodes;
+  }
+
+  get inodeEpochs(): ReadonlyMap<Id, number> {
+    return this.#inodeEpochs;
   }
 
   get pinned(): ReadonlySet<Id> {
@@ -178,7 +185,10 @@ export class CutTaker implements Cut {
         return true;
       },
       item: ({ inode, stored }) => {
-        if (stored !== undefined) this.#walked.set(stored.key, stored.version);
+        if (stored !== undefined) {
+          this.#walked.set(stored.key, stored.version);
+          this.#inodeEpochs.set(stored.key, stored.epoch);
+        }
         for (const segment of inode.extensions?.segments ?? []) {
           this.#count(segment, 0);
           this.#pinned.add(segment);

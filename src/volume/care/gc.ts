@@ -416,7 +416,7 @@ async function requireCollectable(
 }
 
 /** Throws EUNSUPPORTED when there is a snapshot: what it refers to is not known to this netseal. */
-async function requireNoSnapshots(store: ObjectStore, signal: AbortSignal | undefined): Promise<void> {
+export async function requireNoSnapshots(store: ObjectStore, signal: AbortSignal | undefined): Promise<void> {
   for await (const { key } of listAll(store, SNAPSHOT_PREFIX, signal)) {
     throw new NetsealError(
       'EUNSUPPORTED',

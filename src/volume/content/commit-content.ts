@@ -6,6 +6,7 @@ import { NetsealError } from '../../base/errors.ts';
 import type { FileInode } from '../../server/sealed/inode.ts';
 import type { InodeChange } from '../names/file-place.ts';
 import { isSameMap, segmentsLeft } from '../session/compacted.ts';
+import { requireNewestEpoch } from '../session/newest-epoch.ts';
 import type { Session } from '../session/session.ts';
 import type { UploadedContent } from './file-content.ts';
 
@@ -30,8 +31,9 @@ const COMPACTED_MAX = 8;
 /**
  * Commits new content of an existing file. Returns the inode as it is afterwards.
  *
- * Rejects with ECONFLICT when another client has changed the content since `base`, or has compacted the file
- * too often; EFORK, EROLLBACK, and what `apply` and `remake` reject with.
+ * Rejects with ECONFLICT when another client has changed the content since `base`, has sealed it anew after a
+ * rekey (unless there is `remake`), or has compacted the file too often; EFORK, EROLLBACK, and what `apply` and
+ * `remake` reject with.
  */
 export async function commitContent(
   session: Session,
@@ -60,6 +62,7 @@ export async function commitContent(
       current = compacted;
       if (remake === undefined) {
         const left = await segmentsLeft(session, base.id, content.map, current.map);
+        await requireNewestEpoch(session, left);
         uploaded = { content, segments: new Set([...segments, ...left]) };
       } else {
         uploaded = await remake(current);

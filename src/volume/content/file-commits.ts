@@ -103,8 +103,10 @@ export class FileCommits {
 
   async #create(inode: FileInode, segments: ReadonlySet<Id>): Promise<FileInode> {
     const { directory, name } = this.#place;
-    await this.#parts.names.insert(directory, name, inode, { replace: this.#replace, segments });
-    await this.#parts.names.noteChange(directory);
+    const { names } = this.#parts;
+    await names.changing(directory, () =>
+      names.insert(directory, name, inode, { replace: this.#replace, segments }),
+    );
     return inode;
   }
 }

@@ -6,12 +6,16 @@
  *   2. Counts their marks as its newest, and writes its own head with them.
  *   3. Deletes them.
  *
+ * One with an extension that forbids changes stays as long as other heads do. One with any other extension that
+ * is not known is treated as if that were not there.
+ *
  * A mark is always told by a head: the old one is deleted only after the new one was acknowledged. A client
  * that keeps no state takes a new id when its head was not written for half a day (head-memory.ts), so no
  * head is deleted that is about to be written again.
  */
 import { isNetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
+import { forbidsChange } from '../../server/sealed/extensions.ts';
 import { HEAD_MARKS_MAX, type Head } from '../../server/sealed/head-format.ts';
 import { HEAD_PREFIX } from '../../server/sealed/object-keys.ts';
 import type { Session } from '../session/session.ts';
@@ -79,9 +83,9 @@ async function readOld(session: Session, signal: AbortSignal | undefined): Promi
     const batch = candidates.slice(at, at + READS_MAX);
     await eachOf(batch, async ({ client }) => {
       const head = (await readCheckedHead(session, client, signal))?.head;
-      // What a newer netseal has added to a head cannot be taken over.
-      const isWhole = head !== undefined && !isNetsealError(head) && head.extensions === undefined;
-      if (isWhole && head.isEphemeral) read.set(client, head);
+      if (head === undefined || isNetsealError(head) || !head.isEphemeral) return;
+      // Deleting a head is changing it. What may be ignored goes with it.
+      if (forbidsChange(head.extensions) === undefined) read.set(client, head);
     });
     for (const { client } of batch) {
       const head = read.get(client);

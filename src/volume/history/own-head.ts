@@ -13,6 +13,8 @@ import {
   type OpenSession,
 } from '../../server/sealed/head-format.ts';
 import { type HeadObject, putHeadObject } from '../../server/sealed/head-object.ts';
+import { HEAD_PREFIX } from '../../server/sealed/object-keys.ts';
+import { recordEpoch } from '../../server/sealed/record-epoch.ts';
 import type { PutCondition } from '../../server/store.ts';
 import type { Session } from '../session/session.ts';
 import {
@@ -35,7 +37,8 @@ const ATTEMPTS_MAX = 16;
 
 /**
  * Replaces the head by one with the latest marks. ECONFLICT when other processes of this client won the swap
- * too often; EUNSUPPORTED when a newer netseal wrote it, and only that may change it; the store's errors.
+ * too often; EUNSUPPORTED when a newer netseal wrote it, and only that may change it; EKEY when it was sealed
+ * after a rekey, and this session was opened before; the store's errors.
  */
 export async function writeOwnHead(session: Session): Promise<WrittenHead> {
   const { sealing, state, marks } = session;
@@ -47,8 +50,7 @@ export async function writeOwnHead(session: Session): Promise<WrittenHead> {
     const { clientId } = memory;
     const [found, storeNowMs] = await Promise.all([readCheckedHead(session, clientId), sealing.store.now()]);
     const problem = problemOf(session, found);
-    // A newer netseal of this client wrote it: what it says must not be lost.
-    if (problem?.code === 'EUNSUPPORTED') throw problem;
+    await requireReplaceable(session, problem);
     if (problem !== undefined) problems.set(problem.message, problem);
     const before = found === undefined || isNetsealError(found.head) ? undefined : found.head;
     if (before !== undefined) {
@@ -70,6 +72,19 @@ export async function writeOwnHead(session: Session): Promise<WrittenHead> {
     }
   }
   throw new NetsealError('ECONFLICT', `head of this client: lost ${ATTEMPTS_MAX} swaps in a row`);
+}
+
+/** Throws the problem of a head whose content would be lost: only others can read it. */
+async function requireReplaceable(
+  { sealing, state }: Session,
+  problem: NetsealError | undefined,
+): Promise<void> {
+  // A newer netseal of this client wrote it.
+  if (problem?.code === 'EUNSUPPORTED') throw problem;
+  // It was sealed after a rekey, and this session lacks the key. An epoch that was dropped is lost in any case.
+  if (problem?.code !== 'EKEY') return;
+  const epoch = await recordEpoch(sealing, HEAD_PREFIX + state.heads.clientId);
+  if (epoch > sealing.control.newestEpoch) throw problem;
 }
 
 function problemOf(

@@ -39,6 +39,8 @@ export interface Attempt {
   readonly referred: ReadonlySet<Id>;
   /** The inode that it replaces; undefined for the first version. */
   readonly before: Inode | undefined;
+  /** What was built of it. */
+  readonly draft: Draft;
 }
 
 /** The commit of one group, over all its attempts. */

@@ -45,9 +45,15 @@ export interface HostedPath {
 }
 
 /** An embedded directory on a path, and its inode. */
-export interface PathStep {
+interface PathStep {
   readonly directory: Directory;
   readonly inode: DirectoryInode;
+}
+
+/** An embedded directory on a path, and its draft in a commit. */
+interface OpenedStep {
+  readonly directory: Directory;
+  readonly draft: Draft;
 }
 
 /** How old the state of a host may be in which a walk reads the directories embedded in it. */
@@ -62,6 +68,7 @@ export class Directory {
   readonly #lives: LiveInodes;
   #place: Place;
   #unborn: Unborn | undefined;
+  #leavesHost = false;
 
   constructor(session: Session, lives: LiveInodes, id: Id, place: Place, unborn?: Unborn) {
     this.#session = session;
@@ -102,14 +109,6 @@ export class Directory {
     if (maxAgeMs !== undefined) requireNumber('maxAgeMs', maxAgeMs, 0, Number.POSITIVE_INFINITY);
     const { host, below } = await this.#readPath(maxAgeMs);
     return below.at(-1)?.inode ?? host;
-  }
-
-  /**
-   * Reads the embedded directories on the way from the host down to this one, all in one state of the host.
-   * Rejects as {@link read} does.
-   */
-  async readPath(maxAgeMs?: number): Promise<readonly PathStep[]> {
-    return (await this.#readPath(maxAgeMs)).below;
   }
 
   async #readPath(maxAgeMs: number | undefined): Promise<{ host: DirectoryInode; below: PathStep[] }> {
@@ -266,12 +265,18 @@ export class Directory {
       const paths = directories.map(directory => directory.path);
       if (paths.some(path => path.live !== live)) throw new OtherHostError();
       try {
-        const result = await live.apply(async draft => {
-          const drafts: Draft[] = [];
-          for (const { steps } of paths) drafts.push(await Directory.#openAll(draft, steps));
-          return await change(drafts);
+        const { result, opened } = await live.apply(async draft => {
+          const opened: OpenedStep[][] = [];
+          for (const { steps } of paths) opened.push(await Directory.#openAll(draft, steps));
+          const drafts = opened.map(steps => steps.at(-1)?.draft ?? draft);
+          const result = await change(drafts);
+          Directory.#promoteLeaving(directories, drafts);
+          return { result, opened };
         }, options);
-        for (const { steps } of paths) for (const step of steps) step.#unborn = undefined;
+        for (const { directory, draft } of opened.flat()) {
+          directory.#unborn = undefined;
+          if (draft.reference !== undefined) directory.becomeObject(draft.reference);
+        }
         return result;
       } catch (error) {
         if (!(error instanceof PromotedError)) {
@@ -292,6 +297,11 @@ export class Directory {
   async create(): Promise<void> {
     if (this.#place.kind === 'object') await this.#place.live.create();
     else await this.apply(() => undefined);
+  }
+
+  /** An embedded directory becomes an object with the next change that is made through this. */
+  leaveHost(): void {
+    this.#leavesHost = true;
   }
 
   /** Notes that the directory has become an object. Every later read and change goes there. */
@@ -326,10 +336,20 @@ export class Directory {
     return above.open(entry);
   }
 
-  static async #openAll(draft: Draft, steps: readonly Directory[]): Promise<Draft> {
-    let at = draft;
-    for (const step of steps) at = await step.#open(at);
-    return at;
+  static #promoteLeaving(directories: readonly Directory[], drafts: readonly Draft[]): void {
+    for (const [at, directory] of directories.entries()) {
+      const draft = drafts[at];
+      if (draft?.isChanged === true && directory.#leavesHost) draft.promote();
+    }
+  }
+
+  /** Opens the directories on a path, in order. */
+  static async #openAll(host: Draft, steps: readonly Directory[]): Promise<OpenedStep[]> {
+    const opened: OpenedStep[] = [];
+    for (const directory of steps) {
+      opened.push({ directory, draft: await directory.#open(opened.at(-1)?.draft ?? host) });
+    }
+    return opened;
   }
 }
 

@@ -4,26 +4,46 @@
  * An embedded directory is part of its host. A change of it opens a draft below that of the host, one for
  * each directory on the path, and the commit of the host puts them all in place.
  *
+ * Promotion: an embedded directory becomes an object of its own, with all embedded directories above it. The
+ * draft builds these objects with everything that the commit changes in them, each under a fresh key and with
+ * the embedded version plus 1. They are put first; nothing refers to them until the host is swapped. If the
+ * swap is lost, the next attempt builds others, under other keys. A directory is never embedded again: a client
+ * that holds the key of its object would be acknowledged into nothing.
+ *
  * Invariants
  *   1. A change that rejects has changed nothing, in any of the drafts.
  *   2. A directory has one draft, under its id, wherever its entry is moved to within the host.
  *   3. A draft that is changed shows in the entry above it, up to the host. Each directory on that path gets
  *      a version of its own.
+ *   4. The directory above one that becomes an object is an object, or becomes one in the same commit.
  */
 import { NetsealError } from '../../base/errors.ts';
-import type { Id } from '../../base/ids.ts';
+import { type Id, randomId } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
 import { requireChangeable } from '../../server/sealed/extensions.ts';
-import type { DirectoryEntry, DirectoryInode, FileInode, Inode } from '../../server/sealed/inode.ts';
+import type {
+  DirectoryEntry,
+  DirectoryInode,
+  FileInode,
+  Inode,
+  LinkableInode,
+  ObjectReference,
+} from '../../server/sealed/inode.ts';
 import { checkEncodable } from '../../server/sealed/inode-body.ts';
 import { NameTree, sizesOf } from '../../server/sealed/name-tree.ts';
 import type { SegmentWriter } from '../../server/sealed/segment-writer.ts';
 import { nowNs, type Session } from '../session/session.ts';
-import { keyOfReference, typeOfEntry } from './references.ts';
+import { idOfEntry, keyOfReference, typeOfEntry } from './references.ts';
 
 /** Fields of an inode that a change may set. */
 export type InodePatch = Partial<Omit<FileInode, 'id' | 'type'>> &
   Partial<Pick<DirectoryInode, 'parent' | 'formerParent' | 'isDead' | 'arrivals'>>;
+
+/** An inode that lay in its host, and the key of the object that it gets. */
+export interface MovedOut<Kind extends Inode = Inode> {
+  readonly key: Id;
+  readonly inode: Kind;
+}
 
 /** What all drafts of one commit share. */
 interface Commit {
@@ -34,6 +54,8 @@ interface Commit {
   readonly referred: Set<Id>;
   /** The drafts of embedded directories. */
   readonly below: Map<Id, Draft>;
+  /** The directories that become objects, as they were built. */
+  readonly promoted: MovedOut<DirectoryInode>[];
   /** Takes back what the present change has done; in order. */
   undo: (() => void)[];
   /** Segments that the present change needs. */
@@ -46,30 +68,37 @@ export class Draft {
   /** The draft that holds this directory, and its name there. Undefined for the host. */
   #above: { readonly draft: Draft; readonly name: Name } | undefined;
   #inode: Inode;
+  /** The key of its object. For an embedded directory, of the one that it becomes; undefined if it stays. */
+  #key: Id | undefined;
+  /** An embedded directory is to become an object. */
+  #isPromoted = false;
   /** Changed names; undefined for removed ones. */
   readonly #entries = new Map<Name, DirectoryEntry | undefined>();
   /** What {@link find} has found in the base. */
   readonly #found = new Map<Name, DirectoryEntry | undefined>();
   #isChanged = false;
 
-  /** The draft of an inode that is an object of its own. */
-  static of(session: Session, base: Inode): Draft {
+  /** The draft of an inode that is an object of its own, and that object's key. */
+  static of(session: Session, base: Inode, key: Id): Draft {
     return new Draft(
       {
         session,
         segments: new Set(),
         referred: new Set(),
         below: new Map(),
+        promoted: [],
         undo: [],
         changeSegments: new Set(),
       },
       base,
+      key,
     );
   }
 
-  private constructor(commit: Commit, base: Inode) {
+  private constructor(commit: Commit, base: Inode, key: Id | undefined) {
     this.#commit = commit;
     this.#inode = base;
+    this.#key = key;
   }
 
   get inode(): Inode {
@@ -138,11 +167,41 @@ export class Draft {
     // It may have left this host since, and come back with other content.
     const isOther = draft?.isChanged === false && draft.inode.version !== node.inode.version;
     if (draft === undefined || isOther) {
-      draft = new Draft(this.#commit, node.inode);
+      draft = new Draft(this.#commit, node.inode, undefined);
       below.set(node.inode.id, draft);
     }
     draft.#above = { draft: this, name };
     return draft;
+  }
+
+  /**
+   * Makes an embedded directory an object of its own with this commit, and all embedded directories above it.
+   * An object stays as it is. EUNSUPPORTED for a folder that only a newer netseal may change.
+   *
+   * @param key that of an object which is there already. Default: a fresh one.
+   */
+  promote(key?: Id): void {
+    if (this.#above === undefined || this.#isPromoted) return;
+    requireChangeableInode(this.#inode);
+    this.#isPromoted = true;
+    this.#key = key;
+    this.#commit.undo.push(() => {
+      this.#isPromoted = false;
+      this.#key = undefined;
+    });
+    this.#above.draft.promote();
+    this.#touch();
+  }
+
+  /** The reference to the object that an embedded directory becomes; undefined before {@link build}. */
+  get reference(): (ObjectReference & { readonly key: Id }) | undefined {
+    if (this.#above === undefined || this.#key === undefined) return undefined;
+    return { kind: 'object', id: this.#inode.id, key: this.#key, type: 'directory' };
+  }
+
+  /** The directories that become objects, as {@link build} has made them: put them before the commit. */
+  get promoted(): readonly MovedOut<DirectoryInode>[] {
+    return this.#commit.promoted;
   }
 
   /** True when an earlier change of this commit has changed the embedded directory. */
@@ -215,12 +274,32 @@ export class Draft {
 
   /**
    * Returns the inode with its new tree, whose nodes are placed in segments: {@link segments} names those
-   * as well. The version is still that of the base.
+   * as well, and {@link promoted} the objects to put. The version is still that of the base. Call it once, for
+   * an object.
    */
   async build(writer: SegmentWriter): Promise<Inode> {
     const inode = this.#inode;
-    const isEmbedded = this.#above !== undefined;
-    if (inode.type !== 'directory' || (this.#entries.size === 0 && !isEmbedded)) return inode;
+    if (inode.type !== 'directory' || this.#entries.size === 0) return inode;
+    this.#takeKeys();
+    return await this.#buildDirectory(inode, writer);
+  }
+
+  /**
+   * Gives a key to each directory that becomes an object. Returns true if this one does. It may have to because
+   * one that does has been moved into it.
+   */
+  #takeKeys(): boolean {
+    let isPromoted = this.#isPromoted;
+    for (const entry of this.#entries.values()) {
+      const below = this.#changedBelow(entry);
+      const isObject = below === undefined ? false : below.#takeKeys();
+      isPromoted ||= isObject;
+    }
+    if (isPromoted) this.#key ??= randomId();
+    return isPromoted;
+  }
+
+  async #buildDirectory(inode: DirectoryInode, writer: SegmentWriter): Promise<DirectoryInode> {
     const changes: [Name, DirectoryEntry | undefined][] = [];
     for (const [name, entry] of this.#entries) changes.push([name, await this.#built(entry, writer)]);
     changes.sort(([left], [right]) => (left < right ? -1 : 1));
@@ -236,11 +315,66 @@ export class Draft {
     entry: DirectoryEntry | undefined,
     writer: SegmentWriter,
   ): Promise<DirectoryEntry | undefined> {
-    if (entry?.node.kind !== 'embedded') return entry;
+    const draft = this.#changedBelow(entry);
+    if (entry === undefined || draft === undefined) return entry;
+    const { promoted, referred } = this.#commit;
+    const { reference, directory } = draft;
+    const parent = reference === undefined ? undefined : this.#key;
+    const version = directory.version + 1;
+    const inode = { ...(await draft.#buildDirectory({ ...directory, parent }, writer)), version };
+    if (reference === undefined) return { ...entry, node: { kind: 'embedded', inode } };
+    promoted.push({ key: reference.key, inode });
+    referred.add(reference.key);
+    return { ...entry, node: reference };
+  }
+
+  /** Returns the changed draft of the embedded directory that an entry leads to; undefined if there is none. */
+  #changedBelow(entry: DirectoryEntry | undefined): Draft | undefined {
+    if (entry?.node.kind !== 'embedded') return undefined;
     const draft = this.#commit.below.get(entry.node.inode.id);
-    if (draft?.isChanged !== true) return entry;
-    const inode = await draft.build(writer);
-    return { ...entry, node: { kind: 'embedded', inode: { ...inode, version: inode.version + 1 } } };
+    return draft?.isChanged === true ? draft : undefined;
+  }
+
+  /**
+   * Changes `back`, a draft of the state that this one's commit has replaced, so that it can be put in its
+   * place again:
+   *
+   *   - Whatever the commit had changed gets versions that were never used.
+   *   - What has become an object stays one, if `isThere` says that the object is still there.
+   *
+   * @returns the files that stay objects, as they were before.
+   */
+  async revertInto(back: Draft, isThere: (key: Id) => boolean): Promise<MovedOut<LinkableInode>[]> {
+    const after = new Map<Id, DirectoryEntry>();
+    for (const draft of [this, ...this.#commit.below.values()]) {
+      if (draft.#isChanged)
+        for (const entry of draft.#entries.values())
+          if (entry !== undefined) after.set(idOfEntry(entry), entry);
+    }
+    const files: MovedOut<LinkableInode>[] = [];
+    await this.#revertInto(back, { after, isThere, files });
+    return files;
+  }
+
+  async #revertInto(back: Draft, revert: Revert): Promise<void> {
+    for (const name of this.#entries.keys()) {
+      const old = await back.find(name);
+      if (old?.node.kind !== 'embedded') continue;
+      const { inode } = old.node;
+      if (inode.type !== 'directory') {
+        const node = revertedFile(inode, revert);
+        if (node !== undefined) back.replace({ ...old, node }, { keepTimes: true });
+        continue;
+      }
+      const draft = this.#changedBelow(old);
+      if (draft === undefined) continue;
+      const below = back.open(old);
+      if (draft.#key !== undefined && revert.isThere(draft.#key)) below.promote(draft.#key);
+      await draft.#revertInto(below, revert);
+    }
+    // The next version of an embedded directory is 1 more than this.
+    const version = this.#above === undefined ? back.inode.version : back.inode.version + 1;
+    back.update({ version, dataVersion: revertedDataVersion(back.inode, this.#inode) });
   }
 
   /** Returns the entry of a name that {@link find} was asked for, as the draft has it now. */
@@ -320,6 +454,40 @@ function countOf(entry: DirectoryEntry | undefined): number {
 
 function directoryCountOf(entry: DirectoryEntry | undefined): number {
   return entry !== undefined && typeOfEntry(entry) === 'directory' ? 1 : 0;
+}
+
+/** What a commit has left of the entries that it changed, by inode id; see `Draft.revertInto`. */
+interface Revert {
+  readonly after: ReadonlyMap<Id, DirectoryEntry>;
+  readonly isThere: (key: Id) => boolean;
+  readonly files: MovedOut<LinkableInode>[];
+}
+
+/** Returns the node that an embedded file gets back; undefined when nothing had changed it. */
+function revertedFile(
+  inode: LinkableInode,
+  { after, isThere, files }: Revert,
+): DirectoryEntry['node'] | undefined {
+  const node = after.get(inode.id)?.node;
+  if (node === undefined) return undefined;
+  if (node.kind === 'object') {
+    const key = keyOfReference(node);
+    if (!isThere(key)) return undefined;
+    files.push({ key, inode });
+    return node;
+  }
+  const version = node.inode.version + 1;
+  return {
+    kind: 'embedded',
+    inode: { ...inode, version, dataVersion: revertedDataVersion(inode, node.inode) },
+  };
+}
+
+/** Returns the data version for content that is as it was before a change. */
+function revertedDataVersion(before: Inode, after: Inode): number {
+  // `before` may be a draft, in which it has risen already.
+  const isSame = after.dataVersion === before.dataVersion;
+  return isSame ? before.dataVersion : Math.max(before.dataVersion, after.dataVersion) + 1;
 }
 
 function requireChangeableInode({ id, extensions }: Inode): void {

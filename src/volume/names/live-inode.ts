@@ -4,8 +4,8 @@
  * A change is a function of the inode. If another client was first, the change is applied again to the inode
  * as that client left it: a rebase. So a change must only read the draft and change it.
  *
- *   queued ──▶ applied to a draft ──▶ leaves and segments durable ──▶ put, if the inode is unchanged
- *     ▲                                                                  │ ECONFLICT, EUNCERTAIN
+ *   queued ──▶ applied to a draft ──▶ leaves, segments, promoted ──▶ put, if the inode is unchanged
+ *     ▲                               objects durable                    │ ECONFLICT, EUNCERTAIN
  *     └──────────────────── read again, see what became of it ◀──────────┘
  *
  * Invariants
@@ -18,7 +18,8 @@
  *      - our version is older than the list: unknown, EUNCERTAIN
  *   4. A version that was acknowledged and is gone later is reported as EFORK.
  *   5. A mark is noted for each version that was read or acknowledged.
- *   6. A commit that proves to refer to lost objects is taken back, if nobody has changed the inode since.
+ *   6. A commit that proves to refer to lost objects is taken back, if nobody has changed the inode since; see
+ *      `take-back.ts`.
  *   7. A change fails if its own segments fail, or its own values cannot be encoded. It does not fail because
  *      of another change in its group.
  */
@@ -27,6 +28,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { bestEffort } from '../../base/best-effort.ts';
 import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
 import { type Id, randomId } from '../../base/ids.ts';
+import { inParallel } from '../../base/in-parallel.ts';
 import { giveTurn } from '../../base/turns.ts';
 import type { Inode, InodeObject, Writer } from '../../server/sealed/inode.ts';
 import { WRITERS_MAX } from '../../server/sealed/inode-format.ts';
@@ -49,6 +51,7 @@ import {
   uncertain,
 } from './commit-group.ts';
 import { Draft } from './draft.ts';
+import { takeBack } from './take-back.ts';
 
 /** The inode that changes are applied to. One that is being made has no stored version. */
 interface Base {
@@ -62,6 +65,8 @@ const GROUP_MAX = 20_000;
 /** After so many lost swaps in a row the commit fails. */
 const ATTEMPTS_MAX = 64;
 const PAUSE_MS_MAX = 100;
+/** The most promoted objects that one commit puts at once. */
+const PUTS_MAX = 32;
 
 export class LiveInode {
   /** The key of the inode's object. */
@@ -126,12 +131,12 @@ export class LiveInode {
     return !this.isBorn && !this.#hasFailed;
   }
 
-  /** The version that was read or committed last; undefined for none. */
-  get seen(): { readonly version: number; readonly readAtMs: number } | undefined {
+  /** The version that was read or committed last, and the epoch that it is sealed under; undefined for none. */
+  get seen(): { readonly version: number; readonly readAtMs: number; readonly epoch: number } | undefined {
     const { stored, inode, readAtMs } = this.#base ?? {};
     return stored === undefined || inode === undefined || readAtMs === undefined
       ? undefined
-      : { version: inode.version, readAtMs };
+      : { version: inode.version, readAtMs, epoch: stored.epoch };
   }
 
   /**
@@ -239,7 +244,7 @@ export class LiveInode {
     if (commit.lost !== undefined && !covers(writers, commit.lost.oldestVersion)) throw uncertain(this.key);
     if (commit.lost !== undefined && base.stored?.version !== commit.lost.replacing) commit.lost = undefined;
 
-    const draft = Draft.of(this.#session, base.inode);
+    const draft = Draft.of(this.#session, base.inode, this.key);
     const outcomes = await applyAll(commit, draft);
     if (!commit.mustRead && base.stored !== undefined && outcomes.some(outcome => 'error' in outcome)) {
       // A change must not be refused on a state that was read long ago.
@@ -257,12 +262,13 @@ export class LiveInode {
     try {
       object = await this.#encode(commit, base, draft, nonce);
     } catch (error) {
+      if (error instanceof LostPutError) return 'lost';
       if (await refuseUnstored(this.#session, commit, outcomes)) return 'again';
       throw error;
     }
     if (await refuseInvalid(commit, outcomes)) return 'again';
     const before = base.stored === undefined ? undefined : base.inode;
-    const attempt = { outcomes, referred: draft.referred, before };
+    const attempt = { outcomes, referred: draft.referred, before, draft };
     commit.attempts.set(nonce, attempt);
     return await this.#swap(commit, base, object, attempt);
   }
@@ -306,11 +312,23 @@ export class LiveInode {
     const isUrgent = [...draft.segments].some(segment => dataSegments.isOpen(segment));
     const inode = await draft.build(isUrgent ? dataSegments : nodeSegments);
     const needed = draft.segments;
-    await makeDurable(this.#session, needed);
+    await Promise.all([makeDurable(this.#session, needed), this.#putPromoted(draft)]);
     await keepYoung(this.#session, { segments: needed, inodes: draft.referred }, reliance);
     const version = Math.max(base.inode.version, inode.version) + 1;
     const writers = [{ version, nonce }, ...(base.stored?.object.writers ?? [])].slice(0, WRITERS_MAX);
     return { inode: { ...inode, version }, writers, predecessor: base.stored?.hash };
+  }
+
+  /** Puts the objects that embedded directories become. Rejects with {@link LostPutError}. */
+  async #putPromoted({ promoted }: Draft): Promise<void> {
+    await inParallel(promoted, PUTS_MAX, async ({ key, inode }) => {
+      try {
+        await this.#session.fresh.putAs(this.#session, key, inode);
+      } catch (error) {
+        // Its key cannot be used again, so everything that names it is built anew.
+        throw codeOf(error) === 'EUNCERTAIN' ? new LostPutError(error) : error;
+      }
+    });
   }
 
   /**
@@ -322,32 +340,18 @@ export class LiveInode {
     try {
       await requireStillKept(this.#session, reliance);
     } catch (error) {
-      const before = nonce === undefined ? undefined : attempts.get(nonce)?.before;
-      if (before !== undefined && codeOf(error) === 'EIO') await bestEffort(this.#takeBack(before, nonce));
+      const attempt = nonce === undefined ? undefined : attempts.get(nonce);
+      if (attempt !== undefined && codeOf(error) === 'EIO') await bestEffort(this.#takeBack(attempt, nonce));
       throw error;
     }
   }
 
-  /**
-   * Puts the inode again as it was before a commit that refers to lost objects. Otherwise what shared a name
-   * node with the change would be lost with it.
-   *
-   * What the earlier version refers to is there: it was live until the commit, and a gc deletes nothing while
-   * an inode refers to a lost segment. If another client has changed the inode since, it stays as it is.
-   */
-  async #takeBack(before: Inode, nonce: Id | undefined): Promise<void> {
+  /** If another client has changed the inode since, it stays as it is. */
+  async #takeBack(attempt: Attempt, nonce: Id | undefined): Promise<void> {
     const stored = this.#base?.stored;
-    const writers = stored?.object.writers ?? [];
-    if (stored === undefined || writers[0]?.nonce !== nonce) return;
-    const version = stored.object.inode.version + 1;
-    const object: InodeObject = {
-      inode: { ...before, version },
-      writers: [{ version, nonce: randomId() }, ...writers].slice(0, WRITERS_MAX),
-      predecessor: stored.hash,
-    };
-    this.#acknowledge(
-      await putInodeObject(this.#session.sealing, this.key, object, { ifMatch: stored.version }),
-    );
+    if (stored === undefined || stored.object.writers[0]?.nonce !== nonce) return;
+    const back = await takeBack(this.#session, stored, attempt);
+    if (back !== undefined) this.#acknowledge(back);
   }
 
   #acknowledge(stored: StoredInode): void {
@@ -445,3 +449,10 @@ export class LiveInode {
 }
 
 const IF_ABSENT = { ifAbsent: true } as const;
+
+/** Signals that the answer for an object was lost that the commit would have led to. */
+class LostPutError extends NetsealError {
+  constructor(cause: unknown) {
+    super('EUNCERTAIN', 'the answer for a new object was lost', { cause });
+  }
+}

@@ -30,12 +30,10 @@ import { codeOf, isNetsealError, NetsealError } from '../../base/errors.ts';
 import { type Id, randomId } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
 import type { Arrival, Departure, DirectoryEntry } from '../../server/sealed/inode.ts';
-import type { Session } from '../session/session.ts';
 import type { ApplyOptions, Change } from './commit-group.ts';
 import { DepartingStepError, type Directory } from './directory.ts';
 import { DepartingError, type Draft } from './draft.ts';
 import type { Inodes } from './inodes.ts';
-import { promoteDirectory } from './promotion.ts';
 import { idOfEntry, keyOfReference, typeOfEntry } from './references.ts';
 
 export interface MoveTarget {
@@ -47,15 +45,13 @@ export interface MoveTarget {
 export type Arrive = (draft: Draft, entry: DirectoryEntry) => Promise<void>;
 
 const ATTEMPTS_MAX = 16;
-/** A change of an embedded directory that has lost so many swaps of the host takes the directory out of it. */
+/** A change of an embedded directory that has lost so many swaps of the host takes the directory out with it. */
 const LOST_SWAPS_MAX = 2;
 
 export class Moves {
-  readonly #session: Session;
   readonly #inodes: Inodes;
 
-  constructor(session: Session, inodes: Inodes) {
-    this.#session = session;
+  constructor(inodes: Inodes) {
     this.#inodes = inodes;
   }
 
@@ -116,10 +112,14 @@ export class Moves {
     for (let attempt = 1; ; attempt += 1) {
       const { live } = first.path;
       const lostBefore = live.lostSwapCount;
-      try {
-        const result = await first.applyTo(directories, change, options);
-        if (live.lostSwapCount - lostBefore >= LOST_SWAPS_MAX) await this.#easeHost(directories);
+      const eased = async (drafts: readonly Draft[]): Promise<Result> => {
+        const result = await change(drafts);
+        // Several clients compete for the host.
+        if (live.lostSwapCount - lostBefore >= LOST_SWAPS_MAX) takeOut(directories, drafts);
         return result;
+      };
+      try {
+        return await first.applyTo(directories, eased, options);
       } catch (error) {
         if (!(error instanceof DepartingError) || attempt === ATTEMPTS_MAX) throw error;
         await this.#settleFor(directories, error);
@@ -147,22 +147,17 @@ export class Moves {
   }
 
   /**
-   * Makes an embedded directory an object of its own, with all embedded directories above it. An object stays
-   * as it is. Rejects with ENOENT when it is gone; with ECONFLICT when others change it too often.
+   * Makes an embedded directory an object of its own, with all embedded directories above it, in one swap of the
+   * host. An object stays as it is. Rejects with ENOENT when it is gone; with ECONFLICT when others change it
+   * too often. A change that needs it calls `Draft.promote` itself: then both are one swap.
    */
   async promote(directory: Directory): Promise<void> {
-    await promoteDirectory(this.#session, this.#inodes, directory, (host, change) =>
-      this.applySettled(host, change),
-    );
-  }
-
-  /** Takes directories out of a host for which several clients compete. */
-  async #easeHost(directories: readonly Directory[]): Promise<void> {
-    for (const directory of directories) await bestEffort(this.promote(directory));
+    if (directory.isEmbedded) await this.applySettled(directory, draft => draft.promote());
   }
 
   /**
-   * Moves the entry that was found under `name`.
+   * Moves the entry that was found under `name`. A source that is embedded becomes an object with the departure.
+   * The target is an object already, as the departure names its key.
    *
    * Rejects with what `arrive` throws; ENOENT when the name leads elsewhere now; ECONFLICT; EINVAL when a
    * folder would be moved into itself. After these the entry is where it was. After EUNCERTAIN it is in one
@@ -176,13 +171,14 @@ export class Moves {
   ): Promise<void> {
     const departure = { token: randomId(), directory: target.directory.key, name: target.name };
     const id = idOfEntry({ name, node });
-    const entry = await source.apply(async draft => {
+    const entry = await this.applySettled(source, async draft => {
       const found = await draft.find(name);
       if (found === undefined || idOfEntry(found) !== id) {
         throw new NetsealError('ENOENT', 'nothing there to move');
       }
       if (found.departure !== undefined && found.departure.token !== departure.token) throw inMotion();
       draft.replace({ ...found, departure }, { keepTimes: true });
+      draft.promote();
       return found;
     });
     const departing = { ...(await this.#frozen(source, entry, departure)), departure };
@@ -385,6 +381,13 @@ export class Moves {
       if (inode.formerParent !== undefined) queue.push(inode.formerParent.directory);
     }
     return false;
+  }
+}
+
+/** Makes objects of those embedded directories that a change was made in. New ones are made in it: they stay. */
+function takeOut(directories: readonly Directory[], drafts: readonly Draft[]): void {
+  for (const [at, draft] of drafts.entries()) {
+    if (draft.isChanged && directories[at]?.isUnborn === false) draft.promote();
   }
 }
 

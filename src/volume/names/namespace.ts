@@ -74,7 +74,7 @@ export class Namespace {
     this.#inodes = inodes;
     this.#moves = moves;
     this.#live = new LiveNames(inodes, moves);
-    this.#removals = new Removals(inodes, moves, this.#live);
+    this.#removals = new Removals(session, inodes, moves, this.#live);
     this.#renames = new Renames(session, inodes, moves, this.#live, this.#removals);
   }
 
@@ -164,20 +164,18 @@ export class Namespace {
   }
 
   /**
-   * Notes that a program has changed names of a directory. An embedded one becomes an object with the second
-   * change in a session, so that its host is not written each time. Copies of trees do not call this.
-   *
-   * This is best effort: if the store fails, the next change will report that.
+   * Does a program's change of names in a directory. With the second one in a session, an embedded directory
+   * becomes an object, in the same commit: so its host is not written each time. Copies of trees do not count.
    */
-  async noteChange(directory: Directory): Promise<void> {
-    if (!directory.isEmbedded) return;
+  async changing<Result>(directory: Directory, change: () => Promise<Result>): Promise<Result> {
     const { id } = directory;
-    if (!this.#changedOnce.has(id)) {
+    if (this.#changedOnce.has(id)) directory.leaveHost();
+    const result = await change();
+    if (directory.isEmbedded) {
+      if (this.#changedOnce.size === CHANGED_MAX) this.#changedOnce.clear();
       this.#changedOnce.add(id);
-      if (this.#changedOnce.size > CHANGED_MAX) this.#changedOnce.clear();
-      return;
     }
-    await bestEffort(this.#moves.promote(directory));
+    return result;
   }
 
   #newDirectoryInode(attributes: Attributes): Omit<DirectoryInode, 'parent'> {
@@ -241,8 +239,6 @@ export class Namespace {
     options: PutOptions,
     isNew: boolean,
   ): Promise<void> {
-    // The parent of a folder object is an object.
-    if (node.kind === 'object' && node.type === 'directory') await this.#moves.promote(directory);
     const segments = [...(options.segments ?? [])];
     const replaced = await this.#moves.applySettled(directory, async draft => {
       const found = await this.#live.findLive(draft, name);
@@ -255,6 +251,7 @@ export class Namespace {
       draft.needs(segments);
       if (found === undefined) draft.insert({ name, node }, options);
       else draft.replace({ name, node }, options);
+      promoteFor(draft, { name, node });
       return found?.isLive === true ? found.entry : undefined;
     });
     if (replaced !== undefined) await dropLink(this.#session, this.#inodes, replaced);
@@ -345,8 +342,8 @@ export class Namespace {
     options: ChangeOptions = {},
   ): Promise<void> {
     checkName(name);
-    const inode = { ...(await child.read()), parent: undefined };
-    if (child.isUnborn && isEmbeddable(inode)) {
+    if (child.isUnborn) {
+      const inode = { ...(await child.read()), parent: undefined };
       await this.insertNode(parent, name, { kind: 'embedded', inode }, options);
       if (!child.isEmbedded) this.#inodes.forget(child.key);
       child.becomeEmbedded(parent, name);
@@ -356,7 +353,7 @@ export class Namespace {
     const { id, key } = child;
     await child.apply(draft => {
       // It was made for a parent that has become an object since.
-      if (child.isUnborn || draft.directory.parent !== parent.key) draft.update({ parent: parent.key });
+      if (draft.directory.parent !== parent.key) draft.update({ parent: parent.key });
     });
     await this.insertNode(parent, name, { kind: 'object', id, key, type: 'directory' }, options);
   }
@@ -380,6 +377,11 @@ export class Namespace {
   /** Removes an empty directory. ENOENT, ENOTDIR, ENOTEMPTY. */
   rmdir(directory: Directory, name: Name): Promise<void> {
     return this.#removals.rmdir(directory, name);
+  }
+
+  /** See {@link Removals.removeTree}. */
+  removeTree(directory: Directory, name: Name): Promise<number | undefined> {
+    return this.#inodes.openPlaces.during(this.#removals.removeTree(directory, name));
   }
 
   /** Gives a file another name. EEXIST, unless a file is to be replaced; EINVAL for a directory. */
@@ -444,18 +446,12 @@ export class Namespace {
     attributes: Partial<Attributes>,
     ctimeNs: bigint = nowNs(this.#session),
   ): Promise<DirectoryInode> {
-    for (;;) {
-      const changed = await this.#moves.applySettled(directory, draft => {
-        const before = draft.directory;
-        if (before.parent === undefined && !isEmbeddable({ ...before, ...attributes, ctimeNs }))
-          return undefined;
-        draft.update({ ...attributes, ctimeNs });
-        return draft.directory;
-      });
-      if (changed !== undefined) return changed;
-      // Its attributes do not fit into its host any more.
-      await this.#moves.promote(directory);
-    }
+    return await this.#moves.applySettled(directory, draft => {
+      draft.update({ ...attributes, ctimeNs });
+      // They may not fit into its host any more.
+      if (draft.directory.parent === undefined && !isEmbeddable(draft.directory)) draft.promote();
+      return draft.directory;
+    });
   }
 
   /** Returns the directory that an entry leads to. ENOTDIR for an entry that leads to anything else. */
@@ -491,4 +487,12 @@ export class Namespace {
       birthNs: time,
     };
   }
+}
+
+/** Makes objects of those directories that cannot be embedded once an entry was put into a draft. */
+function promoteFor(draft: Draft, { name, node }: DirectoryEntry): void {
+  if (typeOfNode(node) !== 'directory') return;
+  // The parent of a folder object is an object.
+  if (node.kind === 'object') draft.promote();
+  else if (!isEmbeddable(node.inode)) draft.open({ name, node }).promote();
 }

@@ -75,6 +75,11 @@ export class OpenPlaces {
     if (known.userCount === 0) this.#places.delete(id);
   }
 
+  /** True for the inode of a file that is open. */
+  has(id: Id): boolean {
+    return this.#places.has(id);
+  }
+
   /** Takes note of a change of names that is under way. Returns its outcome. */
   async during<Result>(change: Promise<Result>): Promise<Result> {
     const ended = change.then(

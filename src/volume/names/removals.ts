@@ -11,23 +11,42 @@
 import { bestEffort } from '../../base/best-effort.ts';
 import { codeOf, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
+import { inParallel } from '../../base/in-parallel.ts';
 import type { Name } from '../../base/name.ts';
+import { requireChangeable } from '../../server/sealed/extensions.ts';
 import type { Arrival, DirectoryEntry, DirectoryInode } from '../../server/sealed/inode.ts';
+import { NameTree } from '../../server/sealed/name-tree.ts';
+import { embeddedIn, fetchAhead } from '../session/fetch-ahead.ts';
+import type { Session } from '../session/session.ts';
 import type { Directory } from './directory.ts';
+import type { Draft } from './draft.ts';
 import type { Inodes } from './inodes.ts';
+import { dropLink } from './link-count.ts';
 import type { LiveNames } from './live-names.ts';
 import type { Moves } from './moves.ts';
 import { idOfEntry, keyOfEntry, typeOfEntry } from './references.ts';
 
 /** How often leftovers are cleared from a directory that is to be removed. */
 const SWEEPS_MAX = 4;
+/** How often the removal of a tree waits for changes in it to be committed first. */
+const TREE_ATTEMPTS_MAX = 16;
+const LINKS_AT_ONCE = 16;
+
+/** What is in an embedded directory. */
+interface Tree {
+  readonly entryCount: number;
+  /** The entries that lead to files with objects of their own, or to files that this session has open. */
+  readonly files: readonly DirectoryEntry[];
+}
 
 export class Removals {
+  readonly #session: Session;
   readonly #inodes: Inodes;
   readonly #moves: Moves;
   readonly #names: LiveNames;
 
-  constructor(inodes: Inodes, moves: Moves, names: LiveNames) {
+  constructor(session: Session, inodes: Inodes, moves: Moves, names: LiveNames) {
+    this.#session = session;
     this.#inodes = inodes;
     this.#moves = moves;
     this.#names = names;
@@ -48,6 +67,64 @@ export class Removals {
       if (attempt === SWEEPS_MAX)
         throw new NetsealError('ECONFLICT', 'the folder changes too fast: try again');
     }
+  }
+
+  /**
+   * Removes an embedded directory with everything in it, in one swap of its host. What others put there until
+   * then goes with it. Returns how many names are gone, its own included; undefined, and nothing is changed,
+   * for anything but an embedded directory.
+   *
+   * Rejects with ENOENT, with EUNSUPPORTED when a directory in it may be changed by a newer netseal only, and
+   * with what reading it throws.
+   */
+  async removeTree(directory: Directory, name: Name): Promise<number | undefined> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const tree = await this.#tryRemoveTree(directory, name);
+        if (tree === undefined) return undefined;
+        await inParallel(tree.files, LINKS_AT_ONCE, entry => dropLink(this.#session, this.#inodes, entry));
+        return tree.entryCount + 1;
+      } catch (error) {
+        if (!(error instanceof ChangingError) || attempt === TREE_ATTEMPTS_MAX) throw error;
+      }
+    }
+  }
+
+  #tryRemoveTree(directory: Directory, name: Name): Promise<Tree | undefined> {
+    return this.#moves.applySettled(directory, async draft => {
+      const found = await draft.findSettled(name);
+      if (found === undefined) throw noEntry();
+      if (found.node.kind === 'object' || found.node.inode.type !== 'directory') return undefined;
+      const tree = await this.#readTree(draft, found.node.inode);
+      draft.remove(name);
+      return tree;
+    });
+  }
+
+  /** Reads an embedded directory and all below it. Throws {@link ChangingError}. */
+  async #readTree(draft: Draft, top: DirectoryInode): Promise<Tree> {
+    const { sealing, nameNodes } = this.#session;
+    const { openPlaces } = this.#inodes;
+    const files: DirectoryEntry[] = [];
+    let entryCount = 0;
+    const left = [top];
+    await fetchAhead(this.#session, left);
+    for (let inode = left.pop(); inode !== undefined; inode = left.pop()) {
+      const { id, tree, extensions } = inode;
+      if (draft.hasChanged(id)) throw new ChangingError();
+      // To take its names away is to change it.
+      if (inode.entryCount > 0) requireChangeable(`inode ${id}`, extensions?.items);
+      for await (const entries of new NameTree(sealing, id, nameNodes).leaves(tree)) {
+        entryCount += entries.length;
+        const isFollowed = (entry: DirectoryEntry): boolean =>
+          entry.node.kind === 'object' || openPlaces.has(idOfEntry(entry));
+        files.push(...entries.filter(isFollowed));
+        const below = embeddedIn(entries);
+        await fetchAhead(this.#session, below);
+        left.push(...below);
+      }
+    }
+    return { entryCount, files };
   }
 
   /** Removes an embedded directory, in one step. Returns false if it has become an object meanwhile. */
@@ -139,6 +216,13 @@ class ArrivedError extends NetsealError {
   constructor(arrivals: readonly Arrival[]) {
     super('ECONFLICT', 'another client is moving something into the folder: try again');
     this.arrivals = arrivals;
+  }
+}
+
+/** Signals that a change in a tree which is to be removed is part of the same commit. */
+class ChangingError extends NetsealError {
+  constructor() {
+    super('ECONFLICT', 'the folder changes while it is being removed: try again');
   }
 }
 

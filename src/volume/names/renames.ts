@@ -88,7 +88,6 @@ export class Renames {
     if (source.directory.path.live === target.directory.path.live) {
       await this.#renameInHost(source, target, entry, arrive);
     } else {
-      await this.#moves.promote(source.directory);
       await this.#moves.promote(target.directory);
       await this.#moves.move(source.directory, entry, target, arrive);
     }

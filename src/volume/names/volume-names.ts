@@ -67,13 +67,6 @@ export class VolumeNames {
     this.#session = session;
   }
 
-  /** Does a change of names, and counts it for the folder; see `Namespace.noteChange`. */
-  async #changing<Result>(directory: Directory, change: Promise<Result>): Promise<Result> {
-    const result = await change;
-    await this.#namespace.noteChange(directory);
-    return result;
-  }
-
   /** Returns the entry that a name leads to now; undefined when there is none. */
   async find(directory: Directory, name: GivenName): Promise<DirectoryEntry | undefined> {
     requireDirectory('directory', directory);
@@ -142,7 +135,9 @@ export class VolumeNames {
     requireLinkable('inode', inode);
     requirePutOptions(options);
     this.#session.requireOpen();
-    await this.#changing(directory, this.#namespace.insert(directory, checked, inode, options));
+    await this.#namespace.changing(directory, () =>
+      this.#namespace.insert(directory, checked, inode, options),
+    );
   }
 
   /** Gives a name to a new node. If the name leads to that node already, nothing is changed. */
@@ -157,7 +152,9 @@ export class VolumeNames {
     requireEntry('entry', { name: checked, node });
     requirePutOptions(options);
     this.#session.requireOpen();
-    await this.#changing(directory, this.#namespace.insertNode(directory, checked, node, options));
+    await this.#namespace.changing(directory, () =>
+      this.#namespace.insertNode(directory, checked, node, options),
+    );
   }
 
   /** Gives names to much that is new, directories excepted, in one change; see `Namespace.insertMany`. */
@@ -176,7 +173,9 @@ export class VolumeNames {
     });
     requireChangeOptions('options', options);
     this.#session.requireOpen();
-    return await this.#changing(directory, this.#namespace.insertMany(directory, checked, options));
+    return await this.#namespace.changing(directory, () =>
+      this.#namespace.insertMany(directory, checked, options),
+    );
   }
 
   /** Puts a directory made by {@link newDirectory} into the store, and gives it a name. EEXIST. */
@@ -191,7 +190,9 @@ export class VolumeNames {
     requireDirectory('child', child);
     requireChangeOptions('options', options);
     this.#session.requireOpen();
-    await this.#changing(parent, this.#namespace.insertDirectory(parent, checked, child, options));
+    await this.#namespace.changing(parent, () =>
+      this.#namespace.insertDirectory(parent, checked, child, options),
+    );
   }
 
   /** Removes a name of anything but a directory. ENOENT, EISDIR. */
@@ -199,7 +200,7 @@ export class VolumeNames {
     requireDirectory('directory', directory);
     const checked = toGivenName('name', name);
     this.#session.requireOpen();
-    await this.#changing(directory, this.#namespace.unlink(directory, checked));
+    await this.#namespace.changing(directory, () => this.#namespace.unlink(directory, checked));
   }
 
   /** Removes an empty directory. ENOENT, ENOTDIR, ENOTEMPTY. */
@@ -207,7 +208,7 @@ export class VolumeNames {
     requireDirectory('directory', directory);
     const checked = toGivenName('name', name);
     this.#session.requireOpen();
-    await this.#changing(directory, this.#namespace.rmdir(directory, checked));
+    await this.#namespace.changing(directory, () => this.#namespace.rmdir(directory, checked));
   }
 
   /** Gives a file another name. EEXIST, unless a file is to be replaced; EINVAL for a directory. */
@@ -217,7 +218,7 @@ export class VolumeNames {
     const checked = toGivenName('name', name);
     requirePutOptions(options);
     this.#session.requireOpen();
-    await this.#changing(directory, this.#namespace.link(from, directory, checked, options));
+    await this.#namespace.changing(directory, () => this.#namespace.link(from, directory, checked, options));
   }
 
   /**
@@ -236,8 +237,9 @@ export class VolumeNames {
     requireObject('options', options);
     requireFlag('options.replace', options.replace);
     this.#session.requireOpen();
-    await this.#changing(from.directory, this.#namespace.rename(from, to, options));
-    if (to.directory.id !== from.directory.id) await this.#namespace.noteChange(to.directory);
+    await this.#namespace.changing(from.directory, () =>
+      this.#namespace.changing(to.directory, () => this.#namespace.rename(from, to, options)),
+    );
   }
 
   /** Changes attributes of what an entry leads to. Returns its inode afterwards. Others stay as they are. */

@@ -15,6 +15,7 @@ import { UnitMap } from '../../server/sealed/unit-map.ts';
 import type { FileCommitParts } from '../content/file-commits.ts';
 import { FileContent, firstVersion } from '../content/file-content.ts';
 import type { NamePlace } from '../names/live-names.ts';
+import { requireNewestEpoch } from '../session/newest-epoch.ts';
 import { type Changes, cutUnit, shortened } from './file-changes.ts';
 
 export interface CloneOptions {
@@ -31,7 +32,7 @@ export interface CloneOptions {
 /**
  * Makes a file of `base` with changes, under a name of its own. Returns its inode.
  *
- * Rejects with EEXIST and EISDIR; EINVAL as `contentAfter` does; EIO when records were pending for so long that
+ * Rejects with EEXIST and EISDIR; ECONFLICT when `base` was sealed anew after a rekey; EINVAL as `contentAfter` does; EIO when records were pending for so long that
  * a gc has taken them; with what reading the map and committing throw. No name is there then.
  *
  * @param pointers as `checkChanges` has returned them: records of `base`'s own object.
@@ -65,6 +66,7 @@ export async function cloneWith(
     own.add(pointer.segment);
     content.set(index, asClone(base.id, index, pointer));
   }
+  await requireNewestEpoch(session, shared);
   const made = await content.finish(sizeBytes);
   const isNeeded = (segment: Id): boolean => !isBaseLive || own.has(segment) || !shared.has(segment);
   const segments = [...content.segments].filter(isNeeded);

@@ -308,7 +308,9 @@ export class ServedFile {
     const inode = firstVersion({ ...base, ...times }, content);
     const node = await names.place(inode);
     try {
-      await names.insertNode(directory, name, node, { replace: unborn.replace, segments });
+      await names.changing(directory, () =>
+        names.insertNode(directory, name, node, { replace: unborn.replace, segments }),
+      );
     } catch (error) {
       if (codeOf(error) === 'EUNCERTAIN') unborn.isUncertain = true;
       throw error;
@@ -320,7 +322,6 @@ export class ServedFile {
       if (node.kind === 'object') this.#place.object = node;
       this.#bear(node.kind === 'object' ? { ...inode, version: inode.version + 1 } : inode);
     }
-    await names.noteChange(directory);
   }
 
   /** Finds out whether an unborn file is in the store after a lost answer. */

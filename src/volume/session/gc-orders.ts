@@ -14,6 +14,7 @@ import { inParallel } from '../../base/in-parallel.ts';
 import type { CandidateList } from '../../server/sealed/gc-format.ts';
 import { candidateListIds, putCandidateList, readCandidateList } from '../../server/sealed/gc-objects.ts';
 import { inodeKey, ORDER_PREFIX, segmentKey } from '../../server/sealed/object-keys.ts';
+import { recordEpoch } from '../../server/sealed/record-epoch.ts';
 import type { Sealing } from '../../server/sealed/sealing.ts';
 
 /** The objects that a commit refers to, or is about to. */
@@ -38,17 +39,32 @@ export async function publishOrder(
 
 /** Returns all orders in the store: of passes that are deleting now, and of passes that died. */
 export async function readOrders(sealing: Sealing, signal?: AbortSignal): Promise<StoredOrder[]> {
+  return (await readAllOrders(sealing, signal)).orders;
+}
+
+/**
+ * Does the same, and also returns the keys of orders whose epoch was dropped. Their pass was opened before a
+ * rekey. It can read no inode any more, so when it looks at the volume once more, it deletes nothing.
+ */
+async function readAllOrders(
+  sealing: Sealing,
+  signal: AbortSignal | undefined,
+): Promise<{ orders: StoredOrder[]; void: string[] }> {
   const orders: StoredOrder[] = [];
+  const voidKeys: string[] = [];
   for (const id of await candidateListIds(sealing, ORDER_PREFIX, signal)) {
     const key = ORDER_PREFIX + id;
     try {
       orders.push({ key, order: await readCandidateList(sealing, key, id, signal) });
     } catch (error) {
       // A missing order was withdrawn since they were listed.
-      if (codeOf(error) !== 'EMISSING') throw error;
+      if (codeOf(error) === 'EMISSING') continue;
+      const epoch = codeOf(error) === 'EKEY' ? await recordEpoch(sealing, key, signal) : undefined;
+      if (epoch === undefined || epoch >= sealing.control.oldestEpoch) throw error;
+      voidKeys.push(key);
     }
   }
-  return orders;
+  return { orders, void: voidKeys };
 }
 
 export interface DropOrdersOptions {
@@ -72,7 +88,8 @@ export async function dropOldOrders(
   beforeMs: number,
   { isAhead, nowMs, drop, signal }: DropOrdersOptions,
 ): Promise<void> {
-  const orders = await readOrders(sealing, signal);
+  const { orders, void: voidKeys } = await readAllOrders(sealing, signal);
+  for (const key of voidKeys) await drop(key);
   const isOld = ({ order }: StoredOrder): boolean => order.timeMs < beforeMs;
   const dated = orders.filter(({ order }) => !isAhead(order.timeMs));
   for (const { key, order } of orders.filter(({ order }) => isAhead(order.timeMs))) {

@@ -10,7 +10,8 @@
  * - A record without units says that the put is about to be committed.
  * - A torn record ends the journal. The units in it and after it are sent again.
  * - Nothing refers to the segments before the commit, so gc deletes them some time after. A journal that is
- *   too old for its segments to be safe is not used.
+ *   too old for its segments to be safe is not used. Nor is one from before a rekey: its segments are sealed
+ *   under an epoch that may be dropped.
  */
 import { createHash } from 'node:crypto';
 import { type FileHandle, open, readdir, readFile, rm, stat } from 'node:fs/promises';
@@ -288,7 +289,8 @@ function* readRecords(
   for (let index = 0; offsetBytes < bytes.byteLength; index += 1) {
     let items: readonly JournalItem[];
     try {
-      const { sealedLengthBytes } = peekHeader(bytes.subarray(offsetBytes));
+      const { sealedLengthBytes, epoch } = peekHeader(bytes.subarray(offsetBytes));
+      if (epoch < control.newestEpoch) return;
       const record = bytes.subarray(offsetBytes, offsetBytes + sealedLengthBytes);
       items = decodeItems(
         control.open({ kind: 'journalRecord', objectId: id, index }, record, RECORD_BYTES_MAX),

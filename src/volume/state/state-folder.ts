@@ -408,10 +408,12 @@ function parsePin(text: string): HeaderPin | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null) return undefined;
-  const { volumeId, generation, epoch, epochCommitment, headerHash }: Record<string, unknown> = { ...value };
-  if (!isHex(volumeId, 16) || !isHex(epochCommitment, 32) || !isHex(headerHash, 32)) return undefined;
+  const { volumeId, generation, epoch, ...hashes }: Record<string, unknown> = { ...value };
+  const { epochCommitment, epochTraceHash, headerHash } = hashes;
+  if (!isHex(volumeId, 16) || !isHex(epochCommitment, 32)) return undefined;
+  if (!isHex(epochTraceHash, 32) || !isHex(headerHash, 32)) return undefined;
   if (!isCount(generation) || !isCount(epoch)) return undefined;
-  return { volumeId, generation, epoch, epochCommitment, headerHash };
+  return { volumeId, generation, epoch, epochCommitment, epochTraceHash, headerHash };
 }
 
 function isHex(value: unknown, bytes: number): value is string {
