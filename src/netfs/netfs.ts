@@ -13,6 +13,7 @@
 import { abortable } from '../base/abortable.ts';
 import { toByteString } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
+import { MIB } from '../base/geometry.ts';
 import { type Scheduler, systemScheduler } from '../base/scheduler.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { sealedBytesMax } from '../unit/seal.ts';
@@ -33,6 +34,7 @@ import { type SealedUnits, UnitCache, type UnitCacheCounters } from './unit-cach
 const FRESH_MS_DEFAULT = 1000;
 /** The share of a slab that optional streams may hold. */
 const HELD_SHARE = 4;
+const RECORD_BYTES_DEFAULT: number = 16 * MIB;
 
 export interface NetfsSettings {
   /** Seals and opens. It stays the caller's, and must outlive the netfs. */
@@ -43,6 +45,11 @@ export interface NetfsSettings {
   readonly scheduler?: Scheduler;
   /** How long a file without changes is used without asking the server again. Default 1000; 0 for never. */
   readonly freshMs?: number;
+  /**
+   * Memory for the records of one file's changes, about. When they need three quarters of it, writers wait for a
+   * commit. Default 16 MiB.
+   */
+  readonly recordBytes?: number;
   /** Checks the invariants of regions after every step. Slow: for tests. Default false. */
   readonly isChecked?: boolean;
   /** Called when a file goes on without one of its optional streams. */
@@ -102,13 +109,14 @@ export class Netfs implements AsyncDisposable {
       pages,
       scheduler = systemScheduler,
       freshMs = FRESH_MS_DEFAULT,
+      recordBytes = RECORD_BYTES_DEFAULT,
       isChecked = false,
       onStreamDropped = () => undefined,
     } = settings;
     const heldBytes = Math.floor(pipeline.slabBytes / HELD_SHARE);
     const held = { sealed: new HeldBytes(heldBytes), fetched: new HeldBytes(heldBytes) };
     const streamCounters = { offered: 0, notOffered: 0, dropped: 0 };
-    this.#parts = { pipeline, pages, scheduler, freshMs, held, streamCounters };
+    this.#parts = { pipeline, pages, scheduler, freshMs, recordBytes, held, streamCounters };
     this.#onStreamDropped = onStreamDropped;
     this.#room = new Room(pages, scheduler);
     this.#isChecked = isChecked;

@@ -27,8 +27,6 @@ const RETRY_MS = 1000;
 const RETRY_MS_MAX = 60_000;
 /** How long a sync goes on when the server cannot be asked. */
 const WAIT_MS = 60_000;
-/** Memory for the records of a file's changes. When they need more, they are committed. */
-const RECORDS_BYTES: number = 16 * 1024 * 1024;
 
 export class OpenFile<Handle> {
   readonly parts: FileParts<Handle>;
@@ -85,6 +83,8 @@ export class OpenFile<Handle> {
       ...this.#phases,
       fetches: this.#fetches,
       room,
+      areRecordsFull: () => this.#areRecordsFull,
+      makeRecordsFit: signal => this.#makeRecordsFit(signal),
     });
     room.add(this.#flusher);
   }
@@ -143,7 +143,7 @@ export class OpenFile<Handle> {
 
   async #write(offsetBytes: number | undefined, from: Uint8Array, signal?: AbortSignal): Promise<number> {
     // In the turn in which it was called, if possible: calls take effect in their order.
-    if (this.#areRecordsFull) await this.commit(signal);
+    if (this.#areRecordsFull) await this.#makeRecordsFit(signal);
     if (offsetBytes === undefined) return await this.#writer.append(from, signal);
     return await this.#writer.write(offsetBytes, from, signal);
   }
@@ -269,8 +269,12 @@ export class OpenFile<Handle> {
 
   /** True when the records of changes need so much memory that they must be committed. */
   get #areRecordsFull(): boolean {
-    const now = this.parts.netfs.scheduler.now();
-    return this.#clock.reason(now, this.parts.regions.recordBytes, RECORDS_BYTES) === 'records';
+    const { netfs, regions } = this.parts;
+    return this.#clock.reason(netfs.scheduler.now(), regions.recordBytes, netfs.recordBytes) === 'records';
+  }
+
+  async #makeRecordsFit(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#areRecordsFull) await this.commit(signal);
   }
 }
 

@@ -18,6 +18,8 @@ export interface NetfsParts {
   /** What optional streams hold: of what was sealed, and of what was fetched. */
   readonly held: { readonly sealed: HeldBytes; readonly fetched: HeldBytes };
   readonly streamCounters: StreamCounters;
+  /** Memory for the records of one file's changes. */
+  readonly recordBytes: number;
 }
 
 /** What belongs to one file, whoever has opened it. */

@@ -42,6 +42,18 @@ export interface WriterParts<Handle> {
   readonly ended: AbortSignal;
   /** Something was done to the file. */
   onChange(): void;
+  /** True when the records of changes need so much memory that they must be committed. */
+  areRecordsFull(): boolean;
+  /** Commits if they do. */
+  makeRecordsFit(signal: AbortSignal): Promise<void>;
+}
+
+/** A write under way. */
+interface Writing {
+  readonly offsetBytes: number;
+  readonly from: Uint8Array;
+  /** What is in pages. */
+  doneBytes: number;
 }
 
 export class Writer<Handle> {
@@ -67,20 +79,9 @@ export class Writer<Handle> {
     this.#phases.ended.throwIfAborted();
     requireSize(offsetBytes, from);
     if (from.byteLength === 0) return 0;
-    const doneBytes = this.#writeNow(offsetBytes, from);
-    if (doneBytes === from.byteLength) return doneBytes;
-    const signal = this.#orEnded(given);
-    try {
-      // In this turn, if possible: what is asked for later must not come first.
-      while (!this.#isFree) await this.#whenFree(signal);
-      const rest = from.subarray(doneBytes);
-      return (
-        doneBytes + (await this.#writeReserved(this.#reserve(offsetBytes + doneBytes, rest), rest, signal))
-      );
-    } catch (error) {
-      if (doneBytes === 0) throw error;
-      return doneBytes;
-    }
+    const writing = { offsetBytes, from, doneBytes: this.#writeNow(offsetBytes, from) };
+    if (writing.doneBytes < from.byteLength) await this.#goOn(writing, [], this.#orEnded(given));
+    return writing.doneBytes;
   }
 
   /** Writes at the end of the file, behind all appends that came before. */
@@ -108,7 +109,9 @@ export class Writer<Handle> {
       }
       // Others who came first may have moved the end meanwhile.
       if (this.#parts.regions.sizeBytes === offsetBytes) {
-        return await this.#writeReserved([first, ...others], from, signal);
+        const writing = { offsetBytes, from, doneBytes: 0 };
+        await this.#goOn(writing, [first, ...others], signal);
+        return writing.doneBytes;
       }
       this.#end([first, ...others], undefined);
     }
@@ -161,30 +164,41 @@ export class Writer<Handle> {
     return reserved;
   }
 
-  /** Writes region after region, and ends all of them. */
-  async #writeReserved(reserved: readonly Region[], from: Uint8Array, signal: AbortSignal): Promise<number> {
-    let doneBytes = 0;
+  /** Writes what is left, first to regions that are reserved for it. Rejects when nothing was written at all. */
+  async #goOn(writing: Writing, reserved: readonly Region[], signal: AbortSignal): Promise<void> {
+    let next = reserved;
+    try {
+      while (writing.doneBytes < writing.from.byteLength) {
+        if (next.length === 0) {
+          if (writing.doneBytes > 0) await this.#phases.makeRecordsFit(signal);
+          // In this turn, if possible: what is asked for later must not come first.
+          while (!this.#isFree) await this.#whenFree(signal);
+          const { offsetBytes, from, doneBytes } = writing;
+          next = this.#reserve(offsetBytes + doneBytes, from.subarray(doneBytes));
+        }
+        await this.#writeReserved(next, writing, signal);
+        next = [];
+      }
+    } catch (error) {
+      if (writing.doneBytes === 0) throw error;
+    }
+  }
+
+  /**
+   * Writes region after region, and ends all of them. Stops early when the records of changes need too much
+   * memory: a commit that finds a conflict waits until nothing is reserved.
+   */
+  async #writeReserved(reserved: readonly Region[], writing: Writing, signal: AbortSignal): Promise<void> {
     try {
       for (const region of reserved) {
-        await this.#fill(
-          region,
-          from.subarray(doneBytes, doneBytes + region.toBytes - region.fromBytes),
-          signal,
-        );
+        await this.#fill(region, writing, signal);
         this.#end([region], undefined);
-        doneBytes += region.toBytes - region.fromBytes;
         // A unit that cannot be read stays in pieces.
         await bestEffort(this.#round(region));
+        if (this.#phases.areRecordsFull()) break;
       }
-      return doneBytes;
-    } catch (error) {
-      this.#end(reserved, error);
-      const stopped = reserved.find(({ fromBytes, toBytes, dirtyToBytes }) => {
-        return dirtyToBytes > fromBytes && dirtyToBytes < toBytes;
-      });
-      if (stopped !== undefined) doneBytes += stopped.dirtyToBytes - stopped.fromBytes;
-      if (doneBytes === 0) throw error;
-      return doneBytes;
+    } finally {
+      this.#end(reserved, undefined);
     }
   }
 
@@ -194,7 +208,7 @@ export class Writer<Handle> {
   }
 
   /** Copies a region's bytes into pages, and waits for memory as often as need be. */
-  async #fill(region: Region, from: Uint8Array, signal: AbortSignal): Promise<void> {
+  async #fill(region: Region, writing: Writing, signal: AbortSignal): Promise<void> {
     const { pages, regions } = this.#parts;
     const { room, flusher } = this.#phases;
     for (;;) {
@@ -208,9 +222,11 @@ export class Writer<Handle> {
         continue;
       }
       const at = region.dirtyToBytes;
-      const doneBytes = pages.write(at, from.subarray(at - region.fromBytes));
+      const { offsetBytes, from } = writing;
+      const doneBytes = pages.write(at, from.subarray(at - offsetBytes, region.toBytes - offsetBytes));
       if (doneBytes > 0) {
         regions.dirtied(region, at + doneBytes);
+        writing.doneBytes += doneBytes;
         this.#wrote(at, at + doneBytes);
       }
       if (region.dirtyToBytes === region.toBytes) break;

@@ -78,6 +78,8 @@ export interface ClientOptions extends ScriptedOptions {
   readonly pageBytes?: number;
   /** How long the version of a file is believed. */
   readonly freshMs?: number;
+  /** Memory for the records of a file's changes. */
+  readonly recordBytes?: number;
 }
 
 /** One client of a disk. */
@@ -89,7 +91,7 @@ export class Client {
   readonly dropped: StreamDropped[] = [];
 
   constructor(pipeline: Pipeline, disk: ScriptedDisk, clock: Scheduler, options: ClientOptions) {
-    const { pageBytes = MIB, freshMs = 1000 } = options;
+    const { pageBytes = MIB, freshMs = 1000, recordBytes = MIB } = options;
     this.server = new ScriptedServer(disk, options);
     this.pages = pageBytes < MIB ? new PlainPages(pageBytes) : new SharedPages(pageBytes);
     this.netfs = new Netfs({
@@ -97,6 +99,7 @@ export class Client {
       pages: this.pages,
       scheduler: clock,
       freshMs,
+      recordBytes,
       isChecked: true,
       onStreamDropped: event => {
         this.dropped.push(event);

@@ -181,6 +181,22 @@ it('a write far larger than the pages flows through them (S26)', async () => {
   expectSame(await disk.content(key), expected);
 });
 
+it('a write whose records need too much memory commits as it goes, also as an append', async () => {
+  const disk = await Disk.make();
+  const key = disk.add(4096);
+  const client = disk.client({ pageBytes: 32 * 4096, recordBytes: 8192 });
+  const file = await client.open(key);
+  const bytes = mixedBytes(100 * 4096, 1);
+  await file.write(bytes, { position: 0 });
+  // 100 records of some 240 bytes, and the commits that publish them.
+  expect(client.count('commit')).toBeGreaterThan(2);
+  const appending = await client.open(key, { isAppending: true });
+  await appending.write(bytes);
+  expect(client.count('commit')).toBeGreaterThan(5);
+  await file.sync();
+  expectSame(await disk.content(key), overlaid(bytes, bytes.byteLength, bytes));
+});
+
 it('what was changed is committed after five seconds', async () => {
   const disk = await Disk.make();
   const key = disk.add();
