@@ -21,6 +21,7 @@
 import { abortable } from '../base/abortable.ts';
 import { equalBytes, toByteString } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
+import { MIB } from '../base/geometry.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { OpenedUnit, UnitToOpen } from '../pipeline/requests.ts';
 import type { Lease } from '../pipeline/slab.ts';
@@ -53,8 +54,13 @@ interface Fetching {
  */
 type Source = 'cache' | 'server' | 'passing';
 
-/** The share of a slab that one batch may take: four batches run at once. */
-const SLAB_SHARE = 4;
+/**
+ * How many plain, and how many sealed bytes a batch has at most, unless it is one record. Not many: the slabs must
+ * have room for them in one piece.
+ */
+const BATCH_BYTES: number = MIB;
+/** The share of a slab that one batch may take. */
+const SLAB_SHARE = 8;
 /** Batches that are fetched ahead at once, while nothing else is. */
 const AHEAD_AT_ONCE = 2;
 /** Of what is wanted ahead, so many records are looked at for one batch. */
@@ -208,7 +214,7 @@ export class Fetches<Handle> {
 
   #cutBySize(fetchings: readonly Fetching[]): Fetching[][] {
     const { pipeline, server, form } = this.#parts;
-    const shareBytes = Math.floor(pipeline.slabBytes / SLAB_SHARE);
+    const shareBytes = Math.min(BATCH_BYTES, pipeline.slabBytes / SLAB_SHARE);
     const sealedMax = Math.min(shareBytes, server.capabilities.rsizeBytes);
     const batches: Fetching[][] = [];
     let batch: Fetching[] = [];

@@ -19,6 +19,7 @@ import type {
   WriteResult,
 } from './file.ts';
 import type { OpenFile } from './open-file.ts';
+import type { ReadAhead } from './read-ahead.ts';
 import type { ErrorCursor } from './regions/errseq.ts';
 import { SIZE_BYTES_MAX } from './write.ts';
 
@@ -33,6 +34,7 @@ interface Transfer {
 export class FileOfNetfs<Handle> implements File {
   readonly #file: OpenFile<Handle>;
   readonly #cursor: ErrorCursor;
+  readonly #ahead: ReadAhead<Handle>;
   readonly #isReadable: boolean;
   readonly #isWritable: boolean;
   readonly #isAppending: boolean;
@@ -50,6 +52,7 @@ export class FileOfNetfs<Handle> implements File {
     const { isReadable = true, isWritable = true, isAppending = false, isSynchronous = false } = options;
     this.#file = file;
     this.#cursor = file.parts.errors.open();
+    this.#ahead = file.newReadAhead();
     this.#isReadable = isReadable;
     this.#isWritable = isWritable;
     this.#isAppending = isAppending;
@@ -72,10 +75,10 @@ export class FileOfNetfs<Handle> implements File {
     if (!this.#isReadable) throw new NetsealError('EDENIED', 'the file was not opened for reading');
     const { part, positionBytes, signal } = transferOf(buffer, offset, length, position);
     if (positionBytes !== undefined) {
-      return { bytesRead: await this.#file.read(positionBytes, part, signal), buffer };
+      return { bytesRead: await this.#file.read(positionBytes, part, signal, this.#ahead), buffer };
     }
     const bytesRead = await this.#move(signal, async () => {
-      const count = await this.#file.read(this.#positionBytes, part, signal);
+      const count = await this.#file.read(this.#positionBytes, part, signal, this.#ahead);
       this.#positionBytes += count;
       return count;
     });

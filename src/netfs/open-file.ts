@@ -16,6 +16,7 @@ import { Flusher } from './flush.ts';
 import { Gate } from './gate.ts';
 import type { FileParts } from './parts.ts';
 import { isUntouched, Reader, splice } from './read.ts';
+import { ReadAhead } from './read-ahead.ts';
 import { type BoundStash, dropChanges, Rebase } from './rebase.ts';
 import { CommitClock } from './regions/commit-clock.ts';
 import type { Room } from './room.ts';
@@ -132,8 +133,26 @@ export class OpenFile<Handle> {
     return this.#clock.beginReplacing();
   }
 
-  async read(offsetBytes: number, into: Uint8Array, signal?: AbortSignal): Promise<number> {
-    return await this.#track(this.#reader.read(offsetBytes, into, signal));
+  /** Returns what reads ahead for one who has the file open. */
+  newReadAhead(): ReadAhead<Handle> {
+    return new ReadAhead({
+      parts: this.parts,
+      base: this.#base,
+      fetches: this.#fetches,
+      ended: this.#ended.signal,
+      track: work => void this.#track(work),
+    });
+  }
+
+  /** @param ahead reads ahead once the bytes themselves were asked for. */
+  async read(
+    offsetBytes: number,
+    into: Uint8Array,
+    signal: AbortSignal | undefined,
+    ahead: ReadAhead<Handle>,
+  ): Promise<number> {
+    const onAsked = (): void => ahead.reads(offsetBytes, into.byteLength);
+    return await this.#track(this.#reader.read(offsetBytes, into, signal, onAsked));
   }
 
   /** Writes; without an offset at the end of the file. */

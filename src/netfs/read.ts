@@ -60,11 +60,18 @@ export class Reader<Handle> {
    * Reads into `into` from `offsetBytes` on. Returns how many bytes it read: fewer than there is room for at the
    * end of the file, or before bytes that cannot be read. Rejects when the first one cannot be read. `into` is
    * not touched after the call has settled.
+   *
+   * @param onAsked called when the last bytes were asked for; not when the read fails before.
    */
-  async read(offsetBytes: number, into: Uint8Array, signal?: AbortSignal): Promise<number> {
+  async read(
+    offsetBytes: number,
+    into: Uint8Array,
+    signal: AbortSignal | undefined,
+    onAsked: () => void,
+  ): Promise<number> {
     signal?.throwIfAborted();
     await this.#base.beFresh(signal);
-    if (into.byteLength <= PIECE_BYTES) return await this.#readPiece(offsetBytes, into, signal);
+    if (into.byteLength <= PIECE_BYTES) return await this.#readPiece(offsetBytes, into, signal, onAsked);
     const starts: number[] = [];
     for (let at = 0; at < into.byteLength; at += PIECE_BYTES) starts.push(at);
     const counts: number[] = [];
@@ -72,7 +79,9 @@ export class Reader<Handle> {
     const all = inParallel(starts, PIECES_AT_ONCE, async start => {
       const piece = into.subarray(start, start + PIECE_BYTES);
       try {
-        counts[start / PIECE_BYTES] = await this.#readPiece(offsetBytes + start, piece, signal);
+        const isLast = start + PIECE_BYTES >= into.byteLength;
+        const asked = isLast ? onAsked : () => undefined;
+        counts[start / PIECE_BYTES] = await this.#readPiece(offsetBytes + start, piece, signal, asked);
       } catch (error) {
         errors.set(start, error);
       }
@@ -89,11 +98,18 @@ export class Reader<Handle> {
     return done;
   }
 
-  async #readPiece(offsetBytes: number, into: Uint8Array, signal: AbortSignal | undefined): Promise<number> {
+  async #readPiece(
+    offsetBytes: number,
+    into: Uint8Array,
+    signal: AbortSignal | undefined,
+    onAsked: () => void,
+  ): Promise<number> {
     for (let movedCount = 0; ; movedCount += 1) {
       const captured = await this.#capture(offsetBytes, into, signal);
       const { missing, endBytes } = captured;
-      const errors = await this.#fetch(missing, offsetBytes, into, signal);
+      const fetching = this.#fetch(missing, offsetBytes, into, signal);
+      if (movedCount === 0) onAsked();
+      const errors = await fetching;
       const [firstAt = 0] = [...errors.keys()].sort((left, right) => left - right);
       const error = errors.get(firstAt);
       if (error === undefined) return Math.max(0, endBytes - offsetBytes);

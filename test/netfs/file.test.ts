@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { NetsealError } from '../../src/base/errors.ts';
 import { KIB } from '../../src/base/geometry.ts';
 import { mixedBytes } from '../pipeline/support.ts';
 import { Disk, expectSame, overlaid, readAll, UNIT_BYTES } from './clients.ts';
@@ -215,3 +216,38 @@ it('what was changed is committed after five seconds', async () => {
 async function turns(): Promise<void> {
   for (let turn = 0; turn < 50; turn += 1) await new Promise(resolve => setImmediate(resolve));
 }
+
+it('one who reads from front to back is read ahead for, and a failure of that is silent (S11)', async () => {
+  const disk = await Disk.make();
+  const key = disk.add(4 * KIB);
+  const bytes = mixedBytes(300 * KIB, 12);
+  const first = await disk.client().open(key);
+  await first.write(bytes, { position: 0 });
+  await first.close();
+
+  const client = disk.client();
+  const file = await client.open(key);
+  const buffer = new Uint8Array(4 * KIB);
+  for (let at = 0; at < bytes.byteLength; at += buffer.byteLength) {
+    await file.read(buffer);
+    await turns();
+    expectSame(buffer, bytes.subarray(at, at + buffer.byteLength));
+  }
+  expect(client.count('read')).toBeLessThan(15);
+
+  const failing = disk.client();
+  const again = await failing.open(key);
+  failing.server.script = ({ operation, number }) =>
+    operation === 'read' && number % 2 === 0 ? { error: new NetsealError('EDENIED', 'not now') } : undefined;
+  let deniedCount = 0;
+  for (let at = 0; at < bytes.byteLength; at += buffer.byteLength) {
+    await turns();
+    while (true) {
+      const read = await again.read(buffer, { position: at }).catch(() => undefined);
+      if (read !== undefined) break;
+      deniedCount += 1;
+    }
+    expectSame(buffer, bytes.subarray(at, at + buffer.byteLength));
+  }
+  expect(failing.count('read') / 2).toBeGreaterThan(deniedCount);
+});
