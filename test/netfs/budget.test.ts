@@ -24,7 +24,7 @@ it('writers, readers and cold partial writes of many files end in little memory,
   await Promise.all(whole);
   await Promise.all(files.map(file => file.sync()));
   const jobs: Promise<unknown>[] = [];
-  for (let round = 0; round < 80; round += 1) {
+  for (let round = 0; round < 40; round += 1) {
     const at = below(files.length);
     const file = files[at]!;
     const offset = below(fileBytes - 3000);
@@ -35,7 +35,7 @@ it('writers, readers and cold partial writes of many files end in little memory,
     } else {
       jobs.push(file.read(new Uint8Array(below(100_000)), { position: offset }));
     }
-    if (round % 27 === 26) jobs.push(...files.map(each => each.sync()));
+    if (round % 14 === 13) jobs.push(...files.map(each => each.sync()));
   }
   await Promise.all(jobs);
   for (const [at, file] of files.entries()) expectSame(await readAll(file), contents[at]!);

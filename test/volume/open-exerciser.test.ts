@@ -110,7 +110,7 @@ it('random calls give what plain bytes give, to this client and the next', async
     const test = await TestVolume.create();
     try {
       const clients = [await test.client({ pageBytes: MIB }), await test.client({ pageBytes: MIB })];
-      await new Exerciser(seed, clients).run(150).catch(error => {
+      await new Exerciser(seed, clients).run(soakSize(60, 150)).catch(error => {
         throw new Error(`seed ${seed}: ${error}`, { cause: error });
       });
     } finally {
