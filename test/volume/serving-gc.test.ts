@@ -1,12 +1,12 @@
 /** Changes that wait long for their commit, while garbage is collected and segments are compacted; and crashes. */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { collectGarbage } from '../../src/volume/care/gc.ts';
 import { UNIT_BYTES } from '../netfs/server-contract.ts';
 import { rejectionCode } from '../pipeline/support.ts';
 import { deepCheck, GRACE_MS, HOUR_MS, TimedVolume } from './gc-support.ts';
 import { pointerOf } from './packs-support.ts';
 import { expectSeeds, type File, makeFile, newFile, openFile, subOf } from './serving-support.ts';
-import { type Client, DyingStore, namesIn } from './support.ts';
+import { type Client, DyingStore, namesIn, quiet } from './support.ts';
 
 let timed: TimedVolume;
 
@@ -75,6 +75,36 @@ it('segments of committed and of given up records are not written anew', async (
   await mine.volume.server.keepYoung();
   expect(mine.meter.snapshot().put.requestCount).toBe(sentBefore + 2);
   expect(await file.read([...pending.values()])).toHaveLength(1);
+});
+
+it('a timer writes pending segments anew, until nothing is pending or the volume is closed', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  try {
+    const mine = await timed.client({ headTimer: () => () => undefined });
+    await makeFile(mine, '/file', 1, 1);
+    const file = await openFile(mine, '/file');
+    expect(vi.getTimerCount()).toBe(0);
+    const receipts = await upload(file, [0], 2);
+    await mine.volume.flushContent();
+    const puts = (): number => mine.meter.snapshot().put.requestCount;
+    const before = puts();
+    const passHour = async (): Promise<void> => {
+      timed.wait(HOUR_MS);
+      vi.advanceTimersByTime(HOUR_MS);
+      await quiet();
+    };
+    for (let hour = 0; hour < 15; hour += 1) await passHour();
+    expect(puts() - before).toBe(2);
+    await file.commit(receipts, UNIT_BYTES);
+    await passHour();
+    expect(vi.getTimerCount()).toBe(0);
+    await upload(file, [0], 3);
+    expect(vi.getTimerCount()).toBe(1);
+    await mine.volume.close();
+    expect(vi.getTimerCount()).toBe(0);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 it('a machine that slept for so long that a gc has taken what was pending: EIO, and nothing is damaged', async () => {

@@ -1,12 +1,15 @@
 /** The server of netfs over the sealed layout: what the contract of servers cannot say. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { seededChance } from '../../src/base/chance.ts';
 import { NetsealError } from '../../src/base/errors.ts';
+import type { Receipt } from '../../src/netfs/server.ts';
 import type { StoreCall } from '../../src/server/forward.ts';
 import type { FileInode } from '../../src/server/sealed/inode.ts';
 import type { ObjectStore } from '../../src/server/store.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { UNIT_BYTES } from '../netfs/server-contract.ts';
 import { rejectionCode } from '../pipeline/support.ts';
+import { SEED } from '../support/soak.ts';
 import { packed } from './packs-support.ts';
 import { contentOf, expectSeeds, makeFile, newFile, openFile, subOf } from './serving-support.ts';
 import { aroundStore, type Client, namesIn, quiet, readFile, TestVolume } from './support.ts';
@@ -213,6 +216,41 @@ describe('records', () => {
     await expectRead();
     // Both with one request.
     expectGets(1);
+  });
+
+  it('come in any order, from several segments, side by side and scattered, in one call', async () => {
+    const client = await test.client();
+    const file = await newFile(client, '/file');
+    const indices = Array.from({ length: 90 }, (_, at) => at);
+    const receipts = new Map<number, Receipt>();
+    const records = new Map<number, Uint8Array>();
+    for (const part of [indices.slice(0, 30), indices.slice(30, 60), indices.slice(60)]) {
+      const units = await file.seal(part, 1);
+      const { placed, done } = file.server.write({ handle: file.handle, units });
+      for (const [at, receipt] of (await placed).entries()) receipts.set(part[at] ?? 0, receipt);
+      for (const { index, bytes } of units) records.set(index, bytes);
+      // The last part stays in memory.
+      if (part[0] === 60) continue;
+      file.server.push();
+      await done;
+    }
+    const chance = seededChance(SEED);
+    const orders = [
+      indices,
+      indices.filter(at => at % 2 === 0),
+      [...indices].reverse(),
+      [3, 4, 5, 40, 41, 2, 4],
+    ];
+    for (let round = 0; round < 20; round += 1) {
+      const from = Math.floor(chance() * 80);
+      orders.push([...indices.slice(from, from + 15), ...indices.filter(() => chance() < 0.2)]);
+    }
+    for (const order of orders) {
+      const read = await file.read(order.map(index => receipts.get(index)!));
+      const isWrong = (index: number, at: number): boolean =>
+        Buffer.compare(read[at] ?? Buffer.alloc(0), records.get(index)!) !== 0;
+      expect(order.filter(isWrong)).toEqual([]);
+    }
   });
 
   it('of a segment that fails are lost to all that wrote into it, and to nobody else', async () => {

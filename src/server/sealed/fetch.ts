@@ -16,7 +16,7 @@ const GAP_BYTES_MAX: number = 64 * KIB;
 const FETCH_BYTES_MAX: number = 4 * MIB;
 
 /** A ranged get of one stretch of a segment. */
-interface Fetch {
+export interface Fetch {
   readonly segment: Id;
   readonly offsetBytes: number;
   endBytes: number;
@@ -81,10 +81,22 @@ export async function fetchAll(
   into: Uint8Array,
   signal: AbortSignal | undefined,
 ): Promise<ReadonlyMap<number, NetsealError>> {
+  const targetOf = ({ targetOffset, offsetBytes, endBytes }: Fetch): Uint8Array =>
+    into.subarray(targetOffset, targetOffset + endBytes - offsetBytes);
+  return await fetchEach(store, plan.fetches, targetOf, signal);
+}
+
+/** Does the same, each stretch into memory of its own, which is as long as the stretch. */
+export async function fetchEach(
+  store: ObjectStore,
+  fetches: readonly Fetch[],
+  targetOf: (fetch: Fetch) => Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<ReadonlyMap<number, NetsealError>> {
   const errors = new Map<number, NetsealError>();
   const results = await Promise.allSettled(
-    plan.fetches.map(async fetch => {
-      const failed = await fetchOne(store, fetch, into, signal);
+    fetches.map(async fetch => {
+      const failed = await fetchOne(store, fetch, targetOf(fetch), signal);
       if (failed === undefined) return;
       // A segment that is cut short still serves the records before its end.
       for (const { at, endBytes } of fetch.members) {
@@ -99,12 +111,11 @@ export async function fetchAll(
 
 async function fetchOne(
   store: ObjectStore,
-  { segment, offsetBytes, endBytes, targetOffset }: Fetch,
-  target: Uint8Array,
+  { segment, offsetBytes, endBytes }: Fetch,
+  into: Uint8Array,
   signal: AbortSignal | undefined,
 ): Promise<{ readonly error: NetsealError; readonly validTo: number } | undefined> {
   const lengthBytes = endBytes - offsetBytes;
-  const into = target.subarray(targetOffset, targetOffset + lengthBytes);
   try {
     const got = await store.get(segmentKey(segment), { range: { offsetBytes, lengthBytes }, into, signal });
     if (got.bytes.byteLength === lengthBytes) return undefined;

@@ -2,7 +2,7 @@
 import { copyBytes } from '../../base/bytes.ts';
 import { isNetsealError, messageOf, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
-import { fetchAll, planFetches } from '../../server/sealed/fetch.ts';
+import { type Fetch, fetchEach, planFetches } from '../../server/sealed/fetch.ts';
 import type { Pointer } from '../../server/sealed/pointer.ts';
 import type { SegmentWriter } from '../../server/sealed/segment-writer.ts';
 import type { Session } from '../session/session.ts';
@@ -38,25 +38,58 @@ export async function readRecords(
   }
   const errors = new Map<number, NetsealError>();
   for (const [at, segment] of lost) errors.set(at, await uploadError(dataSegments, segment));
-  const [first] = stored;
-  if (first === undefined) return errors;
-  const plan = planFetches(stored.map(({ pointer }) => pointer));
-  const shiftBytes = first.offsetBytes - (plan.offsets[0] ?? 0);
-  // What comes in the order and without the gaps of the caller's memory goes there directly.
-  const isDirect =
-    plan.totalBytes === stored.reduce((sum, { pointer }) => sum + pointer.lengthBytes, 0) &&
-    stored.every(({ offsetBytes }, at) => offsetBytes - (plan.offsets[at] ?? 0) === shiftBytes);
-  const fetched = isDirect
-    ? into.subarray(shiftBytes, shiftBytes + plan.totalBytes)
-    : new Uint8Array(plan.totalBytes);
-  const failed = await fetchAll(sealing.store, plan, fetched, signal);
-  for (const [order, { at, pointer, offsetBytes }] of stored.entries()) {
-    const error = failed.get(order);
-    const from = plan.offsets[order] ?? 0;
-    if (error !== undefined) errors.set(at, error);
-    else if (!isDirect) copyBytes(fetched.subarray(from, from + pointer.lengthBytes), into, offsetBytes);
+  const targets = new Map<Fetch, Uint8Array>();
+  const { fetches } = planFetches(stored.map(({ pointer }) => pointer));
+  const failed = await fetchEach(
+    sealing.store,
+    fetches,
+    fetch => {
+      const target = directTarget(fetch, stored, into) ?? new Uint8Array(fetch.endBytes - fetch.offsetBytes);
+      targets.set(fetch, target);
+      return target;
+    },
+    signal,
+  );
+  for (const [order, error] of failed) {
+    const record = stored[order];
+    if (record !== undefined) errors.set(record.at, error);
   }
+  for (const [fetch, target] of targets)
+    if (target.buffer !== into.buffer) copyOut(fetch, target, stored, into);
   return errors;
+}
+
+/** Returns the caller's memory for a stretch whose records belong there one after the other, as they lie. */
+function directTarget(
+  { offsetBytes, endBytes, members }: Fetch,
+  records: readonly RecordToRead[],
+  into: Uint8Array,
+): Uint8Array | undefined {
+  const start = records[members[0]?.at ?? 0]?.offsetBytes ?? 0;
+  let next = offsetBytes;
+  for (const { at } of members) {
+    const record = records[at];
+    if (record?.pointer.offsetBytes !== next || record.offsetBytes !== start + next - offsetBytes)
+      return undefined;
+    next += record.pointer.lengthBytes;
+  }
+  return next === endBytes ? into.subarray(start, start + endBytes - offsetBytes) : undefined;
+}
+
+/** Copies the records of a stretch to where they belong. */
+function copyOut(
+  { offsetBytes, members }: Fetch,
+  stretch: Uint8Array,
+  records: readonly RecordToRead[],
+  into: Uint8Array,
+): void {
+  for (const { at } of members) {
+    const record = records[at];
+    if (record === undefined) continue;
+    const { pointer } = record;
+    const from = pointer.offsetBytes - offsetBytes;
+    copyBytes(stretch.subarray(from, from + pointer.lengthBytes), into, record.offsetBytes);
+  }
 }
 
 /** Returns the error that the upload of a segment has failed with. */
