@@ -112,6 +112,8 @@ export class Flusher<Handle> implements Flushable {
   /** Resolves when nothing is prepared or on its way. */
   async idle(): Promise<void> {
     while (this.#preparing.size > 0) await Promise.allSettled(this.#preparing);
+    // A record that was truncated away or discarded may lie in a segment that nobody else sends.
+    if (this.#uploads.isBusy) this.push();
     await this.#uploads.idle();
   }
 

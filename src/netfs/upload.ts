@@ -69,6 +69,10 @@ export class Uploads<Handle> {
     this.#running.add(running);
   }
 
+  get isBusy(): boolean {
+    return this.#running.size > 0;
+  }
+
   /** Resolves when nothing is on its way. */
   async idle(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running);

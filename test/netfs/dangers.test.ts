@@ -1,6 +1,7 @@
 /** The dangerous places of netfs, each met on purpose: calls are held where they hurt most. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { File } from '../../src/netfs/file.ts';
+import type { CommitSub } from '../../src/netfs/server.ts';
 import { changed, whyNotEqual } from './file-model.ts';
 import { patternOf } from './pattern.ts';
 import { type TestClient, TestDisk, UNIT_BYTES } from './test-disk.ts';
@@ -392,6 +393,28 @@ describe('truncate', () => {
 });
 
 describe('close', () => {
+  it('does not wait for ever for a dropped record, in a segment that nobody sends', async () => {
+    const key = test.add();
+    const stashed: number[] = [];
+    const stash = async (_: unknown, { receipts }: CommitSub): Promise<void> => {
+      stashed.push(...receipts.keys());
+    };
+    const file = await clientA().open(key, { stash });
+    const other = await test.client('b').open(key);
+    await write(file, 1, 0, 100);
+    await write(other, 2, 0, 100);
+    await test.turns.run(other.close());
+    const release = hold('a commit 1 begins');
+    const sync = codeOf(file.sync());
+    await until('a commit 1 begins');
+    // It is placed on the way into the stash, and then dropped here.
+    await write(file, 3, 5 * UNIT_BYTES, 100);
+    release();
+    expect(await test.turns.run(sync)).toBe('ECONFLICT');
+    expect(stashed).toEqual([0, 5]);
+    expect(await outcome(file.close())).toBe('ok');
+  });
+
   it('rejects when data cannot be flushed, and reports nothing as clean', async () => {
     const key = test.add();
     const client = clientA();
