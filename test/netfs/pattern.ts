@@ -3,7 +3,7 @@
  * of, and with their own place. Imports nothing of the project, so that a fault there cannot hide here.
  */
 
-const SECTOR_BYTES = 512;
+export const SECTOR_BYTES = 512;
 
 const MARK = 0xa5;
 const HEADER_BYTES = 12;
@@ -11,7 +11,7 @@ const HEADER_BYTES = 12;
 const ZEROS_EVERY = 13;
 
 /** Whether a write writes zeros instead of a pattern. */
-function isOfZeros(write: number): boolean {
+export function isOfZeros(write: number): boolean {
   return write % ZEROS_EVERY === 0;
 }
 
@@ -50,6 +50,16 @@ function fillSector(sector: Uint8Array<ArrayBuffer>, write: number, number: numb
   view.setUint32(2, write);
   view.setUint16(6, Math.floor(number / 2 ** 32));
   view.setUint32(8, number % 2 ** 32);
+}
+
+/** Returns the number of the write that a whole sector is of: 0 for zeros, undefined for anything else. */
+export function writeOfSector(sector: Uint8Array, number: number): number | undefined {
+  if (sector.every(byte => byte === 0)) return 0;
+  const view = new DataView(sector.buffer, sector.byteOffset, sector.byteLength);
+  if (sector.byteLength < HEADER_BYTES || view.getUint8(0) !== MARK) return undefined;
+  const write = view.getUint32(2);
+  const expected = patternOf(write, number * SECTOR_BYTES, sector.byteLength);
+  return Buffer.compare(sector, expected) === 0 ? write : undefined;
 }
 
 /** Says in words what the sector around a place holds. `bytes` is what lies at `offsetBytes` of a file. */

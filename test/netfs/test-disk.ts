@@ -7,7 +7,7 @@ import { Netfs, type NetfsOpenOptions } from '../../src/netfs/netfs.ts';
 import { PlainPages } from '../../src/netfs/pages/plain-pages.ts';
 import { openPipeline, type Pipeline } from '../../src/pipeline/pipeline.ts';
 import { parseCodec } from '../../src/unit/codec.ts';
-import { ScriptedDisk, ScriptedServer } from './scripted-server.ts';
+import { ScriptedDisk, type ScriptedReceipt, ScriptedServer } from './scripted-server.ts';
 import { type FaultChooser, turnScript } from './turn-script.ts';
 import { type TurnOptions, Turns } from './turns.ts';
 
@@ -107,7 +107,11 @@ export class TestDisk {
 
   async #openUnit(key: Uint8Array, index: number): Promise<Uint8Array> {
     const receipt = this.disk.unit(key, index);
-    if (receipt === undefined) return new Uint8Array();
+    return receipt === undefined ? new Uint8Array() : await this.openRecord(key, index, receipt);
+  }
+
+  /** Opens the record of a unit, wherever it lies. */
+  async openRecord(key: Uint8Array, index: number, receipt: ScriptedReceipt): Promise<Uint8Array> {
     const { bytes } = receipt.record;
     const lease = await this.#pipeline.reserveSealed(bytes.byteLength);
     lease.bytes.set(bytes);
