@@ -12,7 +12,7 @@ import { SECTOR_BYTES, writeOfSector } from './pattern.ts';
 export type Sectors = readonly (number | undefined)[];
 
 /** Returns the writes in some bytes of a file, which begin with sector `firstSector`. */
-export function sectorsOf(bytes: Uint8Array, firstSector = 0): Sectors {
+export function sectorsOf(bytes: Uint8Array, firstSector: number = 0): Sectors {
   return Array.from({ length: Math.ceil(bytes.byteLength / SECTOR_BYTES) }, (_, at) =>
     writeOfSector(bytes.subarray(at * SECTOR_BYTES, (at + 1) * SECTOR_BYTES), firstSector + at),
   );
@@ -44,7 +44,7 @@ export class Ledger {
    * Notes that a change of these sectors had to wait: what others have written there by now may have come before
    * it, unseen, as with any two calls at once. The change is write `own`, or a truncate.
    */
-  waited(firstSector: number, sectorCount = Number.POSITIVE_INFINITY, own?: number): void {
+  waited(firstSector: number, sectorCount: number = Number.POSITIVE_INFINITY, own?: number): void {
     for (const [write, { sectors }] of this.#writes) {
       if (write === own) continue;
       for (const sector of sectors) {
