@@ -1,5 +1,6 @@
 import { afterEach, expect, it } from 'vitest';
 import { KIB } from '../../src/base/geometry.ts';
+import { openPipeline } from '../../src/pipeline/pipeline.ts';
 import { parseFlags } from '../../src/volume/file-flags.ts';
 import { expectSame, overlaid, readAll } from '../netfs/clients.ts';
 import { mixedBytes } from '../pipeline/support.ts';
@@ -125,4 +126,32 @@ it('closing the volume commits what is open', async () => {
   await one.volume.close();
   const later = await test.client();
   expectSame(await readFile(later.volume, '/f'), mixedBytes(9000, 8));
+});
+
+it('a file is copied over another one in little memory, piece by piece as it is read', async () => {
+  const test = await TestVolume.create({ unitSizeBytes: 64 * KIB });
+  made.push(test);
+  const pipeline = await openPipeline({ workers: 0, memoryBytes: 2200 * KIB });
+  const { volume } = await test.client({ pipeline, pageBytes: 1024 * KIB });
+  const [source, before] = [mixedBytes(2500 * KIB, 1), mixedBytes(2600 * KIB, 2)];
+  await writeFile(volume, '/source', source);
+  await writeFile(volume, '/target', before);
+  const target = await volume.open('/target', 'r+');
+  const reader = await volume.openFile('/source');
+  let expected: Uint8Array = before;
+  for await (const { offsetBytes, bytes } of reader.pieces(0, source.byteLength)) {
+    if (bytes === undefined) continue;
+    // What comes between two pieces keeps each of them partial.
+    await target.write(bytes.subarray(10), { position: offsetBytes + 100 });
+    expected = overlaid(
+      expected,
+      offsetBytes + 100,
+      source.subarray(offsetBytes + 10, offsetBytes + bytes.byteLength),
+    );
+  }
+  await target.sync();
+  expectSame(await readAll(target), expected);
+  await target.close();
+  await volume.close();
+  await pipeline.close();
 });
