@@ -25,6 +25,9 @@ export class Flusher<Handle> implements Flushable {
   /** Those who wait for something to change. */
   #changed = Promise.withResolvers<void>();
   #flushError: unknown;
+  /** The last failure, whatever has succeeded since, and how many there were. */
+  #lastFailure: unknown;
+  #failureCount = 0;
   readonly #preparing = new Set<Promise<boolean>>();
 
   constructor(parts: FileParts<Handle>, base: Base<Handle>, fetches: Fetches<Handle>, room: Room) {
@@ -37,6 +40,7 @@ export class Flusher<Handle> implements Flushable {
         // What was placed just now may be held back, and keep memory that somebody waits for.
         this.#pushIfMemoryIsAwaited();
       },
+      onDurable: () => this.succeeded(),
       onFailure: error => this.#fail(error),
     });
   }
@@ -70,6 +74,7 @@ export class Flusher<Handle> implements Flushable {
    */
   async flushGroup(group: Group): Promise<void> {
     const { regions } = this.#parts;
+    const failureCount = this.#failureCount;
     const isDone = (): boolean => group.state !== 'closed' || regions.isPlaced(group);
     let error: unknown;
     const lane = async (): Promise<void> => {
@@ -87,7 +92,7 @@ export class Flusher<Handle> implements Flushable {
     );
     await Promise.all(lanes);
     if (error !== undefined) throw error;
-    if (group.state === 'folded' && this.#flushError !== undefined) throw this.#flushError;
+    if (group.state === 'folded' && this.#failureCount !== failureCount) throw this.#lastFailure;
   }
 
   /** Resolves when something was placed, has failed, was written, or is durable. */
@@ -102,7 +107,7 @@ export class Flusher<Handle> implements Flushable {
     this.#room.check();
   }
 
-  /** A commit has succeeded, so the server takes data. */
+  /** The server has taken data: what failed before may succeed now. */
   succeeded(): void {
     if (this.#flushError === undefined) return;
     this.#flushError = undefined;
@@ -145,6 +150,8 @@ export class Flusher<Handle> implements Flushable {
 
   #fail(error: unknown): void {
     this.#flushError = error;
+    this.#lastFailure = error;
+    this.#failureCount += 1;
     // Nothing has happened that would not be tried again.
     if (codeOf(error) !== 'EUNAVAILABLE') this.#parts.errors.record(error);
     this.#room.failed(this);

@@ -148,8 +148,10 @@ export class Room {
   /** Flushes as long as there is need, and something to flush. Never rejects. */
   async #flush(): Promise<void> {
     const { signal } = this.#ended;
+    /** Files of which all that is dirty waits for records to be placed. They say so when these are. */
+    const waiting = new Set<Flushable>();
     while (this.#isNeeded && !signal.aborted) {
-      const file = this.#next();
+      const file = this.#next(waiting);
       if (file === undefined) {
         // All is on its way already.
         this.pushAll();
@@ -162,18 +164,15 @@ export class Room {
       }
       // Its error is the file's, which tells it.
       const hasFlushed = await file.flushSome().catch(() => undefined);
-      if (hasFlushed !== false) continue;
-      // What is left waits for records to be placed.
-      this.pushAll();
-      return;
+      if (hasFlushed === false) waiting.add(file);
     }
   }
 
-  /** Returns the file with the most dirty bytes, one that can be flushed first. */
-  #next(): Flushable | undefined {
+  /** Returns the file with the most dirty bytes, one that did not fail first. */
+  #next(waiting: ReadonlySet<Flushable>): Flushable | undefined {
     let found: Flushable | undefined;
     for (const file of this.#files) {
-      if (file.dirtyBytes === 0) continue;
+      if (file.dirtyBytes === 0 || waiting.has(file)) continue;
       const isBetter =
         found === undefined ||
         (found.flushError !== undefined && file.flushError === undefined) ||

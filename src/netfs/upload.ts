@@ -25,6 +25,8 @@ import type { Holder } from './streams.ts';
 export interface UploadEvents {
   /** Something was placed, has failed, or is durable. */
   onChange(): void;
+  /** The server has taken data. */
+  onDurable(): void;
   /** Data could not be written. It is dirty again. */
   onFailure(error: unknown): void;
 }
@@ -131,6 +133,7 @@ export class Uploads<Handle> {
       this.#events.onChange();
       await done;
       for (const flush of flushes) this.#uploaded(flush);
+      this.#events.onDurable();
     } catch (error) {
       this.#fail(flushes, error);
     }
