@@ -134,12 +134,20 @@ it('a stash of a version that was replaced long ago is whole, or is refused', as
     const sub = subOf(here, await upload(here, [0], 2), 2 * UNIT_BYTES);
     await there.commit(await there.place([0, 1], 3), 2 * UNIT_BYTES);
     await passHours(mine, theirs, 100);
+    const { openFiles } = mine.volume.session;
+    const since = openFiles.oldestMs;
     expect(await rejectionCode(here.server.commit(here.handle, sub))).toBe('ECONFLICT');
+    await here.refresh();
+    // Other clients' gc keeps what the old version refers to, until the changes are somewhere.
+    expect(openFiles.oldestMs).toBe(since);
     // As a gc would that has not heard of the open file.
     if (isTaken) await timed.store.delete(`s/${segment}`);
     const stashing = mine.volume.server.stash(here.handle, sub);
     if (!isTaken) await expectSeeds(theirs, `/${await stashing}`, [2, 1]);
     else expect(await rejectionCode(stashing)).toBe('EIO');
+    await here.commit(await here.place([0], 4), 2 * UNIT_BYTES);
+    expect(openFiles.oldestMs).toBe(timed.clock.ms);
+    await here.server.close(here.handle);
   }
 });
 

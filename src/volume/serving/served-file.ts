@@ -64,7 +64,7 @@ export class ServedFile {
   #unborn: { readonly replace: boolean | undefined; isUncertain: boolean } | undefined;
   /** The inode as netfs was told last, and when that was the present one. */
   #told: { readonly inode: FileInode; readonly atMs: number };
-  /** The version that a commit was refused on: its changes may still be stashed. */
+  /** The version that a commit was refused on, until one succeeds: its changes may still be stashed. */
   #refused: { readonly inode: FileInode; readonly atMs: number } | undefined;
   /** The map of the last attempt to commit, by the data version that it was made from. */
   #made: { readonly dataVersion: number; readonly map: MapRoot } | undefined;
@@ -291,6 +291,7 @@ export class ServedFile {
         change => changeOpenFile(this.#parts, this.#place, change),
         { ...uploaded, base, times, remake: from => withoutMissing(make(from)) },
       );
+      this.#refused = undefined;
       this.#tell(committed);
       this.#promotion.noteCommit(committed);
     } catch (error) {
@@ -363,6 +364,7 @@ export class ServedFile {
       const problem = 'another client changed the content of the file: read it again';
       throw new NetsealError('ECONFLICT', problem, { cause });
     }
+    this.#refused = undefined;
     this.#tell(now);
   }
 
@@ -398,8 +400,9 @@ export class ServedFile {
     const before = this.#told.inode;
     if (inode.version < before.version) return;
     this.#told = { inode, atMs: this.#parts.session.nowMs() };
-    // What an older version refers to need not be kept for this file any longer.
-    if (inode.dataVersion !== before.dataVersion && this.#unborn === undefined) this.#holdOpen();
+    // What an older version refers to need not be kept for this file any longer, unless it may be stashed.
+    const isOther = inode.dataVersion !== before.dataVersion;
+    if (isOther && this.#unborn === undefined && this.#refused === undefined) this.#holdOpen();
   }
 
   /** Tells the session since when the file is open in its present version. */
