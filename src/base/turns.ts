@@ -1,4 +1,5 @@
 /** Keeping the event loop responsive during long work. */
+import { setImmediate as atOnce } from 'node:timers';
 import { setImmediate } from 'node:timers/promises';
 
 /**
@@ -8,4 +9,39 @@ import { setImmediate } from 'node:timers/promises';
  */
 export function giveTurn(): Promise<void> {
   return setImmediate();
+}
+
+/** What short pieces of work may take together before others have their turn. */
+export const TURN_MS = 1;
+/** The time is looked at once in so many pieces. */
+const PIECES_PER_LOOK = 8;
+
+/**
+ * Tells when many short pieces of work have taken so long together that others must have their turn. Promises that
+ * are resolved at once let nobody else in between: a loop that awaits them could go on for ever.
+ */
+export class TurnClock {
+  readonly #turnMs: number;
+  #pieceCount = 0;
+  #endMs = 0;
+  /** True until the event loop has gone on. */
+  #isRunning = false;
+
+  constructor(turnMs: number = TURN_MS) {
+    this.#turnMs = turnMs;
+  }
+
+  /** Counts a piece. Returns true when {@link giveTurn} should be awaited. */
+  count(): boolean {
+    if (!this.#isRunning) {
+      this.#isRunning = true;
+      this.#pieceCount = 0;
+      this.#endMs = performance.now() + this.#turnMs;
+      atOnce(() => {
+        this.#isRunning = false;
+      });
+    }
+    this.#pieceCount += 1;
+    return this.#pieceCount % PIECES_PER_LOOK === 0 && performance.now() >= this.#endMs;
+  }
 }

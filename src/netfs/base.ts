@@ -50,14 +50,15 @@ export class Base<Handle> {
 
   /** Makes sure that the file is as the server had it just now, unless it has changes here. */
   async beFresh(signal?: AbortSignal): Promise<void> {
+    if (this.isFresh) return;
+    await abortable(this.#asking ?? this.#begin(state => this.adopt(state)), signal);
+  }
+
+  /** True when {@link beFresh} has nothing to do. */
+  get isFresh(): boolean {
     const { netfs, regions } = this.#parts;
-    let asking = this.#asking;
-    if (asking === undefined) {
-      const isUnchanged = regions.isClean && regions.writerCount === 0;
-      if (netfs.scheduler.now() < this.#freshUntilMs || !isUnchanged) return;
-      asking = this.#begin(state => this.adopt(state));
-    }
-    await abortable(asking, signal);
+    if (this.#asking !== undefined) return false;
+    return netfs.scheduler.now() < this.#freshUntilMs || !regions.isClean || regions.writerCount > 0;
   }
 
   /** Asks the server again, because what it told may be out of date. A file with changes is not asked for. */

@@ -92,6 +92,24 @@ export interface File extends AsyncDisposable {
     position?: Position,
   ): Promise<WriteResult<Bytes>>;
 
+  /**
+   * Reads bytes that are in memory, at once. Returns how many: as many as the buffer holds, or up to the end of the
+   * file. Undefined when it would have to wait, for the store or for others; then the buffer may hold anything, and
+   * `read` is the call to make. Makes no garbage. The buffer may be shared memory.
+   *
+   * Throws as `read` rejects.
+   */
+  tryRead(buffer: Uint8Array, position: number): number | undefined;
+
+  /**
+   * Writes at once, as far as there is memory. Returns how many bytes. Undefined when it would have to wait before
+   * the first: for memory, for others, or because the file was opened to append, or to commit every write; and for
+   * more than a 16th of the memory for pages. Then nothing has happened, and `write` is the call to make.
+   *
+   * Throws as `write` rejects.
+   */
+  tryWrite(buffer: Uint8Array, position: number): number | undefined;
+
   /** Makes the file `sizeBytes` long. What it gains is zeros. */
   truncate(sizeBytes?: number, options?: WaitOptions): Promise<void>;
 

@@ -8,6 +8,7 @@ import {
   requireSignal,
 } from '../base/arguments.ts';
 import { NetsealError } from '../base/errors.ts';
+import { giveTurn } from '../base/turns.ts';
 import type {
   File,
   FileStatus,
@@ -71,11 +72,13 @@ export class FileOfNetfs<Handle> implements File {
     length?: number | null,
     position?: Position,
   ): Promise<ReadResult<Bytes>> {
-    this.#requireOpen();
-    if (!this.#isReadable) throw new NetsealError('EDENIED', 'the file was not opened for reading');
+    this.#requireReadable();
     const { part, positionBytes, signal } = transferOf(buffer, offset, length, position);
     if (positionBytes !== undefined) {
-      return { bytesRead: await this.#file.read(positionBytes, part, signal, this.#ahead), buffer };
+      const reading = this.#file.read(positionBytes, part, signal, this.#ahead);
+      const bytesRead = typeof reading === 'number' ? reading : await reading;
+      if (this.#file.parts.netfs.turns.count()) await giveTurn();
+      return { bytesRead, buffer };
     }
     const bytesRead = await this.#move(signal, async () => {
       const count = await this.#file.read(this.#positionBytes, part, signal, this.#ahead);
@@ -97,7 +100,9 @@ export class FileOfNetfs<Handle> implements File {
     if (this.#isAppending) {
       bytesWritten = await this.#file.write(undefined, part, signal);
     } else if (positionBytes !== undefined) {
-      bytesWritten = await this.#file.write(positionBytes, part, signal);
+      const writing = this.#file.write(positionBytes, part, signal);
+      bytesWritten = typeof writing === 'number' ? writing : await writing;
+      if (this.#file.parts.netfs.turns.count()) await giveTurn();
     } else {
       bytesWritten = await this.#move(signal, async () => {
         const count = await this.#file.write(this.#positionBytes, part, signal);
@@ -107,6 +112,21 @@ export class FileOfNetfs<Handle> implements File {
     }
     if (this.#isSynchronous && bytesWritten > 0) await this.#commit(signal);
     return { bytesWritten, buffer };
+  }
+
+  tryRead(buffer: Uint8Array, position: number): number | undefined {
+    this.#requireReadable();
+    requireBytes('buffer', buffer);
+    requireInteger('position', position, 0, SIZE_BYTES_MAX);
+    return this.#file.tryRead(position, buffer, this.#ahead);
+  }
+
+  tryWrite(buffer: Uint8Array, position: number): number | undefined {
+    this.#requireWritable();
+    requireBytes('buffer', buffer);
+    requireInteger('position', position, 0, SIZE_BYTES_MAX);
+    if (this.#isAppending || this.#isSynchronous) return undefined;
+    return this.#file.tryWrite(position, buffer);
   }
 
   async truncate(sizeBytes: number = 0, options: WaitOptions = {}): Promise<void> {
@@ -183,6 +203,11 @@ export class FileOfNetfs<Handle> implements File {
     if (this.#isClosed) throw new NetsealError('ECLOSED', 'the file was closed');
   }
 
+  #requireReadable(): void {
+    this.#requireOpen();
+    if (!this.#isReadable) throw new NetsealError('EDENIED', 'the file was not opened for reading');
+  }
+
   #requireWritable(): void {
     this.#requireOpen();
     if (!this.#isWritable) throw new NetsealError('EDENIED', 'the file was not opened for writing');
@@ -206,7 +231,7 @@ function transferOf(
   requireInteger('offset', offset, 0, buffer.byteLength);
   const length = options.length ?? buffer.byteLength - offset;
   requireInteger('length', length, 0, buffer.byteLength - offset);
-  const part = buffer.subarray(offset, offset + length);
+  const part = length === buffer.byteLength ? buffer : buffer.subarray(offset, offset + length);
   return { part, positionBytes: positionOf(options.position), signal: options.signal };
 }
 

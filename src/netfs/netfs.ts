@@ -15,6 +15,7 @@ import { toByteString } from '../base/bytes.ts';
 import { NetsealError } from '../base/errors.ts';
 import { MIB } from '../base/geometry.ts';
 import { type Scheduler, systemScheduler } from '../base/scheduler.ts';
+import { TURN_MS, TurnClock } from '../base/turns.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { sealedBytesMax } from '../unit/seal.ts';
 import { requireFits } from './fetch.ts';
@@ -50,6 +51,11 @@ export interface NetfsSettings {
    * commit. Default 16 MiB.
    */
   readonly recordBytes?: number;
+  /**
+   * How long calls that are answered at once may keep the event loop from others. Default 1. Infinity for tests in
+   * which the order of things must not depend on the time.
+   */
+  readonly turnMs?: number;
   /** Checks the invariants of regions after every step. Slow: for tests. Default false. */
   readonly isChecked?: boolean;
   /** Called when a file goes on without one of its optional streams. */
@@ -110,13 +116,15 @@ export class Netfs implements AsyncDisposable {
       scheduler = systemScheduler,
       freshMs = FRESH_MS_DEFAULT,
       recordBytes = RECORD_BYTES_DEFAULT,
+      turnMs = TURN_MS,
       isChecked = false,
       onStreamDropped = () => undefined,
     } = settings;
     const heldBytes = Math.floor(pipeline.slabBytes / HELD_SHARE);
     const held = { sealed: new HeldBytes(heldBytes), fetched: new HeldBytes(heldBytes) };
+    const turns = new TurnClock(turnMs);
     const streamCounters = { offered: 0, notOffered: 0, dropped: 0 };
-    this.#parts = { pipeline, pages, scheduler, freshMs, recordBytes, held, streamCounters };
+    this.#parts = { pipeline, pages, scheduler, freshMs, recordBytes, turns, held, streamCounters };
     this.#onStreamDropped = onStreamDropped;
     this.#room = new Room(pages, scheduler);
     this.#isChecked = isChecked;

@@ -144,27 +144,49 @@ export class OpenFile<Handle> {
     });
   }
 
-  /** @param ahead reads ahead once the bytes themselves were asked for. */
-  async read(
+  /**
+   * Reads. The number comes at once where nothing needs to be waited for.
+   *
+   * @param ahead reads ahead once the bytes themselves were asked for.
+   */
+  read(
     offsetBytes: number,
     into: Uint8Array,
     signal: AbortSignal | undefined,
     ahead: ReadAhead<Handle>,
-  ): Promise<number> {
+  ): number | Promise<number> {
     const onAsked = (): void => ahead.reads(offsetBytes, into.byteLength);
-    return await this.#track(this.#reader.read(offsetBytes, into, signal, onAsked));
+    return this.#trackIfLong(this.#reader.read(offsetBytes, into, signal, onAsked));
   }
 
-  /** Writes; without an offset at the end of the file. */
-  async write(offsetBytes: number | undefined, from: Uint8Array, signal?: AbortSignal): Promise<number> {
-    return await this.#track(this.#write(offsetBytes, from, signal));
+  /** Reads what pages hold; undefined when something must be waited for. */
+  tryRead(offsetBytes: number, into: Uint8Array, ahead: ReadAhead<Handle>): number | undefined {
+    const read = this.#reader.tryRead(offsetBytes, into);
+    if (read !== undefined) ahead.reads(offsetBytes, into.byteLength);
+    return read;
   }
 
-  async #write(offsetBytes: number | undefined, from: Uint8Array, signal?: AbortSignal): Promise<number> {
-    // In the turn in which it was called, if possible: calls take effect in their order.
-    if (this.#areRecordsFull) await this.#makeRecordsFit(signal);
-    if (offsetBytes === undefined) return await this.#writer.append(from, signal);
-    return await this.#writer.write(offsetBytes, from, signal);
+  /**
+   * Writes; without an offset at the end of the file. The number comes at once where nothing needs to be waited
+   * for.
+   */
+  write(offsetBytes: number | undefined, from: Uint8Array, signal?: AbortSignal): number | Promise<number> {
+    return this.#trackIfLong(
+      // In the turn in which it was called, if possible: calls take effect in their order.
+      this.#areRecordsFull
+        ? this.#makeRecordsFit(signal).then(() => this.#write(offsetBytes, from, signal))
+        : this.#write(offsetBytes, from, signal),
+    );
+  }
+
+  #write(offsetBytes: number | undefined, from: Uint8Array, signal?: AbortSignal): number | Promise<number> {
+    if (offsetBytes === undefined) return this.#writer.append(from, signal);
+    return this.#writer.write(offsetBytes, from, signal);
+  }
+
+  /** Writes what can be written in this turn; undefined when something must be waited for. */
+  tryWrite(offsetBytes: number, from: Uint8Array): number | undefined {
+    return this.#areRecordsFull ? undefined : this.#writer.tryWrite(offsetBytes, from);
   }
 
   async truncate(sizeBytes: number, signal?: AbortSignal): Promise<void> {
@@ -224,6 +246,10 @@ export class OpenFile<Handle> {
     const tracked = call.finally(() => this.#calls.delete(tracked));
     this.#calls.add(tracked);
     return tracked;
+  }
+
+  #trackIfLong(call: number | Promise<number>): number | Promise<number> {
+    return typeof call === 'number' ? call : this.#track(call);
   }
 
   get #phases(): TruncateParts<Handle> {

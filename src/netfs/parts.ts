@@ -1,5 +1,6 @@
 /** What the phases of one open file's I/O share. */
 import type { Scheduler } from '../base/scheduler.ts';
+import type { TurnClock } from '../base/turns.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { FilePages, PageCache } from './pages/pages.ts';
 import type { ErrorSequence } from './regions/errseq.ts';
@@ -20,6 +21,8 @@ export interface NetfsParts {
   readonly streamCounters: StreamCounters;
   /** Memory for the records of one file's changes. */
   readonly recordBytes: number;
+  /** Counts what was answered at once. */
+  readonly turns: TurnClock;
 }
 
 /** What belongs to one file, whoever has opened it. */

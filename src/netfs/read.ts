@@ -59,17 +59,42 @@ export class Reader<Handle> {
   /**
    * Reads into `into` from `offsetBytes` on. Returns how many bytes it read: fewer than there is room for at the
    * end of the file, or before bytes that cannot be read. Rejects when the first one cannot be read. `into` is
-   * not touched after the call has settled.
+   * not touched after the call has settled. The number comes at once where nothing needs to be waited for.
    *
    * @param onAsked called when the last bytes were asked for; not when the read fails before.
    */
-  async read(
+  read(
+    offsetBytes: number,
+    into: Uint8Array,
+    signal: AbortSignal | undefined,
+    onAsked: () => void,
+  ): number | Promise<number> {
+    signal?.throwIfAborted();
+    const read = into.byteLength <= PIECE_BYTES ? this.tryRead(offsetBytes, into) : undefined;
+    if (read === undefined) return this.#readInPieces(offsetBytes, into, signal, onAsked);
+    onAsked();
+    return read;
+  }
+
+  /**
+   * Reads what pages hold. Undefined when something is missing, or the server must be asked first; then `into` may
+   * hold anything.
+   */
+  tryRead(offsetBytes: number, into: Uint8Array): number | undefined {
+    if (!this.#base.isFresh) return undefined;
+    const { pages, regions } = this.#parts;
+    const wanted = Math.min(into.byteLength, regions.sizeBytes - offsetBytes);
+    if (wanted <= 0) return 0;
+    const part = wanted === into.byteLength ? into : into.subarray(0, wanted);
+    return pages.read(offsetBytes, part) === wanted ? wanted : undefined;
+  }
+
+  async #readInPieces(
     offsetBytes: number,
     into: Uint8Array,
     signal: AbortSignal | undefined,
     onAsked: () => void,
   ): Promise<number> {
-    signal?.throwIfAborted();
     await this.#base.beFresh(signal);
     if (into.byteLength <= PIECE_BYTES) return await this.#readPiece(offsetBytes, into, signal, onAsked);
     const starts: number[] = [];

@@ -72,15 +72,32 @@ export class Writer<Handle> {
 
   /**
    * Writes at `offsetBytes`. Returns how many bytes were written: fewer than were given only after an error or
-   * an abort. Rejects when nothing was written.
+   * an abort. Rejects when nothing was written. The number comes at once where nothing needs to be waited for.
    */
-  async write(offsetBytes: number, from: Uint8Array, given?: AbortSignal): Promise<number> {
+  write(offsetBytes: number, from: Uint8Array, given?: AbortSignal): number | Promise<number> {
     given?.throwIfAborted();
+    const doneBytes = this.tryWrite(offsetBytes, from) ?? 0;
+    if (doneBytes === from.byteLength) return doneBytes;
+    return this.#writeRest(offsetBytes, from, doneBytes, this.#orEnded(given));
+  }
+
+  /** Writes what can be written in this turn. Returns how many bytes; undefined when there are none. */
+  tryWrite(offsetBytes: number, from: Uint8Array): number | undefined {
     this.#phases.ended.throwIfAborted();
     requireSize(offsetBytes, from);
     if (from.byteLength === 0) return 0;
-    const writing = { offsetBytes, from, doneBytes: this.#writeNow(offsetBytes, from) };
-    if (writing.doneBytes < from.byteLength) await this.#goOn(writing, [], this.#orEnded(given));
+    const doneBytes = this.#writeNow(offsetBytes, from);
+    return doneBytes === 0 ? undefined : doneBytes;
+  }
+
+  async #writeRest(
+    offsetBytes: number,
+    from: Uint8Array,
+    doneBytes: number,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const writing = { offsetBytes, from, doneBytes };
+    await this.#goOn(writing, [], signal);
     return writing.doneBytes;
   }
 

@@ -6,13 +6,14 @@ import type { Scheduler } from '../../src/base/scheduler.ts';
 import { createVolumeHeader } from '../../src/keys/unlock.ts';
 import type { File } from '../../src/netfs/file.ts';
 import { Netfs, type NetfsOpenOptions } from '../../src/netfs/netfs.ts';
+import { BLOCK_BYTES } from '../../src/netfs/pages/page-memory.ts';
 import type { PageCache } from '../../src/netfs/pages/pages.ts';
 import { PlainPages } from '../../src/netfs/pages/plain-pages.ts';
-import { SharedPages } from '../../src/netfs/pages/shared-pages.ts';
 import type { StreamDropped } from '../../src/netfs/streams.ts';
 import { openPipeline, type Pipeline } from '../../src/pipeline/pipeline.ts';
 import { CODEC_DEFAULT } from '../../src/unit/codec.ts';
 import { type DiskForm, ScriptedDisk, type ScriptedOptions, ScriptedServer } from './scripted-server.ts';
+import { sharedPages } from './shared-pages-support.ts';
 
 /** The unit of most tests: four pages. */
 export const UNIT_BYTES: number = 16 * KIB;
@@ -74,12 +75,14 @@ export function sharedPipeline(
 }
 
 export interface ClientOptions extends ScriptedOptions {
-  /** From 1 MiB on they are in shared memory. */
+  /** A multiple of 64 KiB: in shared memory. Less: in plain arrays. */
   readonly pageBytes?: number;
   /** How long the version of a file is believed. */
   readonly freshMs?: number;
   /** Memory for the records of a file's changes. */
   readonly recordBytes?: number;
+  /** Default: calls that are answered at once never wait for others. */
+  readonly turnMs?: number;
 }
 
 /** One client of a disk. */
@@ -91,14 +94,15 @@ export class Client {
   readonly dropped: StreamDropped[] = [];
 
   constructor(pipeline: Pipeline, disk: ScriptedDisk, clock: Scheduler, options: ClientOptions) {
-    const { pageBytes = MIB, freshMs = 1000, recordBytes = MIB } = options;
+    const { pageBytes = MIB, freshMs = 1000, recordBytes = MIB, turnMs = Number.POSITIVE_INFINITY } = options;
     this.server = new ScriptedServer(disk, options);
-    this.pages = pageBytes < MIB ? new PlainPages(pageBytes) : new SharedPages(pageBytes);
+    this.pages = pageBytes < BLOCK_BYTES ? new PlainPages(pageBytes) : sharedPages(pageBytes / BLOCK_BYTES);
     this.netfs = new Netfs({
       pipeline,
       pages: this.pages,
       scheduler: clock,
       freshMs,
+      turnMs,
       recordBytes,
       isChecked: true,
       onStreamDropped: event => {

@@ -56,7 +56,10 @@ describe('files against a model', () => {
       // What was to happen did.
       const { syncs, reads, writes, unsyncedLooks } = sum;
       expect(Math.min(syncs, reads, writes, unsyncedLooks), `seed ${SEED}`).toBeGreaterThan(0);
-      expect(sum.faults > 0, `seed ${SEED}`).toBe(setting.faultShare > 0);
+      // In one short run there may be none.
+      if (IS_LONG || setting.faultShare === 0) {
+        expect(sum.faults > 0, `seed ${SEED}`).toBe(setting.faultShare > 0);
+      }
       if (setting.abortShare === 0) expect(sum.aborted).toBe(0);
     });
   }

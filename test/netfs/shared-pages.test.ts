@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { seededChance } from '../../src/base/chance.ts';
 import { POOL_BYTES_PER_FRAME } from '../../src/netfs/pages/frame-pool.ts';
 import { PageCopier } from '../../src/netfs/pages/page-copier.ts';
+import { bucketOf } from '../../src/netfs/pages/page-memory.ts';
 import { PageReader } from '../../src/netfs/pages/page-reader.ts';
 import { GRANULE_BYTES as G } from '../../src/netfs/pages/pages.ts';
 import { SharedPages } from '../../src/netfs/pages/shared-pages.ts';
@@ -225,6 +226,21 @@ describe('blocks', () => {
     expect(into[0]).toBe(1);
     expect(file.isUptodate(span(far + 5 * G, far + 6 * G))).toBe(false);
     expect(pages.use.usedBytes).toBe(G);
+  });
+
+  it('that differ only in the upper word of their number, and share a bucket, are told apart', () => {
+    const pages = sharedPages(1);
+    const file = pages.addFile(KEY);
+    const { number } = file.ref!;
+    const bucket = bucketOf(pages.memory, number, 7);
+    const others = Array.from({ length: 1000 }, (_, at) => (at + 1) * 2 ** 32 + 7);
+    const twin = others.find(block => bucketOf(pages.memory, number, block) === bucket)!;
+    file.write(7 * BLOCK_BYTES, new Uint8Array(G).fill(1));
+    expect(file.read(twin * BLOCK_BYTES, new Uint8Array(G))).toBe(0);
+    file.write(twin * BLOCK_BYTES, new Uint8Array(G).fill(2));
+    const into = new Uint8Array(G);
+    file.read(7 * BLOCK_BYTES, into);
+    expect(into[0]).toBe(1);
   });
 
   it('are all found, in whatever order others were dropped', () => {

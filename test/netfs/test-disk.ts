@@ -4,10 +4,12 @@ import { sizeToUnitCount } from '../../src/base/geometry.ts';
 import { Keyring } from '../../src/keys/keyring.ts';
 import type { File } from '../../src/netfs/file.ts';
 import { Netfs, type NetfsOpenOptions } from '../../src/netfs/netfs.ts';
+import { BLOCK_BYTES } from '../../src/netfs/pages/page-memory.ts';
 import { PlainPages } from '../../src/netfs/pages/plain-pages.ts';
 import { openPipeline, type Pipeline } from '../../src/pipeline/pipeline.ts';
 import { parseCodec } from '../../src/unit/codec.ts';
 import { ScriptedDisk, type ScriptedReceipt, ScriptedServer } from './scripted-server.ts';
+import { sharedPages } from './shared-pages-support.ts';
 import { type FaultChooser, turnScript } from './turn-script.ts';
 import { type TurnOptions, Turns } from './turns.ts';
 
@@ -25,7 +27,7 @@ export interface TestClientOptions {
   readonly fault?: FaultChooser;
   /** A segment is sent when it has so many bytes, or is pushed. */
   readonly segmentBytes?: number;
-  /** Memory for pages. Default: 4 MiB. */
+  /** Memory for pages: in shared memory, if a frame of 64 KiB fits. Default: 4 MiB. */
   readonly pageBytes?: number;
 }
 
@@ -77,8 +79,12 @@ export class TestDisk {
     });
     const netfs = new Netfs({
       pipeline: this.#pipeline,
-      pages: new PlainPages(pageBytes),
+      pages:
+        pageBytes < BLOCK_BYTES
+          ? new PlainPages(pageBytes)
+          : sharedPages(Math.floor(pageBytes / BLOCK_BYTES)),
       scheduler: this.turns,
+      turnMs: Number.POSITIVE_INFINITY,
       isChecked: true,
     });
     const openFile: TestClient['openFile'] = (key, options) => netfs.openFile(server, key, options);
