@@ -43,3 +43,29 @@ it('writers, readers and cold partial writes of many files end in little memory,
   for (const [at, key] of keys.entries()) expectSame(await disk.content(key), contents[at]!);
   expect(client.pages.use.heldBytes).toBe(0);
 });
+
+it('a file whose server does not answer does not keep others from being flushed', async () => {
+  const disk = await Disk.make();
+  const client = disk.client({ pageBytes: 256 * KIB });
+  const gate = Promise.withResolvers<void>();
+  const slow = disk.client({
+    script: ({ operation }) => (operation === 'place' ? { before: gate.promise } : undefined),
+  });
+  const [slowKey, key] = [disk.add(), disk.add()];
+  const slowFile = await client.netfs.openFile(slow.server, slowKey);
+  const bytes = mixedBytes(100 * KIB, 1);
+  await slowFile.write(bytes, { position: 0 });
+  const syncing = slowFile.sync();
+  for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
+  // Dirty again, and not to be flushed before the first records are placed.
+  await slowFile.write(bytes.subarray(0, 90 * KIB), { position: 0 });
+  const file = await client.open(key);
+  const large = mixedBytes(400 * KIB, 2);
+  await file.write(large, { position: 0 });
+  await file.sync();
+  expectSame(await disk.content(key), large);
+  gate.resolve();
+  await syncing;
+  await slowFile.close();
+  expectSame(await disk.content(slowKey), bytes);
+});
