@@ -207,6 +207,25 @@ describe('sealing anew', () => {
     expect(await codeOf(sealer.close())).toBe('ok');
   });
 
+  it('keeps its head from a session of the same client that has only the old key', async () => {
+    await fill();
+    const { volume: first, state } = await clientOf(old);
+    await makeFolder(first, '/first');
+    await first.close();
+    const { volume: late } = await clientOf(old, { state });
+    await makeFolder(late, '/late');
+    const report = await reseal();
+    expect(report.resealed.heads).toBeGreaterThan(0);
+    await late.close().catch(() => undefined);
+    // Nobody sees a fork, and the client goes on.
+    expect((await reseal()).resealed).toEqual(NONE_LEFT);
+    const { volume: again } = await clientOf(rekeyed, { state });
+    await makeFolder(again, '/third');
+    expect(await codeOf(again.close())).toBe('ok');
+    const { volume: sealer } = await clientOf(rekeyed);
+    await expectClean(await resealVolume(sealer), await treeOf(sealer));
+  });
+
   it('does not let a writer bring back what it has read before', async () => {
     await fill();
     const { volume } = await clientOf(rekeyed);

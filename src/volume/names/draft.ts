@@ -357,6 +357,7 @@ export class Draft {
   }
 
   async #revertInto(back: Draft, revert: Revert): Promise<void> {
+    const before = back.inode;
     for (const name of this.#entries.keys()) {
       const old = await back.find(name);
       if (old?.node.kind !== 'embedded') continue;
@@ -373,8 +374,8 @@ export class Draft {
       await draft.#revertInto(below, revert);
     }
     // The next version of an embedded directory is 1 more than this.
-    const version = this.#above === undefined ? back.inode.version : back.inode.version + 1;
-    back.update({ version, dataVersion: revertedDataVersion(back.inode, this.#inode) });
+    const version = this.#above === undefined ? before.version : before.version + 1;
+    back.update({ version, dataVersion: revertedDataVersion(before, this.#inode) });
   }
 
   /** Returns the entry of a name that {@link find} was asked for, as the draft has it now. */
@@ -485,9 +486,7 @@ function revertedFile(
 
 /** Returns the data version for content that is as it was before a change. */
 function revertedDataVersion(before: Inode, after: Inode): number {
-  // `before` may be a draft, in which it has risen already.
-  const isSame = after.dataVersion === before.dataVersion;
-  return isSame ? before.dataVersion : Math.max(before.dataVersion, after.dataVersion) + 1;
+  return after.dataVersion === before.dataVersion ? before.dataVersion : after.dataVersion + 1;
 }
 
 function requireChangeableInode({ id, extensions }: Inode): void {
