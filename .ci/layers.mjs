@@ -53,6 +53,10 @@ const LAYERS = [
       ['care', 'gc, compaction and verify work on an open volume.'],
       ['.', 'gc, compaction and verify work on an open volume; the volume does not know them.'],
       [
+        'fs',
+        'src/volume/fs is what programs call, in the shape of node:fs: it knows paths, and not the volume that joins the parts.',
+      ],
+      [
         'serving',
         'src/volume/serving is what netfs asks for, one file at a time: it knows neither paths nor the volume that opens them.',
       ],

@@ -71,7 +71,6 @@ export {
 } from './keys/unlock.ts';
 export type { RekeyOptions, SlotInfo, VolumeHeader } from './keys/volume-header.ts';
 export type {
-  File as VolumeFile,
   FileStatus,
   Position,
   ReadResult,
@@ -158,6 +157,10 @@ export type { Damage as VolumeDamage } from './volume/care/verify-damage.ts';
 export type { FileReader, Piece } from './volume/content/file-reader.ts';
 export type { FileWriter } from './volume/content/file-writer.ts';
 export type { OpenFlags } from './volume/file-flags.ts';
+export type { ReadStreamOptions, WriteStreamOptions } from './volume/fs/file-streams.ts';
+export type { BigIntVolumeStats, VolumeDirent, VolumeStats } from './volume/fs/stats.ts';
+export type { SaveAsOptions, VolumeFile } from './volume/fs/volume-file.ts';
+export type { VolumeFs } from './volume/fs/volume-fs.ts';
 export type { Directory } from './volume/names/directory.ts';
 export { nameBytes, toBytesName as toName } from './volume/names/name-checks.ts';
 export type { Found, Place } from './volume/names/path-walk.ts';

@@ -22,7 +22,7 @@ import { codeOf, NetsealError } from '../base/errors.ts';
 import type { Base } from './base.ts';
 import type { Flusher } from './flush.ts';
 import type { FileParts } from './parts.ts';
-import type { Rebase } from './rebase.ts';
+import type { BoundStash, Rebase } from './rebase.ts';
 import type { Group } from './regions/region.ts';
 import type { CommitSub, FileState } from './server.ts';
 
@@ -96,6 +96,23 @@ export class Committer<Handle> {
   /** Resolves when no commit is under way, whatever became of it. */
   async idle(): Promise<void> {
     while (this.#running !== undefined) await this.#running.catch(() => undefined);
+  }
+
+  /**
+   * Gives everything that is not committed to `save`, as one commit. It stays what it is. Rejects with what
+   * flushing failed with, and with what `save` throws.
+   */
+  async saveAs(save: BoundStash): Promise<void> {
+    while (this.#running !== undefined) await this.#running.catch(() => undefined);
+    const mtimeNs = BigInt(this.#parts.netfs.scheduler.now()) * 1_000_000n;
+    const saving = this.#rebase.saveAs(() => this.#closeAll(), mtimeNs, save);
+    // Its failure is none of a commit.
+    this.#running = saving
+      .catch(() => undefined)
+      .finally(() => {
+        this.#running = undefined;
+      });
+    await saving;
   }
 
   /** Notes that all changes were dropped. No commit may be under way. */

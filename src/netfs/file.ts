@@ -32,13 +32,13 @@ export interface WaitOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface ReadResult<Bytes extends Uint8Array> {
+export interface ReadResult<Bytes extends NodeJS.ArrayBufferView> {
   /** 0 at the end of the file, or when no bytes were asked for. */
   readonly bytesRead: number;
   readonly buffer: Bytes;
 }
 
-export interface WriteResult<Bytes extends Uint8Array> {
+export interface WriteResult<Bytes extends NodeJS.ArrayBufferView> {
   /** Less than was given only after an error or an abort, when some bytes had been written. */
   readonly bytesWritten: number;
   readonly buffer: Bytes;
@@ -51,6 +51,10 @@ export interface FileStatus {
   readonly dirtyBytes: number;
   /** Units that a server has, and that no commit holds yet. */
   readonly uploadedUnits: number;
+  /** The bytes of their records. */
+  readonly uploadedBytes: number;
+  /** When it was changed last; undefined when everything is committed. */
+  readonly changedAtMs: number | undefined;
   /** True when the server has everything, committed. */
   readonly isCommitted: boolean;
   /** Why the last commit failed, while none has succeeded since. */
@@ -113,6 +117,9 @@ export interface File extends AsyncDisposable {
   /** Makes the file `sizeBytes` long. What it gains is zeros. */
   truncate(sizeBytes?: number, options?: WaitOptions): Promise<void>;
 
+  /** Makes the file at least `sizeBytes` long. What it gains is zeros, and takes no room. */
+  allocate(sizeBytes: number, options?: WaitOptions): Promise<void>;
+
   /**
    * Commits what was done to the file before this call. When it resolves, the server has that, durable, and
    * others see it.
@@ -133,6 +140,12 @@ export interface File extends AsyncDisposable {
    * does nothing.
    */
   close(options?: WaitOptions): Promise<void>;
+
+  /**
+   * Closes this open file without a commit. What was written is committed in the background. After a close, it
+   * does nothing.
+   */
+  leave(): Promise<void>;
 
   /** As `close`, also when a block is left by an error. Call `discard` first if that is not meant. */
   [Symbol.asyncDispose](): Promise<void>;

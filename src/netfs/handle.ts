@@ -137,6 +137,14 @@ export class FileOfNetfs<Handle> implements File {
     if (this.#isSynchronous) await this.#commit(options.signal);
   }
 
+  async allocate(sizeBytes: number, options: WaitOptions = {}): Promise<void> {
+    requireInteger('sizeBytes', sizeBytes, 0, SIZE_BYTES_MAX);
+    requireOptions('options', options);
+    this.#requireWritable();
+    await this.#file.grow(sizeBytes, options.signal);
+    if (this.#isSynchronous) await this.#commit(options.signal);
+  }
+
   async sync(options: WaitOptions = {}): Promise<void> {
     requireOptions('options', options);
     this.#requireOpen();
@@ -151,6 +159,14 @@ export class FileOfNetfs<Handle> implements File {
     requireOptions('options', options);
     this.#isClosed = true;
     this.#closing ??= this.#close(options.signal);
+    await this.#closing;
+  }
+
+  async leave(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#endReplacing();
+    this.#closing = this.#onClosed();
     await this.#closing;
   }
 

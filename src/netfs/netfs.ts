@@ -19,7 +19,7 @@ import { TURN_MS, TurnClock } from '../base/turns.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { sealedBytesMax } from '../unit/seal.ts';
 import { requireFits } from './fetch.ts';
-import type { File, OpenFileOptions } from './file.ts';
+import type { File, FileStatus, OpenFileOptions } from './file.ts';
 import { FileOfNetfs } from './handle.ts';
 import { OpenFile } from './open-file.ts';
 import type { PageCache } from './pages/pages.ts';
@@ -165,6 +165,36 @@ export class Netfs implements AsyncDisposable {
       cache.failed += counters.failed;
     }
     return { cache, streams: { ...this.#parts.streamCounters } };
+  }
+
+  /** What is known of a file; undefined for one that is not open, and has no changes. */
+  status(server: NetfsServer, key: Uint8Array): FileStatus | undefined {
+    return this.#find(server, key)?.status;
+  }
+
+  /** The files that are open or have changes, with what is known of each. */
+  *files(): Generator<{ readonly key: Uint8Array; readonly status: FileStatus }, void, undefined> {
+    for (const { file } of this.#entries()) {
+      if (file !== undefined) yield { key: file.parts.key, status: file.status };
+    }
+  }
+
+  /** Commits one file, if it is open or has changes. Rejects as `File.sync` does, but is told no old errors. */
+  async commit(server: NetfsServer, key: Uint8Array, signal?: AbortSignal): Promise<void> {
+    await this.#find(server, key)?.commit(signal);
+  }
+
+  /**
+   * Gives the content of an open file to `save`; see `OpenFile.saveAs`. ECLOSED for a file that is not open.
+   */
+  async saveAs(server: NetfsServer, key: Uint8Array, save: Stash<unknown>): Promise<void> {
+    const file = this.#find(server, key);
+    if (file === undefined) throw new NetsealError('ECLOSED', 'the file is not open');
+    await file.saveAs(save);
+  }
+
+  #find(server: NetfsServer, key: Uint8Array): OpenFile<unknown> | undefined {
+    return this.#files.get(server)?.get(toByteString(key))?.file;
   }
 
   /** Commits all files. Rejects with the errors of those that cannot be, when all have been tried. */

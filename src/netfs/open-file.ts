@@ -20,6 +20,7 @@ import { ReadAhead } from './read-ahead.ts';
 import { type BoundStash, dropChanges, Rebase } from './rebase.ts';
 import { CommitClock } from './regions/commit-clock.ts';
 import type { Room } from './room.ts';
+import type { CommitSub } from './server.ts';
 import { type TruncateParts, truncate } from './truncate.ts';
 import { Writer } from './write.ts';
 
@@ -48,6 +49,8 @@ export class OpenFile<Handle> {
   readonly #onCommitted: () => void;
   /** Calls under way that use pages and the server. */
   readonly #calls = new Set<Promise<unknown>>();
+  /** When something was done to the file last. */
+  #changedAtMs: number | undefined;
   /** Those who have it open. */
   #openCount = 0;
 
@@ -109,6 +112,8 @@ export class OpenFile<Handle> {
       sizeBytes: regions.sizeBytes,
       dirtyBytes: regions.dirtyBytes,
       uploadedUnits: regions.layers.pendingCount,
+      uploadedBytes: regions.layers.pendingBytes,
+      changedAtMs: this.isCommitted ? undefined : this.#changedAtMs,
       isCommitted: this.isCommitted,
       failing: this.isCommitted || error === undefined ? undefined : asError(error),
     };
@@ -193,6 +198,21 @@ export class OpenFile<Handle> {
     await this.#track(truncate(this.parts, this.#phases, sizeBytes, signal));
   }
 
+  /** Makes the file at least `sizeBytes` long. */
+  async grow(sizeBytes: number, signal?: AbortSignal): Promise<void> {
+    await this.#track(truncate(this.parts, this.#phases, sizeBytes, signal, true));
+  }
+
+  /**
+   * Gives the content as it is now to `save`, as a commit that it would take to make it. The file stays as it
+   * is, and what is not committed stays so.
+   *
+   * Rejects with what flushing failed with, and with what `save` throws.
+   */
+  async saveAs(save: (handle: Handle, sub: CommitSub) => Promise<unknown>): Promise<void> {
+    await this.#track(this.#committer.saveAs(sub => save(this.parts.handle, sub)));
+  }
+
   /**
    * Commits what was done so far. While the server cannot be asked, it tries again for a minute. The signal ends
    * the waiting only.
@@ -264,7 +284,8 @@ export class OpenFile<Handle> {
 
   #changed(): void {
     this.#committer.changed();
-    this.#clock.changed(this.parts.netfs.scheduler.now());
+    this.#changedAtMs = this.parts.netfs.scheduler.now();
+    this.#clock.changed(this.#changedAtMs);
     this.#ticking.start();
   }
 

@@ -110,6 +110,25 @@ export class Rebase<Handle> {
     }
   }
 
+  /** Gives all changes to `save`, and keeps them; see `Committer.saveAs`. */
+  async saveAs(closeAll: () => Group | undefined, mtimeNs: bigint, save: BoundStash): Promise<void> {
+    const { regions } = this.#parts;
+    const open = this.#gate.close();
+    try {
+      while (regions.writerCount > 0) await this.#flusher.changed;
+      const group = closeAll();
+      if (group !== undefined) await this.#flusher.flushGroup(group);
+      if (group !== undefined && group.state !== 'closed') {
+        throw new NetsealError('EUNAVAILABLE', 'an upload failed meanwhile: try again');
+      }
+      const { version, sizeBytes } = regions.layers.committed;
+      const nothing = { receipts: new Map(), sizeBytes, cutBytes: sizeBytes, ifVersion: version };
+      await save({ ...(group === undefined ? nothing : regions.toCommit(group)), mtimeNs });
+    } finally {
+      open();
+    }
+  }
+
   async #compare(group: Group, onDropped: () => void): Promise<void> {
     const { regions } = this.#parts;
     const { unitSizeBytes } = regions;

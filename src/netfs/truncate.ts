@@ -20,12 +20,15 @@ export interface TruncateParts<Handle> {
 /**
  * Sets the file's size. Rejects with the signal's reason when it aborts first, and with ECLOSED; then nothing has
  * happened.
+ *
+ * @param isGrowing true when a file that is longer already stays as it is.
  */
 export async function truncate<Handle>(
   parts: FileParts<Handle>,
   { base, flusher, gate, ended, onChange }: TruncateParts<Handle>,
   sizeBytes: number,
-  given?: AbortSignal,
+  given: AbortSignal | undefined,
+  isGrowing = false,
 ): Promise<void> {
   const signal = given === undefined ? ended : AbortSignal.any([given, ended]);
   signal.throwIfAborted();
@@ -40,7 +43,7 @@ export async function truncate<Handle>(
     while (writer.state !== 'active') await regions.whenActive(writer, signal);
     signal.throwIfAborted();
     const oldBytes = regions.sizeBytes;
-    if (sizeBytes === oldBytes) return;
+    if (sizeBytes === oldBytes || (isGrowing && sizeBytes < oldBytes)) return;
     regions.truncate(writer);
     onChange();
     if (sizeBytes > oldBytes) return;

@@ -1,19 +1,24 @@
 /** The files of a volume that are open through netfs: names in, open files out. */
 import { requireInteger, requireObject, requireSignal } from '../base/arguments.ts';
-import { codeOf, NetsealError, requireArgument } from '../base/errors.ts';
+import { toHex } from '../base/bytes.ts';
+import { codeOf, isNetsealError, messageOf, NetsealError, requireArgument } from '../base/errors.ts';
 import { unitSizeToLog2 } from '../base/geometry.ts';
+import { type Id, idBytes } from '../base/ids.ts';
 import type { Scheduler } from '../base/scheduler.ts';
 import type { CacheVolume } from '../cache/cache-volume.ts';
-import type { File } from '../netfs/file.ts';
+import type { FileStatus } from '../netfs/file.ts';
 import { Netfs } from '../netfs/netfs.ts';
 import { SharedPages } from '../netfs/pages/shared-pages.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { FileInode } from '../server/sealed/inode.ts';
 import { parseFlags } from './file-flags.ts';
-import type { FilePlace } from './names/file-place.ts';
+import { OpenInode } from './fs/open-inode.ts';
+import { type SaveAsOptions, VolumeFile } from './fs/volume-file.ts';
+import type { FilePlace, PlaceParts } from './names/file-place.ts';
 import type { NamePlace } from './names/live-names.ts';
 import type { Found } from './names/path-walk.ts';
 import type { SealedServer } from './serving/sealed-server.ts';
+import { ServedFile } from './serving/served-file.ts';
 
 const MODE_DEFAULT = 0o644;
 const MODE_MAX = 0o7777;
@@ -34,11 +39,26 @@ export interface VolumeFilesParts {
   readonly freshMs: number;
   /** Where sealed units are kept on this machine. */
   readonly cache: CacheVolume | undefined;
+  readonly inodes: PlaceParts;
   find(path: string | Uint8Array): Promise<Found>;
   place(path: string | Uint8Array): Promise<NamePlace>;
   newFile(mode: number, unitSizeBytes: number | undefined): FileInode;
   insert(place: NamePlace, inode: FileInode): Promise<void>;
   requireWritable(inode: FileInode): void;
+}
+
+/** A file and where it was found. */
+interface FoundFile {
+  readonly place: FilePlace;
+  readonly inode: FileInode;
+}
+
+/** A file that is open, or has changes. */
+export interface KnownFile {
+  readonly id: Id;
+  /** Undefined when this session has not met its name. */
+  readonly path: string | undefined;
+  readonly status: FileStatus;
 }
 
 export class VolumeFiles {
@@ -55,7 +75,7 @@ export class VolumeFiles {
     flags: unknown,
     mode: number = MODE_DEFAULT,
     options: OpenPathOptions = {},
-  ): Promise<File> {
+  ): Promise<VolumeFile> {
     const parsed = parseFlags(flags);
     requireInteger('mode', mode, 0, MODE_MAX);
     requireObject('options', options);
@@ -63,39 +83,72 @@ export class VolumeFiles {
     requireSignal('options.signal', signal);
     if (unitSizeBytes !== undefined) unitSizeToLog2(unitSizeBytes);
     const { isReadable, isWritable, isAppending, isSynchronous, creates, isExclusive, truncates } = parsed;
-    let place = creates ? await this.#create(path, mode, unitSizeBytes, isExclusive) : undefined;
-    const isNew = place !== undefined;
-    place ??= await this.#find(path, isWritable);
+    const made = creates ? await this.#create(path, mode, unitSizeBytes, isExclusive) : undefined;
+    const { place, inode } = made ?? (await this.#find(path, isWritable));
     signal?.throwIfAborted();
     const { server, cache } = this.#parts;
-    const file = await this.#opened.openFile(server, server.register(place), {
+    const key = server.register(place);
+    const file = await this.#opened.openFile(server, key, {
       isReadable,
       isWritable,
       isAppending,
       isSynchronous,
-      isReplacing: truncates && !isNew,
+      isReplacing: truncates && made === undefined,
       signal,
       stash: (handle, sub) => server.stash(handle, sub),
       cache,
     });
-    if (!truncates || isNew) return file;
+    const opened = new VolumeFile(file, {
+      inode: new OpenInode(this.#parts.inodes, place, inode),
+      isReadable,
+      isWritable,
+      saveAs: (target, how) => this.#saveAs(key, target, how),
+    });
+    if (!truncates || made !== undefined) return opened;
     try {
       await file.truncate(0, { signal });
-      return file;
+      return opened;
     } catch (error) {
-      await file.close().catch(() => undefined);
+      await opened.leave();
       throw error;
     }
   }
 
-  /** Commits all open files. Rejects with what could not be committed. */
-  async flush(): Promise<void> {
-    await this.#netfs?.flush();
+  /** What is known of a file; undefined for one that is not open, and has no changes. */
+  statusOf(id: Id): FileStatus | undefined {
+    return this.#netfs?.status(this.#parts.server, idBytes(id));
   }
 
-  /** Commits all open files and closes them; see `Netfs.close`. */
+  /** The files that are open or have changes. */
+  *known(): Generator<KnownFile, void, undefined> {
+    for (const { key, status } of this.#netfs?.files() ?? []) {
+      const id = toHex(key);
+      yield { id, path: this.#parts.inodes.inodes.pathOfOpen(id), status };
+    }
+  }
+
+  /** Commits one file, if it is open or has changes. */
+  async commit(id: Id, signal?: AbortSignal): Promise<void> {
+    await this.#netfs?.commit(this.#parts.server, idBytes(id), signal);
+  }
+
+  /** Commits all open files. Rejects with what could not be committed. */
+  async flush(signal?: AbortSignal): Promise<void> {
+    await this.#netfs?.flush(signal === undefined ? {} : { signal });
+  }
+
+  /** Commits all open files and closes them; see `Netfs.close`. Rejects with the paths of those that failed. */
   async close(options: { readonly discard?: boolean } = {}): Promise<void> {
-    await this.#netfs?.close(options);
+    try {
+      await this.#netfs?.close(options);
+    } catch (error) {
+      throw this.#withPaths(error);
+    }
+  }
+
+  /** Memory for pages; undefined as long as no file was opened. */
+  get netfs(): Netfs | undefined {
+    return this.#netfs;
   }
 
   /** Most sessions never open a file this way. */
@@ -106,7 +159,30 @@ export class VolumeFiles {
     return this.#netfs;
   }
 
-  async #find(path: string | Uint8Array, isWritable: boolean): Promise<FilePlace> {
+  async #saveAs(key: Uint8Array, path: string | Uint8Array, options: SaveAsOptions): Promise<void> {
+    const { server } = this.#parts;
+    const { directory, name } = await this.#parts.place(path);
+    await this.#opened.saveAs(server, key, async (handle, sub) => {
+      if (!(handle instanceof ServedFile)) throw new NetsealError('EBUG', 'a file of another server');
+      await server.saveAs(handle, sub, { directory, name }, options);
+    });
+  }
+
+  /** Returns an error that names what could not be committed. */
+  #withPaths(error: unknown): unknown {
+    const failing = Array.from(this.known()).filter(({ status }) => !status.isCommitted);
+    const [first] = failing;
+    if (first === undefined) return error;
+    const cause = error instanceof AggregateError ? error.errors[0] : error;
+    const code = isNetsealError(cause) ? cause.code : 'EIO';
+    const paths = failing.map(({ path, id }) => path ?? `inode ${id}`).join(', ');
+    return new NetsealError(code, `not committed: ${paths}: ${messageOf(cause)}`, {
+      cause: error,
+      path: first.path,
+    });
+  }
+
+  async #find(path: string | Uint8Array, isWritable: boolean): Promise<FoundFile> {
     const { inode, parent, entry } = await this.#parts.find(path);
     if (inode.type === 'directory' || parent === undefined || entry === undefined) {
       throw new NetsealError('EISDIR', 'this is a folder: name a file');
@@ -114,7 +190,7 @@ export class VolumeFiles {
     requireArgument(inode.type === 'file', `this is no regular file: ${inode.type}`);
     if (isWritable) this.#parts.requireWritable(inode);
     const object = entry.node.kind === 'object' ? entry.node : undefined;
-    return { directory: parent, name: entry.name, id: inode.id, object };
+    return { inode, place: { directory: parent, name: entry.name, id: inode.id, object } };
   }
 
   /** Makes a file where none is. Undefined where one is, unless that is an error. */
@@ -123,7 +199,7 @@ export class VolumeFiles {
     mode: number,
     unitSizeBytes: number | undefined,
     isExclusive: boolean,
-  ): Promise<FilePlace | undefined> {
+  ): Promise<FoundFile | undefined> {
     if (!isExclusive) {
       const isThere = await this.#parts.find(path).then(
         () => true,
@@ -143,6 +219,6 @@ export class VolumeFiles {
       if (codeOf(error) === 'EEXIST' && !isExclusive) return undefined;
       throw error;
     }
-    return { directory, name, id: inode.id };
+    return { inode, place: { directory, name, id: inode.id } };
   }
 }

@@ -9,7 +9,6 @@ import {
 } from '../base/arguments.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { type Id, idBytes, randomId } from '../base/ids.ts';
-import type { File } from '../netfs/file.ts';
 import { ControlSealer } from '../server/sealed/control.ts';
 import { requireChangeable } from '../server/sealed/extensions.ts';
 import type { Attributes, DirectoryEntry, FileInode, Inode } from '../server/sealed/inode.ts';
@@ -26,6 +25,8 @@ import { FileWriter } from './content/file-writer.ts';
 import { readSmallFiles, type SmallContents } from './content/small-files.ts';
 import { SmallUpload } from './content/small-upload.ts';
 import type { OpenFlags } from './file-flags.ts';
+import type { VolumeFile } from './fs/volume-file.ts';
+import { VolumeFs } from './fs/volume-fs.ts';
 import { History } from './history/history.ts';
 import { requireDirectory, requireEntry, requireFileInode, requireId } from './names/argument-checks.ts';
 import type { Directory } from './names/directory.ts';
@@ -83,6 +84,8 @@ export class Volume {
   readonly moves: Moves;
   /** The operations on names, for programs. */
   readonly names: VolumeNames;
+  /** The volume in the shape of `node:fs/promises`. */
+  readonly fs: VolumeFs;
   /** @internal The same without checks of arguments, for netseal's own copies. */
   readonly namespace: Namespace;
   /** @internal The files of this volume, for netfs. */
@@ -182,6 +185,7 @@ export class Volume {
     this.server = new SealedServer(this.#commitParts);
     this.#paths = new PathWalk(this.inodes, this.namespace, settings.rootId);
     this.#files = this.#newFiles(options);
+    this.fs = this.#newFs();
     this.#history.start(this.session, this.inodes);
   }
 
@@ -236,7 +240,7 @@ export class Volume {
   }
 
   /** Returns the folder that a path was found to lead to. ENOTDIR for anything else. */
-  foundDirectory(found: Found): Directory {
+  foundDirectory(found: Omit<Found, 'names'>): Directory {
     requireObject('found', found);
     requireObject('found.inode', found.inode);
     this.#requireOpen();
@@ -259,15 +263,15 @@ export class Volume {
    * unknown flags, or units that do not fit into the pipeline's memory), EUNSUPPORTED (only a newer netseal may
    * change it).
    *
-   * @param flags as Node's `fs.open` has them. Default `r`.
+   * @param flags as Node's `fs.open` has them, as text or as a number. Default `r`.
    * @param mode of a file that is made. Default 0o644.
    */
   async open(
     path: string | Uint8Array,
-    flags: OpenFlags = 'r',
+    flags: OpenFlags | number = 'r',
     mode?: number,
     options?: OpenPathOptions,
-  ): Promise<File> {
+  ): Promise<VolumeFile> {
     this.#requireOpen();
     return await this.#files.open(path, flags, mode, options);
   }
@@ -445,6 +449,7 @@ export class Volume {
       scheduler,
       freshMs: this.session.freshMs,
       cache: this.session.cache,
+      inodes: this.#commitParts,
       find: path => this.find(path, { follow: true }),
       place: path => this.place(path),
       newFile: (mode, unitSizeBytes) => {
@@ -457,6 +462,24 @@ export class Volume {
         requireWritable(this.settings);
         requireChangeable(`inode ${inode.id}`, inode.extensions?.items);
       },
+    });
+  }
+
+  #newFs(): VolumeFs {
+    const files = this.#files;
+    return new VolumeFs({
+      commitParts: this.#commitParts,
+      names: this.names,
+      find: (path, options) => this.find(path, options),
+      place: (path, options) => this.place(path, options),
+      open: (path, flags, mode) => {
+        this.#requireOpen();
+        return files.open(path, flags, mode);
+      },
+      newAttributes,
+      requireWritable: () => requireWritable(this.settings),
+      statusOf: id => files.statusOf(id),
+      commit: id => files.commit(id),
     });
   }
 

@@ -33,6 +33,10 @@ async function outcome(call: () => unknown): Promise<string> {
     if (isGenerator(result)) await result.next();
     return 'no error';
   } catch (error) {
+    // Open files say it as Node does.
+    const isClosedFile =
+      error instanceof Error && 'syscall' in error && codeOf(error.cause ?? error) !== 'EINVAL';
+    if (isClosedFile && 'code' in error && error.code === 'EBADF') return 'ECLOSED';
     return codeOf(error) ?? String(error);
   }
 }

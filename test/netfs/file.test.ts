@@ -19,6 +19,8 @@ it('what is written is read at once, and by others after a sync', async () => {
     sizeBytes: bytes.byteLength,
     dirtyBytes: 0,
     uploadedUnits: 0,
+    uploadedBytes: 0,
+    changedAtMs: undefined,
     isCommitted: true,
     failing: undefined,
   });

@@ -189,6 +189,14 @@ export class Layers {
     return count;
   }
 
+  /** The bytes of the records of these receipts. */
+  get pendingBytes(): number {
+    let totalBytes = 0;
+    for (const layer of this.#layers)
+      for (const receipt of layer.receipts.values()) totalBytes += receipt?.lengthBytes ?? 0;
+    return totalBytes;
+  }
+
   /** The committed receipts that are remembered. */
   get knownCount(): number {
     return this.#known.size;

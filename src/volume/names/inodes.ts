@@ -80,6 +80,22 @@ export class Inodes implements InodesHeld {
     return `/${names.join('/')}`;
   }
 
+  /** Returns the path of a file that is open, for messages; undefined for one without a name, or far away. */
+  pathOfOpen(id: Id): string | undefined {
+    const place = this.openPlaces.placeOf(id);
+    if (place === undefined || place.isRemoved) return undefined;
+    const names = [place.name];
+    let folder = place.directory;
+    for (let above = folder.embeddedIn; above !== undefined; above = folder.embeddedIn) {
+      names.unshift(above.name);
+      folder = above.parent;
+      if (names.length === DEPTH_MAX) return undefined;
+    }
+    const path = this.pathOf(folder.key);
+    const below = names.map(name => nameBytes(name).toString('utf8')).join('/');
+    return path === undefined ? undefined : `${path === '/' ? '' : path}/${below}`;
+  }
+
   /** Returns the folder whose object has a key. */
   directory(key: Id, id: Id = key): Directory {
     return this.#directory(id, { kind: 'object', live: this.get(key) });

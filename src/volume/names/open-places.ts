@@ -68,6 +68,11 @@ export class OpenPlaces {
     if (object !== undefined) place.object = object;
   }
 
+  /** Returns where an open file is; undefined for one that is not open. */
+  placeOf(id: Id): OpenPlace | undefined {
+    return this.#places.get(id)?.place;
+  }
+
   close({ id }: OpenPlace): void {
     const known = this.#places.get(id);
     if (known === undefined) return;

@@ -18,6 +18,8 @@ export interface Found {
   /** The folder that holds the last name of the path. Undefined for the root, as is `entry`. */
   readonly parent: Directory | undefined;
   readonly entry: DirectoryEntry | undefined;
+  /** The names that lead there from the root, without any symlink. */
+  readonly names: readonly Name[];
 }
 
 /** The place of a path: a folder and a name in it. The name need not exist. */
@@ -84,7 +86,7 @@ export class PathWalk {
   }
 
   /** Returns the folder that was found. ENOTDIR for anything else. */
-  directoryOf({ inode, parent, entry }: Found): Directory {
+  directoryOf({ inode, parent, entry }: Omit<Found, 'names'>): Directory {
     if (inode.type !== 'directory') throw new NetsealError('ENOTDIR', 'this is not a folder');
     if (parent === undefined || entry === undefined) return this.#inodes.directory(this.#rootId);
     return this.#inodes.directoryOf(parent, entry);
@@ -96,6 +98,7 @@ export class PathWalk {
       inode: await this.#inodes.get(this.#rootId).read(),
       parent: undefined,
       entry: undefined,
+      names: [],
     };
     for (const [at, name] of names.entries()) {
       if (found.inode.type !== 'directory') throw noFolder(names.slice(0, at));
@@ -111,7 +114,7 @@ export class PathWalk {
         const leadsToFolder = isLast && endsInFolder(inode.target);
         return await this.#walk(target, { ...options, needsFolder: needsFolder || leadsToFolder });
       }
-      found = { inode, parent, entry };
+      found = { inode, parent, entry, names: names.slice(0, at + 1) };
     }
     if (needsFolder && found.inode.type !== 'directory') throw noFolder(names);
     return found;
