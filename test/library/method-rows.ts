@@ -152,6 +152,8 @@ function volumeRows({
         readv: row([[]], LIST),
         write: row([Buffer.alloc(4)], [5, null, undefined, {}]),
         writev: row([[]], LIST),
+        tryRead: row([new Uint8Array(4), 0], BYTES, NUMBERS),
+        tryWrite: row([new Uint8Array(4), 0], BYTES, NUMBERS),
         readFile: row([], [5, 'none', { encoding: 'none' }, { signal: 5 }]),
         writeFile: row(['x'], [5, null, undefined, {}], [5, 'none', { encoding: 'none' }, { signal: 5 }]),
         appendFile: row(['x'], [5, null, undefined, {}], [5, 'none', { encoding: 'none' }, { signal: 5 }]),

@@ -39,7 +39,7 @@ import {
   type StreamedFile,
   type WriteStreamOptions,
 } from './file-streams.ts';
-import { asNode, FileSystemError } from './node-errors.ts';
+import { asNode, FileSystemError, toNodeError } from './node-errors.ts';
 import {
   dataPieces,
   encodingOf,
@@ -141,6 +141,38 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
     const bytes = viewBytes('buffer', buffer);
     const { bytesRead } = await asNode('read', () => this.#readAt(bytes, at, length, position));
     return { bytesRead, buffer };
+  }
+
+  /**
+   * Reads bytes that are in memory, at once. Returns how many: as many as the buffer holds, or up to the end of the
+   * file. Undefined when it would have to wait, for the store or for others; then the buffer may hold anything, and
+   * {@link read} is the call to make. Makes no garbage. The buffer may be shared memory.
+   *
+   * Throws as `read` rejects.
+   */
+  tryRead(buffer: Uint8Array, position: number): number | undefined {
+    this.#requireReadable('read');
+    try {
+      return this.#file.tryRead(buffer, position);
+    } catch (error) {
+      throw toNodeError(error, 'read');
+    }
+  }
+
+  /**
+   * Writes at once, as far as there is memory. Returns how many bytes. Undefined when it would have to wait before
+   * the first: for memory, for others, or because the file was opened to append, or to commit every write; and for
+   * more than a 16th of the memory for pages. Then nothing has happened, and {@link write} is the call to make.
+   *
+   * Throws as `write` rejects.
+   */
+  tryWrite(buffer: Uint8Array, position: number): number | undefined {
+    this.#requireWritable('write');
+    try {
+      return this.#file.tryWrite(buffer, position);
+    } catch (error) {
+      throw toNodeError(error, 'write');
+    }
   }
 
   /** Reads into several buffers, one after the other, as one read. */
