@@ -33,7 +33,25 @@ const SETTINGS: readonly (readonly [string, Setting])[] = [
     'little memory, faults, aborts',
     { ...CALM, files: 3, width: 3, rounds: 40, pageBytes: 96 * 1024, ...FAULTS, abortShare: 0.1 },
   ],
-  ['everything at once', { ...CALM, files: 3, width: 3, rounds: 40, ...FAULTS, abortShare: 0.2 }],
+  [
+    'little shared memory',
+    {
+      ...CALM,
+      files: 3,
+      width: 3,
+      rounds: 25,
+      sizeBytes: 150_000,
+      writeBytes: 60_000,
+      pageBytes: 512 * 1024,
+     
+      ...FAULTS,
+      abortShare: 0.05,
+    },
+  ],
+  [
+    'everything at once',
+    { ...CALM, files: 3, width: 3, rounds: 40, ...FAULTS, abortShare: 0.2 },
+  ],
 ];
 
 async function play(seed: number, setting: Setting): Promise<ModelCounts & { faults: number }> {
