@@ -43,15 +43,12 @@ const SETTINGS: readonly (readonly [string, Setting])[] = [
       sizeBytes: 150_000,
       writeBytes: 60_000,
       pageBytes: 512 * 1024,
-     
+
       ...FAULTS,
       abortShare: 0.05,
     },
   ],
-  [
-    'everything at once',
-    { ...CALM, files: 3, width: 3, rounds: 40, ...FAULTS, abortShare: 0.2 },
-  ],
+  ['everything at once', { ...CALM, files: 3, width: 3, rounds: 40, ...FAULTS, abortShare: 0.2 }],
 ];
 
 async function play(seed: number, setting: Setting): Promise<ModelCounts & { faults: number }> {

@@ -93,9 +93,11 @@ function underTest(file: File): FileUnderTest {
         return (await file.write(bytes, { position, signal })).bytesWritten;
       }
       if (now === bytes.byteLength) return now;
-      // Memory was short. The rest is a call of its own.
-      const rest = bytes.subarray(now);
-      return now + (await file.write(rest, { position: position + now })).bytesWritten;
+      // Memory was short. The rest is a call of its own, which may fail.
+      return await file.write(bytes.subarray(now), { position: position + now }).then(
+        ({ bytesWritten }) => now + bytesWritten,
+        () => now,
+      );
     },
     truncate: sizeBytes => file.truncate(sizeBytes),
     sync: () => file.sync(),
