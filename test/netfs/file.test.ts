@@ -191,7 +191,7 @@ it('a write whose records need too much memory commits as it goes, also as an ap
   const file = await client.open(key);
   const bytes = mixedBytes(100 * 4096, 1);
   await file.write(bytes, { position: 0 });
-  // 100 records of some 240 bytes, and the commits that publish them.
+  // 100 records of some 320 bytes, and the commits that publish them.
   expect(client.count('commit')).toBeGreaterThan(2);
   const appending = await client.open(key, { isAppending: true });
   await appending.write(bytes);
