@@ -5,15 +5,20 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { randomId } from '../../src/base/ids.ts';
+import { createVolumeHeader } from '../../src/keys/unlock.ts';
+import { MemoryStore } from '../../src/server/memory-store.ts';
 import { segmentKey } from '../../src/server/sealed/object-keys.ts';
+import { createRoot } from '../../src/volume/root.ts';
+import { checkVolumeSettings, encodeSettings } from '../../src/volume/session/volume-settings.ts';
 import type { ClientState } from '../../src/volume/state/client-state.ts';
 import type { JournalItem } from '../../src/volume/state/put-journal.ts';
 import { openStateFolder } from '../../src/volume/state/state-folder.ts';
+import { rawSecret } from '../keys/helpers.ts';
 import { counts, ids, names, pointers } from '../server/sealed/arbitraries.ts';
 import { errorCodeOf } from '../support/errors.ts';
 import { checkAsyncProperty } from '../support/property.ts';
 import { wild } from '../support/wild.ts';
-import { type Client, TestVolume } from './support.ts';
+import { type Client, FOLDER, TestVolume } from './support.ts';
 
 let folder = '';
 let test: TestVolume;
@@ -66,6 +71,29 @@ describe('the journal of a put', () => {
       await storeSegments(noted);
       expect(await noteAndFind(noted)).toEqual(noted);
     });
+  });
+
+  it('is not used after a rekey: the units that it names are sealed under the old key', async () => {
+    const secret = rawSecret(3);
+    const settings = encodeSettings(checkVolumeSettings({ unitSizeBytes: 4096 }));
+    const header = await createVolumeHeader({ slots: [{ label: 'test', secret }], settings });
+    const rekeyed = await header.rekey(secret);
+    const store = new MemoryStore();
+    await createRoot(store, header, FOLDER);
+    const volumes = new TestVolume(store, header);
+    const memory = await openStateFolder(folder, 'another store');
+    const place = { directory: randomId(), name: 'file', unitSizeBytes: 4096 };
+    const found: unknown[] = [];
+    for (const keys of [header, header, rekeyed]) {
+      const { volume } = await volumes.client({ state: memory, header: keys });
+      const opened = await volume.openPutJournal(memory, place, SOURCE, randomId());
+      found.push([...(opened?.resumed?.items() ?? [])]);
+      opened?.journal.append([5]);
+      await opened?.journal.close();
+      await volume.close();
+    }
+    expect(found).toEqual([[], [[5]], []]);
+    await memory.close();
   });
 
   it('ends before the first record with a number that no item can have', async () => {
