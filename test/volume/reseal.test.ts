@@ -13,8 +13,10 @@ import { createRoot } from '../../src/volume/root.ts';
 import { checkVolumeSettings, encodeSettings } from '../../src/volume/session/volume-settings.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { rawSecret } from '../keys/helpers.ts';
+import { UNIT_BYTES } from '../netfs/server-contract.ts';
 import { SEED } from '../support/soak.ts';
 import { deepCheck, GRACE_MS, HOUR_MS } from './gc-support.ts';
+import { makeFile, openFile, subOf } from './serving-support.ts';
 import {
   bytesOf,
   type Client,
@@ -26,6 +28,7 @@ import {
   jitteryStore,
   makeFolder,
   makeObjectFolder,
+  namesIn,
   packFiles,
   readFile,
   TestVolume,
@@ -234,6 +237,21 @@ describe('sealing anew', () => {
     const report = await reseal();
     expect(await codeOf(writer.close())).toBe('ECONFLICT');
     await expectClean(report, await treeOf(volume));
+  });
+
+  it('makes no copy of a file that shares what was sealed anew meanwhile', async () => {
+    const first = await clientOf(old);
+    await makeFile(first, '/file', 3, 1);
+    const [mine, theirs] = [await clientOf(rekeyed), await clientOf(rekeyed)];
+    const [here, there] = [await openFile(mine, '/file'), await openFile(theirs, '/file')];
+    const sub = subOf(here, await here.place([0], 2), 3 * UNIT_BYTES);
+    await there.commit(await there.place([0], 3), 3 * UNIT_BYTES);
+    expect(await codeOf(here.server.commit(here.handle, sub))).toBe('ECONFLICT');
+    await here.refresh();
+    const report = await reseal();
+    expect(await codeOf(mine.volume.server.stash(here.handle, sub))).toBe('ECONFLICT');
+    const volume = await expectClean(report, await treeOf(theirs.volume));
+    expect(await namesIn(volume, '/')).toEqual(['file']);
   });
 
   it('seals anew beside clients that write, move and remove', async () => {
