@@ -41,7 +41,8 @@ async function withVolume(folder, work) {
 async function digestOf(volume, path) {
   await using file = await volume.open(path);
   const hash = createHash('sha256');
-  for await (const chunk of file.createReadStream({ autoClose: false, highWaterMark: MIB })) hash.update(chunk);
+  for await (const chunk of file.createReadStream({ autoClose: false, highWaterMark: MIB }))
+    hash.update(chunk);
   return hash.digest('hex');
 }
 
@@ -75,7 +76,9 @@ if (process.argv[2] === 'read') {
       const startMs = performance.now();
       await file.sync();
       const tookMs = Math.round(performance.now() - startMs);
-      console.log(`${EDITS} edits, ${Math.round(dirtyBytes / 1024)} KiB of them not uploaded yet; synced in ${tookMs} ms`);
+      console.log(
+        `${EDITS} edits, ${Math.round(dirtyBytes / 1024)} KiB of them not uploaded yet; synced in ${tookMs} ms`,
+      );
       digest = await digestOf(volume, '/table.db');
     });
     const conditions = process.execArgv.filter(option => option.startsWith('--conditions'));
