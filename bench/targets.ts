@@ -9,6 +9,7 @@ import { isMet, type Measurement, type Target } from './target.ts';
 import { cacheDirty, cacheEvict, cacheRead, cacheRead4k, cacheWrite } from './targets/cache.ts';
 import { cacheOpen } from './targets/cache-open.ts';
 import { copyBytesTarget } from './targets/copy-bytes.ts';
+import { random4k, readCache, readStore, write1g } from './targets/open-files.ts';
 import { pageRead1m, pageRead4k } from './targets/page-reads.ts';
 import { get1g, put1g, putRss } from './targets/put-get.ts';
 import { regions } from './targets/regions.ts';
@@ -41,6 +42,10 @@ export const TARGETS: readonly Target[] = [
   fsyncTrips,
   catTrips,
   regions,
+  write1g,
+  readCache,
+  readStore,
+  random4k,
   cacheRead,
   cacheRead4k,
   cacheWrite,

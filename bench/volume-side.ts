@@ -15,6 +15,7 @@ import { createRoot } from '../src/volume/root.ts';
 import { checkVolumeSettings, encodeSettings } from '../src/volume/session/volume-settings.ts';
 import { openStateFolder } from '../src/volume/state/state-folder.ts';
 import { Volume } from '../src/volume/volume.ts';
+import type { OpenVolumeOptions } from '../src/volume/volume-options.ts';
 
 /** The limit of the command line (`src/cli/volume/location.ts`). */
 const REQUESTS_AT_ONCE = 32;
@@ -35,6 +36,11 @@ export interface OpenVolume {
   close(): Promise<void>;
 }
 
+export interface VolumeSideSettings {
+  /** The pipeline's memory. Default: the pipeline's own. */
+  readonly memoryBytes?: number;
+}
+
 /** A volume, its key file and its client's state, in a folder. */
 export class VolumeSide {
   readonly folder: string;
@@ -47,8 +53,9 @@ export class VolumeSide {
   }
 
   /** @param folder is created. */
-  static async create(folder: string): Promise<VolumeSide> {
-    const side = new VolumeSide(folder, await openPipeline({ workers: 2 }));
+  static async create(folder: string, { memoryBytes }: VolumeSideSettings = {}): Promise<VolumeSide> {
+    const memory = memoryBytes === undefined ? {} : { memoryBytes };
+    const side = new VolumeSide(folder, await openPipeline({ workers: 2, ...memory }));
     await mkdir(folder);
     await writeFile(side.keyFile, side.#key, { mode: 0o600 });
     await side.renew();
@@ -81,7 +88,10 @@ export class VolumeSide {
   }
 
   /** Opens the volume as the client `name`. A new client has nothing cached and remembers nothing. */
-  async open(name = 'client'): Promise<OpenVolume> {
+  async open(
+    name = 'client',
+    options: Pick<OpenVolumeOptions, 'cache' | 'pageBytes'> = {},
+  ): Promise<OpenVolume> {
     const requests: MeterEvent[] = [];
     const meter = new StoreMeter(event => requests.push(event));
     const store = wrapStore(
@@ -91,7 +101,7 @@ export class VolumeSide {
     );
     const state = await openStateFolder(`${this.state}-${name}`, this.store);
     const header = await unlockHeaderObject(store, { type: 'key-file', contents: this.#key }, state);
-    const volume = await Volume.open({ store, pipeline: this.#pipeline, header, state });
+    const volume = await Volume.open({ ...options, store, pipeline: this.#pipeline, header, state });
     return {
       volume,
       meter,
