@@ -54,8 +54,8 @@ export class Rebase<Handle> {
   readonly #flusher: Flusher<Handle>;
   readonly #gate: Gate;
   readonly #stash: BoundStash | undefined;
-  /** A commit that may have happened. */
-  #uncertain: CommitSub | undefined;
+  /** Commits that may have happened. */
+  #uncertain: CommitSub[] = [];
   /** The records of the version that the changes were made on, while the conflict is not resolved. */
   #before: Map<number, Receipt | undefined> | undefined;
 
@@ -75,12 +75,13 @@ export class Rebase<Handle> {
 
   /** Notes a commit whose answer was lost. */
   mayHaveHappened(sub: CommitSub): void {
-    this.#uncertain = sub;
+    // The same one again is no news. Another one need not be the only one that has happened.
+    if (!this.#uncertain.includes(sub)) this.#uncertain.push(sub);
   }
 
   /** Notes that a commit has succeeded: what was uncertain is not any more. */
   committed(): void {
-    this.#uncertain = undefined;
+    this.#uncertain = [];
     this.#before = undefined;
   }
 
@@ -149,7 +150,7 @@ export class Rebase<Handle> {
       } else {
         await this.#putAside(sub, state, onDropped);
       }
-      this.#uncertain = undefined;
+      this.#uncertain = [];
       this.#before = undefined;
     });
   }
@@ -163,16 +164,17 @@ export class Rebase<Handle> {
   #isUntouched(unit: number, before: Receipts, now: Receipts): boolean {
     const is = now.get(unit);
     if (before.has(unit) && isSame(before.get(unit), is)) return true;
-    const sent = this.#uncertain;
-    if (sent === undefined) return false;
-    if (sent.receipts.has(unit)) return isSame(sent.receipts.get(unit), is);
-    return unit * this.#parts.regions.unitSizeBytes >= sent.cutBytes && is === undefined;
+    const startBytes = unit * this.#parts.regions.unitSizeBytes;
+    return this.#uncertain.some(({ receipts, cutBytes }) => {
+      if (receipts.has(unit)) return isSame(receipts.get(unit), is);
+      return startBytes >= cutBytes && is === undefined;
+    });
   }
 
   /** True when the size that the other client has set does not contradict what was done to it here. */
   #isSizeFree(old: FileState, { sizeBytes }: FileState): boolean {
     if (!this.#parts.regions.layers.isSizeSet) return true;
-    return sizeBytes === old.sizeBytes || sizeBytes === this.#uncertain?.sizeBytes;
+    return sizeBytes === old.sizeBytes || this.#uncertain.some(sent => sent.sizeBytes === sizeBytes);
   }
 
   /** Stashes the changes, and drops them here. */

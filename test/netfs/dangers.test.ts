@@ -165,6 +165,28 @@ describe('a commit', () => {
   });
 });
 
+describe('a conflict', () => {
+  it('is none with own commits whose answers were lost, however many there were', async () => {
+    const key = test.add();
+    const file = await clientA().open(key);
+    const other = await test.client('b').open(key);
+    // The first one happens, and nobody says so.
+    faults.set('commit 1', 'lost').set('commit 2', 'dropped').set('commit 3', 'dropped');
+    await write(file, 1, 0, 100);
+    expect(await outcome(file.sync())).toBe('EUNCERTAIN');
+    await test.turns.pass(500);
+    await write(other, 2, 5 * UNIT_BYTES, 100);
+    await test.turns.run(other.close());
+    // What is sent next is another commit, which does not happen, as the resolving of the first is cut short.
+    await write(file, 3, 50, 100);
+    faults.set('state 1', 'refused').set('commit 5', 'dropped');
+    expect(await outcome(file.sync())).toBe('ok');
+    const all = written([1, 0, 100], [2, 5 * UNIT_BYTES, 100], [3, 50, 100]);
+    expect(whyNotEqual(await test.stored(key), all)).toBeUndefined();
+    await test.turns.run(file.close());
+  });
+});
+
 describe('two flushes of one unit', () => {
   /** The second flush changes a part of what the first one had. */
   async function flushTwice(
