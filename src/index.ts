@@ -171,4 +171,5 @@ export { type ClientState, memoryState } from './volume/state/client-state.ts';
 export { openStateFolder } from './volume/state/state-folder.ts';
 export { forgetState, listState, type RememberedStore } from './volume/state/state-list.ts';
 export type { Volume } from './volume/volume.ts';
-export type { OpenPathOptions } from './volume/volume-files.ts';
+export type { KnownFile, OpenPathOptions } from './volume/volume-files.ts';
+export type { FailingFile, VolumeInspection, VolumeStatus } from './volume/volume-status.ts';

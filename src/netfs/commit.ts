@@ -20,6 +20,7 @@
  */
 import { codeOf, NetsealError } from '../base/errors.ts';
 import type { Base } from './base.ts';
+import { tellCommit, tellError } from './events.ts';
 import type { Flusher } from './flush.ts';
 import type { FileParts } from './parts.ts';
 import type { BoundStash, Rebase } from './rebase.ts';
@@ -189,6 +190,7 @@ export class Committer<Handle> {
     this.#lostCount = 0;
     this.#rebase.committed();
     this.#flusher.tellChange();
+    tellCommit(this.#parts.key, state.sizeBytes, sub.receipts.size);
   }
 
   #lostCount = 0;
@@ -220,6 +222,7 @@ export class Committer<Handle> {
   }
 
   #record(error: unknown): void {
+    tellError(this.#parts.key, error);
     if (codeOf(error) !== 'EUNAVAILABLE') this.#parts.errors.record(error);
   }
 }

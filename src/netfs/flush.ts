@@ -7,6 +7,7 @@
  */
 import { codeOf } from '../base/errors.ts';
 import type { Base } from './base.ts';
+import { tellError } from './events.ts';
 import type { Fetches } from './fetch.ts';
 import type { FileParts } from './parts.ts';
 import { type Choice, Preparation } from './prepare.ts';
@@ -152,6 +153,7 @@ export class Flusher<Handle> implements Flushable {
     this.#flushError = error;
     this.#lastFailure = error;
     this.#failureCount += 1;
+    tellError(this.#parts.key, error);
     // Nothing has happened that would not be tried again.
     if (codeOf(error) !== 'EUNAVAILABLE') this.#parts.errors.record(error);
     this.#room.failed(this);

@@ -22,7 +22,7 @@ import { requireFits } from './fetch.ts';
 import type { File, FileStatus, OpenFileOptions } from './file.ts';
 import { FileOfNetfs } from './handle.ts';
 import { OpenFile } from './open-file.ts';
-import type { PageCache } from './pages/pages.ts';
+import type { PageCache, PageUse } from './pages/pages.ts';
 import type { NetfsParts } from './parts.ts';
 import type { Stash } from './rebase.ts';
 import { ErrorSequence } from './regions/errseq.ts';
@@ -155,6 +155,11 @@ export class Netfs implements AsyncDisposable {
       file.opened();
       return new FileOfNetfs(file, options, () => this.#closed(server, key, entry));
     }
+  }
+
+  /** How the memory for pages is used now. */
+  get pages(): PageUse {
+    return this.#parts.pages.use;
   }
 
   get statistics(): NetfsStatistics {

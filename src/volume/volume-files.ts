@@ -146,7 +146,7 @@ export class VolumeFiles {
     }
   }
 
-  /** Memory for pages; undefined as long as no file was opened. */
+  /** Undefined as long as no file was opened. */
   get netfs(): Netfs | undefined {
     return this.#netfs;
   }

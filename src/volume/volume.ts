@@ -5,6 +5,7 @@ import {
   requireIterable,
   requireList,
   requireObject,
+  requireOptions,
   requireSignal,
 } from '../base/arguments.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
@@ -69,6 +70,7 @@ import {
   type OpenVolumeOptions,
   PAGE_BYTES_DEFAULT,
 } from './volume-options.ts';
+import { statusOf, type VolumeInspection, type VolumeStatus } from './volume-status.ts';
 
 /** A folder of this machine that netseal itself uses. */
 export interface OwnFolder {
@@ -416,6 +418,38 @@ export class Volume {
   /** Opens the journal of writing a file of this volume to this machine; see {@link GetJournal.open}. */
   openGetJournal(state: ClientState, target: GetTarget, source: GetSource): OpenedGetJournal | undefined {
     return GetJournal.open(this.session.sealing.control, state, target, source);
+  }
+
+  /**
+   * Says what of the open files is not in the store yet, or of one file. Rejects as {@link find} does.
+   */
+  async status(path?: string | Uint8Array): Promise<VolumeStatus> {
+    this.#requireOpen();
+    if (path === undefined) return statusOf(this.#files.known());
+    const { inode } = await this.find(path, { follow: true });
+    return statusOf([...this.#files.known()].filter(({ id }) => id === inode.id));
+  }
+
+  /**
+   * Commits all open files, or one. When it resolves, the store has what was written before the call, and others
+   * see it. The signal ends only the waiting. Rejects with what could not be committed; it stays, and is tried again.
+   */
+  async flush(
+    options: { readonly path?: string | Uint8Array; readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    requireOptions('options', options);
+    this.#requireOpen();
+    const { path, signal } = options;
+    if (path === undefined) await this.#files.flush(signal);
+    else await this.#files.commit((await this.find(path, { follow: true })).inode.id, signal);
+  }
+
+  /** Says what is going on in open files: each file, memory, and where units came from. */
+  inspect(): VolumeInspection {
+    this.#requireOpen();
+    const { netfs } = this.#files;
+    const { memory } = this.session.sealing.pipeline;
+    return { files: [...this.#files.known()], pages: netfs?.pages, memory, statistics: netfs?.statistics };
   }
 
   /**

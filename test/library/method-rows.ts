@@ -139,6 +139,12 @@ function volumeRows({
         flushContent: NOTHING,
         openPutJournal: NOTHING,
         openGetJournal: NOTHING,
+        status: row(
+          [],
+          PATH.filter(value => value !== undefined),
+        ),
+        flush: row([], CALL_OPTIONS),
+        inspect: NOTHING,
         sync: NOTHING,
         close: row([], fields({}, { discard: FLAG })),
       },

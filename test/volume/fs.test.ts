@@ -1,13 +1,15 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import * as nodeFs from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
+import { NetsealError } from '../../src/base/errors.ts';
 import { KIB } from '../../src/base/geometry.ts';
 import type { NodeFs } from '../../src/volume/fs/volume-fs.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { describeFs } from './fs-contract.ts';
-import { bytesOf, readFile, TestVolume } from './support.ts';
+import { aroundStore, bytesOf, readFile, TestVolume } from './support.ts';
 
 const made: TestVolume[] = [];
 afterEach(async () => {
@@ -137,6 +139,63 @@ it('streams of the web write and read a file', async () => {
   for await (const chunk of file.readableWebStream({ autoClose: true }))
     text.push(Buffer.from(chunk).toString());
   expect(text.join('')).toBe('hello web');
+});
+
+it('status tells what is not in the store, flush puts it there, and a channel tells of it', async () => {
+  const { volume, other } = await start();
+  const events: unknown[] = [];
+  const listen = (event: unknown): void => void events.push(event);
+  subscribe('netseal:commit', listen);
+  const [one, two] = [await volume.open('/one', 'w'), await volume.open('/two', 'w')];
+  expect(await volume.status()).toEqual({
+    dirtyBytes: 0,
+    uploadedBytes: 0,
+    failing: [],
+    isCommitted: true,
+  });
+  await one.write('1234');
+  await two.write('56');
+  expect(await volume.status()).toMatchObject({ dirtyBytes: 6, isCommitted: false });
+  expect(await volume.status('/two')).toMatchObject({ dirtyBytes: 2, isCommitted: false });
+  await volume.flush({ path: '/two' });
+  expect(await volume.status('/two')).toMatchObject({ dirtyBytes: 0, isCommitted: true });
+  expect(events).toEqual([{ file: (await other.find('/two')).inode.id, sizeBytes: 2, units: 1 }]);
+  expect((await readFile(other, '/one')).byteLength).toBe(0);
+  const { files, pages, memory } = volume.inspect();
+  expect(files.map(({ path, status }) => [path, status.dirtyBytes])).toEqual([
+    ['/one', 4],
+    ['/two', 0],
+  ]);
+  expect(pages?.usedBytes).toBeGreaterThan(0);
+  expect(memory.map(({ name }) => name)).not.toEqual([]);
+  await volume.flush();
+  unsubscribe('netseal:commit', listen);
+  expect((await readFile(other, '/one')).toString()).toBe('1234');
+  expect(events.length).toBe(2);
+  for (const file of [one, two]) await file.close();
+});
+
+it('close names the files that it cannot commit, and gives them up when told to', async () => {
+  const test = await TestVolume.create();
+  made.push(test);
+  let isFull = false;
+  const { volume } = await test.client({
+    around: inner =>
+      aroundStore(inner, async call => {
+        if (isFull && call.operation === 'put') throw new NetsealError('EFULL', 'the store is full');
+        return await call.send();
+      }),
+  });
+  await volume.fs.mkdir('/folder');
+  const file = await volume.open('/folder/f', 'w');
+  await file.write('x');
+  isFull = true;
+  await expect(file.close()).rejects.toMatchObject({ code: 'ENOSPC', cause: { code: 'EFULL' } });
+  expect(await volume.status()).toMatchObject({ isCommitted: false, failing: [{ path: '/folder/f' }] });
+  await expect(volume.close()).rejects.toMatchObject({ code: 'EFULL', path: '/folder/f' });
+  expect(await volume.fs.readFile('/folder/f', 'utf8')).toBe('x');
+  await volume.close({ discard: true }).catch(() => undefined);
+  await expect(volume.status()).rejects.toMatchObject({ code: 'ECLOSED' });
 });
 
 it('errors have the codes of Node, and their cause', async () => {
