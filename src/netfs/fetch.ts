@@ -133,6 +133,11 @@ export class Fetches<Handle> {
     this.#pumpAhead();
   }
 
+  /** True when nothing is wanted ahead, or being fetched for that. */
+  get isAheadIdle(): boolean {
+    return this.#ahead.size === 0 && this.#aheadCount === 0;
+  }
+
   /** Forgets what was wanted ahead and is not begun. */
   dropAhead(): void {
     this.#ahead.clear();

@@ -4,6 +4,7 @@
  *
  *   window:  0 ──a read begins where the last one ended──▶ 4 units ──again──▶ twice as long, up to 4 MiB
  *            ▲──────────a read begins elsewhere─────────────────┘
+ *            half as long when what was fetched is not in pages any more, and nobody has read it
  *
  * Invariants
  *   1. What somebody waits for comes first: see `Fetches.fetchAhead`.
@@ -51,21 +52,37 @@ export class ReadAhead<Handle> {
     const { budgetBytes, heldBytes } = netfs.pages.use;
     // What finds no room in pages would be fetched for nothing.
     const most = Math.min(WINDOW_BYTES_MAX, (budgetBytes - heldBytes) / PAGES_SHARE);
-    if (offsetBytes === this.#nextBytes && offsetBytes > 0) {
-      this.#windowBytes = Math.min(most, Math.max(FIRST_UNITS * unitSizeBytes, 2 * this.#windowBytes));
+    const isNext = offsetBytes === this.#nextBytes && offsetBytes > 0;
+    this.#nextBytes = offsetBytes + lengthBytes;
+    if (isNext) {
+      const isLost = this.#isLost(Math.floor(offsetBytes / unitSizeBytes));
+      if (isLost) this.#aheadToBytes = 0;
+      const wanted = isLost ? this.#windowBytes / 2 : 2 * this.#windowBytes;
+      this.#windowBytes = Math.min(most, Math.max(FIRST_UNITS * unitSizeBytes, wanted));
     } else {
       this.#windowBytes = 0;
       this.#aheadToBytes = 0;
     }
-    this.#nextBytes = offsetBytes + lengthBytes;
-    // In large pieces: not before half of the window was read.
-    const isDue = this.#aheadToBytes - this.#nextBytes < this.#windowBytes / 2;
+    const isDue = this.#isDue;
     if (this.#windowBytes < unitSizeBytes || !isDue || this.#isUnderWay || this.#file.ended.aborted) return;
     this.#isUnderWay = true;
     const fetching = this.#fetch(this.#nextBytes + this.#windowBytes).finally(() => {
       this.#isUnderWay = false;
     });
     this.#file.track(fetching);
+  }
+
+  /** True when more is to be fetched. In large pieces: not before half of the window was read. */
+  get #isDue(): boolean {
+    return this.#aheadToBytes - this.#nextBytes < this.#windowBytes / 2;
+  }
+
+  /** True when a read has come from `lastUnit` to another one, and this was fetched ahead, and is not there. */
+  #isLost(lastUnit: number): boolean {
+    const { parts, fetches } = this.#file;
+    const nextUnit = Math.floor(this.#nextBytes / parts.regions.unitSizeBytes);
+    if (nextUnit === lastUnit || this.#nextBytes >= this.#aheadToBytes) return false;
+    return fetches.isAheadIdle && !this.#isUnderWay && this.#wanted(nextUnit).length > 0;
   }
 
   /** Never rejects. */
