@@ -9,6 +9,7 @@ export const COMMANDS: CommandTable = {
   ls: ['list folders and files of a volume', () => import('./volume/ls.ts')],
   stat: ['show everything about files and folders', () => import('./volume/stat.ts')],
   cat: ['write files, or parts of them, to standard output', () => import('./volume/cat.ts')],
+  write: ['write standard input into a file, at any place of it', () => import('./volume/write.ts')],
   mkdir: ['make folders', () => import('./volume/mkdir.ts')],
   mv: ['rename and move files and folders', () => import('./volume/mv.ts')],
   ln: ['make hard and symbolic links', () => import('./volume/ln.ts')],
