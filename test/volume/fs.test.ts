@@ -8,6 +8,7 @@ import { NetsealError } from '../../src/base/errors.ts';
 import { KIB } from '../../src/base/geometry.ts';
 import type { NodeFs } from '../../src/volume/fs/volume-fs.ts';
 import type { Volume } from '../../src/volume/volume.ts';
+import { HandClock } from '../netfs/clients.ts';
 import { describeFs } from './fs-contract.ts';
 import { aroundStore, bytesOf, readFile, TestVolume } from './support.ts';
 
@@ -19,7 +20,9 @@ afterEach(async () => {
 async function start(): Promise<{ test: TestVolume; volume: Volume; other: Volume }> {
   const test = await TestVolume.create();
   made.push(test);
-  const [one, other] = [await test.client(), await test.client()];
+  // Nothing is committed because time passes.
+  const scheduler = new HandClock();
+  const [one, other] = [await test.client({ scheduler }), await test.client({ scheduler })];
   return { test, volume: one.volume, other: other.volume };
 }
 
@@ -180,6 +183,7 @@ it('close names the files that it cannot commit, and gives them up when told to'
   made.push(test);
   let isFull = false;
   const { volume } = await test.client({
+    scheduler: new HandClock(),
     around: inner =>
       aroundStore(inner, async call => {
         if (isFull && call.operation === 'put') throw new NetsealError('EFULL', 'the store is full');
