@@ -48,6 +48,10 @@ const SETTINGS: readonly (readonly [string, Setting])[] = [
       abortShare: 0.05,
     },
   ],
+  [
+    'a cache that fails',
+    { ...CALM, files: 3, width: 3, rounds: 40, ...FAULTS, abortShare: 0.1, cacheFaultShare: 0.1 },
+  ],
   ['everything at once', { ...CALM, files: 3, width: 3, rounds: 40, ...FAULTS, abortShare: 0.2 }],
 ];
 

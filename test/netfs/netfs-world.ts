@@ -3,6 +3,7 @@ import type { Chance } from '../../src/base/chance.ts';
 import type { File } from '../../src/netfs/file.ts';
 import type { FileUnderTest, OpenMode, World } from './model-run.ts';
 import type { ScriptedOperation } from './scripted-server.ts';
+import { ScriptedUnits } from './scripted-units.ts';
 import { type TestClient, TestDisk, type TestDiskOptions } from './test-disk.ts';
 import type { TurnFault } from './turn-script.ts';
 import type { Turns } from './turns.ts';
@@ -13,16 +14,36 @@ export interface WorldSetting extends TestDiskOptions {
   readonly faultShare: number;
   readonly pageBytes?: number;
   readonly segmentBytes?: number;
+  /** How likely the local cache fails, or has lost or damaged a unit. Default: there is none. */
+  readonly cacheFaultShare?: number;
 }
 
 const FAULTS: readonly TurnFault[] = ['refused', 'refused', 'full', 'lost', 'dropped'];
 /** What the model can be told of: an open that fails is simply tried again. */
 const FALLIBLE: readonly ScriptedOperation[] = ['state', 'locate', 'read', 'place', 'upload', 'commit'];
 
+/** A cache that is slow, and fails, forgets and damages now and then. */
+function faultyUnits(turns: Turns, chance: Chance, faultShare: number): ScriptedUnits {
+  const units = new ScriptedUnits();
+  units.script = ({ operation }) => {
+    const isFault = chance() < faultShare;
+    for (const [place, bytes] of isFault ? [...units.units] : []) {
+      const fate = chance();
+      if (fate < 0.3) units.units.delete(place);
+      else if (fate < 0.5) bytes[60] = (bytes[60] ?? 0) ^ 1;
+    }
+    const before = operation === 'has' ? {} : { before: turns.turn(`cache ${operation}`) };
+    if (!isFault || chance() < 0.5) return before;
+    return { ...before, error: new Error('the cache fails on purpose') };
+  };
+  return units;
+}
+
 export class NetfsWorld implements World {
   readonly #test: TestDisk;
   readonly #client: TestClient;
   readonly #keys: readonly Uint8Array[];
+  readonly #cache: ScriptedUnits | undefined;
   #isHealed = false;
   #faultCount = 0;
 
@@ -31,7 +52,9 @@ export class NetfsWorld implements World {
   }
 
   private constructor(test: TestDisk, chance: Chance, setting: WorldSetting) {
-    const { files, faultShare, pageBytes, segmentBytes } = setting;
+    const { files, faultShare, pageBytes, segmentBytes, cacheFaultShare } = setting;
+    this.#cache =
+      cacheFaultShare === undefined ? undefined : faultyUnits(test.turns, chance, cacheFaultShare);
     this.#test = test;
     this.#client = test.client('a', {
       ...(pageBytes === undefined ? {} : { pageBytes }),
@@ -55,7 +78,7 @@ export class NetfsWorld implements World {
   }
 
   async open(file: number, mode: OpenMode): Promise<FileUnderTest> {
-    const options = { isAppending: mode === 'append', isSynchronous: mode === 'dsync' };
+    const options = { isAppending: mode === 'append', isSynchronous: mode === 'dsync', cache: this.#cache };
     return underTest(await this.#client.openFile(this.#keyOf(file), options));
   }
 
@@ -68,7 +91,7 @@ export class NetfsWorld implements World {
   }
 
   async end(): Promise<void> {
-    const problems = await this.#test.close();
+    const problems = [...(await this.#test.close()), ...(this.#cache?.violations ?? [])];
     if (problems.length > 0) throw new Error(problems.join('; '));
   }
 

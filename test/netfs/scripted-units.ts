@@ -21,6 +21,8 @@ export class ScriptedUnits implements SealedUnits {
   readonly units: Map<string, Uint8Array> = new Map();
   /** Indexes of the units that were put, in the order in which they were stored. */
   readonly stored: number[] = [];
+  /** What was done to bytes that were being put. */
+  readonly violations: string[] = [];
   readonly #counts = new Map<string, number>();
 
   count(operation: UnitsCall['operation']): number {
@@ -52,9 +54,12 @@ export class ScriptedUnits implements SealedUnits {
     { signal }: Parameters<SealedUnits['put']>[1] = {},
   ): Promise<number> {
     const { before, error } = this.#fateOf('put');
+    const given = units.map(({ bytes }) => bytes.slice());
     const aborted = Promise.withResolvers<void>();
     signal?.addEventListener('abort', () => aborted.resolve());
     await Promise.race([before ?? Promise.resolve(), aborted.promise]);
+    for (const [at, { index, bytes }] of units.entries())
+      if (Buffer.compare(bytes, given[at] ?? bytes) !== 0) this.violations.push(`unit ${index} has changed`);
     signal?.throwIfAborted();
     if (error !== undefined) throw error;
     // Only now: whoever gives the memory back too early has other bytes stored.
