@@ -168,6 +168,7 @@ describe('units', () => {
       {
         volumeId: VOLUME,
         objectId: FILE,
+        kind: 'unit',
         index: 7,
         tag: tagOf(unitOf(7)),
         lengthBytes: 4168,
