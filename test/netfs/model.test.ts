@@ -68,7 +68,7 @@ describe('files against a model', () => {
   for (const [name, setting] of settings) {
     it(name, async () => {
       const sum = { syncs: 0, reads: 0, writes: 0, unsyncedLooks: 0, faults: 0, aborted: 0 };
-      for (let run = 0; run < soakSize(1, 60); run += 1) {
+      for (let run = 0; run < soakSize(1, 30); run += 1) {
         const counts = await play(SEED + run, setting);
         for (const key of Object.keys(sum) as (keyof typeof sum)[]) sum[key] += counts[key];
       }

@@ -203,7 +203,7 @@ describe('two clients of one file', () => {
   ] as const) {
     it(`on a server ${name}: lose nothing without a word`, async () => {
       const sums: Sums = { conflicts: 0, joined: 0 };
-      for (let run = 0; run < soakSize(3, 300); run += 1) await TwoClients.play(SEED + run, faultShare, sums);
+      for (let run = 0; run < soakSize(3, 150); run += 1) await TwoClients.play(SEED + run, faultShare, sums);
       expect(sums.conflicts, `seed ${SEED}`).toBeGreaterThan(0);
       if (IS_LONG) expect(sums.joined, `seed ${SEED}`).toBeGreaterThan(0);
     });
