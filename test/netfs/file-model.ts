@@ -82,17 +82,27 @@ export class Step {
     const doubts = this.#doubts.splice(0);
     const sure = this.#settled.map((change, number) => (doubts.includes(number) ? undefined : change));
     for (const happened of subsetsOf(doubts)) {
-      const some = sure.map((change, number) => {
-        return happened.includes(number) ? partIn(content, this.#asked[number]) : change;
-      });
-      for (const order of this.#isOrdered ? [some] : ordersOf(some)) {
-        const after = allChanged(this.before, order);
-        if (Buffer.compare(after, content) !== 0) continue;
-        this.after = after;
-        return undefined;
+      // One that a later write lies over may have happened whole, though its bytes seem to end there.
+      for (const cut of subsetsOf(happened)) {
+        const some = sure.map((change, number) => {
+          if (cut.includes(number)) return partIn(content, this.#asked[number]);
+          return happened.includes(number) ? this.#asked[number] : change;
+        });
+        if (this.#isWhatHappened(content, some)) return undefined;
       }
     }
     return whyNotEqual(content, this.after);
+  }
+
+  /** Tries changes in every order that they may have happened in. Takes the content over if one of them gives it. */
+  #isWhatHappened(content: Uint8Array, changes: readonly (Change | undefined)[]): boolean {
+    for (const order of this.#isOrdered ? [changes] : ordersOf(changes)) {
+      const after = allChanged(this.before, order);
+      if (Buffer.compare(after, content) !== 0) continue;
+      this.after = after;
+      return true;
+    }
+    return false;
   }
 
   get #isOrdered(): boolean {
