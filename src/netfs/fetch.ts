@@ -309,13 +309,17 @@ export class Fetches<Handle> {
       }
       if (present.length === 0) return failed;
       const units = present.map(({ record }) => record);
-      using opened = await pipeline.open({ keys: form.keys, from: lease, units });
+      const opened = await pipeline.open({ keys: form.keys, from: lease, units });
       const good: { fetching: Fetching; record: UnitToOpen }[] = [];
-      for (const [at, one] of present.entries()) {
-        const { fetching } = one;
-        const outcome = checked(fetching.receipt, opened.units[at], form.unitSizeBytes);
-        if (!('error' in outcome)) good.push(one);
-        end(fetching, outcome);
+      try {
+        for (const [at, one] of present.entries()) {
+          const { fetching } = one;
+          const outcome = checked(fetching.receipt, opened.units[at], form.unitSizeBytes);
+          if (!('error' in outcome)) good.push(one);
+          end(fetching, outcome);
+        }
+      } finally {
+        opened.release();
       }
       this.#count(source, good.length);
       if (source === 'server') this.#keep(good, lease);

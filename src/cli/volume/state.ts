@@ -130,11 +130,15 @@ async function nameOf(storeText: string): Promise<string> {
 }
 
 async function removeHeads(storeText: string, signal: AbortSignal): Promise<number> {
-  await using store = await openStoreAt(storeText);
-  let removed = 0;
-  for await (const { key } of listAll(store, HEAD_PREFIX, signal)) {
-    await store.delete(key, { signal });
-    removed += 1;
+  const store = await openStoreAt(storeText);
+  try {
+    let removed = 0;
+    for await (const { key } of listAll(store, HEAD_PREFIX, signal)) {
+      await store.delete(key, { signal });
+      removed += 1;
+    }
+    return removed;
+  } finally {
+    await store[Symbol.asyncDispose]();
   }
-  return removed;
 }
