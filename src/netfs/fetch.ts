@@ -99,15 +99,18 @@ export class Fetches<Handle> {
 
   /**
    * Delivers units, in any order, and resolves when all of them have been delivered or have failed: with the
-   * error of each that did, by its position.
+   * error of each that did, by its position. What `deliver` throws is the error of its unit.
    *
    * Rejects with the signal's reason; then nothing is delivered any more.
    */
   async fetch(wanted: readonly WantedUnit[], signal?: AbortSignal): Promise<ReadonlyMap<number, unknown>> {
     signal?.throwIfAborted();
-    const joined = wanted.map(one => ({ one, fetching: this.#join(one) }));
-    this.#start();
     const errors = new Map<number, unknown>();
+    const joined = wanted.map((given, at) => {
+      const one = { ...given, deliver: (plain: Uint8Array) => deliverTo(given, plain, at, errors) };
+      return { one, fetching: this.#join(one) };
+    });
+    this.#start();
     const all = Promise.all(
       joined.map(({ fetching }, at) =>
         fetching.ended.promise.catch(error => {
@@ -361,9 +364,14 @@ export class Fetches<Handle> {
       fetching.ended.reject(outcome.error);
       return;
     }
-    for (const taker of fetching.takers) taker.deliver(outcome.bytes);
-    this.#parts.onOpened(fetching.unit, fetching.receipt, outcome.bytes);
-    fetching.ended.resolve();
+    try {
+      for (const taker of fetching.takers) taker.deliver(outcome.bytes);
+      this.#parts.onOpened(fetching.unit, fetching.receipt, outcome.bytes);
+      fetching.ended.resolve();
+    } catch (error) {
+      // Nobody waits for ever for a fault of netfs.
+      fetching.ended.reject(error);
+    }
   }
 }
 
@@ -380,6 +388,18 @@ export function isSameRecord(one: Receipt, other: Receipt): boolean {
   const { slice } = one;
   if (slice === undefined || other.slice === undefined) return slice === other.slice;
   return slice.startBytes === other.slice.startBytes && slice.lengthBytes === other.slice.lengthBytes;
+}
+
+/**
+ * Delivers a unit to one who wants it. If they cannot take it, that is their error alone: their buffer may have been
+ * given to another thread meanwhile.
+ */
+function deliverTo(one: WantedUnit, plain: Uint8Array, at: number, errors: Map<number, unknown>): void {
+  try {
+    one.deliver(plain);
+  } catch (error) {
+    errors.set(at, error);
+  }
 }
 
 function keyOf(unit: number, { tag, slice }: Receipt): string {

@@ -217,3 +217,36 @@ it('a file whose new version could not be taken over can be read while a writer 
   expect(outcome).toBe('ECONFLICT');
   await expect(file.sync()).rejects.toMatchObject({ code: 'ECONFLICT' });
 });
+
+it('a buffer that its owner gives away meanwhile fails its own read only, and nothing waits for ever', async () => {
+  const disk = await Disk.make();
+  const key = disk.add();
+  const bytes = mixedBytes(UNIT_BYTES, 31);
+  const first = await disk.client().open(key);
+  await first.write(bytes, { position: 0 });
+  await first.close();
+  const client = disk.client();
+  const file = await client.open(key);
+  const gate = Promise.withResolvers<void>();
+  const asked = Promise.withResolvers<void>();
+  client.server.script = ({ operation }) => {
+    if (operation !== 'read') return undefined;
+    asked.resolve();
+    return { before: gate.promise };
+  };
+  const given = new Uint8Array(UNIT_BYTES);
+  const kept = new Uint8Array(UNIT_BYTES);
+  // Both want the same record, which is fetched once.
+  const reads = Promise.allSettled([
+    file.read(given, { position: 0 }),
+    file.read(kept, { position: 0 }),
+  ]);
+  await asked.promise;
+  structuredClone(given.buffer, { transfer: [given.buffer] });
+  gate.resolve();
+  const [one, other] = await reads;
+  expect(one).toMatchObject({ status: 'rejected', reason: { name: 'TypeError' } });
+  expect(other).toMatchObject({ status: 'fulfilled', value: { bytesRead: UNIT_BYTES } });
+  expectSame(kept, bytes);
+  await file.close();
+});
