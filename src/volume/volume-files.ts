@@ -10,7 +10,7 @@ import type { FileStatus } from '../netfs/file.ts';
 import { Netfs } from '../netfs/netfs.ts';
 import { SharedPages } from '../netfs/pages/shared-pages.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
-import type { FileInode } from '../server/sealed/inode.ts';
+import { type FileInode, MODE_MAX } from '../server/sealed/inode.ts';
 import { parseFlags } from './file-flags.ts';
 import { OpenInode } from './fs/open-inode.ts';
 import { type SaveAsOptions, VolumeFile } from './fs/volume-file.ts';
@@ -21,7 +21,6 @@ import type { SealedServer } from './serving/sealed-server.ts';
 import { ServedFile } from './serving/served-file.ts';
 
 const MODE_DEFAULT = 0o644;
-const MODE_MAX = 0o7777;
 
 /** How `open` opens a file. */
 export interface OpenPathOptions {

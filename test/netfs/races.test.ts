@@ -237,10 +237,7 @@ it('a buffer that its owner gives away meanwhile fails its own read only, and no
   const given = new Uint8Array(UNIT_BYTES);
   const kept = new Uint8Array(UNIT_BYTES);
   // Both want the same record, which is fetched once.
-  const reads = Promise.allSettled([
-    file.read(given, { position: 0 }),
-    file.read(kept, { position: 0 }),
-  ]);
+  const reads = Promise.allSettled([file.read(given, { position: 0 }), file.read(kept, { position: 0 })]);
   await asked.promise;
   structuredClone(given.buffer, { transfer: [given.buffer] });
   gate.resolve();

@@ -4,7 +4,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { NodeFs } from '../../src/volume/fs/volume-fs.ts';
+import type { NodeFs } from '../../src/volume/fs/node-types.ts';
 import { bytesOf } from './support.ts';
 
 /** A file system, and a folder in it that is the suite's own. */

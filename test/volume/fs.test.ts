@@ -6,7 +6,7 @@ import { setImmediate } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
 import { NetsealError } from '../../src/base/errors.ts';
 import { KIB } from '../../src/base/geometry.ts';
-import type { NodeFs } from '../../src/volume/fs/volume-fs.ts';
+import type { NodeFs } from '../../src/volume/fs/node-types.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { HandClock } from '../netfs/clients.ts';
 import { describeFs } from './fs-contract.ts';

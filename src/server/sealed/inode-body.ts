@@ -69,6 +69,8 @@ import {
   type Inode,
   type InodeType,
   type LinkableInode,
+  MODE_MAX,
+  OWNER_MAX,
   type PipeInode,
 } from './inode.ts';
 import {
@@ -84,8 +86,6 @@ import { type Pointer, type SegmentList, SegmentTable } from './pointer.ts';
 export const NAME_BYTES_MAX = 255;
 export const XATTR_VALUE_BYTES_MAX: number = 64 * 1024;
 export const TARGET_BYTES_MAX = 4095;
-const MODE_MAX = 0o7777;
-const OWNER_MAX = 0xffff_ffff;
 const LINK_COUNT_MAX = 0xffff_ffff;
 
 export const DEVICE_NUMBER_MAX = 0xffff_ffff;

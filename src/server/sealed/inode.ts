@@ -9,6 +9,11 @@ export interface ExtendedAttribute {
   readonly value: Uint8Array;
 }
 
+/** All permission bits. */
+export const MODE_MAX = 0o7777;
+/** The highest id of an owner or a group. */
+export const OWNER_MAX = 0xffff_ffff;
+
 /** The attributes that a caller can set. Times are nanoseconds since 1970. */
 export interface Attributes {
   /** Permission bits, 0 to 0o7777. */

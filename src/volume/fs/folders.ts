@@ -1,4 +1,4 @@
-/** What `volume.fs` does with folders: lists them, makes them, removes and copies them with all that is in them. */
+/** What `volume.fs` does with whole folders: lists and removes all that is in them. */
 import type { Dir } from 'node:fs';
 import { codeOf, NetsealError } from '../../base/errors.ts';
 import { inParallel } from '../../base/in-parallel.ts';

@@ -1,14 +1,14 @@
 /** Arguments of `node:fs` in all the forms that it takes: data, encodings, modes, times, paths. */
 import { fileURLToPath } from 'node:url';
-import { argumentError, requireObject, requireSignal } from '../../base/arguments.ts';
+import { argumentError, requireInteger, requireObject, requireSignal } from '../../base/arguments.ts';
 import { MIB } from '../../base/geometry.ts';
+import { MODE_MAX, OWNER_MAX } from '../../server/sealed/inode.ts';
 
 type Piece = string | NodeJS.ArrayBufferView;
 
 /** What can be written to a file as a whole. */
 export type FileData = Piece | Iterable<Piece> | AsyncIterable<Piece>;
 
-const MODE_MAX = 0o7777;
 /** The times that an inode can have, in seconds. */
 const TIME_S_MAX: number = 2 ** 63 / 1e9;
 /** Text is encoded in pieces of so many characters. */
@@ -90,7 +90,7 @@ export function toMode(value: unknown, byDefault?: number): number {
 }
 
 /** Returns a time in nanoseconds since 1970: given as a date, or in seconds. */
-export function toTimeNs(argument: string, value: unknown): bigint {
+function toTimeNs(argument: string, value: unknown): bigint {
   if (value instanceof Date && !Number.isNaN(value.getTime())) return BigInt(value.getTime()) * 1_000_000n;
   const seconds = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
   if (typeof seconds === 'number' && Math.abs(seconds) < TIME_S_MAX) {
@@ -98,6 +98,21 @@ export function toTimeNs(argument: string, value: unknown): bigint {
     return BigInt(Math.round(seconds * 1e6)) * 1000n;
   }
   throw argumentError(argument, 'a Date, or seconds since 1970', value);
+}
+
+/** Returns the times that a program sets, as attributes of an inode. */
+export function toTimes(
+  atime: unknown,
+  mtime: unknown,
+): { readonly atimeNs: bigint; readonly mtimeNs: bigint } {
+  return { atimeNs: toTimeNs('atime', atime), mtimeNs: toTimeNs('mtime', mtime) };
+}
+
+/** Returns the owner and group that a program sets, as attributes of an inode. */
+export function toOwners(uid: unknown, gid: unknown): { readonly uid: number; readonly gid: number } {
+  requireInteger('uid', uid, 0, OWNER_MAX);
+  requireInteger('gid', gid, 0, OWNER_MAX);
+  return { uid, gid };
 }
 
 /** Returns the path that a program gives: text, bytes, or a `file:` URL. */

@@ -13,15 +13,8 @@ import type { FileHandle } from 'node:fs/promises';
 import { createInterface, type Interface } from 'node:readline/promises';
 import { Readable, Writable } from 'node:stream';
 import type { ReadableStream, WritableStream } from 'node:stream/web';
-import {
-  requireFlag,
-  requireInteger,
-  requireList,
-  requireObject,
-  requireOptions,
-} from '../../base/arguments.ts';
+import { requireFlag, requireInteger, requireObject, requireOptions } from '../../base/arguments.ts';
 import { requireArgument } from '../../base/errors.ts';
-import { MIB } from '../../base/geometry.ts';
 import type {
   File,
   FileStatus,
@@ -39,27 +32,32 @@ import {
   type StreamedFile,
   type WriteStreamOptions,
 } from './file-streams.ts';
+import {
+  givenBuffer,
+  lengthOf,
+  partsOf,
+  readAll,
+  readInto,
+  scatter,
+  writeAll,
+  writeZeros,
+} from './file-transfers.ts';
 import { asNode, FileSystemError, toNodeError } from './node-errors.ts';
+import type { BufferView, View } from './node-types.ts';
 import {
   dataPieces,
   encodingOf,
   type FileData,
   signalOf,
   toMode,
-  toTimeNs,
+  toOwners,
+  toTimes,
   viewBytes,
 } from './node-values.ts';
 import type { OpenInode } from './open-inode.ts';
 import { BigIntVolumeStats, VolumeStats } from './stats.ts';
 
 const BUFFER_BYTES = 16_384;
-const READ_BYTES: number = MIB;
-const ZEROS_BYTES: number = MIB;
-const OWNER_MAX = 0xffff_ffff;
-
-type View = NodeJS.ArrayBufferView;
-type BufferView<Bytes extends View> =
-  Bytes extends NodeJS.ArrayBufferView<infer Memory> ? Buffer<Memory> : never;
 
 /** How a new file is given its name. */
 export interface SaveAsOptions {
@@ -92,7 +90,7 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
     this.#parts = parts;
     this.#streamed = {
       readSome: async (into, position) => (await this.read(into, { position })).bytesRead,
-      writeAll: (bytes, position) => this.#writeAll(bytes, position, undefined),
+      writeAll: (bytes, position) => asNode('write', () => writeAll(this.#file, bytes, position)),
       sync: () => this.sync(),
       close: () => this.close(),
       leave: () => this.leave(),
@@ -265,17 +263,11 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
     const signal = signalOf(options);
     this.#requireReadable('read');
     const given = givenBuffer(options, this.#file.sizeBytes);
-    if (given !== undefined) return await this.#readInto(given, signal);
-    const pieces: Buffer[] = [];
-    for (;;) {
-      const leftBytes = pieces.length === 0 ? this.#file.sizeBytes + 1 : READ_BYTES;
-      const piece = Buffer.allocUnsafeSlow(Math.max(1, Math.min(leftBytes, READ_BYTES)));
-      const { bytesRead } = await this.read(piece, { signal });
-      if (bytesRead === 0) break;
-      pieces.push(piece.subarray(0, bytesRead));
-    }
-    const bytes = Buffer.concat(pieces);
-    return encoding === undefined ? bytes : bytes.toString(encoding);
+    return await asNode('read', async () => {
+      if (given !== undefined) return await readInto(this.#file, given, signal);
+      const bytes = await readAll(this.#file, signal);
+      return encoding === undefined ? bytes : bytes.toString(encoding);
+    });
   }
 
   /** Writes data at the file's own position: text, bytes, or something that yields these. */
@@ -291,7 +283,7 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
     this.#requireWritable('write');
     for await (const bytes of dataPieces(data, encoding)) {
       signal?.throwIfAborted();
-      await this.#writeAll(bytes, undefined, signal);
+      await asNode('write', () => writeAll(this.#file, bytes, undefined, signal));
     }
   }
 
@@ -327,12 +319,12 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
 
   /** Sets the times, after a commit of what was written. */
   async utimes(atime: string | number | Date, mtime: string | number | Date): Promise<void> {
-    const [atimeNs, mtimeNs] = [toTimeNs('atime', atime), toTimeNs('mtime', mtime)];
+    const times = toTimes(atime, mtime);
     this.#requireOpen('futime');
     await asNode('futime', async () => {
       // A later commit would have a time of its own.
       if (this.#parts.isWritable) await this.#file.sync();
-      await this.#parts.inode.change({ atimeNs, mtimeNs });
+      await this.#parts.inode.change(times);
     });
   }
 
@@ -343,10 +335,9 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
   }
 
   async chown(uid: number, gid: number): Promise<void> {
-    requireInteger('uid', uid, 0, OWNER_MAX);
-    requireInteger('gid', gid, 0, OWNER_MAX);
+    const owners = toOwners(uid, gid);
     this.#requireOpen('fchown');
-    await asNode('fchown', () => this.#parts.inode.change({ uid, gid }));
+    await asNode('fchown', () => this.#parts.inode.change(owners));
   }
 
   /** Makes the file `sizeBytes` long. What it gains is zeros. */
@@ -372,7 +363,7 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
   async punchHole(offsetBytes: number, lengthBytes: number, options?: WaitOptions): Promise<void> {
     this.#checkRange(offsetBytes, lengthBytes, options);
     await asNode('fallocate', () =>
-      this.#writeZeros(offsetBytes, offsetBytes + lengthBytes, options, () => this.#file.sizeBytes),
+      writeZeros(this.#file, offsetBytes, offsetBytes + lengthBytes, options, () => this.#file.sizeBytes),
     );
   }
 
@@ -383,7 +374,7 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
     await asNode('fallocate', async () => {
       if (lengthBytes === 0) return;
       await this.#file.allocate(endBytes, options);
-      await this.#writeZeros(offsetBytes, endBytes, options, () => endBytes);
+      await writeZeros(this.#file, offsetBytes, endBytes, options, () => endBytes);
     });
   }
 
@@ -496,48 +487,6 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
       : this.#file.read(bytes, offset, length, position);
   }
 
-  async #readInto(given: Uint8Array, signal: AbortSignal | undefined): Promise<Buffer<ArrayBuffer>> {
-    let doneBytes = 0;
-    while (doneBytes < given.byteLength) {
-      const { bytesRead } = await this.read(given.subarray(doneBytes), { signal });
-      if (bytesRead === 0) break;
-      doneBytes += bytesRead;
-    }
-    const { bytesRead } =
-      doneBytes === given.byteLength ? await this.read(new Uint8Array(1), { signal }) : { bytesRead: 0 };
-    requireArgument(bytesRead === 0, `the file does not fit into ${given.byteLength} bytes`);
-    return Buffer.from(given.buffer as ArrayBuffer, given.byteOffset, doneBytes);
-  }
-
-  async #writeAll(
-    bytes: Uint8Array,
-    position: number | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
-    for (let doneBytes = 0; doneBytes < bytes.byteLength; ) {
-      const at = position === undefined ? undefined : position + doneBytes;
-      const rest = bytes.subarray(doneBytes);
-      const { bytesWritten } = await asNode('write', () => this.#file.write(rest, { position: at, signal }));
-      doneBytes += bytesWritten;
-    }
-  }
-
-  /** Writes zeros, up to where `limit` says that they end by then. */
-  async #writeZeros(
-    fromBytes: number,
-    toBytes: number,
-    options: WaitOptions | undefined,
-    limit: () => number,
-  ): Promise<void> {
-    const zeros = new Uint8Array(Math.min(ZEROS_BYTES, toBytes - fromBytes));
-    for (let at = fromBytes; ; ) {
-      const lengthBytes = Math.min(zeros.byteLength, Math.min(toBytes, limit()) - at);
-      if (lengthBytes <= 0) return;
-      const part = zeros.subarray(0, lengthBytes);
-      at += (await this.#file.write(part, { position: at, signal: options?.signal })).bytesWritten;
-    }
-  }
-
   #checkRange(offsetBytes: number, lengthBytes: number, options: WaitOptions | undefined): void {
     requireInteger('offsetBytes', offsetBytes);
     requireInteger('lengthBytes', lengthBytes, 0, SIZE_BYTES_MAX - offsetBytes);
@@ -568,30 +517,5 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
     this.#requireOpen(syscall);
     if (this.#parts.isWritable) return;
     throw new FileSystemError('EBADF', syscall, 'the file was not opened for writing');
-  }
-}
-
-/** Returns the memory that a caller of `readFile` gives for the content; undefined for none. */
-function givenBuffer(options: unknown, sizeBytes: number): Uint8Array | undefined {
-  if (typeof options !== 'object' || options === null || !('buffer' in options)) return undefined;
-  const { buffer } = options;
-  if (buffer === undefined) return undefined;
-  return viewBytes('options.buffer', typeof buffer === 'function' ? buffer(sizeBytes) : buffer);
-}
-
-function partsOf(buffers: unknown): Uint8Array[] {
-  requireList('buffers', buffers);
-  return buffers.map((buffer, at) => viewBytes(`buffers[${at}]`, buffer));
-}
-
-function lengthOf(parts: readonly Uint8Array[]): number {
-  return parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
-}
-
-function scatter(bytes: Uint8Array, parts: readonly Uint8Array[]): void {
-  let at = 0;
-  for (const part of parts) {
-    part.set(bytes.subarray(at, at + part.byteLength));
-    at += part.byteLength;
   }
 }

@@ -16,102 +16,58 @@ import { requireFlag, requireInteger, requireObject, requireText } from '../../b
 import { codeOf, NetsealError, requireArgument } from '../../base/errors.ts';
 import { type Id, randomId } from '../../base/ids.ts';
 import type { FileStatus } from '../../netfs/file.ts';
-import type { Attributes, FileInode } from '../../server/sealed/inode.ts';
-import type { FileCommitParts } from '../content/file-commits.ts';
-import { nameBytes, parsePath } from '../names/name-checks.ts';
-import type { Found, Place, PlaceOptions, ResolveOptions } from '../names/path-walk.ts';
-import type { VolumeNames } from '../names/volume-names.ts';
-import { cloneWith } from '../serving/clone.ts';
-import { nowNs } from '../session/session.ts';
-import { joinedPath, type Listed, listEntries, removeTree, VolumeDir } from './folders.ts';
+import { nameBytes } from '../names/name-checks.ts';
+import { joinedPath, type Listed, VolumeDir } from './folders.ts';
 import { asNode } from './node-errors.ts';
-import { encodingOf, type FileData, signalOf, toMode, toPath, toTimeNs, wantsBytes } from './node-values.ts';
+import type {
+  BufferView,
+  Bytes,
+  BytesOption,
+  DataOptions,
+  Encoding,
+  EncodingOptions,
+  ListOptions,
+  NodeFs,
+  ReadOptions,
+  Time,
+  View,
+} from './node-types.ts';
+import {
+  encodingOf,
+  type FileData,
+  signalOf,
+  toMode,
+  toOwners,
+  toPath,
+  toTimes,
+  wantsBytes,
+} from './node-values.ts';
 import { BigIntVolumeStats, VolumeDirent, VolumeStats } from './stats.ts';
 import type { VolumeFile } from './volume-file.ts';
+import { givenPlace, orExists, VolumePaths, type VolumePathsParts } from './volume-paths.ts';
 
 const FILE_MODE = 0o644;
 const FOLDER_MODE = 0o755;
 const TEMPORARY_MODE = 0o700;
-const OWNER_MAX = 0xffff_ffff;
 /** How many random characters `mkdtemp` appends. */
 const TEMPORARY_CHARACTERS = 6;
 
-/** The functions of `node:fs/promises` that a volume has. */
-export type NodeFs = Pick<
-  typeof import('node:fs/promises'),
-  | 'access'
-  | 'appendFile'
-  | 'chmod'
-  | 'chown'
-  | 'constants'
-  | 'copyFile'
-  | 'lchown'
-  | 'link'
-  | 'lstat'
-  | 'lutimes'
-  | 'mkdir'
-  | 'mkdtemp'
-  | 'open'
-  | 'opendir'
-  | 'readFile'
-  | 'readdir'
-  | 'readlink'
-  | 'realpath'
-  | 'rename'
-  | 'rm'
-  | 'rmdir'
-  | 'stat'
-  | 'symlink'
-  | 'truncate'
-  | 'unlink'
-  | 'utimes'
-  | 'writeFile'
->;
-
 /** What it needs of a volume. */
-export interface VolumeFsParts {
-  readonly commitParts: FileCommitParts;
-  readonly names: VolumeNames;
-  find(path: string | Uint8Array, options: ResolveOptions): Promise<Found>;
-  place(path: string | Uint8Array, options?: PlaceOptions): Promise<Place>;
+export interface VolumeFsParts extends VolumePathsParts {
   open(path: string | Uint8Array, flags: unknown, mode: number): Promise<VolumeFile>;
-  newAttributes(mode: number): Attributes;
-  requireWritable(): void;
   /** What is known of a file that is open, or has changes. */
   statusOf(id: Id): FileStatus | undefined;
-  /** Commits such a file. */
-  commit(id: Id): Promise<void>;
 }
-
-type Encoding = BufferEncoding | null | undefined;
-type EncodingOptions = { readonly encoding?: Encoding } | Encoding;
-type BytesOption = { readonly encoding: 'buffer' } | 'buffer';
-type ListOptions = { readonly encoding?: Encoding; readonly recursive?: boolean | undefined };
-type DataOptions =
-  | {
-      readonly encoding?: Encoding;
-      readonly mode?: number | string | undefined;
-      readonly flag?: string | number | undefined;
-      readonly signal?: AbortSignal | undefined;
-    }
-  | Encoding;
-type ReadOptions = {
-  readonly flag?: string | number | undefined;
-  readonly signal?: AbortSignal | undefined;
-};
-type View = NodeJS.ArrayBufferView;
-type BufferView<Bytes extends View> =
-  Bytes extends NodeJS.ArrayBufferView<infer Memory> ? Buffer<Memory> : never;
-type Bytes = Buffer<ArrayBuffer>;
-type Time = string | number | Date;
 
 export class VolumeFs implements NodeFs {
   readonly constants: typeof constants = constants;
   readonly #parts: VolumeFsParts;
+  readonly #paths: VolumePaths;
 
   /** @internal Made by `Volume` only. */
   constructor(parts: VolumeFsParts) {
     this.#parts = parts;
+    this.#paths = new VolumePaths(parts);
     for (const name of Object.getOwnPropertyNames(VolumeFs.prototype)) {
       const method: unknown = Reflect.get(this, name);
       if (name === 'constructor' || typeof method !== 'function') continue;
@@ -244,7 +200,7 @@ export class VolumeFs implements NodeFs {
     const { recursive, withFileTypes } = listOptionsOf(options);
     const checked = Buffer.from(toPath('path', path));
     return await asNode('scandir', async () => {
-      const listed = await this.#list(checked, recursive);
+      const listed = await this.#paths.list(checked, recursive);
       const text = (bytes: Buffer): string => bytes.toString(encoding);
       if (!withFileTypes) {
         const paths = listed.map(({ names }) => joinedPath(Buffer.alloc(0), names) as Bytes);
@@ -265,7 +221,7 @@ export class VolumeFs implements NodeFs {
     const { recursive } = listOptionsOf(options);
     const checked = Buffer.from(toPath('path', path));
     return await asNode('opendir', async () => {
-      const listed = await this.#list(checked, recursive);
+      const listed = await this.#paths.list(checked, recursive);
       const entries = listed.map(entry => direntOf(entry, checked, bytes => bytes.toString(encoding)));
       return new VolumeDir(checked.toString(), entries);
     });
@@ -305,8 +261,8 @@ export class VolumeFs implements NodeFs {
     requireFlag('options.recursive', recursive);
     const bits = toMode(mode, FOLDER_MODE);
     return await asNode('mkdir', async () => {
-      if (recursive === true) return await this.#makeAll(checked, bits);
-      await this.#makeFolder(checked, bits);
+      if (recursive === true) return await this.#paths.makeAll(checked, bits);
+      await this.#paths.makeFolder(checked, bits);
       return undefined;
     });
   }
@@ -322,7 +278,7 @@ export class VolumeFs implements NodeFs {
       for (;;) {
         const path = `${prefix}${randomId().slice(0, TEMPORARY_CHARACTERS)}`;
         try {
-          await this.#makeFolder(path, TEMPORARY_MODE);
+          await this.#paths.makeFolder(path, TEMPORARY_MODE);
           return isBytes ? Buffer.from(path) : Buffer.from(path).toString(encoding);
         } catch (error) {
           if (codeOf(error) !== 'EEXIST') throw error;
@@ -357,7 +313,7 @@ export class VolumeFs implements NodeFs {
     const checked = toPath('path', path);
     await asNode('rm', async () => {
       try {
-        await this.#remove(checked, options.recursive === true);
+        await this.#paths.remove(checked, options.recursive === true);
       } catch (error) {
         if (options.force !== true || codeOf(error) !== 'ENOENT') throw error;
       }
@@ -424,32 +380,32 @@ export class VolumeFs implements NodeFs {
 
   async chmod(path: PathLike, mode: number | string): Promise<void> {
     const bits = toMode(mode);
-    await asNode('chmod', () => this.#change(path, { mode: bits }, true));
+    await asNode('chmod', () => this.#paths.change(path, { mode: bits }, true));
   }
 
   async chown(path: PathLike, uid: number, gid: number): Promise<void> {
-    await asNode('chown', () => this.#change(path, ownersOf(uid, gid), true));
+    await asNode('chown', () => this.#paths.change(path, toOwners(uid, gid), true));
   }
 
   async lchown(path: PathLike, uid: number, gid: number): Promise<void> {
-    await asNode('lchown', () => this.#change(path, ownersOf(uid, gid), false));
+    await asNode('lchown', () => this.#paths.change(path, toOwners(uid, gid), false));
   }
 
   async utimes(path: PathLike, atime: Time, mtime: Time): Promise<void> {
-    const times = { atimeNs: toTimeNs('atime', atime), mtimeNs: toTimeNs('mtime', mtime) };
-    await asNode('utime', () => this.#change(path, times, true));
+    const times = toTimes(atime, mtime);
+    await asNode('utime', () => this.#paths.change(path, times, true));
   }
 
   async lutimes(path: PathLike, atime: Time, mtime: Time): Promise<void> {
-    const times = { atimeNs: toTimeNs('atime', atime), mtimeNs: toTimeNs('mtime', mtime) };
-    await asNode('lutime', () => this.#change(path, times, false));
+    const times = toTimes(atime, mtime);
+    await asNode('lutime', () => this.#paths.change(path, times, false));
   }
 
   /** Makes a file that shares its content with another: nothing is read, and nothing is written but names. */
   async copyFile(src: PathLike, dest: PathLike, mode: number = 0): Promise<void> {
     const [from, to] = [toPath('src', src), toPath('dest', dest)];
     requireInteger('mode', mode, 0);
-    await asNode('copyfile', () => this.#copy(from, to, (mode & constants.COPYFILE_EXCL) === 0));
+    await asNode('copyfile', () => this.#paths.copy(from, to, (mode & constants.COPYFILE_EXCL) === 0));
   }
 
   async #writeFile(
@@ -486,110 +442,6 @@ export class VolumeFs implements NodeFs {
     const now = inode.type === 'file' ? this.#parts.statusOf(inode.id) : undefined;
     return options.bigint === true ? new BigIntVolumeStats(inode, now) : new VolumeStats(inode, now);
   }
-
-  async #list(path: Uint8Array, isRecursive: boolean): Promise<Listed[]> {
-    const { names } = this.#parts.commitParts;
-    const found = await this.#parts.find(path, { follow: true });
-    const listed: Listed[] = [];
-    for await (const entry of listEntries(names, this.#folderOf(found), isRecursive)) listed.push(entry);
-    return listed;
-  }
-
-  #folderOf({ inode, parent, entry }: Found): ReturnType<FileCommitParts['inodes']['directory']> {
-    const { inodes, session } = this.#parts.commitParts;
-    if (inode.type !== 'directory') throw new NetsealError('ENOTDIR', 'this is not a folder');
-    if (parent === undefined || entry === undefined) return inodes.directory(session.settings.rootId);
-    return inodes.directoryOf(parent, entry);
-  }
-
-  async #makeFolder(path: string | Uint8Array, mode: number): Promise<void> {
-    if (parsePath(path).length === 0) throw new NetsealError('EEXIST', 'this is the root of the volume');
-    const { directory, name } = givenPlace(await this.#parts.place(path, { forFolder: true }));
-    this.#parts.requireWritable();
-    const { names } = this.#parts;
-    const folder = names.newDirectory(this.#parts.newAttributes(mode), directory.id);
-    await orExists(names.insertDirectory(directory, name, folder));
-  }
-
-  /** Makes all folders of a path that are missing. Returns the path of the first one. */
-  async #makeAll(path: string | Uint8Array, mode: number): Promise<string | undefined> {
-    const names = parsePath(path);
-    let first: string | undefined;
-    for (let count = 1; count <= names.length; count += 1) {
-      const part = joinedPath(Buffer.from('/'), names.slice(0, count));
-      try {
-        await this.#makeFolder(part, mode);
-        first ??= part.toString();
-      } catch (error) {
-        if (codeOf(error) !== 'EEXIST') throw error;
-        const { inode } = await this.#parts.find(part, { follow: true });
-        if (inode.type === 'directory') continue;
-        if (count === names.length) throw error;
-        throw new NetsealError('ENOTDIR', `this is no folder: ${part}`, { path: part.toString() });
-      }
-    }
-    return first;
-  }
-
-  async #remove(path: string | Uint8Array, isRecursive: boolean): Promise<void> {
-    const { names } = this.#parts.commitParts;
-    const { directory, name } = await this.#parts.place(path);
-    const found = await this.#parts.find(path, { follow: false });
-    if (found.inode.type !== 'directory') {
-      await this.#parts.names.unlink(directory, nameBytes(name));
-      return;
-    }
-    if (!isRecursive) throw new NetsealError('EISDIR', 'this is a folder: say recursive');
-    await names.changing(directory, () => removeTree(names, directory, name, this.#folderOf(found)));
-  }
-
-  async #change(path: PathLike, attributes: Partial<Attributes>, follow: boolean): Promise<void> {
-    const found = await this.#parts.find(toPath('path', path), { follow });
-    this.#parts.requireWritable();
-    const { inode, parent, entry } = found;
-    // A later commit of what was written would have a time of its own.
-    if (inode.type === 'file' && attributes.mtimeNs !== undefined) await this.#parts.commit(inode.id);
-    const { names } = this.#parts;
-    if (parent === undefined || entry === undefined) {
-      await names.setDirectoryAttributes(this.#folderOf(found), attributes);
-    } else {
-      await names.setAttributes(parent, entry, attributes);
-    }
-  }
-
-  async #copy(from: string | Uint8Array, to: string | Uint8Array, replace: boolean): Promise<void> {
-    const { commitParts } = this.#parts;
-    this.#parts.requireWritable();
-    await this.#parts.commit((await this.#file(from)).id);
-    const source = await this.#file(from);
-    const there = await this.#findOrNone(to);
-    if (there !== undefined && !replace) throw new NetsealError('EEXIST', 'it already exists');
-    if (there?.inode.type === 'directory') throw new NetsealError('EISDIR', 'this is a folder: name a file');
-    if (there?.inode.id === source.id) return;
-    const target =
-      there?.parent === undefined || there.entry === undefined
-        ? await this.#parts.place(to)
-        : { directory: there.parent, name: there.entry.name };
-    const { sizeBytes } = source;
-    const options = { replace, mtimeNs: nowNs(commitParts.session), isBaseLive: true };
-    await commitParts.names.changing(target.directory, () =>
-      cloneWith(commitParts, source, { sizeBytes, cutBytes: sizeBytes }, new Map(), target, options),
-    );
-  }
-
-  async #findOrNone(path: string | Uint8Array): Promise<Found | undefined> {
-    return await this.#parts.find(path, { follow: true }).catch(error => {
-      if (codeOf(error) !== 'ENOENT') throw error;
-      return undefined;
-    });
-  }
-
-  async #file(path: string | Uint8Array): Promise<FileInode> {
-    const { inode } = await this.#parts.find(path, { follow: true });
-    if (inode.type === 'directory') throw new NetsealError('EISDIR', 'this is a folder: name a file');
-    requireArgument(inode.type === 'file', `this is no regular file: ${inode.type}`);
-    return inode;
-  }
 }
 
 function isHandle(file: PathLike | FileHandle): file is FileHandle {
@@ -617,23 +469,4 @@ function direntOf<Name extends string | Buffer>(
 ): VolumeDirent<Name> {
   const parentPath = joinedPath(folder, names.slice(0, -1)).toString();
   return new VolumeDirent(decode(nameBytes(names.at(-1) ?? '')), parentPath, type);
-}
-
-function ownersOf(uid: number, gid: number): { readonly uid: number; readonly gid: number } {
-  requireInteger('uid', uid, 0, OWNER_MAX);
-  requireInteger('gid', gid, 0, OWNER_MAX);
-  return { uid, gid };
-}
-
-/** Returns a place as `VolumeNames` takes it, whatever bytes the name has. */
-function givenPlace({ directory, name }: Place): { directory: Place['directory']; name: Uint8Array } {
-  return { directory, name: nameBytes(name) };
-}
-
-/** In Node, a folder that has the name is as much in the way as a file. */
-async function orExists(change: Promise<void>): Promise<void> {
-  await change.catch(cause => {
-    if (codeOf(cause) !== 'EISDIR') throw cause;
-    throw new NetsealError('EEXIST', 'a folder has this name', { cause });
-  });
 }

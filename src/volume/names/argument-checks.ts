@@ -21,13 +21,13 @@ import {
   type FileInode,
   INODE_TYPES,
   type LinkableInode,
+  MODE_MAX,
+  OWNER_MAX,
 } from '../../server/sealed/inode.ts';
 import { NAME_BYTES_MAX, XATTR_VALUE_BYTES_MAX } from '../../server/sealed/inode-body.ts';
 import { Directory } from './directory.ts';
 import { checkName, nameBytes, toBytesName } from './name-checks.ts';
 
-const MODE_MAX = 0o7777;
-const OWNER_MAX = 0xffff_ffff;
 const TIME_NS_MAX: bigint = 2n ** 63n - 1n;
 
 /**

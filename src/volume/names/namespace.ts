@@ -6,17 +6,18 @@ import { bestEffort } from '../../base/best-effort.ts';
 import { codeOf, isNetsealError, NetsealError, requireArgument } from '../../base/errors.ts';
 import { type Id, randomId } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
-import type {
-  Attributes,
-  DeviceInode,
-  DirectoryEntry,
-  DirectoryInode,
-  EntryNode,
-  FileInode,
-  Inode,
-  LinkableInode,
-  PipeInode,
-  SymlinkInode,
+import {
+  type Attributes,
+  type DeviceInode,
+  type DirectoryEntry,
+  type DirectoryInode,
+  type EntryNode,
+  type FileInode,
+  type Inode,
+  type LinkableInode,
+  MODE_MAX,
+  type PipeInode,
+  type SymlinkInode,
 } from '../../server/sealed/inode.ts';
 import { checkEncodable, TARGET_BYTES_MAX } from '../../server/sealed/inode-body.ts';
 import { EMPTY_NAMES } from '../../server/sealed/name-tree.ts';
@@ -471,7 +472,7 @@ export class Namespace {
     birthNs: bigint;
   } {
     const { mode, uid, gid, mtimeNs, atimeNs, xattrs } = attributes;
-    requireArgument(Number.isInteger(mode) && mode >= 0 && mode <= 0o7777, `not a mode: ${mode}`);
+    requireArgument(Number.isInteger(mode) && mode >= 0 && mode <= MODE_MAX, `not a mode: ${mode}`);
     const time = nowNs(this.#session);
     return {
       mode,
