@@ -21,6 +21,15 @@ export function isAllZero(bytes: Uint8Array): boolean {
   return true;
 }
 
+/** Returns how long the bytes are without the zeros at their end: 0 when all are zeros. */
+export function lengthWithoutZeros(bytes: Uint8Array): number {
+  let end = bytes.byteLength;
+  for (let step = ZERO_PAGE.byteLength; step >= 1; step /= 16) {
+    while (end > 0 && isAllZero(bytes.subarray(Math.max(0, end - step), end))) end = Math.max(0, end - step);
+  }
+  return end;
+}
+
 /** Returns a view of the same memory. Its offsets count from the first of `bytes`. */
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

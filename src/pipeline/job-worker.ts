@@ -3,7 +3,7 @@
  * the calling thread. It touches only shared memory that holds still, scratch memory of its own, and keys
  * from the key table.
  */
-import { isAllZero } from '../base/bytes.ts';
+import { lengthWithoutZeros } from '../base/bytes.ts';
 import { type ErrorCode, isNetsealError, messageOf, NetsealError } from '../base/errors.ts';
 import { NonceSource } from '../unit/nonces.ts';
 import { Opener } from '../unit/open.ts';
@@ -97,8 +97,10 @@ export class JobWorker {
     let usedBytes = 0;
     this.#sealer.startRun();
     const failures = eachUnit(job, unit => {
-      const input = new Uint8Array(plain, unit.inputOffset, unit.inputBytes);
-      if ((unit.requestFlags & UNIT_HOLES) !== 0 && isAllZero(input)) return OUTCOME_HOLE;
+      const whole = new Uint8Array(plain, unit.inputOffset, unit.inputBytes);
+      const leavesZeros = (unit.requestFlags & UNIT_HOLES) !== 0;
+      const input = leavesZeros ? whole.subarray(0, lengthWithoutZeros(whole)) : whole;
+      if (leavesZeros && input.byteLength === 0) return OUTCOME_HOLE;
       const key = this.#keys.get({
         handleId: job.keyHandleId,
         epoch: setting.epoch,

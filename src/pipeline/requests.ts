@@ -37,9 +37,11 @@ export interface SealRequest {
   /** How payloads are padded. A size is a power of two, at most 64 KiB and the unit size. Default `padme`. */
   readonly padding?: Padding;
   /**
-   * True makes holes of all-zero units: nothing is sealed for them, and the caller's extent map must say that
-   * they are holes. Allowed for kind `unit`, and beside units for kind `pack`, which is sealed whatever it
-   * holds; not for other kinds, because streams and inodes have no map. Default false.
+   * True leaves out the zeros at the end of a unit, so that its record holds nothing beyond its last other byte
+   * (a file that another client has cut meanwhile may end right there). An all-zero unit becomes a hole: nothing
+   * is sealed for it, and the caller's extent map must say so. Allowed for kind `unit`, and beside units for
+   * kind `pack`, which is sealed as it is; not for other kinds, because streams and inodes have no map and
+   * nobody who knows how long a unit is. Default false.
    */
   readonly holes?: boolean;
 }

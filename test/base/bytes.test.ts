@@ -8,6 +8,7 @@ import {
   fromHex,
   getU64,
   isAllZero,
+  lengthWithoutZeros,
   setU64,
   toHex,
   utf8,
@@ -57,10 +58,12 @@ describe('all zero', () => {
     zeros[lengthBytes] = 1;
     const value = zeros.subarray(0, lengthBytes);
     expect(isAllZero(value)).toBe(true);
+    expect(lengthWithoutZeros(value)).toBe(0);
     for (const at of [0, 1, 65_535, 65_536, 65_537, lengthBytes - 1]) {
       if (at < 0 || at >= lengthBytes) continue;
       value[at] = 128;
       expect(isAllZero(value)).toBe(false);
+      expect(lengthWithoutZeros(value)).toBe(at + 1);
       value[at] = 0;
     }
   });

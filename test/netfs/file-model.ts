@@ -80,29 +80,24 @@ export class Step {
   /** Finds out, from what the file holds, what has happened. Returns why that cannot be. */
   resolve(content: Uint8Array): string | undefined {
     const doubts = this.#doubts.splice(0);
-    const sure = this.#settled.map((change, number) => (doubts.includes(number) ? undefined : change));
+    const numbers = [...this.#asked.keys()];
+    const orders = this.#isOrdered ? [numbers] : ordersOf(numbers);
     for (const happened of subsetsOf(doubts)) {
       // One that a later write lies over may have happened whole, though its bytes seem to end there.
       for (const cut of subsetsOf(happened)) {
-        const some = sure.map((change, number) => {
-          if (cut.includes(number)) return partIn(content, this.#asked[number]);
-          return happened.includes(number) ? this.#asked[number] : change;
+        const done = numbers.map(number => {
+          if (!doubts.includes(number)) return this.#settled[number];
+          return happened.includes(number) ? this.#asked[number] : undefined;
         });
-        if (this.#isWhatHappened(content, some)) return undefined;
+        for (const order of orders) {
+          const after = allChanged(this.before, partsIn(content, order, done, cut));
+          if (Buffer.compare(after, content) !== 0) continue;
+          this.after = after;
+          return undefined;
+        }
       }
     }
     return whyNotEqual(content, this.after);
-  }
-
-  /** Tries changes in every order that they may have happened in. Takes the content over if one of them gives it. */
-  #isWhatHappened(content: Uint8Array, changes: readonly (Change | undefined)[]): boolean {
-    for (const order of this.#isOrdered ? [changes] : ordersOf(changes)) {
-      const after = allChanged(this.before, order);
-      if (Buffer.compare(after, content) !== 0) continue;
-      this.after = after;
-      return true;
-    }
-    return false;
   }
 
   get #isOrdered(): boolean {
@@ -172,11 +167,35 @@ export class Step {
   }
 }
 
-/** Returns as much of a write as is in `content`: it may have ended early. */
-function partIn(content: Uint8Array, change: Change | undefined): Change | undefined {
-  if (change?.kind !== 'write') return change;
-  const { bytes, offsetBytes } = change;
-  return { ...change, bytes: bytes.subarray(0, equalBytes(content.subarray(offsetBytes), bytes)) };
+/**
+ * Returns changes in their order; of those in `cut`, as much as is in `content`, as they may have ended early. What
+ * a later write lies over says nothing of them.
+ */
+function partsIn(
+  content: Uint8Array,
+  order: readonly number[],
+  done: readonly (Change | undefined)[],
+  cut: readonly number[],
+): (Change | undefined)[] {
+  const isHidden = new Uint8Array(content.byteLength);
+  const parts: (Change | undefined)[] = [];
+  for (const number of order.toReversed()) {
+    let change = done[number];
+    if (change?.kind === 'write') {
+      const { bytes, offsetBytes } = change;
+      let end = bytes.byteLength;
+      if (cut.includes(number)) {
+        const isThere = (byte: number, at: number): boolean =>
+          at < content.byteLength && (isHidden[at] === 1 || content[at] === byte);
+        const missing = bytes.findIndex((byte, at) => !isThere(byte, offsetBytes + at));
+        if (missing !== -1) end = missing;
+      }
+      change = { ...change, bytes: bytes.subarray(0, end) };
+      isHidden.fill(1, offsetBytes, offsetBytes + end);
+    }
+    parts.unshift(change);
+  }
+  return parts;
 }
 
 function allChanged(content: Uint8Array, changes: readonly (Change | undefined)[]): Uint8Array {

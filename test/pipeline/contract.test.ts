@@ -177,6 +177,16 @@ describe.each([
     expect(plainOf(await openAll(pipeline, keys, without))).toEqual(plains.map(({ bytes }) => bytes));
   });
 
+  it('records end with the last byte that is not zero, if holes are asked for, and only then', async () => {
+    const bytes = new Uint8Array(60 * KIB);
+    bytes.set(mixedBytes(1000, 1));
+    bytes[999] = 7;
+    const [short] = await sealAll(pipeline, keys, [{ bytes }], { holes: true, padding: 'none' });
+    const [long] = await sealAll(pipeline, keys, [{ bytes }], { padding: 'none' });
+    expect(plainOf(await openAll(pipeline, keys, [short!]))).toEqual([bytes.subarray(0, 1000)]);
+    expect(plainOf(await openAll(pipeline, keys, [long!]))).toEqual([bytes]);
+  });
+
   it('packs are sealed whatever they hold, beside units that become holes', async () => {
     const zero = new Uint8Array(64 * KIB);
     const plains = [{ bytes: zero }, { bytes: zero, kind: 'pack', index: 0, unitSizeBytes: 0 }] as const;

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { afterEach, expect, it } from 'vitest';
 import { KIB } from '../../src/base/geometry.ts';
 import { openPipeline } from '../../src/pipeline/pipeline.ts';
+import { verifyVolume } from '../../src/volume/care/verify.ts';
 import { parseFlags } from '../../src/volume/file-flags.ts';
 import { expectSame, overlaid, readAll } from '../netfs/clients.ts';
 import { mixedBytes } from '../pipeline/support.ts';
@@ -57,6 +58,26 @@ it('files that `put` has written, small ones in packs as well, are edited in pla
     expectSame(await readFile(one.volume, path), expected);
     expectSame(await readAll(file), expected);
   }
+});
+
+it('a write into a hole of a file that was cut meanwhile leaves nothing behind the new end', async () => {
+  const { test, one, other } = await start();
+  const before = mixedBytes(100 * KIB, 1);
+  await using ones = await one.volume.open('/f', 'w+');
+  await ones.write(before, { position: 0 });
+  await ones.truncate(3000 * KIB);
+  await ones.sync();
+  await using others = await other.volume.open('/f', 'r+');
+  // Its unit is whole here, with zeros behind the piece.
+  const piece = mixedBytes(100, 4);
+  await others.write(piece, { position: 2000 * KIB });
+  await ones.truncate(before.byteLength);
+  await ones.sync();
+  await others.sync();
+  const expected = overlaid(overlaid(new Uint8Array(2000 * KIB + 100), 0, before), 2000 * KIB, piece);
+  expectSame(await readAll(others), expected);
+  expectSame(await readFile((await test.client()).volume, '/f'), expected);
+  expect((await verifyVolume(other.volume)).damages).toEqual([]);
 });
 
 it('flags mean what they mean in Node', async () => {
