@@ -341,7 +341,7 @@ class Timer {
   }
 }
 
-function checkUnit({ setting, sample }: Cell, unit: PlainUnit, opened = new Uint8Array()): void {
+function checkUnit({ setting, sample }: Cell, unit: PlainUnit, opened: Uint8Array = new Uint8Array()): void {
   const { byteLength } = opened;
   // Zeros at a unit's end need not be stored.
   if (equalBytes(opened, unit.plain.subarray(0, byteLength)) && isAllZero(unit.plain.subarray(byteLength)))
