@@ -8,6 +8,7 @@ import { manPage } from '../../man/page.ts';
 import { fillTables } from '../../man/tables.ts';
 import { COMMANDS } from '../../src/cli/commands.ts';
 import { describeCommands } from '../../src/cli/describe/command-tree.ts';
+import { IS_LONG } from '../support/soak.ts';
 
 const pathOf = (name: string): string => fileURLToPath(new URL(`../../${name}`, import.meta.url));
 const read = (name: string): string => readFileSync(pathOf(name), 'utf8');
@@ -56,7 +57,8 @@ describe('docs/CLI.md and the man page', () => {
   });
 });
 
-it('the examples print what docs/CLI.md says: else run npm run examples', { timeout: 600_000 }, () => {
+// All of them are some hundred commands in shells.
+it.runIf(IS_LONG)('the examples print what docs/CLI.md says: else run npm run examples', () => {
   expect(withoutChance(runExamples(cli))).toBe(withoutChance(cli));
 });
 

@@ -1,10 +1,14 @@
-/** Benches must not rot: every target runs at its small size, which checks results and measures nothing. */
+/**
+ * Benches must not rot: in `npm run test:long` every target and the demo run at their small size, which checks results
+ * and measures nothing.
+ */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { contest } from '../../bench/contest.ts';
 import { isMet } from '../../bench/target.ts';
 import { TARGETS } from '../../bench/targets.ts';
+import { IS_LONG } from '../support/soak.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -16,7 +20,7 @@ it('targets have ids of their own', () => {
   expect(new Set(TARGETS.map(({ id }) => id)).size).toBe(TARGETS.length);
 });
 
-it.each(TARGETS)('$id: right results on little data', async target => {
+it.runIf(IS_LONG).each(TARGETS)('$id: right results on little data', async target => {
   const measurements = await target.measure('small');
   expect(measurements.length).toBeGreaterThan(0);
   for (const { measured, bound, what } of measurements) {
@@ -58,21 +62,25 @@ it('contenders take turns, the first of one round last in the next', async () =>
   expect(order).toEqual([...warmUp, ...firstRound, ...secondRound]);
 });
 
-it('the demo goes through on a small folder, and says what it found', () => {
-  const { status, stdout, stderr } = run('demo.ts', `${root}test`);
-  expect(stderr).toBe('');
-  expect(status).toBe(0);
-  for (const text of [
-    '$ npx netseal init $D/store',
-    'no damage found',
-    'in use: ',
-    'same content',
-    ': all of it',
-    ' failed',
-    '(exit code 3)',
-    'Everything was as it should be.',
-  ]) {
-    expect(stdout).toContain(text);
-  }
-  expect(stdout).toMatch(/damaged (unit|pack), .*\n {2}\/tree\/.*: bytes \d+ to \d+/);
-}, 240_000);
+it.runIf(IS_LONG)(
+  'the demo goes through on a small folder, and says what it found',
+  () => {
+    const { status, stdout, stderr } = run('demo.ts', `${root}test`);
+    expect(stderr).toBe('');
+    expect(status).toBe(0);
+    for (const text of [
+      '$ npx netseal init $D/store',
+      'no damage found',
+      'in use: ',
+      'same content',
+      ': all of it',
+      ' failed',
+      '(exit code 3)',
+      'Everything was as it should be.',
+    ]) {
+      expect(stdout).toContain(text);
+    }
+    expect(stdout).toMatch(/damaged (unit|pack), .*\n {2}\/tree\/.*: bytes \d+ to \d+/);
+  },
+  240_000,
+);

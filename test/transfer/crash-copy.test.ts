@@ -13,10 +13,10 @@ import { mixedBytes } from '../pipeline/support.ts';
 import { SEED, soakSize } from '../support/soak.ts';
 import { comparable, lookAtTree } from './copy-support.ts';
 
-const ROUNDS = soakSize(3, 20);
+const ROUNDS = soakSize(2, 20);
 /** Its put stores many segments, so that it can be killed between two. */
-const LARGE_BYTES = soakSize(160, 300) * MIB;
-const TREE_FILES = soakSize(2500, 6000);
+const LARGE_BYTES = soakSize(128, 300) * MIB;
+const TREE_FILES = soakSize(1200, 6000);
 const KEY = ['--key-file', 'key'];
 const chance = seededChance(SEED);
 
