@@ -14,6 +14,9 @@ export function isPowerOfTwo(value: number): boolean {
   return Number.isSafeInteger(value) && value > 0 && 2 ** Math.round(Math.log2(value)) === value;
 }
 
+/** The largest file: larger numbers are not exact. */
+export const SIZE_BYTES_MAX: number = Number.MAX_SAFE_INTEGER;
+
 /** Rounds up to a multiple of `granule`, a power of two. Exact up to 2^53. */
 export function roundUp(value: number, granule: number): number {
   const rest = value % granule;

@@ -8,6 +8,7 @@ import {
   requireSignal,
 } from '../base/arguments.ts';
 import { NetsealError } from '../base/errors.ts';
+import { SIZE_BYTES_MAX } from '../base/geometry.ts';
 import { giveTurn } from '../base/turns.ts';
 import type {
   File,
@@ -22,7 +23,6 @@ import type {
 import type { OpenFile } from './open-file.ts';
 import type { ReadAhead } from './read-ahead.ts';
 import type { ErrorCursor } from './regions/errseq.ts';
-import { SIZE_BYTES_MAX } from './write.ts';
 
 /** What a call of `read` or `write` asks for. */
 interface Transfer {

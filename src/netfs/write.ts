@@ -13,8 +13,10 @@
  *   2. Whatever happens, every region that was reserved ends.
  *   3. Nobody begins to write while the file's version is asked for, or a conflict is resolved.
  */
+
 import { bestEffort } from '../base/best-effort.ts';
 import { NetsealError } from '../base/errors.ts';
+import { SIZE_BYTES_MAX } from '../base/geometry.ts';
 import type { Base } from './base.ts';
 import type { Fetches } from './fetch.ts';
 import type { Flusher } from './flush.ts';
@@ -24,9 +26,6 @@ import type { FileParts } from './parts.ts';
 import { complete } from './read.ts';
 import type { Writer as Region } from './regions/region.ts';
 import type { Room } from './room.ts';
-
-/** The largest file: larger numbers are not exact. */
-export const SIZE_BYTES_MAX: number = Number.MAX_SAFE_INTEGER;
 
 /** A region takes at most this share of the pages. */
 const REGION_SHARE = 16;

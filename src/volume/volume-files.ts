@@ -7,8 +7,7 @@ import { type Id, idBytes } from '../base/ids.ts';
 import type { Scheduler } from '../base/scheduler.ts';
 import type { CacheVolume } from '../cache/cache-volume.ts';
 import type { FileStatus } from '../netfs/file.ts';
-import { Netfs } from '../netfs/netfs.ts';
-import { SharedPages } from '../netfs/pages/shared-pages.ts';
+import type { Netfs } from '../netfs/netfs.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { type FileInode, MODE_MAX } from '../server/sealed/inode.ts';
 import { parseFlags } from './file-flags.ts';
@@ -63,6 +62,7 @@ export interface KnownFile {
 export class VolumeFiles {
   readonly #parts: VolumeFilesParts;
   #netfs: Netfs | undefined;
+  #isClosed = false;
 
   constructor(parts: VolumeFilesParts) {
     this.#parts = parts;
@@ -87,7 +87,8 @@ export class VolumeFiles {
     signal?.throwIfAborted();
     const { server, cache } = this.#parts;
     const key = server.register(place);
-    const file = await this.#opened.openFile(server, key, {
+    const netfs = await this.#begin();
+    const file = await netfs.openFile(server, key, {
       isReadable,
       isWritable,
       isAppending,
@@ -138,6 +139,7 @@ export class VolumeFiles {
 
   /** Commits all open files and closes them; see `Netfs.close`. Rejects with the paths of those that failed. */
   async close(options: { readonly discard?: boolean } = {}): Promise<void> {
+    this.#isClosed = true;
     try {
       await this.#netfs?.close(options);
     } catch (error) {
@@ -150,9 +152,11 @@ export class VolumeFiles {
     return this.#netfs;
   }
 
-  /** Most sessions never open a file this way. */
-  get #opened(): Netfs {
+  /** Loads netfs, and begins with it: most sessions never open a file this way. ECLOSED after `close`. */
+  async #begin(): Promise<Netfs> {
     const { pipeline, pageBytes, scheduler, freshMs } = this.#parts;
+    const { Netfs, SharedPages } = await import('./open-netfs.ts');
+    if (this.#isClosed) throw new NetsealError('ECLOSED', 'the volume is closed');
     const clock = scheduler === undefined ? {} : { scheduler };
     this.#netfs ??= new Netfs({ pipeline, pages: new SharedPages(pageBytes), freshMs, ...clock });
     return this.#netfs;
@@ -161,7 +165,8 @@ export class VolumeFiles {
   async #saveAs(key: Uint8Array, path: string | Uint8Array, options: SaveAsOptions): Promise<void> {
     const { server } = this.#parts;
     const { directory, name } = await this.#parts.place(path);
-    await this.#opened.saveAs(server, key, async (handle, sub) => {
+    const netfs = await this.#begin();
+    await netfs.saveAs(server, key, async (handle, sub) => {
       if (!(handle instanceof ServedFile)) throw new NetsealError('EBUG', 'a file of another server');
       await server.saveAs(handle, sub, { directory, name }, options);
     });

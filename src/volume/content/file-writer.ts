@@ -17,7 +17,7 @@
 import { requireBytes, requireInteger } from '../../base/arguments.ts';
 import { copyBytes } from '../../base/bytes.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
-import { MIB, sizeToUnitCount } from '../../base/geometry.ts';
+import { MIB, SIZE_BYTES_MAX, sizeToUnitCount } from '../../base/geometry.ts';
 import type { FileInode } from '../../server/sealed/inode.ts';
 import { readUnits } from '../../server/sealed/unit-reader.ts';
 import { nowNs, type Session } from '../session/session.ts';
@@ -28,8 +28,6 @@ import type { FileCommits } from './file-commits.ts';
 const OPEN_BYTES_MAX: number = 8 * MIB;
 /** Plain bytes that are sealed at a time; at least one unit. */
 const BATCH_BYTES: number = 4 * MIB;
-/** The largest file: larger numbers are not exact. */
-const SIZE_BYTES_MAX: number = Number.MAX_SAFE_INTEGER;
 
 interface OpenUnit {
   /** One unit long. */

@@ -15,6 +15,7 @@ import { Readable, Writable } from 'node:stream';
 import type { ReadableStream, WritableStream } from 'node:stream/web';
 import { requireFlag, requireInteger, requireObject, requireOptions } from '../../base/arguments.ts';
 import { requireArgument } from '../../base/errors.ts';
+import { SIZE_BYTES_MAX } from '../../base/geometry.ts';
 import type {
   File,
   FileStatus,
@@ -24,7 +25,6 @@ import type {
   WaitOptions,
   WriteResult,
 } from '../../netfs/file.ts';
-import { SIZE_BYTES_MAX } from '../../netfs/write.ts';
 import {
   FileReadStream,
   FileWriteStream,
