@@ -143,6 +143,7 @@ export class VolumeFiles {
     try {
       await this.#netfs?.close(options);
     } catch (error) {
+      this.#isClosed = false;
       throw this.#withPaths(error);
     }
   }
