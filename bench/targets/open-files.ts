@@ -6,6 +6,7 @@ import { closeSync, openSync, readSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { seededChance } from '../../src/base/chance.ts';
 import type { File } from '../../src/netfs/file.ts';
+import { PAGE_BYTES_DEFAULT } from '../../src/volume/volume-options.ts';
 import { BareStreams, type BareStreamTask } from '../bare-streams.ts';
 import { BARE_NONCE_BYTES, BARE_TAG_BYTES, BareWorker } from '../bare-work.ts';
 import {
@@ -200,11 +201,16 @@ export const readStore: Target = {
 /** Units that are located together: reading one of them makes the map of all of them warm. */
 const LOCATED_UNITS = 64;
 
-/** Returns where to read: one page in each of `count` units at most, none of which warms the map. */
+/** The start of the file is read first: afterwards all memory for pages has been in use, as in a process that runs. */
+function warmBytes(fileBytes: number): number {
+  return Math.min(PAGE_BYTES_DEFAULT, fileBytes / 4);
+}
+
+/** Returns where to read: one page in each of `count` units at most, none of which is read before. */
 function pagesToRead(fileBytes: number, unitBytes: number, count: number): number[] {
   const chance = seededChance(1);
   const units = Array.from({ length: fileBytes / unitBytes }, (_, unit) => unit).filter(
-    unit => unit % LOCATED_UNITS > 0,
+    unit => unit % LOCATED_UNITS > 0 && unit * unitBytes >= warmBytes(fileBytes),
   );
   const offsets: number[] = [];
   while (offsets.length < count && units.length > 0) {
@@ -280,8 +286,8 @@ async function randomReads(
   const isReal = size === 'real';
   const count = isReal ? 2000 : 20;
   const dataBytes = isReal ? 64 * MIB : 8 * MIB;
-  // One unit a read, and those that warm the map.
-  const fileBytes = Math.max(isReal ? 256 * MIB : dataBytes, isReal ? 2048 * unitBytes : 0);
+  // One unit a read, and those that are read before.
+  const fileBytes = Math.max(isReal ? 256 * MIB : dataBytes, isReal ? 3072 * unitBytes : 0);
   const repeats = fileBytes / dataBytes;
   const data = executableCode(dataBytes);
   const offsets = pagesToRead(fileBytes, unitBytes, count);
@@ -310,6 +316,7 @@ async function randomReads(
               await close();
               session = await side.open();
               file = await session.file('r');
+              for (let at = 0; at < warmBytes(fileBytes); at += PAGE_BYTES) await readPages(file, [at], data);
               for (let at = 0; at < fileBytes; at += LOCATED_UNITS * unitBytes)
                 await readPages(file, [at], data);
             },

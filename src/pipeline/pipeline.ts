@@ -38,7 +38,7 @@ import {
   UNIT_EXPECT_TAG,
   UNIT_HOLES,
 } from './job.ts';
-import { type JobReply, restoreError, type SharedMemory } from './job-worker.ts';
+import { type JobReply, JobWorker, restoreError, type SharedMemory, type WorkerStart } from './job-worker.ts';
 import { type KeyHandle, KeyTable, type RecordQuery } from './key-table.ts';
 import { InlineRunner, type JobRunner, WorkerPool, workerUrl } from './pool.ts';
 import {
@@ -89,6 +89,12 @@ function warnOfBundle(): void {
   );
 }
 
+interface PipelineSlabs {
+  readonly jobs: Slab;
+  readonly sealing: { readonly plain: Slab; readonly sealed: Slab };
+  readonly opening: { readonly plain: Slab; readonly sealed: Slab };
+}
+
 /** Seals and opens units. One thread uses it; its workers are its own. */
 export class Pipeline {
   /** Worker threads; 0 when the work is done on the calling thread. */
@@ -100,6 +106,11 @@ export class Pipeline {
   readonly #sealing: { readonly plain: Slab; readonly sealed: Slab };
   readonly #opening: { readonly plain: Slab; readonly sealed: Slab };
   readonly #runner: JobRunner;
+  readonly #start: WorkerStart;
+  /** Does jobs on this thread, if a request has asked for that. */
+  #here: Promise<JobWorker> | undefined;
+  /** Requests that have memory, and whose jobs have not ended. */
+  #underWay = 0;
   #closing: Promise<void> | undefined;
 
   /**
@@ -126,16 +137,15 @@ export class Pipeline {
       threads === 0 || entry === undefined
         ? await InlineRunner.start(start)
         : await WorkerPool.start(threads, start, entry);
-    return new Pipeline(threads, keys, jobs, sealing, opening, runner);
+    return new Pipeline(threads, keys, { jobs, sealing, opening }, runner, start);
   }
 
   private constructor(
     workerCount: number,
     keys: KeyTable,
-    jobs: Slab,
-    sealing: { plain: Slab; sealed: Slab },
-    opening: { plain: Slab; sealed: Slab },
+    { jobs, sealing, opening }: PipelineSlabs,
     runner: JobRunner,
+    start: WorkerStart,
   ) {
     this.workerCount = workerCount;
     this.slabBytes = sealing.plain.budgetBytes;
@@ -144,6 +154,7 @@ export class Pipeline {
     this.#sealing = sealing;
     this.#opening = opening;
     this.#runner = runner;
+    this.#start = start;
   }
 
   /** The libraries that do the work. */
@@ -159,6 +170,11 @@ export class Pipeline {
       usedBytes,
       waiterCount,
     }));
+  }
+
+  /** True when no request is being worked on. */
+  get isIdle(): boolean {
+    return this.#underWay === 0;
   }
 
   /**
@@ -273,7 +289,7 @@ export class Pipeline {
     requireInstance('request.from', request.from, Lease);
     this.#requireOpen();
     requireArgument(request.from.isOf(this.#opening.sealed), 'open needs a live lease from reserveSealed');
-    const { units, roomBytes } = checkOpen(request);
+    const { units, roomBytes, inline } = checkOpen(request);
     const { keys, from } = request;
     return await this.#perform({
       operation: OPERATION_OPEN,
@@ -283,6 +299,7 @@ export class Pipeline {
       inputBytes: units.map(unit => unit.lengthBytes),
       roomBytes,
       signal: options.signal,
+      isInline: inline,
       fillJob: () => undefined,
       fillUnit: (fields, at) => {
         const unit = unitAt(units, at);
@@ -316,6 +333,10 @@ export class Pipeline {
     try {
       await this.#runner.close(waitMs);
     } finally {
+      await this.#here?.then(
+        worker => worker.close(),
+        () => undefined,
+      );
       this.#keys.destroy();
     }
   }
@@ -330,11 +351,15 @@ export class Pipeline {
     try {
       const output = await outputSlab.reserve(sum(work.roomBytes), signal);
       try {
-        const spans = splitIntoJobs(work.inputBytes, this.workerCount);
+        const isInline = work.isInline === true;
+        const spans = splitIntoJobs(work.inputBytes, isInline ? 1 : this.workerCount);
         const jobMemory = await this.#jobs.reserve(sum(spans.map(spanBytes)), signal);
+        this.#underWay += 1;
         try {
+          if (isInline) return await this.#workHere(work, spans, jobMemory, output);
           return await this.#workThroughJobs(work, spans, jobMemory, output);
         } finally {
+          this.#underWay -= 1;
           jobMemory.release();
         }
       } catch (error) {
@@ -344,6 +369,24 @@ export class Pipeline {
     } finally {
       unholdInput();
     }
+  }
+
+  /** Does all of a request on this thread, in one turn. */
+  async #workHere<Result>(
+    work: Work<Result>,
+    spans: readonly JobSpan[],
+    jobMemory: Lease,
+    output: Lease,
+  ): Promise<Result> {
+    this.#here ??= JobWorker.start(this.#start);
+    const worker = await this.#here;
+    this.#requireOpen();
+    work.signal?.throwIfAborted();
+    const jobs = this.#layOut(work, spans, jobMemory, output);
+    const replies = jobs.map(({ offsetBytes }): PromiseSettledResult<JobReply> => {
+      return { status: 'fulfilled', value: worker.run(offsetBytes) };
+    });
+    return work.collect(unitResults(jobs, replies), output);
   }
 
   async #workThroughJobs<Result>(
@@ -406,6 +449,7 @@ interface Work<Result> {
   readonly inputBytes: readonly number[];
   readonly roomBytes: readonly number[];
   readonly signal: AbortSignal | undefined;
+  readonly isInline?: boolean;
   fillJob(job: Job): void;
   fillUnit(fields: JobUnit, at: number): void;
   /** Makes the result while the jobs' fields can still be read. Throws when the request as a whole failed. */

@@ -74,6 +74,11 @@ export interface OpenRequest {
   /** From `reserveSealed`. Its bytes must not change until the call has settled. */
   readonly from: Lease;
   readonly units: readonly UnitToOpen[];
+  /**
+   * True opens the units on the calling thread, in one turn. A single small unit is there sooner than a worker could
+   * be asked, and nothing else happens meanwhile. Default false.
+   */
+  readonly inline?: boolean;
 }
 
 /**
@@ -147,6 +152,7 @@ export interface CheckedOpen {
   readonly units: readonly UnitToOpen[];
   /** For each unit, the longest plain content that it may have. */
   readonly roomBytes: readonly number[];
+  readonly inline: boolean;
 }
 
 /**
@@ -209,7 +215,9 @@ export function checkOpen(request: OpenRequest): CheckedOpen {
     );
     return plainBytesMax;
   });
-  return { units, roomBytes };
+  const { inline = false } = request;
+  requireFlag('inline', inline);
+  return { units, roomBytes, inline };
 }
 
 /** Copies units and their object ids. Neighbours that share an id array share its copy. */

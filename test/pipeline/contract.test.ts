@@ -206,6 +206,25 @@ describe.each([
     batch.release();
   });
 
+  it('units are opened on the calling thread as by workers, with the same errors, beside other requests', async () => {
+    const plains = [mixedBytes(40_000, 1), mixedBytes(300, 2), new Uint8Array(0)].map(bytes => ({ bytes }));
+    const sealed = await sealAll(pipeline, keys, plains);
+    const [first, second, third] = sealed;
+    const damaged = { ...second!, record: second!.record.slice() };
+    damaged.record[damaged.record.byteLength - 20]! ^= 1;
+    const mixed = [first!, damaged, { ...third!, expectedTag: new Uint8Array(16) }];
+    const both = await Promise.all([true, false].map(inline => openAll(pipeline, keys, mixed, { inline })));
+    expect(both[0]).toEqual(both[1]);
+    expect(both[0]?.map(unit => ('code' in unit ? unit.code : 'ok'))).toEqual(['ok', 'EAUTH', 'EAUTH']);
+    expect(plainOf(await openAll(pipeline, keys, sealed, { inline: true }))).toEqual(
+      plains.map(({ bytes }) => bytes),
+    );
+    const signal = AbortSignal.abort(new Error('told'));
+    await expect(openAll(pipeline, keys, sealed, { inline: true, signal })).rejects.toThrow('told');
+    expectIdle(pipeline);
+    expect(pipeline.isIdle).toBe(true);
+  });
+
   it('the expected tag must match', async () => {
     const [old] = await sealAll(pipeline, keys, [{ bytes: mixedBytes(5000, 1) }]);
     const [now] = await sealAll(pipeline, keys, [{ bytes: mixedBytes(5000, 2) }]);

@@ -96,7 +96,7 @@ export async function openAll(
   pipeline: Pipeline,
   keys: KeyHandle,
   records: readonly (SealedCopy & { readonly expectedTag?: Uint8Array })[],
-  { signal }: CallOptions = {},
+  { signal, inline = false }: CallOptions & { readonly inline?: boolean } = {},
 ): Promise<OpenedCopy[]> {
   const totalBytes = records.reduce((sum, { record }) => sum + record.byteLength, 0);
   const from = await pipeline.reserveSealed(totalBytes, { signal });
@@ -113,7 +113,7 @@ export async function openAll(
       offsetBytes += record.byteLength;
       return unit;
     });
-    const batch = await pipeline.open({ keys, from, units }, { signal });
+    const batch = await pipeline.open({ keys, from, units, inline }, { signal });
     try {
       return batch.units.map(unit =>
         unit.error === undefined

@@ -7,7 +7,7 @@
  *
  * - Small stretches are read here as long as their data comes out of the page cache: the pool takes four
  *   times as long.
- * - Large ones are shared out: one here for every few that the pool reads meanwhile.
+ * - Large ones are shared out: one here for every few that the pool reads meanwhile. One alone is read here.
  * - After a read that took as long as a disk takes, all go to the pool for a while; for twice as long each
  *   time that happens again.
  */
@@ -110,6 +110,8 @@ export class Reads {
   #fastReads = 0;
   /** How many large stretches have gone to the pool since the last that was read here. */
   #poolStretches = 0;
+  /** Calls of `read` that have not ended. */
+  #calls = 0;
 
   constructor(
     { settings, counters, monotonicMs }: CacheContext,
@@ -135,9 +137,11 @@ export class Reads {
     signal?.throwIfAborted();
     const lengths = new Array<number>(units.length).fill(0);
     const stretches = this.#plan(units);
+    this.#calls += 1;
     try {
       await this.#readStretches(stretches, lengths, signal);
     } finally {
+      this.#calls -= 1;
       for (const { zone, plans } of stretches) for (const _ of plans) this.#zones.unpin(zone);
     }
     signal?.throwIfAborted();
@@ -216,7 +220,8 @@ export class Reads {
     for (const stretch of stretches) {
       if (signal?.aborted === true) break;
       const { file } = stretch.zone;
-      if (file !== undefined && this.#isHereBest(stretch, turnStartMs, under.size)) {
+      const now = { inPool: under.size, isAlone: this.#calls === 1 && stretches.length === 1 };
+      if (file !== undefined && this.#isHereBest(stretch, turnStartMs, now)) {
         turnStartMs = await this.#readHere(stretch, file, lengths, turnStartMs);
         continue;
       }
@@ -233,10 +238,15 @@ export class Reads {
    * Decides whether a stretch is read on this thread.
    *
    * @param inPool how many of this call are in the pool.
+   * @param isAlone true when nothing else is read: then nothing is gained by sharing.
    */
-  #isHereBest({ plans, lengthBytes }: Stretch, nowMs: number, inPool: number): boolean {
+  #isHereBest(
+    { plans, lengthBytes }: Stretch,
+    nowMs: number,
+    { inPool, isAlone }: { readonly inPool: number; readonly isAlone: boolean },
+  ): boolean {
     if (!this.#mayReadHere || lengthBytes > HERE_BYTES_MAX || nowMs < this.#poolUntilMs) return false;
-    if (isSmall(plans[0])) return true;
+    if (isSmall(plans[0]) || isAlone) return true;
     if (this.#poolStretches < POOL_SHARE && inPool < STRETCHES_AT_ONCE) {
       this.#poolStretches += 1;
       return false;

@@ -49,7 +49,7 @@ const UNIT_RECORD_BYTES = 480;
 const SPAN_BYTES = 16;
 const RECEIPT_BYTES = 320;
 
-const KNOWN_RECEIPTS_MAX = 4096;
+const KNOWN_RECEIPTS_MAX = 16_384;
 
 export interface RegionsOptions {
   readonly unitSizeBytes: number;
