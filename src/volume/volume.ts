@@ -47,6 +47,8 @@ import { keyOfReference } from './names/references.ts';
 import { VolumeNames } from './names/volume-names.ts';
 import { newAttributes } from './new-attributes.ts';
 import { SealedServer } from './serving/sealed-server.ts';
+import { CacheBypass } from './session/cache-bypass.ts';
+import { CachedContent } from './session/cached-content.ts';
 import { CachedNodes } from './session/cached-nodes.ts';
 import { FreshObjects } from './session/fresh-objects.ts';
 import { OpenFiles } from './session/open-files.ts';
@@ -137,7 +139,7 @@ export class Volume {
     const keys = pipeline.addKeyring(header.keyring);
     const packs = new OpenedPacks();
     const cache = options.cache?.volume(idBytes(header.volumeId));
-    const cachedNodes = cache && new CachedNodes(cache);
+    const cacheBypass = cache && new CacheBypass();
     const sealing: Sealing = {
       store,
       pipeline,
@@ -147,7 +149,8 @@ export class Volume {
       codec,
       padding,
       packs,
-      nodes: cachedNodes,
+      nodes: cache && cacheBypass && new CachedNodes(cache, cacheBypass),
+      content: cache && cacheBypass && new CachedContent(cache, cacheBypass),
     };
     const dataSegments = new SegmentWriter(sealing, options);
     this.settings = settings;
@@ -169,7 +172,7 @@ export class Volume {
       nameNodes: new NodeCache(),
       mapNodes: new NodeCache(),
       cache,
-      cachedNodes,
+      cacheBypass,
       readBudget: new ReadBudget(0.75 * pipeline.slabBytes),
       fresh: new FreshObjects(),
       writes: new WriteTimes(),

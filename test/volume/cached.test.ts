@@ -6,7 +6,7 @@ import { verifyVolume } from '../../src/volume/care/verify.ts';
 import type { Volume } from '../../src/volume/volume.ts';
 import { newFolder, openTestCache } from '../cache/support.ts';
 import { packed } from './packs-support.ts';
-import { aroundStore, bytesOf, TestVolume } from './support.ts';
+import { aroundStore, bytesOf, readFile, TestVolume } from './support.ts';
 
 const UNIT_BYTES = 4096;
 /** More than an inode lists: there is a map page. */
@@ -66,6 +66,47 @@ it('what one process has read, the next one reads without a segment: units, pack
   const folder = newFolder();
   expect(await session(test, folder, readAll)).not.toEqual([]);
   expect(await session(test, folder, readAll)).toEqual([]);
+  await test.close();
+});
+
+it('files that are read as `get` and `cat` read them come from the cache, and open files find them there', async () => {
+  const test = await TestVolume.create();
+  let contents: Buffer[] = [];
+  await session(test, undefined, async volume => {
+    await writeFile(volume);
+    contents = await packed(volume, [100, 2000, 300]);
+  });
+  const read = async (volume: Volume): Promise<void> => {
+    expect(Buffer.compare(await readFile(volume, '/file'), CONTENT)).toBe(0);
+    for (const [at, bytes] of contents.entries()) expect(await readFile(volume, `/f${at}`)).toEqual(bytes);
+  };
+  const folder = newFolder();
+  expect(await session(test, folder, read)).not.toEqual([]);
+  expect(await session(test, folder, read)).toEqual([]);
+  expect(await session(test, folder, expectContent)).toEqual([]);
+  await test.close();
+});
+
+it('a record in the cache that does not open comes from the store, and is kept anew (S2)', async () => {
+  const test = await TestVolume.create();
+  const folder = newFolder();
+  await session(test, folder, writeFile);
+  await session(test, folder, async (_, cache) => {
+    const kept = cache?.volume(Buffer.from(test.header.volumeId, 'hex'));
+    for (const { objectId, kind, index, tag, lengthBytes } of await listed(cache)) {
+      if (kind !== 'unit' || index % 50 !== 0) continue;
+      const bytes = new Uint8Array(lengthBytes);
+      await kept?.get([{ objectId, index, expectedTag: tag, into: bytes }]);
+      bytes[bytes.byteLength - 20]! ^= 1;
+      kept?.drop({ objectId, index, expectedTag: tag });
+      expect(await kept?.put([{ objectId, index, bytes }])).toBe(1);
+    }
+  });
+  const read = async (volume: Volume): Promise<void> => {
+    expect(Buffer.compare(await readFile(volume, '/file'), CONTENT)).toBe(0);
+  };
+  expect(await session(test, folder, read)).not.toEqual([]);
+  expect(await session(test, folder, read)).toEqual([]);
   await test.close();
 });
 

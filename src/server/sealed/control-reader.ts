@@ -6,7 +6,7 @@ import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import { MIB } from '../../base/geometry.ts';
 import type { ControlSealer } from './control.ts';
 import { fetchAll, planFetches } from './fetch.ts';
-import type { NodeAt } from './node-records.ts';
+import type { NodeAt } from './kept-records.ts';
 import type { Pointer } from './pointer.ts';
 import type { Sealing } from './sealing.ts';
 

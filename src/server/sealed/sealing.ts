@@ -9,7 +9,7 @@ import type { Padding } from '../../unit/padding.ts';
 import type { SuiteName } from '../../unit/record-format.ts';
 import type { ObjectStore } from '../store.ts';
 import type { ControlSealer } from './control.ts';
-import type { NodeRecords } from './node-records.ts';
+import type { ContentRecords, NodeRecords } from './kept-records.ts';
 import type { OpenedPacks } from './opened-packs.ts';
 
 export interface Sealing {
@@ -27,4 +27,6 @@ export interface Sealing {
   readonly packs: OpenedPacks;
   /** Nodes that are kept on this machine; undefined when none are. */
   readonly nodes?: NodeRecords | undefined;
+  /** Units and packs that are kept on this machine; undefined when none are. */
+  readonly content?: ContentRecords | undefined;
 }

@@ -12,7 +12,8 @@ import { KIB } from '../../base/geometry.ts';
 import { type Id, idBytes } from '../../base/ids.ts';
 import type { OpenedUnit, UnitToOpen } from '../../pipeline/requests.ts';
 import type { Lease } from '../../pipeline/slab.ts';
-import { fetchAll, planFetches } from './fetch.ts';
+import { type Fetch, type FetchPlan, fetchAll, planFetches } from './fetch.ts';
+import type { ContentRecords, ContentVersion } from './kept-records.ts';
 import { packKey } from './opened-packs.ts';
 import { isSamePack, isSlicePointer, type Pointer, type SlicePointer } from './pointer.ts';
 import type { Sealing } from './sealing.ts';
@@ -123,14 +124,20 @@ export async function readUnits(
   return { units, release: () => own.release() };
 }
 
-type RecordToOpen = Omit<UnitToOpen, 'offsetBytes'>;
+type RecordToOpen = Omit<UnitToOpen, 'offsetBytes'> & { readonly expectedTag: Uint8Array };
 
 /** Sealed records in memory, or the errors of those that are not there; by position. */
 interface Fetched {
   readonly lease: Lease;
   readonly offsets: readonly number[];
   readonly errors: ReadonlyMap<number, NetsealError>;
+  /** Those that came from this machine. */
+  readonly kept: ReadonlySet<number>;
+  readonly content: ContentRecords | undefined;
 }
+
+/** A record that was kept on this machine does not open. The store has it still. */
+const KEPT_DAMAGED: Error = new NetsealError('EBUG', 'a record that was kept on this machine does not open');
 
 const NONE: ReadUnits = { units: [], release: () => undefined };
 
@@ -221,25 +228,65 @@ class PackReading {
     return claimed;
   }
 
+  /** Fetches records into the lease; from the store all stretches of which something is not kept on this machine. */
+  async #fetch(
+    plan: FetchPlan,
+    records: readonly RecordToOpen[],
+    lease: Lease,
+    content: ContentRecords | undefined,
+  ): Promise<Fetched> {
+    const { offsets } = plan;
+    const wanted = records.map(({ objectId, index, lengthBytes, expectedTag }, at) => {
+      const offset = offsets[at] ?? 0;
+      return { objectId, index, tag: expectedTag, into: lease.bytes.subarray(offset, offset + lengthBytes) };
+    });
+    const isThere = (await content?.read(wanted)) ?? [];
+    this.#signal?.throwIfAborted();
+    const [kept, absent] = [new Set<number>(), [] as Fetch[]];
+    for (const fetch of plan.fetches) {
+      if (!fetch.members.every(({ at }) => isThere[at] === true)) absent.push(fetch);
+      else for (const { at } of fetch.members) kept.add(at);
+    }
+    const errors = await fetchAll(
+      this.#sealing.store,
+      { ...plan, fetches: absent },
+      lease.bytes,
+      this.#signal,
+    );
+    return { lease, offsets, errors, kept, content };
+  }
+
   async #openClaimed(claimed: readonly SlicePointer[], whole: readonly UnitToRead[]): Promise<ReadUnits> {
-    const { packs, store, pipeline } = this.#sealing;
+    const { packs, content } = this.#sealing;
     try {
-      const plan = planFetches([...claimed, ...whole.map(({ pointer }) => pointer)]);
-      const lease = await pipeline.reserveSealed(plan.totalBytes, { signal: this.#signal });
-      try {
-        const errors = await fetchAll(store, plan, lease.bytes, this.#signal);
-        const fetched = { lease, offsets: plan.offsets, errors };
-        const opening = this.#openFrom(fetched, whole.map(unitToOpen), claimed.length);
-        const [packsOpened, own] = await Promise.allSettled([this.#openPacks(fetched, claimed), opening]);
-        if (own.status === 'rejected') throw own.reason;
-        if (packsOpened.status === 'fulfilled') return own.value;
-        own.value.release();
-        throw packsOpened.reason;
-      } finally {
-        lease.release();
-      }
+      return await this.#openOnce(claimed, whole, content).catch(async error => {
+        if (error !== KEPT_DAMAGED || content === undefined) throw error;
+        return await this.#openOnce(claimed, whole, unread(content));
+      });
     } finally {
       for (const pointer of claimed) packs.abandon(pointer);
+    }
+  }
+
+  /** Rejects with {@link KEPT_DAMAGED} when a record that is kept on this machine does not open; it was dropped. */
+  async #openOnce(
+    claimed: readonly SlicePointer[],
+    whole: readonly UnitToRead[],
+    content: ContentRecords | undefined,
+  ): Promise<ReadUnits> {
+    const records = [...claimed.map(packToOpen), ...whole.map(unitToOpen)];
+    const plan = planFetches([...claimed, ...whole.map(({ pointer }) => pointer)]);
+    const lease = await this.#sealing.pipeline.reserveSealed(plan.totalBytes, { signal: this.#signal });
+    try {
+      const fetched = await this.#fetch(plan, records, lease, content);
+      const opening = this.#openFrom(fetched, records.slice(claimed.length), claimed.length);
+      const [packsOpened, own] = await Promise.allSettled([this.#openPacks(fetched, claimed), opening]);
+      if (own.status === 'rejected') throw own.reason;
+      if (packsOpened.status === 'fulfilled') return own.value;
+      own.value.release();
+      throw packsOpened.reason;
+    } finally {
+      lease.release();
     }
   }
 
@@ -271,19 +318,24 @@ class PackReading {
    *
    * @param firstAt the position of the first of them among all that were fetched.
    */
-  async #openFrom(
-    { lease, offsets, errors }: Fetched,
-    units: readonly RecordToOpen[],
-    firstAt: number,
-  ): Promise<ReadUnits> {
+  async #openFrom(fetched: Fetched, units: readonly RecordToOpen[], firstAt: number): Promise<ReadUnits> {
+    const { lease, offsets, errors } = fetched;
     const { pipeline, keys } = this.#sealing;
     const present = units.flatMap((unit, at) =>
-      errors.has(firstAt + at) ? [] : [{ ...unit, offsetBytes: offsets[firstAt + at] ?? 0 }],
+      errors.has(firstAt + at)
+        ? []
+        : [{ ...unit, at: firstAt + at, offsetBytes: offsets[firstAt + at] ?? 0 }],
     );
     const opened =
       present.length === 0
         ? NONE
         : await pipeline.open({ keys, from: lease, units: present }, { signal: this.#signal });
+    try {
+      judgeKept(fetched, present, opened.units);
+    } catch (error) {
+      opened.release();
+      throw error;
+    }
     let next = 0;
     const results = units.map((_, at): OpenedUnit => {
       const error = errors.get(firstAt + at);
@@ -291,6 +343,45 @@ class PackReading {
     });
     return { units: results, release: () => opened.release() };
   }
+}
+
+/** Returns the same, as if nothing were kept. */
+function unread(content: ContentRecords): ContentRecords {
+  return {
+    read: async () => [],
+    keep: records => content.keep(records),
+    drop: version => content.drop(version),
+  };
+}
+
+/** Keeps records that came from the store and opened. Throws {@link KEPT_DAMAGED}, and drops what was kept and did not. */
+function judgeKept(
+  { lease, kept, content }: Fetched,
+  records: readonly (RecordToOpen & { readonly at: number; readonly offsetBytes: number })[],
+  opened: readonly OpenedUnit[],
+): void {
+  if (content === undefined) return;
+  let isDamaged = false;
+  const fresh: (ContentVersion & { readonly bytes: Uint8Array })[] = [];
+  for (const [
+    order,
+    { at, objectId, index, expectedTag: tag, offsetBytes, lengthBytes },
+  ] of records.entries()) {
+    const isGood = opened[order]?.error === undefined;
+    if (kept.has(at) && !isGood) {
+      content.drop({ objectId, index, tag });
+      isDamaged = true;
+    } else if (!kept.has(at) && isGood) {
+      fresh.push({
+        objectId,
+        index,
+        tag,
+        bytes: lease.bytes.subarray(offsetBytes, offsetBytes + lengthBytes),
+      });
+    }
+  }
+  if (fresh.length > 0) content.keep(fresh);
+  if (isDamaged) throw KEPT_DAMAGED;
 }
 
 function packToOpen({ slice, lengthBytes, tag }: SlicePointer): RecordToOpen {

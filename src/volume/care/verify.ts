@@ -91,7 +91,7 @@ export async function verifyVolume(volume: Volume, options: VerifyOptions = {}):
   requireCallback('options.chance', chance);
   requireCallback('options.onProgress', onProgress);
   // What this machine keeps says nothing about the store.
-  const resume = volume.session.cachedNodes?.bypass();
+  const resume = volume.session.cacheBypass?.begin();
   try {
     return await new Verification(volume, options).run();
   } finally {

@@ -1,33 +1,22 @@
 /** Nodes of the sealed layout in the local cache, beside the units, under kinds of their own. */
 import { ID_BYTES, type Id, idBytes } from '../../base/ids.ts';
 import type { CacheVolume } from '../../cache/cache-volume.ts';
-import type { NodeAt, NodeRecords, NodeVersion } from '../../server/sealed/node-records.ts';
+import type { NodeAt, NodeRecords, NodeVersion } from '../../server/sealed/kept-records.ts';
+import type { CacheBypass } from './cache-bypass.ts';
 
 export class CachedNodes implements NodeRecords {
   readonly #cache: CacheVolume;
-  #bypassCount = 0;
+  readonly #bypass: CacheBypass;
 
-  constructor(cache: CacheVolume) {
+  constructor(cache: CacheVolume, bypass: CacheBypass) {
     this.#cache = cache;
-  }
-
-  /**
-   * Looks for nodes in the store alone until the function that it returns is called: for those who want to know
-   * what the store has.
-   */
-  bypass(): () => void {
-    this.#bypassCount += 1;
-    let hasEnded = false;
-    return () => {
-      if (!hasEnded) this.#bypassCount -= 1;
-      hasEnded = true;
-    };
+    this.#bypass = bypass;
   }
 
   async read(
     wanted: readonly (NodeVersion & { readonly lengthBytes: number })[],
   ): Promise<(Uint8Array | undefined)[]> {
-    if (this.#bypassCount > 0) return [];
+    if (this.#bypass.isOn) return [];
     const idOf = sharedIds();
     const units = wanted.map(({ at, tag, lengthBytes }) => {
       return { ...placeOf(at, idOf), expectedTag: tag, into: new Uint8Array(lengthBytes) };

@@ -8,7 +8,7 @@ import type { SegmentWriter } from '../../server/sealed/segment-writer.ts';
 import type { UnitWriter } from '../../server/sealed/unit-writer.ts';
 import type { ClientState } from '../state/client-state.ts';
 import type { Marks } from '../state/marks.ts';
-import type { CachedNodes } from './cached-nodes.ts';
+import type { CacheBypass } from './cache-bypass.ts';
 import type { FreshObjects } from './fresh-objects.ts';
 import type { OpenFiles } from './open-files.ts';
 import type { ReadBudget } from './read-budget.ts';
@@ -48,7 +48,7 @@ export interface Session {
   readonly mapNodes: NodeCache<MapSlots>;
   /** Where sealed records are kept on this machine; undefined without a cache. */
   readonly cache: CacheVolume | undefined;
-  readonly cachedNodes: CachedNodes | undefined;
+  readonly cacheBypass: CacheBypass | undefined;
   readonly readBudget: ReadBudget;
   /** Inode objects that were put before anything refers to them. */
   readonly fresh: FreshObjects;

@@ -1,0 +1,19 @@
+/** Reads past the local cache: for those who want to know what the store has. */
+export class CacheBypass {
+  #count = 0;
+
+  /** True while somebody wants to see the store alone. */
+  get isOn(): boolean {
+    return this.#count > 0;
+  }
+
+  /** Begins to read past the cache, until the function that it returns is called. */
+  begin(): () => void {
+    this.#count += 1;
+    let hasEnded = false;
+    return () => {
+      if (!hasEnded) this.#count -= 1;
+      hasEnded = true;
+    };
+  }
+}
