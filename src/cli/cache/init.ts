@@ -8,13 +8,14 @@ import { checkCacheSettings } from '../../cache/base/settings.ts';
 import type { Cache } from '../../cache/cache.ts';
 import { inspectVolumeHeader } from '../../keys/inspect.ts';
 import type { NewSlot } from '../../keys/new-slot.ts';
+import { openCacheIn } from '../lib/cache-opening.ts';
 import { inFrame } from '../lib/frame.ts';
 import { jsonDocument } from '../lib/json.ts';
 import { resultWithWarning } from '../lib/notes.ts';
 import { printable } from '../lib/printable.ts';
 import { readNewSlot } from '../lib/secrets.ts';
 import { missingFolders, namesIn as presentNames, removeFolders } from '../lib/undo-folders.ts';
-import { type CacheOptions, cacheCommand, openCacheIn } from './opening.ts';
+import { type CacheOptions, cacheCommand } from './opening.ts';
 import {
   type CacheSettingOptions,
   readCacheSettings,

@@ -2,13 +2,14 @@
 import { Command } from 'commander';
 import { NetsealError } from '../../base/errors.ts';
 import type { VolumeHeader } from '../../keys/volume-header.ts';
+import { openingError } from '../lib/cache-opening.ts';
 import { type Frame, inFrame } from '../lib/frame.ts';
 import { jsonDocument } from '../lib/json.ts';
 import { loadCacheHeader } from '../lib/lazy.ts';
 import { resultWithWarning } from '../lib/notes.ts';
 import { type AddedSlotOptions, readAddedSlot, readSecret, withAddedSlotOptions } from '../lib/secrets.ts';
 import { findSlot, notRevoked, parseSlotStart, slotList, slotReport } from '../lib/slots.ts';
-import { type CacheOptions, cacheCommand, openingError, withCache } from './opening.ts';
+import { type CacheOptions, cacheCommand, withCache } from './opening.ts';
 
 const LIST = 'netseal cache key list';
 const OLD_COPIES =

@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { sizeOption } from '../lib/value-options.ts';
 import { onPaths } from './each-path.ts';
+import { withCacheOption } from './options.ts';
 import { type PathOptions, parseVolumePath, withPathOptions } from './paths.ts';
 import { writeFiles } from './write-files.ts';
 
@@ -17,7 +18,7 @@ export function command(): Command {
     .argument('<path...>', 'STORE:/path of a file')
     .addOption(sizeOption('--offset <size>', 'begin at this byte of each file, counted from 0'))
     .addOption(sizeOption('--length <size>', 'write at most so many bytes of each file'));
-  return withPathOptions(cat, { json: false }).action(copyOut);
+  return withCacheOption(withPathOptions(cat, { json: false })).action(copyOut);
 }
 
 function copyOut(texts: readonly string[], options: CatOptions): Promise<void> {

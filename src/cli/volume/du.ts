@@ -10,6 +10,7 @@ import { Columns, Lines } from '../lib/lines.ts';
 import { eachPath, type PathFrame, type PathWork } from './each-path.ts';
 import { folderOf, listEntries } from './entries.ts';
 import { formatBytes } from './inode-display.ts';
+import { withCacheOption } from './options.ts';
 import { at } from './path-errors.ts';
 import { childPath, type PathOptions, pathBytes, type VolumePath, withPathOptions } from './paths.ts';
 
@@ -35,7 +36,7 @@ export function command(): Command {
     .option('-h, --human-readable', 'sizes as 1.5 MiB')
     .option('--apparent', 'only the size of the content, not of what is stored')
     .addHelpText('after', NOTES);
-  return withPathOptions(du).action((texts: readonly string[], options: DuOptions) =>
+  return withCacheOption(withPathOptions(du)).action((texts: readonly string[], options: DuOptions) =>
     eachPath(texts, options, frame => new Survey(frame, options)),
   );
 }

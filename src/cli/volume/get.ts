@@ -12,6 +12,7 @@ import {
 } from './copy-options.ts';
 import { copyFrame } from './copying.ts';
 import { onPaths } from './each-path.ts';
+import { withCacheOption } from './options.ts';
 import { parseVolumePath, pathBytes, type VolumePath } from './paths.ts';
 import { askToRemove, requireRemovable } from './removing.ts';
 import { writeFiles } from './write-files.ts';
@@ -31,7 +32,7 @@ export function command(): Command {
       '<path...>',
       'STORE:/path, one or more, then a local path, or - for standard output; one that ends in / is a folder to put them into',
     );
-  return withSelectOptions(withCopyOptions(get))
+  return withCacheOption(withSelectOptions(withCopyOptions(get)))
     .option('--owner', 'also restore owners, and what depends on them (as root)')
     .option('--devices', 'make devices, too (as root)')
     .action(copyOut);

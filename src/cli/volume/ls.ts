@@ -7,6 +7,7 @@ import type { Found } from '../../volume/names/path-walk.ts';
 import { eachPath, type PathFrame, type PathWork } from './each-path.ts';
 import { folderOf, type Listed, listEntries } from './entries.ts';
 import { JsonPrinter, LongPrinter, NamePrinter, type Printer } from './ls-printers.ts';
+import { withCacheOption } from './options.ts';
 import { at } from './path-errors.ts';
 import { childPath, type PathOptions, pathBytes, type VolumePath, withPathOptions } from './paths.ts';
 
@@ -35,7 +36,7 @@ export function command(): Command {
     .option('-0, --null', 'end each line with a zero byte')
     .option('-a, --all', 'changes nothing: no name is hidden')
     .addHelpText('after', NOTES);
-  return withPathOptions(ls).action((texts: readonly string[], options: LsOptions) =>
+  return withCacheOption(withPathOptions(ls)).action((texts: readonly string[], options: LsOptions) =>
     eachPath(texts, options, frame => new Listing(frame, options, texts.length > 1)),
   );
 }

@@ -7,13 +7,15 @@
  * - {@link withVolume}: also the volume, with its worker threads.
  */
 import { getSystemErrorMessage } from 'node:util';
-import { isSystemError, NetsealError } from '../../base/errors.ts';
+import { codeOf, isSystemError, messageOf, NetsealError } from '../../base/errors.ts';
+import type { Cache } from '../../cache/cache.ts';
 import type { Secret } from '../../keys/secret.ts';
 import type { VolumeHeader } from '../../keys/volume-header.ts';
 import type { Pipeline } from '../../pipeline/pipeline.ts';
 import type { ObjectStore } from '../../server/store.ts';
 import type { ClientState } from '../../volume/state/client-state.ts';
 import type { Volume } from '../../volume/volume.ts';
+import { openCacheIn } from '../lib/cache-opening.ts';
 import { type Frame, inFrame } from '../lib/frame.ts';
 import { loadPipeline, loadStore, loadVolume } from '../lib/lazy.ts';
 import { warn } from '../lib/notes.ts';
@@ -31,12 +33,13 @@ import { type StoreOptions, stateFolder, type VolumeOptions } from './options.ts
 export interface StoreAccess {
   readonly store: ObjectStore;
   readonly state: ClientState;
-  /** Reads the secret that the options name, or asks for it. Call it once. */
+  /** Reads the secret that the options name, or asks for it. Call it once, unless a cache needs it as well. */
   readonly secrets: () => Promise<Secret>;
 }
 
 export interface UnlockedHeader {
   readonly store: ObjectStore;
+  readonly secrets: () => Promise<Secret>;
   /** Its keyring is destroyed when the work ends. */
   readonly header: VolumeHeader;
   readonly state: ClientState;
@@ -62,7 +65,8 @@ export async function withStore<Result>(
       throw stateError(error);
     });
     try {
-      return await work({ store, state, secrets: () => readSecret(options, signal) });
+      const reading = once(() => readSecret(options, signal));
+      return await work({ store, state, secrets: reading });
     } finally {
       await state.close();
     }
@@ -105,7 +109,7 @@ async function unlocking<Result>(
   try {
     signal.throwIfAborted();
     warnOfDamage(state);
-    return await work({ store, header, state });
+    return await work({ store, secrets, header, state });
   } finally {
     header.keyring.destroy();
   }
@@ -150,10 +154,15 @@ async function mounting<Result>(
   return await closing(
     unlock(async unlocked => {
       const pipeline = await starting;
-      const { store, header, state } = unlocked;
+      const { store, header, state, secrets } = unlocked;
       const { Volume } = await loading;
-      const volume = await Volume.open({ store, pipeline, header, state, onProblem: warnOfHeads });
-      return await closing(work({ ...unlocked, volume, pipeline }), () => volume.close());
+      const cache = options.cache === undefined ? undefined : await openCacheFor(options.cache, secrets);
+      const opening = { store, pipeline, header, state, onProblem: warnOfHeads };
+      const working = (async () => {
+        const volume = await Volume.open(cache === undefined ? opening : { ...opening, cache });
+        return await closing(work({ ...unlocked, volume, pipeline }), () => volume.close());
+      })();
+      return await closing(working, async () => await cache?.close());
     }),
     async () => {
       const pipeline = await starting.catch(() => undefined);
@@ -178,6 +187,37 @@ export function onWholeVolume(
   return inFrame(frame =>
     withVolume(location, options, frame.signal, access => work({ ...access, ...frame })),
   );
+}
+
+/** What keeps a cache from being used now. The command does without it then. */
+const CACHE_IS_AWAY: ReadonlySet<string> = new Set(['EDENIED', 'EIO', 'EFULL']);
+
+/**
+ * Opens the cache in `folder` with the volume's secret. Undefined, with a warning, while it cannot be used: another
+ * process may have it. ENOENT when there is none, EKEY when the secret does not open it, and errors of damage.
+ */
+async function openCacheFor(folder: string, secrets: () => Promise<Secret>): Promise<Cache | undefined> {
+  try {
+    return await openCacheIn(folder, {}, { key: { secrets } });
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === 'EKEY') {
+      const advice = `the cache in ${folder} has another secret: "netseal cache key add" gives it that of the volume`;
+      throw new NetsealError('EKEY', advice, { cause: error });
+    }
+    if (code === undefined || !CACHE_IS_AWAY.has(code)) throw error;
+    warn(`does without the cache in ${folder}: ${messageOf(error)}`, code);
+    return undefined;
+  }
+}
+
+/** Returns a function that calls `read` once, and then returns the same. */
+function once<Value>(read: () => Promise<Value>): () => Promise<Value> {
+  let reading: Promise<Value> | undefined;
+  return () => {
+    reading ??= read();
+    return reading;
+  };
 }
 
 async function startPipeline(workers: number | undefined): Promise<Pipeline> {

@@ -16,6 +16,8 @@ export interface StoreOptions extends SecretOptions {
 export interface VolumeOptions extends StoreOptions {
   /** Number of worker threads. Default: as many as the machine runs at once. */
   readonly workers?: number;
+  /** Folder of a local cache to put in front of the store. */
+  readonly cache?: string;
 }
 
 export interface JsonSetting {
@@ -41,6 +43,14 @@ export function withVolumeOptions(command: Command, setting: JsonSetting = {}): 
       0,
       WORKERS_MAX,
     ),
+  );
+}
+
+/** Adds the option of a local cache, for a command that reads. */
+export function withCacheOption(command: Command): Command {
+  return command.option(
+    '--cache <dir>',
+    'look into this cache first, and keep there what is read (made by "netseal cache init" with the same secret)',
   );
 }
 
