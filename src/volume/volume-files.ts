@@ -39,7 +39,8 @@ export interface VolumeFilesParts {
   readonly cache: CacheVolume | undefined;
   readonly inodes: PlaceParts;
   find(path: string | Uint8Array): Promise<Found>;
-  place(path: string | Uint8Array): Promise<NamePlace>;
+  /** @param follow whether a symlink of that name is followed, also one that leads nowhere. */
+  place(path: string | Uint8Array, follow: boolean): Promise<NamePlace>;
   newFile(mode: number, unitSizeBytes: number | undefined): FileInode;
   insert(place: NamePlace, inode: FileInode): Promise<void>;
   requireWritable(inode: FileInode): void;
@@ -165,7 +166,7 @@ export class VolumeFiles {
 
   async #saveAs(key: Uint8Array, path: string | Uint8Array, options: SaveAsOptions): Promise<void> {
     const { server } = this.#parts;
-    const { directory, name } = await this.#parts.place(path);
+    const { directory, name } = await this.#parts.place(path, false);
     const netfs = await this.#begin();
     await netfs.saveAs(server, key, async (handle, sub) => {
       if (!(handle instanceof ServedFile)) throw new NetsealError('EBUG', 'a file of another server');
@@ -215,14 +216,16 @@ export class VolumeFiles {
       );
       if (isThere) return undefined;
     }
-    const { directory, name } = await this.#parts.place(path);
+    const { directory, name } = await this.#parts.place(path, !isExclusive);
     const inode = this.#parts.newFile(mode, unitSizeBytes);
     try {
       await this.#parts.insert({ directory, name }, inode);
     } catch (error) {
       // Another has made it since.
       if (codeOf(error) === 'EEXIST' && !isExclusive) return undefined;
-      throw error;
+      if (codeOf(error) !== 'EISDIR' || !isExclusive) throw error;
+      // As Node has it: whatever is there, it is in the way.
+      throw new NetsealError('EEXIST', 'a folder has this name', { cause: error });
     }
     return { inode, place: { directory, name, id: inode.id } };
   }

@@ -216,13 +216,14 @@ export class Volume {
    */
   async place(path: string | Uint8Array, options: PlaceOptions = {}): Promise<Place> {
     requireObject('options', options);
-    const { forFolder = false } = options;
+    const { forFolder = false, follow = false } = options;
     requireFlag('options.forFolder', forFolder);
+    requireFlag('options.follow', follow);
     const names = parsePath(path);
     const name = names.pop();
     requireArgument(name !== undefined, 'this is the root of the volume: name something in it');
     this.#requireOpen();
-    return await this.#paths.place(names, name, { forFolder, needsFolder: endsInFolder(path) });
+    return await this.#paths.place(names, name, { forFolder, follow, needsFolder: endsInFolder(path) });
   }
 
   /** Returns the inode that an entry leads to. Throws what reading it throws. */
@@ -488,7 +489,7 @@ export class Volume {
       cache: this.session.cache,
       inodes: this.#commitParts,
       find: path => this.find(path, { follow: true }),
-      place: path => this.place(path),
+      place: (path, follow) => this.place(path, { follow }),
       newFile: (mode, unitSizeBytes) => {
         requireWritable(this.settings);
         return this.names.newFile(newAttributes(mode), unitSizeBytes);

@@ -413,6 +413,34 @@ export function describeFs(name: string, make: () => Promise<FsUnderTest>): void
       });
     });
 
+    describe('files that are made', () => {
+      it('are what links lead to, also those that lead nowhere', async () => {
+        const path = await folder();
+        await fs.symlink('none', `${path}/dangling`);
+        await fs.symlink('dangling', `${path}/twice`);
+        await fs.writeFile(`${path}/twice`, 'made');
+        expect(await fs.readFile(`${path}/none`, 'utf8')).toBe('made');
+        expect((await fs.lstat(`${path}/dangling`)).isSymbolicLink()).toBe(true);
+        await fs.symlink('loop', `${path}/loop`);
+        expect(['ELOOP', 'EINVAL']).toContain(await outcomeOf(fs.writeFile(`${path}/loop`, 'x')));
+        await fs.symlink('none/x', `${path}/through`);
+        expect(await outcomeOf(fs.writeFile(`${path}/through`, 'x'))).toBe('ENOTDIR');
+        await fs.symlink('nowhere/x', `${path}/far`);
+        expect(await outcomeOf(fs.writeFile(`${path}/far`, 'x'))).toBe('ENOENT');
+      });
+
+      it('are never what is there when they must be new, be it a folder or a link', async () => {
+        const path = await folder();
+        await fs.mkdir(`${path}/d`);
+        await fs.symlink('none', `${path}/dangling`);
+        for (const name of ['d', 'dangling']) {
+          expect(await outcomeOf(fs.writeFile(`${path}/${name}`, 'x', { flag: 'wx' }))).toBe('EEXIST');
+        }
+        expect(await outcomeOf(fs.writeFile(`${path}/d`, 'x'))).toBe('EISDIR');
+        expect((await fs.readdir(path)).sort()).toEqual(['d', 'dangling']);
+      });
+    });
+
     describe('attributes', () => {
       it('are set and told', async () => {
         const path = fresh();

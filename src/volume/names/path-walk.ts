@@ -39,6 +39,8 @@ export interface ResolveOptions {
 export interface PlaceOptions {
   /** The name is for a folder: it may be missing although the path ends in `/`. Default false. */
   readonly forFolder?: boolean | undefined;
+  /** A symlink of that name is followed: the place is that of what it leads to, be it there or not. Default false. */
+  readonly follow?: boolean | undefined;
 }
 
 /** How a path is walked. */
@@ -74,15 +76,37 @@ export class PathWalk {
   async place(
     names: readonly Name[],
     name: Name,
-    { forFolder, needsFolder }: { readonly forFolder: boolean; readonly needsFolder: boolean },
+    options: { readonly forFolder: boolean; readonly needsFolder: boolean; readonly follow: boolean },
   ): Promise<Place> {
-    const directory = this.directoryOf(await this.find(names, { follow: true, needsFolder: true }));
+    const { forFolder, needsFolder, follow } = options;
+    const found = await this.find(names, { follow: true, needsFolder: true });
+    const directory = this.directoryOf(found);
     if (needsFolder) {
       const entry = await this.#namespace.find(directory, name);
       if (entry === undefined && !forFolder) throw noSuchPath([...names, name]);
       if (entry !== undefined && typeOfEntry(entry) !== 'directory') throw noFolder([...names, name]);
     }
-    return { directory, name };
+    const place = { directory, name };
+    return follow ? await this.#placeThroughLinks(place, found.names) : place;
+  }
+
+  /** Returns the place of what symlinks lead to in the end. `names` lead to the place's folder, without symlinks. */
+  async #placeThroughLinks(place: Place, names: readonly Name[]): Promise<Place> {
+    let [now, from] = [place, names];
+    for (let left = SYMLINKS_MAX; ; left -= 1) {
+      const entry = await this.#namespace.find(now.directory, now.name);
+      if (entry === undefined) return now;
+      const inode = await this.#inodes.inodeOf(entry);
+      if (inode.type !== 'symlink') return now;
+      requireArgument(left > 0, `too many symbolic links on the way to /${shown([...names, place.name])}`);
+      const target = linkTarget(from, inode.target);
+      const name = target.at(-1);
+      if (name === undefined || endsInFolder(inode.target))
+        throw new NetsealError('EISDIR', 'the link leads to a folder');
+      const found = await this.find(target.slice(0, -1), { follow: true, needsFolder: true });
+      now = { directory: this.directoryOf(found), name };
+      from = found.names;
+    }
   }
 
   /** Returns the folder that was found. ENOTDIR for anything else. */
