@@ -8,6 +8,7 @@ export const COMMANDS: CommandTable = {
   init: ['make an empty volume in a store', () => import('./volume/init.ts')],
   ls: ['list folders and files of a volume', () => import('./volume/ls.ts')],
   stat: ['show everything about files and folders', () => import('./volume/stat.ts')],
+  inspect: ['show what files are made of, and where that lies', () => import('./volume/inspect.ts')],
   cat: ['write files, or parts of them, to standard output', () => import('./volume/cat.ts')],
   write: ['write standard input into a file, at any place of it', () => import('./volume/write.ts')],
   mkdir: ['make folders', () => import('./volume/mkdir.ts')],

@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 import { openCache } from '../../src/cache/open.ts';
 import { EXIT_KEY, EXIT_NOT_FOUND, EXIT_OK } from '../../src/cli/lib/exit-codes.ts';
 import { mixedBytes } from '../pipeline/support.ts';
-import { CONTENT, folder, netseal, output, useVolume } from './volume-support.ts';
+import { CONTENT, folder, json, netseal, output, statOf, useVolume } from './volume-support.ts';
 
 useVolume();
 
@@ -14,7 +14,8 @@ const CACHE = ['--cache', 'cache'];
 async function makeTree(): Promise<void> {
   await writeFile(join(folder, 'large'), CONTENT);
   await writeFile(join(folder, 'small'), 'small\n');
-  await output('put', 'large', 'small', 'vol:/', '--json');
+  await writeFile(join(folder, 'tiny'), 'tiny\n');
+  await output('put', 'large', 'small', 'tiny', 'vol:/', '--json');
 }
 
 async function makeCache(key = 'key'): Promise<void> {
@@ -69,4 +70,22 @@ it('a cache that another process has is done without, and a line says so', async
   const { exitCode, stdout, stderr } = await netseal(['cat', ...CACHE, 'vol:/small']);
   expect([exitCode, stdout.toString()]).toEqual([EXIT_OK, 'small\n']);
   expect(stderr).toMatch(/^netseal: does without the cache in cache: .*\n$/);
+});
+
+it('inspect tells what files are made of, and what of them the cache has', async () => {
+  await makeTree();
+  await makeCache();
+  const [large, small] = await json('inspect', ...CACHE, 'vol:/large', 'vol:/small');
+  const counts = { units: 10, holes: 0, records: 10, packed: 0, segments: 1, packs: 0, lost: 0, cached: 0 };
+  expect(large).toMatchObject({ path: '/large', size: 40_960, unitSize: 4096, ...counts });
+  expect(large?.recordBytes).toBe((await statOf('vol:/large')).stored);
+  expect(small).toMatchObject({ path: '/small', size: 6, units: 1, records: 0, packed: 1, packs: 1 });
+  await output('cat', ...CACHE, '--length', '5000', 'vol:/large');
+  expect(await output('inspect', ...CACHE, 'vol:/large')).toMatch(/^cached {3}2 of 10 units$/m);
+  expect(await output('inspect', 'vol:/large')).not.toContain('cached');
+  const { exitCode, stderr } = await netseal(['inspect', 'vol:/']);
+  expect([exitCode, stderr]).toEqual([
+    EXIT_NOT_FOUND,
+    'netseal: vol:/: this is a folder: name a file (EISDIR)\n',
+  ]);
 });
