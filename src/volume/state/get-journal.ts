@@ -23,7 +23,8 @@ import type { ControlSealer } from '../../server/sealed/control.ts';
 import { peekHeader } from '../../unit/record-format.ts';
 import type { ClientState } from './client-state.ts';
 
-const PREFIX = 'get-';
+/** How the names of these journals begin. */
+export const GET_JOURNAL_PREFIX = 'get-';
 const RECORD_BYTES_MAX = 64 * 1024;
 /** The age from which journals, and the unfinished files that belong to them, are removed. */
 export const GET_JOURNAL_AGE_MS: number = 7 * 24 * 60 * 60 * 1000;
@@ -211,13 +212,13 @@ function startOfMachine(): string | undefined {
 
 function journalName({ device, inode, name }: GetTarget): string {
   const hash = createHash('sha256').update(`${device}/${inode}/${name}`, 'latin1').digest('hex');
-  return `${PREFIX}${hash.slice(0, 32)}`;
+  return `${GET_JOURNAL_PREFIX}${hash.slice(0, 32)}`;
 }
 
 /** Removes journals that are older than {@link GET_JOURNAL_AGE_MS}. */
 function removeOld(folder: string): void {
   for (const name of fs.readdirSync(folder)) {
-    if (!name.startsWith(PREFIX)) continue;
+    if (!name.startsWith(GET_JOURNAL_PREFIX)) continue;
     const mtimeMs = fs.statSync(`${folder}/${name}`, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
     if (mtimeMs < Date.now() - GET_JOURNAL_AGE_MS) fs.rmSync(`${folder}/${name}`, { force: true });
   }

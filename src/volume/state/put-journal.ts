@@ -36,7 +36,8 @@ import { peekHeader } from '../../unit/record-format.ts';
 import type { ClientState } from './client-state.ts';
 
 const RECORD_BYTES_MAX: number = MIB;
-const PREFIX = 'put-';
+/** How the names of these journals begin. */
+export const PUT_JOURNAL_PREFIX = 'put-';
 
 /** The next unit of a file, or so many units of a hole. */
 export type JournalItem = Pointer | number;
@@ -205,7 +206,7 @@ function journalPath(state: ClientState, target: JournalTarget, source: JournalS
 async function removeOld(path: string, beforeMs: number): Promise<void> {
   const folder = dirname(path);
   for (const name of await readdir(folder).catch(() => [])) {
-    if (!name.startsWith(PREFIX)) continue;
+    if (!name.startsWith(PUT_JOURNAL_PREFIX)) continue;
     const { mtimeMs } = await stat(`${folder}/${name}`).catch(() => ({ mtimeMs: Number.POSITIVE_INFINITY }));
     if (mtimeMs < beforeMs) await rm(`${folder}/${name}`, { force: true }).catch(() => undefined);
   }
@@ -218,7 +219,7 @@ function journalName(
   const what = [directory, name.length, name, unitSizeBytes, device, inode, sizeBytes, mtimeNs, ctimeNs].join(
     '/',
   );
-  return `${PREFIX}${createHash('sha256').update(what, 'latin1').digest('hex').slice(0, 32)}`;
+  return `${PUT_JOURNAL_PREFIX}${createHash('sha256').update(what, 'latin1').digest('hex').slice(0, 32)}`;
 }
 
 interface FoundJournal extends Resumed {
