@@ -18,6 +18,7 @@ import { type Scheduler, systemScheduler } from '../base/scheduler.ts';
 import { TURN_MS, TurnClock } from '../base/turns.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { sealedBytesMax } from '../unit/seal.ts';
+import { tellDropped } from './events.ts';
 import { requireFits } from './fetch.ts';
 import type { File, FileStatus, OpenFileOptions } from './file.ts';
 import { FileOfNetfs } from './handle.ts';
@@ -316,7 +317,10 @@ export class Netfs implements AsyncDisposable {
   ): Streams {
     const { scheduler, streamCounters: counters } = this.#parts;
     const unitBytesMax = sealedBytesMax(unitSizeBytes, padding);
-    const onDropped = this.#onStreamDropped;
+    const onDropped = (event: StreamDropped): void => {
+      tellDropped(event.key, event.stream, event.error);
+      this.#onStreamDropped(event);
+    };
     return new Streams({ key, scheduler, counters, unitBytesMax, onDropped }, streams);
   }
 

@@ -1,4 +1,5 @@
-import { expect, it } from 'vitest';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { expect, it, onTestFinished } from 'vitest';
 import { NetsealError } from '../../src/base/errors.ts';
 import type { WriteStream } from '../../src/netfs/streams.ts';
 import { mixedBytes } from '../pipeline/support.ts';
@@ -147,6 +148,10 @@ it('a base that is fetched for a flush is not kept beside the unit that replaces
 });
 
 it('a cache that fails writes is dropped for the file, told once, and delivers nothing stale (S31)', async () => {
+  const told: unknown[] = [];
+  const listen = (event: unknown): void => void told.push(event);
+  subscribe('netseal:dropped', listen);
+  onTestFinished(() => void unsubscribe('netseal:dropped', listen));
   const disk = await Disk.make();
   const { key, bytes } = await newFile(disk, 2);
   const cache = new ScriptedUnits();
@@ -161,6 +166,7 @@ it('a cache that fails writes is dropped for the file, told once, and delivers n
   await file.sync();
   await file.close();
   expect(client.dropped).toMatchObject([{ stream: 'the cache', error: BROKEN }]);
+  expect(told).toEqual([{ file: expect.any(String), stream: 'the cache', error: BROKEN }]);
   expect(client.netfs.statistics.streams).toEqual({ offered: 2, notOffered: 2, dropped: 1 });
   cache.script = () => undefined;
   await readBy(disk, key, cache, [0, 2 * UNIT_BYTES], now);
