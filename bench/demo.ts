@@ -33,6 +33,7 @@ try {
   look();
   clean();
   bringBack();
+  edit();
   damage();
 } finally {
   rmSync(folder, { recursive: true, force: true });
@@ -166,6 +167,26 @@ function bringBack(): void {
   const facts = "find . -printf '%p %y %m %T@ %l\\n' | sort";
   const difference = run(`diff <(cd $D/tree && ${facts}) <(cd $D/back && ${facts})`);
   check(difference === '', `modes, times or links differ:\n${difference}`);
+}
+
+/** Edits a file in place. A second client, with a cache, reads it: once from the store, and then without. */
+function edit(): void {
+  heading('An edit in the middle of a file, and a second client that has a cache');
+  run('npx netseal init $D/films');
+  type('head -c 2000000 /dev/urandom > $D/film && npx netseal put $D/film $D/films:/film');
+  type("printf 'a new title' | npx netseal write --offset 1000000 $D/films:/film");
+  check(type('npx netseal status $D/films').startsWith('everything'), 'something is not in the store');
+  type("printf 'a new title' | dd of=$D/film bs=1 seek=1000000 conv=notrunc status=none");
+  type('npx netseal cache init $D/cache 2>/dev/null | head -n 2');
+  const second = '--state $D/second --cache $D/cache';
+  const same = `npx netseal cat ${second} $D/films:/film | cmp - $D/film && echo the same`;
+  check(type(same) === 'the same\n', 'the second client reads something else');
+  type(`npx netseal inspect ${second} $D/films:/film | grep -v '^path'`);
+  // What it has read is on this machine, sealed. Only names and the map are asked for.
+  run('mv $D/films/objects/s+ $D/away');
+  console.log('  (the store loses all content for a moment)');
+  check(type(same) === 'the same\n', 'the cache does not have what was read');
+  run('mv $D/away $D/films/objects/s+');
 }
 
 interface Affected {
