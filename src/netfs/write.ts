@@ -14,6 +14,7 @@
  *   3. Nobody begins to write while the file's version is asked for, or a conflict is resolved.
  */
 
+import { abortable } from '../base/abortable.ts';
 import { bestEffort } from '../base/best-effort.ts';
 import { NetsealError } from '../base/errors.ts';
 import { SIZE_BYTES_MAX } from '../base/geometry.ts';
@@ -111,9 +112,18 @@ export class Writer<Handle> {
     signal.throwIfAborted();
     if (from.byteLength === 0) return 0;
     await this.#phases.base.beFresh(signal);
+    const { regions } = this.#parts;
     for (;;) {
-      while (!this.#isFree) await this.#whenFree(signal);
-      const offsetBytes = this.#parts.regions.sizeBytes;
+      if (!this.#isFree) {
+        await this.#whenFree(signal);
+        continue;
+      }
+      const offsetBytes = regions.sizeBytes;
+      if (regions.isWrittenBeyond(offsetBytes)) {
+        // Whoever came first moves the end. From the end as it is now, these bytes would come to lie over theirs.
+        await abortable(this.#phases.flusher.changed, signal);
+        continue;
+      }
       requireSize(offsetBytes, from);
       const [first, ...others] = this.#reserve(offsetBytes, from);
       if (first === undefined) throw new NetsealError('EBUG', 'an append reserved nothing');
@@ -124,7 +134,7 @@ export class Writer<Handle> {
         throw error;
       }
       // Others who came first may have moved the end meanwhile.
-      if (this.#parts.regions.sizeBytes === offsetBytes) {
+      if (regions.sizeBytes === offsetBytes) {
         const writing = { offsetBytes, from, doneBytes: 0 };
         await this.#goOn(writing, [first, ...others], signal);
         return writing.doneBytes;

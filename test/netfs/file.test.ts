@@ -171,6 +171,31 @@ it('appends come one after the other', async () => {
   expectSame(await disk.content(key), new Uint8Array(Buffer.concat(pieces)));
 });
 
+it('an append comes to lie behind a write beyond the end that came first and still waits', async () => {
+  const disk = await Disk.make();
+  const key = disk.add();
+  const client = disk.client({ pageBytes: 128 * KIB, segmentBytes: 64 * KIB });
+  const full = await client.open(disk.add());
+  const file = await client.open(key);
+  const appending = await client.open(key, { isAppending: true });
+  await file.write(mixedBytes(100, 1), { position: 0 });
+  const upload = Promise.withResolvers<void>();
+  client.server.script = ({ operation }) => (operation === 'upload' ? { before: upload.promise } : undefined);
+  const filling = full.write(mixedBytes(256 * KIB, 2), { position: 0 });
+  await turns();
+  // There is no room: both wait, the first one with its place reserved.
+  const beyond = mixedBytes(5000, 3);
+  const writing = file.write(beyond, { position: 20_000 });
+  const appended = mixedBytes(30_000, 4);
+  const written = appending.write(appended);
+  await turns();
+  upload.resolve();
+  await Promise.all([filling, writing, written]);
+  await file.sync();
+  const before = overlaid(mixedBytes(100, 1), 20_000, beyond);
+  expectSame(await disk.content(key), overlaid(before, 25_000, appended));
+});
+
 it('a write far larger than the pages flows through them (S26)', async () => {
   const disk = await Disk.make();
   const key = disk.add();

@@ -105,6 +105,12 @@ export class Regions {
     return this.#writers.count;
   }
 
+  /** True when somebody waits or writes behind this place. */
+  isWrittenBeyond(offsetBytes: number): boolean {
+    for (const { toBytes } of this.#writers.all) if (toBytes > offsetBytes) return true;
+    return false;
+  }
+
   get dirtyUnitCount(): number {
     return this.#units.regionCount;
   }
