@@ -52,6 +52,8 @@ export function changeOf(change: CrashChange): Change {
 export class CrashedFile {
   /** What the file was when it was synced last, and after each change since. */
   #states: Uint8Array[];
+  /** What led from each state to the next. */
+  #changes: CrashChange[] = [];
   #begun: CrashChange | undefined;
   /** How many states there were when the sync under way began. */
   #syncedFrom = 0;
@@ -69,11 +71,13 @@ export class CrashedFile {
     } else if (line.at === 'done') {
       if (this.#begun === undefined) throw new Error('a change is done that was not begun');
       this.#states.push(changed(this.#latest, changeOf(this.#begun)));
+      this.#changes.push(this.#begun);
       this.#begun = undefined;
     } else if (line.at === 'sync') {
       this.#syncedFrom = this.#states.length - 1;
     } else {
       this.#states.splice(0, this.#syncedFrom);
+      this.#changes.splice(0, this.#syncedFrom);
       this.#syncedFrom = 0;
     }
   }
@@ -96,25 +100,29 @@ export class CrashedFile {
   whyNot(content: Uint8Array): string | undefined {
     const reasons = this.#states.map(state => whyNotEqual(content, state));
     if (reasons.includes(undefined)) return undefined;
-    const last = this.#begun === undefined ? undefined : changeOf(this.#begun);
-    if (last !== undefined && last.kind !== 'append') {
-      const whole = changed(this.#latest, last);
-      if (whyNotEqual(content, whole) === undefined) return undefined;
-      if (last.kind === 'write' && this.#isPartOf(content, last)) return undefined;
-    }
+    const changes = this.#begun === undefined ? this.#changes : [...this.#changes, this.#begun];
+    // A write may be cut by a commit that came in the middle of it. More was written since, and lost.
+    const isCut = changes.some((change, at) => {
+      const state = this.#states[at];
+      return state !== undefined && isWithPartOf(content, state, changeOf(change));
+    });
+    if (isCut) return undefined;
     return `${reasons.at(-1)} (and so for ${reasons.length} states)`;
   }
+}
 
-  /** Whether `content` is the latest state with the beginning of a write. */
-  #isPartOf(content: Uint8Array, { offsetBytes, bytes }: Change & { kind: 'write' }): boolean {
-    let low = 0;
-    for (let high = bytes.byteLength; low < high; ) {
-      const middle = Math.ceil((low + high) / 2);
-      const part = bytes.subarray(0, middle);
-      if (Buffer.compare(content.subarray(offsetBytes, offsetBytes + middle), part) === 0) low = middle;
-      else high = middle - 1;
-    }
-    const part: Change = { kind: 'write', offsetBytes, bytes: bytes.subarray(0, low) };
-    return low > 0 && whyNotEqual(content, changed(this.#latest, part)) === undefined;
+/** Whether `content` is this state with all of a change, or with the beginning of a write. */
+function isWithPartOf(content: Uint8Array, state: Uint8Array, change: Change): boolean {
+  if (whyNotEqual(content, changed(state, change)) === undefined) return true;
+  if (change.kind !== 'write') return false;
+  const { offsetBytes, bytes } = change;
+  let low = 0;
+  for (let high = bytes.byteLength; low < high; ) {
+    const middle = Math.ceil((low + high) / 2);
+    const part = bytes.subarray(0, middle);
+    if (Buffer.compare(content.subarray(offsetBytes, offsetBytes + middle), part) === 0) low = middle;
+    else high = middle - 1;
   }
+  const part: Change = { kind: 'write', offsetBytes, bytes: bytes.subarray(0, low) };
+  return low > 0 && whyNotEqual(content, changed(state, part)) === undefined;
 }

@@ -23,8 +23,9 @@ it('targets have ids of their own', () => {
 it.runIf(IS_LONG).each(TARGETS)('$id: right results on little data', async target => {
   const measurements = await target.measure('small');
   expect(measurements.length).toBeGreaterThan(0);
-  for (const { measured, bound, what } of measurements) {
-    expect(Number.isFinite(measured) && measured > 0, what).toBe(true);
+  for (const { measured, bound, what, unit } of measurements) {
+    // A difference of two times that were each measured once may be anything.
+    expect(Number.isFinite(measured) && (measured > 0 || unit === 'ms'), what).toBe(true);
     expect(bound).toBeGreaterThan(0);
   }
 });
