@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import type { ViteUserConfig } from 'vitest/config';
+import type { TestProjectConfiguration, ViteUserConfig } from 'vitest/config';
 import { IS_LONG, soakSize } from './test/support/soak.ts';
 
 /** What a test file imports that has a long size. */
@@ -12,6 +12,18 @@ process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL('node_modules/.cache/co
 
 const all = globSync('test/**/*.test.ts');
 const files = IS_LONG ? all.filter(file => SOAK_IMPORT.test(readFileSync(file, 'utf8'))) : all;
+
+/**
+ * Files that change what others see: they replace functions of Node's modules, or look for bytes in all memory of
+ * their process. Each has a process of its own. All others share one for each core, which saves a third of the time.
+ */
+const APART = /test\/(transfer\/|keys\/zeroing)/;
+
+/** Vitest refuses a project without files. */
+function project(name: string, isolate: boolean): TestProjectConfiguration[] {
+  const include = files.filter(file => APART.test(file) === isolate);
+  return include.length === 0 ? [] : [{ extends: true, test: { name, isolate, include } }];
+}
 
 const config: ViteUserConfig = {
   // Examples import the package by its name; in the checkout that means the sources.
@@ -24,7 +36,7 @@ const config: ViteUserConfig = {
     hookTimeout: 120_000,
     // A test that asserts nothing cannot fail.
     expect: { requireAssertions: true },
-    include: files,
+    projects: [...project('together', false), ...project('apart', true)],
   },
 };
 

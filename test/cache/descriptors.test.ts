@@ -5,7 +5,7 @@ import { type Chance, seededChance } from '../../src/base/chance.ts';
 import { systemFiles } from '../../src/cache/base/files.ts';
 import type { CacheSettings } from '../../src/cache/base/settings.ts';
 import type { Cache } from '../../src/cache/cache.ts';
-import { soakSize } from '../support/soak.ts';
+import { IS_LONG, soakSize } from '../support/soak.ts';
 import { FaultyFiles } from './faulty-files.ts';
 import { getUnit, idOf, KIB, MIB, newFolder, openTestCache, tagOf, unitOf } from './support.ts';
 import { WatchedFiles } from './watched-files.ts';
@@ -118,23 +118,26 @@ describe('descriptors', () => {
     expect(await getUnit(again, VOLUME, OBJECTS[1]!, 0, unitOf(1, 5000))).toBe('hit');
   });
 
-  it('are all closed, and nothing is written any more, when closing has resolved, whatever was under way', async () => {
-    for (let seed = 1; seed <= 60; seed += 1) {
-      const folder = newFolder();
-      const files = watch(folder, seed);
-      const cache = await openTestCache(folder, FEW_ZONES, { files });
-      const chance = seededChance(seed);
-      for (let step = 0; step < 60; step += 1) await act(cache, chance, 300);
-      const under = Promise.allSettled(Array.from({ length: 8 }, () => act(cache, chance, 300)));
-      for (let turns = seed % 7; turns > 0; turns -= 1) await turn();
-      await (seed % 5 === 0 ? cache.wipe({ dirtyToo: true }) : cache.close());
-      const quiet = { seed, openCount: 0, violations: [], writeCount: files.writeCount };
-      expect(stateOf(files, seed)).toEqual(quiet);
-      await expectClosed(under);
-      for (let turns = 0; turns < 30; turns += 1) await turn();
-      expect(stateOf(files, seed)).toEqual(quiet);
-    }
-  });
+  it.runIf(IS_LONG)(
+    'are all closed, and nothing is written any more, when closing has resolved, whatever was under way',
+    async () => {
+      for (let seed = 1; seed <= 60; seed += 1) {
+        const folder = newFolder();
+        const files = watch(folder, seed);
+        const cache = await openTestCache(folder, FEW_ZONES, { files });
+        const chance = seededChance(seed);
+        for (let step = 0; step < 60; step += 1) await act(cache, chance, 300);
+        const under = Promise.allSettled(Array.from({ length: 8 }, () => act(cache, chance, 300)));
+        for (let turns = seed % 7; turns > 0; turns -= 1) await turn();
+        await (seed % 5 === 0 ? cache.wipe({ dirtyToo: true }) : cache.close());
+        const quiet = { seed, openCount: 0, violations: [], writeCount: files.writeCount };
+        expect(stateOf(files, seed)).toEqual(quiet);
+        await expectClosed(under);
+        for (let turns = 0; turns < 30; turns += 1) await turn();
+        expect(stateOf(files, seed)).toEqual(quiet);
+      }
+    },
+  );
 
   it('are no more than before when a cache was opened, used and closed', async () => {
     const folder = newFolder();

@@ -6,7 +6,7 @@ import { utf8, viewOf } from '../../src/base/bytes.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import type { CacheVolume } from '../../src/cache/cache-volume.ts';
 import { ROW_KINDS, type RowKind } from '../../src/cache/rows/row.ts';
-import { soakSize } from '../support/soak.ts';
+import { IS_LONG, soakSize } from '../support/soak.ts';
 import { getUnit, idOf, KIB, MIB, newFolder, openTestCache, unitOf } from './support.ts';
 
 const VOLUME = idOf(1);
@@ -150,53 +150,56 @@ describe('an invalidation', () => {
 });
 
 describe('rows', () => {
-  it(`of ${COUNT} invalidated objects stay below the limit, and none of them is found again`, async () => {
-    const folder = newFolder();
-    const settings = { rowsMax: ROWS_MAX, budgetBytes: 64 * MIB, unitsMax: 20_000 };
-    let cache = await openTestCache(folder, settings);
-    // Every twentieth object has a unit.
-    const cached = Array.from({ length: COUNT / 20 }, (_, at) => at * 20);
-    await putAll(cache, cached);
-    const volume = cache.volume(VOLUME);
-    const objectId = new Uint8Array(idOf(0));
-    volume.pin(idOf(1e6), { unitCount: 1 });
-    await putAll(cache, [1e6]);
-    volume.setCoherency(idOf(1e6), utf8('kept'));
-    await cache.appendDirty({
-      units: [{ volumeId: VOLUME, objectId: idOf(1e6 + 1), index: 0, bytes: unitOf(1e6 + 1, 200) }],
-    });
-    for (let object = 0; object < COUNT; object += 1) {
-      volume.invalidate(object % 20 === 0 ? idOf(object) : numbered(objectId, object));
-      if (object % 500 === 0) await cache.maintain();
-      // Sweeps find objects that are in memory and objects that are not.
-      if (object === COUNT / 2) lookUpOthers(volume, OTHERS);
-    }
-    // It is done when it has not to be waited for; the first may be a sweep that began before the last
-    // invalidations.
-    for (let round = 0, quick = 0; round < 300 && quick < 3; round += 1) {
-      const startMs = performance.now();
-      await cache.maintain();
-      quick = performance.now() - startMs < 200 ? quick + 1 : 0;
-    }
-    expect(rowCount(folder, 'object')).toBeLessThanOrEqual(settings.rowsMax);
-    const check = async (isCrash: boolean): Promise<void> => {
-      expect(await found(cache, cached)).toBe(0);
-      // The zone of pinned units was open, and clean: a crash may lose it.
-      if (!isCrash) expect(await found(cache, [1e6])).toBe(1);
-      expect(await found(cache, [1e6 + 1])).toBe(1);
-      expect(cache.volume(VOLUME).coherency(idOf(1e6))).toEqual(utf8('kept'));
-    };
-    await check(false);
-    const copy = crashed(folder);
-    await cache.close();
-    for (const each of [folder, copy]) {
-      cache = await openTestCache(each, settings);
-      await check(each === copy);
-      await putAll(cache, cached.slice(0, 10));
-      expect(await found(cache, cached.slice(0, 10))).toBe(10);
+  it.runIf(IS_LONG)(
+    `of ${COUNT} invalidated objects stay below the limit, and none of them is found again`,
+    async () => {
+      const folder = newFolder();
+      const settings = { rowsMax: ROWS_MAX, budgetBytes: 64 * MIB, unitsMax: 20_000 };
+      let cache = await openTestCache(folder, settings);
+      // Every twentieth object has a unit.
+      const cached = Array.from({ length: COUNT / 20 }, (_, at) => at * 20);
+      await putAll(cache, cached);
+      const volume = cache.volume(VOLUME);
+      const objectId = new Uint8Array(idOf(0));
+      volume.pin(idOf(1e6), { unitCount: 1 });
+      await putAll(cache, [1e6]);
+      volume.setCoherency(idOf(1e6), utf8('kept'));
+      await cache.appendDirty({
+        units: [{ volumeId: VOLUME, objectId: idOf(1e6 + 1), index: 0, bytes: unitOf(1e6 + 1, 200) }],
+      });
+      for (let object = 0; object < COUNT; object += 1) {
+        volume.invalidate(object % 20 === 0 ? idOf(object) : numbered(objectId, object));
+        if (object % 500 === 0) await cache.maintain();
+        // Sweeps find objects that are in memory and objects that are not.
+        if (object === COUNT / 2) lookUpOthers(volume, OTHERS);
+      }
+      // It is done when it has not to be waited for; the first may be a sweep that began before the last
+      // invalidations.
+      for (let round = 0, quick = 0; round < 300 && quick < 3; round += 1) {
+        const startMs = performance.now();
+        await cache.maintain();
+        quick = performance.now() - startMs < 200 ? quick + 1 : 0;
+      }
+      expect(rowCount(folder, 'object')).toBeLessThanOrEqual(settings.rowsMax);
+      const check = async (isCrash: boolean): Promise<void> => {
+        expect(await found(cache, cached)).toBe(0);
+        // The zone of pinned units was open, and clean: a crash may lose it.
+        if (!isCrash) expect(await found(cache, [1e6])).toBe(1);
+        expect(await found(cache, [1e6 + 1])).toBe(1);
+        expect(cache.volume(VOLUME).coherency(idOf(1e6))).toEqual(utf8('kept'));
+      };
+      await check(false);
+      const copy = crashed(folder);
       await cache.close();
-    }
-  });
+      for (const each of [folder, copy]) {
+        cache = await openTestCache(each, settings);
+        await check(each === copy);
+        await putAll(cache, cached.slice(0, 10));
+        expect(await found(cache, cached.slice(0, 10))).toBe(10);
+        await cache.close();
+      }
+    },
+  );
 
   it('of cookies stay below the limit, but for those of pinned objects', async () => {
     const folder = newFolder();

@@ -9,6 +9,7 @@ import {
   reductionOf,
 } from '../../bench/hit-ratio/measure.ts';
 import { tracesOf } from '../../bench/hit-ratio/traces.ts';
+import { IS_LONG } from '../support/soak.ts';
 
 /** The bench's bound is for 128 zones of more units; these are 64 of fewer, so that it does not take long. */
 const WORKING_SET = 3000;
@@ -18,7 +19,7 @@ const TOLERANCE = 0.04;
 const results: Result[] = [];
 
 describe('hit ratio of the real cache', () => {
-  it.each(tracesOf(WORKING_SET))(
+  it.runIf(IS_LONG).each(tracesOf(WORKING_SET))(
     '$name: saves as many of the misses of LRU as S3-FIFO of as many units',
     async trace => {
       const policies = measurePolicies(trace, 70);

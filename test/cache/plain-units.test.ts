@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { utf8 } from '../../src/base/bytes.ts';
 import { PlainCache } from '../../src/cache/plain.ts';
 import { openPipeline } from '../../src/pipeline/pipeline.ts';
+import { IS_LONG } from '../support/soak.ts';
 import { collect, KIB, MIB, newFolder, openTestCache, unitOf } from './support.ts';
 
 const SERVER = utf8('https://plain.example');
@@ -17,7 +18,7 @@ function bytesOf(index: number, lengthBytes = UNIT): Uint8Array {
 }
 
 describe('plain units', () => {
-  it('may be more than the pipeline has memory for', async () => {
+  it.runIf(IS_LONG)('may be more than the pipeline has memory for', async () => {
     const pipeline = await openPipeline({ workers: 0, memoryBytes: 2 * MIB });
     const cache = await openTestCache(newFolder(), { budgetBytes: 64 * MIB, zoneBytes: 4 * MIB });
     const plain = new PlainCache(cache, pipeline, UNIT);

@@ -2,6 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { seededChance } from '../../src/base/chance.ts';
 import { ownCpuMs } from '../support/own-cpu.ts';
+import { IS_LONG } from '../support/soak.ts';
 import { FaultyFiles } from './faulty-files.ts';
 import { getUnit, idOf, KIB, MIB, newFolder, openTestCache, unitOf } from './support.ts';
 import { WatchedFiles } from './watched-files.ts';
@@ -118,18 +119,21 @@ describe('giving up zones', () => {
     expect(mostMs).toBeLessThan(500);
   });
 
-  it('copies at most two bytes for each that comes, when everything is asked for all the time', async () => {
-    const cache = await openTestCache(newFolder(), SETTINGS);
-    const volume = cache.volume(VOLUME);
-    for (let index = 0; index < 1500; index += 1) {
-      await volume.put([{ objectId: OTHER, index, bytes: unitOf(index) }]);
-      for (let back = 0; back < 100; back += 7) {
-        const unit = unitOf(index - back);
-        if (index >= back) await getUnit(cache, VOLUME, OTHER, index - back, unit);
+  it.runIf(IS_LONG)(
+    'copies at most two bytes for each that comes, when everything is asked for all the time',
+    async () => {
+      const cache = await openTestCache(newFolder(), SETTINGS);
+      const volume = cache.volume(VOLUME);
+      for (let index = 0; index < 1500; index += 1) {
+        await volume.put([{ objectId: OTHER, index, bytes: unitOf(index) }]);
+        for (let back = 0; back < 100; back += 7) {
+          const unit = unitOf(index - back);
+          if (index >= back) await getUnit(cache, VOLUME, OTHER, index - back, unit);
+        }
       }
-    }
-    const { reinsertedBytes, storedBytes, bytes } = cache.statistics;
-    expect(reinsertedBytes).toBeLessThan(2 * storedBytes);
-    expect(bytes).toBeLessThanOrEqual(SETTINGS.budgetBytes);
-  });
+      const { reinsertedBytes, storedBytes, bytes } = cache.statistics;
+      expect(reinsertedBytes).toBeLessThan(2 * storedBytes);
+      expect(bytes).toBeLessThanOrEqual(SETTINGS.budgetBytes);
+    },
+  );
 });

@@ -6,6 +6,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { utf8 } from '../../src/base/bytes.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import { ROW_KINDS } from '../../src/cache/rows/row.ts';
+import { IS_LONG } from '../support/soak.ts';
 import { crashed, failDatabases, rowCount } from './database-faults.ts';
 import { collect, getUnit, idOf, KIB, newFolder, openTestCache, unitOf } from './support.ts';
 
@@ -60,36 +61,39 @@ describe('what was invalidated stays so', () => {
     expect(await found(await openTestCache(folder), numbers(0, 10))).toEqual([]);
   });
 
-  it('where the database is lost with its disk, while the rest of the folder comes back', async () => {
-    const folder = newFolder();
-    const cache = await filled(folder, numbers(0, 10), 100_000);
-    const volume = cache.volume(VOLUME);
-    // More than SQLite keeps in memory.
-    const key = new Uint8Array(4000);
-    for (const object of numbers(1000, 3000)) {
-      key.set(idOf(object));
-      volume.setCookie(idOf(object), { key });
-    }
-    volume.invalidate(idOf(3));
-    // What was looked up lately is remembered.
-    for (const object of numbers(10_000, 10_000 + 70_000)) volume.has({ objectId: idOf(object), index: 0 });
-    await cache.flush();
-    await collect(volume.cookies());
-    cpSync(folder, `${folder}.copy`, { recursive: true });
-    renameSync(folder, `${folder}.away`);
-    onTestFinished(() => rmSync(`${folder}.away`, { recursive: true, force: true }));
-    renameSync(`${folder}.copy`, folder);
-    truncateSync(`${folder}.away/cache.db`, 4096);
-    for (let round = 0; round < 4; round += 1) {
-      await cache.maintain();
-      await new Promise(resolve => setTimeout(resolve, 300));
-    }
-    expect(cache.statistics.state).toBe('ready');
-    expect(await found(cache, numbers(0, 10))).not.toContain(3);
-    await putAll(cache, [20]);
-    await cache.close();
-    expect(await found(await openTestCache(folder), [3, 20])).toEqual([20]);
-  });
+  it.runIf(IS_LONG)(
+    'where the database is lost with its disk, while the rest of the folder comes back',
+    async () => {
+      const folder = newFolder();
+      const cache = await filled(folder, numbers(0, 10), 100_000);
+      const volume = cache.volume(VOLUME);
+      // More than SQLite keeps in memory.
+      const key = new Uint8Array(4000);
+      for (const object of numbers(1000, 3000)) {
+        key.set(idOf(object));
+        volume.setCookie(idOf(object), { key });
+      }
+      volume.invalidate(idOf(3));
+      // What was looked up lately is remembered.
+      for (const object of numbers(10_000, 10_000 + 70_000)) volume.has({ objectId: idOf(object), index: 0 });
+      await cache.flush();
+      await collect(volume.cookies());
+      cpSync(folder, `${folder}.copy`, { recursive: true });
+      renameSync(folder, `${folder}.away`);
+      onTestFinished(() => rmSync(`${folder}.away`, { recursive: true, force: true }));
+      renameSync(`${folder}.copy`, folder);
+      truncateSync(`${folder}.away/cache.db`, 4096);
+      for (let round = 0; round < 4; round += 1) {
+        await cache.maintain();
+        await new Promise(resolve => setTimeout(resolve, 300));
+      }
+      expect(cache.statistics.state).toBe('ready');
+      expect(await found(cache, numbers(0, 10))).not.toContain(3);
+      await putAll(cache, [20]);
+      await cache.close();
+      expect(await found(await openTestCache(folder), [3, 20])).toEqual([20]);
+    },
+  );
 });
 
 describe('a database that cannot be written', () => {

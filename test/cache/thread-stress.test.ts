@@ -6,7 +6,7 @@ import { type Chance, seededChance } from '../../src/base/chance.ts';
 import type { CacheSettings } from '../../src/cache/base/settings.ts';
 import type { Cache } from '../../src/cache/cache.ts';
 import { recordTag } from '../../src/unit/record-format.ts';
-import { soakSize } from '../support/soak.ts';
+import { IS_LONG, soakSize } from '../support/soak.ts';
 import { crashUnit, FILES, VOLUME } from './fixtures/crash-plan.ts';
 import { newFolder, openTestCache } from './support.ts';
 
@@ -65,55 +65,58 @@ async function live(cache: Cache, chance: Chance, prefix: Uint32Array, control: 
   }
 }
 
-it('several threads read hits while the owner stores, gives up, invalidates, closes and opens again', async () => {
-  const folder = newFolder();
-  const prefix = new Uint32Array(new SharedArrayBuffer(16));
-  const control = new Int32Array(new SharedArrayBuffer(4 * (2 + THREADS)));
-  const openCount = (): number => readdirSync('/proc/self/fd').length;
-  const first = await openTestCache(folder, SETTINGS);
-  for (let from = 0; from < PLACES; from += 100) {
-    const units = Array.from({ length: 100 }, (_, at) => ({
-      objectId: OBJECT!,
-      index: from + at,
-      bytes: crashUnit(0, from + at, from % VERSIONS),
-    }));
-    await first.volume(VOLUME).put(units);
-  }
-  expect(first.statistics.reclaimedZones).toBeGreaterThan(0);
-  await first.close();
-  const workers = Array.from(
-    { length: THREADS },
-    (_, seed) =>
-      new Worker(new URL('fixtures/stress-reader.ts', import.meta.url), {
-        workerData: { prefix, control, places: PLACES, versions: VERSIONS, seed: seed + 1 },
-      }),
-  );
-  const answers = workers.map(worker => once(worker, 'message') as Promise<[Counts]>);
-  await Promise.all(workers.map(worker => once(worker, 'online')));
-  const before = openCount();
-  const chance = seededChance(5);
-  let reclaimedZones = 0;
-  for (let life = 1; life <= 4; life += 1) {
-    const cache = await openTestCache(folder, SETTINGS);
-    prefix.set(cache.volume(VOLUME).prefix(OBJECT!));
-    // A thread that has the new cache must not find the old number.
-    Atomics.store(control, 0, life);
-    for (const worker of workers) worker.postMessage(cache.share());
-    await live(cache, chance, prefix, control);
-    reclaimedZones += cache.statistics.reclaimedZones;
-    const { slots } = cache.share();
-    await cache.close();
-    // No zone and no descriptor is to be had from now on. Readers add themselves and find that out.
-    const left = slots.filter((word, at) => (at % 4 === 0 && word !== 0) || (at % 4 === 1 && word > 0));
-    expect(left).toEqual(new Int32Array(0));
-    expect(openCount()).toBeLessThanOrEqual(before);
-  }
-  Atomics.store(control, 1, 1);
-  expect(reclaimedZones).toBeGreaterThanOrEqual(4 * ZONES);
-  const counts = (await Promise.all(answers)).map(([each]) => each);
-  for (const each of counts) {
-    expect(each).toMatchObject({ wrong: 0, errors: 0, caches: 4 });
-    expect(each.hits).toBeGreaterThanOrEqual(4 * HITS);
-  }
-  await Promise.all(workers.map(worker => worker.terminate()));
-});
+it.runIf(IS_LONG)(
+  'several threads read hits while the owner stores, gives up, invalidates, closes and opens again',
+  async () => {
+    const folder = newFolder();
+    const prefix = new Uint32Array(new SharedArrayBuffer(16));
+    const control = new Int32Array(new SharedArrayBuffer(4 * (2 + THREADS)));
+    const openCount = (): number => readdirSync('/proc/self/fd').length;
+    const first = await openTestCache(folder, SETTINGS);
+    for (let from = 0; from < PLACES; from += 100) {
+      const units = Array.from({ length: 100 }, (_, at) => ({
+        objectId: OBJECT!,
+        index: from + at,
+        bytes: crashUnit(0, from + at, from % VERSIONS),
+      }));
+      await first.volume(VOLUME).put(units);
+    }
+    expect(first.statistics.reclaimedZones).toBeGreaterThan(0);
+    await first.close();
+    const workers = Array.from(
+      { length: THREADS },
+      (_, seed) =>
+        new Worker(new URL('fixtures/stress-reader.ts', import.meta.url), {
+          workerData: { prefix, control, places: PLACES, versions: VERSIONS, seed: seed + 1 },
+        }),
+    );
+    const answers = workers.map(worker => once(worker, 'message') as Promise<[Counts]>);
+    await Promise.all(workers.map(worker => once(worker, 'online')));
+    const before = openCount();
+    const chance = seededChance(5);
+    let reclaimedZones = 0;
+    for (let life = 1; life <= 4; life += 1) {
+      const cache = await openTestCache(folder, SETTINGS);
+      prefix.set(cache.volume(VOLUME).prefix(OBJECT!));
+      // A thread that has the new cache must not find the old number.
+      Atomics.store(control, 0, life);
+      for (const worker of workers) worker.postMessage(cache.share());
+      await live(cache, chance, prefix, control);
+      reclaimedZones += cache.statistics.reclaimedZones;
+      const { slots } = cache.share();
+      await cache.close();
+      // No zone and no descriptor is to be had from now on. Readers add themselves and find that out.
+      const left = slots.filter((word, at) => (at % 4 === 0 && word !== 0) || (at % 4 === 1 && word > 0));
+      expect(left).toEqual(new Int32Array(0));
+      expect(openCount()).toBeLessThanOrEqual(before);
+    }
+    Atomics.store(control, 1, 1);
+    expect(reclaimedZones).toBeGreaterThanOrEqual(4 * ZONES);
+    const counts = (await Promise.all(answers)).map(([each]) => each);
+    for (const each of counts) {
+      expect(each).toMatchObject({ wrong: 0, errors: 0, caches: 4 });
+      expect(each.hits).toBeGreaterThanOrEqual(4 * HITS);
+    }
+    await Promise.all(workers.map(worker => worker.terminate()));
+  },
+);

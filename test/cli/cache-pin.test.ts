@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { toHex } from '../../src/base/bytes.ts';
 import { EXIT_DAMAGED, EXIT_NOT_FOUND, EXIT_OK, EXIT_USAGE } from '../../src/cli/lib/exit-codes.ts';
 import { idOf } from '../cache/support.ts';
+import { IS_LONG } from '../support/soak.ts';
 import {
   cacheOnTerminal,
   damage,
@@ -101,20 +102,23 @@ describe('netseal cache pin and unpin', () => {
 });
 
 describe('on a terminal', () => {
-  it.runIf(HAS_PYTHON)('no name acts on it, and damage is shown after the progress is gone', async () => {
-    const listed = await cacheOnTerminal(folder, [], 'ls', 'c', VOLUME_TEXT);
-    expect(listed.stdout.toString()).toContain('photos/\\x1b]0;x\\x07\\xe2\\x80\\xae\\x0a\\\\.jpg');
-    expect(listed.stdout.includes(0x1b)).toBe(false);
-    expect((await cacheOnTerminal(folder, [], 'ls', 'c', VOLUME_TEXT, '--json')).stdout.includes(0x1b)).toBe(
-      false,
-    );
-    await cache('pin', 'c', VOLUME_TEXT, FILE_TEXT);
-    expect((await cacheOnTerminal(folder, [], 'pin', 'c')).stdout.includes(0x1b)).toBe(false);
-    await damage(folder, 'zones', 2000);
-    const verified = await cacheOnTerminal(folder, [], 'verify', 'c');
-    expect(verified.exitCode).toBe(EXIT_DAMAGED);
-    const [, after = ''] = verified.stdout.toString().split('damaged unit 0');
-    expect(after).toContain('damaged: 1 unit');
-    expect(after).not.toContain('\x1b');
-  });
+  it.runIf(IS_LONG && HAS_PYTHON)(
+    'no name acts on it, and damage is shown after the progress is gone',
+    async () => {
+      const listed = await cacheOnTerminal(folder, [], 'ls', 'c', VOLUME_TEXT);
+      expect(listed.stdout.toString()).toContain('photos/\\x1b]0;x\\x07\\xe2\\x80\\xae\\x0a\\\\.jpg');
+      expect(listed.stdout.includes(0x1b)).toBe(false);
+      expect(
+        (await cacheOnTerminal(folder, [], 'ls', 'c', VOLUME_TEXT, '--json')).stdout.includes(0x1b),
+      ).toBe(false);
+      await cache('pin', 'c', VOLUME_TEXT, FILE_TEXT);
+      expect((await cacheOnTerminal(folder, [], 'pin', 'c')).stdout.includes(0x1b)).toBe(false);
+      await damage(folder, 'zones', 2000);
+      const verified = await cacheOnTerminal(folder, [], 'verify', 'c');
+      expect(verified.exitCode).toBe(EXIT_DAMAGED);
+      const [, after = ''] = verified.stdout.toString().split('damaged unit 0');
+      expect(after).toContain('damaged: 1 unit');
+      expect(after).not.toContain('\x1b');
+    },
+  );
 });

@@ -14,6 +14,7 @@ import {
   EXIT_USAGE,
 } from '../../src/cli/lib/exit-codes.ts';
 import { collect } from '../cache/support.ts';
+import { IS_LONG } from '../support/soak.ts';
 import {
   cacheOnTerminal,
   inCache,
@@ -82,7 +83,7 @@ describe('netseal cache wipe', () => {
     expect(await readdir(join(folder, 'c'))).toEqual(['notes.txt']);
   });
 
-  it.runIf(HAS_PYTHON)('asks on a terminal', async () => {
+  it.runIf(IS_LONG && HAS_PYTHON)('asks on a terminal', async () => {
     const no = await cacheOnTerminal(folder, ['no\n'], 'wipe', 'c');
     expect(no.exitCode).toBe(EXIT_USAGE);
     expect(no.stdout.toString()).toMatch(

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { COMMANDS } from '../../src/cli/commands.ts';
 import { allCommands, describeCommands } from '../../src/cli/describe/command-tree.ts';
 import { VALUE_KINDS } from '../../src/cli/describe/value-kinds.ts';
+import { IS_LONG } from '../support/soak.ts';
 import { HAS_PYTHON, run } from './run.ts';
 
 const SHELL_LINES = fileURLToPath(new URL('shell-lines.py', import.meta.url));
@@ -83,7 +84,7 @@ const LINES: readonly (readonly [what: string, typed: string, becomes: readonly 
 
 describe.runIf(HAS_PYTHON)('on a terminal', () => {
   for (const shell of ['bash', 'zsh'] as const) {
-    it.runIf(has(shell))(`${shell} completes`, async () => {
+    it.runIf(IS_LONG && has(shell))(`${shell} completes`, async () => {
       const made = await typed(
         shell,
         LINES.map(([, line]) => line),
@@ -93,7 +94,7 @@ describe.runIf(HAS_PYTHON)('on a terminal', () => {
       );
     });
 
-    it.runIf(has(shell))(`${shell} quotes the name of a folder`, async () => {
+    it.runIf(IS_LONG && has(shell))(`${shell} quotes the name of a folder`, async () => {
       const [words] = await typed(shell, ['netseal init wit\t']);
       expect(words?.at(-1)).toMatch(/^with space\/?$/);
     });

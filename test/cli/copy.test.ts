@@ -14,6 +14,7 @@ import {
   EXIT_USAGE,
 } from '../../src/cli/lib/exit-codes.ts';
 import { mixedBytes } from '../pipeline/support.ts';
+import { IS_LONG } from '../support/soak.ts';
 import { comparable, lookAtTree } from '../transfer/copy-support.ts';
 import { exitOf, type Finished, finish, launch, run } from './run.ts';
 
@@ -246,7 +247,7 @@ describe('netseal get', () => {
 });
 
 describe('Ctrl-C', () => {
-  it.each([
+  it.runIf(IS_LONG).each([
     // They do not compress, so that the first segment is stored long before the last.
     {
       what: 'many small files',

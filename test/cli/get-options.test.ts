@@ -9,6 +9,7 @@ import { withVolume } from '../../src/cli/volume/opening.ts';
 import { get } from '../../src/transfer/get.ts';
 import { put } from '../../src/transfer/put.ts';
 import { Tally } from '../../src/transfer/tally.ts';
+import { IS_LONG } from '../support/soak.ts';
 import { HAS_PYTHON, onTerminal } from './run.ts';
 import {
   env,
@@ -84,7 +85,7 @@ describe('netseal get', () => {
     expect(fs.readdirSync(at('out')).sort()).toEqual(['a', 'b', 'd']);
   });
 
-  it.runIf(HAS_PYTHON)('asks on a terminal before it removes, as put does', async () => {
+  it.runIf(IS_LONG && HAS_PYTHON)('asks on a terminal before it removes, as put does', async () => {
     await fillVolume();
     fs.mkdirSync(at('out'));
     fs.writeFileSync(at('out', 'extra'), 'x');
@@ -111,7 +112,7 @@ describe('netseal get', () => {
 describe('a large file', () => {
   useVolume();
 
-  it('goes on where a put and a get of it were interrupted, and says so', async () => {
+  it.runIf(IS_LONG)('goes on where a put and a get of it were interrupted, and says so', async () => {
     const content = randomBytes(66 * MIB);
     fs.writeFileSync(at('large'), content);
     expect((await netseal(['init', 'fast', '--codec', 'stored'])).exitCode).toBe(EXIT_OK);

@@ -9,7 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { seededChance } from '../../src/base/chance.ts';
 import { EXIT_INTERRUPTED, EXIT_OK } from '../../src/cli/lib/exit-codes.ts';
 import { mixedBytes, until } from '../pipeline/support.ts';
-import { SEED, soakSize } from '../support/soak.ts';
+import { IS_LONG, SEED, soakSize } from '../support/soak.ts';
 import { exitOf, finish, launch, run } from './run.ts';
 
 const PLAIN = Buffer.from(mixedBytes(700_001, 1));
@@ -78,7 +78,7 @@ describe('interruption', () => {
     expect(readdirSync(folder)).toEqual(['fifo', 'key', 'plain']);
   });
 
-  it('kill -9 at any moment: the file is whole or not there', async () => {
+  it.runIf(IS_LONG)('kill -9 at any moment: the file is whole or not there', async () => {
     const chance = seededChance(SEED);
     const sealing = await run(['seal', 'plain', '-o', 'sealed', ...KEY], { cwd: folder });
     expect(sealing.exitCode).toBe(EXIT_OK);

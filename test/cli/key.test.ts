@@ -7,6 +7,7 @@ import { EXIT_DAMAGED, EXIT_KEY, EXIT_NOT_FOUND, EXIT_OK, EXIT_USAGE } from '../
 import { openStoreAt } from '../../src/cli/volume/location.ts';
 import { changeHeaderObject } from '../../src/volume/header-object.ts';
 import { mixedBytes } from '../pipeline/support.ts';
+import { IS_LONG } from '../support/soak.ts';
 import { type Finished, HAS_PYTHON, onTerminal, run } from './run.ts';
 
 const KEY = ['--key-file', 'key'];
@@ -180,7 +181,7 @@ describe('netseal key add', () => {
     expect(await slots()).toHaveLength(1);
   });
 
-  it.runIf(HAS_PYTHON)('asks for both passphrases on a terminal', async () => {
+  it.runIf(IS_LONG && HAS_PYTHON)('asks for both passphrases on a terminal', async () => {
     const type = (answers: string[], ...args: string[]): Promise<Finished> =>
       onTerminal(answers, ['key', ...args], { cwd: folder, env: { NETSEAL_STATE: join(folder, 'state') } });
     const first = await type(['a new one\n', 'a new one\n'], 'add', 'vol', ...KEY, '--label', 'one');

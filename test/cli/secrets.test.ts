@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { EXIT_INTERRUPTED, EXIT_KEY, EXIT_OK, EXIT_USAGE } from '../../src/cli/lib/exit-codes.ts';
 import { mixedBytes } from '../pipeline/support.ts';
+import { IS_LONG } from '../support/soak.ts';
 import { exitOf, finish, HAS_PYTHON, launch, onTerminal, run, SCRIPT, shell } from './run.ts';
 
 let folder = '';
@@ -108,26 +109,29 @@ it('comes from a command, and from the environment', async () => {
 });
 
 describe.runIf(HAS_PYTHON)('the prompt', () => {
-  it.each(['shell', 'alone', 'signal'])('after Ctrl-Z and back (%s) asks again, without echo', async how => {
-    const sealing = await run(['seal', 'plain', '-o', 'sealed'], {
-      cwd: folder,
-      env: env({ NETSEAL_PASSPHRASE: 'second' }),
-    });
-    expect(sealing.exitCode).toBe(EXIT_OK);
-    const script = fileURLToPath(new URL('job-control.py', import.meta.url));
-    const command = ['python3', script, how, process.execPath, SCRIPT, 'open', 'sealed', '-o', 'out'];
-    const { NETSEAL_PASSPHRASE: _, ...inherited } = process.env;
-    const { status, stdout, stderr } = spawnSync(command[0] ?? '', command.slice(1), {
-      cwd: folder,
-      env: { ...inherited, ...env() },
-      encoding: 'utf8',
-    });
-    expect([status, stderr]).toEqual([0, '']);
-    const [, shown = '', result = ''] = /^(.*)\n(\{.*\})\n$/s.exec(stdout) ?? [];
-    expect(JSON.parse(result)).toEqual({ echoed: [false, false], exitCode: EXIT_OK });
-    expect(shown).not.toMatch(/first|second/);
-    expect(await readFile(join(folder, 'out'), 'utf8')).toBe('plain text');
-  });
+  it.runIf(IS_LONG).each(['shell', 'alone', 'signal'])(
+    'after Ctrl-Z and back (%s) asks again, without echo',
+    async how => {
+      const sealing = await run(['seal', 'plain', '-o', 'sealed'], {
+        cwd: folder,
+        env: env({ NETSEAL_PASSPHRASE: 'second' }),
+      });
+      expect(sealing.exitCode).toBe(EXIT_OK);
+      const script = fileURLToPath(new URL('job-control.py', import.meta.url));
+      const command = ['python3', script, how, process.execPath, SCRIPT, 'open', 'sealed', '-o', 'out'];
+      const { NETSEAL_PASSPHRASE: _, ...inherited } = process.env;
+      const { status, stdout, stderr } = spawnSync(command[0] ?? '', command.slice(1), {
+        cwd: folder,
+        env: { ...inherited, ...env() },
+        encoding: 'utf8',
+      });
+      expect([status, stderr]).toEqual([0, '']);
+      const [, shown = '', result = ''] = /^(.*)\n(\{.*\})\n$/s.exec(stdout) ?? [];
+      expect(JSON.parse(result)).toEqual({ echoed: [false, false], exitCode: EXIT_OK });
+      expect(shown).not.toMatch(/first|second/);
+      expect(await readFile(join(folder, 'out'), 'utf8')).toBe('plain text');
+    },
+  );
 
   it('refuses bytes that are not UTF-8', async () => {
     const typed = await onTerminal(['p\udce9\r'], ['seal', 'plain', '-o', 'out'], { cwd: folder });

@@ -16,6 +16,7 @@ import {
   EXIT_USAGE,
 } from '../../src/cli/lib/exit-codes.ts';
 import { mixedBytes, until } from '../pipeline/support.ts';
+import { IS_LONG } from '../support/soak.ts';
 import {
   CHECKOUT_SCRIPT,
   exitOf,
@@ -264,7 +265,7 @@ describe.runIf(HAS_PYTHON)('on a terminal', () => {
     return onTerminal(answers, args, { cwd: folder });
   }
 
-  it('a passphrase is asked for, twice when sealing, and never shown', async () => {
+  it.runIf(IS_LONG)('a passphrase is asked for, twice when sealing, and never shown', async () => {
     const typed = `${PASSPHRASE}\r`;
     const sealed = await type([typed, typed], ['seal', 'plain', '-o', 'sealed']);
     expect([sealed.exitCode, sealed.stdout.toString().includes('horse')]).toEqual([0, false]);

@@ -11,6 +11,7 @@ import {
   EXIT_USAGE,
 } from '../../src/cli/lib/exit-codes.ts';
 import { mixedBytes } from '../pipeline/support.ts';
+import { IS_LONG } from '../support/soak.ts';
 import { exitOf, finish, launch, shell } from './run.ts';
 import {
   CONTENT,
@@ -227,7 +228,7 @@ describe('netseal cat', () => {
     expect(rest).toBe(CONTENT.subarray(next).toString('latin1'));
   });
 
-  it('is quiet when its reader leaves, and ends when it is interrupted', async () => {
+  it.runIf(IS_LONG)('is quiet when its reader leaves, and ends when it is interrupted', async () => {
     await fill(volume => makeFile(volume, '/sparse', Buffer.from('end'), 2 ** 40));
     const place = { cwd: folder, env: env() };
     const left = await shell('netseal cat vol:/sparse --key-file key | head -c 100000 | wc -c', place);

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
+import { IS_LONG } from '../support/soak.ts';
 
 const folder = fileURLToPath(new URL('../../examples/', import.meta.url));
 const examples = readdirSync(folder).filter(name => name.endsWith('.mjs'));
@@ -11,7 +12,7 @@ it('there are examples', () => {
   expect(examples.length).toBeGreaterThan(0);
 });
 
-it.each(examples)('%s', name => {
+it.runIf(IS_LONG).each(examples)('%s', name => {
   const output = execFileSync(process.execPath, ['--conditions=netseal-source', `${folder}${name}`], {
     encoding: 'utf8',
   });

@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { MIB } from '../../src/base/geometry.ts';
 import { Keyring } from '../../src/keys/keyring.ts';
 import { openPipeline, type Pipeline } from '../../src/pipeline/pipeline.ts';
+import { IS_LONG } from '../support/soak.ts';
 import { ORDER } from './fixtures/orders.ts';
 import { expectIdle, mixedBytes, nextTurn, OBJECT_ID, rejectionCode, sealAll, testIf } from './support.ts';
 import { finish, liveThreads, openWith, send } from './workers.ts';
@@ -184,7 +185,7 @@ it('pipelines side by side do not touch each other', async () => {
 describe('a program ends by itself', () => {
   const run = promisify(execFile);
   const child = fileURLToPath(new URL('fixtures/child.ts', import.meta.url));
-  it.concurrent.each([
+  it.runIf(IS_LONG).concurrent.each([
     ['neverCloses', 2, ''],
     ['failsToOpen', 2, 'EWORKER\n'],
     ['losesAWorker', 1, 'EWORKER\n'],

@@ -16,6 +16,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { messageOf } from '../../src/base/errors.ts';
 import { text } from '../../src/server/contract/support.ts';
 import { DirectoryStore } from '../../src/server/directory-store.ts';
+import { IS_LONG } from '../support/soak.ts';
 
 const isRoot = process.getuid?.() === 0;
 const TEAM = 61_000;
@@ -68,7 +69,7 @@ describe.runIf(isRoot)('a store whose folder a group shares', () => {
     chmodSync(root, 0o2770);
   });
 
-  it('serves every member, whatever the umask of the one who wrote', () => {
+  it.runIf(IS_LONG)('serves every member, whatever the umask of the one who wrote', () => {
     as(ALICE, TEAM, `await store.put('a/b/1', [text('1')]); await store.put('a/2', [text('2')]);`, true);
     expect([modesBelow('isFile'), modesBelow('isDirectory')]).toEqual([['660'], ['2770']]);
     const printed = as(
@@ -85,7 +86,7 @@ describe.runIf(isRoot)('a store whose folder a group shares', () => {
     expect(seen).toBe('3\n');
   });
 
-  it('is cleaned up by any member when another was killed', () => {
+  it.runIf(IS_LONG)('is cleaned up by any member when another was killed', () => {
     as(ALICE, TEAM, `await store.put('a', [text('1')]);`, true);
     spawnSync(process.execPath, [
       '--input-type=module',

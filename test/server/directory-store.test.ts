@@ -27,7 +27,7 @@ import { keyToPath, pathToKey } from '../../src/server/directory-names.ts';
 import { DirectoryStore } from '../../src/server/directory-store.ts';
 import { keyProblem } from '../../src/server/store.ts';
 import { checkProperty } from '../support/property.ts';
-import { SEED, soakSize } from '../support/soak.ts';
+import { IS_LONG, SEED, soakSize } from '../support/soak.ts';
 import { readValue } from './fixtures/objects.ts';
 
 /** Three processes are killed in each. */
@@ -378,49 +378,52 @@ describe('several processes', () => {
     expect(textOf((await store.get('counter')).bytes)).toBe('400');
   });
 
-  it(`${3 * KILL_ROUNDS} processes killed at random: objects old or new and whole, acknowledged changes kept`, async () => {
-    const chance = seededChance(SEED);
-    const store = await open('fsync');
-    await store.put('counter', [text('0')]);
-    let added = 0;
-    let kills = 0;
-    try {
-      for (let round = 0; round < KILL_ROUNDS; round += 1) {
-        const ids = [0, 1, 2].map(at => `w${round}-${at}`);
-        const writers = ids.map(id => startWriter('crash', root, id));
-        await Promise.all(writers.map(writer => writer.firstLine));
-        const outputs = await Promise.all(
-          writers.map(async writer => {
-            await sleep(chance() * 60);
-            writer.child.kill('SIGKILL');
-            return writer.end;
-          }),
-        );
-        kills += 3;
-        for (const [at, output] of outputs.entries()) {
-          const id = ids[at] ?? '';
-          added += output.filter(line => line === 'counter').length;
-          const acknowledged = output.filter(line => line.startsWith('own ')).length;
-          const { bytes } = await store.get(`own/${id}`).catch(error => {
-            if (isNetsealError(error) && error.code === 'EMISSING') return { bytes: undefined };
-            throw error;
-          });
-          const value = bytes === undefined ? 0 : readValue(id, bytes);
-          expect([acknowledged, acknowledged + 1]).toContain(value);
+  it.runIf(IS_LONG)(
+    `${3 * KILL_ROUNDS} processes killed at random: objects old or new and whole, acknowledged changes kept`,
+    async () => {
+      const chance = seededChance(SEED);
+      const store = await open('fsync');
+      await store.put('counter', [text('0')]);
+      let added = 0;
+      let kills = 0;
+      try {
+        for (let round = 0; round < KILL_ROUNDS; round += 1) {
+          const ids = [0, 1, 2].map(at => `w${round}-${at}`);
+          const writers = ids.map(id => startWriter('crash', root, id));
+          await Promise.all(writers.map(writer => writer.firstLine));
+          const outputs = await Promise.all(
+            writers.map(async writer => {
+              await sleep(chance() * 60);
+              writer.child.kill('SIGKILL');
+              return writer.end;
+            }),
+          );
+          kills += 3;
+          for (const [at, output] of outputs.entries()) {
+            const id = ids[at] ?? '';
+            added += output.filter(line => line === 'counter').length;
+            const acknowledged = output.filter(line => line.startsWith('own ')).length;
+            const { bytes } = await store.get(`own/${id}`).catch(error => {
+              if (isNetsealError(error) && error.code === 'EMISSING') return { bytes: undefined };
+              throw error;
+            });
+            const value = bytes === undefined ? 0 : readValue(id, bytes);
+            expect([acknowledged, acknowledged + 1]).toContain(value);
+          }
+          for (const { key } of await listAll(store, 100, `many/w${round}-`)) {
+            readValue(key.split('/')[1] ?? '', (await store.get(key)).bytes);
+          }
+          const counter = Number(textOf((await store.get('counter')).bytes));
+          expect(counter).toBeGreaterThanOrEqual(added);
+          expect(counter).toBeLessThanOrEqual(added + kills);
         }
-        for (const { key } of await listAll(store, 100, `many/w${round}-`)) {
-          readValue(key.split('/')[1] ?? '', (await store.get(key)).bytes);
-        }
-        const counter = Number(textOf((await store.get('counter')).bytes));
-        expect(counter).toBeGreaterThanOrEqual(added);
-        expect(counter).toBeLessThanOrEqual(added + kills);
+        const left = tree(join(root, 'partial')).length;
+        await store.removeLeftovers();
+        expect(readdirSync(join(root, 'partial'))).toHaveLength(1);
+        expect(left).toBeGreaterThan(tree(join(root, 'partial')).length);
+      } catch (error) {
+        throw new Error(`with NETSEAL_SEED=${SEED}`, { cause: error });
       }
-      const left = tree(join(root, 'partial')).length;
-      await store.removeLeftovers();
-      expect(readdirSync(join(root, 'partial'))).toHaveLength(1);
-      expect(left).toBeGreaterThan(tree(join(root, 'partial')).length);
-    } catch (error) {
-      throw new Error(`with NETSEAL_SEED=${SEED}`, { cause: error });
-    }
-  });
+    },
+  );
 });

@@ -31,4 +31,4 @@ export function soakSize(short: number, long: number): number {
 }
 
 /** How long one property or search of average weight goes on. */
-export const SEARCH_MS: number = soakSize(200, 2000);
+export const SEARCH_MS: number = soakSize(60, 2000);

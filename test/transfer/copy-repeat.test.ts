@@ -3,6 +3,7 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { KIB, MIB } from '../../src/base/geometry.ts';
+import { IS_LONG } from '../support/soak.ts';
 import { bytesOf, type Client, TestVolume } from '../volume/support.ts';
 import { comparable, dress, failuresOf, getTree, lookAtTree, putTree } from './copy-support.ts';
 import { makeFolder, removeFolder } from './local-support.ts';
@@ -168,7 +169,7 @@ describe('a copy that is repeated', () => {
     expect(comparable(lookAtTree(to()))).toEqual(comparable(lookAtTree(from())));
   });
 
-  it('takes many names of one folder, and deep folders', async () => {
+  it.runIf(IS_LONG)('takes many names of one folder, and deep folders', async () => {
     fs.mkdirSync(from());
     for (let at = 0; at < 3000; at += 1) fs.writeFileSync(join(from(), `${at}`), `${at}`);
     let deep = from();

@@ -10,7 +10,7 @@ import { KIB, MIB } from '../../src/base/geometry.ts';
 import { isPartialName } from '../../src/transfer/local-names.ts';
 import { type Finished, finish, launch, run } from '../cli/run.ts';
 import { mixedBytes } from '../pipeline/support.ts';
-import { SEED, soakSize } from '../support/soak.ts';
+import { IS_LONG, SEED, soakSize } from '../support/soak.ts';
 import { comparable, lookAtTree } from './copy-support.ts';
 
 const ROUNDS = soakSize(2, 20);
@@ -93,51 +93,54 @@ function makeTree(path: string, files: number): void {
 }
 
 describe(`a put that is killed (seed ${SEED})`, () => {
-  it('leaves the old version of a large file or has the new one, and goes on where it was', async () => {
-    const hashes = new Map<string, string>();
-    fs.mkdirSync(at('in'));
-    for (const version of ['old', 'new']) {
-      makeLarge(at('in', version), version.length + version.charCodeAt(0));
-      hashes.set(version, hash(at('in', version)));
-    }
-    expect((await netseal('put', 'in/old', 'vol:/file')).exitCode).toBe(0);
-    const ofOne = segments().length;
-    const known = new Set(segments());
-    let resumedCount = 0;
-    for (let round = 0; round < ROUNDS; round += 1) {
-      const before = segments();
-      // Once for certain in the middle.
-      const isBegun = (): boolean => journals().length > 0 && segments().length > before.length + 3;
-      const isDone = await killed(round === 0 ? isBegun : 1200, 'put', 'in/new', 'vol:/file');
-      // Whatever was there stays.
-      for (const name of before) expect(segments()).toContain(name);
-      if (journals().length > 0) resumedCount += 1;
-      expect((await netseal('get', 'vol:/file', 'out')).exitCode).toBe(0);
-      expect([hashes.get('old'), hashes.get('new')]).toContain(hash(at('out')));
-      if (isDone) {
-        expect(hash(at('out'))).toBe(hashes.get('new'));
-        break;
+  it.runIf(IS_LONG)(
+    'leaves the old version of a large file or has the new one, and goes on where it was',
+    async () => {
+      const hashes = new Map<string, string>();
+      fs.mkdirSync(at('in'));
+      for (const version of ['old', 'new']) {
+        makeLarge(at('in', version), version.length + version.charCodeAt(0));
+        hashes.set(version, hash(at('in', version)));
       }
-    }
-    expect((await netseal('put', 'in/new', 'vol:/file')).exitCode).toBe(0);
-    expect((await netseal('get', 'vol:/file', 'out')).exitCode).toBe(0);
-    expect(hash(at('out'))).toBe(hashes.get('new'));
-    expect(
-      fs.readdirSync(at('state'), { recursive: true }).filter(name => /journals\/./.test(`${name}`)),
-    ).toEqual([]);
-    expect(resumedCount).toBeGreaterThan(0);
-    // Of each round that was killed no more is lost than was on its way: three segments, and what they were journalled with.
-    const sent = segments().filter(name => !known.has(name)).length;
-    expect(sent).toBeLessThanOrEqual(ofOne + 5 * ROUNDS);
-    // Put again, it is unchanged.
-    const after = segments().length;
-    expect(JSON.parse(String((await netseal('put', '--json', 'in/new', 'vol:/file')).stdout)).unchanged).toBe(
-      1,
-    );
-    expect(segments().length).toBe(after);
-  });
+      expect((await netseal('put', 'in/old', 'vol:/file')).exitCode).toBe(0);
+      const ofOne = segments().length;
+      const known = new Set(segments());
+      let resumedCount = 0;
+      for (let round = 0; round < ROUNDS; round += 1) {
+        const before = segments();
+        // Once for certain in the middle.
+        const isBegun = (): boolean => journals().length > 0 && segments().length > before.length + 3;
+        const isDone = await killed(round === 0 ? isBegun : 1200, 'put', 'in/new', 'vol:/file');
+        // Whatever was there stays.
+        for (const name of before) expect(segments()).toContain(name);
+        if (journals().length > 0) resumedCount += 1;
+        expect((await netseal('get', 'vol:/file', 'out')).exitCode).toBe(0);
+        expect([hashes.get('old'), hashes.get('new')]).toContain(hash(at('out')));
+        if (isDone) {
+          expect(hash(at('out'))).toBe(hashes.get('new'));
+          break;
+        }
+      }
+      expect((await netseal('put', 'in/new', 'vol:/file')).exitCode).toBe(0);
+      expect((await netseal('get', 'vol:/file', 'out')).exitCode).toBe(0);
+      expect(hash(at('out'))).toBe(hashes.get('new'));
+      expect(
+        fs.readdirSync(at('state'), { recursive: true }).filter(name => /journals\/./.test(`${name}`)),
+      ).toEqual([]);
+      expect(resumedCount).toBeGreaterThan(0);
+      // Of each round that was killed no more is lost than was on its way: three segments, and what they were journalled with.
+      const sent = segments().filter(name => !known.has(name)).length;
+      expect(sent).toBeLessThanOrEqual(ofOne + 5 * ROUNDS);
+      // Put again, it is unchanged.
+      const after = segments().length;
+      expect(
+        JSON.parse(String((await netseal('put', '--json', 'in/new', 'vol:/file')).stdout)).unchanged,
+      ).toBe(1);
+      expect(segments().length).toBe(after);
+    },
+  );
 
-  it('leaves whole files of a tree, and a repetition completes it', async () => {
+  it.runIf(IS_LONG)('leaves whole files of a tree, and a repetition completes it', async () => {
     makeTree(at('tree'), TREE_FILES);
     const original = lookAtTree(at('tree'));
     for (let round = 0; round < ROUNDS; round += 1) {
@@ -159,24 +162,27 @@ describe(`a put that is killed (seed ${SEED})`, () => {
 });
 
 describe(`a get that is killed (seed ${SEED})`, () => {
-  it('leaves whole files only, and a repetition completes it and takes the leftovers away', async () => {
-    makeTree(at('tree'), TREE_FILES / 2);
-    makeLarge(at('tree', 'large'), 5);
-    const original = lookAtTree(at('tree'));
-    expect((await netseal('put', '-r', 'tree', 'vol:/tree')).exitCode).toBe(0);
-    let leftovers = 0;
-    for (let round = 0; round < ROUNDS; round += 1) {
-      const isDone = await killed(900, 'get', '-r', 'vol:/tree', 'out');
-      for (const [path, { type, content }] of fs.existsSync(at('out')) ? lookAtTree(at('out')) : []) {
-        if (isPartialName(Buffer.from(basename(path)).toString('latin1'))) leftovers += 1;
-        else expect(original.get(path)).toMatchObject({ type, content });
+  it.runIf(IS_LONG)(
+    'leaves whole files only, and a repetition completes it and takes the leftovers away',
+    async () => {
+      makeTree(at('tree'), TREE_FILES / 2);
+      makeLarge(at('tree', 'large'), 5);
+      const original = lookAtTree(at('tree'));
+      expect((await netseal('put', '-r', 'tree', 'vol:/tree')).exitCode).toBe(0);
+      let leftovers = 0;
+      for (let round = 0; round < ROUNDS; round += 1) {
+        const isDone = await killed(900, 'get', '-r', 'vol:/tree', 'out');
+        for (const [path, { type, content }] of fs.existsSync(at('out')) ? lookAtTree(at('out')) : []) {
+          if (isPartialName(Buffer.from(basename(path)).toString('latin1'))) leftovers += 1;
+          else expect(original.get(path)).toMatchObject({ type, content });
+        }
+        fs.rmSync(at('out', 'large'), { force: true });
+        if (isDone) break;
       }
-      fs.rmSync(at('out', 'large'), { force: true });
-      if (isDone) break;
-    }
-    // Whatever did not change for so long, and is not locked, is nobody's any more.
-    await pause(leftovers > 0 ? 5_500 : 0);
-    expect((await netseal('get', '-r', 'vol:/tree', 'out')).exitCode).toBe(0);
-    expect(comparable(lookAtTree(at('out')))).toEqual(comparable(original));
-  });
+      // Whatever did not change for so long, and is not locked, is nobody's any more.
+      await pause(leftovers > 0 ? 5_500 : 0);
+      expect((await netseal('get', '-r', 'vol:/tree', 'out')).exitCode).toBe(0);
+      expect(comparable(lookAtTree(at('out')))).toEqual(comparable(original));
+    },
+  );
 });

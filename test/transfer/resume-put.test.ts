@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { KIB, MIB } from '../../src/base/geometry.ts';
 import type { ClientState } from '../../src/volume/state/client-state.ts';
 import { openStateFolder } from '../../src/volume/state/state-folder.ts';
+import { IS_LONG } from '../support/soak.ts';
 import {
   aroundStore,
   bytesOf,
@@ -104,39 +105,42 @@ describe('a large file whose put was interrupted', () => {
     await expectRound(client);
   });
 
-  it('starts over when it was changed, when a segment is gone, and when its journal is old or damaged', async () => {
-    makeSparse(at('large'));
-    const whole = await sentBy(await volume.client());
-    await removeLarge();
-    const startsOver = async (options: ClientOptions = {}): Promise<void> => {
-      const client = await withState(options);
-      expect(await sentBy(client)).toBeGreaterThan(whole - MIB);
-      await expectRound(client);
+  it.runIf(IS_LONG)(
+    'starts over when it was changed, when a segment is gone, and when its journal is old or damaged',
+    async () => {
+      makeSparse(at('large'));
+      const whole = await sentBy(await volume.client());
       await removeLarge();
-    };
-    await interrupted(5);
-    fs.writeFileSync(journals()[0] ?? '', Buffer.alloc(10_000, 7));
-    await startsOver();
+      const startsOver = async (options: ClientOptions = {}): Promise<void> => {
+        const client = await withState(options);
+        expect(await sentBy(client)).toBeGreaterThan(whole - MIB);
+        await expectRound(client);
+        await removeLarge();
+      };
+      await interrupted(5);
+      fs.writeFileSync(journals()[0] ?? '', Buffer.alloc(10_000, 7));
+      await startsOver();
 
-    await interrupted(5);
-    // Nothing else is in the volume.
-    const { entries } = await volume.store.list({ prefix: 's/', limit: 1000 });
-    for (const { key } of entries) await volume.store.delete(key);
-    await startsOver();
+      await interrupted(5);
+      // Nothing else is in the volume.
+      const { entries } = await volume.store.list({ prefix: 's/', limit: 1000 });
+      for (const { key } of entries) await volume.store.delete(key);
+      await startsOver();
 
-    await interrupted(5);
-    await startsOver({ nowMs: () => Date.now() + HALF_DAY_MS + 60_000 });
+      await interrupted(5);
+      await startsOver({ nowMs: () => Date.now() + HALF_DAY_MS + 60_000 });
 
-    fs.rmSync(at('state'), { recursive: true });
-    await interrupted(5);
-    fs.utimesSync(at('large'), 5, 5);
-    await startsOver();
-    // That of the file as it was is left, until it is of no use to anybody.
-    expect(journals()).toHaveLength(1);
-    for (const path of journals()) fs.utimesSync(path, 5, 5);
-    await interrupted(5);
-    expect(journals().map(path => fs.statSync(path).mtimeMs > 10_000)).toEqual([true]);
-  });
+      fs.rmSync(at('state'), { recursive: true });
+      await interrupted(5);
+      fs.utimesSync(at('large'), 5, 5);
+      await startsOver();
+      // That of the file as it was is left, until it is of no use to anybody.
+      expect(journals()).toHaveLength(1);
+      for (const path of journals()) fs.utimesSync(path, 5, 5);
+      await interrupted(5);
+      expect(journals().map(path => fs.statSync(path).mtimeMs > 10_000)).toEqual([true]);
+    },
+  );
 
   it('does not become the file that an earlier put made of it, wherever that is now', async () => {
     makeSparse(at('large'));

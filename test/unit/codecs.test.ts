@@ -8,6 +8,7 @@ import { makePlain } from '../../vectors/case.ts';
 import { errorCodeOf } from '../support/errors.ts';
 import { checkProperty, contents, shareAtOddOffset } from '../support/property.ts';
 import { NATIVE, PORTABLE } from '../support/providers.ts';
+import { IS_LONG } from '../support/soak.ts';
 
 const ZSTD = [NATIVE.codec('zstd'), PORTABLE.codec('zstd')];
 const DEFLATE = [NATIVE.codec('deflate'), PORTABLE.codec('deflate')];
@@ -72,7 +73,7 @@ describe.each(CODECS)('$codec', ({ both, levels, levelMax }) => {
       }
     });
 
-    it('a unit of 16 MiB', () => {
+    it.runIf(IS_LONG)('a unit of 16 MiB', () => {
       const plain = new Uint8Array(16 * MIB);
       plain.set(makePlain('random', 64 * KIB), 9 * MIB);
       roundTrips(by, plain, 1, both);

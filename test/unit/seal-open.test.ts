@@ -23,6 +23,7 @@ import { makePlain } from '../../vectors/case.ts';
 import { errorCodeOf } from '../support/errors.ts';
 import { checkProperty, contents, shareAtOddOffset } from '../support/property.ts';
 import { EVERY_PROVIDERS, NATIVE, PORTABLE } from '../support/providers.ts';
+import { IS_LONG } from '../support/soak.ts';
 
 const EPOCH_KEY = new Uint8Array(32).fill(1);
 const NAME: RecordKeyName = {
@@ -124,7 +125,7 @@ describe('round trip', () => {
     );
   });
 
-  it.each(EVERY_PROVIDERS)('16 MiB, $name', ({ providers }) => {
+  it.runIf(IS_LONG).each(EVERY_PROVIDERS)('16 MiB, $name', ({ providers }) => {
     const place = { index: 2 ** 53 - 1, unitSizeLog2: 24 };
     const plain = new Uint8Array(2 ** 24);
     plain.set(makePlain('random', 100_000), 2 ** 23);

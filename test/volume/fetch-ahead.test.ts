@@ -4,6 +4,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { collectGarbage } from '../../src/volume/care/gc.ts';
 import type { Directory } from '../../src/volume/names/directory.ts';
 import type { Volume } from '../../src/volume/volume.ts';
+import { IS_LONG } from '../support/soak.ts';
 import { type Client, FILE, FOLDER, TestVolume } from './support.ts';
 
 const FOLDERS = 700;
@@ -47,12 +48,12 @@ async function countBelow(volume: Volume, directory: Directory): Promise<number>
   return count;
 }
 
-it('fetch the nodes of many folders together, all the way', async () => {
+it.runIf(IS_LONG)('fetch the nodes of many folders together, all the way', async () => {
   expect(await countBelow(reader.volume, reader.volume.root)).toBe(FOLDERS * NAMES);
   expect(reader.meter.snapshot().get.requestCount).toBeLessThan(REQUESTS_MAX);
 });
 
-it('do so in gc as well', async () => {
+it.runIf(IS_LONG)('do so in gc as well', async () => {
   await collectGarbage(reader.volume, { dryRun: true });
   expect(reader.meter.snapshot().get.requestCount).toBeLessThan(REQUESTS_MAX);
 });

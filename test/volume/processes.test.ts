@@ -9,7 +9,7 @@ import { createVolumeHeader } from '../../src/keys/unlock.ts';
 import { DirectoryStore } from '../../src/server/directory-store.ts';
 import { createRoot } from '../../src/volume/root.ts';
 import { checkVolumeSettings, encodeSettings } from '../../src/volume/session/volume-settings.ts';
-import { SEED, soakSize } from '../support/soak.ts';
+import { IS_LONG, SEED, soakSize } from '../support/soak.ts';
 import { type FileStep, type Files, filesAfter } from './process-steps.ts';
 import { FOLDER, makeFolder, TestVolume, treeOf } from './support.ts';
 
@@ -106,7 +106,7 @@ function sorted(files: Files): [string, string][] {
 }
 
 describe('processes', () => {
-  it('change names in the same folders at once, and lose none', async () => {
+  it.runIf(IS_LONG)('change names in the same folders at once, and lose none', async () => {
     const writers = ['a', 'b', 'c'].map(id => ({ id, writer: start(id, 60) }));
     for (const { id, writer } of writers) {
       const [files] = filesOf(await writer.ended);
@@ -115,20 +115,23 @@ describe('processes', () => {
     }
   });
 
-  it('are killed at any time: what they were told is there, and what they were doing is done or not', async () => {
-    const steady = start('steady', 400);
-    await steady.ready;
-    for (let round = 0; round < soakSize(4, 60); round += 1) {
-      const id = `k${round}`;
-      const writer = start(id, 100_000);
-      await writer.ready;
-      await new Promise(resolve => setTimeout(resolve, Math.random() * 150));
-      writer.child.kill('SIGKILL');
-      const possible = filesOf(await writer.ended).map(sorted);
-      expect(possible, `round ${round}`).toContainEqual([...(await seenOf(id))]);
-    }
-    steady.child.kill('SIGKILL');
-    const possible = filesOf(await steady.ended).map(sorted);
-    expect(possible).toContainEqual([...(await seenOf('steady'))]);
-  });
+  it.runIf(IS_LONG)(
+    'are killed at any time: what they were told is there, and what they were doing is done or not',
+    async () => {
+      const steady = start('steady', 400);
+      await steady.ready;
+      for (let round = 0; round < soakSize(4, 60); round += 1) {
+        const id = `k${round}`;
+        const writer = start(id, 100_000);
+        await writer.ready;
+        await new Promise(resolve => setTimeout(resolve, Math.random() * 150));
+        writer.child.kill('SIGKILL');
+        const possible = filesOf(await writer.ended).map(sorted);
+        expect(possible, `round ${round}`).toContainEqual([...(await seenOf(id))]);
+      }
+      steady.child.kill('SIGKILL');
+      const possible = filesOf(await steady.ended).map(sorted);
+      expect(possible).toContainEqual([...(await seenOf('steady'))]);
+    },
+  );
 });
