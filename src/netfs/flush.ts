@@ -36,10 +36,10 @@ export class Flusher<Handle> implements Flushable {
     this.#room = room;
     this.#preparation = new Preparation(parts, base, fetches, () => this.#pushIfMemoryIsAwaited());
     this.#uploads = new Uploads(parts, {
-      onChange: () => {
-        this.tellChange();
-        // What was placed just now may be held back, and keep memory that somebody waits for.
-        this.#pushIfMemoryIsAwaited();
+      onChange: () => this.#changedUploads(),
+      onPlaced: dirtyBytes => {
+        room.placed(dirtyBytes);
+        this.#changedUploads();
       },
       onDurable: () => this.succeeded(),
       onFailure: error => this.#fail(error),
@@ -149,6 +149,12 @@ export class Flusher<Handle> implements Flushable {
     return true;
   }
 
+  /** What was placed just now may be held back, and keep memory that somebody waits for. */
+  #changedUploads(): void {
+    this.tellChange();
+    this.#pushIfMemoryIsAwaited();
+  }
+
   #fail(error: unknown): void {
     this.#flushError = error;
     this.#lastFailure = error;
@@ -159,9 +165,11 @@ export class Flusher<Handle> implements Flushable {
     this.#room.failed(this);
   }
 
-  /** Records that a server holds back keep memory: of pages, and of the pipeline. */
+  /** Records that a server holds back keep memory: of pages and, unless it copies them, of the pipeline. */
   #pushIfMemoryIsAwaited(): void {
-    const isAwaited = this.#parts.netfs.pipeline.memory.some(({ waiterCount }) => waiterCount > 0);
+    const { netfs, server } = this.#parts;
+    const isAwaited =
+      !server.capabilities.copiesWrites && netfs.pipeline.memory.some(({ waiterCount }) => waiterCount > 0);
     if (isAwaited) this.#room.pushAll();
     else this.#room.pushIfAwaited();
   }

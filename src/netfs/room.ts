@@ -6,8 +6,10 @@
  *   three quarters and more      writers wait
  *
  * Invariants
- *   1. While somebody waits, or half is held, dirty bytes are flushed, and servers start what they hold back.
- *   2. A writer whose own file cannot be flushed does not wait for ever: it fails with the file's error.
+ *   1. While somebody waits, or half is held, dirty bytes are flushed.
+ *   2. While somebody waits, or three quarters are held, servers start what they hold back: as soon as that keeps
+ *      a quarter of the memory, or nothing is left to flush. Not earlier: what they send is the larger for it.
+ *   3. A writer whose own file cannot be flushed does not wait for ever: it fails with the file's error.
  */
 import type { Scheduler } from '../base/scheduler.ts';
 import type { PageCache } from './pages/pages.ts';
@@ -26,8 +28,10 @@ export interface Flushable {
   push(): void;
 }
 
+/** The share of the memory that servers may hold back while somebody waits. */
+const HELD_BACK_SHARE = 4;
 /** Batches that are prepared at once. */
-const LANES = 3;
+const LANES = 4;
 /** How long after a failed flush the next one is tried. */
 const RETRY_MS = 1000;
 /** How long a writer waits for a server that cannot be asked. */
@@ -42,6 +46,8 @@ export class Room {
   /** Ends the pauses after failures. */
   #recovered = new AbortController();
   #waiterCount = 0;
+  /** Dirty bytes whose records were placed, and may be held back. */
+  #heldBackBytes = 0;
 
   constructor(pages: PageCache, scheduler: Scheduler) {
     this.#pages = pages;
@@ -90,7 +96,7 @@ export class Room {
     });
     try {
       this.check();
-      this.pushAll();
+      this.pushIfAwaited();
       await Promise.race([freed, failed, timedOut]);
     } finally {
       this.#waiterCount -= 1;
@@ -99,12 +105,22 @@ export class Room {
     }
   }
 
-  /** Starts what servers hold back, if somebody waits for memory. Call it whenever they were given more. */
+  /** Notes that records of so many dirty bytes were placed. */
+  placed(dirtyBytes: number): void {
+    this.#heldBackBytes += dirtyBytes;
+  }
+
+  /**
+   * Starts what servers hold back, if somebody waits for memory and that keeps much of it. Call it whenever they
+   * were given more.
+   */
   pushIfAwaited(): void {
-    if (this.#waiterCount > 0 || this.isShort) this.pushAll();
+    const isMuch = HELD_BACK_SHARE * this.#heldBackBytes >= this.#pages.use.budgetBytes;
+    if (isMuch && (this.#waiterCount > 0 || this.isShort)) this.pushAll();
   }
 
   pushAll(): void {
+    this.#heldBackBytes = 0;
     for (const file of this.#files) file.push();
   }
 

@@ -32,6 +32,8 @@ export interface NetfsCapabilities {
   readonly wsizeBytes: number;
   /** Whether the server's client takes shared memory. Otherwise the server copies. */
   readonly sharedMemory: boolean;
+  /** Whether a write reads its records until they are placed only. Otherwise until they are durable. */
+  readonly copiesWrites: boolean;
 }
 
 export interface CallSignal {
@@ -111,7 +113,7 @@ export interface ReadEnd {
 export interface UnitToWrite {
   readonly index: number;
   /**
-   * The record. It holds still until `done` has settled. When it is committed, its plain bytes must end within
+   * The record. It holds still until `done` has settled, or `placed` if the server copies writes. When it is committed, its plain bytes must end within
    * the file's size.
    */
   readonly bytes: Uint8Array;

@@ -19,12 +19,14 @@ import type { FileParts } from './parts.ts';
 import type { Prepared } from './prepare.ts';
 import type { Flush } from './regions/region.ts';
 import type { ByteRange } from './regions/spans.ts';
-import type { UnitToWrite } from './server.ts';
+import type { UnitToWrite, Writing } from './server.ts';
 import type { Holder } from './streams.ts';
 
 export interface UploadEvents {
-  /** Something was placed, has failed, or is durable. */
+  /** Something was placed, has failed, or is durable; or memory of records was given back. */
   onChange(): void;
+  /** The server has placed records of so many dirty bytes. It may hold them back. */
+  onPlaced(dirtyBytes: number): void;
   /** The server has taken data. */
   onDurable(): void;
   /** Data could not be written. It is dirty again. */
@@ -34,6 +36,14 @@ export interface UploadEvents {
 interface SealedRecord {
   readonly flush: Flush;
   readonly unit: SealedUnit;
+}
+
+/** A write to the server and to the streams. */
+interface Write {
+  /** Resolves when neither the server nor a required stream reads the records any more. */
+  readonly read: Promise<unknown>;
+  /** Resolves when the records are durable, or lost. */
+  readonly ended: Promise<void>;
 }
 
 export class Uploads<Handle> {
@@ -63,10 +73,13 @@ export class Uploads<Handle> {
       else if (unit.isHole) this.#placeHole(flush);
       else records.push({ flush, unit });
     }
-    const running = Promise.all(this.#cut(records).map(part => this.#write(part, batch))).then(() => {
+    const writes = this.#cut(records).map(part => this.#write(part, batch));
+    const read = Promise.all(writes.map(write => write.read)).then(() => {
       batch.release();
-      this.#running.delete(running);
       this.#events.onChange();
+    });
+    const running = Promise.all([read, ...writes.map(({ ended }) => ended)]).then(() => {
+      this.#running.delete(running);
     });
     this.#running.add(running);
   }
@@ -106,9 +119,8 @@ export class Uploads<Handle> {
     this.#events.onChange();
   }
 
-  /** Never rejects. */
-  async #write(records: readonly SealedRecord[], batch: Holder): Promise<void> {
-    const { server, handle, regions, form, streams, netfs } = this.#parts;
+  #write(records: readonly SealedRecord[], batch: Holder): Write {
+    const { server, handle, form, streams, netfs } = this.#parts;
     const { objectId } = form;
     const flushes = records.map(({ flush }) => flush);
     const units = records.map(
@@ -120,6 +132,20 @@ export class Uploads<Handle> {
       batch,
       netfs.held.sealed,
     );
+    const lastRead = server.capabilities.copiesWrites ? placed : done;
+    return {
+      read: Promise.allSettled([lastRead, streamed]),
+      ended: this.#follow(flushes, { placed, done }, streamed),
+    };
+  }
+
+  /** Tells what becomes of a write. Never rejects. */
+  async #follow(
+    flushes: readonly Flush[],
+    { placed, done }: Writing,
+    streamed: Promise<void>,
+  ): Promise<void> {
+    const { regions } = this.#parts;
     // They may reject before anybody looks at them below.
     for (const end of [done, streamed]) end.catch(() => undefined);
     try {
@@ -130,7 +156,7 @@ export class Uploads<Handle> {
         if (receipt === undefined) throw new NetsealError('EBUG', 'a record was written without a receipt');
         regions.placed(flush, receipt);
       }
-      this.#events.onChange();
+      this.#events.onPlaced(flushes.reduce((sum, { spans }) => sum + spans.byteCount, 0));
       await done;
       for (const flush of flushes) this.#uploaded(flush);
       this.#events.onDurable();

@@ -352,7 +352,9 @@ export class Pipeline {
       const output = await outputSlab.reserve(sum(work.roomBytes), signal);
       try {
         const isInline = work.isInline === true;
-        const spans = splitIntoJobs(work.inputBytes, isInline ? 1 : this.workerCount);
+        // Workers that are busy with other requests gain nothing from smaller jobs.
+        const isAlone = this.#underWay === 0 && !isInline;
+        const spans = splitIntoJobs(work.inputBytes, isAlone ? this.workerCount : 1);
         const jobMemory = await this.#jobs.reserve(sum(spans.map(spanBytes)), signal);
         this.#underWay += 1;
         try {

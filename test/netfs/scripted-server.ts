@@ -250,6 +250,7 @@ export class ScriptedServer implements NetfsServer<ScriptedHandle> {
       rsizeBytes: 32 * MIB,
       wsizeBytes: 32 * MIB,
       sharedMemory: true,
+      copiesWrites: false,
       ...capabilities,
     };
   }
@@ -407,8 +408,10 @@ export class ScriptedServer implements NetfsServer<ScriptedHandle> {
     this.#segment ??= { records: [], lengthBytes: 0, durable: Promise.withResolvers() };
     const segment = this.#segment;
     void handled(segment.durable.promise);
-    const record: StoredRecord = { bytes, lost: undefined, segment };
-    segment.records.push({ record, copy: bytes.slice(), index });
+    const copy = bytes.slice();
+    const kept = this.capabilities.copiesWrites ? copy : bytes;
+    const record: StoredRecord = { bytes: kept, lost: undefined, segment };
+    segment.records.push({ record, copy, index });
     segment.lengthBytes += bytes.byteLength;
     return new ScriptedReceipt(record, { tag, lengthBytes: bytes.byteLength });
   }

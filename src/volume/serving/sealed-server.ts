@@ -56,6 +56,7 @@ export class SealedServer implements NetfsServer<ServedFile> {
     rsizeBytes: CALL_BYTES_MAX,
     wsizeBytes: CALL_BYTES_MAX,
     sharedMemory: true,
+    copiesWrites: true,
   };
   readonly #parts: FileCommitParts;
   readonly #pending: PendingSegments;
