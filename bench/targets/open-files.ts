@@ -101,6 +101,7 @@ async function againstFloor(
           await session?.close();
           await prepare();
           session = await side.open();
+          await session.warm();
         },
         run: async () => {
           if (session !== undefined) await run(session);

@@ -1,6 +1,12 @@
 /** Waiting that can be given up. */
 
 /**
+ * The reason of a signal that ends what nobody waits for any more. `abort()` without a reason makes an error with a
+ * stack each time.
+ */
+export const OVER: Error = new Error('it is over');
+
+/**
  * Resolves and rejects as `work` does, unless the signal aborts first: then it rejects with the signal's
  * reason at once.
  *

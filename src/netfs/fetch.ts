@@ -62,7 +62,7 @@ const BATCH_BYTES: number = MIB;
 /** The share of a slab that one batch may take. */
 const SLAB_SHARE = 8;
 /** Batches that are fetched ahead at once, while nothing else is. */
-const AHEAD_AT_ONCE = 2;
+const AHEAD_AT_ONCE = 4;
 /**
  * The longest unit that is opened on this thread: when nothing else is to be sealed or opened, and otherwise. Asking a
  * worker takes longer than opening 32 KiB (100 µs and more), and 256 KiB take this thread 0.3 ms.

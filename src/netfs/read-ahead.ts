@@ -2,7 +2,7 @@
  * Reading ahead for one who reads from front to back. What it fetches fills pages; a read that comes meanwhile
  * shares the fetch.
  *
- *   window:  0 ──a read begins where the last one ended──▶ 4 units ──again──▶ twice as long, up to 4 MiB
+ *   window:  0 ──a read begins where the last one ended──▶ 4 units ──again──▶ twice as long, up to 8 MiB
  *            ▲──────────a read begins elsewhere─────────────────┘
  *            half as long when what was fetched is not in pages any more, and nobody has read it
  *
@@ -17,7 +17,7 @@ import type { Fetches, WantedUnit } from './fetch.ts';
 import type { FileParts } from './parts.ts';
 
 const FIRST_UNITS = 4;
-const WINDOW_BYTES_MAX: number = 4 * MIB;
+const WINDOW_BYTES_MAX: number = 8 * MIB;
 /** At most this share of all pages is read ahead. */
 const PAGES_SHARE = 8;
 

@@ -11,6 +11,7 @@
  *      a quarter of the memory, or nothing is left to flush. Not earlier: what they send is the larger for it.
  *   3. A writer whose own file cannot be flushed does not wait for ever: it fails with the file's error.
  */
+import { OVER } from '../base/abortable.ts';
 import type { Scheduler } from '../base/scheduler.ts';
 import type { PageCache } from './pages/pages.ts';
 
@@ -100,7 +101,7 @@ export class Room {
       await Promise.race([freed, failed, timedOut]);
     } finally {
       this.#waiterCount -= 1;
-      left.abort();
+      left.abort(OVER);
       await Promise.allSettled([freed, failed, timedOut]);
     }
   }

@@ -13,6 +13,7 @@
  *   2. Optional streams hold at most a quarter of a slab, so sealing and fetching always get on without them.
  *   3. An optional stream fails no read and no write.
  */
+import { OVER } from '../base/abortable.ts';
 import { NetsealError } from '../base/errors.ts';
 import type { Scheduler } from '../base/scheduler.ts';
 
@@ -164,7 +165,7 @@ export class Streams {
     } catch (error) {
       this.#drop(stream, error);
     } finally {
-      ended.abort();
+      ended.abort(OVER);
       await lagging;
     }
   }
