@@ -9,15 +9,16 @@
  *      changes finds out at its commit.
  *   2. A version is adopted in one turn: the size, the receipts, and the end of the pages whose units have
  *      other records now. Until then everything here is of the old version.
- *   3. Once the server has told of a version that is not adopted here, nothing is located until it is. A file
- *      that has changes of its own then is in conflict: see `rebase.ts`.
- *   4. What `locate` answers is believed only if no `state` was under way meanwhile: it speaks of the version
- *      that the server told last, which may be one that is not adopted here.
+ *   3. Once the server has told of a version that is not adopted here, a file without changes takes that over
+ *      before anything is located. One with changes goes on by the version that it stands on, which the server
+ *      keeps, until its commit has found out: see `rebase.ts`. Otherwise it could be flushed no more.
+ *   4. What `locate` answers is believed only if no `state` was under way meanwhile.
  */
 
 import { abortable } from '../base/abortable.ts';
-import { NetsealError } from '../base/errors.ts';
+import { codeOf } from '../base/errors.ts';
 import { roundUp, sizeToUnitCount } from '../base/geometry.ts';
+import { giveTurn } from '../base/turns.ts';
 import { isSameRecord } from './fetch.ts';
 import { GRANULE_BYTES } from './pages/pages.ts';
 import type { FileParts } from './parts.ts';
@@ -81,11 +82,6 @@ export class Base<Handle> {
     return this.#asking !== undefined;
   }
 
-  /** True when the server has told of a version that is not the one here. */
-  get isBehind(): boolean {
-    return this.#isBehind;
-  }
-
   /** Notes that the server has just told the file's version: by a commit, or an answer that was adopted. */
   wasTold(): void {
     this.#freshUntilMs = freshUntil(this.#parts);
@@ -99,30 +95,39 @@ export class Base<Handle> {
     const { regions } = this.#parts;
     for (;;) {
       while (this.isAsking) await this.settled(signal);
-      if (!this.#isBehind) break;
-      // Then nobody asks, and there would be nothing to wait for.
-      if (!regions.isClean || regions.writerCount > 0) {
-        throw new NetsealError('ECONFLICT', 'another client has changed the file');
-      }
+      if (!this.#isBehind || !regions.isClean || regions.writerCount > 0) break;
       await this.refresh(signal);
     }
     const { version, sizeBytes } = regions.layers.committed;
     const askCount = this.#askCount;
     const windows = windowsOf(units, sizeToUnitCount(sizeBytes, regions.unitSizeBytes));
-    const located = await Promise.all(windows.map(window => this.#locate(window, signal)));
-    // Otherwise the caller finds them unknown, and asks again.
-    if (this.isAsking || askCount !== this.#askCount) return;
+    const locating = Promise.all(windows.map(window => this.#locate(window, version, signal)));
+    const isOvertaken = (): boolean =>
+      this.isAsking || askCount !== this.#askCount || regions.layers.committed.version !== version;
+    const located = await locating.catch(async error => {
+      // The server knows only the newest version that it has told of, and the one that this file stood on then. The
+      // answer of a commit may be on its way.
+      if (codeOf(error) === 'ECONFLICT' && !isOvertaken()) await giveTurn();
+      if (codeOf(error) !== 'ECONFLICT' || !isOvertaken()) throw error;
+    });
+    // The caller finds them unknown then, and asks again.
+    if (located === undefined || isOvertaken()) return;
     for (const { fromUnit, receipts } of located) regions.layers.learn(version, fromUnit, receipts);
   }
 
   /**
-   * Returns which records units are at the version that the server told last, whatever is adopted here. For
-   * those who have made sure that no other call tells another version meanwhile.
+   * Returns which records units are at a version: the one that the server told last, or the one that this file
+   * stands on. Those beyond its end are left out. For those who have made sure that no other call tells another
+   * version meanwhile.
    */
-  async locateTold(units: readonly number[], unitCount: number): Promise<Map<number, Receipt | undefined>> {
+  async locateAt(
+    { version, sizeBytes }: FileState,
+    units: readonly number[],
+  ): Promise<Map<number, Receipt | undefined>> {
+    const unitCount = sizeToUnitCount(sizeBytes, this.#parts.regions.unitSizeBytes);
     const found = new Map<number, Receipt | undefined>();
     for (const window of windowsOf(units, unitCount)) {
-      const { fromUnit, receipts } = await this.#locate(window);
+      const { fromUnit, receipts } = await this.#locate(window, version);
       for (const [at, receipt] of receipts.entries()) found.set(fromUnit + at, receipt);
     }
     return found;
@@ -149,7 +154,7 @@ export class Base<Handle> {
 
   async #ask(then: (state: FileState) => Promise<void>): Promise<void> {
     const { server, handle, regions } = this.#parts;
-    const state = await server.state(handle, {});
+    const state = await server.state(handle, { standsOn: regions.layers.committed.version });
     this.#isBehind = state.version !== regions.layers.committed.version;
     await then(state);
     this.#isBehind = state.version !== regions.layers.committed.version;
@@ -170,8 +175,7 @@ export class Base<Handle> {
       return;
     }
     const before = new Map([...this.#cachedUnits()].map(unit => [unit, layers.find(unit)]));
-    const unitCount = sizeToUnitCount(state.sizeBytes, unitSizeBytes);
-    const now = await this.locateTold([...before.keys()], unitCount);
+    const now = await this.locateAt(state, [...before.keys()]);
     const { sizeBytes } = regions;
     layers.rebase(state);
     // Some may have been filled meanwhile.
@@ -199,10 +203,9 @@ export class Base<Handle> {
     return units;
   }
 
-  async #locate(window: UnitRange, signal?: AbortSignal): Promise<Located> {
+  async #locate({ fromUnit, toUnit }: UnitRange, version: string, signal?: AbortSignal): Promise<Located> {
     const { server, handle } = this.#parts;
-    const { fromUnit, toUnit } = window;
-    return { fromUnit, receipts: await server.locate(handle, fromUnit, toUnit, { signal }) };
+    return { fromUnit, receipts: await server.locate(handle, fromUnit, toUnit, { version, signal }) };
   }
 }
 

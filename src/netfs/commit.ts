@@ -120,6 +120,8 @@ export class Committer<Handle> {
   discarded(): void {
     this.#committedCount = this.#changeCount;
     this.#commitError = undefined;
+    this.#lostCount = 0;
+    this.#rebase.discarded();
     this.#flusher.succeeded();
   }
 
@@ -212,9 +214,12 @@ export class Committer<Handle> {
   /** Another client has changed the file. Afterwards the changes stand on its version, or are put aside. */
   async #conflict(): Promise<void> {
     this.#lostCount += 1;
+    const isGivenUp = this.#lostCount > LOST_MAX;
+    // Whoever tries again later begins anew.
+    if (isGivenUp) this.#lostCount = 0;
     try {
       const resolving = { closeAll: () => this.#closeAll(), onDropped: () => this.discarded() };
-      await this.#rebase.resolve(resolving, this.#lostCount > LOST_MAX);
+      await this.#rebase.resolve(resolving, isGivenUp);
     } catch (error) {
       this.#record(error);
       throw error;

@@ -11,8 +11,8 @@
  * sent are no conflict.
  *
  * Invariants
- *   1. The records of the old version are noted before the server is asked for the new one, and are kept until
- *      the conflict is resolved: the server cannot be asked for them any more.
+ *   1. Until the conflict is resolved, the server can be asked for the records of the old version as well: the
+ *      version that the changes stand on. So a resolution that is interrupted begins anew.
  *   2. Nothing is dropped before it is in the stash.
  */
 
@@ -28,7 +28,7 @@ import type { CommitSub, FileState, Receipt } from './server.ts';
 
 /**
  * Makes a file beside this one that is as this one would be after the commit. The commit's `ifVersion` is the
- * version that the server told before the last.
+ * version that the changes stand on, which the server keeps.
  */
 export type Stash<Handle> = (handle: Handle, sub: CommitSub) => Promise<unknown>;
 
@@ -56,8 +56,6 @@ export class Rebase<Handle> {
   readonly #stash: BoundStash | undefined;
   /** Commits that may have happened. */
   #uncertain: CommitSub[] = [];
-  /** The records of the version that the changes were made on, while the conflict is not resolved. */
-  #before: Map<number, Receipt | undefined> | undefined;
 
   constructor(
     parts: FileParts<Handle>,
@@ -76,13 +74,17 @@ export class Rebase<Handle> {
   /** Notes a commit whose answer was lost. */
   mayHaveHappened(sub: CommitSub): void {
     // The same one again is no news. Another one need not be the only one that has happened.
-    if (!this.#uncertain.includes(sub)) this.#uncertain.push(sub);
+    if (!this.#uncertain.some(sent => isSameCommit(sent, sub))) this.#uncertain.push(sub);
   }
 
   /** Notes that a commit has succeeded: what was uncertain is not any more. */
   committed(): void {
     this.#uncertain = [];
-    this.#before = undefined;
+  }
+
+  /** Notes that all changes were dropped: a commit that may have happened is no excuse for later ones. */
+  discarded(): void {
+    this.#uncertain = [];
   }
 
   /**
@@ -136,13 +138,9 @@ export class Rebase<Handle> {
     const sub = regions.toCommit(group);
     const old = regions.layers.committed;
     const { units, isAll } = changedUnits(sub, old.sizeBytes, unitSizeBytes);
-    const oldCount = sizeToUnitCount(old.sizeBytes, unitSizeBytes);
-    // Once the server has told of the new version, it cannot be asked for the old one. What was not noted before
-    // counts as changed.
-    if (!this.#base.isBehind) this.#before = await this.#locate(units, oldCount);
-    const before = this.#before ?? new Map();
+    const before = await this.#base.locateAt(old, units);
     await this.#base.ask(async state => {
-      const now = await this.#locate(units, sizeToUnitCount(state.sizeBytes, unitSizeBytes));
+      const now = await this.#base.locateAt(state, units);
       const isDisjoint =
         isAll && units.every(unit => this.#isUntouched(unit, before, now)) && this.#isSizeFree(old, state);
       if (isDisjoint) {
@@ -151,19 +149,13 @@ export class Rebase<Handle> {
         await this.#putAside(sub, state, onDropped);
       }
       this.#uncertain = [];
-      this.#before = undefined;
     });
   }
 
-  async #locate(units: readonly number[], unitCount: number): Promise<Map<number, Receipt | undefined>> {
-    const found = await this.#base.locateTold(units, unitCount);
-    return new Map(units.map(unit => [unit, found.get(unit)]));
-  }
-
-  /** True when nobody else has changed the unit. A unit that is not in `before` may be changed. */
+  /** True when nobody else has changed the unit. */
   #isUntouched(unit: number, before: Receipts, now: Receipts): boolean {
     const is = now.get(unit);
-    if (before.has(unit) && isSame(before.get(unit), is)) return true;
+    if (isSame(before.get(unit), is)) return true;
     const startBytes = unit * this.#parts.regions.unitSizeBytes;
     return this.#uncertain.some(({ receipts, cutBytes }) => {
       if (receipts.has(unit)) return isSame(receipts.get(unit), is);
@@ -228,4 +220,17 @@ function isSame(one: Receipt | undefined, other: Receipt | undefined): boolean {
 
 function conflictError(message: string): NetsealError {
   return new NetsealError('ECONFLICT', message);
+}
+
+/** True when both make the same of the same version. */
+function isSameCommit(one: CommitSub, other: CommitSub): boolean {
+  return (
+    one.ifVersion === other.ifVersion &&
+    one.sizeBytes === other.sizeBytes &&
+    one.cutBytes === other.cutBytes &&
+    one.receipts.size === other.receipts.size &&
+    [...one.receipts].every(
+      ([unit, receipt]) => other.receipts.has(unit) && isSame(receipt, other.receipts.get(unit)),
+    )
+  );
 }

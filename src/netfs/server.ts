@@ -40,6 +40,19 @@ export interface CallSignal {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface StateOptions extends CallSignal {
+  /**
+   * The version that the caller stands on: `locate` goes on knowing it besides the one that is told now, until
+   * another one is named here, or a commit succeeds.
+   */
+  readonly standsOn?: string | undefined;
+}
+
+export interface LocateOptions extends CallSignal {
+  /** Of which version. Default: the one told last. */
+  readonly version?: string | undefined;
+}
+
 /** A file as the server has it. */
 export interface FileState {
   /** Compared for equality only. */
@@ -169,16 +182,19 @@ export interface NetfsServer<Handle = unknown> extends AsyncDisposable {
 
   /**
    * Asks for the file as it is now. If its version is another than before, `locate` goes by the new one from
-   * then on.
+   * then on, unless it is asked about the one that the caller stands on.
    */
-  state(handle: Handle, options: CallSignal): Promise<FileState>;
+  state(handle: Handle, options: StateOptions): Promise<FileState>;
 
-  /** Returns the receipts of the units [from, to) as of the version told last; undefined for a hole. */
+  /**
+   * Returns the receipts of the units [from, to); undefined for a hole. ECONFLICT for a version that is neither
+   * the one told last nor the one that the caller stood on then.
+   */
   locate(
     handle: Handle,
     fromUnit: number,
     toUnit: number,
-    options: CallSignal,
+    options: LocateOptions,
   ): Promise<(Receipt | undefined)[]>;
 
   /** Reads records. Resolves also when single ones failed. Rejects when nothing could be asked at all. */

@@ -175,6 +175,13 @@ export class Streams {
     this.#dropped.add(stream);
     const { key, counters, onDropped } = this.#parts;
     counters.dropped += 1;
-    onDropped({ stream: stream.name, key, error });
+    try {
+      onDropped({ stream: stream.name, key, error });
+    } catch (thrown) {
+      // An error of the listener is nobody's here: it is uncaught, as that of an event's listener is.
+      queueMicrotask(() => {
+        throw thrown;
+      });
+    }
   }
 }

@@ -1,9 +1,18 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { NetsealError } from '../../src/base/errors.ts';
-import type { WriteStream } from '../../src/netfs/streams.ts';
+import { HeldBytes, Streams, type WriteStream } from '../../src/netfs/streams.ts';
 import { mixedBytes } from '../pipeline/support.ts';
-import { type Client, Disk, expectSame, overlaid, readAll, sharedPipeline, UNIT_BYTES } from './clients.ts';
+import {
+  type Client,
+  Disk,
+  expectSame,
+  HandClock,
+  overlaid,
+  readAll,
+  sharedPipeline,
+  UNIT_BYTES,
+} from './clients.ts';
 import { ScriptedUnits } from './scripted-units.ts';
 
 const BROKEN = new NetsealError('ECLOSED', 'the cache is closed');
@@ -272,3 +281,46 @@ async function sealedBytes(): Promise<number> {
   const { pipeline } = await sharedPipeline();
   return pipeline.memory.find(({ name }) => name === 'sealed')?.usedBytes ?? 0;
 }
+
+it('a listener that throws when a stream is dropped keeps no memory', async () => {
+  const thrown: unknown[] = [];
+  const later = vi.spyOn(globalThis, 'queueMicrotask').mockImplementation(callback => {
+    try {
+      callback();
+    } catch (error) {
+      thrown.push(error);
+    }
+  });
+  onTestFinished(() => later.mockRestore());
+  const oops = new Error('oops');
+  const streams = new Streams(
+    {
+      key: new Uint8Array(16),
+      scheduler: new HandClock(),
+      counters: { offered: 0, notOffered: 0, dropped: 0 },
+      unitBytesMax: 100,
+      onDropped: () => {
+        throw oops;
+      },
+    },
+    [],
+  );
+  const held = new HeldBytes(1000);
+  let holdCount = 0;
+  const holder = {
+    hold: () => {
+      holdCount += 1;
+      return () => {
+        holdCount -= 1;
+      };
+    },
+  };
+  const failing = { name: 'failing', isRequired: false, write: () => Promise.reject(BROKEN) };
+  const unit = { objectId: new Uint8Array(16), index: 0, bytes: new Uint8Array(600) };
+  streams.offer(failing, [unit], holder, held);
+  expect(holdCount).toBe(1);
+  await streams.idle();
+  expect(holdCount).toBe(0);
+  expect(held.take(1000)).toBe(true);
+  expect(thrown).toEqual([oops]);
+});

@@ -180,3 +180,102 @@ it('a file that is gone keeps what was written, and says so', async () => {
   await ones.read(buffer, { position: 0 });
   expectSame(buffer, mixedBytes(100, 9));
 });
+
+it('who has lost against others again and again commits when these have stopped', async () => {
+  const { disk, key, one, ones } = await start();
+  const piece = mixedBytes(100, 10);
+  let left = 11;
+  one.server.script = ({ operation }) => {
+    if (operation === 'commit' && left > 0) {
+      left -= 1;
+      disk.disk.change(key, {});
+    }
+    return undefined;
+  };
+  await ones.write(piece, { position: 50 });
+  await expect(ones.sync()).rejects.toMatchObject({ code: 'ECONFLICT' });
+  expect(left).toBe(0);
+  await ones.sync();
+  expectSame(await disk.content(key), overlaid(BEFORE, 50, piece));
+});
+
+it('a commit that may have happened and was discarded hides no change of another client', async () => {
+  const { disk, key, one, ones, others } = await start();
+  const piece = mixedBytes(100, 11);
+  const uncertain = new NetsealError('EUNCERTAIN', 'lost on purpose');
+  one.server.script = ({ operation }) => (operation === 'commit' ? { error: uncertain } : undefined);
+  await ones.truncate(0);
+  await ones.write(piece, { position: 0 });
+  await expect(ones.sync()).rejects.toMatchObject({ code: 'EUNCERTAIN' });
+  one.server.script = () => undefined;
+  await ones.discard();
+  expectSame(await readAll(ones), BEFORE);
+  // What another client cuts off is no part of the commit that was given up.
+  await ones.write(piece, { position: 3 * UNIT_BYTES + 70 });
+  await others.truncate(UNIT_BYTES);
+  await others.sync();
+  await expect(ones.sync()).rejects.toMatchObject({ code: 'ECONFLICT' });
+  expectSame(await disk.content(key), BEFORE.subarray(0, UNIT_BYTES));
+});
+
+const AWAY = new NetsealError('EUNAVAILABLE', 'away');
+
+it('a version that could not be taken over is no obstacle: writes on the old one are joined with it', async () => {
+  const { disk, key, ones, others } = await start();
+  // So long that the last unit is in another window of receipts than the first.
+  const far = 100 * UNIT_BYTES;
+  await ones.write(BEFORE, { position: far });
+  await ones.sync();
+  const late = disk.client({ name: 'late' });
+  const file = await late.open(key);
+  const piece = mixedBytes(100, 13);
+  await file.read(new Uint8Array(10), { position: 0 });
+  disk.clock.pass(2000);
+  await readAll(others);
+  await others.write(piece, { position: UNIT_BYTES });
+  await others.sync();
+  disk.clock.pass(2000);
+  late.server.script = ({ operation }) => (operation === 'locate' ? { error: AWAY } : undefined);
+  await expect(file.read(new Uint8Array(10), { position: 0 })).rejects.toBe(AWAY);
+  late.server.script = () => undefined;
+  // A part of a unit whose record is not known here.
+  await file.write(piece, { position: far + 7 });
+  await file.sync();
+  const written = overlaid(overlaid(BEFORE, far, BEFORE), UNIT_BYTES, piece);
+  expectSame(await disk.content(key), overlaid(written, far + 7, piece));
+});
+
+it('a conflict whose resolution was interrupted is resolved later, whatever was written since', async () => {
+  const { disk, key, ones } = await start();
+  const far = 100 * UNIT_BYTES;
+  await ones.write(BEFORE, { position: far });
+  await ones.sync();
+  const late = disk.client({ name: 'late' });
+  const stashed: CommitSub[] = [];
+  const file = await late.open(key, {
+    stash: async (_handle, sub) => {
+      stashed.push(sub);
+    },
+  });
+  const piece = mixedBytes(100, 14);
+  await file.write(piece, { position: 50 });
+  await ones.write(piece, { position: 70 });
+  await ones.sync();
+  let isTold = false;
+  late.server.script = ({ operation }) => {
+    if (operation === 'state') isTold = true;
+    return isTold && operation === 'locate' ? { error: AWAY } : undefined;
+  };
+  const leaving = new AbortController();
+  const syncing = file.sync({ signal: leaving.signal });
+  for (let turn = 0; turn < 50; turn += 1) await new Promise(resolve => setImmediate(resolve));
+  expect(isTold).toBe(true);
+  leaving.abort(new Error('enough'));
+  await expect(syncing).rejects.toThrow('enough');
+  late.server.script = () => undefined;
+  await file.write(piece, { position: far + 7 });
+  await expect(file.sync()).rejects.toMatchObject({ code: 'ECONFLICT' });
+  expect(stashed).toHaveLength(1);
+  expect([...(stashed[0]?.receipts.keys() ?? [])].sort((left, right) => left - right)).toEqual([0, 100]);
+  expect(file.status()).toMatchObject({ isCommitted: true, dirtyBytes: 0 });
+});

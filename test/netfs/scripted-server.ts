@@ -18,6 +18,7 @@ import type {
   CommitSub,
   FileForm,
   FileState,
+  LocateOptions,
   NetfsCapabilities,
   NetfsServer,
   OpenedFile,
@@ -26,6 +27,7 @@ import type {
   Receipt,
   ReceiptOrigin,
   ReceiptSlice,
+  StateOptions,
   WriteSub,
   Writing,
 } from '../../src/netfs/server.ts';
@@ -215,6 +217,8 @@ interface ScriptedHandle {
   readonly file: DiskFile;
   /** As the client was told last. */
   told: Content;
+  /** What the client stands on, where that is an older version. */
+  base: Content | undefined;
   isClosed: boolean;
 }
 
@@ -261,14 +265,20 @@ export class ScriptedServer implements NetfsServer<ScriptedHandle> {
       const { objectId, unitSizeBytes, content } = file;
       this.openCount += 1;
       const form = { ...this.#disk.form, objectId: objectId.slice(), unitSizeBytes };
-      return { handle: { file, told: content, isClosed: false }, state: stateOf(content), form };
+      return {
+        handle: { file, told: content, base: undefined, isClosed: false },
+        state: stateOf(content),
+        form,
+      };
     });
   }
 
-  async state(handle: ScriptedHandle, options: CallSignal): Promise<FileState> {
+  async state(handle: ScriptedHandle, options: StateOptions): Promise<FileState> {
     this.#requireOpen(handle);
     return await this.#perform('state', [], options, () => {
       if (handle.file.isRemoved) throw missing();
+      const known = [handle.told, handle.base];
+      handle.base = known.find(content => content?.version === options.standsOn);
       handle.told = handle.file.content;
       return stateOf(handle.told);
     });
@@ -278,15 +288,18 @@ export class ScriptedServer implements NetfsServer<ScriptedHandle> {
     handle: ScriptedHandle,
     fromUnit: number,
     toUnit: number,
-    options: CallSignal,
+    options: LocateOptions,
   ): Promise<(Receipt | undefined)[]> {
     this.#requireOpen(handle);
     requireArgument(fromUnit >= 0 && toUnit >= fromUnit, `units [${fromUnit}, ${toUnit})`);
     const units = Array.from({ length: toUnit - fromUnit }, (_, at) => fromUnit + at);
     return await this.#perform('locate', units, options, () => {
-      const { told, file } = handle;
-      const unitCount = sizeToUnitCount(told.sizeBytes, file.unitSizeBytes);
-      return units.map(index => (index < unitCount ? told.units.get(index) : undefined));
+      const { told, base, file } = handle;
+      const { version = told.version } = options;
+      const content = [told, base].find(known => known?.version === version);
+      if (content === undefined) throw conflict();
+      const unitCount = sizeToUnitCount(content.sizeBytes, file.unitSizeBytes);
+      return units.map(index => (index < unitCount ? content.units.get(index) : undefined));
     });
   }
 
@@ -365,6 +378,8 @@ export class ScriptedServer implements NetfsServer<ScriptedHandle> {
       } else {
         this.#disk.publish(file, contentAfter(handle, sub), sub);
       }
+      // The answer may be lost: then the client still stands on the version before.
+      handle.base = [handle.told, handle.base].find(known => known?.version === sub.ifVersion);
       handle.told = file.content;
       return stateOf(handle.told);
     });

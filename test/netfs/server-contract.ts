@@ -119,8 +119,8 @@ export class OpenFile<Handle = unknown> {
     return isOther;
   }
 
-  async locate(fromUnit: number, toUnit: number): Promise<(Receipt | undefined)[]> {
-    return await this.server.locate(this.handle, fromUnit, toUnit, {});
+  async locate(fromUnit: number, toUnit: number, version?: string): Promise<(Receipt | undefined)[]> {
+    return await this.server.locate(this.handle, fromUnit, toUnit, { version });
   }
 
   /** Reads the records, and returns them one by one. Fails when one of them is not there. */
@@ -305,6 +305,25 @@ export function describeServer(name: string, make: () => Promise<ServersUnderTes
       await theirs.commit(new Map([[0, refused.get(0)]]), 2 * UNIT_BYTES);
       await mine.refresh();
       expect(await mine.seeds(0, 2)).toEqual([2, 3]);
+    });
+
+    contract('the version that a client stands on can be located beside the newer one', async servers => {
+      const [mine, theirs] = await openBoth(servers);
+      await mine.commit(await mine.place([0], 1), UNIT_BYTES);
+      await theirs.refresh();
+      const old = theirs.version;
+      const [oldReceipt] = await theirs.locate(0, 1);
+      for (const seed of [2, 3]) {
+        await mine.commit(await mine.place([0, 1], seed), 2 * UNIT_BYTES);
+        // However many newer ones it is told.
+        await theirs.server.state(theirs.handle, { standsOn: old });
+        const [first, second] = await theirs.locate(0, 2, old);
+        expect([first?.tag, second]).toEqual([oldReceipt?.tag, undefined]);
+      }
+      expect(await theirs.seeds(0, 2)).toEqual([3, 3]);
+      await theirs.server.state(theirs.handle, { standsOn: mine.version });
+      expect(await rejectionCode(theirs.locate(0, 2, old))).toBe('ECONFLICT');
+      expect(await theirs.seeds(0, 2)).toEqual([3, 3]);
     });
 
     contract('a commit that is sent again has happened once', async servers => {

@@ -18,12 +18,14 @@ import type {
   CallSignal,
   CommitSub,
   FileState,
+  LocateOptions,
   NetfsCapabilities,
   NetfsServer,
   OpenedFile,
   ReadEnd,
   ReadSub,
   Receipt,
+  StateOptions,
   WriteSub,
   Writing,
 } from '../../netfs/server.ts';
@@ -108,22 +110,22 @@ export class SealedServer implements NetfsServer<ServedFile> {
     return { handle, state: handle.state, form };
   }
 
-  async state(handle: ServedFile, { signal }: CallSignal): Promise<FileState> {
+  async state(handle: ServedFile, { standsOn, signal }: StateOptions): Promise<FileState> {
     signal?.throwIfAborted();
     this.#parts.session.requireOpen();
-    return await handle.refresh(signal);
+    return await handle.refresh(standsOn, signal);
   }
 
   async locate(
     handle: ServedFile,
     fromUnit: number,
     toUnit: number,
-    { signal }: CallSignal,
+    { version, signal }: LocateOptions,
   ): Promise<(Receipt | undefined)[]> {
     requireArgument(fromUnit >= 0 && toUnit >= fromUnit, `no units: [${fromUnit}, ${toUnit})`);
     signal?.throwIfAborted();
     this.#parts.session.requireOpen();
-    return await handle.locate(fromUnit, toUnit, signal);
+    return await handle.locate(fromUnit, toUnit, version, signal);
   }
 
   async read({ handle, receipts: given, into, signal }: ReadSub<ServedFile>): Promise<ReadEnd> {

@@ -15,6 +15,8 @@
  *   3. A commit of ours on data version N has happened if N + 1 has its size and its records. Tags are unique,
  *      so one new record is proof. Without a new record the maps are compared.
  *   4. One commit at a time.
+ *   5. The version that netfs stands on is kept beside `#told` until a commit succeeds, or netfs stands on another:
+ *      its changes are completed from it, compared with it, and may be stashed.
  */
 import { abortable } from '../../base/abortable.ts';
 import { codeOf, isNetsealError, messageOf, NetsealError } from '../../base/errors.ts';
@@ -64,8 +66,8 @@ export class ServedFile {
   #unborn: { readonly replace: boolean | undefined; isUncertain: boolean } | undefined;
   /** The inode as netfs was told last, and when that was the present one. */
   #told: { readonly inode: FileInode; readonly atMs: number };
-  /** The version that a commit was refused on, until one succeeds: its changes may still be stashed. */
-  #refused: { readonly inode: FileInode; readonly atMs: number } | undefined;
+  /** The version that netfs stands on, where it may be older than the one told last. */
+  #base: { readonly inode: FileInode; readonly atMs: number } | undefined;
   /** The map of the last attempt to commit, by the data version that it was made from. */
   #made: { readonly dataVersion: number; readonly map: MapRoot } | undefined;
   /** Keep the segments of a removed file: nothing in the store refers to them. */
@@ -138,19 +140,27 @@ export class ServedFile {
   /**
    * Asks the store for the file as it is now. Rejects with EMISSING when it is gone; with what reading it throws;
    * with the signal's reason, and then the version told last is still that.
+   *
+   * @param standsOn the version that netfs stands on; see {@link StateOptions}.
    */
-  async refresh(signal: AbortSignal | undefined): Promise<FileState> {
-    this.#tell(await abortable(this.#read(), signal));
+  async refresh(standsOn: string | undefined, signal: AbortSignal | undefined): Promise<FileState> {
+    const now = await abortable(this.#read(), signal);
+    if (standsOn !== undefined) this.#keepBase(standsOn, now);
+    this.#tell(now);
     return this.state;
   }
 
-  /** Returns the receipts of the units [from, to). EIO when the part of the map that has them is lost. */
+  /**
+   * Returns the receipts of the units [from, to). EIO when the part of the map that has them is lost; ECONFLICT for
+   * a version that is neither the one told last nor the one that netfs stands on.
+   */
   async locate(
     fromUnit: number,
     toUnit: number,
+    version: string | undefined,
     signal: AbortSignal | undefined,
   ): Promise<(SealedReceipt | undefined)[]> {
-    return await this.#onMap(async ({ map, sizeBytes }) => {
+    return await this.#onMapOf(version, async ({ map, sizeBytes }) => {
       const endUnit = Math.min(toUnit, sizeToUnitCount(sizeBytes, this.unitSizeBytes));
       const pointers = await this.#lookup(map, fromUnit, endUnit, signal);
       return Array.from({ length: toUnit - fromUnit }, (_, at) => {
@@ -229,17 +239,15 @@ export class ServedFile {
   /**
    * Puts the file as `sub` would make it into a new file. This file stays as it is.
    *
-   * Rejects with EINVAL when `sub.ifVersion` is neither the version told last nor one that a commit was refused
-   * on; EEXIST, EISDIR; EIO when a part of the file's map is lost; with what committing throws.
+   * Rejects with EINVAL when `sub.ifVersion` is neither the version told last nor the one that netfs stands on, or
+   * that a commit was refused on; EEXIST, EISDIR; EIO when a part of the file's map is lost; with what committing throws.
    */
   async saveAs(sub: CommitSub, target: NamePlace, replace?: boolean): Promise<void> {
     const { session } = this.#parts;
     session.requireOpen();
     requireWritable(session.settings);
     const pointers = checkChanges(sub, this.unitSizeBytes);
-    const base = [this.#told, this.#refused].find(
-      known => known !== undefined && versionOf(known.inode) === sub.ifVersion,
-    );
+    const base = this.#known(sub.ifVersion);
     if (base === undefined)
       throw new NetsealError('EINVAL', `version ${sub.ifVersion} is not known any more`);
     const mtimeNs = sub.mtimeNs ?? nowNs(session);
@@ -265,7 +273,7 @@ export class ServedFile {
       await this.#swap(sub, pointers);
     } catch (error) {
       if (codeOf(error) !== 'ECONFLICT') throw error;
-      this.#refused = { inode, atMs };
+      this.#base = { inode, atMs };
       await this.#adoptRepeated(sub, pointers, error);
     }
   }
@@ -291,7 +299,7 @@ export class ServedFile {
         change => changeOpenFile(this.#parts, this.#place, change),
         { ...uploaded, base, times, remake: from => withoutMissing(make(from)) },
       );
-      this.#refused = undefined;
+      this.#base = undefined;
       this.#tell(committed);
       this.#promotion.noteCommit(committed);
     } catch (error) {
@@ -364,7 +372,7 @@ export class ServedFile {
       const problem = 'another client changed the content of the file: read it again';
       throw new NetsealError('ECONFLICT', problem, { cause });
     }
-    this.#refused = undefined;
+    this.#base = undefined;
     this.#tell(now);
   }
 
@@ -396,21 +404,46 @@ export class ServedFile {
     }
   }
 
+  /** Returns a version that is known here, and when it was the present one. */
+  #known(version: string): { readonly inode: FileInode; readonly atMs: number } | undefined {
+    return [this.#told, this.#base].find(known => known !== undefined && versionOf(known.inode) === version);
+  }
+
+  /** Keeps the version that netfs stands on, if it is about to be told another one. */
+  #keepBase(version: string, now: FileInode): void {
+    const before = this.#base;
+    this.#base = versionOf(now) === version ? undefined : this.#known(version);
+    if (this.#base === before || this.#unborn !== undefined) return;
+    this.#holdOpen(this.#base?.atMs);
+  }
+
   #tell(inode: FileInode): void {
     const before = this.#told.inode;
     if (inode.version < before.version) return;
     this.#told = { inode, atMs: this.#parts.session.nowMs() };
-    // What an older version refers to need not be kept for this file any longer, unless it may be stashed.
+    // What an older version refers to need not be kept for this file any longer, unless netfs stands on it.
     const isOther = inode.dataVersion !== before.dataVersion;
-    if (isOther && this.#unborn === undefined && this.#refused === undefined) this.#holdOpen();
+    if (isOther && this.#unborn === undefined && this.#base === undefined) this.#holdOpen();
   }
 
-  /** Tells the session since when the file is open in its present version. */
-  #holdOpen(): void {
-    const { openFiles, nowMs } = this.#parts.session;
-    const release = openFiles.open(nowMs());
+  /** Tells the session when the oldest version that is needed here was the present one. Default: now. */
+  #holdOpen(atMs: number = this.#parts.session.nowMs()): void {
+    const release = this.#parts.session.openFiles.open(atMs);
     this.#release();
     this.#release = release;
+  }
+
+  /** Does something with the map of a version; by default the one told last, as {@link #onMap} does. */
+  async #onMapOf<Result>(
+    version: string | undefined,
+    work: (inode: FileInode) => Promise<Result>,
+  ): Promise<Result> {
+    if (version === undefined || version === versionOf(this.#told.inode)) return await this.#onMap(work);
+    const known = this.#known(version);
+    if (known === undefined) {
+      throw new NetsealError('ECONFLICT', `version ${version} of the file is not known any more`);
+    }
+    return await withoutMissing(work(known.inode));
   }
 
   /**
