@@ -25,7 +25,7 @@ import type { Flusher } from './flush.ts';
 import type { FileParts } from './parts.ts';
 import type { BoundStash, Rebase } from './rebase.ts';
 import type { Group } from './regions/region.ts';
-import type { CommitSub, FileState } from './server.ts';
+import type { CommitSub, Committed } from './server.ts';
 
 /** How often a commit whose answer was lost is sent again at once. */
 const UNCERTAIN_MAX = 3;
@@ -43,6 +43,8 @@ export class Committer<Handle> {
   readonly #flusher: Flusher<Handle>;
   readonly #rebase: Rebase<Handle>;
   #running: Promise<void> | undefined;
+  /** True for a file that the next commit makes: it is sent even if nothing was done to the file. */
+  #isNew = false;
   /** Counts what was done to the file. */
   #changeCount = 0;
   #committedCount = 0;
@@ -74,6 +76,11 @@ export class Committer<Handle> {
   /** Why the last commit failed, while none has succeeded since. */
   get error(): unknown {
     return this.#commitError;
+  }
+
+  /** Notes that the file is not there before it is committed. */
+  begunNew(): void {
+    this.#isNew = true;
   }
 
   /** Notes that something was done to the file. */
@@ -153,7 +160,7 @@ export class Committer<Handle> {
   /** Closes the open group, unless nothing is in it. */
   #close(): Group | undefined {
     const { regions, netfs } = this.#parts;
-    const group = regions.closeGroup();
+    const group = regions.closeGroup(this.#isNew);
     if (group === undefined) return undefined;
     this.#closed.set(group, {
       upTo: this.#changeCount,
@@ -174,7 +181,7 @@ export class Committer<Handle> {
     const closed = this.#closed.get(group);
     if (closed === undefined) throw new NetsealError('EBUG', 'a group was closed by nobody');
     const sub = { ...regions.toCommit(group), mtimeNs: closed.mtimeNs };
-    let state: FileState;
+    let state: Committed;
     try {
       state = await this.#sendSurely(sub);
     } catch (error) {
@@ -189,16 +196,18 @@ export class Committer<Handle> {
     regions.committed(group, state);
     this.#base.wasTold();
     if (group.state === 'committed') this.#committedCount = closed.upTo;
+    this.#isNew = false;
     this.#lostCount = 0;
     this.#rebase.committed();
     this.#flusher.tellChange();
     tellCommit(this.#parts.key, state.sizeBytes, sub.receipts.size);
+    if (state.problem !== undefined) this.#record(state.problem);
   }
 
   #lostCount = 0;
 
   /** Sends a commit, and sends it again when its answer is lost. */
-  async #sendSurely(sub: CommitSub): Promise<FileState> {
+  async #sendSurely(sub: CommitSub): Promise<Committed> {
     const { server, handle } = this.#parts;
     for (let attempt = 1; ; attempt += 1) {
       try {

@@ -275,7 +275,7 @@ export class Netfs implements AsyncDisposable {
     onCommitted: () => void,
   ): Promise<OpenFile<Handle>> {
     // Not with the caller's signal: others may wait for the same file.
-    const { handle, state, form } = await server.open(key, {});
+    const { handle, state, form, isNew = false } = await server.open(key, {});
     try {
       requireFits(form, this.#parts.pipeline);
     } catch (error) {
@@ -300,7 +300,7 @@ export class Netfs implements AsyncDisposable {
       streams: this.#streamsOf(key, form, units === undefined ? streams : [...streams, units]),
     };
     const bound = stash === undefined ? undefined : (sub: CommitSub) => stash(handle, sub);
-    return new OpenFile(parts, this.#room, bound, onCommitted);
+    return new OpenFile(parts, this.#room, bound, onCommitted, isNew);
   }
 
   #cacheOf(units: SealedUnits | undefined): UnitCache | undefined {

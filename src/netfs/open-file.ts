@@ -56,8 +56,15 @@ export class OpenFile<Handle> {
 
   /**
    * @param onCommitted called when a commit in the background has left nothing to do.
+   * @param isNew true when the file is not there before its first commit.
    */
-  constructor(parts: FileParts<Handle>, room: Room, stash: BoundStash | undefined, onCommitted: () => void) {
+  constructor(
+    parts: FileParts<Handle>,
+    room: Room,
+    stash: BoundStash | undefined,
+    onCommitted: () => void,
+    isNew: boolean,
+  ) {
     const { netfs, server, handle, form, cache, streams } = parts;
     const { pipeline } = netfs;
     this.parts = parts;
@@ -91,6 +98,9 @@ export class OpenFile<Handle> {
       makeRecordsFit: signal => this.#makeRecordsFit(signal),
     });
     room.add(this.#flusher);
+    if (!isNew) return;
+    this.#committer.begunNew();
+    this.#changed();
   }
 
   get sizeBytes(): number {

@@ -169,6 +169,14 @@ export interface OpenedFile<Handle> {
   readonly handle: Handle;
   readonly state: FileState;
   readonly form: FileForm;
+  /** True for a file that the first commit makes, also one without any change. Default false. */
+  readonly isNew?: boolean | undefined;
+}
+
+/** A file after a commit. */
+export interface Committed extends FileState {
+  /** What those who have the file open are to be told once, although the commit has happened. */
+  readonly problem?: Error | undefined;
 }
 
 /** A server of sealed files. `Handle` is the server's own and means nothing to netfs. */
@@ -215,7 +223,7 @@ export interface NetfsServer<Handle = unknown> extends AsyncDisposable {
    * After EUNCERTAIN, the same commit is to be sent again. It resolves as well if the first one has happened.
    * After ECONFLICT `locate` tells: units that have the tags of the receipts were changed by the first one.
    */
-  commit(handle: Handle, sub: CommitSub): Promise<FileState>;
+  commit(handle: Handle, sub: CommitSub): Promise<Committed>;
 
   /** Gives the handle back. */
   close(handle: Handle): Promise<void>;

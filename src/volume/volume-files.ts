@@ -9,12 +9,13 @@ import type { CacheVolume } from '../cache/cache-volume.ts';
 import type { FileStatus } from '../netfs/file.ts';
 import type { Netfs } from '../netfs/netfs.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
-import { type FileInode, MODE_MAX } from '../server/sealed/inode.ts';
-import { parseFlags } from './file-flags.ts';
+import { type DirectoryEntry, type FileInode, MODE_MAX } from '../server/sealed/inode.ts';
+import { type FileFlags, parseFlags } from './file-flags.ts';
 import { OpenInode } from './fs/open-inode.ts';
 import { type SaveAsOptions, VolumeFile } from './fs/volume-file.ts';
 import type { FilePlace, PlaceParts } from './names/file-place.ts';
 import type { NamePlace } from './names/live-names.ts';
+import { checkName } from './names/name-checks.ts';
 import type { Found } from './names/path-walk.ts';
 import type { SealedServer } from './serving/sealed-server.ts';
 import { ServedFile } from './serving/served-file.ts';
@@ -42,6 +43,8 @@ export interface VolumeFilesParts {
   /** @param follow whether a symlink of that name is followed, also one that leads nowhere. */
   place(path: string | Uint8Array, follow: boolean): Promise<NamePlace>;
   newFile(mode: number, unitSizeBytes: number | undefined): FileInode;
+  /** Returns the entry of a name as the store has it now. EUNSUPPORTED where the folder may not be changed. */
+  findNow(place: NamePlace): Promise<DirectoryEntry | undefined>;
   insert(place: NamePlace, inode: FileInode): Promise<void>;
   requireWritable(inode: FileInode): void;
 }
@@ -82,30 +85,51 @@ export class VolumeFiles {
     const { unitSizeBytes, signal } = options;
     requireSignal('options.signal', signal);
     if (unitSizeBytes !== undefined) unitSizeToLog2(unitSizeBytes);
-    const { isReadable, isWritable, isAppending, isSynchronous, creates, isExclusive, truncates } = parsed;
-    const made = creates ? await this.#create(path, mode, unitSizeBytes, isExclusive) : undefined;
-    const { place, inode } = made ?? (await this.#find(path, isWritable));
-    signal?.throwIfAborted();
+    const netfs = await this.#begin();
+    let lost: Id | undefined;
+    for (;;) {
+      const { creates, isExclusive, isWritable } = parsed;
+      const made = creates ? await this.#create(path, mode, unitSizeBytes, isExclusive) : undefined;
+      const found = made ?? (await this.#find(path, isWritable));
+      try {
+        return await this.#openFound(netfs, found, { ...parsed, isNew: made !== undefined }, signal);
+      } catch (error) {
+        // Another file may have got the name since.
+        if (codeOf(error) !== 'EMISSING' || found.inode.id === lost) throw error;
+        lost = found.inode.id;
+      }
+    }
+  }
+
+  async #openFound(
+    netfs: Netfs,
+    { place, inode }: FoundFile,
+    { isNew, truncates, isReadable, isWritable, isAppending, isSynchronous }: FileFlags & { isNew: boolean },
+    signal: AbortSignal | undefined,
+  ): Promise<VolumeFile> {
     const { server, cache } = this.#parts;
     const key = server.register(place);
-    const netfs = await this.#begin();
-    const file = await netfs.openFile(server, key, {
+    const opening = netfs.openFile(server, key, {
       isReadable,
       isWritable,
       isAppending,
       isSynchronous,
-      isReplacing: truncates && made === undefined,
+      isReplacing: truncates && !isNew,
       signal,
       stash: (handle, sub) => server.stash(handle, sub),
       cache,
     });
+    const { openPlaces, unbornNames } = this.#parts.inodes.inodes;
+    // Nobody has it open: nobody would commit it.
+    if (!openPlaces.has(inode.id)) unbornNames.remove(inode.id);
+    const file = await opening;
     const opened = new VolumeFile(file, {
       inode: new OpenInode(this.#parts.inodes, place, inode),
       isReadable,
       isWritable,
       saveAs: (target, how) => this.#saveAs(key, target, how),
     });
-    if (!truncates || made !== undefined) return opened;
+    if (!truncates || isNew) return opened;
     try {
       await file.truncate(0, { signal });
       return opened;
@@ -206,27 +230,56 @@ export class VolumeFiles {
     unitSizeBytes: number | undefined,
     isExclusive: boolean,
   ): Promise<FoundFile | undefined> {
-    if (!isExclusive) {
-      const isThere = await this.#parts.find(path).then(
-        () => true,
-        error => {
-          if (codeOf(error) !== 'ENOENT') throw error;
-          return false;
-        },
-      );
-      if (isThere) return undefined;
-    }
+    if (!isExclusive && (await this.#isThere(path))) return undefined;
     const { directory, name } = await this.#parts.place(path, !isExclusive);
+    checkName(name);
     const inode = this.#parts.newFile(mode, unitSizeBytes);
+    const isMade = isExclusive
+      ? await this.#insert({ directory, name }, inode)
+      : await this.#begetUnborn({ directory, name }, inode);
+    return isMade ? { inode, place: { directory, name, id: inode.id } } : undefined;
+  }
+
+  async #isThere(path: string | Uint8Array): Promise<boolean> {
     try {
-      await this.#parts.insert({ directory, name }, inode);
+      await this.#parts.find(path);
+      return true;
     } catch (error) {
-      // Another has made it since.
-      if (codeOf(error) === 'EEXIST' && !isExclusive) return undefined;
-      if (codeOf(error) !== 'EISDIR' || !isExclusive) throw error;
+      if (codeOf(error) !== 'ENOENT') throw error;
+      return false;
+    }
+  }
+
+  /** Puts a new file into the store, which others cannot do any more then. */
+  async #insert(place: NamePlace, inode: FileInode): Promise<true> {
+    if (this.#parts.inodes.inodes.unbornNames.find(place) !== undefined) {
+      throw new NetsealError('EEXIST', 'a file has this name');
+    }
+    try {
+      await this.#parts.insert(place, inode);
+      return true;
+    } catch (error) {
+      if (codeOf(error) !== 'EISDIR') throw error;
       // As Node has it: whatever is there, it is in the way.
       throw new NetsealError('EEXIST', 'a folder has this name', { cause: error });
     }
-    return { inode, place: { directory, name, id: inode.id } };
+  }
+
+  /**
+   * Gives a name to a new file that its first commit puts into the store. Returns false, and gives none, when the
+   * name is there by now.
+   */
+  async #begetUnborn(place: NamePlace, inode: FileInode): Promise<boolean> {
+    const { server, inodes } = this.#parts;
+    const { unbornNames } = inodes.inodes;
+    do {
+      await unbornNames.changed(place);
+      // What was found may be old: others who have made the file since must be seen.
+      if ((await this.#parts.findNow(place)) !== undefined) return false;
+    } while (!unbornNames.isFree(place));
+    const commit = (): Promise<void> => this.commit(inode.id);
+    unbornNames.add({ ...place, inode, isBeingBorn: false, commit });
+    server.registerNew(inode, place, { givesWay: true });
+    return true;
   }
 }

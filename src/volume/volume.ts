@@ -10,6 +10,7 @@ import {
 } from '../base/arguments.ts';
 import { NetsealError, requireArgument } from '../base/errors.ts';
 import { type Id, idBytes, randomId } from '../base/ids.ts';
+import type { Name } from '../base/name.ts';
 import { ControlSealer } from '../server/sealed/control.ts';
 import { requireChangeable } from '../server/sealed/extensions.ts';
 import type { Attributes, DirectoryEntry, FileInode, Inode } from '../server/sealed/inode.ts';
@@ -262,8 +263,8 @@ export class Volume {
 
   /**
    * Opens a file to read and write anywhere in it. What is written is kept in memory, sealed and uploaded in the
-   * background, and committed by `sync`, by `close`, and after 5 s: see docs/NETFS.md. A file that is made has its
-   * name in the store when this resolves.
+   * background, and committed by `sync`, by `close`, and after 5 s: see docs/NETFS.md. A file that is made is found by
+   * its name at once in this session, and by others from its first commit on; with `x` when this resolves.
    *
    * Rejects as {@link find} and {@link place} do; with EEXIST (flags with `x`), EISDIR, EINVAL (no regular file,
    * unknown flags, or units that do not fit into the pipeline's memory), EUNSUPPORTED (only a newer netseal may
@@ -327,6 +328,7 @@ export class Volume {
   async openWriter(path: string | Uint8Array): Promise<FileWriter> {
     const { inode, parent, entry } = await this.find(path, { follow: true });
     const file = requireFile(inode);
+    await this.inodes.unbornNames.settleFile(file.id);
     if (parent === undefined || entry === undefined) throw new NetsealError('EISDIR', 'this is a folder');
     return this.writer(file, { directory: parent, name: entry.name, id: file.id });
   }
@@ -494,6 +496,7 @@ export class Volume {
         requireWritable(this.settings);
         return this.names.newFile(newAttributes(mode), unitSizeBytes);
       },
+      findNow: ({ directory, name }) => this.#findNow(directory, name),
       insert: ({ directory, name }, inode) =>
         this.namespace.changing(directory, () => this.namespace.insert(directory, name, inode)),
       requireWritable: inode => {
@@ -501,6 +504,12 @@ export class Volume {
         requireChangeable(`inode ${inode.id}`, inode.extensions?.items);
       },
     });
+  }
+
+  async #findNow(directory: Directory, name: Name): Promise<DirectoryEntry | undefined> {
+    const { id, extensions } = await directory.read(0);
+    requireChangeable(`inode ${id}`, extensions?.items);
+    return await this.namespace.find(directory, name, Number.POSITIVE_INFINITY);
   }
 
   #newFs(): VolumeFs {

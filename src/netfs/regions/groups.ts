@@ -42,10 +42,13 @@ export class Groups {
     return this.#groups.length === 1;
   }
 
-  /** Closes the open group and begins the next. Returns undefined, and closes nothing, when it is empty. */
-  close(): Group | undefined {
+  /**
+   * Closes the open group and begins the next. Returns undefined, and closes nothing, when it is empty and `evenEmpty`
+   * is false.
+   */
+  close(evenEmpty: boolean): Group | undefined {
     const group = this.open;
-    if (isEmpty(group)) return undefined;
+    if (isEmpty(group) && !evenEmpty) return undefined;
     group.state = 'closed';
     this.#begin();
     return group;

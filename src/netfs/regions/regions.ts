@@ -363,10 +363,10 @@ export class Regions {
    * that have begun belong to the closed group, also with what they have not yet written. Active writers that
    * have written nothing become reserved, for the next group.
    *
-   * @returns the closed group; undefined when there was nothing in it.
+   * @returns the closed group; undefined when there was nothing in it and `evenEmpty` is false.
    */
-  closeGroup(): Group | undefined {
-    const group = this.#groups.close();
+  closeGroup(evenEmpty: boolean = false): Group | undefined {
+    const group = this.#groups.close(evenEmpty);
     if (group !== undefined) this.#writers.takeUnbegun(group);
     this.#check();
     return group;

@@ -14,6 +14,7 @@ import { LiveInode } from './live-inode.ts';
 import { nameBytes } from './name-checks.ts';
 import { OpenPlaces } from './open-places.ts';
 import { checkReference, keyOfReference, typeOfNode } from './references.ts';
+import { UnbornNames } from './unborn-names.ts';
 
 /** Beyond so many, idle inodes are forgotten. */
 const LIVE_MAX = 4096;
@@ -25,6 +26,8 @@ const DEPTH_MAX = 1024;
 export class Inodes implements InodesHeld {
   /** Where the files are that are open. */
   readonly openPlaces: OpenPlaces = new OpenPlaces();
+  /** Names of new files that are not in the store yet. */
+  readonly unbornNames: UnbornNames = new UnbornNames(this.openPlaces);
   readonly #session: Session;
   /** Least recently used first. */
   readonly #live = new Map<Id, LiveInode>();

@@ -31,9 +31,14 @@ export class LiveNames {
     this.#moves = moves;
   }
 
-  /** Returns the entry that a name leads to now; undefined when there is none. */
-  async find(directory: Directory, name: Name): Promise<DirectoryEntry | undefined> {
-    const entry = await directory.find(name);
+  /**
+   * Returns the entry that a name leads to now; undefined when there is none. `maxAgeMs` as in `Directory.find`.
+   * A new file of this session that is not in the store yet is found as an embedded one.
+   */
+  async find(directory: Directory, name: Name, maxAgeMs?: number): Promise<DirectoryEntry | undefined> {
+    const unborn = this.#inodes.unbornNames.find({ directory, name });
+    if (unborn !== undefined) return { name, node: { kind: 'embedded', inode: unborn.inode } };
+    const entry = await directory.find(name, maxAgeMs);
     if (entry === undefined) return undefined;
     this.#inodes.notePlace(directory, entry);
     return (await this.isLive(entry)) ? entry : undefined;
@@ -48,7 +53,12 @@ export class LiveNames {
     directory: Directory,
     options: { readonly isWalk?: boolean } = {},
   ): AsyncGenerator<readonly DirectoryEntry[]> {
-    for await (const entries of directory.entries(options)) {
+    const unborn = this.#inodes.unbornNames.entriesOf(directory);
+    for await (const stored of directory.entries(options)) {
+      const last = stored.at(-1)?.name ?? '';
+      const isLater = unborn.findIndex(({ name }) => name > last);
+      const here = unborn.splice(0, isLater === -1 ? unborn.length : isLater);
+      const entries = here.length === 0 ? stored : merged(stored, here);
       const departing = new Set<DirectoryEntry>();
       for (const entry of entries) {
         this.#inodes.notePlace(directory, entry);
@@ -56,6 +66,7 @@ export class LiveNames {
       }
       yield departing.size === 0 ? entries : entries.filter(entry => !departing.has(entry));
     }
+    if (unborn.length > 0) yield unborn;
   }
 
   /**
@@ -75,4 +86,11 @@ export class LiveNames {
     const inode = await live.read();
     return inode.type !== 'directory' || !inode.isDead;
   }
+}
+
+/** Lays new names between those of the store, which count where both have one. Ascending. */
+function merged(stored: readonly DirectoryEntry[], unborn: readonly DirectoryEntry[]): DirectoryEntry[] {
+  const there = new Set(stored.map(({ name }) => name));
+  const all = [...stored, ...unborn.filter(({ name }) => !there.has(name))];
+  return all.sort((left, right) => (left.name < right.name ? -1 : 1));
 }

@@ -80,8 +80,8 @@ export class Namespace {
   }
 
   /** See {@link LiveNames.find}. */
-  find(directory: Directory, name: Name): Promise<DirectoryEntry | undefined> {
-    return this.#live.find(directory, name);
+  find(directory: Directory, name: Name, maxAgeMs?: number): Promise<DirectoryEntry | undefined> {
+    return this.#live.find(directory, name, maxAgeMs);
   }
 
   /** See {@link LiveNames.entries}. */
@@ -201,7 +201,7 @@ export class Namespace {
   ): Promise<void> {
     checkName(name);
     const node = await this.place(inode);
-    await this.insertNode(directory, name, node, options);
+    await this.#settled([{ directory, name }], () => this.insertNode(directory, name, node, options));
   }
 
   /**
@@ -274,7 +274,10 @@ export class Namespace {
       items.map(async item => ({ name: item.name, node: await this.#tryPlace(item) })),
     );
     const needed = new Set(items.flatMap(({ segments }) => [...segments]));
-    return await this.#inodes.openPlaces.during(this.#insertPlaced(directory, placed, needed, options));
+    const places = items.map(({ name }) => ({ directory, name }));
+    return await this.#settled(places, () =>
+      this.#inodes.openPlaces.during(this.#insertPlaced(directory, placed, needed, options)),
+    );
   }
 
   async #insertPlaced(
@@ -343,6 +346,17 @@ export class Namespace {
     options: ChangeOptions = {},
   ): Promise<void> {
     checkName(name);
+    await this.#settled([{ directory: parent, name }], () =>
+      this.#insertDirectory(parent, name, child, options),
+    );
+  }
+
+  async #insertDirectory(
+    parent: Directory,
+    name: Name,
+    child: Directory,
+    options: ChangeOptions,
+  ): Promise<void> {
     if (child.isUnborn) {
       const inode = { ...(await child.read()), parent: undefined };
       await this.insertNode(parent, name, { kind: 'embedded', inode }, options);
@@ -361,7 +375,10 @@ export class Namespace {
 
   /** Removes a name of anything but a directory. ENOENT, EISDIR. */
   async unlink(directory: Directory, name: Name): Promise<void> {
-    await this.#inodes.openPlaces.during(this.#unlink(directory, name));
+    if (this.#inodes.unbornNames.drop({ directory, name })) return;
+    await this.#settled([{ directory, name }], () =>
+      this.#inodes.openPlaces.during(this.#unlink(directory, name)),
+    );
   }
 
   async #unlink(directory: Directory, name: Name): Promise<void> {
@@ -376,13 +393,15 @@ export class Namespace {
   }
 
   /** Removes an empty directory. ENOENT, ENOTDIR, ENOTEMPTY. */
-  rmdir(directory: Directory, name: Name): Promise<void> {
-    return this.#removals.rmdir(directory, name);
+  async rmdir(directory: Directory, name: Name): Promise<void> {
+    await this.#requireNoneUnborn({ directory, name });
+    await this.#settled([{ directory, name }], () => this.#removals.rmdir(directory, name));
   }
 
   /** See {@link Removals.removeTree}. */
-  removeTree(directory: Directory, name: Name): Promise<number | undefined> {
-    return this.#inodes.openPlaces.during(this.#removals.removeTree(directory, name));
+  async removeTree(directory: Directory, name: Name): Promise<number | undefined> {
+    await this.#inodes.unbornNames.settleAll();
+    return await this.#inodes.openPlaces.during(this.#removals.removeTree(directory, name));
   }
 
   /** Gives a file another name. EEXIST, unless a file is to be replaced; EINVAL for a directory. */
@@ -393,6 +412,10 @@ export class Namespace {
     options: PutOptions = {},
   ): Promise<void> {
     checkName(name);
+    await this.#settled([source, { directory, name }], () => this.#link(source, directory, name, options));
+  }
+
+  async #link(source: NamePlace, directory: Directory, name: Name, options: PutOptions): Promise<void> {
     const entry = await this.#live.find(source.directory, source.name);
     if (entry === undefined) throw noEntry();
     requireArgument(typeOfEntry(entry) !== 'directory', 'a folder cannot have a second name');
@@ -418,8 +441,15 @@ export class Namespace {
   }
 
   /** See {@link Renames.rename}. */
-  rename(source: NamePlace, target: NamePlace, options: { readonly replace?: boolean } = {}): Promise<void> {
-    return this.#inodes.openPlaces.during(this.#renames.rename(source, target, options));
+  async rename(
+    source: NamePlace,
+    target: NamePlace,
+    options: { readonly replace?: boolean } = {},
+  ): Promise<void> {
+    await this.#requireNoneUnborn(target);
+    await this.#settled([source, target], () =>
+      this.#inodes.openPlaces.during(this.#renames.rename(source, target, options)),
+    );
   }
 
   /**
@@ -438,6 +468,7 @@ export class Namespace {
     }
     const patch = { ...attributes, ctimeNs };
     const place = { directory, name: entry.name, id: idOfEntry(entry) };
+    await this.#inodes.unbornNames.settleFile(place.id);
     return await changePlaced<LinkableInode>(this.#parts, place, () => ({ patch }));
   }
 
@@ -458,6 +489,20 @@ export class Namespace {
   /** Returns the directory that an entry leads to. ENOTDIR for an entry that leads to anything else. */
   directoryOf(parent: Directory, entry: DirectoryEntry): Directory {
     return this.#inodes.directoryOf(parent, entry);
+  }
+
+  /** Changes names, once no file that is open here waits for its first commit to get one of them. */
+  #settled<Result>(places: readonly NamePlace[], change: () => Promise<Result>): Promise<Result> {
+    return this.#inodes.unbornNames.changing(places, change);
+  }
+
+  /** Throws ENOTEMPTY for the name of a directory with files that are open here and not in the store yet. */
+  async #requireNoneUnborn({ directory, name }: NamePlace): Promise<void> {
+    const { unbornNames } = this.#inodes;
+    if (unbornNames.isEmpty) return;
+    const entry = await this.#live.find(directory, name);
+    if (entry === undefined || !unbornNames.hasAnyIn(idOfEntry(entry))) return;
+    throw new NetsealError('ENOTEMPTY', 'the folder holds new files that are open');
   }
 
   get #parts(): PlaceParts {

@@ -4,6 +4,7 @@
  *
  *   an object   is found by its key
  *   embedded    is found anywhere in its host; or where a move goes whose traces are still there
+ *   unborn      is not in the store yet: it is as it was made, and is committed before it is changed
  *
  * Otherwise it counts as gone: EMISSING.
  */
@@ -24,6 +25,8 @@ export async function readOpenFile(
   place: OpenPlace,
   maxAgeMs?: number,
 ): Promise<FileInode> {
+  const unborn = parts.inodes.unbornNames.get(place.id);
+  if (unborn !== undefined) return unborn.inode;
   return await wherever(parts, place, async () => {
     const { inode, reference } = await readPlaced(parts, place, maxAgeMs);
     if (reference !== undefined) place.object = reference;
@@ -40,6 +43,7 @@ export async function changeOpenFile(
   place: OpenPlace,
   change: (inode: FileInode) => InodeChange<FileInode>,
 ): Promise<FileInode> {
+  await parts.inodes.unbornNames.settleFile(place.id);
   return await wherever(parts, place, async () => {
     const { inode, reference } = await changeWherever<FileInode>(parts, place, now =>
       change(requireLinked(now)),

@@ -17,6 +17,7 @@ import type { Name } from '../../base/name.ts';
 import type {
   CallSignal,
   CommitSub,
+  Committed,
   FileState,
   LocateOptions,
   NetfsCapabilities,
@@ -75,21 +76,24 @@ export class SealedServer implements NetfsServer<ServedFile> {
    * open it by: its inode's id.
    */
   register(place: FilePlace): Uint8Array {
-    this.#parts.inodes.openPlaces.found(place);
-    this.#register(place.id, { place, newFile: undefined });
+    const { openPlaces, unbornNames } = this.#parts.inodes;
+    openPlaces.found(place);
+    const newFile = unbornNames.get(place.id) && this.#registered.get(place.id)?.newFile;
+    this.#register(place.id, { place, newFile });
     return idBytes(place.id);
   }
 
   /**
    * Prepares a file that the first commit puts into the store. Returns the key to open it by. That commit also
-   * rejects with EEXIST and EISDIR when the name is taken; then, and after other errors, it may be tried again.
+   * rejects with EEXIST and EISDIR when the name is taken and the file does not give way; then, and after other
+   * errors, it may be tried again.
    */
   registerNew(
     inode: FileInode,
     { directory, name }: NamePlace,
-    { replace }: Pick<NewFile, 'replace'> = {},
+    options: Pick<NewFile, 'replace' | 'givesWay'> = {},
   ): Uint8Array {
-    this.#register(inode.id, { place: { directory, name, id: inode.id }, newFile: { inode, replace } });
+    this.#register(inode.id, { place: { directory, name, id: inode.id }, newFile: { inode, ...options } });
     return idBytes(inode.id);
   }
 
@@ -107,7 +111,7 @@ export class SealedServer implements NetfsServer<ServedFile> {
     const { keys, suite, codec, padding } = this.#parts.session.sealing;
     const { unitSizeBytes } = handle;
     const form = { keys, objectId: idBytes(handle.id), unitSizeBytes, suite, codec, padding };
-    return { handle, state: handle.state, form };
+    return { handle, state: handle.state, form, isNew: newFile !== undefined };
   }
 
   async state(handle: ServedFile, { standsOn, signal }: StateOptions): Promise<FileState> {
@@ -163,7 +167,7 @@ export class SealedServer implements NetfsServer<ServedFile> {
     this.#parts.session.dataSegments.push();
   }
 
-  async commit(handle: ServedFile, sub: CommitSub): Promise<FileState> {
+  async commit(handle: ServedFile, sub: CommitSub): Promise<Committed> {
     return await handle.commit(sub);
   }
 

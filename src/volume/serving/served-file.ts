@@ -23,9 +23,9 @@ import { codeOf, isNetsealError, messageOf, NetsealError } from '../../base/erro
 import { sizeToUnitCount } from '../../base/geometry.ts';
 import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
-import type { CommitSub, FileState } from '../../netfs/server.ts';
+import type { CommitSub, Committed, FileState } from '../../netfs/server.ts';
 import { requireChangeable } from '../../server/sealed/extensions.ts';
-import type { FileInode, MapRoot } from '../../server/sealed/inode.ts';
+import type { EntryNode, FileInode, MapRoot } from '../../server/sealed/inode.ts';
 import { PAGE_SLOTS } from '../../server/sealed/map-format.ts';
 import type { Pointer } from '../../server/sealed/pointer.ts';
 import { UnitMap } from '../../server/sealed/unit-map.ts';
@@ -34,6 +34,7 @@ import { type FileCommitParts, FilePromotion } from '../content/file-commits.ts'
 import { firstVersion, type UploadedContent } from '../content/file-content.ts';
 import { type FilePlace, readPlaced } from '../names/file-place.ts';
 import type { NamePlace } from '../names/live-names.ts';
+import { nameBytes } from '../names/name-checks.ts';
 import { changeOpenFile, readOpenFile } from '../names/open-file.ts';
 import type { OpenPlace } from '../names/open-places.ts';
 import { isSameMap } from '../session/compacted.ts';
@@ -49,6 +50,19 @@ export interface NewFile {
   readonly inode: FileInode;
   /** Whether its name may be taken from another file. */
   readonly replace?: boolean | undefined;
+  /**
+   * Whether it gets a name beside its own when that is taken: as changes that were refused. The commit tells that,
+   * once.
+   */
+  readonly givesWay?: boolean | undefined;
+}
+
+/** A file on its way into the store. */
+interface Unborn extends Omit<NewFile, 'inode'> {
+  /** The name that it is to have. */
+  readonly name: Name;
+  /** True when its first commit may have happened. */
+  isUncertain: boolean;
 }
 
 type Times = Pick<FileInode, 'mtimeNs' | 'ctimeNs'>;
@@ -63,7 +77,9 @@ export class ServedFile {
   readonly #promotion: FilePromotion;
   readonly #map: UnitMap;
   /** Undefined once the file is in the store. */
-  #unborn: { readonly replace: boolean | undefined; isUncertain: boolean } | undefined;
+  #unborn: Unborn | undefined;
+  /** What the next answer to a commit tells. */
+  #problem: NetsealError | undefined;
   /** The inode as netfs was told last, and when that was the present one. */
   #told: { readonly inode: FileInode; readonly atMs: number };
   /** The version that netfs stands on, where it may be older than the one told last. */
@@ -97,10 +113,10 @@ export class ServedFile {
     parts: FileCommitParts,
     pending: PendingSegments,
     at: NamePlace,
-    { inode, replace }: NewFile,
+    { inode, ...options }: NewFile,
   ): ServedFile {
     const place = parts.inodes.openPlaces.open(at, inode.id);
-    return new ServedFile(parts, pending, place, inode, { replace, isUncertain: false });
+    return new ServedFile(parts, pending, place, inode, { ...options, name: at.name, isUncertain: false });
   }
 
   private constructor(
@@ -108,7 +124,7 @@ export class ServedFile {
     pending: PendingSegments,
     place: OpenPlace,
     inode: FileInode,
-    unborn: { readonly replace: boolean | undefined; isUncertain: boolean } | undefined,
+    unborn: Unborn | undefined,
   ) {
     const { session } = parts;
     this.id = inode.id;
@@ -129,7 +145,9 @@ export class ServedFile {
 
   /** What is to be put into the store by the first commit; undefined when it is there. */
   get newFile(): NewFile | undefined {
-    return this.#unborn && { inode: this.#told.inode, replace: this.#unborn.replace };
+    if (this.#unborn === undefined || this.#place.isRemoved) return undefined;
+    const { replace, givesWay } = this.#unborn;
+    return { inode: this.#told.inode, replace, givesWay };
   }
 
   get state(): FileState {
@@ -201,7 +219,7 @@ export class ServedFile {
   }
 
   /** Commits changes; see `NetfsServer.commit`. */
-  async commit(sub: CommitSub): Promise<FileState> {
+  async commit(sub: CommitSub): Promise<Committed> {
     const { session } = this.#parts;
     session.requireOpen();
     sub.signal?.throwIfAborted();
@@ -216,7 +234,9 @@ export class ServedFile {
       this.#isCommitting = false;
     }
     this.#pending.committed(receiptsOf(sub));
-    return this.state;
+    const problem = this.#problem;
+    this.#problem = undefined;
+    return { ...this.state, problem };
   }
 
   /**
@@ -259,6 +279,7 @@ export class ServedFile {
 
   close(): void {
     this.#release();
+    if (this.#unborn !== undefined) this.#parts.inodes.unbornNames.remove(this.id);
     this.#parts.inodes.openPlaces.close(this.#place);
   }
 
@@ -289,8 +310,17 @@ export class ServedFile {
     sub.signal?.throwIfAborted();
     const ctimeNs = nowNs(session);
     const times = { mtimeNs: sub.mtimeNs ?? ctimeNs, ctimeNs };
+    if (this.#unborn !== undefined && this.#place.isRemoved) {
+      this.#unborn = undefined;
+      await this.#keep(base, uploaded, times);
+      return;
+    }
     if (this.#unborn !== undefined) {
-      await this.#create(base, uploaded, times);
+      await this.#create(
+        this.#unborn,
+        firstVersion({ ...base, ...times }, uploaded.content),
+        uploaded.segments,
+      );
       return;
     }
     try {
@@ -309,27 +339,45 @@ export class ServedFile {
   }
 
   /** Gives an unborn file its name, with its first content. */
-  async #create(base: FileInode, { content, segments }: UploadedContent, times: Times): Promise<void> {
-    const unborn = this.#unborn;
-    if (unborn === undefined) throw new NetsealError('EBUG', 'the file is there already');
-    const { names } = this.#parts;
-    const { directory, name } = this.#place;
-    const inode = firstVersion({ ...base, ...times }, content);
-    const node = await names.place(inode);
+  async #create(unborn: Unborn, inode: FileInode, segments: Iterable<Id>): Promise<void> {
+    const known = this.#parts.inodes.unbornNames.get(this.id);
+    if (known !== undefined) known.isBeingBorn = true;
     try {
-      await names.changing(directory, () =>
-        names.insertNode(directory, name, node, { replace: unborn.replace, segments }),
-      );
+      const node = await this.#parts.names.place(inode);
+      await this.#insert(unborn, node, segments);
+      if (unborn.isUncertain) {
+        // An earlier attempt may have arrived: then its node is there.
+        await this.#lookForBirth();
+      } else {
+        if (node.kind === 'object') this.#place.object = node;
+        this.#bear(node.kind === 'object' ? { ...inode, version: inode.version + 1 } : inode);
+      }
     } catch (error) {
       if (codeOf(error) === 'EUNCERTAIN') unborn.isUncertain = true;
+      else if (!unborn.isUncertain) this.#place.name = unborn.name;
       throw error;
+    } finally {
+      if (known !== undefined) known.isBeingBorn = unborn.isUncertain;
     }
-    if (unborn.isUncertain) {
-      // An earlier attempt may have arrived: then its node is there.
-      await this.#lookForBirth();
-    } else {
-      if (node.kind === 'object') this.#place.object = node;
-      this.#bear(node.kind === 'object' ? { ...inode, version: inode.version + 1 } : inode);
+  }
+
+  /** Gives a node its name, or one beside it, and leaves that in the place. */
+  async #insert({ name, replace, givesWay }: Unborn, node: EntryNode, segments: Iterable<Id>): Promise<void> {
+    const { names, session } = this.#parts;
+    const { directory } = this.#place;
+    const others = stashNames(name, session.nowMs());
+    for (;;) {
+      try {
+        await names.changing(directory, () =>
+          names.insertNode(directory, this.#place.name, node, { replace, segments }),
+        );
+        return;
+      } catch (error) {
+        if (givesWay !== true || (codeOf(error) !== 'EEXIST' && codeOf(error) !== 'EISDIR')) throw error;
+        const other = others.next();
+        if (other.done === true) throw error;
+        this.#place.name = other.value;
+      }
     }
   }
 
@@ -346,7 +394,16 @@ export class ServedFile {
   }
 
   #bear(inode: FileInode): void {
+    const meant = this.#unborn?.name;
     this.#unborn = undefined;
+    this.#parts.inodes.unbornNames.remove(this.id);
+    if (meant !== undefined && meant !== this.#place.name) {
+      const now = nameBytes(this.#place.name).toString('utf8');
+      this.#problem = new NetsealError(
+        'ECONFLICT',
+        `another client has made a file of this name meanwhile: what was written here is ${now}`,
+      );
+    }
     this.#tell(inode);
     this.#holdOpen();
   }
