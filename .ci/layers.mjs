@@ -89,7 +89,7 @@ const LAYERS = [
     bans: ['cache'],
     why: 'src/server is stores and the layout on them. It does not know the local cache: netfs joins the two.',
     also: {
-      includes: ['src/server/**/*store.ts', 'src/server/directory-*.ts'],
+      includes: ['src/server/**/*store.ts', 'src/server/directory-*.ts', 'src/server/adapters/**'],
       bans: ['cache', 'pipeline', 'unit', 'keys', 'sealed'],
       why: 'A store holds opaque bytes and never hears of encryption: it imports src/server and base.',
     },

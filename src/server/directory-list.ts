@@ -3,8 +3,8 @@ import { lstat, readdir } from 'node:fs';
 import { promisify } from 'node:util';
 import { systemCodeOf } from '../base/errors.ts';
 import type { FolderCache } from './directory-folders.ts';
-import { OBJECT_HEADER_BYTES } from './directory-format.ts';
 import { keyToPath, pathToKey, segmentsToFolders } from './directory-names.ts';
+import { OBJECT_HEADER_BYTES } from './object-frame.ts';
 import { compareKeys, keyProblem, type ListEntry, type ListOptions } from './store.ts';
 
 const lstatAsync = promisify(lstat);

@@ -38,12 +38,12 @@ import { codeOf, type ErrorCode, NetsealError, requireArgument, systemCodeOf } f
 import { type Scheduler, systemScheduler } from '../base/scheduler.ts';
 import { readAsync } from '../system/file-bytes.ts';
 import { Folder, FolderCache, makeFolder, openOrMakeFolder } from './directory-folders.ts';
-import { newHeader, OBJECT_HEADER_BYTES, type ObjectHeader, readHeader } from './directory-format.ts';
 import { entryOf, findKeys, sortKeys } from './directory-list.ts';
 import { type StoreModes, storeModes } from './directory-modes.ts';
 import { keyToPath } from './directory-names.ts';
 import { DirectorySession } from './directory-session.ts';
 import { Gate } from './gate.ts';
+import { newHeader, OBJECT_HEADER_BYTES, type ObjectHeader, readHeader } from './object-frame.ts';
 import {
   checkKey,
   checkPut,

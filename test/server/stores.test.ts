@@ -1,26 +1,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
 import { DirectoryStore } from '../../src/server/directory-store.ts';
 import { type FaultKind, seededFaults } from '../../src/server/faults.ts';
 import { MemoryStore } from '../../src/server/memory-store.ts';
 import { StoreMeter } from '../../src/server/meter.ts';
-import type { StoreCapabilities } from '../../src/server/store.ts';
-import { describeStore as describeContract, type StoreUnderTest } from '../../src/server/store-contract.ts';
+import type { StoreUnderTest } from '../../src/server/store-contract.ts';
 import { wrapStore } from '../../src/server/wrap.ts';
 import { SEED } from '../support/soak.ts';
-
-function describeStore(
-  name: string,
-  make: () => Promise<StoreUnderTest>,
-  declared: Partial<StoreCapabilities> = {},
-): void {
-  const counted = (title: string, body: () => Promise<void>): void => {
-    it(title, () => expect(body()).resolves.toBeUndefined());
-  };
-  describeContract(name, make, { describe, it: counted, declared, seed: SEED });
-}
+import { describeStore } from './describe-store.ts';
 
 async function directory(durability: 'fsync' | 'none'): Promise<StoreUnderTest> {
   const path = await mkdtemp(join(tmpdir(), 'netseal-store-'));

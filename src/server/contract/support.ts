@@ -9,6 +9,8 @@ export interface StoreUnderTest {
   readonly other?: ObjectStore;
   /** Whether requests fail with EUNAVAILABLE now and then, and are repeated until the store closes. */
   readonly isRefusing?: boolean;
+  /** Whether the loser of a race may be answered with EUNCERTAIN. It then has to look for its own bytes. */
+  readonly mayLoseAnswers?: boolean;
   /** Takes away what the factory made, after both were closed. */
   readonly remove?: () => Promise<void>;
 }

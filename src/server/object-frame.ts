@@ -1,6 +1,7 @@
 /**
- * The header before an object's bytes in a directory store. It puts content and version into one file, so
- * that they change together.
+ * The header before an object's bytes, in folders and in other people's stores. It puts content and version into
+ * one file, so that they change together; and no two puts store the same bytes, so that servers which name
+ * versions by their content never repeat a name.
  *
  *   0   16  "netseal object 1"
  *   16  16  version: random, so that it never repeats (inode numbers and times may)
@@ -20,7 +21,7 @@ export interface ObjectHeader {
   readonly sizeBytes: number;
 }
 
-/** Makes a header with a new version. */
+/** Makes a header with a new version, for an object of `sizeBytes` without the header. */
 export function newHeader(sizeBytes: number): { bytes: Uint8Array; version: Version } {
   const bytes = new Uint8Array(OBJECT_HEADER_BYTES);
   bytes.set(MAGIC);
