@@ -27,8 +27,10 @@ import {
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const { dependencies, optionalDependencies } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8'));
-const external = Object.keys({ ...dependencies, ...optionalDependencies });
+const { dependencies, optionalDependencies, peerDependencies } = JSON.parse(
+  readFileSync(`${ROOT}package.json`, 'utf8'),
+);
+const external = Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies });
 
 const ENTRIES = {
   index: 'src/index.ts',
@@ -46,7 +48,7 @@ const GROUPS = [
   // What the command line and the library share before a store is opened.
   {
     name: 'base',
-    test: /\/src\/((base|system|keys)\/|pipeline\/settings|volume\/names\/name-checks|transfer\/local-names)/,
+    test: /\/src\/((base|system|keys)\/|pipeline\/settings|volume\/names\/name-checks|transfer\/local-names|server\/adapters\/store-url)/,
   },
   // What every command for volumes loads before it has a secret.
   { name: 'cli', test: /\/src\/cli\/(main|lib\/(secrets|frame|json)|volume\/each-path)\.ts$/ },

@@ -42,7 +42,7 @@ export function manPage(program: CommandInfo, { cli, errors }: Documents): strin
   ].join('\n')}\n`;
 }
 
-const DESCRIPTION = `netseal keeps whole trees of files in a volume. The volume lies in a store, today a folder, which sees no names, no sizes and no text. STORE is such a folder, or a file:// URL; STORE:/path is a file or folder in the volume there.
+const DESCRIPTION = `netseal keeps whole trees of files in a volume. The volume lies in a store, a folder or a bucket, which sees no names, no sizes and no text. STORE is such a folder, or a URL (file://, s3://); STORE:/path is a file or folder in the volume there.
 
 Every command has a help of its own: netseal COMMAND \\-\\-help. Errors are one line on standard error. Only the result goes to standard output.`;
 

@@ -98,6 +98,19 @@ export { type SealStreamOptions, sealStream } from './pipeline/seal-stream.ts';
 export type { PipelineSettings } from './pipeline/settings.ts';
 export type { Lease } from './pipeline/slab.ts';
 // Stores
+export { adaptStore } from './server/adapters/adapt-store.ts';
+export { type OpenStoreUrlOptions, openStoreUrl } from './server/adapters/open-url.ts';
+export { openS3Store, type S3ClientLike, type S3StoreSettings } from './server/adapters/s3-store.ts';
+export type {
+  ClientEntry,
+  ClientGetOptions,
+  ClientObject,
+  ClientPage,
+  ClientPutOptions,
+  ClientStat,
+  ObjectBody,
+  StorageClient,
+} from './server/adapters/storage-client.ts';
 export { DirectoryStore } from './server/directory-store.ts';
 export { MemoryStore } from './server/memory-store.ts';
 export { StoreMeter } from './server/meter.ts';

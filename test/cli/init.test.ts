@@ -126,7 +126,7 @@ describe('netseal init', () => {
       [['key', ...KEY], EXIT_EXISTS, /key is not a folder.* \(EEXIST\)/],
       [['no/such', ...KEY], EXIT_NOT_FOUND, /cannot make no\/such: the folder no does not exist \(ENOENT\)/],
       [['vol:/docs', ...KEY], EXIT_USAGE, /name only the store, not vol:\/docs/],
-      [['s3://bucket', ...KEY], EXIT_USAGE, /a folder, or a file:\/\/ URL/],
+      [['sftp://bucket', ...KEY], EXIT_USAGE, /a folder, a file:\/\/ URL/],
       [['', ...KEY], EXIT_USAGE, /no store in ""/],
       [['vol', '--unit-size', '5000', ...KEY], EXIT_USAGE, /power of two/],
       [['vol', '--codec', 'lzma', ...KEY], EXIT_USAGE, /unknown codec/],

@@ -29,6 +29,13 @@ import {
   wrongSealing,
 } from './argument-values.ts';
 
+const CLIENT = {
+  name: 'client',
+  get: async () => undefined,
+  put: async () => undefined,
+  delete: async () => undefined,
+};
+
 export function functionRows({
   cache,
   folder,
@@ -118,6 +125,54 @@ export function functionRows({
           providers: [...OBJECT, { codecs: 'none' }, { ciphers: 5 }],
         },
       ),
+    ),
+    adaptStore: row(
+      [CLIENT],
+      needed(CLIENT, {
+        name: TEXT,
+        get: CALLBACK,
+        put: CALLBACK,
+        delete: CALLBACK,
+        conditions: [...TEXT, 'some'],
+        etags: FLAG,
+        ranges: [...FLAG, true],
+        atomicPut: FLAG,
+        sharedMemory: FLAG,
+        listIsConsistent: FLAG,
+        objectBytesMax: [...NUMBERS, 0],
+        listEntriesMax: [...NUMBERS, 0],
+        concurrency: [...NUMBERS, 0],
+      }),
+    ),
+    openS3Store: row(
+      [{ bucket: 'b' }],
+      needed(
+        { bucket: 'b' },
+        {
+          bucket: [...TEXT, undefined, ''],
+          prefix: [...TEXT, '/a', 'a/'],
+          endpoint: [...TEXT, 'no url'],
+          region: TEXT,
+          client: [...OBJECT, {}],
+          concurrency: [...NUMBERS, 0],
+        },
+      ),
+    ),
+    openStoreUrl: row(
+      ['s3://b'],
+      [
+        ...TEXT,
+        '',
+        'x',
+        'ftp://b',
+        's3://',
+        's3://u:p@b',
+        's3://b?x=1',
+        's3://b?endpoint=x',
+        's3://b#x',
+        's3://b/%',
+      ],
+      fields({}, { concurrency: [...NUMBERS, 0] }),
     ),
     MemoryStore: row([], fields({}, { name: TEXT, capabilities: OBJECT }), OBJECT),
     StoreMeter: row([], CALLBACK, OBJECT),

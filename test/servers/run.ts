@@ -1,5 +1,5 @@
 /** Starting and ending the programs of real servers. */
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
@@ -75,12 +75,4 @@ function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
-}
-
-/** True when this process may run programs as another user. */
-export const IS_ROOT: boolean = process.getuid?.() === 0;
-
-/** Returns the name of the user who runs this. */
-export function userName(): string {
-  return execFileSync('id', ['-un'], { encoding: 'utf8' }).trim();
 }

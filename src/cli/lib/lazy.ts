@@ -5,6 +5,7 @@
 import type * as CacheHeaderModule from '../../cache/base/header.ts';
 import type * as CacheModule from '../../cache/open.ts';
 import type * as PipelineModule from '../../pipeline/pipeline.ts';
+import type * as OpenUrlModule from '../../server/adapters/open-url.ts';
 import type * as DirectoryStoreModule from '../../server/directory-store.ts';
 import type * as WrapModule from '../../server/wrap.ts';
 import type * as FilterModule from '../../transfer/filter.ts';
@@ -24,6 +25,11 @@ import type * as VolumeModule from '../../volume/volume.ts';
  */
 export function loadPipeline(): Promise<typeof PipelineModule> {
   return import('../../pipeline/pipeline.ts');
+}
+
+/** Loads what opens stores that are elsewhere. */
+export function loadStoreUrls(): Promise<typeof OpenUrlModule> {
+  return import('../../server/adapters/open-url.ts');
 }
 
 /** Loads what opens a store, its volume header, and the state that this client keeps of it. */

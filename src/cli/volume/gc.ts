@@ -43,7 +43,7 @@ const FAILURES_SHOWN = 20;
 export function command(): Command {
   const gcCommand = new Command('gc')
     .description('Delete what no file or folder of a volume refers to any more.')
-    .argument('<store>', 'a folder, or a file:// URL')
+    .argument('<store>', 'a folder, or a URL')
     .option('--dry-run', 'show what would be done, and change nothing')
     .addOption(
       durationOption('--grace <time>', 'how long candidates wait before they are deleted').default(

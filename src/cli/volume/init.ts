@@ -47,7 +47,7 @@ const ROOT_MODE = 0o755;
 export function command(): Command {
   const initCommand = new Command('init')
     .description('Make an empty volume in a store, and the store if there is none.')
-    .argument('<store>', 'a folder, or a file:// URL')
+    .argument('<store>', 'a folder, or a URL')
     .addOption(
       sizeOption(
         '--pack <size>',

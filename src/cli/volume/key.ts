@@ -28,7 +28,7 @@ export function command(): Command {
 const LIST = 'netseal key list';
 
 function keyAction(name: string, description: string): Command {
-  const action = new Command(name).description(description).argument('<store>', 'a folder, or a file:// URL');
+  const action = new Command(name).description(description).argument('<store>', 'a folder, or a URL');
   return withStoreOptions(action);
 }
 

@@ -1,20 +1,23 @@
 /**
- * Locations: `STORE` names a store, and `STORE:/path` a path in its volume. STORE is a folder or a file://
- * URL.
+ * Locations: `STORE` names a store, and `STORE:/path` a path in its volume. STORE is a folder, a file:// URL, or the
+ * URL of a store elsewhere.
  *
  *   backup            the folder backup
  *   backup:/docs/a    /docs/a in the volume there
  *   file:///mnt/x:/a  the same with a URL; a folder's name may hold ":/" there, as "%3A/"
+ *   s3://bucket/x?endpoint=http://host:7480:/a
+ *                     a store that is elsewhere: a ":/" that goes on with another "/" belongs to its URL
  *   :/docs/a          /docs/a in the volume of the store that NETSEAL_STORE names
  */
 import { lstat, readdir, realpath, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isNetsealError, NetsealError, requireArgument, systemCodeOf } from '../../base/errors.ts';
+import { canonicalStoreUrl, isStoreUrl, STORE_URLS } from '../../server/adapters/store-url.ts';
 import type { ObjectStore } from '../../server/store.ts';
 import { showName } from '../../transfer/local-names.ts';
 import { environment } from '../lib/given-text.ts';
-import { loadStore } from '../lib/lazy.ts';
+import { loadStore, loadStoreUrls } from '../lib/lazy.ts';
 
 export interface Location {
   readonly storeText: string;
@@ -30,7 +33,9 @@ export interface OpenStoreOptions {
 }
 
 const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
-const KNOWN = 'a folder, or a file:// URL';
+const KNOWN = `a folder, a file:// URL, or a URL that begins with ${STORE_URLS}`;
+/** Where the path begins behind the URL of a store elsewhere. */
+const PATH_OF_URL = /:\/(?!\/)/g;
 /** How many requests a command makes at the same time. The store itself allows more. */
 const REQUESTS_AT_ONCE = 32;
 /** Everything that a directory store has in its folder. */
@@ -55,13 +60,18 @@ export function parseLocation(text: string): Location {
 
 function splitLocation(text: string): Location {
   const schemeLength = SCHEME.exec(text)?.[0].length ?? 0;
-  const at = text.indexOf(':/', schemeLength);
+  const at = isStoreUrl(text) ? lastPathOf(text) : text.indexOf(':/', schemeLength);
   const storeText = at === -1 ? text.replace(/(?<=.):$/, '') : text.slice(0, at);
   requireArgument(
     storeText.length > schemeLength,
     `no store in ${JSON.stringify(text)}: write STORE or STORE:/path, where STORE is ${KNOWN}`,
   );
   return { storeText, path: at === -1 ? undefined : text.slice(at + 1) };
+}
+
+/** Returns where the path begins in the URL of a store and a path; -1 when there is none. */
+function lastPathOf(text: string): number {
+  return [...text.matchAll(PATH_OF_URL)].at(0)?.index ?? -1;
 }
 
 /**
@@ -79,21 +89,25 @@ export function parseStore(text: string, command: string): Location {
 }
 
 /**
- * Opens the store, with retries and a limit for requests at the same time.
+ * Opens the store, with retries and a limit for requests at the same time. One that is elsewhere is asked nothing yet.
  *
  * - ENOENT: there is no store and `create` is not set, or there is no folder to make it in.
  * - EEXIST: something else is in the way of a new store.
  * - EINVAL: the text cannot name a store.
  */
 export async function openStoreAt(storeText: string, options: OpenStoreOptions = {}): Promise<ObjectStore> {
-  const path = storePath(storeText);
   const { create = false, bwlimit } = options;
+  const throttle = bwlimit === undefined ? {} : { throttle: { bytesPerSecond: bwlimit } };
+  const wrapping = { retry: {}, limit: { concurrency: REQUESTS_AT_ONCE }, ...throttle };
+  if (isStoreUrl(storeText)) {
+    const [{ openStoreUrl }, { wrapStore }] = await Promise.all([loadStoreUrls(), loadStore()]);
+    return wrapStore(await openStoreUrl(storeText), wrapping);
+  }
+  const path = storePath(storeText);
   if (create) await checkFree(path, storeText);
   const { DirectoryStore, wrapStore } = await loadStore();
   try {
-    const store = await DirectoryStore.open(path, { create });
-    const throttle = bwlimit === undefined ? {} : { throttle: { bytesPerSecond: bwlimit } };
-    return wrapStore(store, { retry: {}, limit: { concurrency: REQUESTS_AT_ONCE }, ...throttle });
+    return wrapStore(await DirectoryStore.open(path, { create }), wrapping);
   } catch (cause) {
     const isNone =
       isNetsealError(cause) && (cause.code === 'EMISSING' || systemCodeOf(cause.cause) === 'ENOTDIR');
@@ -107,13 +121,19 @@ export async function openStoreAt(storeText: string, options: OpenStoreOptions =
  * is none.
  */
 export async function canonicalStoreName(storeText: string): Promise<string> {
+  if (isStoreUrl(storeText)) return canonicalStoreUrl(storeText);
   const path = await realpath(storePath(storeText), { encoding: 'buffer' });
   // Bytes that are not UTF-8 stay apart.
   return `file://${showName(path.toString('latin1'))}`;
 }
 
+/** Returns the path of the folder that the text names; undefined for a store elsewhere. EINVAL when it names neither. */
+export function localStorePath(storeText: string): string | undefined {
+  return isStoreUrl(storeText) ? undefined : storePath(storeText);
+}
+
 /** Returns the path of the folder that the text names. EINVAL when it names none. */
-export function storePath(storeText: string): string {
+function storePath(storeText: string): string {
   const scheme = SCHEME.exec(storeText)?.[0].toLowerCase();
   if (scheme === undefined) {
     const isDrive = process.platform === 'win32' && WINDOWS_DRIVE.test(storeText);

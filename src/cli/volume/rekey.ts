@@ -45,7 +45,7 @@ Exit code 1: some of the old keys are still needed, and what for was said.`;
 export function command(): Command {
   const rekeyCommand = new Command('rekey')
     .description('Change the key of a volume, and seal everything anew.')
-    .argument('<store>', 'a folder, or a file:// URL')
+    .argument('<store>', 'a folder, or a URL')
     .option('--keep-key-file <file>', 'the slot of this key file stays; may be given again', collect, [])
     .option(
       '--keep-passphrase-file <file>',

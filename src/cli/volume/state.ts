@@ -17,7 +17,7 @@ import { Columns } from '../lib/lines.ts';
 import { printable } from '../lib/printable.ts';
 import { formatCount } from '../lib/sizes.ts';
 import { formatTimeMs, formatUtcMinute } from '../lib/times.ts';
-import { canonicalStoreName, openStoreAt, parseStore, storePath } from './location.ts';
+import { canonicalStoreName, localStorePath, openStoreAt, parseStore } from './location.ts';
 import { stateFolder } from './options.ts';
 
 interface StateOptions {
@@ -46,7 +46,7 @@ export function command(): Command {
     .addCommand(stateAction('list', 'List the stores that this client remembers.').action(list))
     .addCommand(
       stateAction('forget', 'Forget a store, after it was restored from a backup.')
-        .argument('<store>', 'a folder, or a file:// URL; it need not exist any more')
+        .argument('<store>', 'a folder, or a URL; it need not exist any more')
         .option('--heads', 'also remove the heads of all clients from the store')
         .option('--yes', 'do not ask')
         .addHelpText('after', FORGET_NOTES)
@@ -125,7 +125,8 @@ function question(storeText: string, known: RememberedStore | undefined, heads: 
 
 /** Returns the store's canonical name, also when the store is gone. */
 async function nameOf(storeText: string): Promise<string> {
-  const path = storePath(storeText);
+  const path = localStorePath(storeText);
+  if (path === undefined) return await canonicalStoreName(storeText);
   return await canonicalStoreName(storeText).catch(() => `file://${resolve(path)}`);
 }
 

@@ -19,7 +19,7 @@ Exit code 1: something is only partly put.`;
 export function command(): Command {
   const status = new Command('status')
     .description('Say whether all that this client has put is in the store.')
-    .argument('<store>', 'a folder, or a file:// URL')
+    .argument('<store>', 'a folder, or a URL')
     .addHelpText('after', NOTES);
   return withVolumeOptions(status).action(tellStatus);
 }

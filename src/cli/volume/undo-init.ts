@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { codeOf } from '../../base/errors.ts';
 import { loadStore } from '../lib/lazy.ts';
 import { missingFolders, namesIn, removeEmptyTree, removeFolders } from '../lib/undo-folders.ts';
-import { canonicalStoreName, storePath } from './location.ts';
+import { canonicalStoreName, localStorePath } from './location.ts';
 
 /**
  * Runs `work`, which makes a volume. After a failure takes back the folders that were not there before.
@@ -15,9 +15,10 @@ import { canonicalStoreName, storePath } from './location.ts';
  * @param state the folder with what this client remembers of all stores.
  */
 export async function orUndo(storeText: string, state: string, work: () => Promise<void>): Promise<void> {
-  const store = storePath(storeText);
-  const hadNames = (await namesIn(store)).length > 0;
-  const missing = await missingFolders(store);
+  // What a failed init has put into a store elsewhere stays: it cannot be told from what was there.
+  const store = localStorePath(storeText);
+  const hadNames = store !== undefined && (await namesIn(store)).length > 0;
+  const missing = store === undefined ? [] : await missingFolders(store);
   const missingState = await missingFolders(state);
   const statesBefore = await namesIn(state);
   try {
@@ -26,7 +27,7 @@ export async function orUndo(storeText: string, state: string, work: () => Promi
     // Another process is making a volume here, so nothing is removed.
     if (codeOf(error) === 'EEXIST') throw error;
     const ofStore = await stateOf(state, storeText);
-    if (!hadNames && (await removeEmptyTree(join(store, 'objects')))) {
+    if (store !== undefined && !hadNames && (await removeEmptyTree(join(store, 'objects')))) {
       await removeEmptyTree(join(store, 'partial'));
       await rm(join(store, 'lock'), { force: true });
       await removeFolders(missing);

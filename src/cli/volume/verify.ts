@@ -31,7 +31,7 @@ can still be read.`;
 export function command(): Command {
   const verifyCommand = new Command('verify')
     .description('Look for damage in a volume.')
-    .argument('<store>', 'a folder, or a file:// URL')
+    .argument('<store>', 'a folder, or a URL')
     .addOption(valueOption('--sample <share>', 'open this share of the units, for example 5%', parseShare))
     .option('--deep', 'open all units')
     .addHelpText('after', NOTES);

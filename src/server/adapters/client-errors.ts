@@ -64,7 +64,7 @@ export function clientError(
   const meaning = code ?? codeOfClientError(error, call);
   const id = requestIdOf(error);
   const where = key === '' ? '' : `: ${key}`;
-  const text = meaning === 'EMISSING' ? 'no such object' : messageOf(error);
+  const text = meaning === 'EMISSING' ? 'no such object' : textOf(error);
   return new NetsealError(meaning, `${store}: ${text}${where}${id === undefined ? '' : ` (request ${id})`}`, {
     cause: error,
     path: key,
@@ -100,6 +100,18 @@ export function statusOf(error: unknown): number | undefined {
   return places.find(place => typeof place === 'number' && place >= 300 && place <= 599) as
     | number
     | undefined;
+}
+
+/** Returns an error's message or, where a library has none, what it calls the error. */
+function textOf(error: unknown): string {
+  const message = messageOf(error);
+  if (message !== '' && message !== 'UnknownError') return message;
+  const status = statusOf(error);
+  return (
+    textField(error, 'Code') ??
+    textField(error, 'name') ??
+    (status === undefined ? message : `status ${status}`)
+  );
 }
 
 function requestIdOf(error: unknown): string | undefined {

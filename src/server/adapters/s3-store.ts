@@ -14,7 +14,7 @@
 import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
-import { requireMethods, requireObject, requireText } from '../../base/arguments.ts';
+import { requireInteger, requireMethods, requireObject, requireText } from '../../base/arguments.ts';
 import { copyBytes } from '../../base/bytes.ts';
 import type { CallOptions } from '../../base/call-options.ts';
 import { NetsealError, requireArgument } from '../../base/errors.ts';
@@ -32,6 +32,12 @@ import type {
   StorageClient,
 } from './storage-client.ts';
 
+/** An `S3Client` of `@aws-sdk/client-s3`, described without that package, which need not be installed. */
+export interface S3ClientLike {
+  send(command: object, options?: object): Promise<unknown>;
+  destroy(): void;
+}
+
 export interface S3StoreSettings {
   readonly bucket: string;
   /** The beginning of all keys, without `/` at its ends. Default: none. */
@@ -40,7 +46,7 @@ export interface S3StoreSettings {
   readonly endpoint?: string | undefined;
   readonly region?: string | undefined;
   /** A client that is there already, and is not closed with the store. Default: a new one, with the SDK's credentials. */
-  readonly client?: S3Client | undefined;
+  readonly client?: S3ClientLike | undefined;
   /** How many requests may run at once. Default 64. */
   readonly concurrency?: number | undefined;
 }
@@ -67,8 +73,14 @@ export async function openS3Store(settings: S3StoreSettings): Promise<ObjectStor
   requireObject('settings', settings);
   const { bucket, prefix = '', endpoint, region, client, concurrency = CONCURRENCY_DEFAULT } = settings;
   requireText('settings.bucket', bucket);
+  requireArgument(bucket !== '', 'settings.bucket is empty');
   requireText('settings.prefix', prefix);
+  requireArgument(!/^\/|\/$/.test(prefix), `a prefix neither begins nor ends with "/": ${prefix}`);
+  if (endpoint !== undefined) requireText('settings.endpoint', endpoint);
+  requireArgument(endpoint === undefined || URL.canParse(endpoint), `not an endpoint's URL: ${endpoint}`);
+  if (region !== undefined) requireText('settings.region', region);
   if (client !== undefined) requireMethods('settings.client', client, ['send']);
+  requireInteger('settings.concurrency', concurrency, 1);
   const library = await loadLibrary('@aws-sdk/client-s3', 's3:// stores', () => import('@aws-sdk/client-s3'));
   const config: S3ClientConfig = {
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
@@ -86,7 +98,8 @@ export async function openS3Store(settings: S3StoreSettings): Promise<ObjectStor
   const own = client === undefined ? new library.S3Client(config) : undefined;
   const place = prefix === '' ? bucket : `${bucket}/${prefix}`;
   const name = endpoint === undefined ? `s3://${place}` : `s3://${place} at ${endpoint}`;
-  const used = client ?? own;
+  // The library of the other client knows the same commands.
+  const used = (own ?? client) as S3Client | undefined;
   if (used === undefined) throw new NetsealError('EBUG', 'there is no client');
   return adaptStore({
     ...s3Client(library, used, { bucket, prefix, isOwn: own !== undefined }),
@@ -171,6 +184,12 @@ function s3Client(
     },
 
     stat: head,
+
+    errorCode(error) {
+      if (!(error instanceof Error)) return undefined;
+      if (error.name === 'CredentialsProviderError') return 'EDENIED';
+      return error.name === 'NoSuchBucket' ? 'EINVAL' : undefined;
+    },
 
     async listPage({ prefix: keyPrefix, after, limit, signal }): Promise<ClientPage> {
       const command = new library.ListObjectsV2Command({
