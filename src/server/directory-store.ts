@@ -38,11 +38,12 @@ import { codeOf, type ErrorCode, NetsealError, requireArgument, systemCodeOf } f
 import { type Scheduler, systemScheduler } from '../base/scheduler.ts';
 import { readAsync } from '../system/file-bytes.ts';
 import { Folder, FolderCache, makeFolder, openOrMakeFolder } from './directory-folders.ts';
-import { entryOf, findKeys, sortKeys } from './directory-list.ts';
+import { entryOf, findStoredKeys } from './directory-list.ts';
 import { type StoreModes, storeModes } from './directory-modes.ts';
-import { keyToPath } from './directory-names.ts';
+import { DIRECTORY_NAMES } from './directory-names.ts';
 import { DirectorySession } from './directory-session.ts';
 import { Gate } from './gate.ts';
+import { sortKeys } from './key-walk.ts';
 import { newHeader, OBJECT_HEADER_BYTES, type ObjectHeader, readHeader } from './object-frame.ts';
 import {
   checkKey,
@@ -210,7 +211,7 @@ export class DirectoryStore implements ObjectStore {
       const { bytes: header, version } = newHeader(totalBytes(parts));
       const partial = await session.write([header, ...parts], this.#durable, signal);
       try {
-        const { folders, file } = keyToPath(key);
+        const { folders, file } = DIRECTORY_NAMES.keyToPath(key);
         await this.#folders.use(folders, { create: true, durable: this.#durable }, async folder => {
           const target = `${folder.path}/${file}`;
           if (condition !== undefined && 'ifMatch' in condition) {
@@ -251,7 +252,7 @@ export class DirectoryStore implements ObjectStore {
     const { signal } = options;
     await this.#run(key, signal, async () => {
       const session = await this.#writer();
-      const { folders, file } = keyToPath(key);
+      const { folders, file } = DIRECTORY_NAMES.keyToPath(key);
       // Removing a large file takes time. So it is only renamed under the lock, and removed after that.
       const outgoing = session.newPartialPath();
       try {
@@ -272,7 +273,7 @@ export class DirectoryStore implements ObjectStore {
     const limit = pageLimit(options, this.capabilities.listEntriesMax);
     const { prefix = '', signal } = options;
     return this.#run(prefix, signal, async () => {
-      const found = await findKeys(this.#folders, options);
+      const found = await findStoredKeys(this.#folders, options);
       const keys = sortKeys([...found.keys()]);
       const page = keys.slice(0, limit);
       const entries: ListEntry[] = [];
@@ -416,7 +417,7 @@ export class DirectoryStore implements ObjectStore {
     key: string,
     action: (fd: number, header: ObjectHeader, stats: Stats) => Promise<Result>,
   ): Promise<Result> {
-    const { folders, file } = keyToPath(key);
+    const { folders, file } = DIRECTORY_NAMES.keyToPath(key);
     return this.#folders.use(folders, { create: false, durable: false }, async folder => {
       const fd = await openAsync(`${folder.path}/${file}`, OPEN_TO_READ);
       try {

@@ -23,7 +23,7 @@ import { seededChance } from '../../src/base/chance.ts';
 import { isNetsealError } from '../../src/base/errors.ts';
 import { HOSTILE_KEYS } from '../../src/server/contract/keys.ts';
 import { listAll, rejectionOf, text, textOf } from '../../src/server/contract/support.ts';
-import { keyToPath, pathToKey } from '../../src/server/directory-names.ts';
+import { DIRECTORY_NAMES } from '../../src/server/directory-names.ts';
 import { DirectoryStore } from '../../src/server/directory-store.ts';
 import { keyProblem } from '../../src/server/store.ts';
 import { checkProperty } from '../support/property.ts';
@@ -93,12 +93,15 @@ function tree(folder: string): string[] {
 
 describe('names on the disk', () => {
   it('are readable for ordinary keys', () => {
-    expect(keyToPath('s/3fa9')).toEqual({ folders: ['s+'], file: '3fa9' });
-    expect(keyToPath('i/3fa9@5')).toEqual({ folders: ['i+'], file: '3fa9@5' });
-    expect(keyToPath('a')).toEqual({ folders: [], file: 'a' });
-    expect(keyToPath('a/b')).toEqual({ folders: ['a+'], file: 'b' });
-    expect(keyToPath('A/.x')).toEqual({ folders: ['%41+'], file: '%2ex' });
-    expect(keyToPath('x'.repeat(130))).toEqual({ folders: [`${'x'.repeat(128)}++`], file: 'xx' });
+    expect(DIRECTORY_NAMES.keyToPath('s/3fa9')).toEqual({ folders: ['s+'], file: '3fa9' });
+    expect(DIRECTORY_NAMES.keyToPath('i/3fa9@5')).toEqual({ folders: ['i+'], file: '3fa9@5' });
+    expect(DIRECTORY_NAMES.keyToPath('a')).toEqual({ folders: [], file: 'a' });
+    expect(DIRECTORY_NAMES.keyToPath('a/b')).toEqual({ folders: ['a+'], file: 'b' });
+    expect(DIRECTORY_NAMES.keyToPath('A/.x')).toEqual({ folders: ['%41+'], file: '%2ex' });
+    expect(DIRECTORY_NAMES.keyToPath('x'.repeat(130))).toEqual({
+      folders: [`${'x'.repeat(128)}++`],
+      file: 'xx',
+    });
   });
 
   it('are one to one with keys, differ by more than case, are short and never special', () => {
@@ -115,8 +118,8 @@ describe('names on the disk', () => {
       .map(segments => segments.join('/'))
       .filter(key => keyProblem(key) === undefined);
     const check = (key: string): void => {
-      const path = keyToPath(key);
-      expect(pathToKey(path)).toBe(key);
+      const path = DIRECTORY_NAMES.keyToPath(key);
+      expect(DIRECTORY_NAMES.pathToKey(path)).toBe(key);
       for (const name of [...path.folders, path.file]) {
         expect(name).toMatch(/^(?!\.)[a-z0-9_@=,.%-]{1,128}\+{0,2}$/);
       }
@@ -127,10 +130,10 @@ describe('names on the disk', () => {
 
   it('that no key has are nobody’s', () => {
     for (const file of ['A', 'a b', '%', '%2', '%4G', '%61', '%2E', '.a', '', '%2f', '%ff', 'a+b', '%c3']) {
-      expect(pathToKey({ folders: [], file }), file).toBeUndefined();
+      expect(DIRECTORY_NAMES.pathToKey({ folders: [], file }), file).toBeUndefined();
     }
-    expect(pathToKey({ folders: ['x++'], file: 'y' })).toBeUndefined();
-    expect(pathToKey({ folders: ['x'.repeat(129)], file: 'y' })).toBeUndefined();
+    expect(DIRECTORY_NAMES.pathToKey({ folders: ['x++'], file: 'y' })).toBeUndefined();
+    expect(DIRECTORY_NAMES.pathToKey({ folders: ['x'.repeat(129)], file: 'y' })).toBeUndefined();
   });
 });
 

@@ -12,7 +12,7 @@ import {
   type PlaceParts,
   promotePlaced,
 } from '../names/file-place.ts';
-import type { Namespace } from '../names/namespace.ts';
+import type { Namespace, PutOptions } from '../names/namespace.ts';
 import { type ContentCommit, commitContent } from './commit-content.ts';
 import { firstVersion } from './file-content.ts';
 
@@ -27,6 +27,8 @@ export interface NewFileOptions {
   readonly isNew?: boolean | undefined;
   /** Whether the name of a new file may be taken from another file. */
   readonly replace?: boolean | undefined;
+  /** See the options of `Namespace.insert`. */
+  readonly check?: PutOptions['check'];
 }
 
 /** From so many commits on, a file becomes an object of its own. */
@@ -63,15 +65,15 @@ export class FilePromotion {
 export class FileCommits {
   readonly #parts: FileCommitParts;
   readonly #place: FilePlace;
-  readonly #replace: boolean | undefined;
+  readonly #options: Pick<NewFileOptions, 'replace' | 'check'>;
   readonly #promotion: FilePromotion;
   #isNew: boolean;
 
-  constructor(parts: FileCommitParts, place: FilePlace, { isNew = false, replace }: NewFileOptions) {
+  constructor(parts: FileCommitParts, place: FilePlace, { isNew = false, ...options }: NewFileOptions) {
     this.#parts = parts;
     this.#place = place;
     this.#isNew = isNew;
-    this.#replace = replace;
+    this.#options = options;
     this.#promotion = new FilePromotion(parts, place);
   }
 
@@ -105,7 +107,7 @@ export class FileCommits {
     const { directory, name } = this.#place;
     const { names } = this.#parts;
     await names.changing(directory, () =>
-      names.insert(directory, name, inode, { replace: this.#replace, segments }),
+      names.insert(directory, name, inode, { ...this.#options, segments }),
     );
     return inode;
   }

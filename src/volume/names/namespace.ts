@@ -41,6 +41,11 @@ export interface PutOptions extends ChangeOptions {
   readonly replace?: boolean | undefined;
   /** Segments that must be durable before the commit. */
   readonly segments?: Iterable<Id> | undefined;
+  /**
+   * Called with what has the name now, within the commit. What it rejects with, the call rejects with, and
+   * nothing is changed. Called again when another client was first.
+   */
+  readonly check?: ((present: DirectoryEntry | undefined) => Promise<void>) | undefined;
 }
 
 /** A name for something new that is no directory. */
@@ -246,8 +251,11 @@ export class Namespace {
       if (found?.isLive === true) {
         // An earlier attempt has done it, and its answer was lost.
         if (isNew && idOfEntry(found.entry) === idOfNode(node)) return undefined;
+        await options.check?.(found.entry);
         if (typeOfNode(node) === 'directory') throw alreadyThere();
         requireReplaceable(found.entry, options.replace === true);
+      } else {
+        await options.check?.(undefined);
       }
       draft.needs(segments);
       if (found === undefined) draft.insert({ name, node }, options);
