@@ -186,3 +186,4 @@ export { forgetState, listState, type RememberedStore } from './volume/state/sta
 export type { Volume } from './volume/volume.ts';
 export type { KnownFile, OpenPathOptions } from './volume/volume-files.ts';
 export type { FailingFile, VolumeInspection, VolumeStatus } from './volume/volume-status.ts';
+export { type VolumeStoreOptions, volumeStore } from './volume/volume-store.ts';

@@ -14,6 +14,7 @@ import { requireInstance, requireObject, requireOptions, requireText } from '../
 import type { CallOptions } from '../base/call-options.ts';
 import { codeOf, NetsealError, requireArgument } from '../base/errors.ts';
 import { SIZE_BYTES_MAX } from '../base/geometry.ts';
+import { systemScheduler } from '../base/scheduler.ts';
 import { Gate } from '../server/gate.ts';
 import { KeyNames } from '../server/key-names.ts';
 import { findKeys, type NamedItem, sortKeys } from '../server/key-walk.ts';
@@ -58,8 +59,10 @@ export interface VolumeStoreOptions {
 const NAMES: KeyNames = new KeyNames('A-Za-z0-9 _@=,.~:;!()#&-');
 const CALLS_AT_ONCE = 64;
 const LIST_ENTRIES_MAX = 100_000;
-/** How often a put makes a folder that deletes keep removing. */
-const ATTEMPTS_MAX = 16;
+/** How often a put looks for its folder, while deletes keep removing it. */
+const ATTEMPTS_MAX = 64;
+/** The longest pause after the first attempt; one attempt more, as much longer. */
+const PAUSE_MS = 5;
 const FILE_MODE = 0o644;
 const FOLDER_MODE = 0o755;
 
@@ -168,6 +171,7 @@ class VolumeStore implements ObjectStore {
           // A delete has removed the folder, which was empty; or another put has made it.
           if (code !== 'ENOENT' && code !== 'EEXIST') throw error;
           if (attempt === ATTEMPTS_MAX) throw this.#raceError(key, error);
+          await systemScheduler.sleep(Math.random() * attempt * PAUSE_MS, signal);
         }
       }
     });
