@@ -188,6 +188,11 @@ export function functionRows({
       ),
       fields({}, { meter: [...OBJECT, {}] }),
     ),
+    volumeStore: row(
+      [volume],
+      needed({}, {}),
+      fields({}, { prefix: [...TEXT, '..', 'a/./b', 'a\0b'], name: TEXT }),
+    ),
     get: row(
       [volume, ['/f'], join(folder, 'out'), new Tally()],
       needed({}, {}),

@@ -10,6 +10,7 @@
 import {
   argumentError,
   requireBytes,
+  requireCallback,
   requireFlag,
   requireInteger,
   requireIterable,
@@ -269,6 +270,7 @@ export class VolumeNames {
 
 function requirePutOptions(options: PutOptions | undefined): void {
   requireChangeOptions('options', options);
+  requireCallback('options.check', options?.check);
   const segments = options?.segments;
   if (segments === undefined) return;
   requireIterable('options.segments', segments);
