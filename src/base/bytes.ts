@@ -96,8 +96,8 @@ export function utf8(text: string): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Copies all of `source` into `target`, from `offset` on. The two must not overlap. Either may be shared memory
- * that nothing else changes meanwhile. EBUG when there is no room; then nothing is changed.
+ * Copies all of `source` into `target`, from `offset` on. The two must not overlap. Either may be shared
+ * memory that nothing else changes meanwhile. EBUG when there is no room; then nothing is changed.
  *
  * `TypedArray.set` is slow on shared memory: V8 copies word by word, and byte by byte where the two are not
  * aligned alike. `Buffer.copy` is, too, in some versions of Node. `Buffer.fill` copies as the C library does.
@@ -122,8 +122,8 @@ export function copyBytes(source: Uint8Array, target: Uint8Array, offset: number
 const NATIVE_COPY_BYTES_MIN = 512;
 
 /**
- * As {@link copyBytes}, for a part of `source`, without making a view of it: for calls that are made a million times
- * a second. Nothing is checked but that the source's view and the target's have room.
+ * As {@link copyBytes}, for a part of `source`, without making a view of it: for calls that are made a
+ * million times a second. Nothing is checked but that the source's view and the target's have room.
  */
 export function copyRange(
   source: Uint8Array,

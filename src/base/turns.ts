@@ -17,8 +17,8 @@ export const TURN_MS = 1;
 const PIECES_PER_LOOK = 8;
 
 /**
- * Tells when many short pieces of work have taken so long together that others must have their turn. Promises that
- * are resolved at once let nobody else in between: a loop that awaits them could go on for ever.
+ * Tells when many short pieces of work have taken so long together that others must have their turn. Promises
+ * that are resolved at once let nobody else in between: a loop that awaits them could go on for ever.
  */
 export class TurnClock {
   readonly #turnMs: number;

@@ -16,14 +16,14 @@ export interface Chunk {
 }
 
 /**
- * The most chunks that are chosen from, and one a file: twice as many as the smallest chunks that fit into the
- * memory for samples. A file may claim any size: `/proc/kcore` claims 128 TiB.
+ * The most chunks that are chosen from, and one a file: twice as many as the smallest chunks that fit into
+ * the memory for samples. A file may claim any size: `/proc/kcore` claims 128 TiB.
  */
 export const CHUNKS_MAX: number = 2 ** 18;
 
 /**
- * Returns the chunks of all files, in order. The last chunk of a file may be shorter than the others. Where that
- * would be more than {@link CHUNKS_MAX}, returns some of each file's, spread evenly.
+ * Returns the chunks of all files, in order. The last chunk of a file may be shorter than the others. Where
+ * that would be more than {@link CHUNKS_MAX}, returns some of each file's, spread evenly.
  */
 export function cutIntoChunks(files: readonly Candidate[], chunkBytes: number): Chunk[] {
   const countOf = ({ sizeBytes }: Candidate): number => Math.ceil(sizeBytes / chunkBytes);

@@ -43,8 +43,8 @@ export interface CacheComponents {
   /** Returns the time in milliseconds since 1970. It may jump. Default: the system's clock. */
   readonly nowMs?: () => number;
   /**
-   * Returns the time in milliseconds since any moment. It never jumps. The cache measures by it how long reads
-   * take. Default: `performance.now`.
+   * Returns the time in milliseconds since any moment. It never jumps. The cache measures by it how long
+   * reads take. Default: `performance.now`.
    */
   readonly monotonicMs?: () => number;
   /** Called when a kind of problem occurs, and again only after a minute without it. */

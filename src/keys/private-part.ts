@@ -13,8 +13,8 @@
  *        -    36  D dropped epochs, ascending: number u32, trace[32]
  *        -     -  zeros up to a multiple of 256
  *
- * The trace of an epoch shows that the header's author knew its key, or was told by one who did. Nothing can be
- * opened with it.
+ * The trace of an epoch shows that the header's author knew its key, or was told by one who did. Nothing can
+ * be opened with it.
  */
 import { requireBytes, requireText } from '../base/arguments.ts';
 import { concatBytes, getU64, isAllZero, setU32, setU64, utf8, viewOf } from '../base/bytes.ts';

@@ -5,14 +5,15 @@
  *                                                  └─────▶ locate ──▶ fresh       (another's version, adopted)
  *
  * Invariants
- *   1. Only a file without changes of its own is asked for, and nobody begins to write while it is. One with
- *      changes finds out at its commit.
- *   2. A version is adopted in one turn: the size, the receipts, and the end of the pages whose units have
- *      other records now. Until then everything here is of the old version.
- *   3. Once the server has told of a version that is not adopted here, a file without changes takes that over
- *      before anything is located. One with changes goes on by the version that it stands on, which the server
- *      keeps, until its commit has found out: see `rebase.ts`. Otherwise it could be flushed no more.
- *   4. What `locate` answers is believed only if no `state` was under way meanwhile.
+ *   1. The server is asked for the state of a file only while the file has no changes here. Nobody begins to
+ *      write until the answer has come. A file with changes learns of another version at its commit.
+ *   2. A version is adopted in one turn. In that turn the size and the receipts change, and pages whose units
+ *      have other records now are dropped. Until then everything here is of the old version.
+ *   3. The server may have told of a version that is not adopted here. A file without changes adopts it
+ *      before anything is located. A file with changes goes on with the version that its changes were made
+ *      on, or it could not be flushed any more. The server keeps that version until the commit has found out:
+ *      see `rebase.ts`.
+ *   4. An answer of `locate` is used only if no call of `state` was under way while it was awaited.
  */
 
 import { abortable } from '../base/abortable.ts';
@@ -28,7 +29,7 @@ import type { FileState, Receipt } from './server.ts';
 const WINDOW_UNITS = 64;
 const LOCATE_UNITS_MAX = 1024;
 
-/** What the server said of some units. */
+/** The receipts that the server told of a window of units. */
 interface Located {
   readonly fromUnit: number;
   readonly receipts: readonly (Receipt | undefined)[];
@@ -69,15 +70,15 @@ export class Base<Handle> {
   }
 
   /**
-   * Resolves when nobody asks for the file's version, whatever came of it. Others may have begun to ask when the
-   * caller goes on: look at {@link isAsking} again.
+   * Resolves when the call of `state` that is under way has ended, even if it failed. Another one may have
+   * begun by the time that the caller goes on: look at {@link isAsking} again.
    */
   async settled(signal?: AbortSignal): Promise<void> {
     const ended = (this.#asking ?? Promise.resolve()).catch(() => undefined);
     await abortable(ended, signal);
   }
 
-  /** True while the file's version is asked for: nobody may begin to write. */
+  /** True while a call of `state` is under way. Nobody may begin to write then. */
   get isAsking(): boolean {
     return this.#asking !== undefined;
   }
@@ -88,8 +89,9 @@ export class Base<Handle> {
   }
 
   /**
-   * Finds out which records these units are. Afterwards `layers.find` knows them, until others are asked for:
-   * look in the same turn, and call again when one is still not known.
+   * Asks the server which records these units are, and tells `layers`. Call `layers.find` in the turn in
+   * which this resolves: later locates may push receipts out again. If a unit is still unknown then, call
+   * this again.
    */
   async locate(units: readonly number[], signal?: AbortSignal): Promise<void> {
     const { regions } = this.#parts;
@@ -105,20 +107,21 @@ export class Base<Handle> {
     const isOvertaken = (): boolean =>
       this.isAsking || askCount !== this.#askCount || regions.layers.committed.version !== version;
     const located = await locating.catch(async error => {
-      // The server knows only the newest version that it has told of, and the one that this file stood on then. The
-      // answer of a commit may be on its way.
+      // The server locates units of two versions only: the newest that it has told, and the one that this
+      // file stood on then. ECONFLICT may mean that a commit has succeeded and its answer is still on its
+      // way.
       if (codeOf(error) === 'ECONFLICT' && !isOvertaken()) await giveTurn();
       if (codeOf(error) !== 'ECONFLICT' || !isOvertaken()) throw error;
     });
-    // The caller finds them unknown then, and asks again.
+    // The units stay unknown to `layers`, so the caller asks again.
     if (located === undefined || isOvertaken()) return;
     for (const { fromUnit, receipts } of located) regions.layers.learn(version, fromUnit, receipts);
   }
 
   /**
-   * Returns which records units are at a version: the one that the server told last, or the one that this file
-   * stands on. Those beyond its end are left out. For those who have made sure that no other call tells another
-   * version meanwhile.
+   * Returns which records units are at a version. It must be the one that the server told last, or the one
+   * that this file stands on. Units beyond the version's end are left out. The caller makes sure that no
+   * other call of `state` or `commit` is answered meanwhile.
    */
   async locateAt(
     { version, sizeBytes }: FileState,
@@ -134,8 +137,8 @@ export class Base<Handle> {
   }
 
   /**
-   * Calls `state`, and runs `then` with the answer before anybody else learns of it. Nobody begins to write, and
-   * nobody locates, until it has ended.
+   * Calls `state`, and runs `then` with the answer. Until `then` has ended, nobody else learns of the answer,
+   * begins to write, or calls {@link locate}.
    */
   async ask(then: (state: FileState) => Promise<void>): Promise<void> {
     while (this.isAsking) await this.settled();
@@ -162,15 +165,15 @@ export class Base<Handle> {
   }
 
   /**
-   * Takes what the server has told for what the file stands on: the changes that are pending stand on it from
-   * then on. Only for those whom {@link ask} has called.
+   * Makes `state` the version that the file and its pending changes stand on. Call it only from the function
+   * that {@link ask} runs.
    */
   async adopt(state: FileState): Promise<void> {
     const { pages, regions } = this.#parts;
     const { layers, unitSizeBytes } = regions;
     const { version } = layers.committed;
     if (state.version === version) {
-      // The receipts may name places that records have left.
+      // The version is the same, but known receipts may name places that records have left: forget them.
       layers.rebase(state);
       return;
     }
@@ -178,7 +181,7 @@ export class Base<Handle> {
     const now = await this.locateAt(state, [...before.keys()]);
     const { sizeBytes } = regions;
     layers.rebase(state);
-    // Some may have been filled meanwhile.
+    // The units are listed again: more pages may have been filled while `locateAt` was awaited.
     for (const unit of this.#cachedUnits()) {
       const was = before.get(unit) ?? 'unknown';
       const is = now.get(unit);
@@ -191,7 +194,7 @@ export class Base<Handle> {
     for (const [unit, receipt] of now) layers.learn(state.version, unit, [receipt]);
   }
 
-  /** Units of which pages are cached that could be dropped. */
+  /** Returns the units that have cached pages which are not held, and so could be dropped. */
   #cachedUnits(): Set<number> {
     const { pages, regions } = this.#parts;
     const units = new Set<number>();

@@ -43,12 +43,15 @@ export class Committer<Handle> {
   readonly #flusher: Flusher<Handle>;
   readonly #rebase: Rebase<Handle>;
   #running: Promise<void> | undefined;
-  /** True for a file that the next commit makes: it is sent even if nothing was done to the file. */
+  /**
+   * True for a file that its first commit will make. That commit is sent even if nothing was done to the
+   * file.
+   */
   #isNew = false;
   /** Counts what was done to the file. */
   #changeCount = 0;
   #committedCount = 0;
-  /** Of each group that was closed: how far it goes, and when that was. */
+  /** For each closed group: how many changes it includes, and when it was closed. */
   readonly #closed = new WeakMap<Group, Closed>();
   #commitError: unknown;
 
@@ -64,7 +67,7 @@ export class Committer<Handle> {
     this.#rebase = rebase;
   }
 
-  /** True when the server has everything, committed. */
+  /** True when the server has everything, and a commit holds it. */
   get isCommitted(): boolean {
     return this.#committedCount === this.#changeCount;
   }
@@ -78,7 +81,7 @@ export class Committer<Handle> {
     return this.#commitError;
   }
 
-  /** Notes that the file is not there before it is committed. */
+  /** Notes that the server does not have the file before its first commit. */
   begunNew(): void {
     this.#isNew = true;
   }
@@ -89,7 +92,7 @@ export class Committer<Handle> {
   }
 
   /**
-   * Commits what was done so far. Rejects with what failed; everything stays as it is then.
+   * Commits what was done so far. Rejects with the error of what failed. All changes are kept then.
    */
   async commit(): Promise<void> {
     const upTo = this.#changeCount;
@@ -101,20 +104,20 @@ export class Committer<Handle> {
     }
   }
 
-  /** Resolves when no commit is under way, whatever became of it. */
+  /** Resolves when no commit is under way, even if the last one failed. */
   async idle(): Promise<void> {
     while (this.#running !== undefined) await this.#running.catch(() => undefined);
   }
 
   /**
-   * Gives everything that is not committed to `save`, as one commit. It stays what it is. Rejects with what
-   * flushing failed with, and with what `save` throws.
+   * Gives everything that is not committed to `save`, in the form of one commit. The changes stay uncommitted
+   * here. Rejects with the error of flushing, and with what `save` throws.
    */
   async saveAs(save: BoundStash): Promise<void> {
     while (this.#running !== undefined) await this.#running.catch(() => undefined);
     const mtimeNs = BigInt(this.#parts.netfs.scheduler.now()) * 1_000_000n;
     const saving = this.#rebase.saveAs(() => this.#closeAll(), mtimeNs, save);
-    // Its failure is none of a commit.
+    // Whoever waits for a commit must not be told of a failure of `save`.
     this.#running = saving
       .catch(() => undefined)
       .finally(() => {
@@ -147,12 +150,12 @@ export class Committer<Handle> {
     const { regions } = this.#parts;
     const group = regions.oldestClosed ?? this.#close();
     if (group === undefined) {
-      // What was done has changed nothing.
+      // The group would be empty: what was done has changed nothing.
       this.#committedCount = this.#changeCount;
       return;
     }
     await this.#flusher.flushGroup(group);
-    // Folded: what failed then was told. The next round commits it with what came later.
+    // A flush failed, was told of, and the group was folded. The next round commits it with later changes.
     if (group.state !== 'closed') return;
     await this.#send(group);
   }
@@ -224,7 +227,7 @@ export class Committer<Handle> {
   async #conflict(): Promise<void> {
     this.#lostCount += 1;
     const isGivenUp = this.#lostCount > LOST_MAX;
-    // Whoever tries again later begins anew.
+    // A later attempt counts from 0 again.
     if (isGivenUp) this.#lostCount = 0;
     try {
       const resolving = { closeAll: () => this.#closeAll(), onDropped: () => this.discarded() };

@@ -4,12 +4,12 @@
  *
  *   - Any number of calls may run at once, on one open file and on several of the same file. All of them see
  *     one content: what is written here is read here at once, whether it is on the server or not.
- *   - Others see nothing before a commit, and then everything up to it. A commit happens at `sync` and `close`,
- *     and 5 s after the first change. A crash leaves what some commit wrote: a prefix of what was done to the
- *     file, no older than the last `sync` that resolved.
- *   - An error of a commit loses nothing: what was written stays readable here, `sync` and the clock try again.
- *     Every open file is told of each such error once, by `sync`, `datasync` or `close`; a file that is opened
- *     later is told of one that nobody has been told of yet.
+ *   - Others see nothing before a commit, and then everything up to it. A commit happens at `sync` and
+ *     `close`, and 5 s after the first change. A crash leaves what some commit wrote: a prefix of what was
+ *     done to the file, no older than the last `sync` that resolved.
+ *   - An error of a commit loses nothing: what was written stays readable here, `sync` and the clock try
+ *     again. Every open file is told of each such error once, by `sync`, `datasync` or `close`; a file that
+ *     is opened later is told of one that nobody has been told of yet.
  *
  * `position` counts bytes of the file. Null, undefined or -1 is the open file's own position, which the call
  * moves; such calls are queued. Any other position is not moved and not queued.
@@ -97,18 +97,19 @@ export interface File extends AsyncDisposable {
   ): Promise<WriteResult<Bytes>>;
 
   /**
-   * Reads bytes that are in memory, at once. Returns how many: as many as the buffer holds, or up to the end of the
-   * file. Undefined when it would have to wait, for the store or for others; then the buffer may hold anything, and
-   * `read` is the call to make. Makes no garbage. The buffer may be shared memory.
+   * Reads bytes that are in memory, at once. Returns how many: as many as the buffer holds, or up to the end
+   * of the file. Undefined when it would have to wait, for the store or for others; then the buffer may hold
+   * anything, and `read` is the call to make. Makes no garbage. The buffer may be shared memory.
    *
    * Throws as `read` rejects.
    */
   tryRead(buffer: Uint8Array, position: number): number | undefined;
 
   /**
-   * Writes at once, as far as there is memory. Returns how many bytes. Undefined when it would have to wait before
-   * the first: for memory, for others, or because the file was opened to append, or to commit every write; and for
-   * more than a 16th of the memory for pages. Then nothing has happened, and `write` is the call to make.
+   * Writes at once, as far as there is memory. Returns how many bytes. Undefined when it would have to wait
+   * before the first: for memory, for others, or because the file was opened to append, or to commit every
+   * write; and for more than a 16th of the memory for pages. Then nothing has happened, and `write` is the
+   * call to make.
    *
    * Throws as `write` rejects.
    */
@@ -142,8 +143,8 @@ export interface File extends AsyncDisposable {
   close(options?: WaitOptions): Promise<void>;
 
   /**
-   * Closes this open file without a commit. What was written is committed in the background. After a close, it
-   * does nothing.
+   * Closes this open file without a commit. What was written is committed in the background. After a close,
+   * it does nothing.
    */
   leave(): Promise<void>;
 
@@ -151,8 +152,8 @@ export interface File extends AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void>;
 
   /**
-   * Gives up everything that no commit holds yet, for all open files of this file. It is then as the server has
-   * it. The only way to lose what was written.
+   * Gives up everything that no commit holds yet, for all open files of this file. It is then as the server
+   * has it. The only way to lose what was written.
    */
   discard(): Promise<void>;
 
@@ -170,8 +171,8 @@ export interface OpenFileOptions {
   /** True: a write resolves when the server has it, committed. Default false. */
   readonly isSynchronous?: boolean;
   /**
-   * True: the file is about to be written anew. Until the first `sync` or `close` here, what is written waits a
-   * minute instead of 5 s before it is committed by itself, so that others do not see half of it.
+   * True: the file is about to be written anew. Until the first `sync` or `close` here, what is written waits
+   * a minute instead of 5 s before it is committed by itself, so that others do not see half of it.
    */
   readonly isReplacing?: boolean;
   readonly signal?: AbortSignal | undefined;

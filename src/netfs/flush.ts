@@ -23,10 +23,10 @@ export class Flusher<Handle> implements Flushable {
   readonly #room: Room;
   readonly #preparation: Preparation<Handle>;
   readonly #uploads: Uploads<Handle>;
-  /** Those who wait for something to change. */
+  /** Resolved and replaced at each change: see {@link changed}. */
   #changed = Promise.withResolvers<void>();
   #flushError: unknown;
-  /** The last failure, whatever has succeeded since, and how many there were. */
+  /** The last failure, even if a flush has succeeded since. */
   #lastFailure: unknown;
   #failureCount = 0;
   readonly #preparing = new Set<Promise<boolean>>();
@@ -82,7 +82,7 @@ export class Flusher<Handle> implements Flushable {
       while (!isDone() && error === undefined) {
         const changed = this.changed;
         if (await this.#flushBatch({ takes: 'pressed', group })) continue;
-        // What is left waits for an earlier flush of its unit, or is being written or prepared.
+        // Nothing can be taken now: what is left waits for an earlier flush, or is being written or prepared.
         if (!isDone()) await changed;
       }
     };
@@ -123,7 +123,7 @@ export class Flusher<Handle> implements Flushable {
     await this.#uploads.idle();
   }
 
-  /** Returns false when there was nothing to take. Then nothing has changed. */
+  /** Prepares and sends one batch. Returns false when there was nothing to take. */
   async #flushBatch(choice: Choice): Promise<boolean> {
     const preparing = this.#prepare(choice);
     this.#preparing.add(preparing);
@@ -149,7 +149,10 @@ export class Flusher<Handle> implements Flushable {
     return true;
   }
 
-  /** What was placed just now may be held back, and keep memory that somebody waits for. */
+  /**
+   * Tells of a change of the uploads. The server may hold newly placed records back, and keep memory with
+   * them.
+   */
   #changedUploads(): void {
     this.tellChange();
     this.#pushIfMemoryIsAwaited();
@@ -160,12 +163,12 @@ export class Flusher<Handle> implements Flushable {
     this.#lastFailure = error;
     this.#failureCount += 1;
     tellError(this.#parts.key, error);
-    // Nothing has happened that would not be tried again.
+    // EUNAVAILABLE is not recorded: the flush is tried again by itself.
     if (codeOf(error) !== 'EUNAVAILABLE') this.#parts.errors.record(error);
     this.#room.failed(this);
   }
 
-  /** Records that a server holds back keep memory: of pages and, unless it copies them, of the pipeline. */
+  /** Makes servers send what they hold back if its memory (pages, uncopied sealed bytes) is waited for. */
   #pushIfMemoryIsAwaited(): void {
     const { netfs, server } = this.#parts;
     const isAwaited =

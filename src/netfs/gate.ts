@@ -26,7 +26,10 @@ export class Gate {
     };
   }
 
-  /** Resolves when the closed gate opens. It may be closed again when the caller goes on: look again. */
+  /**
+   * Resolves when the closed gate opens. It may be closed again by the time that the caller goes on: look
+   * again.
+   */
   async whenOpened(signal?: AbortSignal): Promise<void> {
     await abortable(this.#opened.promise, signal);
   }

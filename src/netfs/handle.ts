@@ -191,13 +191,13 @@ export class FileOfNetfs<Handle> implements File {
     }
   }
 
-  /** Commits, and tells of what this open file was not told of. */
+  /** Commits. Rejects also with errors that this open file has not been told of. */
   async #commit(signal: AbortSignal | undefined): Promise<void> {
     this.#endReplacing();
     try {
       await this.#file.commit(signal);
     } catch (error) {
-      // Only the waiting has ended.
+      // The signal has ended only the waiting.
       if (signal?.aborted === true && error === signal.reason) throw error;
       throw this.#cursor.take() ?? error;
     }

@@ -48,13 +48,13 @@ export interface NetfsSettings {
   /** How long a file without changes is used without asking the server again. Default 1000; 0 for never. */
   readonly freshMs?: number;
   /**
-   * Memory for the records of one file's changes, about. When they need three quarters of it, writers wait for a
-   * commit. Default 16 MiB.
+   * Memory for the records of one file's changes, about. When they need three quarters of it, writers wait
+   * for a commit. Default 16 MiB.
    */
   readonly recordBytes?: number;
   /**
-   * How long calls that are answered at once may keep the event loop from others. Default 1. Infinity for tests in
-   * which the order of things must not depend on the time.
+   * For how long calls that are answered at once may run before others get the event loop, in ms. Default 1.
+   * Tests in which the order must not depend on time take Infinity.
    */
   readonly turnMs?: number;
   /** Checks the invariants of regions after every step. Slow: for tests. Default false. */
@@ -71,20 +71,20 @@ export interface NetfsStatistics {
 
 export interface NetfsOpenOptions<Handle = unknown> extends OpenFileOptions {
   /**
-   * Keeps changes that another client's contradict. Of those who open a file, the first one's counts. Default:
-   * the commit fails with ECONFLICT until the changes are discarded.
+   * Keeps changes that contradict those of another client. The first caller that opens a file sets it for
+   * all. Default: the commit fails with ECONFLICT until the changes are discarded.
    */
   readonly stash?: Stash<Handle>;
   /**
-   * Where sealed units are looked for first, and kept. It stays the caller's. Of those who open a file, the first
-   * one's counts. Default: none.
+   * Where sealed units are looked for first, and kept. It stays the caller's. The first caller that opens a
+   * file sets it for all. Default: none.
    */
   readonly cache?: SealedUnits | undefined;
-  /** Other takers of what is written. As for the cache, the first one's count. Default: none. */
+  /** Other takers of what is written. The first caller that opens a file sets them for all. Default: none. */
   readonly streams?: readonly WriteStream[];
 }
 
-/** What the first of those who open a file says about it. */
+/** What the first caller that opens a file sets for all. */
 type Setup<Handle> = Pick<NetfsOpenOptions<Handle>, 'stash' | 'cache' | 'streams'>;
 
 export interface NetfsCloseOptions {
@@ -104,7 +104,7 @@ export class Netfs implements AsyncDisposable {
   readonly #room: Room;
   readonly #isChecked: boolean;
   readonly #files = new Map<NetfsServer, Map<string, Entry>>();
-  /** What giving files back in the background has failed with. */
+  /** Errors of giving files back in the background. `close` throws them. */
   readonly #endErrors: unknown[] = [];
   readonly #caches = new Map<SealedUnits, UnitCache>();
   readonly #onStreamDropped: (event: StreamDropped) => void;
@@ -134,8 +134,8 @@ export class Netfs implements AsyncDisposable {
   /**
    * Opens a file by its key.
    *
-   * Rejects with EINVAL (its units do not fit into the pipeline's memory), ECLOSED, and with what the server's
-   * `open` fails with.
+   * Rejects with EINVAL (its units do not fit into the pipeline's memory), ECLOSED, and with what the
+   * server's `open` fails with.
    */
   async openFile<Handle>(
     server: NetfsServer<Handle>,
@@ -185,7 +185,9 @@ export class Netfs implements AsyncDisposable {
     }
   }
 
-  /** Commits one file, if it is open or has changes. Rejects as `File.sync` does, but is told no old errors. */
+  /**
+   * Commits one file, if it is open or has changes. Rejects as `File.sync` does, but is told no old errors.
+   */
   async commit(server: NetfsServer, key: Uint8Array, signal?: AbortSignal): Promise<void> {
     await this.#find(server, key)?.commit(signal);
   }
@@ -215,12 +217,13 @@ export class Netfs implements AsyncDisposable {
   /**
    * Commits all files and closes. Open files are of no use afterwards.
    *
-   * Rejects as `flush` does. Then the netfs stays open, and everything in it: close it again, or with `discard`.
+   * Rejects as `flush` does. Then the netfs stays open, and everything in it: close it again, or with
+   * `discard`.
    */
   async close({ discard = false }: NetfsCloseOptions = {}): Promise<void> {
     if (this.#isClosed) return;
     try {
-      // Again for what was written meanwhile.
+      // Once more, for what was written while the first flush ran.
       do await this.flush();
       while (![...this.#entries()].every(({ file }) => file?.isCommitted !== false));
     } catch (error) {
@@ -274,7 +277,7 @@ export class Netfs implements AsyncDisposable {
     { stash, cache, streams = [] }: Setup<Handle>,
     onCommitted: () => void,
   ): Promise<OpenFile<Handle>> {
-    // Not with the caller's signal: others may wait for the same file.
+    // The caller's signal does not end the opening: others may wait for the same file.
     const { handle, state, form, isNew = false } = await server.open(key, {});
     try {
       requireFits(form, this.#parts.pipeline);
@@ -324,11 +327,11 @@ export class Netfs implements AsyncDisposable {
     return new Streams({ key, scheduler, counters, unitBytesMax, onDropped }, streams);
   }
 
-  /** Nobody waits any more for a file that is being opened. */
+  /** Gives a file back once its opening has ended, because nobody waits for it any more. */
   #endWhenOpened(server: NetfsServer, key: Uint8Array, entry: Entry): void {
     entry.opening.then(
       () => this.#endInBackground(server, key, entry),
-      // Then there is nothing to give back.
+      // The opening failed: there is nothing to give back.
       () => undefined,
     );
   }
@@ -357,7 +360,7 @@ export class Netfs implements AsyncDisposable {
   }
 }
 
-/** Gives a file back, open or not, in this turn if it was opened. */
+/** Gives a file back. A file that has been opened is ended in this turn. */
 async function endNow(entry: Entry): Promise<void> {
   const file = entry.file ?? (await entry.opening.catch(() => undefined));
   if (file === undefined) return;

@@ -51,11 +51,11 @@ export class OpenFile<Handle> {
   readonly #calls = new Set<Promise<unknown>>();
   /** When something was done to the file last. */
   #changedAtMs: number | undefined;
-  /** Those who have it open. */
+  /** How many callers have it open. */
   #openCount = 0;
 
   /**
-   * @param onCommitted called when a commit in the background has left nothing to do.
+   * @param onCommitted called when everything has been committed by a commit in the background.
    * @param isNew true when the file is not there before its first commit.
    */
   constructor(
@@ -129,18 +129,18 @@ export class OpenFile<Handle> {
     };
   }
 
-  /** Counts one more who has it open. */
+  /** Counts one more caller that has it open. */
   opened(): void {
     this.#openCount += 1;
   }
 
-  /** Counts one less. */
+  /** Counts one caller less. */
   closed(): void {
     this.#openCount -= 1;
   }
 
   /**
-   * Notes that somebody writes the file anew.
+   * Notes that a caller rewrites the whole file; see `isReplacing`.
    *
    * @returns a function to call at the first sync or close. Calling it again does nothing.
    */
@@ -148,7 +148,7 @@ export class OpenFile<Handle> {
     return this.#clock.beginReplacing();
   }
 
-  /** Returns what reads ahead for one who has the file open. */
+  /** Returns the read-ahead of one caller that has the file open. */
   newReadAhead(): ReadAhead<Handle> {
     return new ReadAhead({
       parts: this.parts,
@@ -182,12 +182,12 @@ export class OpenFile<Handle> {
   }
 
   /**
-   * Writes; without an offset at the end of the file. The number comes at once where nothing needs to be waited
-   * for.
+   * Writes; without an offset at the end of the file. The number comes at once where nothing needs to be
+   * waited for.
    */
   write(offsetBytes: number | undefined, from: Uint8Array, signal?: AbortSignal): number | Promise<number> {
     return this.#trackIfLong(
-      // In the turn in which it was called, if possible: calls take effect in their order.
+      // Begins in the turn of the call, if possible, so that calls take effect in their order.
       this.#areRecordsFull
         ? this.#makeRecordsFit(signal).then(() => this.#write(offsetBytes, from, signal))
         : this.#write(offsetBytes, from, signal),
@@ -214,18 +214,18 @@ export class OpenFile<Handle> {
   }
 
   /**
-   * Gives the content as it is now to `save`, as a commit that it would take to make it. The file stays as it
-   * is, and what is not committed stays so.
+   * Gives the present content to `save`, in the form of the commit that would make it. Nothing changes in
+   * this file, and uncommitted changes stay uncommitted.
    *
-   * Rejects with what flushing failed with, and with what `save` throws.
+   * Rejects with the error of flushing, and with what `save` throws.
    */
   async saveAs(save: (handle: Handle, sub: CommitSub) => Promise<unknown>): Promise<void> {
     await this.#track(this.#committer.saveAs(sub => save(this.parts.handle, sub)));
   }
 
   /**
-   * Commits what was done so far. While the server cannot be asked, it tries again for a minute. The signal ends
-   * the waiting only.
+   * Commits what was done so far. While the server cannot be asked, it tries again for a minute. The signal
+   * ends the waiting only.
    */
   async commit(signal?: AbortSignal): Promise<void> {
     const committing = this.#commitSurely();
@@ -253,13 +253,13 @@ export class OpenFile<Handle> {
   }
 
   /**
-   * Ends what goes on, and gives the file back. Writes and truncates that wait fail with ECLOSED; reads end.
-   * Nobody may use the file any more.
+   * Ends all work on the file, and gives it back. Writes and truncates that wait fail with ECLOSED. Reads
+   * under way end first. Nobody may use the file afterwards.
    */
   async end(): Promise<void> {
     this.#ended.abort(new NetsealError('ECLOSED', 'the file was closed'));
     while (this.#calls.size > 0) await Promise.allSettled(this.#calls);
-    // Somebody may have asked and not waited for the answer.
+    // A caller may have asked for the state and left before the answer.
     while (this.#base.isAsking) await this.#base.settled();
     await this.#ticking.idle();
     await this.#committer.idle();
@@ -315,7 +315,7 @@ export class OpenFile<Handle> {
         await this.#committer.commit();
         retryMs = RETRY_MS;
       } catch {
-        // It was told where it happened. What failed is tried again.
+        // The error was reported where it happened. The next tick tries again.
         await scheduler.sleep(retryMs, signal).catch(() => undefined);
         retryMs = Math.min(RETRY_MS_MAX, 2 * retryMs);
       }

@@ -14,14 +14,14 @@ export interface NetfsParts {
   readonly pipeline: Pipeline;
   readonly pages: PageCache;
   readonly scheduler: Scheduler;
-  /** How long a file counts as the server has it without being asked for. */
+  /** For how long a file without changes is used without asking the server again, in ms. */
   readonly freshMs: number;
   /** What optional streams hold: of what was sealed, and of what was fetched. */
   readonly held: { readonly sealed: HeldBytes; readonly fetched: HeldBytes };
   readonly streamCounters: StreamCounters;
   /** Memory for the records of one file's changes. */
   readonly recordBytes: number;
-  /** Counts what was answered at once. */
+  /** Measures for how long calls have been answered at once, without giving others their turn. */
   readonly turns: TurnClock;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Reading ahead for one who reads from front to back. What it fetches fills pages; a read that comes meanwhile
- * shares the fetch.
+ * Reading ahead for one who reads from front to back. What it fetches fills pages; a read that comes
+ * meanwhile shares the fetch.
  *
  *   window:  0 ──a read begins where the last one ended──▶ 4 units ──again──▶ twice as long, up to 8 MiB
  *            ▲──────────a read begins elsewhere─────────────────┘
@@ -8,8 +8,8 @@
  *
  * Invariants
  *   1. What somebody waits for comes first: see `Fetches.fetchAhead`.
- *   2. It fails in silence: the read that needs the bytes asks for them itself, and tells.
- *   3. Nothing is begun once the file is given back, which waits for what is under way.
+ *   2. It fails in silence. The read that needs the bytes fetches them itself, and reports the error.
+ *   3. Nothing is begun once the file is being given back. Giving it back waits for what is under way.
  */
 import { MIB, sizeToUnitCount } from '../base/geometry.ts';
 import type { Base } from './base.ts';
@@ -37,7 +37,7 @@ export class ReadAhead<Handle> {
   /** Where the last read ended. */
   #nextBytes = 0;
   #windowBytes = 0;
-  /** How far it was read ahead. */
+  /** Where the bytes that were read ahead end. */
   #aheadToBytes = 0;
   #isUnderWay = false;
 
@@ -50,7 +50,7 @@ export class ReadAhead<Handle> {
     const { netfs, regions } = this.#file.parts;
     const { unitSizeBytes } = regions;
     const { budgetBytes, heldBytes } = netfs.pages.use;
-    // What finds no room in pages would be fetched for nothing.
+    // Bytes that find no room in pages would be fetched for nothing.
     const most = Math.min(WINDOW_BYTES_MAX, (budgetBytes - heldBytes) / PAGES_SHARE);
     const isNext = offsetBytes === this.#nextBytes && offsetBytes > 0;
     this.#nextBytes = offsetBytes + lengthBytes;
@@ -72,12 +72,14 @@ export class ReadAhead<Handle> {
     this.#file.track(fetching);
   }
 
-  /** True when more is to be fetched. In large pieces: not before half of the window was read. */
+  /** True when more is to be fetched: once half of the window was read, so that pieces are large. */
   get #isDue(): boolean {
     return this.#aheadToBytes - this.#nextBytes < this.#windowBytes / 2;
   }
 
-  /** True when a read has come from `lastUnit` to another one, and this was fetched ahead, and is not there. */
+  /**
+   * True when a read goes on to another unit than `lastUnit`, and that was fetched ahead but is not in pages.
+   */
   #isLost(lastUnit: number): boolean {
     const { parts, fetches } = this.#file;
     const nextUnit = Math.floor(this.#nextBytes / parts.regions.unitSizeBytes);
@@ -101,7 +103,7 @@ export class ReadAhead<Handle> {
       fetches.fetchAhead(units.flatMap(unit => this.#wanted(unit)));
       this.#aheadToBytes = toUnit * unitSizeBytes;
     } catch {
-      // Whoever reads these bytes is told.
+      // The read that needs these bytes reports the error.
       this.#windowBytes = 0;
     }
   }

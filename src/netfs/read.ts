@@ -1,14 +1,14 @@
 /**
  * Reads: each part of a range from the nearest source that has it.
  *
- *   captured:  in one turn, what pages hold is copied out, what was written and lies in parts of pages as well,
- *              and what is zeros is zeroed; for what is left, the records are noted that hold it now
+ *   captured:  in one turn, bytes are copied out of pages, written parts of pages included, and zeros are
+ *                filled in; for the rest, the records that hold it now are noted
  *   fetched:   these records come from the server and are opened; their bytes go where they are missing
  *   ended
  *
- * So a read is of one moment, whatever is written, flushed, committed or adopted while its records are on their
- * way: what was captured is not looked at again. A long read is cut into pieces of 1 MiB, each of a moment of
- * its own.
+ * So a read is of one moment, whatever is written, flushed, committed or adopted while its records are on
+ * their way: what was captured is not looked at again. A long read is cut into pieces of 1 MiB, each of a
+ * moment of its own.
  */
 import { copyBytes } from '../base/bytes.ts';
 import { codeOf, NetsealError } from '../base/errors.ts';
@@ -39,9 +39,9 @@ interface Missing {
 
 interface Captured {
   readonly missing: readonly Missing[];
-  /** Units of which it is not known what they are: with any of these, the rest is of no use. */
+  /** Units whose records are not known. If there are any, the rest of the capture is of no use. */
   readonly unknown: readonly number[];
-  /** The end of the bytes that there are. */
+  /** Where the bytes that exist end, in the file. */
   readonly endBytes: number;
 }
 
@@ -57,11 +57,12 @@ export class Reader<Handle> {
   }
 
   /**
-   * Reads into `into` from `offsetBytes` on. Returns how many bytes it read: fewer than there is room for at the
-   * end of the file, or before bytes that cannot be read. Rejects when the first one cannot be read. `into` is
-   * not touched after the call has settled. The number comes at once where nothing needs to be waited for.
+   * Reads into `into` from `offsetBytes` on. Returns how many bytes it read: fewer than there is room for at
+   * the end of the file, or before bytes that cannot be read. Rejects when the first one cannot be read.
+   * `into` is not touched after the call has settled. The number comes at once where nothing needs to be
+   * waited for.
    *
-   * @param onAsked called when the last bytes were asked for; not when the read fails before.
+   * @param onAsked called once all bytes were asked for; not when the read fails before that.
    */
   read(
     offsetBytes: number,
@@ -77,8 +78,8 @@ export class Reader<Handle> {
   }
 
   /**
-   * Reads what pages hold. Undefined when something is missing, or the server must be asked first; then `into` may
-   * hold anything.
+   * Reads what pages hold. Undefined when something is missing, or the server must be asked first; then
+   * `into` may hold anything.
    */
   tryRead(offsetBytes: number, into: Uint8Array): number | undefined {
     if (!this.#base.isFresh) return undefined;
@@ -147,7 +148,9 @@ export class Reader<Handle> {
     }
   }
 
-  /** True when it makes sense to look again what the unit is: its record was moved, lost, or replaced. */
+  /**
+   * Returns whether to look again which record the unit is, because its record was moved, lost or replaced.
+   */
   async #mayBeElsewhere(
     { unit, receipt }: Missing,
     error: unknown,
@@ -209,7 +212,7 @@ export class Reader<Handle> {
     return gaps;
   }
 
-  /** Finds out what the gaps in a unit are: zeros, bytes of a record, or not known. */
+  /** Sorts the gaps in a unit into zeros, bytes of a record, and unknown ones. */
   #sort(
     unit: number,
     gaps: readonly ByteRange[],
@@ -269,8 +272,8 @@ export class Reader<Handle> {
 }
 
 /**
- * Completes pages with what a record holds, if the unit is that record now. What was written since stays as it
- * is.
+ * Completes pages with what a record holds, if the unit is that record now. What was written since stays as
+ * it is.
  */
 export function splice<Handle>(
   parts: FileParts<Handle>,
@@ -291,7 +294,9 @@ function isRecordOf<Handle>({ regions }: FileParts<Handle>, unit: number, receip
   return found !== 'hole' && found !== 'unknown' && isSameRecord(found, receipt);
 }
 
-/** Completes the pages of a unit that `layers.find` has just found to have these bytes, and then zeros. */
+/**
+ * Completes the pages of a unit with its content: `plain`, then zeros. `layers.find` has just confirmed it.
+ */
 export function complete<Handle>(
   { pages, regions }: FileParts<Handle>,
   unit: number,

@@ -1,18 +1,18 @@
 /**
  * What happens when a commit finds that another client has changed the file.
  *
- *   held:      no writer comes in; those who write end
- *   flushed:   everything is placed, in one closed group, on the version that it was made on
- *   compared:  of each unit that this client has changed: is it now another record than it was?
- *     none is  ──▶ rebased: the changes stand on the new version, and are committed on it
- *     one is   ──▶ stashed: the changes become a file beside this one; this file is the other client's
+ *   held:      no write begins; the writes under way end
+ *   flushed:   all changes are placed, in one closed group; they still stand on the old version
+ *   compared:  for each unit that this client has changed: has another client given it a new record?
+ *     none has ──▶ rebased: the changes stand on the new version, and are committed on it
+ *     one has  ──▶ stashed: the changes become a file beside this one; this file is the other client's
  *
- * A commit of this client whose answer was lost may be what has changed the file: records with the tags that it
- * sent are no conflict.
+ * The file may have been changed by a commit of this client whose answer was lost. So records whose tags that
+ * commit has sent are no conflict.
  *
  * Invariants
- *   1. Until the conflict is resolved, the server can be asked for the records of the old version as well: the
- *      version that the changes stand on. So a resolution that is interrupted begins anew.
+ *   1. Until the conflict is resolved, the server can still locate units of the old version, the one that the
+ *      changes stand on. So a resolution that is interrupted can begin anew.
  *   2. Nothing is dropped before it is in the stash.
  */
 
@@ -27,12 +27,12 @@ import type { Group } from './regions/region.ts';
 import type { CommitSub, FileState, Receipt } from './server.ts';
 
 /**
- * Makes a file beside this one that is as this one would be after the commit. The commit's `ifVersion` is the
- * version that the changes stand on, which the server keeps.
+ * Makes a file beside this one, with the content that this one would have after the commit. The commit's
+ * `ifVersion` names the version that the changes stand on. The server still keeps that version.
  */
 export type Stash<Handle> = (handle: Handle, sub: CommitSub) => Promise<unknown>;
 
-/** The same for one file. */
+/** A {@link Stash} that is bound to one file. */
 export type BoundStash = (sub: CommitSub) => Promise<unknown>;
 
 /** More units than this are not compared one by one: then the changes count as overlapping. */
@@ -40,7 +40,7 @@ const COMPARED_UNITS_MAX: number = 2 ** 20;
 
 type Receipts = ReadonlyMap<number, Receipt | undefined>;
 
-/** What the commit that has found the conflict does for its resolution. */
+/** What the resolution needs of the commit that has found the conflict. */
 export interface Resolving {
   /** Puts everything that is not committed into one closed group. */
   closeAll(): Group | undefined;
@@ -54,7 +54,7 @@ export class Rebase<Handle> {
   readonly #flusher: Flusher<Handle>;
   readonly #gate: Gate;
   readonly #stash: BoundStash | undefined;
-  /** Commits that may have happened. */
+  /** Commits whose answers were lost: they may have happened. */
   #uncertain: CommitSub[] = [];
 
   constructor(
@@ -73,16 +73,16 @@ export class Rebase<Handle> {
 
   /** Notes a commit whose answer was lost. */
   mayHaveHappened(sub: CommitSub): void {
-    // The same one again is no news. Another one need not be the only one that has happened.
+    // A repeated commit is noted once. Different ones are all kept: each of them may have happened.
     if (!this.#uncertain.some(sent => isSameCommit(sent, sub))) this.#uncertain.push(sub);
   }
 
-  /** Notes that a commit has succeeded: what was uncertain is not any more. */
+  /** Notes that a commit has succeeded. Earlier commits are not uncertain any more. */
   committed(): void {
     this.#uncertain = [];
   }
 
-  /** Notes that all changes were dropped: a commit that may have happened is no excuse for later ones. */
+  /** Notes that all changes were dropped. Earlier lost commits must not excuse conflicts of later changes. */
   discarded(): void {
     this.#uncertain = [];
   }
@@ -92,10 +92,10 @@ export class Rebase<Handle> {
    *
    * Afterwards the changes stand on the new version, or they are in the stash and were dropped here.
    *
-   * @param isGivenUp true when the changes were rebased again and again.
+   * @param isGivenUp true after too many rebases in a row: then it only rejects.
    *
-   * Rejects with ECONFLICT when the units overlap and there is no stash, and with what flushing, asking or
-   * stashing failed with. Everything stays as it is then.
+   * Rejects with ECONFLICT when the changes overlap and there is no stash, or when `isGivenUp`; and with the
+   * error of flushing, asking or stashing. All changes are kept then.
    */
   async resolve({ closeAll, onDropped }: Resolving, isGivenUp: boolean): Promise<void> {
     if (isGivenUp) throw conflictError('others change this file again and again: try later');
@@ -106,7 +106,7 @@ export class Rebase<Handle> {
       const group = closeAll();
       if (group === undefined) return;
       await this.#flusher.flushGroup(group);
-      // Otherwise it was folded since: the next commit comes back here.
+      // If the group was folded meanwhile, the next commit finds the conflict again and comes back here.
       if (group.state === 'closed') await this.#compare(group, onDropped);
     } finally {
       open();
@@ -163,7 +163,7 @@ export class Rebase<Handle> {
     });
   }
 
-  /** True when the size that the other client has set does not contradict what was done to it here. */
+  /** True when the other client's size does not contradict a size that was set here. */
   #isSizeFree(old: FileState, { sizeBytes }: FileState): boolean {
     if (!this.#parts.regions.layers.isSizeSet) return true;
     return sizeBytes === old.sizeBytes || this.#uncertain.some(sent => sent.sizeBytes === sizeBytes);
@@ -199,7 +199,7 @@ export function dropChanges<Handle>({ regions, pages }: FileParts<Handle>): void
   pages.truncate(0);
 }
 
-/** Lists the units that a commit changes, unless these are too many. */
+/** Lists the units that a commit changes. `isAll` is false when they are too many to list. */
 function changedUnits(
   { receipts, cutBytes }: Pick<CommitSub, 'receipts' | 'cutBytes'>,
   oldSizeBytes: number,
@@ -222,7 +222,7 @@ function conflictError(message: string): NetsealError {
   return new NetsealError('ECONFLICT', message);
 }
 
-/** True when both make the same of the same version. */
+/** True when both commits make the same change to the same version. */
 function isSameCommit(one: CommitSub, other: CommitSub): boolean {
   return (
     one.ifVersion === other.ifVersion &&

@@ -32,7 +32,9 @@ export interface NetfsCapabilities {
   readonly wsizeBytes: number;
   /** Whether the server's client takes shared memory. Otherwise the server copies. */
   readonly sharedMemory: boolean;
-  /** Whether a write reads its records until they are placed only. Otherwise until they are durable. */
+  /**
+   * True when a write reads its records only until they are placed. Otherwise it does until they are durable.
+   */
   readonly copiesWrites: boolean;
 }
 
@@ -42,14 +44,14 @@ export interface CallSignal {
 
 export interface StateOptions extends CallSignal {
   /**
-   * The version that the caller stands on: `locate` goes on knowing it besides the one that is told now, until
-   * another one is named here, or a commit succeeds.
+   * The version that the caller's changes were made on. `locate` keeps it besides the one that is told now,
+   * until another one is named here, or a commit succeeds.
    */
   readonly standsOn?: string | undefined;
 }
 
 export interface LocateOptions extends CallSignal {
-  /** Of which version. Default: the one told last. */
+  /** The version that is asked about. Default: the one told last. */
   readonly version?: string | undefined;
 }
 
@@ -126,8 +128,8 @@ export interface ReadEnd {
 export interface UnitToWrite {
   readonly index: number;
   /**
-   * The record. It holds still until `done` has settled, or `placed` if the server copies writes. When it is committed, its plain bytes must end within
-   * the file's size.
+   * The record. It holds still until `done` has settled, or `placed` if the server copies writes. When it is
+   * committed, its plain bytes must end within the file's size.
    */
   readonly bytes: Uint8Array;
   /** 16 bytes, which belong to the server from then on. */
@@ -156,8 +158,8 @@ export interface CommitSub extends CallSignal {
   readonly sizeBytes: number;
   /**
    * The lowest size that the file had since `ifVersion`. What the server has from there on is gone, even if
-   * the file has grown since. Not above the size at `ifVersion`, nor above `sizeBytes`. A unit that it cuts in
-   * two must be among the receipts, unless it is a hole, or its record a pack: EINVAL.
+   * the file has grown since. Not above the size at `ifVersion`, nor above `sizeBytes`. A unit that it cuts
+   * in two must be among the receipts, unless it is a hole, or its record a pack: EINVAL.
    */
   readonly cutBytes: number;
   /** The version that the changes were made on. */
@@ -195,8 +197,8 @@ export interface NetfsServer<Handle = unknown> extends AsyncDisposable {
   state(handle: Handle, options: StateOptions): Promise<FileState>;
 
   /**
-   * Returns the receipts of the units [from, to); undefined for a hole. ECONFLICT for a version that is neither
-   * the one told last nor the one that the caller stood on then.
+   * Returns the receipts of the units [from, to); undefined for a hole. ECONFLICT for a version that is
+   * neither the one told last nor the one that the caller stood on then.
    */
   locate(
     handle: Handle,

@@ -39,8 +39,8 @@ export interface WriteStream {
   /** True: a write that this stream does not take fails. */
   readonly isRequired: boolean;
   /**
-   * Takes units, in any order. Settles when it reads their bytes no more. Rejects when the stream is of no more
-   * use: an optional one is dropped then.
+   * Takes units, in any order. Settles when it reads their bytes no more. Rejects when the stream is of no
+   * more use: an optional one is dropped then.
    */
   write(sub: StreamSub): Promise<void>;
 }
@@ -116,8 +116,9 @@ export class Streams {
   }
 
   /**
-   * Gives units to all streams. Resolves when the required ones have them. Rejects with what one of these has
-   * failed with, when none of them reads the bytes any more. Optional ones go on, and hold what they read.
+   * Gives units to all streams. Resolves when the required ones have them. Rejects with the error of a
+   * required stream, once no required stream reads the bytes any more. Optional ones go on, and hold what
+   * they read.
    */
   async write(units: readonly StreamUnit[], holder: Holder, held: HeldBytes): Promise<void> {
     const required: Promise<void>[] = [];
@@ -178,7 +179,7 @@ export class Streams {
     try {
       onDropped({ stream: stream.name, key, error });
     } catch (thrown) {
-      // An error of the listener is nobody's here: it is uncaught, as that of an event's listener is.
+      // An error that the listener throws is left uncaught, as with listeners of events.
       queueMicrotask(() => {
         throw thrown;
       });

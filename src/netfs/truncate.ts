@@ -1,6 +1,6 @@
 /**
- * Truncates: excludes all writers from the new size on, waits until a group that is being committed has its copy
- * of what goes, and drops it in one turn: dirty bytes, records, pages.
+ * Truncates a file. It excludes all writers from the new size on. It waits until flushes of closed groups
+ * have copied the bytes beyond the new size. Then it drops these in one turn: dirty bytes, records, pages.
  */
 import type { Base } from './base.ts';
 import type { Flusher } from './flush.ts';
@@ -18,8 +18,8 @@ export interface TruncateParts<Handle> {
 }
 
 /**
- * Sets the file's size. Rejects with the signal's reason when it aborts first, and with ECLOSED; then nothing has
- * happened.
+ * Sets the file's size. Rejects with the signal's reason when it aborts first, and with ECLOSED; then nothing
+ * has happened.
  *
  * @param isGrowing true when a file that is longer already stays as it is.
  */
@@ -39,7 +39,7 @@ export async function truncate<Handle>(
   }
   const writer = regions.reserve('truncate', sizeBytes);
   try {
-    // A commit may have made it wait again by the time that this goes on.
+    // Closing a group may have made the writer wait again before this goes on.
     while (writer.state !== 'active') await regions.whenActive(writer, signal);
     signal.throwIfAborted();
     const oldBytes = regions.sizeBytes;
@@ -48,10 +48,10 @@ export async function truncate<Handle>(
     onChange();
     if (sizeBytes > oldBytes) return;
     pages.truncate(sizeBytes);
-    // What was dirty in the last page may all be gone.
+    // All dirty bytes of the last page may be gone: then it need not be held.
     if (sizeBytes > 0) releasePages(parts, [{ fromBytes: sizeBytes - 1, toBytes: sizeBytes }]);
   } finally {
-    // Nothing came of it.
+    // The truncate was aborted, or changed nothing.
     if (writer.state === 'active') regions.end(writer);
     flusher.tellChange();
   }

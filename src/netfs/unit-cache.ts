@@ -1,9 +1,9 @@
 /**
- * The local cache as netfs uses it: sealed units by the place that they were sealed for, and their tag. What the
- * cache cannot do is a miss, whatever the reason.
+ * The local cache as netfs uses it: sealed units by the place that they were sealed for, and their tag.
+ * Whatever the cache fails to do counts as a miss.
  *
- * Invariant: of two units that come for one place, the later is stored later. So a unit that is written replaces
- * the one that was fetched before it, and is not replaced by it.
+ * Invariant: of two units that come for one place, the later is stored later. So a unit that is written
+ * replaces the one that was fetched before it, and is not replaced by it.
  */
 import { toByteString } from '../base/bytes.ts';
 import type { CacheVolume } from '../cache/cache-volume.ts';
@@ -46,7 +46,7 @@ export class UnitCache implements WriteStream {
     try {
       return this.#units.has({ objectId, index, expectedTag: tag }) ? 'present' : 'absent';
     } catch {
-      // It was closed. Whoever closed it knows.
+      // The cache was closed by its owner, who needs no report.
       return 'unknown';
     }
   }
@@ -62,7 +62,7 @@ export class UnitCache implements WriteStream {
     return wanted.map(({ into }, at) => lengths[at] === into.byteLength);
   }
 
-  /** Takes a version out of the cache that does not open. */
+  /** Drops a version that does not open from the cache. */
   drop({ objectId, index, tag }: UnitVersion): void {
     try {
       this.#units.drop({ objectId, index, expectedTag: tag });
@@ -95,7 +95,7 @@ export class UnitCache implements WriteStream {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     if (earlier.size > 0) await Promise.all(earlier);
-    // What it does not store it counts itself: there is no room, or it is away.
+    // The cache itself counts what it does not store, for lack of room or because it is away.
     await this.#units.put(units, { signal });
   }
 }

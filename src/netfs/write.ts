@@ -1,7 +1,7 @@
 /**
  * Writes into pages.
  *
- *   at once:   nobody else is in the units, nothing is in the way, memory is free: one turn, no record of it
+ *   at once:   nobody else writes to the units and memory is free: one turn, and no region is made
  *   reserved:  the range is cut into regions; all of them are reserved in one turn, so that another write of the
  *              same bytes comes before all of them or after
  *   active:    region after region: bytes are copied, and are dirty in the same turn. While memory is short, the
@@ -71,8 +71,9 @@ export class Writer<Handle> {
   }
 
   /**
-   * Writes at `offsetBytes`. Returns how many bytes were written: fewer than were given only after an error or
-   * an abort. Rejects when nothing was written. The number comes at once where nothing needs to be waited for.
+   * Writes at `offsetBytes`. Returns how many bytes were written: fewer than were given only after an error
+   * or an abort. Rejects when nothing was written. The number comes at once where nothing needs to be waited
+   * for.
    */
   write(offsetBytes: number, from: Uint8Array, given?: AbortSignal): number | Promise<number> {
     given?.throwIfAborted();
@@ -120,7 +121,7 @@ export class Writer<Handle> {
       }
       const offsetBytes = regions.sizeBytes;
       if (regions.isWrittenBeyond(offsetBytes)) {
-        // Whoever came first moves the end. From the end as it is now, these bytes would come to lie over theirs.
+        // Writers that came first will move the end. At the present end, these bytes would overwrite theirs.
         await abortable(this.#phases.flusher.changed, signal);
         continue;
       }
@@ -133,7 +134,7 @@ export class Writer<Handle> {
         this.#end(others, error);
         throw error;
       }
-      // Others who came first may have moved the end meanwhile.
+      // Writers that came first may have moved the end meanwhile.
       if (regions.sizeBytes === offsetBytes) {
         const writing = { offsetBytes, from, doneBytes: 0 };
         await this.#goOn(writing, [first, ...others], signal);
@@ -170,7 +171,7 @@ export class Writer<Handle> {
     return !gate.isClosed && !base.isAsking;
   }
 
-  /** Waits for what keeps writes from beginning. Others may do so when the caller goes on: look again. */
+  /** Waits until writes may begin. Something may be in the way again when the caller goes on: look again. */
   async #whenFree(signal: AbortSignal): Promise<void> {
     const { base, gate } = this.#phases;
     if (gate.isClosed) await gate.whenOpened(signal);
@@ -190,14 +191,16 @@ export class Writer<Handle> {
     return reserved;
   }
 
-  /** Writes what is left, first to regions that are reserved for it. Rejects when nothing was written at all. */
+  /**
+   * Writes the rest, first to the regions that are reserved for it. Rejects when nothing was written at all.
+   */
   async #goOn(writing: Writing, reserved: readonly Region[], signal: AbortSignal): Promise<void> {
     let next = reserved;
     try {
       while (writing.doneBytes < writing.from.byteLength) {
         if (next.length === 0) {
           if (writing.doneBytes > 0) await this.#phases.makeRecordsFit(signal);
-          // In this turn, if possible: what is asked for later must not come first.
+          // Reserves in this turn, if possible, so that later calls do not overtake this one.
           while (!this.#isFree) await this.#whenFree(signal);
           const { offsetBytes, from, doneBytes } = writing;
           next = this.#reserve(offsetBytes + doneBytes, from.subarray(doneBytes));
@@ -219,7 +222,7 @@ export class Writer<Handle> {
       for (const region of reserved) {
         await this.#fill(region, writing, signal);
         this.#end([region], undefined);
-        // A unit that cannot be read stays in pieces.
+        // If the base cannot be read, the unit's dirty bytes stay in pieces.
         await bestEffort(this.#round(region));
         if (this.#phases.areRecordsFull()) break;
       }
@@ -229,7 +232,7 @@ export class Writer<Handle> {
   }
 
   async #whenActive(region: Region, signal: AbortSignal): Promise<void> {
-    // A commit may have made it wait again by the time that this goes on.
+    // Closing a group may have made the region wait again before this goes on.
     while (region.state !== 'active') await this.#parts.regions.whenActive(region, signal);
   }
 
@@ -264,7 +267,7 @@ export class Writer<Handle> {
   /** Ends regions in whatever state they are. Those that have ended stay. */
   #end(reserved: readonly Region[], error: unknown): void {
     const { regions } = this.#parts;
-    // From the last to the first, so that none of those that are dropped becomes active.
+    // From the last to the first: otherwise ending one could make the next active, which is dropped as well.
     for (const region of [...reserved].reverse()) {
       if (region.state === 'active') regions.end(region);
       else if (region.state === 'pending' || region.state === 'reserved') regions.abort(region, error);
@@ -301,7 +304,7 @@ export class Writer<Handle> {
       const found = regions.layers.find(unit);
       if (found === 'hole') complete(this.#parts, unit, undefined);
       else if (found !== 'unknown') {
-        // What is opened completes pages by itself.
+        // Opening the base completes the pages by itself.
         await fetches.fetch([{ unit, receipt: found, deliver: () => undefined }]);
       }
       const startBytes = unit * unitSizeBytes;

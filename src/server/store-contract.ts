@@ -19,7 +19,10 @@ import type { StoreCapabilities } from './store.ts';
 
 export type { StoreUnderTest } from './contract/support.ts';
 
-/** The functions of a test framework that the suite needs: those of `node:test`, vitest, jest or mocha will do. */
+/**
+ * The functions of a test framework that the suite needs: those of `node:test`, vitest, jest or mocha will
+ * do.
+ */
 export interface TestFramework {
   describe(name: string, body: () => void): unknown;
   it(name: string, body: () => Promise<void>): unknown;

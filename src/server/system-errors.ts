@@ -50,7 +50,10 @@ function codeOfSystem({ code = '' }: NodeJS.ErrnoException, codeOfMissing: Error
   return code === 'ENOENT' ? codeOfMissing : (CODE_OF_SYSTEM_CODE[code] ?? 'EIO');
 }
 
-/** Returns the system's words without its path: that may lead through a descriptor, which tells the user nothing. */
+/**
+ * Returns the system's words without its path: that may lead through a descriptor, which tells the user
+ * nothing.
+ */
 export function textOfSystemError(error: unknown): string {
   const isKnown = isSystemError(error) && error.errno !== undefined;
   return isKnown ? getSystemErrorMessage(error.errno ?? 0) : messageOf(error);

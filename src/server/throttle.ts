@@ -1,6 +1,7 @@
 /**
  * A wrapper that keeps to a rate of object bytes a second, sent and received together. Each request waits
- * until those before it have had their time. A request itself runs at full speed, so the rate holds on average.
+ * until those before it have had their time. A request itself runs at full speed, so the rate holds on
+ * average.
  */
 import { requireArgument } from '../base/errors.ts';
 import { type Scheduler, systemScheduler } from '../base/scheduler.ts';

@@ -29,7 +29,9 @@ export interface Owner {
   readonly gid: number;
 }
 
-/** What is known of a file or folder that this copy has made, so that it need not be asked for or set again. */
+/**
+ * What is known of a file or folder that this copy has made, so that it need not be asked for or set again.
+ */
 export interface Made {
   /** Its permission bits now; undefined when they are not known, or not the wanted ones. */
   readonly mode: number | undefined;
@@ -88,9 +90,9 @@ export function restoreAttributes(
 }
 
 /**
- * Returns the mode that a new file can be made with, so that it has the mode of `attributes` at once. Undefined
- * when that must be set afterwards: the umask would take bits away, the owner cannot write, it depends on a list
- * or on the owner, or it has set-id bits.
+ * Returns the mode that a new file can be made with, so that it has the mode of `attributes` at once.
+ * Undefined when that must be set afterwards: the umask would take bits away, the owner cannot write, it
+ * depends on a list or on the owner, or it has set-id bits.
  */
 export function modeToMakeWith(
   { mode, xattrs }: Attributes,
@@ -103,8 +105,8 @@ export function modeToMakeWith(
 }
 
 /**
- * The times that file systems were seen to keep exactly. A file system that has kept one time with all its digits
- * keeps every time from 1970 to 2038: no system in use has fewer seconds.
+ * The times that file systems were seen to keep exactly. A file system that has kept one time with all its
+ * digits keeps every time from 1970 to 2038: no system in use has fewer seconds.
  */
 export class ProvenTimes {
   readonly #devices = new Set<number>();
@@ -128,8 +130,8 @@ const NO_KEYS: readonly Name[] = [];
 const TIME_STEP_NS = 1000n;
 
 /**
- * Sets the time, and reads it back unless `times` knows it. Returns the time that the file has, if that is another
- * one.
+ * Sets the time, and reads it back unless `times` knows it. Returns the time that the file has, if that is
+ * another one.
  */
 function restoreTime(
   fd: number,

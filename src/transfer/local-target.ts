@@ -217,8 +217,9 @@ export class TargetFolder {
   }
 
   /**
-   * As {@link createFile}, for a small file that is written and finished at once. In a folder that this copy has
-   * made it gets its mode at once, where that can be. What cannot be replaced is found by `TargetFile.finish`.
+   * As {@link createFile}, for a small file that is written and finished at once. In a folder that this copy
+   * has made it gets its mode at once, where that can be. What cannot be replaced is found by
+   * `TargetFile.finish`.
    *
    * @param attributes what `finish` will set.
    */
@@ -317,9 +318,9 @@ export class TargetFolder {
   }
 
   /**
-   * Makes a FIFO or a device. It replaces a file or a link, nothing else (EISDIR, EEXIST). Returns as
-   * {@link symlink}. EDENIED for a device, unless the process may make one; EUNSUPPORTED for a socket, and where
-   * the machine lacks the call.
+   * Makes a FIFO or a device. It replaces a file or a link, nothing else (EISDIR, EEXIST). Returns as {@link
+   * symlink}. EDENIED for a device, unless the process may make one; EUNSUPPORTED for a socket, and where the
+   * machine lacks the call.
    */
   special(name: Name, inode: PipeInode | DeviceInode, options: RestoreOptions = {}): bigint | undefined {
     let mtimeNs: bigint | undefined;
@@ -425,8 +426,8 @@ export class TargetFolder {
   }
 
   /**
-   * Returns the folder that was just made in this one. In a folder that this copy has made it is as it was made:
-   * only root could have changed it.
+   * Returns the folder that was just made in this one. In a folder that this copy has made it is as it was
+   * made: only root could have changed it.
    */
   #newChild(handle: FolderHandle): TargetFolder {
     const above = this.#made;

@@ -1,6 +1,6 @@
 /**
- * Unfinished files in a folder that `get` fills: those of a copy that was interrupted, and those that another copy
- * may still be writing.
+ * Unfinished files in a folder that `get` fills: those of a copy that was interrupted, and those that another
+ * copy may still be writing.
  */
 import * as fs from 'node:fs';
 import type { Name } from '../base/name.ts';

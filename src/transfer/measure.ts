@@ -84,8 +84,8 @@ function attempt<Result>(look: () => Result): Result | undefined {
 }
 
 /**
- * Measures what was found in the volume with everything below it that the filter lets through. Rejects with the
- * signal's reason.
+ * Measures what was found in the volume with everything below it that the filter lets through. Rejects with
+ * the signal's reason.
  */
 export async function measureVolume(
   volume: Volume,

@@ -4,8 +4,8 @@
  *
  *   36 35 98:0 /inner /mount/point rw,noatime ...   ids, device, what of the file system is mounted, where
  *
- * Nothing else tells that a bind mount from deep inside a folder belongs to it: its `..` is the folder that it is
- * mounted in.
+ * Nothing else tells that a bind mount from deep inside a folder belongs to it: its `..` is the folder that
+ * it is mounted in.
  */
 import { readFileSync } from 'node:fs';
 import type { Name } from '../base/name.ts';

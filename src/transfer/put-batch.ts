@@ -1,6 +1,7 @@
 /**
- * Copies small files into a volume. Many share one batch of plain memory, which is sealed and placed together:
- * files that arrive together share packs, also those of different folders. Their names follow, many to a commit, once the segment with their units is in the store.
+ * Copies small files into a volume. Many share one batch of plain memory, which is sealed and placed
+ * together: files that arrive together share packs, also those of different folders. Their names follow, many
+ * to a commit, once the segment with their units is in the store.
  *
  * Names wait until their segment is full; `PutBatches.flush` ends that wait.
  */

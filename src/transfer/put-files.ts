@@ -145,7 +145,10 @@ export class PutFiles {
     else await this.#leave(suspect);
   }
 
-  /** Compares files with the volume's where needed, and puts those that have changed. Their folder must still be open. */
+  /**
+   * Compares files with the volume's where needed, and puts those that have changed. Their folder must still
+   * be open.
+   */
   async putChanged(suspects: readonly Suspect[]): Promise<void> {
     const same = new Set<Suspect>();
     const changed = new Set<Suspect>();

@@ -1,7 +1,7 @@
 /**
- * A folder of a volume that `put` fills. A new folder is embedded, and stored together with its first names, or
- * at its end if it has none. Its parents lead to it from then on, so an interruption loses nothing that was
- * done.
+ * A folder of a volume that `put` fills. A new folder is embedded, and stored together with its first names,
+ * or at its end if it has none. Its parents lead to it from then on, so an interruption loses nothing that
+ * was done.
  */
 import type { NetsealError } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';

@@ -12,8 +12,8 @@ export interface Extra {
 
 export interface PutOptions extends CopyOptions {
   /**
-   * Takes a file of the same size and modification time for unchanged, whatever its status time (ctime): for a
-   * tree that was copied or restored as a whole.
+   * Takes a file of the same size and modification time for unchanged, whatever its status time (ctime): for
+   * a tree that was copied or restored as a whole.
    */
   readonly ignoreCtime?: boolean | undefined;
   /** Copies devices as well. Default: they are noted. */

@@ -17,7 +17,9 @@ import { isPowerOfTwo, KIB, roundUp } from '../base/geometry.ts';
 /** What users choose for units: a rule by its name, or a size in bytes that payloads become multiples of. */
 export type Padding = 'padme' | 'none' | number;
 
-/** All paddings. `control` is that of control records (inodes, nodes, footers, ...), whatever users choose. */
+/**
+ * All paddings. `control` is that of control records (inodes, nodes, footers, ...), whatever users choose.
+ */
 export type RecordPadding = Padding | 'control';
 
 export const PADDING_DEFAULT: Padding = 'padme';

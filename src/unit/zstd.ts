@@ -5,8 +5,9 @@ import type { CodecProvider } from './codec.ts';
 import { checkZstdFrame, ZSTD_WINDOW_LOG_MIN } from './zstd-frame.ts';
 
 /**
- * Returns the native provider, or undefined where there is none. Node has it since 22.15, but a Node built with
- * a shared zlib may lack it. Another runtime may have one that does not write frames as netseal reads them.
+ * Returns the native provider, or undefined where there is none. Node has it since 22.15, but a Node built
+ * with a shared zlib may lack it. Another runtime may have one that does not write frames as netseal reads
+ * them.
  */
 export function nativeZstd(): CodecProvider | undefined {
   if (typeof zlib.zstdCompressSync !== 'function') return undefined;

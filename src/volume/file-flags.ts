@@ -35,7 +35,8 @@ export type OpenFlags =
 const FLAGS = /^(?<first>[rwa])(?<x>x?)(?<s>s?)(?<plus>\+?)$/;
 
 /**
- * Returns what flags mean: text as Node has it, or a number made of `constants` of `node:fs`. EINVAL for any other.
+ * Returns what flags mean: text as Node has it, or a number made of `constants` of `node:fs`. EINVAL for any
+ * other.
  */
 export function parseFlags(flags: unknown): FileFlags {
   if (typeof flags === 'number') return parseNumber(flags);

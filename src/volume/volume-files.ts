@@ -43,7 +43,9 @@ export interface VolumeFilesParts {
   /** @param follow whether a symlink of that name is followed, also one that leads nowhere. */
   place(path: string | Uint8Array, follow: boolean): Promise<NamePlace>;
   newFile(mode: number, unitSizeBytes: number | undefined): FileInode;
-  /** Returns the entry of a name as the store has it now. EUNSUPPORTED where the folder may not be changed. */
+  /**
+   * Returns the entry of a name as the store has it now. EUNSUPPORTED where the folder may not be changed.
+   */
   findNow(place: NamePlace): Promise<DirectoryEntry | undefined>;
   insert(place: NamePlace, inode: FileInode): Promise<void>;
   requireWritable(inode: FileInode): void;
@@ -162,7 +164,9 @@ export class VolumeFiles {
     await this.#netfs?.flush(signal === undefined ? {} : { signal });
   }
 
-  /** Commits all open files and closes them; see `Netfs.close`. Rejects with the paths of those that failed. */
+  /**
+   * Commits all open files and closes them; see `Netfs.close`. Rejects with the paths of those that failed.
+   */
   async close(options: { readonly discard?: boolean } = {}): Promise<void> {
     this.#isClosed = true;
     try {
@@ -266,8 +270,8 @@ export class VolumeFiles {
   }
 
   /**
-   * Gives a name to a new file that its first commit puts into the store. Returns false, and gives none, when the
-   * name is there by now.
+   * Gives a name to a new file that its first commit puts into the store. Returns false, and gives none, when
+   * the name is there by now.
    */
   async #begetUnborn(place: NamePlace, inode: FileInode): Promise<boolean> {
     const { server, inodes } = this.#parts;

@@ -32,11 +32,13 @@ export interface OpenVolumeOptions extends SegmentSettings, HistoryOptions {
   /** How long gc keeps objects that nothing refers to. Default 24 h; it must be the same for all clients. */
   readonly graceMs?: number;
   readonly providers?: ProviderSettings;
-  /** Memory for the pages of open files, a multiple of 4 KiB from 1 MiB. Default 64 MiB; taken as it is used. */
+  /**
+   * Memory for the pages of open files, a multiple of 4 KiB from 1 MiB. Default 64 MiB; taken as it is used.
+   */
   readonly pageBytes?: number;
   /**
-   * Keeps what open files read and write, sealed as in the store, so that it need not be fetched again, by this
-   * session or a later one. It stays the caller's, and must be closed after the volume. Default: none.
+   * Keeps what open files read and write, sealed as in the store, so that it need not be fetched again, by
+   * this session or a later one. It stays the caller's, and must be closed after the volume. Default: none.
    */
   readonly cache?: Cache;
   /** When open files are committed by themselves. Default: the system's clock. */

@@ -234,8 +234,8 @@ export class Volume {
   }
 
   /**
-   * Returns the folder that an entry leads to, without reading it. ENOTDIR for an entry that leads to anything
-   * else.
+   * Returns the folder that an entry leads to, without reading it. ENOTDIR for an entry that leads to
+   * anything else.
    *
    * @param parent the folder that has the entry.
    */
@@ -262,13 +262,14 @@ export class Volume {
   }
 
   /**
-   * Opens a file to read and write anywhere in it. What is written is kept in memory, sealed and uploaded in the
-   * background, and committed by `sync`, by `close`, and after 5 s: see docs/NETFS.md. A file that is made is found by
-   * its name at once in this session, and by others from its first commit on; with `x` when this resolves.
+   * Opens a file to read and write anywhere in it. What is written is kept in memory, sealed and uploaded in
+   * the background, and committed by `sync`, by `close`, and after 5 s: see docs/NETFS.md. A file that is
+   * made is found by its name at once in this session, and by others from its first commit on; with `x` when
+   * this resolves.
    *
-   * Rejects as {@link find} and {@link place} do; with EEXIST (flags with `x`), EISDIR, EINVAL (no regular file,
-   * unknown flags, or units that do not fit into the pipeline's memory), EUNSUPPORTED (only a newer netseal may
-   * change it).
+   * Rejects as {@link find} and {@link place} do; with EEXIST (flags with `x`), EISDIR, EINVAL (no regular
+   * file, unknown flags, or units that do not fit into the pipeline's memory), EUNSUPPORTED (only a newer
+   * netseal may change it).
    *
    * @param flags as Node's `fs.open` has them, as text or as a number. Default `r`.
    * @param mode of a file that is made. Default 0o644.
@@ -437,8 +438,9 @@ export class Volume {
   }
 
   /**
-   * Commits all open files, or one. When it resolves, the store has what was written before the call, and others
-   * see it. The signal ends only the waiting. Rejects with what could not be committed; it stays, and is tried again.
+   * Commits all open files, or one. When it resolves, the store has what was written before the call, and
+   * others see it. The signal ends only the waiting. Rejects with what could not be committed; it stays, and
+   * is tried again.
    */
   async flush(
     options: { readonly path?: string | Uint8Array; readonly signal?: AbortSignal | undefined } = {},
@@ -540,8 +542,8 @@ export class Volume {
 
   /**
    * Commits and closes all files of {@link open}, syncs, writes this client's head, and ends the session. A
-   * second call does nothing. When a file cannot be committed, it rejects with the reason, and the volume stays
-   * open: with `discard` it closes all the same, and what was not committed is lost.
+   * second call does nothing. When a file cannot be committed, it rejects with the reason, and the volume
+   * stays open: with `discard` it closes all the same, and what was not committed is lost.
    *
    * Rejects as {@link sync} does, and with EFORK or EROLLBACK when the store was found to show different
    * histories, or an old one. `onProblem` is told of anything else that was wrong with heads.

@@ -191,8 +191,8 @@ export class CacheKeys {
 }
 
 /**
- * Unlocks the header of a cache. Rejects as `unlockVolumeHeader` does; with EUNSUPPORTED when it has settings:
- * those of today's caches have none, so that a later netseal can say in them what must be known.
+ * Unlocks the header of a cache. Rejects as `unlockVolumeHeader` does; with EUNSUPPORTED when it has
+ * settings: those of today's caches have none, so that a later netseal can say in them what must be known.
  */
 export async function unlockCacheHeader(
   bytes: Uint8Array,

@@ -1,10 +1,10 @@
 /**
  * Stores clean units. Units that cannot be kept are dropped and counted.
  *
- * store() ──▶ sorted into queues ──▶ admitted (there is room) ──▶ written by the queue's zone writer ──▶ in
- * the index
- *                    └─ no record, there already, dirty,                └─ the write failed ─▶ dropped
- *                       no share left, no room, cache away ─▶ dropped
+ *   store() ──▶ sorted into queues ──▶ admitted ──▶ written by the queue's zone writer ──▶ in the index
+ *                 │                      │             └─ the write failed ─▶ dropped
+ *                 │                      └─ no room ─▶ dropped
+ *                 └─ no record, there already, dirty, no share left, cache away ─▶ dropped
  *
  * A unit may be invalidated on its way. Its `prefix` and `stamp` say when it came (`Since`), and the index
  * takes it only if nothing invalidated it since:

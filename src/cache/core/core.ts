@@ -3,15 +3,13 @@
  * applications see of it.
  *
  * Invariants
- * 1. A unit enters the index only after all of it was written. A read hands it out only if its length and tag
- * are
- *      those asked for.
+ *   1. A unit enters the index only after all of it was written. A read hands it out only if its length and
+ *      tag are those asked for.
  *   2. The index is changed through `unitIndex` alone, and only on this thread.
- * 3. Dirty units lie in dirty zones, which only `dirty` gives up. A zone with pinned units is given up only
- * after they
- *      were copied.
- * 4. Failures do not reach callers that read or store clean units: a read is a miss, a unit is dropped and
- * counted.
+ *   3. Dirty units lie in dirty zones, which only `dirty` gives up. A zone with pinned units is given up only
+ *      after they were copied.
+ *   4. Failures do not reach callers that read or store clean units: a read is a miss, a unit is dropped and
+ *      counted.
  */
 
 import { NetsealError } from '../../base/errors.ts';

@@ -121,7 +121,8 @@ export async function* listObjects(
 }
 
 /**
- * Lists the units of an object that are in the cache, sorted by kind and index. ECLOSED; system errors as they come.
+ * Lists the units of an object that are in the cache, sorted by kind and index. ECLOSED; system errors as
+ * they come.
  */
 export async function* listObjectUnits(
   core: Core,

@@ -4,8 +4,8 @@ import { requireArgument } from '../../base/errors.ts';
 import type { ObjectState, Objects, VolumeState } from './objects.ts';
 
 /**
- * What a record is, where one object has records of several kinds under the same indexes. Each kind has a range
- * of its own of the indexes that zones and fingerprints know: kind `n` begins at n * 2^48.
+ * What a record is, where one object has records of several kinds under the same indexes. Each kind has a
+ * range of its own of the indexes that zones and fingerprints know: kind `n` begins at n * 2^48.
  */
 const KIND_NUMBERS = { unit: 0, mapPage: 1, directoryLeaf: 2 } as const;
 export type CachedKind = keyof typeof KIND_NUMBERS;
@@ -44,8 +44,8 @@ export function placeOfStored(storedIndex: number): { readonly index: number; re
 }
 
 /**
- * Finds the object of each unit, and the index that it is stored under. EINVAL for an index that is no safe integer from 0, or an id of another
- * length.
+ * Finds the object of each unit, and the index that it is stored under. EINVAL for an index that is no safe
+ * integer from 0, or an id of another length.
  */
 export function withObjects<Unit extends UnitPlace>(
   objects: Objects,

@@ -37,7 +37,8 @@ export function warn(message: string, code?: string): void {
 }
 
 /**
- * Writes a result, and a warning that follows it. A JSON document has the warning in it, so it comes first then.
+ * Writes a result, and a warning that follows it. A JSON document has the warning in it, so it comes first
+ * then.
  *
  * @param result returns the text or the JSON document.
  */

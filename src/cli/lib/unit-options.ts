@@ -54,7 +54,9 @@ export function readUnitOptions(options: UnitOptions): UnitSettings {
   return { unitSizeBytes, padding, codec, suite };
 }
 
-/** Reads a padding: `padme`, `none` or a size. EINVAL when it is no size; not whether it is a possible one. */
+/**
+ * Reads a padding: `padme`, `none` or a size. EINVAL when it is no size; not whether it is a possible one.
+ */
 export function parsePadding(text: string, name: string): Padding {
   return text === 'padme' || text === 'none' ? text : parseSize(text, name);
 }

@@ -7,8 +7,8 @@ let isSmall = false;
 
 /**
  * Keeps V8's space for new objects at 1 MiB from now on. By default it grows to several times 16 MiB while a
- * tree is copied, and is then filled with garbage before V8 collects. Collecting more often costs nothing that
- * can be measured: what a copy makes is small and dies at once.
+ * tree is copied, and is then filled with garbage before V8 collects. Collecting more often costs nothing
+ * that can be measured: what a copy makes is small and dies at once.
  *
  * Call it when all large modules are loaded: V8 takes compiled code that Node has kept only while its flags
  * are the same.

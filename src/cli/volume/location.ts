@@ -1,6 +1,6 @@
 /**
- * Locations: `STORE` names a store, and `STORE:/path` a path in its volume. STORE is a folder, a file:// URL, or the
- * URL of a store elsewhere.
+ * Locations: `STORE` names a store, and `STORE:/path` a path in its volume. STORE is a folder, a file:// URL,
+ * or the URL of a store elsewhere.
  *
  *   backup            the folder backup
  *   backup:/docs/a    /docs/a in the volume there
@@ -89,7 +89,8 @@ export function parseStore(text: string, command: string): Location {
 }
 
 /**
- * Opens the store, with retries and a limit for requests at the same time. One that is elsewhere is asked nothing yet.
+ * Opens the store, with retries and a limit for requests at the same time. One that is elsewhere is asked
+ * nothing yet.
  *
  * - ENOENT: there is no store and `create` is not set, or there is no folder to make it in.
  * - EEXIST: something else is in the way of a new store.
@@ -127,7 +128,10 @@ export async function canonicalStoreName(storeText: string): Promise<string> {
   return `file://${showName(path.toString('latin1'))}`;
 }
 
-/** Returns the path of the folder that the text names; undefined for a store elsewhere. EINVAL when it names neither. */
+/**
+ * Returns the path of the folder that the text names; undefined for a store elsewhere. EINVAL when it names
+ * neither.
+ */
 export function localStorePath(storeText: string): string | undefined {
   return isStoreUrl(storeText) ? undefined : storePath(storeText);
 }

@@ -33,7 +33,9 @@ import { type StoreOptions, stateFolder, type VolumeOptions } from './options.ts
 export interface StoreAccess {
   readonly store: ObjectStore;
   readonly state: ClientState;
-  /** Reads the secret that the options name, or asks for it. Call it once, unless a cache needs it as well. */
+  /**
+   * Reads the secret that the options name, or asks for it. Call it once, unless a cache needs it as well.
+   */
   readonly secrets: () => Promise<Secret>;
 }
 
@@ -193,8 +195,9 @@ export function onWholeVolume(
 const CACHE_IS_AWAY: ReadonlySet<string> = new Set(['EDENIED', 'EIO', 'EFULL']);
 
 /**
- * Opens the cache in `folder` with the volume's secret. Undefined, with a warning, while it cannot be used: another
- * process may have it. ENOENT when there is none, EKEY when the secret does not open it, and errors of damage.
+ * Opens the cache in `folder` with the volume's secret. Undefined, with a warning, while it cannot be used:
+ * another process may have it. ENOENT when there is none, EKEY when the secret does not open it, and errors
+ * of damage.
  */
 async function openCacheFor(folder: string, secrets: () => Promise<Secret>): Promise<Cache | undefined> {
   try {

@@ -146,7 +146,9 @@ async function sealAnew(
   });
 }
 
-/** Takes the keys of the epochs away that nothing is sealed under. The caller destroys the header's keyring. */
+/**
+ * Takes the keys of the epochs away that nothing is sealed under. The caller destroys the header's keyring.
+ */
 async function dropEpochs(
   { store, state, secrets }: StoreAccess,
   { freeEpochs }: ResealReport,

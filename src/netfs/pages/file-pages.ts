@@ -295,8 +295,8 @@ export class SharedFilePages implements FilePages {
   }
 
   /**
-   * As `PageRoom.take`. A block gets a frame behind that of the block before, and gets one for few granules already
-   * if the writes go on from that block, which has filled a frame.
+   * As `PageRoom.take`. A block gets a frame behind that of the block before, and gets one for few granules
+   * already if the writes go on from that block, which has filled a frame.
    */
   #take(entry: number, block: number, absent: number, mayBeSequel: boolean, runLength: number): number {
     const table = this.#table;

@@ -14,8 +14,8 @@
  * slots. A file beyond them has a number and no slot, and other threads miss it.
  *
  * A reader that has found its bytes looks at the generation again. If that is still the one it was given, the
- * entries it has read were this file's: a slot's generation changes before any entry of the next file is made.
- * A slot whose generations are used up is never given out again.
+ * entries it has read were this file's: a slot's generation changes before any entry of the next file is
+ * made. A slot whose generations are used up is never given out again.
  */
 import { hash } from 'node:crypto';
 import {
@@ -155,7 +155,9 @@ export class FileSlots {
     endChange(words, at);
   }
 
-  /** Notes that bytes which are cached are about to stop being the file's. It has at most `sizeBytes` left. */
+  /**
+   * Notes that bytes which are cached are about to stop being the file's. It has at most `sizeBytes` left.
+   */
   cut(number: number, sizeBytes: number): void {
     const { words, slotCount } = this.#memory;
     if (number > slotCount) return;
@@ -195,11 +197,11 @@ export function noFacts(): SlotFacts {
 }
 
 /**
- * Loads what a slot says now into `facts`. Any thread. Returns false when the slot is another file's by now, or is
- * just being changed; then the facts are of no file.
+ * Loads what a slot says now into `facts`. Any thread. Returns false when the slot is another file's by now,
+ * or is just being changed; then the facts are of no file.
  *
- * All loads are atomic, so they are done in order, and nothing needs to be written at the end: the slot of a file
- * that many threads read stays in the caches of all of them.
+ * All loads are atomic, so they are done in order, and nothing needs to be written at the end: the slot of a
+ * file that many threads read stays in the caches of all of them.
  */
 export function loadFacts(
   { words, slotCount }: PageMemory,

@@ -1,6 +1,6 @@
 /**
- * Frames for bytes that are yet to come: what workers write to while no entry names it, so that no reader ever
- * looks at a frame that somebody else than the thread of the page cache writes to.
+ * Frames for bytes that are yet to come: what workers write to while no entry names it, so that no reader
+ * ever looks at a frame that somebody else than the thread of the page cache writes to.
  *
  *   reserve ──▶ being filled ──insert──▶ frames of entries
  *                    └────────release──▶ free

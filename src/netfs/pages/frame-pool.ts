@@ -68,7 +68,9 @@ export class FramePool {
     return this.#kinds[frame] === SPLIT;
   }
 
-  /** Returns what {@link setOwner} said of a subframe; 0 when it said nothing since the subframe was taken. */
+  /**
+   * Returns what {@link setOwner} said of a subframe; 0 when it said nothing since the subframe was taken.
+   */
   ownerOf(subframe: number): number {
     return this.#owners[subframe] ?? 0;
   }
@@ -83,8 +85,8 @@ export class FramePool {
   }
 
   /**
-   * Takes a frame, if it can be the one behind `after`. Otherwise it begins a run of `runLength` free ones, or of as
-   * many as there are. Returns -1 when none is free.
+   * Takes a frame, if it can be the one behind `after`. Otherwise it begins a run of `runLength` free ones,
+   * or of as many as there are. Returns -1 when none is free.
    */
   takeFrame(after: number, runLength: number): number {
     if (this.#freeFrames === 0) return -1;
@@ -208,7 +210,9 @@ export class FramePool {
     this.#freeMap[frame >>> 5] = isFree ? word | bit : word & ~bit;
   }
 
-  /** Returns where the first long enough run of free frames begins, from the cursor on; else the longest seen. */
+  /**
+   * Returns where the first long enough run of free frames begins, from the cursor on; else the longest seen.
+   */
   #findRun(wanted: number): number {
     let longest = -1;
     let lengthMax = 0;

@@ -2,9 +2,9 @@
  * Copies uptodate bytes out of shared pages, on any thread, also while the thread that changes them does so.
  * `page-memory.ts` says why that is safe.
  *
- * A run of blocks whose frames lie side by side is copied as one: all entries are looked at, then all bytes are
- * copied, then all entries are looked at again. Bytes of one block are always of one state. Bytes of two blocks
- * need not be.
+ * A run of blocks whose frames lie side by side is copied as one: all entries are looked at, then all bytes
+ * are copied, then all entries are looked at again. Bytes of one block are always of one state. Bytes of two
+ * blocks need not be.
  */
 import { copyRange } from '../../base/bytes.ts';
 import { bytesIn } from './bits.ts';
@@ -45,8 +45,8 @@ export class PageCopier {
   }
 
   /**
-   * Copies bytes of a file from `offsetBytes` on to the start of `into`, as far as they are uptodate. Returns how
-   * many bytes were copied. What lies behind them in `into` may have been written, too.
+   * Copies bytes of a file from `offsetBytes` on to the start of `into`, as far as they are uptodate. Returns
+   * how many bytes were copied. What lies behind them in `into` may have been written, too.
    *
    * On the thread that changes pages it stops only at a granule that is not uptodate.
    */

@@ -1,10 +1,10 @@
 /**
- * The shared memory of a page cache: what lies where, and how it is changed while other threads read it. These
- * are pure functions on it, for any thread.
+ * The shared memory of a page cache: what lies where, and how it is changed while other threads read it.
+ * These are pure functions on it, for any thread.
  *
- * Bytes lie in frames of 64 KiB. A frame holds one block of a file, or is split into sixteen subframes of 4 KiB,
- * each of which holds one granule. A table of 32-bit words says which is which. It has three parts: the slots of
- * files (`file-slots.ts`), entries, and buckets that lead to entries.
+ * Bytes lie in frames of 64 KiB. A frame holds one block of a file, or is split into sixteen subframes of 4
+ * KiB, each of which holds one granule. A table of 32-bit words says which is which. It has three parts: the
+ * slots of files (`file-slots.ts`), entries, and buckets that lead to entries.
  *
  * An entry stands for a block of 64 KiB of a file of which anything is kept:
  *
@@ -23,23 +23,24 @@
  * Entries refer to each other by the word that they begin at; 0 is none.
  *
  * How threads agree
- *   1. One thread changes. It makes the sequence number odd, changes words and bytes, and makes it even again,
- *      all in one turn. See {@link beginChange} and {@link endChange}.
+ *   1. One thread changes. It makes the sequence number odd, changes words and bytes, and makes it even
+ *      again, all in one turn. See {@link beginChange} and {@link endChange}.
  *   2. A reader loads the number, looks at the words, copies bytes, and compares the number: {@link seqOf},
- *      {@link isUnchanged}. If it is the same and even, the copy is of one state, and that state is the entry's.
- *   3. A frame gets new bytes only after every entry that led to it was changed. So whoever copied from a frame
- *      that was used again finds another number.
- *   4. Sequence numbers go on for as long as the memory lives, whatever block an entry stands for. So an entry
- *      that was given to another block, and back again, is told apart.
- *   5. All else that a reader meets is a hint: it may walk a chain of which entries are being moved. It checks
- *      the key after it has loaded the number. No word ever leads outside the memory.
+ *      {@link isUnchanged}. If it is the same and even, the copy is of one state, and that state is the
+ *      entry's.
+ *   3. A frame gets new bytes only after every entry that led to it was changed. So whoever copied from a
+ *      frame that was used again finds another number.
+ *   4. Sequence numbers go on for as long as the memory lives, whatever block an entry stands for. So an
+ *      entry that was given to another block, and back again, is told apart.
+ *   5. All else that a reader meets is a hint: it may walk a chain of which entries are being moved. It
+ *      checks the key after it has loaded the number. No word ever leads outside the memory.
  *
  * Why that holds in the memory model of JavaScript, on any processor
  *   - A reader finds an even number: it was stored after all that it counts, so the reader sees that.
- *   - The last look of a reader, `Atomics.add(.., 0)`, also writes the number. If it still finds the first number,
- *     the next change comes after it, and begins by reading what it wrote: `Atomics.add(.., 1)`. So all that the
- *     reader copied was copied before anything of that change was written. With a load in place of either, the
- *     copy could hold bytes that are newer than the number.
+ *   - The last look of a reader, `Atomics.add(.., 0)`, also writes the number. If it still finds the first
+ *     number, the next change comes after it, and begins by reading what it wrote: `Atomics.add(.., 1)`. So
+ *     all that the reader copied was copied before anything of that change was written. With a load in place
+ *     of either, the copy could hold bytes that are newer than the number.
  *   - Between the two, words are read as they come. The number tells whether they belonged together.
  */
 import { NetsealError, requireArgument } from '../../base/errors.ts';
@@ -99,8 +100,8 @@ export interface PageMemory {
 const FRAME_TABLE_BYTES = BLOCK_GRANULES * (ENTRY_WORDS + 2) * 4;
 
 /**
- * Makes the memory, all of it within `budgetBytes`. EINVAL when not one frame fits, or the system does not give
- * so much.
+ * Makes the memory, all of it within `budgetBytes`. EINVAL when not one frame fits, or the system does not
+ * give so much.
  *
  * @param ownBytesPerFrame what the caller keeps for each frame besides.
  */
@@ -178,8 +179,8 @@ export function isKey(words: Int32Array, at: number, file: number, block: number
 }
 
 /**
- * Returns the entry of a block; 0 when there is none. On a thread that does not change entries it is a hint, and
- * 0 may be wrong.
+ * Returns the entry of a block; 0 when there is none. On a thread that does not change entries it is a hint,
+ * and 0 may be wrong.
  */
 export function findEntry(memory: PageMemory, file: number, block: number): number {
   const { words, entryCount } = memory;

@@ -1,12 +1,13 @@
 /**
- * Reads pages on another thread, without the thread that owns the page cache. It needs only the shared memory.
+ * Reads pages on another thread, without the thread that owns the page cache. It needs only the shared
+ * memory.
  *
- * What it cannot read is a miss, and the owner can be asked: bytes may not be cached, or were changed again and
- * again, or the file may have to be asked for again at the server.
+ * What it cannot read is a miss, and the owner can be asked: bytes may not be cached, or were changed again
+ * and again, or the file may have to be asked for again at the server.
  *
- * What a read returns was the file's content at some moment during the call, for each block of 64 KiB by itself.
- * Writes of this session may be in one block and not in another. Versions of other clients, and truncations, are in
- * all or in none.
+ * What a read returns was the file's content at some moment during the call, for each block of 64 KiB by
+ * itself. Writes of this session may be in one block and not in another. Versions of other clients, and
+ * truncations, are in all or in none.
  */
 import { requireBytes, requireInteger, requireObject } from '../../base/arguments.ts';
 import { areCurrent, FOREVER_MS, findFile, loadFacts, noFacts, type PageFileRef } from './file-slots.ts';
@@ -19,8 +20,8 @@ const RETRIES_MAX = 2;
 export type ThreadClock = () => number;
 
 /**
- * Makes a clock that takes less time than `process.hrtime` and makes no garbage. `performance.now` runs alike, from
- * another zero in each thread. The clock is never behind: what it says is fresh is fresh.
+ * Makes a clock that takes less time than `process.hrtime` and makes no garbage. `performance.now` runs
+ * alike, from another zero in each thread. The clock is never behind: what it says is fresh is fresh.
  */
 export function threadClock(): ThreadClock {
   const beforeMs = performance.now();
@@ -58,8 +59,8 @@ export class PageReader {
   }
 
   /**
-   * Reads bytes of a file from `offsetBytes` on. Returns how many: as many as `into` holds, or up to the end of the
-   * file. Undefined is a miss; then `into` may hold anything.
+   * Reads bytes of a file from `offsetBytes` on. Returns how many: as many as `into` holds, or up to the end
+   * of the file. Undefined is a miss; then `into` may hold anything.
    */
   read(ref: PageFileRef, offsetBytes: number, into: Uint8Array): number | undefined {
     requireInteger('offsetBytes', offsetBytes);

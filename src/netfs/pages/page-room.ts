@@ -2,15 +2,15 @@
  * Memory for pages: taking it, if need be from others. For the thread that changes pages.
  *
  * Invariants
- *   1. Eviction takes no granule that is held, none of the entry that memory is being taken for, and nothing that is
- *      being filled: no entry names that.
+ *   1. Eviction takes no granule that is held, none of the entry that memory is being taken for, and nothing
+ *      that is being filled: no entry names that.
  *   2. What was taken for an entry is placed before anything else is taken.
- *   3. A frame can be had as long as there is one frame's worth of memory that is free, or could be evicted as a
- *      whole: free subframes of several frames are joined by moving the others.
+ *   3. A frame can be had as long as there is one frame's worth of memory that is free, or could be evicted
+ *      as a whole: free subframes of several frames are joined by moving the others.
  *
- * Eviction gives each entry a second chance. A hand goes over the frames in the order of their addresses: an entry
- * that was used since the hand passed stays, and counts as unused from then on. So what is evicted one after the
- * other lies side by side, and so does what is cached next.
+ * Eviction gives each entry a second chance. A hand goes over the frames in the order of their addresses: an
+ * entry that was used since the hand passed stays, and counts as unused from then on. So what is evicted one
+ * after the other lies side by side, and so does what is cached next.
  */
 import { countBits, lowestBit } from './bits.ts';
 import { ALL_GRANULES, BLOCK_BYTES, BLOCK_GRANULES, ENTRY_WORDS } from './page-memory.ts';
@@ -43,8 +43,8 @@ export class PageRoom {
   }
 
   /**
-   * Takes memory for absent granules of a block, if need be from others. A block that would hold many gets a frame
-   * for all of them. `place` must follow, before anything else is done.
+   * Takes memory for absent granules of a block, if need be from others. A block that would hold many gets a
+   * frame for all of them. `place` must follow, before anything else is done.
    *
    * @param entry 0 when the block has none yet. Not being changed.
    * @param wantsFrame true: a frame even for few granules.

@@ -2,11 +2,12 @@
  * The entries of a page cache and what they hold, for the thread that changes them.
  *
  * Invariants
- *   1. A block has at most one entry, and an entry has at least one granule that is not absent. So there is always
- *      a free entry: there are as many as subframes.
+ *   1. A block has at most one entry, and an entry has at least one granule that is not absent. So there is
+ *      always a free entry: there are as many as subframes.
  *   2. A granule is absent unless it is uptodate or held. In a block without a frame, exactly the
  *      granules that are not absent have a subframe.
- *   3. Memory belongs to one entry, or is being taken or filled (`page-room.ts`), or is free (`frame-pool.ts`).
+ *   3. Memory belongs to one entry, or is being taken or filled (`page-room.ts`), or is free
+ *      (`frame-pool.ts`).
  *   4. An entry, its bytes and its memory change only between `begin` and `end`. Both are in one turn.
  */
 import { copyRange } from '../../base/bytes.ts';
@@ -205,8 +206,8 @@ export class PageTable {
   }
 
   /**
-   * Gives an entry without a frame this one. Granules that are not absent are copied into it. Between `begin` and
-   * `end`.
+   * Gives an entry without a frame this one. Granules that are not absent are copied into it. Between `begin`
+   * and `end`.
    */
   giveFrame(entry: number, frame: number): void {
     const { memory, pool } = this;

@@ -9,17 +9,17 @@
  *   uptodate    all of it can be read
  *
  * One that is not absent may be held: it has bytes that are not durable anywhere else. Pages need not know
- * whether a flush has copied these already. So there is one mark, not two (dirty and writeback), and the spans
- * alone decide when it goes.
+ * whether a flush has copied these already. So there is one mark, not two (dirty and writeback), and the
+ * spans alone decide when it goes.
  *
  * Rules
- *   1. A granule that is held is never evicted. Any other may vanish at any time, but never within one turn of
- *      the event loop in which the caller has not asked for memory.
+ *   1. A granule that is held is never evicted. Any other may vanish at any time, but never within one turn
+ *      of the event loop in which the caller has not asked for memory.
  *   2. A granule that is not held is uptodate: when a partial granule is released, it becomes absent.
  *   3. Every call is synchronous, and changes are made by one thread.
  *
- * All ranges are half-open, in bytes of the file, and safe integers. A range that is not aligned stands for the
- * granules that it touches, unless the call says otherwise.
+ * All ranges are half-open, in bytes of the file, and safe integers. A range that is not aligned stands for
+ * the granules that it touches, unless the call says otherwise.
  */
 import type { CallOptions } from '../../base/call-options.ts';
 
@@ -44,7 +44,9 @@ export interface PageUse {
 
 /** Memory that is being filled. It counts as used, and holds nothing that anybody reads. */
 export interface Filling {
-  /** All of the memory, in the order of the file's bytes. Threads may write to it until `insert` or `release`. */
+  /**
+   * All of the memory, in the order of the file's bytes. Threads may write to it until `insert` or `release`.
+   */
   readonly parts: readonly Uint8Array<SharedArrayBuffer>[];
   readonly lengthBytes: number;
   /** Gives the memory back, when nobody writes to it any more. Again, or after `insert`, does nothing. */
@@ -64,8 +66,8 @@ export interface PageCache {
   addFile(key: Uint8Array): FilePages;
 
   /**
-   * Takes memory for bytes of a file that are yet to come, if need be from granules that are not held. Undefined
-   * when there is not enough. The caller gives it to `insert`, or releases it.
+   * Takes memory for bytes of a file that are yet to come, if need be from granules that are not held.
+   * Undefined when there is not enough. The caller gives it to `insert`, or releases it.
    */
   reserve(lengthBytes: number): Filling | undefined;
 
@@ -92,8 +94,8 @@ export interface FilePages {
   read(offsetBytes: number, into: Uint8Array): number;
 
   /**
-   * Copies bytes whatever the state of their granules: bytes that the caller knows from the spans to be there.
-   * EBUG when a granule is absent.
+   * Copies bytes whatever the state of their granules: bytes that the caller knows from the spans to be
+   * there. EBUG when a granule is absent.
    */
   copyOut(offsetBytes: number, into: Uint8Array): void;
 
@@ -111,21 +113,24 @@ export interface FilePages {
    * the range are looked at. One that is uptodate stays as it is; one that is partial gets the bytes outside
    * `keep`; one that is absent gets all of them, if memory is free. All three are uptodate then.
    *
-   * @param from the bytes of the range. Where it is shorter than the range, zeros follow; undefined: all zeros.
-   * @param keep what was written and must stay: all spans, those of a flush under way included, that touch the
-   *   range; sorted, not overlapping.
+   * @param from the bytes of the range. Where it is shorter than the range, zeros follow; undefined: all
+   *   zeros.
+   * @param keep what was written and must stay: all spans, those of a flush under way included, that touch
+   *   the range; sorted, not overlapping.
    */
   fill(range: ByteRange, from: Uint8Array | undefined, keep: readonly ByteRange[]): void;
 
   /**
-   * As `fill`, with the bytes of `filling` as those from `offsetBytes` on. Most of the memory changes hands, and
-   * nothing is copied. The filling is used up.
+   * As `fill`, with the bytes of `filling` as those from `offsetBytes` on. Most of the memory changes hands,
+   * and nothing is copied. The filling is used up.
    *
    * @param offsetBytes a multiple of 64 KiB. EBUG for any other; then nothing is changed.
    */
   insert(offsetBytes: number, filling: Filling, keep: readonly ByteRange[]): void;
 
-  /** Makes partial granules that lie wholly in the range uptodate. The caller knows that all bytes are there. */
+  /**
+   * Makes partial granules that lie wholly in the range uptodate. The caller knows that all bytes are there.
+   */
   markUptodate(range: ByteRange): void;
 
   /** Returns true when all granules that the range touches are uptodate. */
@@ -144,8 +149,8 @@ export interface FilePages {
   dropClean(range: ByteRange): void;
 
   /**
-   * Drops everything from `sizeBytes` on, held or not. In the granule that `sizeBytes` lies in, the bytes from
-   * there on become zeros; a partial one stays partial.
+   * Drops everything from `sizeBytes` on, held or not. In the granule that `sizeBytes` lies in, the bytes
+   * from there on become zeros; a partial one stays partial.
    */
   truncate(sizeBytes: number): void;
 

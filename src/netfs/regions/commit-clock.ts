@@ -1,13 +1,13 @@
 /**
- * When a file's changes are to be committed without anyone asking. Syncs and closes commit at once and need no
- * clock.
+ * When a file's changes are to be committed without anyone asking. Syncs and closes commit at once and need
+ * no clock.
  *
  * A commit is due
  *   - `age`: five seconds after the first change that no commit has begun to publish,
  *   - `records`: when the records of changes fill three quarters of their room, whatever their age.
  *
- * While a file that was opened to be replaced is written anew, age counts from a minute, so that others do not
- * see half of it: until that handle's first sync or close.
+ * While a file that was opened to be replaced is written anew, age counts from a minute, so that others do
+ * not see half of it: until that handle's first sync or close.
  */
 
 /** How long changes wait for others, in milliseconds. */

@@ -4,8 +4,10 @@
  *
  * Invariants
  *   1. A cursor is told each error once: those recorded after the last time it was asked.
- *   2. A new cursor starts at the present, but for errors that no cursor has been told: those it is told, too.
- *   3. Of errors with one code only the newest is kept, so the memory is bounded. It stands for the older ones.
+ *   2. A new cursor starts at the present, but for errors that no cursor has been told: those it is told,
+ *      too.
+ *   3. Of errors with one code only the newest is kept, so the memory is bounded. It stands for the older
+ *      ones.
  */
 import { codeOf, messageOf, NetsealError } from '../../base/errors.ts';
 
@@ -59,8 +61,8 @@ export class ErrorCursor {
   }
 
   /**
-   * Returns what went wrong since the last call, and counts it as told. Undefined when nothing did. When errors
-   * of several kinds did, the newest is returned as a copy whose cause has all of them.
+   * Returns what went wrong since the last call, and counts it as told. Undefined when nothing did. When
+   * errors of several kinds did, the newest is returned as a copy whose cause has all of them.
    */
   take(): unknown {
     const { errors, newest } = this.#sequence.tellAfter(this.#told);

@@ -43,8 +43,8 @@ export class Groups {
   }
 
   /**
-   * Closes the open group and begins the next. Returns undefined, and closes nothing, when it is empty and `evenEmpty`
-   * is false.
+   * Closes the open group and begins the next. Returns undefined, and closes nothing, when it is empty and
+   * `evenEmpty` is false.
    */
   close(evenEmpty: boolean): Group | undefined {
     const group = this.open;

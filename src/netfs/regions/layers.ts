@@ -12,8 +12,8 @@
  *   2. No layer holds a receipt of a unit that a later truncate of its own group has removed.
  *   3. What is known of the committed version is of `committed.version`, and of nothing older.
  *
- * A unit that a truncate has cut in two is not the business of layers: its region stays dirty, with zeros from
- * the cut on, until a record without the removed bytes is placed. See `regions.ts`.
+ * A unit that a truncate has cut in two is not the business of layers: its region stays dirty, with zeros
+ * from the cut on, until a record without the removed bytes is placed. See `regions.ts`.
  */
 import { NetsealError } from '../../base/errors.ts';
 import type { CommitSub, FileState, Receipt } from '../server.ts';
@@ -74,7 +74,9 @@ export class Layer {
     }
   }
 
-  /** Enters a unit's new record; undefined makes it a hole. What it replaces is kept until {@link confirm}. */
+  /**
+   * Enters a unit's new record; undefined makes it a hole. What it replaces is kept until {@link confirm}.
+   */
   place(unit: number, receipt: Receipt | undefined): void {
     if (this.#receipts.has(unit)) this.#olderThan(unit).push(this.#receipts.get(unit));
     this.#unshare();
@@ -296,7 +298,10 @@ export class Layers {
     else for (const unit of changed) this.#known.delete(unit);
   }
 
-  /** True when a layer says what the unit is: what another client writes to it contradicts this file's changes. */
+  /**
+   * True when a layer says what the unit is: what another client writes to it contradicts this file's
+   * changes.
+   */
   hasChanged(unit: number): boolean {
     const endBytes = (unit + 1) * this.#unitSizeBytes;
     return this.#layers.some(layer => layer.receipts.has(unit) || endBytes > layer.cutBytes);

@@ -10,8 +10,8 @@ import type { Spans } from './spans.ts';
 export type WriterState = 'pending' | 'reserved' | 'active' | 'ended' | 'aborted';
 
 /**
- * What a writer does. `dsync` is an ordinary write whose caller commits when it has ended. `truncate` sets the
- * size to `fromBytes`, and excludes all others from there on.
+ * What a writer does. `dsync` is an ordinary write whose caller commits when it has ended. `truncate` sets
+ * the size to `fromBytes`, and excludes all others from there on.
  */
 export type WriterType = 'ordinary' | 'dsync' | 'truncate';
 
@@ -72,8 +72,8 @@ export interface DirtyRegion {
 }
 
 /**
- * `copied`: the bytes hold still outside the pages. `placed`: reads find the record. `uploaded`: it is durable.
- * `failed`: the bytes are dirty again, or in a newer flush. `dropped`: a truncate removed the unit.
+ * `copied`: the bytes hold still outside the pages. `placed`: reads find the record. `uploaded`: it is
+ * durable. `failed`: the bytes are dirty again, or in a newer flush. `dropped`: a truncate removed the unit.
  */
 export type FlushState = 'copied' | 'placed' | 'uploaded' | 'failed' | 'dropped';
 
@@ -98,6 +98,8 @@ export interface Flush {
    * read, then `failed`, and there is nothing new to tell.
    */
   isBaseLost: boolean;
-  /** Set when a truncate of a later group has removed the unit: the record counts in this flush's group only. */
+  /**
+   * Set when a truncate of a later group has removed the unit: the record counts in this flush's group only.
+   */
   isCutOff: boolean;
 }

@@ -1,6 +1,6 @@
 /**
- * The regions of one open file: who writes where, what is dirty, what is on its way to the server, and what is
- * committed together. No I/O: every method is one step, done in one turn.
+ * The regions of one open file: who writes where, what is dirty, what is on its way to the server, and what
+ * is committed together. No I/O: every method is one step, done in one turn.
  *
  * A region begins as a writer's (a range of bytes) and goes on as its units' (the dirty bytes of a unit,
  * whoever wrote them): writers exclude each other by bytes, flushes take whole units.
@@ -33,7 +33,8 @@
  * The invariants stand where they are kept: `writers.ts`, `dirty-units.ts`, `groups.ts`, `layers.ts`.
  *
  * When a flush fails, its group cannot be committed as a whole any more. It and all later closed groups are
- * folded into the open one, and those who wait for them are told. The next commit publishes all of it together.
+ * folded into the open one, and those who wait for them are told. The next commit publishes all of it
+ * together.
  */
 import { NetsealError } from '../../base/errors.ts';
 import type { FileState, Receipt } from '../server.ts';
@@ -44,7 +45,9 @@ import type { DirtyRegion, Flush, Group, Writer, WriterType } from './region.ts'
 import { ROUNDED_BYTES, type Spans, spansMax } from './spans.ts';
 import { requireActive, Writers } from './writers.ts';
 
-/** What the records of regions and flushes, of spans and of receipts occupy in memory: measured with Node 24. */
+/**
+ * What the records of regions and flushes, of spans and of receipts occupy in memory: measured with Node 24.
+ */
 const UNIT_RECORD_BYTES = 480;
 const SPAN_BYTES = 16;
 const RECEIPT_BYTES = 320;
@@ -153,17 +156,17 @@ export class Regions {
   }
 
   /**
-   * Returns the bytes of the unit, as offsets in it, that are not durable outside of pages: in its record they
-   * may be others, so whoever fills pages from that keeps them. The set is the caller's.
+   * Returns the bytes of the unit, as offsets in it, that are not durable outside of pages: in its record
+   * they may be others, so whoever fills pages from that keeps them. The set is the caller's.
    */
   keptSpans(unit: number): Spans {
     return this.#units.keptSpans(unit);
   }
 
   /**
-   * From which offset in the unit on the record that `layers.find` returns counts as zeros, because a truncate
-   * has cut it there. Whoever fills pages from that record asks in the turn in which it fills them. Infinity
-   * when nothing is cut.
+   * From which offset in the unit on the record that `layers.find` returns counts as zeros, because a
+   * truncate has cut it there. Whoever fills pages from that record asks in the turn in which it fills them.
+   * Infinity when nothing is cut.
    */
   zeroFromBytes(unit: number): number {
     return this.#units.zeroFromBytes(unit);
@@ -177,8 +180,8 @@ export class Regions {
   // ---- Writers ------------------------------------------------------------------------------------------
 
   /**
-   * Asks for [fromBytes, toBytes). Returns a writer that is active already if nothing is in its way. Otherwise
-   * wait with {@link whenActive}. A truncate gives its new size as `fromBytes`, and no end.
+   * Asks for [fromBytes, toBytes). Returns a writer that is active already if nothing is in its way.
+   * Otherwise wait with {@link whenActive}. A truncate gives its new size as `fromBytes`, and no end.
    */
   reserve(type: WriterType, fromBytes: number, toBytes: number = Number.POSITIVE_INFINITY): Writer {
     const isTruncate = type === 'truncate';
@@ -224,8 +227,8 @@ export class Regions {
   }
 
   /**
-   * True when [fromBytes, toBytes) may be written in this turn without a writer: nobody waits or writes in its
-   * units, and none of them is dirty in a closed group.
+   * True when [fromBytes, toBytes) may be written in this turn without a writer: nobody waits or writes in
+   * its units, and none of them is dirty in a closed group.
    */
   canWriteNow(fromBytes: number, toBytes: number): boolean {
     return this.#writers.isFree(
@@ -241,9 +244,9 @@ export class Regions {
   }
 
   /**
-   * Sets the size to the `fromBytes` of an active truncate, and ends it. What lies beyond goes: dirty bytes, and
-   * flushes and records of this group. The unit that is cut in two becomes dirty, with zeros from the cut on.
-   * The caller drops or zeroes the pages beyond the cut in the same turn.
+   * Sets the size to the `fromBytes` of an active truncate, and ends it. What lies beyond goes: dirty bytes,
+   * and flushes and records of this group. The unit that is cut in two becomes dirty, with zeros from the cut
+   * on. The caller drops or zeroes the pages beyond the cut in the same turn.
    */
   truncate(writer: Writer): void {
     const group = requireActive(writer);
@@ -258,8 +261,8 @@ export class Regions {
 
   /**
    * Yields the units to flush, in the order in which they should be: first those that writers wait for, then
-   * those of closed groups, then those that became dirty first. Those that wait for an earlier flush to be placed
-   * are left out. A unit may come twice. Between two units the caller may begin to flush the first.
+   * those of closed groups, then those that became dirty first. Those that wait for an earlier flush to be
+   * placed are left out. A unit may come twice. Between two units the caller may begin to flush the first.
    *
    * @param takes `whole`: only units that no active writer is still writing to. `pressed`: those, too, as far
    *   as they are written, for when memory is short.
@@ -280,8 +283,9 @@ export class Regions {
   /**
    * Begins to flush the unit: {@link canFlush} must be true. In the same turn the caller
    *   - copies the bytes of `spans` from the pages,
-   *   - finds the unit's base, if they do not cover the unit: the record of `layers.find`, which counts as zeros
-   *     from the flush's `zeroFromBytes` on. It is the base of this flush, whatever becomes of the layers,
+   *   - finds the unit's base, if they do not cover the unit: the record of `layers.find`, which counts as
+   *     zeros from the flush's `zeroFromBytes` on. It is the base of this flush, whatever becomes of the
+   *     layers,
    *   - takes the end of the record from {@link sizeBytesIn} the flush's group.
    *
    * Later the caller calls `placed` and `uploaded`, or `failed`.
@@ -346,7 +350,9 @@ export class Regions {
     return region !== undefined && region.spans.count > spansMax(this.unitSizeBytes);
   }
 
-  /** Rounds the unit's dirty bytes out to 4 KiB. The pages must hold the whole unit, as far as the file goes. */
+  /**
+   * Rounds the unit's dirty bytes out to 4 KiB. The pages must hold the whole unit, as far as the file goes.
+   */
   roundOut(unit: number): void {
     const region = this.#units.get(unit);
     if (region === undefined) return;
@@ -377,7 +383,9 @@ export class Regions {
     return this.#groups.isOnlyOpen ? undefined : this.#groups.all[0];
   }
 
-  /** True when all of the group is placed and nobody writes to it: it may be committed, if it is the oldest. */
+  /**
+   * True when all of the group is placed and nobody writes to it: it may be committed, if it is the oldest.
+   */
   isPlaced(group: Group): boolean {
     return isPlaced(group);
   }
@@ -388,8 +396,8 @@ export class Regions {
   }
 
   /**
-   * Returns what the commit of the oldest group says; the group must be placed. It stays as it is, so that the
-   * same commit can be sent again. A file has one commit at a time.
+   * Returns what the commit of the oldest group says; the group must be placed. It stays as it is, so that
+   * the same commit can be sent again. A file has one commit at a time.
    */
   toCommit(group: Group): ReturnType<Layers['toCommit']> {
     if (group.state !== 'closed' || !isPlaced(group)) throw new NetsealError('EBUG', 'not all is placed');

@@ -13,8 +13,8 @@
  *      bytes.
  *   2. An active writer's group is the one that was open when it became active, or what that one was folded
  *      into. No unit of the writer is dirty in another group, and no active writer of another group is in its
- *      units. So a writer waits for the bounce copy of a unit that is dirty in a closed group, but not for its
- *      upload.
+ *      units. So a writer waits for the bounce copy of a unit that is dirty in a closed group, but not for
+ *      its upload.
  *   3. Nobody becomes reserved in a unit for which an earlier writer waits reserved. So no writer waits for
  *      ever.
  *   4. Whoever waits is waiting for something: a pending writer for an earlier one, a reserved one for a copy

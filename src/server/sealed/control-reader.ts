@@ -1,6 +1,6 @@
 /**
- * Reads nodes (leaves, map pages) from what is kept on this machine, or from segments. For one that cannot be read, its error stands in
- * its place.
+ * Reads nodes (leaves, map pages) from what is kept on this machine, or from segments. For one that cannot be
+ * read, its error stands in its place.
  */
 import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import { MIB } from '../../base/geometry.ts';

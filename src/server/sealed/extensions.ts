@@ -91,7 +91,9 @@ export function areNamedIn(items: readonly Extension[], id: Id): boolean {
   return items.some(({ value }) => Buffer.from(value.buffer, value.byteOffset, value.length).includes(bytes));
 }
 
-/** Returns the extension that forbids whoever does not know it to change what it belongs to, if there is one. */
+/**
+ * Returns the extension that forbids whoever does not know it to change what it belongs to, if there is one.
+ */
 export function forbidsChange(items: readonly Extension[] | undefined): Extension | undefined {
   return items?.find(({ tag }) => tag % CLASS_COUNT === READ_ONLY);
 }

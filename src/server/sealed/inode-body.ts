@@ -1,6 +1,7 @@
 /**
- * The bytes of inodes of all types but directories. A directory's leaf embeds them as they are. Also the bytes
- * of the inode header, which directories have as well. `docs/LAYOUT.md`, "Inodes", is the specification. Pure.
+ * The bytes of inodes of all types but directories. A directory's leaf embeds them as they are. Also the
+ * bytes of the inode header, which directories have as well. `docs/LAYOUT.md`, "Inodes", is the
+ * specification. Pure.
  *
  * A size of 1, 8 or 16 is in bytes. "varint" is a number and "sized" a length with so many bytes, see
  * `coder.ts`.

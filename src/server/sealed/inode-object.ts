@@ -24,8 +24,8 @@ export interface StoredInode {
 
 /**
  * Reads and opens the inode object that has a key. The record was sealed for that key, so an object that the
- * server shows under another key does not open. Throws EMISSING, EFORMAT, ETRUNCATED, EAUTH, EKEY, EUNSUPPORTED, and the store's
- * other errors.
+ * server shows under another key does not open. Throws EMISSING, EFORMAT, ETRUNCATED, EAUTH, EKEY,
+ * EUNSUPPORTED, and the store's other errors.
  */
 export async function readInodeObject(
   { store, control }: Pick<Sealing, 'store' | 'control'>,
@@ -47,9 +47,9 @@ export async function readInodeObject(
 }
 
 /**
- * Seals and puts an inode under a key. Throws ECONFLICT when the condition does not hold, EUNCERTAIN when the answer was
- * lost, and the store's other errors. After a lost answer, the nonce of the newest writer in the store tells
- * whether the put has happened.
+ * Seals and puts an inode under a key. Throws ECONFLICT when the condition does not hold, EUNCERTAIN when the
+ * answer was lost, and the store's other errors. After a lost answer, the nonce of the newest writer in the
+ * store tells whether the put has happened.
  */
 export async function putInodeObject(
   { store, control }: Pick<Sealing, 'store' | 'control'>,

@@ -1,6 +1,7 @@
 /**
- * Sealed records that are kept on this machine, as the sealed layout sees them: nodes (leaves of name trees, pages
- * of extent maps) and content (units and packs). Segments hold the same bytes; what is kept saves a request.
+ * Sealed records that are kept on this machine, as the sealed layout sees them: nodes (leaves of name trees,
+ * pages of extent maps) and content (units and packs). Segments hold the same bytes; what is kept saves a
+ * request.
  */
 import type { ControlAt } from './control.ts';
 
@@ -18,8 +19,8 @@ export interface NodeVersion {
 
 export interface NodeRecords {
   /**
-   * Reads records. Returns each, as its caller's own; undefined for one that is not kept. Lengths and tags are
-   * right; whether the bytes between are, opening tells. Never rejects.
+   * Reads records. Returns each, as its caller's own; undefined for one that is not kept. Lengths and tags
+   * are right; whether the bytes between are, opening tells. Never rejects.
    */
   read(
     wanted: readonly (NodeVersion & { readonly lengthBytes: number })[],
@@ -44,8 +45,8 @@ export interface ContentVersion {
 
 export interface ContentRecords {
   /**
-   * Reads records, each into memory as long as it is. Returns which of them are there. Lengths and tags are right;
-   * whether the bytes between are, opening tells. Never rejects.
+   * Reads records, each into memory as long as it is. Returns which of them are there. Lengths and tags are
+   * right; whether the bytes between are, opening tells. Never rejects.
    */
   read(wanted: readonly (ContentVersion & { readonly into: Uint8Array })[]): Promise<readonly boolean[]>;
 

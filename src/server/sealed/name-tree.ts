@@ -39,7 +39,9 @@ export interface NodeSizes {
   readonly nodeBytes: number;
   /** Largest root, in the inode. Small, because each commit writes it anew. Default 32 KiB. */
   readonly rootBytes: number;
-  /** How many embedded directories may lie within one another in the root. Default: as many as in any node. */
+  /**
+   * How many embedded directories may lie within one another in the root. Default: as many as in any node.
+   */
   readonly nesting?: number | undefined;
 }
 

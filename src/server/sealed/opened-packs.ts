@@ -22,7 +22,9 @@ export class OpenedPacks {
     this.#maxBytes = maxBytes;
   }
 
-  /** Returns a plain pack if it is kept. It must not be changed; it stays valid as long as anyone holds it. */
+  /**
+   * Returns a plain pack if it is kept. It must not be changed; it stays valid as long as anyone holds it.
+   */
   get(pointer: SlicePointer): Uint8Array | undefined {
     const key = packKey(pointer);
     const found = this.#kept.get(key);

@@ -99,8 +99,8 @@ function expectedIndex(kind: RecordKind, isSameObject: boolean, previous: Previo
 }
 
 /**
- * Decodes a footer's plaintext. Throws EFORMAT, or EUNSUPPORTED for another layout version or an unknown kind of
- * record.
+ * Decodes a footer's plaintext. Throws EFORMAT, or EUNSUPPORTED for another layout version or an unknown kind
+ * of record.
  *
  * @param footerOffsetBytes where the footer begins: the records must end there.
  */
@@ -174,8 +174,8 @@ export function encodeTrailer(footerBytes: number): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Decodes a trailer. Throws EFORMAT, or EUNSUPPORTED for another layout version. The trailer is not authenticated:
- * do not trust it before the footer has been opened.
+ * Decodes a trailer. Throws EFORMAT, or EUNSUPPORTED for another layout version. The trailer is not
+ * authenticated: do not trust it before the footer has been opened.
  *
  * @param bytes the last 16 bytes of the segment, or more of its end.
  * @param segmentBytes length of the whole segment.

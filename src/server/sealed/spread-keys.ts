@@ -17,9 +17,9 @@ import type {
 import { type KeyScheme, keyOfStored, storedKey } from './object-keys.ts';
 
 /**
- * Returns `store` as a volume of this scheme sees it. A list takes whole prefixes only (`s/`, never `s/ab`). Its
- * `after` must be the `next` of an earlier page: both are keys of the store. Objects with keys that are not
- * the volume's are left out.
+ * Returns `store` as a volume of this scheme sees it. A list takes whole prefixes only (`s/`, never `s/ab`).
+ * Its `after` must be the `next` of an earlier page: both are keys of the store. Objects with keys that are
+ * not the volume's are left out.
  */
 export function withKeyScheme(store: ObjectStore, scheme: KeyScheme): ObjectStore {
   return scheme === 'flat' ? store : new SpreadKeysStore(store, scheme);

@@ -228,7 +228,10 @@ class PackReading {
     return claimed;
   }
 
-  /** Fetches records into the lease; from the store all stretches of which something is not kept on this machine. */
+  /**
+   * Fetches records into the lease; from the store all stretches of which something is not kept on this
+   * machine.
+   */
   async #fetch(
     plan: FetchPlan,
     records: readonly RecordToOpen[],
@@ -268,7 +271,10 @@ class PackReading {
     }
   }
 
-  /** Rejects with {@link KEPT_DAMAGED} when a record that is kept on this machine does not open; it was dropped. */
+  /**
+   * Rejects with {@link KEPT_DAMAGED} when a record that is kept on this machine does not open; it was
+   * dropped.
+   */
   async #openOnce(
     claimed: readonly SlicePointer[],
     whole: readonly UnitToRead[],
@@ -354,7 +360,10 @@ function unread(content: ContentRecords): ContentRecords {
   };
 }
 
-/** Keeps records that came from the store and opened. Throws {@link KEPT_DAMAGED}, and drops what was kept and did not. */
+/**
+ * Keeps records that came from the store and opened. Throws {@link KEPT_DAMAGED}, and drops what was kept and
+ * did not.
+ */
 function judgeKept(
   { lease, kept, content }: Fetched,
   records: readonly (RecordToOpen & { readonly at: number; readonly offsetBytes: number })[],

@@ -1,6 +1,6 @@
 /**
- * Seals units, of one file or many, and packs, and places them in segments. Units are placed in the order in which they
- * were submitted, while later ones are being sealed. From a caller's bytes to pointers:
+ * Seals units, of one file or many, and packs, and places them in segments. Units are placed in the order in
+ * which they were submitted, while later ones are being sealed. From a caller's bytes to pointers:
  *
  *   reserve ──▶ caller fills `bytes`, lists units ──▶ submit: workers seal ──▶ placed in turn ──▶ pointers
  */

@@ -5,8 +5,8 @@
  *   a pack, half of it live      copied as it is, once for all files in it
  *   a pack, less of it live      opened; the live slices go into new packs
  *
- * While the volume has keys of several epochs, nothing is copied unopened: all records of a segment are sealed
- * under one epoch, the one that was the newest for whoever wrote it.
+ * While the volume has keys of several epochs, nothing is copied unopened: all records of a segment are
+ * sealed under one epoch, the one that was the newest for whoever wrote it.
  *
  * A record that cannot be read, or whose tag is not the pointer's, stays where it is.
  */
@@ -44,8 +44,8 @@ export interface FileMoves {
 }
 
 /**
- * Where a unit lay, and where it lies now; undefined if it turned out to be all zeros. Both are the same place
- * for a unit that is listed only so that its map page is sealed anew.
+ * Where a unit lay, and where it lies now; undefined if it turned out to be all zeros. Both are the same
+ * place for a unit that is listed only so that its map page is sealed anew.
  */
 export interface Moved {
   readonly from: Pointer;

@@ -4,12 +4,12 @@
  *
  *   - `compact-move.ts` moves units and packs, most of them as they are, unopened.
  *   - Map pages and name nodes are sealed anew, because the places that they name change.
- *   - A pointer is replaced only where it, and its slice of a pack, are still what was moved. A file's content
- *     and data version stay the same.
+ *   - A pointer is replaced only where it, and its slice of a pack, are still what was moved. A file's
+ *     content and data version stay the same.
  *   - A segment is emptied only when what has to be moved, with a footer, is less than half of it. So less is
  *     written than becomes garbage.
- *   - Inodes with extensions that are not known are left alone, with all segments that they name: an extension
- *     may name places in them, too.
+ *   - Inodes with extensions that are not known are left alone, with all segments that they name: an
+ *     extension may name places in them, too.
  */
 import { isLoss } from '../../base/errors.ts';
 import { sizeToUnitCount } from '../../base/geometry.ts';
@@ -381,8 +381,8 @@ function folderWork({ folders }: Work, steps: readonly FolderStep[]): FolderWork
 }
 
 /**
- * Returns undefined when the folder is not there any more, is an object now, is being moved, or lies in one with
- * extensions that are not known.
+ * Returns undefined when the folder is not there any more, is an object now, is being moved, or lies in one
+ * with extensions that are not known.
  */
 async function openPath(host: Draft, steps: readonly FolderStep[]): Promise<Draft | undefined> {
   let draft = host;

@@ -1,4 +1,7 @@
-/** Where the content of a file lies: which records its units are, and how much of them is kept on this machine. */
+/**
+ * Where the content of a file lies: which records its units are, and how much of them is kept on this
+ * machine.
+ */
 import { sizeToUnitCount } from '../../base/geometry.ts';
 import { idBytes } from '../../base/ids.ts';
 import type { FileInode } from '../../server/sealed/inode.ts';
@@ -27,8 +30,8 @@ export interface ContentLayout {
 }
 
 /**
- * Reads the extent map of a file, and no content. Rejects with the signal's reason, and what reading the map throws;
- * a page of it that is damaged counts as lost.
+ * Reads the extent map of a file, and no content. Rejects with the signal's reason, and what reading the map
+ * throws; a page of it that is damaged counts as lost.
  */
 export async function contentLayout(
   { session }: Volume,

@@ -1,6 +1,6 @@
 /**
- * Seals anew, under the newest epoch, what lies under older ones. Afterwards nothing is sealed under those any
- * more, and `VolumeHeader.dropEpochs` may take their keys away. Clients go on working meanwhile.
+ * Seals anew, under the newest epoch, what lies under older ones. Afterwards nothing is sealed under those
+ * any more, and `VolumeHeader.dropEpochs` may take their keys away. Clients go on working meanwhile.
  *
  *   take a cut ──▶ which live objects are under older epochs? ──▶ none: done
  *     ▲                        ▼
@@ -12,9 +12,9 @@
  *   list of gc    is written again under another key. An order has to be withdrawn first
  *
  * Why nothing comes after the last cut that lies under an older epoch:
- *   1. A session that was opened before the rekey lacks the newest key. It cannot read an inode object that is
- *      sealed under that, nor replace one that has been written since it read it. At the last cut, all live ones
- *      have been.
+ *   1. A session that was opened before the rekey lacks the newest key. It cannot read an inode object that
+ *      is sealed under that, nor replace one that has been written since it read it. At the last cut, all
+ *      live ones have been.
  *   2. Any other session seals under the newest epoch. It could only name what had been sealed before. What
  *      resumes an interrupted put does not take units of older epochs (`put-journal.ts`), and a writer whose
  *      file was sealed anew while it was open does not commit what it still has of it (`newest-epoch.ts`).
@@ -64,8 +64,8 @@ export interface ResealReport {
   /** Bytes of the segments that were uploaded. */
   readonly writtenBytes: number;
   /**
-   * What is still sealed under older epochs: it belongs to a newer netseal's extensions, changes all the time,
-   * or a gc is running.
+   * What is still sealed under older epochs: it belongs to a newer netseal's extensions, changes all the
+   * time, or a gc is running.
    */
   readonly left: ResealCounts;
   /** The epochs, but the newest, that nothing is sealed under any more; ascending. */
@@ -80,8 +80,8 @@ const OBJECTS_AT_ONCE = 32;
  *
  * - ECONFLICT: the volume changes too fast for a consistent cut.
  * - EFORK: clients have different histories.
- * - EUNSUPPORTED: the store's lists are not consistent; it holds snapshots of a newer netseal; or the volume can
- *   only be read.
+ * - EUNSUPPORTED: the store's lists are not consistent; it holds snapshots of a newer netseal; or the volume
+ *   can only be read.
  * - The error of the first object that cannot be read: what is damaged cannot be sealed anew.
  * - What the store throws; the signal's reason.
  *

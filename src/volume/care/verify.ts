@@ -244,7 +244,8 @@ class Verification {
 
   #see({ inode, stored }: Walked): boolean {
     if (inode.type === 'directory') {
-      // A name that leads to a removed folder leads nowhere. But as long as it is there, no gc takes the folder.
+      // A name that leads to a removed folder leads nowhere. But as long as it is there, no gc takes the
+      // folder.
       if (inode.isDead && stored !== undefined) {
         this.#folders.delete(stored.key);
         this.#removedFolders.add(stored.key);
@@ -319,7 +320,9 @@ class Verification {
     this.#report();
   }
 
-  /** Returns the size of a segment; -1 if it is missing. One that the list lacks may be new: it is asked for. */
+  /**
+   * Returns the size of a segment; -1 if it is missing. One that the list lacks may be new: it is asked for.
+   */
   async #sizeOf(id: Id): Promise<number> {
     const known = this.#segments.get(id);
     if (known !== undefined) return known;

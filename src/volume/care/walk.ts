@@ -150,9 +150,9 @@ export class Walk {
   }
 
   /**
-   * Walks the object that has a key, by default the root, and everything below it. Damage goes to the visitor. Every other
-   * error ends the walk: ECLOSED, EUNAVAILABLE, ECONFLICT (an object changes too fast), ...; the signal's
-   * reason.
+   * Walks the object that has a key, by default the root, and everything below it. Damage goes to the
+   * visitor. Every other error ends the walk: ECLOSED, EUNAVAILABLE, ECONFLICT (an object changes too fast),
+   * ...; the signal's reason.
    */
   async from(key: Id = this.#session.settings.rootId): Promise<void> {
     await this.#objects([

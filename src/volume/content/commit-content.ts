@@ -32,8 +32,8 @@ const COMPACTED_MAX = 8;
  * Commits new content of an existing file. Returns the inode as it is afterwards.
  *
  * Rejects with ECONFLICT when another client has changed the content since `base`, has sealed it anew after a
- * rekey (unless there is `remake`), or has compacted the file too often; EFORK, EROLLBACK, and what `apply` and
- * `remake` reject with.
+ * rekey (unless there is `remake`), or has compacted the file too often; EFORK, EROLLBACK, and what `apply`
+ * and `remake` reject with.
  */
 export async function commitContent(
   session: Session,

@@ -75,8 +75,8 @@ export class FileContent {
   }
 
   /**
-   * Shortens the slice of a pack that a unit has, if it is longer. The record stays where it is: it is none of
-   * {@link segments}, as the content that is replaced needs it already.
+   * Shortens the slice of a pack that a unit has, if it is longer. The record stays where it is: it is none
+   * of {@link segments}, as the content that is replaced needs it already.
    *
    * @param pointer where the unit lies, as {@link find} said.
    */

@@ -123,7 +123,9 @@ export class FileWriter {
     this.#open.clear();
   }
 
-  /** Ends the writer as {@link abort} does, unless it is closed: an error on the way must not commit a part. */
+  /**
+   * Ends the writer as {@link abort} does, unless it is closed: an error on the way must not commit a part.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#isClosed) await this.abort();
   }

@@ -114,8 +114,9 @@ export class FileReadStream extends Readable {
 }
 
 /**
- * Writes a file from a position on. What was written is committed before `finish`. Destroyed with an error, it
- * waits for no commit: what it has written stays in the file, as in a local one, and is committed in the background.
+ * Writes a file from a position on. What was written is committed before `finish`. Destroyed with an error,
+ * it waits for no commit: what it has written stays in the file, as in a local one, and is committed in the
+ * background.
  */
 export class FileWriteStream extends Writable {
   /** An open file has no path of this machine. */

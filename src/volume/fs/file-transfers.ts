@@ -40,7 +40,10 @@ export async function readInto(
   return Buffer.from(given.buffer as ArrayBuffer, given.byteOffset, doneBytes);
 }
 
-/** Writes all bytes, at a position or at the file's own. Rejects when not all could be written, as `write` does. */
+/**
+ * Writes all bytes, at a position or at the file's own. Rejects when not all could be written, as `write`
+ * does.
+ */
 export async function writeAll(
   file: File,
   bytes: Uint8Array,

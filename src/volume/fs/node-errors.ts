@@ -1,7 +1,7 @@
 /**
- * Errors of open files, for programs that were written for `node:fs`. Most codes are the same there and here. Where
- * Node has another one for the same thing, the error has Node's, and netseal's own error as its cause. EAUTH, EFORK,
- * ECONFLICT and others that no file system has stay what they are.
+ * Errors of open files, for programs that were written for `node:fs`. Most codes are the same there and here.
+ * Where Node has another one for the same thing, the error has Node's, and netseal's own error as its cause.
+ * EAUTH, EFORK, ECONFLICT and others that no file system has stay what they are.
  */
 import { constants } from 'node:os';
 import { codeOf, type ErrorCode, messageOf } from '../../base/errors.ts';

@@ -1,8 +1,9 @@
 /**
- * An open file of a volume, in the shape of `FileHandle` of `node:fs/promises`: it satisfies that type, and does
- * what its calls do, but for this:
+ * An open file of a volume, in the shape of `FileHandle` of `node:fs/promises`: it satisfies that type, and
+ * does what its calls do, but for this:
  *
- *   - Others see what was written after a commit: at `sync`, `datasync` and `close`, and some seconds after a write.
+ *   - Others see what was written after a commit: at `sync`, `datasync` and `close`, and some seconds after a
+ *     write.
  *   - Buffers of several parts (`writev`, `readv`) are one write or read, and so of one moment up to 1 MiB.
  *   - It has no descriptor of this machine: `fd` is -1.
  *
@@ -103,11 +104,11 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
   }
 
   /**
-   * Reads bytes. Fewer than were asked for only at the end of the file, or before bytes that cannot be read. Up
-   * to 1 MiB is of one version of the file. The buffer is not touched after the call has settled.
+   * Reads bytes. Fewer than were asked for only at the end of the file, or before bytes that cannot be read.
+   * Up to 1 MiB is of one version of the file. The buffer is not touched after the call has settled.
    *
-   * `position` null, undefined or -1 is the open file's own position, which the call moves; such calls are queued.
-   * Any other is not moved, and not queued.
+   * `position` null, undefined or -1 is the open file's own position, which the call moves; such calls are
+   * queued. Any other is not moved, and not queued.
    *
    * Rejects with EINVAL, EBADF (closed, or not open for reading), the signal's reason; with EAUTH, EIO,
    * EUNAVAILABLE, ... when the first byte cannot be read.
@@ -142,9 +143,9 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
   }
 
   /**
-   * Reads bytes that are in memory, at once. Returns how many: as many as the buffer holds, or up to the end of the
-   * file. Undefined when it would have to wait, for the store or for others; then the buffer may hold anything, and
-   * {@link read} is the call to make. Makes no garbage. The buffer may be shared memory.
+   * Reads bytes that are in memory, at once. Returns how many: as many as the buffer holds, or up to the end
+   * of the file. Undefined when it would have to wait, for the store or for others; then the buffer may hold
+   * anything, and {@link read} is the call to make. Makes no garbage. The buffer may be shared memory.
    *
    * Throws as `read` rejects.
    */
@@ -158,9 +159,10 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
   }
 
   /**
-   * Writes at once, as far as there is memory. Returns how many bytes. Undefined when it would have to wait before
-   * the first: for memory, for others, or because the file was opened to append, or to commit every write; and for
-   * more than a 16th of the memory for pages. Then nothing has happened, and {@link write} is the call to make.
+   * Writes at once, as far as there is memory. Returns how many bytes. Undefined when it would have to wait
+   * before the first: for memory, for others, or because the file was opened to append, or to commit every
+   * write; and for more than a 16th of the memory for pages. Then nothing has happened, and {@link write} is
+   * the call to make.
    *
    * Throws as `write` rejects.
    */
@@ -188,12 +190,13 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
   }
 
   /**
-   * Writes bytes into memory. The buffer must not change before the call has settled. A file that was opened to
-   * append ignores the position; otherwise it is as in {@link read}. Fewer bytes are written than were given only
-   * after an error or an abort.
+   * Writes bytes into memory. The buffer must not change before the call has settled. A file that was opened
+   * to append ignores the position; otherwise it is as in {@link read}. Fewer bytes are written than were
+   * given only after an error or an abort.
    *
-   * Rejects when nothing was written: with EINVAL (the file would be too large), EBADF (closed, or not open for
-   * writing), the signal's reason, or with why the file cannot be committed, when memory is short because of that.
+   * Rejects when nothing was written: with EINVAL (the file would be too large), EBADF (closed, or not open
+   * for writing), the signal's reason, or with why the file cannot be committed, when memory is short because
+   * of that.
    */
   write<Bytes extends View>(
     buffer: Bytes,
@@ -299,8 +302,8 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
   }
 
   /**
-   * Tells of the file as it is now, what is not committed included. It has no times of reading but those that were
-   * set.
+   * Tells of the file as it is now, what is not committed included. It has no times of reading but those that
+   * were set.
    */
   stat(options?: { bigint?: false | undefined; throwIfNoEntry?: boolean | undefined }): Promise<Stats>;
   stat(options: { bigint: true; throwIfNoEntry?: boolean | undefined }): Promise<BigIntStats>;
@@ -357,8 +360,8 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
   }
 
   /**
-   * Makes a range zeros, as far as the file goes. It takes as long as writing them. Whole units of zeros take no
-   * room in the store afterwards.
+   * Makes a range zeros, as far as the file goes. It takes as long as writing them. Whole units of zeros take
+   * no room in the store afterwards.
    */
   async punchHole(offsetBytes: number, lengthBytes: number, options?: WaitOptions): Promise<void> {
     this.#checkRange(offsetBytes, lengthBytes, options);
@@ -367,7 +370,9 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
     );
   }
 
-  /** Makes a range zeros, as {@link punchHole} does. The file becomes longer if the range goes beyond its end. */
+  /**
+   * Makes a range zeros, as {@link punchHole} does. The file becomes longer if the range goes beyond its end.
+   */
   async zeroRange(offsetBytes: number, lengthBytes: number, options?: WaitOptions): Promise<void> {
     this.#checkRange(offsetBytes, lengthBytes, options);
     const endBytes = offsetBytes + lengthBytes;
@@ -379,12 +384,12 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
   }
 
   /**
-   * Commits what was done to the file before this call. When it resolves, the store has that, durable, and others
-   * see it.
+   * Commits what was done to the file before this call. When it resolves, the store has that, durable, and
+   * others see it.
    *
-   * Rejects with what the commit failed with, or with an error that this open file has not been told of. What was
-   * written stays, and the next call tries again. ECONFLICT: another client has changed the same units; what was
-   * written here is now a file beside it, and this file is the other's.
+   * Rejects with what the commit failed with, or with an error that this open file has not been told of. What
+   * was written stays, and the next call tries again. ECONFLICT: another client has changed the same units;
+   * what was written here is now a file beside it, and this file is the other's.
    */
   async sync(options?: WaitOptions): Promise<void> {
     requireOptions('options', options);
@@ -398,8 +403,9 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
   }
 
   /**
-   * Commits what was done to the file, as {@link sync} does, and closes this open file, always. Rejects as `sync`
-   * does. What could not be committed stays, is tried again, and shows in the status. Again does nothing.
+   * Commits what was done to the file, as {@link sync} does, and closes this open file, always. Rejects as
+   * `sync` does. What could not be committed stays, is tried again, and shows in the status. Again does
+   * nothing.
    */
   async close(options?: WaitOptions): Promise<void> {
     requireOptions('options', options);
@@ -411,14 +417,16 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
     await this.#ending('close', () => this.#file.leave());
   }
 
-  /** As {@link close}, also when a block is left by an error. Call {@link discard} first if that is not meant. */
+  /**
+   * As {@link close}, also when a block is left by an error. Call {@link discard} first if that is not meant.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
   /**
-   * Gives up everything that no commit holds yet, for all who have the file open. It is then as the store has it.
-   * The only way to lose what was written.
+   * Gives up everything that no commit holds yet, for all who have the file open. It is then as the store has
+   * it. The only way to lose what was written.
    */
   async discard(): Promise<void> {
     this.#requireWritable('close');
@@ -426,9 +434,9 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
   }
 
   /**
-   * Puts the content as it is now into a new file. It shares what the store has already, so it takes no longer than
-   * a commit. This file stays as it is, and what is not committed stays so: this is how to keep what cannot be
-   * committed any more, before {@link discard}.
+   * Puts the content as it is now into a new file. It shares what the store has already, so it takes no
+   * longer than a commit. This file stays as it is, and what is not committed stays so: this is how to keep
+   * what cannot be committed any more, before {@link discard}.
    *
    * Rejects with EEXIST, EISDIR, ENOENT, ENOTDIR for the path; with what committing throws.
    */
@@ -451,8 +459,8 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
   }
 
   /**
-   * Writes the file as a stream. What was written is committed before `finish`; with `autoClose: false` the file
-   * then stays open. Destroyed with an error, the stream waits for no commit: what it has written stays.
+   * Writes the file as a stream. What was written is committed before `finish`; with `autoClose: false` the
+   * file then stays open. Destroyed with an error, the stream waits for no commit: what it has written stays.
    */
   createWriteStream(options?: WriteStreamOptions): FileWriteStream {
     this.#requireWritable('write');

@@ -1,6 +1,6 @@
 /**
- * A volume in the shape of `node:fs/promises`: what programs and libraries that take an `fs` can work on. Every call
- * does what Node's does, but for this:
+ * A volume in the shape of `node:fs/promises`: what programs and libraries that take an `fs` can work on.
+ * Every call does what Node's does, but for this:
  *
  *   - Paths begin at the root of the volume, with or without a `/`; `..` is EINVAL.
  *   - A file is committed when it is closed: `writeFile` and its like resolve when the store has it.
@@ -152,7 +152,9 @@ export class VolumeFs implements NodeFs {
     return await asNode('lstat', () => this.#stat(path, options, false));
   }
 
-  /** Resolves when the path leads to something. `X_OK` needs a folder, or a file that somebody may execute. */
+  /**
+   * Resolves when the path leads to something. `X_OK` needs a folder, or a file that somebody may execute.
+   */
   async access(path: PathLike, mode: number = constants.F_OK): Promise<void> {
     const checked = toPath('path', path);
     requireInteger('mode', mode, 0, constants.R_OK | constants.W_OK | constants.X_OK);

@@ -1,4 +1,6 @@
-/** What `volume.fs` does behind a path: lists, makes, removes, changes, copies. Errors have netseal's codes. */
+/**
+ * What `volume.fs` does behind a path: lists, makes, removes, changes, copies. Errors have netseal's codes.
+ */
 import type { PathLike } from 'node:fs';
 import { codeOf, NetsealError, requireArgument } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';

@@ -6,8 +6,8 @@
  *   2. Counts their marks as its newest, and writes its own head with them.
  *   3. Deletes them.
  *
- * One with an extension that forbids changes stays as long as other heads do. One with any other extension that
- * is not known is treated as if that were not there.
+ * One with an extension that forbids changes stays as long as other heads do. One with any other extension
+ * that is not known is treated as if that were not there.
  *
  * A mark is always told by a head: the old one is deleted only after the new one was acknowledged. A client
  * that keeps no state takes a new id when its head was not written for half a day (head-memory.ts), so no

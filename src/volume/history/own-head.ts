@@ -81,7 +81,8 @@ async function requireReplaceable(
 ): Promise<void> {
   // A newer netseal of this client wrote it.
   if (problem?.code === 'EUNSUPPORTED') throw problem;
-  // It was sealed after a rekey, and this session lacks the key. An epoch that was dropped is lost in any case.
+  // It was sealed after a rekey, and this session lacks the key. An epoch that was dropped is lost in any
+  // case.
   if (problem?.code !== 'EKEY') return;
   const epoch = await recordEpoch(sealing, HEAD_PREFIX + state.heads.clientId);
   if (epoch > sealing.control.newestEpoch) throw problem;

@@ -140,8 +140,8 @@ export class Directory {
   }
 
   /**
-   * Looks in the whole host for the entry that leads to an inode, in the state that the store has now. Returns
-   * it with the directory that has it; undefined if there is none.
+   * Looks in the whole host for the entry that leads to an inode, in the state that the store has now.
+   * Returns it with the directory that has it; undefined if there is none.
    */
   async searchHost(id: Id): Promise<{ directory: Directory; entry: DirectoryEntry } | undefined> {
     return await this.#searchHost(this.path.live, id);

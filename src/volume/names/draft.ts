@@ -7,8 +7,8 @@
  * Promotion: an embedded directory becomes an object of its own, with all embedded directories above it. The
  * draft builds these objects with everything that the commit changes in them, each under a fresh key and with
  * the embedded version plus 1. They are put first; nothing refers to them until the host is swapped. If the
- * swap is lost, the next attempt builds others, under other keys. A directory is never embedded again: a client
- * that holds the key of its object would be acknowledged into nothing.
+ * swap is lost, the next attempt builds others, under other keys. A directory is never embedded again: a
+ * client that holds the key of its object would be acknowledged into nothing.
  *
  * Invariants
  *   1. A change that rejects has changed nothing, in any of the drafts.
@@ -218,7 +218,9 @@ export class Draft {
     this.#setEntry(entry.name, entry, options);
   }
 
-  /** Replaces an entry. Its name must be there: ask {@link find} first. Errors are those of {@link insert}. */
+  /**
+   * Replaces an entry. Its name must be there: ask {@link find} first. Errors are those of {@link insert}.
+   */
   replace(entry: DirectoryEntry, options: ChangeOptions = {}): void {
     if (this.#known(entry.name) === undefined) throw new NetsealError('EBUG', 'a name is not there');
     this.#setEntry(entry.name, entry, options);
@@ -273,8 +275,8 @@ export class Draft {
   }
 
   /**
-   * Returns the inode with its new tree, whose nodes are placed in segments: {@link segments} names those
-   * as well, and {@link promoted} the objects to put. The version is still that of the base. Call it once, for
+   * Returns the inode with its new tree, whose nodes are placed in segments: {@link segments} names those as
+   * well, and {@link promoted} the objects to put. The version is still that of the base. Call it once, for
    * an object.
    */
   async build(writer: SegmentWriter): Promise<Inode> {
@@ -285,8 +287,8 @@ export class Draft {
   }
 
   /**
-   * Gives a key to each directory that becomes an object. Returns true if this one does. It may have to because
-   * one that does has been moved into it.
+   * Gives a key to each directory that becomes an object. Returns true if this one does. It may have to
+   * because one that does has been moved into it.
    */
   #takeKeys(): boolean {
     let isPromoted = this.#isPromoted;
@@ -328,7 +330,9 @@ export class Draft {
     return { ...entry, node: reference };
   }
 
-  /** Returns the changed draft of the embedded directory that an entry leads to; undefined if there is none. */
+  /**
+   * Returns the changed draft of the embedded directory that an entry leads to; undefined if there is none.
+   */
   #changedBelow(entry: DirectoryEntry | undefined): Draft | undefined {
     if (entry?.node.kind !== 'embedded') return undefined;
     const draft = this.#commit.below.get(entry.node.inode.id);

@@ -25,8 +25,8 @@ export function isEmbeddable(inode: Inode): boolean {
 }
 
 /**
- * Returns the node for a new entry. An inode that cannot be embedded is put into the store first. The segments
- * of its content need not be there yet: the commit that gives it a name waits for them.
+ * Returns the node for a new entry. An inode that cannot be embedded is put into the store first. The
+ * segments of its content need not be there yet: the commit that gives it a name waits for them.
  */
 export async function placeInode(session: Session, inode: LinkableInode): Promise<EntryNode> {
   if (isEmbeddable(inode)) return { kind: 'embedded', inode };
@@ -67,7 +67,8 @@ export interface ChangedPlace<Kind> {
 }
 
 /**
- * Commits a change of an inode that is no directory's, wherever it lives. Returns the inode as it is afterwards.
+ * Commits a change of an inode that is no directory's, wherever it lives. Returns the inode as it is
+ * afterwards.
  *
  * Rejects with ENOENT when the name no longer leads to it; with what `change` throws, and nothing is changed
  * then; with what committing throws.
@@ -80,7 +81,9 @@ export async function changePlaced<Kind extends LinkableInode>(
   return (await changeWherever(parts, place, change)).inode;
 }
 
-/** Does the same as {@link changePlaced}, and also returns the reference to the inode's object, if it has one. */
+/**
+ * Does the same as {@link changePlaced}, and also returns the reference to the inode's object, if it has one.
+ */
 export async function changeWherever<Kind extends LinkableInode>(
   parts: PlaceParts,
   place: FilePlace,

@@ -25,8 +25,8 @@ export async function changeLinkCount(
 }
 
 /**
- * Lowers the link count of a file that has lost a name, if it has an object, and tells those who have the file
- * open. This is best effort: the name is gone already.
+ * Lowers the link count of a file that has lost a name, if it has an object, and tells those who have the
+ * file open. This is best effort: the name is gone already.
  */
 export async function dropLink(session: Session, inodes: Inodes, entry: DirectoryEntry): Promise<void> {
   const { node } = entry;

@@ -18,8 +18,8 @@
  *      - our version is older than the list: unknown, EUNCERTAIN
  *   4. A version that was acknowledged and is gone later is reported as EFORK.
  *   5. A mark is noted for each version that was read or acknowledged.
- *   6. A commit that proves to refer to lost objects is taken back, if nobody has changed the inode since; see
- *      `take-back.ts`.
+ *   6. A commit that proves to refer to lost objects is taken back, if nobody has changed the inode since;
+ *      see `take-back.ts`.
  *   7. A change fails if its own segments fail, or its own values cannot be encoded. It does not fail because
  *      of another change in its group.
  */
@@ -124,14 +124,16 @@ export class LiveInode {
   }
 
   /**
-   * True for an unborn inode that may be put into the store yet: it exists only here. One whose put has failed
-   * lasts as long as its owner keeps it, to try again.
+   * True for an unborn inode that may be put into the store yet: it exists only here. One whose put has
+   * failed lasts as long as its owner keeps it, to try again.
    */
   get isAwaited(): boolean {
     return !this.isBorn && !this.#hasFailed;
   }
 
-  /** The version that was read or committed last, and the epoch that it is sealed under; undefined for none. */
+  /**
+   * The version that was read or committed last, and the epoch that it is sealed under; undefined for none.
+   */
   get seen(): { readonly version: number; readonly readAtMs: number; readonly epoch: number } | undefined {
     const { stored, inode, readAtMs } = this.#base ?? {};
     return stored === undefined || inode === undefined || readAtMs === undefined

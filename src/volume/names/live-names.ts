@@ -1,6 +1,6 @@
 /**
- * Which names count. A name may lead to a directory that is dead already, or to something that has moved away:
- * the client that did that had no time to remove the name.
+ * Which names count. A name may lead to a directory that is dead already, or to something that has moved
+ * away: the client that did that had no time to remove the name.
  */
 import type { Name } from '../../base/name.ts';
 import type { DirectoryEntry } from '../../server/sealed/inode.ts';
@@ -32,8 +32,8 @@ export class LiveNames {
   }
 
   /**
-   * Returns the entry that a name leads to now; undefined when there is none. `maxAgeMs` as in `Directory.find`.
-   * A new file of this session that is not in the store yet is found as an embedded one.
+   * Returns the entry that a name leads to now; undefined when there is none. `maxAgeMs` as in
+   * `Directory.find`. A new file of this session that is not in the store yet is found as an embedded one.
    */
   async find(directory: Directory, name: Name, maxAgeMs?: number): Promise<DirectoryEntry | undefined> {
     const unborn = this.#inodes.unbornNames.find({ directory, name });
@@ -70,8 +70,8 @@ export class LiveNames {
   }
 
   /**
-   * Returns the entry of a name in a draft, and whether it counts: one that leads to a dead directory does not.
-   * Throws `DepartingError` if a move must be settled first.
+   * Returns the entry of a name in a draft, and whether it counts: one that leads to a dead directory does
+   * not. Throws `DepartingError` if a move must be settled first.
    */
   async findLive(draft: Draft, name: Name): Promise<FoundName | undefined> {
     const entry = await draft.findSettled(name);

@@ -1,6 +1,6 @@
 /**
- * Moves names between directories that are objects of their own. Two objects cannot be swapped at once, so a move takes steps. Its client
- * may die after any of them:
+ * Moves names between directories that are objects of their own. Two objects cannot be swapped at once, so a
+ * move takes steps. Its client may die after any of them:
  *
  *   1. depart    The entry in the source gets a departure (token, destination). It still counts there.
  *   2. parent    Only if a directory moves: it notes its new parent, and the old one as its former parent.
@@ -45,7 +45,9 @@ export interface MoveTarget {
 export type Arrive = (draft: Draft, entry: DirectoryEntry) => Promise<void>;
 
 const ATTEMPTS_MAX = 16;
-/** A change of an embedded directory that has lost so many swaps of the host takes the directory out with it. */
+/**
+ * A change of an embedded directory that has lost so many swaps of the host takes the directory out with it.
+ */
 const LOST_SWAPS_MAX = 2;
 
 export class Moves {
@@ -147,17 +149,17 @@ export class Moves {
   }
 
   /**
-   * Makes an embedded directory an object of its own, with all embedded directories above it, in one swap of the
-   * host. An object stays as it is. Rejects with ENOENT when it is gone; with ECONFLICT when others change it
-   * too often. A change that needs it calls `Draft.promote` itself: then both are one swap.
+   * Makes an embedded directory an object of its own, with all embedded directories above it, in one swap of
+   * the host. An object stays as it is. Rejects with ENOENT when it is gone; with ECONFLICT when others
+   * change it too often. A change that needs it calls `Draft.promote` itself: then both are one swap.
    */
   async promote(directory: Directory): Promise<void> {
     if (directory.isEmbedded) await this.applySettled(directory, draft => draft.promote());
   }
 
   /**
-   * Moves the entry that was found under `name`. A source that is embedded becomes an object with the departure.
-   * The target is an object already, as the departure names its key.
+   * Moves the entry that was found under `name`. A source that is embedded becomes an object with the
+   * departure. The target is an object already, as the departure names its key.
    *
    * Rejects with what `arrive` throws; ENOENT when the name leads elsewhere now; ECONFLICT; EINVAL when a
    * folder would be moved into itself. After these the entry is where it was. After EUNCERTAIN it is in one
@@ -384,7 +386,9 @@ export class Moves {
   }
 }
 
-/** Makes objects of those embedded directories that a change was made in. New ones are made in it: they stay. */
+/**
+ * Makes objects of those embedded directories that a change was made in. New ones are made in it: they stay.
+ */
 function takeOut(directories: readonly Directory[], drafts: readonly Draft[]): void {
   for (const [at, draft] of drafts.entries()) {
     if (draft.isChanged && directories[at]?.isUnborn === false) draft.promote();

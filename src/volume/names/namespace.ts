@@ -171,7 +171,8 @@ export class Namespace {
 
   /**
    * Does a program's change of names in a directory. With the second one in a session, an embedded directory
-   * becomes an object, in the same commit: so its host is not written each time. Copies of trees do not count.
+   * becomes an object, in the same commit: so its host is not written each time. Copies of trees do not
+   * count.
    */
   async changing<Result>(directory: Directory, change: () => Promise<Result>): Promise<Result> {
     const { id } = directory;

@@ -17,8 +17,8 @@ import type { OpenPlace } from './open-places.ts';
 const SEARCHES_MAX = 16;
 
 /**
- * Returns the inode as it was at most `maxAgeMs` ago; see `LiveInode.read`. Rejects with EMISSING when the file
- * is gone, also when this session has removed it; with what reading it throws.
+ * Returns the inode as it was at most `maxAgeMs` ago; see `LiveInode.read`. Rejects with EMISSING when the
+ * file is gone, also when this session has removed it; with what reading it throws.
  */
 export async function readOpenFile(
   parts: PlaceParts,

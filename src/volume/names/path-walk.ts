@@ -39,7 +39,10 @@ export interface ResolveOptions {
 export interface PlaceOptions {
   /** The name is for a folder: it may be missing although the path ends in `/`. Default false. */
   readonly forFolder?: boolean | undefined;
-  /** A symlink of that name is followed: the place is that of what it leads to, be it there or not. Default false. */
+  /**
+   * A symlink of that name is followed: the place is that of what it leads to, be it there or not. Default
+   * false.
+   */
   readonly follow?: boolean | undefined;
 }
 
@@ -90,7 +93,10 @@ export class PathWalk {
     return follow ? await this.#placeThroughLinks(place, found.names) : place;
   }
 
-  /** Returns the place of what symlinks lead to in the end. `names` lead to the place's folder, without symlinks. */
+  /**
+   * Returns the place of what symlinks lead to in the end. `names` lead to the place's folder, without
+   * symlinks.
+   */
   async #placeThroughLinks(place: Place, names: readonly Name[]): Promise<Place> {
     let [now, from] = [place, names];
     for (let left = SYMLINKS_MAX; ; left -= 1) {

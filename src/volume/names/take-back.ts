@@ -1,12 +1,12 @@
 /**
- * Takes back a commit that proves to refer to lost objects: the inode is put again as it was before. Otherwise
- * what shares a name node with the change would be lost with it.
+ * Takes back a commit that proves to refer to lost objects: the inode is put again as it was before.
+ * Otherwise what shares a name node with the change would be lost with it.
  *
- * What the earlier version refers to is there: it was live until the commit, and a gc deletes nothing while an
- * inode refers to a lost segment. But others may have seen the commit meanwhile. So
+ * What the earlier version refers to is there: it was live until the commit, and a gc deletes nothing while
+ * an inode refers to a lost segment. But others may have seen the commit meanwhile. So
  *
- *   1. No version and no data version is used twice, for nothing that the commit had changed: who has read the
- *      commit must not take what comes after for it.
+ *   1. No version and no data version is used twice, for nothing that the commit had changed: who has read
+ *      the commit must not take what comes after for it.
  *   2. What has become an object stays one, while that object is there: somebody may hold its key, and have a
  *      change of it acknowledged. The object gets the content that it had in its host before, unless somebody
  *      has changed it since.
@@ -25,9 +25,9 @@ import { Draft, type MovedOut } from './draft.ts';
 const OBJECTS_AT_ONCE = 16;
 
 /**
- * Puts the inode as it was before `attempt`, which is in the store as `stored`. Returns it; undefined when there
- * is nothing before. Rejects with ECONFLICT when another client has changed the inode since, and with what the
- * store throws: then it is as the commit has left it, or the next client has.
+ * Puts the inode as it was before `attempt`, which is in the store as `stored`. Returns it; undefined when
+ * there is nothing before. Rejects with ECONFLICT when another client has changed the inode since, and with
+ * what the store throws: then it is as the commit has left it, or the next client has.
  */
 export async function takeBack(
   session: Session,

@@ -1,14 +1,16 @@
 /**
- * Names of new files that are open and not in the store yet. This session finds and lists them like others; the
- * file's first commit puts them into the store, together with its content.
+ * Names of new files that are open and not in the store yet. This session finds and lists them like others;
+ * the file's first commit puts them into the store, together with its content.
  *
  *   unborn ──first commit──▶ born (no business of this any more)
  *     └──removed here──▶ dropped: nothing was ever in the store
  *
  * Invariants
- *   1. Whoever changes a name here comes by first: an unborn file of that name is committed before, or dropped.
+ *   1. Whoever changes a name here comes by first: an unborn file of that name is committed before, or
+ *      dropped.
  *   2. While a name is changed, no unborn file gets it.
- *   3. A file is unborn until its name is in the store as this session reads it: so a name is never lost between.
+ *   3. A file is unborn until its name is in the store as this session reads it: so a name is never lost
+ *      between.
  *   4. A file whose first commit is under way, or may have happened, is not dropped.
  */
 import { NetsealError } from '../../base/errors.ts';
@@ -101,8 +103,8 @@ export class UnbornNames {
   }
 
   /**
-   * Changes names, once those of them that are unborn are in the store. Rejects with what committing a file throws;
-   * ECONFLICT when another client has the name by now; with what `change` throws.
+   * Changes names, once those of them that are unborn are in the store. Rejects with what committing a file
+   * throws; ECONFLICT when another client has the name by now; with what `change` throws.
    */
   async changing<Result>(places: readonly Named[], change: () => Promise<Result>): Promise<Result> {
     while (places.some(place => this.find(place) !== undefined)) {

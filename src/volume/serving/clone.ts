@@ -32,8 +32,9 @@ export interface CloneOptions {
 /**
  * Makes a file of `base` with changes, under a name of its own. Returns its inode.
  *
- * Rejects with EEXIST and EISDIR; ECONFLICT when `base` was sealed anew after a rekey; EINVAL as `contentAfter` does; EIO when records were pending for so long that
- * a gc has taken them; with what reading the map and committing throw. No name is there then.
+ * Rejects with EEXIST and EISDIR; ECONFLICT when `base` was sealed anew after a rekey; EINVAL as
+ * `contentAfter` does; EIO when records were pending for so long that a gc has taken them; with what reading
+ * the map and committing throw. No name is there then.
  *
  * @param pointers as `checkChanges` has returned them: records of `base`'s own object.
  */

@@ -11,8 +11,8 @@ import { requireReceipt } from './receipts.ts';
 export type Changes = Pick<CommitSub, 'receipts' | 'sizeBytes' | 'cutBytes'>;
 
 /**
- * Throws EINVAL for changes that no file of this unit size can have. Returns where the new units lie; undefined
- * for new holes.
+ * Throws EINVAL for changes that no file of this unit size can have. Returns where the new units lie;
+ * undefined for new holes.
  */
 export function checkChanges(
   { receipts, sizeBytes, cutBytes }: Changes,
@@ -29,8 +29,8 @@ export function checkChanges(
 }
 
 /**
- * Returns the content of `base` with changes. EINVAL when the unit that the file was cut in needs a new record
- * and has none. Rejects with the error of a page of the map that is needed and lost.
+ * Returns the content of `base` with changes. EINVAL when the unit that the file was cut in needs a new
+ * record and has none. Rejects with the error of a page of the map that is needed and lost.
  *
  * @param pointers as {@link checkChanges} has returned them.
  */

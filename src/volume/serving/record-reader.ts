@@ -15,8 +15,8 @@ export interface RecordToRead {
 }
 
 /**
- * Reads records into memory, shared or not, which is the caller's again when the call has settled. Records that
- * lie close together in a segment are fetched together.
+ * Reads records into memory, shared or not, which is the caller's again when the call has settled. Records
+ * that lie close together in a segment are fetched together.
  *
  * @returns the errors by position, as `fetchAll` does. Rejects with the signal's reason.
  */

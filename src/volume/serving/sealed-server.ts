@@ -72,8 +72,8 @@ export class SealedServer implements NetfsServer<ServedFile> {
   }
 
   /**
-   * Says where a file was found, also of one that is open: another client may have moved it. Returns the key to
-   * open it by: its inode's id.
+   * Says where a file was found, also of one that is open: another client may have moved it. Returns the key
+   * to open it by: its inode's id.
    */
   register(place: FilePlace): Uint8Array {
     const { openPlaces, unbornNames } = this.#parts.inodes;
@@ -84,9 +84,9 @@ export class SealedServer implements NetfsServer<ServedFile> {
   }
 
   /**
-   * Prepares a file that the first commit puts into the store. Returns the key to open it by. That commit also
-   * rejects with EEXIST and EISDIR when the name is taken and the file does not give way; then, and after other
-   * errors, it may be tried again.
+   * Prepares a file that the first commit puts into the store. Returns the key to open it by. That commit
+   * also rejects with EEXIST and EISDIR when the name is taken and the file does not give way; then, and
+   * after other errors, it may be tried again.
    */
   registerNew(
     inode: FileInode,
@@ -172,8 +172,8 @@ export class SealedServer implements NetfsServer<ServedFile> {
   }
 
   /**
-   * Puts changes that were refused into a new file beside their own: `NAME.conflict-` and the time. Its content
-   * is that of the version `sub.ifVersion` with the changes. Returns its name.
+   * Puts changes that were refused into a new file beside their own: `NAME.conflict-` and the time. Its
+   * content is that of the version `sub.ifVersion` with the changes. Returns its name.
    *
    * Rejects with EINVAL when that version is neither the one told last nor the last that a commit was refused
    * on; ENOENT when the folder is gone; with what committing throws.
@@ -193,8 +193,8 @@ export class SealedServer implements NetfsServer<ServedFile> {
   }
 
   /**
-   * Writes segments anew whose records wait long for their commit, so that no gc takes them for garbage. A timer
-   * calls this by itself.
+   * Writes segments anew whose records wait long for their commit, so that no gc takes them for garbage. A
+   * timer calls this by itself.
    */
   async keepYoung(): Promise<void> {
     await this.#pending.renew();

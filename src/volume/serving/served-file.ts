@@ -9,14 +9,14 @@
  *   removed   commits change nothing but this object; it lasts until it is closed
  *
  * Invariants
- *   1. A version is the inode's data version as text: each change of the content adds 1. Compaction, promotion
- *      and changes of attributes leave it.
+ *   1. A version is the inode's data version as text: each change of the content adds 1. Compaction,
+ *      promotion and changes of attributes leave it.
  *   2. `#told` never goes back to an older version of the inode.
- *   3. A commit of ours on data version N has happened if N + 1 has its size and its records. Tags are unique,
- *      so one new record is proof. Without a new record the maps are compared.
+ *   3. A commit of ours on data version N has happened if N + 1 has its size and its records. Tags are
+ *      unique, so one new record is proof. Without a new record the maps are compared.
  *   4. One commit at a time.
- *   5. The version that netfs stands on is kept beside `#told` until a commit succeeds, or netfs stands on another:
- *      its changes are completed from it, compared with it, and may be stashed.
+ *   5. The version that netfs stands on is kept beside `#told` until a commit succeeds, or netfs stands on
+ *      another: its changes are completed from it, compared with it, and may be stashed.
  */
 import { abortable } from '../../base/abortable.ts';
 import { codeOf, isNetsealError, messageOf, NetsealError } from '../../base/errors.ts';
@@ -51,8 +51,8 @@ export interface NewFile {
   /** Whether its name may be taken from another file. */
   readonly replace?: boolean | undefined;
   /**
-   * Whether it gets a name beside its own when that is taken: as changes that were refused. The commit tells that,
-   * once.
+   * Whether it gets a name beside its own when that is taken: as changes that were refused. The commit tells
+   * that, once.
    */
   readonly givesWay?: boolean | undefined;
 }
@@ -156,8 +156,8 @@ export class ServedFile {
   }
 
   /**
-   * Asks the store for the file as it is now. Rejects with EMISSING when it is gone; with what reading it throws;
-   * with the signal's reason, and then the version told last is still that.
+   * Asks the store for the file as it is now. Rejects with EMISSING when it is gone; with what reading it
+   * throws; with the signal's reason, and then the version told last is still that.
    *
    * @param standsOn the version that netfs stands on; see {@link StateOptions}.
    */
@@ -169,8 +169,8 @@ export class ServedFile {
   }
 
   /**
-   * Returns the receipts of the units [from, to). EIO when the part of the map that has them is lost; ECONFLICT for
-   * a version that is neither the one told last nor the one that netfs stands on.
+   * Returns the receipts of the units [from, to). EIO when the part of the map that has them is lost;
+   * ECONFLICT for a version that is neither the one told last nor the one that netfs stands on.
    */
   async locate(
     fromUnit: number,
@@ -240,8 +240,8 @@ export class ServedFile {
   }
 
   /**
-   * Puts changes that were refused, or cannot be committed, into a new file beside this one. Returns its name.
-   * Rejects as {@link saveAs} does.
+   * Puts changes that were refused, or cannot be committed, into a new file beside this one. Returns its
+   * name. Rejects as {@link saveAs} does.
    */
   async stash(sub: CommitSub): Promise<Name> {
     const { directory, name } = this.#place;
@@ -259,8 +259,9 @@ export class ServedFile {
   /**
    * Puts the file as `sub` would make it into a new file. This file stays as it is.
    *
-   * Rejects with EINVAL when `sub.ifVersion` is neither the version told last nor the one that netfs stands on, or
-   * that a commit was refused on; EEXIST, EISDIR; EIO when a part of the file's map is lost; with what committing throws.
+   * Rejects with EINVAL when `sub.ifVersion` is neither the version told last nor the one that netfs stands
+   * on, or that a commit was refused on; EEXIST, EISDIR; EIO when a part of the file's map is lost; with what
+   * committing throws.
    */
   async saveAs(sub: CommitSub, target: NamePlace, replace?: boolean): Promise<void> {
     const { session } = this.#parts;
@@ -417,8 +418,8 @@ export class ServedFile {
   }
 
   /**
-   * Ends a commit well whose earlier attempt has happened. Otherwise rejects with ECONFLICT: another client has
-   * changed the file; or with EUNAVAILABLE: others only were in the way.
+   * Ends a commit well whose earlier attempt has happened. Otherwise rejects with ECONFLICT: another client
+   * has changed the file; or with EUNAVAILABLE: others only were in the way.
    */
   async #adoptRepeated(sub: CommitSub, pointers: Pointers, cause?: unknown): Promise<void> {
     const now = await this.#read();
@@ -504,8 +505,8 @@ export class ServedFile {
   }
 
   /**
-   * Does something with the map that was told last. If a part of it is gone, a compaction may have moved it: then
-   * does it again with the present one. EIO when a part is lost.
+   * Does something with the map that was told last. If a part of it is gone, a compaction may have moved it:
+   * then does it again with the present one. EIO when a part is lost.
    */
   async #onMap<Result>(work: (inode: FileInode) => Promise<Result>): Promise<Result> {
     const { inode } = this.#told;

@@ -21,8 +21,9 @@ interface Wanted {
 }
 
 /**
- * Reads ahead what lies below some directories, up to a few MiB. Call it again on the way down: what did not fit
- * is read then. A node that cannot be read is left to the walk. Rejects with the signal's reason, ECLOSED.
+ * Reads ahead what lies below some directories, up to a few MiB. Call it again on the way down: what did not
+ * fit is read then. A node that cannot be read is left to the walk. Rejects with the signal's reason,
+ * ECLOSED.
  */
 export async function fetchAhead(
   { sealing, nameNodes }: Pick<Session, 'sealing' | 'nameNodes'>,

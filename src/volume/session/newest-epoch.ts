@@ -6,9 +6,9 @@ import { recordEpoch } from '../../server/sealed/record-epoch.ts';
 import type { Session } from './session.ts';
 
 /**
- * Throws ECONFLICT when one of these segments is sealed under an older epoch: the epoch is about to be dropped,
- * or has been. Call it for segments that are named again although nothing live may name them any more. Costs
- * nothing while there is one epoch.
+ * Throws ECONFLICT when one of these segments is sealed under an older epoch: the epoch is about to be
+ * dropped, or has been. Call it for segments that are named again although nothing live may name them any
+ * more. Costs nothing while there is one epoch.
  */
 export async function requireNewestEpoch(
   { sealing }: Pick<Session, 'sealing'>,

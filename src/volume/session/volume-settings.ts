@@ -152,7 +152,9 @@ export function decodeSettings(bytes: Uint8Array): VolumeSettings {
   }
 }
 
-/** Returns the features of a list that this netseal lacks. EFORMAT unless it is a list of names, or nothing. */
+/**
+ * Returns the features of a list that this netseal lacks. EFORMAT unless it is a list of names, or nothing.
+ */
 function missingFeatures(field: string, list: unknown): string[] {
   if (list === undefined) return [];
   const isList = Array.isArray(list) && list.every(name => typeof name === 'string');

@@ -57,8 +57,8 @@ export function requireState(name: string, value: unknown): asserts value is Cli
 }
 
 /**
- * Returns a state that ends with the process: for jobs without a state folder, for tests, and for servers that
- * are trusted. The client's head is ephemeral.
+ * Returns a state that ends with the process: for jobs without a state folder, for tests, and for servers
+ * that are trusted. The client's head is ephemeral.
  */
 export function memoryState(): ClientState {
   return memoryStateOf(HeadMemory.ephemeral());

@@ -106,8 +106,8 @@ export class GetJournal {
   }
 
   /**
-   * Notes that the file is written up to `doneBytes`. If that fails, the journal ends at the note before. EINVAL
-   * for a place that no file has.
+   * Notes that the file is written up to `doneBytes`. If that fails, the journal ends at the note before.
+   * EINVAL for a place that no file has.
    */
   note(unfinished: Unfinished, doneBytes: number, endBytes: number): void {
     requireInteger('doneBytes', doneBytes);

@@ -53,8 +53,8 @@ export async function findRemembered(
 
 /**
  * Forgets a store, as after it was restored from a backup: the next visit counts as the first. Its folder
- * vanishes as a whole. Returns what was remembered; undefined when that was nothing. EUNAVAILABLE when another
- * process is writing to it.
+ * vanishes as a whole. Returns what was remembered; undefined when that was nothing. EUNAVAILABLE when
+ * another process is writing to it.
  *
  * @param storeName the store's canonical name, as `openStateFolder` takes it.
  */
