@@ -124,7 +124,7 @@ export class SharedFilePages implements FilePages {
     }
   }
 
-  /** Gives the frame to the block, or else its bytes. */
+  /** Makes the frame the block's own. Where that cannot be, copies the frame's bytes into the block. */
   #insertFrame(block: number, frame: number, filled: number, keep: readonly ByteRange[]): void {
     const table = this.#table;
     const known = this.#find(block);
@@ -295,8 +295,9 @@ export class SharedFilePages implements FilePages {
   }
 
   /**
-   * As `PageRoom.take`. A block gets a frame behind that of the block before, and gets one for few granules
-   * already if the writes go on from that block, which has filled a frame.
+   * Takes memory as `PageRoom.take` does. If possible, the block's frame lies behind that of the block
+   * before. A block with few granules gets a frame at once if writes continue from the block before and
+   * filled its frame.
    */
   #take(entry: number, block: number, absent: number, mayBeSequel: boolean, runLength: number): number {
     const table = this.#table;

@@ -36,7 +36,7 @@ const FRESH = 9;
 const CUTS = 11;
 
 export const GENERATION_MAX = 0x7fff_ffff;
-/** As a time: for ever. */
+/** The latest time: the file stays fresh for ever. */
 export const FOREVER_MS: number = Number.MAX_SAFE_INTEGER;
 
 /** A file, for other threads. Post it as it is. */
@@ -138,7 +138,7 @@ export class FileSlots {
     }
   }
 
-  /** The file was hidden, and no entry carries its number any more. */
+  /** Takes a number back. The file was hidden before, and no entry carries its number any more. */
   giveBack(number: number): void {
     const { words, slotCount } = this.#memory;
     if (number > slotCount) this.#freeWithoutSlot.push(number);

@@ -14,7 +14,7 @@ export class FrameFilling implements Filling {
   readonly parts: readonly Uint8Array<SharedArrayBuffer>[];
   readonly #room: PageRoom;
   readonly #lengthBytes: number;
-  /** In the order of the bytes. Empty when they were given back, or away. */
+  /** In the order of the bytes. Empty once they were given back or taken by `insert`. */
   #frames: readonly number[];
 
   constructor(memory: PageMemory, room: PageRoom, frames: readonly number[], lengthBytes: number) {

@@ -27,14 +27,14 @@ import {
 } from './page-memory.ts';
 import { GRANULE_BYTES } from './pages.ts';
 
-/** A change met on the way is met again so often before the bytes count as missing. */
+/** How often a read that meets a change is repeated before its bytes count as missing. */
 const RETRIES_MAX = 2;
 /** The most blocks that are copied as one. */
 const RUN_BLOCKS_MAX = 64;
 
 export class PageCopier {
   readonly #memory: PageMemory;
-  /** Of the run that is being copied: its entries, and what their sequence numbers were. */
+  /** The entries of the run that is being copied, and their sequence numbers before the copy. */
   readonly #entries = new Int32Array(RUN_BLOCKS_MAX);
   readonly #seqs = new Int32Array(RUN_BLOCKS_MAX);
   readonly #rounds = new Int32Array(RUN_BLOCKS_MAX);
@@ -148,7 +148,7 @@ export class PageCopier {
       const position = start + done;
       const within = position % GRANULE_BYTES;
       const subframe = (words[entry + SUBFRAMES + Math.floor(position / GRANULE_BYTES)] ?? 0) - 1;
-      // It was changed meanwhile, and that will be found out.
+      // The entry was changed meanwhile. The last look at the run will find that out.
       if (subframe < 0) break;
       const part = Math.min(bytes - done, GRANULE_BYTES - within);
       const frame = Math.floor(subframe / BLOCK_GRANULES);

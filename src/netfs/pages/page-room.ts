@@ -93,7 +93,7 @@ export class PageRoom {
     return frame;
   }
 
-  /** The frame is not being filled any more. It goes to an entry, or is freed. */
+  /** Notes that the frame is not being filled any more. The caller gives it to an entry, or it is freed. */
   endFilling(frame: number, isFreed: boolean): void {
     this.#fillingBytes -= BLOCK_BYTES;
     if (!isFreed) return;
@@ -164,7 +164,8 @@ export class PageRoom {
   #evictSubframes(frame: number): void {
     const { pool } = this.#table;
     const first = frame * BLOCK_GRANULES;
-    // An entry may have several of them: all are judged by its last use, which is cleared in the end.
+    // An entry may have several subframes here. All are judged by its last use, so that is cleared only at
+    // the end.
     let spared = 0;
     for (let index = 0; index < BLOCK_GRANULES && pool.isSplit(frame); index += 1) {
       const owner = pool.ownerOf(first + index);

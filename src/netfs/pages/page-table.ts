@@ -62,7 +62,7 @@ export class PageTable {
   #nextEntry: number;
   #usedBytes = 0;
   #heldBytes = 0;
-  /** What the entry that is being changed was before. */
+  /** The granules that were present in the entry before the change that is under way. */
   #presentBefore = 0;
   #heldBefore = 0;
 
@@ -276,7 +276,10 @@ export class PageTable {
     }
   }
 
-  /** Takes an entry out of its bucket and its file. It keeps its way on, for readers that stand on it. */
+  /**
+   * Takes an entry out of its bucket and its file. It keeps its link to the next one, for readers that are at
+   * it.
+   */
   #remove(entry: number): void {
     const words = this.#words;
     const number = words[entry + FILE] ?? 0;

@@ -292,7 +292,7 @@ class PlainFilePages implements FilePages {
     for (const granule of this.#granules.values()) this.#drop(granule);
   }
 
-  /** The granule was evicted. */
+  /** Notes that the granule was evicted. */
   forget(granule: Granule): void {
     this.#granules.delete(granule.index);
   }

@@ -166,8 +166,8 @@ export class DirtyUnits {
   }
 
   /**
-   * Ends a flush that has failed: its bytes are dirty again. If a newer flush of the unit is under way, that
-   * one gets them: they are in its record, or in the base that it has found.
+   * Ends a flush that has failed: its bytes are dirty again. If a newer flush of the unit is under way, its
+   * spans take them over, because its record holds these bytes, or is made from a base that does.
    */
   redirty(flush: Flush): void {
     const isLost = flush.state === 'placed';
@@ -217,13 +217,13 @@ export class DirtyUnits {
     return kept;
   }
 
-  /** True when something of the unit is dirty or on its way, and not committed. */
+  /** True when the unit has changes that are dirty, on their way, or not committed. */
   hasUncommitted(unit: number): boolean {
     if (this.#regions.has(unit)) return true;
     return this.#flushes.get(unit)?.some(({ group }) => group.state !== 'committed') === true;
   }
 
-  /** From which offset in the unit on its base is zeros; infinity when nothing is cut. */
+  /** The offset in the unit from which its base counts as zeros; infinity when nothing is cut. */
   zeroFromBytes(unit: number): number {
     return Math.min(
       this.#regions.get(unit)?.zeroFromBytes ?? Number.POSITIVE_INFINITY,

@@ -9,7 +9,7 @@
  *   1. Exactly one group is open: the newest. Closed ones are committed in order, each as a whole.
  *   2. A group's writers, regions and flushes name it as their group.
  *   3. Layers are the groups' layers, in the same order.
- *   4. Nobody waits for a group that is placed, or that has ended.
+ *   4. A group that is placed, or has ended, has no waiters left.
  */
 import { NetsealError } from '../../base/errors.ts';
 import type { FileState } from '../server.ts';
@@ -54,7 +54,7 @@ export class Groups {
     return group;
   }
 
-  /** The layer of the oldest group has become the committed version. */
+  /** Notes that the oldest group was committed: its layer is part of the committed version now. */
   committed(group: Group, state: FileState): void {
     if (!isPlaced(group)) throw new NetsealError('EBUG', 'committed before it was placed');
     this.#layers.committedLayer(group.layer, state);
@@ -123,7 +123,7 @@ export function isEmpty({ layer, writers, dirty, flushes }: Group): boolean {
   return true;
 }
 
-/** True when the writer has written nothing yet. */
+/** True when the writer has put no byte into pages yet. */
 export function hasNotBegun({ fromBytes, dirtyToBytes }: Writer): boolean {
   return dirtyToBytes === fromBytes;
 }
@@ -141,7 +141,7 @@ export function whenPlaced(group: Group): Promise<void> {
   return promise;
 }
 
-/** Call it after every step that may have been the last one of a group. */
+/** Tells the waiters if the group is placed. Call it after every step that may have been the group's last. */
 export function tellIfPlaced(group: Group): void {
   if (group.waiters.size > 0 && isPlaced(group)) tell(group);
 }
@@ -165,7 +165,7 @@ function moveInto(open: Group, group: Group): void {
     open.flushes.add(flush);
   }
   open.unplacedCount += group.unplacedCount;
-  // Whoever still flushes the folded group finds nothing in it.
+  // Whoever still flushes the folded group must find nothing in it.
   group.writers.clear();
   group.dirty.clear();
   group.flushes.clear();

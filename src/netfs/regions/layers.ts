@@ -21,9 +21,11 @@ import type { CommitSub, FileState, Receipt } from '../server.ts';
 /** The changes of one group. */
 export class Layer {
   #receipts = new Map<number, Receipt | undefined>();
-  /** What newer records have replaced, oldest first, as long as those may be lost. */
+  /**
+   * Receipts that newer records have replaced, oldest first. Kept as long as the newer records may be lost.
+   */
   readonly #replaced = new Map<number, (Receipt | undefined)[]>();
-  /** Whether a commit reads the map of receipts, so that it must be copied before it changes. */
+  /** True when a commit reads the map of receipts: it must be copied before it is changed. */
   #isShared = false;
   #cutBytes = Number.POSITIVE_INFINITY;
   #isSizeSet = false;
@@ -110,7 +112,7 @@ export class Layer {
     return this.#receipts;
   }
 
-  /** Lays this layer over `below`, which it replaces from then on. */
+  /** Takes the changes of `below` into this layer, under its own. `below` is of no use afterwards. */
   takeOver(below: Layer, unitSizeBytes: number): void {
     this.#unshare();
     for (const [unit, receipt] of below.#receipts) {
@@ -246,7 +248,7 @@ export class Layers {
     this.#known.delete(unit);
   }
 
-  /** Lays `layer` and the one above it together, as the upper one. EBUG when there is none above. */
+  /** Merges `layer` into the one above it. EBUG when there is none above. */
   fold(layer: Layer): void {
     const index = this.#layers.indexOf(layer);
     const above = this.#layers[index + 1];
@@ -280,7 +282,7 @@ export class Layers {
     }
     let skip = layer.receipts.size - this.#knownMax;
     for (const [unit, receipt] of layer.receipts) {
-      // Those that would be forgotten at once are only forgotten.
+      // Receipts beyond what is remembered are not entered at all.
       if (skip > 0) this.#known.delete(unit);
       else this.#remember(unit, receipt);
       skip -= 1;

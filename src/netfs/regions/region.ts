@@ -4,8 +4,8 @@ import type { Layer } from './layers.ts';
 import type { Spans } from './spans.ts';
 
 /**
- * Of a writer: `pending`, `reserved`, `active`, then `ended`, when its bytes belong to the dirty regions of
- * their units; or `aborted`.
+ * The state of a writer: `pending`, `reserved`, `active`, then `ended` or `aborted`. The bytes of a writer
+ * that has ended belong to the dirty regions of their units.
  */
 export type WriterState = 'pending' | 'reserved' | 'active' | 'ended' | 'aborted';
 
@@ -29,7 +29,7 @@ export interface Writer {
   state: WriterState;
   /** How far its bytes are in pages. */
   dirtyToBytes: number;
-  /** While it is active, and afterwards. */
+  /** Set once it is active, and kept afterwards. */
   group: Group | undefined;
   /** Told when it becomes active. */
   wake: ((error?: unknown) => void) | undefined;
@@ -51,7 +51,7 @@ export interface Group {
   readonly dirty: Set<DirtyRegion>;
   /** All flushes of the group whose bytes are not durable yet. */
   readonly flushes: Set<Flush>;
-  /** Those of them whose records are not placed. */
+  /** How many of these flushes have no placed record yet. */
   unplacedCount: number;
   state: GroupState;
   /** Told when everything is placed, and when the group is folded or discarded. */

@@ -108,7 +108,7 @@ export class Regions {
     return this.#writers.count;
   }
 
-  /** True when somebody waits or writes behind this place. */
+  /** True when a writer waits or writes beyond this offset of the file. */
   isWrittenBeyond(offsetBytes: number): boolean {
     for (const { toBytes } of this.#writers.all) if (toBytes > offsetBytes) return true;
     return false;
@@ -156,17 +156,18 @@ export class Regions {
   }
 
   /**
-   * Returns the bytes of the unit, as offsets in it, that are not durable outside of pages: in its record
-   * they may be others, so whoever fills pages from that keeps them. The set is the caller's.
+   * Returns the bytes of the unit, as offsets in it, that are durable nowhere but in pages. The unit's record
+   * may have other bytes there, so whoever fills pages from the record must keep them. The set is the
+   * caller's.
    */
   keptSpans(unit: number): Spans {
     return this.#units.keptSpans(unit);
   }
 
   /**
-   * From which offset in the unit on the record that `layers.find` returns counts as zeros, because a
-   * truncate has cut it there. Whoever fills pages from that record asks in the turn in which it fills them.
-   * Infinity when nothing is cut.
+   * The offset in the unit from which the record that `layers.find` returns counts as zeros, because a
+   * truncate has cut it there. Infinity when nothing is cut. Whoever fills pages from that record asks for it
+   * in the same turn.
    */
   zeroFromBytes(unit: number): number {
     return this.#units.zeroFromBytes(unit);
@@ -482,7 +483,7 @@ export class Regions {
     if (first.state !== 'closed') return;
     for (const { id, flushes } of this.#groups.all) {
       if (id < first.id) continue;
-      // Their groups had what a later one has truncated; the open group will not.
+      // The folded groups may still refer to what a later truncate has removed. The open group must not.
       for (const flush of flushes) if (flush.isCutOff) this.#units.end(flush, 'dropped');
     }
     this.#groups.foldFrom(first);

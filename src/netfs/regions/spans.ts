@@ -66,7 +66,7 @@ export class Spans {
     const lastFrom = bounds[last];
     const lastTo = bounds[last + 1];
     if (lastFrom === undefined || lastTo === undefined || fromBytes > lastTo) {
-      // Behind all others, as in a file that is written from front to end.
+      // The common case: behind all others, as in a file that is written from front to end.
       bounds.push(fromBytes, toBytes);
       this.#byteCount += toBytes - fromBytes;
     } else if (fromBytes >= lastFrom) {

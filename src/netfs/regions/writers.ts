@@ -143,7 +143,7 @@ export class Writers {
     return this.#index.isBusy(unit, this.#unitSizeBytes);
   }
 
-  /** Lets those who wait in these units go on, as far as nothing stands in their way any more. */
+  /** Lets waiting writers of these units go on, if nothing is in their way any more. */
   advanceIn(fromUnit: number, toUnit: number): void {
     if (this.#index.count === 0) return;
     this.#advance(this.#index.sharing(fromUnit, toUnit));
@@ -173,7 +173,7 @@ export class Writers {
       writer.group.writers.add(writer);
       writer.wake?.();
       writer.wake = undefined;
-      // Some may have waited only because this one did.
+      // Other writers may have waited only because this one did.
       if (hasWaitedReserved) queue.push(...this.#index.sharing(writer.fromUnit, writer.toUnit));
     }
   }
@@ -186,7 +186,7 @@ export class Writers {
     return true;
   }
 
-  /** Notes which regions the writer waits for. */
+  /** Returns whether the writer may become active. If not, notes the regions that it waits for. */
   #mayActivate(writer: Writer): boolean {
     if (this.#groups.isOnlyOpen) return true;
     let mayActivate = true;

@@ -56,7 +56,7 @@ interface OpenedStep {
   readonly draft: Draft;
 }
 
-/** How old the state of a host may be in which a walk reads the directories embedded in it. */
+/** How old a host's state may be for a walk to read the embedded directories in it, in ms. */
 const WALK_FRESH_MS = 60_000;
 /** How often a directory that has got another name is looked for before it counts as gone. */
 const SEARCHES_MAX = 16;
@@ -253,7 +253,7 @@ export class Directory {
    * Commits a change of several directories that have the same host as this one. It gets their drafts, in
    * order.
    *
-   * Rejects as {@link apply} does; with {@link OtherHostError} when they have not.
+   * Rejects as {@link apply} does; with {@link OtherHostError} when they do not have the same host.
    */
   async applyTo<Result>(
     directories: readonly Directory[],
@@ -299,7 +299,7 @@ export class Directory {
     else await this.apply(() => undefined);
   }
 
-  /** An embedded directory becomes an object with the next change that is made through this. */
+  /** Makes an embedded directory become an object with the next change that is made through this one. */
   leaveHost(): void {
     this.#leavesHost = true;
   }

@@ -56,7 +56,7 @@ interface Commit {
   readonly below: Map<Id, Draft>;
   /** The directories that become objects, as they were built. */
   readonly promoted: MovedOut<DirectoryInode>[];
-  /** Takes back what the present change has done; in order. */
+  /** Functions that undo what the present change has done, in the order of the change. */
   undo: (() => void)[];
   /** Segments that the present change needs. */
   changeSegments: Set<Id>;
@@ -70,7 +70,7 @@ export class Draft {
   #inode: Inode;
   /** The key of its object. For an embedded directory, of the one that it becomes; undefined if it stays. */
   #key: Id | undefined;
-  /** An embedded directory is to become an object. */
+  /** True when an embedded directory is to become an object. */
   #isPromoted = false;
   /** Changed names; undefined for removed ones. */
   readonly #entries = new Map<Name, DirectoryEntry | undefined>();
@@ -144,7 +144,7 @@ export class Draft {
   }
 
   /**
-   * Does the same as {@link find}, for changes to the name. Throws {@link DepartingError} if a move must be
+   * Finds as {@link find} does, for a change of the name. Throws {@link DepartingError} if a move must be
    * settled first.
    */
   async findSettled(name: Name): Promise<DirectoryEntry | undefined> {
@@ -164,7 +164,7 @@ export class Draft {
     }
     const { below } = this.#commit;
     let draft = below.get(node.inode.id);
-    // It may have left this host since, and come back with other content.
+    // The directory may have left this host since, and come back with other content.
     const isOther = draft?.isChanged === false && draft.inode.version !== node.inode.version;
     if (draft === undefined || isOther) {
       draft = new Draft(this.#commit, node.inode, undefined);

@@ -1,6 +1,6 @@
 /**
- * Decides where an inode lives that is no directory's. It is embedded in its directory while it is small, has
- * one name and is rarely changed. Otherwise it is an object of its own.
+ * Decides where the inode of anything but a directory lives. It is embedded in its directory while it is
+ * small, has one name and is rarely changed. Otherwise it is an object of its own.
  */
 import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
@@ -18,7 +18,10 @@ import { checkReference, idOfEntry, keyOfReference } from './references.ts';
 const EMBEDDED_BYTES_MAX = 1024;
 const ATTEMPTS_MAX = 16;
 
-/** True when an inode may lie in its directory's leaf. What is in a directory may go into nodes. */
+/**
+ * True when an inode may lie in its directory's leaf. The entries of a directory do not count: they can go
+ * into nodes.
+ */
 export function isEmbeddable(inode: Inode): boolean {
   if (inode.type === 'directory') return folderHeadBytes(inode) <= EMBEDDED_BYTES_MAX;
   return inode.linkCount === 1 && linkableBytes(inode) <= EMBEDDED_BYTES_MAX;
@@ -43,7 +46,7 @@ export interface FilePlace {
   readonly directory: Directory;
   readonly name: Name;
   readonly id: Id;
-  /** Leads to its object, if it is known to have one. Then the name does not matter. */
+  /** The reference to its object, if it is known to have one. Then the name does not matter. */
   readonly object?: ObjectReference | undefined;
 }
 

@@ -24,14 +24,16 @@ const PLACES_MAX = 65_536;
 const DEPTH_MAX = 1024;
 
 export class Inodes implements InodesHeld {
-  /** Where the files are that are open. */
+  /** The places of the files that are open. */
   readonly openPlaces: OpenPlaces = new OpenPlaces();
   /** Names of new files that are not in the store yet. */
   readonly unbornNames: UnbornNames = new UnbornNames(this.openPlaces);
   readonly #session: Session;
   /** Least recently used first. */
   readonly #live = new Map<Id, LiveInode>();
-  /** By key, where inode objects were met last, for messages. Longest ago first. */
+  /**
+   * The places where inode objects were met last, by key, for messages. The one met longest ago comes first.
+   */
   readonly #places = new Map<Id, { readonly parent: Directory; readonly name: Name }>();
 
   constructor(session: Session) {
@@ -143,7 +145,7 @@ export class Inodes implements InodesHeld {
     return inode;
   }
 
-  /** Returns the inodes that this session has read in an older version than another client knows of. */
+  /** Returns the inodes that this session last read in an older version than another client knows of. */
   behind(learned: ReadonlyMap<Id, Learned>): InodeBehind[] {
     return [...learned].flatMap(([key, known]) => {
       const live = this.#live.get(key);

@@ -62,7 +62,7 @@ interface Base {
 
 /** The most changes in one commit. */
 const GROUP_MAX = 20_000;
-/** After so many lost swaps in a row the commit fails. */
+/** The commit fails after so many lost swaps in a row. */
 const ATTEMPTS_MAX = 64;
 const PAUSE_MS_MAX = 100;
 /** The most promoted objects that one commit puts at once. */
@@ -395,11 +395,12 @@ export class LiveInode {
       const readAtMs = nowMs();
       const base = this.#base;
       try {
-        // Marks learned from heads meanwhile count. An answer that is older is asked for again, then refused.
+        // Marks learned from heads meanwhile count: an answer older than them is asked for again, then
+        // refused.
         const [stored] = await Promise.all([readInodeObject(sealing, this.key), history.beforeServing()]);
         return { stored, inode: stored.object.inode, readAtMs };
       } catch (error) {
-        // There is nothing yet: our first put has not arrived.
+        // The store has no object yet: our first put has not arrived.
         const isUnborn = base !== undefined && base.stored === undefined;
         if (isUnborn && codeOf(error) === 'EMISSING') return base;
         throw error;

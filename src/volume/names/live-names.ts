@@ -1,6 +1,6 @@
 /**
- * Which names count. A name may lead to a directory that is dead already, or to something that has moved
- * away: the client that did that had no time to remove the name.
+ * Tells which names count. A name may lead to a directory that is dead, or to something that has moved away:
+ * the client that removed or moved it ended before it could remove the name.
  */
 import type { Name } from '../../base/name.ts';
 import type { DirectoryEntry } from '../../server/sealed/inode.ts';
@@ -88,7 +88,7 @@ export class LiveNames {
   }
 }
 
-/** Lays new names between those of the store, which count where both have one. Ascending. */
+/** Merges new names into those of the store, ascending. Where both have a name, the store's counts. */
 function merged(stored: readonly DirectoryEntry[], unborn: readonly DirectoryEntry[]): DirectoryEntry[] {
   const there = new Set(stored.map(({ name }) => name));
   const all = [...stored, ...unborn.filter(({ name }) => !there.has(name))];

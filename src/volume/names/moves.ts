@@ -80,7 +80,7 @@ export class Moves {
     return isAccepted;
   }
 
-  /** Ends a move that a directory has accepted, in case its client died before it did so. */
+  /** Ends a move that a directory has accepted, in case the client that began the move died before. */
   async finishArrival({ source: key, token }: Arrival): Promise<void> {
     const source = this.#inodes.directory(key);
     try {
@@ -137,7 +137,7 @@ export class Moves {
       const parent = step.embeddedIn?.parent;
       if (parent === undefined || !(await this.settle(parent, entry)) || entry.departure === undefined)
         return;
-      // The folder has arrived: its changes go on there.
+      // The folder has arrived at its destination: the change is repeated there.
       const { directory, name } = entry.departure;
       step.becomeEmbedded(this.#inodes.directory(directory), name);
       return;
@@ -196,13 +196,13 @@ export class Moves {
         throw error;
       }
     }
-    // The move is committed. If this fails, the next client that needs one of the names does it.
+    // The move is committed. If tidying up fails, the next client that needs one of the names does it.
     await bestEffort(this.#tidy(source, departing, departure, true));
   }
 
   /**
-   * Returns an entry as it is now that it has a departure. Nobody changes an embedded directory any more that
-   * is being moved. But changes of it may have been committed together with the departure.
+   * Returns an entry as it is now that it has a departure. From its
+   * departure on, nobody changes an embedded directory. But changes may have been committed together with it.
    */
   async #frozen(source: Directory, entry: DirectoryEntry, { token }: Departure): Promise<DirectoryEntry> {
     if (entry.node.kind === 'object' || entry.node.inode.type !== 'directory') return entry;
@@ -301,7 +301,7 @@ export class Moves {
       await this.#inodes.get(keyOfReference(node)).apply(draft => {
         const { inode } = draft;
         if (inode.type !== 'directory' || inode.isDead) return;
-        // Another move may have set it since.
+        // Another move may have set the former parent since.
         if (inode.formerParent?.token === token)
           draft.update({ parent: source.key, formerParent: undefined });
       });
@@ -387,7 +387,8 @@ export class Moves {
 }
 
 /**
- * Makes objects of those embedded directories that a change was made in. New ones are made in it: they stay.
+ * Promotes the embedded directories in which a change was made. Directories that the change itself makes stay
+ * embedded.
  */
 function takeOut(directories: readonly Directory[], drafts: readonly Draft[]): void {
   for (const [at, draft] of drafts.entries()) {

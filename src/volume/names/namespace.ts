@@ -250,7 +250,7 @@ export class Namespace {
     const replaced = await this.#moves.applySettled(directory, async draft => {
       const found = await this.#live.findLive(draft, name);
       if (found?.isLive === true) {
-        // An earlier attempt has done it, and its answer was lost.
+        // An earlier attempt has given the name, and its answer was lost.
         if (isNew && idOfEntry(found.entry) === idOfNode(node)) return undefined;
         await options.check?.(found.entry);
         if (typeOfNode(node) === 'directory') throw alreadyThere();
@@ -268,8 +268,8 @@ export class Namespace {
   }
 
   /**
-   * Gives names to much that is new, directories excepted, in one change. Copies of trees use it. One that
-   * fails does not stop the others.
+   * Gives names to many new inodes, none of them a directory's, in one change. Copies of trees use it. One
+   * that fails does not stop the others.
    *
    * @returns for each in order its error, as {@link insert} would throw it; undefined where the name is there
    *   now. Rejects when nothing was changed at all.
@@ -376,7 +376,7 @@ export class Namespace {
     await this.#moves.promote(parent);
     const { id, key } = child;
     await child.apply(draft => {
-      // It was made for a parent that has become an object since.
+      // The parent that it was made for has become an object since.
       if (draft.directory.parent !== parent.key) draft.update({ parent: parent.key });
     });
     await this.insertNode(parent, name, { kind: 'object', id, key, type: 'directory' }, options);
@@ -489,7 +489,7 @@ export class Namespace {
   ): Promise<DirectoryInode> {
     return await this.#moves.applySettled(directory, draft => {
       draft.update({ ...attributes, ctimeNs });
-      // They may not fit into its host any more.
+      // The attributes may not fit into the host any more: then the directory becomes an object.
       if (draft.directory.parent === undefined && !isEmbeddable(draft.directory)) draft.promote();
       return draft.directory;
     });
@@ -500,7 +500,7 @@ export class Namespace {
     return this.#inodes.directoryOf(parent, entry);
   }
 
-  /** Changes names, once no file that is open here waits for its first commit to get one of them. */
+  /** Changes names, after committing open files that are about to get one of them. */
   #settled<Result>(places: readonly NamePlace[], change: () => Promise<Result>): Promise<Result> {
     return this.#inodes.unbornNames.changing(places, change);
   }

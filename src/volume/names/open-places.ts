@@ -1,6 +1,6 @@
 /**
- * Where the files are that this session has open. They are found by their inode: what the session itself
- * renames and removes is noted here, so that an open file keeps its content under any name, and without one.
+ * The places of the files that this session has open, by their inodes. The session notes here what it renames
+ * and removes. So an open file keeps its content under any name, and without one.
  */
 import type { Id } from '../../base/ids.ts';
 import type { Name } from '../../base/name.ts';
@@ -56,7 +56,7 @@ export class OpenPlaces {
     return known.place;
   }
 
-  /** Notes where a file is that may be open. */
+  /** Notes the place of a file, if it is open. */
   found({
     id,
     object,
@@ -104,7 +104,7 @@ export class OpenPlaces {
     await Promise.all(this.#underWay);
   }
 
-  /** Notes that this session has given an entry another place. */
+  /** Notes that this session has moved an entry from one place to another. */
   moved(entry: DirectoryEntry, source: Named, target: Named): void {
     const id = idOfEntry(entry);
     if (typeOfEntry(entry) === 'directory') {
@@ -113,7 +113,7 @@ export class OpenPlaces {
     }
     const place = this.#places.get(id)?.place;
     if (place === undefined) return;
-    // A file of several names stays at the other ones.
+    // A file with several names keeps the others.
     const isThisName = place.directory.id === source.directory.id && place.name === source.name;
     if (entry.node.kind === 'embedded' || isThisName) place.moveTo(target);
   }

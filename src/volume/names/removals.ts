@@ -112,7 +112,7 @@ export class Removals {
     for (let inode = left.pop(); inode !== undefined; inode = left.pop()) {
       const { id, tree, extensions } = inode;
       if (draft.hasChanged(id)) throw new ChangingError();
-      // To take its names away is to change it.
+      // Removing a directory's names changes it, so that must be allowed.
       if (inode.entryCount > 0) requireChangeable(`inode ${id}`, extensions?.items);
       for await (const entries of new NameTree(sealing, id, nameNodes).leaves(tree)) {
         entryCount += entries.length;
@@ -152,7 +152,7 @@ export class Removals {
     await bestEffort(this.#dropDead(directory, entry));
   }
 
-  /** Declares the directory that has a key dead. ENOTEMPTY; ENOENT when it was removed already. */
+  /** Declares the directory whose object has this key dead. ENOTEMPTY; ENOENT when it was removed already. */
   async kill(key: Id): Promise<void> {
     const directory = this.#inodes.directory(key);
     const finished = new Set<Id>();

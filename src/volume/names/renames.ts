@@ -66,9 +66,9 @@ export class Renames {
     if (entry === undefined) throw noEntry();
     if (entry.departure !== undefined) await this.#moves.settle(source.directory, entry);
     const there = await this.#names.find(target.directory, target.name);
-    // Both are names of one file: POSIX leaves both.
+    // Source and target are names of one file: as in POSIX, both stay.
     if (there !== undefined && idOfEntry(there) === idOfEntry(entry)) {
-      // But another client may have renamed one to the other just now.
+      // Another client may just have renamed one to the other: the source must still be there.
       const now = await source.directory.find(source.name, 0);
       if (now === undefined) throw noEntry();
       if (idOfEntry(now) !== idOfEntry(entry)) throw new OtherEntryError();

@@ -5,11 +5,11 @@
  * What the earlier version refers to is there: it was live until the commit, and a gc deletes nothing while
  * an inode refers to a lost segment. But others may have seen the commit meanwhile. So
  *
- *   1. No version and no data version is used twice, for nothing that the commit had changed: who has read
- *      the commit must not take what comes after for it.
- *   2. What has become an object stays one, while that object is there: somebody may hold its key, and have a
- *      change of it acknowledged. The object gets the content that it had in its host before, unless somebody
- *      has changed it since.
+ *   1. Nothing that the commit had changed gets a version or data version that was used before. Otherwise a
+ *      client that has read the commit could take what comes after it for the commit.
+ *   2. What has become an object stays one, if that object is still there: a client may hold its key, and may
+ *      have had a change of it acknowledged. The object gets back the content that it had in its host, unless
+ *      a client has changed it since.
  *   3. An object that is gone cannot be changed any more. What it held is embedded again.
  */
 import { codeOf } from '../../base/errors.ts';
@@ -25,9 +25,9 @@ import { Draft, type MovedOut } from './draft.ts';
 const OBJECTS_AT_ONCE = 16;
 
 /**
- * Puts the inode as it was before `attempt`, which is in the store as `stored`. Returns it; undefined when
- * there is nothing before. Rejects with ECONFLICT when another client has changed the inode since, and with
- * what the store throws: then it is as the commit has left it, or the next client has.
+ * Puts the inode as it was before `attempt`, which is in the store as `stored`. Returns what it has put;
+ * undefined when the inode did not exist before. Rejects with ECONFLICT when another client has changed the
+ * inode since, and with what the store throws. Then the commit is not taken back.
  */
 export async function takeBack(
   session: Session,
@@ -65,7 +65,7 @@ async function readObjects(session: Session, keys: Iterable<Id>): Promise<Map<Id
   return objects;
 }
 
-/** Gives an object the content that it had in its host, if it still is as the commit's client has put it. */
+/** Gives an object the content that it had in its host, unless it was changed since the commit put it. */
 async function restore({ sealing, marks }: Session, now: StoredInode, { inode }: MovedOut): Promise<void> {
   if (now.object.writers.length > 1) return;
   try {

@@ -1,16 +1,14 @@
 /**
- * Names of new files that are open and not in the store yet. This session finds and lists them like others;
- * the file's first commit puts them into the store, together with its content.
+ * Names of new files that are open and not in the store yet. This session finds and lists them like any
+ * others. A file's first commit puts its name into the store, together with its content.
  *
- *   unborn ──first commit──▶ born (no business of this any more)
+ *   unborn ──first commit──▶ born: in the store, and forgotten here
  *     └──removed here──▶ dropped: nothing was ever in the store
  *
  * Invariants
- *   1. Whoever changes a name here comes by first: an unborn file of that name is committed before, or
- *      dropped.
+ *   1. Before a name is changed in this session, an unborn file of that name is committed or dropped.
  *   2. While a name is changed, no unborn file gets it.
- *   3. A file is unborn until its name is in the store as this session reads it: so a name is never lost
- *      between.
+ *   3. A file is unborn until this session reads its name from the store. So a name is found at any time.
  *   4. A file whose first commit is under way, or may have happened, is not dropped.
  */
 import { NetsealError } from '../../base/errors.ts';
@@ -37,9 +35,9 @@ export interface UnbornFile extends Named {
 export class UnbornNames {
   readonly #openPlaces: OpenPlaces;
   readonly #files = new Map<Id, UnbornFile>();
-  /** The same files, by the id of their folder and by name. */
+  /** The same files, by the id of their folder, then by name. */
   readonly #folders = new Map<Id, Map<Name, UnbornFile>>();
-  /** Changes of names that are under way, by the same. None of these promises rejects. */
+  /** Changes of names that are under way, by folder and name. None of these promises rejects. */
   readonly #changing = new Map<Id, Map<Name, readonly Promise<void>[]>>();
 
   constructor(openPlaces: OpenPlaces) {
@@ -103,8 +101,8 @@ export class UnbornNames {
   }
 
   /**
-   * Changes names, once those of them that are unborn are in the store. Rejects with what committing a file
-   * throws; ECONFLICT when another client has the name by now; with what `change` throws.
+   * Changes names, after committing the unborn files among them. Rejects with what committing a file throws,
+   * with ECONFLICT when another client has taken the name meanwhile, and with what `change` throws.
    */
   async changing<Result>(places: readonly Named[], change: () => Promise<Result>): Promise<Result> {
     while (places.some(place => this.find(place) !== undefined)) {

@@ -158,7 +158,9 @@ export class VolumeNames {
     );
   }
 
-  /** Gives names to much that is new, directories excepted, in one change; see `Namespace.insertMany`. */
+  /**
+   * Gives names to many new inodes, none of them a directory's, in one change; see `Namespace.insertMany`.
+   */
   async insertMany(
     directory: Directory,
     items: readonly NewName[],

@@ -30,7 +30,7 @@ export interface CloneOptions {
 }
 
 /**
- * Makes a file of `base` with changes, under a name of its own. Returns its inode.
+ * Makes a file with the content of `base` and changes, under a new name. Returns its inode.
  *
  * Rejects with EEXIST and EISDIR; ECONFLICT when `base` was sealed anew after a rekey; EINVAL as
  * `contentAfter` does; EIO when records were pending for so long that a gc has taken them; with what reading

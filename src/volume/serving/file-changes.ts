@@ -1,4 +1,4 @@
-/** What a commit of netfs makes of a file's content: its extent map with the new receipts. */
+/** Computes a file's content after a commit of netfs: its extent map with the new receipts. */
 import { requireArgument } from '../../base/errors.ts';
 import { sizeToUnitCount } from '../../base/geometry.ts';
 import type { CommitSub } from '../../netfs/server.ts';

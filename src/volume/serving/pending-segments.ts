@@ -1,10 +1,11 @@
 /**
- * The segments that hold records which wait for their commit. A gc takes a segment that nothing refers to for
- * garbage once it is a grace old. So these are written anew, byte for byte, at a quarter of the grace, again
- * and again until their commit.
+ * The segments whose records wait for a commit. A gc takes a segment that nothing refers to for garbage once
+ * it is a grace old. So a pending segment is rewritten, byte for byte, whenever it is a quarter of the grace
+ * old.
  *
- * netfs does not say which records it has given up: their receipts are gone then. So receipts hold a claim on
- * their segment, and a segment whose claim nobody holds any more is not pending.
+ * netfs does not say which records it has given up; it drops their receipts. So each receipt holds a claim on
+ * its segment. A segment is pending until
+ * all of its receipts are committed, or were garbage-collected together with the claim.
  */
 import { bestEffort } from '../../base/best-effort.ts';
 import type { Id } from '../../base/ids.ts';

@@ -43,7 +43,7 @@ export class SealedReceipt implements Receipt {
   }
 }
 
-/** Returns a receipt as what it is. EINVAL for one that another server has made. */
+/** Returns a receipt with the type of this server. EINVAL for a receipt that another server has made. */
 export function requireReceipt(receipt: Receipt): SealedReceipt {
   if (receipt instanceof SealedReceipt) return receipt;
   throw new NetsealError('EINVAL', 'this is not a receipt of the sealed layout');

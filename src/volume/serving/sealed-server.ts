@@ -1,12 +1,12 @@
 /**
  * The server of netfs over the sealed layout: files of one volume, by the ids of their inodes.
  *
- * netfs knows no names, and inodes are found by names. So whoever opens a file says first where it was found:
+ * netfs knows no names, but inodes are found by names. So the caller first says where a file was found:
  *
  *   register     a file that is in the store
  *   registerNew  one that is not: the first commit puts it there, under its name
  *
- * Both return the key to open it by. From then on the file is followed: its names may change, and go.
+ * Both return the key to open it by. From then on the file is followed, even when its name changes or goes.
  * netfs opens each file once at a time.
  */
 import { toHex } from '../../base/bytes.ts';
@@ -41,7 +41,7 @@ import { type NewFile, ServedFile } from './served-file.ts';
 
 /** Room for the longest record, and for many short ones. */
 const CALL_BYTES_MAX: number = 32 * MIB;
-/** Of files that are not open, so many places are remembered: those that were registered last. */
+/** How many places of files that are not open are remembered: those registered last. */
 const PLACES_MAX = 4096;
 
 interface Registered {
@@ -84,9 +84,9 @@ export class SealedServer implements NetfsServer<ServedFile> {
   }
 
   /**
-   * Prepares a file that the first commit puts into the store. Returns the key to open it by. That commit
-   * also rejects with EEXIST and EISDIR when the name is taken and the file does not give way; then, and
-   * after other errors, it may be tried again.
+   * Prepares a file that its first commit puts into the store. Returns the key to open it by. That commit
+   * also rejects with EEXIST or EISDIR when the name is taken and `givesWay` is not set. It may be tried
+   * again.
    */
   registerNew(
     inode: FileInode,
@@ -182,7 +182,7 @@ export class SealedServer implements NetfsServer<ServedFile> {
     return await handle.stash(sub);
   }
 
-  /** Does the same as {@link stash} under another name. EEXIST, unless a file is to be replaced; EISDIR. */
+  /** Does the same as {@link stash}, under a name of the caller's choice. EEXIST unless `replace`; EISDIR. */
   async saveAs(
     handle: ServedFile,
     sub: CommitSub,
@@ -230,7 +230,7 @@ export class SealedServer implements NetfsServer<ServedFile> {
     return await handle.write(units, signal);
   }
 
-  /** Reads records again whose segments are gone, where they lie by now. Returns the errors that are left. */
+  /** Reads records whose segments are gone from where they lie now. Returns the errors that are left. */
   async #readMoved(
     {
       handle,

@@ -4,19 +4,19 @@
  *
  *   unborn ──first commit──▶ linked ──this session removes its last name──▶ removed
  *
- *   unborn    it has a name to come, and no inode in the store
+ *   unborn    its name is chosen, and the store has no inode for it
  *   linked    commits swap its inode, wherever that is by now (`open-file.ts`)
- *   removed   commits change nothing but this object; it lasts until it is closed
+ *   removed   commits change only this file in memory, until it is closed
  *
  * Invariants
  *   1. A version is the inode's data version as text: each change of the content adds 1. Compaction,
  *      promotion and changes of attributes leave it.
  *   2. `#told` never goes back to an older version of the inode.
- *   3. A commit of ours on data version N has happened if N + 1 has its size and its records. Tags are
- *      unique, so one new record is proof. Without a new record the maps are compared.
+ *   3. A commit of this session on data version N has happened if version N + 1 has its size and its records.
+ *      Tags are unique, so one new record is proof. Without a new record the maps are compared.
  *   4. One commit at a time.
- *   5. The version that netfs stands on is kept beside `#told` until a commit succeeds, or netfs stands on
- *      another: its changes are completed from it, compared with it, and may be stashed.
+ *   5. The version that netfs stands on is kept beside `#told`, until a commit succeeds or netfs stands on
+ *      another one. The changes are completed from that version, compared with it, and may be stashed.
  */
 import { abortable } from '../../base/abortable.ts';
 import { codeOf, isNetsealError, messageOf, NetsealError } from '../../base/errors.ts';
@@ -51,8 +51,8 @@ export interface NewFile {
   /** Whether its name may be taken from another file. */
   readonly replace?: boolean | undefined;
   /**
-   * Whether it gets a name beside its own when that is taken: as changes that were refused. The commit tells
-   * that, once.
+   * True: when its name is taken, the file gets another name beside it, as refused changes do. The commit
+   * tells that once, as `problem`.
    */
   readonly givesWay?: boolean | undefined;
 }
@@ -78,9 +78,9 @@ export class ServedFile {
   readonly #map: UnitMap;
   /** Undefined once the file is in the store. */
   #unborn: Unborn | undefined;
-  /** What the next answer to a commit tells. */
+  /** The problem that the next commit that succeeds tells. */
   #problem: NetsealError | undefined;
-  /** The inode as netfs was told last, and when that was the present one. */
+  /** The inode that netfs was told last, and the time at which it was the store's present one. */
   #told: { readonly inode: FileInode; readonly atMs: number };
   /** The version that netfs stands on, where it may be older than the one told last. */
   #base: { readonly inode: FileInode; readonly atMs: number } | undefined;
@@ -156,8 +156,8 @@ export class ServedFile {
   }
 
   /**
-   * Asks the store for the file as it is now. Rejects with EMISSING when it is gone; with what reading it
-   * throws; with the signal's reason, and then the version told last is still that.
+   * Asks the store for the file as it is now. Rejects with EMISSING when it is gone, with what reading it
+   * throws, and with the signal's reason. After an abort the version told last is unchanged.
    *
    * @param standsOn the version that netfs stands on; see {@link StateOptions}.
    */
@@ -189,8 +189,8 @@ export class ServedFile {
   }
 
   /**
-   * Says where records lie by now whose segments are gone: a compaction has moved them. Undefined for those
-   * that the file does not have any more.
+   * Returns the present places of records whose segments are gone because a compaction has moved them.
+   * Undefined for records that the file does not have any more.
    */
   async relocate(receipts: readonly SealedReceipt[]): Promise<(Pointer | undefined)[]> {
     const now = await this.#read();
@@ -257,7 +257,8 @@ export class ServedFile {
   }
 
   /**
-   * Puts the file as `sub` would make it into a new file. This file stays as it is.
+   * Makes a new file with the content that this one would have after the commit `sub`. This file is
+   * unchanged.
    *
    * Rejects with EINVAL when `sub.ifVersion` is neither the version told last nor the one that netfs stands
    * on, or that a commit was refused on; EEXIST, EISDIR; EIO when a part of the file's map is lost; with what
@@ -347,7 +348,7 @@ export class ServedFile {
       const node = await this.#parts.names.place(inode);
       await this.#insert(unborn, node, segments);
       if (unborn.isUncertain) {
-        // An earlier attempt may have arrived: then its node is there.
+        // An earlier attempt may have succeeded: then its node is there already.
         await this.#lookForBirth();
       } else {
         if (node.kind === 'object') this.#place.object = node;
@@ -362,7 +363,7 @@ export class ServedFile {
     }
   }
 
-  /** Gives a node its name, or one beside it, and leaves that in the place. */
+  /** Inserts a node under its name, or under one beside it, and notes the name in the place. */
   async #insert({ name, replace, givesWay }: Unborn, node: EntryNode, segments: Iterable<Id>): Promise<void> {
     const { names, session } = this.#parts;
     const { directory } = this.#place;
@@ -418,8 +419,8 @@ export class ServedFile {
   }
 
   /**
-   * Ends a commit well whose earlier attempt has happened. Otherwise rejects with ECONFLICT: another client
-   * has changed the file; or with EUNAVAILABLE: others only were in the way.
+   * Adopts the present version if an earlier attempt of the same commit has made it. Otherwise rejects: with
+   * ECONFLICT when another client has changed the file, with EUNAVAILABLE when others were only quicker.
    */
   async #adoptRepeated(sub: CommitSub, pointers: Pointers, cause?: unknown): Promise<void> {
     const now = await this.#read();
@@ -434,7 +435,7 @@ export class ServedFile {
     this.#tell(now);
   }
 
-  /** Tells whether an attempt of ours at these changes is the present version. */
+  /** Returns whether an earlier attempt at these changes has made the present version. */
   async #hasHappened(now: FileInode, sub: CommitSub, pointers: Pointers): Promise<boolean> {
     const { dataVersion, sizeBytes, map } = now;
     if (versionOf({ dataVersion: dataVersion - 1 }) !== sub.ifVersion) return false;
@@ -462,12 +463,12 @@ export class ServedFile {
     }
   }
 
-  /** Returns a version that is known here, and when it was the present one. */
+  /** Returns the inode of a version that is kept here, and the time at which it was the present one. */
   #known(version: string): { readonly inode: FileInode; readonly atMs: number } | undefined {
     return [this.#told, this.#base].find(known => known !== undefined && versionOf(known.inode) === version);
   }
 
-  /** Keeps the version that netfs stands on, if it is about to be told another one. */
+  /** Keeps the version that netfs stands on before netfs is told another one. */
   #keepBase(version: string, now: FileInode): void {
     const before = this.#base;
     this.#base = versionOf(now) === version ? undefined : this.#known(version);
@@ -479,19 +480,20 @@ export class ServedFile {
     const before = this.#told.inode;
     if (inode.version < before.version) return;
     this.#told = { inode, atMs: this.#parts.session.nowMs() };
-    // What an older version refers to need not be kept for this file any longer, unless netfs stands on it.
+    // Records of older versions need not be kept for this file any longer, unless netfs stands on such a
+    // version.
     const isOther = inode.dataVersion !== before.dataVersion;
     if (isOther && this.#unborn === undefined && this.#base === undefined) this.#holdOpen();
   }
 
-  /** Tells the session when the oldest version that is needed here was the present one. Default: now. */
+  /** Tells the session the time at which the oldest version needed here was the present one. Default: now. */
   #holdOpen(atMs: number = this.#parts.session.nowMs()): void {
     const release = this.#parts.session.openFiles.open(atMs);
     this.#release();
     this.#release = release;
   }
 
-  /** Does something with the map of a version; by default the one told last, as {@link #onMap} does. */
+  /** Runs `work` on the map of a version. By default that is the one told last, see {@link #onMap}. */
   async #onMapOf<Result>(
     version: string | undefined,
     work: (inode: FileInode) => Promise<Result>,
@@ -505,8 +507,8 @@ export class ServedFile {
   }
 
   /**
-   * Does something with the map that was told last. If a part of it is gone, a compaction may have moved it:
-   * then does it again with the present one. EIO when a part is lost.
+   * Runs `work` on the map of the version told last. If a part of the map is gone, a compaction may have
+   * moved it: then `work` runs again on the present map. EIO when a part is lost.
    */
   async #onMap<Result>(work: (inode: FileInode) => Promise<Result>): Promise<Result> {
     const { inode } = this.#told;
@@ -561,7 +563,7 @@ function* pageRuns(units: Iterable<number>): Generator<number[]> {
   if (run.length > 0) yield run;
 }
 
-/** To netfs EMISSING says that the file is gone. A lost part of its map is something else. */
+/** Turns EMISSING into EIO: to netfs, EMISSING would say that the file is gone, not a part of its map. */
 async function withoutMissing<Result>(work: Promise<Result>): Promise<Result> {
   try {
     return await work;
