@@ -108,7 +108,7 @@ export class FolderCache {
       try {
         const folder = await settledFolder(entry);
         if (folder === undefined) {
-          // A reader has looked for the folder before; this caller makes it.
+          // The folder was missing when a reader looked for it. This caller makes it.
           if (how.create && !entry.create) continue;
           return await action(await entry.folder);
         }
@@ -168,7 +168,7 @@ export class FolderCache {
   }
 
   #open(names: readonly string[], how: FolderUse): Promise<Folder> {
-    // Not durable yet: `use` makes each folder on the path durable when its caller asks for that.
+    // The folder's name may not be on the disk yet: `use` sees to that when its caller asks for it.
     return this.use(names.slice(0, -1), { create: how.create, durable: false }, async parent => {
       const path = `${parent.path}/${names.at(-1)}`;
       try {

@@ -230,7 +230,7 @@ export class DirectorySession {
     try {
       lock = new FileLock(`${this.#rootPath}/partial/${id}/lock`);
     } catch (error) {
-      // Without a lock file its maker died while making the session. Any other error proves nothing.
+      // A session without a lock file was being made when its process died. Any other error proves nothing.
       if (systemCodeOf(error) !== 'ENOENT') return;
     }
     try {

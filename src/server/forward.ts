@@ -130,7 +130,9 @@ export class ForwardingStore implements ObjectStore {
   }
 }
 
-/** Says how an answer to a get is too short: the connection broke off and the client did not notice. */
+/**
+ * Returns a problem when an answer to a get is too short: the connection broke and the client did not notice.
+ */
 function shortAnswer(options: GetOptions, { bytes, sizeBytes }: GetResult): string | undefined {
   const expected = coveredBytes(rangeOf(options), sizeBytes);
   return bytes.byteLength === expected ? undefined : `${bytes.byteLength} bytes came of ${expected}`;

@@ -1,7 +1,7 @@
 /**
- * The header before an object's bytes, in folders and in other people's stores. It puts content and version
- * into one file, so that they change together; and no two puts store the same bytes, so that servers which
- * name versions by their content never repeat a name.
+ * The header before an object's bytes, in folders and in stores of other kinds. It puts content and version
+ * into one file, so that they change together. It also makes the bytes of any two puts differ, so that a
+ * server whose versions are hashes of the content never repeats a version.
  *
  *   0   16  "netseal object 1"
  *   16  16  version: random, so that it never repeats (inode numbers and times may)

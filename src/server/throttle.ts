@@ -35,7 +35,7 @@ class Throttle {
   readonly #bytesPerSecond: number;
   readonly #scheduler: Scheduler;
   readonly #closing = new AbortController();
-  /** When the requests so far have had their time. */
+  /** When the time of all requests so far is over, in ms. */
   #freeAtMs = 0;
   /** How many bytes an answer to a get is expected to have. */
   #answerBytes = 0;

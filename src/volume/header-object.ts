@@ -158,8 +158,8 @@ async function swapHeader(
 }
 
 /**
- * Returns undefined when the put has happened; the ECONFLICT or EUNCERTAIN after which the store has to be
- * read.
+ * Tries to put the header. Returns undefined when that has happened, else the ECONFLICT or EUNCERTAIN after
+ * which the store has to be read.
  */
 async function tryPut(
   store: ObjectStore,
@@ -178,8 +178,8 @@ async function tryPut(
 }
 
 /**
- * Returns the lost answer, as later failures do not say what became of the change. An abort is still an
- * abort.
+ * Returns the error of the lost answer instead of a later failure, which does not say what became of the
+ * change. An abort stays an abort.
  */
 function unlessLost(error: unknown, lostAnswer: unknown, signal: AbortSignal | undefined): unknown {
   return signal?.aborted === true ? error : (lostAnswer ?? error);

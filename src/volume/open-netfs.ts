@@ -1,6 +1,6 @@
 /**
- * What opening files needs of netfs, in one module that is loaded with the first of them: it is a third of a
- * volume's code.
+ * The part of netfs that opening files needs. It is a third of a volume's code, so it is loaded only when the
+ * first file is opened.
  */
 export { Netfs } from '../netfs/netfs.ts';
 export { SharedPages } from '../netfs/pages/shared-pages.ts';

@@ -60,7 +60,7 @@ interface FoundFile {
 /** A file that is open, or has changes. */
 export interface KnownFile {
   readonly id: Id;
-  /** Undefined when this session has not met its name. */
+  /** Undefined when this session does not know its name. */
   readonly path: string | undefined;
   readonly status: FileStatus;
 }
@@ -96,7 +96,7 @@ export class VolumeFiles {
       try {
         return await this.#openFound(netfs, found, { ...parsed, isNew: made !== undefined }, signal);
       } catch (error) {
-        // Another file may have got the name since.
+        // The name may belong to another file by now.
         if (codeOf(error) !== 'EMISSING' || found.inode.id === lost) throw error;
         lost = found.inode.id;
       }
@@ -122,7 +122,7 @@ export class VolumeFiles {
       cache,
     });
     const { openPlaces, unbornNames } = this.#parts.inodes.inodes;
-    // Nobody has it open: nobody would commit it.
+    // If the opening failed, nobody has the file open, and nobody would commit it: forget its name.
     if (!openPlaces.has(inode.id)) unbornNames.remove(inode.id);
     const file = await opening;
     const opened = new VolumeFile(file, {
@@ -227,7 +227,7 @@ export class VolumeFiles {
     return { inode, place: { directory: parent, name: entry.name, id: inode.id, object } };
   }
 
-  /** Makes a file where none is. Undefined where one is, unless that is an error. */
+  /** Makes a file if the name is free. Returns undefined when a file has it, unless that is an error. */
   async #create(
     path: string | Uint8Array,
     mode: number,
@@ -254,7 +254,7 @@ export class VolumeFiles {
     }
   }
 
-  /** Puts a new file into the store, which others cannot do any more then. */
+  /** Puts a new file into the store at once, so that no other client can make one of this name (flag `x`). */
   async #insert(place: NamePlace, inode: FileInode): Promise<true> {
     if (this.#parts.inodes.inodes.unbornNames.find(place) !== undefined) {
       throw new NetsealError('EEXIST', 'a file has this name');
@@ -264,21 +264,21 @@ export class VolumeFiles {
       return true;
     } catch (error) {
       if (codeOf(error) !== 'EISDIR') throw error;
-      // As Node has it: whatever is there, it is in the way.
+      // As in Node, a folder of this name is as much in the way as a file.
       throw new NetsealError('EEXIST', 'a folder has this name', { cause: error });
     }
   }
 
   /**
-   * Gives a name to a new file that its first commit puts into the store. Returns false, and gives none, when
-   * the name is there by now.
+   * Reserves a name in this session for a new file; its first commit puts both into the store. Returns false,
+   * and reserves nothing, when the name is taken by now.
    */
   async #begetUnborn(place: NamePlace, inode: FileInode): Promise<boolean> {
     const { server, inodes } = this.#parts;
     const { unbornNames } = inodes.inodes;
     do {
       await unbornNames.changed(place);
-      // What was found may be old: others who have made the file since must be seen.
+      // The earlier look-up may be old. Ask the store, to see a file that another client has made since.
       if ((await this.#parts.findNow(place)) !== undefined) return false;
     } while (!unbornNames.isFree(place));
     const commit = (): Promise<void> => this.commit(inode.id);

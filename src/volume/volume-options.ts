@@ -41,7 +41,7 @@ export interface OpenVolumeOptions extends SegmentSettings, HistoryOptions {
    * this session or a later one. It stays the caller's, and must be closed after the volume. Default: none.
    */
   readonly cache?: Cache;
-  /** When open files are committed by themselves. Default: the system's clock. */
+  /** The clock by which open files are committed by themselves. Default: the system's. */
   readonly scheduler?: Scheduler;
   /** Called once, after the volume was closed. `openVolume` ends its own pipeline and keyring here. */
   readonly onClosed?: () => Promise<void>;

@@ -263,9 +263,9 @@ export class Volume {
 
   /**
    * Opens a file to read and write anywhere in it. What is written is kept in memory, sealed and uploaded in
-   * the background, and committed by `sync`, by `close`, and after 5 s: see docs/NETFS.md. A file that is
-   * made is found by its name at once in this session, and by others from its first commit on; with `x` when
-   * this resolves.
+   * the background, and committed by `sync`, by `close`, and after 5 s: see docs/NETFS.md. A new file is
+   * found by its name at once in this session, and by others after its first commit. With flag `x`, others
+   * find it as soon as this resolves.
    *
    * Rejects as {@link find} and {@link place} do; with EEXIST (flags with `x`), EISDIR, EINVAL (no regular
    * file, unknown flags, or units that do not fit into the pipeline's memory), EUNSUPPORTED (only a newer
@@ -428,7 +428,7 @@ export class Volume {
   }
 
   /**
-   * Says what of the open files is not in the store yet, or of one file. Rejects as {@link find} does.
+   * Returns what is not in the store yet, of all open files or of one. Rejects as {@link find} does.
    */
   async status(path?: string | Uint8Array): Promise<VolumeStatus> {
     this.#requireOpen();

@@ -54,7 +54,7 @@ export function defineCalls({ it, open }: Contract): void {
     const { store, isRefusing = false } = await open();
     const running = store.put('x', [text('1')]).then(() => 'ok', codeOf);
     await store.close();
-    // Closing ends the pauses between attempts: their calls fail with what they failed with.
+    // Closing ends the pauses between attempts. The calls then fail with the error of their last attempt.
     assert.ok((isRefusing ? ['ok', 'EUNAVAILABLE'] : ['ok']).includes((await running) ?? ''));
     await store.close();
     assert.equal(await rejectionOf(store.get('x')), 'ECLOSED');

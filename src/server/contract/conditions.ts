@@ -57,7 +57,9 @@ export function defineConditions({ it, open }: Contract): void {
   });
 }
 
-/** Appends a name to a list by compare-and-swap. Who is not told what became of a swap looks for the name. */
+/**
+ * Appends a name to a list by compare-and-swap. After an uncertain swap it looks whether the name is there.
+ */
 async function append(store: ObjectStore, name: string, mayLoseAnswers: boolean): Promise<void> {
   for (let isUncertain = false; ; ) {
     const { bytes, version } = await store.get('list');

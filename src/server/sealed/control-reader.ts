@@ -1,6 +1,6 @@
 /**
- * Reads nodes (leaves, map pages) from what is kept on this machine, or from segments. For one that cannot be
- * read, its error stands in its place.
+ * Reads nodes (leaves, map pages) from this machine where they are kept, else from segments. A node that
+ * cannot be read is represented by its error.
  */
 import { isNetsealError, NetsealError } from '../../base/errors.ts';
 import { MIB } from '../../base/geometry.ts';
@@ -39,7 +39,7 @@ export async function readControl(
   );
 }
 
-/** Opens what is kept on this machine. What does not open is kept no longer. */
+/** Opens the nodes that are kept on this machine. A node that does not open is dropped there. */
 async function readKept(
   { nodes, control }: Sealing,
   requests: readonly ControlToRead[],
@@ -59,7 +59,7 @@ async function readKept(
   });
 }
 
-/** Fetches from segments, and keeps what opens. */
+/** Fetches nodes from segments. Those that open are kept on this machine from then on. */
 async function fetchControl(
   { store, control, nodes }: Sealing,
   requests: readonly ControlToRead[],

@@ -7,10 +7,10 @@
  *   varint  tag: the lowest two bits are the class, see below
  *   sized   value
  *
- *   class 0  whoever does not know it goes on as if it were not there
- *   class 1  may read, and changes nothing
- *   class 2  does not read
- *   class 3  impossible
+ *   class 0  who does not know it ignores it
+ *   class 1  who does not know it may read, and must change nothing
+ *   class 2  who does not know it must not read
+ *   class 3  invalid
  *
  * An extension that is not known is kept byte for byte when the rest changes. It may name segments, by their
  * ids in its value: the frame lists them then, although no pointer leads there (`pointer.ts`).
@@ -92,7 +92,7 @@ export function areNamedIn(items: readonly Extension[], id: Id): boolean {
 }
 
 /**
- * Returns the extension that forbids whoever does not know it to change what it belongs to, if there is one.
+ * Returns the first extension that forbids changes by a netseal that does not know it; undefined for none.
  */
 export function forbidsChange(items: readonly Extension[] | undefined): Extension | undefined {
   return items?.find(({ tag }) => tag % CLASS_COUNT === READ_ONLY);

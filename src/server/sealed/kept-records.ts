@@ -45,8 +45,8 @@ export interface ContentVersion {
 
 export interface ContentRecords {
   /**
-   * Reads records, each into memory as long as it is. Returns which of them are there. Lengths and tags are
-   * right; whether the bytes between are, opening tells. Never rejects.
+   * Reads records, each into memory as long as it is. Returns which of them are there. Length and tag of each
+   * are right. Only opening tells whether the bytes between are. Never rejects.
    */
   read(wanted: readonly (ContentVersion & { readonly into: Uint8Array })[]): Promise<readonly boolean[]>;
 

@@ -10,8 +10,8 @@
  *   gc/orders/<id>  gc/orders/<id>  gc/orders/<id>          an order
  *   snap/, locks/   the same        the same                reserved
  *
- * Everything above this file and `spread-keys.ts` uses the keys of the first column. With `hex2`, the digits
- * are the first two of the id, so keys are in the same order in both columns.
+ * All code but this file and `spread-keys.ts` uses the keys of the first column. With `hex2`, the folder's
+ * name is the first two digits of the id. So keys have the same order in all columns.
  */
 import { shownValue } from '../../base/arguments.ts';
 import { requireArgument } from '../../base/errors.ts';

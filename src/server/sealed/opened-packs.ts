@@ -23,7 +23,8 @@ export class OpenedPacks {
   }
 
   /**
-   * Returns a plain pack if it is kept. It must not be changed; it stays valid as long as anyone holds it.
+   * Returns a plain pack if it is kept. It must not be changed. It stays valid as long as the caller holds
+   * it.
    */
   get(pointer: SlicePointer): Uint8Array | undefined {
     const key = packKey(pointer);

@@ -311,7 +311,8 @@ export class SegmentWriter {
       await store.put(segmentKey(segment.id), parts, { bytesAreUnique: true });
     } catch (cause) {
       if (codeOf(cause) !== 'EUNCERTAIN') throw cause;
-      // Nothing will refer to it. A commit that needed it has certainly not happened.
+      // The segment may be in the store after all, but nothing will refer to it: each commit waits for its
+      // segments.
       const problem = `segment ${segment.id} may not be in the store: its records count as lost`;
       throw new NetsealError('EUNAVAILABLE', problem, { cause });
     }

@@ -1,6 +1,6 @@
 /**
- * A store as a volume with keys of the scheme `hex2` sees it: it is asked by the volume's own keys, and the
- * store by those under which it has the objects (`object-keys.ts`).
+ * Wraps the store of a volume whose keys have the scheme `hex2`. Callers use the volume's own keys; the
+ * wrapper translates them to the keys in the store (`object-keys.ts`).
  */
 import type { CallOptions } from '../../base/call-options.ts';
 import type {

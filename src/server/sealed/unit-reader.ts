@@ -229,7 +229,7 @@ class PackReading {
   }
 
   /**
-   * Fetches records into the lease; from the store all stretches of which something is not kept on this
+   * Fetches records into the lease. A stretch comes from the store if any of its records is not kept on this
    * machine.
    */
   async #fetch(
@@ -272,8 +272,8 @@ class PackReading {
   }
 
   /**
-   * Rejects with {@link KEPT_DAMAGED} when a record that is kept on this machine does not open; it was
-   * dropped.
+   * Opens the units once. Rejects with {@link KEPT_DAMAGED} when a record that this machine kept did not
+   * open. It was dropped then.
    */
   async #openOnce(
     claimed: readonly SlicePointer[],
@@ -296,7 +296,10 @@ class PackReading {
     }
   }
 
-  /** Opens packs and copies them. So their shared memory is held by nobody who waits for more of it. */
+  /**
+   * Opens packs and copies them out of shared memory, so that no caller holds that memory while it waits for
+   * more.
+   */
   async #openPacks(fetched: Fetched, claimed: readonly SlicePointer[]): Promise<void> {
     const { units, release } = await this.#openFrom(fetched, claimed.map(packToOpen), 0);
     for (const [at, pointer] of claimed.entries()) this.#take(pointer, units[at]);
@@ -351,7 +354,7 @@ class PackReading {
   }
 }
 
-/** Returns the same, as if nothing were kept. */
+/** Returns the same records, but with reads that find nothing. */
 function unread(content: ContentRecords): ContentRecords {
   return {
     read: async () => [],

@@ -1,5 +1,5 @@
 /**
- * Moves live records out of the segments that a compaction empties, and says where each unit lies then.
+ * Moves live records out of the segments that a compaction empties, and returns the new place of each unit.
  *
  *   a record of its own          copied as it is, unopened
  *   a pack, half of it live      copied as it is, once for all files in it
@@ -129,7 +129,7 @@ export class RecordMover {
   }
 
   #isWorthWhole(pointer: SlicePointer): boolean {
-    // A pack that the cut has not seen is newer: nothing says how much of it is live.
+    // A pack that the cut has not seen is newer than the cut: it is not known how much of it is live.
     return isHalfLive(this.#packs.get(recordKey(pointer)) ?? { sliceBytes: 1, packBytes: 1 });
   }
 
@@ -151,7 +151,7 @@ export class RecordMover {
       const to = placed.get(key) ?? this.#movedPacks.get(key);
       const { slice, origin } = unit.pointer;
       if (to !== undefined) this.#note(unit, slice === undefined ? { ...to, origin } : { ...to, slice });
-      // A record of zeros only is none any more.
+      // A unit that turned out to be all zeros becomes a hole.
       else if (placed.has(key)) this.#note(unit, undefined);
     }
   }
@@ -215,7 +215,7 @@ export class RecordMover {
   async #repackAll(slices: readonly MovingSlice[]): Promise<void> {
     const { sealing } = this.#session;
     const bytesMax = Math.min(REPACK_BYTES, sealing.pipeline.slabBytes / 4);
-    // Packs are of one owner each.
+    // Each pack holds files of one owner only.
     const ordered = slices.toSorted((left, right) => left.file.uid - right.file.uid);
     for (const group of sliceGroups(ordered, bytesMax)) {
       const requests = group.map(unitToRead);

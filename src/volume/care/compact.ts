@@ -4,7 +4,7 @@
  *
  *   - `compact-move.ts` moves units and packs, most of them as they are, unopened.
  *   - Map pages and name nodes are sealed anew, because the places that they name change.
- *   - A pointer is replaced only where it, and its slice of a pack, are still what was moved. A file's
+ *   - A pointer is replaced only if it still names the record, or slice of a pack, that was moved. A file's
  *     content and data version stay the same.
  *   - A segment is emptied only when what has to be moved, with a footer, is less than half of it. So less is
  *     written than becomes garbage.
@@ -64,13 +64,13 @@ function isWorthEmptying(movedBytes: number, segmentBytes: number): boolean {
   return movedBytes + SEGMENT_OVERHEAD_BYTES_MIN < MOVED_SHARE_MAX * segmentBytes;
 }
 
-/** Chooses the segments to empty: those first of which the smallest share has to be moved. */
+/** Chooses the segments to empty. Those of which the smallest share has to be moved come first. */
 export function chooseSegments(
   { segments, liveBytes, packs, pinned }: Pick<Cut, 'segments' | 'liveBytes' | 'packs' | 'pinned'>,
   { olderThanMs, copyBytesMax }: Pick<CompactOptions, 'olderThanMs' | 'copyBytesMax'>,
 ): { readonly chosen: ReadonlySet<Id>; readonly copyBytes: number; readonly left: number } {
   const moved = new Map(liveBytes);
-  // These are moved with what is dead in them.
+  // Packs that are at least half live are moved whole, with the dead slices in them.
   for (const pack of packs.values()) {
     const deadBytes = pack.lengthBytes - livePackBytes(pack);
     if (isHalfLive(pack)) moved.set(pack.segment, (moved.get(pack.segment) ?? 0) + deadBytes);

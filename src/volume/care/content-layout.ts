@@ -1,6 +1,6 @@
 /**
- * Where the content of a file lies: which records its units are, and how much of them is kept on this
- * machine.
+ * Describes where the content of a file lies: which records hold its units, and how many of them this machine
+ * keeps.
  */
 import { sizeToUnitCount } from '../../base/geometry.ts';
 import { idBytes } from '../../base/ids.ts';
@@ -25,7 +25,7 @@ export interface ContentLayout {
   readonly packCount: number;
   /** Units whose record the local cache has; undefined without a cache. */
   readonly cachedCount: number | undefined;
-  /** Units of which it is not known what they are: a page of the map cannot be read. */
+  /** Units whose records are not known, because a page of the map cannot be read. */
   readonly lostCount: number;
 }
 

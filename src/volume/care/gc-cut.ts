@@ -159,7 +159,7 @@ export class CutTaker implements Cut {
     if (!this.#walked.has(rootId)) await this.#walk(rootId);
     const { roundsMax = ROUNDS_MAX } = this.#options;
     for (let round = 0; round < roundsMax; round += 1) {
-      // Looking again would not bring back what is lost.
+      // Another round would not bring back what is lost.
       if (this.#lost.length > 0) break;
       const changed = await this.#findChanged();
       if (changed.length === 0) break;

@@ -66,8 +66,8 @@ export interface GcOptions {
    */
   readonly graceMs?: number | undefined;
   /**
-   * Keeps what was referred to at this time or later; ms since 1970, store's clock. What the files that
-   * sessions have open may still read is kept in any case.
+   * Keeps everything that was referred to at this time or later; ms since 1970, store's clock. Whatever open
+   * files of any session may still read is kept in any case.
    */
   readonly protectedSinceMs?: number | undefined;
   /** Whether to move the live records out of segments that are mostly garbage. Default true. */
@@ -384,7 +384,8 @@ async function deleteAll(
   const order = await noting(publishOrder(sealing, listOf(orderedAtMs, deletable), signal));
   await cut.settle();
   try {
-    // Whoever makes a snapshot looks at the orders afterwards: of the two, one sees the other.
+    // A client that makes a snapshot looks at the orders afterwards. So either this pass sees the snapshot,
+    // or that client sees the order.
     await requireNoSnapshots(sealing.store, signal);
   } catch (error) {
     await deletions.delete(order);

@@ -1,6 +1,6 @@
 /**
- * Seals anew, under the newest epoch, what lies under older ones. Afterwards nothing is sealed under those
- * any more, and `VolumeHeader.dropEpochs` may take their keys away. Clients go on working meanwhile.
+ * Seals anew, under the newest epoch, everything that is sealed under older ones. Afterwards
+ * `VolumeHeader.dropEpochs` may take the keys of the older epochs away. Clients go on working meanwhile.
  *
  *   take a cut ──▶ which live objects are under older epochs? ──▶ none: done
  *     ▲                        ▼
@@ -11,13 +11,14 @@
  *   head          is written again with the next version
  *   list of gc    is written again under another key. An order has to be withdrawn first
  *
- * Why nothing comes after the last cut that lies under an older epoch:
+ * Why nothing is sealed under an older epoch after the last cut:
  *   1. A session that was opened before the rekey lacks the newest key. It cannot read an inode object that
- *      is sealed under that, nor replace one that has been written since it read it. At the last cut, all
- *      live ones have been.
- *   2. Any other session seals under the newest epoch. It could only name what had been sealed before. What
- *      resumes an interrupted put does not take units of older epochs (`put-journal.ts`), and a writer whose
- *      file was sealed anew while it was open does not commit what it still has of it (`newest-epoch.ts`).
+ *      is sealed under that key. Nor can it replace one that was written since it read it. At the last cut,
+ *      all live inode objects have been written since.
+ *   2. Any other session seals under the newest epoch. It could only name records that were sealed earlier,
+ *      and two rules prevent that. A put that is resumed takes no units of older epochs (`put-journal.ts`). A
+ *      writer whose file was sealed anew meanwhile does not commit pointers to the old records
+ *      (`newest-epoch.ts`).
  *   3. An entry that is being moved is, at any time, in one of two places, and a cut looks at both.
  *
  * It may be stopped at any time, and goes on with what is left when it is called again.
@@ -58,7 +59,7 @@ export interface ResealCounts {
 }
 
 export interface ResealReport {
-  /** What was sealed anew. Of a segment, what is live in it. */
+  /** What was sealed anew. In a segment, only the live records are. */
   readonly resealed: ResealCounts;
   readonly movedBytes: number;
   /** Bytes of the segments that were uploaded. */
@@ -202,19 +203,20 @@ class Resealing {
     await inParallel(inodes, OBJECTS_AT_ONCE, async key => {
       this.#options.signal?.throwIfAborted();
       const live = this.#volume.inodes.get(key);
-      // Its content was moved just now.
+      // The file's content was moved just now, which has written its inode.
       if (live.seen?.epoch === this.#newest) return;
       try {
         await live.apply(draft => draft.update({}));
         this.#inodeCount += 1;
       } catch (error) {
-        // It is gone, or only a newer netseal may change it: then it is found again, and counts as left.
+        // The object is gone, or only a newer netseal may change it. In that case the next cut finds it
+        // again, and it counts as left.
         if (!isLoss(error)) throw error;
       }
     });
   }
 
-  /** Ends moves whose clients have died: what is being moved is not sealed anew. */
+  /** Ends moves whose clients have died, because entries that are being moved are not sealed anew. */
   async #settleMoves(): Promise<void> {
     const { moves, inodes } = this.#volume;
     const departing: { readonly key: Id; readonly entry: DirectoryEntry }[] = [];
@@ -260,7 +262,7 @@ class Resealing {
       const found = await readCheckedHead(this.#session, client, this.#options.signal);
       if (found === undefined) return true;
       const { head, version } = found;
-      // What cannot be read is not worth a key.
+      // A head that cannot be read needs no key to be kept for it.
       if (isNetsealError(head)) return head.code !== 'EUNSUPPORTED';
       try {
         requireChangeable(`head of client ${client}`, head.extensions);
@@ -272,7 +274,8 @@ class Resealing {
         if (code === 'EUNSUPPORTED') return false;
         if (code !== 'ECONFLICT' && code !== 'EUNCERTAIN') throw error;
       }
-      // Its client was quicker: perhaps it has the newest key.
+      // The head's client was quicker. It may have the newest key: then the head is under the newest epoch by
+      // now.
       if ((await this.#epochOf(HEAD_PREFIX + client)) === undefined) return true;
     }
     return false;

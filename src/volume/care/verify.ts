@@ -244,8 +244,8 @@ class Verification {
 
   #see({ inode, stored }: Walked): boolean {
     if (inode.type === 'directory') {
-      // A name that leads to a removed folder leads nowhere. But as long as it is there, no gc takes the
-      // folder.
+      // A name that leads to a removed folder does not count. But as long as it exists, gc does not delete
+      // the folder.
       if (inode.isDead && stored !== undefined) {
         this.#folders.delete(stored.key);
         this.#removedFolders.add(stored.key);

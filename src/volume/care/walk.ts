@@ -30,7 +30,7 @@ import type { Session } from '../session/session.ts';
 import { readBesideMark } from '../state/marks.ts';
 import { WalkBranches } from './walk-branches.ts';
 
-/** A name, and how the walk came to it. */
+/** A name, and the path on which the walk reached it. */
 export interface WalkedPlace {
   /** All names from the root on, each with a `/` before it. The root's path is empty. */
   readonly path: string;

@@ -1,5 +1,5 @@
 /**
- * Gives an existing file new content, by one swap of the inode that points to it. All ways of writing an
+ * Gives an existing file new content, by one swap of the object that holds its inode. All ways of writing an
  * existing file end here, once their units are placed in segments.
  */
 import { NetsealError } from '../../base/errors.ts';

@@ -70,7 +70,7 @@ export class ContentUpload {
     await this.#guard(this.#content.foldIfLarge());
   }
 
-  /** Returns where a unit lies, once everything that was submitted is placed; undefined for a hole. */
+  /** Waits until everything submitted is placed. Returns where a unit lies; undefined for a hole. */
   async find(index: number): Promise<Pointer | undefined> {
     await this.settle();
     return await this.#content.find(index);

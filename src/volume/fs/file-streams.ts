@@ -90,7 +90,7 @@ export class FileReadStream extends Readable {
       this.push(null);
       return;
     }
-    // Of its own memory: the pool's would be kept by every small chunk.
+    // Memory of its own: a small chunk from Node's pool would keep the whole pool alive.
     const buffer = Buffer.allocUnsafeSlow(lengthBytes);
     this.#file.readSome(buffer, this.#positionBytes).then(
       count => {
@@ -165,7 +165,7 @@ export class FileWriteStream extends Writable {
 
   /** Ends the stream, with a commit. The callback is called when that has happened. */
   close(callback?: (error?: NodeJS.ErrnoException | null) => void): void {
-    // Then it is not destroyed by itself.
+    // Without `autoDestroy`, the stream must be destroyed here.
     if (!this.#isClosing) this.once('finish', () => this.destroy());
     if (!this.writableEnded && !this.destroyed) this.end();
     if (callback === undefined) return;

@@ -56,7 +56,7 @@ export async function writeAll(
   }
 }
 
-/** Writes zeros to a range, up to where `limit` says that they end by then. */
+/** Writes zeros to a range, but not beyond what `limit` returns at the time of each write. */
 export async function writeZeros(
   file: File,
   fromBytes: number,

@@ -9,7 +9,7 @@ import { nowNs } from '../session/session.ts';
 export class OpenInode {
   readonly #parts: PlaceParts;
   readonly #place: OpenPlace;
-  /** As it was seen last. It is all that is left of a file without a name. */
+  /** The inode as it was last seen. Nothing else is left of a file without a name. */
   #last: FileInode;
   #isClosed = false;
 
@@ -21,7 +21,10 @@ export class OpenInode {
     this.#last = inode;
   }
 
-  /** Returns the inode as it is now. One without a name is as it was, with a link count of 0. */
+  /**
+   * Returns the inode as it is now. For a file without a name, returns the last one seen, with a link count
+   * of 0.
+   */
   async read(): Promise<FileInode> {
     try {
       this.#last = await readOpenFile(this.#parts, this.#place);

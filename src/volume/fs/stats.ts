@@ -16,7 +16,7 @@ const PAGE_BYTES = 4096;
 /** A number holds so many bits of an id exactly. */
 const NUMBER_BITS = 53;
 
-/** What has one of the types of inodes. */
+/** The base of everything that has the type of an inode. */
 class Typed {
   readonly #type: InodeType;
 
@@ -60,7 +60,7 @@ export class VolumeDirent<Name extends string | Buffer = string> extends Typed {
   }
 }
 
-/** What an open file knows better than its inode does. */
+/** Facts that an open file knows more recently than its inode in the store. */
 export interface FileNow {
   readonly sizeBytes: number;
   /** Undefined when it has no changes that are not committed. */

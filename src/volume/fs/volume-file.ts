@@ -302,8 +302,8 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
   }
 
   /**
-   * Tells of the file as it is now, what is not committed included. It has no times of reading but those that
-   * were set.
+   * Tells of the file as it is now, what is not committed included. The access time is the one that was set
+   * last: reading does not change it.
    */
   stat(options?: { bigint?: false | undefined; throwIfNoEntry?: boolean | undefined }): Promise<Stats>;
   stat(options: { bigint: true; throwIfNoEntry?: boolean | undefined }): Promise<BigIntStats>;
@@ -325,7 +325,7 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
     const times = toTimes(atime, mtime);
     this.#requireOpen('futime');
     await asNode('futime', async () => {
-      // A later commit would have a time of its own.
+      // Commit first: a later commit would set another time.
       if (this.#parts.isWritable) await this.#file.sync();
       await this.#parts.inode.change(times);
     });

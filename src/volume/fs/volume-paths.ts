@@ -97,7 +97,7 @@ export class VolumePaths {
     const found = await this.#parts.find(toPath('path', path), { follow });
     this.#parts.requireWritable();
     const { inode, parent, entry } = found;
-    // A later commit of what was written would have a time of its own.
+    // Commit first: a later commit of what was written would set another time.
     if (inode.type === 'file' && attributes.mtimeNs !== undefined) await this.#parts.commit(inode.id);
     const { names } = this.#parts;
     if (parent === undefined || entry === undefined) {
@@ -148,7 +148,7 @@ export function givenPlace({ directory, name }: Place): { directory: Place['dire
   return { directory, name: nameBytes(name) };
 }
 
-/** In Node, a folder that has the name is as much in the way as a file. */
+/** Turns EISDIR into EEXIST: in Node, a folder of that name is in the way like a file. */
 export async function orExists(change: Promise<void>): Promise<void> {
   await change.catch(cause => {
     if (codeOf(cause) !== 'EISDIR') throw cause;

@@ -6,12 +6,12 @@
  *   2. Counts their marks as its newest, and writes its own head with them.
  *   3. Deletes them.
  *
- * One with an extension that forbids changes stays as long as other heads do. One with any other extension
- * that is not known is treated as if that were not there.
+ * A head with an extension that forbids changes stays as long as ordinary heads do. Any other unknown
+ * extension is ignored.
  *
- * A mark is always told by a head: the old one is deleted only after the new one was acknowledged. A client
- * that keeps no state takes a new id when its head was not written for half a day (head-memory.ts), so no
- * head is deleted that is about to be written again.
+ * At any time some head tells each mark: the old head is deleted only after the new one was acknowledged. A
+ * client that keeps no state takes a new id when its head was not written for half a day (head-memory.ts), so
+ * no head is deleted that is about to be written again.
  */
 import { isNetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
@@ -84,7 +84,8 @@ async function readOld(session: Session, signal: AbortSignal | undefined): Promi
     await eachOf(batch, async ({ client }) => {
       const head = (await readCheckedHead(session, client, signal))?.head;
       if (head === undefined || isNetsealError(head) || !head.isEphemeral) return;
-      // Deleting a head is changing it. What may be ignored goes with it.
+      // Deleting a head changes it, so an extension may forbid that. Extensions that may be ignored go with
+      // it.
       if (forbidsChange(head.extensions) === undefined) read.set(client, head);
     });
     for (const { client } of batch) {

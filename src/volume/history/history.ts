@@ -153,7 +153,8 @@ export class History implements HistoryCheck {
   }
 
   async #merge(session: Session, inodes: InodesHeld): Promise<void> {
-    // Also after a failure, which is a warning: a network that fails looks the same as a server that lies.
+    // Resolves also when the merge failed, which is only a warning: a failing network looks the same as a
+    // lying server.
     const merged = await mergeHeads(session).finally(() => this.#introduction?.resolve());
     for (const problem of merged.problems) this.#report(problem);
     this.#verdict ??= forkError(merged.forks[0], inodes);

@@ -1,8 +1,8 @@
-/** Reads past the local cache: for those who want to know what the store has. */
+/** Makes reads bypass the local cache while a caller must see what the store has. */
 export class CacheBypass {
   #count = 0;
 
-  /** True while somebody wants to see the store alone. */
+  /** True while any caller bypasses the cache. */
   get isOn(): boolean {
     return this.#count > 0;
   }

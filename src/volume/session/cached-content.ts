@@ -27,7 +27,7 @@ export class CachedContent implements ContentRecords {
   }
 
   keep(records: readonly (ContentVersion & { readonly bytes: Uint8Array })[]): void {
-    // One that its owner has closed keeps nothing, and fails nobody.
+    // A cache that its owner has closed keeps nothing, and no call fails because of that.
     if (this.#cache.isOpen)
       this.#cache.offer(records.map(({ objectId, index, bytes }) => ({ objectId, index, bytes })));
   }

@@ -35,7 +35,9 @@ export class CachedNodes implements NodeRecords {
     this.#unlessClosed(() => this.#cache.drop({ ...placeOf(at, idBytes), expectedTag: tag }));
   }
 
-  /** A cache that its owner has closed keeps nothing, and fails nobody. */
+  /**
+   * Makes a call, unless the cache's owner has closed it: a closed cache keeps nothing, and no call fails.
+   */
   #unlessClosed(call: () => void): void {
     if (this.#cache.isOpen) call();
   }
@@ -48,7 +50,10 @@ function placeOf(
   return { objectId: idOf(objectId), kind, index };
 }
 
-/** Returns a function that gives neighbours with one id one array, which is cheaper for the cache. */
+/**
+ * Returns a function that converts ids, and gives one array to neighbours with the same id: that is cheaper
+ * for the cache.
+ */
 function sharedIds(): (id: Id) => Uint8Array {
   let last: Id | undefined;
   let bytes: Uint8Array = new Uint8Array(ID_BYTES);

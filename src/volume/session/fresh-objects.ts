@@ -4,8 +4,8 @@
  *
  * A key is never used twice. So what is left of an attempt that failed is garbage like any other:
  *
- *   - It is in nobody's way, as the next attempt takes another key.
- *   - No gc can take a later attempt for it.
+ *   - It does not disturb later attempts, because each takes another key.
+ *   - gc cannot mistake a later attempt for it.
  *   - No server can show it as a version of the file: it has no mark, and nothing ever refers to it.
  */
 import { codeOf, NetsealError } from '../../base/errors.ts';

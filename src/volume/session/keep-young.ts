@@ -60,8 +60,8 @@ export async function requireStillKept(session: Session, reliance: Reliance): Pr
 }
 
 /**
- * Rewrites those of the segments that were written more than a quarter of the grace ago. For segments that
- * wait long for their commit: a gc never finds them old. Leaves alone what is not in the store yet.
+ * Rewrites the segments among these that were written more than a quarter of the grace ago. So gc never finds
+ * a segment old that waits long for its commit. Segments that are not in the store yet are left alone.
  *
  * Rejects with EIO when a gc was quicker; with what the store throws. The other segments are rewritten then.
  */

@@ -1,4 +1,4 @@
-/** Keeps a rekey from being undone: what was sealed anew is not named again as it was before. */
+/** Keeps a rekey from being undone: commits must not name old records of what was sealed anew. */
 import { NetsealError } from '../../base/errors.ts';
 import type { Id } from '../../base/ids.ts';
 import { segmentKey } from '../../server/sealed/object-keys.ts';
@@ -7,8 +7,8 @@ import type { Session } from './session.ts';
 
 /**
  * Throws ECONFLICT when one of these segments is sealed under an older epoch: the epoch is about to be
- * dropped, or has been. Call it for segments that are named again although nothing live may name them any
- * more. Costs nothing while there is one epoch.
+ * dropped, or has been. Call it before a commit names segments to which nothing live may refer any more. It
+ * costs nothing while there is only one epoch.
  */
 export async function requireNewestEpoch(
   { sealing }: Pick<Session, 'sealing'>,

@@ -59,7 +59,7 @@ const MARKS_KEY_PATTERN = /^[0-9a-f]{64}$/;
 /** The features that this netseal has, besides all that the layout has had from its first version on. */
 const FEATURES: ReadonlySet<string> = new Set();
 
-/** Larger packs compress a little better, and make more of a read that wants one file. */
+/** Larger packs compress a little better, but make a read of a single file larger. */
 export const PACK_BYTES_DEFAULT: number = 128 * KIB;
 /** A smaller pack would hold hardly two files. */
 const PACK_BYTES_MIN: number = 4 * KIB;

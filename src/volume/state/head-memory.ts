@@ -23,8 +23,8 @@ interface HeadFields {
 }
 
 /**
- * A client whose head was not written for so long takes a new id, well before gc may remove that head: so no
- * id comes back.
+ * A client whose head was not written for so long takes a new id. That is well before gc may remove the head,
+ * so no removed head is ever written again.
  */
 const ID_AGE_MS_MAX: number = 60 * 24 * 60 * 60 * 1000;
 /** The same for a client that keeps no state, whose head gc may remove after a day. */
