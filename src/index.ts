@@ -114,6 +114,13 @@ export type {
 export { DirectoryStore } from './server/directory-store.ts';
 export { MemoryStore } from './server/memory-store.ts';
 export { StoreMeter } from './server/meter.ts';
+export {
+  isSafeForWriters,
+  type ProbeCheck,
+  type ProbeOptions,
+  type ProbeReport,
+  probeStore,
+} from './server/probe.ts';
 // Volumes
 export type { Attributes, ExtendedAttribute, Inode } from './server/sealed/inode.ts';
 export type {

@@ -19,6 +19,7 @@ export const COMMANDS: CommandTable = {
   put: ['copy files and folders into a volume', () => import('./volume/put.ts')],
   get: ['copy files and folders out of a volume', () => import('./volume/get.ts')],
   status: ['say whether all that was put is in the store', () => import('./volume/status.ts')],
+  probe: ['try whether a store is safe for several writers', () => import('./volume/probe.ts')],
   verify: ['look for damage in a volume', () => import('./volume/verify.ts')],
   gc: ['delete what nothing in a volume refers to any more', () => import('./volume/gc.ts')],
   key: ['list, add and remove the secrets that open a volume', () => import('./volume/key.ts')],

@@ -23,7 +23,8 @@ describeOnRgw(server => {
       NETSEAL_STATE: join(folder, `state-${client}`),
       NETSEAL_STORE: store,
     };
-    return run([...args, '--key-file', 'key'], { cwd: folder, env });
+    const secret = args[0] === 'probe' ? [] : ['--key-file', 'key'];
+    return run([...args, ...secret], { cwd: folder, env });
   }
 
   async function succeed(client: string, ...args: string[]): Promise<string> {
@@ -73,6 +74,16 @@ describeOnRgw(server => {
     await Promise.all(names.map(name => succeed(name, 'put', name, ':/d/')));
     expect(await succeed('one', 'ls', ':/d')).toBe(`${names.join('\n')}\n`);
     for (const name of names) expect(await succeed('one', 'cat', `:/d/${name}`)).toBe(name);
+  });
+
+  it('probe tells that several clients may write', async () => {
+    const { stdout, exitCode } = await netseal('one', 'probe', store, '--json');
+    expect(exitCode).toBe(EXIT_OK);
+    expect(JSON.parse(stdout.toString())).toMatchObject({
+      isSafe: true,
+      createIfAbsent: 'atomic',
+      replaceIfMatch: 'atomic',
+    });
   });
 
   it('what is wrong is said in one line, without secrets', async () => {

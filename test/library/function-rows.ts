@@ -144,6 +144,21 @@ export function functionRows({
         concurrency: [...NUMBERS, 0],
       }),
     ),
+    isSafeForWriters: NOTHING,
+    probeStore: row(
+      [memory],
+      needed({}, {}),
+      fields(
+        { largeBytes: 0 },
+        {
+          other: [...OBJECT, {}],
+          rounds: [...NUMBERS, 0],
+          writers: [...NUMBERS, 1],
+          largeBytes: NUMBERS,
+          signal: SIGNAL,
+        },
+      ),
+    ),
     openS3Store: row(
       [{ bucket: 'b' }],
       needed(

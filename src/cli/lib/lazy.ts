@@ -7,6 +7,7 @@ import type * as CacheModule from '../../cache/open.ts';
 import type * as PipelineModule from '../../pipeline/pipeline.ts';
 import type * as OpenUrlModule from '../../server/adapters/open-url.ts';
 import type * as DirectoryStoreModule from '../../server/directory-store.ts';
+import type * as ProbeModule from '../../server/probe.ts';
 import type * as WrapModule from '../../server/wrap.ts';
 import type * as FilterModule from '../../transfer/filter.ts';
 import type * as GetModule from '../../transfer/get.ts';
@@ -25,6 +26,11 @@ import type * as VolumeModule from '../../volume/volume.ts';
  */
 export function loadPipeline(): Promise<typeof PipelineModule> {
   return import('../../pipeline/pipeline.ts');
+}
+
+/** Loads what tries stores. */
+export function loadProbe(): Promise<typeof ProbeModule> {
+  return import('../../server/probe.ts');
 }
 
 /** Loads what opens stores that are elsewhere. */

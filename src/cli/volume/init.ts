@@ -25,6 +25,7 @@ import {
 } from '../../volume/session/volume-settings.ts';
 import { type Frame, inFrame } from '../lib/frame.ts';
 import { jsonDocument } from '../lib/json.ts';
+import { loadProbe } from '../lib/lazy.ts';
 import { resultWithWarning } from '../lib/notes.ts';
 import { readNewSlot } from '../lib/secrets.ts';
 import { formatPadding, formatSize } from '../lib/sizes.ts';
@@ -85,6 +86,7 @@ async function make(
 ): Promise<void> {
   await withStore(location, { ...options, create: true }, signal, async access => {
     await requireNoVolume(access.store, signal);
+    if (access.store.localFolder === undefined) await requireConditions(access.store, signal);
     const slot = await readNewSlot(options, signal, options.label);
     const header = await createVolumeHeader({ slots: [slot], settings: encodeSettings(settings) });
     try {
@@ -115,6 +117,19 @@ async function requireNoVolume(store: ObjectStore, signal: AbortSignal): Promise
   throw new NetsealError(
     'EEXIST',
     `${store.name} already holds a volume: name another store to make a new one`,
+  );
+}
+
+/**
+ * Tries whether a store elsewhere does what it declares: a server that ignores conditions would let one client overwrite
+ * what another has just committed. EUNSUPPORTED when it does not.
+ */
+async function requireConditions(store: ObjectStore, signal: AbortSignal): Promise<void> {
+  const { probeStore, isSafeForWriters } = await loadProbe();
+  if (isSafeForWriters(await probeStore(store, { rounds: 1, largeBytes: 0, signal }))) return;
+  throw new NetsealError(
+    'EUNSUPPORTED',
+    `${store.name} is not safe for a volume: "netseal probe" tells what it does wrong`,
   );
 }
 
