@@ -35,6 +35,7 @@ const external = Object.keys({ ...dependencies, ...optionalDependencies, ...peer
 const ENTRIES = {
   index: 'src/index.ts',
   testing: 'src/testing.ts',
+  unstorage: 'src/unstorage.ts',
   cli: 'src/cli/main.ts',
   worker: 'workers/unit.ts',
 };
@@ -139,7 +140,7 @@ const lighterBuiltins = {
 /** Throws when the library would load modules of the command line, or commander. */
 function requireNoCommandLine(output) {
   const chunks = new Map(output.map(chunk => [chunk.fileName, chunk]));
-  for (const entry of ['index.js', 'testing.js', 'worker.js']) {
+  for (const entry of ['index.js', 'testing.js', 'unstorage.js', 'worker.js']) {
     const files = new Set([entry]);
     for (const file of files) for (const next of chunks.get(file)?.imports ?? []) files.add(next);
     for (const file of files) {

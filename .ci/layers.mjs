@@ -8,6 +8,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 const PUBLIC = [
   '**/index.ts',
   '**/testing.ts',
+  '**/unstorage.ts',
   '**/workers/**',
   '**/test/**',
   '**/vectors/**',
@@ -189,6 +190,7 @@ const workers = rule(
         ]),
         '**/index.ts',
         '**/testing.ts',
+        '**/unstorage.ts',
         'netseal',
         'netseal/*',
       ],

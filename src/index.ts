@@ -111,6 +111,8 @@ export type {
   ObjectBody,
   StorageClient,
 } from './server/adapters/storage-client.ts';
+export type { UnstorageDriver, UnstorageMeta } from './server/adapters/unstorage-driver.ts';
+export { type UnstorageStoreOptions, unstorageStore } from './server/adapters/unstorage-store.ts';
 export { DirectoryStore } from './server/directory-store.ts';
 export { MemoryStore } from './server/memory-store.ts';
 export { StoreMeter } from './server/meter.ts';

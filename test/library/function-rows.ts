@@ -36,6 +36,16 @@ const CLIENT = {
   delete: async () => undefined,
 };
 
+const nothing = (): null => null;
+const DRIVER = {
+  hasItem: () => false,
+  getItem: nothing,
+  getItemRaw: nothing,
+  setItemRaw: nothing,
+  removeItem: nothing,
+  getKeys: () => [],
+};
+
 export function functionRows({
   cache,
   folder,
@@ -203,6 +213,7 @@ export function functionRows({
       ),
       fields({}, { meter: [...OBJECT, {}] }),
     ),
+    unstorageStore: row([DRIVER], [...OBJECT, {}, { ...DRIVER, getKeys: 5 }], fields({}, { name: TEXT })),
     volumeStore: row(
       [volume],
       needed({}, {}),
