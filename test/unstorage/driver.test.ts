@@ -106,7 +106,8 @@ describe('what unstorage asks of every driver', () => {
 
   it('clearing takes everything, or what is below a base, and may be repeated', async () => {
     for (const key of ['a:1', 'a:2:3', 'b:1']) await storage.setItem(key, 'text');
-    await storage.clear('a');
+    // unstorage itself clears whole mounts only.
+    await storage.getMount('').driver.clear?.('a:', {});
     expect(await storage.getKeys()).toEqual(['b:1']);
     for (let round = 0; round < 2; round += 1) {
       await storage.clear();
