@@ -1,8 +1,8 @@
 /** Waiting that can be given up. */
 
 /**
- * The reason of a signal that ends what nobody waits for any more. `abort()` without a reason makes an error
- * with a stack each time.
+ * The reason to abort work that nobody waits for any more. It is made once, because `abort()` without a
+ * reason makes an error with a stack each time.
  */
 export const OVER: Error = new Error('it is over');
 

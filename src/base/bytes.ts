@@ -122,8 +122,8 @@ export function copyBytes(source: Uint8Array, target: Uint8Array, offset: number
 const NATIVE_COPY_BYTES_MIN = 512;
 
 /**
- * As {@link copyBytes}, for a part of `source`, without making a view of it: for calls that are made a
- * million times a second. Nothing is checked but that the source's view and the target's have room.
+ * Copies a part of `source` as {@link copyBytes} does, without making a view of it. For calls that are made a
+ * million times a second. It checks only that both arrays are long enough.
  */
 export function copyRange(
   source: Uint8Array,

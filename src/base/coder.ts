@@ -109,8 +109,8 @@ export class ByteWriter {
   }
 
   /**
-   * Writes the `lengthBytes` bytes that `hex` stands for. EINVAL unless it stands for exactly so many, in
-   * lower case: a decoder gives back lower case.
+   * Writes the `lengthBytes` bytes that `hex` stands for. EINVAL unless these are exactly so many digits in
+   * lower case. Upper case is refused because a decoder gives back lower case.
    */
   rawHex(hex: string, lengthBytes: number): void {
     this.#grow(lengthBytes);

@@ -11,14 +11,15 @@ export function giveTurn(): Promise<void> {
   return setImmediate();
 }
 
-/** What short pieces of work may take together before others have their turn. */
+/** How long short pieces of work may take together before others have their turn, in ms. */
 export const TURN_MS = 1;
-/** The time is looked at once in so many pieces. */
+/** The clock is read once in so many pieces. */
 const PIECES_PER_LOOK = 8;
 
 /**
- * Tells when many short pieces of work have taken so long together that others must have their turn. Promises
- * that are resolved at once let nobody else in between: a loop that awaits them could go on for ever.
+ * Tells when many short pieces of work have taken so long together that others must have their turn. Awaiting
+ * a promise that is resolved already lets no I/O in between, so a loop of such awaits could keep others out
+ * for ever.
  */
 export class TurnClock {
   readonly #turnMs: number;

@@ -35,7 +35,7 @@ export class Waiters<Wanted, Granted> {
     const onAbort = (): void => {
       this.#queue.delete(waiter);
       reject(signal?.reason);
-      // The one that left may have been all that held up the next.
+      // The caller that left may have been the only one that held up the next.
       this.serve();
     };
     const leave = (): void => {

@@ -16,14 +16,15 @@ export interface Chunk {
 }
 
 /**
- * The most chunks that are chosen from, and one a file: twice as many as the smallest chunks that fit into
- * the memory for samples. A file may claim any size: `/proc/kcore` claims 128 TiB.
+ * About how many chunks there are to choose from, at most: rounding up adds up to one a file. That is twice
+ * the number of smallest chunks that fit into the memory for samples. A bound is needed because a file may
+ * claim any size: `/proc/kcore` claims 128 TiB.
  */
 export const CHUNKS_MAX: number = 2 ** 18;
 
 /**
- * Returns the chunks of all files, in order. The last chunk of a file may be shorter than the others. Where
- * that would be more than {@link CHUNKS_MAX}, returns some of each file's, spread evenly.
+ * Returns the chunks of all files, in order. The last chunk of a file may be shorter than the others. When
+ * there would be more than {@link CHUNKS_MAX}, returns only some chunks of each file, spread evenly.
  */
 export function cutIntoChunks(files: readonly Candidate[], chunkBytes: number): Chunk[] {
   const countOf = ({ sizeBytes }: Candidate): number => Math.ceil(sizeBytes / chunkBytes);

@@ -42,8 +42,8 @@ export function epochCommitment(
 }
 
 /**
- * Returns the trace of an epoch: 32 bytes, which only those know who know its key, or a later header that has
- * dropped it. Nothing can be opened with it. The caller owns it.
+ * Returns the trace of an epoch: 32 bytes. Only someone who knows the epoch's key, or can open a later header
+ * that has dropped it, knows them. Nothing can be opened with it. The caller owns it.
  */
 export function epochTrace(
   epochKey: Uint8Array,

@@ -18,7 +18,7 @@ export interface HeaderPin {
   /** The header's commitment to that epoch's key. */
   readonly epochCommitment: string;
   /**
-   * SHA-256 of that epoch's trace: once the epoch was dropped, later headers hold the trace in place of its
+   * SHA-256 of that epoch's trace. Once the epoch is dropped, later headers hold the trace instead of the
    * key.
    */
   readonly epochTraceHash: string;
@@ -62,8 +62,8 @@ export function checkPin(pin: HeaderPin, header: VolumeHeader): void {
   }
   // The client may have missed generations, but an epoch's key never changes. Unlocking has compared every
   // epoch's key with its commitment. So the writer of this header knew the pinned key, and a stranger's
-  // header does not pass. Once the epoch was dropped, its trace shows the same: only who knows the key can
-  // make it, and only who opens a later header can read it there.
+  // header does not pass. Once the epoch is dropped, its trace shows the same. Only someone who knows the key
+  // can make the trace, and only someone who can open a later header can read it there.
   const commitment = header.epochCommitments.get(pin.epoch);
   const isSame =
     commitment === undefined

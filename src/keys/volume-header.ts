@@ -63,7 +63,7 @@ export class VolumeHeader {
    */
   readonly openedSlotIds: readonly string[];
   /**
-   * SHA-256 (hexadecimal) of the newest epoch's trace: pins have it, and compare it once the epoch was
+   * SHA-256 (hexadecimal) of the newest epoch's trace. Pins keep it, and compare it once the epoch is
    * dropped.
    */
   readonly epochTraceHash: string;
@@ -213,9 +213,9 @@ export class VolumeHeader {
 
   /**
    * Returns the next header, without the keys of some older epochs. What is still sealed under them can never
-   * be opened again, so the caller makes sure that nothing is. Of the latest 128 that were dropped, the
-   * header keeps traces: by these, clients whose pin is of such an epoch know that the header comes after
-   * theirs. The new header has a keyring of its own.
+   * be opened again, so the caller makes sure that nothing is. The header keeps traces of the latest 128
+   * dropped epochs. By such a trace, a client whose pin is of a dropped epoch knows that this header is later
+   * than the pinned one. The new header has a keyring of its own.
    *
    * Throws EINVAL for the newest epoch, and for one that the header does not have. Then nothing has changed.
    */

@@ -1,4 +1,4 @@
-/** Whether a local file is the one that a volume has, so that `get` can leave it as it is. */
+/** Decides whether a local file is the same as the volume's, so that `get` can leave it as it is. */
 import { isNetsealError } from '../base/errors.ts';
 import type { Name } from '../base/name.ts';
 import type { DeviceInode, FileInode, Inode, PipeInode } from '../server/sealed/inode.ts';

@@ -91,8 +91,8 @@ export function restoreAttributes(
 
 /**
  * Returns the mode that a new file can be made with, so that it has the mode of `attributes` at once.
- * Undefined when that must be set afterwards: the umask would take bits away, the owner cannot write, it
- * depends on a list or on the owner, or it has set-id bits.
+ * Undefined when the mode must be set afterwards: because the umask would take bits away, the owner could not
+ * write, the mode has set-id bits, or it depends on an access list or the owner.
  */
 export function modeToMakeWith(
   { mode, xattrs }: Attributes,
@@ -106,7 +106,7 @@ export function modeToMakeWith(
 
 /**
  * The times that file systems were seen to keep exactly. A file system that has kept one time with all its
- * digits keeps every time from 1970 to 2038: no system in use has fewer seconds.
+ * digits keeps every time from 1970 to 2038: no file system in use has a smaller range.
  */
 export class ProvenTimes {
   readonly #devices = new Set<number>();
@@ -122,7 +122,7 @@ export class ProvenTimes {
   }
 }
 
-/** Where times end that are kept as 31 bits of seconds. */
+/** The end of the times that 31 bits of seconds can hold. */
 const SECONDS_END_NS = 2n ** 31n * 1_000_000_000n;
 
 const NO_KEYS: readonly Name[] = [];

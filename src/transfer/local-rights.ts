@@ -1,5 +1,5 @@
 /**
- * Rights of files that replace others, and the sync after it.
+ * Gives a file that replaces another one its rights, and syncs its folder afterwards.
  *
  *   1. A file is made with mode 0600, so that no other user reads it while it is written.
  *   2. When it is whole, {@link giveRights} gives it the rights of the file that it replaces.

@@ -218,8 +218,8 @@ export class TargetFolder {
 
   /**
    * As {@link createFile}, for a small file that is written and finished at once. In a folder that this copy
-   * has made it gets its mode at once, where that can be. What cannot be replaced is found by
-   * `TargetFile.finish`.
+   * has made, the file gets its mode at once where possible. Whether it can replace what has the name is
+   * checked only by `TargetFile.finish`.
    *
    * @param attributes what `finish` will set.
    */
@@ -426,14 +426,14 @@ export class TargetFolder {
   }
 
   /**
-   * Returns the folder that was just made in this one. In a folder that this copy has made it is as it was
-   * made: only root could have changed it.
+   * Returns the folder that was just made in this one. In a folder that this copy has made, the new one needs
+   * no look at its mode and lists: nobody but root could have changed them.
    */
   #newChild(handle: FolderHandle): TargetFolder {
     const above = this.#made;
     if (above?.givesNoLists === true && (above.umask & OWNER_ALL) === 0)
       return new TargetFolder(handle, undefined, { ...above, hasNoLists: true });
-    // Files would inherit the list, and each would have to be asked for it.
+    // Without this, files would inherit the list, and each file would have to be checked for one.
     const givesNoLists = removeAttribute(handle.fd, DEFAULT_LIST_KEY);
     const umask = above?.umask ?? process.umask();
     return TargetFolder.#fillable(handle, { hasNoLists: false, givesNoLists, umask });
@@ -465,7 +465,8 @@ export class TargetFolder {
         make(partial);
         renameAt(this.#handle, partial, name);
       } finally {
-        // Still there after a failure, and when both names are links to one file: renaming does nothing then.
+        // The temporary name is left after a failure. It is also left when both names are links to one file,
+        // because renaming does nothing then.
         removeIfThere(this.#handle, partial);
       }
     });

@@ -1,6 +1,6 @@
 /**
- * Whether a local file has the time that its original has, as far as its file system can keep that. Some keep
- * whole or even seconds, and none keeps every year.
+ * Decides whether a local file has the time of its original, as far as its file system can keep that time.
+ * Some keep only whole or even seconds, and none keeps every year.
  */
 import * as fs from 'node:fs';
 import { isNetsealError, systemCodeOf } from '../base/errors.ts';

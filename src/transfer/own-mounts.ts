@@ -27,7 +27,7 @@ export function readMountInfo(): string {
 }
 
 /**
- * Returns where folders that lie in `path` are mounted as well, those that it is reached by included.
+ * Returns the mount points of all folders within `path`. Those that `path` itself is reached by are included.
  *
  * @param path absolute, without symbolic links.
  * @param mountInfo what {@link readMountInfo} returned.

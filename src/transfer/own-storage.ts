@@ -4,8 +4,8 @@
  *
  * - Folders are compared by device and inode, so a symbolic link or a bind mount of one is recognised, too.
  * - A bind mount of a folder anywhere inside an own folder counts as that folder, where the system lists its
- *   mounts (Linux). Elsewhere only those of the folders directly in it do. A single file that is mounted
- *   elsewhere does not.
+ *   mounts (Linux). On other systems, only bind mounts of the folder's direct subfolders are recognised. A
+ *   bind mount of a single file never is.
  * - A cache is recognised by the files in it, wherever it lies. Reading its `lock` would release the lock.
  */
 import * as fs from 'node:fs';

@@ -158,7 +158,7 @@ export class PutFiles {
         (isSame ? same : changed).add(suspect);
       }),
     );
-    // After all comparisons, so that the changes of attributes share a few commits.
+    // This comes after all comparisons, so that changes of attributes share a few commits.
     for (const suspect of suspects) {
       const work = same.has(suspect) ? this.#leaveCompared : changed.has(suspect) ? this.#copy : undefined;
       if (work !== undefined) await this.#attempt(suspect.path, () => work.call(this, suspect));
@@ -316,7 +316,7 @@ export class PutFiles {
       } catch (error) {
         this.#tally.fail(path, error);
       } finally {
-        // Removed, or left for the next time.
+        // The journal was removed, or is left for the next `put`.
         await journal?.close();
       }
     };

@@ -1,4 +1,4 @@
-/** Whether two files are the same. */
+/** Compares files: their attributes and content. */
 import type { Attributes, DirectoryEntry, FileInode, Inode } from '../server/sealed/inode.ts';
 import { isDevice } from '../server/sealed/inode-body.ts';
 import type { Directory } from '../volume/names/directory.ts';

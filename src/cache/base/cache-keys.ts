@@ -14,7 +14,9 @@ import type { VolumeHeader } from '../../keys/volume-header.ts';
 import { type CacheFiles, readWhole, replaceFile, writeFully } from './files.ts';
 
 export const HEADER_PATH = 'header';
-/** A header that a crash kept from being put in place. It may open the cache, so it is destroyed. */
+/**
+ * A new header that a crash left before it was renamed into place. It may open the cache, so it is destroyed.
+ */
 const NEW_HEADER_PATH = `${HEADER_PATH}.new`;
 /**
  * The header of a cache that is being wiped. It is removed last: while it is there and {@link HEADER_PATH} is
@@ -192,7 +194,8 @@ export class CacheKeys {
 
 /**
  * Unlocks the header of a cache. Rejects as `unlockVolumeHeader` does; with EUNSUPPORTED when it has
- * settings: those of today's caches have none, so that a later netseal can say in them what must be known.
+ * settings. Headers of today's caches have none, so a later netseal can use them to say which features a
+ * reader must know.
  */
 export async function unlockCacheHeader(
   bytes: Uint8Array,

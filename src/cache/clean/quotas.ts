@@ -2,9 +2,9 @@
  * Makes room for a volume that has used up its share, so that new units can take the place of the oldest
  * ones.
  *
- * A quarter of the share, in the zones that are given up next, leaves the index. Units that were hit stay,
- * with one hit less. Nothing is read, written or moved: the bytes stay on the disk until their zones are
- * given up. Works through the whole index, and gives others their turn.
+ * It removes units from the index: a quarter of the share, from the zones that are given up next. Units that
+ * were hit stay, with one hit less. Nothing is read, written or moved: the bytes stay on the disk until their
+ * zones are given up. Works through the whole index, and gives others their turn.
  */
 import { giveTurn } from '../../base/turns.ts';
 import type { Counters } from '../base/statistics.ts';

@@ -319,8 +319,8 @@ export class Reclaim {
   }
 
   /**
-   * Shows each unit of a list to `action`, and waits where it returns a promise. Gives others their turn: a
-   * zone may hold 180,000 units of as many objects.
+   * Calls `action` for each unit of a list, and awaits it where it returns a promise. Gives others their turn
+   * now and then: a zone may hold 180,000 units of as many objects.
    */
   async #forEach(
     list: DecodedList,

@@ -43,7 +43,7 @@ export class Invalidator {
   /**
    * Invalidates an object: none of its clean units is found any more.
    *
-   * @param coherency what to remember of its state from now on; by default what is remembered.
+   * @param coherency the coherency data to remember from now on. Default: it stays as it is.
    */
   invalidateObject(object: ObjectState, coherency?: Coherency): void {
     this.#objects.invalidateObject(object, coherency);

@@ -24,8 +24,8 @@ const STEP_ROWS = 256;
 /** After this time, maintenance goes on with its other work, and the sweep in the background. */
 const RUN_MS = 250;
 /**
- * The smallest part of a bucket's rows that is removed. A sweep of a bucket costs the objects there that have
- * no row their units, however few rows go.
+ * The smallest part of a bucket's rows that is removed. Sweeping a bucket drops the units of all objects
+ * there that have no row, however few rows are removed.
  */
 const PART_MIN = 0.5;
 /**
@@ -79,8 +79,8 @@ export class RowSweep {
   boundUnsaved(): void {
     const { unsavedCount } = this.#rows;
     const limit = UNSAVED_PART_MAX * this.#rowsMax;
-    // Rows that had to stay the last time would stay again, and each attempt costs objects without rows their
-    // units.
+    // Rows that had to stay the last time would stay again, and each attempt drops the units of objects
+    // without rows.
     if (unsavedCount <= limit) this.#unsavedLeft = 0;
     if (unsavedCount <= limit + this.#unsavedLeft) return;
     this.#objects.forgetUnsaved(key => this.#dirty.hasObject(key));

@@ -230,8 +230,8 @@ export class DirtyBatches {
     if (batches.length === 0) return;
     const byZone = Map.groupBy(batches, ({ zone }) => zone);
     const { rows, nowMs } = this.#context;
-    // In one transaction: a process that dies must not lose the release and keep the sum of it, or the
-    // reverse.
+    // In one transaction: a process that dies must keep both the release and its share of the sums, or
+    // neither.
     rows.saveAll([
       ...[...byZone].flatMap(([{ name }, own]) =>
         this.#released.mark(

@@ -255,7 +255,7 @@ export class DirtyJournal {
   async #fail(error: unknown, group: readonly Planned[], first: Waiting): Promise<void> {
     const { failed, leftBehind } = this.#calls;
     failed(error);
-    // The spare zone may have the same trouble: it is dropped.
+    // The spare zone may fail in the same way, so it is dropped.
     this.#mustEnd = true;
     const zone = this.#zone;
     if (zone !== undefined) {

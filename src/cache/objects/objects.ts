@@ -357,7 +357,7 @@ export class Objects {
 
   #staysCookie({ volumeId, objectId, key }: CookieRow): boolean {
     const volume = this.#volumes.known(volumeId);
-    // A pinned prefix may cover it whose scan has not reached it yet.
+    // A prefix whose scan has not reached this cookie yet may pin it.
     return (
       volume !== undefined && (this.pins.isPinned(volume, objectId) || this.pins.isUnderPrefix(volume, key))
     );

@@ -136,8 +136,8 @@ export class Pins {
   }
 
   /**
-   * Whether there is a pin of this volume, or of something in it. Objects that prefixes pin are covered by
-   * their prefixes.
+   * True when there is a pin of this volume, or of an object or prefix in it. Objects that prefixes pin need
+   * no check: their prefix counts.
    */
   hasAnyOf(volume: VolumeState): boolean {
     const start = toByteString(volume.id);

@@ -4,8 +4,8 @@ import { requireArgument } from '../../base/errors.ts';
 import type { ObjectState, Objects, VolumeState } from './objects.ts';
 
 /**
- * What a record is, where one object has records of several kinds under the same indexes. Each kind has a
- * range of its own of the indexes that zones and fingerprints know: kind `n` begins at n * 2^48.
+ * The kinds of records that one object may have under the same indexes. In zones and fingerprints, each kind
+ * has its own range of indexes: kind `n` begins at n * 2^48.
  */
 const KIND_NUMBERS = { unit: 0, mapPage: 1, directoryLeaf: 2 } as const;
 export type CachedKind = keyof typeof KIND_NUMBERS;
@@ -36,7 +36,7 @@ export function storedIndexOf({ index, kind = 'unit' }: UnitPlace): number {
   return KIND_NUMBERS[kind] * KIND_STRIDE + index;
 }
 
-/** The other way round. */
+/** The inverse of {@link storedIndexOf}. */
 export function placeOfStored(storedIndex: number): { readonly index: number; readonly kind: CachedKind } {
   const kind = KIND_NAMES[Math.floor(storedIndex / KIND_STRIDE)];
   if (kind === undefined) return { index: storedIndex, kind: 'unit' };

@@ -1,6 +1,6 @@
 /**
- * What all parts of one opened cache share. It lies beside the rows because they are the highest of what it
- * holds: every folder above can import it.
+ * What all parts of one opened cache share. The file lies in this folder because rows are the highest layer
+ * that it refers to, so every folder above can import it.
  */
 import type { CacheFiles } from '../base/files.ts';
 import type { Health } from '../base/health.ts';

@@ -1,6 +1,6 @@
 /** JSON that may be shown on a terminal. Names from a volume are bytes, and may hold anything. */
 
-// Everything that JSON leaves as it is and a terminal might act on, or show as something else.
+// Characters that JSON leaves as they are, but that a terminal might act on or show as something else.
 const NOT_PLAIN = /[\x7f-\x9f\u2028\u2029\p{Cf}]/gu;
 
 /** Returns JSON that is safe to show on a terminal. */

@@ -37,8 +37,8 @@ export function warn(message: string, code?: string): void {
 }
 
 /**
- * Writes a result, and a warning that follows it. A JSON document has the warning in it, so it comes first
- * then.
+ * Writes a result and a warning. In text, the warning comes last. With JSON it comes first, because the
+ * document contains it.
  *
  * @param result returns the text or the JSON document.
  */

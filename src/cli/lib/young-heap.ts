@@ -17,6 +17,6 @@ export function keepYoungHeapSmall(): void {
   if (isSmall) return;
   isSmall = true;
   setFlagsFromString(`${FLAG}=1`);
-  // After that, Node keeps the code that was compiled here.
+  // Node saves compiled code after this event. It is of use to later processes only under their flags.
   process.once('exit', () => setFlagsFromString(`${FLAG}=2`));
 }

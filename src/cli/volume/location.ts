@@ -6,7 +6,7 @@
  *   backup:/docs/a    /docs/a in the volume there
  *   file:///mnt/x:/a  the same with a URL; a folder's name may hold ":/" there, as "%3A/"
  *   s3://bucket/x?endpoint=http://host:7480:/a
- *                     a store that is elsewhere: a ":/" that goes on with another "/" belongs to its URL
+ *                     a store that is elsewhere: a ":/" before another "/" belongs to its URL
  *   :/docs/a          /docs/a in the volume of the store that NETSEAL_STORE names
  */
 import { lstat, readdir, realpath, stat } from 'node:fs/promises';
@@ -89,8 +89,8 @@ export function parseStore(text: string, command: string): Location {
 }
 
 /**
- * Opens the store, with retries and a limit for requests at the same time. One that is elsewhere is asked
- * nothing yet.
+ * Opens the store, with retries and a limit of concurrent requests. A store that is elsewhere gets no request
+ * yet.
  *
  * - ENOENT: there is no store and `create` is not set, or there is no folder to make it in.
  * - EEXIST: something else is in the way of a new store.

@@ -191,7 +191,7 @@ export function onWholeVolume(
   );
 }
 
-/** What keeps a cache from being used now. The command does without it then. */
+/** Codes of errors after which the command goes on without the cache. */
 const CACHE_IS_AWAY: ReadonlySet<string> = new Set(['EDENIED', 'EIO', 'EFULL']);
 
 /**

@@ -147,7 +147,7 @@ async function sealAnew(
 }
 
 /**
- * Takes the keys of the epochs away that nothing is sealed under. The caller destroys the header's keyring.
+ * Drops the keys of epochs under which nothing is sealed. The caller destroys the header's keyring.
  */
 async function dropEpochs(
   { store, state, secrets }: StoreAccess,

@@ -99,7 +99,7 @@ async function writeFile(
   }
 }
 
-/** Writes zeros, of a hole of any size. Signals get their turn, also where every write is done at once. */
+/** Writes the zeros of a hole of any size. Gives signals their turn, even if every write ends at once. */
 async function writeZeros(lengthBytes: number, print: PathFrame['print']): Promise<void> {
   for (let done = 0; done < lengthBytes; done += ZEROS.byteLength) {
     if (done % TURN_BYTES === 0) await giveTurn();

@@ -58,13 +58,13 @@ async function writeTo(
       await file.close({ signal });
       return stream.bytesWritten;
     } catch (error) {
-      // What is not committed yet does not follow later.
+      // Without this, what is not committed yet would be committed later, in the background.
       await file.discard().catch(() => undefined);
       await file.leave();
       throw error;
     }
   } catch (error) {
-    // Open files tell some errors as Node does.
+    // Open files report some errors with Node's codes; the cause is netseal's own error.
     throw error instanceof Error && isNetsealError(error.cause) ? error.cause : error;
   } finally {
     // An input that stays open would keep the process alive after Ctrl-C.

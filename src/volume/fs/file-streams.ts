@@ -165,7 +165,7 @@ export class FileWriteStream extends Writable {
 
   /** Ends the stream, with a commit. The callback is called when that has happened. */
   close(callback?: (error?: NodeJS.ErrnoException | null) => void): void {
-    // Without `autoDestroy`, the stream must be destroyed here.
+    // Without `autoClose`, the stream does not destroy itself.
     if (!this.#isClosing) this.once('finish', () => this.destroy());
     if (!this.writableEnded && !this.destroyed) this.end();
     if (callback === undefined) return;
