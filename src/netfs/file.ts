@@ -131,14 +131,14 @@ export interface File extends AsyncDisposable {
    */
   sync(options?: WaitOptions): Promise<void>;
 
-  /** As `sync`: a commit has content and size together. */
+  /** Does what `sync` does: every commit has both content and size. */
   datasync(options?: WaitOptions): Promise<void>;
 
   /**
    * Commits what was done to the file, as `sync` does, and closes this open file, always.
    *
-   * Rejects as `sync` does. What could not be committed stays, is tried again, and shows in the status. Again
-   * does nothing.
+   * Rejects as `sync` does. What could not be committed stays, is tried again, and shows in the status. A
+   * second call does nothing.
    */
   close(options?: WaitOptions): Promise<void>;
 
@@ -148,12 +148,14 @@ export interface File extends AsyncDisposable {
    */
   leave(): Promise<void>;
 
-  /** As `close`, also when a block is left by an error. Call `discard` first if that is not meant. */
+  /**
+   * Does what `close` does, even when a block is left by an error. Call `discard` first to avoid the commit.
+   */
   [Symbol.asyncDispose](): Promise<void>;
 
   /**
-   * Gives up everything that no commit holds yet, for all open files of this file. It is then as the server
-   * has it. The only way to lose what was written.
+   * Gives up everything that no commit holds yet, for all that have this file open. The file is then as the
+   * server has it. This is the only way to lose what was written.
    */
   discard(): Promise<void>;
 

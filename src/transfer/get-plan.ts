@@ -19,7 +19,7 @@ export const ITSELF: Name = '.';
 export interface GetJob {
   readonly found: Found;
   readonly path: Name;
-  /** The same for all sources. */
+  /** The local folder that the source goes into. All sources have the same one. */
   readonly folder: Name;
   readonly name: Name;
 }

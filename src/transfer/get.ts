@@ -94,7 +94,7 @@ interface Target {
 
 /** An unfinished file belongs to no running copy if it is not locked and did not change for so long. */
 const LEFTOVER_AGE_MS = 5_000;
-/** The same on machines where locks cannot be seen. */
+/** The same age on machines where the locks of other processes cannot be seen. */
 const LEFTOVER_AGE_UNSEEN_MS: number = 24 * 60 * 60 * 1000;
 
 class Getter {

@@ -91,7 +91,7 @@ export class Volume {
   readonly names: VolumeNames;
   /** The volume in the shape of `node:fs/promises`. */
   readonly fs: VolumeFs;
-  /** @internal The same without checks of arguments, for netseal's own copies. */
+  /** @internal Like `names`, without checks of arguments: for netseal's own copies. */
   readonly namespace: Namespace;
   /** @internal The files of this volume, for netfs. */
   readonly server: SealedServer;

@@ -9,7 +9,7 @@
  *
  * - A new unit enters the small queue, or the main queue if its ghost is still there.
  * - Hit units of a volume over its share are dropped. So are all of them when the disk is short of room.
- * - A main zone of which most was hit is not copied: it moves to the end of its queue ("goes round").
+ * - A main zone whose units were mostly hit is not copied: it moves to the end of its queue ("goes round").
  * - Dirty zones never come here.
  *
  * Pinned zones are chosen by what must stay in them. Finding that out means reading a zone's list, so it is
@@ -50,7 +50,7 @@ const TURN_MS = 2;
 /** After this many units, the clock is looked at. */
 const UNITS_PER_LOOK = 128;
 /**
- * A pinned zone of which this part or more must stay is never given up: copying it would make hardly any
+ * A pinned zone is never given up if this part of it or more must stay: copying that would gain hardly any
  * room.
  */
 const KEPT_PART_MAX = 0.9;
@@ -127,7 +127,7 @@ export class Reclaim {
     return true;
   }
 
-  /** Chooses the zone to give up. Main zones of which most was hit go round meanwhile. */
+  /** Chooses the zone to give up. On the way, main zones whose units were mostly hit go round. */
   async #chooseCold(keepHit: boolean): Promise<Zone | undefined> {
     let zone = await this.#choose();
     for (let count = 0; keepHit && zone?.queue === 'main' && count < ROUND_ZONES_MAX; count += 1) {
@@ -171,7 +171,8 @@ export class Reclaim {
   }
 
   /**
-   * Chooses a zone: a pinned one of which at most half must stay, a clean one, or the emptiest pinned one.
+   * Chooses a zone. In this order: a pinned one that may lose half, a small or main one, the emptiest pinned
+   * one.
    */
   async #choose(): Promise<Zone | undefined> {
     for (;;) {
@@ -255,7 +256,7 @@ export class Reclaim {
     }
   }
 
-  /** Returns the pinned zone of which the smallest part must stay, for when nothing else can be given up. */
+  /** Returns the pinned zone with the smallest part that must stay, for when nothing else can be given up. */
   #pinnedWithLeastKept(): Zone | undefined {
     let least: Zone | undefined;
     let leastPart = KEPT_PART_MAX;

@@ -45,7 +45,7 @@ export class StoredUnits {
     this.#rangeInvalidations = rangeInvalidations;
   }
 
-  /** Enters a unit, all of which lies in the zone now. */
+  /** Enters a unit into the index. All of it must have been written to the zone. */
   enter(unit: UnitToStore, zone: Zone, offsetBytes: number): void {
     const { health, counters } = this.#context;
     health.succeed();

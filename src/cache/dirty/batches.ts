@@ -65,7 +65,7 @@ export class DirtyBatches {
   readonly #ids: BatchIds;
   /** By id, oldest first. */
   readonly #batches = new Map<number, Batch>();
-  /** How many batches of each zone are not released. A zone of which none is left goes to `#cleanup`. */
+  /** How many batches of each zone are not released. When it is 0, the zone goes to `#cleanup`. */
   readonly #held = new Map<Zone, number>();
   #adopted: Adopted[] = [];
   #unitCount = 0;

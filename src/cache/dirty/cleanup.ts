@@ -48,7 +48,7 @@ export class DirtyCleanup {
     this.#calls = calls;
   }
 
-  /** Adds a full zone of which all batches are released. Call it once for each zone. */
+  /** Adds a full zone whose batches are all released. Call it once for each zone. */
   add(zone: Zone): void {
     this.#waiting.push(zone);
     this.#loop.start();

@@ -65,7 +65,7 @@ class Dropping {
   readonly pinned = { units: 0, bytes: 0 };
   readonly #core: Core;
   readonly #scope: DiscardScope;
-  /** Volumes of which some units stay. */
+  /** Volumes that keep some of their units. */
   readonly #keeping = new Set<VolumeState>();
   readonly #fingerprint = newFingerprint();
 

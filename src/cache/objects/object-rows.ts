@@ -133,7 +133,7 @@ export class ObjectRows {
     return this.#rows.unsavedRows('object').flatMap(({ name, value }) => decode(name, value) ?? []);
   }
 
-  /** Forgets these rows, except those of which the database has an older version. */
+  /** Forgets these rows, except where the database has an older version of the row. */
   forgetUnsaved(rows: readonly ObjectRow[]): void {
     this.#rows.forgetUnsaved(
       'object',

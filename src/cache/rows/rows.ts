@@ -266,8 +266,8 @@ export class Rows {
   }
 
   /**
-   * Forgets unsaved rows of these names, except those of which the database has an older version. Returns how
-   * many.
+   * Forgets unsaved rows of these names, except where the database has an older version of the row. Returns
+   * how many.
    */
   forgetUnsaved(kind: RowKind, names: readonly Uint8Array[]): number {
     let count = 0;

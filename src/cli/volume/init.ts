@@ -121,8 +121,8 @@ async function requireNoVolume(store: ObjectStore, signal: AbortSignal): Promise
 }
 
 /**
- * Tries whether a store elsewhere does what it declares: a server that ignores conditions would let one client overwrite
- * what another has just committed. EUNSUPPORTED when it does not.
+ * Tries whether a store elsewhere does what it declares: a server that ignores conditions would let one
+ * client overwrite what another has just committed. EUNSUPPORTED when it does not.
  */
 async function requireConditions(store: ObjectStore, signal: AbortSignal): Promise<void> {
   const { probeStore, isSafeForWriters } = await loadProbe();

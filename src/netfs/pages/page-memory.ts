@@ -3,10 +3,10 @@
  * These are pure functions on it, for any thread.
  *
  * Bytes lie in frames of 64 KiB. A frame holds one block of a file, or is split into sixteen subframes of 4
- * KiB, each of which holds one granule. A table of 32-bit words says which is which. It has three parts: the
- * slots of files (`file-slots.ts`), entries, and buckets that lead to entries.
+ * KiB, each of which holds one granule. A table of 32-bit words says what each frame and subframe holds. It
+ * has three parts: the slots of files (`file-slots.ts`), entries, and buckets that lead to entries.
  *
- * An entry stands for a block of 64 KiB of a file of which anything is kept:
+ * An entry stands for a block of a file (64 KiB) that has any bytes in memory:
  *
  *   word  entry, 128 bytes
  *      0  sequence number, odd while the entry or its bytes are being changed
@@ -32,7 +32,7 @@
  *      frame that was used again finds another number.
  *   4. Sequence numbers go on for as long as the memory lives, whatever block an entry stands for. So an
  *      entry that was given to another block, and back again, is told apart.
- *   5. All else that a reader meets is a hint: it may walk a chain of which entries are being moved. It
+ *   5. Everything else that a reader meets is a hint: entries may be moved while it walks their chain. So it
  *      checks the key after it has loaded the number. No word ever leads outside the memory.
  *
  * Why that holds in the memory model of JavaScript, on any processor

@@ -2,8 +2,8 @@
  * Memory for pages: taking it, if need be from others. For the thread that changes pages.
  *
  * Invariants
- *   1. Eviction takes no granule that is held, none of the entry that memory is being taken for, and nothing
- *      that is being filled: no entry names that.
+ *   1. Eviction never takes a held granule, a granule of the entry that memory is being taken for, or memory
+ *      that is being filled (no entry names it).
  *   2. What was taken for an entry is placed before anything else is taken.
  *   3. A frame can be had as long as there is one frame's worth of memory that is free, or could be evicted
  *      as a whole: free subframes of several frames are joined by moving the others.

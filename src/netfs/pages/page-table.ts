@@ -153,7 +153,7 @@ export class PageTable {
     this.#count(entry, -1);
   }
 
-  /** Ends a change. An entry of which nothing is left becomes free. */
+  /** Ends a change. An entry without any granule becomes free. */
   end(entry: number): void {
     const present = this.presentOf(entry);
     const isFreed = (this.#presentBefore & ~present) !== 0 || (this.#heldBefore & ~this.heldOf(entry)) !== 0;

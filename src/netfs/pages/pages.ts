@@ -49,7 +49,10 @@ export interface Filling {
    */
   readonly parts: readonly Uint8Array<SharedArrayBuffer>[];
   readonly lengthBytes: number;
-  /** Gives the memory back, when nobody writes to it any more. Again, or after `insert`, does nothing. */
+  /**
+   * Gives the memory back, when nobody writes to it any more. A second call, or one after `insert`, does
+   * nothing.
+   */
   release(): void;
 }
 

@@ -104,7 +104,7 @@ export async function fetchEach(
       }
     }),
   );
-  // Not earlier: a request that is still running may write to the caller's memory.
+  // Only after all requests have ended: one that is running may still write to the caller's memory.
   for (const result of results) if (result.status === 'rejected') throw result.reason;
   return errors;
 }

@@ -131,7 +131,7 @@ export class SegmentTable {
     return before;
   }
 
-  /** Enters segments that extensions name. EINVAL for one whose id none of them has. */
+  /** Enters segments that extensions name. EINVAL for a segment whose id is in no extension. */
   keepNamed(items: readonly Extension[], segments: readonly Id[]): void {
     for (const segment of segments) {
       requireArgument(areNamedIn(items, segment), `no extension names segment ${segment}`);

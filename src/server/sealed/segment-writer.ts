@@ -288,7 +288,7 @@ export class SegmentWriter {
     const done = (): void => {
       this.#uploading.delete(upload);
       this.#held.delete(segment.id);
-      // Not earlier: the store may read the chunks until its call has settled.
+      // Chunks are reused only now: the store may read them until its call has settled.
       const room = (this.#uploadsMax + 1) * Math.ceil(this.#segmentBytes / CHUNK_BYTES);
       for (const chunk of segment.chunks) if (this.#freeChunks.length < room) this.#freeChunks.push(chunk);
     };

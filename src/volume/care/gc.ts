@@ -149,8 +149,8 @@ interface Candidate extends ListedObject {
    */
   readonly sinceMs: number | undefined;
   /**
-   * The same, counting only lists from a time when the object was older than {@link COMMITTED_GRACES}. From
-   * then on nothing can have referred to it.
+   * Like `sinceMs`, but counts only lists from a time when the object was older than {@link
+   * COMMITTED_GRACES}. From then on nothing can have referred to it.
    */
   readonly settledMs: number | undefined;
 }

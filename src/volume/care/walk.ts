@@ -85,7 +85,7 @@ export interface Lost {
   /** The key of the object in the store. */
   readonly key: string;
   readonly error: NetsealError;
-  /** The file or folder that is lost, or part of which is lost. */
+  /** The file or folder that is lost, as a whole or in part. */
   readonly place: WalkedPlace;
   readonly node: WalkedNode | { readonly role: 'inode'; readonly objectKey: Id };
   /** The file or folder that the node belongs to; undefined when the whole inode is lost. */

@@ -104,7 +104,7 @@ export class ContentUpload {
     return { content, segments: this.#content.segments };
   }
 
-  /** Waits until no batch is under way, whatever became of it. */
+  /** Waits until no batch is under way, even if batches fail. */
   async abandon(): Promise<void> {
     await Promise.all(this.#underWay);
   }

@@ -397,15 +397,15 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
     await asNode('fsync', () => this.#file.sync(options));
   }
 
-  /** As {@link sync}: a commit has content and size together. */
+  /** Does what {@link sync} does: every commit has both content and size. */
   async datasync(options?: WaitOptions): Promise<void> {
     await this.sync(options);
   }
 
   /**
    * Commits what was done to the file, as {@link sync} does, and closes this open file, always. Rejects as
-   * `sync` does. What could not be committed stays, is tried again, and shows in the status. Again does
-   * nothing.
+   * `sync` does. What could not be committed stays, is tried again, and shows in the status. A second call
+   * does nothing.
    */
   async close(options?: WaitOptions): Promise<void> {
     requireOptions('options', options);
@@ -418,15 +418,16 @@ export class VolumeFile implements FileHandle, AsyncDisposable {
   }
 
   /**
-   * As {@link close}, also when a block is left by an error. Call {@link discard} first if that is not meant.
+   * Does what {@link close} does, even when a block is left by an error. Call {@link discard} first to avoid
+   * the commit.
    */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
   /**
-   * Gives up everything that no commit holds yet, for all who have the file open. It is then as the store has
-   * it. The only way to lose what was written.
+   * Gives up everything that no commit holds yet, for all that have the file open. The file is then as the
+   * store has it. This is the only way to lose what was written.
    */
   async discard(): Promise<void> {
     this.#requireWritable('close');

@@ -155,7 +155,7 @@ export class Inodes implements InodesHeld {
     });
   }
 
-  /** Waits until no commit is under way, whatever became of it. */
+  /** Waits until no commit is under way, even if commits fail. */
   async settled(): Promise<void> {
     for (const live of [...this.#live.values()]) await live.settled();
   }

@@ -169,7 +169,7 @@ export class LiveInode {
     return promise;
   }
 
-  /** Waits until no change waits for a commit any more, whatever became of them. */
+  /** Waits until no change waits for a commit, even if commits fail. */
   async settled(): Promise<void> {
     while (this.#committing !== undefined) await this.#committing;
   }

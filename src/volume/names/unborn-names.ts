@@ -35,7 +35,7 @@ export interface UnbornFile extends Named {
 export class UnbornNames {
   readonly #openPlaces: OpenPlaces;
   readonly #files = new Map<Id, UnbornFile>();
-  /** The same files, by the id of their folder, then by name. */
+  /** All unborn files, by the id of their folder, then by name. */
   readonly #folders = new Map<Id, Map<Name, UnbornFile>>();
   /** Changes of names that are under way, by folder and name. None of these promises rejects. */
   readonly #changing = new Map<Id, Map<Name, readonly Promise<void>[]>>();

@@ -27,7 +27,7 @@ interface HeadFields {
  * so no removed head is ever written again.
  */
 const ID_AGE_MS_MAX: number = 60 * 24 * 60 * 60 * 1000;
-/** The same for a client that keeps no state, whose head gc may remove after a day. */
+/** The same limit for a client that keeps no state: gc may remove its head after a day. */
 const EPHEMERAL_ID_AGE_MS_MAX: number = 12 * 60 * 60 * 1000;
 const ID_PATTERN = /^[0-9a-f]{32}$/;
 
