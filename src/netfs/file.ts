@@ -162,6 +162,15 @@ export interface File extends AsyncDisposable {
   status(): FileStatus;
 }
 
+/** An open file of netfs itself. */
+export interface NetfsFile extends File {
+  /**
+   * Writes bytes at a place, also in a file that was opened to append. Returns how many, as `write` does, and
+   * rejects as that does.
+   */
+  writeAt(bytes: Uint8Array, positionBytes: number, options?: WaitOptions): Promise<number>;
+}
+
 /** How a file is opened. */
 export interface OpenFileOptions {
   /** Default true. */

@@ -11,8 +11,8 @@ import { NetsealError } from '../base/errors.ts';
 import { SIZE_BYTES_MAX } from '../base/geometry.ts';
 import { giveTurn } from '../base/turns.ts';
 import type {
-  File,
   FileStatus,
+  NetfsFile,
   OpenFileOptions,
   Position,
   ReadResult,
@@ -32,7 +32,7 @@ interface Transfer {
   readonly signal: AbortSignal | undefined;
 }
 
-export class FileOfNetfs<Handle> implements File {
+export class FileOfNetfs<Handle> implements NetfsFile {
   readonly #file: OpenFile<Handle>;
   readonly #cursor: ErrorCursor;
   readonly #ahead: ReadAhead<Handle>;
@@ -112,6 +112,17 @@ export class FileOfNetfs<Handle> implements File {
     }
     if (this.#isSynchronous && bytesWritten > 0) await this.#commit(signal);
     return { bytesWritten, buffer };
+  }
+
+  async writeAt(bytes: Uint8Array, positionBytes: number, options: WaitOptions = {}): Promise<number> {
+    this.#requireWritable();
+    requireBytes('bytes', bytes);
+    requireInteger('positionBytes', positionBytes, 0, SIZE_BYTES_MAX);
+    requireOptions('options', options);
+    const { signal } = options;
+    const bytesWritten = await this.#file.write(positionBytes, bytes, signal);
+    if (this.#isSynchronous && bytesWritten > 0) await this.#commit(signal);
+    return bytesWritten;
   }
 
   tryRead(buffer: Uint8Array, position: number): number | undefined {

@@ -20,7 +20,7 @@ import type { Pipeline } from '../pipeline/pipeline.ts';
 import { sealedBytesMax } from '../unit/seal.ts';
 import { tellDropped } from './events.ts';
 import { requireFits } from './fetch.ts';
-import type { File, FileStatus, OpenFileOptions } from './file.ts';
+import type { FileStatus, NetfsFile, OpenFileOptions } from './file.ts';
 import { FileOfNetfs } from './handle.ts';
 import { OpenFile } from './open-file.ts';
 import type { PageCache, PageUse } from './pages/pages.ts';
@@ -141,7 +141,7 @@ export class Netfs implements AsyncDisposable {
     server: NetfsServer<Handle>,
     key: Uint8Array,
     options: NetfsOpenOptions<Handle> = {},
-  ): Promise<File> {
+  ): Promise<NetfsFile> {
     for (;;) {
       options.signal?.throwIfAborted();
       if (this.#isClosed) throw new NetsealError('ECLOSED', 'the netfs is closed');

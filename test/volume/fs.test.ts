@@ -116,6 +116,16 @@ it('ranges are made zeros and take no room; saveAs keeps what is not committed',
   await file.close();
 });
 
+it('ranges are made zeros where they are, also by who appends', async () => {
+  const { volume, other } = await start();
+  const file = await volume.open('/f', 'a');
+  await file.write('0123456789');
+  await file.punchHole(2, 3);
+  await file.zeroRange(7, 1);
+  await file.close();
+  expect((await readFile(other, '/f')).toString()).toBe('01\0\0\x0056\x0089');
+});
+
 it('a write stream that an error ends waits for no commit, and what it has written stays', async () => {
   const { volume, other } = await start();
   const file = await volume.open('/f', 'w');

@@ -3,7 +3,7 @@ import { requireList } from '../../base/arguments.ts';
 import { copyBytes } from '../../base/bytes.ts';
 import { requireArgument } from '../../base/errors.ts';
 import { MIB } from '../../base/geometry.ts';
-import type { File, WaitOptions } from '../../netfs/file.ts';
+import type { File, NetfsFile, WaitOptions } from '../../netfs/file.ts';
 import { viewBytes } from './node-values.ts';
 
 const READ_BYTES: number = MIB;
@@ -58,7 +58,7 @@ export async function writeAll(
 
 /** Writes zeros to a range, but not beyond what `limit` returns at the time of each write. */
 export async function writeZeros(
-  file: File,
+  file: NetfsFile,
   fromBytes: number,
   toBytes: number,
   options: WaitOptions | undefined,
@@ -69,7 +69,7 @@ export async function writeZeros(
     const lengthBytes = Math.min(zeros.byteLength, Math.min(toBytes, limit()) - at);
     if (lengthBytes <= 0) return;
     const part = zeros.subarray(0, lengthBytes);
-    at += (await file.write(part, { position: at, signal: options?.signal })).bytesWritten;
+    at += await file.writeAt(part, at, options);
   }
 }
 

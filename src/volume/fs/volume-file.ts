@@ -18,8 +18,8 @@ import { requireFlag, requireInteger, requireObject, requireOptions } from '../.
 import { requireArgument } from '../../base/errors.ts';
 import { SIZE_BYTES_MAX } from '../../base/geometry.ts';
 import type {
-  File,
   FileStatus,
+  NetfsFile,
   Position,
   ReadResult,
   TransferOptions,
@@ -80,13 +80,13 @@ interface ReadCall<Bytes extends View> extends TransferOptions {
 
 export class VolumeFile implements FileHandle, AsyncDisposable {
   readonly fd = -1;
-  readonly #file: File;
+  readonly #file: NetfsFile;
   readonly #parts: VolumeFileParts;
   readonly #streamed: StreamedFile;
   #isClosed = false;
 
   /** @internal Made by `Volume.open` only. */
-  constructor(file: File, parts: VolumeFileParts) {
+  constructor(file: NetfsFile, parts: VolumeFileParts) {
     this.#file = file;
     this.#parts = parts;
     this.#streamed = {
