@@ -24,8 +24,8 @@ export class KeyNames {
   readonly #escaped: RegExp;
 
   /**
-   * @param plain the ASCII characters that stand for themselves, as the inside of a class of regular expressions.
-   *   `%`, `+` and `/` must not be among them.
+   * @param plain the ASCII characters that stand for themselves, as the inside of a class of regular
+   *   expressions. `%`, `+` and `/` must not be among them.
    */
   constructor(plain: string) {
     const isPlain = new RegExp(`[${plain}]`);

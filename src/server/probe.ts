@@ -1,7 +1,7 @@
 /**
- * Finds out what a store really does, whatever it declares: whether of several writers exactly one creates an object, or
- * replaces one version of it. A server that ignores the conditions, or compares first and writes later, lets one client
- * overwrite what another has just committed, and nobody is told.
+ * Finds out what a store really does, whatever it declares. Several writers race to create an object, or to
+ * replace one version of it: exactly one of them must succeed. A server that ignores conditions, or compares
+ * first and writes later, lets one client overwrite what another has just committed, and nobody is told.
  *
  * It writes objects below `probe/`, under random names, and removes them again.
  */
@@ -19,11 +19,14 @@ export const PROBE_PREFIX = 'probe/';
 export interface ProbeOptions extends CallOptions {
   /** Another connection to the same objects: the writers of a race use both in turn. Default: none. */
   readonly other?: ObjectStore | undefined;
-  /** How often writers race. Default 3. */
+  /** How many races there are. Default 3. */
   readonly rounds?: number | undefined;
   /** Writers of one race, with small objects. Default 8. */
   readonly writers?: number | undefined;
-  /** The size of the large objects, of which two writers race: they show who compares first and writes later. Default 16 MiB. */
+  /**
+   * The size of the large objects that two writers race to put. They reveal a server that compares first and
+   * writes later. Default 16 MiB.
+   */
   readonly largeBytes?: number | undefined;
 }
 
@@ -32,15 +35,18 @@ export interface ProbeCheck {
   /** What has to hold. */
   readonly what: string;
   readonly holds: boolean;
-  /** What happened, where it does not hold. */
+  /** What happened instead; undefined when it holds. */
   readonly problem?: string | undefined;
 }
 
 export interface ProbeReport {
-  /** `atomic` when every check of it holds. */
+  /** `atomic` when every check of this condition holds. */
   readonly createIfAbsent: 'atomic' | 'none';
   readonly replaceIfMatch: 'atomic' | 'none';
-  /** Whether objects come back as they were put, whole and in ranges, and are listed and gone when they should be. */
+  /**
+   * Whether objects come back as they were put, whole and in ranges, and are listed and gone when they should
+   * be.
+   */
   readonly isSound: boolean;
   /** How far the server's clock is ahead of this machine's. Undefined when the store has none. */
   readonly clockAheadMs: number | undefined;
@@ -53,8 +59,8 @@ const LARGE_BYTES_DEFAULT: number = 16 * MIB;
 const LARGE_WRITERS = 2;
 
 /**
- * Tries a store. Rejects with EINVAL, with the signal's reason, and with what the store fails with before anything could
- * be tried: EDENIED, EUNAVAILABLE, ECLOSED and the like.
+ * Tries a store. Rejects with EINVAL, with the signal's reason, and with what the store fails with before
+ * anything could be tried: EDENIED, EUNAVAILABLE, ECLOSED and the like.
  */
 export async function probeStore(store: ObjectStore, options: ProbeOptions = {}): Promise<ProbeReport> {
   requireStore('store', store);
@@ -274,22 +280,22 @@ class Probe {
     const [winner] = winners;
     const now = await this.#stores[0].get(key, { range: { offsetBytes: 0, lengthBytes: 16 }, signal });
     if (winners.length > 1) return `${winners.length} were told that they did`;
-    // The answer of the one that did may have been lost.
+    // The answer of the writer that succeeded may have been lost.
     const isUncertain = ends.some(end => 'code' in end && end.code === 'EUNCERTAIN');
     if (winner === undefined) return isUncertain && now.version !== ifMatch ? undefined : 'none did';
     return tagOf(now.bytes) === winner.tag ? undefined : 'the object is that of another';
   }
 }
 
-/** With these nothing can be found out. */
+/** Codes of errors that end the probe, because nothing can be found out. */
 const FATAL: ReadonlySet<string> = new Set(['EDENIED', 'EUNAVAILABLE', 'ECLOSED', 'EFULL', 'EINVAL']);
 
-/** The first bytes, which are random. */
+/** Returns the first bytes of an object as text. They are random, so they tell the objects apart. */
 function tagOf(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, 16).toString('hex');
 }
 
-/** Nothing was changed: whoever was refused must have been told so. */
+/** Returns a problem when a writer that changed nothing was told that it succeeded. */
 function refusal(code: ErrorCode | undefined): string | undefined {
   return code === undefined ? 'the writer was told that it did' : undefined;
 }

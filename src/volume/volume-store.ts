@@ -1,12 +1,13 @@
 /**
- * A store whose objects are files of an open volume: what is put there is compressed, sealed and cached, and
- * programs see the interface of stores that they had before.
+ * A store whose objects are files of an open volume. What is put there is compressed, sealed and cached,
+ * behind the ordinary interface of stores.
  *
  *   key      docs/a.txt    a        a/b      a~/.x
  *   file     docs+/a.txt   a        a+/b     a~+/%2ex       below the prefix; see `KeyNames`
  *
- * - A put writes a new file, and gives it the name in one commit of the folder. A file never changes its content
- *   under the store. So a version is the file's random id and its data version, and never comes again.
+ * - A put writes a new file, and gives it the name in one commit of the folder. A file never changes its
+ *   content under the store. So a version consists of the file's random id and its data version, and never
+ *   repeats.
  * - Conditions are checked within that commit, so they are as atomic as the volume's own swaps.
  * - Reads are as fresh as the volume: another client's change shows within its `freshMs`; its own at once.
  */
@@ -49,7 +50,10 @@ import { newAttributes } from './new-attributes.ts';
 import { Volume } from './volume.ts';
 
 export interface VolumeStoreOptions {
-  /** The folder of the volume that holds the objects, as a path. It is made with the first put. Default: the root. */
+  /**
+   * The folder of the volume that holds the objects, as a path. It is made with the first put. Default: the
+   * root.
+   */
   readonly prefix?: string;
   /** Names the store in messages. Default: `volume`. */
   readonly name?: string;
@@ -61,7 +65,7 @@ const CALLS_AT_ONCE = 64;
 const LIST_ENTRIES_MAX = 100_000;
 /** How often a put looks for its folder, while deletes keep removing it. */
 const ATTEMPTS_MAX = 64;
-/** The longest pause after the first attempt; one attempt more, as much longer. */
+/** The longest pause after the first attempt, in ms. Each later pause may be this much longer. */
 const PAUSE_MS = 5;
 const FILE_MODE = 0o644;
 const FOLDER_MODE = 0o755;
@@ -84,11 +88,13 @@ interface FoundItem extends NamedItem {
 }
 
 /**
- * Returns a store over files of a volume. The volume stays the caller's: closing the store ends the store only.
+ * Returns a store over files of a volume. The volume stays the caller's: closing the store ends the store
+ * only.
  *
  * Beside the errors of stores it rejects with what the volume found: EAUTH, EROLLBACK, EFORK and others of
- * docs/ERRORS.md. EFORMAT where a folder or anything else that is no file has the name of an object. A condition
- * does not see a program that edits the object's file in place (`volume.open`) between the check and the commit.
+ * docs/ERRORS.md. EFORMAT where a folder or anything else that is no file has the name of an object. A
+ * condition does not see a program that edits the object's file in place (`volume.open`) between the check
+ * and the commit.
  *
  * @throws EINVAL for a prefix that is no path.
  */
@@ -168,7 +174,7 @@ class VolumeStore implements ObjectStore {
         } catch (error) {
           const code = codeOf(error);
           if (code === 'ENOTDIR') throw this.#takenError(key, error);
-          // A delete has removed the folder, which was empty; or another put has made it.
+          // A delete has removed the empty folder, or another put has made it.
           if (code !== 'ENOENT' && code !== 'EEXIST') throw error;
           if (attempt === ATTEMPTS_MAX) throw this.#raceError(key, error);
           await systemScheduler.sleep(Math.random() * attempt * PAUSE_MS, signal);
@@ -318,7 +324,9 @@ class VolumeStore implements ObjectStore {
     return inode.type === 'file' && versionOf(inode) === condition.ifMatch;
   }
 
-  /** Returns a folder to put something in. Those that are missing are made in one step with what is put. */
+  /**
+   * Returns the folder of these names. Missing folders are made in one commit with the first entry in them.
+   */
   async #folderFor(folders: readonly string[]): Promise<Directory> {
     const path = this.#path(folders);
     try {
@@ -338,7 +346,7 @@ class VolumeStore implements ObjectStore {
     return directory;
   }
 
-  /** Removes the folders of keys that hold nothing any more, from the lowest up. */
+  /** Removes folders of keys that are empty now, from the lowest up. */
   async #removeEmpty(folders: readonly string[]): Promise<void> {
     try {
       for (let count = folders.length; count > 0; count -= 1) {
@@ -348,7 +356,7 @@ class VolumeStore implements ObjectStore {
         await this.#volume.names.rmdir(above, folders[count - 1] ?? '');
       }
     } catch (error) {
-      // Another call has put something there, or was first.
+      // Another call has put something into the folder, or has removed it first.
       if (!isNone(error) && codeOf(error) !== 'ENOTEMPTY') throw error;
     }
   }
@@ -360,7 +368,7 @@ class VolumeStore implements ObjectStore {
       for await (const entries of this.#volume.names.entries(directory)) {
         for (const entry of entries) {
           const { name } = entry;
-          // Other files and folders that the volume has there are no objects.
+          // Other files and folders in the volume are no objects.
           if (typeOfEntry(entry) === (name.endsWith('+') ? 'directory' : 'file')) items.push({ name, entry });
         }
       }
@@ -371,7 +379,7 @@ class VolumeStore implements ObjectStore {
   }
 }
 
-/** No other content of any file has the same. */
+/** Returns a version that no other content of any file has. */
 function versionOf({ id, dataVersion }: FileInode): Version {
   return `${id}-${dataVersion}`;
 }

@@ -2,8 +2,8 @@
  * Reads pages on another thread, without the thread that owns the page cache. It needs only the shared
  * memory.
  *
- * What it cannot read is a miss, and the owner can be asked: bytes may not be cached, or were changed again
- * and again, or the file may have to be asked for again at the server.
+ * What it cannot read is a miss, and the caller can ask the owner. A miss means that bytes are not cached or
+ * were changed again and again, or that the server must be asked about the file again.
  *
  * What a read returns was the file's content at some moment during the call, for each block of 64 KiB by
  * itself. Writes of this session may be in one block and not in another. Versions of other clients, and
@@ -33,7 +33,10 @@ export class PageReader {
   readonly #memory: PageMemory;
   readonly #copier: PageCopier;
   readonly #nowMs: ThreadClock;
-  /** Of the file that was read last: they need not be loaded again while its slot stays as it is. */
+  /**
+   * The facts of the file that was read last. They need not be loaded again while the file's slot is
+   * unchanged.
+   */
   readonly #before = noFacts();
   readonly #after = noFacts();
 

@@ -6,8 +6,8 @@
  *   - `age`: five seconds after the first change that no commit has begun to publish,
  *   - `records`: when the records of changes fill three quarters of their room, whatever their age.
  *
- * While a file that was opened to be replaced is written anew, age counts from a minute, so that others do
- * not see half of it: until that handle's first sync or close.
+ * A file that was opened to be replaced waits a minute instead of five seconds, so that others do not see
+ * half of it. That ends with the first sync or close of the handle that replaces it.
  */
 
 /** How long changes wait for others, in milliseconds. */

@@ -4,8 +4,7 @@
  *
  * Invariants
  *   1. A cursor is told each error once: those recorded after the last time it was asked.
- *   2. A new cursor starts at the present, but for errors that no cursor has been told: those it is told,
- *      too.
+ *   2. A new cursor starts at the present. It is also told earlier errors that no cursor has been told.
  *   3. Of errors with one code only the newest is kept, so the memory is bounded. It stands for the older
  *      ones.
  */

@@ -75,8 +75,8 @@ export class FileContent {
   }
 
   /**
-   * Shortens the slice of a pack that a unit has, if it is longer. The record stays where it is: it is none
-   * of {@link segments}, as the content that is replaced needs it already.
+   * Shortens a unit's slice of a pack, if it is longer. The pack's record stays where it is. Its segment is
+   * not added to {@link segments}, because the content that is replaced refers to it already.
    *
    * @param pointer where the unit lies, as {@link find} said.
    */

@@ -65,7 +65,10 @@ const HOUR_MS: number = 60 * 60 * 1000;
 export const SESSION_SILENT_MS_MAX: number = HOUR_MS;
 /** A client counts as gone when its head was not written for so long. */
 export const HEAD_AGE_MS_MAX: number = 90 * 24 * HOUR_MS;
-/** How much earlier a file may have been opened than computed: asking the store for its clock takes time. */
+/**
+ * How much earlier than computed a file may have been opened, because asking the store for its clock takes
+ * time.
+ */
 const CLOCK_MARGIN_MS = 60_000;
 const READS_MAX = 64;
 /** Only the newest heads are read, at most so many. */

@@ -40,8 +40,8 @@ export interface PlaceOptions {
   /** The name is for a folder: it may be missing although the path ends in `/`. Default false. */
   readonly forFolder?: boolean | undefined;
   /**
-   * A symlink of that name is followed: the place is that of what it leads to, be it there or not. Default
-   * false.
+   * True: a symlink of that name is followed. The place is then that of its target, even if nothing is there.
+   * Default false.
    */
   readonly follow?: boolean | undefined;
 }

@@ -176,7 +176,7 @@ export class PutJournal {
   /** Removes the journal, after the commit. */
   async remove(): Promise<void> {
     await this.close();
-    // A journal that stays is spent: the next put of this file uses another id.
+    // If removing fails, the journal is marked as spent: the next put of this file uses another id.
     await rm(this.#path, { force: true }).catch(() => undefined);
   }
 
