@@ -124,7 +124,10 @@ export class SharedFilePages implements FilePages {
     }
   }
 
-  /** Makes the frame the block's own. Where that cannot be, copies the frame's bytes into the block. */
+  /**
+   * Makes the frame the block's own. If the block has one already, copies the bytes into that, and frees the
+   * frame.
+   */
   #insertFrame(block: number, frame: number, filled: number, keep: readonly ByteRange[]): void {
     const table = this.#table;
     const known = this.#find(block);

@@ -217,7 +217,7 @@ export class DirtyUnits {
     return kept;
   }
 
-  /** True when the unit has changes that are dirty, on their way, or not committed. */
+  /** True when the unit has dirty bytes, or a flush that has not ended and whose group is not committed. */
   hasUncommitted(unit: number): boolean {
     if (this.#regions.has(unit)) return true;
     return this.#flushes.get(unit)?.some(({ group }) => group.state !== 'committed') === true;

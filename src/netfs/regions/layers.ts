@@ -282,7 +282,8 @@ export class Layers {
     }
     let skip = layer.receipts.size - this.#knownMax;
     for (const [unit, receipt] of layer.receipts) {
-      // Receipts beyond what is remembered are not entered at all.
+      // There may be more receipts than are remembered. The first ones would be pushed out at once, so they
+      // are only forgotten.
       if (skip > 0) this.#known.delete(unit);
       else this.#remember(unit, receipt);
       skip -= 1;

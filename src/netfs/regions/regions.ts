@@ -483,7 +483,8 @@ export class Regions {
     if (first.state !== 'closed') return;
     for (const { id, flushes } of this.#groups.all) {
       if (id < first.id) continue;
-      // The folded groups may still refer to what a later truncate has removed. The open group must not.
+      // Such a flush counts in its own group only: a later truncate has removed its unit, so the open group
+      // lacks it.
       for (const flush of flushes) if (flush.isCutOff) this.#units.end(flush, 'dropped');
     }
     this.#groups.foldFrom(first);

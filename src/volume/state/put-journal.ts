@@ -176,7 +176,7 @@ export class PutJournal {
   /** Removes the journal, after the commit. */
   async remove(): Promise<void> {
     await this.close();
-    // If removing fails, the journal is marked as spent: the next put of this file uses another id.
+    // A journal that cannot be removed was marked as spent before the commit: the next put uses another id.
     await rm(this.#path, { force: true }).catch(() => undefined);
   }
 
