@@ -11,10 +11,20 @@ export interface KillPoint {
   readonly when: 'before' | 'after';
 }
 
+/** How the local cache is made, small enough to be full soon. */
+export const CACHE_SETTINGS = {
+  budgetBytes: 4_194_304,
+  zoneBytes: 131_072,
+  disk: false,
+  maintenanceMs: 0,
+} as const;
+
 /** Orders for a writer. */
 export interface CrashPlan {
   readonly storeFolder: string;
   readonly headerPath: string;
+  /** The writer's local cache, which outlives it. */
+  readonly cacheFolder: string;
   /** All bytes of the raw key. */
   readonly keyByte: number;
   readonly files: readonly string[];

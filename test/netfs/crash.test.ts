@@ -1,7 +1,7 @@
 /**
  * A process that writes files is killed again and again: from outside at any moment, or by itself at a chosen
  * request to the store. Each file is then what it was after some of its changes, none of them left out, and has
- * everything that was synced.
+ * everything that was synced. Whoever reads through the cache that the writer had, or a new one, finds the same.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import type { CallOptions } from '../../src/base/call-options.ts';
 import { type Chance, seededChance } from '../../src/base/chance.ts';
+import { openCache } from '../../src/cache/open.ts';
 import { createVolumeHeader } from '../../src/keys/unlock.ts';
 import { DirectoryStore } from '../../src/server/directory-store.ts';
 import { ForwardingStore } from '../../src/server/forward.ts';
@@ -22,10 +23,18 @@ import { checkVolumeSettings, encodeSettings } from '../../src/volume/session/vo
 import { IS_LONG, SEED, soakSize } from '../support/soak.ts';
 import { deepCheck, GRACE_MS, HOUR_MS } from '../volume/gc-support.ts';
 import { FOLDER, readFile, TestVolume, writeFile } from '../volume/support.ts';
-import { CrashedFile, type CrashLine, type CrashPlan, type KillPoint } from './crash-steps.ts';
+import {
+  CACHE_SETTINGS,
+  CrashedFile,
+  type CrashLine,
+  type CrashPlan,
+  type KillPoint,
+} from './crash-steps.ts';
+import { whyNotEqual } from './file-model.ts';
 
 const WRITER = fileURLToPath(new URL('fixtures/crash-writer.ts', import.meta.url));
 const KEY_BYTE = 7;
+const SECRET = { type: 'raw-key', key: new Uint8Array(32).fill(KEY_BYTE) } as const;
 const UNIT_BYTES = 4096;
 /** Rounds on one volume. */
 const LIFE = soakSize(2, 6);
@@ -73,10 +82,11 @@ async function live(seed: number, sums: Sums): Promise<void> {
   const storeFolder = join(folder, 'store');
   const store = await DirectoryStore.open(storeFolder, { durability: 'none', create: true });
   const header = await createVolumeHeader({
-    slots: [{ label: 'test', secret: { type: 'raw-key', key: new Uint8Array(32).fill(KEY_BYTE) } }],
+    slots: [{ label: 'test', secret: SECRET }],
     settings: encodeSettings(checkVolumeSettings({ unitSizeBytes: UNIT_BYTES })),
   });
   const headerPath = join(folder, 'header');
+  const cacheFolder = join(folder, 'cache');
   writeFileSync(headerPath, header.bytes);
   await createRoot(store, header, FOLDER);
   const test = new TestVolume(store, header);
@@ -88,11 +98,25 @@ async function live(seed: number, sums: Sums): Promise<void> {
     let firstWrite = 0;
     for (let round = 0; round < LIFE; round += 1) {
       const kill = chance() < 0.8 ? killPoint(chance) : undefined;
-      const plan = { storeFolder, headerPath, keyByte: KEY_BYTE, files: FILES, firstWrite, kill };
+      const plan = {
+        storeFolder,
+        headerPath,
+        cacheFolder,
+        keyByte: KEY_BYTE,
+        files: FILES,
+        firstWrite,
+        kill,
+      };
       const lines = await writeAndDie({ ...plan, seed: seed * LIFE + round }, chance);
       const files = contents.map(content => new CrashedFile(content));
       for (const line of lines) files[line.file]?.tell(line);
-      contents = await judge(test, files, `seed ${seed}, round ${round}, ${JSON.stringify(kill)}`);
+      const where = `seed ${seed}, round ${round}, ${JSON.stringify(kill)}`;
+      contents = await judge(test, files, where);
+      // The cache that the writer had, and a new one which is read twice.
+      const others = IS_LONG ? [join(folder, `cache ${round}`), join(folder, `cache ${round}`)] : [];
+      for (const path of [cacheFolder, ...others]) {
+        await compareThrough(test, path, contents, where);
+      }
       firstWrite = Math.max(firstWrite, ...files.map(file => file.lastWrite));
       if (files.some(file => file.hadUnsynced)) sums.unsynced += 1;
       sums.newer += files.filter((file, at) => file.isNewerThanSync(contents[at] ?? new Uint8Array())).length;
@@ -118,6 +142,29 @@ async function judge(test: TestVolume, files: readonly CrashedFile[], where: str
   expect(damages, where).toEqual([]);
   await volume.close();
   return contents;
+}
+
+/** Fails unless files are the same when they are read through a cache. */
+async function compareThrough(
+  test: TestVolume,
+  path: string,
+  contents: readonly Uint8Array[],
+  where: string,
+): Promise<void> {
+  const cache = await openCache(path, CACHE_SETTINGS, {
+    key: { slots: [{ label: 'test', secret: SECRET }] },
+  });
+  const { volume } = await test.client({ cache });
+  for (const [at, name] of FILES.entries()) {
+    const file = await volume.open(name);
+    const expected = contents[at] ?? new Uint8Array();
+    for (const bytes of [await readFile(volume, name), await file.readFile()]) {
+      expect(whyNotEqual(bytes, expected), `${where}: ${name} through ${path}`).toBeUndefined();
+    }
+    await file.close();
+  }
+  await volume.close();
+  await cache.close();
 }
 
 /** What the dead writers left is garbage, and nothing else is. */
