@@ -36,6 +36,7 @@ function runExample(example: string, folder: string): string {
       LC_ALL: 'C.UTF-8',
       NETSEAL_PASSPHRASE: 'correct horse battery staple',
       NETSEAL_STATE: join(folder, '.state'),
+      NETSEAL_CONFIG: join(folder, '.config'),
       TZ: 'UTC',
     },
   });

@@ -25,6 +25,7 @@ export const COMMANDS: CommandTable = {
   key: ['list, add and remove the secrets that open a volume', () => import('./volume/key.ts')],
   rekey: ['change the key of a volume, and seal everything anew', () => import('./volume/rekey.ts')],
   state: ['list and forget what this client remembers of stores', () => import('./volume/state.ts')],
+  remote: ['name stores, so that NAME:/path reaches them', () => import('./volume/remote.ts')],
   cache: ['make and look after a local cache, sealed at rest', () => import('./cache/commands.ts')],
   bench: ['measure settings on your data, and recommend one', () => import('./bench.ts')],
   completion: [

@@ -17,6 +17,7 @@ export const VALUE_KINDS: Readonly<Record<string, ValueKind>> = {
   folder: 'folder',
   kind: 'other',
   mode: 'other',
+  name: 'other',
   object: 'other',
   octal: 'other',
   padding: 'other',

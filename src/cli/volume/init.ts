@@ -34,6 +34,7 @@ import { sizeOption } from '../lib/value-options.ts';
 import { type Location, parseLocation } from './location.ts';
 import { type StoreAccess, withStore } from './opening.ts';
 import { stateFolder, type VolumeOptions, withVolumeOptions } from './options.ts';
+import { withRemote } from './remotes.ts';
 import { orUndo } from './undo-init.ts';
 
 interface InitOptions extends VolumeOptions, UnitOptions {
@@ -87,7 +88,7 @@ async function make(
   await withStore(location, { ...options, create: true }, signal, async access => {
     await requireNoVolume(access.store, signal);
     if (access.store.localFolder === undefined) await requireConditions(access.store, signal);
-    const slot = await readNewSlot(options, signal, options.label);
+    const slot = await readNewSlot(withRemote(location.storeText, options), signal, options.label);
     const header = await createVolumeHeader({ slots: [slot], settings: encodeSettings(settings) });
     try {
       await makeVolume(access, header, signal);

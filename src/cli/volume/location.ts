@@ -7,6 +7,7 @@
  *   file:///mnt/x:/a  the same with a URL; a folder's name may hold ":/" there, as "%3A/"
  *   s3://bucket/x?endpoint=http://host:7480:/a
  *                     a store that is elsewhere: a ":/" before another "/" belongs to its URL
+ *   photos:/a         /a in the volume of the remote photos (`remotes.ts`), also where a folder photos is
  *   :/docs/a          /docs/a in the volume of the store that NETSEAL_STORE names
  */
 import { lstat, readdir, realpath, stat } from 'node:fs/promises';
@@ -18,6 +19,7 @@ import type { ObjectStore } from '../../server/store.ts';
 import { showName } from '../../transfer/local-names.ts';
 import { environment } from '../lib/given-text.ts';
 import { loadStore, loadStoreUrls } from '../lib/lazy.ts';
+import { findRemote } from './remotes.ts';
 
 export interface Location {
   readonly storeText: string;
@@ -96,7 +98,8 @@ export function parseStore(text: string, command: string): Location {
  * - EEXIST: something else is in the way of a new store.
  * - EINVAL: the text cannot name a store.
  */
-export async function openStoreAt(storeText: string, options: OpenStoreOptions = {}): Promise<ObjectStore> {
+export async function openStoreAt(given: string, options: OpenStoreOptions = {}): Promise<ObjectStore> {
+  const storeText = storeOf(given);
   const { create = false, bwlimit } = options;
   const throttle = bwlimit === undefined ? {} : { throttle: { bytesPerSecond: bwlimit } };
   const wrapping = { retry: {}, limit: { concurrency: REQUESTS_AT_ONCE }, ...throttle };
@@ -121,7 +124,8 @@ export async function openStoreAt(storeText: string, options: OpenStoreOptions =
  * Returns the one name of an existing store, however it was written. Rejects with a system error when there
  * is none.
  */
-export async function canonicalStoreName(storeText: string): Promise<string> {
+export async function canonicalStoreName(given: string): Promise<string> {
+  const storeText = storeOf(given);
   if (isStoreUrl(storeText)) return canonicalStoreUrl(storeText);
   const path = await realpath(storePath(storeText), { encoding: 'buffer' });
   // Bytes that are not UTF-8 stay apart.
@@ -132,8 +136,14 @@ export async function canonicalStoreName(storeText: string): Promise<string> {
  * Returns the path of the folder that the text names; undefined for a store elsewhere. EINVAL when it names
  * neither.
  */
-export function localStorePath(storeText: string): string | undefined {
+export function localStorePath(given: string): string | undefined {
+  const storeText = storeOf(given);
   return isStoreUrl(storeText) ? undefined : storePath(storeText);
+}
+
+/** Returns the store of a remote; any other text as it is. */
+function storeOf(storeText: string): string {
+  return findRemote(storeText)?.store ?? storeText;
 }
 
 /** Returns the path of the folder that the text names. EINVAL when it names none. */

@@ -28,6 +28,7 @@ import {
   parseStore,
 } from './location.ts';
 import { type StoreOptions, stateFolder, type VolumeOptions } from './options.ts';
+import { withRemote } from './remotes.ts';
 
 /** A store with what this client remembers of it. */
 export interface StoreAccess {
@@ -55,10 +56,11 @@ export interface VolumeAccess extends UnlockedHeader {
 /** Opens the store and its state for `work`. Afterwards saves the state and closes both. */
 export async function withStore<Result>(
   { storeText }: Location,
-  options: StoreOptions & OpenStoreOptions,
+  given: StoreOptions & OpenStoreOptions,
   signal: AbortSignal,
   work: (access: StoreAccess) => Promise<Result>,
 ): Promise<Result> {
+  const options = withRemote(storeText, given);
   const store = await openStoreAt(storeText, options);
   try {
     const { openStateFolder } = await loadStore();

@@ -61,19 +61,20 @@ export function stateFolder({ state }: StoreOptions): string {
   if (fromEnvironment !== undefined && fromEnvironment !== '') return fromEnvironment;
   const xdg = environment('XDG_STATE_HOME');
   // The XDG specification says to ignore relative paths.
-  const base = xdg !== undefined && isAbsolute(xdg) ? xdg : `${homeFolder()}/.local/state`;
+  const base =
+    xdg !== undefined && isAbsolute(xdg)
+      ? xdg
+      : `${homeFolder('remember stores in: name a folder with --state or NETSEAL_STATE')}/.local/state`;
   return `${base}/netseal`;
 }
 
-function homeFolder(): string {
+/** Returns the user's home folder. EINVAL when there is none; `purpose` says what it is for, and what else will do. */
+export function homeFolder(purpose: string): string {
   try {
     const home = environment('HOME') ?? homedir();
     if (home !== '') return home;
   } catch (error) {
     if (!isSystemError(error)) throw error;
   }
-  throw new NetsealError(
-    'EINVAL',
-    'this user has no home folder to remember stores in: name a folder with --state or NETSEAL_STATE',
-  );
+  throw new NetsealError('EINVAL', `this user has no home folder to ${purpose}`);
 }
