@@ -19,7 +19,7 @@ import { start } from './targets/start.ts';
 import { streamRss } from './targets/stream-rss.ts';
 import { treeObjects } from './targets/tree-objects.ts';
 import { treeStored } from './targets/tree-stored.ts';
-import { catTrips, fsyncTrips } from './targets/trips.ts';
+import { catTrips, fsyncTrips, syncTrips } from './targets/trips.ts';
 
 export const TARGETS: readonly Target[] = [
   copyBytesTarget,
@@ -40,6 +40,7 @@ export const TARGETS: readonly Target[] = [
   treeStored,
   treeObjects,
   fsyncTrips,
+  syncTrips,
   catTrips,
   regions,
   write1g,

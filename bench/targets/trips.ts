@@ -1,4 +1,4 @@
-/** Counts the requests of single operations: commits of 4 KiB, and reading 4 KiB of a large file. */
+/** Counts the requests of single operations: commits of 4 KiB, syncs of open files, and reading 4 KiB of a large file. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FileWriter } from '../../src/volume/content/file-writer.ts';
 import { executableCode } from '../data.ts';
@@ -136,6 +136,99 @@ function toMeasurement(what: string, costs: readonly Cost[]): Measurement {
   const measured = Math.max(...costs.map(({ tripCount }) => tripCount));
   return { what, measured, bound: 2, sense: '<=', unit: 'trips', detail: describe(costs) };
 }
+
+/** Units of the file whose bases are cold. */
+const COLD_UNITS = 64;
+const UNIT_BYTES = 256 * 1024;
+
+/** Appends to an open file and syncs. The first sync is not counted: it makes the file's map and warms its leaf. */
+async function appendCosts(open: OpenVolume, data: Uint8Array): Promise<Cost[]> {
+  const costs: Cost[] = [];
+  const file = await open.volume.open('/appended', 'w');
+  for (let at = 0; at <= COMMITS; at += 1) {
+    const position = at * PIECE_BYTES;
+    const cost = await costOf(open, async () => {
+      await file.write(data.subarray(position, position + PIECE_BYTES), { position });
+      await file.sync();
+    });
+    if (at > 0) costs.push(cost);
+  }
+  await file.close();
+  return costs;
+}
+
+/** Returns where the `at`th piece is written: inside a unit of which nothing was read. */
+function coldPosition(at: number): number {
+  return (COLD_UNITS / 2 + 3 * at) * UNIT_BYTES + 5 * PIECE_BYTES;
+}
+
+/** Overwrites parts of units that this client has never read, and syncs after each. */
+async function coldCosts(open: OpenVolume, data: Uint8Array): Promise<Cost[]> {
+  const costs: Cost[] = [];
+  const file = await open.volume.open('/cold', 'r+', 0o644);
+  // Reads the inode and the page of the map. The first sync is not counted, as above.
+  await file.read(Buffer.alloc(PIECE_BYTES), { position: 7 * UNIT_BYTES + PIECE_BYTES });
+  for (let at = 0; at <= COMMITS; at += 1) {
+    const cost = await costOf(open, async () => {
+      await file.write(data.subarray(0, PIECE_BYTES), { position: coldPosition(at) });
+      await file.sync();
+    });
+    if (at > 0) costs.push(cost);
+  }
+  await file.close();
+  return costs;
+}
+
+/** Checks that another client reads what was appended and overwritten, and what lies beside it. */
+async function checkSyncs(side: VolumeSide, data: Uint8Array): Promise<void> {
+  const reader = await side.open('reader');
+  const appended = Buffer.alloc((COMMITS + 1) * PIECE_BYTES);
+  const log = await reader.volume.openFile('/appended');
+  await log.read(appended, 0);
+  requireSame(appended, data.subarray(0, appended.byteLength));
+  const cold = await reader.volume.openFile('/cold');
+  const bytes = Buffer.alloc(UNIT_BYTES);
+  for (let at = 0; at <= COMMITS; at += 1) {
+    const position = coldPosition(at);
+    const fromBytes = position - (position % UNIT_BYTES);
+    await cold.read(bytes, fromBytes);
+    const within = fromBytes % data.byteLength;
+    const expected = Buffer.from(data.subarray(within, within + UNIT_BYTES));
+    expected.set(data.subarray(0, PIECE_BYTES), position - fromBytes);
+    requireSame(bytes, expected);
+  }
+  await reader.close();
+}
+
+export const syncTrips: Target = {
+  id: 'sync-trips',
+  about:
+    'dependent requests of 4 KiB and a sync, in a file that stays open: appended, and into units that were never read',
+  measure: () => {
+    const data = executableCode(MIB);
+    return inEachPlace(4 * COLD_UNITS * UNIT_BYTES, async (folder, place): Promise<Measurement[]> => {
+      const side = await VolumeSide.create(`${folder}/volume`);
+      try {
+        const writer = await side.open();
+        const file = await writer.volume.open('/cold', 'w');
+        for (let at = 0; at < COLD_UNITS * UNIT_BYTES; at += MIB) await file.write(data, { position: at });
+        await file.close();
+        const append = await appendCosts(writer, data);
+        await writer.close();
+        const again = await side.open('again');
+        const cold = await coldCosts(again, data);
+        await again.close();
+        await checkSyncs(side, data);
+        return [
+          toMeasurement(`append on ${place}`, append),
+          { ...toMeasurement(`cold base on ${place}`, cold), bound: 3 },
+        ];
+      } finally {
+        await side.stop();
+      }
+    });
+  },
+};
 
 export const catTrips: Target = {
   id: 'cat-trips',
