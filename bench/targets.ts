@@ -10,6 +10,7 @@ import { cacheDirty, cacheEvict, cacheRead, cacheRead4k, cacheWrite } from './ta
 import { cacheOpen } from './targets/cache-open.ts';
 import { copyBytesTarget } from './targets/copy-bytes.ts';
 import { random4k, readCache, readStore, write1g } from './targets/open-files.ts';
+import { overwrite4k } from './targets/overwrites.ts';
 import { pageRead1m, pageRead4k } from './targets/page-reads.ts';
 import { get1g, put1g, putRss } from './targets/put-get.ts';
 import { regions } from './targets/regions.ts';
@@ -44,6 +45,7 @@ export const TARGETS: readonly Target[] = [
   catTrips,
   regions,
   write1g,
+  overwrite4k,
   readCache,
   readStore,
   random4k,
