@@ -64,7 +64,10 @@ const GROUPS = [
   { name: 'transfer', test: /\/src\/transfer\/(put|get|put-stream|measure)\.ts$/ },
   { name: 'cache', test: /\/src\/cache\/open\.ts$/ },
 ].map((group, at, all) => ({ ...group, priority: all.length - at }));
-const BENCH_ENTRIES = { 'stream-rss-child': 'bench/stream-rss-child.ts' };
+const BENCH_ENTRIES = {
+  'stream-rss-child': 'bench/stream-rss-child.ts',
+  'copy-rss-child': 'bench/copy-rss-child.ts',
+};
 
 /**
  * Bundles the entries. `src/pipeline/pool.ts` knows the names of its own file and of the worker's.

@@ -9,6 +9,7 @@ import { isMet, type Measurement, type Target } from './target.ts';
 import { cacheDirty, cacheEvict, cacheRead, cacheRead4k, cacheWrite } from './targets/cache.ts';
 import { cacheOpen } from './targets/cache-open.ts';
 import { copyBytesTarget } from './targets/copy-bytes.ts';
+import { copyRss } from './targets/copy-rss.ts';
 import { openWriteClose } from './targets/many-files.ts';
 import { random4k, readCache, readStore, write1g } from './targets/open-files.ts';
 import { overwrite4k } from './targets/overwrites.ts';
@@ -48,6 +49,7 @@ export const TARGETS: readonly Target[] = [
   regions,
   write1g,
   overwrite4k,
+  copyRss,
   readCache,
   readStore,
   random4k,
