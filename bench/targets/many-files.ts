@@ -56,7 +56,8 @@ async function checkFiles(side: VolumeSide, data: Uint8Array, count: number): Pr
 
 export const openWriteClose: Target = {
   id: 'open-write-close',
-  about: 'files of 4 KiB that are opened, written and closed in one folder, 256 at once, against a put of as many',
+  about:
+    'files of 4 KiB that are opened, written and closed in one folder, 256 at once, against a put of as many',
   measure: size => {
     const [count, rounds] = size === 'real' ? [10_000, 5] : [100, 1];
     const data = executableCode(count * FILE_BYTES);

@@ -85,7 +85,12 @@ function segmentBytes({ requests }: OpenVolume): number {
 }
 
 /** Writes the file. Returns how many bytes of segments it took. */
-async function makeFile(side: VolumeSide, data: Uint8Array, unitSizeBytes: number, scale: Scale): Promise<number> {
+async function makeFile(
+  side: VolumeSide,
+  data: Uint8Array,
+  unitSizeBytes: number,
+  scale: Scale,
+): Promise<number> {
   const open = await side.open();
   const file = await open.volume.open(PATH, 'w', 0o644, { unitSizeBytes });
   for (let position = 0; position < scale.fileBytes; position += MIB) {
@@ -243,7 +248,12 @@ class BareUnits {
 }
 
 /** Compares edits and a sync with a thread that changes one unit at a time. */
-async function speed(folder: string, data: Uint8Array, scale: Scale, unitBytes: number): Promise<Measurement> {
+async function speed(
+  folder: string,
+  data: Uint8Array,
+  scale: Scale,
+  unitBytes: number,
+): Promise<Measurement> {
   const side = await VolumeSide.create(`${folder}/volume`);
   const bare = new BareUnits(`${folder}/bare`, data, unitBytes, scale.fileBytes);
   try {
