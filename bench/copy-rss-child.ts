@@ -4,6 +4,8 @@
  */
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import type { CopyRssReport } from './targets/copy-rss.ts';
 import { VolumeSide } from './volume-side.ts';
 
@@ -15,12 +17,15 @@ const fileBytes = Number(bytesText);
 let peakBytes = 0;
 let heapBytes = 0;
 
-/** Looks at the memory in the second half of the work only, as far as the heap goes: by then it is warm. */
 function sample(doneBytes: number): void {
-  if (doneBytes % SAMPLE_BYTES !== 0) return;
-  const { rss, heapUsed } = process.memoryUsage();
-  peakBytes = Math.max(peakBytes, rss);
-  if (doneBytes > fileBytes / 2) heapBytes = Math.max(heapBytes, heapUsed);
+  if (doneBytes % SAMPLE_BYTES === 0) peakBytes = Math.max(peakBytes, process.memoryUsage.rss());
+}
+
+/** What the heap holds without what is only waiting to be swept. */
+function sampleHeap(): void {
+  setFlagsFromString('--expose-gc');
+  runInNewContext('gc')();
+  heapBytes = Math.max(heapBytes, process.memoryUsage().heapUsed);
 }
 
 const side = await VolumeSide.create(folder, { memoryBytes: BUDGET_BYTES / 2 });
@@ -38,11 +43,13 @@ for (let position = 0; position < fileBytes; position += MIB) {
   sample(position);
 }
 await file.sync();
+sampleHeap();
 for (let position = 0; position < fileBytes; position += MIB) {
   const { bytesRead } = await file.read(buffer, { position });
   read.update(buffer.subarray(0, bytesRead));
   sample(position);
 }
+sampleHeap();
 await file.close();
 closeSync(source);
 await open.close();

@@ -11,7 +11,7 @@ export interface CopyRssReport {
   readonly fileBytes: number;
   /** The largest resident size. */
   readonly peakBytes: number;
-  /** The largest heap in the second halves of writing and reading. */
+  /** What the heap held when all was written, or read, whichever was more. */
   readonly heapBytes: number;
   /** True when what was read is what was written. */
   readonly isSame: boolean;

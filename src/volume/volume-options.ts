@@ -14,7 +14,7 @@ import type { Cache } from '../cache/cache.ts';
 import { VolumeHeader } from '../keys/volume-header.ts';
 import { GRANULE_BYTES } from '../netfs/pages/pages.ts';
 import { Pipeline } from '../pipeline/pipeline.ts';
-import type { SegmentSettings } from '../server/sealed/segment-writer.ts';
+import { SEGMENT_BYTES_DEFAULT, type SegmentSettings } from '../server/sealed/segment-writer.ts';
 import { type ObjectStore, requireStore } from '../server/store.ts';
 import type { ProviderSettings } from '../unit/providers.ts';
 import type { HistoryOptions } from './history/history.ts';
@@ -50,6 +50,14 @@ export interface OpenVolumeOptions extends SegmentSettings, HistoryOptions {
 export const PAGE_BYTES_DEFAULT: number = 64 * MIB;
 export const GRACE_MS_DEFAULT: number = 24 * 60 * 60 * 1000;
 export const FRESH_MS_DEFAULT = 1000;
+/** Of a slab of the pipeline, so much fits into one segment: each upload under way holds that much memory. */
+const SEGMENT_SHARE = 4;
+
+/** Returns the size of segments where the options name none: less than the usual one if there is little memory. */
+export function segmentBytesFor({ slabBytes }: Pick<Pipeline, 'slabBytes'>): number {
+  return Math.min(SEGMENT_BYTES_DEFAULT, Math.ceil(slabBytes / SEGMENT_SHARE));
+}
+
 /** Checks the options of `openVolume` that are about the session. Throws EINVAL. */
 export function checkSessionOptions(options: Partial<OpenVolumeOptions>): void {
   requireObject('options', options);

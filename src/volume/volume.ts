@@ -72,6 +72,7 @@ import {
   GRACE_MS_DEFAULT,
   type OpenVolumeOptions,
   PAGE_BYTES_DEFAULT,
+  segmentBytesFor,
 } from './volume-options.ts';
 import { statusOf, type VolumeInspection, type VolumeStatus } from './volume-status.ts';
 
@@ -153,7 +154,8 @@ export class Volume {
       nodes: cache && cacheBypass && new CachedNodes(cache, cacheBypass),
       content: cache && cacheBypass && new CachedContent(cache, cacheBypass),
     };
-    const dataSegments = new SegmentWriter(sealing, options);
+    const segmentSettings = { ...options, segmentBytes: options.segmentBytes ?? segmentBytesFor(pipeline) };
+    const dataSegments = new SegmentWriter(sealing, segmentSettings);
     this.settings = settings;
     this.#control = control;
     this.#state = state;
@@ -168,7 +170,7 @@ export class Volume {
       history: this.#history,
       openFiles: new OpenFiles(),
       dataSegments,
-      nodeSegments: new SegmentWriter(sealing, options),
+      nodeSegments: new SegmentWriter(sealing, segmentSettings),
       units: new UnitWriter(sealing, dataSegments),
       nameNodes: new NodeCache(),
       mapNodes: new NodeCache(),

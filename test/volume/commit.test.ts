@@ -89,7 +89,7 @@ describe('a commit whose answer was lost', () => {
 
   it('is a refusal only once the lost attempt cannot arrive any more', async () => {
     test = await TestVolume.create();
-    const { volume } = await test.client({ faults: onCommits({ kind: 'late', delayMs: 10 }) });
+    const { volume } = await test.client({ faults: onCommits({ kind: 'late', delayMs: 200 }) });
     await volume.root.read();
     let attempts = 0;
     // Like a change that depends on another object: when it is validated again, it is not allowed any more.
@@ -105,7 +105,7 @@ describe('a commit whose answer was lost', () => {
       },
     );
     await expect(work).rejects.toThrow('not any more');
-    await new Promise(resolve => setTimeout(resolve, 25));
+    await new Promise(resolve => setTimeout(resolve, 250));
     const { root } = (await test.client()).volume;
     expect((await root.read()).mode).toBe(0o755);
   });

@@ -27,7 +27,7 @@ import { encodeFooter, encodeTrailer, type SegmentEntry } from './segment-format
 export interface SegmentSettings {
   /**
    * A segment that would grow beyond this is closed first. A larger record gets a segment of its own. Default
-   * 8 MiB.
+   * 8 MiB; for a volume a quarter of a slab of its pipeline, if that is less.
    */
   readonly segmentBytes?: number;
   /** Uploads that run at once. Default 3. */
