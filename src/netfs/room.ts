@@ -49,6 +49,8 @@ export class Room {
   #waiterCount = 0;
   /** Dirty bytes whose records were placed, and may be held back. */
   #heldBackBytes = 0;
+  /** True while a lane waits before it flushes a file that has failed. */
+  #isRetrying = false;
 
   constructor(pages: PageCache, scheduler: Scheduler) {
     this.#pages = pages;
@@ -175,8 +177,14 @@ export class Room {
         return;
       }
       if (file.flushError !== undefined) {
+        // Only files that have failed are left, so what servers hold back is all that can free memory.
+        this.pushAll();
+        // One lane tries again, so that the others are there for files that are written meanwhile.
+        if (this.#isRetrying) return;
+        this.#isRetrying = true;
         const resumed = AbortSignal.any([signal, this.#recovered.signal]);
         await this.#scheduler.sleep(RETRY_MS, resumed).catch(() => undefined);
+        this.#isRetrying = false;
         if (signal.aborted) return;
       }
       // Its error is the file's, which tells it.

@@ -11,6 +11,7 @@ const FOREIGN: ReadonlySet<string> = new Set([
   'chart.js',
   'Node.js',
   'pin.json',
+  'remotes.json',
   'settings.json',
   'src/server/sealed/NAME-format.ts',
 ]);

@@ -1,6 +1,7 @@
 /** The smallest budgets: everything ends, whoever waits for whose memory. */
 import { expect, it } from 'vitest';
 import { seededChance } from '../../src/base/chance.ts';
+import { NetsealError } from '../../src/base/errors.ts';
 import { KIB } from '../../src/base/geometry.ts';
 import { mixedBytes } from '../pipeline/support.ts';
 import { Disk, expectSame, overlaid, readAll, UNIT_BYTES } from './clients.ts';
@@ -90,4 +91,29 @@ it('what a server holds back is sent in few large pieces, however often the writ
   expect(uploads.flatMap(({ units }) => units)).toHaveLength(unitCount);
   // Each frees a fifth of the pages at least, on the average.
   expect(uploads.length).toBeLessThanOrEqual(16 * 5);
+});
+
+it('a file that cannot be flushed keeps no other from being written, though its server holds back', async () => {
+  const disk = await Disk.make();
+  const pageBytes = 256 * KIB;
+  const client = disk.client({ pageBytes, segmentBytes: 2 ** 30, capabilities: { copiesWrites: true } });
+  const broken = disk.client({
+    script: ({ operation }) =>
+      operation === 'place' ? { error: new NetsealError('EIO', 'on purpose') } : undefined,
+  });
+  const [brokenKey, key] = [disk.add(), disk.add()];
+  const lost = await client.netfs.openFile(broken.server, brokenKey);
+  await lost.write(mixedBytes(2 * UNIT_BYTES, 1), { position: 0 });
+  await expect(lost.sync()).rejects.toMatchObject({ code: 'EIO' });
+  // Nobody lets time pass: what is tried again after a while is not tried again here.
+  const file = await client.open(key);
+  const bytes = mixedBytes(4 * pageBytes, 2);
+  for (let at = 0; at < bytes.byteLength; at += UNIT_BYTES) {
+    await file.write(bytes.subarray(at, at + UNIT_BYTES), { position: at });
+    // So long that all of this file is on its way, and only the broken one is left to flush.
+    for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
+  }
+  await file.sync();
+  expectSame(await disk.content(key), bytes);
+  await lost.discard();
 });

@@ -3,13 +3,11 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createStorage, restoreSnapshot, type Storage, snapshot } from 'unstorage';
-import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import volumeDriver from '../../src/unstorage.ts';
 import { codeOf } from '../keys/helpers.ts';
 import { errorCodeOf } from '../support/errors.ts';
-import { TestVolume, testPipeline } from '../volume/support.ts';
-
-afterAll(async () => (await testPipeline()).close());
+import { TestVolume } from '../volume/support.ts';
 
 let made: TestVolume;
 let storage: Storage;

@@ -37,7 +37,7 @@ export const FILE: Attributes = { ...FOLDER, mode: 0o644 };
 
 let sharedPipeline: Promise<Pipeline> | undefined;
 
-/** One for all tests of a file, on the calling thread. */
+/** One for all test files of a process, on the calling thread: nobody closes it. */
 export function testPipeline(): Promise<Pipeline> {
   sharedPipeline ??= openPipeline({ workers: 0, memoryBytes: 64 * 1024 * 1024 });
   return sharedPipeline;

@@ -1,6 +1,6 @@
 /** Files of a volume as a store: the contract, and what the volume shows of it. */
 import { setImmediate } from 'node:timers/promises';
-import { afterAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { MemoryStore } from '../../src/server/memory-store.ts';
 import { describeStore } from '../../src/server/store-contract.ts';
 import { Volume } from '../../src/volume/volume.ts';
@@ -8,9 +8,7 @@ import { volumeStore } from '../../src/volume/volume-store.ts';
 import { codeOf } from '../keys/helpers.ts';
 import { errorCodeOf } from '../support/errors.ts';
 import { SEED } from '../support/soak.ts';
-import { aroundStore, TestVolume, testPipeline } from './support.ts';
-
-afterAll(async () => (await testPipeline()).close());
+import { aroundStore, TestVolume } from './support.ts';
 
 const counted = (title: string, body: () => Promise<void>): void => {
   it(title, () => expect(body()).resolves.toBeUndefined());

@@ -9,7 +9,7 @@
 import { readFileSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
-import { messageOf, NetsealError, requireArgument, systemCodeOf } from '../../base/errors.ts';
+import { isNetsealError, messageOf, NetsealError, requireArgument, systemCodeOf } from '../../base/errors.ts';
 import { makeFolders, syncFolder } from '../../system/folders.ts';
 import { environment } from '../lib/given-text.ts';
 import type { SecretOptions } from '../lib/secrets.ts';
@@ -46,7 +46,7 @@ export function checkRemoteName(name: string): void {
   );
 }
 
-/** Reads all remotes. None when there is no file. EFORMAT when it is damaged. */
+/** Reads all remotes. None when there is no file. EFORMAT when it is damaged, EDENIED, EINVAL without a home folder. */
 export function readRemotes(): Remotes {
   const path = join(configurationFolder(), FILE_NAME);
   let text: string;
@@ -54,9 +54,12 @@ export function readRemotes(): Remotes {
     text = readFileSync(path, 'utf8');
   } catch (error) {
     if (systemCodeOf(error) === 'ENOENT' || systemCodeOf(error) === 'ENOTDIR') return new Map();
-    throw new NetsealError('EIO', `cannot read the remotes in ${path}: ${messageOf(error)}`, {
-      cause: error,
-    });
+    const isDenied = systemCodeOf(error) === 'EACCES' || systemCodeOf(error) === 'EPERM';
+    throw new NetsealError(
+      isDenied ? 'EDENIED' : 'EIO',
+      `cannot read the remotes in ${path}: ${messageOf(error)}`,
+      { cause: error },
+    );
   }
   try {
     const parsed: unknown = JSON.parse(text);
@@ -79,9 +82,19 @@ function toRemote(name: string, value: unknown): Remote {
   return value as Remote;
 }
 
-/** Returns the remote of this name; undefined for text that is none. */
+/**
+ * Returns the remote of this name; undefined for text that is none. Whoever has no home folder, or may not read it, has
+ * no remotes: `sudo -u` keeps the HOME of another.
+ */
 export function findRemote(storeText: string): Remote | undefined {
-  return NAME.test(storeText) ? readRemotes().get(storeText) : undefined;
+  if (!NAME.test(storeText)) return undefined;
+  try {
+    return readRemotes().get(storeText);
+  } catch (error) {
+    const isNobodys = isNetsealError(error) && (error.code === 'EDENIED' || error.code === 'EINVAL');
+    if (isNobodys) return undefined;
+    throw error;
+  }
 }
 
 /** Replaces the file. A crash leaves the old one or the new one. */
