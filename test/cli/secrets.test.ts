@@ -139,7 +139,7 @@ describe.runIf(HAS_PYTHON)('the prompt', () => {
     expect(String(typed.stdout)).toMatch(/the passphrase is not UTF-8/);
   });
 
-  it('knows the keys that edit', async () => {
+  it.runIf(IS_LONG)('knows the keys that edit', async () => {
     const answers = ['wrong\x15hox\x7frse\x1b[D\x1b[3~é\x7f oops\x17\x7f\r', 'horse\r'];
     const typed = await onTerminal(answers, ['seal', 'plain', '-o', 'sealed'], { cwd: folder });
     expect([typed.exitCode, String(typed.stdout)]).toEqual([

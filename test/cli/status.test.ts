@@ -4,6 +4,7 @@ import { mkdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { EXIT_FAILED, EXIT_OK } from '../../src/cli/lib/exit-codes.ts';
+import { IS_LONG } from '../support/soak.ts';
 import { finish, launch } from './run.ts';
 import { env, folder, KEY, netseal, output, useVolume } from './volume-support.ts';
 
@@ -40,7 +41,7 @@ it('says that all is there, and what is not', async () => {
   });
 });
 
-it('tells of a put that was interrupted, until it is repeated', async () => {
+it.runIf(IS_LONG)('tells of a put that was interrupted, until it is repeated', async () => {
   await writeFile(join(folder, 'large'), Buffer.alloc(96 * 1024 * 1024, 'not zeros'));
   const child = launch(['put', ...KEY, '--workers', '1', 'large', 'vol:/'], { cwd: folder, env: env() });
   child.stdin.end();

@@ -155,7 +155,7 @@ describe('refusals', () => {
     [['open', '/dev/null', '-o', 'x', ...KEY], EXIT_DAMAGED, /\(ETRUNCATED\)/],
   ];
 
-  it('one line each, its exit code, and nothing left', async () => {
+  it.runIf(IS_LONG)('one line each, its exit code, and nothing left', async () => {
     await writeFile(join(folder, 'latin1'), Buffer.from('motörhead', 'latin1'));
     for (let at = 0; at < refusals.length; at += 4) {
       const results = await Promise.all(refusals.slice(at, at + 4).map(([args]) => netseal(args)));
@@ -309,7 +309,7 @@ describe('started by an old Node', () => {
   const nodeArgs = ['--import', asOld];
   const asked = { nodeArgs, script: CHECKOUT_SCRIPT };
 
-  it('hands over to the Node of the checkout, with exit code, input and signals', async () => {
+  it.runIf(IS_LONG)('hands over to the Node of the checkout, with exit code, input and signals', async () => {
     expect(String((await netseal(['--version'], asked)).stdout)).toMatch(/^\d+\.\d+\.\d+\n$/);
     expect((await netseal(['bogus'], asked)).exitCode).toBe(EXIT_USAGE);
     const child = launch(['seal', '-o', 'sealed', ...KEY], { cwd: folder, ...asked });

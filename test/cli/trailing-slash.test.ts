@@ -1,6 +1,7 @@
 /** Commands given paths that end in `/`: they mean folders, and nothing else is touched. */
 import { beforeEach, expect, it } from 'vitest';
 import { EXIT_NOT_FOUND } from '../../src/cli/lib/exit-codes.ts';
+import { IS_LONG } from '../support/soak.ts';
 import { failure, fill, makeFile, makeFolder, netseal, output, useVolume } from './volume-support.ts';
 
 useVolume();
@@ -27,7 +28,7 @@ const REFUSED: readonly [string[], string][] = [
   [['put', 'key', 'vol:/none/'], 'ENOENT'],
 ];
 
-it('is refused where a file is meant, and changes nothing', async () => {
+it.runIf(IS_LONG)('is refused where a file is meant, and changes nothing', async () => {
   // A few at once: each is a process.
   for (let at = 0; at < REFUSED.length; at += 4) {
     await Promise.all(

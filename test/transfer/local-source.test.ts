@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { errorCodeOf } from '../support/errors.ts';
+import { IS_LONG } from '../support/soak.ts';
 import {
   asNobody,
   descriptorCount,
@@ -257,7 +258,7 @@ describe.each(MODES)('reading $how', ({ hasKoffi }) => {
     file.close();
   });
 
-  it.runIf(HAS_PYTHON)('reads the attributes that are copied, in order', () => {
+  it.runIf(IS_LONG && HAS_PYTHON)('reads the attributes that are copied, in order', () => {
     const path = join(root, 'file');
     fs.writeFileSync(path, '');
     fs.mkdirSync(join(root, 'folder'));

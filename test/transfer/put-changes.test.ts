@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { KIB, MIB } from '../../src/base/geometry.ts';
 import { CopyFilter } from '../../src/transfer/filter.ts';
 import { openStateFolder } from '../../src/volume/state/state-folder.ts';
+import { IS_LONG } from '../support/soak.ts';
 import { bytesOf, type Client, codeOf, DyingStore, FILE, TestVolume } from '../volume/support.ts';
 import { failuresOf, putTree } from './copy-support.ts';
 import { makeFolder, removeFolder } from './local-support.ts';
@@ -258,7 +259,7 @@ describe('a value that cannot be stored', () => {
 });
 
 describe('a put of a new folder that was interrupted', () => {
-  it('goes on with its large file where it was', async () => {
+  it.runIf(IS_LONG)('goes on with its large file where it was', async () => {
     fs.mkdirSync(at('deep', 'er'), { recursive: true });
     fs.writeFileSync(at('deep', 'er', 'large'), bytesOf(6, 96 * MIB));
     const state = await openStateFolder(join(folder, 'state'), 'test');

@@ -8,6 +8,7 @@ import { get } from '../../src/transfer/get.ts';
 import { Tally } from '../../src/transfer/tally.ts';
 import type { ClientState } from '../../src/volume/state/client-state.ts';
 import { openStateFolder } from '../../src/volume/state/state-folder.ts';
+import { IS_LONG } from '../support/soak.ts';
 import { bytesOf, type Client, TestVolume } from '../volume/support.ts';
 import { makeFolder, removeFolder } from './local-support.ts';
 
@@ -96,7 +97,7 @@ describe('a get of a large file that was interrupted', () => {
     expect(fs.statSync(at('to', 'f')).mode & 0o777).toBe(0o644);
   });
 
-  it('goes on more than once', async () => {
+  it.runIf(IS_LONG)('goes on more than once', async () => {
     const { resumedBytes = 0 } = await getFile(STOP_BYTES + 20 * MIB);
     expect((await getFile()).resumedBytes).toBeGreaterThan(resumedBytes);
     expectWhole(content);
@@ -109,7 +110,7 @@ describe('a get of a large file that was interrupted', () => {
     expectWhole(other);
   });
 
-  it.each<[string, (path: string) => void]>([
+  it.runIf(IS_LONG).each<[string, (path: string) => void]>([
     ['may be read by others', path => fs.chmodSync(path, 0o644)],
     ['has another name', path => fs.linkSync(path, at('another'))],
     ['was cut', path => fs.truncateSync(path, 5 * MIB)],
@@ -123,7 +124,7 @@ describe('a get of a large file that was interrupted', () => {
     expect(got.subarray(0, SIZE_BYTES).equals(content)).toBe(true);
   });
 
-  it('begins anew when the journal was changed', async () => {
+  it.runIf(IS_LONG)('begins anew when the journal was changed', async () => {
     const [journal = ''] = fs
       .readdirSync(at('state'), { recursive: true, encoding: 'utf8' })
       .filter(name => name.includes('/get-'));

@@ -17,6 +17,7 @@ import { MARK_BYTES } from '../../src/volume/state/marks.ts';
 import { openStateFolder } from '../../src/volume/state/state-folder.ts';
 import { codeOf, rawSecret, slotOf } from '../keys/helpers.ts';
 import { errorCodeOf } from '../support/errors.ts';
+import { IS_LONG } from '../support/soak.ts';
 import { hashOf, idOf, MARKS_KEY } from './mark-values.ts';
 
 const WRITER = fileURLToPath(new URL('fixtures/mark-writer.ts', import.meta.url));
@@ -309,7 +310,7 @@ describe('the log', () => {
     again.marks.check(idOf(1), 6, hashOf(6));
   });
 
-  it('is shared by processes, and by those that are killed', async () => {
+  it.runIf(IS_LONG)('is shared by processes, and by those that are killed', async () => {
     await writeFile(`${folder}.header`, header.bytes);
     try {
       const writers = Array.from({ length: 4 }, () => startWriter(300, 12));
