@@ -2,18 +2,15 @@
 import { messageOf, NetsealError } from '../../base/errors.ts';
 
 /**
- * Returns what `load` imports. EUNSUPPORTED, with the command that installs it, when the library is not there.
+ * Returns what the library exports. EUNSUPPORTED, with the command that installs it, when it is not there. Bundlers do not
+ * see its name, and so do not ask for it.
  *
  * @param library the package's name.
  * @param purpose what needs it, for the message: `s3:// stores`.
  */
-export async function loadLibrary<Library>(
-  library: string,
-  purpose: string,
-  load: () => Promise<Library>,
-): Promise<Library> {
+export async function loadLibrary<Library>(library: string, purpose: string): Promise<Library> {
   try {
-    return await load();
+    return (await import(library)) as Library;
   } catch (cause) {
     const isMissing = cause instanceof Error && Reflect.get(cause, 'code') === 'ERR_MODULE_NOT_FOUND';
     if (!isMissing)

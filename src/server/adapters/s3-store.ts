@@ -81,7 +81,7 @@ export async function openS3Store(settings: S3StoreSettings): Promise<ObjectStor
   if (region !== undefined) requireText('settings.region', region);
   if (client !== undefined) requireMethods('settings.client', client, ['send']);
   requireInteger('settings.concurrency', concurrency, 1);
-  const library = await loadLibrary('@aws-sdk/client-s3', 's3:// stores', () => import('@aws-sdk/client-s3'));
+  const library = await loadLibrary<Library>('@aws-sdk/client-s3', 's3:// stores');
   const config: S3ClientConfig = {
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
     ...(region === undefined && endpoint === undefined ? {} : { region: region ?? REGION_OF_OTHERS }),

@@ -223,7 +223,7 @@ describe('errors of clients', () => {
 });
 
 it('a library that is not installed names the command that installs it', async () => {
-  const loading = loadLibrary('no-such-library', 'x:// stores', () => import('no-such-library' as string));
+  const loading = loadLibrary('no-such-library', 'x:// stores');
   await expect(loading).rejects.toMatchObject({
     code: 'EUNSUPPORTED',
     message: 'x:// stores need the package no-such-library: install it with "npm install no-such-library"',
