@@ -272,3 +272,32 @@ describe('an open file without a name', () => {
     expect(await file.seeds(1, 2)).toEqual([2]);
   });
 });
+
+describe('an open file that another client has made an object', () => {
+  /** Opens `/file`, which is embedded, and lets the other client give it a second name in another host. */
+  async function linkedElsewhere(): Promise<File> {
+    await makeObjectFolder(mine.volume, '/a');
+    await makeFile(mine, '/file', 1, 1);
+    const file = await openFile(mine, '/file');
+    const { directory, name } = await theirs.volume.place('/file');
+    const { directory: a } = await theirs.volume.place('/a/other');
+    await theirs.volume.names.link({ directory, name }, a, 'other');
+    return file;
+  }
+
+  it('is found after this session has moved it from its new name to another host', async () => {
+    const file = await linkedElsewhere();
+    await unlink(theirs.volume, '/a/other');
+    await rename(theirs.volume, '/file', '/renamed');
+    await rename(mine.volume, '/renamed', '/a/mine');
+    await commit(file, 2);
+    await expectSeeds(theirs, '/a/mine', [1, 2]);
+  });
+
+  it('is found by its other name after this session has removed the one that it was opened by', async () => {
+    const file = await linkedElsewhere();
+    await unlink(mine.volume, '/file');
+    await commit(file, 2);
+    await expectSeeds(theirs, '/a/other', [1, 2]);
+  });
+});

@@ -32,6 +32,8 @@ export async function dropLink(session: Session, inodes: Inodes, entry: Director
   const { node } = entry;
   if (node.kind === 'object') {
     if (node.type === 'directory') return;
+    // Whoever has the file open by this name finds it by its object from now on.
+    inodes.openPlaces.becameObject(node);
     try {
       if ((await changeLinkCount(session, inodes, node, -1)) > 0) return;
     } catch (error) {

@@ -113,6 +113,8 @@ export class OpenPlaces {
     }
     const place = this.#places.get(id)?.place;
     if (place === undefined) return;
+    // Another client may have made it an object, and renamed it: the place known here is then of no use.
+    if (entry.node.kind === 'object') place.object = entry.node;
     // A file with several names keeps the others.
     const isThisName = place.directory.id === source.directory.id && place.name === source.name;
     if (entry.node.kind === 'embedded' || isThisName) place.moveTo(target);
