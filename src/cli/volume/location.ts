@@ -37,7 +37,7 @@ export interface OpenStoreOptions {
 const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
 const KNOWN = `a folder, a file:// URL, or a URL that begins with ${STORE_URLS}`;
 /** Where the path begins behind the URL of a store elsewhere. */
-const PATH_OF_URL = /:\/(?!\/)/g;
+const PATH_OF_URL = /:\/(?!\/)/;
 /** How many requests a command makes at the same time. The store itself allows more. */
 const REQUESTS_AT_ONCE = 32;
 /** Everything that a directory store has in its folder. */
@@ -62,18 +62,13 @@ export function parseLocation(text: string): Location {
 
 function splitLocation(text: string): Location {
   const schemeLength = SCHEME.exec(text)?.[0].length ?? 0;
-  const at = isStoreUrl(text) ? lastPathOf(text) : text.indexOf(':/', schemeLength);
+  const at = isStoreUrl(text) ? text.search(PATH_OF_URL) : text.indexOf(':/', schemeLength);
   const storeText = at === -1 ? text.replace(/(?<=.):$/, '') : text.slice(0, at);
   requireArgument(
     storeText.length > schemeLength,
     `no store in ${JSON.stringify(text)}: write STORE or STORE:/path, where STORE is ${KNOWN}`,
   );
   return { storeText, path: at === -1 ? undefined : text.slice(at + 1) };
-}
-
-/** Returns where the path begins in the URL of a store and a path; -1 when there is none. */
-function lastPathOf(text: string): number {
-  return [...text.matchAll(PATH_OF_URL)].at(0)?.index ?? -1;
 }
 
 /**

@@ -124,7 +124,7 @@ class AdaptedStore implements ObjectStore {
     const range = rangeOf(options);
     const { signal, into, ifMatch } = options;
     return await this.#run(key, 'read', signal, async () => {
-      const isPart = this.capabilities.rangedGet && (range.offsetBytes > 0 || into !== undefined);
+      const isPart = this.capabilities.rangedGet && (options.range !== undefined || into !== undefined);
       const found = isPart
         ? await this.#readPart(key, range.offsetBytes, range.lengthBytes, into, signal)
         : await this.#readWhole(key, signal);

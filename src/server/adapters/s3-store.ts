@@ -99,8 +99,7 @@ export async function openS3Store(settings: S3StoreSettings): Promise<ObjectStor
   const place = prefix === '' ? bucket : `${bucket}/${prefix}`;
   const name = endpoint === undefined ? `s3://${place}` : `s3://${place} at ${endpoint}`;
   // The library of the other client knows the same commands.
-  const used = (own ?? client) as S3Client | undefined;
-  if (used === undefined) throw new NetsealError('EBUG', 'there is no client');
+  const used = (own ?? client) as S3Client;
   return adaptStore({
     ...s3Client(library, used, { bucket, prefix, isOwn: own !== undefined }),
     name,
@@ -140,6 +139,9 @@ function s3Client(
         const answer = await client.send(new GetObjectCommand({ ...at(key), Range }), abortBy(signal));
         const { Body, ContentLength = 0, ContentRange, ETag, LastModified } = answer;
         if (!(Body instanceof Readable)) throw new NetsealError('EIO', 'the client gives no stream');
+        // The bytes of a server that ignores the range would be taken for others.
+        if (range !== undefined && ContentRange === undefined)
+          throw new NetsealError('EUNSUPPORTED', 'the server gives no ranges');
         const bytes = await readStream(Body, ContentLength, into, signal);
         return {
           bytes,

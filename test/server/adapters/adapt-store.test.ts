@@ -5,7 +5,7 @@ import { NetsealError } from '../../../src/base/errors.ts';
 import { adaptStore } from '../../../src/server/adapters/adapt-store.ts';
 import { clientError } from '../../../src/server/adapters/client-errors.ts';
 import { loadLibrary } from '../../../src/server/adapters/optional-library.ts';
-import type { StorageClient } from '../../../src/server/adapters/storage-client.ts';
+import type { ClientObject, StorageClient } from '../../../src/server/adapters/storage-client.ts';
 import type { ObjectStore } from '../../../src/server/store.ts';
 import { describeStore } from '../describe-store.ts';
 
@@ -27,6 +27,7 @@ function statusError(httpStatusCode: number): Error {
 }
 
 interface HttpLike extends StorageClient {
+  get: StorageClient['get'];
   /** Called before each put; what it throws is the answer. */
   beforePut: () => void;
   /** Called after each put; what it throws is the answer, too. */
@@ -155,6 +156,25 @@ describe('a conditional put whose answer is lost', () => {
     await expect(putting).rejects.toMatchObject({ code: 'EUNCERTAIN' });
     expect(count).toBe(3);
   });
+});
+
+it('a range is all that is asked of a client that has ranges', async () => {
+  const client = httpClient(new Map());
+  const store = adaptStore(client);
+  await store.put('x', [new Uint8Array(100_000)]);
+  const sizes: number[] = [];
+  const { get } = client;
+  client.get = async (key, options) => {
+    const found = (await get(key, options)) as ClientObject;
+    sizes.push(found.bytes.byteLength);
+    return found;
+  };
+  await store.get('x', { range: { offsetBytes: 0, lengthBytes: 10 } });
+  await store.get('x', { range: { offsetBytes: 50, lengthBytes: 20 } });
+  await store.get('x', { into: new Uint8Array(30) });
+  expect(sizes).toEqual([10, 20, 30]);
+  const end = await store.get('x', { range: { offsetBytes: 99_990, lengthBytes: 100 } });
+  expect([end.bytes.byteLength, end.sizeBytes]).toEqual([10, 100_000]);
 });
 
 it('what is no object of a store is damage, and what was cut short as well', async () => {
